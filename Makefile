@@ -1,0 +1,78 @@
+# `make` alone lists what there is. Nothing here needs more than a Python 3.11 to 3.13 and, for
+# tests, benchmarks and images, a Docker engine, which `make engine` brings up where it may.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+LOCK = --universal --python-version 3.11 --generate-hashes --system-certs --quiet \
+	--custom-compile-command "make lock" pyproject.toml $(if $(UPGRADE),--upgrade)
+
+# Handed on, when given: make demo BROKER=amqp://... STORE=postgresql+asyncpg://...
+BROKER ?=
+STORE ?=
+# More for pytest, when given: make test PYTEST="tests/broker -k returns -x"
+PYTEST ?=
+# More for the benchmark, when given: make bench BENCH="hop"
+BENCH ?=
+
+.PHONY: help setup demo test bench lint format lock engine images clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+		|| sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv from the lock file, with the project in it (at once when it is current)
+
+$(STAMP): requirements.lock pyproject.toml compose/python
+	@python="$$(compose/python)"; \
+	if ! $(BIN)/python -c '' 2>/dev/null; then \
+		echo "setup: making $(VENV) with $$("$$python" --version)"; \
+		"$$python" -m venv --clear $(VENV); \
+	fi
+	@echo "setup: installing what requirements.lock names"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+	@echo "setup: ready, try \`make demo\`"
+
+demo: setup ## play the whole story in one process (BROKER=amqp://... STORE=postgresql+asyncpg://... for the real parts)
+	@exec $(BIN)/aoi demo $(if $(BROKER),--broker '$(BROKER)') $(if $(STORE),--store '$(STORE)')
+
+test: setup engine ## run every test, on a real RabbitMQ and PostgreSQL (PYTEST="..." to choose)
+	@settings="$$(compose/images/ensure)"; eval "$$settings"; exec $(BIN)/python -m pytest $(PYTEST)
+
+bench: setup engine ## measure hop and end to end, on a real RabbitMQ and PostgreSQL (BENCH="..." to choose)
+	@settings="$$(compose/images/ensure)"; eval "$$settings"; exec $(BIN)/python -m tests.bench $(BENCH)
+
+lint: setup ## check style, types and floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## put the code into its format and repair what can be repaired
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: ## write the lock files anew from pyproject.toml (UPGRADE=1 takes the newest of everything)
+	@scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT; \
+	"$$(compose/python)" -m venv "$$scratch/uv"; \
+	"$$scratch/uv/bin/pip" install --quiet --disable-pip-version-check uv; \
+	"$$scratch/uv/bin/uv" pip compile $(LOCK) --extra testing --group dev -o requirements.lock; \
+	"$$scratch/uv/bin/uv" pip compile $(LOCK) -c requirements.lock -o compose/images/runtime.lock
+	@echo "lock: wrote requirements.lock and compose/images/runtime.lock"
+
+engine: ## make sure that a Docker engine answers, installing and starting one where that is possible
+	@compose/engine
+
+images: engine ## make sure that the images for RabbitMQ, PostgreSQL and Python are there, and say which
+	@compose/images/ensure
+
+clean: ## remove the environment and what tools and tests left here
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Notification channels: plug-ins with one anatomy, a folder each."""

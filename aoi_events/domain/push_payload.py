@@ -1,0 +1,225 @@
+"""What the AOI Server puts inside a connectionless push, and the AOI Client takes out again.
+
+The push is addressed to X-Wap-Application-Id 0x414F ("AO"), in the experimental part (0x4000 to
+0x1FFFFF) of the OMNA register of push application IDs, where numbers need no registration; written
+as a number it costs four octets of header. The content type is application/octet-stream, number
+0x5A of OMNA's WSP content types, one octet. The body is binary, because every octet of a short
+message costs::
+
+    version 1 (4 bits), kind (4 bits)
+    kind 1, content:    delivery (16)  token's fingerprint (8)  form (1) [length (1) type]  content
+    kind 2, wake-up:    delivery (16)  token's fingerprint (8)
+    kind 3, challenge:  code, printable ASCII, 1 to 32
+
+``form`` is a number of `_MEDIA_TYPES` (0: length and type follow as ASCII), plus 0x80 when the
+content is not text but octets. Of the 133 octets of a PDU 8 are WSP's and 26 ours: 99 for content.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Final, TypeAlias, assert_never
+
+from pydantic import ValidationError
+
+from aoi_events.contracts.content import Content
+from aoi_events.contracts.identifiers import base32_id, id_octets
+from aoi_events.domain import push_pdu
+from aoi_events.domain.push_pdu import ContentType, PushPdu
+from aoi_events.domain.wsp import Reader
+from aoi_events.errors import MalformedPdu, NotAPush
+
+__all__ = [
+    "APPLICATION_ID",
+    "LARGEST_CHALLENGE",
+    "LARGEST_CONTENT",
+    "ChallengePush",
+    "ContentPush",
+    "Payload",
+    "WakeUpPush",
+    "decode",
+    "encode",
+    "fits",
+]
+
+APPLICATION_ID: Final = 0x414F
+"""X-Wap-Application-Id of pushes to an AOI Client (experimental range of the OMNA register)."""
+
+LARGEST_CHALLENGE: Final = 32
+"""Longest challenge code, in characters."""
+
+_OCTET_STREAM: Final = ContentType(0x5A)
+_VERSION: Final = 1
+_CONTENT, _WAKE_UP, _CHALLENGE = 1, 2, 3
+_DELIVERY_OCTETS: Final = 16
+_FINGERPRINT_OCTETS: Final = 8
+_OTHER_MEDIA_TYPE: Final = 0
+_MEDIA_TYPES: Final = ("", "text/plain", "application/octet-stream", "application/json")
+_OCTETS_FLAG: Final = 0x80
+
+
+@dataclass(frozen=True, slots=True)
+class ContentPush:
+    """A notification as a whole: for which app instance, and its content."""
+
+    delivery: str
+    fingerprint: str
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class WakeUpPush:
+    """A notification too large for a short message; the device fetches its content."""
+
+    delivery: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengePush:
+    """A code that proves, when it comes back, that the device receives at this number."""
+
+    code: str
+
+    def __repr__(self) -> str:
+        return "ChallengePush(code=…)"
+
+
+Payload: TypeAlias = ContentPush | WakeUpPush | ChallengePush
+
+
+def encode(payload: Payload, *, transaction_id: int) -> bytes:
+    """The user data of one short message; ``transaction_id`` is 0 to 255.
+
+    Raises `PduTooLarge` when the content does not fit (send a wake-up instead), and `MalformedPdu`
+    for an ID, a fingerprint or a code of another shape than the contracts give them.
+    """
+    body = _encode_body(payload)
+    return push_pdu.encode(PushPdu(transaction_id, _OCTET_STREAM, APPLICATION_ID, (), body))
+
+
+def decode(user_data: bytes) -> Payload:
+    """The payload in the user data of one short message.
+
+    Raises what `push_pdu.decode` raises, `NotAPush` for a push to another application, and
+    `MalformedPdu` for a body that is none of ours.
+    """
+    pdu = push_pdu.decode(user_data)
+    if pdu.application_id != APPLICATION_ID:
+        raise NotAPush("the push is for another application")
+    if pdu.content_type != _OCTET_STREAM:
+        raise MalformedPdu("the push is not application/octet-stream")
+    reader = Reader(pdu.body)
+    first = reader.octet("version and kind")
+    version, kind = first >> 4, first & 0x0F
+    if version != _VERSION:
+        raise MalformedPdu(f"version {version} of the payload is not understood")
+    match kind:
+        case 1:
+            return ContentPush(*_read_names(reader), _read_content(reader))
+        case 2:
+            wake_up = WakeUpPush(*_read_names(reader))
+            if not reader.at_end:
+                raise MalformedPdu("octets behind the wake-up")
+            return wake_up
+        case 3:
+            return ChallengePush(_checked_code(reader.rest().decode("ascii", "replace")))
+        case _:
+            raise MalformedPdu(f"kind {kind} of payload is not understood")
+
+
+def fits(content: Content) -> bool:
+    """Whether a push carries the content itself; otherwise it takes a wake-up."""
+    return len(content.octets()) + len(_encode_form(content)) - 1 <= LARGEST_CONTENT
+
+
+def _encode_body(payload: Payload) -> bytes:
+    match payload:
+        case ContentPush(delivery, fingerprint, content):
+            names = _encode_names(delivery, fingerprint)
+            return _first(_CONTENT) + names + _encode_form(content) + content.octets()
+        case WakeUpPush(delivery, fingerprint):
+            return _first(_WAKE_UP) + _encode_names(delivery, fingerprint)
+        case ChallengePush(code):
+            return _first(_CHALLENGE) + _checked_code(code).encode("ascii")
+        case _:
+            assert_never(payload)
+
+
+def _first(kind: int) -> bytes:
+    return bytes((_VERSION << 4 | kind,))
+
+
+def _encode_names(delivery: str, fingerprint: str) -> bytes:
+    return _octets(delivery, "dlv_", _DELIVERY_OCTETS) + _octets(
+        fingerprint, "fp_", _FINGERPRINT_OCTETS
+    )
+
+
+def _octets(identifier: str, prefix: str, count: int) -> bytes:
+    try:
+        octets = id_octets(identifier)
+    except ValueError:
+        octets = b""
+    if len(octets) != count or base32_id(prefix, octets) != identifier:
+        raise MalformedPdu(f"an ID that is not {prefix!r} and base32 of {count} octets")
+    return octets
+
+
+def _read_names(reader: Reader) -> tuple[str, str]:
+    delivery = reader.take(_DELIVERY_OCTETS, "the delivery ID")
+    fingerprint = reader.take(_FINGERPRINT_OCTETS, "the fingerprint")
+    return base32_id("dlv_", delivery), base32_id("fp_", fingerprint)
+
+
+def _encode_form(content: Content) -> bytes:
+    flag = _OCTETS_FLAG if content.encoding == "base64" else 0
+    if content.type in _MEDIA_TYPES:
+        return bytes((_MEDIA_TYPES.index(content.type) | flag,))
+    media = content.type.encode("ascii")
+    return bytes((_OTHER_MEDIA_TYPE | flag, len(media))) + media
+
+
+def _read_content(reader: Reader) -> Content:
+    form = reader.octet("the form of the content")
+    number = form & ~_OCTETS_FLAG
+    if number >= len(_MEDIA_TYPES):
+        raise MalformedPdu(f"media type {number} is not known")
+    if number == _OTHER_MEDIA_TYPE:
+        media_octets = reader.take(reader.octet("the media type"), "the media type")
+        media = media_octets.decode("ascii", "replace")
+    else:
+        media = _MEDIA_TYPES[number]
+    octets = reader.rest()
+    try:
+        if form & _OCTETS_FLAG:
+            data = base64.b64encode(octets).decode("ascii")
+            return Content(data=data, encoding="base64", type=media)
+        return Content(data=octets.decode(), type=media)
+    except UnicodeDecodeError:
+        raise MalformedPdu("text content that is not UTF-8") from None
+    except ValidationError:
+        raise MalformedPdu("a media type that is none") from None
+
+
+def _checked_code(code: str) -> str:
+    if not 1 <= len(code) <= LARGEST_CHALLENGE or not all("!" <= c <= "~" for c in code):
+        raise MalformedPdu(f"a challenge is 1 to {LARGEST_CHALLENGE} printable ASCII characters")
+    return code
+
+
+def _largest_content() -> int:
+    empty = encode(
+        ContentPush(
+            base32_id("dlv_", bytes(_DELIVERY_OCTETS)),
+            base32_id("fp_", bytes(_FINGERPRINT_OCTETS)),
+            Content(data=""),
+        ),
+        transaction_id=0,
+    )
+    return push_pdu.LARGEST_USER_DATA - len(empty)
+
+
+LARGEST_CONTENT: Final = _largest_content()
+"""Octets of content in one push: 99, less a media type that is not one of the numbered ones."""

@@ -1,0 +1,200 @@
+"""The primitives of WSP's header encoding: integers, texts, lengths, headers (WAP-230-WSP, 8.4).
+
+The first octet of a value tells its form (8.4.1.2): 0 to 30 is a length that many octets follow,
+31 a length as uintvar, 32 to 127 begins a text that ends with NUL, 128 to 255 is a whole value of
+seven bits. `Reader` never reads past its bytes and raises `MalformedPdu` for whatever does not fit.
+Texts are limited to printable ASCII: that is what media types, URIs and header names consist of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from aoi_events.errors import MalformedPdu
+
+__all__ = [
+    "Header",
+    "Reader",
+    "encode_header",
+    "encode_integer",
+    "encode_integer_or_text",
+    "encode_length",
+    "encode_text",
+    "encode_uintvar",
+]
+
+_SHORT_INTEGER: Final = 0x80
+_LARGEST_SHORT_LENGTH: Final = 30
+_LENGTH_QUOTE: Final = 31
+_UINTVAR_OCTETS: Final = 5  # 32 bits in groups of seven
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One WSP header: a well-known number (0 to 127) or a name, and the octets of its value.
+
+    `value` is exactly one WSP value as it stands on the wire, its length or its NUL included.
+    """
+
+    name: int | str
+    value: bytes
+
+
+def encode_uintvar(number: int) -> bytes:
+    """`number` (0 to 2**32-1) in groups of seven bits, most significant first (8.1.2)."""
+    if not 0 <= number < 1 << 32:
+        raise MalformedPdu(f"{number} does not fit a uintvar of 32 bits")
+    octets = [number & 0x7F]
+    while number := number >> 7:
+        octets.append(number & 0x7F | 0x80)
+    return bytes(reversed(octets))
+
+
+def encode_integer(number: int) -> bytes:
+    """Integer-value: one octet below 128, else length and big-endian octets (8.4.2.3)."""
+    if number < 0:
+        raise MalformedPdu(f"{number} is negative")
+    if number < _SHORT_INTEGER:
+        return bytes((_SHORT_INTEGER | number,))
+    octets = number.to_bytes((number.bit_length() + 7) // 8, "big")
+    if len(octets) > _LARGEST_SHORT_LENGTH:
+        raise MalformedPdu(f"an integer of {len(octets)} octets is longer than 30")
+    return bytes((len(octets),)) + octets
+
+
+def encode_text(text: str) -> bytes:
+    """Text-string: printable ASCII, not empty, ended with NUL (8.4.2.1)."""
+    if not text or not all(" " <= character <= "~" for character in text):
+        raise MalformedPdu("a text must be printable ASCII and not empty")
+    return text.encode("ascii") + b"\0"
+
+
+def encode_integer_or_text(value: int | str) -> bytes:
+    """The shortest form of a value that may be a number of a register or a text."""
+    return encode_integer(value) if isinstance(value, int) else encode_text(value)
+
+
+def encode_length(length: int) -> bytes:
+    """Value-length: one octet up to 30, else 31 and a uintvar (8.4.2.2)."""
+    if length <= _LARGEST_SHORT_LENGTH:
+        return bytes((length,))
+    return bytes((_LENGTH_QUOTE,)) + encode_uintvar(length)
+
+
+def encode_header(header: Header) -> bytes:
+    """One header; `MalformedPdu` when its value is not exactly one WSP value (8.4.2.6)."""
+    if isinstance(header.name, int):
+        if not 0 <= header.name < _SHORT_INTEGER:
+            raise MalformedPdu(f"header number {header.name} is not in 0 to 127")
+        name = bytes((_SHORT_INTEGER | header.name,))
+    else:
+        name = encode_text(header.name)
+    value = Reader(header.value)
+    value.raw_value()
+    if not value.at_end:
+        raise MalformedPdu("the value of a header holds more than one value")
+    return name + header.value
+
+
+class Reader:
+    """Reads WSP values off a run of bytes; every method raises `MalformedPdu` at a cut."""
+
+    def __init__(self, data: bytes) -> None:
+        """Start at the first octet of `data`."""
+        self._data = data
+        self._at = 0
+
+    @property
+    def at_end(self) -> bool:
+        """Whether every octet was read."""
+        return self._at >= len(self._data)
+
+    @property
+    def starts_with_length(self) -> bool:
+        """Whether the next octet begins a value with a length of its own."""
+        return not self.at_end and self._data[self._at] <= _LENGTH_QUOTE
+
+    def octet(self, what: str) -> int:
+        """The next octet; `what` names it in the error."""
+        return self.take(1, what)[0]
+
+    def take(self, count: int, what: str) -> bytes:
+        """The next `count` octets."""
+        left = len(self._data) - self._at
+        if count > left:
+            raise MalformedPdu(f"{what}: {count} octets announced, {left} left")
+        taken = self._data[self._at : self._at + count]
+        self._at += count
+        return taken
+
+    def rest(self) -> bytes:
+        """All that is left."""
+        return self.take(len(self._data) - self._at, "the rest")
+
+    def uintvar(self, what: str) -> int:
+        """A uintvar of at most five octets and 32 bits."""
+        number = 0
+        for _ in range(_UINTVAR_OCTETS):
+            octet = self.octet(what)
+            number = number << 7 | octet & 0x7F
+            if octet < _SHORT_INTEGER:
+                if number >= 1 << 32:
+                    break
+                return number
+        raise MalformedPdu(f"{what}: a uintvar longer than 32 bits")
+
+    def length(self, what: str) -> int:
+        """Value-length."""
+        first = self.octet(what)
+        if first > _LENGTH_QUOTE:
+            raise MalformedPdu(f"{what}: 0x{first:02X} is no length")
+        return self.uintvar(what) if first == _LENGTH_QUOTE else first
+
+    def text(self, what: str) -> str:
+        """Text-string of printable ASCII, without its NUL."""
+        end = self._data.find(0, self._at)
+        if end < 0:
+            raise MalformedPdu(f"{what}: a text without its end")
+        raw = self.take(end - self._at, what)
+        self._at += 1
+        if not raw or not all(0x20 <= octet <= 0x7E for octet in raw):
+            raise MalformedPdu(f"{what}: a text must be printable ASCII and not empty")
+        return raw.decode("ascii")
+
+    def integer_or_text(self, what: str) -> int | str:
+        """Integer-value in either form, or Text-string."""
+        if self.at_end:
+            raise MalformedPdu(f"{what} is missing")
+        first = self._data[self._at]
+        if first >= _SHORT_INTEGER:
+            return self.octet(what) & 0x7F
+        if first > _LENGTH_QUOTE:
+            return self.text(what)
+        count = self.octet(what)
+        if not 1 <= count <= _LARGEST_SHORT_LENGTH:
+            raise MalformedPdu(f"{what}: an integer of {count} octets")
+        return int.from_bytes(self.take(count, what), "big")
+
+    def header_name(self) -> int | str:
+        """The name of the next header; other header code pages (8.4.2.6) are refused."""
+        first = self._data[self._at] if not self.at_end else 0
+        if first >= _SHORT_INTEGER:
+            return self.octet("a header name") & 0x7F
+        if first <= _LENGTH_QUOTE or first == 0x7F:
+            raise MalformedPdu(f"header code page shift 0x{first:02X} is not understood")
+        return self.text("a header name")
+
+    def raw_value(self) -> bytes:
+        """One value of any form, undecoded."""
+        start = self._at
+        first = self.octet("a header value")
+        if first <= _LENGTH_QUOTE:
+            self._at = start
+            self.take(self.length("a header value"), "a header value")
+        elif first < _SHORT_INTEGER:
+            end = self._data.find(0, self._at)
+            if end < 0:
+                raise MalformedPdu("a header value: a text without its end")
+            self._at = end + 1
+        return self._data[start : self._at]

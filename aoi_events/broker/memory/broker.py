@@ -1,0 +1,134 @@
+"""A connection to the in-process server, as one user."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from itertools import count
+
+from aoi_events.broker.memory.requester import MemoryRequester
+from aoi_events.broker.memory.server import MemoryServer
+from aoi_events.broker.memory.subscription import MemorySubscription
+from aoi_events.broker.substitutes import publish_with_substitutes
+from aoi_events.errors import BrokerUnavailable
+from aoi_events.ports.broker import Outbound, Published, Queue, QueueKind, Topology
+
+__all__ = ["MemoryBroker"]
+
+_connections = count(1)
+
+
+class MemoryBroker:
+    """See :class:`aoi_events.ports.broker.Broker`; keeps nothing across a kill.
+
+    Connections that shall reach each other share a :class:`MemoryServer`; without one, this is
+    the only connection of a server of its own.
+    """
+
+    def __init__(self, server: MemoryServer | None = None, *, user: str = "aoi") -> None:
+        self.server = MemoryServer() if server is None else server
+        self._user = user
+        self._prefix = f"memory-{next(_connections)}"
+        self._messages = count(1)
+        self._subscriptions: list[MemorySubscription] = []
+        self._requesters: list[MemoryRequester] = []
+        self._connection = object()
+        self._lost = asyncio.Event()
+        self._closed = False
+        self.server.connect(self)
+
+    @property
+    def user(self) -> str:
+        """The user whose name stands in ``user_id``."""
+        return self._user
+
+    async def declare(self, topology: Topology) -> None:
+        """Make everything exist."""
+        self._check()
+        self.server.declare(topology)
+
+    async def publish(self, messages: Sequence[Outbound]) -> Sequence[Published]:
+        """Publish all; one result per message, in order."""
+        return await publish_with_substitutes(self._publish, messages)
+
+    async def _publish(self, messages: Sequence[Outbound]) -> list[Published]:
+        self._check()
+        connection = self._connection
+        # A real broker answers later; whoever forgets that should find out here already.
+        await asyncio.sleep(0)
+        if connection is not self._connection:
+            raise BrokerUnavailable("the connection was lost before the confirm")
+        self._check()
+        return [
+            self.server.publish(
+                message, user=self._user, message_id=f"{self._prefix}-{next(self._messages)}"
+            )
+            for message in messages
+        ]
+
+    async def subscribe(self, queue: Queue, *, prefetch: int) -> MemorySubscription:
+        """Consume ``queue``; it is declared first if it is exclusive."""
+        self._check()
+        if queue.kind is QueueKind.EXCLUSIVE:
+            source = self.server.declare_queue(queue, owner=self._connection)
+        else:
+            source = self.server.queue(queue.name)
+        subscription = MemorySubscription(source, prefetch=prefetch)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    async def requester(self) -> MemoryRequester:
+        """A new requester with a reply address of its own."""
+        self._check()
+        requester = MemoryRequester(self)
+        self._requesters.append(requester)
+        return requester
+
+    def forget_requester(self, requester: MemoryRequester) -> None:
+        """A requester was closed."""
+        if requester in self._requesters:
+            self._requesters.remove(requester)
+
+    async def connection_lost(self) -> None:
+        """Return when the present connection was lost; at once if there is none."""
+        if await self.healthy():
+            await self._lost.wait()
+
+    async def healthy(self) -> bool:
+        """Whether the connection is up now."""
+        return self.server.running and not self._closed
+
+    async def close(self) -> None:
+        """Close the connection; what was not settled comes again to others."""
+        if self._closed:
+            return
+        for subscription in self._subscriptions:
+            await subscription.stop()
+        self.lose()
+        self._closed = True
+        self.server.disconnect(self)
+
+    def lose(self) -> None:
+        """The connection is gone."""
+        for subscription in self._subscriptions:
+            subscription.lose()
+        for requester in self._requesters:
+            requester.lose()
+        self._subscriptions = [each for each in self._subscriptions if not each.gone]
+        self.server.drop_queues_of(self._connection)
+        self._connection = object()
+        self._lost.set()
+        self._lost = asyncio.Event()
+
+    def regain(self) -> None:
+        """A new connection took the place of the one that was lost."""
+        for requester in self._requesters:
+            requester.regain()
+        for subscription in self._subscriptions:
+            subscription.regain()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise BrokerUnavailable("this connection was closed")
+        if not self.server.running:
+            raise BrokerUnavailable("the in-process broker is stopped")

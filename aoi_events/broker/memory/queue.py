@@ -1,0 +1,113 @@
+"""One queue of the in-process server: order, prefetch, delivery counts, limits."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from aoi_events.ports.broker import Inbound, Queue, QueueKind
+
+__all__ = ["Consumer", "MemoryQueue", "Stored"]
+
+
+@dataclass(slots=True)
+class Stored:
+    """A message in a queue, with what the queue knows about it."""
+
+    message: Inbound
+    delivery_count: int = 0
+    redelivered: bool = False
+
+
+class Consumer(Protocol):
+    """Who takes messages from a queue."""
+
+    def capacity(self) -> int:
+        """How many more messages it may hold unsettled."""
+
+    def deliver(self, stored: Stored) -> None:
+        """Hold one more message until it is settled or given back."""
+
+
+class MemoryQueue:
+    """A queue and its consumers, served in turn."""
+
+    def __init__(
+        self,
+        definition: Queue,
+        *,
+        owner: object | None,
+        dead_letter: Callable[[Queue, Stored], None],
+    ) -> None:
+        self.definition = definition
+        self.owner = owner
+        self._dead_letter = dead_letter
+        self._ready: deque[Stored] = deque()
+        # What was given back goes out before what is new, as a quorum queue does it.
+        self._given_back: deque[Stored] = deque()
+        self._bytes = 0
+        self._consumers: deque[Consumer] = deque()
+
+    def __len__(self) -> int:
+        """How many messages wait, those held by consumers not counted."""
+        return len(self._ready) + len(self._given_back)
+
+    def full(self) -> bool:
+        """Whether the queue refuses the next message (``reject-publish``)."""
+        limit = self.definition.max_length_bytes
+        return limit is not None and self._bytes > limit
+
+    def push(self, message: Inbound) -> None:
+        """Take a new message."""
+        self._ready.append(Stored(message))
+        self._bytes += len(message.body)
+        self.pump()
+
+    def give_back(self, stored: Iterable[Stored], *, failed: bool) -> None:
+        """Take messages again, in the order in which they were delivered.
+
+        ``failed`` counts a failed delivery of each; past the limit they are dead-lettered.
+        """
+        for item in stored:
+            item.redelivered = True
+            if failed and self.definition.kind is QueueKind.QUORUM:
+                item.delivery_count += 1
+            limit = self.definition.delivery_limit
+            if limit is not None and item.delivery_count > limit:
+                self._dead_letter(self.definition, item)
+            else:
+                self._given_back.append(item)
+                self._bytes += len(item.message.body)
+        self.pump()
+
+    def attach(self, consumer: Consumer) -> None:
+        """Let ``consumer`` take its turn."""
+        self._consumers.append(consumer)
+        self.pump()
+
+    def detach(self, consumer: Consumer) -> None:
+        """Deliver nothing more to ``consumer``; detaching twice changes nothing."""
+        if consumer in self._consumers:
+            self._consumers.remove(consumer)
+            self.pump()
+
+    def pump(self) -> None:
+        """Deliver whatever waits to whoever may hold more."""
+        while len(self) and (consumer := self._next_consumer()) is not None:
+            stored = (self._given_back or self._ready).popleft()
+            self._bytes -= len(stored.message.body)
+            consumer.deliver(stored)
+
+    def _next_consumer(self) -> Consumer | None:
+        turns = 1 if self.definition.single_active_consumer else len(self._consumers)
+        for _ in range(min(turns, len(self._consumers))):
+            consumer = self._consumers[0]
+            if consumer.capacity() > 0:
+                if not self.definition.single_active_consumer:
+                    self._consumers.rotate(-1)
+                return consumer
+            if not self.definition.single_active_consumer:
+                self._consumers.rotate(-1)
+        return None

@@ -1,0 +1,40 @@
+"""Publishing :attr:`Outbound.if_returned` in the place of what no queue took; both brokers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from aoi_events.ports.broker import Outbound, Published
+
+__all__ = ["publish_with_substitutes"]
+
+
+async def publish_with_substitutes(
+    publish: Callable[[Sequence[Outbound]], Awaitable[list[Published]]],
+    messages: Sequence[Outbound],
+) -> list[Published]:
+    """Publish all, then the substitutes of those that came back.
+
+    The result of a message whose substitute was taken stays RETURNED; where the substitute was not
+    taken either, it is NACKED, for then nobody has responsibility for either.
+    """
+    results = await publish(messages)
+    returned = [
+        (index, message.if_returned)
+        for index, message in enumerate(messages)
+        if results[index] is Published.RETURNED and message.if_returned is not None
+    ]
+    if not returned:
+        return results
+    substitutes = [substitute for _, substitute in returned]
+    outcomes = await publish_with_substitutes(publish, substitutes)
+    for (index, substitute), outcome in zip(returned, outcomes, strict=True):
+        if not (_taken(substitute, outcome) or substitute.best_effort):
+            results[index] = Published.NACKED
+    return results
+
+
+def _taken(message: Outbound, outcome: Published) -> bool:
+    if outcome is Published.RETURNED:
+        return message.if_returned is not None
+    return outcome is Published.CONFIRMED

@@ -1,0 +1,144 @@
+"""The exchanges and queues of an installation, as values, and their names.
+
+Every upper floor takes names from here; adapters turn the values into declarations. Queue
+arguments can never be changed in place (RabbitMQ answers 406 to a declaration that differs), so a
+change of arguments needs a new queue name.
+
+How a message that nobody can process leaves a worker queue:
+
+* after two failed deliveries the runtime moves it, unparsed, to the queue's *quarantine* sibling,
+  which is consumed with a prefetch of one, so that it takes nothing innocent down with it;
+* past the delivery limit of either queue RabbitMQ dead-letters it, at least once, to
+  :data:`DEAD_LETTERS`, and :data:`DEAD` keeps it until it is parked in the store.
+
+:data:`DEAD` is bound by the same declaration that names the exchange, has no dead-letter exchange
+itself and a limit that is never reached: nothing can be dropped behind it. Were its binding ever
+removed by hand, RabbitMQ would keep the dead letters in their queues until the next declaration
+binds it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aoi_events.ports.broker import Binding, Exchange, ExchangeType, Queue, QueueKind, Topology
+
+__all__ = [
+    "ACTIVATION",
+    "DEAD",
+    "DEAD_LETTERS",
+    "EVENTS",
+    "HINTS",
+    "NOTIFICATION",
+    "OUTCOME",
+    "QUARANTINE_AFTER",
+    "QUARANTINE_DELIVERY_LIMIT",
+    "QUARANTINE_PREFETCH",
+    "REGISTRATION",
+    "REQUESTS",
+    "UNROUTABLE",
+    "WORKER_DELIVERY_LIMIT",
+    "delivery_queue",
+    "gateway_queue",
+    "hints_queue",
+    "quarantine_of",
+    "topology",
+    "worker_queue",
+]
+
+REQUESTS = "aoi.requests"
+"""Topic exchange: whoever wants something publishes here."""
+EVENTS = "aoi.events"
+"""Topic exchange: every fact; anyone may bind a queue of their own."""
+DEAD_LETTERS = "aoi.dlx"
+"""Fanout exchange that every queue dead-letters to."""
+HINTS = "aoi.hints"
+"""Fanout exchange: wakes the deadlines workers before their next poll."""
+
+REGISTRATION = "aoi.registration"
+ACTIVATION = "aoi.activation"
+NOTIFICATION = "aoi.notification"
+OUTCOME = "aoi.outcome"
+UNROUTABLE = "aoi.unroutable"
+"""Exchange and queue of requests with a routing key that nothing binds: they get an answer too."""
+DEAD = "aoi.dead"
+
+WORKER_DELIVERY_LIMIT = 20
+"""Failed deliveries of one message before a worker queue dead-letters it."""
+QUARANTINE_DELIVERY_LIMIT = 5
+"""Failed deliveries of one message before its quarantine dead-letters it."""
+QUARANTINE_PREFETCH = 1
+"""How many messages a consumer of a quarantine holds at a time."""
+QUARANTINE_AFTER = 2
+"""The delivery count at which a message is moved to quarantine, unparsed."""
+
+_NEVER = 1_000_000_000
+"""A delivery limit out of reach; explicit because RabbitMQ 4 drops after 20 where none is set."""
+
+_QUARANTINE_SUFFIX = ".quarantine"
+
+_REQUEST_PATTERNS: dict[str, tuple[str, ...]] = {
+    REGISTRATION: ("client.register", "client.deregister", "application.#"),
+    ACTIVATION: ("channel.#", "client.connected", "client.disconnected"),
+    NOTIFICATION: ("notification.#",),
+}
+
+
+def delivery_queue(channel_type: str) -> str:
+    """The queue of the workers of one connectionless channel type, such as ``sms``."""
+    return f"aoi.delivery.{channel_type}"
+
+
+def gateway_queue(node: str) -> str:
+    """The exclusive queue of one gateway node; it dies with the node's broker connection."""
+    return f"aoi.gateway.{node}"
+
+
+def hints_queue(node: str) -> Queue:
+    """The exclusive queue through which one deadlines worker hears hints."""
+    return Queue(f"{HINTS}.{node}", QueueKind.EXCLUSIVE, bindings=(Binding(HINTS),))
+
+
+def quarantine_of(queue: str) -> str:
+    """The name of the quarantine beside a worker queue."""
+    return queue + _QUARANTINE_SUFFIX
+
+
+def worker_queue(name: str) -> tuple[Queue, Queue]:
+    """A worker queue and its quarantine."""
+    patterns = _REQUEST_PATTERNS.get(name, ())
+    bindings = tuple(Binding(REQUESTS, pattern) for pattern in patterns)
+    if name == UNROUTABLE:
+        bindings = (Binding(UNROUTABLE),)
+    return (
+        Queue(
+            name,
+            bindings=bindings,
+            delivery_limit=WORKER_DELIVERY_LIMIT,
+            dead_letter_exchange=DEAD_LETTERS,
+        ),
+        Queue(
+            quarantine_of(name),
+            delivery_limit=QUARANTINE_DELIVERY_LIMIT,
+            dead_letter_exchange=DEAD_LETTERS,
+        ),
+    )
+
+
+def topology(channel_types: Iterable[str] = ()) -> Topology:
+    """Everything durable, for an installation with these connectionless channel types."""
+    workers = [REGISTRATION, ACTIVATION, NOTIFICATION, OUTCOME, UNROUTABLE]
+    workers += [delivery_queue(channel_type) for channel_type in sorted(set(channel_types))]
+    return Topology(
+        exchanges=(
+            Exchange(UNROUTABLE, ExchangeType.FANOUT),
+            Exchange(REQUESTS, ExchangeType.TOPIC, alternate=UNROUTABLE),
+            Exchange(EVENTS, ExchangeType.TOPIC),
+            Exchange(DEAD_LETTERS, ExchangeType.FANOUT),
+            Exchange(HINTS, ExchangeType.FANOUT),
+        ),
+        queues=(
+            Queue(DEAD, bindings=(Binding(DEAD_LETTERS),), delivery_limit=_NEVER),
+            *(queue for name in workers for queue in worker_queue(name)),
+        ),
+    )

@@ -17,7 +17,8 @@ from tenacity import (
     retry_if_exception_type,
     stop_after_attempt,
     stop_never,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 from aoi_events.errors import InfrastructureError
@@ -80,9 +81,8 @@ async def patiently(
 
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(on),
-        wait=wait_exponential_jitter(
-            initial=patience.first, max=patience.most + patience.jitter, jitter=patience.jitter
-        ),
+        wait=wait_exponential(multiplier=patience.first, max=patience.most)
+        + wait_random(0, patience.jitter),
         stop=stop_never if patience.attempts is None else stop_after_attempt(patience.attempts),
         before_sleep=hear,
         sleep=sleep,

@@ -1,0 +1,1 @@
+"""What crosses the wire: requests, answers, events, envelopes, the device protocol."""

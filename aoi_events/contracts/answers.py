@@ -1,0 +1,238 @@
+"""Every answer. The AMQP property ``type`` names the answer's contract."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from aoi_events.contracts.base import Answer, Instant, Tolerant
+from aoi_events.contracts.content import Content
+from aoi_events.contracts.identifiers import (
+    ChannelType,
+    ClientId,
+    DeliveryId,
+    Fingerprint,
+    NotificationId,
+    TokenText,
+    Urgency,
+)
+from aoi_events.contracts.states import DeliveryState, Evidence
+
+__all__ = [
+    "ANSWERS",
+    "AcceptedDelivery",
+    "AnyAnswer",
+    "ApplicationDeregisteredV1",
+    "ApplicationRegisteredV1",
+    "ChannelsActivatedV1",
+    "ClientConnectedV1",
+    "ClientDeregisteredV1",
+    "ClientDisconnectedV1",
+    "ClientRegisteredV1",
+    "DeliveryStatus",
+    "Hop",
+    "NotificationAcceptedV1",
+    "NotificationCancelledV1",
+    "NotificationContentV1",
+    "NotificationStatusV1",
+    "RefusedV1",
+    "RejectedToken",
+    "SelectedChannel",
+    "UnselectedChannel",
+]
+
+
+class RefusedV1(Answer):
+    """The request was refused. ``code`` is stable, ``message`` says what to do about it."""
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+class ClientRegisteredV1(Answer):
+    """The AOI Client ID to use in future requests (8.2.1)."""
+
+    client: ClientId
+    retired: ClientId | None = None
+    """The earlier AOI Client ID, when this registration ended it."""
+
+
+class ClientDeregisteredV1(Answer):
+    """The AOI Client ID and everything of it ended."""
+
+    client: ClientId
+
+
+class ApplicationRegisteredV1(Answer):
+    """The Application Client Token of an app instance; the same one on every repeat.
+
+    ``applied`` is false when an older ``sequence`` changed nothing: ``sequence`` is then the
+    stored one, above which the client goes on; ``token`` is the one now valid, if any.
+    """
+
+    token: TokenText | None = None
+    sequence: int
+    applied: bool = True
+
+
+class ApplicationDeregisteredV1(Answer):
+    """The token ended (or had ended before)."""
+
+    sequence: int
+    applied: bool = True
+
+
+class SelectedChannel(Tolerant):
+    """A channel that the server selected. *pending*: waits for ``channel.confirm``."""
+
+    type: ChannelType
+    state: Literal["active", "pending"]
+    parameters: dict[str, str | int | bool] = Field(default_factory=dict)
+    proved_until: Instant | None = None
+
+
+class UnselectedChannel(Tolerant):
+    """A channel that was offered or in use, and why it is not now."""
+
+    type: ChannelType
+    reason: str
+
+
+class ChannelsActivatedV1(Answer):
+    """The channels selected (8.2.2), best first, and why each other one was not."""
+
+    sequence: int
+    applied: bool = True
+    selected: Annotated[tuple[SelectedChannel, ...], Field(strict=False)]
+    not_selected: Annotated[tuple[UnselectedChannel, ...], Field(strict=False)] = ()
+
+
+class AcceptedDelivery(Tolerant):
+    """A token that was accepted; ``index`` is its place in the request."""
+
+    index: int
+    delivery: DeliveryId
+
+
+class RejectedToken(Tolerant):
+    """A token that was rejected, and why; ``index`` is its place in the request."""
+
+    index: int
+    fingerprint: Fingerprint
+    code: str
+    message: str
+
+
+class NotificationAcceptedV1(Answer):
+    """Every token of ``deliveries`` will end in exactly one terminal state."""
+
+    notification: NotificationId
+    expires_at: Instant | None = None
+    deliveries: Annotated[tuple[AcceptedDelivery, ...], Field(strict=False)]
+    rejected: Annotated[tuple[RejectedToken, ...], Field(strict=False)] = ()
+
+
+class NotificationCancelledV1(Answer):
+    """``cancelled`` deliveries were withdrawn; ``settled`` ones had ended before."""
+
+    notification: NotificationId
+    cancelled: int
+    settled: int
+
+
+class Hop(Tolerant):
+    """One line of a delivery's story."""
+
+    at: Instant
+    what: str
+    channel: ChannelType | None = None
+    step: int | None = None
+    attempt: int | None = None
+    detail: str | None = None
+
+
+class DeliveryStatus(Tolerant):
+    """Where a delivery stands, and the story so far."""
+
+    delivery: DeliveryId
+    fingerprint: Fingerprint
+    state: Annotated[DeliveryState, Field(strict=False)]
+    by: Annotated[Evidence | None, Field(strict=False)] = None
+    reason: str | None = None
+    accepted_at: Instant
+    expires_at: Instant
+    settled_at: Instant | None = None
+    story: Annotated[tuple[Hop, ...], Field(strict=False)] = ()
+
+
+class NotificationStatusV1(Answer):
+    """What became of each delivery of a notification."""
+
+    notification: NotificationId
+    deliveries: Annotated[tuple[DeliveryStatus, ...], Field(strict=False)]
+
+
+class NotificationContentV1(Answer):
+    """The content behind a wake-up."""
+
+    delivery: DeliveryId
+    notification: NotificationId
+    token: TokenText
+    content: Content
+    urgency: Annotated[Urgency, Field(strict=False)]
+    expires_at: Instant
+
+
+class ClientConnectedV1(Answer):
+    """To a gateway: the session is the client's only one now.
+
+    ``sequence`` is the highest the client has used, for clients that cannot count; ``closed`` are
+    channels that the server closed since the last contact, with the reason.
+    """
+
+    client: ClientId
+    epoch: int
+    sequence: int
+    closed: Annotated[tuple[UnselectedChannel, ...], Field(strict=False)] = ()
+
+
+class ClientDisconnectedV1(Answer):
+    """To a gateway: presence of that epoch ended (or had ended before)."""
+
+    client: ClientId
+
+
+AnyAnswer = (
+    RefusedV1
+    | ClientRegisteredV1
+    | ClientDeregisteredV1
+    | ApplicationRegisteredV1
+    | ApplicationDeregisteredV1
+    | ChannelsActivatedV1
+    | NotificationAcceptedV1
+    | NotificationCancelledV1
+    | NotificationStatusV1
+    | NotificationContentV1
+    | ClientConnectedV1
+    | ClientDisconnectedV1
+)
+
+ANSWERS: Final[dict[str, type[AnyAnswer]]] = {
+    "refused.v1": RefusedV1,
+    "client.registered.v1": ClientRegisteredV1,
+    "client.deregistered.v1": ClientDeregisteredV1,
+    "application.registered.v1": ApplicationRegisteredV1,
+    "application.deregistered.v1": ApplicationDeregisteredV1,
+    "channels.activated.v1": ChannelsActivatedV1,
+    "notification.accepted.v1": NotificationAcceptedV1,
+    "notification.cancelled.v1": NotificationCancelledV1,
+    "notification.status.v1": NotificationStatusV1,
+    "notification.content.v1": NotificationContentV1,
+    "client.connected.v1": ClientConnectedV1,
+    "client.disconnected.v1": ClientDisconnectedV1,
+}
+"""AMQP property ``type`` of an answer → contract."""
+
+ANSWER_TYPES: Final[dict[type[AnyAnswer], str]] = {model: name for name, model in ANSWERS.items()}

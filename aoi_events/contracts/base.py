@@ -1,0 +1,66 @@
+"""What all contracts have in common: frozen, versioned, strict; strict about what they accept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+__all__ = ["MAX_BODY", "Answer", "Contract", "Instant", "Request", "Tolerant"]
+
+MAX_BODY = 512 * 1024
+"""Largest request body in octets: 1,000 tokens of 100 characters and 4 KiB of content fit well."""
+
+_HIDDEN: Final = frozenset(
+    {"secret", "secret_hash", "token", "tokens", "code", "data", "body", "parameters"}
+)
+"""Fields that hold secrets, tokens or content, and so never show in logs or tracebacks."""
+
+
+def _utc(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("a time needs its offset, for example 2026-11-23T12:00:00Z")
+    return value.astimezone(UTC)
+
+
+Instant = Annotated[datetime, AfterValidator(_utc), Field(strict=False)]
+"""A point in time: RFC 3339 with offset, held in UTC."""
+
+
+class Contract(BaseModel):
+    """A frozen value that crosses the wire and refuses what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    def encode(self) -> bytes:
+        """UTF-8 JSON without fields that are absent."""
+        return self.__pydantic_serializer__.to_json(self, exclude_none=True)
+
+    @classmethod
+    def decode(cls, body: bytes | str) -> Self:
+        """The value in ``body``. Raises pydantic's ValidationError."""
+        return cls.model_validate_json(body)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, ("…" if name in _HIDDEN else value)
+
+
+class Tolerant(Contract):
+    """A value that ignores unknown fields, so that old readers survive new writers."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, hide_input_in_errors=True)
+
+
+class Request(Contract):
+    """Base of every request: the version is required, unknown fields are refused."""
+
+    version: Literal[1] = Field(description="Version of this contract; required.")
+
+
+class Answer(Tolerant):
+    """Base of every answer."""
+
+    version: Literal[1] = 1

@@ -1,0 +1,150 @@
+"""Envelopes between our own workers: many items at once; unknown fields are ignored."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from aoi_events.contracts.base import Instant, Tolerant
+from aoi_events.contracts.content import Content
+from aoi_events.contracts.identifiers import (
+    ChannelType,
+    ClientId,
+    DeliveryId,
+    Fingerprint,
+    NotificationId,
+    TokenText,
+    Urgency,
+)
+
+__all__ = [
+    "ChallengeItem",
+    "CloseItem",
+    "DeliverItem",
+    "DeliveryBatchV1",
+    "OutcomeBatchV1",
+    "OutcomeItem",
+    "OutcomeKind",
+]
+
+
+class DeliverItem(Tolerant):
+    """One step of one delivery, for the channel that has to make it.
+
+    ``parameters`` are the address and whatever else the channel's activation gave; for a connected
+    channel, ``session`` and ``epoch`` name the connection. ``wake_up``: the content is too large
+    for the channel; only the delivery's ID goes out, and the device fetches.
+    """
+
+    kind: Literal["deliver"] = "deliver"
+    delivery: DeliveryId
+    notification: NotificationId
+    client: ClientId
+    channel: ChannelType
+    step: int
+    attempt: int
+    token: TokenText
+    fingerprint: Fingerprint
+    application: str
+    instance: str
+    content: Content
+    urgency: Annotated[Urgency, Field(strict=False)]
+    accepted_at: Instant
+    expires_at: Instant
+    wake_up: bool = False
+    parameters: dict[str, str | int | bool] = Field(default_factory=dict)
+    session: str | None = None
+    epoch: int | None = None
+
+
+class ChallengeItem(Tolerant):
+    """A challenge to send over a channel whose address is only claimed so far."""
+
+    kind: Literal["challenge"] = "challenge"
+    client: ClientId
+    channel: ChannelType
+    attempt: int
+    code: str
+    parameters: dict[str, str | int | bool]
+    expires_at: Instant
+
+
+class CloseItem(Tolerant):
+    """To a gateway node: end this session (another one took over, or the client was retired).
+
+    ``code`` is a WebSocket close code.
+    """
+
+    kind: Literal["close"] = "close"
+    client: ClientId
+    session: str
+    epoch: int
+    code: int
+    message: str
+
+
+class DeliveryBatchV1(Tolerant):
+    """Work for one channel worker or one gateway node."""
+
+    version: Literal[1] = 1
+    items: Annotated[
+        tuple[Annotated[DeliverItem | ChallengeItem | CloseItem, Field(discriminator="kind")], ...],
+        Field(strict=False),
+    ]
+
+
+class OutcomeKind(StrEnum):
+    """What a channel, a device or the broker says became of a step.
+
+    Ordered by rank, weakest first: of two outcomes of one attempt the stronger stands.
+    """
+
+    ACCEPTED = "accepted"
+    """A provider took responsibility."""
+    REFUSED = "refused"
+    """Not now: try this channel again later."""
+    ROUTE_LOST = "route_lost"
+    """The connection is gone."""
+    PARKED = "parked"
+    """The step's message was set aside for a person."""
+    REJECTED = "rejected"
+    """Never: this step cannot succeed."""
+    RECEIPTED = "receipted"
+    """The provider says that the device has it."""
+    COULD_NOT_WAKE = "could_not_wake"
+    """The device has it, but could not wake the app now."""
+    NO_SUCH_APPLICATION = "no_such_application"
+    """The device says that the app instance is gone."""
+    ACKNOWLEDGED = "acknowledged"
+    """The device says that the app has it."""
+
+
+class OutcomeItem(Tolerant):
+    """What became of a step.
+
+    A device speaks for the delivery as a whole, so its outcomes may lack ``step`` and ``attempt``;
+    they carry ``client``, and count only when the delivery was addressed to it. ``closes_channel``:
+    the address itself is bad. ``retry_after`` in seconds.
+    """
+
+    delivery: DeliveryId
+    kind: Annotated[OutcomeKind, Field(strict=False)]
+    at: Instant
+    client: ClientId | None = None
+    channel: ChannelType | None = None
+    step: int | None = None
+    attempt: int | None = None
+    detail: Annotated[str, Field(max_length=200)] | None = None
+    closes_channel: bool = False
+    retry_after: Annotated[float, Field(ge=0, le=86_400)] | None = None
+    epoch: int | None = None
+    """Of the connection that was lost, so that only that presence ends."""
+
+
+class OutcomeBatchV1(Tolerant):
+    """Outcomes on their way to the outcome worker."""
+
+    version: Literal[1] = 1
+    items: Annotated[tuple[OutcomeItem, ...], Field(strict=False)]

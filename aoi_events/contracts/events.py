@@ -1,0 +1,134 @@
+"""Every event: CloudEvents 1.0 in structured JSON mode, on the exchange ``aoi.events``.
+
+The routing key is the event's kind and, last, the sender (``notification.delivered.shop``), with
+``.`` in a sender's name written ``%2E``. Events carry fingerprints of tokens, never tokens. An
+event's ``id`` follows from what happened, so that a repeat can be recognised.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from aoi_events.contracts.base import Instant, Tolerant
+from aoi_events.contracts.identifiers import ChannelType, ClientId, DeliveryId, Fingerprint
+from aoi_events.contracts.states import DeliveryState, Evidence
+
+__all__ = [
+    "EVENT_KINDS",
+    "ApplicationChanged",
+    "ChannelChanged",
+    "ClientChanged",
+    "CloudEvent",
+    "DeliveryChanged",
+    "EventData",
+    "NotificationAccepted",
+    "event_routing_key",
+]
+
+
+class ClientChanged(Tolerant):
+    """``client.*``: an AOI Client was registered, refreshed, reassigned, deregistered, expired."""
+
+    about: Literal["client"] = "client"
+    client: ClientId
+    replaced_by: ClientId | None = None
+
+
+class ApplicationChanged(Tolerant):
+    """``application.*``: a token was given out or revoked."""
+
+    about: Literal["application"] = "application"
+    client: ClientId
+    application: str
+    instance: str
+    fingerprint: Fingerprint
+    reason: str | None = None
+
+
+class ChannelChanged(Tolerant):
+    """``channel.*``: a channel became active or pending, or ended."""
+
+    about: Literal["channel"] = "channel"
+    client: ClientId
+    channel: ChannelType
+    reason: str | None = None
+
+
+class NotificationAccepted(Tolerant):
+    """``notification.accepted``: ``accepted`` deliveries exist, ``rejected`` tokens were none."""
+
+    about: Literal["notification"] = "notification"
+    notification: str
+    accepted: int
+    rejected: int
+    expires_at: Instant
+
+
+class DeliveryChanged(Tolerant):
+    """``notification.stored|delivered|failed|expired|replaced|cancelled``: one delivery's state.
+
+    ``supersedes`` is the terminal state that this one corrects.
+    """
+
+    about: Literal["delivery"] = "delivery"
+    notification: str
+    delivery: DeliveryId
+    fingerprint: Fingerprint
+    application: str
+    state: Annotated[DeliveryState, Field(strict=False)]
+    by: Annotated[Evidence | None, Field(strict=False)] = None
+    channel: ChannelType | None = None
+    reason: str | None = None
+    supersedes: Annotated[DeliveryState | None, Field(strict=False)] = None
+
+
+EventData = Annotated[
+    ClientChanged | ApplicationChanged | ChannelChanged | NotificationAccepted | DeliveryChanged,
+    Field(discriminator="about"),
+]
+
+EVENT_KINDS: Final = (
+    "client.registered",
+    "client.refreshed",
+    "client.reassigned",
+    "client.deregistered",
+    "client.expired",
+    "application.registered",
+    "application.revoked",
+    "channel.activated",
+    "channel.pending",
+    "channel.closed",
+    "notification.accepted",
+    "notification.stored",
+    "notification.delivered",
+    "notification.failed",
+    "notification.expired",
+    "notification.replaced",
+    "notification.cancelled",
+)
+"""Every kind of event; ``type`` is ``aoi.<kind>.v1``."""
+
+
+class CloudEvent(Tolerant):
+    """The envelope (CloudEvents 1.0, sections 3.1 and 3.2; JSON format 1.0, section 3)."""
+
+    specversion: Literal["1.0"] = "1.0"
+    id: str
+    source: str = "/aoi-events"
+    type: str
+    subject: str | None = None
+    time: Instant
+    datacontenttype: Literal["application/json"] = "application/json"
+    data: EventData
+
+    @property
+    def kind(self) -> str:
+        """``type`` without prefix and version, for example ``notification.delivered``."""
+        return self.type.removeprefix("aoi.").removesuffix(".v1")
+
+
+def event_routing_key(kind: str, sender: str) -> str:
+    """``kind`` and the sender as one last word."""
+    return f"{kind}.{sender.replace('%', '%25').replace('.', '%2E')}"

@@ -1,0 +1,76 @@
+"""Identifiers and small vocabularies that cross the wire, with their bounds.
+
+IDs that we make are a prefix and 26 characters of lower-case base32 (RFC 4648, section 6, without
+padding): 128 bits that a person can read out and a URL can carry.
+"""
+
+from __future__ import annotations
+
+import base64
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+__all__ = [
+    "ApplicationName",
+    "ChannelType",
+    "ClientId",
+    "ClientSecret",
+    "DeliveryId",
+    "DeviceId",
+    "Fingerprint",
+    "InstanceName",
+    "NotificationId",
+    "SecretHash",
+    "TokenText",
+    "Urgency",
+    "UserIdentity",
+    "base32_id",
+    "id_octets",
+]
+
+ClientId = Annotated[str, Field(pattern=r"^cli_[a-z2-7]{26}$")]
+"""AOI Client ID, assigned at registration (8.2.1)."""
+DeliveryId = Annotated[str, Field(pattern=r"^dlv_[a-z2-7]{26}$")]
+"""One notification for one token; derived from sender, notification and token."""
+Fingerprint = Annotated[str, Field(pattern=r"^fp_[a-z2-7]{13}$")]
+"""The first 64 bits of a token's SHA-256: names a token without being one."""
+TokenText = Annotated[str, Field(min_length=8, max_length=200, pattern=r"^[A-Za-z0-9._-]+$")]
+"""Application Client Token: opaque; a capability, so never logged."""
+ClientSecret = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
+"""256 random bits that the AOI Client made, base64url without padding."""
+SecretHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256 of the decoded secret, in hexadecimal."""
+NotificationId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
+"""Chosen by the sender, unique among the sender's notifications."""
+DeviceId = Annotated[str, Field(min_length=1, max_length=128)]
+"""Names the device, for people; proves nothing."""
+UserIdentity = Annotated[str, Field(min_length=1, max_length=256)]
+"""Who uses the AOI Client: an MSISDN, a SIP URI, any opaque text."""
+ApplicationName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+"""An application, for example its package name."""
+InstanceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+"""One installation of an application on a device."""
+ChannelType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+"""Type of a notification channel, as its plug-in names it."""
+
+
+class Urgency(StrEnum):
+    """How much a notification matters to the user (RFC 8030, section 5.3)."""
+
+    VERY_LOW = "very-low"
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
+def base32_id(prefix: str, octets: bytes) -> str:
+    """``prefix`` and ``octets`` in lower-case base32 without padding."""
+    return prefix + base64.b32encode(octets).decode().rstrip("=").lower()
+
+
+def id_octets(identifier: str) -> bytes:
+    """The octets of an ID made by :func:`base32_id`. Raises ValueError for anything else."""
+    text = identifier.partition("_")[2].upper()
+    return base64.b32decode(text + "=" * (-len(text) % 8))

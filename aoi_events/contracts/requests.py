@@ -1,0 +1,259 @@
+"""Every request: what devices and Application Servers ask of the AOI Server.
+
+A request is published to the exchange ``aoi.requests`` under its routing key. ``secret`` is absent
+only from requests that a gateway passes on for a session that has proved it already.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, model_validator
+
+from aoi_events.contracts.base import Request, Tolerant
+from aoi_events.contracts.content import Content
+from aoi_events.contracts.identifiers import (
+    ApplicationName,
+    ChannelType,
+    ClientId,
+    ClientSecret,
+    DeliveryId,
+    DeviceId,
+    InstanceName,
+    NotificationId,
+    SecretHash,
+    TokenText,
+    Urgency,
+    UserIdentity,
+)
+
+__all__ = [
+    "MAX_TOKENS",
+    "MAX_TTL",
+    "REQUESTS",
+    "ActivateChannelsV1",
+    "AnyRequest",
+    "CancelNotificationV1",
+    "ChannelOffer",
+    "Circumstances",
+    "ConfirmChannelV1",
+    "ConnectClientV1",
+    "DeactivateChannelsV1",
+    "DeregisterApplicationV1",
+    "DeregisterClientV1",
+    "DisconnectClientV1",
+    "FetchNotificationV1",
+    "PreviousClient",
+    "QueryNotificationV1",
+    "RegisterApplicationV1",
+    "RegisterClientV1",
+    "SendNotificationV1",
+]
+
+MAX_TOKENS: Final = 1_000
+MAX_TTL: Final = 28 * 24 * 3600
+"""Longest time to live in seconds: four weeks, as Web Push services have it."""
+
+Sequence = Annotated[int, Field(ge=1, le=2**53 - 1)]
+
+
+class PreviousClient(Tolerant):
+    """Proof of an earlier registration: the AOI Client ID and its secret."""
+
+    model_config = Request.model_config
+    client: ClientId
+    secret: ClientSecret
+
+
+class RegisterClientV1(Request):
+    """``client.register``: ask for an AOI Client ID (8.1.1).
+
+    The client makes a secret of 256 random bits and stores it *before* it sends this; the server
+    sees its hash only. With ``previous`` the earlier registration is refreshed (same identity) or
+    retired (another identity).
+    """
+
+    device: DeviceId
+    identity: UserIdentity
+    secret_hash: SecretHash
+    previous: PreviousClient | None = None
+
+
+class _ClientRequest(Request):
+    """A request of a registered AOI Client."""
+
+    client: ClientId
+    secret: ClientSecret | None = None
+
+
+class DeregisterClientV1(_ClientRequest):
+    """``client.deregister``: give the AOI Client ID up; its tokens and channels end."""
+
+
+class RegisterApplicationV1(_ClientRequest):
+    """``application.register``: ask for an Application Client Token (8.1.3)."""
+
+    application: ApplicationName
+    instance: InstanceName = "default"
+    sequence: Sequence
+
+
+class DeregisterApplicationV1(_ClientRequest):
+    """``application.deregister``: the token of this app instance ends."""
+
+    application: ApplicationName
+    instance: InstanceName = "default"
+    sequence: Sequence
+
+
+class ChannelOffer(Tolerant):
+    """A notification channel that the device could use, with what the server needs for it.
+
+    ``preference``: higher is liked better by the device. ``largest_content`` in octets, where the
+    device knows a limit of its own.
+    """
+
+    model_config = Request.model_config
+    type: ChannelType
+    parameters: Annotated[
+        dict[
+            Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")],
+            Annotated[str, Field(max_length=512)] | int | bool,
+        ],
+        Field(max_length=16),
+    ] = Field(default_factory=dict)
+    preference: Annotated[int, Field(ge=0, le=100)] = 50
+    largest_content: Annotated[int, Field(ge=1, le=65_536)] | None = None
+
+
+class Circumstances(Tolerant):
+    """What the device says of its situation, for the choice of channels (8.1.2)."""
+
+    model_config = Request.model_config
+    bearer: Literal["unknown", "none", "cellular", "wifi", "ethernet"] = "unknown"
+    metered: bool = False
+    battery: Annotated[int, Field(ge=0, le=100)] | None = None
+
+
+class ActivateChannelsV1(_ClientRequest):
+    """``channel.activate``: offer channels; the server selects, activates and answers (8.1.2)."""
+
+    sequence: Sequence
+    offers: Annotated[tuple[ChannelOffer, ...], Field(max_length=16, strict=False)]
+    circumstances: Circumstances = Circumstances()
+
+    @model_validator(mode="after")
+    def _one_offer_per_type(self) -> ActivateChannelsV1:
+        if len({offer.type for offer in self.offers}) != len(self.offers):
+            raise ValueError("offer each channel type once")
+        return self
+
+
+class ConfirmChannelV1(_ClientRequest):
+    """``channel.confirm``: the code that came over the channel proves that its address is ours."""
+
+    channel: ChannelType
+    code: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{6,32}$")]
+
+
+class DeactivateChannelsV1(_ClientRequest):
+    """``channel.deactivate``: stop using these channels; without ``channels``, all of them."""
+
+    sequence: Sequence
+    channels: Annotated[tuple[ChannelType, ...], Field(max_length=16, strict=False)] = ()
+
+
+class SendNotificationV1(Request):
+    """``notification.send``: deliver one content to up to 1,000 Application Client Tokens.
+
+    ``ttl`` in seconds from acceptance; 0 means now or never (RFC 8030, section 5.2). Repeating the
+    same ``notification`` with the same body gives the same answer and no second delivery.
+    """
+
+    notification: NotificationId
+    tokens: Annotated[
+        tuple[TokenText, ...], Field(min_length=1, max_length=MAX_TOKENS, strict=False)
+    ]
+    content: Content
+    ttl: Annotated[int, Field(ge=0, le=MAX_TTL)] = 24 * 3600
+    urgency: Annotated[Urgency, Field(strict=False)] = Urgency.NORMAL
+
+
+class CancelNotificationV1(Request):
+    """``notification.cancel``: withdraw what was not delivered yet, or will be sent later."""
+
+    notification: NotificationId
+
+
+class QueryNotificationV1(Request):
+    """``notification.status``: what became of each delivery of a notification."""
+
+    notification: NotificationId
+
+
+class FetchNotificationV1(_ClientRequest):
+    """``notification.fetch``: the content behind a wake-up."""
+
+    delivery: DeliveryId
+
+
+class ConnectClientV1(_ClientRequest):
+    """``client.connected`` (gateways only): a device's session opened, or goes on elsewhere.
+
+    With ``secret``: a new session. Without: the gateway announces a session that it holds since
+    ``epoch`` under its new ``node`` name.
+    """
+
+    node: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+    session: Annotated[str, Field(pattern=r"^[a-z0-9]{1,32}$")]
+    epoch: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _either(self) -> ConnectClientV1:
+        if (self.secret is None) == (self.epoch is None):
+            raise ValueError("give the secret of a new session, or the epoch of a present one")
+        return self
+
+
+class DisconnectClientV1(Request):
+    """``client.disconnected`` (gateways only): the session of that epoch ended."""
+
+    client: ClientId
+    epoch: Annotated[int, Field(ge=1)]
+
+
+AnyRequest = (
+    RegisterClientV1
+    | DeregisterClientV1
+    | RegisterApplicationV1
+    | DeregisterApplicationV1
+    | ActivateChannelsV1
+    | ConfirmChannelV1
+    | DeactivateChannelsV1
+    | SendNotificationV1
+    | CancelNotificationV1
+    | QueryNotificationV1
+    | FetchNotificationV1
+    | ConnectClientV1
+    | DisconnectClientV1
+)
+
+REQUESTS: Final[dict[str, type[AnyRequest]]] = {
+    "client.register": RegisterClientV1,
+    "client.deregister": DeregisterClientV1,
+    "application.register": RegisterApplicationV1,
+    "application.deregister": DeregisterApplicationV1,
+    "channel.activate": ActivateChannelsV1,
+    "channel.confirm": ConfirmChannelV1,
+    "channel.deactivate": DeactivateChannelsV1,
+    "notification.send": SendNotificationV1,
+    "notification.cancel": CancelNotificationV1,
+    "notification.status": QueryNotificationV1,
+    "notification.fetch": FetchNotificationV1,
+    "client.connected": ConnectClientV1,
+    "client.disconnected": DisconnectClientV1,
+}
+"""Routing key on ``aoi.requests`` → contract."""
+
+GATEWAY_ONLY: Final = frozenset({"client.connected", "client.disconnected"})
+"""Requests that only a gateway may make."""

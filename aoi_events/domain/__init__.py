@@ -1,0 +1,1 @@
+"""Decisions: pure, without I/O, clock, randomness or asyncio."""

@@ -1,0 +1,90 @@
+"""Notification channels of a client, what is known of each type, and proofs of addresses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+__all__ = ["Channel", "ChannelState", "ChannelTraits", "Parameters", "Proof", "ProofState"]
+
+Parameters = dict[str, str | int | bool]
+
+
+class ChannelState(StrEnum):
+    """Where a client's channel stands."""
+
+    ACTIVE = "active"
+    PENDING = "pending"
+    """Waits for the proof of its address."""
+    CLOSED = "closed"
+    """Ended by the server or the client; ``reason`` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A notification channel of one client; at most one per type.
+
+    ``rank``: 0 is best. ``reported``: the client knows of its closing.
+    """
+
+    client: str
+    type: str
+    state: ChannelState
+    rank: int
+    parameters: Parameters = field(default_factory=dict)
+    largest_content: int | None = None
+    address: str | None = None
+    reason: str | None = None
+    changed_at: datetime | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether deliveries may go over it."""
+        return self.state is ChannelState.ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelTraits:
+    """What a channel plug-in says of its type; values, so that decisions stay pure.
+
+    ``ack_within`` seconds per attempt; ``largest_content`` octets; ``needs_proof``: its address is
+    only claimed until a challenge came back; ``cost`` per message, in any one unit.
+    """
+
+    type: str
+    connection_oriented: bool
+    ack_within: float
+    largest_content: int | None = None
+    needs_proof: bool = False
+    cost: float = 0.0
+
+
+class ProofState(StrEnum):
+    """Whether a device has shown that it receives at an address."""
+
+    OPEN = "open"
+    """A challenge is out."""
+    PROVED = "proved"
+    FAILED = "failed"
+    """Given up, or taken over by another client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Proof of (client, address). ``deadline``: when somebody must look again.
+
+    ``sent`` counts challenges of the present round (the number is part of the code's derivation),
+    ``wrong`` counts wrong codes.
+    """
+
+    client: str
+    channel: str
+    address: str
+    state: ProofState
+    sent: int
+    wrong: int
+    opened_at: datetime
+    deadline: datetime | None
+    proved_at: datetime | None = None
+    proved_until: datetime | None = None

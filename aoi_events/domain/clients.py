@@ -1,0 +1,168 @@
+"""AOI Clients: what is kept of them, and what a registration request decides (8.1.1, 8.2.1)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64decode
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from aoi_events.contracts.identifiers import base32_id
+from aoi_events.contracts.requests import RegisterClientV1
+from aoi_events.errors import ErrorCode, Refusal
+
+__all__ = [
+    "Client",
+    "Presence",
+    "Registration",
+    "authenticate",
+    "client_id_of",
+    "hash_secret",
+    "register",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Where a device is connected: a gateway node and its session."""
+
+    node: str
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """An AOI Client.
+
+    ``sequence`` and ``sequence_hash`` belong to the last applied command about the channel set;
+    ``epoch`` counts connections, whether or not one is open now. ``retired_at`` ends everything.
+    """
+
+    id: str
+    secret_hash: str
+    device: str
+    identity: str
+    registered_at: datetime
+    seen_at: datetime
+    sequence: int = 0
+    sequence_hash: str = ""
+    epoch: int = 0
+    presence: Presence | None = None
+    retired_at: datetime | None = None
+    retired_reason: str | None = None
+
+    @property
+    def retired(self) -> bool:
+        """Whether the AOI Client ID has ended."""
+        return self.retired_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a registration request decided.
+
+    ``client`` is to be saved and answered with; ``retired`` is the earlier client that ends by it
+    (also on a repeat, so that the answer stays the same); ``fresh``: the client is new.
+    """
+
+    client: Client
+    retired: Client | None
+    fresh: bool
+
+
+def hash_secret(secret: str) -> str:
+    """SHA-256 of the 256 bits behind ``secret``, in hexadecimal.
+
+    A plain hash is enough: the secret is uniformly random and cannot be guessed.
+    """
+    return hashlib.sha256(urlsafe_b64decode(secret + "=")).hexdigest()
+
+
+def client_id_of(secret_hash: str) -> str:
+    """The AOI Client ID that belongs to a secret: so a repeated request gets the same one."""
+    digest = hashlib.sha256(b"aoi client id\0" + bytes.fromhex(secret_hash)).digest()
+    return base32_id("cli_", digest[:16])
+
+
+def authenticate(client: Client | None, secret: str) -> Client:
+    """The client, if ``secret`` is its own. Raises Refusal (unauthenticated, client_retired)."""
+    expected = client.secret_hash if client else "0" * 64
+    if not hmac.compare_digest(hash_secret(secret), expected) or client is None:
+        raise Refusal(
+            ErrorCode.UNAUTHENTICATED,
+            "no AOI Client has this ID and secret; send both as they were when it registered, "
+            "or register again",
+        )
+    return current(client)
+
+
+def current(client: Client) -> Client:
+    """The client, unless it was retired. Raises Refusal (client_retired)."""
+    if client.retired:
+        raise Refusal(
+            ErrorCode.CLIENT_RETIRED,
+            f"this AOI Client ID ended ({client.retired_reason}); register again",
+        )
+    return client
+
+
+def register(
+    request: RegisterClientV1,
+    *,
+    same_secret: Client | None,
+    previous: Client | None,
+    now: datetime,
+) -> Registration:
+    """Decide a registration.
+
+    ``same_secret`` is the client whose secret has the request's hash, looked up first;
+    ``previous`` the one that the request names as proof, if the server knows it. A wrong proof is
+    no proof: the answer is a new AOI Client ID that touches no existing one. Raises Refusal
+    (conflict) when a secret is used again for another identity or by a retired client.
+    """
+    proved = _proved(request, previous)
+    if same_secret is not None:
+        return _repeat(request, same_secret, proved, now)
+    if proved is not None and not proved.retired and proved.identity == request.identity:
+        refreshed = replace(
+            proved, secret_hash=request.secret_hash, device=request.device, seen_at=now
+        )
+        return Registration(refreshed, retired=None, fresh=False)
+    client = Client(
+        id=client_id_of(request.secret_hash),
+        secret_hash=request.secret_hash,
+        device=request.device,
+        identity=request.identity,
+        registered_at=now,
+        seen_at=now,
+    )
+    return Registration(client, retired=proved, fresh=True)
+
+
+def _proved(request: RegisterClientV1, previous: Client | None) -> Client | None:
+    if request.previous is None or previous is None:
+        return None
+    matches = hmac.compare_digest(hash_secret(request.previous.secret), previous.secret_hash)
+    return previous if matches else None
+
+
+def _repeat(
+    request: RegisterClientV1, known: Client, proved: Client | None, now: datetime
+) -> Registration:
+    if known.retired:
+        raise Refusal(
+            ErrorCode.CONFLICT,
+            "this secret belongs to an AOI Client ID that ended; make a new secret and register",
+            field="secret_hash",
+        )
+    if known.identity != request.identity:
+        raise Refusal(
+            ErrorCode.CONFLICT,
+            "this secret is registered for another user identity; when the identity changes, make "
+            "a new secret and send the old AOI Client ID and secret as 'previous'",
+            field="identity",
+        )
+    retired = proved if proved is not None and proved.id != known.id else None
+    refreshed = replace(known, device=request.device, seen_at=now)
+    return Registration(refreshed, retired=retired, fresh=False)

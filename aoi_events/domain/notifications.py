@@ -1,0 +1,49 @@
+"""Notifications: what a sender asked for, kept once for all its deliveries."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from aoi_events.contracts.content import Content
+from aoi_events.contracts.identifiers import Urgency
+from aoi_events.contracts.requests import SendNotificationV1
+
+__all__ = ["Notification", "RejectedEntry", "body_hash"]
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedEntry:
+    """A token of the request that was rejected, kept so that a repeat gets the same answer."""
+
+    index: int
+    fingerprint: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A notification of one sender. ``tombstone``: cancelled before it was sent.
+
+    ``deliveries`` are the (index, delivery ID) pairs and ``rejected`` the rejected tokens of the
+    answer, so that a repeated request is answered from here.
+    """
+
+    sender: str
+    id: str
+    body_hash: str
+    accepted_at: datetime
+    expires_at: datetime
+    content: Content | None = None
+    urgency: Urgency = Urgency.NORMAL
+    ttl: int = 0
+    deliveries: tuple[tuple[int, str], ...] = ()
+    rejected: tuple[RejectedEntry, ...] = ()
+    tombstone: bool = False
+
+
+def body_hash(request: SendNotificationV1) -> str:
+    """Equal for equal requests: the same ID with another body is a conflict."""
+    return hashlib.sha256(request.encode()).hexdigest()

@@ -1,0 +1,95 @@
+"""Plans: which channels a delivery uses, in which order, and when each step starts.
+
+One rule covers fallback, parallel and hedged plans: a step starts when its time has come *or* when
+every step before it is over, whichever is first. Fallback leaves the time away, parallel sets it to
+zero, a hedge sets it to the head start of the steps before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from aoi_events.domain.channels import Channel, ChannelTraits
+
+__all__ = ["Mode", "Step", "may_start", "plan"]
+
+
+class Mode(StrEnum):
+    """How the steps of a plan follow each other."""
+
+    FALLBACK = "fallback"
+    PARALLEL = "parallel"
+    HEDGED = "hedged"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One channel of a plan.
+
+    ``start_after``: seconds after the plan was made, or None for "when those before it are over".
+    ``ack_within``: seconds that an attempt may wait for the acknowledgement, > 0. ``wake_up``: the
+    content does not fit this channel; the device is told to fetch it. ``connected``: the channel is
+    connection-oriented, so silence means that the connection is gone; on any other channel silence
+    means that its worker or provider is slow, and the step is tried again.
+    """
+
+    channel: str
+    start_after: float | None
+    ack_within: float
+    wake_up: bool = False
+    connected: bool = False
+
+
+def plan(
+    channels: Sequence[Channel],
+    traits: dict[str, ChannelTraits],
+    *,
+    connected: bool,
+    content_octets: int,
+    mode: Mode = Mode.FALLBACK,
+    hedge_after: float = 2.0,
+) -> tuple[Step, ...]:
+    """Steps for a delivery over the client's ``channels``, best first (as they were selected).
+
+    A connection-oriented channel takes part only while the device is ``connected``; channels that
+    are not active, or whose plug-in is not installed here, take no part. Empty: nothing can reach
+    the device now.
+    """
+    usable = [
+        (channel, trait)
+        for channel in sorted(channels, key=lambda channel: (channel.rank, channel.type))
+        if channel.usable
+        and (trait := traits.get(channel.type)) is not None
+        and (connected or not trait.connection_oriented)
+    ]
+    starts: dict[Mode, float | None] = {
+        Mode.FALLBACK: None,
+        Mode.PARALLEL: 0.0,
+        Mode.HEDGED: hedge_after,
+    }
+    return tuple(
+        Step(
+            channel=channel.type,
+            start_after=0.0 if index == 0 else _later(starts[mode], index, mode),
+            ack_within=trait.ack_within,
+            wake_up=content_octets > _largest(channel, trait),
+            connected=trait.connection_oriented,
+        )
+        for index, (channel, trait) in enumerate(usable)
+    )
+
+
+def may_start(step: Step, *, elapsed: float, all_before_over: bool) -> bool:
+    """The one rule: its time has come, or every step before it is over."""
+    return all_before_over or (step.start_after is not None and elapsed >= step.start_after)
+
+
+def _later(start: float | None, index: int, mode: Mode) -> float | None:
+    return start * index if start is not None and mode is Mode.HEDGED else start
+
+
+def _largest(channel: Channel, trait: ChannelTraits) -> float:
+    limits = [limit for limit in (channel.largest_content, trait.largest_content) if limit]
+    return min(limits, default=float("inf"))

@@ -1,0 +1,105 @@
+"""Application Client Tokens: opaque, unguessable, unlinkable, the same on every repeat.
+
+A token is the key's ID, a dot, and the deterministic authenticated encryption (AES-SIV, RFC 5297) of
+client, app instance and generation. So a repeat gives the same token, a forgery is rejected without
+a look-up, and two tokens of one device have nothing in common that others could see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+from aoi_events.contracts.identifiers import base32_id, id_octets
+from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
+
+__all__ = ["TokenClaims", "TokenKeys", "app_key_of", "delivery_id_of", "fingerprint_of"]
+
+_DOMAIN = b"aoi-events token v1"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenClaims:
+    """What a token stands for: a client, an app instance (by its key), and the generation."""
+
+    client: str
+    app_key: str
+    generation: int
+
+
+def app_key_of(application: str, instance: str) -> str:
+    """Names an app instance in 128 bits (hexadecimal), whatever the length of its names."""
+    return hashlib.sha256(f"{application}\0{instance}".encode()).hexdigest()[:32]
+
+
+def fingerprint_of(token: str) -> str:
+    """Names a token without being one: the first 64 bits of its SHA-256."""
+    return base32_id("fp_", hashlib.sha256(token.encode()).digest()[:8])
+
+
+def delivery_id_of(sender: str, notification: str, token: str) -> str:
+    """The ID of the delivery of one notification to one token."""
+    digest = hashlib.sha256(f"{sender}\0{notification}\0{token}".encode()).digest()
+    return base32_id("dlv_", digest[:16])
+
+
+class TokenKeys:
+    """The server's keys for tokens, by ID; the first one issues, all of them verify.
+
+    Keys are 64 octets (two AES-256 keys, RFC 5297, section 2.6). Raises ConfigurationError.
+    """
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        if not keys:
+            raise ConfigurationError("no token key: set AOI_TOKEN_KEYS to at least one 'id:key'")
+        for key_id, key in keys.items():
+            if not key_id.isalnum() or len(key_id) > 16:
+                raise ConfigurationError(
+                    f"token key ID {key_id!r}: use up to 16 letters and digits"
+                )
+            if len(key) != 64:
+                raise ConfigurationError(f"token key {key_id!r} has {len(key)} octets; it needs 64")
+        self._ciphers = {key_id: AESSIV(key) for key_id, key in keys.items()}
+        self.issuing = next(iter(keys))
+
+    def issue(self, claims: TokenClaims, key_id: str | None = None) -> str:
+        """The token for ``claims`` under the issuing key, or the key that issued it before."""
+        key_id = key_id or self.issuing
+        plain = (
+            id_octets(claims.client)
+            + bytes.fromhex(claims.app_key)
+            + claims.generation.to_bytes(4, "big")
+        )
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            raise ConfigurationError(
+                f"token key {key_id!r} is still in use but not in AOI_TOKEN_KEYS; put it back"
+            )
+        sealed = cipher.encrypt(plain, [_DOMAIN])
+        return f"{key_id}.{urlsafe_b64encode(sealed).decode().rstrip('=')}"
+
+    def verify(self, token: str) -> TokenClaims:
+        """What ``token`` stands for. Raises Refusal (token_forged)."""
+        key_id, _, text = token.partition(".")
+        cipher = self._ciphers.get(key_id)
+        try:
+            sealed = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            plain = cipher.decrypt(sealed, [_DOMAIN]) if cipher is not None else b""
+        except (InvalidTag, ValueError):
+            plain = b""
+        # The text is compared too: base64 has several spellings of the same octets.
+        if len(plain) != 36 or urlsafe_b64encode(sealed).decode().rstrip("=") != text:
+            raise Refusal(
+                ErrorCode.TOKEN_FORGED,
+                "this server did not issue that token; use the one that the app was given",
+            )
+        return TokenClaims(
+            client=base32_id("cli_", plain[:16]),
+            app_key=plain[16:32].hex(),
+            generation=int.from_bytes(plain[32:], "big"),
+        )

@@ -1,0 +1,162 @@
+"""The whole error tree of aoi-events, and the stable codes that leave the system.
+
+Three kinds must never be mixed up:
+
+* :class:`Refusal`: somebody outside asked for something wrong. It has a stable
+  :class:`ErrorCode`, is answered to whoever asked, and harms nobody else.
+* :class:`InfrastructureError`: the broker or the store cannot do its part now. Workers pause and
+  try again; nothing is parked because of it.
+* any other exception: a bug. The message that met it is retried alone and then parked.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = [
+    "AoiError",
+    "BrokerUnavailable",
+    "ConfigurationError",
+    "ErrorCode",
+    "InfrastructureError",
+    "MalformedPdu",
+    "NotAPush",
+    "PduError",
+    "PduTooLarge",
+    "PublishRefused",
+    "Refusal",
+    "RequestRefused",
+    "RequestTimeout",
+    "SegmentedPush",
+    "StoreUnavailable",
+    "WaitTimeout",
+]
+
+
+class ErrorCode(StrEnum):
+    """Stable codes of refusals; once published, a code keeps its meaning."""
+
+    MALFORMED = "malformed"
+    """The bytes are not UTF-8 JSON, or are nested too deeply."""
+    TOO_LARGE = "too_large"
+    """The message is larger than a request may be."""
+    VERSION_UNSUPPORTED = "version_unsupported"
+    """The body names no version, or one that this server does not speak."""
+    INVALID = "invalid"
+    """A field is missing, unknown, of the wrong type or out of bounds."""
+    UNKNOWN_REQUEST = "unknown_request"
+    """No request has this routing key."""
+    REPLY_TO_MISSING = "reply_to_missing"
+    """The request assigns something and must say where the answer goes."""
+    REPLY_TO_REFUSED = "reply_to_refused"
+    """``reply_to`` names a queue that answers may not be written to."""
+    SENDER_UNKNOWN = "sender_unknown"
+    """The message carries no ``user_id`` that the broker validated."""
+    NOT_ALLOWED = "not_allowed"
+    """This sender may not ask for this."""
+    UNAUTHENTICATED = "unauthenticated"
+    """There is no such AOI Client with that secret (which of the two is not said)."""
+    CLIENT_RETIRED = "client_retired"
+    """The AOI Client ID was retired; register again."""
+    TOKEN_FORGED = "token_forged"  # noqa: S105 - a code, not a password
+    """The Application Client Token was not issued by this server."""
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105 - a code, not a password
+    """The Application Client Token is no longer valid."""
+    CONFLICT = "conflict"
+    """The same ID was used before with another body."""
+    NOT_FOUND = "not_found"
+    """There is nothing of that ID for whoever asks."""
+    QUOTA_EXCEEDED = "quota_exceeded"
+    """A limit of this client, sender or installation is reached."""
+    CHALLENGE_WRONG = "challenge_wrong"
+    """The code is not the one that was sent to the address."""
+    CHALLENGE_EXPIRED = "challenge_expired"
+    """There is no open challenge for this channel."""
+    EXPIRED = "expired"
+    """It is too late: the notification has expired or was settled."""
+    INTERNAL = "internal"
+    """A fault on our side; the message was set aside for a person."""
+
+
+class AoiError(Exception):
+    """Base of every error that aoi-events raises on purpose."""
+
+
+class Refusal(AoiError):
+    """Somebody outside asked for something wrong.
+
+    ``message`` says what is wrong and what to do about it, ``field`` where (a dotted path into
+    the body). Neither ever holds a secret or a token.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, *, field: str | None = None) -> None:
+        super().__init__(f"{code}: {message}" if field is None else f"{code} at {field}: {message}")
+        self.code = code
+        self.message = message
+        self.field = field
+
+
+class ConfigurationError(AoiError):
+    """The settings cannot work; says which one and what to set instead."""
+
+
+class InfrastructureError(AoiError):
+    """The broker or the store cannot do its part now; trying later can succeed."""
+
+
+class BrokerUnavailable(InfrastructureError):
+    """The broker cannot be reached, or the connection was lost half-way."""
+
+
+class PublishRefused(InfrastructureError):
+    """The broker did not take responsibility for a message that must not be lost."""
+
+
+class StoreUnavailable(InfrastructureError):
+    """The store cannot be reached, or gave up the transaction (lost connection, deadlock)."""
+
+
+class RequestTimeout(AoiError):
+    """No answer arrived in time; the request may still take effect, and may be repeated."""
+
+
+class WaitTimeout(AoiError):
+    """The notification did not reach the awaited state in time."""
+
+
+class RequestRefused(AoiError):
+    """The server refused a request; carries its stable code, message and field."""
+
+    def __init__(self, code: str, message: str, *, field: str | None = None) -> None:
+        super().__init__(f"{code}: {message}" if field is None else f"{code} at {field}: {message}")
+        self.code = code
+        self.message = message
+        self.field = field
+
+
+class PduError(AoiError):
+    """The octets of a short message are no connectionless push that we can read or build."""
+
+
+class MalformedPdu(PduError):
+    """The octets, or the parts to encode, break the rules of the format."""
+
+
+class PduTooLarge(PduError):
+    """The push does not fit one short message."""
+
+    def __init__(self, octets: int, limit: int) -> None:
+        super().__init__(f"{octets} octets do not fit one short message of {limit}")
+        self.octets = octets
+        self.limit = limit
+
+
+class NotAPush(PduError):
+    """The short message is something else: another port, another PDU, another application."""
+
+
+class SegmentedPush(PduError):
+    """The short message is one segment of a longer push."""
+
+    def __init__(self) -> None:
+        super().__init__("the short message is one segment of a longer push")

@@ -1,0 +1,1 @@
+"""Protocols of what lies outside: broker, store, channels, time."""

@@ -1,0 +1,217 @@
+"""The broker port: take messages in batches, publish them all, settle them.
+
+Two implementations pass one conformance suite (``tests/conformance/broker``): RabbitMQ and
+``memory://``. The words are AMQP 0-9-1's; queue and exchange *values* say what must exist, and
+declaring them twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Protocol
+
+__all__ = [
+    "Binding",
+    "Broker",
+    "Exchange",
+    "ExchangeType",
+    "Inbound",
+    "Outbound",
+    "Published",
+    "Queue",
+    "QueueKind",
+    "Requester",
+    "Subscription",
+    "Topology",
+]
+
+
+class ExchangeType(StrEnum):
+    """How an exchange routes (AMQP 0-9-1, section 3.1.3)."""
+
+    TOPIC = "topic"
+    FANOUT = "fanout"
+    DIRECT = "direct"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A durable exchange. ``alternate`` gets what no binding matches."""
+
+    name: str
+    type: ExchangeType = ExchangeType.TOPIC
+    alternate: str | None = None
+
+
+class QueueKind(Enum):
+    """What becomes of a queue when the broker or its consumer goes away."""
+
+    QUORUM = "quorum"
+    """Durable and replicated; what must not be lost lives here."""
+    EXCLUSIVE = "exclusive"
+    """Belongs to one connection and dies with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """``pattern`` is a topic pattern (``*`` one word, ``#`` any number), or ignored by fanout."""
+
+    exchange: str
+    pattern: str = "#"
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue with everything that its declaration needs.
+
+    ``delivery_limit`` counts failed deliveries of one message; past it the message goes to
+    ``dead_letter_exchange`` (at least once), never nowhere. ``max_length_bytes`` makes a full queue
+    refuse publishers (``reject-publish``) and never drop.
+    """
+
+    name: str
+    kind: QueueKind = QueueKind.QUORUM
+    bindings: tuple[Binding, ...] = ()
+    delivery_limit: int | None = None
+    dead_letter_exchange: str | None = None
+    dead_letter_routing_key: str | None = None
+    max_length_bytes: int | None = None
+    single_active_consumer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """The exchanges and durable queues of an installation."""
+
+    exchanges: tuple[Exchange, ...]
+    queues: tuple[Queue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A message that was taken and waits for its settlement.
+
+    ``delivery_count`` is how often earlier deliveries of it failed (0 at first, and always 0 on
+    queues without such a counter); ``user_id`` was validated by the broker; ``tag`` belongs to
+    the subscription that it came from.
+    """
+
+    body: bytes
+    routing_key: str
+    exchange: str = ""
+    message_id: str | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    user_id: str | None = None
+    content_type: str | None = None
+    type: str | None = None
+    headers: Mapping[str, object] = field(default_factory=dict)
+    delivery_count: int = 0
+    redelivered: bool = False
+    tag: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """A message to publish. The adapter gives each publish a ``message_id`` of its own.
+
+    ``mandatory``: if no queue takes it, it counts as :attr:`Published.RETURNED`.
+    ``if_returned`` is published in its place then. ``best_effort``: a nack is counted and
+    otherwise ignored (facts for whoever listens). ``persistent`` is for queues that survive.
+    """
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    mandatory: bool = True
+    persistent: bool = True
+    best_effort: bool = False
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    content_type: str = "application/json"
+    type: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    if_returned: Outbound | None = None
+
+
+class Published(Enum):
+    """What the broker said to a publish."""
+
+    CONFIRMED = "confirmed"
+    RETURNED = "returned"
+    NACKED = "nacked"
+
+
+class Subscription(Protocol):
+    """One consumer on one queue."""
+
+    async def take(self, limit: int) -> Sequence[Inbound]:
+        """Wait for at least one message; return whatever waits, up to ``limit``, in queue order.
+
+        After a lost connection it goes on with the new one; messages that were taken before and not
+        settled come again. Returns an empty sequence once the subscription was stopped.
+        """
+
+    async def ack(self, messages: Sequence[Inbound]) -> None:
+        """Settle messages for good; unknown or stale tags are ignored (they come again)."""
+
+    async def requeue(self, messages: Sequence[Inbound]) -> None:
+        """Give messages back; counts as a failed delivery of each."""
+
+    async def pause(self) -> None:
+        """Take no more messages, and give back at once those that nobody took."""
+
+    async def resume(self) -> None:
+        """Take messages again after :meth:`pause`."""
+
+    async def stop(self) -> None:
+        """Drain: no more messages arrive; those taken may still be settled. Idempotent."""
+
+
+class Requester(Protocol):
+    """Requests with answers, over direct reply-to."""
+
+    async def call(self, request: Outbound, *, timeout: float) -> Inbound:
+        """Publish ``request`` with a fresh ``correlation_id`` and return its answer.
+
+        ``timeout`` in seconds. Raises RequestTimeout when no answer came in time, PublishRefused
+        when no queue took the request, BrokerUnavailable when the connection was lost.
+        """
+
+    async def close(self) -> None:
+        """Stop waiting; calls under way raise BrokerUnavailable."""
+
+
+class Broker(Protocol):
+    """A connection to the broker, as one user."""
+
+    @property
+    def user(self) -> str:
+        """The user whose name the broker validates in ``user_id``."""
+
+    async def declare(self, topology: Topology) -> None:
+        """Make everything exist; idempotent. Raises ConfigurationError on a changed declaration."""
+
+    async def publish(self, messages: Sequence[Outbound]) -> Sequence[Published]:
+        """Publish all, pipelined, with confirms; one result per message, in order.
+
+        ``user_id`` is set to :attr:`user`. Raises BrokerUnavailable when any confirm is missing
+        because the connection was lost: then all of them may or may not have arrived.
+        """
+
+    async def subscribe(self, queue: Queue, *, prefetch: int) -> Subscription:
+        """Declare ``queue`` if it is exclusive, and consume it with manual acknowledgement."""
+
+    async def requester(self) -> Requester:
+        """A new requester with a reply address of its own."""
+
+    async def connection_lost(self) -> None:
+        """Return when the present connection was lost (exclusive queues are gone by then)."""
+
+    async def healthy(self) -> bool:
+        """Whether a connection is up now."""
+
+    async def close(self) -> None:
+        """Close everything. Idempotent; waits briefly so that sent acks are not ignored."""

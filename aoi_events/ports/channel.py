@@ -1,0 +1,108 @@
+"""The channel port: what a notification channel's plug-in provides.
+
+A plug-in is found by the entry point group ``aoi_events.channels``. Every one has the same anatomy
+and passes ``tests/conformance/channel``:
+
+* ``offer(parameters)``: pure; validates what a device offers and names the address.
+* ``traits(settings)``: values that decisions use.
+* ``connect(settings)``: for connectionless channels, the sender that a channel worker drives. A
+  connection-oriented channel has none: its deliveries go to the gateway node that holds the
+  connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeItem
+from aoi_events.domain.channels import ChannelTraits, Parameters
+
+__all__ = ["ChannelPlugin", "ConnectionlessChannel", "Offered", "Receipt", "Sent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A valid offer: normalised parameters, and the address that must be proved, if any."""
+
+    parameters: Parameters
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of handing one item to the provider.
+
+    ``outcome`` is None for challenges (nobody waits for it). ``provider_message`` is what the
+    provider will call it in a receipt. ``pause``: the provider asked to slow down, seconds.
+    """
+
+    outcome: OutcomeItem | None
+    provider_message: str | None = None
+    pause: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A later word of the provider about ``provider_message``.
+
+    ``outcome_kind`` and so on are put into an OutcomeItem by the channel worker, which knows the
+    step from the store.
+    """
+
+    provider_message: str
+    kind: str
+    detail: str = ""
+    closes_channel: bool = False
+
+
+class ConnectionlessChannel(Protocol):
+    """A channel whose provider takes messages for devices that are not connected to us."""
+
+    @property
+    def provider(self) -> str:
+        """Names the provider (an SMSC, a push service) in the store and in metrics."""
+
+    async def deliver(self, items: Sequence[DeliverItem | ChallengeItem]) -> Sequence[Sent]:
+        """Hand items over; one result each, in order. A provider's refusal is a result, and an
+        exception is a bug. Never takes longer than the channel's own time-outs.
+        """
+
+    def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
+        """Receipts as they come, in batches; ends when the channel is closed."""
+
+    async def ready(self) -> None:
+        """Return as soon as the provider can take messages (it may be down for long)."""
+
+    async def healthy(self) -> bool:
+        """Whether the provider can take messages now."""
+
+    async def close(self) -> None:
+        """Stop; idempotent."""
+
+
+class ChannelPlugin(Protocol):
+    """One type of notification channel."""
+
+    @property
+    def type(self) -> str:
+        """The type's name, as devices offer it."""
+
+    @property
+    def settings_model(self) -> type[BaseModel]:
+        """Its settings, all with defaults or none; section ``channels.<type>`` of the settings."""
+
+    def traits(self, settings: Any) -> ChannelTraits:
+        """What decisions need to know of it."""
+
+    def offer(self, parameters: Mapping[str, str | int | bool]) -> Offered:
+        """Check what a device offers. Raises Refusal (invalid) that says what to send instead."""
+
+    def configured(self, settings: Any) -> bool:
+        """Whether this installation can use it (an SMSC is set, say)."""
+
+    async def connect(self, settings: Any) -> ConnectionlessChannel | None:
+        """The sender, or None for a connection-oriented channel."""

@@ -1,0 +1,253 @@
+"""The store port: it owns the state and the time. Every query is for a batch.
+
+One implementation serves SQLite and PostgreSQL and passes ``tests/conformance/store`` on both. All
+methods of a transaction raise StoreUnavailable for faults of the database; nothing else is caught.
+
+Locks are taken in a fixed order so that workers cannot deadlock: clients first, then deliveries,
+each in key order. On SQLite a transaction is ``BEGIN IMMEDIATE``: one writer at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+
+from aoi_events.domain.applications import Application
+from aoi_events.domain.channels import Channel, Proof
+from aoi_events.domain.clients import Client
+from aoi_events.domain.delivery import Delivery
+from aoi_events.domain.notifications import Notification
+from aoi_events.domain.parked import ParkedMessage
+
+__all__ = ["Lock", "Release", "Retention", "Store", "Submission", "Transaction"]
+
+
+class Lock(Enum):
+    """How rows are locked until the end of the transaction."""
+
+    NONE = "none"
+    SHARED = "shared"
+    EXCLUSIVE = "exclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A channel worker's note that it hands (delivery, step, attempt) to its provider.
+
+    ``provider_message`` is filled in once the provider answered, so that receipts find the step.
+    """
+
+    delivery: str
+    step: int
+    attempt: int
+    channel: str
+    client: str
+    provider: str
+    at: datetime
+    provider_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A batch of deliveries was made due: which client, and how many."""
+
+    client: str
+    batch: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What a round of retention removed."""
+
+    notifications: int
+    deliveries: int
+    submissions: int
+    parked: int
+    clients: int
+
+
+class Transaction(Protocol):
+    """One transaction; commits at the end of its ``async with`` block, or nothing happened."""
+
+    # --- clients ----------------------------------------------------------------------------
+
+    async def clients(self, ids: Collection[str], lock: Lock = Lock.NONE) -> Mapping[str, Client]:
+        """Clients by ID, retired ones included, locked in key order."""
+
+    async def clients_by_secret(self, hashes: Collection[str]) -> Mapping[str, Client]:
+        """Clients by the hash of their secret, retired ones included."""
+
+    async def save_clients(self, clients: Sequence[Client]) -> None:
+        """Insert or replace, by ID."""
+
+    async def count_clients(self, *, identity: str, since: datetime) -> int:
+        """How many clients were registered for ``identity`` since then (a quota)."""
+
+    # --- applications -----------------------------------------------------------------------
+
+    async def applications(
+        self, keys: Collection[tuple[str, str]], lock: Lock = Lock.NONE
+    ) -> Mapping[tuple[str, str], Application]:
+        """App instances by (client, app_key)."""
+
+    async def applications_of(self, clients: Collection[str]) -> Sequence[Application]:
+        """Every app instance of these clients."""
+
+    async def save_applications(self, applications: Sequence[Application]) -> None:
+        """Insert or replace, by (client, app_key)."""
+
+    # --- channels and proofs ----------------------------------------------------------------
+
+    async def channels(self, clients: Collection[str]) -> Mapping[str, Sequence[Channel]]:
+        """Every channel of each client that has any, closed ones included, best rank first."""
+
+    async def save_channels(self, channels: Sequence[Channel]) -> None:
+        """Insert or replace, by (client, type)."""
+
+    async def drop_channels(self, keys: Collection[tuple[str, str]]) -> None:
+        """Forget channels by (client, type), once the client knows that they are closed."""
+
+    async def proofs(self, clients: Collection[str]) -> Mapping[str, Sequence[Proof]]:
+        """Every proof of each client that has any."""
+
+    async def proofs_of_addresses(self, addresses: Collection[tuple[str, str]]) -> Sequence[Proof]:
+        """Every proof, of any client, of these (channel, address) pairs."""
+
+    async def save_proofs(self, proofs: Sequence[Proof]) -> None:
+        """Insert or replace, by (client, channel, address)."""
+
+    async def due_proofs(self, now: datetime, limit: int) -> Sequence[Proof]:
+        """Proofs whose deadline has come, earliest first, locked, skipping locked ones."""
+
+    async def count_challenges(
+        self,
+        *,
+        since: datetime,
+        channel: str | None = None,
+        address: str | None = None,
+        client: str | None = None,
+    ) -> int:
+        """How many challenges were sent since then, overall or narrowed (a limit)."""
+
+    async def note_challenges(self, sent: Sequence[tuple[Proof, datetime]]) -> None:
+        """Count challenges that go out now."""
+
+    # --- notifications and deliveries -------------------------------------------------------
+
+    async def notifications(
+        self, keys: Collection[tuple[str, str]]
+    ) -> Mapping[tuple[str, str], Notification]:
+        """Notifications by (sender, ID)."""
+
+    async def add_notifications(
+        self, notifications: Sequence[Notification]
+    ) -> Collection[tuple[str, str]]:
+        """Insert those whose (sender, ID) is new; returns the keys that were inserted."""
+
+    async def deliveries(
+        self, ids: Collection[str], lock: Lock = Lock.NONE
+    ) -> Mapping[str, Delivery]:
+        """Deliveries by ID, locked in key order."""
+
+    async def deliveries_of(self, sender: str, notification: str) -> Sequence[Delivery]:
+        """All deliveries of a notification, in ID order."""
+
+    async def add_deliveries(self, deliveries: Sequence[Delivery]) -> None:
+        """Insert; the store assigns ``order`` in the sequence's order. IDs are new."""
+
+    async def save_deliveries(self, deliveries: Sequence[Delivery]) -> None:
+        """Replace what may change of these rows (everything but identity and acceptance)."""
+
+    async def due_deliveries(self, now: datetime, limit: int) -> Sequence[Delivery]:
+        """Deliveries whose deadline has come, earliest first, locked, skipping locked ones."""
+
+    async def next_deadline(self) -> datetime | None:
+        """The earliest deadline of any delivery or proof."""
+
+    async def open_deliveries_of(self, clients: Collection[str]) -> Sequence[Delivery]:
+        """Every delivery of these clients that is not settled, locked in key order."""
+
+    async def count_stored(self, clients: Collection[str]) -> Mapping[str, int]:
+        """How many stored deliveries each client has (absent: none)."""
+
+    async def release(
+        self, clients: Collection[str], *, now: datetime, limit: int
+    ) -> Sequence[Release]:
+        """Make the first ``limit`` resting deliveries of each client due, as one new batch each.
+
+        Resting: not settled and no attempt under way, in ``order``. Their ``deadline`` becomes
+        ``now`` and ``released`` true. The caller holds the clients' rows.
+        """
+
+    async def release_following(
+        self, batches: Collection[tuple[str, int]], *, now: datetime, limit: int
+    ) -> Sequence[Release]:
+        """For each (client, batch) with no delivery left that is released or under way: make the
+        next ``limit`` resting deliveries after the batch's last due, as a new batch.
+        """
+
+    # --- channel workers --------------------------------------------------------------------
+
+    async def add_submissions(
+        self, submissions: Sequence[Submission]
+    ) -> Collection[tuple[str, int, int]]:
+        """Note submissions; returns the (delivery, step, attempt) keys that were new."""
+
+    async def note_provider_messages(self, submissions: Sequence[Submission]) -> None:
+        """Fill in what the provider calls these submissions."""
+
+    async def submissions_of(
+        self, provider: str, messages: Collection[str]
+    ) -> Mapping[str, Submission]:
+        """Submissions by the provider's message ID."""
+
+    # --- parked messages --------------------------------------------------------------------
+
+    async def park(self, messages: Sequence[ParkedMessage], *, quota: int) -> int:
+        """Set messages aside, at most ``quota`` per sender; the rest is counted only.
+
+        Returns how many were stored. A message whose ID is known already changes nothing.
+        """
+
+    async def parked(
+        self, *, ids: Collection[str] | None = None, limit: int = 100
+    ) -> Sequence[ParkedMessage]:
+        """Parked messages, newest first."""
+
+    async def drop_parked(self, ids: Collection[str]) -> int:
+        """Forget parked messages; returns how many there were."""
+
+    async def parked_counts(self) -> Mapping[tuple[str, str], tuple[int, int]]:
+        """(sender, code) → how many are stored, and how many were counted only."""
+
+    # --- retention --------------------------------------------------------------------------
+
+    async def retain(
+        self, *, settled_before: datetime, unused_before: datetime, limit: int
+    ) -> Retention:
+        """Remove at most ``limit`` rows of each kind that nobody needs any more.
+
+        Settled deliveries and their notifications (once none of them is open), submissions and
+        parked messages older than ``settled_before``; clients retired before that; clients
+        registered before ``unused_before`` that never had an application, a channel or presence.
+        """
+
+
+class Store(Protocol):
+    """Where everything is kept."""
+
+    def transaction(self, *, read_only: bool = False) -> AbstractAsyncContextManager[Transaction]:
+        """A new transaction."""
+
+    async def check(self) -> None:
+        """Raises StoreUnavailable when it cannot be reached, ConfigurationError when its schema is
+        not the one that this version needs (and says which command mends it).
+        """
+
+    async def close(self) -> None:
+        """Close all connections. Idempotent."""

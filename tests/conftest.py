@@ -1,0 +1,53 @@
+"""Containers that every kind of test can ask for; they start when the first test needs them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.containers import PostgresServer, RabbitServer
+
+
+@pytest.fixture(scope="session")
+def rabbit_server() -> Iterator[RabbitServer]:
+    """The RabbitMQ of this run."""
+    server = RabbitServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def rabbit_vhost(rabbit_server: RabbitServer) -> Iterator[str]:
+    """The name of a virtual host that only this test uses."""
+    vhost = rabbit_server.new_vhost()
+    yield vhost
+    rabbit_server.delete_vhost(vhost)
+
+
+@pytest.fixture
+def rabbit_url(rabbit_server: RabbitServer, rabbit_vhost: str) -> str:
+    """The URL of a virtual host that only this test uses."""
+    return rabbit_server.url(rabbit_vhost)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The PostgreSQL of this run."""
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+async def postgres_url(postgres_server: PostgresServer) -> AsyncIterator[str]:
+    """The SQLAlchemy URL of an empty database that only this test uses."""
+    database = await postgres_server.new_database()
+    yield postgres_server.url(database)
+    await postgres_server.delete_database(database)

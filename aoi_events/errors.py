@@ -23,6 +23,7 @@ __all__ = [
     "NotAPush",
     "PduError",
     "PduTooLarge",
+    "ProviderUnavailable",
     "PublishRefused",
     "Refusal",
     "RequestRefused",
@@ -114,6 +115,10 @@ class PublishRefused(InfrastructureError):
 
 class StoreUnavailable(InfrastructureError):
     """The store cannot be reached, or gave up the transaction (lost connection, deadlock)."""
+
+
+class ProviderUnavailable(InfrastructureError):
+    """The provider of a channel (an SMSC, a push service) cannot be reached or refuses us."""
 
 
 class RequestTimeout(AoiError):

@@ -121,8 +121,15 @@ class Transaction(Protocol):
     async def save_proofs(self, proofs: Sequence[Proof]) -> None:
         """Insert or replace, by (client, channel, address)."""
 
-    async def due_proofs(self, now: datetime, limit: int) -> Sequence[Proof]:
-        """Proofs whose deadline has come, earliest first, locked, skipping locked ones."""
+    async def claim_due_proofs(
+        self, now: datetime, limit: int, *, until: datetime
+    ) -> Sequence[tuple[str, str, str]]:
+        """(client, channel, address) of proofs whose deadline has come, earliest first.
+
+        Their deadline becomes ``until``, so that no other worker looks meanwhile, and somebody does
+        if this one dies. Rows that others hold are skipped. Commit soon after: locks are taken in
+        another order here than elsewhere.
+        """
 
     async def count_challenges(
         self,
@@ -163,8 +170,18 @@ class Transaction(Protocol):
     async def save_deliveries(self, deliveries: Sequence[Delivery]) -> None:
         """Replace what may change of these rows (everything but identity and acceptance)."""
 
-    async def due_deliveries(self, now: datetime, limit: int) -> Sequence[Delivery]:
-        """Deliveries whose deadline has come, earliest first, locked, skipping locked ones."""
+    async def claim_due(self, now: datetime, limit: int, *, until: datetime) -> Sequence[str]:
+        """IDs of deliveries whose deadline has come, earliest first; their deadline becomes ``until``.
+
+        As with :meth:`claim_due_proofs`, rows that others hold are skipped, and the caller commits
+        at once and locks what it needs, in the usual order, in the next transaction.
+        """
+
+    async def mark_published(self, held: Sequence[tuple[str, datetime, datetime | None]]) -> None:
+        """(ID, deadline it is held with, deadline from now on): effects of these have left.
+
+        Changes only rows that are still unpublished under that very deadline.
+        """
 
     async def next_deadline(self) -> datetime | None:
         """The earliest deadline of any delivery or proof."""

@@ -1,0 +1,139 @@
+"""Proofs of addresses: no channel to an address that a client only claims ("no borrowed addresses").
+
+A challenge goes out over the channel itself and comes back in ``channel.confirm``. Its code follows
+from a server key and the proof, so nothing secret is stored and a repeat sends the same code.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from aoi_events.domain.channels import Proof, ProofState
+from aoi_events.errors import ErrorCode, Refusal
+
+__all__ = ["ProofDecision", "ProofPolicy", "challenge_code", "confirm", "look", "open_proof"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProofPolicy:
+    """How long proofs hold and challenges wait (seconds)."""
+
+    holds: float = 90 * 86_400
+    renew_before: float = 7 * 86_400
+    send_again_after: float = 120
+    sends: int = 3
+    wrong_codes: int = 5
+    per_address_an_hour: int = 5
+    per_client_an_hour: int = 10
+    overall_an_hour: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ProofDecision:
+    """The proof after a fact; ``send``: a challenge must go out; ``lost``: the address is not
+    proved any more."""
+
+    proof: Proof
+    send: bool = False
+    lost: bool = False
+
+
+def challenge_code(key: bytes, proof: Proof) -> str:
+    """The code of the proof's present round: 80 bits in 16 letters and digits, easy to type."""
+    opened = int(proof.opened_at.timestamp() * 1_000_000)
+    text = f"{proof.client}\0{proof.channel}\0{proof.address}\0{opened}"
+    digest = hmac.digest(key, b"aoi challenge v1\0" + text.encode(), hashlib.sha256)
+    return base64.b32encode(digest[:10]).decode()
+
+
+def open_proof(
+    known: Proof | None,
+    *,
+    client: str,
+    channel: str,
+    address: str,
+    now: datetime,
+    policy: ProofPolicy,
+) -> ProofDecision:
+    """The client claims the address: keep a proof that holds or a challenge that is out; else open."""
+    if known is not None and known.state is ProofState.PROVED:
+        if known.proved_until is not None and now < known.proved_until:
+            return ProofDecision(known)
+    elif known is not None and known.state is ProofState.OPEN:
+        return ProofDecision(known)
+    proof = Proof(
+        client=client,
+        channel=channel,
+        address=address,
+        state=ProofState.OPEN,
+        sent=1,
+        wrong=0,
+        opened_at=now,
+        deadline=now + timedelta(seconds=policy.send_again_after),
+    )
+    return ProofDecision(proof, send=True)
+
+
+def look(proof: Proof, *, now: datetime, policy: ProofPolicy) -> ProofDecision:
+    """The proof's deadline came: send the challenge (again), give up, or let the proof lapse."""
+    again = now + timedelta(seconds=policy.send_again_after)
+    match proof.state:
+        case ProofState.FAILED:
+            return ProofDecision(replace(proof, deadline=None))
+        case ProofState.OPEN:
+            if proof.sent < policy.sends:
+                return ProofDecision(replace(proof, sent=proof.sent + 1, deadline=again), send=True)
+            failed = replace(proof, state=ProofState.FAILED, deadline=None)
+            return ProofDecision(failed, lost=True)
+        case ProofState.PROVED:
+            until = proof.proved_until or now
+            if now >= until:
+                failed = replace(proof, state=ProofState.FAILED, deadline=None)
+                return ProofDecision(failed, lost=True)
+            if proof.sent >= policy.sends:
+                return ProofDecision(replace(proof, deadline=until))
+            opened = now if proof.sent == 0 else proof.opened_at
+            renewed = replace(
+                proof, sent=proof.sent + 1, wrong=0, opened_at=opened, deadline=min(again, until)
+            )
+            return ProofDecision(renewed, send=True)
+
+
+def confirm(
+    proof: Proof | None, code: str, *, key: bytes, now: datetime, policy: ProofPolicy
+) -> tuple[Proof, bool]:
+    """The proof after ``code`` came back, and whether it is proved (a wrong code is counted).
+
+    Raises Refusal (challenge_expired) when no challenge is open. A code that was right before is
+    right again, so that a repeat gets the same answer.
+    """
+    if proof is None or proof.state is ProofState.FAILED:
+        raise Refusal(
+            ErrorCode.CHALLENGE_EXPIRED,
+            "no challenge is open for this channel; activate the channel again to get a new one",
+            field="channel",
+        )
+    if not hmac.compare_digest(challenge_code(key, proof), code.upper()):
+        wrong = proof.wrong + 1
+        if proof.state is ProofState.OPEN and wrong >= policy.wrong_codes:
+            return replace(proof, state=ProofState.FAILED, wrong=wrong, deadline=None), False
+        return replace(proof, wrong=wrong), False
+    if proof.state is ProofState.PROVED and proof.sent == 0:
+        return proof, True
+    until = now + timedelta(seconds=policy.holds)
+    return (
+        replace(
+            proof,
+            state=ProofState.PROVED,
+            sent=0,
+            wrong=0,
+            proved_at=now,
+            proved_until=until,
+            deadline=until - timedelta(seconds=policy.renew_before),
+        ),
+        True,
+    )

@@ -1,0 +1,76 @@
+"""Which of the offered notification channels become active (8.1.2, 8.2.2)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aoi_events.contracts.requests import ActivateChannelsV1, ChannelOffer, Circumstances
+from aoi_events.domain.channels import ChannelTraits, Parameters
+
+__all__ = ["Selection", "SelectionPolicy", "ValidOffer", "offers_hash", "select"]
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionPolicy:
+    """How many channels of each kind one client may have active at once."""
+
+    connection_oriented: int = 1
+    connectionless: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ValidOffer:
+    """An offer whose parameters the channel's plug-in accepted."""
+
+    offer: ChannelOffer
+    traits: ChannelTraits
+    parameters: Parameters
+    address: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The offers selected, best first, and why each other type was not."""
+
+    selected: tuple[ValidOffer, ...]
+    reasons: Mapping[str, str]
+
+
+def select(
+    offers: Sequence[ValidOffer], circumstances: Circumstances, policy: SelectionPolicy
+) -> Selection:
+    """The most appropriate set: a connection first, and connectionless channels to fall back on.
+
+    A connection costs nothing per message and is acknowledged by the device, so it ranks first;
+    only a device that says it has no bearer for one gets it last (it stays selected: connecting
+    again needs no new activation). Among the others the device's preference decides, then the cost.
+    """
+    no_bearer = circumstances.bearer == "none"
+
+    def rank(valid: ValidOffer) -> tuple[bool, int, float, str]:
+        connection = valid.traits.connection_oriented
+        return (
+            connection == no_bearer,
+            -valid.offer.preference,
+            valid.traits.cost,
+            valid.offer.type,
+        )
+
+    selected: list[ValidOffer] = []
+    reasons: dict[str, str] = {}
+    left = {True: policy.connection_oriented, False: policy.connectionless}
+    for valid in sorted(offers, key=rank):
+        if left[valid.traits.connection_oriented] > 0:
+            left[valid.traits.connection_oriented] -= 1
+            selected.append(valid)
+        else:
+            reasons[valid.offer.type] = "another channel of its kind suits better"
+    return Selection(tuple(selected), reasons)
+
+
+def offers_hash(request: ActivateChannelsV1) -> str:
+    """Equal for requests that ask for the same: two bodies under one sequence number differ by it."""
+    body = request.model_copy(update={"secret": None})
+    return hashlib.sha256(body.encode()).hexdigest()

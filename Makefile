@@ -35,8 +35,8 @@ $(STAMP): requirements.lock pyproject.toml compose/python
 		"$$python" -m venv --clear $(VENV); \
 	fi
 	@echo "setup: installing what requirements.lock names"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 	@echo "setup: ready, try \`make demo\`"
 
@@ -62,7 +62,7 @@ format: setup ## put the code into its format and repair what can be repaired
 lock: ## write the lock files anew from pyproject.toml (UPGRADE=1 takes the newest of everything)
 	@scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT; \
 	"$$(compose/python)" -m venv "$$scratch/uv"; \
-	"$$scratch/uv/bin/pip" install --quiet --disable-pip-version-check uv; \
+	"$$scratch/uv/bin/pip" install -qq --disable-pip-version-check uv; \
 	"$$scratch/uv/bin/uv" pip compile $(LOCK) --extra testing --group dev -o requirements.lock; \
 	"$$scratch/uv/bin/uv" pip compile $(LOCK) -c requirements.lock -o compose/images/runtime.lock
 	@echo "lock: wrote requirements.lock and compose/images/runtime.lock"

@@ -75,6 +75,8 @@ class ErrorCode(StrEnum):
     """There is no open challenge for this channel."""
     EXPIRED = "expired"
     """It is too late: the notification has expired or was settled."""
+    UNAVAILABLE = "unavailable"
+    """The server could not answer in time; repeat the request later."""
     INTERNAL = "internal"
     """A fault on our side; the message was set aside for a person."""
 

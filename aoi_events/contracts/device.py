@@ -41,14 +41,16 @@ __all__ = [
     "NotificationFrame",
     "RequestFrame",
     "ServerFrame",
+    "WakeUpFrame",
     "WelcomeFrame",
     "device_frames",
     "server_frames",
 ]
 
 SUBPROTOCOL: Final = "aoi.v1"
-MAX_FRAME: Final = 16 * 1024
-"""Largest frame in octets, in both directions."""
+MAX_FRAME: Final = 32 * 1024
+"""Largest frame in octets, in both directions: 4 KiB of content fit even where JSON writes each
+octet as six characters."""
 
 DEVICE_REQUESTS: Final = frozenset(
     {
@@ -155,6 +157,23 @@ class NotificationFrame(Tolerant):
     expires_at: Instant
 
 
+class WakeUpFrame(Tolerant):
+    """A notification larger than the device asked for (``largest_content`` of its offer).
+
+    The device asks for the content with ``notification.fetch``, and acknowledges as usual.
+    """
+
+    type: Literal["wake_up"] = "wake_up"
+    delivery: DeliveryId
+    attempt: int
+    notification: NotificationId
+    token: TokenText
+    application: str
+    instance: str
+    urgency: Annotated[Urgency, Field(strict=False)]
+    expires_at: Instant
+
+
 class GoodbyeFrame(Tolerant):
     """Why the server is about to close the connection; ``code`` as in the close frame."""
 
@@ -164,7 +183,7 @@ class GoodbyeFrame(Tolerant):
 
 
 DeviceFrame = HelloFrame | RequestFrame | AckFrame
-ServerFrame = WelcomeFrame | AnswerFrame | NotificationFrame | GoodbyeFrame
+ServerFrame = WelcomeFrame | AnswerFrame | NotificationFrame | WakeUpFrame | GoodbyeFrame
 
 device_frames: TypeAdapter[DeviceFrame] = TypeAdapter(
     Annotated[DeviceFrame, Field(discriminator="type")]

@@ -120,8 +120,8 @@ class AckFrame(Contract):
 class WelcomeFrame(Tolerant):
     """The session is open. ``ping_every`` in seconds is how often the server pings.
 
-    ``sequence`` is the highest that the client has used for its channel set; ``closed`` are channels
-    that the server closed since the last contact.
+    ``sequence`` is the highest that the client has used for its channel set; ``closed`` are
+    channels that the server closed since the last contact.
     """
 
     type: Literal["welcome"] = "welcome"

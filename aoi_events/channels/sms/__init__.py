@@ -1,0 +1,1 @@
+"""The SMS channel: OMA Connectionless Push in short messages, through one SMSC."""

@@ -1,0 +1,53 @@
+"""Telephone numbers as devices offer them and as SMPP carries them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["Address", "destination", "normalised", "source"]
+
+_SEPARATORS: Final = str.maketrans("", "", " -().")
+_E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+_INTERNATIONAL, _UNKNOWN, _ALPHANUMERIC = 1, 0, 5  # type of number, SMPP 3.4, 5.2.5
+_ISDN, _NO_PLAN = 1, 0  # numbering plan, SMPP 3.4, 5.2.6
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address as SMPP carries it: type of number, numbering plan, digits or letters."""
+
+    ton: int
+    npi: int
+    value: str
+
+
+def normalised(number: str) -> str | None:
+    """``number`` as ``+`` and 7 to 15 digits (E.164), or None when it is none.
+
+    Only the full international form is taken: without its country a number names a different
+    telephone in every network. Separators that people write are left out.
+    """
+    compact = number.translate(_SEPARATORS) if len(number) <= 32 else ""
+    return compact if _E164.fullmatch(compact) else None
+
+
+def destination(number: str) -> Address | None:
+    """The SMPP address of a normalised number; None for anything else.
+
+    Nothing unchecked may get into an address field: it ends with NUL on the wire, so that a NUL
+    inside would move every field behind it.
+    """
+    if not _E164.fullmatch(number):
+        return None
+    return Address(_INTERNATIONAL, _ISDN, number.removeprefix("+"))
+
+
+def source(sender: str) -> Address:
+    """The SMPP address of the configured sender: +E.164, a short code or a name."""
+    if sender.startswith("+"):
+        return Address(_INTERNATIONAL, _ISDN, sender.removeprefix("+"))
+    if sender.isdigit():
+        return Address(_UNKNOWN, _ISDN, sender)
+    return Address(_ALPHANUMERIC, _NO_PLAN, sender)

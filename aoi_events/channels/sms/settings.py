@@ -1,0 +1,52 @@
+"""Settings of the SMS channel: one SMSC, reached over SMPP 3.4."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+__all__ = ["SmsSettings"]
+
+
+class SmsSettings(BaseModel):
+    """The SMSC, how fast we may send to it, and how long we wait for it.
+
+    Without ``host`` the channel is not configured: devices that offer it are told so.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str | None = None
+    """Name or address of the SMSC; unset: no SMS channel."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 2775
+    """TCP port of the SMSC."""
+    tls: bool = False
+    """TLS to the SMSC, verified against the system's certificates."""
+    system_id: Annotated[str, Field(max_length=15, pattern=r"^[\x21-\x7e]*$")] = "aoi"
+    """Who we are to the SMSC (SMPP 3.4, 5.2.1)."""
+    password: Annotated[SecretStr, Field(max_length=8)] = SecretStr("")
+    """Our password there, at most 8 characters (SMPP 3.4, 5.2.2)."""
+    system_type: Annotated[str, Field(max_length=12, pattern=r"^[\x21-\x7e]*$")] = ""
+    """Kind of our system, if the SMSC wants one (SMPP 3.4, 5.2.3)."""
+    source: Annotated[str, Field(pattern=r"^(\+?[0-9]{1,15}|[A-Za-z0-9 ._-]{1,11})$")] = "AOI"
+    """Sender of our messages: +E.164, a short code, or up to 11 letters and digits."""
+    window: Annotated[int, Field(ge=1, le=1_000)] = 10
+    """How many submissions may wait for their response at once."""
+    response_time: Annotated[float, Field(gt=0, le=25)] = 10.0
+    """Seconds to wait for the response to a submission (below the 30 s of the SMPP library)."""
+    turn_time: Annotated[float, Field(gt=0, le=300)] = 20.0
+    """Seconds that a message waits for the link, the window and a throttled SMSC, before it goes
+    back to be tried again."""
+    connect_time: Annotated[float, Field(gt=0, le=60)] = 10.0
+    """Seconds to connect and bind."""
+    throttle_pause: Annotated[float, Field(gt=0, le=60)] = 1.0
+    """Seconds without submissions after the SMSC said that we are too fast, or its queue full."""
+    reconnect_first: Annotated[float, Field(gt=0, le=10)] = 0.2
+    """Seconds before the first new attempt to connect; doubled for each further one."""
+    reconnect_most: Annotated[float, Field(gt=0, le=300)] = 10.0
+    """Longest pause between attempts to connect, in seconds."""
+    ack_within: Annotated[float, Field(gt=0, le=3_600)] = 60.0
+    """Seconds that a device may take to acknowledge what went out by SMS."""
+    cost: Annotated[float, Field(ge=0)] = 1.0
+    """Cost of one message, in any unit that the channels share."""

@@ -1,0 +1,330 @@
+"""An SMSC on loopback: a real SMPP server with scripted answers and a mailbox per telephone.
+
+For tests and the demo. What it accepts it puts into the mailbox of the number, where a fake device
+reads it, and reports with a receipt. Behind a small relay of its own, so that a test can also cut
+the line, freeze it without a word, take the SMSC away, or let it say nonsense.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import defaultdict, deque
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+import smpp34
+
+from aoi_events.channels.sms.receipts import MESSAGE_STATE, RECEIPTED_MESSAGE_ID, MessageState
+from aoi_events.channels.sms.runtime import rest_before_exit
+
+__all__ = ["LoopbackSmsc", "Reply", "ShortMessageReceived"]
+
+_HOST: Final = "127.0.0.1"
+_PATIENCE: Final = 10.0
+_PORTS_TRIED: Final = 20
+_RECEIPT: Final = 0x04
+_STATE_TEXTS: Final = {
+    MessageState.ENROUTE: "ENROUTE",
+    MessageState.DELIVERED: "DELIVRD",
+    MessageState.EXPIRED: "EXPIRED",
+    MessageState.DELETED: "DELETED",
+    MessageState.UNDELIVERABLE: "UNDELIV",
+    MessageState.ACCEPTED: "ACCEPTD",
+    MessageState.UNKNOWN: "UNKNOWN",
+    MessageState.REJECTED: "REJECTD",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How the SMSC answers one submission.
+
+    ``status`` 0 accepts, anything else refuses with that command_status, None never answers.
+    An accepted message reaches its mailbox unless ``lost``; ``receipts`` follow in order (the same
+    state twice is a receipt that comes twice), or come before the response when
+    ``receipt_first``; ``form`` says how a receipt names message and state.
+    """
+
+    status: int | None = 0
+    receipts: tuple[MessageState, ...] = (MessageState.DELIVERED,)
+    receipt_first: bool = False
+    form: Literal["parameters", "text"] = "parameters"
+    lost: bool = False
+
+    @classmethod
+    def throttle(cls) -> Reply:
+        """Too fast (RTHROTTLED)."""
+        return cls(status=0x58)
+
+    @classmethod
+    def queue_full(cls) -> Reply:
+        """The SMSC's queue is full (RMSGQFUL)."""
+        return cls(status=0x14)
+
+    @classmethod
+    def bad_number(cls) -> Reply:
+        """No such number (RINVDSTADR)."""
+        return cls(status=0x0B)
+
+    @classmethod
+    def silence(cls) -> Reply:
+        """Take the submission and never answer it."""
+        return cls(status=None)
+
+
+@dataclass(frozen=True, slots=True)
+class ShortMessageReceived:
+    """A message as it arrived: number with ``+``, sender, user data with its header, message ID."""
+
+    number: str
+    sender: str
+    user_data: bytes
+    message_id: str
+
+
+class LoopbackSmsc:
+    """Use as ``async with LoopbackSmsc() as smsc``, and point the SMS channel at host and port.
+
+    ``default`` answers what no script covers; `script` queues answers for the next submissions.
+    ``submissions`` are all that came, accepted or not.
+    """
+
+    def __init__(self, default: Reply | None = None) -> None:
+        rest_before_exit()
+        self.default = default or Reply()
+        self.submissions: Final[list[ShortMessageReceived]] = []
+        self._script: Final[deque[Reply]] = deque()
+        self._mailboxes: Final[defaultdict[str, asyncio.Queue[ShortMessageReceived]]] = defaultdict(
+            asyncio.Queue
+        )
+        self._changed: Final = asyncio.Condition()
+        self._flowing: Final = asyncio.Event()
+        self._flowing.set()
+        self._sessions: Final[dict[str, smpp34.Esme]] = {}
+        self._unanswered: Final[list[smpp34.SubmitSmEvent]] = []
+        self._lines: Final[set[asyncio.StreamWriter]] = set()
+        self._tasks: Final[set[asyncio.Task[None]]] = set()
+        self._server: smpp34.Server | None = None
+        self._server_port = 0
+        self._relay: asyncio.Server | None = None
+        self._port = 0
+
+    @property
+    def host(self) -> str:
+        """Where to connect."""
+        return _HOST
+
+    @property
+    def port(self) -> int:
+        """Where to connect; stays the same when the SMSC goes down and comes back."""
+        return self._port
+
+    @property
+    def binds(self) -> int:
+        """How many sessions are bound now."""
+        return len(self._sessions)
+
+    async def __aenter__(self) -> Self:
+        await self._start_server()
+        await self.come_back()
+        self._spawn(self._serve())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.go_down()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            await self._server.stop()
+
+    def script(self, *replies: Reply) -> None:
+        """Answer the next submissions so, in the order of their arrival."""
+        self._script.extend(replies)
+
+    async def receive(self, number: str, within: float = _PATIENCE) -> ShortMessageReceived:
+        """The next message to ``number``, as its telephone gets it. Raises TimeoutError."""
+        return await asyncio.wait_for(self.mailbox(number).get(), within)
+
+    def mailbox(self, number: str) -> asyncio.Queue[ShortMessageReceived]:
+        """What arrived at ``number`` and was not read yet."""
+        return self._mailboxes["+" + number.lstrip("+")]
+
+    async def submitted(self, count: int, within: float = _PATIENCE) -> None:
+        """Return once at least ``count`` submissions have come. Raises TimeoutError."""
+        async with asyncio.timeout(within), self._changed:
+            await self._changed.wait_for(lambda: len(self.submissions) >= count)
+
+    async def bound(self, count: int = 1, within: float = _PATIENCE) -> None:
+        """Return once exactly ``count`` sessions are bound. Raises TimeoutError."""
+        async with asyncio.timeout(within), self._changed:
+            await self._changed.wait_for(lambda: len(self._sessions) == count)
+
+    async def say(self, user_data: bytes, *, esm_class: int = 0) -> None:
+        """Deliver a message of any kind to every bound session, and wait for its response."""
+        for session in list(self._sessions.values()):
+            await session.deliver_sm("0", user_data, source_addr="1", esm_class=esm_class)
+
+    def cut(self) -> None:
+        """Reset every connection; new ones are welcome."""
+        for line in list(self._lines):
+            line.transport.abort()
+
+    def freeze(self) -> None:
+        """Pass nothing on any more, and close nothing: a line that was cut without a word."""
+        self._flowing.clear()
+
+    def thaw(self) -> None:
+        """Pass on again what was held."""
+        self._flowing.set()
+
+    def babble(self, octets: bytes) -> None:
+        """Put any octets on every line to a client."""
+        for line in self._lines:
+            line.write(octets)
+
+    async def go_down(self) -> None:
+        """Stop listening and cut every connection."""
+        relay, self._relay = self._relay, None
+        if relay is not None:
+            relay.close()
+        self.cut()
+
+    async def come_back(self) -> None:
+        """Listen again, on the same port."""
+        self._relay = await asyncio.start_server(self._carry, _HOST, self._port)
+        self._port = self._relay.sockets[0].getsockname()[1]
+
+    async def _start_server(self) -> None:
+        # The server cannot tell which port it got for port 0, so a free one is looked for.
+        for _ in range(_PORTS_TRIED):
+            with socket.socket() as probe:
+                probe.bind((_HOST, 0))
+                port: int = probe.getsockname()[1]
+            server = smpp34.Server(_HOST, port, system_id="LOOPBACK")
+            try:
+                await server.start()
+            except smpp34.SmppError:  # somebody else took the port in between
+                continue
+            self._server, self._server_port = server, port
+            return
+        raise OSError(f"no port of {_HOST} stayed free in {_PORTS_TRIED} attempts")
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._lines.add(writer)
+        try:
+            far_reader, far_writer = await asyncio.open_connection(_HOST, self._server_port)
+        except OSError:
+            writer.transport.abort()
+            self._lines.discard(writer)
+            return
+        try:
+            # Either end that closes takes the other one along.
+            pumps = [
+                asyncio.ensure_future(self._pump(reader, far_writer)),
+                asyncio.ensure_future(self._pump(far_reader, writer)),
+            ]
+            try:
+                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for pump in pumps:
+                    pump.cancel()
+                await asyncio.gather(*pumps, return_exceptions=True)
+        finally:
+            self._lines.discard(writer)
+            for end in (far_writer, writer):
+                end.close()
+                with suppress(OSError):
+                    await end.wait_closed()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while octets := await reader.read(65_536):
+                await self._flowing.wait()
+                writer.write(octets)
+                await writer.drain()
+
+    async def _serve(self) -> None:
+        assert self._server is not None
+        while True:
+            event = await self._server.next()
+            async with self._changed:
+                if isinstance(event, smpp34.Esme):
+                    self._sessions[event.session_id] = event
+                elif isinstance(event, smpp34.Unbound):
+                    self._sessions.pop(event.session_id, None)
+                else:
+                    self._take(event)
+                self._changed.notify_all()
+
+    def _take(self, event: smpp34.SubmitSmEvent) -> None:
+        message = ShortMessageReceived(
+            "+" + event.destination_addr,
+            event.source_addr,
+            event.short_message,
+            f"{len(self.submissions) + 1:08x}",
+        )
+        self.submissions.append(message)
+        reply = self._script.popleft() if self._script else self.default
+        if reply.status is None:
+            self._unanswered.append(event)  # dropping it would answer it
+        elif reply.status != 0:
+            event.reject(reply.status)
+        else:
+            self._spawn(self._accept(event, message, reply))
+
+    async def _accept(
+        self, event: smpp34.SubmitSmEvent, message: ShortMessageReceived, reply: Reply
+    ) -> None:
+        if not reply.receipt_first:
+            event.accept(message.message_id)
+        if not reply.lost:
+            self.mailbox(message.number).put_nowait(message)
+        for state in reply.receipts if event.registered_delivery & 0x03 else ():
+            session = self._sessions.get(event.session_id)
+            if session is None:
+                break
+            with suppress(smpp34.SmppError):  # the session ended: no receipt, as in life
+                await self._report(session, message, state, reply.form)
+        if reply.receipt_first:
+            event.accept(message.message_id)
+
+    async def _report(
+        self,
+        session: smpp34.Esme,
+        message: ShortMessageReceived,
+        state: MessageState,
+        form: Literal["parameters", "text"],
+    ) -> None:
+        name, stat = message.message_id, _STATE_TEXTS[state]
+        if form == "text":
+            text = f"id:{name} sub:001 dlvrd:001 submit date:2611231200 done date:2611231201 "
+            text += f"stat:{stat} err:000 Text:"
+            tlvs = []
+        else:
+            text = ""
+            tlvs = [
+                smpp34.Tlv(RECEIPTED_MESSAGE_ID, name.encode() + b"\0"),
+                smpp34.Tlv(MESSAGE_STATE, bytes((state,))),
+            ]
+        await session.deliver_sm(
+            message.sender,
+            text.encode(),
+            source_addr=message.number.removeprefix("+"),
+            esm_class=_RECEIPT,
+            tlvs=tlvs,
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,22 @@
+"""Settings of the WebSocket channel; those of the gateway itself stand with the gateway."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["WebSocketSettings"]
+
+
+class WebSocketSettings(BaseModel):
+    """How long a connected device may take, and what a notification over a connection costs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = True
+    """Whether devices may select this channel here."""
+    ack_within: Annotated[float, Field(gt=0, le=3_600)] = 10.0
+    """Seconds that a device may take to acknowledge; then its connection counts as gone."""
+    cost: Annotated[float, Field(ge=0)] = 0.0
+    """Cost of one message, in any unit that the channels share."""

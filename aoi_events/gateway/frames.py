@@ -1,0 +1,162 @@
+"""Reading what a device sent, and writing what it is told: bounded, and helpful."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+from aoi_events.contracts.answers import RefusedV1
+from aoi_events.contracts.device import (
+    DEVICE_REQUESTS,
+    MAX_FRAME,
+    AnswerFrame,
+    DeviceFrame,
+    NotificationFrame,
+    RequestFrame,
+    WakeUpFrame,
+    device_frames,
+)
+from aoi_events.contracts.envelopes import DeliverItem
+from aoi_events.contracts.identifiers import ClientId
+from aoi_events.errors import ErrorCode, Refusal
+
+__all__ = [
+    "MAX_DEPTH",
+    "answer_frame",
+    "delivery_frame",
+    "read_frame",
+    "refusal_frame",
+    "request_body",
+    "shortened",
+]
+
+MAX_DEPTH: Final = 16
+"""How deep lists and objects of a request's body may be nested."""
+_LONGEST: Final = 300
+"""Characters of an explanation."""
+
+
+def read_frame(data: str | bytes) -> DeviceFrame:
+    """The frame in ``data``. Raises Refusal (too_large, malformed, invalid).
+
+    Depth is bounded by the parser already; the bound of a request's body is narrower.
+    """
+    if len(data) > MAX_FRAME or (isinstance(data, str) and len(data.encode()) > MAX_FRAME):
+        raise Refusal(ErrorCode.TOO_LARGE, f"a frame may have {MAX_FRAME} octets")
+    try:
+        return device_frames.validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise Refusal(
+                ErrorCode.MALFORMED, f"the frame is not JSON in UTF-8: {first['msg']}"
+            ) from None
+        # The first part of a place is the type of the frame; it helps as much as the rest.
+        field = ".".join(str(part) for part in first["loc"])
+        raise Refusal(
+            ErrorCode.INVALID, shortened(first["msg"]), field=shortened(field) or None
+        ) from None
+
+
+def request_body(frame: RequestFrame, client: ClientId | None) -> bytes:
+    """What goes to the workers for a request of ``client`` (None: of a device without an ID).
+
+    Only what the gateway answers for is checked: who asks, and that it is plain JSON. Whether the
+    rest is as the contract says, the worker finds out. Raises Refusal.
+    """
+    if frame.name not in DEVICE_REQUESTS:
+        raise Refusal(
+            ErrorCode.UNKNOWN_REQUEST,
+            f"a device may request {', '.join(sorted(DEVICE_REQUESTS))}",
+            field="name",
+        )
+    _check_plain(frame.body)
+    if "secret" in frame.body:
+        raise Refusal(
+            ErrorCode.INVALID,
+            "leave the secret out, the connection has proved it",
+            field="body.secret",
+        )
+    if frame.name == "client.register":
+        return to_json(frame.body)
+    if client is None:
+        raise Refusal(ErrorCode.UNAUTHENTICATED, "say hello before any other request")
+    if frame.body.get("client", client) != client:
+        raise Refusal(
+            ErrorCode.NOT_ALLOWED,
+            "this connection is another client's; leave client out, or give your own",
+            field="body.client",
+        )
+    return to_json({**frame.body, "client": client})
+
+
+def _check_plain(body: dict[str, Any]) -> None:
+    """Refuse what is nested too deeply, and numbers that JSON does not have."""
+    level: list[Any] = [body]
+    for _ in range(MAX_DEPTH):
+        deeper: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                deeper.extend(value.values())
+            elif isinstance(value, list):
+                deeper.extend(value)
+            elif isinstance(value, float) and not math.isfinite(value):
+                raise Refusal(
+                    ErrorCode.MALFORMED, "NaN and infinity are no JSON numbers", field="body"
+                )
+        if not deeper:
+            return
+        level = deeper
+    raise Refusal(
+        ErrorCode.MALFORMED, f"the body is nested deeper than {MAX_DEPTH} levels", field="body"
+    )
+
+
+def answer_frame(request: int, name: str | None, body: bytes) -> bytes:
+    """The frame for a worker's answer; a refusal in its place when it is none for devices."""
+    try:
+        frame = AnswerFrame(id=request, name=name or "", body=from_json(body)).encode()
+    except ValueError:
+        name = None
+    if not name:
+        return refusal_frame(request, ErrorCode.INTERNAL, "the server gave no proper answer")
+    if len(frame) > MAX_FRAME:
+        return refusal_frame(
+            request, ErrorCode.TOO_LARGE, f"the answer does not fit a frame of {MAX_FRAME} octets"
+        )
+    return frame
+
+
+def refusal_frame(request: int, code: ErrorCode, message: str, field: str | None = None) -> bytes:
+    """The frame for a request that the gateway itself refuses."""
+    refused = RefusedV1(code=code, message=message, field=field)
+    return AnswerFrame(
+        id=request, name="refused.v1", body=refused.model_dump(mode="json", exclude_none=True)
+    ).encode()
+
+
+def delivery_frame(item: DeliverItem) -> bytes:
+    """The frame for a step of a delivery."""
+    # The item was validated when it came from the broker, with the same constraints.
+    common: dict[str, Any] = {
+        "delivery": item.delivery,
+        "attempt": item.attempt,
+        "notification": item.notification,
+        "token": item.token,
+        "application": item.application,
+        "instance": item.instance,
+        "urgency": item.urgency,
+        "expires_at": item.expires_at,
+    }
+    if item.wake_up:
+        return WakeUpFrame.model_construct(**common).encode()
+    return NotificationFrame.model_construct(content=item.content, **common).encode()
+
+
+def shortened(text: str, limit: int = _LONGEST) -> str:
+    """``text`` with at most ``limit`` octets of UTF-8, cut between characters."""
+    octets = text.encode(errors="replace")
+    return text if len(octets) <= limit else octets[:limit].decode(errors="ignore")

@@ -1,0 +1,78 @@
+"""Settings of a gateway, with the bounds that keep one device from harming the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = ["GatewaySettings"]
+
+Seconds = Annotated[float, Field(gt=0, le=3_600)]
+
+
+class GatewaySettings(BaseModel):
+    """Where devices connect, how long they may take, and how much they may ask for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    """Address to listen on; ``0.0.0.0`` or ``::`` for all."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8090
+    """TCP port to listen on; 0: any free one."""
+    certificate: Path | None = None
+    """PEM file with the certificate chain: TLS. Unset: a proxy in front ends TLS, or nobody."""
+    private_key: Path | None = None
+    """PEM file with the certificate's key, where it is not in the same file."""
+
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+    """Connections at once, handshakes included; any more are closed at once."""
+    handshake_within: Seconds = 10.0
+    """Seconds from the TCP connection to the complete WebSocket request."""
+    hello_within: Seconds = 10.0
+    """Seconds from the WebSocket, or the answer to a registration, to the ``hello``."""
+    ping_every: Seconds = 30.0
+    """Seconds of silence after which the device is pinged."""
+    pong_within: Seconds = 10.0
+    """Seconds of silence after a ping until the connection counts as gone."""
+    close_within: Seconds = 5.0
+    """Seconds that a device has to answer a close, and to read what was sent before it."""
+    request_within: Seconds = 10.0
+    """Seconds to wait for a worker's answer."""
+    drain_within: Seconds = 10.0
+    """Seconds to hand over the last outcomes when the gateway stops."""
+    tick: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """Seconds between looks at the clock; all of the above are kept to within one tick."""
+
+    window: Annotated[int, Field(ge=1, le=10_000)] = 64
+    """Deliveries under way to one device at once, sent and not acknowledged."""
+    backlog: Annotated[int, Field(ge=0, le=10_000)] = 256
+    """Deliveries that wait for a place in the window; more are refused for now."""
+    forget_after: Seconds = 60.0
+    """Seconds after which a delivery that nobody acknowledged gives its place up."""
+    requests_in_flight: Annotated[int, Field(ge=1, le=1_000)] = 16
+    """Requests of one device that may wait for their answer at once."""
+    requests_at_once: Annotated[int, Field(ge=1, le=100_000)] = 512
+    """Requests of all devices that are at the broker at once; more wait their turn."""
+    requests_waiting: Annotated[int, Field(ge=0, le=1_000_000)] = 20_000
+    """Requests of all devices that wait their turn; more are answered *unavailable*."""
+    frames_per_second: Annotated[float, Field(gt=0, le=100_000)] = 20.0
+    """Frames a second that a device may send for long; acknowledgements of what was sent to it on
+    this connection are free."""
+    frames_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    """Frames that it may send at once. As many again are refused; then the connection ends."""
+    write_buffer: Annotated[int, Field(ge=65_536, le=2**30)] = 1_048_576
+    """Octets that may wait for one device to read them; then the connection ends."""
+
+    prefetch: Annotated[int, Field(ge=1, le=65_535)] = 500
+    """Messages from the workers that may be under way to this node at once."""
+    outbox: Annotated[int, Field(ge=1_000, le=10_000_000)] = 100_000
+    """Outcomes that may wait for the broker; beyond it the oldest are given up, and the deadlines
+    of their deliveries settle them."""
+
+    @model_validator(mode="after")
+    def _key_needs_certificate(self) -> Self:
+        if self.private_key is not None and self.certificate is None:
+            raise ValueError("private_key needs certificate beside it")
+        return self

@@ -14,14 +14,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from pydantic import BaseModel
 
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeItem
 from aoi_events.domain.channels import ChannelTraits, Parameters
 
-__all__ = ["ChannelPlugin", "ConnectionlessChannel", "Offered", "Receipt", "Sent"]
+__all__ = ["ChannelPlugin", "ConnectionlessChannel", "Offered", "Receipt", "Sent", "SettingsModel"]
+
+SettingsModel: TypeAlias = type[BaseModel]
+"""The class of a plug-in's settings (spelled here, where ``type`` is still the builtin)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ class ChannelPlugin(Protocol):
         """The type's name, as devices offer it."""
 
     @property
-    def settings_model(self) -> type[BaseModel]:
+    def settings_model(self) -> SettingsModel:
         """Its settings, all with defaults or none; section ``channels.<type>`` of the settings."""
 
     def traits(self, settings: Any) -> ChannelTraits:

@@ -1,0 +1,159 @@
+"""A user of RabbitMQ: one connection to consume, another to publish."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Self
+
+from aio_pika.abc import AbstractConnection
+from yarl import URL
+
+from aoi_events.broker.rabbitmq.declare import declare_topology
+from aoi_events.broker.rabbitmq.faults import broker_faults
+from aoi_events.broker.rabbitmq.lane import Lane
+from aoi_events.broker.rabbitmq.link import Link
+from aoi_events.broker.rabbitmq.requester import RabbitRequester
+from aoi_events.broker.rabbitmq.subscription import RabbitSubscription
+from aoi_events.broker.rabbitmq.tolerance import read_anything
+from aoi_events.broker.substitutes import publish_with_substitutes
+from aoi_events.errors import BrokerUnavailable, ConfigurationError
+from aoi_events.ports.broker import Outbound, Published, Queue, Topology
+from aoi_events.ports.patience import Patience
+
+__all__ = ["RabbitBroker"]
+
+FIRST_CONNECTION = Patience(first=0.2, most=3.0, jitter=0.3, attempts=8)
+"""About ten seconds: a broker that starts beside us is met, a wrong address is reported."""
+SETTLED_BEFORE_CLOSE = 0.25
+"""Seconds between the last settlement and closing: a quorum queue can ignore acks that arrive
+just before their channel closes (rabbitmq-server #10327)."""
+
+
+class RabbitBroker:
+    """See :class:`aoi_events.ports.broker.Broker`.
+
+    Consuming and publishing have a connection each, because RabbitMQ stops reading from a
+    connection that publishes too fast, and the acknowledgements would wait behind it.
+    """
+
+    def __init__(self, url: str, *, name: str = "aoi") -> None:
+        read_anything()
+        parsed = URL(url)
+        if parsed.scheme not in ("amqp", "amqps") or parsed.host is None:
+            raise ConfigurationError(
+                "the broker's URL must be amqp://USER:PASSWORD@HOST:PORT/VHOST (or amqps://)"
+            )
+        self._user = parsed.user or "guest"
+        self._topologies: list[Topology] = []
+        self._consuming = Link(parsed, name=f"{name} consuming", prepare=self._declare_all)
+        self._publishing = Link(parsed, name=f"{name} publishing")
+        self._lane: Lane | None = None
+        self._opening = asyncio.Lock()
+        self._subscriptions: list[RabbitSubscription] = []
+        self._requesters: list[RabbitRequester] = []
+        self._closed = False
+
+    @classmethod
+    async def connect(
+        cls, url: str, *, name: str = "aoi", patience: Patience = FIRST_CONNECTION
+    ) -> Self:
+        """Connect; ``name`` is shown by RabbitMQ's management.
+
+        Raises BrokerUnavailable when ``patience`` ended, and ConfigurationError at once when the
+        broker does not let this user in.
+        """
+        broker = cls(url, name=name)
+        try:
+            await broker._consuming.open(patience)
+            await broker._publishing.open(patience)
+        except BaseException:
+            await broker.close()
+            raise
+        return broker
+
+    @property
+    def user(self) -> str:
+        """The user whose name the broker validates in ``user_id``."""
+        return self._user
+
+    async def declare(self, topology: Topology) -> None:
+        """Make everything exist, now and after every reconnection."""
+        with broker_faults("declaring the topology"):
+            await declare_topology(self._consuming.session(), topology)
+        if topology not in self._topologies:
+            self._topologies.append(topology)
+
+    async def publish(self, messages: Sequence[Outbound]) -> Sequence[Published]:
+        """Publish all, pipelined; one result per message, in order."""
+        return await publish_with_substitutes(self._publish, messages)
+
+    async def subscribe(self, queue: Queue, *, prefetch: int) -> RabbitSubscription:
+        """Consume ``queue``; it is declared first if it is exclusive."""
+        self._check()
+        subscription = RabbitSubscription(
+            self._consuming, queue, prefetch=prefetch, redeclare=self._redeclare
+        )
+        await subscription.open()
+        self._subscriptions = [each for each in self._subscriptions if not each.gone]
+        self._subscriptions.append(subscription)
+        return subscription
+
+    async def requester(self) -> RabbitRequester:
+        """A new requester with a reply address of its own."""
+        self._check()
+        requester = RabbitRequester(self._publishing, user=self._user)
+        await requester.open()
+        self._requesters.append(requester)
+        return requester
+
+    async def connection_lost(self) -> None:
+        """Return when the connection that consumes was lost; at once if there is none."""
+        await self._consuming.lost()
+
+    async def healthy(self) -> bool:
+        """Whether both connections are up now."""
+        return self._consuming.present() is not None and self._publishing.present() is not None
+
+    async def close(self) -> None:
+        """Give back what nobody took, let the broker see the last acks, disconnect."""
+        if self._closed:
+            return
+        self._closed = True
+        for subscription in self._subscriptions:
+            await subscription.stop()
+        settled_at = max((each.settled_at for each in self._subscriptions), default=0.0)
+        pause = settled_at + SETTLED_BEFORE_CLOSE - asyncio.get_running_loop().time()
+        if pause > 0:
+            await asyncio.sleep(pause)
+        for subscription in self._subscriptions:
+            await subscription.close()
+        for requester in self._requesters:
+            await requester.close()
+        await self._publishing.close()
+        await self._consuming.close()
+
+    async def _publish(self, messages: Sequence[Outbound]) -> list[Published]:
+        return await (await self._ready()).publish(messages)
+
+    async def _ready(self) -> Lane:
+        if self._lane is None or self._lane.closed:
+            async with self._opening:
+                if self._lane is None or self._lane.closed:
+                    self._check()
+                    connection = self._publishing.required()
+                    with broker_faults("opening a channel to publish"):
+                        self._lane = await Lane.open(connection, user=self._user)
+        return self._lane
+
+    async def _declare_all(self, connection: AbstractConnection) -> None:
+        for topology in self._topologies:
+            await declare_topology(connection, topology)
+
+    async def _redeclare(self) -> None:
+        with broker_faults("declaring the topology again"):
+            await self._declare_all(self._consuming.session())
+
+    def _check(self) -> None:
+        if self._closed:
+            raise BrokerUnavailable("this broker connection was closed")

@@ -1,0 +1,98 @@
+"""Topology values as RabbitMQ declarations."""
+
+from __future__ import annotations
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq.exceptions import ChannelAccessRefused
+from pamqp.common import FieldTable
+
+from aoi_events.ports.broker import Exchange, Queue, QueueKind, Topology
+
+__all__ = ["declare_topology", "queue_arguments"]
+
+
+def queue_arguments(queue: Queue) -> FieldTable:
+    """The ``x-`` arguments of a queue.
+
+    At-least-once dead-lettering needs a quorum queue, an overflow behaviour that refuses, and all
+    three arguments said; every limit is explicit because its default changed between versions.
+    """
+    arguments: FieldTable = {}
+    if queue.kind is QueueKind.QUORUM:
+        arguments["x-queue-type"] = "quorum"
+        if queue.delivery_limit is not None:
+            arguments["x-delivery-limit"] = queue.delivery_limit
+        if queue.dead_letter_exchange is not None:
+            arguments["x-dead-letter-exchange"] = queue.dead_letter_exchange
+            arguments["x-dead-letter-strategy"] = "at-least-once"
+            arguments["x-overflow"] = "reject-publish"
+    if queue.dead_letter_routing_key is not None:
+        arguments["x-dead-letter-routing-key"] = queue.dead_letter_routing_key
+    if queue.max_length_bytes is not None:
+        arguments["x-max-length-bytes"] = queue.max_length_bytes
+        arguments["x-overflow"] = "reject-publish"
+    if queue.single_active_consumer:
+        arguments["x-single-active-consumer"] = True
+    return arguments
+
+
+async def declare_topology(connection: AbstractConnection, topology: Topology) -> None:
+    """Make everything exist.
+
+    A user without the permission to configure something only checks that it exists (then it was
+    made by somebody who may); its bindings are that somebody's too.
+    """
+    declaring = _Declaring(connection)
+    try:
+        for exchange in topology.exchanges:
+            await declaring.exchange(exchange)
+        for queue in topology.queues:
+            await declaring.queue(queue)
+    finally:
+        await declaring.close()
+
+
+class _Declaring:
+    """A channel for declarations; a refused one closes it, the next opens another."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        self._opened: AbstractChannel | None = None
+
+    async def _channel(self) -> AbstractChannel:
+        if self._opened is None or self._opened.is_closed:
+            self._opened = await self._connection.channel(publisher_confirms=False)
+        return self._opened
+
+    async def close(self) -> None:
+        if self._opened is not None:
+            await self._opened.close()
+
+    async def exchange(self, exchange: Exchange) -> None:
+        arguments: FieldTable = {}
+        if exchange.alternate is not None:
+            arguments["alternate-exchange"] = exchange.alternate
+        channel = await self._channel()
+        try:
+            await channel.declare_exchange(
+                exchange.name,
+                aio_pika.ExchangeType(exchange.type.value),
+                durable=True,
+                arguments=arguments,
+            )
+        except ChannelAccessRefused:
+            channel = await self._channel()
+            await channel.declare_exchange(exchange.name, passive=True)
+
+    async def queue(self, queue: Queue) -> None:
+        channel = await self._channel()
+        try:
+            declared = await channel.declare_queue(
+                queue.name, durable=True, arguments=queue_arguments(queue)
+            )
+            for binding in queue.bindings:
+                await declared.bind(binding.exchange, binding.pattern)
+        except ChannelAccessRefused:
+            channel = await self._channel()
+            await channel.declare_queue(queue.name, passive=True)

@@ -1,0 +1,71 @@
+"""What aio-pika, aiormq and the socket raise, in our words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiormq.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ChannelAccessRefused,
+    ChannelInvalidStateError,
+    ChannelLockedResource,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+    ConnectionClosed,
+    ConnectionNotAllowed,
+    ProbableAuthenticationError,
+)
+from pamqp.exceptions import PAMQPException
+
+from aoi_events.errors import BrokerUnavailable, ConfigurationError
+
+__all__ = ["REFUSALS", "broker_faults"]
+
+REFUSALS = (
+    ChannelAccessRefused,
+    ChannelNotFoundEntity,
+    ChannelLockedResource,
+    ChannelPreconditionFailed,
+)
+"""The broker understood and will not do it: 403, 404, 405, 406."""
+
+_NOT_ALLOWED = 530
+
+
+@contextmanager
+def broker_faults(doing: str) -> Iterator[None]:
+    """Turn library errors into ConfigurationError and BrokerUnavailable.
+
+    ``doing`` says what was tried, without any secret.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # Nobody cancelled us: aiormq cancels its own calls when the connection goes.
+        raise BrokerUnavailable(f"{doing}: the connection was lost") from None
+    except REFUSALS as error:
+        raise ConfigurationError(f"{doing}: the broker refused it: {_said(error)}") from error
+    except (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed) as error:
+        raise ConfigurationError(
+            f"{doing}: the broker does not let this user in ({_said(error)}); "
+            "check user, password and virtual host of the broker's URL"
+        ) from error
+    except ConnectionClosed as error:
+        if error.args and error.args[0] == _NOT_ALLOWED:
+            raise ConfigurationError(
+                f"{doing}: {_said(error)}; check the virtual host of the broker's URL"
+            ) from error
+        raise BrokerUnavailable(f"{doing}: {_said(error)}") from error
+    except (AMQPError, PAMQPException, ChannelInvalidStateError, OSError) as error:
+        raise BrokerUnavailable(f"{doing}: {_said(error)}") from error
+
+
+def _said(error: BaseException) -> str:
+    words = [str(argument) for argument in error.args if argument not in (None, "")]
+    return " ".join(words) or type(error).__name__

@@ -1,0 +1,147 @@
+"""One connection to RabbitMQ that comes back.
+
+aio-pika's own robust connection is not used: it restores channels, consumers and declarations by
+itself, in an order and at moments that it chooses, keeps delivery tags of channels that are gone,
+and declares exclusive queues anew under their old names. What this project promises (an
+exclusive queue dies with its connection; nothing is acknowledged on another channel than it came
+from; whoever publishes learns at once that a confirm will not come) is plain when a connection is
+a value that is replaced, and every user of it sees the replacement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import aio_pika
+import aiormq
+from aio_pika.abc import AbstractConnection
+from yarl import URL
+
+from aoi_events.broker.rabbitmq.faults import broker_faults
+from aoi_events.errors import BrokerUnavailable, ConfigurationError
+from aoi_events.ports.patience import Attempt, Patience, patiently
+
+__all__ = ["Link"]
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT = 10
+"""Seconds between signs of life that are agreed with the broker."""
+CONNECT_WITHIN = 15.0
+"""Seconds for a connection, with all that is declared on it, to come up."""
+_ENDLESS = Patience(first=0.1, most=5.0, jitter=0.5)
+
+Prepare = Callable[[AbstractConnection], Awaitable[None]]
+
+
+class Link:
+    """A connection for one purpose, replaced whenever it is lost."""
+
+    def __init__(self, url: URL, *, name: str, prepare: Prepare | None = None) -> None:
+        self._url = url.update_query(heartbeat=HEARTBEAT)
+        self._name = name
+        self._prepare = prepare
+        self._connection: AbstractConnection | None = None
+        self._up = asyncio.Event()
+        self._down = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def where(self) -> str:
+        """Host and port, for logs and errors: a URL holds a password."""
+        return f"{self._url.host}:{self._url.port or 5672}"
+
+    async def open(self, patience: Patience) -> None:
+        """Connect for the first time, and from then on stay connected."""
+        await patiently(self._connect, patience=patience, on=BrokerUnavailable, failed=self._failed)
+        self._keeper = asyncio.create_task(self._keep(), name=f"broker link {self._name}")
+
+    def present(self) -> aiormq.Connection | None:
+        """The connection that is up now, if one is."""
+        connection = self._connection
+        if connection is None or connection.transport is None:
+            return None
+        raw = connection.transport.connection
+        return raw if isinstance(raw, aiormq.Connection) and not raw.is_closed else None
+
+    def required(self) -> aiormq.Connection:
+        """The connection that is up now; raises BrokerUnavailable if there is none."""
+        connection = self.present()
+        if connection is None:
+            raise BrokerUnavailable(f"there is no connection to {self.where}")
+        return connection
+
+    def session(self) -> AbstractConnection:
+        """The same as aio-pika's connection, for declarations."""
+        connection = self._connection
+        if connection is None or self.present() is None:
+            raise BrokerUnavailable(f"there is no connection to {self.where}")
+        return connection
+
+    async def up(self) -> aiormq.Connection:
+        """Wait until there is a connection."""
+        while (connection := self.present()) is None:
+            await self._up.wait()
+            # The keeper may not have seen yet that it went again.
+            await asyncio.sleep(0)
+        return connection
+
+    async def lost(self) -> None:
+        """Return when the present connection is lost; at once if there is none."""
+        if self.present() is not None:
+            await self._down.wait()
+
+    async def close(self) -> None:
+        """Disconnect for good. Idempotent."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+        connection, self._connection = self._connection, None
+        self._up.clear()
+        self._down.set()
+        if connection is not None:
+            await connection.close()
+
+    async def _connect(self) -> None:
+        with broker_faults(f"connecting to {self.where}"):
+            async with asyncio.timeout(CONNECT_WITHIN):
+                connection = await aio_pika.connect(
+                    self._url, client_properties={"connection_name": self._name}
+                )
+                try:
+                    if self._prepare is not None:
+                        await self._prepare(connection)
+                except BaseException:
+                    await connection.close()
+                    raise
+        self._connection = connection
+        self._down = asyncio.Event()
+        self._up.set()
+
+    async def _keep(self) -> None:
+        while True:
+            connection = self._connection
+            if connection is not None and connection.transport is not None:
+                await asyncio.wait([connection.transport.connection.closing])
+            self._connection = None
+            self._up.clear()
+            self._down.set()
+            log.warning("lost the connection to %s (%s), connecting again", self.where, self._name)
+            if connection is not None:
+                await connection.close()
+            await patiently(
+                self._connect,
+                patience=_ENDLESS,
+                # After a restart the broker may refuse for a while what it will grant again.
+                on=(BrokerUnavailable, ConfigurationError),
+                failed=self._failed,
+            )
+            log.info("connected to %s again (%s)", self.where, self._name)
+
+    def _failed(self, attempt: Attempt) -> None:
+        log.warning(
+            "attempt %d failed, next in %.1f s: %s", attempt.number, attempt.pause, attempt.error
+        )

@@ -1,0 +1,305 @@
+"""A consumer on a RabbitMQ queue that goes on over lost channels and connections."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
+from typing import cast
+
+import aiormq
+from aiormq.abc import ChannelFrame, DeliveredMessage
+from aiormq.exceptions import ChannelNotFoundEntity
+from pamqp import commands
+from pamqp.base import Frame
+
+from aoi_events.broker.rabbitmq.declare import queue_arguments
+from aoi_events.broker.rabbitmq.faults import broker_faults
+from aoi_events.broker.rabbitmq.link import Link
+from aoi_events.broker.rabbitmq.messages import TAG_BITS, inbound_of
+from aoi_events.broker.rabbitmq.writing import write
+from aoi_events.errors import BrokerUnavailable, ConfigurationError
+from aoi_events.ports.broker import Inbound, Queue, QueueKind
+from aoi_events.ports.patience import Attempt, Patience, patiently
+
+__all__ = ["RabbitSubscription"]
+
+log = logging.getLogger(__name__)
+
+_AGAIN = Patience(first=0.1, most=5.0, jitter=0.2)
+_TAGS = (1 << TAG_BITS) - 1
+
+
+class RabbitSubscription:
+    """See :class:`aoi_events.ports.broker.Subscription`.
+
+    One channel at a time; each has a number, and a tag says which channel it came from, so that a
+    settlement never reaches another. What a channel held when it went comes again by itself.
+    """
+
+    def __init__(
+        self, link: Link, queue: Queue, *, prefetch: int, redeclare: Callable[[], Awaitable[None]]
+    ) -> None:
+        if not 1 <= prefetch <= 65535:
+            raise ValueError(f"prefetch must be from 1 to 65535, not {prefetch}")
+        self._link = link
+        self._queue = queue
+        self._prefetch = prefetch
+        self._redeclare = redeclare
+        self._generation = 0
+        self._channel: aiormq.Channel | None = None
+        self._owner: aiormq.Connection | None = None
+        self._consumer_tag: str | None = None
+        self._waiting: deque[Inbound] = deque()
+        # Broker tags of the present channel, in the order of delivery.
+        self._unsettled: dict[int, None] = {}
+        self._changed = asyncio.Event()
+        self._broken = asyncio.Event()
+        self._switching = asyncio.Lock()
+        self._settling = asyncio.Lock()
+        self._paused = False
+        self._stopped = False
+        self.gone = False
+        self._keeper: asyncio.Task[None] | None = None
+        self.settled_at = float("-inf")
+
+    async def open(self) -> None:
+        """Consume for the first time, and from then on keep consuming."""
+        await self._open(self._link.required())
+        name = f"subscription {self._queue.name}"
+        self._keeper = asyncio.create_task(self._keep(), name=name)
+
+    # -- the port -------------------------------------------------------------------------------
+
+    async def take(self, limit: int) -> Sequence[Inbound]:
+        """Wait for at least one message; return what waits, up to ``limit``."""
+        if limit < 1:
+            raise ValueError(f"limit must be at least 1, not {limit}")
+        while not self._waiting:
+            if self._stopped:
+                return ()
+            if self.gone:
+                raise BrokerUnavailable(
+                    f"the exclusive queue {self._queue.name!r} went with its connection; "
+                    "subscribe to a new one"
+                )
+            self._changed.clear()
+            await self._changed.wait()
+        return [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
+
+    async def ack(self, messages: Sequence[Inbound]) -> None:
+        """Settle messages for good, the oldest run of them with one frame."""
+        await self._settle(messages, self._acks)
+
+    async def requeue(self, messages: Sequence[Inbound]) -> None:
+        """Give messages back, each as a failed delivery.
+
+        RabbitMQ 4.3 counts ``basic.reject`` as a failure and ``basic.nack`` not; before, both.
+        """
+        await self._settle(
+            messages,
+            lambda tags: [commands.Basic.Reject(delivery_tag=tag, requeue=True) for tag in tags],
+        )
+
+    async def pause(self) -> None:
+        """Cancel the consumer and give back what nobody took."""
+        self._paused = True
+        await self._leave()
+
+    async def resume(self) -> None:
+        """Consume again."""
+        async with self._switching:
+            self._paused = False
+            channel = self._channel
+            if channel is None or self._consumer_tag is not None or self._stopped:
+                return
+            # A channel that is gone by now is opened anew by the keeper, consuming.
+            with suppress(BrokerUnavailable), broker_faults(f"consuming {self._queue.name}"):
+                await self._consume(channel)
+
+    async def stop(self) -> None:
+        """Cancel the consumer for good; what was taken may still be settled."""
+        self._stopped = True
+        self._changed.set()
+        await self._leave()
+
+    async def close(self) -> None:
+        """Stop keeping the subscription alive; its connection is about to close."""
+        self._stopped = True
+        self._changed.set()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+
+    # -- channels that come and go --------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        while True:
+            await self._broken.wait()
+            channel = self._channel
+            self._drop_channel()
+            if channel is not None and not channel.is_closed:
+                await channel.close()
+            if self._stopped:
+                return
+            log.warning("lost the channel that consumes %s", self._queue.name)
+            try:
+                await patiently(
+                    self._reopen,
+                    patience=_AGAIN,
+                    on=(BrokerUnavailable, ConfigurationError),
+                    failed=self._failed,
+                )
+            except _QueueGone:
+                self.gone = True
+                self._changed.set()
+                return
+
+    async def _reopen(self) -> None:
+        if self._queue.kind is QueueKind.EXCLUSIVE:
+            if self._owner is None or self._link.present() is not self._owner:
+                raise _QueueGone
+            await self._open(self._owner)
+            return
+        connection = await self._link.up()
+        try:
+            await self._open(connection)
+        except ConfigurationError:
+            # Somebody may have deleted the queue; declaring it anew is what a start would do.
+            await self._redeclare()
+            raise
+
+    async def _open(self, connection: aiormq.Connection) -> None:
+        queue = self._queue
+        with broker_faults(f"consuming {queue.name}"):
+            async with self._switching:
+                channel = cast(aiormq.Channel, await connection.channel(publisher_confirms=False))
+                try:
+                    if queue.kind is QueueKind.EXCLUSIVE:
+                        await self._declare_exclusive(channel)
+                    await channel.basic_qos(prefetch_count=self._prefetch)
+                    self._generation += 1
+                    self._channel, self._owner = channel, connection
+                    self._watch(channel)
+                    if not (self._paused or self._stopped):
+                        await self._consume(channel)
+                except ChannelNotFoundEntity as error:
+                    self._drop_channel()
+                    raise ConfigurationError(
+                        f"there is no queue {queue.name!r}; declare the topology before consuming"
+                    ) from error
+                except BaseException:
+                    self._drop_channel()
+                    if not channel.is_closed:
+                        await channel.close()
+                    raise
+
+    async def _declare_exclusive(self, channel: aiormq.Channel) -> None:
+        queue = self._queue
+        await channel.queue_declare(
+            queue.name, exclusive=True, arguments=queue_arguments(queue) or None
+        )
+        for binding in queue.bindings:
+            await channel.queue_bind(queue.name, binding.exchange, binding.pattern)
+
+    async def _consume(self, channel: aiormq.Channel) -> None:
+        generation = self._generation
+
+        async def deliver(message: DeliveredMessage) -> None:
+            inbound = inbound_of(message, generation)
+            if generation != self._generation:
+                return
+            self._unsettled[inbound.tag & _TAGS] = None
+            self._waiting.append(inbound)
+            self._changed.set()
+
+        consumed = await channel.basic_consume(self._queue.name, deliver)
+        self._consumer_tag = consumed.consumer_tag
+
+    async def _leave(self) -> None:
+        """Cancel the consumer, then give back all that it was sent and nobody took."""
+        async with self._switching:
+            channel, consumer_tag = self._channel, self._consumer_tag
+            if channel is not None and consumer_tag is not None:
+                self._consumer_tag = None
+                # Where the channel is gone, all that it held is back in the queue already.
+                with suppress(BrokerUnavailable), broker_faults(f"leaving {self._queue.name}"):
+                    await channel.basic_cancel(consumer_tag)
+            untaken = list(self._waiting)
+            self._waiting.clear()
+            await self._settle(
+                untaken,
+                lambda tags: [commands.Basic.Nack(delivery_tag=tag, requeue=True) for tag in tags],
+            )
+
+    def _watch(self, channel: aiormq.Channel) -> None:
+        """Hear when the channel closes, or the broker cancels the consumer (a deleted queue)."""
+        broken = self._broken = asyncio.Event()
+
+        def broke(_: object) -> None:
+            broken.set()
+
+        channel.closing.add_done_callback(broke)
+        channel.on_consumer_cancel_callbacks.add(broke)
+
+    def _drop_channel(self) -> None:
+        self._generation += 1
+        self._channel = None
+        self._consumer_tag = None
+        self._waiting.clear()
+        self._unsettled.clear()
+
+    def _failed(self, attempt: Attempt) -> None:
+        log.warning(
+            "attempt %d failed, next in %.1f s: %s", attempt.number, attempt.pause, attempt.error
+        )
+
+    # -- settling -------------------------------------------------------------------------------
+
+    async def _settle(
+        self, messages: Collection[Inbound], frames: Callable[[list[int]], list[Frame]]
+    ) -> None:
+        """Settle those of ``messages`` that the present channel delivered and nobody settled.
+
+        One at a time: an ack of a run would also take what another settlement has yet to write.
+        """
+        async with self._settling:
+            channel, generation = self._channel, self._generation
+            tags = self._forget(messages)
+            if not tags or channel is None or channel.is_closed:
+                return
+            try:
+                payload = ChannelFrame.marshall(channel.number, frames(tags)).payload
+                await write(channel, payload)
+                self.settled_at = asyncio.get_running_loop().time()
+            except BrokerUnavailable:
+                return
+            except BaseException:
+                if generation == self._generation:
+                    self._unsettled = dict.fromkeys(sorted([*self._unsettled, *tags]))
+                raise
+
+    def _forget(self, messages: Collection[Inbound]) -> list[int]:
+        generation = self._generation
+        tags = []
+        for message in messages:
+            tag = message.tag & _TAGS
+            if message.tag >> TAG_BITS == generation and tag in self._unsettled:
+                del self._unsettled[tag]
+                tags.append(tag)
+        return sorted(tags)
+
+    def _acks(self, tags: list[int]) -> list[Frame]:
+        """One frame for all that are older than whatever stays unsettled, one for each other."""
+        oldest = next(iter(self._unsettled), tags[-1] + 1)
+        run = [tag for tag in tags if tag < oldest]
+        frames: list[Frame] = [commands.Basic.Ack(delivery_tag=tag) for tag in tags[len(run) :]]
+        if run:
+            frames.insert(0, commands.Basic.Ack(delivery_tag=run[-1], multiple=len(run) > 1))
+        return frames
+
+
+class _QueueGone(Exception):
+    """The connection of an exclusive queue is gone, and the queue with it."""

@@ -73,6 +73,8 @@ class ErrorCode(StrEnum):
     """The code is not the one that was sent to the address."""
     CHALLENGE_EXPIRED = "challenge_expired"
     """There is no open challenge for this channel."""
+    CANCELLED = "cancelled"
+    """The notification was withdrawn."""
     EXPIRED = "expired"
     """It is too late: the notification has expired or was settled."""
     UNAVAILABLE = "unavailable"

@@ -125,14 +125,14 @@ class OutcomeItem(Tolerant):
     """What became of a step.
 
     A device speaks for the delivery as a whole, so its outcomes may lack ``step`` and ``attempt``;
-    they carry ``client``, and count only when the delivery was addressed to it. ``closes_channel``:
-    the address itself is bad. ``retry_after`` in seconds.
+    they count only when the delivery was addressed to ``client``. ``closes_channel``: the address
+    itself is bad. ``retry_after`` in seconds.
     """
 
     delivery: DeliveryId
     kind: Annotated[OutcomeKind, Field(strict=False)]
     at: Instant
-    client: ClientId | None = None
+    client: ClientId
     channel: ChannelType | None = None
     step: int | None = None
     attempt: int | None = None

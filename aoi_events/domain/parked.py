@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
-__all__ = ["ParkedMessage"]
+__all__ = ["MAX_PARKED", "ParkedMessage", "redact"]
+
+MAX_PARKED: Final = 256 * 1024
+"""Octets of a body that are kept; what is larger is cut and cannot be replayed."""
+
+_SECRET: Final = re.compile(
+    rb'("(?:secret|code|password)"\s*:\s*")((?:[^"\\]|\\.){1,512})(")', re.IGNORECASE | re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +22,6 @@ class ParkedMessage:
     """A message that could not be handled.
 
     ``replayable`` is false when something of it was redacted or cut off; ``obstacle`` says what.
-    ``headers`` and ``body`` are bounded. ``deliveries`` that it was about stay traceable.
     """
 
     id: str
@@ -28,3 +36,17 @@ class ParkedMessage:
     replayable: bool
     obstacle: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+
+
+def redact(body: bytes) -> tuple[bytes, str | None]:
+    """``body`` without clients' secrets and within bounds, and what keeps it from a replay.
+
+    Works on bytes that are no JSON, too. Tokens stay: they are needed for a replay, and whoever reads
+    the table can read them elsewhere; they are masked where parked messages are shown.
+    """
+    clean, redacted = _SECRET.subn(rb"\1[redacted]\3", body)
+    if redacted:
+        return clean[:MAX_PARKED], "a secret was redacted"
+    if len(clean) > MAX_PARKED:
+        return clean[:MAX_PARKED], f"the body was cut at {MAX_PARKED} octets"
+    return clean, None

@@ -7,7 +7,7 @@ zero, a hedge sets it to the head start of the steps before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,7 +44,7 @@ class Step:
 
 def plan(
     channels: Sequence[Channel],
-    traits: dict[str, ChannelTraits],
+    traits: Mapping[str, ChannelTraits],
     *,
     connected: bool,
     content_octets: int,

@@ -1,0 +1,172 @@
+"""The activation worker: notification channels (8.1.2, 8.2.2), proofs of addresses, presence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import cast
+
+from aoi_events.broker.topology import ACTIVATION, gateway_queue
+from aoi_events.contracts.answers import (
+    ClientConnectedV1,
+    ClientDisconnectedV1,
+    UnselectedChannel,
+)
+from aoi_events.contracts.device import CloseCode
+from aoi_events.contracts.envelopes import CloseItem
+from aoi_events.contracts.requests import (
+    ActivateChannelsV1,
+    AnyRequest,
+    ConfirmChannelV1,
+    ConnectClientV1,
+    DeactivateChannelsV1,
+    DisconnectClientV1,
+)
+from aoi_events.domain.channels import ChannelState
+from aoi_events.domain.clients import Client, Presence, current
+from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.ports.broker import Inbound, Outbound
+from aoi_events.ports.clock import Clock
+from aoi_events.ports.store import Lock, Store, Transaction
+from aoi_events.services.authority import proved_client
+from aoi_events.services.channel_set import ChannelSet
+from aoi_events.services.incoming import Asked, read_request
+from aoi_events.services.outgoing import answer, batches, hint, refusal
+from aoi_events.services.settings import ServiceSettings
+
+__all__ = ["ActivationHandler"]
+
+
+class ActivationHandler:
+    """Takes ``aoi.activation``; writes channels, proofs and presence, and makes stored deliveries
+    due; publishes answers, challenges and ``channel.*`` events.
+    """
+
+    queue = ACTIVATION
+
+    def __init__(self, store: Store, settings: ServiceSettings, clock: Clock) -> None:
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+        self._channels = ChannelSet(settings)
+
+    def read(self, message: Inbound) -> Asked[AnyRequest]:
+        """The request in the message."""
+        return read_request(message, self._settings.gateways)
+
+    def abandoned(self, item: Asked[AnyRequest]) -> Sequence[Outbound]:
+        """Nothing changed, so nothing is owed to anybody but the answer."""
+        return ()
+
+    async def handle(self, items: Sequence[Asked[AnyRequest]]) -> Sequence[Outbound]:
+        """All requests in one transaction, in order; a refusal is an answer and undoes nothing."""
+        now = self._clock.now()
+        outputs: list[Outbound] = []
+        async with self._store.transaction() as tx:
+            ids = {getattr(item.request, "client", "") for item in items}
+            await tx.clients(ids - {""}, Lock.EXCLUSIVE)
+            for item in items:
+                try:
+                    outputs.extend(await self._one(tx, item, now))
+                except Refusal as refused:
+                    outputs.extend(refusal(item.message, refused))
+        return outputs
+
+    async def _one(
+        self, tx: Transaction, item: Asked[AnyRequest], now: datetime
+    ) -> Sequence[Outbound]:
+        request = item.request
+        match request:
+            case ConnectClientV1():
+                return await self._connect(tx, cast("Asked[ConnectClientV1]", item), now)
+            case DisconnectClientV1():
+                return await self._disconnect(tx, cast("Asked[DisconnectClientV1]", item))
+            case ActivateChannelsV1() | ConfirmChannelV1() | DeactivateChannelsV1():
+                known = (await tx.clients({request.client})).get(request.client)
+                asked = cast("Asked[ActivateChannelsV1]", item)
+                client = proved_client(asked, known)
+            case _:
+                raise Refusal(ErrorCode.UNKNOWN_REQUEST, "this worker does not answer that")
+        match request:
+            case ActivateChannelsV1():
+                change = await self._channels.activate(tx, client, request, now)
+            case ConfirmChannelV1():
+                change = await self._channels.confirm(tx, client, request, now)
+            case DeactivateChannelsV1():
+                change = await self._channels.deactivate(tx, client, request, now)
+        outputs = [*answer(item.message, change.answer), *change.outputs]
+        if change.reachable:
+            outputs += await self._release(tx, client.id, now)
+        return outputs
+
+    async def _connect(
+        self, tx: Transaction, asked: Asked[ConnectClientV1], now: datetime
+    ) -> list[Outbound]:
+        """A session opened (or is announced again): it is the client's only one from now on."""
+        request = asked.request
+        known = (await tx.clients({request.client})).get(request.client)
+        if request.secret is not None:
+            client = proved_client(asked, known)
+        else:
+            client = _same_session(known, request)
+        present = Presence(node=request.node, session=request.session)
+        outputs: list[Outbound] = []
+        epoch = client.epoch
+        if client.presence != present:
+            epoch += 1
+            if client.presence is not None and client.presence.session != present.session:
+                outputs += _replaced(client, client.presence)
+        after = replace(client, presence=present, epoch=epoch, seen_at=now)
+        await tx.save_clients([after])
+        rows = (await tx.channels({client.id})).get(client.id, ())
+        body = ClientConnectedV1(
+            client=client.id,
+            epoch=epoch,
+            sequence=client.sequence,
+            closed=tuple(
+                UnselectedChannel(type=row.type, reason=row.reason or "closed")
+                for row in rows
+                if row.state is ChannelState.CLOSED
+            ),
+        )
+        outputs += await self._release(tx, client.id, now)
+        return [*answer(asked.message, body), *outputs]
+
+    async def _disconnect(
+        self, tx: Transaction, asked: Asked[DisconnectClientV1]
+    ) -> list[Outbound]:
+        request = asked.request
+        client = (await tx.clients({request.client})).get(request.client)
+        if client is not None and client.epoch == request.epoch and client.presence is not None:
+            await tx.save_clients([replace(client, presence=None)])
+        return answer(asked.message, ClientDisconnectedV1(client=request.client))
+
+    async def _release(self, tx: Transaction, client: str, now: datetime) -> list[Outbound]:
+        released = await tx.release({client}, now=now, limit=self._settings.policies.release)
+        return [hint()] if released else []
+
+
+def _same_session(known: Client | None, request: ConnectClientV1) -> Client:
+    """An announcement holds only for the session that the store knows under that epoch."""
+    if known is None:
+        raise Refusal(ErrorCode.UNAUTHENTICATED, "no AOI Client has this ID")
+    client = current(known)
+    # The presence may have been given up meanwhile (a delivery came back from the dead queue of the
+    # node that went); as long as no other session began, this one is still the newest.
+    newest = client.epoch == request.epoch
+    held = client.presence is not None and client.presence.session == request.session
+    if not newest and not held:
+        raise Refusal(ErrorCode.CONFLICT, "another session of this client has begun since")
+    return client
+
+
+def _replaced(client: Client, old: Presence) -> list[Outbound]:
+    close = CloseItem(
+        client=client.id,
+        session=old.session,
+        epoch=client.epoch,
+        code=CloseCode.REPLACED,
+        message="another connection of this client took over",
+    )
+    return batches(gateway_queue(old.node), [close], gateway=True)

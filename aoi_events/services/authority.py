@@ -1,0 +1,38 @@
+"""Who may ask for what about an AOI Client: its secret, or the gateway session that proved it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from aoi_events.domain.clients import Client, authenticate, current
+from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.services.incoming import Asked
+
+__all__ = ["proved_client"]
+
+
+class _OfClient(Protocol):
+    """A request about one client."""
+
+    @property
+    def client(self) -> str: ...
+    @property
+    def secret(self) -> str | None: ...
+
+
+def proved_client(asked: Asked[_OfClient], known: Client | None) -> Client:
+    """The client that asks. Raises Refusal (unauthenticated, not_allowed, client_retired)."""
+    request = asked.request
+    if request.secret is not None:
+        return authenticate(known, request.secret)
+    if asked.session is None:
+        raise Refusal(
+            ErrorCode.UNAUTHENTICATED,
+            "send the client's secret; only a gateway may leave it away, for an open session",
+            field="secret",
+        )
+    if asked.session != request.client or known is None:
+        raise Refusal(
+            ErrorCode.NOT_ALLOWED, "a session speaks for its own client only", field="client"
+        )
+    return current(known)

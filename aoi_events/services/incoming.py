@@ -1,0 +1,152 @@
+"""From a broker message to a request that somebody made: who asks, and where the answer goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Generic, TypeVar
+
+from aoi_events.broker.topology import quarantine_of
+from aoi_events.contracts.parse import parse_request
+from aoi_events.contracts.requests import GATEWAY_ONLY, AnyRequest
+from aoi_events.domain.parked import ParkedMessage
+from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.ports.broker import Inbound, Outbound
+
+__all__ = [
+    "CLIENT_HEADER",
+    "Asked",
+    "check_reply_to",
+    "read_request",
+    "to_quarantine",
+    "to_replay",
+    "unwrap",
+]
+
+R_co = TypeVar("R_co", covariant=True)
+
+CLIENT_HEADER: Final = "aoi-client"
+"""A gateway's word that the session of this client made the request."""
+
+REPLAYED_HEADER: Final = "aoi-replayed"
+"""A parked message comes again because a person said so; nobody waits for its answer any more."""
+
+_REPLY_PREFIX: Final = "amq.rabbitmq.reply-to."
+_FIRE_AND_FORGET: Final = frozenset({"client.disconnected", "notification.cancel"})
+_ORIGIN: Final = "aoi-origin-"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[R_co]):
+    """A request with who asked. ``session``: the client whose proved session made it."""
+
+    request: R_co
+    sender: str
+    session: str | None
+    message: Inbound = field(repr=False)
+
+    @property
+    def reply_to(self) -> str | None:
+        """Where the answer goes."""
+        return self.message.reply_to
+
+
+def read_request(message: Inbound, gateways: frozenset[str]) -> Asked[AnyRequest]:
+    """The request in ``message``. Raises Refusal for anything that is none."""
+    if not message.user_id:
+        raise Refusal(
+            ErrorCode.SENDER_UNKNOWN,
+            "set the AMQP property user_id to your broker user name; the broker validates it",
+        )
+    request = parse_request(message.routing_key, message.body)
+    trusted = message.user_id in gateways
+    if message.routing_key in GATEWAY_ONLY and not trusted:
+        raise Refusal(ErrorCode.NOT_ALLOWED, f"only gateways may send {message.routing_key}")
+    replayed = REPLAYED_HEADER in message.headers
+    if message.reply_to is None and message.routing_key not in _FIRE_AND_FORGET and not replayed:
+        raise Refusal(
+            ErrorCode.REPLY_TO_MISSING,
+            f"{message.routing_key} is answered: set reply_to (amq.rabbitmq.reply-to is simplest)",
+        )
+    check_reply_to(message)
+    session = message.headers.get(CLIENT_HEADER) if trusted else None
+    return Asked(request, message.user_id, str(session) if session else None, message)
+
+
+def check_reply_to(message: Inbound) -> None:
+    """Answers go to the sender's own queues only. Raises Refusal (reply_to_refused)."""
+    address = message.reply_to
+    if address is None or address.startswith(_REPLY_PREFIX):
+        return
+    own = f"aoi.reply.{message.user_id}."
+    if not message.user_id or not address.startswith(own) or len(address) > 255:
+        raise Refusal(
+            ErrorCode.REPLY_TO_REFUSED,
+            "answers go to amq.rabbitmq.reply-to or to a queue named "
+            f"aoi.reply.{message.user_id or '<user>'}.<anything>",
+        )
+
+
+def to_quarantine(message: Inbound, queue: str) -> Outbound:
+    """The message, unparsed, for ``queue``; what the broker validated moves into our headers."""
+    origin = {
+        "routing-key": message.routing_key,
+        "exchange": message.exchange,
+        "user-id": message.user_id,
+        "reply-to": message.reply_to,
+        "correlation-id": message.correlation_id,
+        "message-id": message.message_id,
+        "client": _text(message.headers, CLIENT_HEADER),
+    }
+    return Outbound(
+        exchange="",
+        routing_key=queue,
+        body=message.body,
+        headers={_ORIGIN + name: value for name, value in origin.items() if value is not None},
+        content_type=message.content_type or "application/octet-stream",
+    )
+
+
+def to_replay(message: ParkedMessage) -> Outbound:
+    """The parked message for the quarantine of its queue, where it is handled alone."""
+    origin = {
+        "routing-key": message.routing_key,
+        "exchange": message.exchange,
+        "user-id": message.sender,
+        "message-id": f"{message.id}.replay",
+    }
+    return Outbound(
+        exchange="",
+        routing_key=quarantine_of(message.queue),
+        body=message.body,
+        headers={REPLAYED_HEADER: message.id}
+        | {_ORIGIN + name: value for name, value in origin.items() if value},
+    )
+
+
+def unwrap(message: Inbound) -> Inbound:
+    """The message as it was before :func:`to_quarantine` (only our workers can write there)."""
+    headers = message.headers
+    kept = {
+        name: value
+        for name, value in (
+            (CLIENT_HEADER, _text(headers, _ORIGIN + "client")),
+            (REPLAYED_HEADER, _text(headers, REPLAYED_HEADER)),
+        )
+        if value is not None
+    }
+    return replace(
+        message,
+        routing_key=_text(headers, _ORIGIN + "routing-key") or message.routing_key,
+        exchange=_text(headers, _ORIGIN + "exchange") or "",
+        user_id=_text(headers, _ORIGIN + "user-id"),
+        reply_to=_text(headers, _ORIGIN + "reply-to"),
+        correlation_id=_text(headers, _ORIGIN + "correlation-id"),
+        message_id=_text(headers, _ORIGIN + "message-id") or message.message_id,
+        headers=kept,
+    )
+
+
+def _text(headers: Mapping[str, object], name: str) -> str | None:
+    value = headers.get(name)
+    return value if isinstance(value, str) else None

@@ -1,0 +1,146 @@
+"""What is asked about notifications one at a time: cancel, status, fetch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import cast
+
+from aoi_events.contracts.answers import (
+    NotificationCancelledV1,
+    NotificationContentV1,
+    NotificationStatusV1,
+)
+from aoi_events.contracts.requests import (
+    MAX_TTL,
+    AnyRequest,
+    CancelNotificationV1,
+    FetchNotificationV1,
+    QueryNotificationV1,
+)
+from aoi_events.contracts.states import DeliveryState
+from aoi_events.domain.delivery import Cancelled, Decision, decide
+from aoi_events.domain.notifications import Notification
+from aoi_events.domain.tokens import app_key_of
+from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.ports.broker import Outbound
+from aoi_events.ports.clock import Clock, Dice
+from aoi_events.ports.store import Lock, Store
+from aoi_events.services.authority import proved_client
+from aoi_events.services.dispatch import Context, Dispatcher
+from aoi_events.services.incoming import Asked
+from aoi_events.services.outcome import release_after
+from aoi_events.services.outgoing import answer, refusal
+from aoi_events.services.settings import ServiceSettings
+from aoi_events.services.status import delivery_status
+
+__all__ = ["NotificationQueries"]
+
+
+class NotificationQueries:
+    """Cancels, reports, and hands out the content behind a wake-up."""
+
+    def __init__(self, store: Store, settings: ServiceSettings, clock: Clock, dice: Dice) -> None:
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+        self._dice = dice
+        self._dispatcher = Dispatcher(settings)
+
+    async def answer(self, asked: Asked[AnyRequest]) -> Sequence[Outbound]:
+        """The outputs of one request; a refusal is an answer, too."""
+        try:
+            match asked.request:
+                case CancelNotificationV1():
+                    return await self._cancel(cast("Asked[CancelNotificationV1]", asked))
+                case QueryNotificationV1():
+                    return await self._status(cast("Asked[QueryNotificationV1]", asked))
+                case FetchNotificationV1():
+                    return await self._fetch(cast("Asked[FetchNotificationV1]", asked))
+                case _:
+                    raise Refusal(ErrorCode.UNKNOWN_REQUEST, "this worker does not answer that")
+        except Refusal as refused:
+            return refusal(asked.message, refused)
+
+    async def _cancel(self, asked: Asked[CancelNotificationV1]) -> list[Outbound]:
+        now = self._clock.now()
+        sender, notification = asked.sender, asked.request.notification
+        async with self._store.transaction() as tx:
+            # A tombstone, if the notification is not here yet: it may be on its way.
+            tombstone = Notification(
+                sender=sender,
+                id=notification,
+                body_hash="",
+                accepted_at=now,
+                expires_at=now + timedelta(seconds=MAX_TTL),
+                tombstone=True,
+            )
+            await tx.add_notifications([tombstone])
+            rows = await tx.deliveries_of(sender, notification)
+            ids = [row.id for row in rows]
+            await tx.clients({row.client for row in rows}, Lock.SHARED)
+            locked = await tx.deliveries(ids, Lock.EXCLUSIVE)
+            decisions: list[Decision] = [
+                decide(locked[identifier], Cancelled(), now=now, jitter=self._dice.jitter())
+                for identifier in ids
+            ]
+            await tx.save_deliveries([d.delivery for d in decisions if d.changed])
+            changed = [d.delivery for d in decisions if d.changed]
+            await release_after(tx, changed, self._settings, now)
+        withdrawn = [d for d in decisions if d.delivery.state is DeliveryState.CANCELLED]
+        body = NotificationCancelledV1(
+            notification=notification,
+            cancelled=len(withdrawn),
+            settled=len(decisions) - len(withdrawn),
+        )
+        told = self._dispatcher.outputs(withdrawn, Context({}, {}, {}, {}), now)
+        return [*answer(asked.message, body), *told]
+
+    async def _status(self, asked: Asked[QueryNotificationV1]) -> list[Outbound]:
+        sender, notification = asked.sender, asked.request.notification
+        async with self._store.transaction(read_only=True) as tx:
+            known = await tx.notifications({(sender, notification)})
+            rows = await tx.deliveries_of(sender, notification)
+        if not known:
+            raise Refusal(
+                ErrorCode.NOT_FOUND,
+                "you have sent no notification with this ID, or it was forgotten after it ended",
+                field="notification",
+            )
+        body = NotificationStatusV1(
+            notification=notification, deliveries=tuple(delivery_status(row) for row in rows)
+        )
+        return answer(asked.message, body)
+
+    async def _fetch(self, asked: Asked[FetchNotificationV1]) -> list[Outbound]:
+        request = asked.request
+        async with self._store.transaction(read_only=True) as tx:
+            clients = await tx.clients({request.client})
+            client = proved_client(asked, clients.get(request.client))
+            row = (await tx.deliveries({request.delivery})).get(request.delivery)
+            if row is None or row.client != client.id:
+                raise Refusal(
+                    ErrorCode.NOT_FOUND, "this client has no such delivery", field="delivery"
+                )
+            key = (row.client, app_key_of(row.application, row.instance))
+            application = (await tx.applications({key})).get(key)
+            source = (row.sender, row.notification)
+            notification = (await tx.notifications({source})).get(source)
+        gone = row.state.terminal and row.state is not DeliveryState.DELIVERED
+        if (
+            gone
+            or self._clock.now() >= row.expires_at
+            or application is None
+            or notification is None
+            or notification.content is None
+        ):
+            raise Refusal(ErrorCode.EXPIRED, f"too late: the notification is {row.state}")
+        body = NotificationContentV1(
+            delivery=row.id,
+            notification=row.notification,
+            token=self._settings.token_keys.issue(application.claims, application.key_id),
+            content=notification.content,
+            urgency=notification.urgency,
+            expires_at=row.expires_at,
+        )
+        return answer(asked.message, body)

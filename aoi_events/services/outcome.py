@@ -1,0 +1,147 @@
+"""The outcome worker: merges outcomes into deliveries, settles them, and starts next steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import structlog
+from pydantic import ValidationError
+
+from aoi_events.broker.topology import OUTCOME
+from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeItem, OutcomeKind
+from aoi_events.contracts.states import DeliveryState
+from aoi_events.domain.clients import Client
+from aoi_events.domain.delivery import Decision, Delivery, Reported, StartStep, decide
+from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.ports.broker import Inbound, Outbound
+from aoi_events.ports.clock import Clock, Dice
+from aoi_events.ports.store import Lock, Store, Transaction
+from aoi_events.services.dispatch import Dispatcher, close_what_ended, lock_for
+from aoi_events.services.outgoing import hint
+from aoi_events.services.settings import ServiceSettings
+
+__all__ = ["OutcomeHandler", "release_after"]
+
+log = structlog.get_logger(__name__)
+
+
+class OutcomeHandler:
+    """Takes ``aoi.outcome``; writes deliveries (merged), and channels, tokens and presences that
+    ended; publishes next steps and ``notification.*`` events.
+    """
+
+    queue = OUTCOME
+
+    def __init__(self, store: Store, settings: ServiceSettings, clock: Clock, dice: Dice) -> None:
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+        self._dice = dice
+        self._dispatcher = Dispatcher(settings)
+
+    def read(self, message: Inbound) -> OutcomeBatchV1:
+        """The envelope in the message. Raises Refusal (malformed)."""
+        try:
+            return OutcomeBatchV1.decode(message.body)
+        except ValidationError as error:
+            raise Refusal(
+                ErrorCode.MALFORMED, f"no envelope of outcomes ({error.error_count()} faults)"
+            ) from None
+
+    def abandoned(self, item: OutcomeBatchV1) -> Sequence[Outbound]:
+        """Nobody is told: the deliveries' deadlines look again."""
+        return ()
+
+    async def handle(self, items: Sequence[OutcomeBatchV1]) -> Sequence[Outbound]:
+        """Merge all outcomes at once."""
+        now = self._clock.now()
+        outcomes = [outcome for batch in items for outcome in batch.items]
+        async with self._store.transaction() as tx:
+            clients = await self._lock_clients(tx, outcomes)
+            rows = dict(await tx.deliveries({o.delivery for o in outcomes}, Lock.EXCLUSIVE))
+            before = dict(rows)
+            decisions: list[Decision] = []
+            for outcome in outcomes:
+                decision = self._decide(rows.get(outcome.delivery), outcome)
+                if decision is not None:
+                    rows[outcome.delivery] = decision.delivery
+                    decisions.append(decision)
+            changed = [row for identifier, row in rows.items() if row != before[identifier]]
+            await tx.save_deliveries(changed)
+            await close_what_ended(tx, decisions, clients, now)
+            released = await release_after(tx, changed, self._settings, now)
+            decisions = [_still_wanted(decision, rows) for decision in decisions]
+            context = await self._dispatcher.load(
+                tx, [d.delivery for d in decisions if _starts(d)], clients
+            )
+        outputs = self._dispatcher.outputs(decisions, context, now)
+        return [*outputs, hint()] if released else outputs
+
+    async def _lock_clients(
+        self, tx: Transaction, outcomes: Sequence[OutcomeItem]
+    ) -> dict[str, Client]:
+        """Clients whose deliveries may become stored, or who may change themselves.
+
+        An acknowledgement does neither, and it is what comes most: it locks no client.
+        """
+        concerned = [o for o in outcomes if o.kind is not OutcomeKind.ACKNOWLEDGED]
+        if not concerned:
+            return {}
+        return dict(await tx.clients({o.client for o in concerned}, lock_for(concerned)))
+
+    def _decide(self, row: Delivery | None, outcome: OutcomeItem) -> Decision | None:
+        if row is None:
+            log.info("outcome_of_unknown_delivery", delivery=outcome.delivery, kind=outcome.kind)
+            return None
+        if outcome.client != row.client:
+            # Only the client that a delivery was addressed to may speak for it.
+            log.warning("outcome_of_foreign_client", delivery=row.id, client=outcome.client)
+            return None
+        return decide(
+            row,
+            Reported(
+                kind=outcome.kind,
+                at=outcome.at,
+                step=outcome.step,
+                attempt=outcome.attempt,
+                channel=outcome.channel,
+                detail=outcome.detail or "",
+                retry_after=outcome.retry_after or 0.0,
+                closes_channel=outcome.closes_channel,
+                epoch=outcome.epoch,
+            ),
+            now=self._clock.now(),
+            jitter=self._dice.jitter(),
+            backoff=self._settings.policies.retry,
+        )
+
+
+def _starts(decision: Decision) -> bool:
+    return any(isinstance(effect, StartStep) for effect in decision.effects)
+
+
+def _still_wanted(decision: Decision, rows: Mapping[str, Delivery]) -> Decision:
+    """Without steps that a later outcome of the same batch has made superfluous."""
+    row = rows[decision.delivery.id]
+    effects = tuple(
+        effect
+        for effect in decision.effects
+        if not isinstance(effect, StartStep) or row.current(effect.step, effect.attempt)
+    )
+    return replace(decision, effects=effects)
+
+
+async def release_after(
+    tx: Transaction, changed: Sequence[Delivery], settings: ServiceSettings, now: datetime
+) -> bool:
+    """When the last delivery of a released batch rests or ended, the next batch becomes due."""
+    ended = {
+        (row.client, row.batch)
+        for row in changed
+        if row.batch is not None and (row.state.terminal or row.state is DeliveryState.STORED)
+    }
+    if not ended:
+        return False
+    return bool(await tx.release_following(ended, now=now, limit=settings.policies.release))

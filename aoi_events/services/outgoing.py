@@ -1,0 +1,188 @@
+"""From a decision to broker messages: answers, events, and envelopes between our workers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from aoi_events.broker.topology import EVENTS, HINTS, OUTCOME
+from aoi_events.contracts.answers import ANSWER_TYPES, AnyAnswer, RefusedV1
+from aoi_events.contracts.envelopes import (
+    ChallengeItem,
+    CloseItem,
+    DeliverItem,
+    DeliveryBatchV1,
+    OutcomeBatchV1,
+    OutcomeItem,
+    OutcomeKind,
+)
+from aoi_events.contracts.events import CloudEvent, DeliveryChanged, EventData, event_routing_key
+from aoi_events.domain.delivery import Delivery
+from aoi_events.errors import Refusal
+from aoi_events.ports.broker import Inbound, Outbound
+
+__all__ = [
+    "answer",
+    "batches",
+    "delivery_event",
+    "event",
+    "hint",
+    "outcomes",
+    "refusal",
+]
+
+_ITEMS: Final = 100
+_OCTETS: Final = 128 * 1024
+_EVENT_TYPE: Final = "application/cloudevents+json"
+
+
+def answer(message: Inbound, body: AnyAnswer) -> list[Outbound]:
+    """The answer, to whoever asked; nothing when nobody waits for one.
+
+    Not mandatory: RabbitMQ reports an answer to a live direct reply-to as returned *and* delivers
+    it; and a requester that has gone away is no reason to try again.
+    """
+    if message.reply_to is None:
+        return []
+    return [
+        Outbound(
+            exchange="",
+            routing_key=message.reply_to,
+            body=body.encode(),
+            mandatory=False,
+            persistent=False,
+            best_effort=True,
+            correlation_id=message.correlation_id,
+            type=ANSWER_TYPES[type(body)],
+        )
+    ]
+
+
+def refusal(message: Inbound, refused: Refusal) -> list[Outbound]:
+    """The answer that says what was wrong."""
+    body = RefusedV1(code=refused.code, message=refused.message, field=refused.field)
+    return answer(message, body)
+
+
+def event(kind: str, sender: str, data: EventData, *, at: datetime, key: str) -> Outbound:
+    """The event of one fact; ``key`` and ``kind`` say which fact, so that a repeat has its ID."""
+    body = CloudEvent(
+        id=hashlib.sha256(f"{kind}\0{key}".encode()).hexdigest()[:32],
+        type=f"aoi.{kind}.v1",
+        subject=key.partition("@")[0],
+        time=at,
+        data=data,
+    )
+    return Outbound(
+        exchange=EVENTS,
+        routing_key=event_routing_key(kind, sender),
+        body=body.encode(),
+        mandatory=False,
+        best_effort=True,
+        content_type=_EVENT_TYPE,
+        type=body.type,
+    )
+
+
+def delivery_event(delivery: Delivery, now: datetime) -> Outbound:
+    """The event of the delivery's present state (stored or terminal)."""
+    at = delivery.settled_at or (delivery.story[-1].at if delivery.story else now)
+    return event(
+        f"notification.{delivery.state}",
+        delivery.sender,
+        DeliveryChanged(
+            notification=delivery.notification,
+            delivery=delivery.id,
+            fingerprint=delivery.fingerprint,
+            application=delivery.application,
+            state=delivery.state,
+            by=delivery.by,
+            channel=delivery.channel,
+            reason=delivery.reason,
+            supersedes=delivery.supersedes,
+        ),
+        at=at,
+        key=f"{delivery.id}@{at.timestamp():.6f}",
+    )
+
+
+def batches(
+    queue: str, items: Sequence[DeliverItem | ChallengeItem | CloseItem], *, gateway: bool
+) -> list[Outbound]:
+    """Envelopes for one channel worker's or gateway node's queue.
+
+    A gateway's queue dies with its connection: what comes back from it is *route lost* at once.
+    """
+    return [
+        Outbound(
+            exchange="",
+            routing_key=queue,
+            body=DeliveryBatchV1(items=tuple(part)).encode(),
+            persistent=not gateway,
+            if_returned=_route_lost(part) if gateway else None,
+            best_effort=gateway and not any(isinstance(item, DeliverItem) for item in part),
+        )
+        for part in _parts(items)
+    ]
+
+
+def outcomes(items: Iterable[OutcomeItem]) -> list[Outbound]:
+    """Envelopes for the outcome worker."""
+    every = list(items)
+    return [
+        Outbound(
+            exchange="",
+            routing_key=OUTCOME,
+            body=OutcomeBatchV1(items=tuple(every[start : start + _ITEMS])).encode(),
+        )
+        for start in range(0, len(every), _ITEMS)
+    ]
+
+
+def hint() -> Outbound:
+    """Wakes the deadlines workers before their next poll."""
+    return Outbound(
+        exchange=HINTS,
+        routing_key="",
+        body=b"{}",
+        mandatory=False,
+        persistent=False,
+        best_effort=True,
+    )
+
+
+def _route_lost(items: Sequence[DeliverItem | ChallengeItem | CloseItem]) -> Outbound | None:
+    lost = [
+        OutcomeItem(
+            delivery=item.delivery,
+            kind=OutcomeKind.ROUTE_LOST,
+            at=item.accepted_at,
+            client=item.client,
+            channel=item.channel,
+            step=item.step,
+            attempt=item.attempt,
+            detail="the gateway node is gone",
+            epoch=item.epoch,
+        )
+        for item in items
+        if isinstance(item, DeliverItem)
+    ]
+    return outcomes(lost)[0] if lost else None
+
+
+def _parts(
+    items: Sequence[DeliverItem | ChallengeItem | CloseItem],
+) -> Iterable[Sequence[DeliverItem | ChallengeItem | CloseItem]]:
+    part: list[DeliverItem | ChallengeItem | CloseItem] = []
+    octets = 0
+    for item in items:
+        size = 512 + (len(item.content.data) if isinstance(item, DeliverItem) else 0)
+        if part and (len(part) >= _ITEMS or octets + size > _OCTETS):
+            yield part
+            part, octets = [], 0
+        part.append(item)
+        octets += size
+    if part:
+        yield part

@@ -1,0 +1,53 @@
+"""What the services need to be told; bootstrap fills it from the operator's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aoi_events.domain.channels import ChannelTraits
+from aoi_events.domain.proofs import ProofPolicy
+from aoi_events.domain.retry import Backoff
+from aoi_events.domain.selection import SelectionPolicy
+from aoi_events.domain.tokens import TokenKeys
+from aoi_events.ports.channel import ChannelPlugin
+
+__all__ = ["Policies", "ServiceSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """The operator's choices. Times in seconds.
+
+    ``backlog``: stored deliveries per client. ``release``: deliveries made due at once when a
+    device comes back. ``hold``: until an unpublished change is published again, and until a claimed
+    deadline is looked at by another. ``clients_per_identity``: registrations a day.
+    """
+
+    selection: SelectionPolicy = SelectionPolicy()
+    proofs: ProofPolicy = ProofPolicy()
+    retry: Backoff = Backoff()
+    backlog: int = 1_000
+    release: int = 50
+    hold: float = 5.0
+    poll: float = 0.2
+    clients_per_identity: int = 50
+    parked_per_sender: int = 1_000
+    keep_settled: float = 7 * 86_400
+    keep_unused: float = 30 * 86_400
+    retain_every: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """Keys, channel plug-ins with what they say of themselves, and policies.
+
+    ``gateways`` are the broker users whose word about a session is taken.
+    """
+
+    token_keys: TokenKeys
+    challenge_key: bytes = field(repr=False)
+    plugins: Mapping[str, ChannelPlugin]
+    traits: Mapping[str, ChannelTraits]
+    gateways: frozenset[str]
+    policies: Policies = Policies()

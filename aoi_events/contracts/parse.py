@@ -1,0 +1,164 @@
+"""From bytes to a request, or to a refusal that says what is wrong: total, bounded, and fast.
+
+The good case is one call into pydantic's parser. Only when that fails is the body read a second
+time to find out which of the stable codes fits. A name that stands twice in an object counts with
+its last value, everywhere alike: nothing of ours reads the body by other means.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from aoi_events.contracts.base import MAX_BODY
+from aoi_events.contracts.requests import REQUESTS, AnyRequest
+from aoi_events.errors import ErrorCode, Refusal
+
+__all__ = ["MAX_DEPTH", "parse_request"]
+
+MAX_DEPTH: Final = 32
+"""How deep arrays and objects of a body may nest; requests need five levels."""
+
+_MAX_FAULTS: Final = 256
+"""With more faults than this, none is described: listing them would cost more than it helps."""
+
+_PARSERS: Final[dict[str, Callable[[bytes], AnyRequest]]] = {
+    routing_key: model.__pydantic_validator__.validate_json
+    for routing_key, model in REQUESTS.items()
+}
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
+_POSITION: Final = re.compile(r"at line \d+ column \d+$")
+
+
+def parse_request(routing_key: str, body: bytes) -> AnyRequest:
+    """The request that ``body`` is, by its routing key on ``aoi.requests``.
+
+    Raises Refusal, and nothing else, for whatever is no valid request: too_large, unknown_request,
+    malformed, version_unsupported, or invalid with the dotted path of the field. Its message never
+    repeats a value of the body.
+    """
+    if len(body) > MAX_BODY:
+        raise Refusal(
+            ErrorCode.TOO_LARGE,
+            f"the body has {len(body)} octets; a request may have {MAX_BODY}: split the tokens, "
+            "or send a reference to the content",
+        )
+    parse = _PARSERS.get(routing_key)
+    if parse is None:
+        raise Refusal(
+            ErrorCode.UNKNOWN_REQUEST,
+            f"no request has this routing key; use one of: {', '.join(sorted(_PARSERS))}",
+        )
+    try:
+        return parse(body)
+    except ValidationError as error:
+        # Not chained: pydantic's error holds the whole body.
+        raise _diagnose(body, error) from None
+
+
+def _diagnose(body: bytes, error: ValidationError) -> Refusal:
+    """Which of the stable codes fits a body that is no valid request."""
+    try:
+        value = from_json(body, allow_inf_nan=False, cache_strings=False)
+    except ValueError as fault:
+        return Refusal(ErrorCode.MALFORMED, _not_json(body, str(fault)))
+    if _deeper_than(value, MAX_DEPTH):
+        return Refusal(
+            ErrorCode.MALFORMED, f"arrays and objects nest deeper than {MAX_DEPTH} levels"
+        )
+    if not isinstance(value, dict):
+        return Refusal(ErrorCode.INVALID, "the body must be a JSON object")
+    if "version" not in value:
+        return Refusal(
+            ErrorCode.VERSION_UNSUPPORTED,
+            'the body names no version; add "version": 1',
+            field="version",
+        )
+    if value["version"] != 1:
+        return Refusal(
+            ErrorCode.VERSION_UNSUPPORTED,
+            'this server speaks version 1 of this request; send "version": 1',
+            field="version",
+        )
+    return _invalid(value, error)
+
+
+def _not_json(body: bytes, fault: str) -> str:
+    if not body:
+        return "the body is empty; send a JSON object"
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError as broken:
+        return f"the body is not UTF-8 (octet {broken.start}); send UTF-8"
+    if "recursion limit" in fault:
+        return f"arrays and objects nest deeper than {MAX_DEPTH} levels"
+    # The parser's own words could quote the body; where it stopped is what helps.
+    where = _POSITION.search(fault)
+    return "the body is not JSON (RFC 8259)" + (f": look {where.group()}" if where else "")
+
+
+def _deeper_than(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit + 1):
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, dict | list)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _invalid(value: dict[str, Any], error: ValidationError) -> Refusal:
+    count = error.error_count()
+    if count > _MAX_FAULTS:
+        return Refusal(
+            ErrorCode.INVALID,
+            f"{count} fields are wrong; compare the body with this request's JSON Schema",
+        )
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    # What is missing or unknown comes first: it often explains the others.
+    first = min(faults, key=lambda fault: fault["type"] not in ("missing", "extra_forbidden"))
+    field = _path(value, first["loc"])
+    # A field that may be of several types has one fault for each of them.
+    here = [fault for fault in faults if _path(value, fault["loc"]) == field]
+    message = ", or ".join(dict.fromkeys(_help(fault["type"], fault["msg"]) for fault in here))
+    if count > len(here):
+        message += f" (and {count - len(here)} more)"
+    return Refusal(ErrorCode.INVALID, message, field=field)
+
+
+def _help(kind: str, message: str) -> str:
+    match kind:
+        case "missing":
+            return "this field is required"
+        case "extra_forbidden":
+            return "this request has no such field; leave it out"
+        case "value_error":
+            return message.removeprefix("Value error, ")
+        case _:
+            return message[:1].lower() + message[1:]
+
+
+def _path(value: Any, location: Sequence[str | int]) -> str | None:
+    """The dotted path, as far as it is one of the body and not of pydantic's own devising.
+
+    Names that cannot be a field's are shown as ``?``: they may be a misplaced secret.
+    """
+    names: list[str] = []
+    for part in location:
+        if isinstance(part, int):
+            names.append(str(part))
+            value = value[part] if isinstance(value, list) else None
+        elif isinstance(value, dict):
+            names.append(part if _NAME.fullmatch(part) else "?")
+            value = value.get(part)
+        else:
+            break
+    return ".".join(names) or None

@@ -1,0 +1,71 @@
+"""JSON Schema (2020-12) of everything that crosses the wire, as one deterministic document.
+
+``schema.json`` beside this file is its committed copy; a test holds it current. To renew it:
+``python -m aoi_events.contracts.schema > aoi_events/contracts/schema.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, Final, get_args
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from aoi_events.contracts.answers import ANSWERS
+from aoi_events.contracts.device import DeviceFrame, ServerFrame
+from aoi_events.contracts.envelopes import DeliveryBatchV1, OutcomeBatchV1
+from aoi_events.contracts.events import EVENT_KINDS, CloudEvent
+from aoi_events.contracts.requests import REQUESTS
+
+__all__ = ["schema_text", "schemas"]
+
+_ENVELOPES: Final[dict[str, type[BaseModel]]] = {
+    "delivery.batch.v1": DeliveryBatchV1,
+    "outcome.batch.v1": OutcomeBatchV1,
+}
+
+
+def schemas() -> dict[str, Any]:
+    """Every contract: requests by routing key, answers by AMQP ``type``, events by CloudEvents
+    ``type``, envelopes between our workers, and frames of the device protocol by sender and
+    ``type``. Shared definitions stand under ``$defs``.
+    """
+    groups: dict[str, dict[str, type[BaseModel]]] = {
+        "requests": dict(REQUESTS),
+        "answers": dict(ANSWERS),
+        "events": {f"aoi.{kind}.v1": CloudEvent for kind in EVENT_KINDS},
+        "envelopes": _ENVELOPES,
+        "device_frames": _frames(get_args(DeviceFrame)),
+        "server_frames": _frames(get_args(ServerFrame)),
+    }
+    models = dict.fromkeys(model for group in groups.values() for model in group.values())
+    references, definitions = models_json_schema(
+        [(model, "validation") for model in models],
+        title="aoi-events",
+        description="Everything that crosses the wire of aoi-events.",
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": definitions["title"],
+        "description": definitions["description"],
+        **{
+            group: {name: references[model, "validation"] for name, model in members.items()}
+            for group, members in groups.items()
+        },
+        "$defs": dict(sorted(definitions["$defs"].items())),
+    }
+
+
+def schema_text() -> str:
+    """The document as ``schema.json`` has it: indented UTF-8 JSON with a newline at the end."""
+    return json.dumps(schemas(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _frames(models: tuple[type[BaseModel], ...]) -> dict[str, type[BaseModel]]:
+    return {model.model_fields["type"].default: model for model in models}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_text())

@@ -1,0 +1,174 @@
+"""Hypothesis strategies for values of the domain, shared by all tests.
+
+Times are offsets from :data:`EPOCH`, in microseconds, because that is what a store keeps: rounding
+errors that a real clock would meet are met here too. Strategies of requests are in
+``tests/strategies_of_requests.py``.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from hypothesis import strategies as st
+
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.contracts.states import Reason
+from aoi_events.domain.channels import Channel, ChannelState, ChannelTraits
+from aoi_events.domain.delivery import (
+    Cancelled,
+    DeadlineReached,
+    Delivery,
+    Fact,
+    Failed,
+    Planned,
+    Reported,
+)
+from aoi_events.domain.evidence import StepOutcome
+from aoi_events.domain.plans import Mode, Step
+from aoi_events.domain.retry import Backoff
+
+__all__ = [
+    "CHANNELS",
+    "EPOCH",
+    "a_delivery",
+    "backoffs",
+    "channels_and_traits",
+    "facts",
+    "instants",
+    "jitters",
+    "outcomes",
+    "plans",
+    "reports",
+    "steps",
+]
+
+EPOCH: Final = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+CHANNELS: Final = ("websocket", "sms", "webpush")
+
+
+def instants(seconds: float = 120.0) -> st.SearchStrategy[datetime]:
+    """Points in time around EPOCH, a little before it too (clocks disagree)."""
+    return st.integers(-1_000_000, int(seconds * 1_000_000)).map(
+        lambda micros: EPOCH + timedelta(microseconds=micros)
+    )
+
+
+def jitters() -> st.SearchStrategy[float]:
+    """Jitter in [0, 1]."""
+    return st.floats(0.0, 1.0)
+
+
+def backoffs() -> st.SearchStrategy[Backoff]:
+    """Schedules that make no more attempts than a test can wait for."""
+    return st.builds(
+        Backoff,
+        first=st.floats(0.5, 20.0),
+        factor=st.floats(1.5, 4.0),
+        ceiling=st.floats(20.0, 300.0),
+    )
+
+
+def steps() -> st.SearchStrategy[Step]:
+    """Any step that a plan may have; windows and head starts with odd fractions of a second."""
+    return st.builds(
+        Step,
+        channel=st.sampled_from(CHANNELS),
+        start_after=st.none() | st.just(0.0) | st.floats(0.0, 90.0),
+        ack_within=st.floats(0.001, 60.0),
+        wake_up=st.booleans(),
+        connected=st.booleans(),
+    )
+
+
+def plans(min_size: int = 0) -> st.SearchStrategy[tuple[Step, ...]]:
+    """Up to three steps with any starts: more than the three modes can make."""
+    return st.lists(steps(), min_size=min_size, max_size=3).map(tuple)
+
+
+def outcomes(attempts: st.SearchStrategy[int] | None = None) -> st.SearchStrategy[StepOutcome]:
+    """What was reported of a step; few values, so that ties happen."""
+    return st.builds(
+        StepOutcome,
+        attempt=attempts or st.integers(1, 3),
+        kind=st.sampled_from(OutcomeKind),
+        at=instants(2.0) | st.datetimes(timezones=st.just(UTC)),
+        detail=st.sampled_from(["", "busy", "later"]),
+        retry_after=st.sampled_from([0.0, 5.0]),
+    )
+
+
+def reports(
+    attempts: st.SearchStrategy[int | None] | None = None,
+    kinds: st.SearchStrategy[OutcomeKind] | None = None,
+) -> st.SearchStrategy[Reported]:
+    """Outcomes as facts: of any step and attempt, also of ones that never were."""
+    return st.builds(
+        Reported,
+        kind=kinds or st.sampled_from(OutcomeKind),
+        at=instants(),
+        step=st.none() | st.integers(-1, 3),
+        attempt=attempts or st.none() | st.integers(0, 6),
+        channel=st.none() | st.sampled_from(CHANNELS),
+        detail=st.sampled_from(["", "busy"]),
+        retry_after=st.sampled_from([0.0, 0.5, 30.0, 3600.0]),
+        closes_channel=st.booleans(),
+        epoch=st.none() | st.integers(1, 3),
+    )
+
+
+def facts() -> st.SearchStrategy[Fact]:
+    """Any fact."""
+    return st.one_of(
+        reports(),
+        reports(),
+        st.builds(Planned, plans()),
+        st.just(DeadlineReached()),
+        st.just(DeadlineReached()),
+        st.just(Cancelled()),
+        st.builds(Failed, st.sampled_from([Reason.REASSIGNED, Reason.BACKLOG_FULL])),
+    )
+
+
+def a_delivery(*, ttl: float = 120.0, storable: bool = True) -> Delivery:
+    """A delivery just accepted at EPOCH, not planned yet."""
+    return Delivery(
+        id="dlv_" + "a" * 26,
+        sender="shop",
+        notification="order-1",
+        client="cli_" + "a" * 26,
+        application="org.example.shop",
+        instance="default",
+        fingerprint="fp_" + "a" * 13,
+        accepted_at=EPOCH,
+        expires_at=EPOCH + timedelta(seconds=ttl),
+        storable=storable,
+    )
+
+
+@st.composite
+def channels_and_traits(
+    draw: st.DrawFn,
+) -> tuple[list[Channel], dict[str, ChannelTraits], Mode]:
+    """A client's channels, what is known of some of their types, and a mode."""
+    types = draw(st.lists(st.sampled_from(CHANNELS), unique=True))
+    channels = [
+        Channel(
+            client="cli_" + "a" * 26,
+            type=kind,
+            state=draw(st.sampled_from(ChannelState)),
+            rank=draw(st.integers(0, 2)),
+            largest_content=draw(st.none() | st.integers(1, 4096)),
+        )
+        for kind in types
+    ]
+    traits = {
+        kind: ChannelTraits(
+            type=kind,
+            connection_oriented=draw(st.booleans()),
+            ack_within=draw(st.floats(0.5, 60.0)),
+            largest_content=draw(st.none() | st.integers(1, 4096)),
+        )
+        for kind in draw(st.lists(st.sampled_from(CHANNELS), unique=True))
+    }
+    return channels, traits, draw(st.sampled_from(Mode))

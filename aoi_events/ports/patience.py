@@ -74,6 +74,10 @@ async def patiently(
     clock's, where time is simulated. Raises what the last attempt raised.
     """
 
+    # tenacity awaits coroutine functions only, and an action may as well be a lambda.
+    async def attempt() -> T:
+        return await action()
+
     def hear(state: RetryCallState) -> None:
         error = None if state.outcome is None else state.outcome.exception()
         if failed is not None and error is not None:
@@ -88,4 +92,4 @@ async def patiently(
         sleep=sleep,
         reraise=True,
     )
-    return await retrying(action)
+    return await retrying(attempt)

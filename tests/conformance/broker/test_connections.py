@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from aoi_events.errors import BrokerUnavailable, ConfigurationError
+from aoi_events.ports.broker import Binding, Exchange, Outbound, Published, Queue, QueueKind
+from aoi_events.ports.patience import Patience, patiently
+from tests.conformance.broker.conftest import ALICE, BOB, Installation
+from tests.conformance.broker.messages import WITHIN, WORK, bodies, declare, send, take, to
+
+GATEWAY = Queue("aoi.gateway.one", QueueKind.EXCLUSIVE)
+
+
+async def test_a_subscription_goes_on_after_a_lost_connection(installation: Installation) -> None:
+    """Unsettled messages come again, counted; acks from before are ignored; nothing is lost."""
+    broker = await installation.connect()
+    await declare(broker, WORK)
+    await send(broker, "work", *"abcd")
+    subscription = await broker.subscribe(WORK, prefetch=3)
+    taken = await take(subscription, 2)
+    await installation.drop_connections()
+    await subscription.ack(taken)
+    again = await take(subscription, 3)
+    await subscription.ack(taken)
+    await subscription.ack(again)
+    again += await take(subscription, 1)
+    assert sorted(message.body for message in again) == [b"a", b"b", b"c", b"d"]
+    assert {message.delivery_count for message in again} <= {0, 1}
+    assert {message.delivery_count for message in again if message.body in b"ab"} == {1}
+    await send(broker, "work", "e")
+    await subscription.ack(again)
+    assert await bodies(subscription, 1) == ["e"]
+
+
+async def test_a_paused_subscription_stays_paused(installation: Installation) -> None:
+    """A new connection does not resume what was paused; resuming does."""
+    broker, other = await installation.connect(), await installation.connect(BOB)
+    await declare(broker, WORK)
+    subscription = await broker.subscribe(WORK, prefetch=10)
+    await subscription.pause()
+    await installation.drop_connections()
+    await send(broker, "work", "a")
+    helper = await patiently(
+        lambda: other.subscribe(WORK, prefetch=1), patience=Patience(), on=BrokerUnavailable
+    )
+    assert await bodies(helper, 1) == ["a"]
+    await helper.stop()
+    await subscription.resume()
+    await send(broker, "work", "b")
+    assert await bodies(subscription, 1) == ["b"]
+
+
+async def test_an_exclusive_queue_dies_with_its_connection(installation: Installation) -> None:
+    """Whoever takes from it learns so, publishers get their messages back, a new one can come."""
+    gateway, other = await installation.connect(), await installation.connect(BOB)
+    subscription = await gateway.subscribe(GATEWAY, prefetch=10)
+    losing = asyncio.create_task(gateway.connection_lost())
+    await send(other, GATEWAY.name, "before")
+    (taken,) = await take(subscription, 1)
+    assert (taken.delivery_count, taken.redelivered) == (0, False)
+    await installation.drop_connections()
+    async with asyncio.timeout(WITHIN):
+        await losing
+        with pytest.raises(BrokerUnavailable, match=GATEWAY.name):
+            await subscription.take(1)
+    await subscription.ack([taken])
+    (result,) = await patiently(
+        lambda: other.publish([to(GATEWAY.name)]), patience=Patience(), on=BrokerUnavailable
+    )
+    assert result is Published.RETURNED
+    again = Queue("aoi.gateway.two", QueueKind.EXCLUSIVE)
+    subscription = await patiently(
+        lambda: gateway.subscribe(again, prefetch=10), patience=Patience(), on=BrokerUnavailable
+    )
+    await send(other, again.name, "after")
+    assert await bodies(subscription, 1) == ["after"]
+
+
+async def test_an_exclusive_queue_dies_with_a_closed_connection(
+    installation: Installation,
+) -> None:
+    """Closing in good order takes the queue along, with its bindings."""
+    gateway, other = await installation.connect(), await installation.connect(BOB)
+    await declare(other, exchanges=[Exchange("topics")])
+    bound = Queue("bound", QueueKind.EXCLUSIVE, (Binding("topics"),))
+    subscription = await gateway.subscribe(bound, prefetch=10)
+    await send(other, "bound", "x")
+    await take(subscription, 1)
+    await gateway.close()
+    assert list(await subscription.take(1)) == []
+    assert list(await other.publish([to("bound")])) == [Published.RETURNED]
+
+
+async def test_an_exclusive_queue_belongs_to_one_connection(installation: Installation) -> None:
+    """Another connection may publish into it, and neither consume nor declare it."""
+    owner, other = await installation.connect(), await installation.connect(BOB)
+    await owner.subscribe(GATEWAY, prefetch=10)
+    with pytest.raises(ConfigurationError, match=GATEWAY.name):
+        await other.subscribe(GATEWAY, prefetch=10)
+    assert list(await other.publish([to(GATEWAY.name)])) == [Published.CONFIRMED]
+
+
+async def test_calls_under_way_fail_and_the_next_ones_work(installation: Installation) -> None:
+    """An answer cannot reach a connection that is gone: the caller learns so before its timeout."""
+    asking, working = await installation.connect(ALICE), await installation.connect(BOB)
+    await declare(working, WORK)
+    worker = await working.subscribe(WORK, prefetch=10)
+    requester = await asking.requester()
+    calling = asyncio.create_task(requester.call(to("work"), timeout=60.0))
+    (request,) = await take(worker, 1)
+    await installation.drop_connections()
+    with pytest.raises(BrokerUnavailable):
+        async with asyncio.timeout(WITHIN):
+            await calling
+    await worker.ack([request])
+    calling = asyncio.create_task(
+        patiently(
+            lambda: requester.call(to("work", "again"), timeout=WITHIN),
+            patience=Patience(),
+            on=BrokerUnavailable,
+        )
+    )
+    async with asyncio.timeout(WITHIN):
+        while (request := (await take(worker, 1))[0]).body != b"again":
+            await worker.ack([request])
+    reply_to = request.reply_to or ""
+    reply = Outbound("", reply_to, b"answer", False, correlation_id=request.correlation_id)
+    await patiently(lambda: working.publish([reply]), patience=Patience(), on=BrokerUnavailable)
+    assert (await calling).body == b"answer"
+
+
+async def test_a_closed_connection_does_nothing_more(installation: Installation) -> None:
+    """Closing twice is once; afterwards everything says that the connection is closed."""
+    broker = await installation.connect()
+    await declare(broker, WORK)
+    assert await broker.healthy()
+    await broker.close()
+    await broker.close()
+    assert not await broker.healthy()
+    async with asyncio.timeout(WITHIN):
+        await broker.connection_lost()
+    with pytest.raises(BrokerUnavailable):
+        await broker.publish([to("work")])
+    with pytest.raises(BrokerUnavailable):
+        await broker.subscribe(WORK, prefetch=1)
+    with pytest.raises(BrokerUnavailable):
+        await broker.requester()
+    with pytest.raises(BrokerUnavailable):
+        await declare(broker, WORK)

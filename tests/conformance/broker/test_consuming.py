@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from aoi_events.ports.broker import Binding, Broker, Queue
+from tests.conformance.broker.conftest import BOB, Installation
+from tests.conformance.broker.messages import (
+    DEAD_EXCHANGE,
+    WITHIN,
+    WORK,
+    bodies,
+    declare,
+    send,
+    take,
+)
+
+
+async def test_take_returns_what_waits_in_order_up_to_the_limit(broker: Broker) -> None:
+    """A batch is at most as large as asked for, and batches continue each other."""
+    await declare(broker, WORK)
+    await send(broker, "work", *"abcdefg")
+    subscription = await broker.subscribe(WORK, prefetch=10)
+    assert await bodies(subscription, 2) == ["a", "b"]
+    assert len(await subscription.take(1)) == 1
+    assert await bodies(subscription, 4) == ["d", "e", "f", "g"]
+
+
+async def test_take_waits_for_the_first_message_only(broker: Broker) -> None:
+    """With nothing there it waits; with one there it does not wait for more."""
+    await declare(broker, WORK)
+    subscription = await broker.subscribe(WORK, prefetch=10)
+    taking = asyncio.create_task(bodies(subscription, 1))
+    await send(broker, "work", "a")
+    assert await taking == ["a"]
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+async def test_take_refuses_a_limit_below_one(broker: Broker, limit: int) -> None:
+    """A limit that could never return anything is a bug of the caller."""
+    await declare(broker, WORK)
+    subscription = await broker.subscribe(WORK, prefetch=10)
+    with pytest.raises(ValueError, match="limit"):
+        await subscription.take(limit)
+
+
+async def test_a_cancelled_take_loses_nothing(broker: Broker) -> None:
+    """What arrives while nobody waits any more is there for the next take."""
+    await declare(broker, WORK)
+    subscription = await broker.subscribe(WORK, prefetch=10)
+    for each in "abcdef":
+        taking = asyncio.create_task(subscription.take(5))
+        await asyncio.sleep(0)
+        sending = asyncio.create_task(send(broker, "work", each))
+        await asyncio.sleep(0)
+        taking.cancel()
+        await sending
+        (outcome,) = await asyncio.gather(taking, return_exceptions=True)
+        if not isinstance(outcome, BaseException):
+            await subscription.requeue(outcome)
+    assert sorted(await bodies(subscription, 6)) == list("abcdef")
+
+
+async def test_prefetch_bounds_what_one_consumer_holds(installation: Installation) -> None:
+    """A consumer with a prefetch of two leaves the rest to others until it settles."""
+    one, other = await installation.connect(), await installation.connect(BOB)
+    await declare(one, WORK)
+    slow = await one.subscribe(WORK, prefetch=2)
+    await send(one, "work", *"abcdef")
+    held = await take(slow, 2)
+    fast = await other.subscribe(WORK, prefetch=10)
+    assert await bodies(fast, 4) == ["c", "d", "e", "f"]
+    await slow.ack(held[:1])
+    await send(one, "work", "g", "h")
+    async with asyncio.timeout(WITHIN):
+        shared = [await bodies(slow, 1), await bodies(fast, 1)]
+    assert sorted(shared) == [["g"], ["h"]]
+
+
+async def test_acknowledged_messages_never_come_again(installation: Installation) -> None:
+    """What was settled before a connection closed is gone, the rest comes to the next consumer."""
+    first = await installation.connect()
+    await declare(first, WORK)
+    await send(first, "work", *"abcdefgh")
+    subscription = await first.subscribe(WORK, prefetch=20)
+    taken = await take(subscription, 8)
+    await subscription.ack(taken[:2])
+    await subscription.ack([taken[5], taken[3]])
+    await first.close()
+    second = await installation.connect()
+    again = await take(await second.subscribe(WORK, prefetch=20), 4)
+    assert [message.body for message in again] == [b"c", b"e", b"g", b"h"]
+    assert [message.redelivered for message in again] == [True] * 4
+    assert [message.delivery_count for message in again] == [1] * 4
+
+
+async def test_settling_twice_or_a_stranger_changes_nothing(installation: Installation) -> None:
+    """Acks of what is settled, or belongs to another subscription, are ignored."""
+    broker = await installation.connect()
+    await declare(broker, WORK, Queue("other"))
+    await send(broker, "work", "a", "b")
+    await send(broker, "other", "x")
+    work = await broker.subscribe(WORK, prefetch=10)
+    other = await broker.subscribe(Queue("other"), prefetch=10)
+    taken = await take(work, 2)
+    (stranger,) = await take(other, 1)
+    await work.ack(taken[:1])
+    await work.ack(taken[:1])
+    await work.requeue(taken[:1])
+    await work.ack([])
+    await other.ack([stranger])
+    await send(broker, "work", "c")
+    assert await bodies(work, 1) == ["c"]
+
+
+async def test_requeued_messages_come_again_and_are_counted(broker: Broker) -> None:
+    """Each requeue is a failed delivery of that message and of no other."""
+    await declare(broker, WORK)
+    await send(broker, "work", "a", "b")
+    subscription = await broker.subscribe(WORK, prefetch=10)
+    first, second = await take(subscription, 2)
+    for expected in (1, 2, 3):
+        await subscription.requeue([first])
+        (first,) = await take(subscription, 1)
+        assert (first.body, first.delivery_count, first.redelivered) == (b"a", expected, True)
+    assert second.delivery_count == 0
+    await subscription.ack([first, second])
+
+
+async def test_requeueing_many_keeps_their_order(broker: Broker) -> None:
+    """Messages that are given back together come again in their order."""
+    await declare(broker, WORK)
+    await send(broker, "work", *"abcd")
+    subscription = await broker.subscribe(WORK, prefetch=10)
+    taken = await take(subscription, 4)
+    await subscription.requeue(taken)
+    assert await bodies(subscription, 4) == list("abcd")
+
+
+async def test_past_the_delivery_limit_messages_are_dead_lettered(broker: Broker) -> None:
+    """A message that fails once more than allowed is in the dead-letter queue, with its story."""
+    dead = Queue("dead-letters", bindings=(Binding("dead"),))
+    work = Queue("work", delivery_limit=2, dead_letter_exchange="dead")
+    await declare(broker, dead, work, exchanges=[DEAD_EXCHANGE])
+    await send(broker, "work", "poison", "innocent")
+    subscription = await broker.subscribe(work, prefetch=1)
+    for expected in (0, 1, 2):
+        (message,) = await take(subscription, 1)
+        assert (message.body, message.delivery_count) == (b"poison", expected)
+        await subscription.requeue([message])
+    assert await bodies(subscription, 1) == ["innocent"]
+    (message,) = await take(await broker.subscribe(dead, prefetch=1), 1)
+    assert (message.body, message.exchange, message.routing_key) == (b"poison", "dead", "work")
+    assert message.delivery_count == 0
+    assert message.headers["x-first-death-queue"] == "work"
+    assert message.headers["x-first-death-reason"] == "delivery_limit"
+
+
+async def test_dead_letters_can_have_a_routing_key_of_their_own(broker: Broker) -> None:
+    """The dead-letter routing key of a queue replaces the message's."""
+    dead = Queue("dead-letters", bindings=(Binding("dead"),))
+    work = Queue(
+        "work", delivery_limit=0, dead_letter_exchange="dead", dead_letter_routing_key="buried"
+    )
+    await declare(broker, dead, work, exchanges=[DEAD_EXCHANGE])
+    await send(broker, "work", "poison")
+    subscription = await broker.subscribe(work, prefetch=1)
+    await subscription.requeue(await take(subscription, 1))
+    (message,) = await take(await broker.subscribe(dead, prefetch=1), 1)
+    assert message.routing_key == "buried"
+
+
+async def test_paused_nothing_is_held_and_others_get_it(installation: Installation) -> None:
+    """Pausing gives back what nobody took; what was taken can still be settled; then it resumes."""
+    one, other = await installation.connect(), await installation.connect(BOB)
+    await declare(one, WORK)
+    await send(one, "work", *"abcd")
+    pausing = await one.subscribe(WORK, prefetch=10)
+    held = await take(pausing, 2)
+    await pausing.pause()
+    waiting = asyncio.create_task(bodies(pausing, 1))
+    helping = await other.subscribe(WORK, prefetch=10)
+    assert await bodies(helping, 2) == ["c", "d"]
+    await send(one, "work", "e")
+    assert await bodies(helping, 1) == ["e"]
+    await pausing.ack(held)
+    await helping.stop()
+    assert not waiting.done()
+    await pausing.resume()
+    await send(one, "work", "f")
+    async with asyncio.timeout(WITHIN):
+        assert await waiting == ["f"]
+
+
+async def test_pausing_and_resuming_twice_is_once(broker: Broker) -> None:
+    """Neither is confused by being said again, and nothing is delivered twice."""
+    await declare(broker, WORK)
+    subscription = await broker.subscribe(WORK, prefetch=10)
+    for _ in range(2):
+        await subscription.pause()
+        await subscription.pause()
+        await subscription.resume()
+        await subscription.resume()
+    await send(broker, "work", *"abc")
+    assert await bodies(subscription, 3) == list("abc")
+    await subscription.pause()
+    await send(broker, "work", "d")
+    await subscription.resume()
+    assert await bodies(subscription, 1) == ["d"]
+
+
+async def test_stopping_drains(installation: Installation) -> None:
+    """After stop nothing more is taken, what was taken can be settled, the rest goes to others."""
+    one, other = await installation.connect(), await installation.connect(BOB)
+    await declare(one, WORK)
+    await send(one, "work", *"abcd")
+    stopping = await one.subscribe(WORK, prefetch=10)
+    held = await take(stopping, 2)
+    await stopping.stop()
+    await stopping.stop()
+    assert list(await stopping.take(5)) == []
+    await stopping.ack(held[:1])
+    await one.close()
+    again = await take(await other.subscribe(WORK, prefetch=10), 3)
+    assert sorted(message.body for message in again) == [b"b", b"c", b"d"]
+
+
+async def test_stopping_wakes_whoever_waits(broker: Broker) -> None:
+    """A take that waits returns empty when the subscription stops."""
+    await declare(broker, WORK)
+    subscription = await broker.subscribe(WORK, prefetch=10)
+    taking = asyncio.create_task(subscription.take(5))
+    await asyncio.sleep(0)
+    await subscription.stop()
+    async with asyncio.timeout(WITHIN):
+        assert list(await taking) == []
+
+
+async def test_single_active_consumer_serves_one_at_a_time(installation: Installation) -> None:
+    """Only the first consumer gets messages; when it stops, the next takes over."""
+    queue = Queue("work", single_active_consumer=True)
+    one, other = await installation.connect(), await installation.connect(BOB)
+    await declare(one, queue)
+    active = await one.subscribe(queue, prefetch=1)
+    standby = await other.subscribe(queue, prefetch=10)
+    await send(one, "work", *"abc")
+    assert [await bodies(active, 1), await bodies(active, 1)] == [["a"], ["b"]]
+    await active.stop()
+    await one.close()
+    assert await bodies(standby, 1) == ["c"]

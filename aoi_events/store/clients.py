@@ -1,0 +1,60 @@
+"""Queries about clients and their app instances."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from aoi_events.domain.applications import Application
+from aoi_events.domain.clients import Client
+from aoi_events.ports.store import Lock
+from aoi_events.store.queries import Queries
+from aoi_events.store.records import APPLICATIONS, CLIENTS
+from aoi_events.store.tables import clients
+
+__all__ = ["ApplicationQueries", "ClientQueries"]
+
+
+class ClientQueries(Queries):
+    """The port's section "clients"."""
+
+    async def clients(self, ids: Collection[str], lock: Lock = Lock.NONE) -> Mapping[str, Client]:
+        """Clients by ID, retired ones included, locked in key order."""
+        return {client.id: client for client in await self._find(CLIENTS, ids, lock=lock)}
+
+    async def clients_by_secret(self, hashes: Collection[str]) -> Mapping[str, Client]:
+        """Clients by the hash of their secret, retired ones included."""
+        found = await self._find(CLIENTS, hashes, ("secret_hash",))
+        return {client.secret_hash: client for client in found}
+
+    async def save_clients(self, clients: Sequence[Client]) -> None:
+        """Insert or replace, by ID."""
+        await self._replace(CLIENTS, clients)
+
+    async def count_clients(self, *, identity: str, since: datetime) -> int:
+        """How many clients were registered for ``identity`` since then (a quota)."""
+        counted = select(func.count()).where(
+            clients.c.identity == identity, clients.c.registered_at >= since
+        )
+        return int((await self._run(counted)).scalar_one())
+
+
+class ApplicationQueries(Queries):
+    """The port's section "applications"."""
+
+    async def applications(
+        self, keys: Collection[tuple[str, str]], lock: Lock = Lock.NONE
+    ) -> Mapping[tuple[str, str], Application]:
+        """App instances by (client, app_key)."""
+        found = await self._find(APPLICATIONS, keys, lock=lock)
+        return {(app.client, app.app_key): app for app in found}
+
+    async def applications_of(self, clients: Collection[str]) -> Sequence[Application]:
+        """Every app instance of these clients."""
+        return await self._find(APPLICATIONS, clients, ("client",))
+
+    async def save_applications(self, applications: Sequence[Application]) -> None:
+        """Insert or replace, by (client, app_key)."""
+        await self._replace(APPLICATIONS, applications)

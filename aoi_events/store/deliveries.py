@@ -1,0 +1,124 @@
+"""Queries about deliveries: the hot path."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from operator import itemgetter
+from typing import Final
+
+from sqlalchemy import Column, false, func, select, union_all, update
+
+from aoi_events.contracts.states import DeliveryState
+from aoi_events.domain.delivery import Delivery
+from aoi_events.ports.store import Lock
+from aoi_events.store import records
+from aoi_events.store.given import Given
+from aoi_events.store.queries import Queries
+from aoi_events.store.records import DELIVERIES
+from aoi_events.store.tables import deliveries, proofs
+from aoi_events.store.types import Instant
+
+__all__ = ["DeliveryQueries"]
+
+_HELD: Final[Column[datetime]] = Column("held", Instant())
+
+
+class DeliveryQueries(Queries):
+    """The port's section "notifications and deliveries", without releases."""
+
+    async def deliveries(
+        self, ids: Collection[str], lock: Lock = Lock.NONE
+    ) -> Mapping[str, Delivery]:
+        """Deliveries by ID, locked in key order."""
+        found = await self._find(DELIVERIES, ids, lock=lock)
+        return {delivery.id: delivery for delivery in found}
+
+    async def deliveries_of(self, sender: str, notification: str) -> Sequence[Delivery]:
+        """All deliveries of a notification, in ID order."""
+        return await self._find(DELIVERIES, [(sender, notification)], ("sender", "notification"))
+
+    async def add_deliveries(self, deliveries: Sequence[Delivery]) -> None:
+        """Insert; the store assigns ``order`` in the sequence's order. IDs are new."""
+        if deliveries:
+            rows = map(DELIVERIES.values, deliveries)
+            await self._give(records.insert(self._sql, DELIVERIES), rows)
+
+    async def save_deliveries(self, deliveries: Sequence[Delivery]) -> None:
+        """Replace what may change of these rows (everything but identity and acceptance)."""
+        if deliveries:
+            rows = DELIVERIES.rows(deliveries, records.changing(DELIVERIES))
+            await self._give(records.change(self._sql, DELIVERIES), rows)
+
+    async def claim_due(self, now: datetime, limit: int, *, until: datetime) -> Sequence[str]:
+        """IDs of deliveries whose deadline has come, earliest first; it becomes ``until``."""
+        found = await self._run(
+            select(deliveries.c.id)
+            .where(deliveries.c.deadline <= now)
+            .order_by(deliveries.c.deadline, deliveries.c.order)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        claimed = [id_ for (id_,) in found]
+        if claimed:
+            given = Given(self._sql, [deliveries.c.id])
+            await self._run(
+                update(deliveries).where(deliveries.c.id == given.rows.c.id).values(deadline=until),
+                given.bind((id_,) for id_ in claimed),
+            )
+        return claimed
+
+    async def mark_published(self, held: Sequence[tuple[str, datetime, datetime | None]]) -> None:
+        """(ID, deadline it is held with, deadline from now on): effects of these have left."""
+        if not held:
+            return
+        given = Given(self._sql, [deliveries.c.id, _HELD, deliveries.c.deadline])
+        await self._run(
+            update(deliveries)
+            .where(
+                deliveries.c.id == given.rows.c.id,
+                deliveries.c.deadline == given.rows.c.held,
+                deliveries.c.published == false(),
+            )
+            .values(published=True, deadline=given.rows.c.deadline),
+            given.bind(sorted(held, key=itemgetter(0))),
+        )
+
+    async def next_deadline(self) -> datetime | None:
+        """The earliest deadline of any delivery or proof."""
+        earliest = union_all(
+            select(func.min(deliveries.c.deadline).label("deadline")),
+            select(func.min(proofs.c.deadline)),
+        ).subquery()
+        found = await self._run(select(func.min(earliest.c.deadline)))
+        deadline: datetime | None = found.scalar_one()
+        return deadline
+
+    async def open_deliveries_of(self, clients: Collection[str]) -> Sequence[Delivery]:
+        """Every delivery of these clients that is not settled, locked in key order."""
+        if not clients:
+            return []
+        given = Given(self._sql, [deliveries.c.client])
+        found = (
+            select(*DELIVERIES.columns)
+            .join(given.rows, given.rows.c.client == deliveries.c.client)
+            .where(deliveries.c.settled_at.is_(None))
+            .order_by(deliveries.c.id)
+            .with_for_update(of=deliveries)
+        )
+        rows = await self._run(found, given.bind((client,) for client in sorted(set(clients))))
+        return DELIVERIES.read(rows)
+
+    async def count_stored(self, clients: Collection[str]) -> Mapping[str, int]:
+        """How many stored deliveries each client has (absent: none)."""
+        if not clients:
+            return {}
+        given = Given(self._sql, [deliveries.c.client])
+        counted = (
+            select(deliveries.c.client, func.count())
+            .join(given.rows, given.rows.c.client == deliveries.c.client)
+            .where(deliveries.c.settled_at.is_(None), deliveries.c.state == DeliveryState.STORED)
+            .group_by(deliveries.c.client)
+        )
+        rows = await self._run(counted, given.bind((client,) for client in sorted(set(clients))))
+        return dict(rows)

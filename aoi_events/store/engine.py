@@ -1,0 +1,127 @@
+"""Engines: URLs, pools, and how each database begins a transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from aoi_events.errors import ConfigurationError
+from aoi_events.store.given import Sql
+
+__all__ = ["READ_ONLY", "Database", "database_of"]
+
+READ_ONLY: Final = "aoi_read_only"
+"""Execution option of connections that will only read."""
+
+_BUSY = 10.0
+"""Seconds that SQLite waits for the lock of another process."""
+
+
+@dataclass(frozen=True)
+class Database:
+    """An engine and what it is connected to; ``memory``: the database ends with its connection."""
+
+    engine: AsyncEngine
+    sql: Sql
+    memory: bool = False
+    _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def writer(self) -> AbstractAsyncContextManager[Any]:
+        """The turn to write: SQLite has one writer, and queueing for it here is fair and quick,
+        where its own busy handler would sleep.
+        """
+        return self._writing if self.sql is Sql.SQLITE else nullcontext()
+
+
+def database_of(url: str, *, pool: int = 5, patience: float = 10.0) -> Database:
+    """The database at ``url``; nothing is connected yet.
+
+    At most ``pool`` connections are open; a statement, and the wait for a connection or a lock, may
+    take ``patience`` seconds. Raises ConfigurationError.
+    """
+    if pool < 1 or patience <= 0:
+        raise ConfigurationError("the store needs a pool of at least 1 and a patience above 0 s")
+    target = _target(url)
+    if target.get_backend_name() == Sql.SQLITE:
+        return _sqlite(target, pool, patience)
+    return Database(_postgresql(target, pool, patience), Sql.POSTGRESQL)
+
+
+def _target(url: str) -> URL:
+    wanted = "use sqlite+aiosqlite:///path or postgresql+asyncpg://user@host/database"
+    try:
+        target = make_url(url)
+    except ArgumentError:
+        # Not shown: what was meant as a URL may hold a password.
+        raise ConfigurationError(f"the store's URL cannot be read; {wanted}") from None
+    drivers = {
+        "sqlite": "sqlite+aiosqlite",
+        "sqlite+aiosqlite": "sqlite+aiosqlite",
+        "postgres": "postgresql+asyncpg",
+        "postgresql": "postgresql+asyncpg",
+        "postgresql+asyncpg": "postgresql+asyncpg",
+    }
+    if (driver := drivers.get(target.drivername)) is None:
+        raise ConfigurationError(f"the store cannot be {target.drivername!r}; {wanted}")
+    return target.set(drivername=driver)
+
+
+def _sqlite(target: URL, pool: int, patience: float) -> Database:
+    memory = target.database in (None, "", ":memory:")
+    engine = create_async_engine(
+        target,
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=1 if memory else pool,
+        max_overflow=0,
+        pool_timeout=patience,
+        connect_args={"timeout": _BUSY},
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _connected(connection: Any, record: object) -> None:
+        # The driver begins nothing by itself; _begin does.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")  # what was committed survives a power cut
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Connection) -> None:
+        read_only = connection.get_execution_options().get(READ_ONLY, False)
+        # A transaction that began by reading could not always go on to write.
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return Database(engine, Sql.SQLITE, memory)
+
+
+def _postgresql(target: URL, pool: int, patience: float) -> AsyncEngine:
+    milliseconds = str(int(patience * 1000))
+    return create_async_engine(
+        target,
+        pool_size=pool,
+        max_overflow=0,
+        pool_timeout=patience,
+        pool_pre_ping=False,  # a lost connection is found by the statement, and tried again above
+        connect_args={
+            "timeout": patience,
+            # Answers that never come, from a server that hangs, end by this one.
+            "command_timeout": patience * 2,
+            "server_settings": {
+                "application_name": "aoi-events",
+                "statement_timeout": milliseconds,
+                "lock_timeout": milliseconds,
+                "idle_in_transaction_session_timeout": str(int(patience * 3000)),
+                "jit": "off",  # our statements are short; compiling them would take longer
+            },
+        },
+    )

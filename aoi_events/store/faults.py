@@ -1,0 +1,90 @@
+"""Which errors of the drivers mean "the database cannot do its part now".
+
+Those become StoreUnavailable: the worker pauses and tries again. Everything else (a broken
+constraint, a wrong statement) is a bug, and travels on as it is.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import asyncpg
+from sqlalchemy import exc
+
+from aoi_events.errors import StoreUnavailable
+
+__all__ = ["translated"]
+
+_SQLSTATES: Final = (
+    "08",  # connection exceptions
+    "25006",  # read-only transaction: a standby, just before or after a failover
+    "25P03",  # idle in transaction for too long
+    "28",  # not let in: roles and passwords change while we run
+    "3D",  # no such database (yet)
+    "40",  # serialisation failures and deadlocks
+    "53",  # out of connections, memory or disk
+    "55P03",  # lock not available
+    "57",  # statement timeout, shutdown, crash, cannot connect now
+    "58",  # I/O errors
+)
+
+_SQLITE_CODES: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn faults of the database within the block into StoreUnavailable."""
+    try:
+        yield
+    except exc.TimeoutError as error:
+        raise StoreUnavailable(
+            "every connection to the store was busy for too long; see AOI_STORE_POOL"
+        ) from error
+    except exc.DBAPIError as error:
+        if (reason := _fault(error)) is None:
+            raise
+        raise StoreUnavailable(f"the store gave up: {reason}") from error
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        # Raised as they are while a connection is made or taken down.
+        raise StoreUnavailable(f"the store cannot be reached: {_say(error)}") from error
+
+
+def _fault(error: exc.DBAPIError) -> str | None:
+    """Why it is the database's fault; None when it is ours."""
+    if error.connection_invalidated:
+        return "the connection was lost"
+    cause: BaseException | None = error.orig
+    while cause is not None:
+        state = getattr(cause, "sqlstate", None) or ""
+        if isinstance(state, str) and state.startswith(_SQLSTATES):
+            return _say(cause)
+        code = getattr(cause, "sqlite_errorcode", None)
+        if isinstance(code, int) and code & 0xFF in _SQLITE_CODES:
+            return _say(cause)
+        if isinstance(cause, (OSError, TimeoutError, asyncpg.InterfaceError)):
+            return _say(cause)
+        if isinstance(cause, asyncpg.InvalidCachedStatementError):
+            return "the schema changed under a prepared statement"
+        cause = cause.__cause__
+    return None
+
+
+def _say(error: BaseException) -> str:
+    """The first line of what the driver says: never a statement or its parameters."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -1,0 +1,97 @@
+"""The schema's versions: bringing a database up to date, and telling whether it is."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from aoi_events.errors import ConfigurationError
+from aoi_events.store.engine import Database, database_of
+from aoi_events.store.faults import translated
+from aoi_events.store.given import Sql
+
+__all__ = ["check", "migrate", "upgrade"]
+
+_MIGRATING = 0x616F6920_6D696772
+"""Key of the advisory lock that only one upgrade holds (PostgreSQL)."""
+
+
+async def upgrade(url: str) -> None:
+    """Bring the database at ``url`` to the schema of this version; the data stays.
+
+    Safe to run by several at once: one works, the others wait and find it done. Raises
+    StoreUnavailable, and ConfigurationError when the database is newer than this version.
+    """
+    # An index on a large table takes as long as it takes.
+    database = database_of(url, pool=1, patience=3600.0)
+    try:
+        await migrate(database)
+    finally:
+        await database.engine.dispose()
+
+
+async def migrate(database: Database) -> None:
+    """:func:`upgrade` by an engine that there is already; all of it is one transaction."""
+    with translated():
+        async with database.writer(), database.engine.begin() as connection:
+            if database.sql is Sql.POSTGRESQL:
+                lock = text("SELECT pg_advisory_xact_lock(:key)")
+                await connection.execute(lock, {"key": _MIGRATING})
+            await connection.run_sync(_upgrade)
+
+
+async def check(database: Database) -> None:
+    """Raises StoreUnavailable, or ConfigurationError when the schema is not this version's."""
+    with translated():
+        async with database.engine.connect() as connection:
+            found = await connection.run_sync(_revision)
+    if found == _scripts().get_current_head():
+        return
+    if found is None:
+        raise ConfigurationError("the store's database is empty; run `aoi db upgrade` first")
+    _refuse_newer(found)
+    raise ConfigurationError(
+        f"the store's schema is at {found}, this version needs "
+        f"{_scripts().get_current_head()}; run `aoi db upgrade`"
+    )
+
+
+def _upgrade(connection: Connection) -> None:
+    found = _revision(connection)
+    if found is not None:
+        _refuse_newer(found)
+    if found == _scripts().get_current_head():
+        return
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _refuse_newer(found: str) -> None:
+    if found not in {script.revision for script in _scripts().walk_revisions()}:
+        raise ConfigurationError(
+            f"the store's schema ({found}) is newer than this version of aoi-events, and "
+            "`aoi db upgrade` only goes forward; install the version that wrote it"
+        )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+@cache
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())

@@ -1,0 +1,16 @@
+"""Runs migrations on the connection that the caller gives."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from aoi_events.store.tables import METADATA
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=METADATA,
+    # SQLite alters a table by copying it.
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,220 @@
+"""Values within a column: JSON text that survives every value, and ignores what newer code adds.
+
+Steps and stories are read and written as a whole and never searched, so they need no tables.
+Fields that have their default are left out: most of a fresh step's do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from aoi_events.contracts.content import Content
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.contracts.states import Reason
+from aoi_events.domain.clients import Presence
+from aoi_events.domain.delivery import StepState, StoryEntry
+from aoi_events.domain.evidence import StepOutcome
+from aoi_events.domain.notifications import RejectedEntry
+from aoi_events.domain.plans import Step
+
+__all__ = [
+    "from_micros",
+    "pack_content",
+    "pack_object",
+    "pack_pairs",
+    "pack_presence",
+    "pack_rejected",
+    "pack_steps",
+    "pack_story",
+    "to_micros",
+    "unpack_content",
+    "unpack_object",
+    "unpack_pairs",
+    "unpack_presence",
+    "unpack_rejected",
+    "unpack_steps",
+    "unpack_story",
+]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_KINDS: Final = {kind.value: kind for kind in OutcomeKind}
+_REASONS: Final = {reason.value: reason for reason in Reason}
+
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
+_decode: Final[Callable[[str], Any]] = json.loads
+
+
+def to_micros(at: datetime) -> int:
+    """Microseconds since 1970 in UTC: exact, and what databases compare fastest."""
+    since = at - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def from_micros(micros: int) -> datetime:
+    """The time, in UTC, of :func:`to_micros`."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def _micros(at: datetime | None) -> int | None:
+    return None if at is None else to_micros(at)
+
+
+def _time(micros: int | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)
+
+
+# --- steps ----------------------------------------------------------------------------------------
+
+
+def pack_steps(steps: tuple[StepState, ...]) -> str:
+    """A delivery's steps as JSON."""
+    return _encode([_pack_step(state) for state in steps]) if steps else "[]"
+
+
+def unpack_steps(text: str) -> tuple[StepState, ...]:
+    """The steps that :func:`pack_steps` packed."""
+    return tuple(map(_unpack_step, _decode(text))) if text != "[]" else ()
+
+
+def _pack_step(state: StepState) -> dict[str, object]:
+    step = state.step
+    packed: dict[str, object] = {"channel": step.channel, "ack_within": step.ack_within}
+    _put(packed, "start_after", step.start_after)
+    _put(packed, "wake_up", step.wake_up or None)
+    _put(packed, "connected", step.connected or None)
+    _put(packed, "attempt", state.attempt or None)
+    _put(packed, "retries", state.retries or None)
+    _put(packed, "first_started_at", _micros(state.first_started_at))
+    _put(packed, "started_at", _micros(state.started_at))
+    _put(packed, "retry_at", _micros(state.retry_at))
+    _put(packed, "over", state.over)
+    outcome = state.outcome
+    if outcome is not None:
+        packed["outcome"] = [
+            outcome.attempt,
+            outcome.kind,
+            to_micros(outcome.at),
+            outcome.detail,
+            outcome.retry_after,
+        ]
+    return packed
+
+
+def _unpack_step(packed: dict[str, Any]) -> StepState:
+    get = packed.get
+    outcome, over = get("outcome"), get("over")
+    return StepState(
+        Step(
+            packed["channel"],
+            get("start_after"),
+            packed["ack_within"],
+            get("wake_up", False),
+            get("connected", False),
+        ),
+        get("attempt", 0),
+        get("retries", 0),
+        _time(get("first_started_at")),
+        _time(get("started_at")),
+        _time(get("retry_at")),
+        None
+        if outcome is None
+        else StepOutcome(
+            outcome[0], _KINDS[outcome[1]], from_micros(outcome[2]), outcome[3], outcome[4]
+        ),
+        None if over is None else _REASONS[over],
+    )
+
+
+def _put(packed: dict[str, object], name: str, value: object) -> None:
+    if value is not None:
+        packed[name] = value
+
+
+# --- story ----------------------------------------------------------------------------------------
+
+
+def pack_story(story: tuple[StoryEntry, ...]) -> str:
+    """A delivery's story as JSON."""
+    entries = []
+    for entry in story:
+        packed: dict[str, object] = {"at": to_micros(entry.at), "what": entry.what}
+        _put(packed, "step", entry.step)
+        _put(packed, "attempt", entry.attempt)
+        _put(packed, "channel", entry.channel)
+        _put(packed, "detail", entry.detail)
+        entries.append(packed)
+    return _encode(entries)
+
+
+def unpack_story(text: str) -> tuple[StoryEntry, ...]:
+    """The story that :func:`pack_story` packed."""
+    return tuple(
+        StoryEntry(
+            from_micros(packed["at"]),
+            packed["what"],
+            packed.get("step"),
+            packed.get("attempt"),
+            packed.get("channel"),
+            packed.get("detail"),
+        )
+        for packed in _decode(text)
+    )
+
+
+# --- notifications, clients, channels -------------------------------------------------------------
+
+
+def pack_content(content: Content) -> str:
+    """A notification's content as JSON."""
+    return _encode([content.data, content.encoding, content.type])
+
+
+def unpack_content(text: str) -> Content:
+    """The content that :func:`pack_content` packed; it was validated when it was accepted."""
+    data, encoding, type_ = _decode(text)
+    return Content.model_construct(data=data, encoding=encoding, type=type_)
+
+
+def pack_rejected(rejected: tuple[RejectedEntry, ...]) -> str:
+    """Rejected tokens as JSON."""
+    return _encode([(e.index, e.fingerprint, e.code, e.message) for e in rejected])
+
+
+def unpack_rejected(text: str) -> tuple[RejectedEntry, ...]:
+    """The rejected tokens that :func:`pack_rejected` packed."""
+    return tuple(RejectedEntry(*entry) for entry in _decode(text))
+
+
+def pack_pairs(pairs: tuple[tuple[int, str], ...]) -> str:
+    """(index, delivery ID) pairs as JSON."""
+    return _encode(pairs)
+
+
+def unpack_pairs(text: str) -> tuple[tuple[int, str], ...]:
+    """The pairs that :func:`pack_pairs` packed."""
+    return tuple((index, identifier) for index, identifier in _decode(text))
+
+
+def pack_presence(presence: Presence) -> str:
+    """Where a device is connected, as JSON."""
+    return _encode([presence.node, presence.session])
+
+
+def unpack_presence(text: str) -> Presence:
+    """The presence that :func:`pack_presence` packed."""
+    node, session = _decode(text)
+    return Presence(node, session)
+
+
+def pack_object(value: dict[str, Any]) -> str:
+    """A flat object (parameters, headers) as JSON."""
+    return _encode(value)
+
+
+def unpack_object(text: str) -> dict[str, Any]:
+    """The object that :func:`pack_object` packed."""
+    value: dict[str, Any] = _decode(text)
+    return value

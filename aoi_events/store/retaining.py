@@ -1,0 +1,159 @@
+"""Retention: removing what nobody needs any more, a bounded number of rows at a time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Table,
+    and_,
+    delete,
+    exists,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+)
+
+from aoi_events.ports.store import Retention
+from aoi_events.store.given import Given
+from aoi_events.store.queries import Queries
+from aoi_events.store.tables import (
+    applications,
+    challenges,
+    channels,
+    clients,
+    deliveries,
+    notifications,
+    parked,
+    submissions,
+)
+
+__all__ = ["RetentionQueries"]
+
+
+class RetentionQueries(Queries):
+    """The port's section "retention"."""
+
+    async def retain(
+        self, *, settled_before: datetime, unused_before: datetime, limit: int
+    ) -> Retention:
+        """Remove at most ``limit`` rows of each kind that nobody needs any more.
+
+        A notification goes with the last of its deliveries. Challenges, which are counted for
+        minutes, go with the submissions of their age.
+        """
+        removed, notified = await self._deliveries(settled_before, limit)
+        await self._older(challenges, challenges.c.at, settled_before, limit)
+        return Retention(
+            notifications=await self._notifications(notified, settled_before, limit),
+            deliveries=removed,
+            submissions=await self._older(submissions, submissions.c.at, settled_before, limit),
+            parked=await self._older(parked, parked.c.parked_at, settled_before, limit),
+            clients=await self._clients(settled_before, unused_before, limit),
+        )
+
+    async def _deliveries(self, before: datetime, limit: int) -> tuple[int, set[tuple[str, str]]]:
+        """Remove settled deliveries whose effects have left; the notifications they were of."""
+        done = and_(deliveries.c.deadline.is_(None), deliveries.c.settled_at < before)
+        oldest = (
+            select(deliveries.c.order)
+            .where(done)
+            .order_by(deliveries.c.settled_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        removal = delete(deliveries).where(deliveries.c.order.in_(oldest))
+        rows = await self._run(removal.returning(deliveries.c.sender, deliveries.c.notification))
+        gone = [(sender, notification) for sender, notification in rows]
+        return len(gone), set(gone)
+
+    async def _notifications(
+        self, notified: set[tuple[str, str]], before: datetime, limit: int
+    ) -> int:
+        """Remove those of ``notified`` that have no delivery left, and old ones that had none."""
+        # Spelled as in the partial index, which a parameter would not match.
+        bare = notifications.c.deliveries == literal_column("'[]'")
+        removed = await self._older(notifications, notifications.c.accepted_at, before, limit, bare)
+        if not notified:
+            return removed
+        given = Given(self._sql, [notifications.c.sender, notifications.c.id])
+        parameters = given.bind(sorted(notified))
+        same = and_(
+            given.rows.c.sender == notifications.c.sender, given.rows.c.id == notifications.c.id
+        )
+        # The lock makes two rounds that remove the last two deliveries see each other's work.
+        await self._run(
+            select(notifications.c.id)
+            .join(given.rows, same)
+            .order_by(notifications.c.sender, notifications.c.id)
+            .with_for_update(of=notifications),
+            parameters,
+        )
+        left = exists().where(
+            deliveries.c.sender == notifications.c.sender,
+            deliveries.c.notification == notifications.c.id,
+        )
+        rows = await self._run(
+            delete(notifications).where(exists().where(same), ~left).returning(notifications.c.id),
+            parameters,
+        )
+        return removed + len(rows.all())
+
+    async def _clients(self, retired_before: datetime, unused_before: datetime, limit: int) -> int:
+        """Remove clients that were retired, or never used, and whatever belongs to them."""
+        needed = or_(
+            exists().where(deliveries.c.client == clients.c.id, deliveries.c.settled_at.is_(None)),
+            exists().where(deliveries.c.client == clients.c.id, deliveries.c.deadline.is_not(None)),
+        )
+        retired = and_(
+            clients.c.retired_at.is_not(None), clients.c.retired_at < retired_before, ~needed
+        )
+        # Sequence numbers count what was ever activated, epochs what was ever connected.
+        unused = and_(
+            clients.c.epoch == literal_column("0"),
+            clients.c.sequence == literal_column("0"),
+            clients.c.registered_at < unused_before,
+            ~exists().where(applications.c.client == clients.c.id),
+            ~exists().where(channels.c.client == clients.c.id),
+        )
+        removed = 0
+        for unneeded, age in ((retired, clients.c.retired_at), (unused, clients.c.registered_at)):
+            # Locked first and looked at again: what came in between belongs to a used client.
+            found = await self._run(
+                select(clients.c.id)
+                .where(unneeded)
+                .order_by(age)
+                .limit(limit - removed)
+                .with_for_update(skip_locked=True)
+            )
+            if locked := [id_ for (id_,) in found]:
+                given = Given(self._sql, [clients.c.id])
+                rows = await self._run(
+                    delete(clients)
+                    .where(clients.c.id.in_(select(given.rows.c.id)), unneeded)
+                    .returning(clients.c.id),
+                    given.bind((id_,) for id_ in locked),
+                )
+                removed += len(rows.all())
+        return removed
+
+    async def _older(
+        self,
+        table: Table,
+        age: Column[datetime],
+        before: datetime,
+        limit: int,
+        condition: ColumnElement[bool] | None = None,
+    ) -> int:
+        """Remove the oldest rows of before that time, except those that others hold."""
+        keys = list(table.primary_key)
+        oldest = select(*keys).where(age < before).order_by(age).limit(limit)
+        if condition is not None:
+            oldest = oldest.where(condition)
+        oldest = oldest.with_for_update(skip_locked=True)
+        removal = delete(table).where(tuple_(*keys).in_(oldest))
+        rows = await self._run(removal.returning(*keys))
+        return len(rows.all())

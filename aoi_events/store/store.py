@@ -1,0 +1,104 @@
+"""The store: transactions on SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aoi_events.errors import StoreUnavailable
+from aoi_events.store import migration
+from aoi_events.store.backlog import BacklogQueries
+from aoi_events.store.channels import ChannelQueries, ProofQueries
+from aoi_events.store.clients import ApplicationQueries, ClientQueries
+from aoi_events.store.deliveries import DeliveryQueries
+from aoi_events.store.engine import READ_ONLY, Database, database_of
+from aoi_events.store.faults import translated
+from aoi_events.store.given import Sql
+from aoi_events.store.notifications import NotificationQueries, SubmissionQueries
+from aoi_events.store.parking import ParkingQueries
+from aoi_events.store.retaining import RetentionQueries
+
+__all__ = ["SqlStore", "SqlTransaction", "open_store"]
+
+
+class SqlTransaction(
+    ClientQueries,
+    ApplicationQueries,
+    ChannelQueries,
+    ProofQueries,
+    NotificationQueries,
+    DeliveryQueries,
+    BacklogQueries,
+    SubmissionQueries,
+    ParkingQueries,
+    RetentionQueries,
+):
+    """One transaction, with every query of the port."""
+
+
+class SqlStore:
+    """The store port on SQLite or PostgreSQL (READ COMMITTED); made by :func:`open_store`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._closed = False
+        options = {READ_ONLY: True}
+        if database.sql is Sql.POSTGRESQL:
+            options["postgresql_readonly"] = True
+        self._reading = database.engine.execution_options(**options)
+
+    @asynccontextmanager
+    async def transaction(self, *, read_only: bool = False) -> AsyncIterator[SqlTransaction]:
+        """A new transaction. Raises StoreUnavailable, also when its commit fails."""
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        database = self._database
+        if read_only:
+            async with self._begun(read_only=True) as transaction:
+                yield transaction
+        else:
+            async with database.writer(), self._begun(read_only=False) as transaction:
+                yield transaction
+
+    @asynccontextmanager
+    async def _begun(self, *, read_only: bool) -> AsyncIterator[SqlTransaction]:
+        engine = self._reading if read_only else self._database.engine
+        with translated():
+            connection = await engine.connect()
+        try:
+            with translated():
+                await connection.begin()
+            yield SqlTransaction(connection, self._database.sql)
+            with translated():
+                await connection.commit()
+        finally:
+            # Rolls back what was not committed; a connection that cannot is thrown away.
+            with translated():
+                await connection.close()
+
+    async def check(self) -> None:
+        """Raises StoreUnavailable when it cannot be reached, ConfigurationError when its schema is
+        not the one that this version needs (and says which command mends it).
+        """
+        await migration.check(self._database)
+
+    async def close(self) -> None:
+        """Close all connections. Idempotent."""
+        self._closed = True
+        await self._database.engine.dispose()
+
+
+async def open_store(
+    url: str, *, pool: int = 5, patience: float = 10.0, upgrade: bool = False
+) -> SqlStore:
+    """The store at ``url``: ``sqlite+aiosqlite:///path`` or ``postgresql+asyncpg://…``.
+
+    ``pool`` bounds its connections; ``patience`` (seconds) a statement and any wait for a lock or a
+    connection. ``upgrade`` brings the schema up to date first; a database in memory
+    (``sqlite+aiosqlite://``) always is, since it begins empty. Raises ConfigurationError for
+    a URL that cannot work; whether the database answers is for :meth:`SqlStore.check` to say.
+    """
+    database = database_of(url, pool=pool, patience=patience)
+    if upgrade or database.memory:
+        await migration.migrate(database)
+    return SqlStore(database)

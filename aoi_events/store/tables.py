@@ -1,0 +1,286 @@
+"""The tables. A column has the name of the record's field that it holds.
+
+Times are microseconds since 1970. What is only read and written as a whole is JSON text.
+
+Deliveries have no foreign keys: the rows that they name outlive them by the rules of retention, and
+a check per row would cost more than the row.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+from aoi_events.contracts.identifiers import Urgency
+from aoi_events.contracts.states import DeliveryState, Evidence
+from aoi_events.domain.channels import ChannelState, ProofState
+from aoi_events.store import packing
+from aoi_events.store.types import AnyText, Choice, Instant, Name, Octets, Packed
+
+__all__ = [
+    "METADATA",
+    "applications",
+    "backlogs",
+    "challenges",
+    "channels",
+    "clients",
+    "deliveries",
+    "notifications",
+    "parked",
+    "parked_counts",
+    "parked_senders",
+    "proofs",
+    "submissions",
+]
+
+METADATA: Final = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s",
+    }
+)
+
+_Counted = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts only INTEGER keys
+
+
+def _serial(name: str) -> Column[int]:
+    return Column(name, _Counted, Identity(always=False), primary_key=True)
+
+
+def _client(**options: Any) -> Column[str]:
+    key = ForeignKey("clients.id", ondelete="CASCADE")
+    return Column("client", Name(), key, nullable=False, **options)
+
+
+def _where(condition: str) -> dict[str, Any]:
+    return {"postgresql_where": text(condition), "sqlite_where": text(condition)}
+
+
+# --- clients and what belongs to them -------------------------------------------------------------
+
+clients: Final = Table(
+    "clients",
+    METADATA,
+    Column("id", Name(), primary_key=True),
+    Column("secret_hash", Name(), nullable=False),
+    Column("device", AnyText(), nullable=False),
+    Column("identity", Name(), nullable=False),
+    Column("registered_at", Instant(), nullable=False),
+    Column("seen_at", Instant(), nullable=False),
+    Column("sequence", BigInteger(), nullable=False),
+    Column("sequence_hash", AnyText(), nullable=False),
+    Column("epoch", BigInteger(), nullable=False),
+    Column("presence", Packed(packing.pack_presence, packing.unpack_presence)),
+    Column("retired_at", Instant()),
+    Column("retired_reason", AnyText()),
+    UniqueConstraint("secret_hash"),
+    Index("clients_identity", "identity", "registered_at"),
+    Index("clients_retired", "retired_at", **_where("retired_at IS NOT NULL")),
+    Index("clients_unused", "registered_at", **_where("epoch = 0 AND sequence = 0")),
+)
+
+applications: Final = Table(
+    "applications",
+    METADATA,
+    _client(primary_key=True),
+    Column("app_key", Name(), primary_key=True),
+    Column("application", AnyText(), nullable=False),
+    Column("instance", AnyText(), nullable=False),
+    Column("generation", BigInteger(), nullable=False),
+    Column("key_id", AnyText(), nullable=False),
+    Column("sequence", BigInteger(), nullable=False),
+    Column("registered", Boolean(), nullable=False),
+    Column("fingerprint", AnyText(), nullable=False),
+    Column("registered_at", Instant(), nullable=False),
+    Column("revoked_reason", AnyText()),
+)
+
+channels: Final = Table(
+    "channels",
+    METADATA,
+    _client(primary_key=True),
+    Column("type", Name(), primary_key=True),
+    Column("state", Choice(ChannelState), nullable=False),
+    Column("rank", BigInteger(), nullable=False),
+    Column("parameters", Packed(packing.pack_object, packing.unpack_object), nullable=False),
+    Column("largest_content", BigInteger()),
+    Column("address", AnyText()),
+    Column("reason", AnyText()),
+    Column("changed_at", Instant()),
+)
+
+proofs: Final = Table(
+    "proofs",
+    METADATA,
+    _client(primary_key=True),
+    Column("channel", Name(), primary_key=True),
+    Column("address", Name(), primary_key=True),
+    Column("state", Choice(ProofState), nullable=False),
+    Column("sent", BigInteger(), nullable=False),
+    Column("wrong", BigInteger(), nullable=False),
+    Column("opened_at", Instant(), nullable=False),
+    Column("deadline", Instant()),
+    Column("proved_at", Instant()),
+    Column("proved_until", Instant()),
+    Index("proofs_address", "channel", "address"),
+    # No borrowed addresses: an address is proved by one client at a time.
+    Index("proofs_proved", "channel", "address", unique=True, **_where("state = 'proved'")),
+    Index("proofs_due", "deadline", **_where("deadline IS NOT NULL")),
+)
+
+challenges: Final = Table(
+    "challenges",
+    METADATA,
+    _serial("id"),
+    _client(),
+    Column("channel", Name(), nullable=False),
+    Column("address", Name(), nullable=False),
+    Column("at", Instant(), nullable=False),
+    Index("challenges_client", "client", "at"),
+    Index("challenges_address", "channel", "address", "at"),
+    Index("challenges_at", "at"),
+    sqlite_autoincrement=True,
+)
+
+# --- notifications and their deliveries -----------------------------------------------------------
+
+notifications: Final = Table(
+    "notifications",
+    METADATA,
+    Column("sender", Name(), primary_key=True),
+    Column("id", Name(), primary_key=True),
+    Column("body_hash", AnyText(), nullable=False),
+    Column("accepted_at", Instant(), nullable=False),
+    Column("expires_at", Instant(), nullable=False),
+    Column("content", Packed(packing.pack_content, packing.unpack_content)),
+    Column("urgency", Choice(Urgency), nullable=False),
+    Column("ttl", BigInteger(), nullable=False),
+    Column("deliveries", Packed(packing.pack_pairs, packing.unpack_pairs), nullable=False),
+    Column("rejected", Packed(packing.pack_rejected, packing.unpack_rejected), nullable=False),
+    Column("tombstone", Boolean(), nullable=False),
+    # Those without deliveries; the others go with the last of theirs.
+    Index("notifications_bare", "accepted_at", **_where("deliveries = '[]'")),
+)
+
+deliveries: Final = Table(
+    "deliveries",
+    METADATA,
+    _serial("order"),
+    Column("id", Name(), nullable=False),
+    Column("sender", Name(), nullable=False),
+    Column("notification", Name(), nullable=False),
+    Column("client", Name(), nullable=False),
+    Column("application", AnyText(), nullable=False),
+    Column("instance", AnyText(), nullable=False),
+    Column("fingerprint", AnyText(), nullable=False),
+    Column("accepted_at", Instant(), nullable=False),
+    Column("expires_at", Instant(), nullable=False),
+    Column("storable", Boolean(), nullable=False),
+    Column("state", Choice(DeliveryState), nullable=False),
+    Column("steps", Packed(packing.pack_steps, packing.unpack_steps), nullable=False),
+    Column("attempts", BigInteger(), nullable=False),
+    Column("planned_at", Instant()),
+    Column("by", Choice(Evidence)),
+    Column("channel", AnyText()),
+    Column("reason", AnyText()),
+    Column("settled_at", Instant()),
+    Column("supersedes", Choice(DeliveryState)),
+    Column("deadline", Instant()),
+    Column("published", Boolean(), nullable=False),
+    Column("released", Boolean(), nullable=False),
+    Column("resting", Boolean(), nullable=False),
+    Column("batch", BigInteger()),
+    Column("story", Packed(packing.pack_story, packing.unpack_story), nullable=False),
+    UniqueConstraint("id"),
+    CheckConstraint("(settled_at IS NULL) = (state IN ('sending', 'stored'))", name="settled"),
+    # Whoever dies, and whatever message is lost: somebody looks again.
+    CheckConstraint(
+        "deadline IS NOT NULL OR (settled_at IS NOT NULL AND published)", name="watched"
+    ),
+    Index("deliveries_notification", "sender", "notification"),
+    Index("deliveries_due", "deadline", **_where("deadline IS NOT NULL")),
+    Index("deliveries_open", "client", "order", **_where("settled_at IS NULL")),
+    Index("deliveries_done", "settled_at", **_where("deadline IS NULL")),
+    sqlite_autoincrement=True,
+)
+
+backlogs: Final = Table(
+    "backlogs",
+    METADATA,
+    _client(primary_key=True),
+    # The newest batch, and the order of its last delivery when it was released.
+    Column("batch", BigInteger(), nullable=False),
+    Column("last", BigInteger(), nullable=False),
+)
+
+submissions: Final = Table(
+    "submissions",
+    METADATA,
+    Column("delivery", Name(), primary_key=True),
+    Column("step", BigInteger(), primary_key=True),
+    Column("attempt", BigInteger(), primary_key=True),
+    Column("channel", AnyText(), nullable=False),
+    Column("client", AnyText(), nullable=False),
+    Column("provider", Name(), nullable=False),
+    Column("at", Instant(), nullable=False),
+    Column("provider_message", Name()),
+    Index(
+        "submissions_provider",
+        "provider",
+        "provider_message",
+        **_where("provider_message IS NOT NULL"),
+    ),
+    Index("submissions_at", "at"),
+)
+
+# --- parked messages ------------------------------------------------------------------------------
+
+parked: Final = Table(
+    "parked",
+    METADATA,
+    Column("id", Name(), primary_key=True),
+    Column("parked_at", Instant(), nullable=False),
+    Column("queue", AnyText(), nullable=False),
+    Column("routing_key", AnyText(), nullable=False),
+    Column("exchange", AnyText(), nullable=False),
+    Column("sender", Name(), nullable=False),
+    Column("code", Name(), nullable=False),
+    Column("reason", AnyText(), nullable=False),
+    Column("body", Octets(), nullable=False),
+    Column("replayable", Boolean(), nullable=False),
+    Column("obstacle", AnyText()),
+    Column("headers", Packed(packing.pack_object, packing.unpack_object), nullable=False),
+    Index("parked_newest", "parked_at", "id"),
+    Index("parked_sender", "sender", "code"),
+)
+
+parked_counts: Final = Table(
+    "parked_counts",
+    METADATA,
+    Column("sender", Name(), primary_key=True),
+    Column("code", Name(), primary_key=True),
+    Column("skipped", BigInteger(), nullable=False),
+)
+
+# One row per sender of parked messages: who holds it may count them against the quota.
+parked_senders: Final = Table(
+    "parked_senders",
+    METADATA,
+    Column("sender", Name(), primary_key=True),
+)

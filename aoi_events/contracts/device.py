@@ -70,6 +70,7 @@ DEVICE_REQUESTS: Final = frozenset(
 class CloseCode(IntEnum):
     """WebSocket close codes (RFC 6455, section 7.4.2: 4000 to 4999 are ours)."""
 
+    NORMAL = 1000
     GOING_AWAY = 1001
     TOO_BIG = 1009
     SERVICE_RESTART = 1012

@@ -104,7 +104,9 @@ class Session:
         try:
             frame = read_frame(data)
         except Refusal as refusal:
-            return self.close(CloseCode.BAD_FRAME, str(refusal), now=now)
+            large = refusal.code is ErrorCode.TOO_LARGE
+            code = CloseCode.TOO_BIG if large else CloseCode.BAD_FRAME
+            return self.close(code, str(refusal), now=now)
         match frame:
             case AckFrame():
                 return self._acknowledge(frame, elapsed, now)
@@ -257,7 +259,7 @@ class Session:
             return [Report(route_lost(item, now))]
         if now >= item.expires_at:
             return []
-        if not self._window.push(item, backlog=self._room()):
+        if not self._window.push(item, room=self._settings.window + self._settings.backlog):
             return [Report(refused(item, "the device does not keep up", now))]
         return self._flow(elapsed, now)
 
@@ -272,10 +274,6 @@ class Session:
                 return ahead or item.epoch == self.epoch
             case State.WAITING | State.CLOSED:
                 return False
-
-    def _room(self) -> int:
-        # The backlog is behind the window; while nothing flows, the window's places are free too.
-        return self._settings.backlog + self._settings.window
 
     def _flow(self, elapsed: float, now: datetime) -> list[Action]:
         if self.state is not State.OPEN or self._between:

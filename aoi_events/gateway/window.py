@@ -27,7 +27,7 @@ class UnderWay:
 
 
 class Window:
-    """At most ``size`` under way and ``backlog`` waiting, by delivery and in order."""
+    """Deliveries under way and waiting behind them, each known by its ID, in order."""
 
     __slots__ = ("_under_way", "_waiting")
 
@@ -36,8 +36,8 @@ class Window:
         self._under_way: dict[DeliveryId, UnderWay] = {}
         self._waiting: dict[DeliveryId, DeliverItem] = {}
 
-    def push(self, item: DeliverItem, *, backlog: int) -> bool:
-        """Take one more; False when there is no room for it.
+    def push(self, item: DeliverItem, *, room: int) -> bool:
+        """Take one more; False when ``room`` deliveries are here already.
 
         The same step and attempt once more changes nothing; another one takes the place of what
         waits.
@@ -45,13 +45,13 @@ class Window:
         known = self._waiting.get(item.delivery) or self._under_way.get(item.delivery)
         if known is not None and (known.step, known.attempt) == (item.step, item.attempt):
             return True
-        if item.delivery not in self._waiting and len(self._waiting) >= backlog:
+        if known is None and len(self._waiting) + len(self._under_way) >= room:
             return False
         self._waiting[item.delivery] = item
         return True
 
     def pull(self, elapsed: float, now: datetime, *, size: int) -> list[DeliverItem]:
-        """Move what fits into the window, and return it; what has expired is left out."""
+        """Move what fits into a window of ``size``, and return it; what has expired is dropped."""
         pulled: list[DeliverItem] = []
         while self._waiting and len(self._under_way) < size:
             delivery = next(iter(self._waiting))

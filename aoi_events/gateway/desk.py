@@ -1,0 +1,164 @@
+"""Puts what devices ask to the workers, and brings the answers back; bounded over all devices."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from aoi_events.broker.topology import REQUESTS
+from aoi_events.contracts.answers import ClientConnectedV1, RefusedV1
+from aoi_events.contracts.requests import ConnectClientV1
+from aoi_events.errors import ErrorCode, InfrastructureError, RequestTimeout
+from aoi_events.gateway.actions import Admit, Ask
+from aoi_events.gateway.connection import Connection, Workers
+from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.ports.broker import Inbound, Outbound, Requester
+
+__all__ = ["CLIENT_HEADER", "EPOCH_HEADER", "Desk"]
+
+_log = structlog.get_logger(__name__)
+
+CLIENT_HEADER = "aoi-client"
+"""The AOI Client ID that the session has proved; workers believe it of gateways only."""
+EPOCH_HEADER = "aoi-epoch"
+"""The epoch of that session."""
+
+_LATER = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL})
+
+
+class Desk:
+    """``node_name`` tells the present name of the node, which requests about sessions carry.
+
+    ``outdated`` is told of sessions that were admitted under a name that was gone by then.
+    """
+
+    def __init__(
+        self,
+        requester: Requester,
+        workers: Workers,
+        settings: GatewaySettings,
+        *,
+        node_name: Callable[[], str],
+        outdated: Callable[[Connection], None],
+    ) -> None:
+        self._node_name = node_name
+        self._outdated = outdated
+        self._requester = requester
+        self._workers = workers
+        self._settings = settings
+        self._turns = asyncio.Semaphore(settings.requests_at_once)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- what connections call ------------------------------------------------------------------
+
+    async def admit(self, connection: Connection, action: Admit) -> None:
+        """Ask whether the client has the secret; returns at once."""
+        if not self._spawn(lambda: self._admit(connection, action)):
+            await connection.perform(connection.session.turned_away(None, now=self._workers.now()))
+
+    async def ask(self, connection: Connection, action: Ask) -> None:
+        """Ask what the device asks; returns at once."""
+        if not self._spawn(lambda: self._ask(connection, action)):
+            session = connection.session
+            await connection.perform(session.unanswered(action.id, elapsed=self._workers.elapsed))
+
+    def _spawn(self, make: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        settings = self._settings
+        if len(self._tasks) >= settings.requests_at_once + settings.requests_waiting:
+            return False
+        task = asyncio.get_running_loop().create_task(make())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return True
+
+    async def close(self) -> None:
+        """Give up whatever waits for an answer."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- requests -------------------------------------------------------------------------------
+
+    async def _ask(self, connection: Connection, action: Ask) -> None:
+        headers: dict[str, str] = {}
+        if action.client is not None:
+            headers[CLIENT_HEADER] = action.client
+        if action.epoch is not None:
+            headers[EPOCH_HEADER] = str(action.epoch)
+        session, elapsed = connection.session, self._workers.elapsed
+        answer = await self._call(action.name, action.body, headers)
+        if answer is None:
+            actions = session.unanswered(action.id, elapsed=elapsed)
+        else:
+            actions = session.answered(action.id, answer.type, answer.body, elapsed=elapsed)
+        await connection.perform(actions)
+
+    async def _admit(self, connection: Connection, action: Admit) -> None:
+        session, node = connection.session, self._node_name()
+        request = ConnectClientV1(
+            version=1, client=action.client, secret=action.secret, node=node, session=session.id
+        )
+        answer = await self._connect(request)
+        now, elapsed = self._workers.now(), self._workers.elapsed
+        if isinstance(answer, ClientConnectedV1):
+            current = node == self._node_name()
+            await connection.perform(
+                session.admitted(answer, elapsed=elapsed, now=now, current=current)
+            )
+            if not current:
+                self._outdated(connection)
+        else:
+            code = None if answer is None else answer.code
+            await connection.perform(session.turned_away(code, now=now))
+
+    async def announce(self, connection: Connection) -> bool:
+        """Tell the workers that a session goes on under the present name of the node.
+
+        False: nobody could say, or the name has changed again; announce it again.
+        """
+        session, node = connection.session, self._node_name()
+        if session.client is None or session.epoch is None:
+            return True
+        request = ConnectClientV1(
+            version=1, client=session.client, epoch=session.epoch, node=node, session=session.id
+        )
+        answer = await self._connect(request)
+        now, elapsed = self._workers.now(), self._workers.elapsed
+        if answer is None or (isinstance(answer, RefusedV1) and answer.code in _LATER):
+            return False
+        if isinstance(answer, RefusedV1):
+            await connection.perform(session.displaced(answer.code, now=now))
+            return True
+        current = node == self._node_name()
+        await connection.perform(
+            session.announced(answer, elapsed=elapsed, now=now, current=current)
+        )
+        return current
+
+    async def _connect(self, request: ConnectClientV1) -> ClientConnectedV1 | RefusedV1 | None:
+        answer = await self._call("client.connected", request.encode(), {})
+        if answer is None:
+            return None
+        kinds: dict[str | None, type[ClientConnectedV1 | RefusedV1]] = {
+            "client.connected.v1": ClientConnectedV1,
+            "refused.v1": RefusedV1,
+        }
+        try:
+            return kinds[answer.type].decode(answer.body)
+        except (KeyError, ValidationError):
+            _log.error("no proper answer to client.connected", type=answer.type)
+            return None
+
+    async def _call(self, name: str, body: bytes, headers: dict[str, str]) -> Inbound | None:
+        request = Outbound(exchange=REQUESTS, routing_key=name, body=body, headers=headers)
+        async with self._turns:
+            try:
+                return await self._requester.call(request, timeout=self._settings.request_within)
+            except (InfrastructureError, RequestTimeout) as error:
+                _log.warning("no answer from the workers", request=name, error=str(error))
+                return None

@@ -1,0 +1,203 @@
+"""The gateway's place at the broker: a queue that lives as long as one broker connection.
+
+Each broker connection gets a fresh name. Under a new one every open session is announced, and
+whatever was on its way to the old name comes back to its sender, or is missed by its deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import structlog
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+from aoi_events.broker.topology import gateway_queue
+from aoi_events.contracts.device import CloseCode
+from aoi_events.contracts.envelopes import (
+    ChallengeItem,
+    CloseItem,
+    DeliverItem,
+    DeliveryBatchV1,
+)
+from aoi_events.errors import BrokerUnavailable
+from aoi_events.gateway.connection import Connection, Workers
+from aoi_events.gateway.desk import Desk
+from aoi_events.gateway.outcomes import route_lost
+from aoi_events.gateway.session import State
+from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.ports.broker import Broker, Inbound, Queue, QueueKind, Subscription
+from aoi_events.ports.clock import Clock, Dice
+from aoi_events.ports.patience import Attempt, Patience, patiently
+
+__all__ = ["Node"]
+
+_log = structlog.get_logger(__name__)
+_PATIENCE = Patience(first=0.1, most=5.0, jitter=0.5)
+_ANNOUNCE_AT_ONCE = 64
+_ANNOUNCE_PAUSE = 0.5
+"""Seconds before sessions whose announcement was not answered are announced again."""
+_Item = DeliverItem | ChallengeItem | CloseItem
+_ITEM: TypeAdapter[_Item] = TypeAdapter(Annotated[_Item, Field(discriminator="kind")])
+
+
+class Node:
+    """``connections`` are those of this gateway, by session."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        workers: Workers,
+        connections: Mapping[str, Connection],
+        *,
+        clock: Clock,
+        dice: Dice,
+        settings: GatewaySettings,
+    ) -> None:
+        self.name = self._next = ""
+        self.ready = asyncio.Event()
+        self._broker = broker
+        self._workers = workers
+        self._connections = connections
+        self._clock = clock
+        self._dice = dice
+        self._settings = settings
+        self._subscription: Subscription | None = None
+        self._stopping = False
+        self._unannounced: dict[str, Connection] = {}
+        self._to_announce = asyncio.Event()
+
+    # -- the queue ------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Consume, under one name after another, until :meth:`stop`."""
+        while not self._stopping:
+            self._subscription = await patiently(
+                self._subscribe, patience=_PATIENCE, failed=_complain, sleep=self._clock.sleep
+            )
+            self._rename()
+            await self._consume_until_lost(self._subscription)
+
+    async def stop(self) -> None:
+        """Take no more messages; :meth:`run` returns when those taken are handed over."""
+        self._stopping = True
+        if self._subscription is not None:
+            await self._subscription.stop()
+
+    async def _subscribe(self) -> Subscription:
+        # A name of its own for each attempt: one that failed half-way may have left its queue.
+        self._next = f"gw-{self._dice.token_hex(8)}"
+        return await self._broker.subscribe(
+            Queue(gateway_queue(self._next), QueueKind.EXCLUSIVE), prefetch=self._settings.prefetch
+        )
+
+    def _rename(self) -> None:
+        self.name = self._next
+        _log.info("gateway has a name", node=self.name, sessions=len(self._connections))
+        for connection in self._connections.values():
+            if connection.session.state is State.OPEN:
+                connection.session.renamed()
+                self.announce(connection)
+        self.ready.set()
+
+    async def _consume_until_lost(self, subscription: Subscription) -> None:
+        lost = asyncio.ensure_future(self._broker.connection_lost())
+        consuming = asyncio.ensure_future(self._consume(subscription))
+        try:
+            await asyncio.wait({lost, consuming}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            lost.cancel()
+            consuming.cancel()
+            results = await asyncio.gather(lost, consuming, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BrokerUnavailable):
+                _log.warning("gateway lost its queue", node=self.name)
+            elif isinstance(result, Exception):
+                raise result
+
+    async def _consume(self, subscription: Subscription) -> None:
+        while messages := await subscription.take(self._settings.prefetch):
+            for message in messages:
+                for item in _items(message):
+                    await self._hand_over(item)
+            await subscription.ack(messages)
+
+    async def _hand_over(self, item: _Item) -> None:
+        now = self._workers.now()
+        match item:
+            case DeliverItem():
+                connection = self._connections.get(item.session or "")
+                if connection is None:
+                    self._workers.report(route_lost(item, now))
+                    return
+                elapsed = self._workers.elapsed
+                await connection.perform(connection.session.deliver(item, elapsed=elapsed, now=now))
+            case CloseItem():
+                connection = self._connections.get(item.session)
+                if connection is not None and connection.session.client == item.client:
+                    code = _close_code(item.code)
+                    await connection.perform(connection.session.close(code, item.message, now=now))
+            case ChallengeItem():
+                _log.error("a connection needs no challenge", client=item.client)
+
+    # -- announcements --------------------------------------------------------------------------
+
+    def announce(self, connection: Connection) -> None:
+        """Announce a session under the present name, until that was answered."""
+        self._unannounced[connection.session.id] = connection
+        self._to_announce.set()
+
+    async def run_announcements(self, desk: Desk) -> None:
+        """Announce for ever."""
+        while True:
+            await self._to_announce.wait()
+            self._to_announce.clear()
+            while self._unannounced:
+                batch = [
+                    self._unannounced.popitem()[1]
+                    for _ in range(min(_ANNOUNCE_AT_ONCE, len(self._unannounced)))
+                ]
+                done = await asyncio.gather(*(self._announce(desk, each) for each in batch))
+                if not all(done):
+                    await self._clock.sleep(_ANNOUNCE_PAUSE)
+
+    async def _announce(self, desk: Desk, connection: Connection) -> bool:
+        if connection.session.state is not State.OPEN:
+            return True
+        if await desk.announce(connection):
+            return True
+        self._unannounced[connection.session.id] = connection
+        return False
+
+
+def _complain(attempt: Attempt) -> None:
+    _log.warning("gateway cannot get its queue", error=str(attempt.error), pause=attempt.pause)
+
+
+def _close_code(code: int) -> CloseCode:
+    try:
+        return CloseCode(code)
+    except ValueError:
+        return CloseCode.SERVICE_RESTART
+
+
+def _items(message: Inbound) -> Sequence[_Item]:
+    """The items of a message; those that nobody can read are left to their deadlines."""
+    try:
+        return DeliveryBatchV1.decode(message.body).items
+    except ValidationError:
+        _log.error("gateway cannot read a message", message=message.message_id)
+    items: list[_Item] = []
+    try:
+        envelope = from_json(message.body)
+    except ValueError:
+        return items
+    values = envelope.get("items") if isinstance(envelope, dict) else None
+    for value in values if isinstance(values, list) else ():
+        try:
+            items.append(_ITEM.validate_json(to_json(value)))
+        except ValidationError:
+            _log.error("gateway cannot read an item", message=message.message_id)
+    return items

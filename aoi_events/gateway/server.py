@@ -1,0 +1,153 @@
+"""The web server that devices connect to: handshakes, their limits, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+from pydantic_core import to_json
+
+from aoi_events.contracts.device import SUBPROTOCOL
+from aoi_events.errors import ConfigurationError
+from aoi_events.gateway.connection import websocket
+from aoi_events.gateway.settings import GatewaySettings
+
+__all__ = ["PATH", "Server"]
+
+_log = structlog.get_logger(__name__)
+
+PATH: Final = "/aoi"
+"""Where the WebSocket is."""
+_BACKLOG: Final = 1_024
+"""Connections that the kernel holds until we accept them."""
+_SHUTDOWN: Final = 0.1
+"""Seconds for handlers to end whose connections were aborted (aiohttp takes 0 for no limit)."""
+
+Serve = Callable[[web.WebSocketResponse, asyncio.Transport], Awaitable[None]]
+
+
+class Server:
+    """``serve`` is awaited for each WebSocket, from its first frame to its end."""
+
+    def __init__(self, settings: GatewaySettings, serve: Serve) -> None:
+        self._settings = settings
+        self._serve = serve
+        self._web = _Bounded(
+            self._handle,
+            settings.max_connections,
+            access_log=None,
+            keepalive_timeout=settings.handshake_within,
+            lingering_time=0.0,
+            max_line_size=2_048,
+            max_field_size=4_096,
+        )
+        self._listening: asyncio.Server | None = None
+
+    async def bind(self) -> int:
+        """Take the port, and return it. Raises ConfigurationError when that is not possible."""
+        settings = self._settings
+        tls = _tls(settings)
+        try:
+            self._listening = await asyncio.get_running_loop().create_server(
+                self._web,
+                settings.host,
+                settings.port,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else settings.handshake_within,
+                backlog=_BACKLOG,
+                start_serving=False,
+            )
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot listen on {settings.host} port {settings.port}: {error}; "
+                "set host and port of the gateway to an address of this machine and a free port"
+            ) from error
+        port: int = self._listening.sockets[0].getsockname()[1]
+        return port
+
+    async def accept(self) -> None:
+        """Accept connections from now on."""
+        if self._listening is not None:
+            await self._listening.start_serving()
+
+    @property
+    def listening(self) -> bool:
+        """Whether connections are accepted."""
+        return self._listening is not None and self._listening.is_serving()
+
+    def refuse(self) -> None:
+        """Accept no more connections."""
+        if self._listening is not None:
+            self._listening.close()
+
+    async def close(self) -> None:
+        """End whatever is left, without a word."""
+        self.refuse()
+        await self._web.shutdown(_SHUTDOWN)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path != PATH:
+            return _refusal(404, "not_found", f"devices connect to {PATH}")
+        if request.headers.get("Upgrade", "").strip().lower() != "websocket":
+            response = _refusal(426, "upgrade_required", "connect with a WebSocket")
+            response.headers["Upgrade"] = "websocket"
+            return response
+        offered = request.headers.getall("Sec-WebSocket-Protocol", [])
+        if SUBPROTOCOL not in {name.strip() for value in offered for name in value.split(",")}:
+            return _refusal(
+                400, "version_unsupported", f"offer the WebSocket subprotocol {SUBPROTOCOL}"
+            )
+        socket = websocket()
+        await socket.prepare(request)
+        if request.transport is not None:
+            await self._serve(socket, request.transport)
+        return socket
+
+
+def _refusal(status: int, code: str, message: str) -> web.Response:
+    body = to_json({"code": code, "message": message})
+    response = web.Response(status=status, body=body, content_type="application/json")
+    response.force_close()
+    return response
+
+
+def _tls(settings: GatewaySettings) -> ssl.SSLContext | None:
+    if settings.certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.certificate, settings.private_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"cannot use certificate {settings.certificate} with its key: {error}; "
+            "set certificate and private_key of the gateway to matching, readable PEM files"
+        ) from error
+    return context
+
+
+class _Bounded(web.Server):
+    """aiohttp's server with a bound on connections, counted before their first octet."""
+
+    def __init__(self, handler: Any, most: int, **options: Any) -> None:
+        super().__init__(handler, **options)
+        self._most = most
+        self._count = 0
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Count it, and close it when it is one too many."""
+        super().connection_made(handler, transport)
+        self._count += 1
+        if self._count > self._most:
+            _log.warning("too many connections", most=self._most)
+            transport.abort()
+
+    def connection_lost(
+        self, handler: web.RequestHandler, exc: BaseException | None = None
+    ) -> None:
+        """Count it out."""
+        self._count -= 1
+        super().connection_lost(handler, exc)

@@ -40,7 +40,7 @@ __all__ = [
     "WakeUpPush",
     "decode",
     "encode",
-    "fits",
+    "room_for",
 ]
 
 APPLICATION_ID: Final = 0x414F
@@ -129,9 +129,13 @@ def decode(user_data: bytes) -> Payload:
             raise MalformedPdu(f"kind {kind} of payload is not understood")
 
 
-def fits(content: Content) -> bool:
-    """Whether a push carries the content itself; otherwise it takes a wake-up."""
-    return len(content.octets()) + len(_encode_form(content)) - 1 <= LARGEST_CONTENT
+def room_for(content: Content) -> int:
+    """Octets that ``content`` takes in a push, to compare with `LARGEST_CONTENT`.
+
+    Its own octets, and those of a media type that is not one of the numbered ones. More than the
+    limit: it takes a wake-up.
+    """
+    return len(content.octets()) + len(_encode_form(content)) - 1
 
 
 def _encode_body(payload: Payload) -> bytes:

@@ -194,8 +194,8 @@ def test_one_message_holds_the_largest_content_and_no_more(size: int) -> None:
     assert push_payload.LARGEST_CONTENT == 99
     content = Content(data="x" * size)
     push = ContentPush(DELIVERY, FINGERPRINT, content)
-    assert push_payload.fits(content) is (size <= push_payload.LARGEST_CONTENT)
-    if push_payload.fits(content):
+    assert push_payload.room_for(content) == size
+    if size <= push_payload.LARGEST_CONTENT:
         assert len(push_payload.encode(push, transaction_id=0)) == push_pdu.LARGEST_USER_DATA
     else:
         with pytest.raises(PduTooLarge):
@@ -203,15 +203,16 @@ def test_one_message_holds_the_largest_content_and_no_more(size: int) -> None:
 
 
 @given(st.integers(0, 120), st.text("abcdefgh/", min_size=1, max_size=100))
-def test_fits_says_exactly_what_can_be_encoded(size: int, media: str) -> None:
-    """A media type that takes room of its own is counted: `fits` and `encode` always agree."""
+def test_the_room_says_exactly_what_can_be_encoded(size: int, media: str) -> None:
+    """A media type that takes room of its own is counted: the limit and `encode` always agree."""
     content = Content(data="x" * size, type=media)
+    fits = push_payload.room_for(content) <= push_payload.LARGEST_CONTENT
     try:
         push_payload.encode(ContentPush(DELIVERY, FINGERPRINT, content), transaction_id=0)
     except PduTooLarge:
-        assert not push_payload.fits(content)
+        assert not fits
     else:
-        assert push_payload.fits(content)
+        assert fits
 
 
 @pytest.mark.parametrize(

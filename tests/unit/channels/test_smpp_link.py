@@ -163,9 +163,8 @@ async def test_a_message_without_response_is_unanswered_and_the_link_goes_on(
     """One response that never comes costs its time-out; others meanwhile keep the link up."""
     smsc.script(Reply.silence())
     async with link_to(smsc, window=2, response_time=0.3) as link:
-        submitted = await link.submit([message()] * 3)
-        assert [each.verdict for each in submitted][1:] == [Verdict.ACCEPTED] * 2
-        assert submitted[0].verdict is Verdict.UNANSWERED
+        verdicts = [each.verdict for each in await link.submit([message()] * 3)]
+        assert sorted(verdicts) == [Verdict.ACCEPTED, Verdict.ACCEPTED, Verdict.UNANSWERED]
         assert link.up
 
 

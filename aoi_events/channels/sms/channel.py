@@ -1,0 +1,183 @@
+"""The sender of the SMS channel: from deliveries and challenges to short messages and back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final, assert_never
+
+from aoi_events.channels.sms.numbers import destination
+from aoi_events.channels.sms.receipts import MessageState, SmscReceipt
+from aoi_events.channels.sms.settings import SmsSettings
+from aoi_events.channels.sms.smpp import ShortMessage, SmscLink
+from aoi_events.channels.sms.status import Submitted, Verdict
+from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeItem, OutcomeKind
+from aoi_events.contracts.identifiers import id_octets
+from aoi_events.domain import push_payload
+from aoi_events.domain.push_payload import ChallengePush, ContentPush, Payload, WakeUpPush
+from aoi_events.errors import MalformedPdu, PduTooLarge
+from aoi_events.ports.channel import Receipt, Sent
+from aoi_events.ports.clock import Clock, SystemClock
+
+__all__ = ["NUMBER", "SmsChannel"]
+
+NUMBER: Final = "msisdn"
+"""The parameter that holds the telephone number, ``+`` and digits (E.164)."""
+
+_LONGEST_DETAIL: Final = 200
+
+
+class SmsChannel:
+    """Sends each item as one connectionless push through one SMSC.
+
+    See :class:`aoi_events.ports.channel.ConnectionlessChannel`. An item that the SMSC never
+    answered counts as refused, so it is sent again and may arrive twice, with the same delivery ID.
+    """
+
+    def __init__(self, settings: SmsSettings, *, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock: Clock = clock or SystemClock()
+        self._link = SmscLink(settings)
+
+    @property
+    def provider(self) -> str:
+        """Our name at the SMSC, and where it is."""
+        return self._link.name
+
+    def open(self) -> None:
+        """Start to connect, in the background."""
+        self._link.open()
+
+    async def deliver(self, items: Sequence[DeliverItem | ChallengeItem]) -> Sequence[Sent]:
+        """One result per item, in order; within ``turn_time`` plus ``response_time`` seconds."""
+        now = self._clock.now()
+        prepared = [self._prepare(item, now) for item in items]
+        messages = [message for message in prepared if isinstance(message, ShortMessage)]
+        verdicts = iter(await self._link.submit(messages))
+        answered_at = self._clock.now()
+        return [
+            self._sent(item, next(verdicts), answered_at)
+            if isinstance(message, ShortMessage)
+            else message
+            for item, message in zip(items, prepared, strict=True)
+        ]
+
+    async def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
+        """What the SMSC says later of messages that it took; ends when the channel is closed.
+
+        A receipt may come before `deliver` has returned the message ID that it names, and twice.
+        """
+        async for batch in self._link.receipts():
+            known = [receipt for heard in batch if (receipt := _receipt(heard)) is not None]
+            if known:
+                yield known
+
+    async def ready(self) -> None:
+        """Return as soon as the SMSC has bound us and does not throttle us."""
+        await self._link.ready()
+
+    async def healthy(self) -> bool:
+        """Whether a session is bound that is not throttled."""
+        return self._link.up
+
+    async def close(self) -> None:
+        """Unbind, and end the receipts; idempotent."""
+        await self._link.close()
+
+    def _prepare(self, item: DeliverItem | ChallengeItem, now: datetime) -> ShortMessage | Sent:
+        if item.expires_at <= now:
+            return _ended(item, OutcomeKind.REFUSED, now, "expired before it was submitted")
+        to = destination(str(item.parameters.get(NUMBER, "")))
+        if to is None:
+            why = f"the parameter {NUMBER} is no telephone number"
+            return _ended(item, OutcomeKind.REJECTED, now, why, closes_channel=True)
+        try:
+            user_data = push_payload.encode(_payload(item), transaction_id=_transaction(item))
+        except (PduTooLarge, MalformedPdu) as error:
+            return _ended(item, OutcomeKind.REJECTED, now, str(error))
+        return ShortMessage(to, user_data, (item.expires_at - now) / timedelta(seconds=1))
+
+    def _sent(self, item: DeliverItem | ChallengeItem, submitted: Submitted, now: datetime) -> Sent:
+        detail = submitted.detail
+        match submitted.verdict:
+            case Verdict.ACCEPTED:
+                return _ended(
+                    item, OutcomeKind.ACCEPTED, now, detail, provider_message=submitted.message_id
+                )
+            case Verdict.THROTTLED:
+                pause = self._settings.throttle_pause
+                return _ended(item, OutcomeKind.REFUSED, now, detail, pause=pause)
+            case Verdict.REFUSED | Verdict.UNANSWERED | Verdict.NOT_SENT:
+                detail = f"{submitted.verdict}: {detail}"
+                return _ended(item, OutcomeKind.REFUSED, now, detail)
+            case Verdict.REJECTED:
+                return _ended(item, OutcomeKind.REJECTED, now, detail)
+            case Verdict.BAD_ADDRESS:
+                return _ended(item, OutcomeKind.REJECTED, now, detail, closes_channel=True)
+            case _:
+                assert_never(submitted.verdict)
+
+
+def _payload(item: DeliverItem | ChallengeItem) -> Payload:
+    if isinstance(item, ChallengeItem):
+        return ChallengePush(item.code)
+    if item.wake_up:
+        return WakeUpPush(item.delivery, item.fingerprint)
+    return ContentPush(item.delivery, item.fingerprint, item.content)
+
+
+def _transaction(item: DeliverItem | ChallengeItem) -> int:
+    """Differs between attempts, and mostly between deliveries: telephones drop repeats."""
+    start = 0 if isinstance(item, ChallengeItem) else id_octets(item.delivery)[0]
+    return (start + item.attempt) % 256
+
+
+def _ended(
+    item: DeliverItem | ChallengeItem,
+    kind: OutcomeKind,
+    now: datetime,
+    detail: str,
+    *,
+    closes_channel: bool = False,
+    provider_message: str | None = None,
+    pause: float = 0.0,
+) -> Sent:
+    """The result for an item; of a challenge nobody waits for the outcome."""
+    if isinstance(item, ChallengeItem):
+        return Sent(None, provider_message, pause)
+    outcome = OutcomeItem(
+        delivery=item.delivery,
+        kind=kind,
+        at=now,
+        client=item.client,
+        channel=item.channel,
+        step=item.step,
+        attempt=item.attempt,
+        detail=detail[:_LONGEST_DETAIL] or None,
+        closes_channel=closes_channel,
+        retry_after=pause or None,
+    )
+    return Sent(outcome, provider_message, pause)
+
+
+def _receipt(heard: SmscReceipt) -> Receipt | None:
+    """What a receipt means for the step; None for one that only says that the SMSC still tries.
+
+    That a network could not reach a telephone says nothing about the number, so no receipt closes
+    the channel.
+    """
+    match heard.state:
+        case MessageState.ENROUTE | MessageState.ACCEPTED:
+            return None
+        case MessageState.DELIVERED:
+            kind = OutcomeKind.RECEIPTED
+        case MessageState.EXPIRED | MessageState.UNKNOWN:
+            kind = OutcomeKind.REFUSED
+        case MessageState.DELETED | MessageState.UNDELIVERABLE | MessageState.REJECTED:
+            kind = OutcomeKind.REJECTED
+        case _:
+            assert_never(heard.state)
+    detail = f"SMSC receipt {heard.state.name}"
+    if heard.error:
+        detail += f", network error {heard.error}"
+    return Receipt(heard.message_id, kind.value, detail)

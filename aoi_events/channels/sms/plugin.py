@@ -1,0 +1,83 @@
+"""The plug-in of the SMS channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aoi_events.channels.sms.channel import NUMBER, SmsChannel
+from aoi_events.channels.sms.numbers import normalised
+from aoi_events.channels.sms.settings import SmsSettings
+from aoi_events.domain.channels import ChannelTraits
+from aoi_events.domain.push_payload import LARGEST_CONTENT
+from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
+from aoi_events.ports.channel import ChannelPlugin, Offered, SettingsModel
+
+__all__ = ["SmsPlugin", "plugin"]
+
+
+class SmsPlugin:
+    """See :class:`aoi_events.ports.channel.ChannelPlugin`.
+
+    A device offers its telephone number as parameter ``msisdn``; the number is only claimed until
+    a challenge that went there has come back.
+    """
+
+    @property
+    def type(self) -> str:
+        """``sms``."""
+        return "sms"
+
+    @property
+    def settings_model(self) -> SettingsModel:
+        """Section ``channels.sms`` of the settings."""
+        return SmsSettings
+
+    def traits(self, settings: Any) -> ChannelTraits:
+        """Connectionless, one short message large, its number to be proved."""
+        checked = SmsSettings.model_validate(settings)
+        return ChannelTraits(
+            type=self.type,
+            connection_oriented=False,
+            ack_within=checked.ack_within,
+            largest_content=LARGEST_CONTENT,
+            needs_proof=True,
+            cost=checked.cost,
+        )
+
+    def offer(self, parameters: Mapping[str, str | int | bool]) -> Offered:
+        """A telephone number, normalised. Raises Refusal (invalid) for anything else."""
+        for name in sorted(set(parameters) - {NUMBER}):
+            raise Refusal(
+                ErrorCode.INVALID,
+                f"the channel sms has one parameter, {NUMBER}; leave this one out",
+                field=f"parameters.{name}",
+            )
+        offered = parameters.get(NUMBER)
+        number = normalised(offered) if isinstance(offered, str) else None
+        if number is None:
+            raise Refusal(
+                ErrorCode.INVALID,
+                "offer the telephone number in international form as text: + and 7 to 15 digits",
+                field=f"parameters.{NUMBER}",
+            )
+        return Offered(parameters={NUMBER: number}, address=number)
+
+    def configured(self, settings: Any) -> bool:
+        """Whether an SMSC is set."""
+        return SmsSettings.model_validate(settings).host is not None
+
+    async def connect(self, settings: Any) -> SmsChannel:
+        """The sender; returns at once and connects in the background.
+
+        Raises ConfigurationError when no SMSC is set.
+        """
+        checked = SmsSettings.model_validate(settings)
+        if checked.host is None:
+            raise ConfigurationError("the SMS channel has no SMSC: set channels.sms.host")
+        channel = SmsChannel(checked)
+        channel.open()
+        return channel
+
+
+plugin: Final[ChannelPlugin] = SmsPlugin()

@@ -1,0 +1,266 @@
+"""The SMS channel as its port describes it, through a real SMSC on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from aoi_events.channels.sms import SmsSettings, plugin
+from aoi_events.channels.sms.receipts import MessageState
+from aoi_events.contracts.content import Content
+from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
+from aoi_events.contracts.identifiers import Urgency, base32_id
+from aoi_events.domain import push_payload
+from aoi_events.domain.push_payload import ChallengePush, ContentPush, WakeUpPush
+from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
+from aoi_events.ports.channel import ConnectionlessChannel, Receipt
+from aoi_events.testing.smsc import LoopbackSmsc, Reply
+
+NUMBER = "+31600000001"
+FINGERPRINT = base32_id("fp_", bytes(8))
+NOW = datetime.now(UTC)
+SOON = 10.0
+
+
+def delivery(number: int = 1, **changes: Any) -> DeliverItem:
+    """One step of delivery ``number``, to a telephone."""
+    return DeliverItem(
+        delivery=base32_id("dlv_", number.to_bytes(16, "big")),
+        notification="gate-change",
+        client=base32_id("cli_", bytes(16)),
+        channel="sms",
+        step=1,
+        attempt=2,
+        token="token-of-an-app",
+        fingerprint=FINGERPRINT,
+        application="travel",
+        instance="default",
+        urgency=Urgency.NORMAL,
+        accepted_at=NOW,
+        **{
+            "content": Content(data="Gate B12"),
+            "expires_at": NOW + timedelta(hours=1),
+            "parameters": {"msisdn": NUMBER},
+            **changes,
+        },
+    )
+
+
+def challenge(**changes: Any) -> ChallengeItem:
+    """A challenge to a telephone."""
+    return ChallengeItem(
+        client=base32_id("cli_", bytes(16)),
+        channel="sms",
+        attempt=1,
+        code="K7QM2XPD",
+        expires_at=NOW + timedelta(minutes=10),
+        **{"parameters": {"msisdn": NUMBER}, **changes},
+    )
+
+
+@pytest.fixture
+async def smsc() -> AsyncIterator[LoopbackSmsc]:
+    """An SMSC on loopback."""
+    async with LoopbackSmsc() as smsc:
+        yield smsc
+
+
+@pytest.fixture
+async def channel(smsc: LoopbackSmsc) -> AsyncIterator[ConnectionlessChannel]:
+    """The channel, connected to that SMSC."""
+    channel = await plugin.connect(
+        SmsSettings(host=smsc.host, port=smsc.port, window=1, throttle_pause=0.05, turn_time=5.0)
+    )
+    assert channel is not None
+    yield channel
+    await channel.close()
+
+
+async def next_receipts(channel: ConnectionlessChannel, count: int) -> list[Receipt]:
+    """The next receipts, however they are batched."""
+    heard: list[Receipt] = []
+    async with asyncio.timeout(SOON):
+        async for batch in channel.receipts():
+            heard.extend(batch)
+            if len(heard) >= count:
+                break
+    return heard
+
+
+async def test_content_reaches_the_telephone_whole(
+    smsc: LoopbackSmsc, channel: ConnectionlessChannel
+) -> None:
+    """A device takes delivery, fingerprint and content out of the message as they went in."""
+    item = delivery()
+    [sent] = await channel.deliver([item])
+    received = await smsc.receive(NUMBER)
+    assert push_payload.decode(received.user_data) == ContentPush(
+        item.delivery, FINGERPRINT, item.content
+    )
+    assert sent.provider_message == received.message_id
+    assert sent.outcome is not None
+    assert sent.outcome.kind is OutcomeKind.ACCEPTED
+    assert (sent.outcome.delivery, sent.outcome.step, sent.outcome.attempt) == (item.delivery, 1, 2)
+
+
+async def test_a_wake_up_carries_no_content(
+    smsc: LoopbackSmsc, channel: ConnectionlessChannel
+) -> None:
+    """Content that is too large stays here; the message names the delivery to fetch."""
+    item = delivery(wake_up=True, content=Content(data="x" * 4_000))
+    await channel.deliver([item])
+    received = await smsc.receive(NUMBER)
+    assert push_payload.decode(received.user_data) == WakeUpPush(item.delivery, FINGERPRINT)
+
+
+async def test_a_challenge_goes_out_and_has_no_outcome(
+    smsc: LoopbackSmsc, channel: ConnectionlessChannel
+) -> None:
+    """The code reaches the telephone; nobody waits for an outcome, refused or not."""
+    smsc.script(Reply(), Reply.bad_number())
+    sent = await channel.deliver([challenge(), challenge()])
+    received = await smsc.receive(NUMBER)
+    assert push_payload.decode(received.user_data) == ChallengePush("K7QM2XPD")
+    assert [each.outcome for each in sent] == [None, None]
+
+
+async def test_outcomes_stand_in_the_order_of_the_items(
+    smsc: LoopbackSmsc, channel: ConnectionlessChannel
+) -> None:
+    """Every answer of an SMSC becomes the outcome that decisions know, in the order of items."""
+    smsc.script(Reply(), Reply.throttle(), Reply.queue_full(), Reply.bad_number(), Reply(0x66))
+    items = [delivery(number) for number in range(1, 6)]
+    sent = await channel.deliver(items)
+    outcomes = [each.outcome for each in sent if each.outcome is not None]
+    assert [outcome.delivery for outcome in outcomes] == [item.delivery for item in items]
+    assert [(outcome.kind, outcome.closes_channel) for outcome in outcomes] == [
+        (OutcomeKind.ACCEPTED, False),
+        (OutcomeKind.REFUSED, False),
+        (OutcomeKind.REFUSED, False),
+        (OutcomeKind.REJECTED, True),
+        (OutcomeKind.REJECTED, False),
+    ]
+    assert [each.pause for each in sent] == [0, 0.05, 0.05, 0, 0]
+    assert outcomes[1].retry_after == 0.05
+
+
+@pytest.mark.parametrize(
+    "changes, kind, closes",
+    [
+        ({"expires_at": NOW - timedelta(seconds=1)}, OutcomeKind.REFUSED, False),
+        ({"parameters": {}}, OutcomeKind.REJECTED, True),
+        ({"parameters": {"msisdn": "0612345678"}}, OutcomeKind.REJECTED, True),
+        ({"content": Content(data="x" * 100)}, OutcomeKind.REJECTED, False),
+        ({"content": Content(data="x" * 90, type="text/html")}, OutcomeKind.REJECTED, False),
+    ],
+)
+async def test_what_cannot_go_out_is_told_without_asking_the_smsc(
+    smsc: LoopbackSmsc,
+    channel: ConnectionlessChannel,
+    changes: dict[str, Any],
+    kind: OutcomeKind,
+    closes: bool,
+) -> None:
+    """Expired, without a number or too large: an outcome at once, and the others still go."""
+    sent = await channel.deliver([delivery(1, **changes), delivery(2)])
+    assert sent[0].outcome is not None
+    assert (sent[0].outcome.kind, sent[0].outcome.closes_channel) == (kind, closes)
+    assert sent[1].outcome is not None
+    assert sent[1].outcome.kind is OutcomeKind.ACCEPTED
+    assert len(smsc.submissions) == 1
+
+
+async def test_an_attempt_that_nobody_answered_is_refused_and_says_so(smsc: LoopbackSmsc) -> None:
+    """Whether it went out is unknown, so it is to be tried again."""
+    smsc.default = Reply.silence()
+    channel = await plugin.connect(
+        SmsSettings(host=smsc.host, port=smsc.port, response_time=0.1, turn_time=5.0)
+    )
+    assert channel is not None
+    [sent] = await channel.deliver([delivery()])
+    await channel.close()
+    assert sent.outcome is not None
+    assert sent.outcome.kind is OutcomeKind.REFUSED
+    assert (sent.outcome.detail or "").startswith("unanswered")
+
+
+async def test_receipts_become_outcomes(smsc: LoopbackSmsc, channel: ConnectionlessChannel) -> None:
+    """Each final state has its outcome; states on the way are passed over."""
+    states = [
+        MessageState.ENROUTE,
+        MessageState.DELIVERED,
+        MessageState.EXPIRED,
+        MessageState.UNDELIVERABLE,
+    ]
+    smsc.script(*(Reply(receipts=(state,)) for state in states))
+    sent = await channel.deliver([delivery(number) for number in range(4)])
+    receipts = await next_receipts(channel, 3)
+    assert {receipt.provider_message: receipt.kind for receipt in receipts} == {
+        sent[1].provider_message: "receipted",
+        sent[2].provider_message: "refused",
+        sent[3].provider_message: "rejected",
+    }
+    assert not any(receipt.closes_channel for receipt in receipts)
+
+
+async def test_health_follows_the_smsc(smsc: LoopbackSmsc, channel: ConnectionlessChannel) -> None:
+    """Healthy once bound; not while the SMSC is away; ready again when it is back."""
+    await asyncio.wait_for(channel.ready(), SOON)
+    assert await channel.healthy()
+    await smsc.go_down()
+    await smsc.bound(0)
+    async with asyncio.timeout(SOON):
+        while await channel.healthy():  # noqa: ASYNC110 - the port has no event for a lost SMSC
+            await asyncio.sleep(0)
+    await smsc.come_back()
+    await asyncio.wait_for(channel.ready(), SOON)
+    assert await channel.healthy()
+
+
+async def test_closing_twice_ends_receipts_once(channel: ConnectionlessChannel) -> None:
+    """Close is idempotent, and whoever listens to receipts comes to an end."""
+    listening = asyncio.create_task(next_receipts(channel, 1))
+    await channel.close()
+    await channel.close()
+    assert await asyncio.wait_for(listening, SOON) == []
+    assert not await channel.healthy()
+
+
+def test_an_offer_is_normalised_to_the_address_that_must_be_proved() -> None:
+    """However a device writes its number, the same telephone is one address."""
+    offered = plugin.offer({"msisdn": "+31 6 0000 0001"})
+    assert offered.parameters == {"msisdn": NUMBER}
+    assert offered.address == NUMBER
+    assert plugin.traits(SmsSettings()).needs_proof
+
+
+@pytest.mark.parametrize(
+    "parameters, field",
+    [
+        ({}, "parameters.msisdn"),
+        ({"msisdn": 31600000001}, "parameters.msisdn"),
+        ({"msisdn": "0600000001"}, "parameters.msisdn"),
+        ({"msisdn": NUMBER, "port": 1}, "parameters.port"),
+    ],
+)
+def test_a_wrong_offer_says_what_to_send(
+    parameters: dict[str, str | int | bool], field: str
+) -> None:
+    """An offer that is no number is refused with the field, and without repeating the number."""
+    with pytest.raises(Refusal) as refused:
+        plugin.offer(parameters)
+    assert refused.value.code is ErrorCode.INVALID
+    assert refused.value.field == field
+    assert "0600000001" not in str(refused.value)
+
+
+async def test_without_an_smsc_there_is_no_channel() -> None:
+    """Unset settings mean that the channel is not configured, and connecting says what to set."""
+    assert not plugin.configured(SmsSettings())
+    assert plugin.configured({"host": "smsc.example"})
+    with pytest.raises(ConfigurationError, match=r"channels\.sms\.host"):
+        await plugin.connect(SmsSettings())

@@ -36,7 +36,7 @@ DeliveryId = Annotated[str, Field(pattern=r"^dlv_[a-z2-7]{26}$")]
 """One notification for one token; derived from sender, notification and token."""
 Fingerprint = Annotated[str, Field(pattern=r"^fp_[a-z2-7]{13}$")]
 """The first 64 bits of a token's SHA-256: names a token without being one."""
-TokenText = Annotated[str, Field(min_length=8, max_length=200, pattern=r"^[A-Za-z0-9._-]+$")]
+TokenText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._-]+$")]
 """Application Client Token: opaque; a capability, so never logged."""
 ClientSecret = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
 """256 random bits that the AOI Client made, base64url without padding."""

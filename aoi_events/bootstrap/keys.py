@@ -1,0 +1,92 @@
+"""The server's keys: for tokens and for challenges; from the environment or from a file."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from aoi_events.domain.tokens import TokenKeys
+from aoi_events.errors import ConfigurationError
+
+__all__ = ["ServerKeys", "create_key_file", "decode_keys", "ephemeral_keys", "load_key_file"]
+
+_TOKEN_OCTETS: Final = 64
+_CHALLENGE_OCTETS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ServerKeys:
+    """Keys that every worker of an installation shares."""
+
+    token_keys: TokenKeys
+    challenge_key: bytes = field(repr=False)
+
+
+def ephemeral_keys() -> ServerKeys:
+    """Keys that die with the process, for what is only tried."""
+    return ServerKeys(
+        TokenKeys({"k1": secrets.token_bytes(_TOKEN_OCTETS)}),
+        secrets.token_bytes(_CHALLENGE_OCTETS),
+    )
+
+
+def decode_keys(tokens: dict[str, str], challenge: str) -> ServerKeys:
+    """Keys from base64 text. Raises ConfigurationError that never repeats the text."""
+    try:
+        decoded = {name: base64.b64decode(text, validate=True) for name, text in tokens.items()}
+        challenge_key = base64.b64decode(challenge, validate=True)
+    except (binascii.Error, ValueError):
+        raise ConfigurationError(
+            "a server key is not base64; `aoi keys new` makes good ones"
+        ) from None
+    if len(challenge_key) < _CHALLENGE_OCTETS:
+        raise ConfigurationError(
+            f"the challenge key needs {_CHALLENGE_OCTETS} octets; `aoi keys new` makes good ones"
+        )
+    return ServerKeys(TokenKeys(decoded), challenge_key)
+
+
+def create_key_file(path: Path) -> None:
+    """Make new keys, readable by the owner only. Raises ConfigurationError when the file exists."""
+    body = {
+        "tokens": {"k1": base64.b64encode(secrets.token_bytes(_TOKEN_OCTETS)).decode()},
+        "challenge": base64.b64encode(secrets.token_bytes(_CHALLENGE_OCTETS)).decode(),
+    }
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise ConfigurationError(
+            f"{path} exists; tokens made with its keys would all become invalid, so it is kept"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
+    with os.fdopen(handle, "w") as file:
+        json.dump(body, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_key_file(path: Path) -> ServerKeys:
+    """Read the keys. Raises ConfigurationError."""
+    try:
+        body = json.loads(path.read_text())
+        tokens, challenge = dict(body["tokens"]), str(body["challenge"])
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"there is no key file {path}; `aoi keys new --file {path}` makes one, and every "
+            "worker of the installation needs the same"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise ConfigurationError(
+            f'{path} is no key file: it needs {{"tokens": {{"k1": …}}, "challenge": …}}'
+        ) from None
+    return decode_keys({str(name): str(text) for name, text in tokens.items()}, challenge)

@@ -1,0 +1,70 @@
+"""Channel plug-ins: found by entry point, configured from the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from aoi_events.domain.channels import ChannelTraits
+from aoi_events.errors import ConfigurationError
+from aoi_events.ports.channel import ChannelPlugin
+
+__all__ = ["GROUP", "Plugins", "configure", "installed_plugins"]
+
+GROUP: Final = "aoi_events.channels"
+
+
+@dataclass(frozen=True, slots=True)
+class Plugins:
+    """The channel plug-ins that this installation can use, with their settings and traits."""
+
+    plugins: Mapping[str, ChannelPlugin]
+    settings: Mapping[str, Any]
+    traits: Mapping[str, ChannelTraits]
+
+    @property
+    def connectionless(self) -> tuple[str, ...]:
+        """Types that have a worker of their own."""
+        return tuple(
+            sorted(kind for kind, trait in self.traits.items() if not trait.connection_oriented)
+        )
+
+
+def installed_plugins() -> dict[str, ChannelPlugin]:
+    """Every plug-in that any installed package offers."""
+    return {entry.name: entry.load() for entry in entry_points(group=GROUP)}
+
+
+def configure(
+    installed: Mapping[str, ChannelPlugin], sections: Mapping[str, Mapping[str, Any]]
+) -> Plugins:
+    """Those of the plug-ins that are configured. Raises ConfigurationError."""
+    for kind in sections:
+        if kind not in installed:
+            raise ConfigurationError(
+                f"settings for channel {kind!r}, but there is no such plug-in; installed: "
+                + ", ".join(sorted(installed))
+            )
+    plugins: dict[str, ChannelPlugin] = {}
+    settings: dict[str, Any] = {}
+    traits: dict[str, ChannelTraits] = {}
+    for kind, plugin in installed.items():
+        try:
+            section = plugin.settings_model.model_validate(dict(sections.get(kind, {})))
+        except ValidationError as error:
+            parts = error.errors(include_input=False, include_url=False)
+            names = (
+                f"AOI_CHANNELS__{kind.upper()}__"
+                + "__".join(str(step).upper() for step in part["loc"])
+                + f": {part['msg']}"
+                for part in parts
+            )
+            raise ConfigurationError("settings: " + "; ".join(names)) from None
+        if plugin.configured(section):
+            plugins[kind], settings[kind] = plugin, section
+            traits[kind] = plugin.traits(section)
+    return Plugins(plugins, settings, traits)

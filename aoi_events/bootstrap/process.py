@@ -1,0 +1,129 @@
+"""A worker as a process: signals, draining, health, exit codes.
+
+Exit codes: 0 drained after TERM; 69 broker or store could not be reached at the start; 70 a
+quarantined message was given up; 75 not drained in time (what was unfinished goes to others); 78 the
+settings cannot work; 143 a second TERM; 1 a bug, with its traceback in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from aoi_events.bootstrap.installation import Installation, open_installation
+from aoi_events.bootstrap.settings import Settings
+from aoi_events.errors import ConfigurationError, InfrastructureError
+from aoi_events.ports.patience import Patience, patiently
+from aoi_events.telemetry.health import HealthServer
+from aoi_events.telemetry.logs import configure_logging
+
+__all__ = ["EXIT_CONFIG", "EXIT_NOT_DRAINED", "EXIT_UNREACHABLE", "run_process", "serve"]
+
+log = structlog.get_logger(__name__)
+
+EXIT_UNREACHABLE: Final = 69
+EXIT_NOT_DRAINED: Final = 75
+EXIT_CONFIG: Final = 78
+_EXIT_AT_ONCE: Final = 128 + signal.SIGTERM
+
+
+def run_process(settings: Settings, names: Sequence[str] = (), *, alone: bool = False) -> int:
+    """Run these workers (all, where none is named) until TERM or INT; returns the exit code."""
+    configure_logging(level=settings.log.level, format=settings.log.format)
+    try:
+        return asyncio.run(_process(settings, names, alone=alone))
+    except ConfigurationError as error:
+        log.error("settings", error=str(error))
+        return EXIT_CONFIG
+    except InfrastructureError as error:
+        log.error("unreachable", error=str(error))
+        return EXIT_UNREACHABLE
+
+
+async def _process(settings: Settings, names: Sequence[str], *, alone: bool) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop_or_end, stop)
+    async with open_installation(settings, alone=alone) as installation:
+        chosen = list(names) or list(installation.names)
+        return await serve(installation, chosen, stop)
+
+
+async def serve(
+    installation: Installation,
+    names: Sequence[str],
+    stop: asyncio.Event,
+    started: asyncio.Event | None = None,
+) -> int:
+    """Run workers with health until ``stop``; returns the exit code. ``started``: all take work."""
+    settings = installation.settings
+    workers = [installation.worker(name) for name in names]
+    ready = [asyncio.Event() for _ in workers]
+
+    async def broker() -> bool:
+        return (await installation.healthy())["broker"]
+
+    async def store() -> bool:
+        return (await installation.healthy())["store"]
+
+    async def running() -> bool:
+        return all(event.is_set() for event in ready) and not stop.is_set()
+
+    checks = {"broker": broker, "store": store, "workers": running}
+    health = HealthServer(settings.health.host, settings.health.port, checks)
+    if settings.health.enabled:
+        await health.start()
+    tasks = [
+        asyncio.create_task(worker.run(stop, event), name=worker.name)
+        for worker, event in zip(workers, ready, strict=True)
+    ]
+    try:
+        all_ready = asyncio.create_task(_all(ready))
+        await asyncio.wait({all_ready, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        if all_ready.done():
+            log.info(
+                "started",
+                workers=list(names),
+                health=health.port if settings.health.enabled else None,
+                pid=os.getpid(),
+            )
+            if started is not None:
+                started.set()
+        else:
+            all_ready.cancel()
+        stopping = asyncio.create_task(_all([stop]))
+        await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        stop.set()
+        log.info("draining", workers=list(names))
+        done, late = await asyncio.wait(tasks, timeout=settings.drain_within)
+        for task in done:
+            task.result()
+        if late:
+            log.error("not_drained", workers=sorted(task.get_name() for task in late))
+            return EXIT_NOT_DRAINED
+        log.info("drained", workers=list(names))
+        return 0
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await health.stop()
+
+
+async def _all(events: Sequence[asyncio.Event]) -> None:
+    for event in events:
+        await event.wait()
+
+
+def _stop_or_end(stop: asyncio.Event) -> None:
+    """The first signal drains, the second ends the process at once."""
+    if stop.is_set():
+        os._exit(_EXIT_AT_ONCE)
+    stop.set()

@@ -1,0 +1,195 @@
+"""Settings: from the environment (``AOI_…``), a TOML file (``AOI_CONFIG``), and defaults."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from aoi_events.domain.proofs import ProofPolicy
+from aoi_events.domain.retry import Backoff
+from aoi_events.domain.selection import SelectionPolicy
+from aoi_events.errors import ConfigurationError
+from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.services.settings import Policies
+
+__all__ = ["HealthSettings", "LogSettings", "PolicySettings", "Settings", "load_settings"]
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PolicySettings(_Section):
+    """The operator's choices; times in seconds."""
+
+    connection_channels: Annotated[int, Field(ge=0, le=8)] = 1
+    """Connection-oriented channels that one client may have active at once."""
+    connectionless_channels: Annotated[int, Field(ge=0, le=8)] = 3
+    """Connectionless channels that one client may have active at once."""
+    backlog: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
+    """Stored notifications per client; more are failed as *backlog_full*."""
+    release: Annotated[int, Field(ge=1, le=1_000)] = 50
+    """Stored notifications sent at once when a device comes back."""
+    retry_first: Seconds = 1.0
+    """Delay before the first retry on a channel that refused for now; doubled each time."""
+    retry_most: Seconds = 300.0
+    """Longest delay between retries."""
+    poll: Annotated[float, Field(gt=0, le=10)] = 0.2
+    """How often the deadlines worker looks."""
+    hold: Annotated[float, Field(gt=0, le=300)] = 5.0
+    """When a change whose messages may not have left is published again."""
+    clients_per_identity: Annotated[int, Field(ge=1)] = 50
+    """New AOI Clients for one user identity within a day."""
+    parked_per_sender: Annotated[int, Field(ge=0)] = 1_000
+    """Parked messages kept per sender; more are counted only."""
+    proof_holds: Seconds = 90 * 86_400
+    """How long a proof of an address holds."""
+    challenge_again_after: Seconds = 120.0
+    """When an unanswered challenge is sent again."""
+    challenges: Annotated[int, Field(ge=1, le=10)] = 3
+    """How often a challenge is sent before the address is given up."""
+    challenges_per_address: Annotated[int, Field(ge=1)] = 5
+    """Challenges to one address within an hour."""
+    challenges_per_client: Annotated[int, Field(ge=1)] = 10
+    """Challenges for one client within an hour."""
+    challenges_overall: Annotated[int, Field(ge=1)] = 10_000
+    """Challenges within an hour."""
+    keep_settled: Seconds = 7 * 86_400
+    """How long settled deliveries, and parked messages, are kept."""
+    keep_unused: Seconds = 30 * 86_400
+    """When a client that never used anything is forgotten."""
+
+    def policies(self) -> Policies:
+        """The same, as the services take them."""
+        return Policies(
+            selection=SelectionPolicy(self.connection_channels, self.connectionless_channels),
+            proofs=ProofPolicy(
+                holds=self.proof_holds,
+                renew_before=min(7 * 86_400, self.proof_holds / 4),
+                send_again_after=self.challenge_again_after,
+                sends=self.challenges,
+                per_address_an_hour=self.challenges_per_address,
+                per_client_an_hour=self.challenges_per_client,
+                overall_an_hour=self.challenges_overall,
+            ),
+            retry=Backoff(first=self.retry_first, ceiling=max(self.retry_most, self.retry_first)),
+            backlog=self.backlog,
+            release=self.release,
+            hold=self.hold,
+            poll=self.poll,
+            clients_per_identity=self.clients_per_identity,
+            parked_per_sender=self.parked_per_sender,
+            keep_settled=self.keep_settled,
+            keep_unused=self.keep_unused,
+        )
+
+
+class HealthSettings(_Section):
+    """Where ``/livez`` and ``/readyz`` are served."""
+
+    enabled: bool = True
+    """Whether health is served at all."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8091
+    """TCP port to listen on; 0: any free one (the log says which)."""
+
+
+class LogSettings(_Section):
+    """What is logged, to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe that is logged."""
+    format: Literal["json", "console"] = "json"
+    """One JSON object a line, or text for people."""
+
+
+class Settings(BaseSettings):
+    """Everything that an operator can set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AOI_",
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    broker: SecretStr = SecretStr("memory://")
+    """``amqp://user:password@host/vhost``, ``amqps://…``, or ``memory://`` (one process only)."""
+    store: SecretStr = SecretStr("sqlite:///aoi.sqlite3")
+    """``postgresql://user:password@host/database``, or ``sqlite:///file``."""
+    key_file: Path = Path("aoi-keys.json")
+    """The file with the server's keys, unless ``token_keys`` and ``challenge_key`` are set."""
+    token_keys: dict[str, SecretStr] = {}
+    """Token keys by ID, base64 of 64 octets each; the first one issues."""
+    challenge_key: SecretStr | None = None
+    """Key for challenges, base64 of 32 octets."""
+    gateway_users: tuple[str, ...] = ("aoi-gateway",)
+    """Broker users whose word about a device's session is taken: those of gateways only."""
+    batch: Annotated[int, Field(ge=1, le=2_000)] = 200
+    """Messages that a worker handles at once, and its prefetch."""
+    quarantine_limit: Annotated[float, Field(gt=0, le=600)] = 30.0
+    """Seconds that one quarantined message may take; then the process ends."""
+    drain_within: Annotated[float, Field(gt=0, le=600)] = 20.0
+    """Seconds to finish after TERM; then what is unfinished is left to others."""
+    channels: dict[str, dict[str, Any]] = {}
+    """One section per channel type, for example ``AOI_CHANNELS__SMS__HOST``."""
+    gateway: GatewaySettings = GatewaySettings()
+    policy: PolicySettings = PolicySettings()
+    health: HealthSettings = HealthSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, and that over the file that AOI_CONFIG names."""
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        if file := os.environ.get("AOI_CONFIG"):
+            sources += (TomlConfigSettingsSource(settings_cls, toml_file=Path(file)),)
+        return sources
+
+    @property
+    def in_process(self) -> bool:
+        """Whether the broker lives in this process only."""
+        return urlsplit(self.broker.get_secret_value()).scheme == "memory"
+
+
+def load_settings(**arguments: Any) -> Settings:
+    """Settings from everywhere. Raises ConfigurationError that says which one, and how to set it."""
+    file = os.environ.get("AOI_CONFIG")
+    if file and not Path(file).is_file():
+        raise ConfigurationError(f"AOI_CONFIG names {file}, which is no file")
+    try:
+        return Settings(**arguments)
+    except ValidationError as error:
+        lines = [
+            f"{_name(part['loc'])}: {part['msg']}"
+            for part in error.errors(include_input=False, include_url=False)
+        ]
+        raise ConfigurationError("settings: " + "; ".join(lines)) from None
+    except ValueError as error:  # TOML that is none, or JSON in a variable that is none
+        raise ConfigurationError(f"settings: {error}") from None
+
+
+def _name(location: tuple[int | str, ...]) -> str:
+    return "AOI_" + "__".join(str(part).upper() for part in location)

@@ -1,0 +1,77 @@
+"""Health over HTTP: ``/livez`` says that the process turns, ``/readyz`` that it can do its work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from aiohttp import web
+
+from aoi_events.errors import ConfigurationError
+
+__all__ = ["Check", "HealthServer"]
+
+Check = Callable[[], Awaitable[bool]]
+"""Whether one thing that the work needs is there now."""
+
+_WITHIN: Final = 3.0
+
+
+class HealthServer:
+    """Answers 200 or 503 with ``{"ok": …, "checks": {name: …}}``; a check has 3 s."""
+
+    def __init__(self, host: str, port: int, checks: Mapping[str, Check]) -> None:
+        self._host = host
+        self._port = port
+        self._checks = checks
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def port(self) -> int:
+        """The TCP port that it listens on (after :meth:`start`)."""
+        addresses = self._runner.addresses if self._runner is not None else []
+        return int(addresses[0][1]) if addresses else self._port
+
+    async def start(self) -> None:
+        """Listen. Raises ConfigurationError when the address cannot be had."""
+        app = web.Application(client_max_size=1024)
+        app.router.add_get("/livez", self._live)
+        app.router.add_get("/readyz", self._ready)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise ConfigurationError(
+                f"health cannot listen on {self._host}:{self._port} ({error.strerror}); "
+                "set AOI_HEALTH__PORT to a free port, or to 0 for any"
+            ) from None
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _live(self, _request: web.Request) -> web.Response:
+        return web.json_response({"ok": True})
+
+    async def _ready(self, _request: web.Request) -> web.Response:
+        results = dict(
+            zip(
+                self._checks,
+                await asyncio.gather(*(_answered(check) for check in self._checks.values())),
+                strict=True,
+            )
+        )
+        ok = all(results.values())
+        return web.json_response({"ok": ok, "checks": results}, status=200 if ok else 503)
+
+
+async def _answered(check: Check) -> bool:
+    try:
+        async with asyncio.timeout(_WITHIN):
+            return await check()
+    except TimeoutError:
+        return False

@@ -1,0 +1,69 @@
+"""Structured logs: one JSON object a line for machines, colours for people; never a secret."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final, Literal
+
+import structlog
+
+__all__ = ["LogFormat", "configure_logging"]
+
+LogFormat = Literal["json", "console"]
+
+_HIDDEN: Final = frozenset(
+    {"secret", "secret_hash", "token", "tokens", "password", "code_sent", "content", "body"}
+)
+
+
+def configure_logging(*, level: str = "info", format: LogFormat = "json") -> None:
+    """Send our logs and those of libraries to standard error.
+
+    ``level``: debug, info, warning or error. Fields that could hold a secret are masked whatever a
+    caller passes; that is the second line of defence, the first is not to log them.
+    """
+    number = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _mask,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        cache_logger_on_first_use=False,
+    )
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        if format == "json"
+        # Not the pretty tracebacks: they print local variables, and with them secrets.
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(number)
+    # Libraries tell of each reconnect and each request; their warnings are enough.
+    for name in ("aiormq", "aio_pika", "aiohttp", "sqlalchemy", "alembic", "asyncio"):
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+
+
+def _mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name in _HIDDEN & event.keys():
+        event[name] = "[hidden]"
+    return event

@@ -1,0 +1,1 @@
+"""What this project's own tests use, shipped for yours."""

@@ -1,0 +1,1 @@
+"""The pytest plug-in: fixtures for everything that talks to AOI events."""

@@ -1,0 +1,15 @@
+"""The sms worker.
+
+Takes: ``aoi.delivery.sms``, receipts of the SMSC.
+Writes: submissions, provider message IDs.
+Publishes: outcomes.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from aoi_events.cli import worker_process
+
+if __name__ == "__main__":
+    sys.exit(worker_process("sms"))

@@ -15,8 +15,13 @@ from enum import StrEnum
 
 __all__ = [
     "AoiError",
+    "ApplicationNotRegistered",
     "BrokerUnavailable",
+    "ClientStateError",
+    "ClientStopped",
     "ConfigurationError",
+    "ConnectionLost",
+    "CouldNotWake",
     "ErrorCode",
     "InfrastructureError",
     "MalformedPdu",
@@ -30,6 +35,7 @@ __all__ = [
     "RequestTimeout",
     "SegmentedPush",
     "StoreUnavailable",
+    "UnexpectedAnswer",
     "WaitTimeout",
 ]
 
@@ -133,6 +139,14 @@ class WaitTimeout(AoiError):
     """The notification did not reach the awaited state in time."""
 
 
+class EndedOtherwise(AoiError):
+    """The notification ended in another state than the awaited one, so waiting on is pointless."""
+
+
+class UnexpectedAnswer(AoiError):
+    """An answer arrived that this version cannot read as an answer to what was asked."""
+
+
 class RequestRefused(AoiError):
     """The server refused a request; carries its stable code, message and field."""
 
@@ -141,6 +155,31 @@ class RequestRefused(AoiError):
         self.code = code
         self.message = message
         self.field = field
+
+
+class ClientStateError(AoiError):
+    """What an AOI Client stored cannot be read, written or locked; says which and what to do."""
+
+
+class ClientStopped(AoiError):
+    """The AOI Client was stopped, or had to stop, before what was awaited came true."""
+
+
+class ConnectionLost(AoiError):
+    """A device's connection ended or could not be made; ``code`` is the close code, if any came."""
+
+    def __init__(self, reason: str, *, code: int | None = None) -> None:
+        super().__init__(reason if code is None else f"{reason} (close code {code})")
+        self.reason = reason
+        self.code = code
+
+
+class ApplicationNotRegistered(AoiError):
+    """The app instance has no Application Client Token now; await its registration."""
+
+
+class CouldNotWake(AoiError):
+    """The app does not run and could not be started now; the AOI Server keeps the notification."""
 
 
 class PduError(AoiError):

@@ -1,0 +1,77 @@
+"""What an app instance holds after it registered."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from aoi_events.client.state import ApplicationRecord
+from aoi_events.domain.tokens import fingerprint_of
+from aoi_events.errors import ApplicationNotRegistered
+
+__all__ = ["Application"]
+
+
+class _Registrar(Protocol):
+    """What of the AOI Client an app instance needs."""
+
+    def record_of(self, key: str) -> ApplicationRecord | None: ...
+
+    async def until_token(self, key: str, other_than: str | None, timeout: float | None) -> str: ...
+
+    async def stop_application(self, key: str) -> None: ...
+
+    async def deregister_application(self, key: str, timeout: float | None) -> None: ...
+
+
+class Application:
+    """One app instance that is registered with the AOI Client, and runs."""
+
+    def __init__(self, registrar: _Registrar, application: str, instance: str, key: str) -> None:
+        self._registrar = registrar
+        self._key = key
+        self.application = application
+        self.instance = instance
+
+    @property
+    def token(self) -> str:
+        """The Application Client Token to hand to the Application Server: a capability.
+
+        It changes when the user identity does. Raises ApplicationNotRegistered while there is none.
+        """
+        record = self._registrar.record_of(self._key)
+        if record is None or record.token is None:
+            raise ApplicationNotRegistered(
+                f"{self._key} has no token now: it was deregistered, or is being registered again "
+                "(await until_token)"
+            )
+        return record.token
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the token without being one. Raises ApplicationNotRegistered."""
+        return fingerprint_of(self.token)
+
+    async def until_token(
+        self, *, other_than: str | None = None, timeout: float | None = 30.0
+    ) -> str:
+        """The token, as soon as there is one, and one that is not ``other_than``.
+
+        ``timeout`` is in seconds. Raises RequestTimeout, RequestRefused, ClientStopped.
+        """
+        return await self._registrar.until_token(self._key, other_than, timeout)
+
+    async def stop(self) -> None:
+        """The app instance does not run any more, but stays registered: it can be woken."""
+        await self._registrar.stop_application(self._key)
+
+    async def deregister(self, *, timeout: float | None = 30.0) -> None:
+        """Give the registration up. The token is void on this device at once.
+
+        Returns when the server has confirmed; without a connection within ``timeout`` seconds,
+        raises RequestTimeout, and the server is told at the next one. Raises RequestRefused,
+        ClientStopped.
+        """
+        await self._registrar.deregister_application(self._key, timeout)
+
+    def __repr__(self) -> str:
+        return f"Application({self._key!r})"

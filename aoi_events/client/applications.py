@@ -1,0 +1,133 @@
+"""8.1.3, Application Client registration (empty in the seed; the design fills it in)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from aoi_events.client.events import ApplicationDeregistered, ApplicationRegistered, Refused
+from aoi_events.client.state import MAX_SEQUENCE, ApplicationRecord, application_key
+from aoi_events.client.turn import Turn
+from aoi_events.client.view import Pending
+from aoi_events.contracts.answers import (
+    ApplicationDeregisteredV1,
+    ApplicationRegisteredV1,
+    RefusedV1,
+)
+from aoi_events.contracts.requests import DeregisterApplicationV1, RegisterApplicationV1
+from aoi_events.domain.tokens import fingerprint_of
+from aoi_events.errors import ErrorCode
+
+__all__ = ["REGISTER", "asked", "deregistered", "left", "refused", "registered", "send_due"]
+
+REGISTER = "application.register"
+DEREGISTER = "application.deregister"
+
+
+def asked(turn: Turn, application: str, instance: str) -> None:
+    """An app instance runs and wants notifications; said to the server each time that it starts."""
+    key = application_key(application, instance)
+    known = turn.stored.applications.get(key)
+    record = known or ApplicationRecord(application, instance, wanted=True, due=True)
+    turn.keep_application(replace(record, wanted=True, due=True))
+    turn.view = replace(
+        turn.view,
+        running=turn.view.running | {key},
+        refusals={k: v for k, v in turn.view.refusals.items() if k != key},
+    )
+    turn.release(REGISTER, key)
+
+
+def left(turn: Turn, key: str) -> None:
+    """An app instance gives its registration up; its token is void at once."""
+    turn.view = replace(turn.view, running=turn.view.running - {key})
+    known = turn.stored.applications.get(key)
+    if known is None:
+        return
+    # Without an AOI Client ID there is nothing at the server to end, unless a request is under way.
+    due = turn.stored.credentials is not None
+    turn.keep_application(replace(known, wanted=False, due=due, token=None))
+    turn.release(DEREGISTER, key)
+
+
+def send_due(turn: Turn) -> None:
+    """Tell the server what it does not know yet of app instances."""
+    client = turn.stored.client
+    if client is None:
+        return
+    for key, record in turn.stored.applications.items():
+        name = REGISTER if record.wanted else DEREGISTER
+        if not record.due or not turn.may_ask(name, key):
+            continue
+        under_way = turn.asking(name, key)
+        if under_way is not None and under_way.sequence == record.sequence:
+            continue
+        if record.sequence >= MAX_SEQUENCE:
+            turn.hold(name, key)
+            continue
+        number = record.sequence + 1
+        turn.keep_application(replace(record, sequence=number))
+        contract = RegisterApplicationV1 if record.wanted else DeregisterApplicationV1
+        body = contract(
+            version=1,
+            client=client,
+            application=record.application,
+            instance=record.instance,
+            sequence=number,
+        )
+        turn.ask(Pending(name, key, number), body)
+
+
+def registered(turn: Turn, pending: Pending, answer: ApplicationRegisteredV1) -> None:
+    """Keep the token, unless the app has changed its mind meanwhile."""
+    record = turn.stored.applications.get(pending.about)
+    if record is None or record.sequence != pending.sequence or not record.wanted:
+        return
+    if not answer.applied:
+        _go_above(turn, record, REGISTER, answer.sequence)
+    elif answer.token is not None:
+        turn.keep_application(replace(record, token=answer.token, due=False))
+        fingerprint = fingerprint_of(answer.token)
+        changed = answer.token != record.token
+        turn.tell(ApplicationRegistered(record.application, record.instance, fingerprint, changed))
+    else:
+        turn.hold(REGISTER, record.key)
+
+
+def deregistered(turn: Turn, pending: Pending, answer: ApplicationDeregisteredV1) -> None:
+    """The server knows that the app instance is gone."""
+    record = turn.stored.applications.get(pending.about)
+    if record is None or record.sequence != pending.sequence or record.wanted:
+        return
+    if not answer.applied:
+        _go_above(turn, record, DEREGISTER, answer.sequence)
+        return
+    turn.keep_application(replace(record, due=False))
+    turn.tell(ApplicationDeregistered(record.application, record.instance))
+
+
+def refused(turn: Turn, pending: Pending, answer: RefusedV1) -> None:
+    """Not asked again before the next connection, or before the app asks again.
+
+    What the server does not know has ended there, so there is nothing left to deregister.
+    """
+    record = turn.stored.applications.get(pending.about)
+    if (
+        pending.name == DEREGISTER
+        and answer.code == ErrorCode.NOT_FOUND
+        and record is not None
+        and not record.wanted
+    ):
+        turn.keep_application(replace(record, due=False))
+        turn.tell(ApplicationDeregistered(record.application, record.instance))
+        return
+    refusal = Refused(pending.name, pending.about, answer.code, answer.message)
+    turn.hold(pending.name, pending.about)
+    turn.view = replace(turn.view, refusals={**turn.view.refusals, pending.about: refusal})
+    turn.tell(refusal)
+
+
+def _go_above(turn: Turn, record: ApplicationRecord, name: str, theirs: int) -> None:
+    if not record.sequence <= theirs < MAX_SEQUENCE:
+        turn.hold(name, record.key)  # an answer that makes no sense; asking at once would loop
+        return
+    turn.keep_application(replace(record, sequence=theirs))

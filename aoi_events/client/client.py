@@ -1,0 +1,288 @@
+"""The AOI Client as applications and people see it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+from types import TracebackType
+from typing import Final, Literal, Self
+
+import structlog
+from pydantic import TypeAdapter, ValidationError
+
+from aoi_events.client.application import Application
+from aoi_events.client.connection import Backoff
+from aoi_events.client.inputs import (
+    ApplicationAsked,
+    ApplicationLeft,
+    ApplicationStopped,
+    IdentityChanged,
+    NetworkChanged,
+    OffersChanged,
+    ReconnectAsked,
+)
+from aoi_events.client.mailbox import Handler, Wake
+from aoi_events.client.ports import IdentityEvents, NetworkEvents, SmsSource, Storage, Transport
+from aoi_events.client.runner import Parts, Runner
+from aoi_events.client.signals import EventStream
+from aoi_events.client.state import ApplicationRecord, application_key
+from aoi_events.client.view import Network, View
+from aoi_events.client.websocket import WebSocketTransport
+from aoi_events.contracts.identifiers import ApplicationName, DeviceId, InstanceName, UserIdentity
+from aoi_events.contracts.requests import ActivateChannelsV1, ChannelOffer
+from aoi_events.errors import ConfigurationError, RequestRefused, RequestTimeout
+from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
+
+__all__ = ["AoiClient"]
+
+_log = structlog.get_logger(__name__)
+
+_WEBSOCKET_ONLY: Final = (ChannelOffer(type="websocket"),)
+_device = TypeAdapter(DeviceId)
+_identity = TypeAdapter(UserIdentity)
+_application = TypeAdapter(ApplicationName)
+_instance = TypeAdapter(InstanceName)
+
+
+class AoiClient:
+    """The one always-online connection of a device, for all of its applications (8.1).
+
+    Use it as an async context manager: on entry it loads ``storage`` and begins, on exit it closes
+    its connection; a storage that fails ends it, and the exit raises ClientStateError.
+
+    ``identity`` is the user's now, ``identities`` its changes; with a stored registration of
+    another identity it registers again at once. ``offers`` are the channels that the device can
+    use. ``register_on``: register at once, or when the first application asks. ``wake`` starts an
+    app that does not run. ``answer_within`` seconds without an answer a request is repeated;
+    ``handle_within`` seconds an app may take for a notification. Give ``url``, or a ``transport``.
+    Raises ConfigurationError.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        storage: Storage,
+        device: str,
+        identity: str | None = None,
+        offers: Iterable[ChannelOffer] = _WEBSOCKET_ONLY,
+        network: NetworkEvents | None = None,
+        identities: IdentityEvents | None = None,
+        sms: SmsSource | None = None,
+        wake: Wake | None = None,
+        register_on: Literal["install", "first_application"] = "first_application",
+        transport: Transport | None = None,
+        backoff: Backoff | None = None,
+        answer_within: float = 15.0,
+        handle_within: float = 60.0,
+        clock: Clock | None = None,
+        dice: Dice | None = None,
+    ) -> None:
+        if transport is None:
+            if url is None:
+                raise ConfigurationError(
+                    "give the url of the AOI Server's gateway, ws:// or wss://"
+                )
+            transport = WebSocketTransport(url, answer_within=answer_within)
+        if identity is None and identities is None:
+            raise ConfigurationError("give identity, identities, or both: who uses the device?")
+        if answer_within <= 0 or handle_within <= 0:
+            raise ConfigurationError("answer_within and handle_within are seconds above 0")
+        self._sms = sms
+        view = View(
+            device=_checked(_device, device, "device"),
+            identity=None if identity is None else _checked(_identity, identity, "identity"),
+            offers=self._checked_offers(offers),
+            register_on=register_on,
+            can_wake=wake is not None,
+            network=Network() if network is None else network.current,
+        )
+        self._network = network
+        self._identities = identities
+        self._runner = Runner(
+            view,
+            Parts(
+                storage=storage,
+                transport=transport,
+                sms=sms,
+                wake=wake,
+                backoff=backoff or Backoff(),
+                answer_within=answer_within,
+                handle_within=handle_within,
+                clock=clock or SystemClock(),
+                dice=dice or SystemDice(),
+            ),
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._runner.start()
+        if self._network is not None:
+            self._runner.spawn(self._watch_network(self._network))
+        if self._identities is not None:
+            self._runner.spawn(self._watch_identities(self._identities))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._runner.stop()
+        if self._runner.failure is not None and error is None:
+            raise self._runner.failure
+
+    @property
+    def client_id(self) -> str | None:
+        """The AOI Client ID, None until the server assigned one."""
+        return self._runner.view.stored.client
+
+    @property
+    def connected(self) -> bool:
+        """Whether the session is open now."""
+        return self._runner.view.connected
+
+    @property
+    def channels(self) -> frozenset[str]:
+        """Types of the channels that are active."""
+        return self._runner.view.stored.active
+
+    def events(self) -> EventStream:
+        """Everything that happens from now on, until the client stops."""
+        return self._runner.signals.stream()
+
+    async def until_registered(
+        self, *, other_than: str | None = None, timeout: float | None = 30.0
+    ) -> str:
+        """The AOI Client ID, as soon as there is one, and one that is not ``other_than``.
+
+        ``timeout`` is in seconds. Raises RequestTimeout, ClientStopped.
+        """
+        await self._until(
+            lambda view: view.stored.client not in (None, other_than), timeout, "an AOI Client ID"
+        )
+        return self._runner.view.stored.client or ""
+
+    async def until_connected(self, *, timeout: float | None = 30.0) -> None:
+        """Return when the session is open. Raises RequestTimeout, ClientStopped."""
+        await self._until(lambda view: view.connected, timeout, "a session with the AOI Server")
+
+    async def until_disconnected(self, *, timeout: float | None = 30.0) -> None:
+        """Return when no session is open. Raises RequestTimeout, ClientStopped."""
+        await self._until(lambda view: not view.connected, timeout, "the end of the session")
+
+    async def until_channels(self, types: Collection[str], *, timeout: float | None = 30.0) -> None:
+        """Return when all of these channels are active. Raises RequestTimeout, ClientStopped."""
+        wanted = frozenset(types)
+        what = f"active channels {', '.join(sorted(wanted))}"
+        await self._until(lambda view: wanted <= view.stored.active, timeout, what)
+
+    async def register_application(
+        self,
+        application: str,
+        handler: Handler,
+        *,
+        instance: str = "default",
+        timeout: float | None = 30.0,
+    ) -> Application:
+        """Register a running app instance: from now on ``handler`` gets its notifications.
+
+        Call it each time that the app starts: the server then sends what it stored meanwhile.
+        Returns when there is a token (at once when one is stored). ``timeout`` is in seconds;
+        after a RequestTimeout the request is still repeated, and `Application.until_token` can
+        wait for it. Raises ConfigurationError for a name that is none, RequestRefused,
+        ClientStopped.
+        """
+        _checked(_application, application, "application")
+        _checked(_instance, instance, "instance")
+        key = application_key(application, instance)
+        self._runner.handlers[key] = handler
+        await self._runner.put_and_wait(ApplicationAsked(application, instance))
+        await self.until_token(key, None, timeout)
+        return Application(self, application, instance, key)
+
+    async def set_offers(self, offers: Iterable[ChannelOffer]) -> None:
+        """The device can use other channels now (8.1.2). Raises ConfigurationError."""
+        await self._runner.put_and_wait(OffersChanged(self._checked_offers(offers)))
+
+    async def set_identity(self, identity: str) -> None:
+        """Another user has the device now (8.1.1). Raises ConfigurationError."""
+        await self._runner.put_and_wait(IdentityChanged(_checked(_identity, identity, "identity")))
+
+    async def reconnect(self) -> None:
+        """Connect now: without the rest of a pause, or after another connection took over."""
+        await self._runner.put_and_wait(ReconnectAsked())
+
+    def record_of(self, key: str) -> ApplicationRecord | None:
+        """What is stored of an app instance."""
+        return self._runner.view.stored.applications.get(key)
+
+    async def until_token(self, key: str, other_than: str | None, timeout: float | None) -> str:
+        """The token of an app instance; see :meth:`Application.until_token`."""
+
+        def registered(view: View) -> bool:
+            refusal = view.refusals.get(key)
+            if refusal is not None and refusal.name == "application.register":
+                raise RequestRefused(refusal.code, refusal.message)
+            record = view.stored.applications.get(key)
+            return record is not None and record.token not in (None, other_than)
+
+        await self._until(registered, timeout, f"the token of {key}")
+        record = self.record_of(key)
+        return (record and record.token) or ""
+
+    async def stop_application(self, key: str) -> None:
+        """An app instance stopped; see :meth:`Application.stop`."""
+        self._runner.handlers.pop(key, None)
+        await self._runner.put_and_wait(ApplicationStopped(key))
+
+    async def deregister_application(self, key: str, timeout: float | None) -> None:
+        """End an app instance's registration; see :meth:`Application.deregister`."""
+        self._runner.handlers.pop(key, None)
+        await self._runner.put_and_wait(ApplicationLeft(key))
+
+        def gone(view: View) -> bool:
+            refusal = view.refusals.get(key)
+            if refusal is not None and refusal.name == "application.deregister":
+                raise RequestRefused(refusal.code, refusal.message)
+            record = view.stored.applications.get(key)
+            return record is None or not record.due or record.wanted
+
+        await self._until(gone, timeout, f"the end of {key}'s registration")
+
+    async def _until(self, done: Callable[[View], bool], timeout: float | None, what: str) -> None:
+        try:
+            async with asyncio.timeout(timeout):
+                await self._runner.signals.until(self._runner.view, done)
+        except TimeoutError:
+            raise RequestTimeout(f"{what} did not come within {timeout:g} s") from None
+
+    async def _watch_network(self, network: NetworkEvents) -> None:
+        async for changed in network:
+            await self._runner.put(NetworkChanged(changed))
+
+    async def _watch_identities(self, identities: IdentityEvents) -> None:
+        async for identity in identities:
+            try:
+                _identity.validate_python(identity)
+            except ValidationError:
+                _log.warning("identity_ignored", reason="not 1 to 256 characters")
+                continue
+            await self._runner.put(IdentityChanged(identity))
+
+    def _checked_offers(self, offers: Iterable[ChannelOffer]) -> tuple[ChannelOffer, ...]:
+        checked = tuple(offers)
+        try:
+            ActivateChannelsV1(version=1, client="cli_" + "a" * 26, sequence=1, offers=checked)
+        except ValidationError as error:
+            raise ConfigurationError(f"offers: {error.errors()[0]['msg']}") from None
+        if self._sms is None and any(offer.type == "sms" for offer in checked):
+            raise ConfigurationError("an offer of sms needs sms=, the source of short messages")
+        return checked
+
+
+def _checked(form: TypeAdapter[str], value: str, name: str) -> str:
+    try:
+        return form.validate_python(value)
+    except ValidationError as error:
+        raise ConfigurationError(f"{name}: {error.errors()[0]['msg']}") from None

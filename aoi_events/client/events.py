@@ -1,0 +1,186 @@
+"""What an AOI Client tells whoever watches it; values without secrets, tokens or content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from aoi_events.client.state import AckCode
+
+__all__ = [
+    "Activated",
+    "ApplicationDeregistered",
+    "ApplicationRegistered",
+    "ChallengeReceived",
+    "ChannelClosed",
+    "ClientEvent",
+    "Connected",
+    "Disconnected",
+    "DuplicateDropped",
+    "NotificationAcknowledged",
+    "NotificationReceived",
+    "Refused",
+    "Registered",
+    "RegistrationStarted",
+    "ShortMessageIgnored",
+    "WakeUpEnded",
+    "WakeUpReceived",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationStarted:
+    """A registration with a new secret begins, for ``identity`` (8.1.1)."""
+
+    identity: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """The server assigned ``client``; ``retired`` is the earlier ID that ended by it."""
+
+    client: str
+    retired: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationRegistered:
+    """The app instance has a token of this fingerprint; ``changed``: it is not the one before."""
+
+    application: str
+    instance: str
+    fingerprint: str
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationDeregistered:
+    """The server confirmed that the app instance's token ended."""
+
+    application: str
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """The channels that the server selected (8.1.2), and why each other one was not."""
+
+    active: tuple[str, ...]
+    pending: tuple[str, ...]
+    not_selected: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelClosed:
+    """The server closed a channel while nobody was connected."""
+
+    type: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengeReceived:
+    """A challenge came over a channel; its code goes back in ``channel.confirm``."""
+
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The session is open."""
+
+    client: str
+    session: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The connection ended or could not be made; ``code`` is the WebSocket close code, if any."""
+
+    code: int | None
+    reason: str
+    reconnecting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The server refused the request ``name`` about ``about`` (an app instance, a delivery, …)."""
+
+    name: str
+    about: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationReceived:
+    """A notification came over ``channel`` and goes to its app instance (8.1.4)."""
+
+    delivery: str
+    application: str
+    instance: str
+    channel: str
+    woken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationAcknowledged:
+    """What became of a delivery; ``kept``: the server is told at the next connection."""
+
+    delivery: str
+    code: AckCode
+    channel: str
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateDropped:
+    """The delivery came again; the app instance does not see it twice."""
+
+    delivery: str
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class WakeUpReceived:
+    """A wake-up came; the content behind it is fetched as soon as there is a connection."""
+
+    delivery: str
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class WakeUpEnded:
+    """There is no content behind the wake-up any more (``code`` says why)."""
+
+    delivery: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShortMessageIgnored:
+    """A short message that is no push for this AOI Client."""
+
+    reason: str
+
+
+ClientEvent: TypeAlias = (
+    RegistrationStarted
+    | Registered
+    | ApplicationRegistered
+    | ApplicationDeregistered
+    | Activated
+    | ChannelClosed
+    | ChallengeReceived
+    | Connected
+    | Disconnected
+    | Refused
+    | NotificationReceived
+    | NotificationAcknowledged
+    | DuplicateDropped
+    | WakeUpReceived
+    | WakeUpEnded
+    | ShortMessageIgnored
+)

@@ -1,0 +1,147 @@
+"""What can happen to an AOI Client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from aoi_events.client.state import AckCode
+from aoi_events.client.view import Network
+from aoi_events.contracts.device import ServerFrame
+from aoi_events.contracts.requests import ChannelOffer
+
+__all__ = [
+    "ApplicationAsked",
+    "ApplicationLeft",
+    "ApplicationStopped",
+    "Closed",
+    "Handled",
+    "IdentityChanged",
+    "Input",
+    "NetworkChanged",
+    "OffersChanged",
+    "Opened",
+    "Received",
+    "ReconnectAsked",
+    "ShortMessageArrived",
+    "Started",
+    "Unanswered",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The AOI Client starts (installation, or any later start)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationAsked:
+    """An app instance runs and asks for notifications (8.1.3)."""
+
+    application: str
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationStopped:
+    """An app instance does not run any more; its registration stands."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationLeft:
+    """An app instance gives its registration up."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityChanged:
+    """Another user has the device (8.1.1)."""
+
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkChanged:
+    """The network is another one, or has other properties (8.1.2)."""
+
+    network: Network
+
+
+@dataclass(frozen=True, slots=True)
+class OffersChanged:
+    """The device can use other channels, or the same in another way (8.1.2)."""
+
+    offers: tuple[ChannelOffer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReconnectAsked:
+    """Connect now, whatever held it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The socket of that generation is open."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The server sent a frame."""
+
+    generation: int
+    frame: ServerFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The connection ended, or could not be made."""
+
+    generation: int
+    code: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """No answer to the request came in time, though the connection stands."""
+
+    generation: int
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShortMessageArrived:
+    """The user data of a short message."""
+
+    octets: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What became of a notification that an app instance was given."""
+
+    delivery: str
+    code: AckCode
+
+
+Input: TypeAlias = (
+    Started
+    | ApplicationAsked
+    | ApplicationStopped
+    | ApplicationLeft
+    | IdentityChanged
+    | NetworkChanged
+    | OffersChanged
+    | ReconnectAsked
+    | Opened
+    | Received
+    | Closed
+    | Unanswered
+    | ShortMessageArrived
+    | Handled
+)

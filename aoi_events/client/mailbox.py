@@ -1,0 +1,74 @@
+"""Hands notifications to one app instance, one at a time and in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import structlog
+
+from aoi_events.client.effects import Deliver, Notification
+from aoi_events.client.inputs import Handled
+from aoi_events.client.state import AckCode
+from aoi_events.errors import CouldNotWake
+
+__all__ = ["Handler", "Mailbox", "Wake"]
+
+_log = structlog.get_logger(__name__)
+
+Handler: TypeAlias = Callable[[Notification], Awaitable[None]]
+"""Takes a notification for a running app instance; on return the app has it."""
+Wake: TypeAlias = Callable[[Notification], Awaitable[None]]
+"""Starts an app instance with a notification; on return the app has it. Raises CouldNotWake."""
+
+
+class Mailbox:
+    """What waits for one app instance.
+
+    ``handler`` is asked for each time, as the app may stop or start between two notifications;
+    ``within`` seconds it may take for one.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[], Handler | None],
+        wake: Wake | None,
+        within: float,
+        put: Callable[[Handled], Awaitable[None]],
+    ) -> None:
+        self._handler = handler
+        self._wake = wake
+        self._within = within
+        self._put = put
+        self._waiting: asyncio.Queue[Deliver] = asyncio.Queue()
+
+    def put(self, deliver: Deliver) -> None:
+        """Hand this on in its turn; the decisions bound how many wait."""
+        self._waiting.put_nowait(deliver)
+
+    async def run(self) -> None:
+        """Hand on whatever comes, until cancelled."""
+        while True:
+            deliver = await self._waiting.get()
+            code = await self._hand_on(deliver)
+            await self._put(Handled(deliver.notification.delivery, code))
+
+    async def _hand_on(self, deliver: Deliver) -> AckCode:
+        take = self._wake if deliver.wake else self._handler()
+        if take is None:
+            return "could_not_wake"
+        delivery = deliver.notification.delivery
+        try:
+            async with asyncio.timeout(self._within):
+                await take(deliver.notification)
+        except CouldNotWake as error:
+            _log.info("could_not_wake", delivery=delivery, reason=str(error))
+        except TimeoutError:
+            _log.warning("application_too_slow", delivery=delivery, seconds=self._within)
+        except Exception:  # noqa: BLE001 - whatever the app raises is its own
+            # The app's own fault: it does not have the notification, and the AOI Server keeps it.
+            _log.exception("application_failed", delivery=delivery)
+        else:
+            return "delivered"
+        return "could_not_wake"

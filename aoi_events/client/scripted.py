@@ -1,0 +1,168 @@
+"""A device whose network, user and short messages do what a script says: tests, demo, benchmark."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Generic, Literal, TypeVar
+
+from aoi_events.client.ports import Connection, Transport
+from aoi_events.client.storage import MemoryStorage
+from aoi_events.client.view import Network
+from aoi_events.contracts.device import DeviceFrame, ServerFrame
+from aoi_events.contracts.requests import Circumstances
+from aoi_events.errors import ConnectionLost
+
+__all__ = [
+    "CuttableTransport",
+    "MemoryStorage",
+    "ScriptedIdentity",
+    "ScriptedNetwork",
+    "ScriptedSms",
+]
+
+T = TypeVar("T")
+
+
+class _Script(Generic[T]):
+    """Hands on what was put in, in order, and keeps what nobody has read yet."""
+
+    def __init__(self) -> None:
+        self._items: asyncio.Queue[T] = asyncio.Queue()
+
+    def _put(self, item: T) -> None:
+        self._items.put_nowait(item)
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        while True:
+            yield await self._items.get()
+
+
+class ScriptedNetwork(_Script[Network]):
+    """A network that changes when told to."""
+
+    def __init__(self, network: Network | None = None) -> None:
+        super().__init__()
+        self._current = network or Network(Circumstances(bearer="wifi"), "192.0.2.1")
+
+    @property
+    def current(self) -> Network:
+        """The network now."""
+        return self._current
+
+    def change(
+        self,
+        *,
+        bearer: Literal["unknown", "none", "cellular", "wifi", "ethernet"] | None = None,
+        metered: bool | None = None,
+        battery: int | None = None,
+        address: str | None = None,
+    ) -> None:
+        """Change what is given; the rest stays. Bearer ``none`` takes the network away."""
+        given = {"bearer": bearer, "metered": metered, "battery": battery}
+        changes = {name: value for name, value in given.items() if value is not None}
+        circumstances = self._current.circumstances.model_copy(update=changes)
+        self._current = replace(
+            self._current,
+            circumstances=circumstances,
+            address=address if address is not None else self._current.address,
+        )
+        self._put(self._current)
+
+
+class ScriptedIdentity(_Script[str]):
+    """A user identity that changes when told to."""
+
+    def change(self, identity: str) -> None:
+        """Another user has the device from now on."""
+        self._put(identity)
+
+
+class ScriptedSms(_Script[bytes]):
+    """A radio that receives the short messages it is given."""
+
+    def receive(self, user_data: bytes) -> None:
+        """A short message arrives (user data, header first)."""
+        self._put(user_data)
+
+
+class CuttableTransport:
+    """A transport whose connections can be cut without a word, as radio links are.
+
+    While it is cut, nothing passes in either direction, pings and closing included, but the socket
+    stays open at the other end, which has to find out by itself; new connections fail.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._cut = False
+        self._connections: set[_CuttableConnection] = set()
+
+    async def connect(self) -> Connection:
+        """An open connection. Raises ConnectionLost, always while it is cut."""
+        if self._cut:
+            raise ConnectionLost("the network is cut")
+        # A cut while the handshake is under way is a cut after it: the muting happens on entry.
+        made = await self._transport.connect()
+        connection = _CuttableConnection(made, self._connections, muted=self._cut)
+        self._connections.add(connection)
+        return connection
+
+    def cut(self) -> None:
+        """Cut every connection, without a word."""
+        self._cut = True
+        for connection in self._connections:
+            connection.muted.set()
+
+    async def restore(self) -> None:
+        """New connections can be made; both ends find that the old ones are dead."""
+        self._cut = False
+        for connection in [c for c in self._connections if c.muted.is_set()]:
+            await connection.die()
+
+
+class _CuttableConnection:
+    def __init__(
+        self, connection: Connection, siblings: set[_CuttableConnection], *, muted: bool
+    ) -> None:
+        self._connection = connection
+        self._siblings = siblings
+        self.muted = asyncio.Event()
+        if muted:
+            self.muted.set()
+        self._dead = asyncio.Event()
+
+    async def send(self, frame: DeviceFrame) -> None:
+        if not self.muted.is_set():
+            await self._connection.send(frame)
+
+    async def receive(self) -> ServerFrame:
+        if not self.muted.is_set():
+            frame = await self._receive_unless_muted()
+            if frame is not None:
+                return frame
+        await self._dead.wait()
+        raise ConnectionLost("the network was cut")
+
+    async def close(self) -> None:
+        # What is muted ends when the transport is restored: closing now would be a word.
+        if not self.muted.is_set():
+            self._siblings.discard(self)
+            await self._connection.close()
+
+    async def die(self) -> None:
+        self._dead.set()
+        self._siblings.discard(self)
+        await self._connection.close()
+
+    async def _receive_unless_muted(self) -> ServerFrame | None:
+        receiving = asyncio.ensure_future(self._connection.receive())
+        muting = asyncio.ensure_future(self.muted.wait())
+        try:
+            await asyncio.wait({receiving, muting}, return_when=asyncio.FIRST_COMPLETED)
+            return None if self.muted.is_set() else receiving.result()
+        finally:
+            for task in (receiving, muting):
+                task.cancel()
+            await asyncio.gather(receiving, muting, return_exceptions=True)

@@ -1,0 +1,186 @@
+"""The device protocol ``aoi.v1`` over a WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import ssl
+from typing import Final
+
+import aiohttp
+import structlog
+from aiohttp import WSMsgType
+from pydantic import ValidationError
+
+from aoi_events.contracts.device import (
+    MAX_FRAME,
+    SUBPROTOCOL,
+    DeviceFrame,
+    ServerFrame,
+    WelcomeFrame,
+    server_frames,
+)
+from aoi_events.errors import ConfigurationError, ConnectionLost
+
+__all__ = ["WebSocketConnection", "WebSocketTransport"]
+
+_log = structlog.get_logger(__name__)
+
+_CLOSE_WITHIN: Final = 2.0
+_MISSED_PINGS: Final = 2.5
+_LONGEST_SILENCE: Final = 3_600.0
+_KNOWN_TYPES: Final = frozenset({"welcome", "answer", "notification", "wake_up", "goodbye"})
+
+
+class WebSocketTransport:
+    """Connects to ``url`` (``ws://`` or ``wss://``).
+
+    ``connect_within`` bounds the handshake, ``answer_within`` the silence before the welcome, and
+    the time that a frame may take to leave, each in seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connect_within: float = 10.0,
+        answer_within: float = 15.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        if not url.startswith(("ws://", "wss://")):
+            raise ConfigurationError(f"url {url!r} is no WebSocket URL; use ws:// or wss://")
+        self._url = url
+        self._connect_within = connect_within
+        self._answer_within = answer_within
+        self._tls = tls
+
+    async def connect(self) -> WebSocketConnection:
+        """An open connection. Raises ConnectionLost."""
+        session = aiohttp.ClientSession()
+        try:
+            async with asyncio.timeout(self._connect_within):
+                socket = await session.ws_connect(
+                    self._url,
+                    protocols=(SUBPROTOCOL,),
+                    autoping=False,
+                    compress=0,
+                    max_msg_size=MAX_FRAME + 1,
+                    ssl=self._tls if self._tls is not None else True,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_WITHIN),
+                )
+            if socket.protocol != SUBPROTOCOL:
+                raise ConnectionLost(f"the server does not speak {SUBPROTOCOL}")
+        except TimeoutError:
+            await session.close()
+            raise ConnectionLost(f"no connection within {self._connect_within:g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            await session.close()
+            raise ConnectionLost(f"cannot connect: {error}") from error
+        except BaseException:
+            await session.close()
+            raise
+        return WebSocketConnection(session, socket, self._answer_within)
+
+
+class WebSocketConnection:
+    """One open WebSocket; made by :class:`WebSocketTransport`."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        socket: aiohttp.ClientWebSocketResponse,
+        answer_within: float,
+    ) -> None:
+        self._session = session
+        self._socket = socket
+        self._answer_within = answer_within
+        self._silence = answer_within
+
+    async def send(self, frame: DeviceFrame) -> None:
+        """Send a frame. Raises ConnectionLost, also when it does not leave in time."""
+        try:
+            async with asyncio.timeout(self._answer_within):
+                await self._socket.send_str(frame.encode().decode())
+        except TimeoutError:
+            raise ConnectionLost("the server does not read") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise ConnectionLost(f"cannot send: {error}") from error
+
+    async def receive(self) -> ServerFrame:
+        """The next frame; answers pings meanwhile. Raises ConnectionLost.
+
+        A welcome says how often the server pings; the connection counts as lost after 2.5 times
+        as long without a word. Frames of a type that we do not know yet are passed over.
+        """
+        while True:
+            message = await self._next()
+            if message.type is WSMsgType.TEXT:
+                frame = _read(message.data)
+                if isinstance(frame, WelcomeFrame):
+                    self._silence = _silence(frame.ping_every, self._answer_within)
+                if frame is not None:
+                    return frame
+            elif message.type is WSMsgType.PING:
+                await self._pong(message.data)
+            elif message.type is not WSMsgType.PONG:
+                raise self._end(message)
+
+    async def close(self) -> None:
+        """Say goodbye, for two seconds at most, and end the connection."""
+        try:
+            await self._socket.close()
+        except (aiohttp.ClientError, OSError) as error:
+            _log.debug("connection_closed_badly", error=str(error))
+        finally:
+            await self._session.close()
+
+    async def _next(self) -> aiohttp.WSMessage:
+        try:
+            async with asyncio.timeout(self._silence):
+                return await self._socket.receive()
+        except TimeoutError:
+            raise ConnectionLost(f"the server was silent for {self._silence:g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise ConnectionLost(f"cannot receive: {error}") from error
+
+    async def _pong(self, data: bytes) -> None:
+        try:
+            await self._socket.pong(data)
+        except (aiohttp.ClientError, OSError) as error:
+            raise ConnectionLost(f"cannot send: {error}") from error
+
+    def _end(self, message: aiohttp.WSMessage) -> ConnectionLost:
+        if message.type is WSMsgType.CLOSE:
+            return ConnectionLost(str(message.extra or "the server closed"), code=message.data)
+        if message.type is WSMsgType.ERROR:
+            return ConnectionLost(f"the server broke the protocol: {message.data}")
+        if message.type is WSMsgType.BINARY:
+            return ConnectionLost("the server sent a binary frame")
+        # 1006 is what the library makes of an end without a close frame, and nothing that came.
+        code = self._socket.close_code
+        return ConnectionLost("the connection ended", code=None if code == 1006 else code)
+
+
+def _read(text: str) -> ServerFrame | None:
+    """The frame, or None for one of a type that a newer server may send."""
+    try:
+        return server_frames.validate_json(text)
+    except ValidationError:
+        pass
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        content = None
+    kind = content.get("type") if isinstance(content, dict) else None
+    if not isinstance(kind, str) or kind in _KNOWN_TYPES:
+        raise ConnectionLost("the server sent a frame that cannot be read")
+    _log.info("frame_passed_over", type=kind[:64])
+    return None
+
+
+def _silence(ping_every: float, at_least: float) -> float:
+    """How long the server may be silent; bounded, whatever it says of itself."""
+    if not math.isfinite(ping_every):
+        return _LONGEST_SILENCE
+    return min(max(ping_every * _MISSED_PINGS, at_least), _LONGEST_SILENCE)

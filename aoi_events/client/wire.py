@@ -1,0 +1,77 @@
+"""One generation of the connection: makes it, reads and writes it, and says how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+from aoi_events.client.inputs import Closed, Input, Opened, Received
+from aoi_events.client.ports import Connection, Transport
+from aoi_events.contracts.device import DeviceFrame
+from aoi_events.errors import ConnectionLost
+from aoi_events.ports.clock import Clock
+
+__all__ = ["Wire"]
+
+
+class Wire:
+    """Runs one connection from its first attempt to its end."""
+
+    def __init__(
+        self,
+        generation: int,
+        transport: Transport,
+        clock: Clock,
+        put: Callable[[Input], Awaitable[None]],
+    ) -> None:
+        self.generation = generation
+        self._transport = transport
+        self._clock = clock
+        self._put = put
+        self._outgoing: asyncio.Queue[DeviceFrame] = asyncio.Queue()
+
+    def send(self, frame: DeviceFrame) -> None:
+        """Send a frame in its turn; when the connection ends before, it is dropped."""
+        self._outgoing.put_nowait(frame)
+
+    async def run(self, pause: float) -> None:
+        """Wait ``pause`` seconds, connect, and serve the connection until it ends."""
+        if pause > 0:
+            await self._clock.sleep(pause)
+        try:
+            connection = await self._transport.connect()
+        except ConnectionLost as lost:
+            await self._put(Closed(self.generation, lost.code, lost.reason))
+            return
+        try:
+            await self._put(Opened(self.generation))
+            ending = await self._serve(connection)
+        finally:
+            await connection.close()
+        await self._put(Closed(self.generation, ending.code, ending.reason))
+
+    async def _serve(self, connection: Connection) -> ConnectionLost:
+        reading = asyncio.create_task(self._read(connection))
+        writing = asyncio.create_task(self._write(connection))
+        try:
+            await asyncio.wait({reading, writing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            reading.cancel()
+            writing.cancel()
+            # The reader knows best why it ended: the server's close code reaches it alone.
+            endings = await asyncio.gather(reading, writing, return_exceptions=True)
+        for ending in endings:
+            if isinstance(ending, ConnectionLost):
+                return ending
+            if isinstance(ending, Exception):
+                raise ending
+        raise asyncio.CancelledError
+
+    async def _read(self, connection: Connection) -> NoReturn:
+        while True:
+            await self._put(Received(self.generation, await connection.receive()))
+
+    async def _write(self, connection: Connection) -> NoReturn:
+        while True:
+            await connection.send(await self._outgoing.get())

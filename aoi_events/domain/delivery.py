@@ -19,6 +19,7 @@ Rules, all of them held by property tests:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -26,7 +27,7 @@ from typing import assert_never
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
 from aoi_events.domain.evidence import StepOutcome, join
-from aoi_events.domain.plans import Step, may_start
+from aoi_events.domain.plans import Step, may_start, starts_at
 from aoi_events.domain.retry import Backoff
 
 __all__ = [
@@ -70,8 +71,8 @@ class StoryEntry:
 class StepState:
     """A step of the present plan and how far it got.
 
-    ``attempt`` 0: not started. ``over``: why nothing more is expected of it. ``retry_at``: refused
-    for now, waits until then.
+    ``attempt`` 0: not started. ``retries`` counts the attempts after the first. ``over``: why nothing
+    more is expected of it. ``retry_at``: refused for now, or not heard of; waits until then.
     """
 
     step: Step
@@ -95,13 +96,16 @@ class StepState:
 
     @property
     def accepted(self) -> bool:
-        """Whether a provider took the content itself (not a wake-up) and did not give it back."""
+        """Whether a provider took the content itself (not a wake-up), did not give it back, and the
+        device did not say otherwise.
+        """
         outcome = self.outcome
         return (
             outcome is not None
             and outcome.attempt == self.attempt
             and outcome.kind is OutcomeKind.ACCEPTED
             and not self.step.wake_up
+            and self.over in (None, Reason.NOT_ACKNOWLEDGED)
         )
 
     @property
@@ -283,20 +287,25 @@ def decide(
         case Reported():
             changed = _report(delivery, fact, retry, told)
         case Planned():
-            changed = _plan(delivery, fact, now)
+            changed = _plan(delivery, fact, retry)
         case DeadlineReached():
-            changed = delivery if delivery.state.terminal else replace(delivery, released=False)
+            changed = delivery
         case Cancelled():
             changed = _settle(delivery, DeliveryState.CANCELLED, now)
         case Failed(reason):
             changed = _settle(delivery, DeliveryState.FAILED, now, reason=reason)
         case _:
             assert_never(fact)
+    looked = isinstance(fact, DeadlineReached | Planned)
     after = _advance(changed, retry)
-    if after == delivery:
-        return Decision(delivery, (*told, *resend(delivery)), changed=False)
-    after = replace(after, published=True, deadline=deadline_of(after))
-    told.extend(_news(delivery, after))
+    if after != delivery or looked:
+        after = replace(after, published=delivery.published or looked)
+        after = replace(after, deadline=_next_look(delivery, after, now, looked=looked))
+    if after == delivery or (looked and not delivery.published):
+        # Whatever a crash may have swallowed is told again.
+        told.extend(resend(after))
+    else:
+        told.extend(_news(delivery, after))
     return Decision(after, tuple(told), changed=after != delivery)
 
 
@@ -310,31 +319,54 @@ def resend(delivery: Delivery) -> tuple[Effect, ...]:
 
 
 def deadline_of(delivery: Delivery) -> datetime | None:
-    """When somebody must look at the delivery again; None once it is settled."""
+    """When time alone changes the delivery next; None once it is settled."""
     if delivery.state.terminal:
         return None
     times = [delivery.expires_at]
     if delivery.state is DeliveryState.SENDING:
-        for step in delivery.steps:
-            times.extend(_moments(delivery, step))
+        times.extend(_moments(delivery))
     return min(times)
 
 
-def _moments(delivery: Delivery, state: StepState) -> list[datetime]:
-    if state.over is not None:
-        return []
-    if not state.started:
-        if state.step.start_after is None or delivery.planned_at is None:
-            return []
-        return [delivery.planned_at + timedelta(seconds=state.step.start_after)]
-    if state.retry_at is None:
-        ends = state.window_ends()
-        return [] if ends is None else [ends]
-    yields = state.yields_at()
-    waits_behind = any(not later.started for later in delivery.steps)
-    if yields is not None and yields < state.retry_at and waits_behind:
-        return [yields, state.retry_at]
-    return [state.retry_at]
+def _moments(delivery: Delivery) -> Iterator[datetime]:
+    """When windows end, retries and steps start. After a decision all of them lie in the future."""
+    # When the steps so far let the next one start; None while one of them is under way or waits
+    # for its own start, because the end of that is a moment itself.
+    yielded: datetime | None = delivery.planned_at
+    for state in delivery.steps:
+        if state.over is not None:
+            continue
+        if not state.started:
+            own = starts_at(state.step, delivery.planned_at) if delivery.planned_at else None
+            yield from (moment for moment in (own, yielded) if moment is not None)
+            yielded = None
+        elif state.retry_at is not None:
+            yield state.retry_at
+            yields = state.yields_at()
+            yielded = max(yielded, yields) if yielded is not None and yields is not None else None
+        else:
+            ends = state.window_ends()
+            if ends is not None:
+                yield ends
+            yielded = None
+
+
+def _next_look(
+    before: Delivery, after: Delivery, now: datetime, *, looked: bool
+) -> datetime | None:
+    """The deadline after a decision.
+
+    Only who looks at a deadline may postpone it: whatever made the delivery due (a release, a
+    revocation) is not lost to an outcome that arrives at the same moment.
+    """
+    if after.state.terminal:
+        return None if after.published else before.deadline
+    due = deadline_of(after)
+    if after.released and after.resting:
+        due = now
+    if looked or before.deadline is None or due is None:
+        return due
+    return min(due, before.deadline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,19 +393,20 @@ def _news(before: Delivery, after: Delivery) -> list[Effect]:
     return effects
 
 
-def _plan(delivery: Delivery, fact: Planned, now: datetime) -> Delivery:
-    if not delivery.resting:
-        return delivery
-    rested = replace(delivery, released=False)
-    if not fact.steps:
-        return rested
-    if now >= delivery.expires_at:
+def _plan(delivery: Delivery, fact: Planned, retry: _Retry) -> Delivery:
+    # An attempt whose time is over does not stand in the way; one under way does, and the release
+    # waits for it.
+    known = _advance(delivery, retry) if delivery.story else delivery
+    if not known.resting:
+        return known
+    rested = replace(known, released=False)
+    if not fact.steps or retry.now >= known.expires_at:
         return rested
     return replace(
         rested,
         state=DeliveryState.SENDING,
         steps=tuple(StepState(step) for step in fact.steps),
-        planned_at=now,
+        planned_at=retry.now,
     )
 
 
@@ -412,7 +445,13 @@ def _report_step(delivery: Delivery, fact: Reported, retry: _Retry) -> Delivery:
         return delivery
     state = delivery.steps[index]
     receipted = fact.kind is OutcomeKind.RECEIPTED and not state.step.wake_up
-    if receipted and fact.channel in (None, state.step.channel) and fact.attempt <= state.attempt:
+    # Attempts are numbered over all plans. These are surely of this step in this plan; a receipt of
+    # an earlier plan could be one of a wake-up.
+    if (
+        receipted
+        and state.started
+        and state.attempt - state.retries <= fact.attempt <= state.attempt
+    ):
         return _delivered(delivery, Evidence.PROVIDER, state.step.channel, retry.now)
     if fact.attempt != state.attempt or delivery.state.terminal:
         return delivery
@@ -423,9 +462,15 @@ def _report_step(delivery: Delivery, fact: Reported, retry: _Retry) -> Delivery:
     if outcome == state.outcome or outcome is None:
         return delivery
     merged = replace(state, outcome=outcome)
+    if state.outcome is not None and (state.outcome.attempt, state.outcome.kind) == (
+        outcome.attempt,
+        outcome.kind,
+    ):
+        # The same said with an earlier time: known more exactly, but nothing happened.
+        return replace(delivery, steps=_with(delivery.steps, index, merged))
     if state.over is None:
         merged = _heard(merged, outcome, delivery.expires_at, retry)
-    told = _tell(
+    return _tell(
         replace(delivery, steps=_with(delivery.steps, index, merged)),
         retry.now,
         fact.kind,
@@ -433,7 +478,6 @@ def _report_step(delivery: Delivery, fact: Reported, retry: _Retry) -> Delivery:
         merged,
         detail=fact.detail or None,
     )
-    return told
 
 
 def _heard(
@@ -441,8 +485,11 @@ def _heard(
 ) -> StepState:
     """The step after its strongest outcome changed."""
     match outcome.kind:
+        case OutcomeKind.ACCEPTED | OutcomeKind.RECEIPTED:
+            # Late word of an attempt that was to be made again: it is under way after all.
+            return replace(state, retry_at=None)
         case OutcomeKind.REFUSED:
-            return _refused(state, outcome.retry_after, expires_at, retry)
+            return _again(state, outcome.retry_after, expires_at, retry, Reason.REFUSED)
         case OutcomeKind.ROUTE_LOST:
             return replace(state, over=Reason.ROUTE_LOST, retry_at=None)
         case OutcomeKind.PARKED:
@@ -453,19 +500,19 @@ def _heard(
             return state
 
 
-def _refused(
-    state: StepState, retry_after: float, expires_at: datetime, retry: _Retry
+def _again(
+    state: StepState, retry_after: float, expires_at: datetime, retry: _Retry, reason: Reason
 ) -> StepState:
+    """The step waiting for its next attempt, or over for ``reason`` when the TTL ends before it."""
     delay = max(retry_after, retry.backoff.delay(state.retries, retry.jitter))
     retry_at = retry.now + timedelta(seconds=delay)
     if retry_at >= expires_at:
-        return replace(state, over=Reason.REFUSED, retry_at=None)
-    return replace(state, retries=state.retries + 1, retry_at=retry_at)
+        return replace(state, over=reason, retry_at=None)
+    return replace(state, retry_at=retry_at)
 
 
 def _could_not_wake(delivery: Delivery, fact: Reported, now: datetime) -> Delivery:
-    known = fact.attempt is None or any(step.attempt == fact.attempt for step in delivery.steps)
-    if delivery.state is not DeliveryState.SENDING or not known:
+    if delivery.state is not DeliveryState.SENDING or not _of_this_plan(delivery, fact):
         return delivery
     if not delivery.storable:
         return _settle(delivery, DeliveryState.EXPIRED, now, reason=Reason.COULD_NOT_WAKE)
@@ -474,6 +521,13 @@ def _could_not_wake(delivery: Delivery, fact: Reported, now: datetime) -> Delive
         for step in delivery.steps
     )
     return _store(replace(delivery, steps=over), now, Reason.COULD_NOT_WAKE)
+
+
+def _of_this_plan(delivery: Delivery, fact: Reported) -> bool:
+    """Whether a device's word is about the present plan and no repeat from before it."""
+    if fact.attempt is not None:
+        return any(step.attempt == fact.attempt for step in delivery.steps if step.started)
+    return delivery.planned_at is None or fact.at >= delivery.planned_at
 
 
 def _advance(delivery: Delivery, retry: _Retry) -> Delivery:
@@ -509,7 +563,7 @@ def _close_windows(delivery: Delivery, retry: _Retry) -> Delivery:
         if ends is None or retry.now < ends:
             continue
         if state.unheard and not state.step.connected:
-            closed = _refused(state, 0.0, delivery.expires_at, retry)
+            closed = _again(state, 0.0, delivery.expires_at, retry, Reason.NOT_ACKNOWLEDGED)
         else:
             closed = replace(state, over=Reason.NOT_ACKNOWLEDGED)
         delivery = _tell(
@@ -523,12 +577,13 @@ def _close_windows(delivery: Delivery, retry: _Retry) -> Delivery:
 
 
 def _start_due(delivery: Delivery, now: datetime) -> Delivery:
-    planned_at = delivery.planned_at or now
-    elapsed = (now - planned_at).total_seconds()
     all_before_over = True
     for index, state in enumerate(delivery.steps):
         waits = not state.started and may_start(
-            state.step, elapsed=elapsed, all_before_over=all_before_over
+            state.step,
+            planned_at=delivery.planned_at or now,
+            now=now,
+            all_before_over=all_before_over,
         )
         again = state.retry_at is not None and state.over is None and now >= state.retry_at
         if waits or again:
@@ -536,6 +591,7 @@ def _start_due(delivery: Delivery, now: datetime) -> Delivery:
             started = replace(
                 state,
                 attempt=attempt,
+                retries=state.retries + 1 if again else 0,
                 first_started_at=state.first_started_at or now,
                 started_at=now,
                 retry_at=None,

@@ -8,7 +8,7 @@ idempotent, so any worker may apply any outcome any number of times in any order
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from aoi_events.contracts.envelopes import OutcomeKind
@@ -17,6 +17,9 @@ __all__ = ["RANK", "StepOutcome", "join"]
 
 RANK: Final[dict[OutcomeKind, int]] = {kind: rank for rank, kind in enumerate(OutcomeKind)}
 """Rank of each kind: the order in which OutcomeKind lists them, weakest first."""
+
+# Differences are exact; a float of seconds would call two times equal that are not.
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,11 @@ class StepOutcome:
     retry_after: float = 0.0
 
     @property
-    def _order(self) -> tuple[int, int, float, str, float]:
+    def _order(self) -> tuple[int, int, timedelta, str, float]:
         return (
             self.attempt,
             RANK[self.kind],
-            -self.at.timestamp(),
+            _LATEST - self.at,
             self.detail,
             self.retry_after,
         )

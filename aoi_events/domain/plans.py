@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from aoi_events.domain.channels import Channel, ChannelTraits
 
-__all__ = ["Mode", "Step", "may_start", "plan"]
+__all__ = ["Mode", "Step", "may_start", "plan", "starts_at"]
+
+_SHORTEST, _LONGEST = 0.001, 24 * 3600.0
 
 
 class Mode(StrEnum):
@@ -29,7 +32,8 @@ class Step:
     """One channel of a plan.
 
     ``start_after``: seconds after the plan was made, or None for "when those before it are over".
-    ``ack_within``: seconds that an attempt may wait for the acknowledgement, > 0. ``wake_up``: the
+    ``ack_within``: seconds that an attempt may wait for the acknowledgement, from a
+    millisecond to a day. ``wake_up``: the
     content does not fit this channel; the device is told to fetch it. ``connected``: the channel is
     connection-oriented, so silence means that the connection is gone; on any other channel silence
     means that its worker or provider is slow, and the step is tried again.
@@ -40,6 +44,10 @@ class Step:
     ack_within: float
     wake_up: bool = False
     connected: bool = False
+
+    def __post_init__(self) -> None:
+        if not _SHORTEST <= self.ack_within <= _LONGEST:
+            raise ValueError("a step's ack_within lies between a millisecond and a day")
 
 
 def plan(
@@ -81,9 +89,17 @@ def plan(
     )
 
 
-def may_start(step: Step, *, elapsed: float, all_before_over: bool) -> bool:
+def starts_at(step: Step, planned_at: datetime) -> datetime | None:
+    """The step's own time to start, if it has one."""
+    if step.start_after is None:
+        return None
+    return planned_at + timedelta(seconds=step.start_after)
+
+
+def may_start(step: Step, *, planned_at: datetime, now: datetime, all_before_over: bool) -> bool:
     """The one rule: its time has come, or every step before it is over."""
-    return all_before_over or (step.start_after is not None and elapsed >= step.start_after)
+    own = starts_at(step, planned_at)
+    return all_before_over or (own is not None and now >= own)
 
 
 def _later(start: float | None, index: int, mode: Mode) -> float | None:

@@ -1,0 +1,131 @@
+"""The rules of the delivery state machine, checked on every decision that a test takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.contracts.states import DeliveryState, Evidence, Reason
+from aoi_events.domain.delivery import (
+    Announce,
+    DeadlineReached,
+    Decision,
+    Delivery,
+    Fact,
+    Planned,
+    Reported,
+    StartStep,
+    decide,
+)
+from aoi_events.domain.retry import Backoff
+
+__all__ = ["take"]
+
+
+def take(
+    delivery: Delivery,
+    fact: Fact,
+    now: datetime,
+    *,
+    jitter: float = 0.5,
+    backoff: Backoff = Backoff(),
+) -> Decision:
+    """Decide, and hold every rule that one decision must keep."""
+    decision = decide(delivery, fact, now=now, jitter=jitter, backoff=backoff)
+    after = decision.delivery
+    assert decision.changed == (after != delivery)
+    _identity_stays(delivery, after)
+    _terminal_changes_only_to_delivered(delivery, decision)
+    _deadline(delivery, fact, after, now)
+    _starts(delivery, decision, now)
+    _provider_settles_last(delivery, fact, after, now)
+    _repeat(fact, decision, now, jitter, backoff)
+    return decision
+
+
+def _identity_stays(before: Delivery, after: Delivery) -> None:
+    for name in ("id", "sender", "notification", "client", "accepted_at", "expires_at", "order"):
+        assert getattr(before, name) == getattr(after, name)
+    assert after.attempts >= before.attempts
+
+
+def _terminal_changes_only_to_delivered(before: Delivery, decision: Decision) -> None:
+    after = decision.delivery
+    corrected = (after.state, after.by) != (before.state, before.by)
+    if before.state.terminal:
+        assert after.state in (before.state, DeliveryState.DELIVERED)
+        assert not (before.by is Evidence.DEVICE and corrected), "a device had the last word"
+        if corrected:
+            assert after.supersedes is before.state
+            assert Announce() in decision.effects
+        else:
+            assert replace(after, published=True, deadline=None) == replace(
+                before, published=True, deadline=None
+            )
+    if after.state.terminal:
+        assert after.settled_at is not None
+        assert not after.released
+        assert (after.by is not None) == (after.state is DeliveryState.DELIVERED)
+        if not before.state.terminal:
+            assert after.supersedes is None
+            assert decision.effects.count(Announce()) == 1
+
+
+def _deadline(before: Delivery, fact: Fact, after: Delivery, now: datetime) -> None:
+    if after.state.terminal:
+        assert after.deadline is None or not after.published
+        return
+    assert after.deadline is not None
+    assert after.deadline <= after.expires_at
+    assert now < after.expires_at
+    if isinstance(fact, DeadlineReached | Planned):
+        if before.published:
+            due_again = after.released and after.resting
+            assert after.deadline > now or due_again, "who looked in vain would look for ever"
+    elif before.deadline is not None:
+        assert after.deadline <= before.deadline, "only who looks at a deadline may postpone it"
+
+
+def _starts(before: Delivery, decision: Decision, now: datetime) -> None:
+    after = decision.delivery
+    starts = [effect for effect in decision.effects if isinstance(effect, StartStep)]
+    assert len(starts) == len(set(starts))
+    for start in starts:
+        assert now < after.expires_at, "nothing is started at or after expiry"
+        assert after.current(start.step, start.attempt)
+    made = after.attempts - before.attempts
+    fresh = {start.attempt for start in starts if start.attempt > before.attempts}
+    if after.state is DeliveryState.SENDING:
+        assert fresh == set(range(before.attempts + 1, after.attempts + 1))
+    else:
+        assert made == 0
+    for index, step in enumerate(after.steps):
+        assert step.attempt <= after.attempts
+        assert after.current(index, step.attempt) == (
+            step.under_way and after.state is DeliveryState.SENDING
+        )
+        if step.retry_at is not None and step.over is None:
+            assert step.retry_at < after.expires_at, "a retry stays within the TTL"
+
+
+def _provider_settles_last(before: Delivery, fact: Fact, after: Delivery, now: datetime) -> None:
+    newly = after.by is Evidence.PROVIDER and before.by is None
+    if not newly:
+        return
+    if isinstance(fact, Reported) and fact.kind is OutcomeKind.RECEIPTED:
+        return
+    ended = [s for s in after.steps if s.accepted and s.over is Reason.NOT_ACKNOWLEDGED]
+    expired = now >= after.expires_at
+    assert any(step.accepted and not step.step.wake_up for step in after.steps)
+    if not expired:
+        assert ended, "the window of the accepted step had not ended"
+        assert not any(step.under_way for step in after.steps), "another step was under way"
+
+
+def _repeat(fact: Fact, decision: Decision, now: datetime, jitter: float, backoff: Backoff) -> None:
+    again = decide(decision.delivery, fact, now=now, jitter=1.0 - jitter, backoff=backoff)
+    assert not again.changed, "a repeat changes nothing"
+    assert again.delivery == decision.delivery
+    assert set(decision.effects) <= set(again.effects), "a repeat tells the same effects"
+    assert replace(again.delivery, published=True) == replace(decision.delivery, published=True)

@@ -78,6 +78,7 @@ def _sqlite(target: URL, pool: int, patience: float) -> Database:
     memory = target.database in (None, "", ":memory:")
     engine = create_async_engine(
         target,
+        hide_parameters=True,  # they hold tokens' content, and errors are logged
         poolclass=AsyncAdaptedQueuePool,
         pool_size=1 if memory else pool,
         max_overflow=0,
@@ -108,6 +109,7 @@ def _postgresql(target: URL, pool: int, patience: float) -> AsyncEngine:
     milliseconds = str(int(patience * 1000))
     return create_async_engine(
         target,
+        hide_parameters=True,
         pool_size=pool,
         max_overflow=0,
         pool_timeout=patience,

@@ -38,7 +38,8 @@ class Given:
         self.rows: FromClause
         if sql is Sql.POSTGRESQL:
             arrays = (
-                bindparam(name, type_=ARRAY(column.type))
+                # One dimension: a value may itself be a tuple, and is then packed whole.
+                bindparam(name, type_=ARRAY(column.type, dimensions=1))
                 for name, column in zip(self._names, columns, strict=True)
             )
             self.rows = (

@@ -1,0 +1,46 @@
+"""The commands, put together; errors that help, and exit codes."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from aoi_events.cli import contracts, database, dead, keys, run, send, settings, status
+from aoi_events.cli.demo import command as demo
+from aoi_events.cli.output import fail
+from aoi_events.errors import AoiError, ConfigurationError, InfrastructureError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="aoi",
+    help="Push notifications over every notification channel a device has, driven by RabbitMQ.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo)
+app.command("up")(run.up)
+app.command("worker")(run.worker)
+app.command("send")(send.send)
+app.command("status")(status.status)
+app.add_typer(dead.app, name="dead")
+app.add_typer(database.app, name="db")
+app.add_typer(keys.app, name="keys")
+app.command("contracts")(contracts.contracts)
+app.command("settings")(settings.settings)
+
+
+def main() -> None:
+    """Run ``aoi``; exits 78 for wrong settings, 69 for an unreachable part, 1 for a refusal."""
+    try:
+        app()
+    except ConfigurationError as error:
+        fail(str(error), code=78)
+    except InfrastructureError as error:
+        fail(str(error), code=69)
+    except AoiError as error:
+        fail(str(error), code=1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,27 @@
+"""``aoi db``: the schema of the store."""
+
+from __future__ import annotations
+
+import asyncio
+
+import typer
+
+from aoi_events.bootstrap import load_settings
+from aoi_events.cli.output import console
+from aoi_events.store import upgrade as upgrade_schema
+
+__all__ = ["app"]
+
+app = typer.Typer(help="The store's schema.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """The store's schema."""
+
+
+@app.command()
+def upgrade() -> None:
+    """Bring the schema up to date; safe to run again, and from several machines at once."""
+    asyncio.run(upgrade_schema(load_settings().store.get_secret_value()))
+    console.print("The schema is up to date.")

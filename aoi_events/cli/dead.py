@@ -1,0 +1,156 @@
+"""``aoi dead``: messages that were set aside, for a person to look at."""
+
+from __future__ import annotations
+
+import asyncio
+import json as jsonlib
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Final
+
+import typer
+from rich.table import Table
+
+from aoi_events.bootstrap import load_settings
+from aoi_events.broker.open import open_broker
+from aoi_events.cli.output import console, fail, print_json
+from aoi_events.domain.parked import ParkedMessage
+from aoi_events.errors import ConfigurationError
+from aoi_events.ports.store import Store
+from aoi_events.services.incoming import to_replay
+from aoi_events.services.runtime import publish_all
+from aoi_events.store import open_store
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Messages that were set aside.", no_args_is_help=True)
+
+_TOKEN: Final = re.compile(r"\b([A-Za-z0-9]{1,16})\.[A-Za-z0-9_-]{60,}")
+"""A token in a body: enough of it is shown to tell which key issued it."""
+
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="prk_… of `aoi dead list`")]
+
+
+@app.command("list")
+def list_parked(
+    limit: Annotated[int, typer.Option(help="how many, newest first")] = 50,
+    json: Json = False,
+) -> None:
+    """List parked messages, newest first, and how many were only counted."""
+
+    async def run() -> tuple[list[ParkedMessage], dict[tuple[str, str], tuple[int, int]]]:
+        async with _store() as store, store.transaction(read_only=True) as tx:
+            return list(await tx.parked(limit=limit)), dict(await tx.parked_counts())
+
+    rows, counts = asyncio.run(run())
+    if json:
+        print_json([_shown(row, body=False) for row in rows])
+        return
+    if not rows:
+        console.print("Nothing is parked.")
+    else:
+        table = Table(box=None, padding=(0, 2), header_style="dim")
+        for title in ("id", "parked at", "sender", "request", "code", "replay", "reason"):
+            table.add_column(title)
+        for row in rows:
+            table.add_row(
+                row.id,
+                f"{row.parked_at:%Y-%m-%d %H:%M:%S}",
+                row.sender or "?",
+                row.routing_key,
+                row.code,
+                "yes" if row.replayable else "no",
+                row.reason,
+            )
+        console.print(table)
+    over = {key: counted for key, (_, counted) in counts.items() if counted}
+    for (sender, code), counted in over.items():
+        console.print(f"and {counted} more {code} of {sender or '?'}, over quota: counted only")
+
+
+@app.command()
+def show(
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="prk_… of `aoi dead list`")],
+    json: Json = False,
+) -> None:
+    """Show one parked message with its body (tokens masked, secrets were never kept)."""
+    row = asyncio.run(_load([identifier]))[0]
+    if json:
+        print_json(_shown(row, body=True))
+        return
+    for name, value in _shown(row, body=True).items():
+        console.print(f"[dim]{name:>12}[/]  ", end="")
+        console.print(str(value), markup=False, soft_wrap=True)
+
+
+@app.command()
+def replay(identifiers: Ids) -> None:
+    """Handle parked messages again, each alone; those that succeed are dropped here."""
+
+    async def run() -> int:
+        settings = load_settings()
+        if settings.in_process:
+            raise ConfigurationError("AOI_BROKER is memory://: there is no queue to replay into")
+        rows = await _load(identifiers)
+        for row in rows:
+            if not row.replayable:
+                fail(f"{row.id} cannot be replayed: {row.obstacle}")
+        broker = await open_broker(settings.broker.get_secret_value(), name="aoi dead replay")
+        try:
+            await publish_all(broker, [to_replay(row) for row in rows])
+        finally:
+            await broker.close()
+        return await _drop(identifiers)
+
+    console.print(f"replayed {asyncio.run(run())}")
+
+
+@app.command()
+def drop(identifiers: Ids) -> None:
+    """Forget parked messages."""
+    console.print(f"dropped {asyncio.run(_drop(identifiers))}")
+
+
+@asynccontextmanager
+async def _store() -> AsyncIterator[Store]:
+    store = await open_store(load_settings().store.get_secret_value())
+    try:
+        await store.check()
+        yield store
+    finally:
+        await store.close()
+
+
+async def _load(identifiers: list[str]) -> list[ParkedMessage]:
+    async with _store() as store, store.transaction(read_only=True) as tx:
+        rows = {row.id: row for row in await tx.parked(ids=identifiers, limit=len(identifiers))}
+    missing = [identifier for identifier in identifiers if identifier not in rows]
+    if missing:
+        fail(f"not parked: {', '.join(missing)}; `aoi dead list` shows what is")
+    return [rows[identifier] for identifier in identifiers]
+
+
+async def _drop(identifiers: list[str]) -> int:
+    async with _store() as store, store.transaction() as tx:
+        return await tx.drop_parked(identifiers)
+
+
+def _shown(row: ParkedMessage, *, body: bool) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "id": row.id,
+        "parked_at": row.parked_at.isoformat(),
+        "queue": row.queue,
+        "routing_key": row.routing_key,
+        "sender": row.sender,
+        "code": row.code,
+        "reason": row.reason,
+        "replayable": row.replayable,
+        "obstacle": row.obstacle,
+    }
+    if body:
+        text = _TOKEN.sub(r"\1.[token]", row.body.decode(errors="backslashreplace"))
+        # Control characters would reach the terminal of whoever looks.
+        shown["body"] = text if text.isprintable() else jsonlib.dumps(text)
+    return shown

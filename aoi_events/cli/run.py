@@ -1,0 +1,44 @@
+"""``aoi up`` and ``aoi worker``: run workers until TERM."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from aoi_events.bootstrap import load_settings
+from aoi_events.bootstrap.process import EXIT_CONFIG, run_process
+from aoi_events.cli.output import fail
+from aoi_events.errors import ConfigurationError
+
+__all__ = ["up", "worker", "worker_process"]
+
+
+def worker_process(name: str) -> int:
+    """Run one worker with the settings of the environment; returns the exit code."""
+    try:
+        settings = load_settings()
+    except ConfigurationError as error:
+        fail(str(error), code=EXIT_CONFIG)
+    return run_process(settings, [name])
+
+
+def up() -> None:
+    """Run every worker in this process: one command for one machine.
+
+    Brings the database up to date and makes a key file if there is none. TERM drains, a second
+    TERM stops at once.
+    """
+    raise typer.Exit(run_process(load_settings(), alone=True))
+
+
+def worker(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="registration, activation, notification, gateway, sms, outcome or deadlines"
+        ),
+    ],
+) -> None:
+    """Run one worker; start as many copies as you like, here and on other machines."""
+    raise typer.Exit(worker_process(name))

@@ -1,0 +1,101 @@
+"""``aoi settings``: every setting with its variable, default and meaning."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel, SecretStr
+from rich.table import Table
+
+from aoi_events.bootstrap.plugins import installed_plugins
+from aoi_events.bootstrap.settings import Settings
+from aoi_events.cli.output import console
+
+__all__ = ["Setting", "every_setting", "settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as an operator sees it."""
+
+    variable: str
+    default: str
+    meaning: str
+
+
+def settings(
+    markdown: Annotated[bool, typer.Option(help="print a Markdown table")] = False,
+) -> None:
+    """List every setting: its environment variable, default and meaning."""
+    rows = list(every_setting())
+    if markdown:
+        console.print("| variable | default | meaning |\n|---|---|---|", soft_wrap=True)
+        for row in rows:
+            line = f"| `{row.variable}` | {f'`{row.default}`' if row.default else ''} | "
+            console.print(f"{line}{row.meaning} |", markup=False, soft_wrap=True)
+        return
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for title in ("variable", "default", "meaning"):
+        table.add_column(title)
+    for row in rows:
+        table.add_row(row.variable, row.default, row.meaning)
+    console.print(table)
+
+
+def every_setting() -> Iterator[Setting]:
+    """All settings, sections after the rest, then one section per installed channel plug-in."""
+    yield Setting("AOI_CONFIG", "", "A TOML file with settings; the environment wins over it.")
+    yield from _of(Settings, "AOI_")
+    for kind, plugin in sorted(installed_plugins().items()):
+        model: Any = plugin.settings_model
+        yield from _of(model, f"AOI_CHANNELS__{kind.upper()}__")
+
+
+def _of(model: type[BaseModel], prefix: str) -> Iterator[Setting]:
+    meanings = _docstrings(model)
+    sections: list[tuple[type[BaseModel], str]] = []
+    for name, field in model.model_fields.items():
+        default = field.get_default(call_default_factory=True, validated_data={})
+        variable = prefix + name.upper()
+        if isinstance(default, BaseModel):
+            sections.append((type(default), f"{variable}__"))
+            continue
+        if name == "channels":
+            continue
+        yield Setting(variable, _text(default), meanings.get(name, ""))
+    for section, start in sections:
+        yield from _of(section, start)
+
+
+def _text(default: Any) -> str:
+    if default is None or default in ({}, ()):
+        return ""
+    if isinstance(default, SecretStr):
+        return default.get_secret_value()
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    if isinstance(default, float):
+        return f"{default:g}"
+    return str(default)
+
+
+def _docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """The text under each field: the one place where a setting is explained."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
+    found: dict[str, str] = {}
+    body = tree.body if isinstance(tree, ast.ClassDef) else []
+    for field, text in zip(body, body[1:], strict=False):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+        ):
+            found[field.target.id] = " ".join(str(text.value.value).split())
+    return found

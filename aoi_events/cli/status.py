@@ -1,0 +1,91 @@
+"""``aoi status``: what became of a notification or a delivery, hop by hop (operators only)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+from rich.table import Table
+
+from aoi_events.bootstrap import load_settings
+from aoi_events.cli.output import console, fail, print_json
+from aoi_events.contracts.answers import DeliveryStatus
+from aoi_events.domain.delivery import Delivery
+from aoi_events.services.status import delivery_status
+from aoi_events.store import open_store
+
+__all__ = ["status"]
+
+_COLOURS: Final = {"delivered": "green", "failed": "red", "expired": "yellow", "stored": "cyan"}
+
+
+def status(
+    identifier: Annotated[
+        str, typer.Argument(metavar="ID", help="a notification's or a delivery's ID (dlv_…)")
+    ],
+    sender: Annotated[
+        str | None, typer.Option(help="only this sender's notification of that ID")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Tell the story of a delivery, or of every delivery of a notification."""
+    rows = asyncio.run(_find(identifier, sender))
+    if not rows:
+        fail(f"nothing is known of {identifier!r}; settled ones are forgotten after a while")
+    if json:
+        print_json(
+            [
+                {
+                    "notification": row.notification,
+                    "sender": row.sender,
+                    "client": row.client,
+                    "application": row.application,
+                    **delivery_status(row).model_dump(mode="json", exclude_none=True),
+                }
+                for row in rows
+            ]
+        )
+        return
+    for row in rows:
+        _print(row, delivery_status(row))
+
+
+async def _find(identifier: str, sender: str | None) -> Sequence[Delivery]:
+    settings = load_settings()
+    store = await open_store(settings.store.get_secret_value())
+    try:
+        await store.check()
+        async with store.transaction(read_only=True) as tx:
+            if identifier.startswith("dlv_"):
+                rows: Sequence[Delivery] = list((await tx.deliveries({identifier})).values())
+            else:
+                rows = await tx.deliveries_named(identifier)
+    finally:
+        await store.close()
+    return [row for row in rows if sender is None or row.sender == sender]
+
+
+def _print(row: Delivery, shown: DeliveryStatus) -> None:
+    colour = _COLOURS.get(shown.state, "white")
+    by = f" by {shown.by}" if shown.by else ""
+    why = f" ({shown.reason})" if shown.reason else ""
+    console.print(
+        f"[bold]{row.notification}[/] from {row.sender} to {row.application}: "
+        f"[{colour}]{shown.state}{by}{why}[/]"
+    )
+    console.print(f"  {shown.delivery}  client {row.client}", style="dim")
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for title in ("after", "what", "channel", "attempt", "detail"):
+        table.add_column(title, justify="right" if title in ("after", "attempt") else "left")
+    for hop in shown.story:
+        after = (hop.at - shown.accepted_at).total_seconds()
+        table.add_row(
+            f"{after:.3f} s",
+            hop.what.replace("_", " "),
+            hop.channel or "",
+            str(hop.attempt or ""),
+            hop.detail or "",
+        )
+    console.print(table)

@@ -161,6 +161,9 @@ class Transaction(Protocol):
     ) -> Mapping[str, Delivery]:
         """Deliveries by ID, locked in key order."""
 
+    async def deliveries_named(self, notification: str) -> Sequence[Delivery]:
+        """All deliveries of any sender's notification of that ID (for operators), in ID order."""
+
     async def deliveries_of(self, sender: str, notification: str) -> Sequence[Delivery]:
         """All deliveries of a notification, in ID order."""
 

@@ -1,0 +1,55 @@
+"""From a broker's URL to a connection: ``amqp://``, ``amqps://`` and ``memory://``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from urllib.parse import unquote, urlsplit
+
+from aoi_events.broker.memory import NOT_DURABLE, MemoryBroker, MemoryServer
+from aoi_events.broker.rabbitmq import RabbitBroker
+from aoi_events.errors import ConfigurationError
+from aoi_events.ports.broker import Broker
+
+__all__ = ["memory_server", "open_broker"]
+
+log = logging.getLogger(__name__)
+
+_servers: dict[asyncio.AbstractEventLoop, dict[str, MemoryServer]] = {}
+
+
+async def open_broker(url: str, *, name: str = "aoi") -> Broker:
+    """Connect to the broker at ``url``; whoever opened it closes it.
+
+    ``amqp://USER:PASSWORD@HOST:PORT/VHOST`` (or ``amqps://``) is RabbitMQ, whose management shows
+    the connection as ``name``. ``memory://USER@SERVER`` is :func:`memory_server` of that name, as
+    that user (``aoi`` where none is said). Raises ConfigurationError for any other URL and where
+    the broker does not let the user in, BrokerUnavailable when it cannot be reached.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigurationError(f"the broker's URL cannot be read; {_FORMS}") from None
+    match parts.scheme:
+        case "amqp" | "amqps":
+            return await RabbitBroker.connect(url, name=name)
+        case "memory":
+            server = memory_server(parts.hostname or "")
+            return MemoryBroker(server, user=unquote(parts.username or "aoi"))
+        case _:
+            # The URL itself may hold a password, so only its scheme is repeated.
+            raise ConfigurationError(f"no broker speaks {parts.scheme!r}; {_FORMS}")
+
+
+_FORMS = "give amqp://USER:PASSWORD@HOST:PORT/VHOST, amqps://… or memory://USER@SERVER"
+
+
+def memory_server(name: str = "") -> MemoryServer:
+    """The in-process broker of that name, which lives as long as the running event loop."""
+    for loop in [loop for loop in _servers if loop.is_closed()]:
+        del _servers[loop]
+    servers = _servers.setdefault(asyncio.get_running_loop(), {})
+    if name not in servers:
+        log.warning(NOT_DURABLE)
+        servers[name] = MemoryServer()
+    return servers[name]

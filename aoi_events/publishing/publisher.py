@@ -1,0 +1,242 @@
+"""What a backend does: send notifications, and hear what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from aoi_events.contracts.answers import (
+    NotificationAcceptedV1,
+    NotificationCancelledV1,
+    NotificationStatusV1,
+)
+from aoi_events.contracts.content import Content
+from aoi_events.contracts.identifiers import Urgency
+from aoi_events.contracts.requests import SendNotificationV1
+from aoi_events.contracts.states import DeliveryState
+from aoi_events.errors import AoiError, InfrastructureError, RequestTimeout
+from aoi_events.ports.broker import Broker
+from aoi_events.ports.patience import Patience, patiently
+from aoi_events.publishing.events import EventStream, checked_kinds
+from aoi_events.publishing.pipeline import in_order
+from aoi_events.publishing.requests import (
+    DEFAULT_TTL,
+    cancel_request,
+    send_request,
+    status_request,
+)
+from aoi_events.publishing.session import DEFAULT_TIMEOUT, Session, checked_timeout
+from aoi_events.publishing.waiting import Awaited, wait_until
+from aoi_events.publishing.watching import Watches
+
+__all__ = ["MAX_RETRIES", "MAX_WINDOW", "Publisher", "Sent"]
+
+MAX_RETRIES: Final = 10
+MAX_WINDOW: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of one request of :meth:`Publisher.send_many`: an answer, or an error."""
+
+    request: SendNotificationV1
+    answer: NotificationAcceptedV1 | None = None
+    error: AoiError | None = None
+
+    def accepted(self) -> NotificationAcceptedV1:
+        """The answer. Raises the error where there is none."""
+        if self.error is not None:
+            raise self.error
+        if self.answer is None:
+            raise AssertionError("a request was either answered or met an error")
+        return self.answer
+
+
+class Publisher:
+    """An Application Server's connection to an AOI Server.
+
+    ``broker`` is a URL (see :func:`aoi_events.broker.open.open_broker`) or an open broker, which
+    stays the caller's to close; the broker's user is the sender that notification IDs belong to.
+    ``timeout`` in seconds bounds each wait for an answer where a call says nothing else. Open it
+    with ``async with``; any number of tasks may use it at once.
+
+    Each request raises RequestRefused with the server's stable code; RequestTimeout when no answer
+    came; BrokerUnavailable when the connection was lost half-way; PublishRefused when no queue
+    took it (is an AOI Server there?); UnexpectedAnswer; RuntimeError when this is not open. After
+    a timeout or a lost connection the request may or may not have taken effect: repeat it with the
+    same notification ID and the same content, and it has it once.
+    """
+
+    def __init__(self, broker: str | Broker, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+        self._session = Session(broker, name="Publisher", timeout=timeout)
+        self._watches: Watches | None = None
+        self._streams: set[EventStream] = set()
+
+    @classmethod
+    async def connect(cls, broker: str | Broker, *, timeout: float = DEFAULT_TIMEOUT) -> Self:
+        """The same, opened already; :meth:`close` it in the end."""
+        publisher = cls(broker, timeout=timeout)
+        await publisher.open()
+        return publisher
+
+    async def open(self) -> None:
+        """Connect; ``async with`` does it. Raises BrokerUnavailable, ConfigurationError."""
+        await self._session.open()
+        if self._watches is None:
+            self._watches = Watches(self._session.broker)
+
+    async def close(self) -> None:
+        """End what waits and streams, and disconnect. Idempotent; ``async with`` does it."""
+        streams, self._streams = self._streams, set()
+        await asyncio.gather(*(stream.aclose() for stream in streams))
+        if self._watches is not None:
+            await self._watches.close()
+        await self._session.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def sender(self) -> str:
+        """The broker's user: whose notifications these are."""
+        return self._session.broker.user
+
+    async def send(
+        self,
+        tokens: str | Iterable[str],
+        content: Content | str | bytes,
+        *,
+        notification: str | None = None,
+        ttl: int = DEFAULT_TTL,
+        urgency: Urgency | str = Urgency.NORMAL,
+        content_type: str | None = None,
+        timeout: float | None = None,
+        retries: int = 0,
+    ) -> NotificationAcceptedV1:
+        """Have one content delivered to one Application Client Token or up to 1,000.
+
+        See :func:`aoi_events.publishing.send_request` for the arguments that make the request.
+        The answer names the notification's ID, each token that was accepted (it will end in exactly
+        one terminal state) and each that was rejected, with its code. ``timeout`` in seconds
+        bounds each try; ``retries`` (0 to 10) is how often a request without an answer is
+        repeated under the same ID, after a growing pause.
+        """
+        request = send_request(
+            tokens,
+            content,
+            notification=notification,
+            ttl=ttl,
+            urgency=urgency,
+            content_type=content_type,
+        )
+        return await self._send(request, timeout, _patience(retries))
+
+    async def send_many(
+        self,
+        requests: Iterable[SendNotificationV1] | AsyncIterable[SendNotificationV1],
+        *,
+        window: int = 100,
+        timeout: float | None = None,
+        retries: int = 0,
+    ) -> AsyncGenerator[Sent, None]:
+        """Send requests (see ``send_request``), up to ``window`` (1 to 1,000) of them under way.
+
+        Yields what became of each, in order, errors as values: one refused request stops no
+        other. Stop reading, and nothing further is sent.
+        """
+        if not 1 <= window <= MAX_WINDOW:
+            raise ValueError(f"window is from 1 to {MAX_WINDOW}, not {window}")
+        patience = _patience(retries)
+
+        async def one(request: SendNotificationV1) -> Sent:
+            try:
+                return Sent(request, answer=await self._send(request, timeout, patience))
+            except AoiError as error:
+                return Sent(request, error=error)
+
+        async for sent in in_order(requests, one, window=window):
+            yield sent
+
+    async def cancel(
+        self, notification: str, *, timeout: float | None = None
+    ) -> NotificationCancelledV1:
+        """Withdraw what was not delivered yet.
+
+        An ID that was never sent is taken, too: should its request arrive later, it is refused
+        (``cancelled``).
+        """
+        request = cancel_request(notification)
+        return await self._session.ask(request, NotificationCancelledV1, timeout=timeout)
+
+    async def status(
+        self, notification: str, *, timeout: float | None = None
+    ) -> NotificationStatusV1:
+        """What became of each delivery, hop by hop. Raises RequestRefused (``not_found``)."""
+        request = status_request(notification)
+        return await self._session.ask(request, NotificationStatusV1, timeout=timeout)
+
+    async def wait(
+        self,
+        notification: str,
+        state: DeliveryState | str = DeliveryState.DELIVERED,
+        *,
+        timeout: float = 30.0,
+    ) -> NotificationStatusV1:
+        """Wait until every delivery of a notification is in ``state``; the status then.
+
+        ``state`` is a DeliveryState, its name, or ``terminal`` for any end. Raises EndedOtherwise
+        as soon as a delivery ended in another state, or where no token was accepted; WaitTimeout
+        after ``timeout`` seconds; RequestRefused (``not_found``) for an ID that was not sent. A
+        connection lost meanwhile is waited for.
+        """
+        awaited = Awaited.of(state)
+        status_request(notification)
+        broker, watches = self._session.broker, self._watches
+        if watches is None:
+            raise AssertionError(f"open for {broker.user} without watches")
+        return await wait_until(
+            notification,
+            awaited,
+            watches=watches,
+            ask=lambda: self.status(notification),
+            timeout=checked_timeout(timeout),
+        )
+
+    def events(self, kinds: str | Iterable[str] = "notification.*") -> EventStream:
+        """The events of what this sender did, as they come; see :class:`EventStream`.
+
+        ``kinds`` are of :data:`aoi_events.contracts.events.EVENT_KINDS`, or all of one subject
+        (``notification.*``). Enter the stream with ``async with`` *before* sending, to see all.
+        """
+        stream = EventStream(
+            self._session.broker, checked_kinds(kinds), closed=self._streams.discard
+        )
+        self._streams.add(stream)
+        return stream
+
+    async def _send(
+        self, request: SendNotificationV1, timeout: float | None, patience: Patience
+    ) -> NotificationAcceptedV1:
+        return await patiently(
+            lambda: self._session.ask(request, NotificationAcceptedV1, timeout=timeout),
+            patience=patience,
+            on=(RequestTimeout, InfrastructureError),
+        )
+
+
+def _patience(retries: int) -> Patience:
+    if not 0 <= retries <= MAX_RETRIES:
+        raise ValueError(f"retries are from 0 to {MAX_RETRIES}, not {retries}")
+    return Patience(first=0.2, most=5.0, jitter=0.2, attempts=retries + 1)

@@ -1,0 +1,84 @@
+"""What a sender says, as the request that says it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from aoi_events.contracts.content import Content
+from aoi_events.contracts.identifiers import Urgency
+from aoi_events.contracts.requests import (
+    CancelNotificationV1,
+    QueryNotificationV1,
+    SendNotificationV1,
+)
+from aoi_events.errors import ErrorCode, RequestRefused
+
+__all__ = ["DEFAULT_TTL", "cancel_request", "send_request", "status_request"]
+
+DEFAULT_TTL = 24 * 3600
+"""Seconds for which a notification is worth delivering, where the sender says nothing else."""
+
+
+def send_request(
+    tokens: str | Iterable[str],
+    content: Content | str | bytes,
+    *,
+    notification: str | None = None,
+    ttl: int = DEFAULT_TTL,
+    urgency: Urgency | str = Urgency.NORMAL,
+    content_type: str | None = None,
+) -> SendNotificationV1:
+    """The request to deliver one content to one token or up to 1,000.
+
+    Without ``notification``, an ID is made: keep the request, and repeat *it* where an answer
+    fails to come. ``ttl`` in seconds from acceptance, 0 to 28 days; 0 means now or never.
+    ``content_type`` names the type of text or octets (``Content`` carries its own). Raises
+    RequestRefused (``invalid``) for what the server would refuse, before anything is sent.
+    """
+    try:
+        return SendNotificationV1(
+            version=1,
+            notification=uuid4().hex if notification is None else notification,
+            tokens=(tokens,) if isinstance(tokens, str) else tuple(tokens),
+            content=_content(content, content_type),
+            ttl=ttl,
+            urgency=Urgency(urgency),
+        )
+    except ValueError as error:
+        raise _invalid(error) from None
+
+
+def cancel_request(notification: str) -> CancelNotificationV1:
+    """The request to withdraw. Raises RequestRefused (``invalid``)."""
+    try:
+        return CancelNotificationV1(version=1, notification=notification)
+    except ValueError as error:
+        raise _invalid(error) from None
+
+
+def status_request(notification: str) -> QueryNotificationV1:
+    """The request for the status. Raises RequestRefused (``invalid``)."""
+    try:
+        return QueryNotificationV1(version=1, notification=notification)
+    except ValueError as error:
+        raise _invalid(error) from None
+
+
+def _content(content: Content | str | bytes, content_type: str | None) -> Content:
+    if not isinstance(content, Content):
+        return Content.of(content, content_type)
+    if content_type is not None and content_type != content.type:
+        raise ValueError("this content says its type itself; leave content_type away")
+    return content
+
+
+def _invalid(error: ValueError) -> RequestRefused:
+    if not isinstance(error, ValidationError):
+        return RequestRefused(ErrorCode.INVALID, str(error))
+    # Inputs stay out: they are tokens and contents.
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or None
+    return RequestRefused(ErrorCode.INVALID, first["msg"], field=field)

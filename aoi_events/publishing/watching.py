@@ -1,0 +1,137 @@
+"""One queue of events for all who wait for notifications of one sender."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from aoi_events.contracts.events import DeliveryChanged
+from aoi_events.contracts.states import DeliveryState
+from aoi_events.errors import BrokerUnavailable
+from aoi_events.ports.broker import Broker
+from aoi_events.publishing.feed import EventFeed, Taken, read_event
+
+__all__ = ["Watch", "Watches"]
+
+_KINDS: Final = ("notification.*",)
+
+
+class Watch:
+    """What events said of one notification since :meth:`forget`."""
+
+    def __init__(self, notification: str) -> None:
+        self.notification = notification
+        self._seen: dict[str, DeliveryState] = {}
+        self._doubt = False
+        self._failure: BaseException | None = None
+        self._changed = asyncio.Event()
+
+    def forget(self) -> None:
+        """The status is asked next, and knows better than all that was seen so far."""
+        self._seen.clear()
+        self._doubt = False
+
+    async def until(
+        self,
+        states: Mapping[str, DeliveryState],
+        promising: Callable[[Mapping[str, DeliveryState]], bool],
+    ) -> None:
+        """Return when ``states``, changed by what is seen, are promising, or nobody can know.
+
+        Raises what ended the events.
+        """
+        while not self._doubt:
+            if self._failure is not None:
+                raise self._failure
+            # Only deliveries that the status named: others are none of this notification's.
+            if promising({each: self._seen.get(each, state) for each, state in states.items()}):
+                return
+            self._changed.clear()
+            await self._changed.wait()
+
+    def see(self, change: DeliveryChanged) -> None:
+        """An event of this notification."""
+        self._seen[change.delivery] = change.state
+        self._changed.set()
+
+    def doubt(self) -> None:
+        """Events were lost."""
+        self._doubt = True
+        self._changed.set()
+
+    def fail(self, error: BaseException) -> None:
+        """No event will come any more."""
+        self._failure = error
+        self._changed.set()
+
+
+class Watches:
+    """Opens the queue with the first watch, and keeps it until :meth:`close`."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._watches: dict[str, set[Watch]] = {}
+        self._opening = asyncio.Lock()
+        self._feed: EventFeed | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def watch(self, notification: str) -> Watch:
+        """A watch that sees every event from now on.
+
+        Raises BrokerUnavailable; ConfigurationError where the user may not have such a queue;
+        RuntimeError after :meth:`close`.
+        """
+        async with self._opening:
+            if self._closed:
+                raise RuntimeError("this Publisher was closed")
+            if self._pump is None or self._pump.done():
+                feed = EventFeed(self._broker, _KINDS)
+                await feed.open()
+                self._feed = feed
+                self._pump = asyncio.create_task(self._run(feed), name="events for waiters")
+                self._pump.add_done_callback(self._ended)
+        watch = Watch(notification)
+        self._watches.setdefault(notification, set()).add(watch)
+        return watch
+
+    def unwatch(self, watch: Watch) -> None:
+        """Nobody waits for it any more."""
+        same = self._watches.get(watch.notification, set())
+        same.discard(watch)
+        if not same:
+            self._watches.pop(watch.notification, None)
+
+    async def close(self) -> None:
+        """End the events; whoever waits gets BrokerUnavailable. Idempotent."""
+        async with self._opening:
+            self._closed = True
+            if self._pump is not None:
+                self._pump.cancel()
+                await asyncio.gather(self._pump, return_exceptions=True)
+            if self._feed is not None:
+                await self._feed.close()
+
+    async def _run(self, feed: EventFeed) -> None:
+        while (taken := await feed.take()) is not None:
+            self._dispatch(taken)
+
+    def _dispatch(self, taken: Taken) -> None:
+        if taken.interrupted:
+            for watch in self._all():
+                watch.doubt()
+        if not self._watches:
+            return
+        for event in map(read_event, taken.messages):
+            if event is not None and isinstance(event.data, DeliveryChanged):
+                for watch in self._watches.get(event.data.notification, ()):
+                    watch.see(event.data)
+
+    def _ended(self, pump: asyncio.Task[None]) -> None:
+        error = None if pump.cancelled() else pump.exception()
+        for watch in self._all():
+            watch.fail(error or BrokerUnavailable("the events ended: the Publisher was closed"))
+
+    def _all(self) -> list[Watch]:
+        return [watch for same in self._watches.values() for watch in same]

@@ -1,0 +1,159 @@
+"""The workers' side of a gateway, small enough to be told what to answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aoi_events.broker.memory import MemoryBroker, MemoryServer
+from aoi_events.broker.topology import (
+    ACTIVATION,
+    NOTIFICATION,
+    OUTCOME,
+    REGISTRATION,
+    gateway_queue,
+    topology,
+)
+from aoi_events.contracts.answers import ClientConnectedV1, RefusedV1
+from aoi_events.contracts.base import Answer
+from aoi_events.contracts.envelopes import (
+    CloseItem,
+    DeliverItem,
+    DeliveryBatchV1,
+    OutcomeBatchV1,
+    OutcomeItem,
+)
+from aoi_events.contracts.requests import ConnectClientV1
+from aoi_events.errors import BrokerUnavailable
+from aoi_events.ports.broker import Inbound, Outbound, Published, Queue, Subscription
+from tests.unit.gateway.samples import SECRET
+
+Reply = tuple[str, bytes] | None
+WITHIN = 10.0
+
+
+class Workers:
+    """Answers whatever devices ask, and remembers it.
+
+    ``replies`` by routing key overrides the answers: a function of the message that returns type
+    and body, or None for silence. Every client with :data:`SECRET` is admitted.
+    """
+
+    def __init__(self, server: MemoryServer) -> None:
+        self.server = server
+        self.broker = MemoryBroker(server, user="worker")
+        self.replies: dict[str, Callable[[Inbound], Reply]] = {}
+        self.requests: list[Inbound] = []
+        self.outcomes: list[OutcomeItem] = []
+        self.connects: list[ConnectClientV1] = []
+        self.left: list[tuple[str, int]] = []
+        self.epoch = 0
+        self._changed = asyncio.Condition()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Consume every queue that a gateway writes to."""
+        await self.broker.declare(topology())
+        for name in (REGISTRATION, ACTIVATION, NOTIFICATION, OUTCOME):
+            subscription = await self.broker.subscribe(Queue(name), prefetch=1_000)
+            self._tasks.append(asyncio.create_task(self._work(subscription)))
+
+    async def stop(self) -> None:
+        """Consume no more."""
+        for task in self._tasks:
+            task.cancel()
+        results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.broker.close()
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Return when it holds; it is looked at whenever something arrived."""
+        async with asyncio.timeout(WITHIN), self._changed:
+            await self._changed.wait_for(lambda: bool(holds()))
+
+    async def outcome(self, count: int = 1) -> list[OutcomeItem]:
+        """All outcomes, as soon as there are so many."""
+        await self.until(lambda: len(self.outcomes) >= count)
+        return self.outcomes
+
+    async def send(self, node: str, *items: DeliverItem | CloseItem) -> Published:
+        """Put items into the queue of a node."""
+        return await self.send_raw(node, DeliveryBatchV1(items=items).encode())
+
+    async def send_raw(self, node: str, body: bytes) -> Published:
+        """Put octets into the queue of a node."""
+        message = Outbound(exchange="", routing_key=gateway_queue(node), body=body)
+        return (await self.broker.publish([message]))[0]
+
+    def requests_named(self, name: str) -> Sequence[Inbound]:
+        """What was asked under a routing key."""
+        return [message for message in self.requests if message.routing_key == name]
+
+    async def _work(self, subscription: Subscription) -> None:
+        while messages := await subscription.take(100):
+            for message in messages:
+                await self._handle(message)
+            await subscription.ack(messages)
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _handle(self, message: Inbound) -> None:
+        if message.routing_key == OUTCOME:
+            self.outcomes += OutcomeBatchV1.decode(message.body).items
+            return
+        self.requests.append(message)
+        reply = self.replies.get(message.routing_key, self._usual)(message)
+        if reply is not None and message.reply_to is not None:
+            answer = Outbound(
+                exchange="",
+                routing_key=message.reply_to,
+                body=reply[1],
+                type=reply[0],
+                mandatory=False,
+                correlation_id=message.correlation_id,
+            )
+            try:
+                await self.broker.publish([answer])
+            except BrokerUnavailable:
+                return  # the test stopped the broker; the gateway asks again or gives up
+
+    def _usual(self, message: Inbound) -> Reply:
+        match message.routing_key:
+            case "client.connected":
+                return self.admit(message)
+            case "client.disconnected":
+                body = json.loads(message.body)
+                self.left.append((body["client"], body["epoch"]))
+                return "client.disconnected.v1", b"{}"
+            case _:
+                return "echoed.v1", message.body
+
+    def admit(self, message: Inbound) -> Reply:
+        """Open a session under the next epoch, or refuse a wrong secret."""
+        request = ConnectClientV1.decode(message.body)
+        self.connects.append(request)
+        if request.secret not in (SECRET, None):
+            return refusal("unauthenticated")
+        self.epoch += 1
+        answer = ClientConnectedV1(client=request.client, epoch=self.epoch, sequence=3)
+        return reply("client.connected.v1", answer)
+
+
+def reply(name: str, answer: Answer) -> Reply:
+    """An answer of that contract."""
+    return name, answer.encode()
+
+
+def refusal(code: str) -> Reply:
+    """A refusal with that code."""
+    return reply("refused.v1", RefusedV1(code=code, message="no"))
+
+
+def values(message: Inbound) -> dict[str, Any]:
+    """The body of a request."""
+    body: dict[str, Any] = json.loads(message.body)
+    return body

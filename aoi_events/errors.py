@@ -22,6 +22,7 @@ __all__ = [
     "ConfigurationError",
     "ConnectionLost",
     "CouldNotWake",
+    "EndedOtherwise",
     "ErrorCode",
     "InfrastructureError",
     "MalformedPdu",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import count
 from typing import Any, TypeVar
 
@@ -133,10 +132,15 @@ class Rehearsal:
 
     def restart(self) -> None:
         """The process is killed and started again: only the disk is left."""
-        settings = {"identity": self.view.identity, "network": self.view.network}
-        stored = self.stored
-        self.view = View(device="phone-1", offers=self.view.offers, stored=stored, **settings)
-        self.view = replace(self.view, can_wake=False)
+        view = self.view
+        self.view = View(
+            device=view.device,
+            identity=view.identity,
+            offers=view.offers,
+            register_on=view.register_on,
+            network=view.network,
+            stored=self.stored,
+        )
         self.play(Started())
 
     def receive(self, frame: Any) -> list[Effect]:
@@ -231,10 +235,13 @@ class Rehearsal:
             answer = ApplicationDeregisteredV1(sequence=pending.sequence or 0)
             self.answer(pending.name, answer)
         else:
-            state = "pending" if pending_sms and pending.name == "channel.activate" else "active"
+            unproved = pending_sms and pending.name == "channel.activate"
             selected = tuple(
-                SelectedChannel(type=o.type, state=state if o.type == "sms" else "active")
-                for o in self.view.offers
+                SelectedChannel(
+                    type=offer.type,
+                    state="pending" if unproved and offer.type == "sms" else "active",
+                )
+                for offer in self.view.offers
             )
             sequence = pending.sequence or self.view.stored.sequence
             self.answer(pending.name, ChannelsActivatedV1(sequence=sequence, selected=selected))

@@ -107,7 +107,7 @@ def test_deregistration_without_a_connection_is_made_up_for() -> None:
 
 
 def test_deregistration_of_what_the_server_does_not_know() -> None:
-    """ "Not found" ends a deregistration as well as success does."""
+    """The answer "not found" ends a deregistration as well as success does."""
     rehearsal = asking()
     rehearsal.serve()
     rehearsal.play(ApplicationLeft(KEY))

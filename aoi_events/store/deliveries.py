@@ -121,4 +121,4 @@ class DeliveryQueries(Queries):
             .group_by(deliveries.c.client)
         )
         rows = await self._run(counted, given.bind((client,) for client in sorted(set(clients))))
-        return dict(rows.tuples().all())
+        return dict(rows.all())

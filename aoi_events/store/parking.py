@@ -65,7 +65,7 @@ class ParkingQueries(Queries):
             .group_by(parked.c.sender),
             parameters,
         )
-        return dict.fromkeys(senders, 0) | dict(counted.tuples().all())
+        return dict.fromkeys(senders, 0) | dict(counted.all())
 
     async def _count(self, skipped: Mapping[tuple[str, str], int]) -> None:
         if not skipped:

@@ -1,0 +1,83 @@
+"""The two databases that the same tests run on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from aoi_events.store import SqlStore, open_store, upgrade
+from tests.containers import PostgresServer
+
+
+@dataclass
+class Installation:
+    """An empty database of one kind, for one test.
+
+    ``somebody_waits`` returns once another transaction waits for a lock that we hold.
+    """
+
+    url: str
+    somebody_waits: Callable[[], Awaitable[None]]
+    opened: list[SqlStore] = field(default_factory=list)
+
+    async def open(self) -> SqlStore:
+        """A store of its own, as another process has it, closed when the test ends."""
+        store = await open_store(self.url)
+        self.opened.append(store)
+        return store
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def installation(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[Installation]:
+    """A database with the schema and nothing in it."""
+    if request.param == "sqlite":
+        made = Installation(f"sqlite+aiosqlite:///{tmp_path / 'aoi.db'}", _turns)
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        database = await server.new_database()
+        made = Installation(server.url(database), _Watch(server.url(database, scheme="postgresql")))
+    await upgrade(made.url)
+    yield made
+    for store in made.opened:
+        await store.close()
+    if request.param == "postgresql":
+        await server.delete_database(database)
+
+
+@pytest.fixture
+async def store(installation: Installation) -> SqlStore:
+    """A store on an empty database."""
+    return await installation.open()
+
+
+async def _turns() -> None:
+    """SQLite lets one transaction write; who waits stands before it, and has looked by now."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+_WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+
+
+@dataclass
+class _Watch:
+    """Asks PostgreSQL whether a session waits for a lock."""
+
+    url: str
+
+    async def __call__(self) -> None:
+        connection = await asyncpg.connect(self.url)
+        try:
+            async with asyncio.timeout(10):
+                # Each look is a round trip to the server, so this loop is no busy one.
+                while not await connection.fetchval(_WAITING):
+                    continue
+        finally:
+            await connection.close()

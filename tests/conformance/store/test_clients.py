@@ -1,0 +1,119 @@
+"""Clients and their app instances."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from aoi_events.domain.clients import Presence
+from aoi_events.ports.store import Lock, Store
+from tests.conformance.store.rows import NOW, a_client, an_application, client_id, later
+
+
+async def test_clients_come_back_as_they_were_saved(store: Store) -> None:
+    """Every field of a client survives, the optional ones included."""
+    plain = a_client(1)
+    full = a_client(
+        2,
+        sequence=2**62,
+        sequence_hash="ab",
+        epoch=7,
+        presence=Presence("node-1", "s1"),
+        retired_at=later(0.000001),
+        retired_reason="reassigned",
+    )
+    async with store.transaction() as transaction:
+        await transaction.save_clients([full, plain])
+    async with store.transaction(read_only=True) as transaction:
+        found = await transaction.clients([plain.id, full.id, client_id(3)])
+    assert found == {plain.id: plain, full.id: full}
+
+
+@pytest.mark.parametrize("lock", Lock)
+async def test_clients_are_found_under_every_lock(store: Store, lock: Lock) -> None:
+    """Locking changes nothing of what is found, comes in key order, and twice is as once."""
+    async with store.transaction() as transaction:
+        await transaction.save_clients([a_client(n) for n in (3, 1, 2)])
+        for _ in range(2):
+            found = await transaction.clients([client_id(n) for n in (2, 3, 1, 9)], lock)
+            assert list(found) == [client_id(n) for n in (1, 2, 3)]
+
+
+async def test_saving_again_replaces(store: Store) -> None:
+    """A second save of the same ID replaces every field; the last of one batch wins."""
+    first = a_client(1, presence=Presence("a", "b"), retired_at=NOW, retired_reason="x")
+    last = a_client(1, device="new", secret_hash="ff" * 32)
+    async with store.transaction() as transaction:
+        await transaction.save_clients([first])
+        await transaction.save_clients([replace(last, epoch=3), last])
+        assert await transaction.clients([last.id]) == {last.id: last}
+
+
+async def test_clients_by_secret(store: Store) -> None:
+    """A client is found by the hash of its secret, retired or not; unknown hashes are absent."""
+    live, retired = a_client(1), a_client(2, retired_at=NOW)
+    async with store.transaction() as transaction:
+        await transaction.save_clients([live, retired])
+        hashes = [live.secret_hash, retired.secret_hash, "00" * 32]
+        assert await transaction.clients_by_secret(hashes) == {
+            live.secret_hash: live,
+            retired.secret_hash: retired,
+        }
+
+
+async def test_a_secret_belongs_to_one_client(store: Store) -> None:
+    """Two clients with one secret hash cannot be saved, whatever the caller believes."""
+    with pytest.raises(IntegrityError):
+        async with store.transaction() as transaction:
+            await transaction.save_clients([a_client(1), replace(a_client(1), id=client_id(2))])
+    async with store.transaction() as transaction:
+        assert await transaction.clients([client_id(1), client_id(2)]) == {}
+
+
+async def test_count_clients(store: Store) -> None:
+    """Only clients of the identity count, and only those registered since then."""
+    async with store.transaction() as transaction:
+        same = [a_client(n, identity="sip:a@b", registered_at=later(n)) for n in range(4)]
+        await transaction.save_clients([*same, a_client(9)])
+        assert await transaction.count_clients(identity="sip:a@b", since=later(2)) == 2
+        assert await transaction.count_clients(identity="sip:a@b", since=NOW) == 4
+        assert await transaction.count_clients(identity="nobody", since=NOW) == 0
+
+
+async def test_any_text_is_kept(store: Store) -> None:
+    """Text that a database would refuse (NUL, lone surrogates) comes back, and is found by."""
+    odd = a_client(1, identity="a\0b\\0041\ud800é😀", device="\0")
+    async with store.transaction() as transaction:
+        await transaction.save_clients([odd])
+        assert await transaction.clients([odd.id]) == {odd.id: odd}
+        assert await transaction.count_clients(identity=odd.identity, since=NOW) == 1
+
+
+async def test_applications(store: Store) -> None:
+    """App instances are found by client and key, and by client, as they were saved last."""
+    first, second = an_application(1), an_application(1, "com.example.mail")
+    revoked = replace(second, registered=False, revoked_reason="deregistered", generation=2)
+    other = an_application(2)
+    async with store.transaction() as transaction:
+        await transaction.save_clients([a_client(1), a_client(2)])
+        await transaction.save_applications([first, second, other])
+        await transaction.save_applications([revoked])
+        keys = [(app.client, app.app_key) for app in (first, revoked)]
+        for lock in Lock:
+            found = await transaction.applications([*keys, (client_id(3), "00")], lock)
+            assert found == dict(zip(keys, (first, revoked), strict=True))
+        mine = await transaction.applications_of([client_id(1), client_id(3)])
+        assert sorted(mine, key=lambda app: app.application) == [revoked, first]
+
+
+async def test_nothing_asked_nothing_found(store: Store) -> None:
+    """Empty batches are answered without fuss."""
+    async with store.transaction() as transaction:
+        await transaction.save_clients([])
+        await transaction.save_applications([])
+        assert await transaction.clients([]) == {}
+        assert await transaction.clients_by_secret([]) == {}
+        assert await transaction.applications([]) == {}
+        assert list(await transaction.applications_of([])) == []

@@ -1,0 +1,98 @@
+"""Claims of what is due, and the mark that effects have left."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from aoi_events.ports.store import Store
+from tests.conformance.store.conftest import Installation
+from tests.conformance.store.rows import (
+    NOW,
+    a_delivery,
+    a_proof,
+    delivery_id,
+    fill,
+    later,
+    settled,
+)
+
+
+async def test_due_deliveries_are_claimed_earliest_first(store: Store) -> None:
+    """What is due is claimed in order and up to the limit; settled and later rows are not due."""
+    async with store.transaction() as transaction:
+        await fill(
+            transaction,
+            (1,),
+            [
+                a_delivery(1, deadline=later(3)),
+                a_delivery(2, deadline=later(1)),
+                settled(a_delivery(3)),
+                replace(settled(a_delivery(4)), published=False, deadline=later(2)),
+                a_delivery(5, deadline=later(30)),
+            ],
+        )
+    async with store.transaction() as transaction:
+        first = await transaction.claim_due(later(3), 2, until=later(60))
+        assert first == [delivery_id(2), delivery_id(4)]
+        assert await transaction.claim_due(later(3), 9, until=later(60)) == [delivery_id(1)]
+        assert await transaction.claim_due(later(29), 9, until=later(60)) == []
+        claimed = (await transaction.deliveries([delivery_id(2)]))[delivery_id(2)]
+        assert claimed == a_delivery(2, deadline=later(60), order=claimed.order)
+        # Nobody came back for the claims: they are due again.
+        again = await transaction.claim_due(later(60), 9, until=later(90))
+        assert again[0] == delivery_id(5)
+        assert set(again[1:]) == {delivery_id(n) for n in (1, 2, 4)}
+
+
+async def test_two_workers_claim_different_deliveries(installation: Installation) -> None:
+    """Of two that claim at once, neither gets what the other got, and nothing is left."""
+    one, two = await installation.open(), await installation.open()
+    async with one.transaction() as transaction:
+        await fill(transaction, (1,), [a_delivery(n, deadline=NOW) for n in range(40)])
+
+    async def claim(store: Store) -> list[str]:
+        claimed: list[str] = []
+        while True:
+            async with store.transaction() as transaction:
+                some = await transaction.claim_due(NOW, 5, until=later(60))
+            if not some:
+                return claimed
+            claimed += some
+
+    first, second = await asyncio.gather(claim(one), claim(two))
+    assert sorted(first + second) == [delivery_id(n) for n in range(40)]
+
+
+async def test_the_next_deadline_is_the_earliest(store: Store) -> None:
+    """Deliveries and proofs count; nothing that is settled does; nothing at all is None."""
+    async with store.transaction() as transaction:
+        assert await transaction.next_deadline() is None
+        await fill(transaction, (1,), [settled(a_delivery(1)), a_delivery(2, deadline=later(9))])
+        assert await transaction.next_deadline() == later(9)
+        await transaction.save_proofs([a_proof(1, deadline=later(4))])
+        assert await transaction.next_deadline() == later(4)
+
+
+async def test_published_is_marked_under_the_deadline_held(store: Store) -> None:
+    """The mark changes just the rows that are unpublished under the deadline that was held."""
+    held = later(5)
+    async with store.transaction() as transaction:
+        rows = [
+            replace(a_delivery(1, deadline=held), published=False),
+            replace(settled(a_delivery(2)), published=False, deadline=held),
+            replace(a_delivery(3, deadline=later(6)), published=False),
+            a_delivery(4, deadline=held),
+        ]
+        await fill(transaction, (1,), rows)
+        marks = [(delivery_id(n), held, None if n == 2 else later(50)) for n in (4, 2, 3, 1)]
+        for _ in range(2):
+            await transaction.mark_published(marks)
+            found = await transaction.deliveries([row.id for row in rows])
+            assert [(row.published, row.deadline) for row in found.values()] == [
+                (True, later(50)),
+                (True, None),
+                (False, later(6)),
+                (True, held),
+            ]
+        await transaction.mark_published([])

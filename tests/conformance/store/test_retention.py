@@ -1,0 +1,169 @@
+"""Retention: what goes, what stays, and how much at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime
+
+from aoi_events.domain.clients import Presence
+from aoi_events.ports.store import Retention, Store, Transaction
+from tests.conformance.store.conftest import Installation
+from tests.conformance.store.rows import (
+    NOW,
+    SENDER,
+    a_channel,
+    a_client,
+    a_delivery,
+    a_notification,
+    a_parked,
+    a_proof,
+    a_submission,
+    an_application,
+    client_id,
+    delivery_id,
+    fill,
+    later,
+    settled,
+)
+
+NOTHING = Retention(0, 0, 0, 0, 0)
+
+
+async def retain(
+    transaction: Transaction,
+    *,
+    settled_before: datetime = NOW,
+    unused_before: datetime = NOW,
+    limit: int = 100,
+) -> Retention:
+    """A round of retention; nothing made by ``rows`` is old enough unless a test says so."""
+    return await transaction.retain(
+        settled_before=settled_before, unused_before=unused_before, limit=limit
+    )
+
+
+async def test_settled_deliveries_go_with_their_notification(store: Store) -> None:
+    """Old settled rows go; a notification stays until the last of its deliveries is gone."""
+    async with store.transaction() as transaction:
+        await transaction.add_notifications([a_notification("n1"), a_notification("n2")])
+        await fill(
+            transaction,
+            (1,),
+            [
+                settled(a_delivery(1)),
+                a_delivery(2),
+                settled(a_delivery(3, notification="n2")),
+                settled(a_delivery(4, notification="n2"), later(8)),
+                replace(settled(a_delivery(5)), published=False, deadline=NOW),
+            ],
+        )
+        assert await retain(transaction) == NOTHING
+        assert await retain(transaction, settled_before=later(5)) == Retention(0, 2, 0, 0, 0)
+        left = await transaction.deliveries([delivery_id(n) for n in range(9)])
+        assert set(left) == {delivery_id(n) for n in (2, 4, 5)}
+        assert await retain(transaction, settled_before=later(9)) == Retention(1, 1, 0, 0, 0)
+        assert set(await transaction.notifications([(SENDER, "n1"), (SENDER, "n2")])) == {
+            (SENDER, "n1")
+        }
+
+
+async def test_notifications_without_deliveries_go_by_age(store: Store) -> None:
+    """Tombstones, and notifications whose tokens were all rejected, are kept as long as others."""
+    async with store.transaction() as transaction:
+        old = [a_notification(f"n{n}", deliveries=(), tombstone=bool(n)) for n in range(2)]
+        young = a_notification("n3", deliveries=(), accepted_at=later(9))
+        full = a_notification("n4")
+        await transaction.add_notifications([*old, young, full])
+        assert await retain(transaction, settled_before=later(5)) == Retention(2, 0, 0, 0, 0)
+        keys = [(SENDER, f"n{n}") for n in range(5)]
+        assert set(await transaction.notifications(keys)) == {(SENDER, "n3"), (SENDER, "n4")}
+
+
+async def test_submissions_parked_messages_and_challenges_go_by_age(store: Store) -> None:
+    """Each kind is removed once it is older than what is kept."""
+    async with store.transaction() as transaction:
+        await fill(transaction)
+        await transaction.add_submissions([a_submission(1), a_submission(2, at=later(9))])
+        await transaction.park([a_parked(1), a_parked(9)], quota=9)
+        await transaction.note_challenges([(a_proof(), NOW), (a_proof(), later(9))])
+        assert await retain(transaction, settled_before=later(5)) == Retention(0, 0, 1, 1, 0)
+        assert await transaction.parked() == [a_parked(9)]
+        assert await transaction.count_challenges(since=NOW) == 1
+        assert not await transaction.add_submissions([a_submission(2)])
+
+
+async def test_retired_clients_go_with_all_that_is_theirs(store: Store) -> None:
+    """A retired client is removed after its time, unless deliveries of it are still open."""
+    async with store.transaction() as transaction:
+        retired = [a_client(n, retired_at=NOW, epoch=1) for n in (1, 2, 3)]
+        await transaction.save_clients([*retired, a_client(4, retired_at=later(9), epoch=1)])
+        await transaction.save_applications([an_application(1)])
+        await transaction.save_channels([a_channel(1)])
+        await transaction.save_proofs([a_proof(1)])
+        await transaction.note_challenges([(a_proof(1), NOW)])
+        unpublished = replace(settled(a_delivery(2, client=3)), published=False, deadline=NOW)
+        await transaction.add_deliveries([a_delivery(1, client=2), unpublished])
+        await transaction.release([client_id(2)], now=NOW, limit=1)
+        assert await retain(transaction, settled_before=later(5)) == Retention(0, 0, 0, 0, 1)
+        left = await transaction.clients([client_id(n) for n in range(9)])
+        assert set(left) == {client_id(n) for n in (2, 3, 4)}
+        assert list(await transaction.applications_of([client_id(1)])) == []
+        assert await transaction.channels([client_id(1)]) == {}
+        assert await transaction.proofs([client_id(1)]) == {}
+        assert await transaction.count_challenges(since=NOW) == 0
+
+
+async def test_clients_that_were_never_used_go(store: Store) -> None:
+    """Only a client that never had an application, a channel or a connection expires unused."""
+    async with store.transaction() as transaction:
+        await transaction.save_clients(
+            [
+                a_client(1),
+                a_client(2, registered_at=later(9)),
+                a_client(3, epoch=1, presence=Presence("n", "s")),
+                a_client(4, epoch=2),
+                a_client(5, sequence=1),
+                a_client(6),
+                a_client(7),
+            ]
+        )
+        await transaction.save_applications([an_application(6)])
+        await transaction.save_channels([a_channel(7)])
+        assert await retain(transaction, unused_before=later(5)) == Retention(0, 0, 0, 0, 1)
+        left = await transaction.clients([client_id(n) for n in range(9)])
+        assert set(left) == {client_id(n) for n in (2, 3, 4, 5, 6, 7)}
+
+
+async def test_retention_works_in_batches(store: Store) -> None:
+    """No round removes more than ``limit`` of a kind; rounds go on until nothing is old."""
+    async with store.transaction() as transaction:
+        deliveries = [settled(a_delivery(n, notification=f"n{n}")) for n in range(5)]
+        await transaction.add_notifications([a_notification(f"n{n}") for n in range(5)])
+        await fill(transaction, range(5), deliveries)
+        await transaction.add_submissions([a_submission(n) for n in range(5)])
+        await transaction.park([a_parked(n) for n in range(5)], quota=9)
+    rounds: list[Retention] = []
+    while not rounds or rounds[-1] != NOTHING:
+        async with store.transaction() as transaction:
+            some = await retain(
+                transaction, settled_before=later(60), unused_before=later(60), limit=2
+            )
+            rounds.append(some)
+    assert rounds == [Retention(n, n, n, n, n) for n in (2, 2, 1, 0)]
+
+
+async def test_two_rounds_at_once_leave_no_orphan(installation: Installation) -> None:
+    """Two rounds that remove the last two deliveries of a notification remove it, too."""
+    one, two = await installation.open(), await installation.open()
+    async with one.transaction() as transaction:
+        await transaction.add_notifications([a_notification()])
+        await fill(transaction, (1,), [settled(a_delivery(n)) for n in (1, 2)])
+
+    async def round_(store: Store) -> Retention:
+        async with store.transaction() as transaction:
+            return await retain(transaction, settled_before=later(5), limit=1)
+
+    first, second = await asyncio.gather(round_(one), round_(two))
+    assert (first.deliveries, second.deliveries) == (1, 1)
+    assert first.notifications + second.notifications == 1

@@ -153,7 +153,8 @@ class LoopbackSmsc:
 
     async def receive(self, number: str, within: float = _PATIENCE) -> ShortMessageReceived:
         """The next message to ``number``, as its telephone gets it. Raises TimeoutError."""
-        return await asyncio.wait_for(self.mailbox(number).get(), within)
+        async with asyncio.timeout(within):
+            return await self.mailbox(number).get()
 
     def mailbox(self, number: str) -> asyncio.Queue[ShortMessageReceived]:
         """What arrived at ``number`` and was not read yet."""

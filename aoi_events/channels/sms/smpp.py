@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -194,7 +194,7 @@ class SmscLink:
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if response.done():
-                return self._read(session, response)
+                return await self._read(session, response)
         finally:
             if not response.done():
                 response.cancel()
@@ -204,10 +204,12 @@ class SmscLink:
         if session.heard_at < submitted_at:
             # Nothing at all came since: the link is dead rather than the one message stuck.
             log.warning("smsc_link_silent", smsc=self.name, why=waited)
-            session.lose()
+            self._drop(session)
         return Submitted(Verdict.UNANSWERED, None, waited)
 
-    def _read(self, session: _Session, response: asyncio.Future[smpp34.SubmitSmResp]) -> Submitted:
+    async def _read(
+        self, session: _Session, response: asyncio.Future[smpp34.SubmitSmResp]
+    ) -> Submitted:
         error = response.exception()
         if error is None:
             session.heard_at = asyncio.get_running_loop().time()
@@ -216,6 +218,8 @@ class SmscLink:
         elif isinstance(error, smpp34.SmppError):
             status = _NACK_STATUS.search(str(error))
             if status is None or int(status.group(1), 16) in (0, SYSTEM_ERROR):
+                if not await session.client.is_alive():
+                    self._drop(session)  # before the next submission walks into it
                 return Submitted(Verdict.UNANSWERED, None, "link lost, or an unreadable response")
             verdict = verdict_of(int(status.group(1), 16), None)
         else:
@@ -244,13 +248,18 @@ class SmscLink:
             try:
                 await self._listen(session)
             finally:
-                self._session = None
-                self._up.clear()
-                session.lose()
+                self._drop(session)
                 await _end(session)
             log.warning("smsc_link_lost", smsc=self.name)
             # So that an SMSC that binds and hangs up at once is not called without pause.
             await asyncio.sleep(settings.reconnect_first)
+
+    def _drop(self, session: _Session) -> None:
+        """Use the session no more; `_keep_up` builds the next one."""
+        session.lose()
+        if self._session is session:
+            self._session = None
+            self._up.clear()
 
     async def _connect(self) -> _Session:
         settings = self._settings
@@ -267,7 +276,8 @@ class SmscLink:
         )
         connecting = asyncio.ensure_future(client.connect())
         try:
-            smsc = await asyncio.wait_for(asyncio.shield(connecting), settings.connect_time)
+            async with asyncio.timeout(settings.connect_time):
+                smsc = await asyncio.shield(connecting)
         except (smpp34.SmppError, TimeoutError) as error:
             connecting.cancel()
             await client.stop()
@@ -278,8 +288,9 @@ class SmscLink:
         except asyncio.CancelledError:
             # The SMSC may have bound us already: say goodbye, or it keeps a session for nobody.
             with suppress(TimeoutError, smpp34.SmppError):
-                smsc = await asyncio.wait_for(connecting, _UNBIND_TIME)
-                await asyncio.wait_for(smsc.unbind(), _UNBIND_TIME)
+                async with asyncio.timeout(_UNBIND_TIME):
+                    smsc = await connecting
+                    await smsc.unbind()
             await client.stop()
             raise
         loop = asyncio.get_running_loop()
@@ -337,13 +348,10 @@ class SmscLink:
 
 async def _end(session: _Session) -> None:
     """Say goodbye if anybody listens, and stop; bounded."""
-    await _at_most(_UNBIND_TIME, session.smsc.unbind())
-    await _at_most(_UNBIND_TIME, session.client.stop())
-
-
-async def _at_most(seconds: float, action: Awaitable[None]) -> None:
     with suppress(TimeoutError, smpp34.SmppError):
-        await asyncio.wait_for(action, seconds)
+        async with asyncio.timeout(_UNBIND_TIME):
+            await session.smsc.unbind()
+    await session.client.stop()
 
 
 def _relative_time(seconds: float) -> str:

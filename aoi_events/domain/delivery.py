@@ -1,33 +1,50 @@
 """The delivery state machine: one notification for one Application Client Token.
 
 Theory of operation. A delivery is *sending* (steps of its plan are under way or wait for their
-time) or *stored* (nothing can reach the device now) until it is settled: delivered, failed, expired,
-replaced or cancelled. :func:`decide` takes a delivery and one fact and returns the delivery after it
-with the effects that somebody must now carry out. It is the only place where a delivery changes.
+time) or *stored* (nothing can reach the device now) until it is settled: delivered, failed,
+expired, replaced or cancelled. :func:`decide` takes a delivery and one fact and returns the
+delivery after it with the effects that somebody must now carry out. It is the only place where a
+delivery changes.
 
 Rules, all of them held by property tests:
 
 * A terminal state changes only to delivered; evidence of a device outranks that of a provider.
-* A delivery that is not terminal has a deadline, in the future: whoever dies, and whatever message is
-  lost, somebody looks again.
+* A delivery that is not terminal has a deadline: whoever dies, and whatever message is lost,
+  somebody looks again. After a look it lies in the future, and only a look postpones it.
 * Nothing is started at or after ``expires_at``.
-* A provider's acceptance settles only when its window ends and no other step is under way, and never
-  for a wake-up.
-* A fact that was seen before changes nothing; its effects are told again (:func:`resend`), so that a
-  crash between commit and publish costs a repeat and not a loss.
+* A provider's acceptance settles only when its window ends and no other step is under way, and
+  never for a wake-up.
+* A fact that was seen before changes nothing; its effects are told again (:func:`resend`), so that
+  a crash between commit and publish costs a repeat and not a loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
+from aoi_events.domain.deadlines import deadline_of, next_look
+from aoi_events.domain.delivery_facts import (
+    Announce,
+    Cancelled,
+    CloseChannel,
+    DeadlineReached,
+    Decision,
+    Effect,
+    Fact,
+    Failed,
+    LosePresence,
+    Planned,
+    Reported,
+    RevokeToken,
+    StartStep,
+)
+from aoi_events.domain.delivery_state import Delivery, StepState, StoryEntry, tell, with_step
 from aoi_events.domain.evidence import StepOutcome, join
-from aoi_events.domain.plans import Step, may_start, starts_at
+from aoi_events.domain.plans import may_start
 from aoi_events.domain.retry import Backoff
 
 __all__ = [
@@ -51,225 +68,6 @@ __all__ = [
     "decide",
     "resend",
 ]
-
-_STORY_HEAD, _STORY_TAIL = 8, 32
-
-
-@dataclass(frozen=True, slots=True)
-class StoryEntry:
-    """One line of what happened, for people."""
-
-    at: datetime
-    what: str
-    step: int | None = None
-    attempt: int | None = None
-    channel: str | None = None
-    detail: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StepState:
-    """A step of the present plan and how far it got.
-
-    ``attempt`` 0: not started. ``retries`` counts the attempts after the first. ``over``: why nothing
-    more is expected of it. ``retry_at``: refused for now, or not heard of; waits until then.
-    """
-
-    step: Step
-    attempt: int = 0
-    retries: int = 0
-    first_started_at: datetime | None = None
-    started_at: datetime | None = None
-    retry_at: datetime | None = None
-    outcome: StepOutcome | None = None
-    over: Reason | None = None
-
-    @property
-    def started(self) -> bool:
-        """Whether an attempt was ever made."""
-        return self.attempt > 0
-
-    @property
-    def under_way(self) -> bool:
-        """Whether an attempt may still be acknowledged."""
-        return self.started and self.over is None and self.retry_at is None
-
-    @property
-    def accepted(self) -> bool:
-        """Whether a provider took the content itself (not a wake-up), did not give it back, and the
-        device did not say otherwise.
-        """
-        outcome = self.outcome
-        return (
-            outcome is not None
-            and outcome.attempt == self.attempt
-            and outcome.kind is OutcomeKind.ACCEPTED
-            and not self.step.wake_up
-            and self.over in (None, Reason.NOT_ACKNOWLEDGED)
-        )
-
-    @property
-    def unheard(self) -> bool:
-        """Whether the present attempt is under way and nobody said anything of it."""
-        return self.under_way and (self.outcome is None or self.outcome.attempt < self.attempt)
-
-    def window_ends(self) -> datetime | None:
-        """When the present attempt counts as not acknowledged."""
-        if not self.under_way or self.started_at is None:
-            return None
-        return self.started_at + timedelta(seconds=self.step.ack_within)
-
-    def yields_at(self) -> datetime | None:
-        """When a step that waits for its retry lets the steps after it start."""
-        if self.over is not None or self.retry_at is None or self.first_started_at is None:
-            return None
-        return self.first_started_at + timedelta(seconds=self.step.ack_within)
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One notification for one token; the row of it is the truth.
-
-    ``storable`` is false for ``ttl=0``. ``attempts`` counts over all plans, so that an attempt's
-    number names it for ever. ``released``: somebody made it due because the device came back.
-    ``published`` is false while effects of the last change may not have left yet. ``batch`` groups
-    deliveries that were released together; ``order`` is the place in the client's backlog.
-    """
-
-    id: str
-    sender: str
-    notification: str
-    client: str
-    application: str
-    instance: str
-    fingerprint: str
-    accepted_at: datetime
-    expires_at: datetime
-    storable: bool = True
-    state: DeliveryState = DeliveryState.STORED
-    steps: tuple[StepState, ...] = ()
-    attempts: int = 0
-    planned_at: datetime | None = None
-    by: Evidence | None = None
-    channel: str | None = None
-    reason: str | None = None
-    settled_at: datetime | None = None
-    supersedes: DeliveryState | None = None
-    deadline: datetime | None = None
-    published: bool = True
-    released: bool = False
-    batch: int | None = None
-    order: int = 0
-    story: tuple[StoryEntry, ...] = ()
-
-    @property
-    def resting(self) -> bool:
-        """Not settled, and no attempt is under way: a new plan would do no harm."""
-        return not self.state.terminal and not any(step.under_way for step in self.steps)
-
-    def current(self, step: int, attempt: int) -> bool:
-        """Whether that attempt is still wanted; a channel worker asks before it submits."""
-        return (
-            self.state is DeliveryState.SENDING
-            and 0 <= step < len(self.steps)
-            and self.steps[step].attempt == attempt
-            and self.steps[step].under_way
-        )
-
-
-# --- facts --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """The channels that can be used now were looked up: at acceptance, or because of a release."""
-
-    steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """An outcome of a step, or of the delivery as a whole when a device says so."""
-
-    kind: OutcomeKind
-    at: datetime
-    step: int | None = None
-    attempt: int | None = None
-    channel: str | None = None
-    detail: str = ""
-    retry_after: float = 0.0
-    closes_channel: bool = False
-    epoch: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DeadlineReached:
-    """Somebody looks again because it is time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """The sender withdrew the notification."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """It can never be delivered: the client or token is gone, or the backlog is full."""
-
-    reason: Reason
-
-
-Fact = Planned | Reported | DeadlineReached | Cancelled | Failed
-
-# --- effects ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class StartStep:
-    """Hand this attempt of this step to its channel."""
-
-    step: int
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Announce:
-    """Publish the event of the delivery's present state."""
-
-
-@dataclass(frozen=True, slots=True)
-class CloseChannel:
-    """The address is bad: close the client's channel of this type."""
-
-    channel: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class RevokeToken:
-    """The app instance is gone: its token ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class LosePresence:
-    """The connection of that epoch is gone; a newer one stays."""
-
-    epoch: int
-
-
-Effect = StartStep | Announce | CloseChannel | RevokeToken | LosePresence
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The delivery after a fact, what must be done now, and whether anything changed."""
-
-    delivery: Delivery
-    effects: tuple[Effect, ...]
-    changed: bool
-
-
-# --- decisions ----------------------------------------------------------------------------------
 
 
 def decide(
@@ -299,9 +97,8 @@ def decide(
     looked = isinstance(fact, DeadlineReached | Planned)
     after = _advance(changed, retry)
     if after != delivery or looked:
-        after = replace(after, published=delivery.published or looked)
-        after = replace(after, deadline=_next_look(delivery, after, now, looked=looked))
-    if after == delivery or (looked and not delivery.published):
+        after = replace(after, published=True, deadline=next_look(delivery, after, looked=looked))
+    if after == delivery or not delivery.published:
         # Whatever a crash may have swallowed is told again.
         told.extend(resend(after))
     else:
@@ -316,57 +113,6 @@ def resend(delivery: Delivery) -> tuple[Effect, ...]:
     return tuple(
         StartStep(index, step.attempt) for index, step in enumerate(delivery.steps) if step.unheard
     )
-
-
-def deadline_of(delivery: Delivery) -> datetime | None:
-    """When time alone changes the delivery next; None once it is settled."""
-    if delivery.state.terminal:
-        return None
-    times = [delivery.expires_at]
-    if delivery.state is DeliveryState.SENDING:
-        times.extend(_moments(delivery))
-    return min(times)
-
-
-def _moments(delivery: Delivery) -> Iterator[datetime]:
-    """When windows end, retries and steps start. After a decision all of them lie in the future."""
-    # When the steps so far let the next one start; None while one of them is under way or waits
-    # for its own start, because the end of that is a moment itself.
-    yielded: datetime | None = delivery.planned_at
-    for state in delivery.steps:
-        if state.over is not None:
-            continue
-        if not state.started:
-            own = starts_at(state.step, delivery.planned_at) if delivery.planned_at else None
-            yield from (moment for moment in (own, yielded) if moment is not None)
-            yielded = None
-        elif state.retry_at is not None:
-            yield state.retry_at
-            yields = state.yields_at()
-            yielded = max(yielded, yields) if yielded is not None and yields is not None else None
-        else:
-            ends = state.window_ends()
-            if ends is not None:
-                yield ends
-            yielded = None
-
-
-def _next_look(
-    before: Delivery, after: Delivery, now: datetime, *, looked: bool
-) -> datetime | None:
-    """The deadline after a decision.
-
-    Only who looks at a deadline may postpone it: whatever made the delivery due (a release, a
-    revocation) is not lost to an outcome that arrives at the same moment.
-    """
-    if after.state.terminal:
-        return None if after.published else before.deadline
-    due = deadline_of(after)
-    if after.released and after.resting:
-        due = now
-    if looked or before.deadline is None or due is None:
-        return due
-    return min(due, before.deadline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,11 +213,11 @@ def _report_step(delivery: Delivery, fact: Reported, retry: _Retry) -> Delivery:
         outcome.kind,
     ):
         # The same said with an earlier time: known more exactly, but nothing happened.
-        return replace(delivery, steps=_with(delivery.steps, index, merged))
+        return replace(delivery, steps=with_step(delivery.steps, index, merged))
     if state.over is None:
         merged = _heard(merged, outcome, delivery.expires_at, retry)
-    return _tell(
-        replace(delivery, steps=_with(delivery.steps, index, merged)),
+    return tell(
+        replace(delivery, steps=with_step(delivery.steps, index, merged)),
         retry.now,
         fact.kind,
         index,
@@ -566,8 +312,8 @@ def _close_windows(delivery: Delivery, retry: _Retry) -> Delivery:
             closed = _again(state, 0.0, delivery.expires_at, retry, Reason.NOT_ACKNOWLEDGED)
         else:
             closed = replace(state, over=Reason.NOT_ACKNOWLEDGED)
-        delivery = _tell(
-            replace(delivery, steps=_with(delivery.steps, index, closed)),
+        delivery = tell(
+            replace(delivery, steps=with_step(delivery.steps, index, closed)),
             retry.now,
             "not acknowledged",
             index,
@@ -596,22 +342,23 @@ def _start_due(delivery: Delivery, now: datetime) -> Delivery:
                 started_at=now,
                 retry_at=None,
             )
-            delivery = _tell(
-                replace(delivery, attempts=attempt, steps=_with(delivery.steps, index, started)),
+            delivery = tell(
+                replace(
+                    delivery, attempts=attempt, steps=with_step(delivery.steps, index, started)
+                ),
                 now,
                 "sent as wake-up" if state.step.wake_up else "sent",
                 index,
                 started,
             )
-            state = started
-        yields = state.yields_at()
+        yields = delivery.steps[index].yields_at()
         all_before_over &= state.over is not None or (yields is not None and now >= yields)
     return delivery
 
 
 def _store(delivery: Delivery, now: datetime, reason: str | None) -> Delivery:
     stored = replace(delivery, state=DeliveryState.STORED, reason=reason)
-    return _tell(stored, now, DeliveryState.STORED, detail=reason)
+    return tell(stored, now, DeliveryState.STORED, detail=reason)
 
 
 def _settle(
@@ -626,7 +373,7 @@ def _settle(
         settled_at=now,
         released=False,
     )
-    return _tell(settled, now, state, detail=reason)
+    return tell(settled, now, state, detail=reason)
 
 
 def _delivered(delivery: Delivery, by: Evidence, channel: str | None, now: datetime) -> Delivery:
@@ -644,37 +391,9 @@ def _delivered(delivery: Delivery, by: Evidence, channel: str | None, now: datet
         supersedes=delivery.state if delivery.state.terminal else None,
         released=False,
     )
-    return _tell(settled, now, DeliveryState.DELIVERED, channel=channel, detail=f"by {by}")
+    return tell(settled, now, DeliveryState.DELIVERED, channel=channel, detail=f"by {by}")
 
 
 def _last_reason(delivery: Delivery) -> str:
     reasons = [step.over for step in delivery.steps if step.over is not None]
     return reasons[-1] if reasons else Reason.UNREACHABLE
-
-
-def _with(steps: tuple[StepState, ...], index: int, state: StepState) -> tuple[StepState, ...]:
-    return (*steps[:index], state, *steps[index + 1 :])
-
-
-def _tell(
-    delivery: Delivery,
-    at: datetime,
-    what: str,
-    step: int | None = None,
-    state: StepState | None = None,
-    *,
-    channel: str | None = None,
-    detail: str | None = None,
-) -> Delivery:
-    entry = StoryEntry(
-        at,
-        str(what),
-        step,
-        state.attempt if state else None,
-        state.step.channel if state else channel,
-        None if detail is None else str(detail),
-    )
-    story = (*delivery.story, entry)
-    if len(story) > _STORY_HEAD + _STORY_TAIL:
-        story = (*story[:_STORY_HEAD], *story[-_STORY_TAIL:])
-    return replace(delivery, story=story)

@@ -77,12 +77,13 @@ def _deadline(before: Delivery, fact: Fact, after: Delivery, now: datetime) -> N
         assert after.deadline is None or not after.published
         return
     assert after.deadline is not None
-    assert after.deadline <= after.expires_at
     assert now < after.expires_at
-    if isinstance(fact, DeadlineReached | Planned):
-        if before.published:
-            due_again = after.released and after.resting
-            assert after.deadline > now or due_again, "who looked in vain would look for ever"
+    if before.published:
+        assert after.deadline <= after.expires_at
+    if after.released and after.resting and after.published:
+        assert after.deadline <= now, "the device is back: due at once"
+    elif isinstance(fact, DeadlineReached | Planned) and after.published:
+        assert after.deadline > now, "who looked in vain would look for ever"
     elif before.deadline is not None:
         assert after.deadline <= before.deadline, "only who looks at a deadline may postpone it"
 

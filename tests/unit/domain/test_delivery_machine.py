@@ -11,7 +11,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState
-from aoi_events.domain.delivery import Announce, DeadlineReached, Fact, Planned, Reported, StartStep
+from aoi_events.domain.delivery import (
+    Announce,
+    DeadlineReached,
+    Fact,
+    Planned,
+    Reported,
+    StartStep,
+    deadline_of,
+)
 from aoi_events.domain.plans import Step
 from aoi_events.domain.retry import Backoff
 from tests.strategies import EPOCH, a_delivery, backoffs, facts, jitters, plans
@@ -95,18 +103,18 @@ class Histories(RuleBasedStateMachine):
     def the_device_comes_back(self, under_way_too: bool) -> None:
         """The store releases the delivery: due at once when it rests."""
         if self.delivery.resting:
-            self.delivery = replace(self.delivery, released=True, deadline=self.now)
+            self.delivery = replace(self.delivery, released=True, deadline=self.now, published=True)
         elif under_way_too:
             self.delivery = replace(self.delivery, released=True)
 
-    @precondition(lambda self: self.delivery.published and not self.delivery.state.terminal)
+    @precondition(lambda self: self.delivery.published)
     @rule()
     def unpublished(self) -> None:
         """The deadlines worker commits and dies before its confirm."""
         self.delivery = replace(
             self.delivery,
             published=False,
-            deadline=min(self.now + timedelta(seconds=5), self.delivery.expires_at),
+            deadline=self.now + timedelta(seconds=5),
         )
 
     def _look(self, plan: tuple[Step, ...]) -> None:
@@ -114,10 +122,10 @@ class Histories(RuleBasedStateMachine):
         self.now = max(self.now, self.delivery.deadline)
         if not self.delivery.published:
             # Published again, unchanged, and confirmed.
-            self.delivery = replace(self.delivery, published=True)
-            if self.delivery.state.terminal:
-                self.delivery = replace(self.delivery, deadline=None)
-                return
+            self.delivery = replace(
+                self.delivery, published=True, deadline=deadline_of(self.delivery)
+            )
+            return
         self._apply(Planned(plan) if self.delivery.released else DeadlineReached())
 
     @invariant()
@@ -151,6 +159,4 @@ class Histories(RuleBasedStateMachine):
 
 Histories.TestCase.settings = settings(max_examples=200, stateful_step_count=25, deadline=None)
 TestHistories = Histories.TestCase
-TestHistories.__doc__ = "Every history keeps the rules, settles exactly once, and ends in time."
-    "Every history keeps the rules, settles exactly once, and ends by its expiry."
-)
+TestHistories.__doc__ = "Every history keeps the rules, settles exactly once, ends in time."

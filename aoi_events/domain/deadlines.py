@@ -1,0 +1,62 @@
+"""When somebody must look at a delivery again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from aoi_events.contracts.states import DeliveryState
+from aoi_events.domain.delivery_state import Delivery
+from aoi_events.domain.plans import starts_at
+
+__all__ = ["deadline_of", "next_look"]
+
+
+def deadline_of(delivery: Delivery) -> datetime | None:
+    """When somebody must look at the delivery again; None once it is settled.
+
+    A delivery that was released and rests is due at once: the answer is a time that has come.
+    """
+    if delivery.state.terminal:
+        return None
+    if delivery.released and delivery.resting:
+        return delivery.accepted_at
+    times = [delivery.expires_at]
+    if delivery.state is DeliveryState.SENDING:
+        times.extend(_moments(delivery))
+    return min(times)
+
+
+def _moments(delivery: Delivery) -> Iterator[datetime]:
+    """When windows end, retries and steps start. After a decision all of them lie in the future."""
+    # When the steps so far let the next one start; None while one of them is under way or waits
+    # for its own start, because the end of that is a moment itself.
+    yielded: datetime | None = delivery.planned_at
+    for state in delivery.steps:
+        if state.over is not None:
+            continue
+        if not state.started:
+            own = starts_at(state.step, delivery.planned_at) if delivery.planned_at else None
+            yield from (moment for moment in (own, yielded) if moment is not None)
+            yielded = None
+        elif state.retry_at is not None:
+            yield state.retry_at
+            yields = state.yields_at()
+            yielded = max(yielded, yields) if yielded is not None and yields is not None else None
+        else:
+            ends = state.window_ends()
+            if ends is not None:
+                yield ends
+            yielded = None
+
+
+def next_look(before: Delivery, after: Delivery, *, looked: bool) -> datetime | None:
+    """The deadline after a decision.
+
+    Only who looks at a deadline may postpone it: whatever made the delivery due (a revocation, say)
+    is not lost to an outcome that arrives at the same moment.
+    """
+    due = deadline_of(after)
+    if looked or due is None or before.deadline is None:
+        return due
+    return min(due, before.deadline)

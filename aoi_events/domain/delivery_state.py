@@ -1,0 +1,171 @@
+"""What is kept of a delivery: its plan, how far each step got, and its story.
+
+How a delivery changes is decided in :mod:`aoi_events.domain.delivery`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.contracts.states import DeliveryState, Evidence, Reason
+from aoi_events.domain.evidence import StepOutcome
+from aoi_events.domain.plans import Step
+
+__all__ = ["Delivery", "StepState", "StoryEntry", "tell", "with_step"]
+
+_STORY_HEAD, _STORY_TAIL = 8, 32
+
+
+@dataclass(frozen=True, slots=True)
+class StoryEntry:
+    """One line of what happened, for people."""
+
+    at: datetime
+    what: str
+    step: int | None = None
+    attempt: int | None = None
+    channel: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """A step of the present plan and how far it got.
+
+    ``attempt`` 0: not started. ``retries`` counts the attempts after the first. ``over``: why
+    nothing more is expected of it. ``retry_at``: refused for now, or not heard of; it waits.
+    """
+
+    step: Step
+    attempt: int = 0
+    retries: int = 0
+    first_started_at: datetime | None = None
+    started_at: datetime | None = None
+    retry_at: datetime | None = None
+    outcome: StepOutcome | None = None
+    over: Reason | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether an attempt was ever made."""
+        return self.attempt > 0
+
+    @property
+    def under_way(self) -> bool:
+        """Whether an attempt may still be acknowledged."""
+        return self.started and self.over is None and self.retry_at is None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a provider took the content itself (not a wake-up), did not give it back, and the
+        device did not say otherwise.
+        """
+        outcome = self.outcome
+        return (
+            outcome is not None
+            and outcome.attempt == self.attempt
+            and outcome.kind is OutcomeKind.ACCEPTED
+            and not self.step.wake_up
+            and self.over in (None, Reason.NOT_ACKNOWLEDGED)
+        )
+
+    @property
+    def unheard(self) -> bool:
+        """Whether the present attempt is under way and nobody said anything of it."""
+        return self.under_way and (self.outcome is None or self.outcome.attempt < self.attempt)
+
+    def window_ends(self) -> datetime | None:
+        """When the present attempt counts as not acknowledged."""
+        if not self.under_way or self.started_at is None:
+            return None
+        return self.started_at + timedelta(seconds=self.step.ack_within)
+
+    def yields_at(self) -> datetime | None:
+        """When a step that waits for its retry lets the steps after it start."""
+        if self.over is not None or self.retry_at is None or self.first_started_at is None:
+            return None
+        return self.first_started_at + timedelta(seconds=self.step.ack_within)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One notification for one token; the row of it is the truth.
+
+    ``storable`` is false for ``ttl=0``. ``attempts`` counts over all plans, so that an attempt's
+    number names it for ever. ``released``: the device came back since the plan was made,
+    and a new plan is due as soon as no attempt is under way.
+    ``published`` is false while effects of the last change may not have left yet. ``batch`` groups
+    deliveries that were released together; ``order`` is the place in the client's backlog.
+    """
+
+    id: str
+    sender: str
+    notification: str
+    client: str
+    application: str
+    instance: str
+    fingerprint: str
+    accepted_at: datetime
+    expires_at: datetime
+    storable: bool = True
+    state: DeliveryState = DeliveryState.STORED
+    steps: tuple[StepState, ...] = ()
+    attempts: int = 0
+    planned_at: datetime | None = None
+    by: Evidence | None = None
+    channel: str | None = None
+    reason: str | None = None
+    settled_at: datetime | None = None
+    supersedes: DeliveryState | None = None
+    deadline: datetime | None = None
+    published: bool = True
+    released: bool = False
+    batch: int | None = None
+    order: int = 0
+    story: tuple[StoryEntry, ...] = ()
+
+    @property
+    def resting(self) -> bool:
+        """Not settled, and no attempt is under way: a new plan would do no harm."""
+        return not self.state.terminal and not any(step.under_way for step in self.steps)
+
+    def current(self, step: int, attempt: int) -> bool:
+        """Whether that attempt is still wanted; a channel worker asks before it submits."""
+        return (
+            self.state is DeliveryState.SENDING
+            and 0 <= step < len(self.steps)
+            and self.steps[step].attempt == attempt
+            and self.steps[step].under_way
+        )
+
+
+def with_step(steps: tuple[StepState, ...], index: int, state: StepState) -> tuple[StepState, ...]:
+    """The steps with ``state`` at ``index``."""
+    return (*steps[:index], state, *steps[index + 1 :])
+
+
+def tell(
+    delivery: Delivery,
+    at: datetime,
+    what: str,
+    step: int | None = None,
+    state: StepState | None = None,
+    *,
+    channel: str | None = None,
+    detail: str | None = None,
+) -> Delivery:
+    """The delivery with one more line in its story; of a long one the middle is left out."""
+    entry = StoryEntry(
+        at,
+        str(what),
+        step,
+        state.attempt if state else None,
+        state.step.channel if state else channel,
+        None if detail is None else str(detail),
+    )
+    story = (*delivery.story, entry)
+    if len(story) > _STORY_HEAD + _STORY_TAIL:
+        story = (*story[:_STORY_HEAD], *story[-_STORY_TAIL:])
+    return replace(delivery, story=story)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import defaultdict, deque
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -159,6 +159,12 @@ class LoopbackSmsc:
     def mailbox(self, number: str) -> asyncio.Queue[ShortMessageReceived]:
         """What arrived at ``number`` and was not read yet."""
         return self._mailboxes["+" + number.lstrip("+")]
+
+    async def telephone(self, number: str) -> AsyncIterator[bytes]:
+        """The user data of every message to ``number``: an SMS source for an AOI Client."""
+        mailbox = self.mailbox(number)
+        while True:
+            yield (await mailbox.get()).user_data
 
     async def submitted(self, count: int, within: float = _PATIENCE) -> None:
         """Return once at least ``count`` submissions have come. Raises TimeoutError."""

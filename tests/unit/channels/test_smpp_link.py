@@ -71,6 +71,18 @@ async def test_a_message_arrives_as_it_was_sent(smsc: LoopbackSmsc) -> None:
     assert (received.user_data, received.sender) == (USER_DATA, "AOI")
 
 
+async def test_a_telephone_hands_on_every_message_in_order(smsc: LoopbackSmsc) -> None:
+    """A fake device reads its short messages, also those that came before it listened."""
+    async with link_to(smsc, window=1) as link:
+        await link.submit([message(), message("+31600000002"), message()])
+        telephone = smsc.telephone(NUMBER)
+        async with asyncio.timeout(SOON):
+            heard = [await anext(telephone), await anext(telephone)]
+    assert heard == [USER_DATA, USER_DATA]
+    assert smsc.mailbox(NUMBER).empty()
+    assert smsc.mailbox("+31600000002").qsize() == 1
+
+
 async def test_verdicts_stand_in_the_order_of_the_messages(smsc: LoopbackSmsc) -> None:
     """A batch gives one verdict per message, in order, through a window of one."""
     smsc.script(Reply(), Reply.bad_number(), Reply(status=0x66), Reply(status=0x08), Reply(0x45))

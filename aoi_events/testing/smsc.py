@@ -197,7 +197,8 @@ class LoopbackSmsc:
     def babble(self, octets: bytes) -> None:
         """Put any octets on every line to a client."""
         for line in self._lines:
-            line.write(octets)
+            if not line.is_closing():
+                line.write(octets)
 
     async def go_down(self) -> None:
         """Stop listening and cut every connection."""

@@ -58,6 +58,8 @@ __all__ = ["Decision", "decide"]
 
 _LATER: Final = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL})
 """Refusals that a repeat after the usual time for an answer can mend."""
+_SOMEBODY_WAITS: Final = frozenset({registration.REQUEST, applications.REGISTER})
+"""Requests whose refusal for a quota goes to whoever asked; others wait, and are repeated."""
 _UNKNOWN_CLIENT: Final = frozenset({ErrorCode.CLIENT_RETIRED, ErrorCode.UNAUTHENTICATED})
 
 
@@ -160,7 +162,8 @@ def _answer(turn: Turn, frame: AnswerFrame, pending: Pending) -> None:
         return
     if isinstance(answer, RefusedV1):
         # What is refused for a moment stays under way, until its time for an answer ends.
-        if answer.code not in _LATER:
+        busy = answer.code == ErrorCode.QUOTA_EXCEEDED and pending.name not in _SOMEBODY_WAITS
+        if answer.code not in _LATER and not busy:
             _forget(turn, frame.id)
             _refuse(turn, pending, answer)
         return

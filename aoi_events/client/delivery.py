@@ -15,6 +15,7 @@ from aoi_events.client.events import (
     DuplicateDropped,
     NotificationAcknowledged,
     NotificationReceived,
+    Refused,
     ShortMessageIgnored,
     WakeUpEnded,
     WakeUpReceived,
@@ -35,7 +36,7 @@ from aoi_events.contracts.device import AckFrame, NotificationFrame, WakeUpFrame
 from aoi_events.contracts.requests import FetchNotificationV1
 from aoi_events.domain.push_payload import ChallengePush, ContentPush, WakeUpPush, decode
 from aoi_events.domain.tokens import fingerprint_of
-from aoi_events.errors import PduError
+from aoi_events.errors import ErrorCode, PduError
 
 __all__ = ["FETCH", "fetch_due", "fetch_refused", "fetched", "handled", "notified", "send_kept"]
 __all__ += ["short_message", "woken"]
@@ -43,6 +44,9 @@ __all__ += ["short_message", "woken"]
 FETCH: Final = "notification.fetch"
 _WEBSOCKET: Final = "websocket"
 _SMS: Final = "sms"
+_NOTHING_LEFT: Final = frozenset(
+    {ErrorCode.NOT_FOUND, ErrorCode.EXPIRED, ErrorCode.CANCELLED, ErrorCode.TOKEN_REVOKED}
+)
 
 
 def notified(turn: Turn, frame: NotificationFrame) -> None:
@@ -141,7 +145,11 @@ def fetched(turn: Turn, pending: Pending, answer: NotificationContentV1) -> None
 
 
 def fetch_refused(turn: Turn, pending: Pending, answer: RefusedV1) -> None:
-    """There is nothing to fetch any more."""
+    """There is nothing to fetch any more, or not before the next connection."""
+    if answer.code not in _NOTHING_LEFT:
+        turn.hold(FETCH, pending.about)
+        turn.tell(Refused(FETCH, pending.about, answer.code, answer.message))
+        return
     _forget_wake_up(turn, pending.about)
     turn.tell(WakeUpEnded(pending.about, answer.code))
 

@@ -44,6 +44,10 @@ class EventStream:
             await self._arrived.wait()
         return self._events.popleft()
 
+    def pending(self) -> tuple[ClientEvent, ...]:
+        """What came and was not read yet; it stays to be read."""
+        return tuple(self._events)
+
     def put(self, event: ClientEvent) -> None:
         """Add an event."""
         if len(self._events) >= _LONGEST:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any, TypeVar
 
@@ -92,8 +93,8 @@ class Rehearsal:
     """
 
     def __init__(self, **settings: Any) -> None:
-        settings = {"identity": "tel:+15550100", "network": WIFI, "offers": OFFERS} | settings
-        self.view = View(device="phone-1", **settings)
+        view = View(device="phone-1", identity="tel:+15550100", offers=OFFERS, network=WIFI)
+        self.view = replace(view, **settings)
         self.disk = encode(Stored())
         self.effects: list[Effect] = []
         self._secrets: Iterator[str] = (_secret(n) for n in count(1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from aoi_events.client.effects import Listen
 from aoi_events.client.events import Activated, ChannelClosed
 from aoi_events.client.inputs import (
@@ -236,11 +238,12 @@ def test_unanswered_activation_is_repeated() -> None:
     assert [r.body["sequence"] for r in rehearsal.requests("channel.activate")] == [1, 2]
 
 
-def test_unavailable_server_is_asked_later() -> None:
+@pytest.mark.parametrize("code", ["unavailable", "internal", "quota_exceeded"])
+def test_unavailable_server_is_asked_later(code: str) -> None:
     """A refusal that passes is not an answer: the request is repeated when its time is over."""
     rehearsal = asking()
     number, _ = rehearsal.pending("channel.activate")
-    rehearsal.answer("channel.activate", RefusedV1(code="unavailable", message="later"))
+    rehearsal.answer("channel.activate", RefusedV1(code=code, message="later"))
     assert len(rehearsal.requests("channel.activate")) == 1
     rehearsal.play(Unanswered(rehearsal.generation, number))
     assert len(rehearsal.requests("channel.activate")) == 2
@@ -249,7 +252,7 @@ def test_unavailable_server_is_asked_later() -> None:
 def test_refused_activation_waits_for_another_occasion() -> None:
     """A lasting refusal is not repeated before the next connection or change."""
     rehearsal = asking()
-    rehearsal.answer("channel.activate", RefusedV1(code="quota_exceeded", message="enough"))
+    rehearsal.answer("channel.activate", RefusedV1(code="not_allowed", message="no"))
     assert len(rehearsal.requests("channel.activate")) == 1
     rehearsal.play(OffersChanged((ChannelOffer(type="websocket"),)))
     assert len(rehearsal.requests("channel.activate")) == 2

@@ -245,7 +245,7 @@ class AnyHistory(RuleBasedStateMachine):
         device.play(Closed(device.generation, None, "lost"))
         assert device.view.link.phase is Phase.CONNECTING
         device.open()
-        if device.view.link.phase is Phase.GREETING:
+        if not device.view.link.in_flight:
             device.welcome()
         while device.view.handling:
             self.app_is_done("delivered")

@@ -241,6 +241,17 @@ def test_wake_up_without_content(device: Device, code: str) -> None:
     assert rehearsal.acks() == []
 
 
+def test_wake_up_that_cannot_be_fetched_now(device: Device) -> None:
+    """A fetch that is refused for another reason is made again at the next connection."""
+    rehearsal = device.rehearsal
+    rehearsal.play(device.wake_up(1))
+    rehearsal.answer("notification.fetch", RefusedV1(code="not_allowed", message="no"))
+    assert len(rehearsal.requests("notification.fetch")) == 1
+    device.cut()
+    rehearsal.connect()
+    assert len(rehearsal.requests("notification.fetch")) == 2
+
+
 def test_strange_short_messages_are_ignored(device: Device) -> None:
     """Whatever a stranger sends by SMS changes nothing."""
     before = device.rehearsal.stored

@@ -81,8 +81,9 @@ async def start(server: MemoryServer, workers: Workers) -> AsyncIterator[Start]:
                 server.start()
             stop.set()
             try:
-                async with asyncio.timeout(WITHIN):
-                    await task
+                await asyncio.wait({task}, timeout=WITHIN)
+                if not task.cancelled():
+                    task.result()
             finally:
                 await broker.close()
 

@@ -59,6 +59,8 @@ class Devices:
     def __init__(self, port: Callable[[], int], stack: AsyncExitStack) -> None:
         self.port = port
         self._stack = stack
+        # A connection that nobody refers to is closed.
+        self._connected: list[Device] = []
 
     async def connect(
         self,
@@ -87,7 +89,8 @@ class Devices:
             ssl=tls or True,
             timeout=aiohttp.ClientWSTimeout(ws_close=0.5),
         )
-        return Device(web)
+        self._connected.append(Device(web))
+        return self._connected[-1]
 
     async def open(self, client: str = CLIENT, **options: Any) -> Device:
         """A device that was welcomed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -66,9 +67,21 @@ class Mailbox:
             _log.info("could_not_wake", delivery=delivery, reason=str(error))
         except TimeoutError:
             _log.warning("application_too_slow", delivery=delivery, seconds=self._within)
-        except Exception:  # noqa: BLE001 - whatever the app raises is its own
+        except Exception as error:  # noqa: BLE001 - whatever the app raises is its own
             # The app's own fault: it does not have the notification, and the AOI Server keeps it.
-            _log.exception("application_failed", delivery=delivery)
+            # Neither its message nor its variables are logged: both may hold the content.
+            _log.error(
+                "application_failed",
+                delivery=delivery,
+                error=type(error).__name__,
+                where=_where(error),
+            )
         else:
             return "delivered"
         return "could_not_wake"
+
+
+def _where(error: Exception) -> str:
+    """File, line and function that raised."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}:{frame.lineno} in {frame.name}"

@@ -1,0 +1,42 @@
+"""An AOI Server that a test directs, and devices on it that end with the test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from aoi_events.client import AoiClient, Backoff, MemoryStorage
+from tests.integration.client.server import Server
+
+Device = Callable[..., Awaitable[AoiClient]]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    """The AOI Server."""
+    server = Server()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def device(server: Server) -> AsyncIterator[Device]:
+    """Starts a device; settings by name, the rest quick enough for tests."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**settings: Any) -> AoiClient:
+            usual = {
+                "storage": MemoryStorage(),
+                "device": "phone-1",
+                "identity": "tel:+15550100",
+                "backoff": Backoff(first=0.01, most=0.05),
+                "answer_within": 5.0,
+            }
+            client = AoiClient(server.url, **{**usual, **settings})
+            return await stack.enter_async_context(client)
+
+        yield start

@@ -1,0 +1,92 @@
+"""The command ``aoi demo``."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aoi_events.bootstrap import load_settings, open_installation
+from aoi_events.bootstrap.keys import ephemeral_keys
+from aoi_events.bootstrap.process import serve
+from aoi_events.cli.demo.cast import WITHIN, device
+from aoi_events.cli.demo.story import Story
+from aoi_events.cli.demo.timeline import DemoFailed, Timeline
+from aoi_events.cli.output import console, fail
+from aoi_events.errors import AoiError
+from aoi_events.publishing import Publisher
+from aoi_events.telemetry.logs import configure_logging
+from aoi_events.testing.smsc import LoopbackSmsc
+
+__all__ = ["command"]
+
+
+def command(
+    broker: Annotated[
+        str, typer.Option(help="amqp://user:password@host/vhost; default: in this process")
+    ] = "memory://",
+    store: Annotated[
+        str, typer.Option(help="postgresql+asyncpg://…; default: SQLite in a temporary folder")
+    ] = "",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="show the workers' logs")
+    ] = False,
+) -> None:
+    """Play the whole story; exits 0 when every step happened."""
+    configure_logging(level="info" if verbose else "error", format="console")
+    timeline = Timeline(console)
+    try:
+        with tempfile.TemporaryDirectory(prefix="aoi-demo-") as folder:
+            url = store or f"sqlite:///{Path(folder) / 'demo.sqlite3'}"
+            asyncio.run(_play(timeline, broker, url))
+    except DemoFailed as failed:
+        fail(f"the demo failed: {failed}")
+    except AoiError as error:
+        fail(f"the demo could not start: {error}")
+    timeline.summary()
+
+
+async def _play(timeline: Timeline, broker: str, store: str) -> None:
+    stop, started = asyncio.Event(), asyncio.Event()
+    async with LoopbackSmsc() as smsc:
+        settings = load_settings(**_settings(broker, store, smsc))
+        async with open_installation(settings, alone=True, keys=ephemeral_keys()) as installation:
+            server = asyncio.create_task(
+                serve(installation, installation.names, stop, started), name="AOI Server"
+            )
+            ready = asyncio.create_task(started.wait())
+            await asyncio.wait({server, ready}, return_when=asyncio.FIRST_COMPLETED)
+            if server.done():
+                server.result()
+            timeline.say("AOI Server", f"workers: {', '.join(installation.names)}")
+            url = f"ws://127.0.0.1:{installation.gateway.port}/aoi"
+            as_sender = "memory://shop@" if settings.in_process else broker
+            try:
+                async with (
+                    device("phone", "+15550101", url=url, smsc=smsc, timeline=timeline) as phone,
+                    device("tablet", "+15550102", url=url, smsc=smsc, timeline=timeline) as tablet,
+                    Publisher(as_sender, timeout=WITHIN) as backend,
+                ):
+                    story = Story(timeline, phone, tablet, backend, Story.new_run())
+                    await story.play()
+            finally:
+                stop.set()
+                ready.cancel()
+                await server
+
+
+def _settings(broker: str, store: str, smsc: LoopbackSmsc) -> dict[str, Any]:
+    """Short waits, so that the story can be watched; everything else as in earnest."""
+    return {
+        "broker": broker,
+        "store": store,
+        "gateway": {"port": 0, "ping_every": 5.0, "pong_within": 2.0},
+        "health": {"enabled": False},
+        "channels": {
+            "websocket": {"ack_within": 0.8},
+            "sms": {"host": smsc.host, "port": smsc.port, "ack_within": 5.0},
+        },
+    }

@@ -1,0 +1,223 @@
+"""The story that the demo plays, scene by scene."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+from uuid import uuid4
+
+from aoi_events.cli.demo.cast import WITHIN, Device
+from aoi_events.cli.demo.timeline import Timeline
+from aoi_events.client import Application, EventStream
+from aoi_events.client.events import Activated, WakeUpReceived
+from aoi_events.contracts.answers import NotificationAcceptedV1
+from aoi_events.contracts.requests import ChannelOffer
+from aoi_events.publishing import Publisher
+
+__all__ = ["Story"]
+
+_MANY: Final = 10
+_LARGE: Final = 1_500
+
+
+@dataclass(slots=True)
+class Story:
+    """Two devices, two apps, one backend."""
+
+    timeline: Timeline
+    phone: Device
+    tablet: Device
+    backend: Publisher
+    run: str
+
+    async def play(self) -> None:
+        """Every scene in order. Raises DemoFailed at the first that does not happen."""
+        await self.register()
+        mail, news = await self.install()
+        await self.activate()
+        await self.deliver(mail, news)
+        await self.bridge(mail)
+        await self.come_back(mail)
+        await self.store(news)
+        await self.expire(news)
+        await self.change_identity(mail)
+
+    async def register(self) -> None:
+        """AOI Client registration."""
+        tell = self.timeline
+        with tell.scene("Two devices register"):
+            ids = await asyncio.gather(
+                *(d.client.until_registered(timeout=WITHIN) for d in self._devices)
+            )
+            for device, client in zip(self._devices, ids, strict=True):
+                tell.say(device.name, f"is AOI Client {client}")
+            tell.check(ids[0] != ids[1], "two devices got one AOI Client ID")
+            tell.shown("two AOI Client IDs")
+
+    async def install(self) -> tuple[Application, Application]:
+        """Application Client registration."""
+        tell = self.timeline
+        with tell.scene("Two apps register"):
+            mail = await self.phone.install("org.example.mail")
+            news = await self.tablet.install("org.example.news")
+            for device, app in ((self.phone, mail), (self.tablet, news)):
+                tell.say(device.name, f"{app.application} has the token {app.fingerprint}")
+            tell.check(mail.token != news.token, "two apps got one token")
+            tell.shown("two Application Client Tokens")
+        return mail, news
+
+    async def activate(self) -> None:
+        """Notification channel activation, and the proof of the numbers."""
+        tell = self.timeline
+        with tell.scene("They activate WebSocket and SMS, at once"):
+            for device in self._devices:
+                tell.say(device.name, f"claims {device.number}: a challenge must come back")
+            await asyncio.gather(
+                *(
+                    d.client.until_channels({"websocket", "sms"}, timeout=WITHIN)
+                    for d in self._devices
+                ),
+            )
+            for device in self._devices:
+                tell.say(device.name, "active: " + ", ".join(sorted(device.client.channels)))
+            tell.shown("both numbers proved by a challenge, two channels active each")
+
+    async def deliver(self, mail: Application, news: Application) -> None:
+        """Ten notifications over the WebSocket, acknowledged."""
+        tell = self.timeline
+        with tell.scene(f"{_MANY} notifications, over the WebSocket"):
+            sent = []
+            for number in range(_MANY):
+                app, device = (news, self.tablet) if number % 2 else (mail, self.phone)
+                accepted = await self._send(app, f"n{number + 1}", f"message {number + 1}")
+                (read,) = await device.read()
+                tell.check(read.channel == "websocket", f"it came over {read.channel}")
+                tell.say(device.name, f"shows “{read.content.data}”, and acknowledges")
+                sent.append(accepted.notification)
+            for notification in sent:
+                await self.backend.wait(notification, "delivered", timeout=WITHIN)
+            tell.shown(f"{len(sent)} delivered, each acknowledged by its device")
+
+    async def bridge(self, mail: Application) -> None:
+        """The connection dies without a word; SMS bridges it."""
+        tell = self.timeline
+        with tell.scene("The phone's data connection dies without a word"):
+            before = self.phone.client.events()
+            self.phone.transport.cut()
+            tell.say("network", "the phone's link is cut; nobody is told")
+            accepted = await self._send(mail, "cut", "Where are you?")
+            (read,) = await self.phone.read()
+            tell.check(read.channel == "sms", f"it came over {read.channel}, not by SMS")
+            tell.say("phone", f"shows “{read.content.data}”, which came by SMS")
+            status = await self.backend.wait(accepted.notification, "delivered", timeout=WITHIN)
+            tell.check(not _activations(before), "the phone activated its channels again")
+            for hop in status.deliveries[0].story:
+                detail = f" ({hop.detail})" if hop.detail else ""
+                tell.say("AOI Server", f"{hop.what} {hop.channel or ''}{detail}")
+            tell.shown("reached by SMS, with no new activation")
+
+    async def come_back(self, mail: Application) -> None:
+        """What was too large for SMS is fetched when the connection is back."""
+        tell = self.timeline
+        with tell.scene("Too large for SMS: a wake-up now, the content on return"):
+            text = "x" * _LARGE
+            smsc_before = self.phone.client.events()
+            accepted = await self._send(mail, "large", text, shown=f"{_LARGE} octets")
+            await _wake_up(smsc_before)
+            tell.say("phone", "was told by SMS that something waits")
+            await self.phone.transport.restore()
+            tell.say("network", "the phone's link is back")
+            (read,) = await self.phone.read()
+            tell.check(read.content.data == text, "the content is not the one that was sent")
+            await self.backend.wait(accepted.notification, "delivered", timeout=WITHIN)
+            await self.phone.client.until_connected(timeout=WITHIN)
+            tell.shown(f"{_LARGE} octets fetched and acknowledged")
+
+    async def store(self, news: Application) -> None:
+        """A device with nothing active gets what was stored, on return."""
+        tell = self.timeline
+        with tell.scene("Nothing active: stored, and delivered on return"):
+            events = self.tablet.client.events()
+            await self.tablet.client.set_offers([ChannelOffer(type="websocket")])
+            await _activated(events)
+            self.tablet.transport.cut()
+            tell.say("tablet", "has no SMS any more, and its link is cut")
+            accepted = await self._send(news, "stored", "Welcome back")
+            await self.backend.wait(accepted.notification, "stored", timeout=WITHIN)
+            tell.say("AOI Server", "nothing can reach the tablet: stored")
+            await self.tablet.transport.restore()
+            tell.say("network", "the tablet's link is back")
+            (read,) = await self.tablet.read()
+            tell.say("tablet", f"shows “{read.content.data}”")
+            await self.backend.wait(accepted.notification, "delivered", timeout=WITHIN)
+            tell.shown("stored, then delivered when the tablet came back")
+
+    async def expire(self, news: Application) -> None:
+        """A notification whose time to live ends while nothing can reach the device."""
+        tell = self.timeline
+        with tell.scene("Too late: an expired notification is reported"):
+            self.tablet.transport.cut()
+            accepted = await self._send(news, "late", "Only for a second", ttl=1)
+            status = await self.backend.wait(accepted.notification, "expired", timeout=WITHIN)
+            tell.say("AOI Server", f"reports: {status.deliveries[0].state}")
+            await self.tablet.transport.restore()
+            tell.shown("expired, and the backend knows")
+
+    async def change_identity(self, mail: Application) -> None:
+        """Another SIM: a new AOI Client ID, and the old token stops working."""
+        tell = self.timeline
+        with tell.scene("Another user: a new AOI Client ID, the old token ends"):
+            old_id, old_token = self.phone.client.client_id, mail.token
+            await self.phone.client.set_identity("tel:+15550199")
+            new_id = await self.phone.client.until_registered(other_than=old_id, timeout=WITHIN)
+            token = await mail.until_token(other_than=old_token, timeout=WITHIN)
+            tell.say("phone", f"is AOI Client {new_id} now")
+            refused = await self.backend.send(old_token, "for the earlier user")
+            tell.check(not refused.deliveries, "the old token still works")
+            tell.say("AOI Server", f"the old token: {refused.rejected[0].code}")
+            await self.phone.client.until_connected(timeout=WITHIN)
+            accepted = await self.backend.send(token, "for the new user")
+            await self.phone.read()
+            await self.backend.wait(accepted.notification, "delivered", timeout=WITHIN)
+            tell.shown("new ID, new token; nothing of the earlier user's is readable")
+
+    @property
+    def _devices(self) -> tuple[Device, Device]:
+        return (self.phone, self.tablet)
+
+    async def _send(
+        self, app: Application, name: str, text: str, *, ttl: int = 300, shown: str | None = None
+    ) -> NotificationAcceptedV1:
+        who = app.application.rpartition(".")[2]
+        self.timeline.say(who, f"sends {shown or f'“{text}”'}")
+        accepted = await self.backend.send(
+            app.token, text, notification=f"{self.run}-{name}", ttl=ttl
+        )
+        self.timeline.check(bool(accepted.deliveries), f"refused: {accepted.rejected}")
+        return accepted
+
+    @staticmethod
+    def new_run() -> str:
+        """Names one playing of the story, so that a second one is no repeat."""
+        return f"demo-{uuid4().hex[:8]}"
+
+
+def _activations(events: EventStream) -> list[Activated]:
+    """The activations that were answered since the stream was opened."""
+    return [event for event in events.pending() if isinstance(event, Activated)]
+
+
+async def _wake_up(events: EventStream) -> None:
+    await _next(events, WakeUpReceived)
+
+
+async def _activated(events: EventStream) -> None:
+    await _next(events, Activated)
+
+
+async def _next(events: EventStream, kind: type[Activated] | type[WakeUpReceived]) -> None:
+    async with asyncio.timeout(WITHIN):
+        async for event in events:
+            if isinstance(event, kind):
+                return

@@ -227,16 +227,20 @@ class Publisher:
         return stream
 
     async def _send(
-        self, request: SendNotificationV1, timeout: float | None, patience: Patience
+        self, request: SendNotificationV1, timeout: float | None, patience: Patience | None
     ) -> NotificationAcceptedV1:
-        return await patiently(
-            lambda: self._session.ask(request, NotificationAcceptedV1, timeout=timeout),
-            patience=patience,
-            on=(RequestTimeout, InfrastructureError),
-        )
+        async def once() -> NotificationAcceptedV1:
+            return await self._session.ask(request, NotificationAcceptedV1, timeout=timeout)
+
+        if patience is None:
+            return await once()
+        return await patiently(once, patience=patience, on=(RequestTimeout, InfrastructureError))
 
 
-def _patience(retries: int) -> Patience:
+def _patience(retries: int) -> Patience | None:
+    """Patience for so many repeats; None for none, which costs nothing."""
     if not 0 <= retries <= MAX_RETRIES:
         raise ValueError(f"retries are from 0 to {MAX_RETRIES}, not {retries}")
+    if retries == 0:
+        return None
     return Patience(first=0.2, most=5.0, jitter=0.2, attempts=retries + 1)

@@ -41,12 +41,38 @@ class Running:
 
 @pytest.fixture
 def rabbit_urls(rabbit_server: RabbitServer, rabbit_vhost: str) -> Urls:
-    """RabbitMQ; the senders may configure queues of their own only, as in production."""
-    return Urls(
+    """RabbitMQ, where each sender has the permissions that the README gives it and no more."""
+    own = r"aoi\.reply\.shop\..*"
+    urls = Urls(
         workers=rabbit_server.url(rabbit_vhost),
-        shop=rabbit_server.add_user(rabbit_vhost, "shop", configure=r"^aoi\.reply\.shop\."),
-        fleet=rabbit_server.add_user(rabbit_vhost, "fleet", configure="^$"),
+        shop=rabbit_server.add_user(rabbit_vhost, "shop"),
+        fleet=rabbit_server.add_user(rabbit_vhost, "fleet"),
     )
+    rights = {
+        "shop": (f"^{own}$", rf"^(aoi\.requests|{own})$", rf"^(aoi\.events|{own})$"),
+        "fleet": ("^$", r"^aoi\.requests$", "^$"),
+    }
+    for user, (configure, write, read) in rights.items():
+        rabbit_server.api(
+            "PUT",
+            f"/permissions/{rabbit_vhost}/{user}",
+            {"configure": configure, "write": write, "read": read},
+        )
+    topics = {
+        ("shop", "aoi.requests"): (r"^notification\.(send|cancel|status)$", "^$"),
+        ("shop", "aoi.events"): ("^$", r"^notification\.[a-z*]+\.shop$"),
+        ("fleet", "aoi.requests"): (
+            r"^(client\.(de)?register|application\..*|channel\..*|notification\.fetch)$",
+            "^$",
+        ),
+    }
+    for (user, exchange), (write, read) in topics.items():
+        rabbit_server.api(
+            "PUT",
+            f"/topic-permissions/{rabbit_vhost}/{user}",
+            {"exchange": exchange, "write": write, "read": read},
+        )
+    return urls
 
 
 @pytest.fixture(params=["memory", "rabbitmq"])

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pika
+import pika.exceptions
 import pytest
 
 from aoi_events.publishing import DeviceRequests
@@ -164,3 +165,25 @@ async def test_events_with_any_client(on_rabbitmq: Running, token: str) -> None:
     assert event["type"] == properties.type == "aoi.notification.stored.v1"
     assert event["data"]["notification"] == "order-4711"
     assert token.encode() not in body
+
+
+@pytest.mark.parametrize("pattern", ["#", "notification.#", "notification.*.other", "*.*.*"])
+async def test_events_of_others_cannot_be_bound(on_rabbitmq: Running, pattern: str) -> None:
+    """With the permissions that the README gives, a sender hears of its own only."""
+
+    def listen() -> None:
+        with pika.BlockingConnection(pika.URLParameters(on_rabbitmq.urls.shop)) as connection:
+            channel = connection.channel()
+            channel.queue_declare("aoi.reply.shop.events", exclusive=True)
+            channel.queue_bind("aoi.reply.shop.events", "aoi.events", pattern)
+
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="ACCESS_REFUSED"):
+        await asyncio.to_thread(listen)
+
+
+async def test_a_sender_cannot_speak_for_devices(on_rabbitmq: Running, token: str) -> None:
+    """With those permissions the broker refuses a sender what only devices may ask."""
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="ACCESS_REFUSED"):
+        await asyncio.to_thread(
+            ask, on_rabbitmq.urls.shop, send(token), routing_key="client.register"
+        )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery_state import Delivery
 from aoi_events.domain.plans import starts_at
 
 __all__ = ["deadline_of", "next_look"]
+
+# Somebody whose clock is ahead may have made it due "now".
+_CLOCKS_AGREE = timedelta(seconds=1)
 
 
 def deadline_of(delivery: Delivery) -> datetime | None:
@@ -50,13 +53,13 @@ def _moments(delivery: Delivery) -> Iterator[datetime]:
             yielded = None
 
 
-def next_look(before: Delivery, after: Delivery, *, looked: bool) -> datetime | None:
+def next_look(before: Delivery, after: Delivery, now: datetime, *, looked: bool) -> datetime | None:
     """The deadline after a decision.
 
-    Only who looks at a deadline may postpone it: whatever made the delivery due (a revocation, say)
-    is not lost to an outcome that arrives at the same moment.
+    Only who looks takes a deadline away that has come: what made the delivery due (a revocation,
+    say) is not lost to an outcome that arrives at the same moment.
     """
     due = deadline_of(after)
     if looked or due is None or before.deadline is None:
         return due
-    return min(due, before.deadline)
+    return min(due, before.deadline) if before.deadline <= now + _CLOCKS_AGREE else due

@@ -10,7 +10,7 @@ Rules, all of them held by property tests:
 
 * A terminal state changes only to delivered; evidence of a device outranks that of a provider.
 * A delivery that is not terminal has a deadline: whoever dies, and whatever message is lost,
-  somebody looks again. After a look it lies in the future, and only a look postpones it.
+  somebody looks again. After a look it lies in the future; once it has come, only a look moves it.
 * Nothing is started at or after ``expires_at``.
 * A provider's acceptance settles only when its window ends and no other step is under way, and
   never for a wake-up.
@@ -97,7 +97,8 @@ def decide(
     looked = isinstance(fact, DeadlineReached | Planned)
     after = _advance(changed, retry)
     if after != delivery or looked:
-        after = replace(after, published=True, deadline=next_look(delivery, after, looked=looked))
+        due = next_look(delivery, after, now, looked=looked)
+        after = replace(after, published=True, deadline=due)
     if after == delivery or not delivery.published:
         # Whatever a crash may have swallowed is told again.
         told.extend(resend(after))

@@ -84,8 +84,10 @@ def _deadline(before: Delivery, fact: Fact, after: Delivery, now: datetime) -> N
         assert after.deadline <= now, "the device is back: due at once"
     elif isinstance(fact, DeadlineReached | Planned) and after.published:
         assert after.deadline > now, "who looked in vain would look for ever"
-    elif before.deadline is not None:
-        assert after.deadline <= before.deadline, "only who looks at a deadline may postpone it"
+    elif before.deadline is not None and before.deadline <= now:
+        assert after.deadline <= before.deadline, "only who looks takes a deadline away"
+    elif after.published and before.published:
+        assert after.deadline > now
 
 
 def _starts(before: Delivery, decision: Decision, now: datetime) -> None:

@@ -16,6 +16,7 @@ from aiormq.exceptions import (
     ChannelPreconditionFailed,
     ConnectionClosed,
     ConnectionNotAllowed,
+    InvalidFrameError,
     ProbableAuthenticationError,
 )
 from pamqp.exceptions import PAMQPException
@@ -60,6 +61,14 @@ def broker_faults(doing: str) -> Iterator[None]:
         if error.args and error.args[0] == _NOT_ALLOWED:
             raise ConfigurationError(
                 f"{doing}: {_said(error)}; check the virtual host of the broker's URL"
+            ) from error
+        raise BrokerUnavailable(f"{doing}: {_said(error)}") from error
+    except InvalidFrameError as error:
+        if "Connection.OpenOk" in str(error):
+            # aiormq keeps the broker's reason to itself; the login before this was accepted.
+            raise ConfigurationError(
+                f"{doing}: the broker does not open this virtual host for this user; "
+                "check the virtual host of the broker's URL, and the user's permissions for it"
             ) from error
         raise BrokerUnavailable(f"{doing}: {_said(error)}") from error
     except (AMQPError, PAMQPException, ChannelInvalidStateError, OSError) as error:

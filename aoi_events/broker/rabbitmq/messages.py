@@ -70,7 +70,10 @@ def encoded(message: Outbound, *, user: str, message_id: str, number: int, limit
         message_type=message.type,
         user_id=user,
     )
-    header = frame.marshal(ContentHeader(0, len(message.body), properties), number)
+    try:
+        header = frame.marshal(ContentHeader(0, len(message.body), properties), number)
+    except TypeError as error:
+        raise ValueError(f"a property of a message cannot be sent: {error}") from error
     if len(header) > HEADERS_LIMIT:
         raise ValueError(f"the headers of a message are over {HEADERS_LIMIT} octets")
     parts = [_publish(message.exchange, message.routing_key, message.mandatory, number), header]

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from aoi_events.broker.rabbitmq import RabbitBroker
+from aoi_events.errors import BrokerUnavailable
+from aoi_events.ports.broker import Outbound, Published, Queue, Topology
+from aoi_events.ports.patience import Patience, patiently
+from tests.containers import RabbitServer
+from tests.integration.broker.traffic import (
+    QUEUE,
+    WITHIN,
+    Ledger,
+    consume_steadily,
+    publish_steadily,
+)
+
+
+def cut_connections(server: RabbitServer) -> None:
+    """Every connection is closed by the broker."""
+    server.ctl("close_all_connections", "a test")
+
+
+def stop_application(server: RabbitServer) -> None:
+    """The broker application stops and starts inside its runtime."""
+    server.ctl("stop_app")
+    server.ctl("start_app")
+    server.wait_ready()
+
+
+def restart_container(server: RabbitServer) -> None:
+    """The node ends in good order and starts again."""
+    server.restart()
+
+
+def kill_container(server: RabbitServer) -> None:
+    """The node ends as in a power cut, and starts again."""
+    server.kill()
+    server.come_back()
+
+
+@pytest.mark.parametrize(
+    "fault", [cut_connections, stop_application, restart_container, kill_container]
+)
+async def test_nothing_confirmed_is_lost(
+    rabbit_server: RabbitServer, rabbit_url: str, fault: Callable[[RabbitServer], None]
+) -> None:
+    """Under traffic the broker breaks: confirmed messages arrive, refused ones were reported."""
+    broker = await RabbitBroker.connect(rabbit_url)
+    await broker.declare(Topology((), (QUEUE,)))
+    subscription = await broker.subscribe(QUEUE, prefetch=100)
+    ledger, stop = Ledger(), asyncio.Event()
+    publishing = asyncio.create_task(publish_steadily(broker, ledger, stop))
+    consuming = asyncio.create_task(consume_steadily(subscription, ledger))
+    try:
+        await ledger.until_confirmed(1000)
+        lost = asyncio.create_task(broker.connection_lost())
+        await asyncio.to_thread(fault, rabbit_server)
+        async with asyncio.timeout(WITHIN):
+            await lost
+        await ledger.until_confirmed(1000)
+        stop.set()
+        await publishing
+        # An even one at the end pushes the last late acknowledgements out.
+        await broker.publish([Outbound("", QUEUE.name, b"1000000000")])
+        await ledger.until_all_acknowledged()
+    finally:
+        stop.set()
+        await asyncio.gather(publishing)
+        await subscription.stop()
+        await consuming
+        await broker.close()
+    assert ledger.wrong_results == []
+    assert ledger.lost_batches >= 1
+    assert ledger.confirmed <= ledger.arrived
+    assert ledger.arrived <= ledger.confirmed | ledger.uncertain | {1_000_000_000}
+
+
+async def test_what_was_acknowledged_before_closing_stays_so(rabbit_url: str) -> None:
+    """Closing right after a batch of acks brings none of them back (rabbitmq-server #10327)."""
+    for _ in range(4):
+        broker = await RabbitBroker.connect(rabbit_url)
+        await broker.declare(Topology((), (QUEUE,)))
+        await broker.publish([Outbound("", QUEUE.name, b"x")] * 200)
+        subscription = await broker.subscribe(QUEUE, prefetch=200)
+        taken = 0
+        while taken < 200:
+            batch = await subscription.take(200)
+            await subscription.ack(batch)
+            taken += len(batch)
+        await broker.close()
+    broker = await RabbitBroker.connect(rabbit_url)
+    await broker.publish([Outbound("", QUEUE.name, b"end")])
+    (message,) = await (await broker.subscribe(QUEUE, prefetch=10)).take(10)
+    assert message.body == b"end"
+    await broker.close()
+
+
+async def test_a_deleted_queue_is_declared_again(
+    rabbit_server: RabbitServer, rabbit_url: str, rabbit_vhost: str
+) -> None:
+    """Somebody deletes a queue under its consumer: it is made anew, and the consumer goes on."""
+    broker = await RabbitBroker.connect(rabbit_url)
+    await broker.declare(Topology((), (QUEUE,)))
+    subscription = await broker.subscribe(QUEUE, prefetch=10)
+    taking = asyncio.create_task(subscription.take(1))
+    await asyncio.to_thread(rabbit_server.api, "DELETE", f"/queues/{rabbit_vhost}/{QUEUE.name}")
+    async with asyncio.timeout(WITHIN):
+        while list(await broker.publish([Outbound("", QUEUE.name, b"x")])) != [Published.CONFIRMED]:
+            pass
+        (message,) = await taking
+    assert message.body == b"x"
+    await broker.close()
+
+
+async def test_while_the_broker_is_away(rabbit_server: RabbitServer, rabbit_url: str) -> None:
+    """Without a connection everything says so at once, and health tells; then it is back."""
+    broker = await RabbitBroker.connect(rabbit_url)
+    await broker.declare(Topology((), (QUEUE,)))
+    requester = await broker.requester()
+    lost = asyncio.create_task(broker.connection_lost())
+    await asyncio.to_thread(rabbit_server.ctl, "stop_app")
+    try:
+        async with asyncio.timeout(WITHIN):
+            await lost
+        assert not await broker.healthy()
+        for attempt in (
+            lambda: broker.publish([Outbound("", QUEUE.name, b"x")]),
+            lambda: broker.subscribe(QUEUE, prefetch=1),
+            lambda: requester.call(Outbound("", QUEUE.name, b"x"), timeout=WITHIN),
+            lambda: broker.declare(Topology((), (QUEUE,))),
+        ):
+            with pytest.raises(BrokerUnavailable):
+                await attempt()
+        with pytest.raises(BrokerUnavailable, match=f"127.0.0.1:{rabbit_server.port}"):
+            await RabbitBroker.connect(rabbit_url, patience=Patience(attempts=1))
+    finally:
+        await asyncio.to_thread(rabbit_server.ctl, "start_app")
+        await asyncio.to_thread(rabbit_server.wait_ready)
+    results = await patiently(
+        lambda: broker.publish([Outbound("", QUEUE.name, b"x")]),
+        patience=Patience(),
+        on=BrokerUnavailable,
+    )
+    assert list(results) == [Published.CONFIRMED]
+    async with asyncio.timeout(WITHIN):
+        await patiently(
+            lambda: broker.subscribe(QUEUE, prefetch=1), patience=Patience(), on=BrokerUnavailable
+        )
+    assert await broker.healthy()
+    await broker.close()
+
+
+async def test_a_blocked_broker_delays_and_nothing_else(
+    rabbit_server: RabbitServer, rabbit_url: str
+) -> None:
+    """Under a memory alarm publishes wait, may be given up, consuming goes on; then all works."""
+    broker = await RabbitBroker.connect(rabbit_url)
+    await broker.declare(Topology((), (QUEUE, Queue("other"))))
+    await broker.publish([Outbound("", QUEUE.name, b"before")])
+    await asyncio.to_thread(rabbit_server.ctl, "set_vm_memory_high_watermark", "absolute", "1")
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await broker.publish([Outbound("", "other", b"x")])
+        subscription = await broker.subscribe(QUEUE, prefetch=10)
+        (message,) = await subscription.take(10)
+        await subscription.ack([message])
+        waiting = asyncio.ensure_future(broker.publish([Outbound("", QUEUE.name, b"after")]))
+    finally:
+        await asyncio.to_thread(rabbit_server.ctl, "set_vm_memory_high_watermark", "0.6")
+    async with asyncio.timeout(WITHIN):
+        assert list(await waiting) == [Published.CONFIRMED]
+        (message,) = await subscription.take(10)
+    assert message.body == b"after"
+    await broker.close()

@@ -1,0 +1,90 @@
+"""Traffic that keeps account of what the broker promised, while somebody breaks the broker."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from aoi_events.errors import BrokerUnavailable
+from aoi_events.ports.broker import Broker, Inbound, Outbound, Published, Queue, Subscription
+from aoi_events.ports.patience import Patience
+
+QUEUE = Queue("traffic", delivery_limit=1000)
+BATCH = 40
+WITHIN = 60.0
+_AGAIN = Patience(first=0.05, most=0.5, jitter=0.05)
+
+
+@dataclass
+class Ledger:
+    """What was promised to the publisher, and what arrived and was settled."""
+
+    confirmed: set[int] = field(default_factory=set)
+    uncertain: set[int] = field(default_factory=set)
+    arrived: set[int] = field(default_factory=set)
+    acknowledged: set[int] = field(default_factory=set)
+    lost_batches: int = 0
+    wrong_results: list[str] = field(default_factory=list)
+    grew: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def until_confirmed(self, number: int) -> None:
+        """Wait until ``number`` more messages are confirmed."""
+        goal = len(self.confirmed) + number
+        async with asyncio.timeout(WITHIN), self.grew:
+            await self.grew.wait_for(lambda: len(self.confirmed) >= goal)
+
+    async def until_all_acknowledged(self) -> None:
+        """Wait until every confirmed message was taken and acknowledged."""
+        async with asyncio.timeout(WITHIN), self.grew:
+            await self.grew.wait_for(lambda: self.confirmed <= self.acknowledged)
+
+
+async def publish_steadily(broker: Broker, ledger: Ledger, stop: asyncio.Event) -> None:
+    """Publish batches of which every fourth message has no queue, until told to stop."""
+    number = 0
+    while not stop.is_set():
+        batch = range(number, number + BATCH)
+        number += BATCH
+        messages = [
+            Outbound("", "nowhere" if each % 4 == 3 else QUEUE.name, str(each).encode())
+            for each in batch
+        ]
+        try:
+            results = await broker.publish(messages)
+        except BrokerUnavailable:
+            ledger.lost_batches += 1
+            ledger.uncertain.update(batch)
+            await asyncio.sleep(_AGAIN.first)
+            continue
+        for each, result in zip(batch, results, strict=True):
+            expected = Published.RETURNED if each % 4 == 3 else Published.CONFIRMED
+            if result is not expected:
+                ledger.wrong_results.append(f"{each}: {result}")
+        async with ledger.grew:
+            ledger.confirmed.update(each for each in batch if each % 4 != 3)
+            ledger.grew.notify_all()
+
+
+async def consume_steadily(subscription: Subscription, ledger: Ledger) -> None:
+    """Take batches, acknowledge the even half at once and the odd half one batch later."""
+    held: list[int] = []
+    late: list[Inbound] = []
+    while taken := await subscription.take(50):
+        numbers = [int(message.body) for message in taken]
+        ledger.arrived.update(numbers)
+        early = [message for message in taken if int(message.body) % 2 == 0]
+        await subscription.ack(early)
+        await subscription.ack(late)
+        async with ledger.grew:
+            ledger.acknowledged.update(int(message.body) for message in early)
+            ledger.acknowledged.update(held)
+            ledger.grew.notify_all()
+        late = [message for message in taken if int(message.body) % 2 == 1]
+        held = [int(message.body) for message in late]
+        if not early:
+            # Nothing else may come that would push these out.
+            await subscription.ack(late)
+            async with ledger.grew:
+                ledger.acknowledged.update(held)
+                ledger.grew.notify_all()
+            late, held = [], []

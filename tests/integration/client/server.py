@@ -46,6 +46,7 @@ class Server:
         self.silent = False
         self.protocols: tuple[str, ...] = (SUBPROTOCOL,)
         self.ping_every = 30.0
+        self.ponged = asyncio.Event()
         self._clients: dict[str, str] = {}
         self._offered: list[str] = []
         self._sequence = 0
@@ -127,6 +128,11 @@ class Server:
         assert self._socket is not None
         await self._socket.send_bytes(octets)
 
+    async def ping(self) -> None:
+        """Ping the device; ``ponged`` is set when it answers."""
+        assert self._socket is not None
+        await self._socket.ping(b"there?")
+
     async def close(self, code: int) -> None:
         """Close the session."""
         assert self._socket is not None
@@ -138,12 +144,16 @@ class Server:
             await self._socket.close(code=WSCloseCode.GOING_AWAY)
 
     async def _serve(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(protocols=self.protocols, compress=False, timeout=0.5)
+        socket = web.WebSocketResponse(
+            protocols=self.protocols, compress=False, timeout=0.5, autoping=False
+        )
         await socket.prepare(request)
         self._socket = socket
         self.connections += 1
         await self._note()
         async for message in socket:
+            if message.type is WSMsgType.PONG:
+                self.ponged.set()
             if message.type is WSMsgType.TEXT and not self.silent:
                 frame = device_frames.validate_json(message.data)
                 self.frames.append(frame)

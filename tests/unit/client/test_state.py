@@ -1,0 +1,116 @@
+"""The form on disk, and what may not show."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aoi_events.client.connection import Backoff, pause
+from aoi_events.client.state import (
+    ApplicationRecord,
+    Credentials,
+    Earlier,
+    KeptAck,
+    Stored,
+    WakeUp,
+    bounded,
+    decode,
+    encode,
+)
+from aoi_events.contracts.answers import SelectedChannel
+from aoi_events.errors import ClientStateError
+
+NAMES = st.text("abc", min_size=1, max_size=5)
+CODES = st.sampled_from(["delivered", "no_such_application", "could_not_wake"])
+CHANNELS = st.builds(
+    SelectedChannel,
+    type=st.sampled_from(["websocket", "sms"]),
+    state=st.sampled_from(["active", "pending"]),
+)
+STORED = st.builds(
+    Stored,
+    credentials=st.none() | st.builds(Credentials, NAMES, st.text(), st.none() | NAMES),
+    previous=st.none() | st.builds(Earlier, NAMES, NAMES),
+    sequence=st.integers(0, 2**53),
+    applications=st.dictionaries(
+        NAMES,
+        st.builds(
+            ApplicationRecord,
+            NAMES,
+            NAMES,
+            st.booleans(),
+            st.booleans(),
+            st.integers(0, 2**53),
+            st.none() | NAMES,
+        ),
+    ),
+    channels=st.lists(CHANNELS, max_size=2).map(tuple),
+    activated=st.none() | NAMES,
+    activating=st.booleans(),
+    codes=st.dictionaries(NAMES, NAMES),
+    wake_ups=st.dictionaries(NAMES, st.builds(WakeUp, NAMES, NAMES, st.none() | st.integers())),
+    seen=st.dictionaries(NAMES, CODES),
+    acks=st.dictionaries(NAMES, st.builds(KeptAck, NAMES, CODES, NAMES, st.none())),
+)
+
+
+@given(STORED)
+def test_what_was_stored_comes_back(stored: Stored) -> None:
+    """Every state survives the way to the disk and back."""
+    assert decode(encode(stored)) == stored
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_damaged_state_is_said_and_not_shown(data: bytes) -> None:
+    """Bytes that we did not write give a clear error that shows nothing of them."""
+    with pytest.raises(ClientStateError, match="move it away"):
+        decode(data)
+
+
+def test_damaged_state_does_not_leak_the_secret() -> None:
+    """The error about a damaged file shows nothing of the secrets in it."""
+    data = encode(Stored(credentials=Credentials("s3cret", "tel:+1"))).replace(b"{", b"{x", 1)
+    with pytest.raises(ClientStateError) as caught:
+        decode(data)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_repr_hides_secrets() -> None:
+    """Neither secrets nor tokens nor codes show where a state is printed."""
+    record = ApplicationRecord("app", "default", True, False, 1, "t0ken")
+    stored = Stored(
+        credentials=Credentials("s3cret", "tel:+1"),
+        previous=Earlier("cli", "s3cret"),
+        applications={record.key: record},
+        codes={"sms": "c0de"},
+    )
+    for hidden in ("s3cret", "t0ken", "c0de"):
+        assert hidden not in repr(stored)
+
+
+@given(st.lists(st.integers(0, 20)), st.integers(1, 5))
+def test_bounded_keeps_the_newest(keys: list[int], limit: int) -> None:
+    """A bounded map holds the newest entries, and no more than its limit."""
+    entries: dict[str, int] = {}
+    for key in keys:
+        entries = bounded(entries, str(key), key, limit)
+    newest = list(dict.fromkeys(reversed(keys)))[:limit]
+    assert list(entries.values()) == newest[::-1]
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True))
+def test_pauses_grow_and_are_capped(failures: int, jitter: float) -> None:
+    """No pause without a failure; then it doubles up to the cap, less up to half of it."""
+    backoff = Backoff(first=0.5, most=60.0)
+    seconds = pause(backoff, failures, jitter)
+    full = min(60.0, 0.5 * 2 ** min(failures - 1, 20)) if failures else 0.0
+    assert full / 2 <= seconds <= full
+
+
+@pytest.mark.parametrize("first, most", [(0.0, 1.0), (-1.0, 1.0), (2.0, 1.0)])
+def test_backoff_that_would_spin_is_refused(first: float, most: float) -> None:
+    """A backoff without a pause, or with a cap below its first pause, is refused."""
+    with pytest.raises(ValueError, match="first"):
+        Backoff(first, most)

@@ -111,15 +111,18 @@ def register(
     request: RegisterClientV1,
     *,
     same_secret: Client | None,
+    same_id: Client | None,
     previous: Client | None,
     now: datetime,
 ) -> Registration:
     """Decide a registration.
 
-    ``same_secret`` is the client whose secret has the request's hash, looked up first;
-    ``previous`` the one that the request names as proof, if the server knows it. A wrong proof is
-    no proof: the answer is a new AOI Client ID that touches no existing one. Raises Refusal
-    (conflict) when a secret is used again for another identity or by a retired client.
+    ``same_secret`` is the client whose secret has the request's hash, looked up first; ``same_id``
+    the one whose ID belongs to that hash (:func:`client_id_of`), by now perhaps with a newer
+    secret; ``previous`` the one that the request names as proof, if the server knows it. A wrong
+    proof is no proof: the answer is a new AOI Client ID that touches no existing one. Raises
+    Refusal (conflict) when a secret is used again: for another identity, by a retired client, or
+    after a refresh replaced it (else an old secret would take the client over).
     """
     proved = _proved(request, previous)
     if same_secret is not None:
@@ -129,6 +132,13 @@ def register(
             proved, secret_hash=request.secret_hash, device=request.device, seen_at=now
         )
         return Registration(refreshed, retired=None, fresh=False)
+    if same_id is not None:
+        raise Refusal(
+            ErrorCode.CONFLICT,
+            "this secret was replaced when its client registered again; make a new secret and "
+            "register",
+            field="secret_hash",
+        )
     client = Client(
         id=client_id_of(request.secret_hash),
         secret_hash=request.secret_hash,

@@ -101,7 +101,14 @@ class RegistrationHandler:
         previous = None
         if request.previous is not None:
             previous = (await tx.clients({request.previous.client})).get(request.previous.client)
-        decided = clients.register(request, same_secret=same, previous=previous, now=now)
+        own_id = clients.client_id_of(request.secret_hash)
+        decided = clients.register(
+            request,
+            same_secret=same,
+            same_id=(await tx.clients({own_id})).get(own_id),
+            previous=previous,
+            now=now,
+        )
         if decided.fresh:
             since = now - timedelta(days=1)
             count = await tx.count_clients(identity=request.identity, since=since)

@@ -1,0 +1,231 @@
+"""Registration of AOI Clients: same secret, proof, another identity, and what nobody may do."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aoi_events.contracts.requests import PreviousClient, RegisterClientV1
+from aoi_events.domain.clients import (
+    Client,
+    Registration,
+    authenticate,
+    client_id_of,
+    current,
+    hash_secret,
+    register,
+)
+from aoi_events.errors import ErrorCode, Refusal
+from tests.strategies import EPOCH
+
+
+def secret_of(number: int) -> str:
+    """A client's secret: 256 bits, base64url without padding."""
+    octets = hashlib.sha256(f"secret {number}".encode()).digest()
+    return base64.urlsafe_b64encode(octets).decode().rstrip("=")
+
+
+def request(
+    secret: int, identity: str = "tel:+4915112345678", previous: PreviousClient | None = None
+) -> RegisterClientV1:
+    """A registration request."""
+    return RegisterClientV1(
+        version=1,
+        device="phone",
+        identity=identity,
+        secret_hash=hash_secret(secret_of(secret)),
+        previous=previous,
+    )
+
+
+class Registry:
+    """What a store would do with the decisions: clients by ID, and by secret."""
+
+    def __init__(self) -> None:
+        self.clients: dict[str, Client] = {}
+        self.now = EPOCH
+
+    def register(self, asked: RegisterClientV1) -> Registration:
+        """Decide, save, and retire, as the registration worker does."""
+        self.now += timedelta(seconds=1)
+        by_secret = {client.secret_hash: client for client in self.clients.values()}
+        assert len(by_secret) == len(self.clients), "a secret belongs to one client"
+        decided = register(
+            asked,
+            same_secret=by_secret.get(asked.secret_hash),
+            same_id=self.clients.get(client_id_of(asked.secret_hash)),
+            previous=self.clients.get(asked.previous.client) if asked.previous else None,
+            now=self.now,
+        )
+        if decided.retired is not None and not decided.retired.retired:
+            gone = replace(decided.retired, retired_at=self.now, retired_reason="reassigned")
+            self.clients[gone.id] = gone
+        self.clients[decided.client.id] = decided.client
+        return decided
+
+    def proof(self, client: str, secret: int) -> PreviousClient:
+        """The old ID and secret, as a request carries them."""
+        return PreviousClient(client=client, secret=secret_of(secret))
+
+
+def test_a_repeat_gets_the_same_id() -> None:
+    """8.2.1: the answer may get lost; asking again gives the same AOI Client ID."""
+    registry = Registry()
+    first = registry.register(request(1))
+    again = registry.register(request(1))
+    assert first.fresh
+    assert not again.fresh
+    assert again.client.id == first.client.id
+    assert again.client.registered_at == first.client.registered_at
+
+
+def test_proof_and_the_same_identity_refresh() -> None:
+    """The same ID with the new secret; the old secret does not open it any more."""
+    registry = Registry()
+    old = registry.register(request(1)).client
+    asked = request(2, previous=registry.proof(old.id, 1))
+    new = registry.register(asked)
+    assert (new.client.id, new.retired, new.fresh) == (old.id, None, False)
+    assert authenticate(new.client, secret_of(2)) == new.client
+    with pytest.raises(Refusal) as refused:
+        authenticate(new.client, secret_of(1))
+    assert refused.value.code is ErrorCode.UNAUTHENTICATED
+    repeat = registry.register(asked)
+    assert (repeat.client.id, repeat.retired) == (old.id, None)
+
+
+def test_proof_and_another_identity_retire_the_old_client() -> None:
+    """8.1.1: a changed SIM gets a new AOI Client ID; repeats tell the same of the old one."""
+    registry = Registry()
+    old = registry.register(request(1)).client
+    asked = request(2, identity="tel:+4915187654321", previous=registry.proof(old.id, 1))
+    for _ in range(3):
+        new = registry.register(asked)
+        assert new.client.id != old.id
+        assert new.retired is not None
+        assert new.retired.id == old.id
+    assert registry.clients[old.id].retired
+
+
+def test_without_proof_nobody_elses_client_is_touched() -> None:
+    """Whoever knows a phone number gets a client of their own, whatever they claim."""
+    registry = Registry()
+    victim = registry.register(request(1)).client
+    other = registry.register(request(2))
+    wrong = registry.register(request(3, previous=registry.proof(victim.id, 2)))
+    unknown = registry.register(request(4, previous=registry.proof("cli_" + "a" * 26, 4)))
+    assert len({victim.id, other.client.id, wrong.client.id, unknown.client.id}) == 4
+    assert registry.clients[victim.id] == victim
+    assert wrong.retired is None
+
+
+def test_a_secret_is_not_used_twice() -> None:
+    """For another identity, or after its client ended, a secret is a conflict."""
+    registry = Registry()
+    old = registry.register(request(1)).client
+    with pytest.raises(Refusal) as other:
+        registry.register(request(1, identity="sip:somebody@example.org"))
+    assert (other.value.code, other.value.field) == (ErrorCode.CONFLICT, "identity")
+    registry.register(
+        request(2, identity="sip:somebody@example.org", previous=registry.proof(old.id, 1))
+    )
+    with pytest.raises(Refusal) as ended:
+        registry.register(request(1))
+    assert (ended.value.code, ended.value.field) == (ErrorCode.CONFLICT, "secret_hash")
+
+
+def test_an_old_secret_does_not_take_the_client_over() -> None:
+    """A client that was refreshed keeps its ID: its first secret, or a late repeat of its first
+    request, does not get it back.
+    """
+    registry = Registry()
+    old = registry.register(request(1)).client
+    refreshed = registry.register(request(2, previous=registry.proof(old.id, 1))).client
+    with pytest.raises(Refusal) as replayed:
+        registry.register(request(1))
+    assert (replayed.value.code, replayed.value.field) == (ErrorCode.CONFLICT, "secret_hash")
+    assert registry.clients[old.id] == refreshed
+
+
+def test_who_is_not_told_apart() -> None:
+    """An unknown client and a wrong secret get the same refusal; a retired one is told."""
+    client = Registry().register(request(1)).client
+    messages = set()
+    for known in (None, client):
+        with pytest.raises(Refusal) as refused:
+            authenticate(known, secret_of(9))
+        messages.add(str(refused.value))
+    assert len(messages) == 1
+    with pytest.raises(Refusal) as ended:
+        current(replace(client, retired_at=EPOCH, retired_reason="deregistered"))
+    assert ended.value.code is ErrorCode.CLIENT_RETIRED
+
+
+requests_of_anybody = st.lists(
+    st.tuples(
+        st.integers(0, 3),
+        st.sampled_from(["tel:+4915112345678", "sip:somebody@example.org"]),
+        st.none() | st.tuples(st.integers(0, 5), st.integers(0, 3)),
+        st.integers(1, 2),
+    ),
+    max_size=12,
+)
+
+
+@given(requests_of_anybody)
+def test_any_history_keeps_clients_apart(
+    history: list[tuple[int, str, tuple[int, int] | None, int]],
+) -> None:
+    """Whatever is asked in any order, with right and wrong proofs and repeats: a client's identity
+    never changes, its secret only by proof of the old one, it ends only by proof, and for good.
+    """
+    registry = Registry()
+    for secret, identity, claim, times in history:
+        known = sorted(registry.clients)
+        previous = (
+            registry.proof(known[claim[0] % len(known)], claim[1]) if claim and known else None
+        )
+        asked = request(secret, identity, previous)
+        answers = set()
+        for _ in range(times):
+            before = dict(registry.clients)
+            try:
+                decided = registry.register(asked)
+                answers.add((decided.client.id, decided.retired and decided.retired.id))
+            except Refusal as refused:
+                answers.add((refused.code, refused.field))
+                unchanged = before
+            else:
+                unchanged = registry.clients
+            assert registry.clients == unchanged
+            _only_with_proof(before, registry.clients, asked, registry.now)
+        assert len(answers) == 1, "a repeat gets the same answer"
+        assert answers.pop()[0] in (ErrorCode.CONFLICT, *registry.clients)
+
+
+def _only_with_proof(
+    before: dict[str, Client], after: dict[str, Client], asked: RegisterClientV1, now: datetime
+) -> None:
+    for identifier, old in before.items():
+        new = after[identifier]
+        assert new.identity == old.identity
+        proved = (
+            asked.previous is not None
+            and asked.previous.client == identifier
+            and hash_secret(asked.previous.secret) == old.secret_hash
+        )
+        if new.secret_hash != old.secret_hash:
+            assert proved
+        if new.retired != old.retired:
+            assert proved
+            assert new.retired
+        if old.retired:
+            assert new == old
+    assert sum(identifier not in before for identifier in after) <= 1
+    assert all(client.seen_at <= now for client in after.values())

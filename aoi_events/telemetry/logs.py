@@ -59,8 +59,11 @@ def configure_logging(*, level: str = "info", format: LogFormat = "json") -> Non
     root.handlers[:] = [handler]
     root.setLevel(number)
     # Libraries tell of each reconnect and each request; their warnings are enough.
-    for name in ("aiormq", "aio_pika", "aiohttp", "sqlalchemy", "alembic", "asyncio"):
+    for name in ("aiohttp", "sqlalchemy", "alembic", "asyncio"):
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    # These two report as errors what our own broker adapter reports, and mends, anyway.
+    for name in ("aiormq", "aio_pika"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

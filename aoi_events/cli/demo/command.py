@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,28 +55,45 @@ async def _play(timeline: Timeline, broker: str, store: str) -> None:
     async with LoopbackSmsc() as smsc:
         settings = load_settings(**_settings(broker, store, smsc))
         async with open_installation(settings, alone=True, keys=ephemeral_keys()) as installation:
-            server = asyncio.create_task(
-                serve(installation, installation.names, stop, started), name="AOI Server"
-            )
-            ready = asyncio.create_task(started.wait())
-            await asyncio.wait({server, ready}, return_when=asyncio.FIRST_COMPLETED)
-            if server.done():
-                server.result()
-            timeline.say("AOI Server", f"workers: {', '.join(installation.names)}")
-            url = f"ws://127.0.0.1:{installation.gateway.port}/aoi"
-            as_sender = "memory://shop@" if settings.in_process else broker
+            server = asyncio.create_task(serve(installation, installation.names, stop, started))
             try:
-                async with (
-                    device("phone", "+15550101", url=url, smsc=smsc, timeline=timeline) as phone,
-                    device("tablet", "+15550102", url=url, smsc=smsc, timeline=timeline) as tablet,
-                    Publisher(as_sender, timeout=WITHIN) as backend,
-                ):
-                    story = Story(timeline, phone, tablet, backend, Story.new_run())
-                    await story.play()
+                await _unless_ended(server, started.wait())
+                workers = ", ".join(installation.names)
+                timeline.say("AOI Server", f"workers: {workers}")
+                url = f"ws://127.0.0.1:{installation.gateway.port}/aoi"
+                sender = "memory://shop@" if settings.in_process else broker
+                await _unless_ended(server, _tell(timeline, url, smsc, sender))
             finally:
                 stop.set()
-                ready.cancel()
-                await server
+                await asyncio.gather(server, return_exceptions=True)
+
+
+async def _tell(timeline: Timeline, url: str, smsc: LoopbackSmsc, sender: str) -> None:
+    async with (
+        device("phone", "+15550101", url=url, smsc=smsc, timeline=timeline) as phone,
+        device("tablet", "+15550102", url=url, smsc=smsc, timeline=timeline) as tablet,
+        Publisher(sender, timeout=WITHIN) as backend,
+    ):
+        await Story(timeline, phone, tablet, backend, Story.new_run()).play()
+
+
+async def _unless_ended(server: asyncio.Task[int], part: Coroutine[Any, Any, Any]) -> None:
+    """Await ``part``. Raises DemoFailed at once when the server ends before it."""
+    playing = asyncio.create_task(part)
+    await asyncio.wait({server, playing}, return_when=asyncio.FIRST_COMPLETED)
+    if playing.done():
+        return playing.result()
+    playing.cancel()
+    await asyncio.gather(playing, return_exceptions=True)
+    fault = server.exception()
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    raise DemoFailed(
+        f"the AOI Server ended ({type(fault).__name__}: {str(fault).splitlines()[0]}); "
+        "see its logs with --verbose"
+        if fault is not None
+        else "the AOI Server ended by itself; see its logs with --verbose"
+    )
 
 
 def _settings(broker: str, store: str, smsc: LoopbackSmsc) -> dict[str, Any]:

@@ -14,9 +14,7 @@ from aoi_events.contracts.device import (
     MAX_FRAME,
     AnswerFrame,
     DeviceFrame,
-    NotificationFrame,
     RequestFrame,
-    WakeUpFrame,
     device_frames,
 )
 from aoi_events.contracts.envelopes import DeliverItem
@@ -139,9 +137,11 @@ def refusal_frame(request: int, code: ErrorCode, message: str, field: str | None
 
 
 def delivery_frame(item: DeliverItem) -> bytes:
-    """The frame for a step of a delivery."""
-    # The item was validated when it came from the broker, with the same constraints.
-    common: dict[str, Any] = {
+    """The NotificationFrame, or WakeUpFrame, for a step of a delivery."""
+    # Every value was validated when the item came from the broker, under the same constraints, so
+    # building the frame's model once more would only cost time: a quarter of all the gateway's.
+    frame: dict[str, Any] = {
+        "type": "wake_up" if item.wake_up else "notification",
         "delivery": item.delivery,
         "attempt": item.attempt,
         "notification": item.notification,
@@ -151,9 +151,9 @@ def delivery_frame(item: DeliverItem) -> bytes:
         "urgency": item.urgency,
         "expires_at": item.expires_at,
     }
-    if item.wake_up:
-        return WakeUpFrame.model_construct(**common).encode()
-    return NotificationFrame.model_construct(content=item.content, **common).encode()
+    if not item.wake_up:
+        frame["content"] = item.content
+    return to_json(frame)
 
 
 def shortened(text: str, limit: int = _LONGEST) -> str:

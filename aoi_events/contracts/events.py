@@ -7,6 +7,7 @@ event's ``id`` follows from what happened, so that a repeat can be recognised.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -26,6 +27,9 @@ __all__ = [
     "NotificationAccepted",
     "event_routing_key",
 ]
+
+
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 class ClientChanged(Tolerant):
@@ -130,5 +134,12 @@ class CloudEvent(Tolerant):
 
 
 def event_routing_key(kind: str, sender: str) -> str:
-    """``kind`` and the sender as one last word."""
-    return f"{kind}.{sender.replace('%', '%25').replace('.', '%2E')}"
+    """``kind`` and the sender as one last word: what is no letter, digit, ``-`` or ``_`` is escaped.
+
+    So neither a dot nor a wildcard of topic patterns (``*``, ``#``) can stand in it.
+    """
+    return f"{kind}.{_UNSAFE.sub(_escaped, sender)}"
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return "".join(f"%{octet:02X}" for octet in match[0].encode())

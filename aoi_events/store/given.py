@@ -15,6 +15,9 @@ from sqlalchemy import Column, ColumnElement, Dialect, FromClause, bindparam, fu
 from sqlalchemy import column as column_of
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import TypeEngine
+
+from aoi_events.store.types import Converted
 
 __all__ = ["Given", "Sql", "insert_into"]
 
@@ -26,7 +29,7 @@ class Sql(StrEnum):
     POSTGRESQL = "postgresql"
 
 
-_SQLITE: Final[Dialect] = sqlite.dialect()
+_POSTGRESQL: Final[Dialect] = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 class Given:
@@ -38,8 +41,7 @@ class Given:
         self.rows: FromClause
         if sql is Sql.POSTGRESQL:
             arrays = (
-                # One dimension: a value may itself be a tuple, and is then packed whole.
-                bindparam(name, type_=ARRAY(column.type, dimensions=1))
+                bindparam(name, type_=ARRAY(_plain(column.type), dimensions=1))
                 for name, column in zip(self._names, columns, strict=True)
             )
             self.rows = (
@@ -59,7 +61,7 @@ class Given:
                 for index, column in enumerate(columns)
             )
             self.rows = select(*values, each.c.key.label("n")).subquery("given")
-            self._binders = [column.type.bind_processor(_SQLITE) for column in columns]
+        self._types = [column.type for column in columns]
 
     @property
     def n(self) -> ColumnElement[int]:
@@ -68,17 +70,20 @@ class Given:
 
     def bind(self, rows: Iterable[Sequence[Any]]) -> dict[str, Any]:
         """The parameters that stand for ``rows``, each with a value per column."""
-        if self._sql is Sql.POSTGRESQL:
-            values = list(zip(*rows, strict=True)) or [()] * len(self._names)
-            return dict(zip(self._names, map(list, values), strict=True))
-        packed = [
-            [
-                value if bind is None else bind(value)
-                for value, bind in zip(row, self._binders, strict=True)
-            ]
-            for row in rows
+        columns = list(zip(*rows, strict=True)) or [()] * len(self._names)
+        written = [
+            type_.write_all(values) if isinstance(type_, Converted) else list(values)
+            for type_, values in zip(self._types, columns, strict=True)
         ]
+        if self._sql is Sql.POSTGRESQL:
+            return dict(zip(self._names, written, strict=True))
+        packed = list(zip(*written, strict=True))
         return {"given": json.dumps(packed, separators=(",", ":"))}
+
+
+def _plain(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    """The type of values that are converted already."""
+    return type_.load_dialect_impl(_POSTGRESQL) if isinstance(type_, Converted) else type_
 
 
 def insert_into(sql: Sql, table: Any) -> postgresql.Insert | sqlite.Insert:

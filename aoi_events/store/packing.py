@@ -7,9 +7,10 @@ Fields that have their default are left out: most of a fresh step's do.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import OutcomeKind
@@ -21,6 +22,7 @@ from aoi_events.domain.notifications import RejectedEntry
 from aoi_events.domain.plans import Step
 
 __all__ = [
+    "EPOCH",
     "from_micros",
     "pack_content",
     "pack_object",
@@ -39,23 +41,35 @@ __all__ = [
     "unpack_story",
 ]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS: Final = {kind.value: kind for kind in OutcomeKind}
 _REASONS: Final = {reason.value: reason for reason in Reason}
 
-_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
-_decode: Final[Callable[[str], Any]] = json.loads
+
+def _encode(value: object) -> str:
+    try:
+        return to_json(value).decode()
+    except PydanticSerializationError:
+        # A lone surrogate, which is no UTF-8; the slower encoder escapes it.
+        return json.dumps(value, separators=(",", ":"))
+
+
+def _decode(text: str) -> Any:
+    try:
+        return from_json(text)
+    except ValueError:
+        return json.loads(text)
 
 
 def to_micros(at: datetime) -> int:
     """Microseconds since 1970 in UTC: exact, and what databases compare fastest."""
-    since = at - _EPOCH
+    since = at - EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_micros(micros: int) -> datetime:
     """The time, in UTC, of :func:`to_micros`."""
-    return _EPOCH + timedelta(microseconds=micros)
+    return EPOCH + timedelta(microseconds=micros)
 
 
 def _micros(at: datetime | None) -> int | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
@@ -14,7 +14,17 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from aoi_events.store import packing
 
-__all__ = ["AnyText", "Choice", "Instant", "Name", "Octets", "Packed", "from_text", "to_text"]
+__all__ = [
+    "AnyText",
+    "Choice",
+    "Converted",
+    "Instant",
+    "Name",
+    "Octets",
+    "Packed",
+    "from_text",
+    "to_text",
+]
 
 E = TypeVar("E", bound=StrEnum)
 T = TypeVar("T")
@@ -41,34 +51,58 @@ def from_text(value: str) -> str:
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), value)
 
 
-class Instant(TypeDecorator[datetime]):
+class Converted(TypeDecorator[T], Generic[T]):
+    """A type whose values are converted by two functions, which are given None, too.
+
+    SQLAlchemy gets the functions themselves as its processors: they run for every field of every
+    row, and each layer of calls between would show.
+    """
+
+    impl: type[TypeEngine[Any]] = Text
+    cache_ok = True
+
+    def __init__(self, write: Callable[[Any], Any], read: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.write = write
+        self.read = read
+
+    def write_all(self, values: Sequence[Any]) -> list[Any]:
+        """A column of values for the database."""
+        return list(map(self.write, values))
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
+        """Into the database."""
+        return self.write
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        """Out of the database."""
+        return self.read
+
+
+class Instant(Converted[datetime]):
     """A point in time, as microseconds since 1970 in UTC."""
 
     impl = BigInteger
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        """Into the database."""
-        return None if value is None else packing.to_micros(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Out of the database."""
-        return None if value is None else packing.from_micros(value)
+    def __init__(self) -> None:
+        super().__init__(_unless_none(packing.to_micros), _read_instant)
 
 
-class AnyText(TypeDecorator[str]):
+class AnyText(Converted[str]):
     """Text from outside, of any characters."""
 
-    impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Into the database."""
-        return None if value is None else to_text(value)
+    def __init__(self) -> None:
+        super().__init__(_unless_none(to_text), _read_text)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
-        """Out of the database."""
-        return None if value is None else from_text(value)
+    def write_all(self, values: Sequence[Any]) -> list[Any]:
+        """One look at all of them, since hardly any needs to be changed."""
+        together = "".join(filter(None, values))
+        if together.isascii() and "\\" not in together and "\0" not in together:
+            return list(values)
+        return super().write_all(values)
 
 
 class Name(AnyText):
@@ -81,56 +115,59 @@ class Name(AnyText):
         return TEXT(collation="C") if dialect.name == "postgresql" else TEXT()
 
 
-class Choice(TypeDecorator[E], Generic[E]):
+class Choice(Converted[E], Generic[E]):
     """A member of an enumeration, by its value."""
 
-    impl = Text
     cache_ok = True
 
     def __init__(self, choices: type[E]) -> None:
-        super().__init__()
+        members: dict[str | None, E | None] = {choice.value: choice for choice in choices}
+        members[None] = None
+        # A member of a StrEnum is its value.
+        super().__init__(_as_it_is, members.__getitem__)
         self.choices = choices
-        self._by_value = {choice.value: choice for choice in choices}
 
-    def process_bind_param(self, value: E | None, dialect: Dialect) -> str | None:
-        """Into the database."""
-        return None if value is None else value.value
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> E | None:
-        """Out of the database."""
-        return None if value is None else self._by_value[value]
+    def write_all(self, values: Sequence[Any]) -> list[Any]:
+        """As they are."""
+        return list(values)
 
 
-class Packed(TypeDecorator[T], Generic[T]):
-    """A value of several parts as JSON text."""
+class Packed(Converted[T], Generic[T]):
+    """A value of several parts as JSON text; ``optional``: there may be none."""
 
-    impl = Text
     cache_ok = True
 
-    def __init__(self, pack: Callable[[T], str], unpack: Callable[[str], T]) -> None:
-        super().__init__()
+    def __init__(
+        self, pack: Callable[[T], str], unpack: Callable[[str], T], *, optional: bool = False
+    ) -> None:
         self.pack = pack
         self.unpack = unpack
-
-    def process_bind_param(self, value: T | None, dialect: Dialect) -> str | None:
-        """Into the database."""
-        return None if value is None else self.pack(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> T | None:
-        """Out of the database."""
-        return None if value is None else self.unpack(value)
+        self.optional = optional
+        super().__init__(
+            _unless_none(pack) if optional else pack, _unless_none(unpack) if optional else unpack
+        )
 
 
-class Octets(TypeDecorator[bytes]):
+class Octets(Converted[bytes]):
     """Octets as base64, since rows travel as JSON to SQLite."""
 
-    impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: bytes | None, dialect: Dialect) -> str | None:
-        """Into the database."""
-        return None if value is None else b64encode(value).decode()
+    def __init__(self) -> None:
+        super().__init__(lambda value: b64encode(value).decode(), b64decode)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> bytes | None:
-        """Out of the database."""
-        return None if value is None else b64decode(value)
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _unless_none(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else convert(value)
+
+
+def _read_instant(value: int | None) -> datetime | None:
+    return None if value is None else packing.EPOCH + timedelta(microseconds=value)
+
+
+def _read_text(value: str | None) -> str | None:
+    return value if value is None or "\\" not in value else from_text(value)

@@ -12,16 +12,27 @@ import pytest
 
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.gateway import Gateway, GatewaySettings
+from aoi_events.ports.broker import Broker
 from tests.integration.gateway.devices import Devices
 from tests.integration.gateway.workers import WITHIN, Workers
 
 GATEWAY_USER = "aoi-gateway"
+WORKER_USER = "worker"
+
+
+@dataclass
+class Place:
+    """Where the broker is: how to connect as a user, and how to cut the gateway off."""
+
+    connect: Callable[[str], Awaitable[Broker]]
+    cut: Callable[[], Awaitable[None]]
 
 
 @dataclass
 class Running:
     """A gateway that runs, with everything around it."""
 
+    place: Place
     gateway: Gateway
     workers: Workers
     devices: Devices
@@ -33,9 +44,9 @@ class Running:
         """The present name of the node."""
         return self.gateway._node.name
 
-    def drop_broker(self) -> None:
-        """Cut the gateway's connection to the broker; it comes back at once."""
-        self.workers.server.drop_connection(GATEWAY_USER)
+    async def drop_broker(self) -> None:
+        """Cut the gateway's connection to the broker; it comes back as soon as it can."""
+        await self.place.cut()
 
     async def drained(self) -> None:
         """Stop, and return when the gateway has ended."""
@@ -48,37 +59,46 @@ Start = Callable[..., Awaitable[Running]]
 
 
 @pytest.fixture
-async def server() -> MemoryServer:
-    """The broker."""
+def server() -> MemoryServer:
+    """The broker of this process."""
     return MemoryServer()
 
 
 @pytest.fixture
-async def workers(server: MemoryServer) -> AsyncIterator[Workers]:
+def place(server: MemoryServer) -> Place:
+    """The broker of this process; a module may put another in its place."""
+
+    async def connect(user: str) -> Broker:
+        return MemoryBroker(server, user=user)
+
+    async def cut() -> None:
+        server.drop_connection(GATEWAY_USER)
+
+    return Place(connect, cut)
+
+
+@pytest.fixture
+async def workers(place: Place) -> AsyncIterator[Workers]:
     """The workers' side."""
-    workers = Workers(server)
+    workers = Workers(await place.connect(WORKER_USER))
     await workers.start()
     yield workers
-    if not server.running:
-        server.start()
     await workers.stop()
 
 
 @pytest.fixture
-async def start(server: MemoryServer, workers: Workers) -> AsyncIterator[Start]:
+async def start(place: Place, workers: Workers) -> AsyncIterator[Start]:
     """Starts a gateway; settings by name, the rest quick enough for tests."""
     stack = AsyncExitStack()
 
     async def start(**settings: Any) -> Running:
         quick = {"port": 0, "tick": 0.02, "close_within": 0.5, "drain_within": 5.0}
-        broker = MemoryBroker(server, user=GATEWAY_USER)
+        broker = await place.connect(GATEWAY_USER)
         gateway = Gateway(broker, settings=GatewaySettings(**{**quick, **settings}))
         stop = asyncio.Event()
         task = asyncio.create_task(gateway.run(stop))
 
         async def end() -> None:
-            if not server.running:
-                server.start()
             stop.set()
             try:
                 await asyncio.wait({task}, timeout=WITHIN)
@@ -91,7 +111,7 @@ async def start(server: MemoryServer, workers: Workers) -> AsyncIterator[Start]:
         async with asyncio.timeout(WITHIN):
             await gateway.started.wait()
         devices = Devices(lambda: gateway.port, stack)
-        return Running(gateway, workers, devices, stop, task)
+        return Running(place, gateway, workers, devices, stop, task)
 
     yield start
     await stack.aclose()

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from aoi_events.broker.memory import MemoryServer
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.errors import ConfigurationError
@@ -150,7 +151,7 @@ async def test_a_new_broker_connection_is_a_new_node_with_all_sessions(running: 
     """
     device = await running.devices.open()
     session, old = running.workers.connects[0].session, running.node
-    running.drop_broker()
+    await running.drop_broker()
     await running.workers.until(lambda: len(running.workers.connects) == 2)
     announced = running.workers.connects[1]
     assert (announced.client, announced.secret, announced.epoch) == (CLIENT, None, 1)
@@ -174,7 +175,7 @@ async def test_an_announcement_goes_on_until_it_is_answered(start: Start) -> Non
         return answers.pop(0) if answers else running.workers.admit(message)
 
     running.workers.replies["client.connected"] = answer
-    running.drop_broker()
+    await running.drop_broker()
     await running.workers.until(lambda: running.workers.epoch == 2)
     assert answers == []
     session = running.workers.connects[0].session
@@ -186,7 +187,7 @@ async def test_a_session_that_another_took_meanwhile_is_ended(running: Running) 
     """The announcement is refused as a conflict: this connection is the replaced one."""
     device = await running.devices.open()
     running.workers.replies["client.connected"] = lambda message: refusal("conflict")
-    running.drop_broker()
+    await running.drop_broker()
     assert (await device.closed())[0] == 4409
 
 
@@ -195,7 +196,7 @@ async def test_many_sessions_are_announced_over_many_drops(running: Running) -> 
     for letter in "cdefghijklm":
         await running.devices.open("cli_" + letter * 26)
     for _ in range(5):
-        running.drop_broker()
+        await running.drop_broker()
         await asyncio.sleep(0)
     latest: dict[str, str] = {}
 
@@ -207,14 +208,14 @@ async def test_many_sessions_are_announced_over_many_drops(running: Running) -> 
     assert (await running.gateway.health()).sessions == 11
 
 
-async def test_outcomes_wait_for_a_broker_that_is_away(start: Start) -> None:
+async def test_outcomes_wait_for_a_broker_that_is_away(start: Start, server: MemoryServer) -> None:
     """Acknowledgements and absences that the broker cannot take are told when it is back."""
     running = await start()
     device = await running.devices.open()
     session = running.workers.connects[0].session
     await running.workers.send(running.node, deliver(1, session=session))
     await device.receive("notification")
-    running.workers.server.stop()
+    server.stop()
     await device.send(ack(1))
     answer = await device.ask("channel.activate")
     assert answer["body"]["code"] == "unavailable"
@@ -223,7 +224,7 @@ async def test_outcomes_wait_for_a_broker_that_is_away(start: Start) -> None:
     late = await running.devices.connect()
     await late.send(hello(OTHER_CLIENT))
     assert (await late.closed())[0] == 1013
-    running.workers.server.start()
+    server.start()
     (outcome,) = await running.workers.outcome()
     assert (outcome.kind, outcome.delivery) == (OutcomeKind.ACKNOWLEDGED, delivery_id(1))
     await running.workers.until(lambda: len(running.workers.connects) == 2)

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.broker.topology import (
     ACTIVATION,
     NOTIFICATION,
@@ -27,7 +26,7 @@ from aoi_events.contracts.envelopes import (
 )
 from aoi_events.contracts.requests import ConnectClientV1
 from aoi_events.errors import BrokerUnavailable
-from aoi_events.ports.broker import Inbound, Outbound, Published, Queue, Subscription
+from aoi_events.ports.broker import Broker, Inbound, Outbound, Published, Queue, Subscription
 from tests.unit.gateway.samples import SECRET
 
 Reply = tuple[str, bytes] | None
@@ -41,15 +40,15 @@ class Workers:
     and body, or None for silence. Every client with :data:`SECRET` is admitted.
     """
 
-    def __init__(self, server: MemoryServer) -> None:
-        self.server = server
-        self.broker = MemoryBroker(server, user="worker")
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
         self.replies: dict[str, Callable[[Inbound], Reply]] = {}
         self.requests: list[Inbound] = []
         self.outcomes: list[OutcomeItem] = []
         self.connects: list[ConnectClientV1] = []
         self.left: list[tuple[str, int]] = []
         self.epoch = 0
+        self.epochs: dict[str, int] = {}
         self._changed = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -119,7 +118,7 @@ class Workers:
             try:
                 await self.broker.publish([answer])
             except BrokerUnavailable:
-                return  # the test stopped the broker; the gateway asks again or gives up
+                return  # the test cut the broker; the gateway asks again or gives up
 
     def _usual(self, message: Inbound) -> Reply:
         match message.routing_key:
@@ -139,6 +138,7 @@ class Workers:
         if request.secret not in (SECRET, None):
             return refusal("unauthenticated")
         self.epoch += 1
+        self.epochs[request.client] = self.epoch
         answer = ClientConnectedV1(client=request.client, epoch=self.epoch, sequence=3)
         return reply("client.connected.v1", answer)
 

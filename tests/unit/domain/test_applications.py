@@ -1,0 +1,123 @@
+"""App instances: repeats, new generations, and numbers of commands that never go back."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aoi_events.domain.applications import (
+    Application,
+    ApplicationDecision,
+    deregister,
+    register,
+    revoke,
+)
+from tests.strategies import EPOCH
+
+
+def registered(known: Application | None, sequence: int, key_id: str = "k1") -> ApplicationDecision:
+    """Register the instance under that sequence number."""
+    return register(
+        known,
+        client="cli_" + "a" * 26,
+        application="org.example.shop",
+        instance="default",
+        sequence=sequence,
+        key_id=key_id,
+        now=EPOCH,
+    )
+
+
+def test_a_repeat_changes_nothing_and_is_applied() -> None:
+    """8.2.3: apps register when they start; the token stays the same."""
+    first = registered(None, 3)
+    again = registered(first.application, 3)
+    assert (again.applied, again.changed) == (True, False)
+    assert again.application == first.application
+    later = registered(first.application, 4, key_id="k2")
+    assert later.application.claims == first.application.claims
+    assert later.application.key_id == "k1", "the token stays under the key that issued it"
+
+
+def test_a_revoked_token_stays_dead() -> None:
+    """Registering again gives a new generation, under the key that issues now."""
+    first = registered(None, 1).application
+    gone = deregister(first, sequence=2).application
+    assert not gone.registered
+    again = registered(gone, 3, key_id="k2").application
+    assert again.generation == first.generation + 1
+    assert again.key_id == "k2"
+    assert again.revoked_reason is None
+
+
+def test_the_same_number_with_another_command_changes_nothing() -> None:
+    """An equal number with another body is answered with what is stored."""
+    first = registered(None, 5).application
+    assert not deregister(first, sequence=5).applied
+    gone = deregister(first, sequence=6).application
+    assert not registered(gone, 6).applied
+    assert deregister(gone, sequence=6) == ApplicationDecision(gone, applied=True, changed=False)
+
+
+def test_a_token_that_the_device_disowned_is_not_revived_by_a_repeat() -> None:
+    """'No such application' revokes; the old registration coming again does not undo that."""
+    first = registered(None, 5).application
+    gone = revoke(first, "no_such_application")
+    assert revoke(gone, "deregistered") == gone
+    late = registered(gone, 5)
+    assert not late.applied
+    assert not late.application.registered
+    assert registered(gone, 6).application.generation == 2
+
+
+commands = st.lists(
+    st.tuples(st.sampled_from(["register", "deregister", "revoke"]), st.integers(1, 6)),
+    max_size=15,
+)
+
+
+@given(commands)
+def test_an_older_sequence_never_wins(history: list[tuple[str, int]]) -> None:
+    """In any order, with repeats: the number never goes back, only applied commands change
+    anything, and generations only rise.
+    """
+    known: Application | None = None
+    for command, sequence in history:
+        before = known
+        if command == "revoke":
+            known = revoke(known, "no_such_application") if known else None
+            continue
+        if command == "deregister" and known is None:
+            continue
+        if command == "register":
+            decision = registered(known, sequence)
+        else:
+            assert known is not None
+            decision = deregister(known, sequence=sequence)
+        known = decision.application
+        assert decision.changed == (known != before)
+        if not decision.applied:
+            assert not decision.changed
+        if before is not None:
+            assert known.sequence >= before.sequence
+            assert known.generation - before.generation in (0, 1)
+            if sequence < before.sequence:
+                assert not decision.applied
+            if known.registered and not before.registered:
+                assert known.generation > before.generation
+
+
+def test_the_newest_command_decides_whatever_the_order() -> None:
+    """Commands that overtake each other end in the state of the highest number."""
+    for order in permutations([(1, "register"), (2, "deregister"), (3, "register")]):
+        known = registered(None, 0).application
+        for sequence, command in order:
+            decide = registered if command == "register" else None
+            known = (
+                decide(known, sequence).application
+                if decide
+                else deregister(known, sequence=sequence).application
+            )
+        assert (known.sequence, known.registered) == (3, True)

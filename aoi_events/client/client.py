@@ -55,7 +55,7 @@ class AoiClient:
     use. ``register_on``: register at once, or when the first application asks. ``wake`` starts an
     app that does not run. ``answer_within`` seconds without an answer a request is repeated;
     ``handle_within`` seconds an app may take for a notification. Give ``url``, or a ``transport``.
-    Raises ConfigurationError.
+    The gateway's path belongs to the URL. Raises ConfigurationError.
     """
 
     def __init__(
@@ -80,9 +80,7 @@ class AoiClient:
     ) -> None:
         if transport is None:
             if url is None:
-                raise ConfigurationError(
-                    "give the url of the AOI Server's gateway, ws:// or wss://"
-                )
+                raise ConfigurationError("give the gateway's url, like ws://HOST:8090/aoi")
             transport = WebSocketTransport(url, answer_within=answer_within)
         if identity is None and identities is None:
             raise ConfigurationError("give identity, identities, or both: who uses the device?")
@@ -255,7 +253,8 @@ class AoiClient:
             async with asyncio.timeout(timeout):
                 await self._runner.signals.until(self._runner.view, done)
         except TimeoutError:
-            raise RequestTimeout(f"{what} did not come within {timeout:g} s") from None
+            trouble = f"; last trouble: {self._runner.trouble}" if self._runner.trouble else ""
+            raise RequestTimeout(f"{what} did not come within {timeout:g} s{trouble}") from None
 
     async def _watch_network(self, network: NetworkEvents) -> None:
         async for changed in network:

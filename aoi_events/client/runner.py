@@ -17,7 +17,7 @@ import structlog
 from aoi_events.client.connection import Backoff, pause
 from aoi_events.client.decisions import decide
 from aoi_events.client.effects import Close, Deliver, Effect, Listen, Open, Send, Store, Tell
-from aoi_events.client.events import ClientEvent
+from aoi_events.client.events import ClientEvent, Connected, Disconnected, Refused
 from aoi_events.client.inputs import Input, ShortMessageArrived, Started, Unanswered
 from aoi_events.client.mailbox import Handler, Mailbox, Wake
 from aoi_events.client.ports import SmsSource, Storage, Transport
@@ -54,13 +54,18 @@ class Parts:
 
 
 class Runner:
-    """The moving parts of one AOI Client, from `start` to `stop`."""
+    """The moving parts of one AOI Client, from `start` to `stop`.
+
+    ``trouble`` says why there was no session last, or what was refused since; ``failure`` is what
+    the client had to stop for.
+    """
 
     def __init__(self, view: View, parts: Parts) -> None:
         self.view = view
         self.signals = Signals()
         self.handlers: dict[str, Handler] = {}
         self.failure: BaseException | None = None
+        self.trouble: str | None = None
         self._parts = parts
         self._inbox: asyncio.Queue[tuple[Input, asyncio.Future[None] | None]] = asyncio.Queue(
             _INBOX
@@ -215,5 +220,14 @@ class Runner:
 
     def _tell(self, event: ClientEvent) -> None:
         shown = {k: v for k, v in asdict(event).items() if k not in _PERSONAL}
+        match event:
+            case Connected():
+                self.trouble = None
+            case Disconnected(reason=reason):
+                self.trouble = reason
+            case Refused(code=code, message=message):
+                self.trouble = f"{code}: {message}"
+            case _:
+                pass
         _log.debug("client_event", kind=type(event).__name__, **shown)
         self.signals.tell(event)

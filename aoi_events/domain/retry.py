@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
+from math import inf, log
 
 __all__ = ["Backoff"]
 
@@ -21,16 +21,15 @@ class Backoff:
     ceiling: float = 300.0
 
     def __post_init__(self) -> None:
-        if not (
-            self.first >= 0.001 and 1 <= self.factor <= 1000 and self.first <= self.ceiling < inf
-        ):
+        if not (0.001 <= self.first <= self.ceiling < inf and 1 <= self.factor < inf):
             raise ValueError(
-                "a backoff needs first of at least a millisecond, factor from 1 to 1000, and a "
-                "ceiling that is finite and not below first"
+                "a backoff needs first of at least a millisecond, a ceiling not below it, and a "
+                "factor of at least 1, all of them finite"
             )
 
     def delay(self, retries: int, jitter: float) -> float:
         """Seconds before retry number ``retries`` (0 for the first); ``jitter`` in [0, 1]."""
-        # The exponent is capped: floats would overflow, and no schedule is still rising there.
-        full = min(self.ceiling, self.first * self.factor ** min(retries, 64))
+        # Compared as logarithms, because the power itself would overflow after enough retries.
+        risen = retries * log(self.factor) >= log(self.ceiling / self.first)
+        full = self.ceiling if risen else min(self.ceiling, self.first * self.factor**retries)
         return full / 2 + full / 2 * jitter

@@ -126,20 +126,29 @@ def _react_to_link(turn: Turn, event: Opened | Received | Closed | Unanswered) -
         case Closed():
             connection.closed(turn, event)
         case Unanswered(id=number):
-            pending = turn.link.in_flight.get(number)
-            if pending is not None and turn.view.connected:
-                _forget(turn, number)
-            elif pending is not None:
-                connection.lost(turn, f"no answer to {pending.name}")
+            _unanswered(turn, number)
         case _:
             assert_never(event)
 
 
+def _unanswered(turn: Turn, number: int) -> None:
+    pending = turn.link.in_flight.get(number)
+    if pending is None:
+        return
+    # A gateway answers in time, if only to say "later": without a word since, nobody is there.
+    if turn.view.connected and turn.link.heard > pending.heard:
+        _forget(turn, number)
+    else:
+        connection.lost(turn, f"no answer to {pending.name}")
+
+
 def _receive(turn: Turn, frame: ServerFrame) -> None:
+    turn.set_link(heard=turn.link.heard + 1)
     match frame:
         case WelcomeFrame():
             if turn.link.phase is Phase.GREETING:
                 connection.welcomed(turn, frame)
+                delivery.send_kept(turn)
         case AnswerFrame():
             pending = turn.link.in_flight.get(frame.id)
             if pending is not None:
@@ -219,6 +228,5 @@ def _settle(turn: Turn) -> None:
             activation.send_due(turn)
             activation.confirm_due(turn)
             delivery.fetch_due(turn)
-            delivery.send_kept(turn)
         case _:
             pass

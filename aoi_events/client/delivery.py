@@ -163,7 +163,7 @@ def handled(turn: Turn, delivery: str, code: AckCode) -> None:
 
 
 def send_kept(turn: Turn) -> None:
-    """Send the acknowledgements that waited for a connection."""
+    """After a welcome: send the acknowledgements that waited for it."""
     for ack in turn.stored.acks.values():
         turn.send(_frame(ack))
     if turn.stored.acks:
@@ -244,10 +244,12 @@ def _settle(turn: Turn, delivery: str, code: AckCode, origins: tuple[Origin, ...
         turn.keep(seen=bounded(turn.stored.seen, delivery, code, SEEN_LIMIT))
     for origin in origins:
         ack = KeptAck(delivery, code, origin.channel, origin.attempt)
-        kept = not turn.view.connected
+        # What comes another way hints that the connection is dead without knowing it: what is said
+        # over it now is said again after the next welcome.
+        kept = not turn.view.connected or origin.channel != _WEBSOCKET
         if kept:
             turn.keep(acks=bounded(turn.stored.acks, delivery, ack, KEPT_LIMIT))
-        else:
+        if turn.view.connected:
             turn.send(_frame(ack))
         turn.tell(NotificationAcknowledged(delivery, code, origin.channel, kept))
 

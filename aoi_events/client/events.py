@@ -127,7 +127,7 @@ class NotificationReceived:
 
 @dataclass(frozen=True, slots=True)
 class NotificationAcknowledged:
-    """What became of a delivery; ``kept``: the server is told at the next connection."""
+    """What became of a delivery; ``kept``: the server is told (again) at the next welcome."""
 
     delivery: str
     code: AckCode

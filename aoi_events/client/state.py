@@ -85,7 +85,7 @@ class ApplicationRecord:
 
 @dataclass(frozen=True, slots=True)
 class KeptAck:
-    """An acknowledgement that waits for a connection."""
+    """An acknowledgement to send after the next welcome."""
 
     delivery: str
     code: AckCode

@@ -78,6 +78,7 @@ class Turn:
             in_flight={},
             held=frozenset(),
             goodbye=None,
+            heard=0,
         )
         self.do(Open(generation, self.link.failures))
 
@@ -107,6 +108,7 @@ class Turn:
     def ask(self, pending: Pending, body: Request) -> None:
         """Send a request, and note that it waits for its answer."""
         number = self.link.next_id
+        pending = replace(pending, heard=self.link.heard)
         self.set_link(next_id=number + 1, in_flight={**self.link.in_flight, number: pending})
         content = body.model_dump(mode="json", exclude_none=True)
         self.send(RequestFrame(id=number, name=pending.name, body=content))

@@ -60,12 +60,16 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A request that waits for its answer: what it asks, about what, with which number or code."""
+    """A request that waits for its answer: what it asks, about what, with which number or code.
+
+    ``heard``: how many frames had come over the connection when it was sent.
+    """
 
     name: str
     about: str
     sequence: int | None = None
     code: str | None = field(default=None, repr=False)
+    heard: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class Link:
     """The connection. ``generation`` tells its events from those of earlier ones.
 
     ``failures`` counts connections that ended since the last welcome; ``held`` are requests that
-    were refused and wait for another occasion.
+    were refused and wait for another occasion; ``heard`` counts the frames that came.
     """
 
     phase: Phase = Phase.IDLE
@@ -83,6 +87,7 @@ class Link:
     in_flight: dict[int, Pending] = field(default_factory=dict)
     held: frozenset[tuple[str, str]] = frozenset()
     goodbye: int | None = None
+    heard: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class Behind:
     """The workers behind the gateway, which do their part for any client."""
 
     def __init__(self, server: MemoryServer) -> None:
-        self.workers = Workers(server)
+        self.workers = Workers(MemoryBroker(server, user="worker"))
         self.sessions: list[ConnectClientV1] = []
         self.retired: set[str] = set()
         self.workers.replies = {

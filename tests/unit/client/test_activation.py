@@ -26,7 +26,7 @@ from aoi_events.contracts.answers import (
 from aoi_events.contracts.device import AnswerFrame, WelcomeFrame
 from aoi_events.contracts.requests import ChannelOffer, Circumstances
 from aoi_events.domain.push_payload import ChallengePush, encode
-from tests.unit.client.rehearsal import CELLULAR, MAIL, WIFI, Rehearsal
+from tests.unit.client.rehearsal import CELLULAR, MAIL, WIFI, Rehearsal, notification
 
 WEBSOCKET = SelectedChannel(type="websocket", state="active")
 SMS = SelectedChannel(type="sms", state="active")
@@ -231,10 +231,21 @@ def test_welcome_can_raise_the_sequence() -> None:
 
 
 def test_unanswered_activation_is_repeated() -> None:
-    """No answer in time on a standing connection: the request goes out again, with a new number."""
+    """No answer in time, though the server is heard: it is asked again, with a new number."""
+    rehearsal = asking()
+    number, _ = rehearsal.pending("channel.activate")
+    rehearsal.receive(notification(1, "k.unknown-token"))
+    rehearsal.play(Unanswered(rehearsal.generation, number))
+    assert [r.body["sequence"] for r in rehearsal.requests("channel.activate")] == [1, 2]
+
+
+def test_connection_without_a_word_is_given_up() -> None:
+    """No answer and no other word since the request: the connection is dead, and made again."""
     rehearsal = asking()
     number, _ = rehearsal.pending("channel.activate")
     rehearsal.play(Unanswered(rehearsal.generation, number))
+    assert len(rehearsal.opened()) == 2
+    rehearsal.connect()
     assert [r.body["sequence"] for r in rehearsal.requests("channel.activate")] == [1, 2]
 
 

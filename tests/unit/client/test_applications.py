@@ -16,7 +16,7 @@ from aoi_events.contracts.answers import (
     ApplicationRegisteredV1,
     RefusedV1,
 )
-from tests.unit.client.rehearsal import MAIL, Rehearsal
+from tests.unit.client.rehearsal import MAIL, Rehearsal, notification
 
 KEY = f"{MAIL}/default"
 
@@ -77,6 +77,7 @@ def test_lost_answer_is_asked_for_again() -> None:
     """A registration without an answer is repeated: on the connection, and on the next one."""
     rehearsal = asking()
     number, _ = rehearsal.pending("application.register")
+    rehearsal.receive(notification(1, "k.unknown-token"))
     rehearsal.play(Unanswered(rehearsal.generation, number))
     rehearsal.play(Closed(rehearsal.generation, None, "lost"))
     rehearsal.connect()

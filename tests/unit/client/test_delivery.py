@@ -190,6 +190,20 @@ def test_sms_while_disconnected_is_acknowledged_at_the_next_connection(device: D
     assert rehearsal.stored.acks == {}
 
 
+def test_sms_while_the_connection_may_be_dead(device: Device) -> None:
+    """An SMS during a session is acknowledged at once, and again after the next welcome."""
+    rehearsal = device.rehearsal
+    rehearsal.play(device.sms(1))
+    rehearsal.play(Handled(ONE, "delivered"))
+    assert rehearsal.acks() == [(ONE, "delivered", "sms")]
+    device.cut()
+    rehearsal.connect()
+    assert rehearsal.acks() == [(ONE, "delivered", "sms")] * 2
+    device.cut()
+    rehearsal.connect()
+    assert len(rehearsal.acks()) == 2
+
+
 def test_wake_up_is_fetched_at_the_next_connection(device: Device) -> None:
     """A wake-up by SMS survives a restart; its content is fetched, handled and acknowledged."""
     rehearsal = device.rehearsal

@@ -42,7 +42,7 @@ from aoi_events.services.settings import ServiceSettings
 from aoi_events.services.stray import DeadLetterHandler, UnroutableHandler
 from aoi_events.store import open_store
 
-__all__ = ["EXIT_GAVE_UP", "Installation", "Worker", "open_installation"]
+__all__ = ["EXIT_GAVE_UP", "Installation", "Worker", "declare", "open_installation"]
 
 log = structlog.get_logger(__name__)
 
@@ -249,7 +249,8 @@ async def open_installation(
             _as_gateway(url) if settings.in_process else url, "aoi gateway"
         )
         stack.push_async_callback(gateway_broker.close)
-        await broker.declare(topology(configured.connectionless))
+        if settings.declare:
+            await broker.declare(topology(configured.connectionless))
         gateways = frozenset(settings.gateway_users)
         if alone:
             gateways |= {gateway_broker.user}
@@ -264,6 +265,23 @@ async def open_installation(
             clock=clock or SystemClock(),
             dice=dice or SystemDice(),
         )
+
+
+async def declare(settings: Settings) -> tuple[str, ...]:
+    """Make every exchange and queue of an installation with these settings; returns their names.
+
+    For an operator's broker user, where those of the workers may configure nothing. Safe to
+    repeat. Raises ConfigurationError where something is missing and this user may not make it,
+    BrokerUnavailable.
+    """
+    configured = configure(installed_plugins(), settings.channels)
+    everything = topology(configured.connectionless)
+    broker = await _patiently(settings.broker.get_secret_value(), "aoi broker declare")
+    try:
+        await broker.declare(everything)
+    finally:
+        await broker.close()
+    return tuple(each.name for each in (*everything.exchanges, *everything.queues))
 
 
 async def _patiently(url: str, name: str) -> Broker:

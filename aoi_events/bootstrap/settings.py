@@ -132,6 +132,9 @@ class Settings(BaseSettings):
     """``amqp://user:password@host/vhost``, ``amqps://…``, or ``memory://`` (one process only)."""
     store: SecretStr = SecretStr("sqlite:///aoi.sqlite3")
     """``postgresql://user:password@host/database``, or ``sqlite:///file``."""
+    declare: bool = True
+    """Whether workers declare exchanges and queues at start; off where their broker users may not,
+    and ``aoi broker declare`` does it before them."""
     key_file: Path = Path("aoi-keys.json")
     """The file with the server's keys, unless ``token_keys`` and ``challenge_key`` are set."""
     token_keys: dict[str, SecretStr] = {}

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from aoi_events.cli import contracts, database, dead, keys, run, send, settings, status
+from aoi_events.cli import broker, contracts, database, dead, keys, run, send, settings, status
 from aoi_events.cli.demo import command as demo
 from aoi_events.cli.output import fail
 from aoi_events.errors import AoiError, ConfigurationError, InfrastructureError
@@ -27,6 +27,7 @@ app.command("send")(send.send)
 app.command("status")(status.status)
 app.add_typer(dead.app, name="dead")
 app.add_typer(database.app, name="db")
+app.add_typer(broker.app, name="broker")
 app.add_typer(keys.app, name="keys")
 app.command("contracts")(contracts.contracts)
 app.command("settings")(settings.settings)

@@ -1,0 +1,38 @@
+"""``aoi broker``: exchanges and queues."""
+
+from __future__ import annotations
+
+import asyncio
+
+import typer
+
+from aoi_events.bootstrap import declare as declare_topology
+from aoi_events.bootstrap import load_settings
+from aoi_events.cli.output import console
+from aoi_events.errors import ConfigurationError
+
+__all__ = ["app"]
+
+app = typer.Typer(help="The broker's exchanges and queues.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """The broker's exchanges and queues."""
+
+
+@app.command()
+def declare() -> None:
+    """Declare every exchange and queue; safe to run again.
+
+    With AOI_DECLARE=false workers leave this to you, so that their broker users need not be
+    permitted to configure anything.
+    """
+    settings = load_settings()
+    if settings.in_process:
+        raise ConfigurationError(
+            "AOI_BROKER is memory://, where `aoi up` declares everything itself; "
+            "set it to amqp://user:password@host/vhost"
+        )
+    names = asyncio.run(declare_topology(settings))
+    console.print(f"{len(names)} exchanges and queues are there: {', '.join(names)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from base64 import urlsafe_b64encode
 from collections.abc import Coroutine
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, assert_never
 
 import structlog
@@ -219,7 +219,6 @@ class Runner:
             await self.put(ShortMessageArrived(octets))
 
     def _tell(self, event: ClientEvent) -> None:
-        shown = {k: v for k, v in asdict(event).items() if k not in _PERSONAL}
         match event:
             case Connected():
                 self.trouble = None
@@ -229,5 +228,7 @@ class Runner:
                 self.trouble = f"{code}: {message}"
             case _:
                 pass
+        names = [field.name for field in fields(event) if field.name not in _PERSONAL]
+        shown = {name: getattr(event, name) for name in names}
         _log.debug("client_event", kind=type(event).__name__, **shown)
         self.signals.tell(event)

@@ -161,10 +161,12 @@ def application_key(application: str, instance: str) -> str:
 
 def bounded(entries: dict[str, V], key: str, value: V, limit: int) -> dict[str, V]:
     """``entries`` with ``key`` as the newest, and without the oldest beyond ``limit``."""
-    after = {k: v for k, v in entries.items() if k != key}
+    after = entries.copy()
+    after.pop(key, None)
     after[key] = value
-    surplus = len(after) - limit
-    return dict(list(after.items())[surplus:]) if surplus > 0 else after
+    while len(after) > limit:
+        del after[next(iter(after))]
+    return after
 
 
 _form: Final = TypeAdapter(Stored)

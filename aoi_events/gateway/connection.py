@@ -70,9 +70,9 @@ class Connection:
     """``due``: when :meth:`tick` has something to do, in seconds of the gateway's life."""
 
     __slots__ = (
-        "_awaits_pong",
         "_close_by",
         "_heard_at",
+        "_pinged_at",
         "_settings",
         "_socket",
         "_transport",
@@ -96,7 +96,7 @@ class Connection:
         self._settings = settings
         self._workers = workers
         self._heard_at = workers.elapsed
-        self._awaits_pong = False
+        self._pinged_at: float | None = None
         self._close_by: float | None = None
         self.due = 0.0
         self._plan()
@@ -113,7 +113,7 @@ class Connection:
     async def _read(self) -> bool:
         message = await self._socket.receive()
         self._heard_at = self._workers.elapsed
-        self._awaits_pong = False
+        self._pinged_at = None
         elapsed, now = self._workers.elapsed, self._workers.now()
         match message.type:
             case WSMsgType.TEXT:
@@ -121,7 +121,8 @@ class Connection:
             case WSMsgType.BINARY:
                 await self.perform(self.session.received_binary(now=now))
             case WSMsgType.PING:
-                await self._write(message.data, WSMsgType.PONG)
+                if self._close_by is None:
+                    await self._write(message.data, WSMsgType.PONG)
                 await self.perform(self.session.received_control(elapsed=elapsed, now=now))
             case WSMsgType.PONG:
                 await self.perform(self.session.received_control(elapsed=elapsed, now=now))
@@ -168,27 +169,27 @@ class Connection:
         if self._close_by is not None:
             if elapsed >= self._close_by:
                 self._transport.abort()
-        elif elapsed >= self._silent_from() + self._settings.pong_within:
+        elif self._pinged_at is not None and elapsed >= self._silent_until():
             self._tell("device is silent")
             self._transport.abort()
         else:
-            if elapsed >= self._silent_from() and not self._awaits_pong:
-                self._awaits_pong = True
+            if self._pinged_at is None and elapsed >= self._silent_until():
+                self._pinged_at = elapsed
                 await self._write(b"", WSMsgType.PING)
             await self.perform(self.session.tick(elapsed=elapsed, now=self._workers.now()))
         self._plan()
 
-    def _silent_from(self) -> float:
+    def _silent_until(self) -> float:
+        """Until when silence is fine; then a ping, or the end, is due."""
+        if self._pinged_at is not None:
+            return self._pinged_at + self._settings.pong_within
         return self._heard_at + self._settings.ping_every
 
     def _plan(self) -> None:
         if self._close_by is not None:
             self.due = self._close_by
             return
-        silence = self._silent_from()
-        if self._awaits_pong:
-            silence += self._settings.pong_within
-        due = self.session.due()
+        silence, due = self._silent_until(), self.session.due()
         self.due = silence if due is None else min(silence, due)
 
     def abort(self) -> None:

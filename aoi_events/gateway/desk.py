@@ -72,8 +72,13 @@ class Desk:
             return False
         task = asyncio.get_running_loop().create_task(make())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return True
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a device's request failed", exc_info=error)
 
     async def close(self) -> None:
         """Give up whatever waits for an answer."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
@@ -20,13 +22,14 @@ from aoi_events.gateway.outbox import Outbox
 from aoi_events.gateway.server import Server
 from aoi_events.gateway.session import Session, State
 from aoi_events.gateway.settings import GatewaySettings
-from aoi_events.ports.broker import Broker
+from aoi_events.ports.broker import Broker, Requester
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
 from aoi_events.ports.patience import Patience, patiently
 
 __all__ = ["Gateway", "GatewayHealth"]
 
 _log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +90,21 @@ class Gateway:
         Raises ConfigurationError when it cannot listen.
         """
         self.port = await self._server.bind()
-        requester = await patiently(
-            self._broker.requester, patience=Patience(), sleep=self._clock.sleep
-        )
-        self._desk = Desk(
+        try:
+            requester = await _unless(
+                stop,
+                patiently(self._broker.requester, patience=Patience(), sleep=self._clock.sleep),
+            )
+            if requester is not None:
+                try:
+                    await self._run(requester, stop)
+                finally:
+                    await requester.close()
+        finally:
+            await self._server.close()
+
+    async def _run(self, requester: Requester, stop: asyncio.Event) -> None:
+        desk = self._desk = Desk(
             requester,
             self,
             self.settings,
@@ -100,27 +114,25 @@ class Gateway:
         try:
             async with asyncio.TaskGroup() as group:
                 node = group.create_task(self._node.run())
-                background = [
-                    group.create_task(self._node.run_announcements(self._desk)),
+                others = [
+                    group.create_task(self._node.run_announcements(desk)),
                     group.create_task(self._outbox.run()),
                     group.create_task(self._tick_for_ever()),
-                    node,
                 ]
                 # The name first: a hello without one would open a session that nobody can reach.
-                await self._node.ready.wait()
-                await self._server.accept()
-                self.started.set()
-                _log.info("gateway listens", host=self.settings.host, port=self.port)
-                await stop.wait()
-                await self._drain(node)
-                for task in background:
+                await _unless(stop, self._node.ready.wait())
+                if not stop.is_set():
+                    await self._server.accept()
+                    self.started.set()
+                    _log.info("gateway listens", host=self.settings.host, port=self.port)
+                    await stop.wait()
+                    await self._drain(node)
+                for task in (node, *others):
                     task.cancel()
         finally:
             for connection in list(self._connections.values()):
                 connection.abort()
-            await self._server.close()
-            await self._desk.close()
-            await requester.close()
+            await desk.close()
 
     async def _drain(self, node: asyncio.Task[None]) -> None:
         """Send every device away, and hand over what is to be told about them."""
@@ -214,3 +226,16 @@ class Gateway:
     def leave(self, client: ClientId, epoch: int) -> None:
         """Tell the activation worker."""
         self._outbox.leave(client, epoch)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What ``work`` returns; None when ``stop`` was set first, and ``work`` is cancelled then."""
+    working = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        stopping.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)

@@ -59,8 +59,6 @@ class Devices:
     def __init__(self, port: Callable[[], int], stack: AsyncExitStack) -> None:
         self.port = port
         self._stack = stack
-        # A connection that nobody refers to is closed.
-        self._connected: list[Device] = []
 
     async def connect(
         self,
@@ -89,8 +87,9 @@ class Devices:
             ssl=tls or True,
             timeout=aiohttp.ClientWSTimeout(ws_close=0.5),
         )
-        self._connected.append(Device(web))
-        return self._connected[-1]
+        # Closed when the test ends, and held until then: one that nobody refers to is closed.
+        self._stack.push_async_callback(web.close)
+        return Device(web)
 
     async def open(self, client: str = CLIENT, **options: Any) -> Device:
         """A device that was welcomed."""

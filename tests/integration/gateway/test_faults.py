@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from aoi_events.broker.memory import MemoryServer
+from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.errors import ConfigurationError
@@ -229,6 +229,19 @@ async def test_outcomes_wait_for_a_broker_that_is_away(start: Start, server: Mem
     assert (outcome.kind, outcome.delivery) == (OutcomeKind.ACKNOWLEDGED, delivery_id(1))
     await running.workers.until(lambda: len(running.workers.connects) == 2)
     assert (await device.ask("channel.activate"))["name"] == "echoed.v1"
+
+
+async def test_stopping_while_the_broker_is_away_at_the_start(server: MemoryServer) -> None:
+    """A gateway that never got its queue still obeys the first signal, and was never started."""
+    broker = MemoryBroker(server)
+    server.stop()
+    gateway, stop = Gateway(broker, settings=GatewaySettings(port=0)), asyncio.Event()
+    running = asyncio.create_task(gateway.run(stop))
+    await asyncio.sleep(0)
+    stop.set()
+    await asyncio.wait_for(running, 10)
+    assert not gateway.started.is_set()
+    await broker.close()
 
 
 async def test_a_port_that_is_taken_is_said(running: Running, workers: Workers) -> None:

@@ -47,7 +47,7 @@ test: setup engine ## run every test, on a real RabbitMQ and PostgreSQL (PYTEST=
 	@settings="$$(compose/images/ensure)"; eval "$$settings"; exec $(BIN)/python -m pytest $(PYTEST)
 
 bench: setup engine ## measure hop and end to end, on a real RabbitMQ and PostgreSQL (BENCH="..." to choose)
-	@settings="$$(compose/images/ensure)"; eval "$$settings"; exec $(BIN)/python -m tests.bench $(BENCH)
+	@settings="$$(compose/images/ensure)"; eval "$$settings"; exec $(BIN)/python -m tests.benchmarks $(BENCH)
 
 lint: setup ## check style, types and floors
 	$(BIN)/ruff check .

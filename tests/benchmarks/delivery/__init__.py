@@ -1,0 +1,1 @@
+"""End to end: published, routed, over the WebSocket, acknowledged by the device, settled."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Final
 
-from sqlalchemy import Column, false, func, select, union_all, update
+from sqlalchemy import Column, Select, false, func, select, union_all, update
 
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery import Delivery
@@ -19,9 +19,20 @@ from aoi_events.store.records import DELIVERIES
 from aoi_events.store.tables import deliveries, proofs
 from aoi_events.store.types import Instant
 
-__all__ = ["DeliveryQueries"]
+__all__ = ["DeliveryQueries", "due"]
 
 _HELD: Final[Column[datetime]] = Column("held", Instant())
+
+
+def due(now: datetime, limit: int) -> Select[str]:
+    """IDs of due deliveries, earliest first, locked; locked ones are skipped."""
+    return (
+        select(deliveries.c.id)
+        .where(deliveries.c.deadline <= now)
+        .order_by(deliveries.c.deadline, deliveries.c.order)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
 
 
 class DeliveryQueries(Queries):
@@ -33,6 +44,10 @@ class DeliveryQueries(Queries):
         """Deliveries by ID, locked in key order."""
         found = await self._find(DELIVERIES, ids, lock=lock)
         return {delivery.id: delivery for delivery in found}
+
+    async def deliveries_named(self, notification: str) -> Sequence[Delivery]:
+        """All deliveries of any sender's notification of that ID (for operators), in ID order."""
+        return await self._find(DELIVERIES, [notification], ("notification",))
 
     async def deliveries_of(self, sender: str, notification: str) -> Sequence[Delivery]:
         """All deliveries of a notification, in ID order."""
@@ -52,13 +67,7 @@ class DeliveryQueries(Queries):
 
     async def claim_due(self, now: datetime, limit: int, *, until: datetime) -> Sequence[str]:
         """IDs of deliveries whose deadline has come, earliest first; it becomes ``until``."""
-        found = await self._run(
-            select(deliveries.c.id)
-            .where(deliveries.c.deadline <= now)
-            .order_by(deliveries.c.deadline, deliveries.c.order)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
+        found = await self._run(due(now, limit))
         claimed = [id_ for (id_,) in found]
         if claimed:
             given = Given(self._sql, [deliveries.c.id])

@@ -21,9 +21,6 @@ __all__ = ["READ_ONLY", "Database", "database_of"]
 READ_ONLY: Final = "aoi_read_only"
 """Execution option of connections that will only read."""
 
-_BUSY = 10.0
-"""Seconds that SQLite waits for the lock of another process."""
-
 
 @dataclass(frozen=True)
 class Database:
@@ -83,7 +80,7 @@ def _sqlite(target: URL, pool: int, patience: float) -> Database:
         pool_size=1 if memory else pool,
         max_overflow=0,
         pool_timeout=patience,
-        connect_args={"timeout": _BUSY},
+        connect_args={"timeout": patience},  # for the lock of another process
     )
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -99,6 +96,9 @@ def _sqlite(target: URL, pool: int, patience: float) -> Database:
     @event.listens_for(engine.sync_engine, "begin")
     def _begin(connection: Connection) -> None:
         read_only = connection.get_execution_options().get(READ_ONLY, False)
+        if connection.info.get(READ_ONLY, False) is not read_only:
+            connection.exec_driver_sql(f"PRAGMA query_only = {int(read_only)}")
+            connection.info[READ_ONLY] = read_only
         # A transaction that began by reading could not always go on to write.
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 

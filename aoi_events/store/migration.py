@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from aoi_events.store.engine import Database, database_of
 from aoi_events.store.faults import translated
 from aoi_events.store.given import Sql
 
-__all__ = ["check", "migrate", "upgrade"]
+__all__ = ["check", "migrate", "obstacle_of", "upgrade"]
 
 _MIGRATING = 0x616F6920_6D696772
 """Key of the advisory lock that only one upgrade holds (PostgreSQL)."""
@@ -51,23 +52,37 @@ async def check(database: Database) -> None:
     with translated():
         async with database.engine.connect() as connection:
             found = await connection.run_sync(_revision)
-    if found == _scripts().get_current_head():
-        return
+    known = [script.revision for script in _scripts().walk_revisions()]
+    if (obstacle := obstacle_of(found, known)) is not None:
+        raise ConfigurationError(obstacle)
+
+
+def obstacle_of(found: str | None, known: Sequence[str]) -> str | None:
+    """Why a store at revision ``found`` cannot be used, with what mends it; None when it can.
+
+    ``known``: the revisions of this version, the newest first.
+    """
+    if found == known[0]:
+        return None
     if found is None:
-        raise ConfigurationError("the store's database is empty; run `aoi db upgrade` first")
-    _refuse_newer(found)
-    raise ConfigurationError(
-        f"the store's schema is at {found}, this version needs "
-        f"{_scripts().get_current_head()}; run `aoi db upgrade`"
+        return "the store's database has no schema yet; run `aoi db upgrade` first"
+    if found not in known:
+        return (
+            f"the store's schema ({found}) is newer than this version of aoi-events, and "
+            "`aoi db upgrade` only goes forward; install the version that wrote it, or a newer one"
+        )
+    return (
+        f"the store's schema is at {found} and this version needs {known[0]}; run `aoi db upgrade`"
     )
 
 
 def _upgrade(connection: Connection) -> None:
     found = _revision(connection)
-    if found is not None:
-        _refuse_newer(found)
-    if found == _scripts().get_current_head():
+    known = [script.revision for script in _scripts().walk_revisions()]
+    if found == known[0]:
         return
+    if found is not None and found not in known:
+        raise ConfigurationError(obstacle_of(found, known))
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
@@ -75,14 +90,6 @@ def _upgrade(connection: Connection) -> None:
 
 def _revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
-
-
-def _refuse_newer(found: str) -> None:
-    if found not in {script.revision for script in _scripts().walk_revisions()}:
-        raise ConfigurationError(
-            f"the store's schema ({found}) is newer than this version of aoi-events, and "
-            "`aoi db upgrade` only goes forward; install the version that wrote it"
-        )
 
 
 def _config() -> Config:

@@ -213,7 +213,8 @@ deliveries: Final = Table(
     CheckConstraint(
         "deadline IS NOT NULL OR (settled_at IS NOT NULL AND published)", name="watched"
     ),
-    Index("deliveries_notification", "sender", "notification"),
+    # Senders ask with their name, operators without.
+    Index("deliveries_notification", "notification", "sender"),
     Index("deliveries_due", "deadline", **_where("deadline IS NOT NULL")),
     Index("deliveries_open", "client", "order", **_where("settled_at IS NULL")),
     Index("deliveries_done", "settled_at", **_where("deadline IS NULL")),

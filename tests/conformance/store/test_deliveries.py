@@ -139,7 +139,7 @@ async def test_every_row_is_watched(store: Store, unwatched: Delivery) -> None:
 
 
 async def test_deliveries_of_a_notification(store: Store) -> None:
-    """All deliveries of (sender, notification) come in ID order, and no others."""
+    """All deliveries of (sender, notification), or of any sender's, come in ID order."""
     async with store.transaction() as transaction:
         mine = [a_delivery(n) for n in (3, 1, 2)]
         others = [a_delivery(4, notification="n2"), a_delivery(5, sender="other")]
@@ -147,6 +147,9 @@ async def test_deliveries_of_a_notification(store: Store) -> None:
         found = await transaction.deliveries_of(SENDER, "n1")
         assert [delivery.id for delivery in found] == [delivery_id(n) for n in (1, 2, 3)]
         assert list(await transaction.deliveries_of(SENDER, "n9")) == []
+        named = await transaction.deliveries_named("n1")
+        assert [delivery.id for delivery in named] == [delivery_id(n) for n in (1, 2, 3, 5)]
+        assert list(await transaction.deliveries_named("n9")) == []
 
 
 async def test_open_deliveries_and_stored_ones(store: Store) -> None:

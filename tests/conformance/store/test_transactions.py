@@ -76,6 +76,15 @@ async def test_cancelling_at_any_moment_does_no_harm(store: Store) -> None:
     assert set(clients) == {delivery.client for delivery in deliveries.values()}
 
 
+async def test_a_reading_transaction_cannot_write(store: Store) -> None:
+    """A write in a transaction that said it only reads is refused, and the next one may write."""
+    with pytest.raises(StoreUnavailable, match=r"read-?only"):
+        async with store.transaction(read_only=True) as transaction:
+            await fill(transaction)
+    async with store.transaction() as transaction:
+        await fill(transaction)
+
+
 async def test_what_was_not_committed_is_not_seen(installation: Installation) -> None:
     """A reader beside a writer sees the state before, and the state after once it committed."""
     one, two = await installation.open(), await installation.open()

@@ -72,21 +72,21 @@ def upgrade() -> None:
         sa.Column("resting", sa.Boolean(), nullable=False),
         sa.Column("batch", sa.BigInteger()),
         sa.Column("story", sa.Text(), nullable=False),
-        sa.CheckConstraint(
-            "deadline IS NOT NULL OR (settled_at IS NOT NULL AND published)",
-            name=op.f("deliveries_deliveries_watched"),
-        ),
-        sa.CheckConstraint(
-            "(settled_at IS NULL) = (state IN ('sending', 'stored'))",
-            name=op.f("deliveries_deliveries_settled"),
-        ),
         sa.PrimaryKeyConstraint("order", name="deliveries_pkey"),
         sa.UniqueConstraint("id", name="deliveries_id_key"),
+        sa.CheckConstraint(
+            "(settled_at IS NULL) = (state IN ('sending', 'stored'))",
+            name=op.f("deliveries_settled"),
+        ),
+        sa.CheckConstraint(
+            "deadline IS NOT NULL OR (settled_at IS NOT NULL AND published)",
+            name=op.f("deliveries_watched"),
+        ),
         sqlite_autoincrement=True,
     )
     op.create_index("deliveries_done", "deliveries", ["settled_at"], **where("deadline IS NULL"))
     op.create_index("deliveries_due", "deliveries", ["deadline"], **where("deadline IS NOT NULL"))
-    op.create_index("deliveries_notification", "deliveries", ["sender", "notification"])
+    op.create_index("deliveries_notification", "deliveries", ["notification", "sender"])
     op.create_index(
         "deliveries_open", "deliveries", ["client", "order"], **where("settled_at IS NULL")
     )

@@ -1,0 +1,116 @@
+"""The schema that migrations make is the one that the code believes in."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import fields
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, text
+
+from aoi_events.errors import ConfigurationError, StoreUnavailable
+from aoi_events.store import open_store, records, upgrade
+from aoi_events.store.engine import database_of
+from aoi_events.store.records import Kept
+from aoi_events.store.tables import METADATA
+from tests.containers import PostgresServer
+
+_POSTGRES_SCHEMA = """
+    SELECT 'column', c.relname || '.' || a.attname, concat_ws(' ', format_type(atttypid, atttypmod),
+           (SELECT collname FROM pg_collation o WHERE o.oid = attcollation),
+           attnotnull::text, attidentity::text)
+      FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
+     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0
+    UNION ALL SELECT 'constraint', conname, pg_get_constraintdef(oid) FROM pg_constraint
+     WHERE connamespace = 'public'::regnamespace
+    UNION ALL SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+"""
+_SQLITE_SCHEMA = "SELECT type, name, sql FROM sqlite_master"
+
+
+def _schema(connection: Connection) -> set[tuple[str, ...]]:
+    """Everything that the database knows of its tables, as text, without Alembic's own."""
+    sqlite = connection.dialect.name == "sqlite"
+    rows = connection.execute(text(_SQLITE_SCHEMA if sqlite else _POSTGRES_SCHEMA)).all()
+    return {
+        tuple("".join(str(part).split()) for part in row)
+        for row in rows
+        if "alembic" not in str(row[1]) and "alembic" not in str(row[2])
+    }
+
+
+async def test_migrations_make_what_the_tables_say(empty_url: str) -> None:
+    """Every table, column, constraint and index is the same, by migrations or from the metadata."""
+    database = database_of(empty_url)
+    async with database.engine.begin() as connection:
+        await connection.run_sync(METADATA.create_all)
+        declared = await connection.run_sync(_schema)
+        await connection.run_sync(METADATA.drop_all)
+    await upgrade(empty_url)
+    async with database.engine.begin() as connection:
+        migrated = await connection.run_sync(_schema)
+        changes = await connection.run_sync(
+            lambda sync: compare_metadata(MigrationContext.configure(sync), METADATA)
+        )
+    await database.engine.dispose()
+    assert migrated == declared
+    assert changes == []
+    assert len(migrated) > 30
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [kept for kept in vars(records).values() if isinstance(kept, Kept)],
+    ids=lambda kept: kept.table.name,
+)
+def test_every_field_has_its_column(kept: Kept[object]) -> None:
+    """A field that a record gains cannot be forgotten in its table, nor the other way round."""
+    names = {field.name for field in fields(kept.record)}  # type: ignore[arg-type]
+    assert {column.name for column in kept.table.columns} == names | set(kept.derived)
+
+
+async def test_upgrades_at_once_are_one(empty_url: str) -> None:
+    """Several processes that upgrade at the same time all succeed, and so does one more."""
+    await asyncio.gather(*(upgrade(empty_url) for _ in range(4)))
+    await upgrade(empty_url)
+    store = await open_store(empty_url)
+    await store.check()
+    await store.close()
+
+
+async def test_an_empty_database_is_refused(empty_url: str) -> None:
+    """Without a schema the check names the command that makes one."""
+    store = await open_store(empty_url)
+    with pytest.raises(ConfigurationError, match="aoi db upgrade"):
+        await store.check()
+    await store.close()
+
+
+async def test_a_schema_from_the_future_is_refused(empty_url: str) -> None:
+    """Neither the check nor an upgrade touches a schema that this version does not know."""
+    await upgrade(empty_url)
+    database = database_of(empty_url)
+    async with database.engine.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = 'zzzz'"))
+    await database.engine.dispose()
+    store = await open_store(empty_url)
+    with pytest.raises(ConfigurationError, match="newer than this version"):
+        await store.check()
+    await store.close()
+    with pytest.raises(ConfigurationError, match="newer than this version"):
+        await upgrade(empty_url)
+
+
+async def test_upgrading_without_a_server_is_an_infrastructure_error(
+    postgres_server: PostgresServer,
+) -> None:
+    """A database that is not there is StoreUnavailable, for the check as for the upgrade."""
+    url = postgres_server.url("nowhere")
+    with pytest.raises(StoreUnavailable, match="nowhere"):
+        await upgrade(url)
+    store = await open_store(url)
+    with pytest.raises(StoreUnavailable):
+        await store.check()
+    await store.close()

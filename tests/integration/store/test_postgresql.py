@@ -1,0 +1,96 @@
+"""What only PostgreSQL can show: locks that are skipped, and plans of statements."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from aoi_events.ports.store import Lock
+from aoi_events.store import SqlStore, open_store
+from aoi_events.store.deliveries import due
+from aoi_events.store.packing import to_micros
+from tests.conformance.store.rows import (
+    NOW,
+    a_delivery,
+    a_proof,
+    client_id,
+    delivery_id,
+    fill,
+    later,
+)
+
+_MANY_SETTLED = """
+    INSERT INTO deliveries (id, sender, notification, client, application, instance, fingerprint,
+        accepted_at, expires_at, storable, state, steps, attempts, settled_at, published, released,
+        resting, story)
+    SELECT 'old' || n, 's', n, 'c' || n % 1000, 'a', 'i', 'f', n, n, true, 'delivered', '[]', 1, n,
+        true, false, true, '[]'
+    FROM generate_series(1, 1000000) AS n
+"""
+
+
+async def test_claims_skip_what_others_hold(postgres: SqlStore) -> None:
+    """While one worker's claim is not committed, another claims other rows and does not wait."""
+    async with postgres.transaction() as transaction:
+        await fill(transaction, range(6), [a_delivery(n, deadline=NOW) for n in range(6)])
+        await transaction.save_proofs([a_proof(n, deadline=NOW) for n in range(6)])
+    async with postgres.transaction() as one, postgres.transaction() as two:
+        assert len(await one.claim_due(NOW, 2, until=later(9))) == 2
+        await two.deliveries([delivery_id(5)], Lock.EXCLUSIVE)
+        assert await two.claim_due(NOW, 9, until=later(9)) == [delivery_id(n) for n in (2, 3, 4, 5)]
+        assert len(await one.claim_due_proofs(NOW, 2, until=later(9))) == 2
+        claimed = await two.claim_due_proofs(NOW, 9, until=later(9))
+        assert [client for client, _, _ in claimed] == [client_id(n) for n in (2, 3, 4, 5)]
+
+
+async def test_retention_skips_what_others_hold(postgres: SqlStore) -> None:
+    """A round of retention neither waits for a locked client nor removes it."""
+    async with postgres.transaction() as transaction:
+        await fill(transaction, (1, 2))
+    async with postgres.transaction() as one, postgres.transaction() as two:
+        await one.clients([client_id(1)], Lock.SHARED)
+        kept = await two.retain(settled_before=NOW, unused_before=later(1), limit=9)
+        assert kept.clients == 1
+        assert set(await one.clients([client_id(1)])) == {client_id(1)}
+
+
+@pytest.mark.timeout(240)
+async def test_due_rows_are_found_among_a_million_settled_ones(postgres_url: str) -> None:
+    """The look for due rows goes through the partial index and touches what is due, no more."""
+    store = await open_store(postgres_url, patience=200.0, upgrade=True)
+    async with store.transaction() as transaction:
+        await transaction._run(text(_MANY_SETTLED))
+        await fill(transaction, (1,), [a_delivery(n, deadline=later(n)) for n in range(400)])
+        await transaction._run(text("ANALYZE deliveries"))
+    async with store.transaction() as transaction:
+        dialect = transaction._connection.dialect
+        statement = due(later(199), 50).compile(dialect=dialect)
+        values = statement.construct_params()
+        found = await transaction._connection.exec_driver_sql(
+            f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}",
+            (to_micros(values["deadline_1"]), values["param_1"]),
+        )
+        plan = _loaded(found.scalar_one())[0]["Plan"]
+        scans = [node for node in _nodes(plan) if "Scan" in node["Node Type"]]
+        assert [scan["Index Name"] for scan in scans] == ["deliveries_due"]
+        assert plan["Actual Rows"] == 50
+        assert scans[0]["Actual Rows"] <= 51
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 300
+        # A client's backlog is found by its own partial index, too.
+        assert await transaction.count_stored([client_id(1), "c1"]) == {client_id(1): 400}
+        claimed = await transaction.claim_due(later(199), 50, until=later(900))
+        assert claimed == [delivery_id(n) for n in range(50)]
+    await store.close()
+
+
+def _loaded(found: Any) -> Any:
+    """What EXPLAIN answered, whether or not the driver decoded it."""
+    return json.loads(found) if isinstance(found, str) else found
+
+
+def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """A plan's nodes, depth first."""
+    return [plan, *(node for part in plan.get("Plans", ()) for node in _nodes(part))]

@@ -1,0 +1,56 @@
+"""Which URLs open which store, and what is said of the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aoi_events.errors import ConfigurationError
+from aoi_events.store import open_store
+from tests.conformance.store.rows import a_client, client_id
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "sqlite+aiosqlite"])
+async def test_a_file_keeps_what_was_committed(scheme: str, tmp_path: Path) -> None:
+    """Both spellings open the same file, in write-ahead mode, and it outlives the store."""
+    for _ in range(2):
+        store = await open_store(f"{scheme}:///{tmp_path / 'aoi.db'}", upgrade=True)
+        async with store.transaction() as transaction:
+            await transaction.save_clients([a_client(1)])
+        await store.close()
+    store = await open_store(f"sqlite:///{tmp_path / 'aoi.db'}")
+    async with store.transaction(read_only=True) as transaction:
+        assert await transaction.clients([client_id(1)]) == {client_id(1): a_client(1)}
+    await store.close()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite+aiosqlite:///:memory:"])
+async def test_a_database_in_memory_is_ready_at_once(url: str) -> None:
+    """It has its schema, keeps data while it is open, and is another one when opened again."""
+    for _ in range(2):
+        store = await open_store(url)
+        await store.check()
+        async with store.transaction() as transaction:
+            assert await transaction.clients([client_id(1)]) == {}
+            await transaction.save_clients([a_client(1)])
+        async with store.transaction(read_only=True) as transaction:
+            assert set(await transaction.clients([client_id(1)])) == {client_id(1)}
+        await store.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "mysql://host/db", "postgresql+psycopg2://u:hunter2@h/d"]
+)
+async def test_other_urls_are_refused_with_advice(url: str) -> None:
+    """The error names what can be used, and never repeats a password."""
+    with pytest.raises(ConfigurationError, match=r"postgresql\+asyncpg") as caught:
+        await open_store(url)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("pool, patience", [(0, 1.0), (1, 0.0)])
+async def test_bounds_are_checked(pool: int, patience: float) -> None:
+    """A pool without connections, or no patience at all, is refused."""
+    with pytest.raises(ConfigurationError):
+        await open_store("sqlite://", pool=pool, patience=patience)

@@ -1,0 +1,141 @@
+"""Values within a column come back as they were packed, whatever they are."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from aoi_events.contracts.content import Content
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.contracts.states import Reason
+from aoi_events.domain.clients import Presence
+from aoi_events.domain.delivery import StepState, StoryEntry
+from aoi_events.domain.evidence import StepOutcome
+from aoi_events.domain.notifications import RejectedEntry
+from aoi_events.domain.plans import Step
+from aoi_events.store import packing
+from aoi_events.store.types import from_text, to_text
+
+ANY_TEXT = st.text(st.characters(), max_size=30)  # lone surrogates and NUL, too
+ZONES = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=45)), timezone.max])
+TIMES = st.builds(
+    lambda micros, zone: (packing.EPOCH + timedelta(microseconds=micros)).astimezone(zone),
+    st.integers(-(10**15), 10**16),  # from 1938 to 2286
+    ZONES,
+)
+SECONDS = st.floats(allow_nan=False)
+COUNTS = st.integers(0, 2**62)
+
+STEPS = st.builds(
+    StepState,
+    step=st.builds(
+        Step,
+        channel=ANY_TEXT,
+        start_after=st.none() | st.floats(0.0, 86_400.0),
+        ack_within=st.floats(0.001, 86_400.0),
+        wake_up=st.booleans(),
+        connected=st.booleans(),
+    ),
+    attempt=COUNTS,
+    retries=COUNTS,
+    first_started_at=st.none() | TIMES,
+    started_at=st.none() | TIMES,
+    retry_at=st.none() | TIMES,
+    outcome=st.none()
+    | st.builds(
+        StepOutcome,
+        attempt=COUNTS,
+        kind=st.sampled_from(OutcomeKind),
+        at=TIMES,
+        detail=ANY_TEXT,
+        retry_after=SECONDS,
+    ),
+    over=st.none() | st.sampled_from(Reason),
+)
+STORY = st.builds(
+    StoryEntry,
+    at=TIMES,
+    what=ANY_TEXT,
+    step=st.none() | COUNTS,
+    attempt=st.none() | COUNTS,
+    channel=st.none() | ANY_TEXT,
+    detail=st.none() | ANY_TEXT,
+)
+
+
+@given(st.lists(STEPS, max_size=4).map(tuple))
+def test_steps(steps: tuple[StepState, ...]) -> None:
+    """Every step comes back equal, with every optional part there or not."""
+    packed = packing.pack_steps(steps)
+    assert packing.unpack_steps(packed) == steps
+    packed.encode()  # a database takes it
+
+
+@given(st.lists(STORY, max_size=5).map(tuple))
+def test_stories(story: tuple[StoryEntry, ...]) -> None:
+    """Every line of a story comes back equal."""
+    packed = packing.pack_story(story)
+    assert packing.unpack_story(packed) == story
+    packed.encode()
+
+
+def test_steps_of_newer_code_are_read() -> None:
+    """A field that this version does not know is ignored: old workers run beside new ones."""
+    text = '[{"channel":"sms","ack_within":1.0,"invented":{"later":1}}]'
+    assert packing.unpack_steps(text) == (StepState(Step("sms", None, 1.0)),)
+
+
+@given(ANY_TEXT)
+@example("\\0041")
+@example("\0\ud800\\")
+def test_text(value: str) -> None:
+    """Any text comes back, and is harmless between: no NUL, no surrogates, one spelling."""
+    written = to_text(value)
+    assert from_text(written) == value
+    assert "\0" not in written
+    written.encode()
+
+
+@given(ANY_TEXT, ANY_TEXT)
+def test_different_texts_stay_different(one: str, other: str) -> None:
+    """Two texts are equal in the database exactly when they are equal."""
+    assert (to_text(one) == to_text(other)) == (one == other)
+
+
+@given(TIMES)
+def test_times(at: datetime) -> None:
+    """A time comes back to the microsecond, in UTC."""
+    again = packing.from_micros(packing.to_micros(at))
+    assert again == at
+    assert again.tzinfo is UTC
+
+
+@given(TIMES, TIMES)
+def test_times_keep_their_order(one: datetime, other: datetime) -> None:
+    """Earlier is smaller, which is what indexes sort by."""
+    assert (one < other) == (packing.to_micros(one) < packing.to_micros(other))
+
+
+@given(
+    st.text(max_size=100) | st.binary(max_size=100),
+    st.lists(st.builds(RejectedEntry, COUNTS, ANY_TEXT, ANY_TEXT, ANY_TEXT), max_size=3),
+    st.lists(st.tuples(COUNTS, ANY_TEXT), max_size=3),
+    st.builds(Presence, ANY_TEXT, ANY_TEXT),
+    st.dictionaries(ANY_TEXT, ANY_TEXT | st.booleans() | COUNTS, max_size=4),
+)
+def test_the_rest(
+    data: str | bytes,
+    rejected: list[RejectedEntry],
+    pairs: list[tuple[int, str]],
+    presence: Presence,
+    flat: dict[str, str | int | bool],
+) -> None:
+    """Content, rejected tokens, pairs, presence and parameters come back equal."""
+    content = Content.of(data)
+    assert packing.unpack_content(packing.pack_content(content)) == content
+    assert packing.unpack_rejected(packing.pack_rejected(tuple(rejected))) == tuple(rejected)
+    assert packing.unpack_pairs(packing.pack_pairs(tuple(pairs))) == tuple(pairs)
+    assert packing.unpack_presence(packing.pack_presence(presence)) == presence
+    assert packing.unpack_object(packing.pack_object(flat)) == flat

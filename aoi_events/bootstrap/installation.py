@@ -32,12 +32,14 @@ from aoi_events.ports.patience import Patience, patiently
 from aoi_events.ports.store import Store
 from aoi_events.services.activation import ActivationHandler
 from aoi_events.services.deadlines import DeadlinesWorker
+from aoi_events.services.handler import Handler
 from aoi_events.services.notification import NotificationHandler
 from aoi_events.services.outcome import OutcomeHandler
 from aoi_events.services.parking import Parking
-from aoi_events.services.provider import ProviderHandler, Receipts
+from aoi_events.services.provider import ProviderHandler
+from aoi_events.services.receipts import Receipts
 from aoi_events.services.registration import RegistrationHandler
-from aoi_events.services.runtime import BatchWorker, Handler
+from aoi_events.services.runtime import BatchWorker
 from aoi_events.services.settings import ServiceSettings
 from aoi_events.services.stray import DeadLetterHandler, UnroutableHandler
 from aoi_events.store import open_store
@@ -95,6 +97,7 @@ class Installation:
             gateways=gateways,
             policies=settings.policy.policies(),
         )
+        self.parking = Parking(store, clock, quota=self.services.policies.parked_per_sender)
         self._gateway_broker = gateway_broker
         self.gateway = Gateway(
             broker=gateway_broker, clock=clock, dice=dice, settings=settings.gateway
@@ -157,9 +160,8 @@ class Installation:
         worker = BatchWorker(
             handler,
             broker=self.broker,
-            parking=Parking(self.store, self.clock, quota=self.services.policies.parked_per_sender),
+            parking=self.parking,
             clock=self.clock,
-            dice=self.dice,
             batch=self.settings.batch,
             hard_limit=self.settings.quarantine_limit,
             give_up=_give_up,
@@ -175,8 +177,9 @@ class Installation:
             listening.cancel()
             started.set()
 
-    def _deadlines(self) -> Run:
-        looking = DeadlinesWorker(
+    def deadlines(self) -> DeadlinesWorker:
+        """What looks at due rows; the worker of that name also sets stray messages aside."""
+        return DeadlinesWorker(
             self.store,
             self.broker,
             self.services,
@@ -184,13 +187,21 @@ class Installation:
             self.dice,
             batch=self.settings.batch,
         )
-        stray = self._batches(UnroutableHandler())
-        dead = self._batches(DeadLetterHandler(), quarantine=False)
+
+    def strays(self) -> tuple[Run, Run]:
+        """What takes unknown requests, and what takes dead letters."""
+        return (
+            self._batches(UnroutableHandler(self.parking)),
+            self._batches(DeadLetterHandler(self.parking, self.clock), quarantine=False),
+        )
+
+    def _deadlines(self) -> Run:
+        parts = (self.deadlines().run, *self.strays())
 
         async def run(stop: asyncio.Event, started: asyncio.Event) -> None:
-            signals = [asyncio.Event() for _ in range(3)]
+            signals = [asyncio.Event() for _ in parts]
             async with asyncio.TaskGroup() as group:
-                for part, signal in zip((looking.run, stray, dead), signals, strict=True):
+                for part, signal in zip(parts, signals, strict=True):
                     group.create_task(part(stop, signal))
                 for signal in signals:
                     await signal.wait()
@@ -281,7 +292,8 @@ async def declare(settings: Settings) -> tuple[str, ...]:
         await broker.declare(everything)
     finally:
         await broker.close()
-    return tuple(each.name for each in (*everything.exchanges, *everything.queues))
+    exchanges = (exchange.name for exchange in everything.exchanges)
+    return (*exchanges, *(queue.name for queue in everything.queues))
 
 
 async def _patiently(url: str, name: str) -> Broker:

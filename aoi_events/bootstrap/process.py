@@ -1,8 +1,8 @@
 """A worker as a process: signals, draining, health, exit codes.
 
 Exit codes: 0 drained after TERM; 69 broker or store could not be reached at the start; 70 a
-quarantined message was given up; 75 not drained in time (what was unfinished goes to others); 78 the
-settings cannot work; 143 a second TERM; 1 a bug, with its traceback in the log.
+quarantined message was given up; 75 not drained in time (what was unfinished goes to others); 78
+the settings cannot work; 143 a second TERM; 1 a bug, with its traceback in the log.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import structlog
 from aoi_events.bootstrap.installation import Installation, open_installation
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.errors import ConfigurationError, InfrastructureError
-from aoi_events.ports.patience import Patience, patiently
 from aoi_events.telemetry.health import HealthServer
 from aoi_events.telemetry.logs import configure_logging
 

@@ -178,7 +178,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(**arguments: Any) -> Settings:
-    """Settings from everywhere. Raises ConfigurationError that says which one, and how to set it."""
+    """Settings from everywhere. Raises ConfigurationError that says which, and how to set it."""
     file = os.environ.get("AOI_CONFIG")
     if file and not Path(file).is_file():
         raise ConfigurationError(f"AOI_CONFIG names {file}, which is no file")

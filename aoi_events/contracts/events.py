@@ -1,7 +1,10 @@
 """Every event: CloudEvents 1.0 in structured JSON mode, on the exchange ``aoi.events``.
 
-The routing key is the event's kind and, last, the sender (``notification.delivered.shop``), with
-``.`` in a sender's name written ``%2E``. Events carry fingerprints of tokens, never tokens. An
+The routing key is the event's kind and, last, the broker user who asked for what happened
+(``notification.delivered.shop``), with ``.`` in its name written ``%2E``: of a delivery, who sent
+the notification; of a client, an app instance or a channel, who made the request (a gateway, for
+what devices ask over their connection). What nobody asked for, such as a channel that its provider
+found dead, ends in :data:`NOBODY`. So permissions can restrict who binds what. Events carry fingerprints of tokens, never tokens. An
 event's ``id`` follows from what happened, so that a repeat can be recognised.
 """
 
@@ -18,6 +21,7 @@ from aoi_events.contracts.states import DeliveryState, Evidence
 
 __all__ = [
     "EVENT_KINDS",
+    "NOBODY",
     "ApplicationChanged",
     "ChannelChanged",
     "ClientChanged",
@@ -30,6 +34,10 @@ __all__ = [
 
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+NOBODY: Final = "aoi"
+"""Last word of the routing key of events that no user asked for."""
 
 
 class ClientChanged(Tolerant):

@@ -11,7 +11,6 @@ from aoi_events.broker.topology import ACTIVATION, gateway_queue
 from aoi_events.contracts.answers import (
     ClientConnectedV1,
     ClientDisconnectedV1,
-    UnselectedChannel,
 )
 from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.envelopes import CloseItem
@@ -23,14 +22,15 @@ from aoi_events.contracts.requests import (
     DeactivateChannelsV1,
     DisconnectClientV1,
 )
-from aoi_events.domain.channels import ChannelState
 from aoi_events.domain.clients import Client, Presence, current
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.authority import proved_client
-from aoi_events.services.channel_set import ChannelSet
+from aoi_events.services.challenges import rivals
+from aoi_events.services.channel_set import ChannelSet, closed_by_server
+from aoi_events.services.handler import Handler
 from aoi_events.services.incoming import Asked, read_request
 from aoi_events.services.outgoing import answer, batches, hint, refusal
 from aoi_events.services.settings import ServiceSettings
@@ -38,7 +38,7 @@ from aoi_events.services.settings import ServiceSettings
 __all__ = ["ActivationHandler"]
 
 
-class ActivationHandler:
+class ActivationHandler(Handler[Asked[AnyRequest]]):
     """Takes ``aoi.activation``; writes channels, proofs and presence, and makes stored deliveries
     due; publishes answers, challenges and ``channel.*`` events.
     """
@@ -55,31 +55,35 @@ class ActivationHandler:
         """The request in the message."""
         return read_request(message, self._settings.gateways)
 
-    def abandoned(self, item: Asked[AnyRequest]) -> Sequence[Outbound]:
-        """Nothing changed, so nothing is owed to anybody but the answer."""
-        return ()
-
     async def handle(self, items: Sequence[Asked[AnyRequest]]) -> Sequence[Outbound]:
-        """All requests in one transaction, in order; a refusal is an answer and undoes nothing."""
+        """All requests in one transaction, in order; a refusal is an answer and undoes nothing.
+
+        What waits for clients that can be reached again is released at the end, at once: releases
+        lock deliveries, which are locked in key order, too.
+        """
         now = self._clock.now()
         outputs: list[Outbound] = []
+        reachable: set[str] = set()
         async with self._store.transaction() as tx:
-            ids = {getattr(item.request, "client", "") for item in items}
-            await tx.clients(ids - {""}, Lock.EXCLUSIVE)
+            await _lock(tx, items)
             for item in items:
                 try:
-                    outputs.extend(await self._one(tx, item, now))
+                    outputs += await self._one(tx, item, now, reachable)
                 except Refusal as refused:
-                    outputs.extend(refusal(item.message, refused))
-        return outputs
+                    outputs += refusal(item.message, refused)
+            limit = self._settings.policies.release
+            released = await tx.release(reachable, now=now, limit=limit)
+        return [*outputs, hint()] if released else outputs
 
     async def _one(
-        self, tx: Transaction, item: Asked[AnyRequest], now: datetime
+        self, tx: Transaction, item: Asked[AnyRequest], now: datetime, reachable: set[str]
     ) -> Sequence[Outbound]:
         request = item.request
         match request:
             case ConnectClientV1():
-                return await self._connect(tx, cast("Asked[ConnectClientV1]", item), now)
+                connected = await self._connect(tx, cast("Asked[ConnectClientV1]", item), now)
+                reachable.add(request.client)
+                return connected
             case DisconnectClientV1():
                 return await self._disconnect(tx, cast("Asked[DisconnectClientV1]", item))
             case ActivateChannelsV1() | ConfirmChannelV1() | DeactivateChannelsV1():
@@ -90,15 +94,14 @@ class ActivationHandler:
                 raise Refusal(ErrorCode.UNKNOWN_REQUEST, "this worker does not answer that")
         match request:
             case ActivateChannelsV1():
-                change = await self._channels.activate(tx, client, request, now)
+                change = await self._channels.activate(tx, client, request, now, item.sender)
             case ConfirmChannelV1():
-                change = await self._channels.confirm(tx, client, request, now)
+                change = await self._channels.confirm(tx, client, request, now, item.sender)
             case DeactivateChannelsV1():
-                change = await self._channels.deactivate(tx, client, request, now)
-        outputs = [*answer(item.message, change.answer), *change.outputs]
+                change = await self._channels.deactivate(tx, client, request, now, item.sender)
         if change.reachable:
-            outputs += await self._release(tx, client.id, now)
-        return outputs
+            reachable.add(client.id)
+        return [*answer(item.message, change.answer), *change.outputs]
 
     async def _connect(
         self, tx: Transaction, asked: Asked[ConnectClientV1], now: datetime
@@ -124,13 +127,8 @@ class ActivationHandler:
             client=client.id,
             epoch=epoch,
             sequence=client.sequence,
-            closed=tuple(
-                UnselectedChannel(type=row.type, reason=row.reason or "closed")
-                for row in rows
-                if row.state is ChannelState.CLOSED
-            ),
+            closed=closed_by_server(rows),
         )
-        outputs += await self._release(tx, client.id, now)
         return [*answer(asked.message, body), *outputs]
 
     async def _disconnect(
@@ -142,9 +140,27 @@ class ActivationHandler:
             await tx.save_clients([replace(client, presence=None)])
         return answer(asked.message, ClientDisconnectedV1(client=request.client))
 
-    async def _release(self, tx: Transaction, client: str, now: datetime) -> list[Outbound]:
-        released = await tx.release({client}, now=now, limit=self._settings.policies.release)
-        return [hint()] if released else []
+
+async def _lock(tx: Transaction, items: Sequence[Asked[AnyRequest]]) -> None:
+    """Hold every client that a batch may change, locked at once in key order."""
+    ids: set[str] = set()
+    confirming: dict[str, str] = {}
+    for item in items:
+        request = item.request
+        if isinstance(request, ConfirmChannelV1):
+            confirming[request.client] = request.channel
+        if isinstance(
+            request,
+            ActivateChannelsV1
+            | ConfirmChannelV1
+            | DeactivateChannelsV1
+            | ConnectClientV1
+            | DisconnectClientV1,
+        ):
+            ids.add(request.client)
+    if confirming:
+        ids |= await rivals(tx, confirming)
+    await tx.clients(ids, Lock.EXCLUSIVE)
 
 
 def _same_session(known: Client | None, request: ConnectClientV1) -> Client:

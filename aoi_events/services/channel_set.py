@@ -1,15 +1,13 @@
-"""The set of a client's notification channels, and what changes it."""
+"""The set of a client's notification channels, and what changes it (8.1.2, 8.2.2)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
-from aoi_events.broker.topology import delivery_queue
 from aoi_events.contracts.answers import ChannelsActivatedV1, SelectedChannel, UnselectedChannel
-from aoi_events.contracts.envelopes import ChallengeItem
 from aoi_events.contracts.events import ChannelChanged
 from aoi_events.contracts.requests import (
     ActivateChannelsV1,
@@ -18,18 +16,20 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.domain.channels import Channel, ChannelState, Proof, ProofState
 from aoi_events.domain.clients import Client
-from aoi_events.domain.proofs import challenge_code, confirm, open_proof
+from aoi_events.domain.proofs import confirm
 from aoi_events.domain.selection import ValidOffer, offers_hash, select
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
-from aoi_events.services.outgoing import batches, event
+from aoi_events.services.challenges import Challenges, take_from_others
+from aoi_events.services.closing import channel_closed
+from aoi_events.services.outgoing import event
 from aoi_events.services.settings import ServiceSettings
 
-__all__ = ["Change", "ChannelSet", "challenge", "take_from_others"]
+__all__ = ["Change", "ChannelSet", "closed_by_server"]
 
-_HOUR: Final = timedelta(hours=1)
 _DEACTIVATED: Final = "deactivated by the client"
+_NOT_OFFERED: Final = "no longer offered"
 
 
 @dataclass(slots=True)
@@ -42,102 +42,129 @@ class Change:
 
 
 class ChannelSet:
-    """Commands about the channels of one client, whose row the caller holds exclusively."""
+    """Commands about the channels of one client, whose row the caller holds exclusively.
+
+    A channel that ended stays as a closed row until a later command leaves it out, so that a
+    repeat of the command is answered, and its events are told, as the first time.
+    """
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._settings = settings
+        self._challenges = Challenges(settings)
 
     async def activate(
-        self, tx: Transaction, client: Client, request: ActivateChannelsV1, now: datetime
+        self,
+        tx: Transaction,
+        client: Client,
+        request: ActivateChannelsV1,
+        now: datetime,
+        asker: str,
     ) -> Change:
         """Select among the offers, activate what was selected, open what must be proved."""
         digest = offers_hash(request)
         if not _newer(client, request.sequence, digest):
-            return Change(await self._stored(tx, client, applied=False))
+            return await self._unchanged(tx, client)
+        repeat = request.sequence == client.sequence
         valid, reasons = self._validate(request)
         selection = select(valid, request.circumstances, self._settings.policies.selection)
         reasons |= selection.reasons
-        before = {row.type: row for row in (await tx.channels({client.id})).get(client.id, ())}
-        proofs = {
-            (proof.channel, proof.address): proof
-            for proof in (await tx.proofs({client.id})).get(client.id, ())
-        }
+        before = {row.type: row for row in await _channels(tx, client)}
+        proofs = await _proofs(tx, client)
         outputs: list[Outbound] = []
         after: list[Channel] = []
         for rank, chosen in enumerate(selection.selected):
+            kept = before.get(chosen.offer.type)
+            if repeat and kept is not None and kept.state is ChannelState.CLOSED:
+                continue  # it ended since; only a newer command opens it again
             proof = None
             if chosen.traits.needs_proof and chosen.address is not None:
                 known = proofs.get((chosen.offer.type, chosen.address))
-                proof, sent, refused = await self._open(tx, client, chosen, known, now)
+                proof, sent, refused = await self._challenges.open(tx, client, chosen, known, now)
                 if refused is not None:
                     reasons[chosen.offer.type] = refused
                     continue
                 outputs += sent
-            after.append(_channel(client, chosen, proof, rank, now))
-        kept = {row.type for row in after}
-        for kind, row in before.items():
-            if kind not in kept and row.usable:
-                reasons.setdefault(kind, "no longer offered")
-        await tx.drop_channels({(client.id, kind) for kind in before if kind not in kept})
-        await tx.save_channels(after)
+            after.append(_channel(client, chosen, proof, rank, kept, now))
+        left = [row for kind, row in before.items() if kind not in {row.type for row in after}]
+        ended = [
+            row if row.state is ChannelState.CLOSED else _end(row, reasons.get(row.type), now)
+            for row in left
+            if repeat or row.state is not ChannelState.CLOSED
+        ]
+        gone = {row.type for row in left} - {row.type for row in ended}
+        await tx.drop_channels({(client.id, kind) for kind in gone})
+        await tx.save_channels([*after, *ended])
         await tx.save_clients(
             [replace(client, sequence=request.sequence, sequence_hash=digest, seen_at=now)]
         )
-        outputs += [self._event(client, row, now, request.sequence) for row in after]
-        outputs += [
-            _closed(client, kind, reasons.get(kind, "no longer offered"), now, request.sequence)
-            for kind, row in before.items()
-            if kind not in kept and row.usable
-        ]
+        outputs += [_event(row, asker, now, request.sequence) for row in after]
+        outputs += [channel_closed(row, asker, now) for row in ended]
+        reasons = {row.type: row.reason or _NOT_OFFERED for row in ended} | reasons
         answer = _answer(request.sequence, after, proofs, reasons, applied=True)
         return Change(answer, outputs, reachable=any(row.usable for row in after))
 
     async def confirm(
-        self, tx: Transaction, client: Client, request: ConfirmChannelV1, now: datetime
+        self, tx: Transaction, client: Client, request: ConfirmChannelV1, now: datetime, asker: str
     ) -> Change:
         """A code came back: the channel that waits for it becomes active."""
-        rows = {row.type: row for row in (await tx.channels({client.id})).get(client.id, ())}
+        rows = {row.type: row for row in await _channels(tx, client)}
         row = rows.get(request.channel)
-        proofs = {
-            (proof.channel, proof.address): proof
-            for proof in (await tx.proofs({client.id})).get(client.id, ())
-        }
-        known = proofs.get((request.channel, row.address or "")) if row is not None else None
+        known = None
+        if row is not None and row.state is not ChannelState.CLOSED:
+            known = (await _proofs(tx, client)).get((row.type, row.address or ""))
         key, policy = self._settings.challenge_key, self._settings.policies.proofs
         proof, right = confirm(known, request.code, key=key, now=now, policy=policy)
-        if not right:
+        if not right or row is None:
             await tx.save_proofs([proof])
+            if row is not None and proof.state is ProofState.FAILED:
+                await tx.save_channels([_end(row, "too many wrong codes", now)])
             raise Refusal(
                 ErrorCode.CHALLENGE_WRONG,
                 "this is not the code that was sent; send the newest one as it came",
                 field="code",
             )
-        outputs = await take_from_others(tx, proof, now)
+        outputs = await take_from_others(tx, proof, now, asker)
         await tx.save_proofs([proof])
-        if row is not None and row.state is not ChannelState.CLOSED:
+        if row.state is not ChannelState.ACTIVE:
             row = replace(row, state=ChannelState.ACTIVE, reason=None, changed_at=now)
-            rows[row.type] = row
             await tx.save_channels([row])
-            outputs.append(self._event(client, row, now, client.sequence))
-        answer = await self._stored(tx, client, applied=True)
+        after = replace(client, seen_at=now)
+        await tx.save_clients([after])
+        outputs.append(_event(row, asker, now, client.sequence))
+        answer = await self._stored(tx, after, applied=True)
         return Change(answer, outputs, reachable=True)
 
     async def deactivate(
-        self, tx: Transaction, client: Client, request: DeactivateChannelsV1, now: datetime
+        self,
+        tx: Transaction,
+        client: Client,
+        request: DeactivateChannelsV1,
+        now: datetime,
+        asker: str,
     ) -> Change:
         """Stop using the named channels, or all of them."""
         digest = "deactivate " + " ".join(sorted(request.channels))
         if not _newer(client, request.sequence, digest):
-            return Change(await self._stored(tx, client, applied=False))
-        rows = (await tx.channels({client.id})).get(client.id, ())
-        gone = [row for row in rows if not request.channels or row.type in request.channels]
-        await tx.drop_channels({(client.id, row.type) for row in gone})
+            return await self._unchanged(tx, client)
+        repeat = request.sequence == client.sequence
+        rows = await _channels(tx, client)
+        named = [row for row in rows if not request.channels or row.type in request.channels]
+        ended = [
+            row if row.state is ChannelState.CLOSED else _end(row, _DEACTIVATED, now)
+            for row in named
+            if repeat or row.state is not ChannelState.CLOSED
+        ]
+        gone = {row.type for row in named} - {row.type for row in ended}
+        await tx.drop_channels({(client.id, kind) for kind in gone})
+        await tx.save_channels(ended)
         after = replace(client, sequence=request.sequence, sequence_hash=digest, seen_at=now)
         await tx.save_clients([after])
         answer = await self._stored(tx, after, applied=True)
-        reasons = tuple(UnselectedChannel(type=r.type, reason=_DEACTIVATED) for r in gone)
-        outputs = [_closed(client, r.type, _DEACTIVATED, now, request.sequence) for r in gone]
-        return Change(answer.model_copy(update={"not_selected": reasons}), outputs)
+        return Change(answer, [channel_closed(row, asker, now) for row in ended])
+
+    async def _unchanged(self, tx: Transaction, client: Client) -> Change:
+        """A command that came too late changes nothing, and is told what stands instead of it."""
+        return Change(await self._stored(tx, client, applied=False))
 
     def _validate(self, request: ActivateChannelsV1) -> tuple[list[ValidOffer], dict[str, str]]:
         valid: list[ValidOffer] = []
@@ -156,115 +183,33 @@ class ChannelSet:
             valid.append(ValidOffer(offer, traits, offered.parameters, offered.address))
         return valid, reasons
 
-    async def _open(
-        self,
-        tx: Transaction,
-        client: Client,
-        chosen: ValidOffer,
-        known: Proof | None,
-        now: datetime,
-    ) -> tuple[Proof, list[Outbound], str | None]:
-        policy = self._settings.policies.proofs
-        kind, address = chosen.offer.type, chosen.address or ""
-        decision = open_proof(
-            known, client=client.id, channel=kind, address=address, now=now, policy=policy
-        )
-        proof = decision.proof
-        if not decision.send:
-            # A challenge that is out is told again: its worker sends each number only once.
-            repeat = proof.state is ProofState.OPEN
-            told = self.challenges(proof, chosen.parameters) if repeat else []
-            return proof, told, None
-        since = now - _HOUR
-        counts = (
-            (
-                await tx.count_challenges(since=since, channel=kind, address=address),
-                policy.per_address_an_hour,
-            ),
-            (await tx.count_challenges(since=since, client=client.id), policy.per_client_an_hour),
-            (await tx.count_challenges(since=since), policy.overall_an_hour),
-        )
-        if any(count >= limit for count, limit in counts):
-            return proof, [], "too many challenges within an hour; offer it again later"
-        await tx.save_proofs([proof])
-        await tx.note_challenges([(proof, now)])
-        return proof, self.challenges(proof, chosen.parameters), None
-
-    def challenges(self, proof: Proof, parameters: dict[str, str | int | bool]) -> list[Outbound]:
-        """The message that makes the channel's worker send the proof's present challenge."""
-        return challenge(proof, parameters, self._settings)
-
     async def _stored(
         self, tx: Transaction, client: Client, *, applied: bool
     ) -> ChannelsActivatedV1:
-        rows = (await tx.channels({client.id})).get(client.id, ())
-        proofs = {
-            (proof.channel, proof.address): proof
-            for proof in (await tx.proofs({client.id})).get(client.id, ())
-        }
+        rows = await _channels(tx, client)
         reasons = {
             row.type: row.reason or "closed" for row in rows if row.state is ChannelState.CLOSED
         }
+        proofs = await _proofs(tx, client)
         return _answer(client.sequence, rows, proofs, reasons, applied=applied)
 
-    def _event(self, client: Client, row: Channel, now: datetime, sequence: int) -> Outbound:
-        kind = "channel.activated" if row.usable else "channel.pending"
-        data = ChannelChanged(client=client.id, channel=row.type)
-        return event(kind, "aoi", data, at=now, key=f"{client.id}/{row.type}@{sequence}")
 
-
-async def take_from_others(tx: Transaction, proof: Proof, now: datetime) -> list[Outbound]:
-    """Proving an address takes it from every other client (a recycled number)."""
-    others = [
-        other
-        for other in await tx.proofs_of_addresses({(proof.channel, proof.address)})
-        if other.client != proof.client and other.state is not ProofState.FAILED
-    ]
-    if not others:
-        return []
-    await tx.save_proofs(
-        [replace(other, state=ProofState.FAILED, deadline=None) for other in others]
+def closed_by_server(rows: Sequence[Channel]) -> tuple[UnselectedChannel, ...]:
+    """The channels that the client did not end itself, so that it must be told."""
+    return tuple(
+        UnselectedChannel(type=row.type, reason=row.reason or "closed")
+        for row in rows
+        if row.state is ChannelState.CLOSED and row.reason not in (_DEACTIVATED, _NOT_OFFERED)
     )
-    rows = await tx.channels({other.client for other in others})
-    taken = [
-        replace(
-            row,
-            state=ChannelState.CLOSED,
-            reason="another client proved this address",
-            changed_at=now,
-        )
-        for channels in rows.values()
-        for row in channels
-        if row.type == proof.channel
-        and row.address == proof.address
-        and row.state is not ChannelState.CLOSED
-    ]
-    await tx.save_channels(taken)
-    return [
-        event(
-            "channel.closed",
-            "aoi",
-            ChannelChanged(client=row.client, channel=row.type, reason=row.reason),
-            at=now,
-            key=f"{row.client}/{row.type}@{proof.client}",
-        )
-        for row in taken
-    ]
 
 
-def challenge(
-    proof: Proof, parameters: dict[str, str | int | bool], settings: ServiceSettings
-) -> list[Outbound]:
-    """The envelope that makes a channel worker send the proof's present challenge."""
-    item = ChallengeItem(
-        client=proof.client,
-        channel=proof.channel,
-        attempt=proof.sent,
-        code=challenge_code(settings.challenge_key, proof),
-        parameters=parameters,
-        expires_at=proof.deadline or proof.opened_at,
-    )
-    return batches(delivery_queue(proof.channel), [item], gateway=False)
+async def _channels(tx: Transaction, client: Client) -> Sequence[Channel]:
+    return (await tx.channels({client.id})).get(client.id, ())
+
+
+async def _proofs(tx: Transaction, client: Client) -> dict[tuple[str, str], Proof]:
+    found = (await tx.proofs({client.id})).get(client.id, ())
+    return {(proof.channel, proof.address): proof for proof in found}
 
 
 def _newer(client: Client, sequence: int, digest: str) -> bool:
@@ -275,10 +220,15 @@ def _newer(client: Client, sequence: int, digest: str) -> bool:
 
 
 def _channel(
-    client: Client, chosen: ValidOffer, proof: Proof | None, rank: int, now: datetime
+    client: Client,
+    chosen: ValidOffer,
+    proof: Proof | None,
+    rank: int,
+    before: Channel | None,
+    now: datetime,
 ) -> Channel:
     proved = proof is None or proof.state is ProofState.PROVED
-    return Channel(
+    row = Channel(
         client=client.id,
         type=chosen.offer.type,
         state=ChannelState.ACTIVE if proved else ChannelState.PENDING,
@@ -288,13 +238,20 @@ def _channel(
         address=chosen.address,
         changed_at=now,
     )
+    same = before is not None and (before.state, before.address) == (row.state, row.address)
+    return replace(row, changed_at=before.changed_at) if before and same else row
+
+
+def _end(row: Channel, reason: str | None, now: datetime) -> Channel:
+    reason = reason or _NOT_OFFERED
+    return replace(row, state=ChannelState.CLOSED, reason=reason, changed_at=now)
 
 
 def _answer(
     sequence: int,
     rows: Sequence[Channel],
-    proofs: dict[tuple[str, str], Proof],
-    reasons: dict[str, str],
+    proofs: Mapping[tuple[str, str], Proof],
+    reasons: Mapping[str, str],
     *,
     applied: bool,
 ) -> ChannelsActivatedV1:
@@ -308,7 +265,7 @@ def _answer(
                 type=row.type,
                 state="active" if row.usable else "pending",
                 parameters=row.parameters,
-                proved_until=proof.proved_until if proof is not None else None,
+                proved_until=proof.proved_until if proof is not None and row.usable else None,
             )
         )
     return ChannelsActivatedV1(
@@ -321,6 +278,7 @@ def _answer(
     )
 
 
-def _closed(client: Client, kind: str, reason: str, now: datetime, sequence: int) -> Outbound:
-    data = ChannelChanged(client=client.id, channel=kind, reason=reason)
-    return event("channel.closed", "aoi", data, at=now, key=f"{client.id}/{kind}@{sequence}")
+def _event(row: Channel, asker: str, now: datetime, sequence: int) -> Outbound:
+    kind = "channel.activated" if row.usable else "channel.pending"
+    data = ChannelChanged(client=row.client, channel=row.type)
+    return event(kind, asker, data, at=now, key=f"{row.client}/{row.type}@{sequence}")

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import assert_never
 
 from aoi_events.broker.topology import delivery_queue, gateway_queue
 from aoi_events.contracts.envelopes import DeliverItem, OutcomeItem, OutcomeKind
-from aoi_events.contracts.events import ApplicationChanged, ChannelChanged
-from aoi_events.contracts.states import Reason
-from aoi_events.domain.applications import Application, revoke
-from aoi_events.domain.channels import Channel, ChannelState, ProofState
+from aoi_events.domain.applications import Application
+from aoi_events.domain.channels import Channel
 from aoi_events.domain.clients import Client
 from aoi_events.domain.delivery import (
     Announce,
     CloseChannel,
     Decision,
     Delivery,
-    Effect,
     LosePresence,
     RevokeToken,
     StartStep,
@@ -33,26 +31,43 @@ from aoi_events.domain.notifications import Notification
 from aoi_events.domain.plans import Step, plan
 from aoi_events.domain.tokens import app_key_of
 from aoi_events.ports.broker import Outbound
-from aoi_events.ports.store import Lock, Transaction
-from aoi_events.services.outgoing import batches, delivery_event, event, outcomes
+from aoi_events.ports.store import Transaction
+from aoi_events.services.outgoing import batches, delivery_event, outcomes
 from aoi_events.services.settings import ServiceSettings
 
-__all__ = ["Context", "Dispatcher", "close_what_ended", "lock_for"]
+__all__ = ["Context", "Dispatcher"]
 
 
 @dataclass(slots=True)
 class Context:
     """What is known about a set of deliveries, as read in one transaction."""
 
-    clients: Mapping[str, Client]
-    channels: Mapping[str, Sequence[Channel]]
-    applications: Mapping[tuple[str, str], Application]
-    notifications: Mapping[tuple[str, str], Notification]
+    clients: Mapping[str, Client] = field(default_factory=dict)
+    channels: Mapping[str, Sequence[Channel]] = field(default_factory=dict)
+    applications: Mapping[tuple[str, str], Application] = field(default_factory=dict)
+    notifications: Mapping[tuple[str, str], Notification] = field(default_factory=dict)
 
     def application_of(self, delivery: Delivery) -> Application | None:
-        """The app instance that the delivery is for."""
+        """The app instance that the delivery is for; whether its token is still that one, see
+        :meth:`holds_token`.
+        """
         key = app_key_of(delivery.application, delivery.instance)
         return self.applications.get((delivery.client, key))
+
+    def holds_token(self, delivery: Delivery) -> Application | None:
+        """The app instance, if the token that the delivery was sent to is still its own."""
+        row = self.application_of(delivery)
+        held = row is not None and row.registered and row.fingerprint == delivery.fingerprint
+        return row if held else None
+
+    def and_also(self, other: Context) -> Context:
+        """Both; what stands in both counts as ``other`` knows it."""
+        return Context(
+            {**self.clients, **other.clients},
+            {**self.channels, **other.channels},
+            {**self.applications, **other.applications},
+            {**self.notifications, **other.notifications},
+        )
 
 
 class Dispatcher:
@@ -99,11 +114,18 @@ class Dispatcher:
             for effect in decision.effects:
                 match effect:
                     case StartStep():
-                        self._start(decision.delivery, effect, context, now, queues, lost)
+                        made = self._start(decision.delivery, effect, context)
+                        if made is None:
+                            lost.append(_route_lost(decision.delivery, effect, now))
+                        else:
+                            queue, item = made
+                            queues[queue, item.session is not None].append(item)
                     case Announce():
                         events.append(delivery_event(decision.delivery, now))
                     case CloseChannel() | RevokeToken() | LosePresence():
-                        events.extend(_closing_events(decision.delivery, effect, context, now))
+                        pass  # written, and told, where the outcome was merged
+                    case _:
+                        assert_never(effect)
         out = [
             message
             for (queue, gateway), items in queues.items()
@@ -112,38 +134,31 @@ class Dispatcher:
         return [*out, *outcomes(lost), *events]
 
     def _start(
-        self,
-        delivery: Delivery,
-        effect: StartStep,
-        context: Context,
-        now: datetime,
-        queues: dict[tuple[str, bool], list[DeliverItem]],
-        lost: list[OutcomeItem],
-    ) -> None:
-        state = delivery.steps[effect.step]
+        self, delivery: Delivery, effect: StartStep, context: Context
+    ) -> tuple[str, DeliverItem] | None:
+        """The step as its channel worker or gateway node wants it, and their queue.
+
+        None when what the plan was made from has changed since: the step cannot be made any more.
+        """
+        step = delivery.steps[effect.step].step
         client = context.clients.get(delivery.client)
-        application = context.application_of(delivery)
+        application = context.holds_token(delivery)
         notification = context.notifications.get((delivery.sender, delivery.notification))
         channel = next(
             (
                 channel
                 for channel in context.channels.get(delivery.client, ())
-                if channel.type == state.step.channel and channel.usable
+                if channel.type == step.channel and channel.usable
             ),
             None,
         )
-        presence = client.presence if client is not None else None
-        if (
-            client is None
-            or application is None
-            or notification is None
-            or notification.content is None
-            or channel is None
-            or (state.step.connected and presence is None)
-        ):
-            # What the plan was made from has changed since: the step cannot be made any more.
-            lost.append(_route_lost(delivery, effect, state.step.channel, now))
-            return
+        if client is None or client.retired or application is None or channel is None:
+            return None
+        if notification is None or notification.content is None:
+            return None
+        if step.connected and client.presence is None:
+            return None
+        presence = client.presence if step.connected else None
         item = DeliverItem(
             delivery=delivery.id,
             notification=delivery.notification,
@@ -159,131 +174,22 @@ class Dispatcher:
             urgency=notification.urgency,
             accepted_at=delivery.accepted_at,
             expires_at=delivery.expires_at,
-            wake_up=state.step.wake_up,
+            wake_up=step.wake_up,
             parameters=channel.parameters,
-            session=presence.session if state.step.connected and presence else None,
-            epoch=client.epoch if state.step.connected else None,
+            session=presence.session if presence else None,
+            epoch=client.epoch if presence else None,
         )
-        if state.step.connected and presence is not None:
-            queues[gateway_queue(presence.node), True].append(item)
-        else:
-            queues[delivery_queue(channel.type), False].append(item)
+        return gateway_queue(presence.node) if presence else delivery_queue(channel.type), item
 
 
-async def close_what_ended(
-    tx: Transaction, decisions: Sequence[Decision], clients: dict[str, Client], now: datetime
-) -> None:
-    """Write what the effects say ended: presences, channels and tokens.
-
-    The caller holds the clients' rows exclusively.
-    """
-    ends: list[tuple[Delivery, Effect]] = [
-        (decision.delivery, effect)
-        for decision in decisions
-        for effect in decision.effects
-        if isinstance(effect, CloseChannel | RevokeToken | LosePresence)
-    ]
-    if not ends:
-        return
-    ids = {delivery.client for delivery, _ in ends}
-    channels = {
-        (channel.client, channel.type): channel
-        for rows in (await tx.channels(ids)).values()
-        for channel in rows
-    }
-    applications = {(row.client, row.app_key): row for row in await tx.applications_of(ids)}
-    changed_channels: dict[tuple[str, str], Channel] = {}
-    changed_applications: dict[tuple[str, str], Application] = {}
-    changed_clients: dict[str, Client] = {}
-    for delivery, effect in ends:
-        if isinstance(effect, LosePresence):
-            client = clients.get(delivery.client)
-            if client and client.presence and client.epoch == effect.epoch:
-                clients[client.id] = changed_clients[client.id] = replace(client, presence=None)
-        elif isinstance(effect, CloseChannel):
-            channel = channels.get((delivery.client, effect.channel))
-            if channel and channel.usable:
-                changed_channels[channel.client, channel.type] = replace(
-                    channel, state=ChannelState.CLOSED, reason=effect.reason, changed_at=now
-                )
-        elif isinstance(effect, RevokeToken):
-            key = (delivery.client, app_key_of(delivery.application, delivery.instance))
-            row = applications.get(key)
-            if row and row.registered and row.fingerprint == delivery.fingerprint:
-                changed_applications[key] = revoke(row, Reason.NO_SUCH_APPLICATION)
-    await tx.save_clients(list(changed_clients.values()))
-    await tx.save_channels(list(changed_channels.values()))
-    await tx.save_applications(list(changed_applications.values()))
-    await _fail_proofs(tx, list(changed_channels.values()))
-
-
-async def _fail_proofs(tx: Transaction, closed: Sequence[Channel]) -> None:
-    """An address that the provider calls bad is not proved any more."""
-    addresses = {(c.client, c.type, c.address) for c in closed if c.address is not None}
-    if not addresses:
-        return
-    proofs = await tx.proofs({client for client, _, _ in addresses})
-    await tx.save_proofs(
-        [
-            replace(proof, state=ProofState.FAILED, deadline=None)
-            for rows in proofs.values()
-            for proof in rows
-            if (proof.client, proof.channel, proof.address) in addresses
-            and proof.state is not ProofState.FAILED
-        ]
-    )
-
-
-def _route_lost(delivery: Delivery, effect: StartStep, channel: str, now: datetime) -> OutcomeItem:
+def _route_lost(delivery: Delivery, effect: StartStep, now: datetime) -> OutcomeItem:
     return OutcomeItem(
         delivery=delivery.id,
         kind=OutcomeKind.ROUTE_LOST,
         at=now,
         client=delivery.client,
-        channel=channel,
+        channel=delivery.steps[effect.step].step.channel,
         step=effect.step,
         attempt=effect.attempt,
         detail="the channel was closed meanwhile",
     )
-
-
-def _closing_events(
-    delivery: Delivery,
-    effect: CloseChannel | RevokeToken | LosePresence,
-    context: Context,
-    now: datetime,
-) -> list[Outbound]:
-    match effect:
-        case CloseChannel(kind, reason):
-            data = ChannelChanged(client=delivery.client, channel=kind, reason=reason)
-            key = f"{delivery.client}/{kind}@{delivery.id}"
-            return [event("channel.closed", "aoi", data, at=now, key=key)]
-        case RevokeToken():
-            gone = ApplicationChanged(
-                client=delivery.client,
-                application=delivery.application,
-                instance=delivery.instance,
-                fingerprint=delivery.fingerprint,
-                reason="no_such_application",
-            )
-            return [
-                event(
-                    "application.revoked",
-                    delivery.sender,
-                    gone,
-                    at=now,
-                    key=f"{delivery.fingerprint}@{delivery.id}",
-                )
-            ]
-        case LosePresence():
-            return []
-
-
-def lock_for(items: Iterable[OutcomeItem]) -> Lock:
-    """Exclusive when outcomes may end a presence, a channel or a token, so that clients change."""
-    ends = any(
-        item.closes_channel
-        or item.kind in (OutcomeKind.NO_SUCH_APPLICATION, OutcomeKind.ROUTE_LOST)
-        for item in items
-    )
-    return Lock.EXCLUSIVE if ends else Lock.SHARED

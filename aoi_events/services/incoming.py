@@ -16,7 +16,9 @@ from aoi_events.ports.broker import Inbound, Outbound
 __all__ = [
     "CLIENT_HEADER",
     "Asked",
+    "as_sent",
     "check_reply_to",
+    "may_answer",
     "read_request",
     "to_quarantine",
     "to_replay",
@@ -87,6 +89,23 @@ def check_reply_to(message: Inbound) -> None:
         )
 
 
+def may_answer(message: Inbound) -> bool:
+    """Whether the message names a place that its answer may go to."""
+    try:
+        check_reply_to(message)
+    except Refusal:
+        return False
+    return message.reply_to is not None
+
+
+def as_sent(message: Inbound) -> Inbound:
+    """The message without headers that only we may set; senders reach the worker queues freely."""
+    if REPLAYED_HEADER not in message.headers:
+        return message
+    kept = {name: value for name, value in message.headers.items() if name != REPLAYED_HEADER}
+    return replace(message, headers=kept)
+
+
 def to_quarantine(message: Inbound, queue: str) -> Outbound:
     """The message, unparsed, for ``queue``; what the broker validated moves into our headers."""
     origin = {
@@ -114,6 +133,7 @@ def to_replay(message: ParkedMessage) -> Outbound:
         "exchange": message.exchange,
         "user-id": message.sender,
         "message-id": f"{message.id}.replay",
+        "client": message.headers.get(CLIENT_HEADER),
     }
     return Outbound(
         exchange="",
@@ -125,7 +145,10 @@ def to_replay(message: ParkedMessage) -> Outbound:
 
 
 def unwrap(message: Inbound) -> Inbound:
-    """The message as it was before :func:`to_quarantine` (only our workers can write there)."""
+    """The message as it was before :func:`to_quarantine` (only our workers can write there).
+
+    It was delivered before, so its effects may be committed already.
+    """
     headers = message.headers
     kept = {
         name: value
@@ -144,6 +167,7 @@ def unwrap(message: Inbound) -> Inbound:
         correlation_id=_text(headers, _ORIGIN + "correlation-id"),
         message_id=_text(headers, _ORIGIN + "message-id") or message.message_id,
         headers=kept,
+        redelivered=True,
     )
 
 

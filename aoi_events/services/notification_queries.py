@@ -21,7 +21,6 @@ from aoi_events.contracts.requests import (
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery import Cancelled, Decision, decide
 from aoi_events.domain.notifications import Notification
-from aoi_events.domain.tokens import app_key_of
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Clock, Dice
@@ -29,8 +28,8 @@ from aoi_events.ports.store import Lock, Store
 from aoi_events.services.authority import proved_client
 from aoi_events.services.dispatch import Context, Dispatcher
 from aoi_events.services.incoming import Asked
-from aoi_events.services.outcome import release_after
 from aoi_events.services.outgoing import answer, refusal
+from aoi_events.services.releasing import follow
 from aoi_events.services.settings import ServiceSettings
 from aoi_events.services.status import delivery_status
 
@@ -85,16 +84,15 @@ class NotificationQueries:
                 for identifier in ids
             ]
             await tx.save_deliveries([d.delivery for d in decisions if d.changed])
-            changed = [d.delivery for d in decisions if d.changed]
-            await release_after(tx, changed, self._settings, now)
+        released = await follow(self._store, [d.delivery for d in decisions], self._settings, now)
         withdrawn = [d for d in decisions if d.delivery.state is DeliveryState.CANCELLED]
         body = NotificationCancelledV1(
             notification=notification,
             cancelled=len(withdrawn),
             settled=len(decisions) - len(withdrawn),
         )
-        told = self._dispatcher.outputs(withdrawn, Context({}, {}, {}, {}), now)
-        return [*answer(asked.message, body), *told]
+        told = self._dispatcher.outputs(withdrawn, Context(), now)
+        return [*answer(asked.message, body), *told, *released]
 
     async def _status(self, asked: Asked[QueryNotificationV1]) -> list[Outbound]:
         sender, notification = asked.sender, asked.request.notification
@@ -122,10 +120,9 @@ class NotificationQueries:
                 raise Refusal(
                     ErrorCode.NOT_FOUND, "this client has no such delivery", field="delivery"
                 )
-            key = (row.client, app_key_of(row.application, row.instance))
-            application = (await tx.applications({key})).get(key)
-            source = (row.sender, row.notification)
-            notification = (await tx.notifications({source})).get(source)
+            context = await self._dispatcher.load(tx, [row], clients)
+        application = context.holds_token(row)
+        notification = context.notifications.get((row.sender, row.notification))
         gone = row.state.terminal and row.state is not DeliveryState.DELIVERED
         if (
             gone

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 import structlog
 from pydantic import ValidationError
 
 from aoi_events.broker.topology import OUTCOME
 from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeItem, OutcomeKind
-from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.clients import Client
 from aoi_events.domain.delivery import Decision, Delivery, Reported, StartStep, decide
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.store import Lock, Store, Transaction
-from aoi_events.services.dispatch import Dispatcher, close_what_ended, lock_for
-from aoi_events.services.outgoing import hint
+from aoi_events.services.closing import close_what_ended
+from aoi_events.services.dispatch import Dispatcher
+from aoi_events.services.handler import Handler
+from aoi_events.services.releasing import follow, noticed
 from aoi_events.services.settings import ServiceSettings
 
-__all__ = ["OutcomeHandler", "release_after"]
+__all__ = ["OutcomeHandler"]
 
 log = structlog.get_logger(__name__)
 
 
-class OutcomeHandler:
+class OutcomeHandler(Handler[OutcomeBatchV1]):
     """Takes ``aoi.outcome``; writes deliveries (merged), and channels, tokens and presences that
     ended; publishes next steps and ``notification.*`` events.
     """
@@ -50,12 +50,8 @@ class OutcomeHandler:
                 ErrorCode.MALFORMED, f"no envelope of outcomes ({error.error_count()} faults)"
             ) from None
 
-    def abandoned(self, item: OutcomeBatchV1) -> Sequence[Outbound]:
-        """Nobody is told: the deliveries' deadlines look again."""
-        return ()
-
     async def handle(self, items: Sequence[OutcomeBatchV1]) -> Sequence[Outbound]:
-        """Merge all outcomes at once."""
+        """Merge all outcomes at once. What is parked of them, the deliveries' deadlines replace."""
         now = self._clock.now()
         outcomes = [outcome for batch in items for outcome in batch.items]
         async with self._store.transaction() as tx:
@@ -66,18 +62,17 @@ class OutcomeHandler:
             for outcome in outcomes:
                 decision = self._decide(rows.get(outcome.delivery), outcome)
                 if decision is not None:
+                    decision = noticed(decision, clients, now)
                     rows[outcome.delivery] = decision.delivery
                     decisions.append(decision)
-            changed = [row for identifier, row in rows.items() if row != before[identifier]]
-            await tx.save_deliveries(changed)
-            await close_what_ended(tx, decisions, clients, now)
-            released = await release_after(tx, changed, self._settings, now)
+            await tx.save_deliveries([row for id_, row in rows.items() if row != before[id_]])
+            ended = await close_what_ended(tx, decisions, clients, now)
             decisions = [_still_wanted(decision, rows) for decision in decisions]
             context = await self._dispatcher.load(
                 tx, [d.delivery for d in decisions if _starts(d)], clients
             )
-        outputs = self._dispatcher.outputs(decisions, context, now)
-        return [*outputs, hint()] if released else outputs
+        released = await follow(self._store, rows.values(), self._settings, now)
+        return [*self._dispatcher.outputs(decisions, context, now), *ended, *released]
 
     async def _lock_clients(
         self, tx: Transaction, outcomes: Sequence[OutcomeItem]
@@ -89,7 +84,7 @@ class OutcomeHandler:
         concerned = [o for o in outcomes if o.kind is not OutcomeKind.ACKNOWLEDGED]
         if not concerned:
             return {}
-        return dict(await tx.clients({o.client for o in concerned}, lock_for(concerned)))
+        return dict(await tx.clients({o.client for o in concerned}, _lock_for(concerned)))
 
     def _decide(self, row: Delivery | None, outcome: OutcomeItem) -> Decision | None:
         if row is None:
@@ -118,6 +113,16 @@ class OutcomeHandler:
         )
 
 
+def _lock_for(items: Iterable[OutcomeItem]) -> Lock:
+    """Exclusive when outcomes may end a presence, a channel or a token, so that clients change."""
+    ends = any(
+        item.closes_channel
+        or item.kind in (OutcomeKind.NO_SUCH_APPLICATION, OutcomeKind.ROUTE_LOST)
+        for item in items
+    )
+    return Lock.EXCLUSIVE if ends else Lock.SHARED
+
+
 def _starts(decision: Decision) -> bool:
     return any(isinstance(effect, StartStep) for effect in decision.effects)
 
@@ -131,17 +136,3 @@ def _still_wanted(decision: Decision, rows: Mapping[str, Delivery]) -> Decision:
         if not isinstance(effect, StartStep) or row.current(effect.step, effect.attempt)
     )
     return replace(decision, effects=effects)
-
-
-async def release_after(
-    tx: Transaction, changed: Sequence[Delivery], settings: ServiceSettings, now: datetime
-) -> bool:
-    """When the last delivery of a released batch rests or ended, the next batch becomes due."""
-    ended = {
-        (row.client, row.batch)
-        for row in changed
-        if row.batch is not None and (row.state.terminal or row.state is DeliveryState.STORED)
-    }
-    if not ended:
-        return False
-    return bool(await tx.release_following(ended, now=now, limit=settings.policies.release))

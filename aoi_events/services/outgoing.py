@@ -20,8 +20,8 @@ from aoi_events.contracts.envelopes import (
 )
 from aoi_events.contracts.events import CloudEvent, DeliveryChanged, EventData, event_routing_key
 from aoi_events.domain.delivery import Delivery
-from aoi_events.errors import Refusal
-from aoi_events.ports.broker import Inbound, Outbound
+from aoi_events.errors import ErrorCode, PublishRefused, Refusal
+from aoi_events.ports.broker import Broker, Inbound, Outbound, Published
 
 __all__ = [
     "answer",
@@ -29,7 +29,9 @@ __all__ = [
     "delivery_event",
     "event",
     "hint",
+    "internal",
     "outcomes",
+    "publish_all",
     "refusal",
 ]
 
@@ -64,6 +66,12 @@ def refusal(message: Inbound, refused: Refusal) -> list[Outbound]:
     """The answer that says what was wrong."""
     body = RefusedV1(code=refused.code, message=refused.message, field=refused.field)
     return answer(message, body)
+
+
+def internal(message: Inbound) -> list[Outbound]:
+    """The answer to a request that was parked because of a fault on our side."""
+    said = "a fault on our side; the request was set aside for a person"
+    return refusal(message, Refusal(ErrorCode.INTERNAL, said))
 
 
 def event(kind: str, sender: str, data: EventData, *, at: datetime, key: str) -> Outbound:
@@ -151,6 +159,22 @@ def hint() -> Outbound:
         persistent=False,
         best_effort=True,
     )
+
+
+async def publish_all(broker: Broker, outputs: Sequence[Outbound]) -> None:
+    """Publish; raises PublishRefused unless the broker took every message that must not be lost."""
+    if not outputs:
+        return
+    results = await broker.publish(outputs)
+    for output, result in zip(outputs, results, strict=True):
+        lost = result is Published.NACKED or (
+            result is Published.RETURNED and output.if_returned is None
+        )
+        if lost and not output.best_effort:
+            raise PublishRefused(
+                f"the broker did not take a message for {output.exchange or 'queue'} "
+                f"{output.routing_key!r} ({result.value}); is the queue declared, is it full?"
+            )
 
 
 def _route_lost(items: Sequence[DeliverItem | ChallengeItem | CloseItem]) -> Outbound | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from aoi_events.domain.parked import ParkedMessage, redact
-from aoi_events.ports.broker import Inbound
+from aoi_events.ports.broker import Broker, Inbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Store
+from aoi_events.services.incoming import CLIENT_HEADER, to_replay
+from aoi_events.services.outgoing import publish_all
 
-__all__ = ["Parked", "Parking"]
+__all__ = ["Parked", "Parking", "Replayed", "replay"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Parked:
 
 
 class Parking:
-    """Parks messages of one queue."""
+    """Parks messages; those over a sender's ``quota`` are counted only."""
 
     def __init__(self, store: Store, clock: Clock, *, quota: int) -> None:
         self._store = store
@@ -32,30 +35,60 @@ class Parking:
         self._quota = quota
 
     async def park(self, queue: str, entries: Sequence[Parked]) -> int:
-        """Returns how many were stored; those over the sender's quota are counted only."""
+        """Set messages of ``queue`` aside; returns how many were stored."""
         if not entries:
             return 0
         now = self._clock.now()
-        messages = []
-        for entry in entries:
-            message = entry.message
-            body, obstacle = redact(message.body)
-            # The same message parked twice (a crash before its ack) is one row.
-            identity = f"{queue}\0{message.message_id}".encode() + b"\0" + message.body
-            messages.append(
-                ParkedMessage(
-                    id="prk_" + hashlib.sha256(identity).hexdigest()[:24],
-                    parked_at=now,
-                    queue=queue,
-                    routing_key=message.routing_key[:255],
-                    exchange=message.exchange[:255],
-                    sender=(message.user_id or "")[:255],
-                    code=entry.code,
-                    reason=entry.reason[:500],
-                    body=body,
-                    replayable=obstacle is None,
-                    obstacle=obstacle,
-                )
-            )
         async with self._store.transaction() as tx:
-            return await tx.park(messages, quota=self._quota)
+            return await tx.park([_row(queue, entry, now) for entry in entries], quota=self._quota)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """``done``: IDs that were sent again; ``kept``: ID → why not, for the others."""
+
+    done: tuple[str, ...]
+    kept: dict[str, str]
+
+
+async def replay(store: Store, broker: Broker, ids: Collection[str]) -> Replayed:
+    """Send parked messages again, each alone through its queue's quarantine, as from its sender.
+
+    They are forgotten once the broker has them; should they fail again, they are parked anew. What
+    was redacted or cut cannot be sent again. Raises BrokerUnavailable, PublishRefused and
+    StoreUnavailable; then nothing was forgotten.
+    """
+    async with store.transaction(read_only=True) as tx:
+        found = {row.id: row for row in await tx.parked(ids=ids, limit=len(ids) or 1)}
+    kept = {
+        id_: "there is no parked message of that ID" if row is None else str(row.obstacle)
+        for id_ in ids
+        if (row := found.get(id_)) is None or not row.replayable
+    }
+    good = [row for row in found.values() if row.replayable]
+    await publish_all(broker, [to_replay(row) for row in good])
+    async with store.transaction() as tx:
+        await tx.drop_parked([row.id for row in good])
+    return Replayed(tuple(row.id for row in good), kept)
+
+
+def _row(queue: str, entry: Parked, now: datetime) -> ParkedMessage:
+    message = entry.message
+    body, obstacle = redact(message.body)
+    # The same message parked twice (a crash before its ack) is one row.
+    identity = f"{queue}\0{message.message_id}".encode() + b"\0" + message.body
+    client = message.headers.get(CLIENT_HEADER)
+    return ParkedMessage(
+        id="prk_" + hashlib.sha256(identity).hexdigest()[:24],
+        parked_at=now,
+        queue=queue,
+        routing_key=message.routing_key[:255],
+        exchange=message.exchange[:255],
+        sender=(message.user_id or "")[:255],
+        code=entry.code,
+        reason=entry.reason[:500],
+        body=body,
+        replayable=obstacle is None,
+        obstacle=obstacle,
+        headers={CLIENT_HEADER: client[:64]} if isinstance(client, str) else {},
+    )

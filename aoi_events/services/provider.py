@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -23,26 +22,30 @@ from aoi_events.contracts.envelopes import (
     OutcomeKind,
 )
 from aoi_events.errors import ErrorCode, InfrastructureError, Refusal
-from aoi_events.ports.broker import Broker, Inbound, Outbound
-from aoi_events.ports.channel import ConnectionlessChannel, Receipt
+from aoi_events.ports.broker import Inbound, Outbound
+from aoi_events.ports.channel import ConnectionlessChannel, Sent
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Store, Submission
+from aoi_events.services.handler import Handler
 from aoi_events.services.outgoing import outcomes
-from aoi_events.services.runtime import publish_all
+from aoi_events.services.steps import outcome_of, parked_steps
 
-__all__ = ["ProviderHandler", "Receipts"]
+__all__ = ["ProviderHandler"]
 
 log = structlog.get_logger(__name__)
 
-_UNKNOWN: Final = 10_000
-_PATIENCE: Final = 60.0
+_REMEMBERED: Final = 10_000
 
 Work = DeliverItem | ChallengeItem
+Key = tuple[str, int, int]
 
 
-class ProviderHandler:
+class ProviderHandler(Handler[DeliveryBatchV1]):
     """Takes ``aoi.delivery.<type>``; writes submissions and provider message IDs; publishes
     outcomes.
+
+    A step is noted before it is submitted, and submitted once: should the process die in between,
+    nobody says anything of it, and its deadline tries again under a new attempt.
     """
 
     def __init__(
@@ -53,6 +56,18 @@ class ProviderHandler:
         self._channel = channel
         self._store = store
         self._clock = clock
+        self._resume_at: datetime | None = None
+        # What was submitted must not be submitted again when only its outcome could not be told.
+        self._said: OrderedDict[Key, OutcomeItem] = OrderedDict()
+
+    async def ready(self) -> None:
+        """When the provider can take messages, and did not ask us to slow down."""
+        if self._resume_at is not None:
+            left = (self._resume_at - self._clock.now()).total_seconds()
+            if left > 0:
+                await self._clock.sleep(left)
+            self._resume_at = None
+        await self._channel.ready()
 
     def read(self, message: Inbound) -> DeliveryBatchV1:
         """The envelope in the message. Raises Refusal (malformed)."""
@@ -65,35 +80,23 @@ class ProviderHandler:
 
     def abandoned(self, item: DeliveryBatchV1) -> Sequence[Outbound]:
         """A parked step fails that step only."""
-        now = self._clock.now()
-        return outcomes(
-            _outcome(work, OutcomeKind.PARKED, now)
-            for work in item.items
-            if isinstance(work, DeliverItem)
-        )
+        return parked_steps(item.encode(), self._clock.now())
 
     async def handle(self, items: Sequence[DeliveryBatchV1]) -> Sequence[Outbound]:
         """Check, note, submit, report: in batches."""
-        await self._channel.ready()
         now = self._clock.now()
         work = [item for batch in items for item in batch.items if not isinstance(item, CloseItem)]
         wanted = await self._note(work, now)
-        if not wanted:
-            return []
-        results = await self._channel.deliver(wanted)
-        named = [
-            replace(self._submission(item, now), provider_message=sent.provider_message)
-            for item, sent in zip(wanted, results, strict=True)
-            if sent.provider_message is not None and isinstance(item, DeliverItem)
-        ]
-        if named:
-            async with self._store.transaction() as tx:
-                await tx.note_provider_messages(named)
-        pause = max((sent.pause for sent in results), default=0.0)
-        if pause > 0:
-            log.warning("slowed_down", channel=self._type, seconds=pause)
-            await self._clock.sleep(pause)
-        return outcomes(sent.outcome for sent in results if sent.outcome is not None)
+        results = await self._submit(wanted) if wanted else []
+        for item, sent in zip(wanted, results, strict=True):
+            if sent.outcome is not None:
+                self._said[_key(item)] = sent.outcome
+        while len(self._said) > _REMEMBERED:
+            self._said.popitem(last=False)
+        await self._name(wanted, results, now)
+        self._slow_down(max((sent.pause for sent in results), default=0.0))
+        keys = dict.fromkeys(_key(item) for item in work)
+        return outcomes(self._said[key] for key in keys if key in self._said)
 
     async def _note(self, work: Sequence[Work], now: datetime) -> list[Work]:
         """What is still wanted and was not submitted before; noted before it is submitted."""
@@ -111,6 +114,7 @@ class ProviderHandler:
                     isinstance(item, ChallengeItem)
                     or (
                         (row := rows.get(item.delivery)) is not None
+                        and row.client == item.client
                         and row.current(item.step, item.attempt)
                     )
                 )
@@ -118,11 +122,52 @@ class ProviderHandler:
             new = await tx.add_submissions([self._submission(item, now) for item in wanted])
         return _first_of_each(wanted, new)
 
+    async def _submit(self, wanted: Sequence[Work]) -> Sequence[Sent]:
+        try:
+            return await self._channel.deliver(wanted)
+        except InfrastructureError:
+            raise
+        except Exception:
+            # One item that breaks the channel must not fail the others.
+            log.exception("submission_failed", channel=self._type, items=len(wanted))
+        return [await self._submit_alone(item) for item in wanted]
+
+    async def _submit_alone(self, item: Work) -> Sent:
+        try:
+            (sent,) = await self._channel.deliver([item])
+        except InfrastructureError:
+            raise
+        except Exception:
+            # This step fails, and no other.
+            log.exception("step_parked", channel=self._type, client=item.client)
+            if isinstance(item, ChallengeItem):
+                return Sent(None)
+            detail = "the channel could not handle it"
+            return Sent(outcome_of(item, OutcomeKind.PARKED, self._clock.now(), detail=detail))
+        return sent
+
+    async def _name(self, wanted: Sequence[Work], results: Sequence[Sent], now: datetime) -> None:
+        """Note what the provider calls the messages, for its receipts."""
+        named = [
+            replace(self._submission(item, now), provider_message=sent.provider_message)
+            for item, sent in zip(wanted, results, strict=True)
+            if sent.provider_message is not None and isinstance(item, DeliverItem)
+        ]
+        if named:
+            async with self._store.transaction() as tx:
+                await tx.note_provider_messages(named)
+
+    def _slow_down(self, seconds: float) -> None:
+        if seconds > 0:
+            log.warning("slowed_down", channel=self._type, seconds=seconds)
+            self._resume_at = self._clock.now() + timedelta(seconds=seconds)
+
     def _submission(self, item: Work, now: datetime) -> Submission:
+        delivery, step, attempt = _key(item)
         return Submission(
-            delivery=_key(item)[0],
-            step=_key(item)[1],
-            attempt=item.attempt,
+            delivery=delivery,
+            step=step,
+            attempt=attempt,
             channel=self._type,
             client=item.client,
             provider=self._channel.provider,
@@ -130,110 +175,19 @@ class ProviderHandler:
         )
 
 
-class Receipts:
-    """Turns a provider's receipts into outcomes; those that overtook their submission wait."""
-
-    def __init__(
-        self,
-        channel_type: str,
-        channel: ConnectionlessChannel,
-        store: Store,
-        broker: Broker,
-        clock: Clock,
-    ) -> None:
-        self._type = channel_type
-        self._channel = channel
-        self._store = store
-        self._broker = broker
-        self._clock = clock
-        self._early: OrderedDict[str, tuple[Receipt, datetime]] = OrderedDict()
-
-    async def run(self) -> None:
-        """Until the channel is closed."""
-        retry = asyncio.create_task(self._retry())
-        try:
-            async for receipts in self._channel.receipts():
-                await self._settle(receipts)
-        finally:
-            retry.cancel()
-            await asyncio.gather(retry, return_exceptions=True)
-
-    async def _retry(self) -> None:
-        while True:
-            await self._clock.sleep(0.5)
-            if self._early:
-                await self._settle([])
-
-    async def _settle(self, receipts: Sequence[Receipt]) -> None:
-        now = self._clock.now()
-        for receipt in receipts:
-            self._early[receipt.provider_message] = (receipt, now)
-        while len(self._early) > _UNKNOWN:
-            self._early.popitem(last=False)
-        try:
-            async with self._store.transaction(read_only=True) as tx:
-                known = await tx.submissions_of(self._channel.provider, list(self._early))
-            await publish_all(
-                self._broker,
-                outcomes(
-                    _receipted(self._early[message][0], submission, self._type, now)
-                    for message, submission in known.items()
-                    if submission.delivery.startswith("dlv_")
-                ),
-            )
-        except InfrastructureError as fault:
-            log.warning("receipts_wait", channel=self._type, error=str(fault))
-            return
-        for message in known:
-            self._early.pop(message, None)
-        for message, (_, since) in list(self._early.items()):
-            if (now - since).total_seconds() > _PATIENCE:
-                log.info("receipt_of_unknown_message", channel=self._type)
-                self._early.pop(message, None)
-
-
-def _key(item: Work) -> tuple[str, int]:
+def _key(item: Work) -> Key:
     if isinstance(item, DeliverItem):
-        return item.delivery, item.step
+        return item.delivery, item.step, item.attempt
     # The code names the round of the proof; its hash, not the code, goes into the store.
     digest = hashlib.sha256(f"{item.client}\0{item.channel}\0{item.code}".encode()).hexdigest()
-    return f"chl_{digest[:26]}", 0
+    return f"chl_{digest[:26]}", 0, item.attempt
 
 
-def _first_of_each(wanted: Sequence[Work], new: Collection[tuple[str, int, int]]) -> list[Work]:
+def _first_of_each(wanted: Sequence[Work], new: Collection[Key]) -> list[Work]:
     left = set(new)
     chosen: list[Work] = []
     for item in wanted:
-        key = (*_key(item), item.attempt)
-        if key in left:
+        if (key := _key(item)) in left:
             left.remove(key)
             chosen.append(item)
     return chosen
-
-
-def _outcome(item: DeliverItem, kind: OutcomeKind, now: datetime) -> OutcomeItem:
-    return OutcomeItem(
-        delivery=item.delivery,
-        kind=kind,
-        at=now,
-        client=item.client,
-        channel=item.channel,
-        step=item.step,
-        attempt=item.attempt,
-    )
-
-
-def _receipted(
-    receipt: Receipt, submission: Submission, channel_type: str, now: datetime
-) -> OutcomeItem:
-    return OutcomeItem(
-        delivery=submission.delivery,
-        kind=OutcomeKind(receipt.kind),
-        at=now,
-        client=submission.client,
-        channel=channel_type,
-        step=submission.step,
-        attempt=submission.attempt,
-        detail=receipt.detail or None,
-        closes_channel=receipt.closes_channel,
-    )

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import cast
 
-from aoi_events.broker.topology import REGISTRATION, gateway_queue
-from aoi_events.contracts.answers import (
-    ApplicationDeregisteredV1,
-    ApplicationRegisteredV1,
-    ClientDeregisteredV1,
-    ClientRegisteredV1,
-)
-from aoi_events.contracts.device import CloseCode
-from aoi_events.contracts.envelopes import CloseItem
-from aoi_events.contracts.events import ApplicationChanged, ClientChanged
+from aoi_events.broker.topology import REGISTRATION
+from aoi_events.contracts.answers import ClientDeregisteredV1, ClientRegisteredV1
+from aoi_events.contracts.events import ClientChanged
 from aoi_events.contracts.requests import (
     AnyRequest,
     DeregisterApplicationV1,
@@ -25,23 +17,23 @@ from aoi_events.contracts.requests import (
     RegisterClientV1,
 )
 from aoi_events.contracts.states import Reason
-from aoi_events.domain import applications, clients
-from aoi_events.domain.applications import Application
-from aoi_events.domain.clients import Client
-from aoi_events.domain.tokens import app_key_of, fingerprint_of
+from aoi_events.domain import clients
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Store, Transaction
+from aoi_events.services.application_registration import ApplicationRegistration
 from aoi_events.services.authority import proved_client
+from aoi_events.services.handler import Handler
 from aoi_events.services.incoming import Asked, read_request
-from aoi_events.services.outgoing import answer, batches, event, hint, refusal
+from aoi_events.services.outgoing import answer, event, hint, refusal
+from aoi_events.services.retiring import Endings, retire
 from aoi_events.services.settings import ServiceSettings
 
 __all__ = ["RegistrationHandler"]
 
 
-class RegistrationHandler:
+class RegistrationHandler(Handler[Asked[AnyRequest]]):
     """Takes ``aoi.registration``; writes clients and applications; publishes answers, ``client.*``
     and ``application.*`` events.
     """
@@ -52,100 +44,115 @@ class RegistrationHandler:
         self._store = store
         self._settings = settings
         self._clock = clock
+        self._applications = ApplicationRegistration(settings)
 
     def read(self, message: Inbound) -> Asked[AnyRequest]:
         """The request in the message."""
         return read_request(message, self._settings.gateways)
 
-    def abandoned(self, item: Asked[AnyRequest]) -> Sequence[Outbound]:
-        """Nothing was assigned, so nothing is owed to anybody but the answer."""
-        return ()
-
     async def handle(self, items: Sequence[Asked[AnyRequest]]) -> Sequence[Outbound]:
-        """All requests in one transaction, in order; a refusal is an answer and undoes nothing."""
+        """All requests in one transaction, in order; a refusal is an answer and undoes nothing.
+
+        Deliveries that must end are locked once, at the end, so in key order; and what the start of
+        an app makes due is released in a transaction that holds no other delivery.
+        """
         now = self._clock.now()
         outputs: list[Outbound] = []
+        endings = Endings()
+        started: set[str] = set()
         async with self._store.transaction() as tx:
-            await tx.clients(_clients_of(items), Lock.EXCLUSIVE)
+            await _lock(tx, items)
             for item in items:
                 try:
-                    outputs.extend(await self._one(tx, item, now))
+                    outputs += await self._one(tx, item, now, endings, started)
                 except Refusal as refused:
-                    outputs.extend(refusal(item.message, refused))
-        return outputs
+                    outputs += refusal(item.message, refused)
+            due = await endings.make_due(tx, now)
+        if started:
+            async with self._store.transaction() as tx:
+                await tx.clients(started, Lock.EXCLUSIVE)
+                limit = self._settings.policies.release
+                due |= bool(await tx.release(started, now=now, limit=limit))
+        return [*outputs, hint()] if due else outputs
 
     async def _one(
-        self, tx: Transaction, item: Asked[AnyRequest], now: datetime
+        self,
+        tx: Transaction,
+        item: Asked[AnyRequest],
+        now: datetime,
+        endings: Endings,
+        started: set[str],
     ) -> Sequence[Outbound]:
-        match item.request:
+        request = item.request
+        match request:
             case RegisterClientV1():
-                return await self._register(tx, cast("Asked[RegisterClientV1]", item), now)
+                return await self._register(tx, cast("Asked[RegisterClientV1]", item), now, endings)
             case DeregisterClientV1():
-                return await self._deregister(tx, cast("Asked[DeregisterClientV1]", item), now)
+                asked = cast("Asked[DeregisterClientV1]", item)
+                return await self._deregister(tx, asked, now, endings)
             case RegisterApplicationV1():
-                asked = cast("Asked[RegisterApplicationV1]", item)
-                return await self._register_application(tx, asked, now)
+                registering = cast("Asked[RegisterApplicationV1]", item)
+                outputs = await self._applications.register(tx, registering, now)
+                started.add(request.client)
+                return outputs
             case DeregisterApplicationV1():
                 gone = cast("Asked[DeregisterApplicationV1]", item)
-                return await self._deregister_application(tx, gone, now)
+                return await self._applications.deregister(tx, gone, now, endings)
             case _:
                 raise Refusal(ErrorCode.UNKNOWN_REQUEST, "this worker does not answer that")
 
-    # --- AOI Clients ------------------------------------------------------------------------
-
     async def _register(
-        self, tx: Transaction, asked: Asked[RegisterClientV1], now: datetime
+        self, tx: Transaction, asked: Asked[RegisterClientV1], now: datetime, endings: Endings
     ) -> list[Outbound]:
         request = asked.request
         same = (await tx.clients_by_secret({request.secret_hash})).get(request.secret_hash)
         previous = None
         if request.previous is not None:
             previous = (await tx.clients({request.previous.client})).get(request.previous.client)
-        own_id = clients.client_id_of(request.secret_hash)
+        first_id = clients.client_id_of(request.secret_hash)
         decided = clients.register(
             request,
             same_secret=same,
-            same_id=(await tx.clients({own_id})).get(own_id),
+            same_id=(await tx.clients({first_id})).get(first_id),
             previous=previous,
             now=now,
         )
+        client, retired = decided.client, decided.retired
         if decided.fresh:
-            since = now - timedelta(days=1)
-            count = await tx.count_clients(identity=request.identity, since=since)
-            if count >= self._settings.policies.clients_per_identity:
-                raise Refusal(
-                    ErrorCode.QUOTA_EXCEEDED,
-                    f"{count} clients registered for this identity within a day; send 'previous' "
-                    "to refresh one of them, or try again tomorrow",
-                )
+            await self._keep_quota(tx, request.identity, now)
         outputs: list[Outbound] = []
-        retired = decided.retired
         if retired is not None:
-            outputs += await self._retire(
-                tx, retired, Reason.REASSIGNED, now, replaced_by=decided.client.id
-            )
-            changed = ClientChanged(client=retired.id, replaced_by=decided.client.id)
-            outputs.append(
-                event("client.reassigned", asked.sender, changed, at=now, key=f"{retired.id}@")
-            )
-        await tx.save_clients([decided.client])
-        kind = "client.registered" if decided.fresh or same is not None else "client.refreshed"
+            outputs += await retire(tx, retired, Reason.REASSIGNED, asked.sender, now, endings)
+            if retired.retired_reason in (None, Reason.REASSIGNED):
+                changed = ClientChanged(client=retired.id, replaced_by=client.id)
+                outputs.append(
+                    event("client.reassigned", asked.sender, changed, at=now, key=f"{retired.id}@")
+                )
+        await tx.save_clients([client])
+        # A client's first secret made its ID; whichever other one it has now came with a refresh.
         outputs.append(
             event(
-                kind,
+                "client.registered" if first_id == client.id else "client.refreshed",
                 asked.sender,
-                ClientChanged(client=decided.client.id),
+                ClientChanged(client=client.id),
                 at=now,
-                key=f"{decided.client.id}@{request.secret_hash[:8]}",
+                key=f"{client.id}@{request.secret_hash[:8]}",
             )
         )
-        body = ClientRegisteredV1(
-            client=decided.client.id, retired=retired.id if retired is not None else None
-        )
+        body = ClientRegisteredV1(client=client.id, retired=retired.id if retired else None)
         return [*answer(asked.message, body), *outputs]
 
+    async def _keep_quota(self, tx: Transaction, identity: str, now: datetime) -> None:
+        count = await tx.count_clients(identity=identity, since=now - timedelta(days=1))
+        if count >= self._settings.policies.clients_per_identity:
+            raise Refusal(
+                ErrorCode.QUOTA_EXCEEDED,
+                f"{count} clients registered for this identity within a day; send 'previous' "
+                "to refresh one of them, or try again tomorrow",
+            )
+
     async def _deregister(
-        self, tx: Transaction, asked: Asked[DeregisterClientV1], now: datetime
+        self, tx: Transaction, asked: Asked[DeregisterClientV1], now: datetime, endings: Endings
     ) -> list[Outbound]:
         known = (await tx.clients({asked.request.client})).get(asked.request.client)
         try:
@@ -156,7 +163,7 @@ class RegistrationHandler:
             if not repeat or known is None or known.retired_reason != Reason.DEREGISTERED:
                 raise
             client = known
-        outputs = await self._retire(tx, client, Reason.DEREGISTERED, now)
+        outputs = await retire(tx, client, Reason.DEREGISTERED, asked.sender, now, endings)
         gone = ClientChanged(client=client.id)
         return [
             *answer(asked.message, ClientDeregisteredV1(client=client.id)),
@@ -164,147 +171,21 @@ class RegistrationHandler:
             *outputs,
         ]
 
-    async def _retire(
-        self,
-        tx: Transaction,
-        client: Client,
-        reason: Reason,
-        now: datetime,
-        *,
-        replaced_by: str | None = None,
-    ) -> list[Outbound]:
-        """End a client: session closed, tokens and channels revoked, open deliveries made due (the
-        deadlines worker settles them as failed, with this reason).
-        """
-        outputs: list[Outbound] = []
-        if client.presence is not None:
-            close = CloseItem(
-                client=client.id,
-                session=client.presence.session,
-                epoch=client.epoch,
-                code=CloseCode.RETIRED,
-                message="this AOI Client ID ended; register again",
-            )
-            outputs += batches(gateway_queue(client.presence.node), [close], gateway=True)
-        apps = await tx.applications_of({client.id})
-        outputs += [
-            _application_event("application.revoked", "aoi", app, now, reason)
-            for app in apps
-            if app.registered or app.revoked_reason == reason
-        ]
-        if not client.retired:
-            await tx.save_clients(
-                [replace(client, retired_at=now, retired_reason=reason, presence=None)]
-            )
-            await tx.save_applications(
-                [applications.revoke(app, reason) for app in apps if app.registered]
-            )
-            channels = (await tx.channels({client.id})).get(client.id, ())
-            await tx.drop_channels({(channel.client, channel.type) for channel in channels})
-            open_deliveries = await tx.open_deliveries_of({client.id})
-            await tx.save_deliveries([replace(row, deadline=now) for row in open_deliveries])
-        return [*outputs, hint()]
 
-    # --- Application Clients ------------------------------------------------------------------
-
-    async def _register_application(
-        self, tx: Transaction, asked: Asked[RegisterApplicationV1], now: datetime
-    ) -> list[Outbound]:
-        request = asked.request
-        client = proved_client(asked, (await tx.clients({request.client})).get(request.client))
-        key = (client.id, app_key_of(request.application, request.instance))
-        known = (await tx.applications({key})).get(key)
-        decision = applications.register(
-            known,
-            client=client.id,
-            application=request.application,
-            instance=request.instance,
-            sequence=request.sequence,
-            key_id=self._settings.token_keys.issuing,
-            now=now,
-        )
-        row = decision.application
-        token = self._settings.token_keys.issue(row.claims, row.key_id) if row.registered else None
-        if token is not None:
-            row = replace(row, fingerprint=fingerprint_of(token))
-        if decision.changed:
-            await tx.save_applications([row])
-        body = ApplicationRegisteredV1(token=token, sequence=row.sequence, applied=decision.applied)
-        outputs = answer(asked.message, body)
-        if decision.applied:
-            outputs.append(
-                _application_event("application.registered", asked.sender, row, now, None)
-            )
-            # Apps register when they start: whatever waits for this device is due now.
-            released = await tx.release({client.id}, now=now, limit=self._settings.policies.release)
-            outputs += [hint()] if released else []
-        return outputs
-
-    async def _deregister_application(
-        self, tx: Transaction, asked: Asked[DeregisterApplicationV1], now: datetime
-    ) -> list[Outbound]:
-        request = asked.request
-        client = proved_client(asked, (await tx.clients({request.client})).get(request.client))
-        key = (client.id, app_key_of(request.application, request.instance))
-        known = (await tx.applications({key})).get(key)
-        if known is None:
-            raise Refusal(
-                ErrorCode.NOT_FOUND,
-                "this app instance was never registered on this client",
-                field="application",
-            )
-        decision = applications.deregister(known, sequence=request.sequence)
-        if decision.changed:
-            await tx.save_applications([decision.application])
-        body = ApplicationDeregisteredV1(
-            sequence=decision.application.sequence, applied=decision.applied
-        )
-        outputs = answer(asked.message, body)
-        if decision.applied:
-            outputs.append(
-                _application_event(
-                    "application.revoked",
-                    asked.sender,
-                    decision.application,
-                    now,
-                    Reason.DEREGISTERED,
-                )
-            )
-            # Deliveries for the dead token end as failed when the deadlines worker looks.
-            mine = [
-                row
-                for row in await tx.open_deliveries_of({client.id})
-                if row.fingerprint == known.fingerprint
-            ]
-            await tx.save_deliveries([replace(row, deadline=now) for row in mine])
-            outputs += [hint()] if mine else []
-        return outputs
-
-
-def _clients_of(items: Sequence[Asked[AnyRequest]]) -> set[str]:
-    """Every client that a batch may change, to be locked at once in key order."""
+async def _lock(tx: Transaction, items: Sequence[Asked[AnyRequest]]) -> None:
+    """Hold every client that a batch may change, locked at once in key order."""
     ids: set[str] = set()
+    hashes: set[str] = set()
     for item in items:
         request = item.request
         if isinstance(request, RegisterClientV1):
-            ids.add(clients.client_id_of(request.secret_hash))
+            hashes.add(request.secret_hash)
             if request.previous is not None:
                 ids.add(request.previous.client)
         elif isinstance(
             request, DeregisterClientV1 | RegisterApplicationV1 | DeregisterApplicationV1
         ):
             ids.add(request.client)
-    return ids
-
-
-def _application_event(
-    kind: str, sender: str, app: Application, now: datetime, reason: str | None
-) -> Outbound:
-    data = ApplicationChanged(
-        client=app.client,
-        application=app.application,
-        instance=app.instance,
-        fingerprint=app.fingerprint,
-        reason=reason,
-    )
-    return event(kind, sender, data, at=now, key=f"{app.fingerprint}@{app.generation}")
+    # After a refresh a client has another secret than the one that its ID was made from.
+    ids |= {client.id for client in (await tx.clients_by_secret(hashes)).values()}
+    await tx.clients(ids, Lock.EXCLUSIVE)

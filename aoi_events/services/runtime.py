@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
-from typing import Final, Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Final, Generic, TypeVar
 
 import structlog
 
@@ -24,47 +26,23 @@ from aoi_events.broker.topology import (
     quarantine_of,
     worker_queue,
 )
-from aoi_events.domain.retry import Backoff
-from aoi_events.errors import (
-    ErrorCode,
-    InfrastructureError,
-    PublishRefused,
-    Refusal,
-)
-from aoi_events.ports.broker import Broker, Inbound, Outbound, Published, Subscription
-from aoi_events.ports.clock import Clock, Dice
-from aoi_events.services.incoming import check_reply_to, to_quarantine, unwrap
-from aoi_events.services.outgoing import refusal
+from aoi_events.errors import ErrorCode, InfrastructureError, Refusal
+from aoi_events.ports.broker import Broker, Inbound, Outbound, Subscription
+from aoi_events.ports.clock import Clock
+from aoi_events.ports.patience import Attempt, Patience, patiently
+from aoi_events.services.handler import Handler
+from aoi_events.services.incoming import as_sent, may_answer, to_quarantine, unwrap
+from aoi_events.services.outgoing import internal, publish_all, refusal
 from aoi_events.services.parking import Parked, Parking
+from aoi_events.services.resting import Stopped, first_of, rest
 
-__all__ = ["BatchWorker", "Handler", "publish_all"]
+__all__ = ["BatchWorker"]
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-_PAUSE: Final = Backoff(first=0.2, factor=2.0, ceiling=10.0)
-
-
-class Handler(Protocol[T]):
-    """What one kind of worker does with messages of one queue."""
-
-    @property
-    def queue(self) -> str:
-        """The queue that it takes from."""
-
-    def read(self, message: Inbound) -> T:
-        """What the message asks. Raises Refusal for bytes that ask nothing valid."""
-
-    async def handle(self, items: Sequence[T]) -> Sequence[Outbound]:
-        """Commit the effects of all items at once; return what must be published before the ack.
-
-        May run again with the same items. Raises InfrastructureError when broker or store fail;
-        any other exception is a bug in handling one of the items.
-        """
-
-    def abandoned(self, item: T) -> Sequence[Outbound]:
-        """What must be published when this item is parked because handling it fails."""
+_PATIENCE: Final = Patience(first=0.1, most=5.0, jitter=0.5)
 
 
 class BatchWorker(Generic[T]):
@@ -77,20 +55,19 @@ class BatchWorker(Generic[T]):
         broker: Broker,
         parking: Parking,
         clock: Clock,
-        dice: Dice,
         batch: int = 200,
         hard_limit: float = 30.0,
         give_up: Callable[[], None],
         quarantine: bool = True,
     ) -> None:
         """``batch``: messages handled at once, and the prefetch. ``hard_limit`` seconds for one
-        quarantined message; past it ``give_up`` must end the process at once.
+        quarantined message; past it ``give_up``, called from a thread of its own because the event
+        loop may be what hangs, must end the process at once.
         """
         self._handler = handler
         self._broker = broker
         self._parking = parking
         self._clock = clock
-        self._dice = dice
         self._batch = batch
         self._hard_limit = hard_limit
         self._give_up = give_up
@@ -113,141 +90,167 @@ class BatchWorker(Generic[T]):
             for subscription, _ in sources:
                 await subscription.stop()
 
+    # --- taking and settling -----------------------------------------------------------------
+
     async def _consume(
         self, subscription: Subscription, stop: asyncio.Event, *, alone: bool
     ) -> None:
-        while messages := await subscription.take(self._batch):
-            faults = 0
-            while True:
-                try:
-                    if alone:
-                        await self._alone(messages)
-                    else:
-                        await self._batch_of(messages)
-                    await subscription.ack(messages)
-                    break
-                except InfrastructureError as fault:
-                    # The same batch again: were its messages given to others meanwhile, because
-                    # the connection was lost, then the repeat does no harm.
-                    self._log.warning("paused", error=str(fault), messages=len(messages))
-                    await subscription.pause()
-                    if not await self._patience(faults, stop):
-                        return
-                    faults += 1
-            if faults:
-                await subscription.resume()
-                self._log.info("resumed")
-
-    async def _patience(self, faults: int, stop: asyncio.Event) -> bool:
-        """Wait before another try; False when stopped meanwhile (what is unsettled comes again)."""
-        delay = _PAUSE.delay(faults, self._dice.jitter())
-        waiting = asyncio.ensure_future(self._clock.sleep(delay))
-        stopping = asyncio.ensure_future(stop.wait())
         try:
-            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
-            stopping.cancel()
-        return not stop.is_set()
+            while True:
+                await self._until_ready(subscription, stop)
+                messages = await subscription.take(self._batch)
+                if not messages:
+                    return
+                await self._settle(subscription, messages, stop, alone=alone)
+        except Stopped:
+            # What was taken and not settled comes again, to whoever is there then.
+            self._log.info("stopped_while_paused")
 
-    async def _batch_of(self, messages: Sequence[Inbound]) -> None:
-        suspects = [m for m in messages if self._quarantine and _suspect(m)]
+    async def _until_ready(self, subscription: Subscription, stop: asyncio.Event) -> None:
+        ready = asyncio.ensure_future(self._handler.ready())
+        try:
+            await asyncio.wait({ready}, timeout=0)
+            if not ready.done():
+                # What waits here meanwhile could be handled by somebody else.
+                await subscription.pause()
+                self._log.info("not_ready")
+                await first_of(asyncio.shield(ready), stop.wait())
+                if stop.is_set():
+                    raise Stopped
+                await subscription.resume()
+                self._log.info("ready")
+            await ready
+        finally:
+            ready.cancel()
+
+    async def _settle(
+        self,
+        subscription: Subscription,
+        messages: Sequence[Inbound],
+        stop: asyncio.Event,
+        *,
+        alone: bool,
+    ) -> None:
+        """Handle and acknowledge, however long broker or store are away.
+
+        The same batch is tried again: were its messages given to others meanwhile, because the
+        connection was lost, then the repeat does no harm.
+        """
+        given = messages
+        paused = False
+
+        async def attempt() -> None:
+            await (self._alone(given) if alone else self._together(given))
+            await subscription.ack(messages)
+
+        async def pause(seconds: float) -> None:
+            nonlocal given, paused
+            if not paused:
+                paused = True
+                await subscription.pause()
+            # Effects may have been committed before the fault: all outputs are due again.
+            given = [replace(message, redelivered=True) for message in messages]
+            await rest(self._clock, seconds, stop)
+
+        await patiently(attempt, patience=_PATIENCE, failed=self._complain, sleep=pause)
+        if paused:
+            await subscription.resume()
+            self._log.info("resumed")
+
+    def _complain(self, attempt: Attempt) -> None:
+        self._log.warning(
+            "paused", attempt=attempt.number, seconds=attempt.pause, error=str(attempt.error)
+        )
+
+    # --- handling ------------------------------------------------------------------------------
+
+    async def _together(self, messages: Sequence[Inbound]) -> None:
+        suspects = [m for m in messages if self._suspect(m)]
         if suspects:
             queue = quarantine_of(self._handler.queue)
             self._log.warning("quarantined", messages=len(suspects))
             await publish_all(self._broker, [to_quarantine(m, queue) for m in suspects])
-        items, outputs = await self._read_all(
-            [m for m in messages if not (self._quarantine and _suspect(m))]
-        )
-        await self._handle_all(items, outputs)
+        await self._work([as_sent(m) for m in messages if not self._suspect(m)])
+
+    def _suspect(self, message: Inbound) -> bool:
+        return self._quarantine and message.delivery_count >= QUARANTINE_AFTER
 
     async def _alone(self, messages: Sequence[Inbound]) -> None:
         for message in messages:
-            watchdog = threading.Timer(self._hard_limit, self._give_up)
-            watchdog.daemon = True
-            watchdog.start()
-            try:
-                items, outputs = await self._read_all([unwrap(message)])
-                await self._handle_all(items, outputs)
-            finally:
-                watchdog.cancel()
+            with self._watched():
+                await self._work([unwrap(message)])
 
-    async def _read_all(
-        self, messages: Sequence[Inbound]
-    ) -> tuple[list[tuple[Inbound, T]], list[Outbound]]:
-        items: list[tuple[Inbound, T]] = []
-        outputs: list[Outbound] = []
-        parked: list[Parked] = []
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        watchdog = threading.Timer(self._hard_limit, self._give_up)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            yield
+        finally:
+            watchdog.cancel()
+
+    async def _work(self, messages: Sequence[Inbound]) -> None:
+        messages, items = await self._read(messages)
+        if not items:
+            return
+        try:
+            await self._handle(items)
+        except InfrastructureError:
+            raise
+        except Exception:  # noqa: BLE001 - a bug that one item brings out must not take others down
+            self._log.exception("batch_failed", items=len(items))
+            for message in messages:
+                await self._handle_alone(replace(message, redelivered=True))
+
+    async def _read(self, messages: Sequence[Inbound]) -> tuple[list[Inbound], list[T]]:
+        """The messages that ask something valid, and what; the others are parked and answered."""
+        good: list[Inbound] = []
+        items: list[T] = []
+        bad: list[Parked] = []
+        answers: list[Outbound] = []
         for message in messages:
             try:
-                items.append((message, self._handler.read(message)))
+                items.append(self._handler.read(message))
             except Refusal as refused:
-                parked.append(Parked(message, refused.code, refused.message))
-                if _may_answer(message):
-                    outputs.extend(refusal(message, refused))
-        if parked:
-            stored = await self._parking.park(self._handler.queue, parked)
-            self._log.warning("parked", messages=len(parked), stored=stored, code=parked[0].code)
-        return items, outputs
+                bad.append(Parked(message, refused.code, refused.message))
+                answers += refusal(message, refused) if may_answer(message) else []
+            except Exception as bug:  # noqa: BLE001 - parked for a person, with its traceback logged
+                self._log.exception("unreadable", message_id=message.message_id)
+                bad.append(_parked(message, bug))
+                answers += internal(message) if may_answer(message) else []
+            else:
+                good.append(message)
+        if bad:
+            stored = await self._parking.park(self._handler.queue, bad)
+            self._log.warning("parked", messages=len(bad), stored=stored, code=bad[0].code)
+            await self._tell(answers)
+        return good, items
 
-    async def _handle_all(
-        self, items: Sequence[tuple[Inbound, T]], outputs: list[Outbound]
-    ) -> None:
-        if items:
-            try:
-                outputs.extend(await self._handler.handle([item for _, item in items]))
-            except InfrastructureError:
-                raise
-            except Exception:  # noqa: BLE001 - a bug that one item brings out must not take the others with it
-                self._log.exception("batch_failed", items=len(items))
-                outputs.extend(await self._one_by_one(items))
-        await publish_all(self._broker, outputs)
+    async def _handle(self, items: Sequence[T]) -> None:
+        await publish_all(self._broker, await self._handler.handle(items))
 
-    async def _one_by_one(self, items: Sequence[tuple[Inbound, T]]) -> list[Outbound]:
-        outputs: list[Outbound] = []
-        for message, item in items:
-            try:
-                outputs.extend(await self._handler.handle([item]))
-            except InfrastructureError:
-                raise
-            except Exception as bug:  # noqa: BLE001 - parked for a person, with the traceback in the log
-                self._log.exception("item_parked", message_id=message.message_id)
-                reason = f"{type(bug).__name__} while handling it; see the worker's log"
-                await self._parking.park(
-                    self._handler.queue, [Parked(message, ErrorCode.INTERNAL, reason)]
-                )
-                internal = Refusal(
-                    ErrorCode.INTERNAL,
-                    "a fault on our side; the request was set aside for a person",
-                )
-                outputs.extend(refusal(message, internal))
-                outputs.extend(self._handler.abandoned(item))
-        return outputs
+    async def _handle_alone(self, message: Inbound) -> None:
+        item = self._handler.read(message)
+        try:
+            await self._handle([item])
+        except InfrastructureError:
+            raise
+        except Exception as bug:  # noqa: BLE001 - parked for a person, with its traceback logged
+            self._log.exception("item_parked", message_id=message.message_id)
+            await self._parking.park(self._handler.queue, [_parked(message, bug)])
+            await self._tell([*internal(message), *self._handler.abandoned(item)])
+
+    async def _tell(self, outputs: Sequence[Outbound]) -> None:
+        """Publish what follows a parked message; what cannot be said is no reason to repeat it."""
+        try:
+            await publish_all(self._broker, outputs)
+        except InfrastructureError:
+            raise
+        except Exception:  # noqa: BLE001 - the message itself is safe in the store
+            self._log.exception("unanswered", outputs=len(outputs))
 
 
-async def publish_all(broker: Broker, outputs: Sequence[Outbound]) -> None:
-    """Publish; raises PublishRefused unless the broker took every message that must not be lost."""
-    if not outputs:
-        return
-    results = await broker.publish(outputs)
-    for output, result in zip(outputs, results, strict=True):
-        lost = result is Published.NACKED or (
-            result is Published.RETURNED and output.if_returned is None
-        )
-        if lost and not output.best_effort:
-            raise PublishRefused(
-                f"the broker did not take a message for {output.exchange or 'queue'} "
-                f"{output.routing_key!r} ({result.value}); is the queue declared, is it full?"
-            )
-
-
-def _suspect(message: Inbound) -> bool:
-    return message.delivery_count >= QUARANTINE_AFTER
-
-
-def _may_answer(message: Inbound) -> bool:
-    try:
-        check_reply_to(message)
-    except Refusal:
-        return False
-    return message.reply_to is not None
+def _parked(message: Inbound, bug: Exception) -> Parked:
+    reason = f"{type(bug).__name__} while handling it; see the worker's log"
+    return Parked(message, ErrorCode.INTERNAL, reason)

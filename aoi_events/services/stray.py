@@ -1,52 +1,102 @@
-"""Messages that belong to no other worker: unknown requests, and dead letters."""
+"""Messages that no worker handles: unknown requests, and dead letters. All of them are parked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
-from aoi_events.broker.topology import DEAD, UNROUTABLE
+from aoi_events.broker.topology import DEAD, UNROUTABLE, delivery_queue, quarantine_of
 from aoi_events.contracts.requests import REQUESTS
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
+from aoi_events.ports.clock import Clock
+from aoi_events.services.handler import Handler
+from aoi_events.services.incoming import may_answer, unwrap
+from aoi_events.services.outgoing import internal, refusal
+from aoi_events.services.parking import Parked, Parking
+from aoi_events.services.steps import parked_steps
 
 __all__ = ["DeadLetterHandler", "UnroutableHandler"]
 
+_FIRST_DEATH: Final = "x-first-death-queue"
+_QUARANTINE: Final = quarantine_of("")
+_ANY_CHANNEL: Final = delivery_queue("")
 
-class UnroutableHandler:
-    """Takes ``aoi.unroutable``: requests whose routing key nothing binds; answers, parks."""
+
+class UnroutableHandler(Handler[Inbound]):
+    """Takes ``aoi.unroutable``: requests whose routing key nothing binds; parks and answers."""
 
     queue = UNROUTABLE
 
+    def __init__(self, parking: Parking) -> None:
+        self._parking = parking
+
     def read(self, message: Inbound) -> Inbound:
-        """Always a Refusal (unknown_request)."""
-        raise Refusal(
-            ErrorCode.UNKNOWN_REQUEST,
-            f"no request is named {message.routing_key[:80]!r}; there are: "
-            + ", ".join(sorted(REQUESTS)),
-        )
+        """The message: whatever it says, nobody is there for it."""
+        return message
 
     async def handle(self, items: Sequence[Inbound]) -> Sequence[Outbound]:
-        """Nothing gets here."""
-        return ()
+        """Refuse all of them (unknown_request)."""
+        refused = [(message, _unknown(message)) for message in items]
+        await self._parking.park(
+            self.queue, [Parked(message, why.code, why.message) for message, why in refused]
+        )
+        return [
+            output
+            for message, why in refused
+            if may_answer(message)
+            for output in refusal(message, why)
+        ]
 
-    def abandoned(self, item: Inbound) -> Sequence[Outbound]:
-        """Nothing gets here."""
-        return ()
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message as it was before it died, and the worker queue that it died in."""
+
+    message: Inbound
+    queue: str
 
 
-class DeadLetterHandler:
-    """Takes ``aoi.dead``: messages that ended several processes, or were refused too often."""
+class DeadLetterHandler(Handler[DeadLetter]):
+    """Takes ``aoi.dead``: messages that ended several processes, or were given back too often.
+
+    They are parked under the queue in which they died, so that they can be replayed into it; who
+    asked is told, and the steps of a parked envelope fail.
+    """
 
     queue = DEAD
 
-    def read(self, message: Inbound) -> Inbound:
-        """Always a Refusal (internal), which parks it; it has no queue to be replayed into."""
-        raise Refusal(ErrorCode.INTERNAL, "delivered too often without success; set aside")
+    def __init__(self, parking: Parking, clock: Clock) -> None:
+        self._parking = parking
+        self._clock = clock
 
-    async def handle(self, items: Sequence[Inbound]) -> Sequence[Outbound]:
-        """Nothing gets here."""
-        return ()
+    def read(self, message: Inbound) -> DeadLetter:
+        """The message as it was sent."""
+        died_in = message.headers.get(_FIRST_DEATH)
+        queue = died_in if isinstance(died_in, str) else DEAD
+        if queue.endswith(_QUARANTINE):
+            return DeadLetter(unwrap(message), queue.removesuffix(_QUARANTINE))
+        return DeadLetter(message, queue)
 
-    def abandoned(self, item: Inbound) -> Sequence[Outbound]:
-        """Nothing gets here."""
-        return ()
+    async def handle(self, items: Sequence[DeadLetter]) -> Sequence[Outbound]:
+        """Park, answer, and fail the steps of envelopes."""
+        outputs: list[Outbound] = []
+        for letter in items:
+            await self._parking.park(letter.queue, [Parked(letter.message, *_WHY)])
+            if letter.queue.startswith(_ANY_CHANNEL):
+                outputs += parked_steps(letter.message.body, self._clock.now())
+            elif may_answer(letter.message):
+                outputs += internal(letter.message)
+        return outputs
+
+
+_WHY: Final = (ErrorCode.INTERNAL, "delivered too often without success")
+
+
+def _unknown(message: Inbound) -> Refusal:
+    return Refusal(
+        ErrorCode.UNKNOWN_REQUEST,
+        f"no request is named {message.routing_key[:80]!r}; there are: "
+        + ", ".join(sorted(REQUESTS)),
+    )

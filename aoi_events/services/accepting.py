@@ -1,0 +1,194 @@
+"""Accepting notifications: which tokens are good, their deliveries, and first plans (8.2.4)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from aoi_events.contracts.requests import SendNotificationV1
+from aoi_events.contracts.states import DeliveryState, Reason
+from aoi_events.domain.applications import Application
+from aoi_events.domain.clients import Client
+from aoi_events.domain.delivery import Decision, Delivery, Failed, Planned, decide
+from aoi_events.domain.notifications import Notification, RejectedEntry
+from aoi_events.domain.plans import Step
+from aoi_events.domain.tokens import TokenClaims, delivery_id_of, fingerprint_of
+from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.ports.clock import Dice
+from aoi_events.ports.store import Lock, Transaction
+from aoi_events.services.dispatch import Context, Dispatcher
+from aoi_events.services.incoming import Asked
+from aoi_events.services.settings import ServiceSettings
+
+__all__ = ["Acceptance", "Sending"]
+
+_REVOKED: Final = Refusal(
+    ErrorCode.TOKEN_REVOKED, "this token is no longer valid; forget it until the app sends another"
+)
+
+
+@dataclass(slots=True)
+class Sending:
+    """A ``notification.send`` on its way through a batch.
+
+    Ends with either ``refused`` or ``notification``; ``repeated``: it was accepted before.
+    """
+
+    asked: Asked[SendNotificationV1]
+    hash: str
+    tokens: list[tuple[int, str, TokenClaims]] = field(default_factory=list)
+    rejected: list[RejectedEntry] = field(default_factory=list)
+    notification: Notification | None = None
+    decisions: list[Decision] = field(default_factory=list)
+    refused: Refusal | None = None
+    repeated: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Sender and notification ID: IDs are scoped by sender."""
+        return (self.asked.sender, self.asked.request.notification)
+
+
+class Acceptance:
+    """Accepts all tokens of all notifications of a batch at once."""
+
+    def __init__(self, settings: ServiceSettings, dispatcher: Dispatcher, dice: Dice) -> None:
+        self._settings = settings
+        self._dispatcher = dispatcher
+        self._dice = dice
+
+    async def accept(self, tx: Transaction, fresh: Sequence[Sending], now: datetime) -> Context:
+        """Write notifications and deliveries; of an ID that another worker was faster with,
+        ``notification`` stays None.
+        """
+        for sending in fresh:
+            self._verify(sending)
+        claims = {claim for sending in fresh for _, _, claim in sending.tokens}
+        ids = {claim.client for claim in claims}
+        context = Context(
+            clients=await tx.clients(ids, Lock.SHARED),
+            channels=await tx.channels(ids),
+            applications=await tx.applications({(c.client, c.app_key) for c in claims}),
+        )
+        for sending in fresh:
+            self._route(sending, context, now)
+        await self._bound_backlog(tx, fresh, now)
+        inserted = await tx.add_notifications(
+            [sending.notification for sending in fresh if sending.notification is not None]
+        )
+        for sending in fresh:
+            if sending.key not in inserted:
+                sending.notification, sending.decisions = None, []
+        await tx.add_deliveries(
+            [decision.delivery for sending in fresh for decision in sending.decisions]
+        )
+        context.notifications = {
+            sending.key: sending.notification
+            for sending in fresh
+            if sending.notification is not None
+        }
+        return context
+
+    def _verify(self, sending: Sending) -> None:
+        for index, token in enumerate(sending.asked.request.tokens):
+            try:
+                sending.tokens.append((index, token, self._settings.token_keys.verify(token)))
+            except Refusal as refused:
+                sending.rejected.append(_rejected(index, token, refused))
+
+    def _route(self, sending: Sending, context: Context, now: datetime) -> None:
+        request = sending.asked.request
+        octets = len(request.content.octets())
+        expires_at = now + timedelta(seconds=request.ttl)
+        accepted: dict[str, Decision] = {}
+        deliveries: list[tuple[int, str]] = []
+        for index, token, claims in sending.tokens:
+            application = context.applications.get((claims.client, claims.app_key))
+            client = context.clients.get(claims.client)
+            if application is None or not _usable(client, application, claims):
+                sending.rejected.append(_rejected(index, token, _REVOKED))
+                continue
+            delivery_id = delivery_id_of(sending.asked.sender, request.notification, token)
+            deliveries.append((index, delivery_id))
+            if delivery_id in accepted:  # the same token twice in one request is one delivery
+                continue
+            channels = context.channels.get(claims.client, ())
+            steps = self._dispatcher.steps(client, channels, octets)
+            delivery = Delivery(
+                id=delivery_id,
+                sender=sending.asked.sender,
+                notification=request.notification,
+                client=claims.client,
+                application=application.application,
+                instance=application.instance,
+                fingerprint=fingerprint_of(token),
+                accepted_at=now,
+                expires_at=expires_at if request.ttl > 0 else _now_or_never(steps, now),
+                storable=request.ttl > 0,
+            )
+            accepted[delivery_id] = decide(
+                delivery,
+                Planned(steps),
+                now=now,
+                jitter=self._dice.jitter(),
+                backoff=self._settings.policies.retry,
+            )
+        sending.decisions = list(accepted.values())
+        sending.rejected.sort(key=lambda entry: entry.index)
+        sending.notification = Notification(
+            sender=sending.asked.sender,
+            id=request.notification,
+            body_hash=sending.hash,
+            accepted_at=now,
+            expires_at=max((d.delivery.expires_at for d in sending.decisions), default=expires_at),
+            content=request.content,
+            urgency=request.urgency,
+            ttl=request.ttl,
+            deliveries=tuple(deliveries),
+            rejected=tuple(sending.rejected),
+        )
+
+    async def _bound_backlog(
+        self, tx: Transaction, fresh: Sequence[Sending], now: datetime
+    ) -> None:
+        """Fail what would be stored beyond a client's bound."""
+        stored = {
+            decision.delivery.client
+            for sending in fresh
+            for decision in sending.decisions
+            if decision.delivery.state is DeliveryState.STORED
+        }
+        if not stored:
+            return
+        counts = Counter(await tx.count_stored(stored))
+        for sending in fresh:
+            for index, decision in enumerate(sending.decisions):
+                delivery = decision.delivery
+                if delivery.state is not DeliveryState.STORED:
+                    continue
+                counts[delivery.client] += 1
+                if counts[delivery.client] > self._settings.policies.backlog:
+                    sending.decisions[index] = decide(
+                        delivery, Failed(Reason.BACKLOG_FULL), now=now, jitter=0.0
+                    )
+
+
+def _usable(client: Client | None, application: Application, claims: TokenClaims) -> bool:
+    return (
+        client is not None
+        and not client.retired
+        and application.registered
+        and application.generation == claims.generation
+    )
+
+
+def _rejected(index: int, token: str, refused: Refusal) -> RejectedEntry:
+    return RejectedEntry(index, fingerprint_of(token), refused.code, refused.message)
+
+
+def _now_or_never(steps: Sequence[Step], now: datetime) -> datetime:
+    """``ttl=0`` expires with the first step's window: now or never, but it is tried."""
+    return now + timedelta(seconds=steps[0].ack_within if steps else 0)

@@ -1,0 +1,107 @@
+"""Application Clients: tokens given out and taken back (8.1.3, 8.2.3)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from aoi_events.contracts.answers import ApplicationDeregisteredV1, ApplicationRegisteredV1
+from aoi_events.contracts.events import ApplicationChanged
+from aoi_events.contracts.requests import DeregisterApplicationV1, RegisterApplicationV1
+from aoi_events.domain import applications
+from aoi_events.domain.applications import Application
+from aoi_events.domain.clients import Client
+from aoi_events.domain.tokens import app_key_of, fingerprint_of
+from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.ports.broker import Outbound
+from aoi_events.ports.store import Transaction
+from aoi_events.services.authority import proved_client
+from aoi_events.services.closing import application_revoked
+from aoi_events.services.incoming import Asked
+from aoi_events.services.outgoing import answer, event
+from aoi_events.services.retiring import Endings
+from aoi_events.services.settings import ServiceSettings
+
+__all__ = ["ApplicationRegistration"]
+
+
+class ApplicationRegistration:
+    """Commands about one app instance of a client, whose row the caller holds exclusively."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._keys = settings.token_keys
+
+    async def register(
+        self, tx: Transaction, asked: Asked[RegisterApplicationV1], now: datetime
+    ) -> list[Outbound]:
+        """The app instance's token: the same one until it was revoked."""
+        request = asked.request
+        client, known = await _find(tx, asked)
+        decision = applications.register(
+            known,
+            client=client.id,
+            application=request.application,
+            instance=request.instance,
+            sequence=request.sequence,
+            key_id=self._keys.issuing,
+            now=now,
+        )
+        row = decision.application
+        token = self._keys.issue(row.claims, row.key_id) if row.registered else None
+        if token is not None:
+            row = replace(row, fingerprint=fingerprint_of(token))
+        if decision.changed:
+            await tx.save_applications([row])
+        # An app that registers has started: the device was heard of.
+        await tx.save_clients([replace(client, seen_at=now)])
+        body = ApplicationRegisteredV1(token=token, sequence=row.sequence, applied=decision.applied)
+        outputs = answer(asked.message, body)
+        if decision.applied:
+            outputs.append(_registered(row, asked.sender, now))
+        return outputs
+
+    async def deregister(
+        self,
+        tx: Transaction,
+        asked: Asked[DeregisterApplicationV1],
+        now: datetime,
+        endings: Endings,
+    ) -> list[Outbound]:
+        """The app instance's token ends, and what is open for it."""
+        client, known = await _find(tx, asked)
+        if known is None:
+            raise Refusal(
+                ErrorCode.NOT_FOUND,
+                "this app instance was never registered on this client",
+                field="application",
+            )
+        decision = applications.deregister(known, sequence=asked.request.sequence)
+        row = decision.application
+        if decision.changed:
+            await tx.save_applications([row])
+        body = ApplicationDeregisteredV1(sequence=row.sequence, applied=decision.applied)
+        outputs = answer(asked.message, body)
+        if decision.applied:
+            endings.tokens.add((client.id, row.fingerprint))
+            outputs.append(application_revoked(row, asked.sender, now))
+        return outputs
+
+
+async def _find(
+    tx: Transaction, asked: Asked[RegisterApplicationV1] | Asked[DeregisterApplicationV1]
+) -> tuple[Client, Application | None]:
+    request = asked.request
+    client = proved_client(asked, (await tx.clients({request.client})).get(request.client))
+    key = (client.id, app_key_of(request.application, request.instance))
+    return client, (await tx.applications({key})).get(key)
+
+
+def _registered(row: Application, asker: str, now: datetime) -> Outbound:
+    data = ApplicationChanged(
+        client=row.client,
+        application=row.application,
+        instance=row.instance,
+        fingerprint=row.fingerprint,
+    )
+    key = f"{row.fingerprint}@{row.generation}"
+    return event("application.registered", asker, data, at=now, key=key)

@@ -1,0 +1,127 @@
+"""Challenges: proofs of addresses begin with one, and an address belongs to whoever proved it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from aoi_events.broker.topology import delivery_queue
+from aoi_events.contracts.envelopes import ChallengeItem
+from aoi_events.domain.channels import ChannelState, Proof, ProofState
+from aoi_events.domain.clients import Client
+from aoi_events.domain.proofs import challenge_code, open_proof
+from aoi_events.domain.selection import ValidOffer
+from aoi_events.ports.broker import Outbound
+from aoi_events.ports.store import Lock, Transaction
+from aoi_events.services.closing import channel_closed
+from aoi_events.services.outgoing import batches
+from aoi_events.services.settings import ServiceSettings
+
+__all__ = ["Challenges", "rivals", "take_from_others"]
+
+_HOUR: Final = timedelta(hours=1)
+_TAKEN: Final = "another client proved this address"
+_TOO_MANY: Final = "too many challenges within an hour; offer it again later"
+
+
+class Challenges:
+    """Opens proofs within the limits, and makes the messages that carry their codes."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+
+    async def open(
+        self,
+        tx: Transaction,
+        client: Client,
+        chosen: ValidOffer,
+        known: Proof | None,
+        now: datetime,
+    ) -> tuple[Proof, list[Outbound], str | None]:
+        """The proof of an offered address, the challenge to send, or why none may be sent now."""
+        policy = self._settings.policies.proofs
+        kind, address = chosen.offer.type, chosen.address or ""
+        decision = open_proof(
+            known, client=client.id, channel=kind, address=address, now=now, policy=policy
+        )
+        proof = decision.proof
+        if not decision.send:
+            # A challenge that is out is told again: its worker sends each number only once.
+            repeat = proof.state is ProofState.OPEN
+            return proof, self.message(proof, chosen.parameters) if repeat else [], None
+        since = now - _HOUR
+        here = await tx.count_challenges(since=since, channel=kind, address=address)
+        ours = await tx.count_challenges(since=since, client=client.id)
+        overall = await tx.count_challenges(since=since)
+        if (
+            here >= policy.per_address_an_hour
+            or ours >= policy.per_client_an_hour
+            or overall >= policy.overall_an_hour
+        ):
+            return proof, [], _TOO_MANY
+        await tx.save_proofs([proof])
+        await tx.note_challenges([(proof, now)])
+        return proof, self.message(proof, chosen.parameters), None
+
+    def message(self, proof: Proof, parameters: Mapping[str, str | int | bool]) -> list[Outbound]:
+        """The envelope that makes a channel worker send the proof's present challenge."""
+        item = ChallengeItem(
+            client=proof.client,
+            channel=proof.channel,
+            attempt=proof.sent,
+            code=challenge_code(self._settings.challenge_key, proof),
+            parameters=dict(parameters),
+            expires_at=proof.deadline or proof.opened_at,
+        )
+        return batches(delivery_queue(proof.channel), [item], gateway=False)
+
+
+async def rivals(tx: Transaction, confirming: Mapping[str, str]) -> set[str]:
+    """The clients that may lose an address when those of ``confirming`` (client → channel) prove
+    theirs; to be locked with them, in key order, before anything is read for good.
+    """
+    channels = await tx.channels(confirming)
+    addresses = {
+        (row.type, row.address)
+        for client, kind in confirming.items()
+        for row in channels.get(client, ())
+        if row.type == kind and row.address is not None
+    }
+    return {proof.client for proof in await tx.proofs_of_addresses(addresses)}
+
+
+async def take_from_others(
+    tx: Transaction, proof: Proof, now: datetime, asker: str
+) -> list[Outbound]:
+    """Proving an address takes it from every other client (a recycled number)."""
+    others = {
+        other.client: other
+        for other in await tx.proofs_of_addresses({(proof.channel, proof.address)})
+        if other.client != proof.client
+    }
+    # Whoever came in since the rivals were locked; rarely anybody.
+    await tx.clients(others, Lock.EXCLUSIVE)
+    await tx.save_proofs(
+        [
+            replace(other, state=ProofState.FAILED, deadline=None)
+            for other in others.values()
+            if other.state is not ProofState.FAILED
+        ]
+    )
+    rows = await tx.channels(others)
+    theirs = [
+        row
+        for channels in rows.values()
+        for row in channels
+        if row.type == proof.channel and row.address == proof.address
+    ]
+    taken = [
+        replace(row, state=ChannelState.CLOSED, reason=_TAKEN, changed_at=now)
+        for row in theirs
+        if row.state is not ChannelState.CLOSED
+    ]
+    await tx.save_channels(taken)
+    known = [row for row in theirs if row.state is ChannelState.CLOSED and row.reason == _TAKEN]
+    return [channel_closed(row, asker, now) for row in [*taken, *known]]

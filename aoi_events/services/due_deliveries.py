@@ -1,0 +1,168 @@
+"""Deliveries whose deadline has come.
+
+There is no message that would come again if this worker died. So it commits each change as
+*unpublished* under a short deadline, and the real deadline after the confirm; an unpublished row
+that comes due is published again, unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from aoi_events.contracts.states import Reason
+from aoi_events.domain.delivery import (
+    DeadlineReached,
+    Decision,
+    Delivery,
+    Fact,
+    Failed,
+    Planned,
+    deadline_of,
+    decide,
+    resend,
+)
+from aoi_events.errors import InfrastructureError
+from aoi_events.ports.broker import Broker
+from aoi_events.ports.clock import Clock, Dice
+from aoi_events.ports.store import Lock, Store, Transaction
+from aoi_events.services.dispatch import Context, Dispatcher
+from aoi_events.services.outgoing import publish_all
+from aoi_events.services.releasing import follow, noticed
+from aoi_events.services.settings import ServiceSettings
+
+__all__ = ["DueDeliveries"]
+
+log = structlog.get_logger(__name__)
+
+Decide = Callable[[Delivery, Context, datetime], Decision]
+
+
+class DueDeliveries:
+    """Looks at due deliveries, ``batch`` of them at once."""
+
+    def __init__(
+        self,
+        store: Store,
+        broker: Broker,
+        settings: ServiceSettings,
+        clock: Clock,
+        dice: Dice,
+        *,
+        batch: int,
+    ) -> None:
+        self._store = store
+        self._broker = broker
+        self._settings = settings
+        self._clock = clock
+        self._dice = dice
+        self._batch = batch
+        self._dispatcher = Dispatcher(settings)
+
+    async def look(self) -> int:
+        """One batch of what is due now; how many there were.
+
+        One that fails alone ends as *failed: parked*, so that it holds nobody else up.
+        """
+        now = self._clock.now()
+        hold = now + timedelta(seconds=self._settings.policies.hold)
+        async with self._store.transaction() as tx:
+            due = await tx.claim_due(now, self._batch, until=hold)
+        if not due:
+            return 0
+        try:
+            await self._move(due, self._decide, now, hold)
+        except InfrastructureError:
+            raise
+        except Exception:
+            # A bug that one row brings out must not hold up the others.
+            log.exception("batch_failed", deliveries=len(due))
+            for delivery in due:
+                await self._move_alone(delivery, now, hold)
+        return len(due)
+
+    async def _move_alone(self, delivery: str, now: datetime, hold: datetime) -> None:
+        for way in (self._decide, self._park):
+            try:
+                await self._move([delivery], way, now, hold)
+            except InfrastructureError:
+                raise
+            except Exception:
+                # Its claim ends soon, and then it is looked at again.
+                log.exception("delivery_failed", delivery=delivery)
+            else:
+                return
+
+    async def _move(
+        self, ids: Sequence[str], decide_one: Decide, now: datetime, hold: datetime
+    ) -> None:
+        async with self._store.transaction() as tx:
+            rows, context = await self._lock(tx, ids)
+            decisions = [
+                noticed(decide_one(row, context, now), context.clients, now) for row in rows
+            ]
+            after = [_held(decision, hold) for decision in decisions]
+            await tx.save_deliveries(after)
+        released = await follow(self._store, after, self._settings, now)
+        outputs = self._dispatcher.outputs(decisions, context, now)
+        await publish_all(self._broker, [*outputs, *released])
+        async with self._store.transaction() as tx:
+            await tx.mark_published(
+                [(row.id, hold, deadline_of(row)) for row in after if not row.published]
+            )
+
+    async def _lock(self, tx: Transaction, ids: Sequence[str]) -> tuple[list[Delivery], Context]:
+        """The rows as they are now, under the locks in their usual order: clients first."""
+        seen = await tx.deliveries(ids)
+        clients = await tx.clients({row.client for row in seen.values()}, Lock.SHARED)
+        rows = list((await tx.deliveries(ids, Lock.EXCLUSIVE)).values())
+        return rows, await self._dispatcher.load(tx, rows, clients)
+
+    def _decide(self, row: Delivery, context: Context, now: datetime) -> Decision:
+        if not row.published:
+            # A worker died between commit and publish: the same again.
+            return Decision(row, resend(row), changed=False)
+        return decide(
+            row,
+            self._fact(row, context, now),
+            now=now,
+            jitter=self._dice.jitter(),
+            backoff=self._settings.policies.retry,
+        )
+
+    def _park(self, row: Delivery, context: Context, now: datetime) -> Decision:
+        return decide(row, Failed(Reason.PARKED), now=now, jitter=0.0)
+
+    def _fact(self, row: Delivery, context: Context, now: datetime) -> Fact:
+        client = context.clients.get(row.client)
+        if client is None or client.retired:
+            return Failed(_reason(client.retired_reason if client is not None else None))
+        if context.holds_token(row) is None:
+            application = context.application_of(row)
+            return Failed(_reason(application.revoked_reason if application else None))
+        if row.released and now < row.expires_at:
+            notification = context.notifications.get((row.sender, row.notification))
+            content = notification.content if notification is not None else None
+            octets = len(content.octets()) if content is not None else 0
+            channels = context.channels.get(row.client, ())
+            return Planned(self._dispatcher.steps(client, channels, octets))
+        return DeadlineReached()
+
+
+def _reason(known: str | None) -> Reason:
+    """Why the client or the token ended; an app that registered anew has no reason any more."""
+    try:
+        return Reason(known) if known is not None else Reason.DEREGISTERED
+    except ValueError:
+        return Reason.DEREGISTERED
+
+
+def _held(decision: Decision, hold: datetime) -> Delivery:
+    """The row with its effects still to be published; without any, as it is."""
+    row = decision.delivery
+    if not decision.effects:
+        return replace(row, published=True, deadline=deadline_of(row))
+    return replace(row, published=False, deadline=hold)

@@ -1,0 +1,136 @@
+"""Proofs of addresses whose deadline has come: send the challenge again, give up, prove anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from aoi_events.contracts.events import NOBODY
+from aoi_events.domain.channels import ChannelState, Proof, ProofState
+from aoi_events.domain.proofs import ProofDecision, look
+from aoi_events.errors import InfrastructureError
+from aoi_events.ports.broker import Broker, Outbound
+from aoi_events.ports.clock import Clock
+from aoi_events.ports.store import Lock, Store, Transaction
+from aoi_events.services.challenges import Challenges
+from aoi_events.services.closing import channel_closed
+from aoi_events.services.outgoing import publish_all
+from aoi_events.services.settings import ServiceSettings
+
+__all__ = ["DueProofs"]
+
+log = structlog.get_logger(__name__)
+
+_UNPROVED = "the device did not prove that it receives there"
+
+Key = tuple[str, str, str]
+
+
+class DueProofs:
+    """Looks at due proofs, ``batch`` of them at once.
+
+    A challenge that is lost between commit and publish is sent again at the proof's next deadline.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        broker: Broker,
+        settings: ServiceSettings,
+        clock: Clock,
+        *,
+        batch: int,
+    ) -> None:
+        self._store = store
+        self._broker = broker
+        self._policies = settings.policies
+        self._clock = clock
+        self._batch = batch
+        self._challenges = Challenges(settings)
+
+    async def look(self) -> int:
+        """One batch of what is due now; how many there were."""
+        now = self._clock.now()
+        until = now + timedelta(seconds=self._policies.hold)
+        async with self._store.transaction() as tx:
+            keys = await tx.claim_due_proofs(now, self._batch, until=until)
+        if not keys:
+            return 0
+        try:
+            await self._move(keys, now, until)
+        except InfrastructureError:
+            raise
+        except Exception:
+            # A bug that one row brings out must not hold up the others.
+            log.exception("batch_failed", proofs=len(keys))
+            for key in keys:
+                await self._move_alone(key, now, until)
+        return len(keys)
+
+    async def _move_alone(self, key: Key, now: datetime, until: datetime) -> None:
+        try:
+            await self._move([key], now, until)
+        except InfrastructureError:
+            raise
+        except Exception:
+            # Its claim ends soon, and then it is looked at again.
+            log.exception("proof_failed", client=key[0], channel=key[1])
+
+    async def _move(self, keys: Sequence[Key], now: datetime, until: datetime) -> None:
+        due = set(keys)
+        async with self._store.transaction() as tx:
+            clients = {client for client, _, _ in keys}
+            await tx.clients(clients, Lock.EXCLUSIVE)
+            decisions = [
+                look(proof, now=now, policy=self._policies.proofs)
+                for proofs in (await tx.proofs(clients)).values()
+                for proof in proofs
+                # One that was confirmed since the claim has a deadline of its own again.
+                if (proof.client, proof.channel, proof.address) in due and proof.deadline == until
+            ]
+            outputs = await self._apply(tx, decisions, now)
+        await publish_all(self._broker, outputs)
+
+    async def _apply(
+        self, tx: Transaction, decisions: Sequence[ProofDecision], now: datetime
+    ) -> list[Outbound]:
+        rows = await tx.channels({decision.proof.client for decision in decisions})
+        outputs: list[Outbound] = []
+        for decision in decisions:
+            proof = decision.proof
+            channel = next(
+                (
+                    row
+                    for row in rows.get(proof.client, ())
+                    if row.type == proof.channel
+                    and row.address == proof.address
+                    and row.state is not ChannelState.CLOSED
+                ),
+                None,
+            )
+            if channel is None:
+                await tx.save_proofs([_unused(proof)])
+                continue
+            await tx.save_proofs([proof])
+            if decision.send:
+                await tx.note_challenges([(proof, now)])
+                outputs += self._challenges.message(proof, channel.parameters)
+            if decision.lost:
+                closed = replace(
+                    channel, state=ChannelState.CLOSED, reason=_UNPROVED, changed_at=now
+                )
+                await tx.save_channels([closed])
+                outputs.append(channel_closed(closed, NOBODY, now))
+        return outputs
+
+
+def _unused(proof: Proof) -> Proof:
+    """The proof when no channel waits for it: one that holds stays until it lapses by itself, an
+    open one ends, so that the next offer of the address opens a round of its own.
+    """
+    if proof.state is ProofState.PROVED:
+        return replace(proof, sent=0, deadline=proof.proved_until)
+    return replace(proof, state=ProofState.FAILED, deadline=None)

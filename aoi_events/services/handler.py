@@ -1,0 +1,39 @@
+"""What one kind of worker does with the messages of one queue."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+from aoi_events.ports.broker import Inbound, Outbound
+
+__all__ = ["Handler"]
+
+T = TypeVar("T")
+
+
+class Handler(ABC, Generic[T]):
+    """The runtime takes, publishes, acknowledges and parks; a handler does the rest."""
+
+    queue: str
+    """The queue that it takes from."""
+
+    async def ready(self) -> None:
+        """Return as soon as work can be taken; until then other copies of the worker get it."""
+
+    @abstractmethod
+    def read(self, message: Inbound) -> T:
+        """What the message asks. Raises Refusal for bytes that ask nothing valid."""
+
+    @abstractmethod
+    async def handle(self, items: Sequence[T]) -> Sequence[Outbound]:
+        """Commit the effects of all items at once; return what must be published before the ack.
+
+        May run again with the same items, then marked as redelivered. Raises InfrastructureError
+        when broker or store fail; any other exception is a bug in handling one of the items.
+        """
+
+    def abandoned(self, item: T) -> Sequence[Outbound]:
+        """What must be published when this item is parked because handling it fails."""
+        return ()

@@ -1,0 +1,116 @@
+"""A provider's later words about messages that it took, turned into outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
+from aoi_events.errors import InfrastructureError
+from aoi_events.ports.broker import Broker
+from aoi_events.ports.channel import ConnectionlessChannel, Receipt
+from aoi_events.ports.clock import Clock
+from aoi_events.ports.store import Store, Submission
+from aoi_events.services.outgoing import outcomes, publish_all
+
+__all__ = ["Receipts"]
+
+log = structlog.get_logger(__name__)
+
+_AT_MOST: Final = 10_000
+_AGAIN_AFTER: Final = 0.5
+_KEPT_FOR: Final = 60.0
+_KINDS: Final = frozenset(OutcomeKind)
+
+
+class Receipts:
+    """Receipts that overtake the note of their submission wait for it, a minute at most."""
+
+    def __init__(
+        self,
+        channel_type: str,
+        channel: ConnectionlessChannel,
+        store: Store,
+        broker: Broker,
+        clock: Clock,
+    ) -> None:
+        self._type = channel_type
+        self._channel = channel
+        self._store = store
+        self._broker = broker
+        self._clock = clock
+        self._waiting: OrderedDict[str, tuple[Receipt, datetime]] = OrderedDict()
+
+    async def run(self) -> None:
+        """Until the channel is closed."""
+        again = asyncio.create_task(self._again())
+        try:
+            async for receipts in self._channel.receipts():
+                self._keep(receipts)
+                await self._settle()
+        finally:
+            again.cancel()
+            await asyncio.gather(again, return_exceptions=True)
+
+    async def _again(self) -> None:
+        while True:
+            await self._clock.sleep(_AGAIN_AFTER)
+            if self._waiting:
+                await self._settle()
+
+    def _keep(self, receipts: Sequence[Receipt]) -> None:
+        now = self._clock.now()
+        for receipt in receipts:
+            if receipt.kind in _KINDS:
+                self._waiting[receipt.provider_message] = (receipt, now)
+            else:
+                log.error("receipt_of_unknown_kind", channel=self._type, kind=receipt.kind)
+        while len(self._waiting) > _AT_MOST:
+            self._waiting.popitem(last=False)
+
+    async def _settle(self) -> None:
+        now = self._clock.now()
+        taken = dict(self._waiting)
+        try:
+            async with self._store.transaction(read_only=True) as tx:
+                known = await tx.submissions_of(self._channel.provider, list(taken))
+            await publish_all(
+                self._broker,
+                outcomes(
+                    _outcome(taken[message][0], submission, self._type, now)
+                    for message, submission in known.items()
+                    if submission.delivery.startswith("dlv_")
+                ),
+            )
+        except InfrastructureError as fault:
+            log.warning("receipts_wait", channel=self._type, error=str(fault))
+            return
+        for message, (receipt, since) in taken.items():
+            late = (now - since).total_seconds() > _KEPT_FOR
+            if late and message not in known:
+                log.info("receipt_of_unknown_message", channel=self._type)
+            # A newer receipt for the message may have come meanwhile; it stays.
+            newest = self._waiting.get(message, (None, now))[0]
+            if (late or message in known) and newest is receipt:
+                del self._waiting[message]
+
+
+def _outcome(
+    receipt: Receipt, submission: Submission, channel_type: str, now: datetime
+) -> OutcomeItem:
+    return OutcomeItem(
+        delivery=submission.delivery,
+        kind=OutcomeKind(receipt.kind),
+        at=now,
+        client=submission.client,
+        channel=channel_type,
+        step=submission.step,
+        attempt=submission.attempt,
+        detail=receipt.detail[:200] or None,
+        closes_channel=receipt.closes_channel,
+    )

@@ -1,0 +1,59 @@
+"""Store-and-forward: which stored deliveries become due, and when.
+
+Releases lock a client's backlog and then deliveries, so they run in a transaction that holds no
+delivery yet: one that settled deliveries first would wait for a release that waits for it. They
+are idempotent, so whoever takes messages repeats them with the message, and the deadlines worker
+with its unpublished rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from aoi_events.contracts.states import DeliveryState
+from aoi_events.domain.clients import Client
+from aoi_events.domain.delivery import Decision, Delivery
+from aoi_events.ports.broker import Outbound
+from aoi_events.ports.store import Store
+from aoi_events.services.outgoing import hint
+from aoi_events.services.settings import ServiceSettings
+
+__all__ = ["follow", "noticed"]
+
+
+async def follow(
+    store: Store, touched: Iterable[Delivery], settings: ServiceSettings, now: datetime
+) -> list[Outbound]:
+    """When the last delivery of a released batch has ended or rests, the next batch becomes due."""
+    ended = {
+        (row.client, row.batch)
+        for row in touched
+        if row.batch is not None and (row.state.terminal or row.state is DeliveryState.STORED)
+    }
+    if not ended:
+        return []
+    async with store.transaction() as tx:
+        released = await tx.release_following(ended, now=now, limit=settings.policies.release)
+    return [hint()] if released else []
+
+
+def noticed(decision: Decision, clients: Mapping[str, Client], now: datetime) -> Decision:
+    """The decision, knowing whether the device came back while the plan was under way.
+
+    Its return released what rested then, and not this delivery, whose attempt was still open; were
+    it stored now until the *next* return, it would be missed. The caller holds the client's row.
+    """
+    row = decision.delivery
+    client = clients.get(row.client)
+    if (
+        row.state is not DeliveryState.STORED
+        or not decision.changed
+        or row.released
+        or row.planned_at is None
+        or client is None
+        or client.seen_at <= row.planned_at
+    ):
+        return decision
+    return replace(decision, delivery=replace(row, released=True, deadline=now))

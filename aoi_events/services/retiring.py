@@ -1,0 +1,76 @@
+"""The end of an AOI Client, and of deliveries whose client or token has ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from aoi_events.broker.topology import gateway_queue
+from aoi_events.contracts.device import CloseCode
+from aoi_events.contracts.envelopes import CloseItem
+from aoi_events.contracts.states import Reason
+from aoi_events.domain import applications
+from aoi_events.domain.clients import Client
+from aoi_events.ports.broker import Outbound
+from aoi_events.ports.store import Transaction
+from aoi_events.services.closing import application_revoked
+from aoi_events.services.outgoing import batches
+
+__all__ = ["Endings", "retire"]
+
+
+@dataclass(slots=True)
+class Endings:
+    """Whose open deliveries can never be delivered any more: the deadlines worker settles them."""
+
+    clients: set[str] = field(default_factory=set)
+    tokens: set[tuple[str, str]] = field(default_factory=set)
+    """(client, fingerprint of the token)."""
+
+    async def make_due(self, tx: Transaction, now: datetime) -> bool:
+        """Make all of them due at once; whether there are any."""
+        concerned = self.clients | {client for client, _ in self.tokens}
+        rows = [
+            row
+            for row in await tx.open_deliveries_of(concerned)
+            if row.client in self.clients or (row.client, row.fingerprint) in self.tokens
+        ]
+        await tx.save_deliveries([replace(row, deadline=now) for row in rows])
+        return bool(rows)
+
+
+async def retire(
+    tx: Transaction,
+    client: Client,
+    reason: Reason,
+    asker: str,
+    now: datetime,
+    endings: Endings,
+) -> list[Outbound]:
+    """End a client, whose row the caller holds: its session is closed, its tokens and channels are
+    revoked, and its open deliveries will end as failed, with this reason.
+
+    Of a client that had ended before, the same is told again.
+    """
+    endings.clients.add(client.id)
+    outputs: list[Outbound] = []
+    if client.presence is not None:
+        close = CloseItem(
+            client=client.id,
+            session=client.presence.session,
+            epoch=client.epoch,
+            code=CloseCode.RETIRED,
+            message="this AOI Client ID ended; register again",
+        )
+        outputs += batches(gateway_queue(client.presence.node), [close], gateway=True)
+    apps = await tx.applications_of({client.id})
+    if not client.retired:
+        # The presence stays until the gateway says that it ended, so that a repeat closes it too.
+        await tx.save_clients([replace(client, retired_at=now, retired_reason=reason)])
+        apps = [applications.revoke(app, reason) for app in apps]
+        await tx.save_applications(apps)
+        channels = (await tx.channels({client.id})).get(client.id, ())
+        await tx.drop_channels({(channel.client, channel.type) for channel in channels})
+    return outputs + [
+        application_revoked(app, asker, now) for app in apps if app.revoked_reason == reason
+    ]

@@ -1,0 +1,48 @@
+"""Outcomes that our own workers report about steps that could not be made."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from aoi_events.contracts.envelopes import (
+    DeliverItem,
+    DeliveryBatchV1,
+    OutcomeItem,
+    OutcomeKind,
+)
+from aoi_events.ports.broker import Outbound
+from aoi_events.services.outgoing import outcomes
+
+__all__ = ["outcome_of", "parked_steps"]
+
+
+def outcome_of(
+    item: DeliverItem, kind: OutcomeKind, now: datetime, *, detail: str | None = None
+) -> OutcomeItem:
+    """The outcome of the step that ``item`` is."""
+    return OutcomeItem(
+        delivery=item.delivery,
+        kind=kind,
+        at=now,
+        client=item.client,
+        channel=item.channel,
+        step=item.step,
+        attempt=item.attempt,
+        detail=detail,
+    )
+
+
+def parked_steps(body: bytes, now: datetime) -> list[Outbound]:
+    """A parked envelope fails its steps, and nothing else.
+
+    Nobody can say which those are when it cannot be read; their deadlines look again.
+    """
+    try:
+        items = DeliveryBatchV1.decode(body).items
+    except ValidationError:
+        return []
+    return outcomes(
+        outcome_of(item, OutcomeKind.PARKED, now) for item in items if isinstance(item, DeliverItem)
+    )

@@ -1,0 +1,272 @@
+"""A connectionless channel whose provider does what a test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+
+from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeItem, OutcomeKind
+from aoi_events.domain.channels import ChannelTraits
+from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.ports.channel import Offered, Receipt, Sent, SettingsModel
+from aoi_events.ports.clock import Clock, SystemClock
+
+__all__ = ["ADDRESS", "Say", "ScriptedPlugin", "ScriptedProvider"]
+
+ADDRESS: Final = "address"
+"""The parameter that a device offers: any text that is not empty."""
+
+Work = DeliverItem | ChallengeItem
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """What the provider says to one item; made by the functions below it.
+
+    ``kind`` None: nothing. ``receipt``: what it says of the message later, at once after taking it.
+    """
+
+    kind: OutcomeKind | None = OutcomeKind.ACCEPTED
+    detail: str = ""
+    retry_after: float | None = None
+    closes_channel: bool = False
+    pause: float = 0.0
+    receipt: OutcomeKind | None = None
+    bug: bool = False
+
+    @classmethod
+    def accepted(cls, *, receipt: OutcomeKind | None = None) -> Say:
+        """It takes the message; with ``receipt``, says so much of it a moment later."""
+        return cls(receipt=receipt)
+
+    @classmethod
+    def refused(cls, *, retry_after: float | None = None, pause: float = 0.0) -> Say:
+        """Not now."""
+        return cls(OutcomeKind.REFUSED, "not now", retry_after=retry_after, pause=pause)
+
+    @classmethod
+    def rejected(cls, *, closes_channel: bool = False) -> Say:
+        """Never; with ``closes_channel``, because nobody has that address."""
+        return cls(OutcomeKind.REJECTED, "no such address", closes_channel=closes_channel)
+
+    @classmethod
+    def nothing(cls) -> Say:
+        """It takes the message and is never heard of again."""
+        return cls(None)
+
+    @classmethod
+    def breaks(cls) -> Say:
+        """The channel itself has a bug: it raises."""
+        return cls(bug=True)
+
+
+class ScriptedProvider:
+    """The provider behind every worker of the channel; the test's side of it.
+
+    Items are answered with what :meth:`script` lists, in order, and then with ``default``.
+    """
+
+    def __init__(self, *, default: Say = Say(), clock: Clock | None = None) -> None:
+        self.default = default
+        self.clock: Clock = clock or SystemClock()
+        self.taken: list[Work] = []
+        self.receipts: asyncio.Queue[Receipt] = asyncio.Queue()
+        self.up = asyncio.Event()
+        self.up.set()
+        self._script: deque[Say] = deque()
+        self._changed = asyncio.Condition()
+        self._numbers = count(1)
+        self._read = 0
+
+    def script(self, *sayings: Say) -> None:
+        """What to say to the next items."""
+        self._script.extend(sayings)
+
+    @property
+    def deliveries(self) -> list[DeliverItem]:
+        """Every delivery that was handed over so far."""
+        return [item for item in self.taken if isinstance(item, DeliverItem)]
+
+    @property
+    def challenges(self) -> list[ChallengeItem]:
+        """Every challenge that was handed over so far."""
+        return [item for item in self.taken if isinstance(item, ChallengeItem)]
+
+    async def next(self, *, within: float = 5.0) -> Work:
+        """The next item that was handed over, in order. Raises TimeoutError."""
+        async with asyncio.timeout(within), self._changed:
+            await self._changed.wait_for(lambda: len(self.taken) > self._read)
+            self._read += 1
+            return self.taken[self._read - 1]
+
+    async def next_delivery(self, *, within: float = 5.0) -> DeliverItem:
+        """The next item, which must be a delivery."""
+        item = await self.next(within=within)
+        assert isinstance(item, DeliverItem), f"expected a delivery, not {item!r}"
+        return item
+
+    async def next_challenge(self, *, within: float = 5.0) -> ChallengeItem:
+        """The next item, which must be a challenge."""
+        item = await self.next(within=within)
+        assert isinstance(item, ChallengeItem), f"expected a challenge, not {item!r}"
+        return item
+
+    def message_of(self, item: Work) -> str:
+        """What the provider calls the message that it made of an item that it took."""
+        return f"scripted-{self.taken.index(item) + 1}"
+
+    def receipt(
+        self,
+        item: Work,
+        kind: OutcomeKind = OutcomeKind.RECEIPTED,
+        *,
+        closes_channel: bool = False,
+    ) -> None:
+        """Say later what became of an item."""
+        message = self.message_of(item)
+        self.receipts.put_nowait(Receipt(message, kind, closes_channel=closes_channel))
+
+    async def take(self, items: Sequence[Work]) -> Sequence[Sent]:
+        """What the channel calls: all items at once."""
+        sayings = [self._script.popleft() if self._script else self.default for _ in items]
+        if any(say.bug for say in sayings):
+            # The bug strikes before anything is handed over, and again when its item comes alone.
+            self._script.extendleft(reversed(sayings))
+            if len(items) == 1:
+                self._script.popleft()
+            raise RuntimeError("the scripted channel breaks, as the test wants it")
+        async with self._changed:
+            sent = [self._sent(item, say) for item, say in zip(items, sayings, strict=True)]
+            self._changed.notify_all()
+        return sent
+
+    def _sent(self, item: Work, say: Say) -> Sent:
+        self.taken.append(item)
+        message = f"scripted-{len(self.taken)}"
+        if say.receipt is not None:
+            self.receipts.put_nowait(Receipt(message, say.receipt))
+        if isinstance(item, ChallengeItem) or say.kind is None:
+            return Sent(None, message, say.pause)
+        outcome = OutcomeItem(
+            delivery=item.delivery,
+            kind=say.kind,
+            at=self.clock.now(),
+            client=item.client,
+            channel=item.channel,
+            step=item.step,
+            attempt=item.attempt,
+            detail=say.detail or None,
+            closes_channel=say.closes_channel,
+            retry_after=say.retry_after,
+        )
+        taken = say.kind is OutcomeKind.ACCEPTED
+        return Sent(outcome, message if taken else None, say.pause)
+
+
+class _Channel:
+    """See :class:`aoi_events.ports.channel.ConnectionlessChannel`; one for each worker."""
+
+    provider = "scripted"
+
+    def __init__(self, shared: ScriptedProvider) -> None:
+        self._shared = shared
+        self._closed = asyncio.Event()
+
+    async def deliver(self, items: Sequence[Work]) -> Sequence[Sent]:
+        """One result per item, in order."""
+        return await self._shared.take(items)
+
+    async def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
+        """Receipts as the test makes them; ends when the channel is closed."""
+        closed = asyncio.ensure_future(self._closed.wait())
+        try:
+            while not self._closed.is_set():
+                coming = asyncio.ensure_future(self._shared.receipts.get())
+                await asyncio.wait({coming, closed}, return_when=asyncio.FIRST_COMPLETED)
+                if coming.done():
+                    yield [coming.result()]
+                else:
+                    coming.cancel()
+        finally:
+            closed.cancel()
+
+    async def ready(self) -> None:
+        """Return as soon as the provider is up."""
+        await self._shared.up.wait()
+
+    async def healthy(self) -> bool:
+        """Whether the provider is up."""
+        return self._shared.up.is_set()
+
+    async def close(self) -> None:
+        """End the receipts."""
+        self._closed.set()
+
+
+class ScriptedSettings(BaseModel):
+    """None: what the channel does is for the test to say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ScriptedPlugin:
+    """See :class:`aoi_events.ports.channel.ChannelPlugin`; not installed, a test hands it over."""
+
+    def __init__(
+        self,
+        provider: ScriptedProvider,
+        *,
+        type: str = "scripted",
+        needs_proof: bool = False,
+        ack_within: float = 30.0,
+        largest_content: int | None = None,
+        cost: float = 1.0,
+    ) -> None:
+        self.provider = provider
+        self.needs_proof = needs_proof
+        self._type = type
+        self._ack_within = ack_within
+        self._largest_content = largest_content
+        self._cost = cost
+
+    @property
+    def type(self) -> str:
+        """``scripted``, unless there are several."""
+        return self._type
+
+    @property
+    def settings_model(self) -> SettingsModel:
+        """Nothing to set."""
+        return ScriptedSettings
+
+    def traits(self, settings: Any) -> ChannelTraits:
+        """Connectionless, and otherwise as the test made it."""
+        return ChannelTraits(
+            type=self._type,
+            connection_oriented=False,
+            ack_within=self._ack_within,
+            largest_content=self._largest_content,
+            needs_proof=self.needs_proof,
+            cost=self._cost,
+        )
+
+    def offer(self, parameters: Mapping[str, str | int | bool]) -> Offered:
+        """Any address. Raises Refusal (invalid) for an offer without one."""
+        address = parameters.get(ADDRESS)
+        if not isinstance(address, str) or not address:
+            raise Refusal(ErrorCode.INVALID, "offer an address", field=f"parameters.{ADDRESS}")
+        return Offered({ADDRESS: address}, address if self.needs_proof else None)
+
+    def configured(self, settings: Any) -> bool:
+        """Always."""
+        return True
+
+    async def connect(self, settings: Any) -> _Channel:
+        """A channel of its own for each worker."""
+        return _Channel(self.provider)

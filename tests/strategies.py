@@ -1,8 +1,8 @@
 """Hypothesis strategies for values of the domain, shared by all tests.
 
 Times are offsets from :data:`EPOCH`, in microseconds, because that is what a store keeps: rounding
-errors that a real clock would meet are met here too. Strategies of requests are in
-``tests/strategies_of_requests.py``.
+errors that a real clock would meet are met here too. Values of contracts come from
+:mod:`tests.strategies_of_contracts`.
 """
 
 from __future__ import annotations

@@ -25,6 +25,8 @@ class Content(Contract):
 
     @model_validator(mode="after")
     def _bounded(self) -> Content:
+        if self.encoding == "utf-8" and "\0" in self.data:
+            raise ValueError("text has no NUL; send octets as base64")
         if len(self.octets()) > MAX_CONTENT:
             raise ValueError(f"content is larger than {MAX_CONTENT} octets; send a reference to it")
         return self

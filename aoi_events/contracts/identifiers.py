@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import Field
 
 __all__ = [
+    "PLAIN_TEXT",
     "ApplicationName",
     "ChannelType",
     "ClientId",
@@ -44,9 +45,12 @@ SecretHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 of the decoded secret, in hexadecimal."""
 NotificationId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
 """Chosen by the sender, unique among the sender's notifications."""
-DeviceId = Annotated[str, Field(min_length=1, max_length=128)]
+PLAIN_TEXT = r"^[^\x00-\x1f\x7f-\x9f]*$"
+"""Text without control characters: databases refuse NUL, and terminals obey escape codes."""
+
+DeviceId = Annotated[str, Field(min_length=1, max_length=128, pattern=PLAIN_TEXT)]
 """Names the device, for people; proves nothing."""
-UserIdentity = Annotated[str, Field(min_length=1, max_length=256)]
+UserIdentity = Annotated[str, Field(min_length=1, max_length=256, pattern=PLAIN_TEXT)]
 """Who uses the AOI Client: an MSISDN, a SIP URI, any opaque text."""
 ApplicationName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 """An application, for example its package name."""

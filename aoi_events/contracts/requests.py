@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from aoi_events.contracts.base import Request, Tolerant
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import (
+    PLAIN_TEXT,
     ApplicationName,
     ChannelType,
     ClientId,
@@ -118,7 +119,7 @@ class ChannelOffer(Tolerant):
     parameters: Annotated[
         dict[
             Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")],
-            Annotated[str, Field(max_length=512)] | int | bool,
+            Annotated[str, Field(max_length=512, pattern=PLAIN_TEXT)] | int | bool,
         ],
         Field(max_length=16),
     ] = Field(default_factory=dict)

@@ -25,6 +25,7 @@ _ENVELOPES: Final[dict[str, type[BaseModel]]] = {
     "delivery.batch.v1": DeliveryBatchV1,
     "outcome.batch.v1": OutcomeBatchV1,
 }
+_TAGS: Final = ("kind", "type", "about")
 
 
 def schemas() -> dict[str, Any]:
@@ -46,6 +47,8 @@ def schemas() -> dict[str, Any]:
         title="aoi-events",
         description="Everything that crosses the wire of aoi-events.",
     )
+    for definition in definitions["$defs"].values():
+        _require_tags(definition)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": definitions["title"],
@@ -61,6 +64,15 @@ def schemas() -> dict[str, Any]:
 def schema_text() -> str:
     """The document as ``schema.json`` has it: indented UTF-8 JSON with a newline at the end."""
     return json.dumps(schemas(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _require_tags(definition: dict[str, Any]) -> None:
+    """Say that what tells the members of a union apart is required, though we fill it in."""
+    for name in _TAGS:
+        if "const" in definition.get("properties", {}).get(name, {}):
+            required = definition.setdefault("required", [])
+            if name not in required:
+                required.insert(0, name)
 
 
 def _frames(models: tuple[type[BaseModel], ...]) -> dict[str, type[BaseModel]]:

@@ -215,7 +215,7 @@ deliveries: Final = Table(
     ),
     # Senders ask with their name, operators without.
     Index("deliveries_notification", "notification", "sender"),
-    Index("deliveries_due", "deadline", **_where("deadline IS NOT NULL")),
+    Index("deliveries_due", "deadline", "order", **_where("deadline IS NOT NULL")),
     Index("deliveries_open", "client", "order", **_where("settled_at IS NULL")),
     Index("deliveries_done", "settled_at", **_where("deadline IS NULL")),
     sqlite_autoincrement=True,

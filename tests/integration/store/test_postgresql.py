@@ -76,8 +76,7 @@ async def test_due_rows_are_found_among_a_million_settled_ones(postgres_url: str
         plan = _loaded(found.scalar_one())[0]["Plan"]
         scans = [node for node in _nodes(plan) if "Scan" in node["Node Type"]]
         assert [scan["Index Name"] for scan in scans] == ["deliveries_due"]
-        assert plan["Actual Rows"] == 50
-        assert scans[0]["Actual Rows"] <= 51
+        assert plan["Actual Rows"] == scans[0]["Actual Rows"] == 50
         assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 300
         # A client's backlog is found by its own partial index, too.
         assert await transaction.count_stored([client_id(1), "c1"]) == {client_id(1): 400}

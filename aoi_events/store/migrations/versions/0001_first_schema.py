@@ -85,7 +85,9 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("deliveries_done", "deliveries", ["settled_at"], **where("deadline IS NULL"))
-    op.create_index("deliveries_due", "deliveries", ["deadline"], **where("deadline IS NOT NULL"))
+    op.create_index(
+        "deliveries_due", "deliveries", ["deadline", "order"], **where("deadline IS NOT NULL")
+    )
     op.create_index("deliveries_notification", "deliveries", ["notification", "sender"])
     op.create_index(
         "deliveries_open", "deliveries", ["client", "order"], **where("settled_at IS NULL")

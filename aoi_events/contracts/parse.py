@@ -66,7 +66,7 @@ def _diagnose(body: bytes, error: ValidationError) -> Refusal:
         value = from_json(body, allow_inf_nan=False, cache_strings=False)
     except ValueError as fault:
         return Refusal(ErrorCode.MALFORMED, _not_json(body, str(fault)))
-    if _deeper_than(value, MAX_DEPTH):
+    if isinstance(value, dict | list) and _deeper_than(value, MAX_DEPTH):
         return Refusal(
             ErrorCode.MALFORMED, f"arrays and objects nest deeper than {MAX_DEPTH} levels"
         )
@@ -103,12 +103,12 @@ def _not_json(body: bytes, fault: str) -> str:
 
 def _deeper_than(value: Any, limit: int) -> bool:
     level = [value]
-    for _ in range(limit + 1):
+    for _ in range(limit):
         level = [
             child
             for parent in level
-            if isinstance(parent, dict | list)
             for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, dict | list)
         ]
         if not level:
             return False

@@ -1,1 +1,60 @@
-"""What this project's own tests use, shipped for yours."""
+"""What this project's own tests use, shipped for yours; names are loaded when first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aoi_events.testing.containers import PostgresServer, RabbitServer
+    from aoi_events.testing.devices import FakeApp, FakeDevice
+    from aoi_events.testing.diary import DidNotHappen
+    from aoi_events.testing.fixtures import MakeDevice
+    from aoi_events.testing.scripted import Say, ScriptedPlugin, ScriptedProvider
+    from aoi_events.testing.server import AoiServer, open_server
+    from aoi_events.testing.smsc import LoopbackSmsc, Reply
+    from aoi_events.testing.waiting import WaitFor
+
+__all__ = [
+    "AoiServer",
+    "DidNotHappen",
+    "FakeApp",
+    "FakeDevice",
+    "LoopbackSmsc",
+    "MakeDevice",
+    "PostgresServer",
+    "RabbitServer",
+    "Reply",
+    "Say",
+    "ScriptedPlugin",
+    "ScriptedProvider",
+    "WaitFor",
+    "open_server",
+]
+
+_HOMES = {
+    "AoiServer": "server",
+    "DidNotHappen": "diary",
+    "FakeApp": "devices",
+    "FakeDevice": "devices",
+    "LoopbackSmsc": "smsc",
+    "MakeDevice": "fixtures",
+    "PostgresServer": "containers",
+    "RabbitServer": "containers",
+    "Reply": "smsc",
+    "Say": "scripted",
+    "ScriptedPlugin": "scripted",
+    "ScriptedProvider": "scripted",
+    "WaitFor": "waiting",
+    "open_server": "server",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"aoi_events.testing.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

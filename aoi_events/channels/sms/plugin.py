@@ -12,6 +12,7 @@ from aoi_events.domain.channels import ChannelTraits
 from aoi_events.domain.push_payload import LARGEST_CONTENT
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
 from aoi_events.ports.channel import ChannelPlugin, Offered, SettingsModel
+from aoi_events.ports.clock import Clock
 
 __all__ = ["SmsPlugin", "plugin"]
 
@@ -20,8 +21,11 @@ class SmsPlugin:
     """See :class:`aoi_events.ports.channel.ChannelPlugin`.
 
     A device offers its telephone number as parameter ``msisdn``; the number is only claimed until
-    a challenge that went there has come back.
+    a challenge that went there has come back. ``clock`` is for tests that put theirs forward.
     """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock
 
     @property
     def type(self) -> str:
@@ -75,7 +79,7 @@ class SmsPlugin:
         checked = SmsSettings.model_validate(settings)
         if checked.host is None:
             raise ConfigurationError("the SMS channel has no SMSC: set channels.sms.host")
-        channel = SmsChannel(checked)
+        channel = SmsChannel(checked, clock=self._clock)
         channel.open()
         return channel
 

@@ -1,0 +1,265 @@
+"""A RabbitMQ and a PostgreSQL in containers; tests share the servers and nothing on them.
+
+Each test gets a virtual host or a database of its own. Images come from
+``AOI_TEST_RABBITMQ_IMAGE`` and ``AOI_TEST_POSTGRES_IMAGE`` where a caller names none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+import socket
+import time
+import warnings
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+import asyncpg
+
+if TYPE_CHECKING:
+    from testcontainers.community.postgres import PostgresContainer
+    from testcontainers.community.rabbitmq import RabbitMqContainer
+
+__all__ = ["ContainersUnavailable", "PostgresServer", "RabbitServer", "free_port"]
+
+POSTGRES_IMAGE: Final = "postgres:17"
+RABBITMQ_IMAGE: Final = "rabbitmq:4-management"
+_AMQP, _MANAGEMENT, _POSTGRES = 5672, 15672, 5432
+_LOOPBACK = "127.0.0.1"
+_READY_WITHIN = 90.0
+_AS_GUEST = "Basic " + b64encode(b"guest:guest").decode()
+
+
+class ContainersUnavailable(RuntimeError):
+    """A container could not be started; says what is missing."""
+
+
+class RabbitServer:
+    """A RabbitMQ node in a container; it keeps its ports when it is restarted.
+
+    ``image`` has the management plug-in, as ``rabbitmq:4-management``.
+    """
+
+    def __init__(self, image: str | None = None) -> None:
+        self.image = image or os.environ.get("AOI_TEST_RABBITMQ_IMAGE") or RABBITMQ_IMAGE
+        self.port = free_port()
+        self._management = free_port()
+        self.container: RabbitMqContainer
+
+    def start(self) -> None:
+        """Create and start the container, and wait until it serves.
+
+        Raises ContainersUnavailable.
+        """
+        # The readiness probe tries until the node answers, and pika reports each refusal at length.
+        logging.getLogger("pika").setLevel(logging.CRITICAL)
+        with _containers(self.image):
+            from testcontainers.community.rabbitmq import RabbitMqContainer
+
+            self.container = (
+                RabbitMqContainer(self.image, username="guest", password="guest")  # noqa: S106
+                .with_bind_ports(_AMQP, self.port)
+                .with_bind_ports(_MANAGEMENT, self._management)
+            )
+            self.container.start()
+            self.wait_ready()
+
+    def stop(self) -> None:
+        """Remove the container with everything in it; nothing where none was started."""
+        if hasattr(self, "container"):
+            self.container.stop()
+
+    def kill(self) -> None:
+        """End the node as a power cut would: nothing is flushed or said."""
+        self.container.get_wrapped_container().kill()
+
+    def come_back(self) -> None:
+        """Start a node that was killed, with what it had written."""
+        self.container.get_wrapped_container().start()
+        self.wait_ready()
+
+    def restart(self) -> None:
+        """Stop the node in good order and start it again."""
+        self.container.get_wrapped_container().restart(timeout=30)
+        self.wait_ready()
+
+    def ctl(self, *arguments: str) -> str:
+        """Run ``rabbitmqctl`` inside the container."""
+        result = self.container.exec(["rabbitmqctl", "--quiet", *arguments])
+        output = result.output.decode()
+        assert result.exit_code == 0, f"rabbitmqctl {arguments}: {output}"
+        return output
+
+    def url(self, vhost: str, *, user: str = "guest", password: str | None = None) -> str:
+        """Where ``user`` reaches ``vhost``; the password is the user's name unless one is given."""
+        secret = user if password is None else password
+        return f"amqp://{user}:{secret}@{_LOOPBACK}:{self.port}/{quote(vhost, safe='')}"
+
+    def new_vhost(self) -> str:
+        """A virtual host of its own for one test; ``guest`` may do everything there."""
+        vhost = f"test-{secrets.token_hex(6)}"
+        self.api("PUT", f"/vhosts/{vhost}")
+        return vhost
+
+    def add_user(self, vhost: str, user: str, *, configure: str = ".*") -> str:
+        """Add a user with password ``user`` to a vhost; returns its URL."""
+        self.api("PUT", f"/users/{user}", {"password": user, "tags": ""})
+        rights = {"configure": configure, "write": ".*", "read": ".*"}
+        self.api("PUT", f"/permissions/{vhost}/{user}", rights)
+        return self.url(vhost, user=user)
+
+    def add_sender(self, vhost: str, user: str) -> str:
+        """Add an Application Server's user, with the permissions it needs and no more.
+
+        It may ask for notifications and hear of its own; returns its URL.
+        """
+        url = self.add_user(vhost, user)
+        own = rf"aoi\.reply\.{user}\..*"
+        rights = {
+            "configure": f"^{own}$",
+            "write": rf"^(aoi\.requests|{own})$",
+            "read": rf"^(aoi\.events|{own})$",
+        }
+        self.api("PUT", f"/permissions/{vhost}/{user}", rights)
+        topics = {
+            "aoi.requests": (r"^notification\.(send|cancel|status)$", "^$"),
+            "aoi.events": ("^$", rf"^notification\.[a-z*]+\.{user}$"),
+        }
+        for exchange, (write, read) in topics.items():
+            self.api(
+                "PUT",
+                f"/topic-permissions/{vhost}/{user}",
+                {"exchange": exchange, "write": write, "read": read},
+            )
+        return url
+
+    def delete_vhost(self, vhost: str) -> None:
+        """Forget a virtual host with all its queues."""
+        self.api("DELETE", f"/vhosts/{vhost}")
+
+    def api(self, method: str, path: str, body: object = None) -> Any:
+        """Call the management API; what it answered, decoded."""
+        connection = HTTPConnection(_LOOPBACK, self._management, timeout=30)
+        try:
+            connection.request(
+                method,
+                f"/api{path}",
+                None if body is None else json.dumps(body),
+                {"Authorization": _AS_GUEST, "Content-Type": "application/json"},
+            )
+            answer = connection.getresponse()
+            content = answer.read()
+        finally:
+            connection.close()
+        assert answer.status < 300, f"{method} {path}: {answer.status} {content.decode()}"
+        return json.loads(content) if content else None
+
+    def wait_ready(self) -> None:
+        """Wait until both AMQP and the management API answer."""
+        _until(lambda: self.container.readiness_probe() is not None)
+        _until(lambda: self.api("GET", "/overview") is not None)
+
+
+class PostgresServer:
+    """A PostgreSQL server in a container."""
+
+    def __init__(self, image: str | None = None) -> None:
+        self.image = image or os.environ.get("AOI_TEST_POSTGRES_IMAGE") or POSTGRES_IMAGE
+        self.container: PostgresContainer
+
+    def start(self) -> None:
+        """Create and start the container, and wait until it serves.
+
+        Raises ContainersUnavailable.
+        """
+        with _containers(self.image):
+            from testcontainers.community.postgres import PostgresContainer
+
+            # A crash of the machine is not what tests try, so nothing need reach its disk.
+            self.container = PostgresContainer(
+                self.image,
+                username="aoi",
+                password="aoi",  # noqa: S106 - of a throw-away server on loopback
+            ).with_command("postgres -c fsync=off -c max_connections=300")
+            self.container.start()
+        self.port = self.container.get_exposed_port(_POSTGRES)
+
+    def stop(self) -> None:
+        """Remove the container with everything in it; nothing where none was started."""
+        if hasattr(self, "container"):
+            self.container.stop()
+
+    def url(self, database: str, *, scheme: str = "postgresql+asyncpg") -> str:
+        """Where ``database`` is reached."""
+        return f"{scheme}://aoi:aoi@{_LOOPBACK}:{self.port}/{database}"
+
+    async def new_database(self) -> str:
+        """An empty database of its own for one test."""
+        database = f"test_{secrets.token_hex(6)}"
+        await self._execute(f'CREATE DATABASE "{database}"')
+        return database
+
+    async def delete_database(self, database: str) -> None:
+        """Forget a database, whoever is still connected to it."""
+        await self._execute(f'DROP DATABASE "{database}" WITH (FORCE)')
+
+    async def _execute(self, statement: str) -> None:
+        async with asyncio.timeout(30):
+            connection = await asyncpg.connect(self.url("postgres", scheme="postgresql"))
+            try:
+                await connection.execute(statement)
+            finally:
+                await connection.close()
+
+
+@contextmanager
+def _containers(image: str) -> Iterator[None]:
+    """Use testcontainers, and say what to do where that cannot work."""
+    with warnings.catch_warnings():
+        # Version 4.15 warns for each of its containers, whichever way it is imported.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        try:
+            from docker.errors import DockerException
+            from testcontainers.core.exceptions import (
+                ContainerConnectException,
+                ContainerStartException,
+            )
+        except ImportError:
+            raise ContainersUnavailable(
+                "testcontainers is not installed: pip install 'aoi-events[testing]'"
+            ) from None
+        try:
+            yield
+        except (DockerException, ContainerConnectException, ContainerStartException) as error:
+            raise ContainersUnavailable(
+                f"no container of {image} could be started: {str(error).splitlines()[0]}. Is a "
+                "Docker engine running, may you use it, and can it have that image? "
+                "AOI_TEST_RABBITMQ_IMAGE and AOI_TEST_POSTGRES_IMAGE name others"
+            ) from error
+
+
+def free_port() -> int:
+    """A port of loopback for a container that must come back under the same one."""
+    with socket.socket() as probe:
+        probe.bind((_LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def _until(ready: Callable[[], bool]) -> None:
+    """Ask until it is true; the node answers, resets and refuses in turn while it starts."""
+    deadline = time.monotonic() + _READY_WITHIN
+    while True:
+        try:
+            if ready():
+                return
+        except (AssertionError, HTTPException, OSError, TimeoutError):
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)

@@ -1,0 +1,269 @@
+"""Devices for tests and the demo: the real AOI Client, with a network and a radio to play with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Final, Self
+
+from aoi_events.client import (
+    AoiClient,
+    Application,
+    Backoff,
+    ChannelOffer,
+    EventStream,
+    MemoryStorage,
+    Notification,
+    WebSocketTransport,
+)
+from aoi_events.client.scripted import CuttableTransport
+from aoi_events.errors import CouldNotWake
+from aoi_events.testing.diary import Diary
+from aoi_events.testing.smsc import LoopbackSmsc
+
+__all__ = ["FakeApp", "FakeDevice"]
+
+_WITHIN: Final = 10.0
+_QUICKLY: Final = Backoff(first=0.05, most=0.5)
+
+
+class _Radio:
+    """What the SMSC sends to a number: an SMS source."""
+
+    def __init__(
+        self, number: str, smsc: LoopbackSmsc, heard: Callable[[bytes], None] | None
+    ) -> None:
+        self._number = number
+        self._smsc = smsc
+        self._heard = heard
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for user_data in self._smsc.telephone(self._number):
+            if self._heard is not None:
+                self._heard(user_data)
+            yield user_data
+
+
+class FakeApp:
+    """An app on a :class:`FakeDevice`, with everything that it was given."""
+
+    def __init__(self, device: FakeDevice, application: str, instance: str) -> None:
+        self.device = device
+        self.application = application
+        self.instance = instance
+        self.received: Final[list[Notification]] = []
+        """Every notification that the app took, in order."""
+        self.broken = False
+        """Set it, and the app fails at whatever it is given; the server then keeps it."""
+        self.last_token = ""
+        """The token that it had last, which stays valid while the device is switched off."""
+        self._read = 0
+        self._registration: Application | None = None
+
+    @property
+    def registration(self) -> Application:
+        """The app's registration with the AOI Client. Raises RuntimeError before it runs."""
+        if self._registration is None:
+            raise RuntimeError(f"{self.application} does not run: await start()")
+        return self._registration
+
+    @property
+    def token(self) -> str:
+        """The Application Client Token to send to; it changes with the device's user."""
+        self.last_token = self.registration.token
+        return self.last_token
+
+    @property
+    def unread(self) -> int:
+        """How many were received and not read yet."""
+        return len(self.received) - self._read
+
+    async def start(self, *, within: float = _WITHIN) -> None:
+        """The app starts: registers, and gets what was stored for it meanwhile."""
+        self._registration = await self.device.client.register_application(
+            self.application, self._take, instance=self.instance, timeout=within
+        )
+        self.last_token = self._registration.token
+
+    async def stop(self) -> None:
+        """The app ends, and stays registered: what comes now is kept by the server."""
+        await self.registration.stop()
+
+    async def read(self, *, within: float = _WITHIN) -> Notification:
+        """The next notification that nobody has read. Raises DidNotHappen."""
+        await self.device.diary.find(
+            lambda: self.unread or None,
+            what=f"a notification for {self.application} on {self.device.name}",
+            within=within,
+        )
+        self._read += 1
+        return self.received[self._read - 1]
+
+    async def _take(self, notification: Notification) -> None:
+        if self.broken:
+            raise CouldNotWake(f"{self.application} is broken on purpose")
+        self.received.append(notification)
+        self.device.diary.touch()
+
+
+class FakeDevice:
+    """A device with the real AOI Client; its memory survives being switched off.
+
+    ``url`` is the gateway's. With a ``number`` it has a radio, fed by ``smsc``, and offers SMS
+    beside the WebSocket, and then ``more``. ``identity`` is its user: the number, where nothing
+    else is said. ``heard`` is called with each short message. Use it with ``async with``, or
+    :meth:`switch_on`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        number: str | None = None,
+        smsc: LoopbackSmsc | None = None,
+        identity: str | None = None,
+        more: Iterable[ChannelOffer] = (),
+        diary: Diary | None = None,
+        heard: Callable[[bytes], None] | None = None,
+    ) -> None:
+        if number is not None and smsc is None:
+            raise ValueError("a device with a number needs the SMSC that serves it")
+        self.name = name
+        self.number = number
+        self.diary = diary or Diary()
+        self.apps: Final[dict[str, FakeApp]] = {}
+        """Every app that was installed, by its name."""
+        sms = () if number is None else (ChannelOffer(type="sms", parameters={"msisdn": number}),)
+        websocket = ChannelOffer(type="websocket")
+        self.offers: tuple[ChannelOffer, ...] = (websocket, *sms, *more)
+        """Channels that the device can use; see :meth:`offer`."""
+        self._identity = identity or (f"tel:{number}" if number else f"user-of-{name}")
+        self._radio = None if number is None or smsc is None else _Radio(number, smsc, heard)
+        self._storage = MemoryStorage()
+        self._transport = CuttableTransport(WebSocketTransport(url))
+        self._is_cut = False
+        self._client: AoiClient | None = None
+        self._listening: asyncio.Task[None] | None = None
+
+    @property
+    def client(self) -> AoiClient:
+        """The AOI Client. Raises RuntimeError while the device is switched off."""
+        if self._client is None:
+            raise RuntimeError(f"{self.name} is switched off: await switch_on()")
+        return self._client
+
+    async def __aenter__(self) -> Self:
+        await self.switch_on()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.switch_off()
+
+    async def switch_on(self) -> None:
+        """The AOI Client starts, with what it remembers, and so do the apps."""
+        if self._client is not None:
+            return
+        client = AoiClient(
+            transport=self._transport,
+            storage=self._storage,
+            device=self.name,
+            identity=self._identity,
+            offers=self.offers,
+            sms=self._radio,
+            register_on="install",
+            backoff=_QUICKLY,
+        )
+        events = client.events()
+        await client.__aenter__()
+        self._client = client
+        self._listening = asyncio.create_task(self._listen(events), name=f"{self.name}'s diary")
+        for app in self.apps.values():
+            await app.start()
+
+    async def switch_off(self) -> None:
+        """The AOI Client ends and says so; its memory and the apps stay. Idempotent."""
+        client, self._client = self._client, None
+        listening, self._listening = self._listening, None
+        if client is None or listening is None:
+            return
+        await client.__aexit__(None, None, None)
+        await listening
+        # Nobody is left who would close the sockets of connections that were cut.
+        await self._transport.restore()
+        if self._is_cut:
+            self._transport.cut()
+
+    async def install(
+        self, application: str, *, instance: str = "default", within: float = _WITHIN
+    ) -> FakeApp:
+        """An app is installed and starts; returns once it has its token."""
+        app = FakeApp(self, application, instance)
+        await app.start(within=within)
+        self.apps[application if instance == "default" else f"{application}/{instance}"] = app
+        return app
+
+    @property
+    def app(self) -> FakeApp:
+        """The only app. Raises LookupError unless there is exactly one."""
+        if len(self.apps) != 1:
+            raise LookupError(f"{self.name} has {len(self.apps)} apps: name one, device.apps[…]")
+        return next(iter(self.apps.values()))
+
+    @property
+    def token(self) -> str:
+        """The token of the only app."""
+        return self.app.token
+
+    async def read(
+        self, application: str | None = None, *, within: float = _WITHIN
+    ) -> Notification:
+        """The next notification of that app, or of the only one. Raises DidNotHappen."""
+        app = self.app if application is None else self.apps[application]
+        return await app.read(within=within)
+
+    def cut(self) -> None:
+        """The data connection dies without a word: neither end is told."""
+        self._is_cut = True
+        self._transport.cut()
+
+    async def restore(self) -> None:
+        """The data connection can be made again."""
+        self._is_cut = False
+        await self._transport.restore()
+
+    async def ready(self, *channels: str, within: float = _WITHIN) -> Self:
+        """Return once connected, with these channels active (all that it offers if none is named).
+
+        Raises DidNotHappen.
+        """
+        wanted = frozenset(channels or (offer.type for offer in self.offers))
+        client = self.client
+        await self.diary.find(
+            lambda: (client.connected and wanted <= client.channels) or None,
+            what=f"{self.name} connected with {', '.join(sorted(wanted))} active",
+            within=within,
+        )
+        return self
+
+    async def offer(self, *offers: ChannelOffer) -> None:
+        """From now on the device can use these channels and no others."""
+        self.offers = offers
+        await self.client.set_offers(offers)
+
+    async def change_user(self, identity: str, *, within: float = _WITHIN) -> None:
+        """Another user has the device; returns once it is another AOI Client, apps included."""
+        client, before = self.client, self.client.client_id
+        tokens = {name: app.token for name, app in self.apps.items()}
+        await client.set_identity(identity)
+        self._identity = identity
+        await client.until_registered(other_than=before, timeout=within)
+        for name, app in self.apps.items():
+            await app.registration.until_token(other_than=tokens[name], timeout=within)
+
+    async def _listen(self, events: EventStream) -> None:
+        async for event in events:
+            self.diary.note(self.name, event)
+
+    def __repr__(self) -> str:
+        return f"FakeDevice({self.name!r})"

@@ -1,0 +1,129 @@
+"""The installation under test, on memory and SQLite or on RabbitMQ and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from aoi_events.bootstrap import load_settings, open_installation
+from aoi_events.bootstrap.keys import ServerKeys
+from aoi_events.broker.memory import MemoryBroker
+from aoi_events.broker.open import memory_server
+from aoi_events.broker.rabbitmq import RabbitBroker
+from aoi_events.channels.websocket import plugin as websocket
+from aoi_events.domain.tokens import TokenKeys
+from aoi_events.ports.broker import Broker
+from aoi_events.store import upgrade
+from aoi_events.testing.containers import PostgresServer, RabbitServer
+from aoi_events.testing.scripted import ScriptedPlugin, ScriptedProvider
+from aoi_events.testing.stopped_clock import FixedDice, ManualClock
+from tests.integration.services.harness import System
+
+KEYS = ServerKeys(TokenKeys({"k1": bytes(range(64))}), b"challenge key of 32 octets, fixed")
+
+OpenSystem = Callable[..., Awaitable[System]]
+
+
+@pytest.fixture(scope="session")
+def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the schema and nothing in it, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "empty.sqlite3"
+    asyncio.run(upgrade(f"sqlite+aiosqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(params=["memory+sqlite"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Where the test runs; parametrise it indirectly to run a test on both."""
+    return str(request.param)
+
+
+BOTH = pytest.mark.parametrize("backend", ["memory+sqlite", "rabbitmq+postgresql"], indirect=True)
+"""Marks tests that run on the real broker and store, too."""
+
+
+@pytest.fixture
+async def open_system(
+    request: pytest.FixtureRequest, backend: str, empty_sqlite: Path, tmp_path: Path
+) -> AsyncIterator[OpenSystem]:
+    """Opens the installation with settings of the test's own; once per test."""
+    async with AsyncExitStack() as stack:
+        if backend == "memory+sqlite":
+            store = tmp_path / "aoi.sqlite3"
+            shutil.copy(empty_sqlite, store)
+            name = uuid4().hex
+            server = memory_server(name)
+            broker_url, store_url = f"memory://aoi@{name}", f"sqlite:///{store}"
+
+            async def connect(user: str) -> Broker:
+                return MemoryBroker(server, user=user)
+        else:
+            rabbit: RabbitServer = request.getfixturevalue("rabbit_server")
+            postgres: PostgresServer = request.getfixturevalue("postgres_server")
+            vhost = await stack.enter_async_context(_vhost(rabbit))
+            database = await stack.enter_async_context(_database(postgres))
+            store_url = postgres.url(database)
+            broker_url = await asyncio.to_thread(rabbit.add_user, vhost, "aoi")
+
+            async def connect(user: str) -> Broker:
+                url = await asyncio.to_thread(rabbit.add_user, vhost, user)
+                return await RabbitBroker.connect(url)
+
+        async def open_(
+            *, provider: ScriptedProvider | None = None, plugin: Any = None, **settings: Any
+        ) -> System:
+            clock, dice = ManualClock(), FixedDice()
+            provider = provider or ScriptedProvider(clock=clock)
+            scripted = ScriptedPlugin(provider, **(plugin or {}))
+            plain = {
+                "broker": broker_url,
+                "store": store_url,
+                "gateway": {"port": 0},
+                "health": {"enabled": False},
+            }
+            installation = await stack.enter_async_context(
+                open_installation(
+                    load_settings(**(plain | settings)),
+                    alone=True,
+                    clock=clock,
+                    dice=dice,
+                    plugins={"websocket": websocket, "scripted": scripted},
+                    keys=KEYS,
+                )
+            )
+            system = System(installation, clock, dice, provider, scripted, connect, stack)
+            await system.start()
+            return system
+
+        yield open_
+
+
+@pytest.fixture
+async def system(open_system: OpenSystem) -> System:
+    """The installation with settings as they are by default."""
+    return await open_system()
+
+
+@asynccontextmanager
+async def _vhost(server: RabbitServer) -> AsyncIterator[str]:
+    vhost = await asyncio.to_thread(server.new_vhost)
+    try:
+        yield vhost
+    finally:
+        await asyncio.to_thread(server.delete_vhost, vhost)
+
+
+@asynccontextmanager
+async def _database(server: PostgresServer) -> AsyncIterator[str]:
+    database = await server.new_database()
+    try:
+        yield database
+    finally:
+        await server.delete_database(database)

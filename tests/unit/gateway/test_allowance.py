@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aoi_events.gateway.allowance import Allowance, Charge
 
 
+@settings(deadline=None)
 @given(
     gaps=st.lists(st.floats(0, 10), max_size=200),
     rate=st.floats(0.1, 100),

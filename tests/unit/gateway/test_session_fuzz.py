@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -80,7 +80,7 @@ def check(session: Session, actions: list[Action]) -> None:
 
 
 @given(frames=st.lists(anything, max_size=8), opened=st.booleans())
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_frames_are_answered_or_end_the_session(
     frames: list[str | bytes], opened: bool
 ) -> None:
@@ -266,4 +266,9 @@ class Connections(RuleBasedStateMachine):
 
 
 TestConnections = Connections.TestCase
-TestConnections.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestConnections.settings = settings(
+    max_examples=150,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)

@@ -9,6 +9,7 @@ import argparse
 
 from rich.console import Console
 
+from aoi_events.telemetry.logs import configure_logging
 from tests.benchmarks.delivery.run import run_delivery
 from tests.benchmarks.hop.run import run_hop
 
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--devices", type=int, default=100)
     chosen = parser.parse_args()
+    configure_logging(level="warning", format="console")
     console = Console(width=110)
     if chosen.which in ("hop", "all"):
         run_hop(console, runs=chosen.runs, count=chosen.count)

@@ -21,7 +21,7 @@ from aoi_events.contracts.events import DeliveryChanged
 from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.store import upgrade
 from tests.benchmarks.delivery.fleet import Fleet, fleet
-from tests.benchmarks.delivery.workers import Workers
+from tests.benchmarks.delivery.workers import workers
 from tests.benchmarks.measure import Figure
 from tests.containers import PostgresServer, RabbitServer
 
@@ -82,16 +82,16 @@ async def _run(
         names += ["notification", "outcome"] * copies
         url = f"ws://127.0.0.1:{_GATEWAY_PORT}/aoi"
         async with (
-            Workers(names, environment) as workers,
+            workers(names, environment) as running,
             fleet(url, devices) as made,
             Publisher(rabbit.url(vhost), timeout=60) as publisher,
         ):
             await _throughput(publisher, made, store, min(count, 500))  # warms everything up
-            before = workers.cpu()
+            before = running.cpu()
             rate = await _throughput(publisher, made, store, count)
             cpu = {
                 name: (seconds - before[name]) * 10_000 / count
-                for name, seconds in workers.cpu().items()
+                for name, seconds in running.cpu().items()
             }
             reached, settled = await _latency(publisher, made, rate / 10)
     rabbit.delete_vhost(vhost)
@@ -106,7 +106,7 @@ async def _throughput(publisher: Publisher, made: Fleet, store: str, count: int)
         waiting = "SELECT count(*) FROM deliveries WHERE state <> 'delivered'"
         begun = time.monotonic()
         async for sent in publisher.send_many(_requests(made, count), window=500):
-            assert sent.accepted.deliveries, "every token is good"
+            assert sent.accepted().deliveries, "every token is good"
         while await connection.fetchval(waiting):
             await asyncio.sleep(0.02)
         return count / (time.monotonic() - begun)

@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["HopIn", "HopOut", "IN_QUEUE", "OUT_QUEUE", "request_body"]
+__all__ = ["IN_QUEUE", "OUT_QUEUE", "HopIn", "HopOut", "request_body"]
 
 IN_QUEUE: Final = "bench.in"
 OUT_QUEUE: Final = "bench.out"

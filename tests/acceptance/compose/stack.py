@@ -1,0 +1,126 @@
+"""The compose file as somebody uses it: through `docker compose`, as a project of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["COMPOSE", "Stack"]
+
+COMPOSE: Final = Path(__file__).parents[3] / "compose"
+_LOOPBACK: Final = "127.0.0.1"
+_BUNDLES: Final = ("AOI_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+"""Where this machine may say that the package index needs certificates of its own."""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+class Stack:
+    """One project; what it starts it also removes, volumes included."""
+
+    def __init__(self) -> None:
+        self.project = f"aoi-test-{secrets.token_hex(4)}"
+        self.gateway_port = _free_port()
+        self.variables = {
+            "COMPOSE_PROJECT_NAME": self.project,
+            "COMPOSE_FILE": str(COMPOSE / "compose.yaml"),
+            # Nothing that somebody set for a stack of their own.
+            "COMPOSE_DISABLE_ENV_FILE": "true",
+            "AOI_IMAGE": f"{self.project}:latest",
+            "PUBLISH_GATEWAY": f"{_LOOPBACK}:{self.gateway_port}",
+            "PUBLISH_AMQP": f"{_LOOPBACK}:{_free_port()}",
+            "PUBLISH_MANAGEMENT": f"{_LOOPBACK}:{_free_port()}",
+            **_given(),
+        }
+
+    @property
+    def gateway(self) -> str:
+        """Where devices connect."""
+        return f"ws://{_LOOPBACK}:{self.gateway_port}/aoi"
+
+    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        """This process's environment, without its own AOI settings, with those of the project."""
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AOI_", "COMPOSE_", "PUBLISH_"))
+        }
+        return inherited | self.variables | dict(more or {})
+
+    def compose(
+        self, *arguments: str, within: float = 60, more: Mapping[str, str] | None = None
+    ) -> str:
+        """Run `docker compose`; what it printed. Raises AssertionError with its complaint."""
+        return _run(
+            "docker", "compose", *arguments, within=within, environment=self.environment(more)
+        )
+
+    def up(self, *arguments: str, more: Mapping[str, str] | None = None) -> None:
+        """Bring everything up, and return when everything is healthy."""
+        try:
+            self.compose("up", "--detach", "--wait", *arguments, within=150, more=more)
+        except AssertionError as error:
+            logs = self.compose("logs", "--no-color", "--tail", "40")
+            raise AssertionError(f"{error}\n{logs}") from None
+
+    def remove(self) -> None:
+        """Take everything away that this project made."""
+        profiles = ("--profile", "sms", "--profile", "smsc")
+        self.compose(*profiles, "down", "--volumes", "--remove-orphans", within=120)
+        _run("docker", "image", "rm", "--force", self.variables["AOI_IMAGE"])
+
+    def containers(self) -> dict[str, list[dict[str, Any]]]:
+        """What the engine says of each container, by service."""
+        found = self.compose("ps", "--all", "--quiet").split()
+        services: dict[str, list[dict[str, Any]]] = {}
+        for details in json.loads(_run("docker", "inspect", *found)):
+            service = details["Config"]["Labels"]["com.docker.compose.service"]
+            services.setdefault(service, []).append(details)
+        return services
+
+    def url(self, name: str) -> str:
+        """Where an Application Server logs in, as the README says to ask."""
+        return self.compose("run", "--rm", "credentials", "url", name).strip()
+
+    def passwords(self) -> dict[str, str]:
+        """Every password, read as the one user who may."""
+        command = ("run", "--rm", "--entrypoint", "cat", "credentials", "/run/aoi/passwords.json")
+        return dict(json.loads(self.compose(*command)))
+
+    def consumers(self) -> dict[str, int]:
+        """How many consumers each queue of the broker has."""
+        listed = self.compose(
+            *("exec", "-T", "rabbitmq", "rabbitmqctl", "--quiet", "--formatter", "json"),
+            *("list_queues", "--vhost", "aoi", "name", "consumers"),
+        )
+        return {queue["name"]: int(queue["consumers"]) for queue in json.loads(listed)}
+
+
+def _given() -> dict[str, str]:
+    """Images and certificates, where this machine has others than the compose file's own."""
+    found = {}
+    for part in ("RABBITMQ", "POSTGRES", "PYTHON"):
+        if image := os.environ.get(f"AOI_TEST_{part}_IMAGE"):
+            found[f"AOI_{part}_IMAGE"] = image
+    bundles = [os.environ[name] for name in _BUNDLES if os.environ.get(name)]
+    if bundles:
+        found["AOI_CA_BUNDLE"] = bundles[0]
+    return found
+
+
+def _run(*command: str, within: float = 60, environment: Mapping[str, str] | None = None) -> str:
+    done = subprocess.run(  # noqa: S603 - commands of this folder's tests
+        command, capture_output=True, text=True, timeout=within, env=environment, check=False
+    )
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr[-4000:]}"
+    return done.stdout

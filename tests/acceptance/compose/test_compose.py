@@ -1,0 +1,202 @@
+"""`docker compose up` as the README says it delivers, and nobody in it may more than it must."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from aoi_events.client import AoiClient, ChannelOffer, MemoryStorage, Notification
+from aoi_events.client.scripted import CuttableTransport, ScriptedSms
+from aoi_events.client.websocket import WebSocketTransport
+from aoi_events.publishing import Publisher
+from tests.acceptance.compose.stack import COMPOSE, Stack
+
+# The first test of a run waits for the image and for everything to start.
+pytestmark = pytest.mark.timeout(600)
+
+WORKERS = {"registration", "activation", "notification", "gateway", "outcome", "deadlines"}
+SERVERS = {"rabbitmq", "postgres"}
+ONCE = {"credentials", "migrate"}
+APPLICATION = "com.example.shop"
+WITHIN = 30.0
+
+
+class Inbox:
+    """An app on a device that is connected to the stack's gateway."""
+
+    def __init__(self, device: AoiClient, token: str, came: asyncio.Queue[Notification]) -> None:
+        self.device = device
+        self.token = token
+        self._came = came
+
+    async def read(self) -> Notification:
+        """The next notification that the app gets."""
+        async with asyncio.timeout(WITHIN):
+            return await self._came.get()
+
+
+@asynccontextmanager
+async def a_device(
+    stack: Stack,
+    *,
+    number: str | None = None,
+    sms: ScriptedSms | None = None,
+    transport: CuttableTransport | None = None,
+) -> AsyncIterator[Inbox]:
+    """A device with one app; with a telephone ``number``, if it has one."""
+    offers = [ChannelOffer(type="websocket")]
+    if number is not None:
+        offers.append(ChannelOffer(type="sms", parameters={"msisdn": number}))
+    device = AoiClient(
+        transport=transport or WebSocketTransport(stack.gateway),
+        storage=MemoryStorage(),
+        device="test",
+        identity=f"tel:{number or '+15550100'}",
+        offers=offers,
+        sms=sms,
+    )
+    came: asyncio.Queue[Notification] = asyncio.Queue()
+    async with device:
+        app = await device.register_application(APPLICATION, came.put, timeout=WITHIN)
+        await device.until_channels({offer.type for offer in offers}, timeout=WITHIN)
+        yield Inbox(device, app.token, came)
+
+
+async def shop(stack: Stack) -> Publisher:
+    """The example Application Server."""
+    return Publisher(await asyncio.to_thread(stack.url, "shop"))
+
+
+def test_everything_comes_up_healthy(stack: Stack) -> None:
+    """With nothing set every worker becomes healthy, what runs once succeeds, SMS is not there."""
+    containers = stack.containers()
+    assert set(containers) == WORKERS | SERVERS | ONCE
+    for service in WORKERS | SERVERS:
+        assert [each["State"]["Health"]["Status"] for each in containers[service]] == ["healthy"]
+    for service in ONCE:
+        assert [each["State"]["ExitCode"] for each in containers[service]] == [0]
+
+
+async def test_a_notification_is_delivered(stack: Stack) -> None:
+    """What `shop` publishes through the broker's port reaches a device at the gateway's port."""
+    async with await shop(stack) as publisher, a_device(stack) as inbox:
+        accepted = await publisher.send(inbox.token, "Your parcel is here", timeout=WITHIN)
+        notification = await inbox.read()
+        assert (notification.content.data, notification.channel) == (
+            "Your parcel is here",
+            "websocket",
+        )
+        status = await publisher.wait(accepted.notification, "delivered", timeout=WITHIN)
+        assert [delivery.by for delivery in status.deliveries] == ["device"]
+
+
+def test_every_container_is_confined(stack: Stack) -> None:
+    """Nobody is root, no root file system is writable, no capability, no password to be seen."""
+    secrets_of_all = set(stack.passwords().values())
+    for service, containers in stack.containers().items():
+        for each in containers:
+            host, config = each["HostConfig"], each["Config"]
+            assert host["ReadonlyRootfs"], service
+            assert host["CapDrop"] == ["ALL"], service
+            assert "no-new-privileges:true" in host["SecurityOpt"], service
+            assert not host["Privileged"], service
+            told = " ".join([*config["Env"], *config["Cmd"], json.dumps(config["Labels"])])
+            assert not [secret for secret in secrets_of_all if secret in told], service
+    for service in WORKERS | SERVERS:
+        assert stack.compose("exec", "-T", service, "id", "-u").strip() != "0", service
+
+
+def test_only_loopback_reaches_it(stack: Stack) -> None:
+    """Only the broker and the gateway publish ports, and on loopback only."""
+    published = {
+        service: {
+            binding["HostIp"]
+            for each in containers
+            for bindings in each["HostConfig"]["PortBindings"].values()
+            for binding in bindings
+        }
+        for service, containers in stack.containers().items()
+    }
+    assert {service: found for service, found in published.items() if found} == {
+        "gateway": {"127.0.0.1"},
+        "rabbitmq": {"127.0.0.1"},
+    }
+
+
+def test_each_worker_reads_its_own_credentials_only(stack: Stack) -> None:
+    """A worker that was taken over finds the password of no other role."""
+    script = 'for file in /run/aoi/*; do if [ -r "$file" ]; then echo "$file"; fi; done'
+    for service in WORKERS:
+        readable = stack.compose("exec", "-T", service, "sh", "-c", script).split()
+        assert set(readable) == {"/run/aoi/keys.json", f"/run/aoi/{service}.toml"}
+
+
+async def test_a_worker_scales_by_starting_copies(stack: Stack) -> None:
+    """With `--scale notification=3` three take from the queue, and everything is delivered."""
+    await asyncio.to_thread(stack.up, "--no-recreate", "--scale", "notification=3")
+    containers = await asyncio.to_thread(stack.containers)
+    assert [each["State"]["Health"]["Status"] for each in containers["notification"]] == [
+        "healthy"
+    ] * 3
+    assert (await asyncio.to_thread(stack.consumers))["aoi.notification"] == 3
+    async with await shop(stack) as publisher, a_device(stack) as inbox:
+        texts = {f"number {number}" for number in range(30)}
+        for text in sorted(texts):
+            await publisher.send(inbox.token, text, timeout=WITHIN)
+        assert {(await inbox.read()).content.data for _ in texts} == texts
+
+
+async def test_sms_is_switched_on_by_naming_an_smsc(stack: Stack) -> None:
+    """With an SMSC named a number is proved by a challenge, and bridges a cut connection."""
+    more = {"AOI_CHANNELS__SMS__HOST": "smsc", "COMPOSE_PROFILES": "sms,smsc"}
+    await asyncio.to_thread(stack.up, more=more)
+    radio = ScriptedSms()
+    following = await asyncio.create_subprocess_exec(
+        *("docker", "compose", "logs", "--follow", "--no-log-prefix", "smsc"),
+        stdout=asyncio.subprocess.PIPE,
+        env=stack.environment(more),
+    )
+    assert following.stdout is not None
+
+    async def listen(lines: asyncio.StreamReader) -> None:
+        async for line in lines:
+            message = json.loads(line)
+            if message.get("number") == "+15550177":
+                radio.receive(bytes.fromhex(message["user_data"]))
+
+    listening = asyncio.create_task(listen(following.stdout))
+    transport = CuttableTransport(WebSocketTransport(stack.gateway))
+    try:
+        async with (
+            await shop(stack) as publisher,
+            a_device(stack, number="+15550177", sms=radio, transport=transport) as inbox,
+        ):
+            transport.cut()
+            await publisher.send(inbox.token, "Where are you?", timeout=WITHIN)
+            notification = await inbox.read()
+            assert (notification.content.data, notification.channel) == ("Where are you?", "sms")
+    finally:
+        listening.cancel()
+        following.terminate()
+        await asyncio.gather(listening, following.wait(), return_exceptions=True)
+
+
+def test_workers_drain_when_they_are_stopped(stack: Stack) -> None:
+    """`docker compose stop` ends every worker with exit code 0: drained, not killed."""
+    stack.compose("stop", *sorted(WORKERS), within=90)
+    containers = stack.containers()
+    codes = {
+        service: {each["State"]["ExitCode"] for each in containers[service]} for service in WORKERS
+    }
+    assert codes == {service: {0} for service in WORKERS}
+
+
+def test_the_readme_commands_are_in_the_compose_file() -> None:
+    """The compose file itself says how to start it, how to scale, and how to switch SMS on."""
+    text = (COMPOSE / "compose.yaml").read_text()
+    for command in ("up", "up --detach --scale notification=3", "--profile sms up"):
+        assert f"docker compose -f compose/compose.yaml {command}\n" in text

@@ -1,0 +1,172 @@
+"""The broker's definitions fit what the code declares, publishes and takes; no container needed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from aoi_events.broker.topology import EVENTS, REQUESTS, gateway_queue, hints_queue, topology
+from aoi_events.contracts.device import DEVICE_REQUESTS
+from aoi_events.contracts.events import EVENT_KINDS, event_routing_key
+from aoi_events.contracts.requests import GATEWAY_ONLY
+from aoi_events.contracts.requests import REQUESTS as ALL_REQUESTS
+from aoi_events.errors import ConfigurationError
+from tests.acceptance.compose.stack import COMPOSE
+
+TEMPLATE: dict[str, Any] = json.loads((COMPOSE / "broker" / "definitions.json").read_text())
+TOPOLOGY = topology(["sms"])
+QUEUES = {queue.name for queue in TOPOLOGY.queues}
+NAMES = QUEUES | {exchange.name for exchange in TOPOLOGY.exchanges}
+TAKES = {
+    "aoi-registration": {"aoi.registration", "aoi.registration.quarantine"},
+    "aoi-activation": {"aoi.activation", "aoi.activation.quarantine"},
+    "aoi-notification": {"aoi.notification", "aoi.notification.quarantine"},
+    "aoi-sms": {"aoi.delivery.sms", "aoi.delivery.sms.quarantine"},
+    "aoi-outcome": {"aoi.outcome", "aoi.outcome.quarantine"},
+    "aoi-deadlines": {"aoi.dead", "aoi.unroutable", "aoi.unroutable.quarantine"},
+    "aoi-gateway": set(),
+}
+
+
+@pytest.fixture(scope="module")
+def credentials() -> ModuleType:
+    """The program that fills the template in."""
+    spec = importlib.util.spec_from_file_location("credentials", COMPOSE / "credentials.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def may(user: str, what: str, name: str) -> bool:
+    """Whether the definitions let ``user`` configure, write or read ``name``."""
+    (row,) = [row for row in TEMPLATE["permissions"] if row["user"] == user]
+    return re.search(row[what], name) is not None
+
+
+def may_topic(user: str, exchange: str, what: str, key: str) -> bool:
+    """The same for a routing key or a binding pattern, on one exchange."""
+    (row,) = [
+        row
+        for row in TEMPLATE["topic_permissions"]
+        if (row["user"], row["exchange"]) == (user, exchange)
+    ]
+    return re.search(row[what], key) is not None
+
+
+def test_there_is_a_user_for_every_worker() -> None:
+    """Each launcher of workers/ has a broker user of its own, with permissions and topic rules."""
+    launchers = {f"aoi-{file.stem}" for file in (COMPOSE.parent / "workers").glob("[a-z]*.py")}
+    users = {user["name"] for user in TEMPLATE["users"]}
+    assert users == launchers | {"aoi-setup", "shop", "operator"}
+    assert {row["user"] for row in TEMPLATE["permissions"]} == users
+    topics = [(row["user"], row["exchange"]) for row in TEMPLATE["topic_permissions"]]
+    assert sorted(topics) == sorted((user, each) for user in users for each in (REQUESTS, EVENTS))
+
+
+def test_setup_may_declare_the_whole_topology() -> None:
+    """`aoi-setup` may make and bind everything there is, and publish into none of the queues."""
+    for name in NAMES:
+        assert all(may("aoi-setup", what, name) for what in ("configure", "write", "read")), name
+    for queue in TOPOLOGY.queues:
+        for binding in queue.bindings:
+            if binding.exchange == REQUESTS:
+                assert may_topic("aoi-setup", REQUESTS, "read", binding.pattern)
+    assert not may("aoi-setup", "write", "amq.default")
+
+
+@pytest.mark.parametrize("user", sorted(TAKES))
+def test_a_worker_takes_from_its_own_queues_only(user: str) -> None:
+    """A worker may read the queues that it consumes, no others, and make no durable one."""
+    assert {name for name in QUEUES if may(user, "read", name)} == TAKES[user]
+    assert not [name for name in NAMES if may(user, "configure", name)]
+
+
+def test_exclusive_queues_can_be_made_by_who_needs_them() -> None:
+    """A gateway may make its node's queue and a deadlines worker its hints queue, and use them."""
+    node = gateway_queue("gw-0123456789abcdef")
+    assert all(may("aoi-gateway", what, node) for what in ("configure", "read"))
+    hints = hints_queue("0123456789abcdef")
+    assert all(may("aoi-deadlines", what, hints.name) for what in ("configure", "write", "read"))
+    assert all(may("aoi-deadlines", "read", binding.exchange) for binding in hints.bindings)
+
+
+def test_requests_are_divided_between_gateways_and_senders() -> None:
+    """Every request may be made by whom the design says, and by nobody else."""
+    allowed = {
+        user["name"]: {
+            key
+            for key in ALL_REQUESTS
+            if may(user["name"], "write", REQUESTS)
+            and may_topic(user["name"], REQUESTS, "write", key)
+        }
+        for user in TEMPLATE["users"]
+    }
+    assert {user: keys for user, keys in allowed.items() if keys} == {
+        "aoi-gateway": set(DEVICE_REQUESTS | GATEWAY_ONLY),
+        "shop": {"notification.send", "notification.cancel", "notification.status"},
+    }
+
+
+def test_every_fact_has_somebody_who_may_tell_it() -> None:
+    """Each kind of event may be published by a worker, and by no sender and no gateway."""
+    tellers = [user["name"] for user in TEMPLATE["users"] if may(user["name"], "write", EVENTS)]
+    assert not {"shop", "aoi-gateway", "aoi-sms", "operator"} & set(tellers)
+    for kind in EVENT_KINDS:
+        key = event_routing_key(kind, "shop")
+        assert any(may_topic(user, EVENTS, "write", key) for user in tellers), kind
+
+
+def test_another_application_server_gets_the_same_and_no_more(
+    credentials: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names from the setting take the example's place, each with its own name in every pattern."""
+    monkeypatch.setenv("AOI_APPLICATION_SERVERS", "bank, news-desk")
+    grown = credentials.definitions(TEMPLATE, credentials.application_servers())
+    assert "shop" not in json.dumps(grown)
+    (row,) = [row for row in grown["permissions"] if row["user"] == "news-desk"]
+    assert row["configure"] == r"^aoi\.reply\.news-desk\..*$"
+    reads = [row["read"] for row in grown["topic_permissions"] if row["user"] == "bank"]
+    assert r"^notification\.[a-z*]+\.bank$" in reads
+
+
+@pytest.mark.parametrize("name", ["aoi-gateway", "operator", "postgres", "a.b", "A", "x|.*", "9"])
+def test_a_name_that_would_mean_more_is_refused(
+    credentials: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A name that is a role's, or means something in a pattern, is refused and said which."""
+    monkeypatch.setenv("AOI_APPLICATION_SERVERS", f"shop,{name}")
+    with pytest.raises(ConfigurationError, match=re.escape(repr(name))):
+        credentials.application_servers()
+
+
+def test_credentials_survive_a_second_start(
+    credentials: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A second start keeps passwords and keys, and the definitions carry hashes, no password."""
+    for name in ("FOLDER", "BROKER", "STORE"):
+        folder = tmp_path / name.lower()
+        folder.mkdir()
+        monkeypatch.setattr(credentials, name, folder)
+    # This machine has no group for each role; handing files over is what the stack's tests see.
+    monkeypatch.setattr(credentials.shutil, "chown", lambda path, group: None)
+    assert credentials.main([]) == 0
+    before = {file.name: file.read_bytes() for file in (tmp_path / "folder").iterdir()}
+    assert credentials.main([]) == 0
+    assert before == {file.name: file.read_bytes() for file in (tmp_path / "folder").iterdir()}
+    passwords = json.loads(before["passwords.json"])
+    finished = (tmp_path / "broker" / "definitions.json").read_text()
+    assert not [each for each in passwords.values() if each in finished]
+    for user in json.loads(finished)["users"]:
+        hashed = base64.b64decode(user["password_hash"])
+        salted = hashed[:4] + passwords[user["name"]].encode()
+        assert hashed[4:] == hashlib.sha256(salted).digest()

@@ -189,6 +189,7 @@ def wait_for(aoi_server: AoiServer) -> WaitFor:
     ``await wait_for("notification.delivered", notification="n1")`` for events of the server,
     ``await wait_for(Connected, device="phone")`` for those of devices,
     ``await wait_for(lambda: shop.paid)`` for conditions, and
-    ``await wait_for.state("n1", "delivered")`` for what becomes of a notification.
+    ``await wait_for.state("n1", "delivered")`` or ``await wait_for.hop("n1", "refused")`` for what
+    becomes of a notification.
     """
     return aoi_server.wait_for

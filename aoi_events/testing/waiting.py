@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar, cast, get_args, overload
 from pydantic import BaseModel
 
 from aoi_events.client.events import ClientEvent
-from aoi_events.contracts.answers import DeliveryStatus
+from aoi_events.contracts.answers import DeliveryStatus, Hop
 from aoi_events.contracts.events import (
     EVENT_KINDS,
     ApplicationChanged,
@@ -102,22 +102,47 @@ class WaitFor:
         with the stories of its deliveries.
         """
         wanted = None if state == "terminal" else DeliveryState(state)
+
+        def reached(found: list[DeliveryStatus]) -> list[DeliveryStatus]:
+            if all(e.state.terminal if wanted is None else e.state is wanted for e in found):
+                return found
+            return []
+
+        return await self._known(notification, reached, f"be {wanted or 'terminal'}", within)
+
+    async def hop(self, notification: str, what: str, *, within: float = _WITHIN) -> Hop:
+        """Wait until the story of a delivery has a hop of that name (``started``, ``refused``, …).
+
+        Returns the last such hop. Raises DidNotHappen with the stories as they are.
+        """
+
+        def reached(found: list[DeliveryStatus]) -> Hop | None:
+            hops = [hop for each in found for hop in each.story if hop.what == what]
+            return hops[-1] if hops else None
+
+        return await self._known(notification, reached, f"come to {what!r}", within)
+
+    async def _known(
+        self,
+        notification: str,
+        reached: Callable[[list[DeliveryStatus]], T | None],
+        what: str,
+        within: float,
+    ) -> T:
         found: list[DeliveryStatus] = []
 
-        async def reached() -> bool:
+        async def look() -> T | None:
             found[:] = await self._status(notification)
-            return bool(found) and all(
-                each.state.terminal if wanted is None else each.state is wanted for each in found
-            )
+            return reached(found)
 
         try:
-            await self._condition(reached, within)
+            result: T = await self._condition(look, within)
         except DidNotHappen:
             raise DidNotHappen(
-                f"{notification!r} was not {wanted or 'terminal'} within {within:g} s"
+                f"{notification!r} did not {what} within {within:g} s"
                 f"{_stories(found)}{self._diary.seen()}"
             ) from None
-        return found
+        return result
 
     async def _event(self, what: Any, matching: dict[str, object], within: float) -> object:
         def found() -> object | None:

@@ -135,9 +135,11 @@ async def test_a_provider_of_my_choice(
         shop.know("ann", phone.app.last_token)
         await shop.ship("order-9", "ann")
         first = await scripted_channel.next_delivery()
+        await wait_for.hop("order-9", "refused")
         aoi.advance(60)
         second = await scripted_channel.next_delivery()
         assert (first.delivery, first.attempt + 1) == (second.delivery, second.attempt)
+        await wait_for.hop("order-9", "accepted")
         aoi.advance(30)
         (delivery,) = await wait_for.state("order-9", "delivered")
     assert delivery.by == "provider"

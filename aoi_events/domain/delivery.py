@@ -118,7 +118,7 @@ def resend(delivery: Delivery) -> tuple[Effect, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Retry:
-    now: datetime
+    at: datetime
     jitter: float
     backoff: Backoff
 
@@ -147,13 +147,13 @@ def _plan(delivery: Delivery, fact: Planned, retry: _Retry) -> Delivery:
     if not known.resting:
         return known
     rested = replace(known, released=False)
-    if not fact.steps or retry.now >= known.expires_at:
+    if not fact.steps or retry.at >= known.expires_at:
         return rested
     return replace(
         rested,
         state=DeliveryState.SENDING,
         steps=tuple(StepState(step) for step in fact.steps),
-        planned_at=retry.now,
+        planned_at=retry.at,
     )
 
 
@@ -162,14 +162,14 @@ def _report(delivery: Delivery, fact: Reported, retry: _Retry, told: list[Effect
         told.append(CloseChannel(fact.channel, fact.detail or fact.kind))
     match fact.kind:
         case OutcomeKind.ACKNOWLEDGED:
-            return _delivered(delivery, Evidence.DEVICE, fact.channel, retry.now)
+            return _delivered(delivery, Evidence.DEVICE, fact.channel, retry.at)
         case OutcomeKind.NO_SUCH_APPLICATION:
             told.append(RevokeToken())
             return _settle(
-                delivery, DeliveryState.FAILED, retry.now, reason=Reason.NO_SUCH_APPLICATION
+                delivery, DeliveryState.FAILED, retry.at, reason=Reason.NO_SUCH_APPLICATION
             )
         case OutcomeKind.COULD_NOT_WAKE:
-            return _could_not_wake(delivery, fact, retry.now)
+            return _could_not_wake(delivery, fact, retry.at)
         case OutcomeKind.ROUTE_LOST if fact.epoch is not None:
             told.append(LosePresence(fact.epoch))
             return _report_step(delivery, fact, retry)
@@ -199,7 +199,7 @@ def _report_step(delivery: Delivery, fact: Reported, retry: _Retry) -> Delivery:
         and state.started
         and state.attempt - state.retries <= fact.attempt <= state.attempt
     ):
-        return _delivered(delivery, Evidence.PROVIDER, state.step.channel, retry.now)
+        return _delivered(delivery, Evidence.PROVIDER, state.step.channel, retry.at)
     if fact.attempt != state.attempt or delivery.state.terminal:
         return delivery
     outcome = join(
@@ -219,7 +219,7 @@ def _report_step(delivery: Delivery, fact: Reported, retry: _Retry) -> Delivery:
         merged = _heard(merged, outcome, delivery.expires_at, retry)
     return tell(
         replace(delivery, steps=with_step(delivery.steps, index, merged)),
-        retry.now,
+        retry.at,
         fact.kind,
         index,
         merged,
@@ -252,7 +252,7 @@ def _again(
 ) -> StepState:
     """The step waiting for its next attempt, or over for ``reason`` when the TTL ends before it."""
     delay = max(retry_after, retry.backoff.delay(state.retries, retry.jitter))
-    retry_at = retry.now + timedelta(seconds=delay)
+    retry_at = retry.at + timedelta(seconds=delay)
     if retry_at >= expires_at:
         return replace(state, over=reason, retry_at=None)
     return replace(state, retry_at=retry_at)
@@ -281,7 +281,7 @@ def _advance(delivery: Delivery, retry: _Retry) -> Delivery:
     """Everything that time and the steps' states imply; runs after every fact."""
     if delivery.state.terminal:
         return delivery
-    now = retry.now
+    now = retry.at
     delivery = _close_windows(delivery, retry)
     accepted = next((s for s in delivery.steps if s.accepted), None)
     expired = now >= delivery.expires_at
@@ -307,7 +307,7 @@ def _advance(delivery: Delivery, retry: _Retry) -> Delivery:
 def _close_windows(delivery: Delivery, retry: _Retry) -> Delivery:
     for index, state in enumerate(delivery.steps):
         ends = state.window_ends()
-        if ends is None or retry.now < ends:
+        if ends is None or retry.at < ends:
             continue
         if state.unheard and not state.step.connected:
             closed = _again(state, 0.0, delivery.expires_at, retry, Reason.NOT_ACKNOWLEDGED)
@@ -315,7 +315,7 @@ def _close_windows(delivery: Delivery, retry: _Retry) -> Delivery:
             closed = replace(state, over=Reason.NOT_ACKNOWLEDGED)
         delivery = tell(
             replace(delivery, steps=with_step(delivery.steps, index, closed)),
-            retry.now,
+            retry.at,
             "not acknowledged",
             index,
             closed,

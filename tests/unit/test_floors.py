@@ -1,0 +1,173 @@
+"""The shape holds: imports only go down, decisions are pure, files stay small.
+
+Each rule is tested twice: on the project, and on a copy into which a violation was planted, because
+a rule that catches nothing looks the same as one that is kept.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "aoi_events"
+PURE = ("domain", "contracts")
+LONGEST = 400
+
+
+def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
+    """Run import-linter over the package in ``root``, and over no other."""
+    program = (
+        "import sys; from importlinter.cli import lint_imports_command as run; sys.exit(run())"
+    )
+    return subprocess.run(  # noqa: S603 - our own interpreter, no input from outside
+        [sys.executable, "-c", program, "--no-cache", "--config", "pyproject.toml"],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the package with its settings, to be spoiled."""
+    shutil.copytree(PACKAGE, tmp_path / "aoi_events", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def test_imports_only_go_down() -> None:
+    """The floors and walls of pyproject.toml are kept."""
+    result = lint_imports(ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+PLANTED = {
+    "up": ("domain/retry.py", "import aoi_events.ports.clock"),
+    "up from the bottom": ("errors.py", "import aoi_events.contracts.base"),
+    "sideways": ("store/queries.py", "import aoi_events.broker.topology"),
+    "sideways above": ("gateway/__init__.py", "import aoi_events.services.settings"),
+    "up inside a function": (
+        "contracts/base.py",
+        "def f():\n    from aoi_events.domain import retry",
+    ),
+    "impure": ("domain/plans.py", "import asyncio"),
+}
+
+
+@pytest.mark.parametrize("where", PLANTED)
+def test_a_planted_import_is_caught(where: str, copy: Path) -> None:
+    """An import that goes up, sideways, or out of the pure core breaks the contract."""
+    file, line = PLANTED[where]
+    spoiled = copy / "aoi_events" / file
+    spoiled.write_text(f"{spoiled.read_text(encoding='utf-8')}\n\n{line}\n", encoding="utf-8")
+    result = lint_imports(copy)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "BROKEN" in result.stdout
+    assert str(ROOT) not in result.stdout
+
+
+IMPURE_MODULES = frozenset(
+    {
+        "asyncio",
+        "concurrent",
+        "logging",
+        "multiprocessing",
+        "os",
+        "random",
+        "secrets",
+        "socket",
+        "sqlite3",
+        "structlog",
+        "subprocess",
+        "threading",
+        "time",
+    }
+)
+IMPURE_NAMES = frozenset(
+    {"now", "today", "utcnow", "uuid1", "uuid4", "urandom", "getrandbits", "time_ns", "monotonic"}
+)
+IMPURE_BUILTINS = frozenset({"input", "open", "print"})
+
+
+def impurities(source: str) -> Iterator[str]:
+    """What of a module reaches for the clock, for chance, for tasks, or for the world outside."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                found = [name.name for name in names]
+            case ast.ImportFrom(module=str(module), names=names):
+                found = [module, *(name.name for name in names if name.name in IMPURE_NAMES)]
+            case ast.Attribute(attr=attr) if attr in IMPURE_NAMES:
+                found = [attr]
+            case ast.Call(func=ast.Name(id=name)) if name in IMPURE_BUILTINS:
+                found = [name]
+            case ast.AsyncFunctionDef() | ast.Await() | ast.AsyncFor() | ast.AsyncWith():
+                found = ["async"]
+            case _:
+                continue
+        for name in found:
+            top = name.partition(".")[0]
+            if top in IMPURE_MODULES or name in IMPURE_NAMES | IMPURE_BUILTINS | {"async"}:
+                yield f"line {getattr(node, 'lineno', 0)}: {name}"
+
+
+def modules_of(*folders: str) -> list[Path]:
+    """Every module of these folders."""
+    return [file for folder in folders for file in sorted((PACKAGE / folder).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("file", modules_of(*PURE), ids=lambda file: file.stem)
+def test_decisions_are_pure(file: Path) -> None:
+    """No clock, no chance, no tasks, no log, no files: time and jitter are arguments."""
+    assert not list(impurities(file.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import time",
+        "from time import monotonic",
+        "import random as dice",
+        "import os.path",
+        "from uuid import uuid4",
+        "import logging.config",
+        "import datetime\ndatetime.datetime.now()",
+        "from datetime import datetime\nat = datetime.now",
+        "import secrets",
+        "def f():\n    import asyncio",
+        "async def f():\n    pass",
+        "print('hello')",
+        "text = open('/etc/hostname').read()",
+    ],
+)
+def test_a_planted_impurity_is_caught(line: str) -> None:
+    """Each way to reach for the world is noticed, in a real module of ours."""
+    source = (PACKAGE / "domain" / "retry.py").read_text(encoding="utf-8")
+    assert not list(impurities(source))
+    assert list(impurities(f"{source}\n\n{line}\n"))
+
+
+def test_the_pure_folders_are_there() -> None:
+    """A renamed folder would make these tests prove nothing."""
+    for folder in PURE:
+        assert len(modules_of(folder)) > 5
+
+
+@pytest.mark.parametrize(
+    "file", modules_of(""), ids=lambda file: str(file.relative_to(PACKAGE).with_suffix(""))
+)
+def test_files_fit_in_a_mind(file: Path) -> None:
+    """No module is longer than 400 lines, and none is a drawer for leftovers."""
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= LONGEST
+    assert file.stem not in {"utils", "helpers", "common", "misc"}

@@ -79,7 +79,7 @@ class RabbitBroker:
 
     async def declare(self, topology: Topology) -> None:
         """Make everything exist, now and after every reconnection."""
-        with broker_faults("declaring the topology"):
+        async with broker_faults("declaring the topology"):
             await declare_topology(self._consuming.session(), topology)
         if topology not in self._topologies:
             self._topologies.append(topology)
@@ -142,7 +142,7 @@ class RabbitBroker:
                 if self._lane is None or self._lane.closed:
                     self._check()
                     connection = self._publishing.required()
-                    with broker_faults("opening a channel to publish"):
+                    async with broker_faults("opening a channel to publish"):
                         self._lane = await Lane.open(connection, user=self._user)
         return self._lane
 
@@ -151,7 +151,7 @@ class RabbitBroker:
             await declare_topology(connection, topology)
 
     async def _redeclare(self) -> None:
-        with broker_faults("declaring the topology again"):
+        async with broker_faults("declaring the topology again"):
             await self._declare_all(self._consuming.session())
 
     def _check(self) -> None:

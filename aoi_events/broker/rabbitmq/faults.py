@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from aiormq.exceptions import (
     AMQPError,
@@ -36,20 +36,28 @@ REFUSALS = (
 _NOT_ALLOWED = 530
 
 
-@contextmanager
-def broker_faults(doing: str) -> Iterator[None]:
-    """Turn library errors into ConfigurationError and BrokerUnavailable.
+ANSWER_WITHIN = 15.0
+"""Seconds for the broker to answer: a node that has just started may never answer some calls."""
 
-    ``doing`` says what was tried, without any secret.
+
+@asynccontextmanager
+async def broker_faults(doing: str, *, within: float = ANSWER_WITHIN) -> AsyncIterator[None]:
+    """Turn library errors, and no answer in time, into ConfigurationError and BrokerUnavailable.
+
+    ``doing`` says what was tried, without any secret; ``within`` is in seconds. A call that is
+    given up closes its channel, so that a late answer cannot be taken for another's.
     """
     try:
-        yield
+        async with asyncio.timeout(within):
+            yield
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
         # Nobody cancelled us: aiormq cancels its own calls when the connection goes.
         raise BrokerUnavailable(f"{doing}: the connection was lost") from None
+    except TimeoutError as error:
+        raise BrokerUnavailable(f"{doing}: no answer within {within:g} s") from error
     except REFUSALS as error:
         raise ConfigurationError(f"{doing}: the broker refused it: {_said(error)}") from error
     except (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed) as error:

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 import aio_pika
 import aiormq
 from aio_pika.abc import AbstractConnection
+from pamqp.common import FieldTable
 from yarl import URL
 
 from aoi_events.broker.rabbitmq.faults import broker_faults
@@ -29,8 +30,6 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT = 10
 """Seconds between signs of life that are agreed with the broker."""
-CONNECT_WITHIN = 15.0
-"""Seconds for a connection, with all that is declared on it, to come up."""
 _ENDLESS = Patience(first=0.1, most=5.0, jitter=0.5)
 
 Prepare = Callable[[AbstractConnection], Awaitable[None]]
@@ -106,17 +105,16 @@ class Link:
             await connection.close()
 
     async def _connect(self) -> None:
-        with broker_faults(f"connecting to {self.where}"):
-            async with asyncio.timeout(CONNECT_WITHIN):
-                connection = await aio_pika.connect(
-                    self._url, client_properties={"connection_name": self._name}
-                )
-                try:
-                    if self._prepare is not None:
-                        await self._prepare(connection)
-                except BaseException:
-                    await connection.close()
-                    raise
+        async with broker_faults(f"connecting to {self.where}"):
+            properties: FieldTable = {"connection_name": self._name}
+            connection = aio_pika.Connection(self._url, client_properties=properties)
+            try:
+                await connection.connect()
+                if self._prepare is not None:
+                    await self._prepare(connection)
+            except BaseException:
+                await connection.close()
+                raise
         self._connection = connection
         self._down = asyncio.Event()
         self._up.set()

@@ -80,7 +80,7 @@ class RabbitRequester:
                 raise BrokerUnavailable("this requester is closed")
             if self._lane is None or self._lane.closed:
                 connection = self._link.required()
-                with broker_faults("opening a reply address"):
+                async with broker_faults("opening a reply address"):
                     lane = await Lane.open(connection, user=self._user)
                     await lane.channel.basic_consume(REPLY_TO, self._answered, no_ack=True)
                 lane.channel.closing.add_done_callback(lambda _: self._fail())

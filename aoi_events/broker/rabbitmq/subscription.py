@@ -116,8 +116,9 @@ class RabbitSubscription:
             if channel is None or self._consumer_tag is not None or self._stopped:
                 return
             # A channel that is gone by now is opened anew by the keeper, consuming.
-            with suppress(BrokerUnavailable), broker_faults(f"consuming {self._queue.name}"):
-                await self._consume(channel)
+            with suppress(BrokerUnavailable):
+                async with broker_faults(f"consuming {self._queue.name}"):
+                    await self._consume(channel)
 
     async def stop(self) -> None:
         """Cancel the consumer for good; what was taken may still be settled."""
@@ -173,28 +174,27 @@ class RabbitSubscription:
 
     async def _open(self, connection: aiormq.Connection) -> None:
         queue = self._queue
-        with broker_faults(f"consuming {queue.name}"):
-            async with self._switching:
-                channel = cast(aiormq.Channel, await connection.channel(publisher_confirms=False))
-                try:
-                    if queue.kind is QueueKind.EXCLUSIVE:
-                        await self._declare_exclusive(channel)
-                    await channel.basic_qos(prefetch_count=self._prefetch)
-                    self._generation += 1
-                    self._channel, self._owner = channel, connection
-                    self._watch(channel)
-                    if not (self._paused or self._stopped):
-                        await self._consume(channel)
-                except ChannelNotFoundEntity as error:
-                    self._drop_channel()
-                    raise ConfigurationError(
-                        f"there is no queue {queue.name!r}; declare the topology before consuming"
-                    ) from error
-                except BaseException:
-                    self._drop_channel()
-                    if not channel.is_closed:
-                        await channel.close()
-                    raise
+        async with broker_faults(f"consuming {queue.name}"), self._switching:
+            channel = cast(aiormq.Channel, await connection.channel(publisher_confirms=False))
+            try:
+                if queue.kind is QueueKind.EXCLUSIVE:
+                    await self._declare_exclusive(channel)
+                await channel.basic_qos(prefetch_count=self._prefetch)
+                self._generation += 1
+                self._channel, self._owner = channel, connection
+                self._watch(channel)
+                if not (self._paused or self._stopped):
+                    await self._consume(channel)
+            except ChannelNotFoundEntity as error:
+                self._drop_channel()
+                raise ConfigurationError(
+                    f"there is no queue {queue.name!r}; declare the topology before consuming"
+                ) from error
+            except BaseException:
+                self._drop_channel()
+                if not channel.is_closed:
+                    await channel.close()
+                raise
 
     async def _declare_exclusive(self, channel: aiormq.Channel) -> None:
         queue = self._queue
@@ -225,8 +225,9 @@ class RabbitSubscription:
             if channel is not None and consumer_tag is not None:
                 self._consumer_tag = None
                 # Where the channel is gone, all that it held is back in the queue already.
-                with suppress(BrokerUnavailable), broker_faults(f"leaving {self._queue.name}"):
-                    await channel.basic_cancel(consumer_tag)
+                with suppress(BrokerUnavailable):
+                    async with broker_faults(f"leaving {self._queue.name}"):
+                        await channel.basic_cancel(consumer_tag)
             untaken = list(self._waiting)
             self._waiting.clear()
             await self._settle(

@@ -24,6 +24,7 @@ class Ledger:
     arrived: set[int] = field(default_factory=set)
     acknowledged: set[int] = field(default_factory=set)
     lost_batches: int = 0
+    finishing: bool = False
     wrong_results: list[str] = field(default_factory=list)
     grew: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -66,25 +67,18 @@ async def publish_steadily(broker: Broker, ledger: Ledger, stop: asyncio.Event) 
 
 
 async def consume_steadily(subscription: Subscription, ledger: Ledger) -> None:
-    """Take batches, acknowledge the even half at once and the odd half one batch later."""
-    held: list[int] = []
+    """Take batches; acknowledge the even half at once, the odd half after the next batch."""
     late: list[Inbound] = []
     while taken := await subscription.take(50):
-        numbers = [int(message.body) for message in taken]
-        ledger.arrived.update(numbers)
-        early = [message for message in taken if int(message.body) % 2 == 0]
-        await subscription.ack(early)
+        ledger.arrived.update(int(message.body) for message in taken)
+        odd = [message for message in taken if int(message.body) % 2]
+        settled = [message for message in taken if int(message.body) % 2 == 0]
+        await subscription.ack(settled)
         await subscription.ack(late)
-        async with ledger.grew:
-            ledger.acknowledged.update(int(message.body) for message in early)
-            ledger.acknowledged.update(held)
-            ledger.grew.notify_all()
-        late = [message for message in taken if int(message.body) % 2 == 1]
-        held = [int(message.body) for message in late]
-        if not early:
-            # Nothing else may come that would push these out.
+        settled, late = settled + late, odd
+        if ledger.finishing:
             await subscription.ack(late)
-            async with ledger.grew:
-                ledger.acknowledged.update(held)
-                ledger.grew.notify_all()
-            late, held = [], []
+            settled, late = settled + late, []
+        async with ledger.grew:
+            ledger.acknowledged.update(int(message.body) for message in settled)
+            ledger.grew.notify_all()

@@ -51,7 +51,6 @@ class DeadlinesWorker:
         self._policies = settings.policies
         self._clock = clock
         self._dice = dice
-        self._batch = batch
         self._deliveries = DueDeliveries(store, broker, settings, clock, dice, batch=batch)
         self._proofs = DueProofs(store, broker, settings, clock, batch=batch)
         self._woken = asyncio.Event()
@@ -71,21 +70,21 @@ class DeadlinesWorker:
                 task.cancel()
 
     async def look(self) -> bool:
-        """Look at what is due now; True when there may be more."""
+        """Look at what is due now; True when anything was, so that there may be more."""
         deliveries = await self._deliveries.look()
         proofs = await self._proofs.look()
-        return max(deliveries, proofs) >= self._batch
+        return deliveries + proofs > 0
 
     async def _round(self, stop: asyncio.Event) -> None:
         # A hint that comes while we look is about something that we may have missed.
         self._woken.clear()
-        more = await patiently(
+        busy = await patiently(
             self.look,
             patience=_PATIENCE,
             failed=_complain,
             sleep=lambda seconds: rest(self._clock, seconds, stop),
         )
-        if not more:
+        if not busy:
             pause = self._clock.sleep(self._policies.poll)
             await first_of(pause, self._woken.wait(), stop.wait())
 

@@ -101,12 +101,16 @@ class BatchWorker(Generic[T]):
                 messages = await subscription.take(self._batch)
                 if not messages:
                     return
+                # It may have waited for these for long.
+                await self._until_ready(subscription, stop)
                 await self._settle(subscription, messages, stop, alone=alone)
         except Stopped:
             # What was taken and not settled comes again, to whoever is there then.
             self._log.info("stopped_while_paused")
 
     async def _until_ready(self, subscription: Subscription, stop: asyncio.Event) -> None:
+        if type(self._handler).ready is Handler.ready:
+            return
         ready = asyncio.ensure_future(self._handler.ready())
         try:
             await asyncio.wait({ready}, timeout=0)

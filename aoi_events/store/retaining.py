@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     Column,
     ColumnElement,
+    Row,
     Table,
     and_,
     delete,
@@ -14,7 +17,6 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    tuple_,
 )
 
 from aoi_events.ports.store import Retention
@@ -57,28 +59,34 @@ class RetentionQueries(Queries):
 
     async def _deliveries(self, before: datetime, limit: int) -> tuple[int, set[tuple[str, str]]]:
         """Remove settled deliveries whose effects have left; the notifications they were of."""
-        done = and_(deliveries.c.deadline.is_(None), deliveries.c.settled_at < before)
-        oldest = (
-            select(deliveries.c.order)
-            .where(done)
-            .order_by(deliveries.c.settled_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
+        gone = await self._remove(
+            deliveries,
+            [deliveries.c.order, deliveries.c.sender, deliveries.c.notification],
+            and_(deliveries.c.deadline.is_(None), deliveries.c.settled_at < before),
+            deliveries.c.settled_at,
+            limit,
         )
-        removal = delete(deliveries).where(deliveries.c.order.in_(oldest))
-        rows = await self._run(removal.returning(deliveries.c.sender, deliveries.c.notification))
-        gone = [(sender, notification) for sender, notification in rows]
-        return len(gone), set(gone)
+        return len(gone), {(sender, notification) for _, sender, notification in gone}
 
     async def _notifications(
         self, notified: set[tuple[str, str]], before: datetime, limit: int
     ) -> int:
         """Remove those of ``notified`` that have no delivery left, and old ones that had none."""
+        removed = await self._left_alone(notified) if notified else 0
         # Spelled as in the partial index, which a parameter would not match.
         bare = notifications.c.deliveries == literal_column("'[]'")
-        removed = await self._older(notifications, notifications.c.accepted_at, before, limit, bare)
-        if not notified:
-            return removed
+        age = notifications.c.accepted_at
+        old = await self._remove(
+            notifications,
+            list(notifications.primary_key),
+            and_(bare, age < before),
+            age,
+            limit - removed,
+        )
+        return removed + len(old)
+
+    async def _left_alone(self, notified: set[tuple[str, str]]) -> int:
+        """Remove those of ``notified`` that have no delivery left."""
         given = Given(self._sql, [notifications.c.sender, notifications.c.id])
         parameters = given.bind(sorted(notified))
         same = and_(
@@ -100,7 +108,7 @@ class RetentionQueries(Queries):
             delete(notifications).where(exists().where(same), ~left).returning(notifications.c.id),
             parameters,
         )
-        return removed + len(rows.all())
+        return len(rows.all())
 
     async def _clients(self, retired_before: datetime, unused_before: datetime, limit: int) -> int:
         """Remove clients that were retired, or never used, and whatever belongs to them."""
@@ -141,19 +149,38 @@ class RetentionQueries(Queries):
         return removed
 
     async def _older(
+        self, table: Table, age: Column[datetime], before: datetime, limit: int
+    ) -> int:
+        """Remove the oldest rows of before that time."""
+        return len(await self._remove(table, list(table.primary_key), age < before, age, limit))
+
+    async def _remove(
         self,
         table: Table,
-        age: Column[datetime],
-        before: datetime,
+        columns: Sequence[Column[Any]],
+        condition: ColumnElement[bool],
+        age: Column[Any],
         limit: int,
-        condition: ColumnElement[bool] | None = None,
-    ) -> int:
-        """Remove the oldest rows of before that time, except those that others hold."""
-        keys = list(table.primary_key)
-        oldest = select(*keys).where(age < before).order_by(age).limit(limit)
-        if condition is not None:
-            oldest = oldest.where(condition)
-        oldest = oldest.with_for_update(skip_locked=True)
-        removal = delete(table).where(tuple_(*keys).in_(oldest))
-        rows = await self._run(removal.returning(*keys))
-        return len(rows.all())
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
+        """Remove the oldest rows that fulfil the condition, except those that others hold.
+
+        Returns ``columns``, the primary key among them, of what was removed. Two statements: a
+        plan may run a subquery more than once, and each run would lock other rows.
+        """
+        found = await self._run(
+            select(*columns)
+            .where(condition)
+            .order_by(age)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        if locked := found.all():
+            places = [place for place, column in enumerate(columns) if column.primary_key]
+            keys = [columns[place] for place in places]
+            given = Given(self._sql, keys)
+            same = and_(*(key == given.rows.c[key.name] for key in keys))
+            await self._run(
+                delete(table).where(exists().where(same)),
+                given.bind([row[place] for place in places] for row in locked),
+            )
+        return locked

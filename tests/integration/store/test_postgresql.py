@@ -12,6 +12,7 @@ from aoi_events.ports.store import Lock
 from aoi_events.store import SqlStore, open_store
 from aoi_events.store.deliveries import due
 from aoi_events.store.packing import to_micros
+from aoi_events.store.store import SqlTransaction
 from tests.conformance.store.rows import (
     NOW,
     a_delivery,
@@ -20,6 +21,7 @@ from tests.conformance.store.rows import (
     delivery_id,
     fill,
     later,
+    settled,
 )
 
 _MANY_SETTLED = """
@@ -59,7 +61,7 @@ async def test_retention_skips_what_others_hold(postgres: SqlStore) -> None:
 
 @pytest.mark.timeout(240)
 async def test_due_rows_are_found_among_a_million_settled_ones(postgres_url: str) -> None:
-    """The look for due rows goes through the partial index and touches what is due, no more."""
+    """Due rows come from the partial index, touching no others; no query reads the whole table."""
     store = await open_store(postgres_url, patience=200.0, upgrade=True)
     async with store.transaction() as transaction:
         await transaction._run(text(_MANY_SETTLED))
@@ -78,11 +80,34 @@ async def test_due_rows_are_found_among_a_million_settled_ones(postgres_url: str
         assert [scan["Index Name"] for scan in scans] == ["deliveries_due"]
         assert plan["Actual Rows"] == scans[0]["Actual Rows"] == 50
         assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 300
-        # A client's backlog is found by its own partial index, too.
-        assert await transaction.count_stored([client_id(1), "c1"]) == {client_id(1): 400}
-        claimed = await transaction.claim_due(later(199), 50, until=later(900))
-        assert claimed == [delivery_id(n) for n in range(50)]
+    async with store.transaction() as transaction:
+        await _everything(transaction)
+        whole = text("SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'deliveries'")
+        assert (await transaction._run(whole)).scalar_one() == 0
+        # And that this would have been noticed:
+        await transaction._run(text("SELECT count(*) FROM deliveries WHERE story = 'x'"))
+        assert (await transaction._run(whole)).scalar_one() > 0
     await store.close()
+
+
+async def _everything(transaction: SqlTransaction) -> None:
+    """Every query that meets the table of deliveries."""
+    client = client_id(1)
+    assert await transaction.next_deadline() == NOW
+    claimed = await transaction.claim_due(later(199), 50, until=later(900))
+    assert claimed == [delivery_id(n) for n in range(50)]
+    assert await transaction.count_stored([client, "c1"]) == {client: 400}
+    assert len(await transaction.open_deliveries_of([client, "c1"])) == 400
+    found = await transaction.deliveries(claimed, Lock.EXCLUSIVE)
+    await transaction.save_deliveries([settled(delivery) for delivery in found.values()])
+    await transaction.mark_published([(delivery_id(60), later(60), later(60))])
+    await transaction.release([client], now=NOW, limit=20)
+    await transaction.release_following([(client, 1)], now=NOW, limit=20)
+    assert len(await transaction.deliveries_of("s", "7")) == 1
+    assert len(await transaction.deliveries_named("7")) == 1
+    await transaction.add_deliveries([a_delivery(n) for n in range(1000, 1200)])
+    removed = await transaction.retain(settled_before=NOW, unused_before=later(1), limit=500)
+    assert removed.deliveries == 500
 
 
 def _loaded(found: Any) -> Any:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-__all__ = ["Channel", "ChannelState", "ChannelTraits", "Parameters", "Proof", "ProofState"]
+from aoi_events.contracts.content import Content
+
+__all__ = [
+    "Channel",
+    "ChannelState",
+    "ChannelTraits",
+    "Parameters",
+    "Proof",
+    "ProofState",
+    "octets_of",
+]
 
 Parameters = dict[str, str | int | bool]
 
@@ -44,12 +55,19 @@ class Channel:
         return self.state is ChannelState.ACTIVE
 
 
+def octets_of(content: Content) -> int:
+    """Octets of the content itself."""
+    return len(content.octets())
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelTraits:
     """What a channel plug-in says of its type; values, so that decisions stay pure.
 
     ``ack_within`` seconds per attempt; ``largest_content`` octets; ``needs_proof``: its address is
-    only claimed until a challenge came back; ``cost`` per message, in any one unit.
+    only claimed until a challenge came back; ``cost`` per message, in any one unit. ``measure``:
+    octets that a content takes on this channel, where its media type costs some, too; pure. What
+    takes more than ``largest_content`` becomes a wake-up.
     """
 
     type: str
@@ -58,6 +76,7 @@ class ChannelTraits:
     largest_content: int | None = None
     needs_proof: bool = False
     cost: float = 0.0
+    measure: Callable[[Content], int] = octets_of
 
 
 class ProofState(StrEnum):

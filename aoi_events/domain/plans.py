@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from aoi_events.domain.channels import Channel, ChannelTraits
+from aoi_events.contracts.content import Content
+from aoi_events.domain.channels import Channel, ChannelTraits, octets_of
 
 __all__ = ["Mode", "Step", "may_start", "plan", "starts_at"]
 
@@ -55,7 +56,7 @@ def plan(
     traits: Mapping[str, ChannelTraits],
     *,
     connected: bool,
-    content_octets: int,
+    content: Content | None,
     mode: Mode = Mode.FALLBACK,
     hedge_after: float = 2.0,
 ) -> tuple[Step, ...]:
@@ -63,7 +64,7 @@ def plan(
 
     A connection-oriented channel takes part only while the device is ``connected``; channels that
     are not active, or whose plug-in is not installed here, take no part. Empty: nothing can reach
-    the device now.
+    the device now. ``content`` None: it is kept no longer, so nothing depends on its size.
     """
     usable = [
         (channel, trait)
@@ -82,7 +83,7 @@ def plan(
             channel=channel.type,
             start_after=0.0 if index == 0 else _later(starts[mode], index, mode),
             ack_within=trait.ack_within,
-            wake_up=content_octets > _largest(channel, trait),
+            wake_up=content is not None and not _fits(content, channel, trait),
             connected=trait.connection_oriented,
         )
         for index, (channel, trait) in enumerate(usable)
@@ -106,6 +107,9 @@ def _later(start: float | None, index: int, mode: Mode) -> float | None:
     return start * index if start is not None and mode is Mode.HEDGED else start
 
 
-def _largest(channel: Channel, trait: ChannelTraits) -> float:
-    limits = [limit for limit in (channel.largest_content, trait.largest_content) if limit]
-    return min(limits, default=float("inf"))
+def _fits(content: Content, channel: Channel, trait: ChannelTraits) -> bool:
+    """The device's limit is one of content, the channel's one of what it takes to carry it."""
+    device, carries = channel.largest_content, trait.largest_content
+    return (device is None or octets_of(content) <= device) and (
+        carries is None or trait.measure(content) <= carries
+    )

@@ -101,7 +101,6 @@ class Acceptance:
 
     def _route(self, sending: Sending, context: Context, now: datetime) -> None:
         request = sending.asked.request
-        octets = len(request.content.octets())
         expires_at = now + timedelta(seconds=request.ttl)
         accepted: dict[str, Decision] = {}
         deliveries: list[tuple[int, str]] = []
@@ -116,7 +115,7 @@ class Acceptance:
             if delivery_id in accepted:  # the same token twice in one request is one delivery
                 continue
             channels = context.channels.get(claims.client, ())
-            steps = self._dispatcher.steps(client, channels, octets)
+            steps = self._dispatcher.steps(client, channels, request.content)
             delivery = Delivery(
                 id=delivery_id,
                 sender=sending.asked.sender,

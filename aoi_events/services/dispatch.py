@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import assert_never
 
 from aoi_events.broker.topology import delivery_queue, gateway_queue
+from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import DeliverItem, OutcomeItem, OutcomeKind
 from aoi_events.domain.applications import Application
 from aoi_events.domain.channels import Channel
@@ -91,7 +92,7 @@ class Dispatcher:
         )
 
     def steps(
-        self, client: Client | None, channels: Sequence[Channel], content_octets: int
+        self, client: Client | None, channels: Sequence[Channel], content: Content | None
     ) -> tuple[Step, ...]:
         """The plan for a client now; empty when nothing can reach it."""
         if client is None or client.retired:
@@ -100,7 +101,7 @@ class Dispatcher:
             channels,
             self._settings.traits,
             connected=client.presence is not None,
-            content_octets=content_octets,
+            content=content,
         )
 
     def outputs(

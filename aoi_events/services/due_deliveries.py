@@ -146,9 +146,8 @@ class DueDeliveries:
         if row.released and now < row.expires_at:
             notification = context.notifications.get((row.sender, row.notification))
             content = notification.content if notification is not None else None
-            octets = len(content.octets()) if content is not None else 0
             channels = context.channels.get(row.client, ())
-            return Planned(self._dispatcher.steps(client, channels, octets))
+            return Planned(self._dispatcher.steps(client, channels, content))
         return DeadlineReached()
 
 

@@ -9,7 +9,7 @@ from aoi_events.channels.sms.channel import NUMBER, SmsChannel
 from aoi_events.channels.sms.numbers import normalised
 from aoi_events.channels.sms.settings import SmsSettings
 from aoi_events.domain.channels import ChannelTraits
-from aoi_events.domain.push_payload import LARGEST_CONTENT
+from aoi_events.domain.push_payload import LARGEST_CONTENT, room_for
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
 from aoi_events.ports.channel import ChannelPlugin, Offered, SettingsModel
 from aoi_events.ports.clock import Clock
@@ -47,6 +47,7 @@ class SmsPlugin:
             largest_content=LARGEST_CONTENT,
             needs_proof=True,
             cost=checked.cost,
+            measure=room_for,
         )
 
     def offer(self, parameters: Mapping[str, str | int | bool]) -> Offered:

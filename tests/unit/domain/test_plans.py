@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aoi_events.contracts.content import Content
 from aoi_events.domain.channels import Channel, ChannelState, ChannelTraits
 from aoi_events.domain.delivery import (
     DeadlineReached,
@@ -32,12 +33,17 @@ def channel(kind: str, rank: int, state: ChannelState = ChannelState.ACTIVE) -> 
     return Channel("cli_" + "a" * 26, kind, state, rank)
 
 
+def text(octets: int) -> Content:
+    """Content of so many octets."""
+    return Content(data="x" * octets)
+
+
 BOTH = [channel("sms", 1), channel("websocket", 0)]
 
 
 def test_fallback_is_the_default() -> None:
     """Best first at once, each other one when those before it are over."""
-    first, second = plan(BOTH, TRAITS, connected=True, content_octets=10)
+    first, second = plan(BOTH, TRAITS, connected=True, content=text(10))
     assert (first.channel, first.start_after, first.connected) == ("websocket", 0.0, True)
     assert (second.channel, second.start_after, second.connected) == ("sms", None, False)
     assert (first.ack_within, second.ack_within) == (10.0, 30.0)
@@ -45,25 +51,37 @@ def test_fallback_is_the_default() -> None:
 
 def test_a_connection_takes_part_only_while_there_is_one() -> None:
     """The connectionless channel bridges a lost connection without a new activation (8.2.2)."""
-    (only,) = plan(BOTH, TRAITS, connected=False, content_octets=10)
+    (only,) = plan(BOTH, TRAITS, connected=False, content=text(10))
     assert (only.channel, only.start_after) == ("sms", 0.0)
 
 
 def test_what_is_too_large_becomes_a_wake_up() -> None:
     """Per step, by the smaller of what the channel and the device can take."""
     offered = [replace(BOTH[0], largest_content=100), BOTH[1]]
-    assert [s.wake_up for s in plan(BOTH, TRAITS, connected=True, content_octets=133)] == [
+    assert [s.wake_up for s in plan(BOTH, TRAITS, connected=True, content=text(133))] == [
         False,
         False,
     ]
-    assert [s.wake_up for s in plan(BOTH, TRAITS, connected=True, content_octets=134)] == [
+    assert [s.wake_up for s in plan(BOTH, TRAITS, connected=True, content=text(134))] == [
         False,
         True,
     ]
-    assert [s.wake_up for s in plan(offered, TRAITS, connected=True, content_octets=101)] == [
+    assert [s.wake_up for s in plan(offered, TRAITS, connected=True, content=text(101))] == [
         False,
         True,
     ]
+
+
+def test_a_channel_measures_what_it_must_carry() -> None:
+    """On SMS a media type costs octets, so less of its content fits; a connection takes all."""
+    sms = replace(TRAITS["sms"], measure=lambda content: len(content.data) + len(content.type))
+    traits = {**TRAITS, "sms": sms}
+    content = Content(data="x" * 124, type="text/vcard")
+    assert [s.wake_up for s in plan(BOTH, TRAITS, connected=True, content=content)] == [False] * 2
+    assert [s.wake_up for s in plan(BOTH, traits, connected=True, content=content)] == [False, True]
+    # What the device itself can take is said in octets of content.
+    own = [replace(BOTH[0], largest_content=123), replace(BOTH[1], largest_content=124)]
+    assert [s.wake_up for s in plan(own, TRAITS, connected=True, content=content)] == [False, True]
 
 
 def test_hedge_and_parallel() -> None:
@@ -74,7 +92,7 @@ def test_hedge_and_parallel() -> None:
         mode: [
             step.start_after
             for step in plan(
-                three, traits, connected=True, content_octets=1, mode=mode, hedge_after=2.0
+                three, traits, connected=True, content=text(1), mode=mode, hedge_after=2.0
             )
         ]
         for mode in Mode
@@ -92,7 +110,7 @@ def test_only_usable_channels_in_the_clients_order(
 ) -> None:
     """Active, installed, and connected where that is needed; the first step starts at once."""
     channels, traits, mode = drawn
-    made = plan(channels, traits, connected=connected, content_octets=octets, mode=mode)
+    made = plan(channels, traits, connected=connected, content=text(octets), mode=mode)
     by_type = {row.type: row for row in channels}
     for step in made:
         assert by_type[step.channel].state is ChannelState.ACTIVE

@@ -95,7 +95,9 @@ class Inbound:
 
     ``delivery_count`` is how often earlier deliveries of it failed (0 at first, and always 0 on
     queues without such a counter); ``user_id`` was validated by the broker; ``tag`` belongs to
-    the subscription that it came from.
+    the subscription that it came from. Everything else is what the sender wrote: octets that are
+    no UTF-8 stand as ``?``, and headers that are too large or unreadable are replaced by one that
+    says so.
     """
 
     body: bytes
@@ -118,8 +120,9 @@ class Outbound:
     """A message to publish. The adapter gives each publish a ``message_id`` of its own.
 
     ``mandatory``: if no queue takes it, it counts as :attr:`Published.RETURNED`.
-    ``if_returned`` is published in its place then. ``best_effort``: a nack is counted and
-    otherwise ignored (facts for whoever listens). ``persistent`` is for queues that survive.
+    ``if_returned`` is published in its place then. ``best_effort`` (facts for whoever listens):
+    its result is reported like any other, and the caller counts a nack and goes on.
+    ``persistent`` is for queues that survive.
     """
 
     exchange: str
@@ -151,7 +154,9 @@ class Subscription(Protocol):
         """Wait for at least one message; return whatever waits, up to ``limit``, in queue order.
 
         After a lost connection it goes on with the new one; messages that were taken before and not
-        settled come again. Returns an empty sequence once the subscription was stopped.
+        settled come again. Returns an empty sequence once the subscription was stopped. Raises
+        BrokerUnavailable when the queue was exclusive and went with its connection: whoever owns
+        it subscribes anew, under a new name.
         """
 
     async def ack(self, messages: Sequence[Inbound]) -> None:
@@ -161,7 +166,11 @@ class Subscription(Protocol):
         """Give messages back; counts as a failed delivery of each."""
 
     async def pause(self) -> None:
-        """Take no more messages, and give back at once those that nobody took."""
+        """Take no more messages, and give back at once those that nobody took.
+
+        RabbitMQ up to 4.2 counts that as a failed delivery of each: resume when the reason is
+        gone, not to see whether it is.
+        """
 
     async def resume(self) -> None:
         """Take messages again after :meth:`pause`."""
@@ -197,18 +206,30 @@ class Broker(Protocol):
     async def publish(self, messages: Sequence[Outbound]) -> Sequence[Published]:
         """Publish all, pipelined, with confirms; one result per message, in order.
 
-        ``user_id`` is set to :attr:`user`. Raises BrokerUnavailable when any confirm is missing
-        because the connection was lost: then all of them may or may not have arrived.
+        ``user_id`` is set to :attr:`user`. What came back is replaced by its ``if_returned`` here:
+        the result stays RETURNED once the substitute was confirmed (or was best-effort), and is
+        NACKED where nobody took the substitute either. Raises BrokerUnavailable when any confirm
+        is missing because the connection was lost: then all of them may or may not have arrived.
+        Raises PublishRefused when the broker will not have it (no such exchange, no permission;
+        batches in flight at that moment share the error), ValueError for what AMQP cannot carry.
+        A publish may be cancelled at any moment; the next ones are not affected.
         """
 
     async def subscribe(self, queue: Queue, *, prefetch: int) -> Subscription:
-        """Declare ``queue`` if it is exclusive, and consume it with manual acknowledgement."""
+        """Declare ``queue`` if it is exclusive, and consume it with manual acknowledgement.
+
+        Raises ConfigurationError when there is no such queue, or it is exclusive to another
+        connection, and BrokerUnavailable when there is no connection now.
+        """
 
     async def requester(self) -> Requester:
         """A new requester with a reply address of its own."""
 
     async def connection_lost(self) -> None:
-        """Return when the present connection was lost (exclusive queues are gone by then)."""
+        """Return when the present connection was lost (exclusive queues are gone by then).
+
+        At once when there is none now.
+        """
 
     async def healthy(self) -> bool:
         """Whether a connection is up now."""

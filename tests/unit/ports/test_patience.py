@@ -16,9 +16,9 @@ class Flaky:
         self.pauses: list[float] = []
         self.heard: list[Attempt] = []
 
-    async def act(self) -> int:
+    async def act(self, step: int) -> int:
         """Fail or return the number of the call."""
-        self.calls += 1
+        self.calls += step
         if self.calls <= self.failures:
             raise self.error
         return self.calls
@@ -30,7 +30,7 @@ class Flaky:
     async def run(self, patience: Patience) -> int:
         """Act patiently."""
         return await patiently(
-            lambda: self.act(), patience=patience, failed=self.heard.append, sleep=self.sleep
+            lambda: self.act(1), patience=patience, failed=self.heard.append, sleep=self.sleep
         )
 
 

@@ -13,6 +13,7 @@ from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import SystemClock
+from aoi_events.services.handler import Handler
 from aoi_events.services.parking import Parking
 from aoi_events.services.runtime import BatchWorker
 from aoi_events.store import open_store
@@ -20,7 +21,7 @@ from tests.benchmarks.hop.message import IN_QUEUE, OUT_QUEUE, PREFETCH, HopIn, H
 from tests.benchmarks.measure import Meter
 
 
-class HopHandler:
+class HopHandler(Handler[HopIn]):
     """Validates, and publishes one message for each."""
 
     queue = IN_QUEUE
@@ -28,9 +29,6 @@ class HopHandler:
     def __init__(self, meter: Meter, stop: asyncio.Event) -> None:
         self._meter = meter
         self._stop = stop
-
-    async def ready(self) -> None:
-        """At once."""
 
     def read(self, message: Inbound) -> HopIn:
         """The request in the message."""
@@ -53,10 +51,6 @@ class HopHandler:
             )
             for item in items
         ]
-
-    def abandoned(self, item: HopIn) -> Sequence[Outbound]:
-        """Nothing is owed."""
-        return ()
 
 
 async def _main(url: str, count: int) -> None:

@@ -1,0 +1,128 @@
+"""Application Clients: one app instance, one token (8.1.3, 8.2.3; empty in the seed, so section 4)."""
+
+from __future__ import annotations
+
+from aoi_events.contracts.answers import ApplicationDeregisteredV1
+from aoi_events.contracts.states import Reason
+from tests.integration.services.conftest import BOTH
+from tests.integration.services.harness import Device, System
+
+
+async def deregister(device: Device, sequence: int) -> ApplicationDeregisteredV1:
+    """``application.deregister`` of the usual app."""
+    body = {"application": "org.mail", "sequence": sequence}
+    answer = await device.ask("application.deregister", **body)
+    assert isinstance(answer, ApplicationDeregisteredV1), answer
+    return answer
+
+
+async def test_repeats_give_the_same_token(system: System) -> None:
+    """Section 4: a repeat gives the same token, now and whenever the app starts again."""
+    device = await system.client()
+    tokens = {(await device.register_app()).token for _ in range(3)}
+    assert len(tokens) == 1
+    assert None not in tokens
+
+
+async def test_instances_have_tokens_of_their_own(system: System) -> None:
+    """8.1.4: a token names one app instance on one client."""
+    one, two = await system.client(), await system.client()
+    tokens = {
+        (await device.register_app(app, instance=instance)).token
+        for device in (one, two)
+        for app in ("a", "b")
+        for instance in ("default", "work")
+    }
+    assert len(tokens) == 8
+
+
+@BOTH
+async def test_a_token_ends_with_its_registration(system: System) -> None:
+    """Section 4: a deregistered token is rejected, what is open for it fails, and a later
+    registration gets another token.
+    """
+    shop = await system.user()
+    device = await system.device()
+    old = device.token
+    await shop.send("n1", old)
+    assert (await deregister(device, 2)).applied
+    await system.events.wait_for("application.revoked", reason="deregistered")
+    device.sequence = 2
+    new = (await device.register_app()).token
+    assert new not in (None, old)
+    await system.look()
+    failed = await system.events.wait_for("notification.failed", notification="n1")
+    assert failed.data.reason == Reason.DEREGISTERED  # type: ignore[union-attr]
+    (rejected,) = (await shop.send("n2", old)).rejected
+    assert rejected.code == "token_revoked"
+
+
+async def test_what_was_sent_to_an_old_token_never_reaches_the_new_one(system: System) -> None:
+    """Section 4: an app that registers anew at once, before anybody looked, does not get what was
+    sent to the token that ended.
+    """
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    await shop.send("n1", device.token)
+    await deregister(device, 3)
+    device.sequence = 3
+    await device.register_app()
+    await node.connect(device)
+    await system.look()
+    await system.events.wait_for("notification.failed", notification="n1")
+    assert node.items.empty()
+
+
+async def test_a_stale_command_changes_nothing(system: System) -> None:
+    """Section 4: an older sequence is answered with the stored state and number."""
+    device = await system.client()
+    await device.register_app(sequence=5)
+    stale = await deregister(device, 4)
+    assert (stale.applied, stale.sequence) == (False, 5)
+    equal = await deregister(device, 5)
+    assert (equal.applied, equal.sequence) == (False, 5)
+    assert (await deregister(device, 6)).applied
+    late = await device.register_app(sequence=5)
+    assert (late.applied, late.sequence, late.token) == (False, 6, None)
+
+
+async def test_a_repeated_deregistration_is_answered_the_same(system: System) -> None:
+    """Section 4: the same command again gets the same answer."""
+    device = await system.device()
+    assert await deregister(device, 2) == await deregister(device, 2)
+
+
+async def test_an_app_that_never_was_cannot_be_deregistered(system: System) -> None:
+    """Section 5 (bad input): a clear error with a stable code."""
+    device = await system.client()
+    refused = await device.refused("application.deregister", application="x", sequence=1)
+    assert (refused.code, refused.field) == ("not_found", "application")
+
+
+async def test_events_never_carry_a_token(system: System) -> None:
+    """Section 3: events carry fingerprints of tokens, never tokens."""
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    await shop.send("n1", device.token)
+    await system.provider.next_delivery()
+    await system.events.wait_for("notification.accepted", notification="n1")
+    told = "".join(event.encode().decode() for _, event in system.events.seen)
+    assert device.token not in told
+    assert device.secret not in told
+
+
+async def test_events_end_in_who_asked(system: System) -> None:
+    """Section 3: the routing key of an event ends in the user who asked for what happened."""
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    await node.connect(device)
+    await shop.send("n1", device.token)
+    await node.acknowledge(await node.next_delivery())
+    await system.events.wait_for("notification.delivered", notification="n1")
+    assert [key for key, _ in system.events.seen] == [
+        "client.registered.devices",
+        "application.registered.devices",
+        "channel.activated.devices",
+        "notification.accepted.shop",
+        "notification.delivered.shop",
+    ]

@@ -1,0 +1,218 @@
+"""AOI Clients: who gets an ID, who keeps one, and what ends with one (8.1.1, 8.2.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from aoi_events.contracts.answers import ClientRegisteredV1
+from aoi_events.contracts.states import Reason
+from tests.integration.services.conftest import BOTH, OpenSystem
+from tests.integration.services.harness import Device, System, secret_and_hash
+
+
+async def register(system: System, **body: Any) -> ClientRegisteredV1:
+    """``client.register``."""
+    user = await system.user("devices")
+    answer = await user.ask("client.register", **({"device": "phone", "identity": "a"} | body))
+    assert isinstance(answer, ClientRegisteredV1), answer
+    return answer
+
+
+@BOTH
+async def test_the_result_is_communicated_and_stored(system: System) -> None:
+    """8.2.1: the AOI Client ID is communicated to the client and stored for future usage."""
+    device = await system.client("tel:+1")
+    async with system.installation.store.transaction(read_only=True) as tx:
+        stored = (await tx.clients({device.client}))[device.client]
+    assert (stored.identity, stored.device) == ("tel:+1", "phone")
+    await system.events.wait_for("client.registered", client=device.client)
+    await device.register_app()  # and usable in future requests
+
+
+async def test_a_repeat_gets_the_same_id(system: System) -> None:
+    """Section 4: the hash of the secret is looked up first, so a repeated request gets the same ID;
+    its event is recognisable as the same.
+    """
+    _, hashed = secret_and_hash()
+    first = await register(system, secret_hash=hashed)
+    again = await register(system, secret_hash=hashed)
+    assert first == again
+    await system.events.wait_for("client.registered", count=2, client=first.client)
+    one, two = system.events.of("client.registered", client=first.client)
+    assert one.id == two.id
+
+
+async def test_a_secret_serves_one_identity(system: System) -> None:
+    """Section 4: the same secret for another user identity is a conflict, and changes nothing."""
+    _, hashed = secret_and_hash()
+    await register(system, secret_hash=hashed)
+    user = await system.user("devices")
+    refused = await user.refused(
+        "client.register", device="phone", identity="other", secret_hash=hashed
+    )
+    assert (refused.code, refused.field) == ("conflict", "identity")
+
+
+async def test_proof_and_the_same_identity_refresh(system: System) -> None:
+    """Section 4: with proof and the same identity: the same ID, refreshed; also when repeated."""
+    device = await system.device("scripted:a1")
+    secret, hashed = secret_and_hash()
+    for _ in range(2):
+        answer = await register(
+            system, identity=device.identity, secret_hash=hashed, previous=device.proof
+        )
+        assert (answer.client, answer.retired) == (device.client, None)
+    await system.events.wait_for("client.refreshed", count=2, client=device.client)
+    old = await device.refused("application.register", application="x", sequence=9)
+    assert old.code == "unauthenticated"
+    device.secret = secret
+    assert (await device.register_app()).token == device.token
+
+
+@BOTH
+async def test_proof_and_another_identity_retire_the_old_id(system: System) -> None:
+    """8.1.1 and section 4: a changed user identity gets a new ID; the old one is retired: session
+    closed, tokens and channels revoked, open deliveries *failed: reassigned*.
+    """
+    shop, node = await system.user(), await system.node()
+    old = await system.device("websocket", "scripted:a1")
+    connected = await node.connect(old)
+    await shop.send("n1", old.token)
+    await node.next_delivery()
+    _, hashed = secret_and_hash()
+    answer = await register(system, identity="b", secret_hash=hashed, previous=old.proof)
+
+    assert answer.client != old.client
+    assert answer.retired == old.client
+    close = await node.next_close()
+    assert (close.client, close.session, close.epoch) == (old.client, "s1", connected.epoch)
+    await system.events.wait_for("client.reassigned", client=old.client, replaced_by=answer.client)
+    await system.events.wait_for("application.revoked", client=old.client, reason="reassigned")
+    await system.look()
+    failed = await system.events.wait_for("notification.failed", notification="n1")
+    assert failed.data.reason == Reason.REASSIGNED  # type: ignore[union-attr]
+    (rejected,) = (await shop.send("n2", old.token)).rejected
+    assert rejected.code == "token_revoked"
+    gone = await old.refused("application.register", application="x", sequence=9)
+    assert gone.code == "client_retired"
+    async with system.installation.store.transaction(read_only=True) as tx:
+        assert await tx.channels({old.client}) == {}
+
+
+async def test_a_repeated_change_of_identity_tells_the_same_again(system: System) -> None:
+    """Section 5: outputs follow from message and rows, and are published on every run: the same
+    answer, the same events, the session closed again.
+    """
+    node = await system.node()
+    old = await system.device("websocket")
+    await node.connect(old)
+    _, hashed = secret_and_hash()
+    body = {"identity": "b", "secret_hash": hashed, "previous": old.proof}
+    first = await register(system, **body)
+    await node.next_close()
+    assert await register(system, **body) == first
+    assert (await node.next_close()).client == old.client
+    await system.events.wait_for("client.reassigned", count=2)
+    one, two = system.events.of("client.reassigned")
+    assert one.id == two.id
+
+
+async def test_a_wrong_proof_touches_nobody(system: System) -> None:
+    """Section 4: without proof a new ID that touches no existing one, whatever it claims."""
+    shop = await system.user()
+    victim = await system.device("scripted:a1")
+    other_secret, hashed = secret_and_hash()
+    answer = await register(
+        system,
+        identity=victim.identity,
+        secret_hash=hashed,
+        previous={"client": victim.client, "secret": other_secret},
+    )
+    assert answer.client != victim.client
+    assert answer.retired is None
+    await shop.send("n1", victim.token)
+    assert (await system.provider.next_delivery()).client == victim.client
+
+
+async def test_registrations_of_one_identity_are_bounded(open_system: OpenSystem) -> None:
+    """Section 4: quotas bound unused registrations; a refresh counts as none."""
+    system = await open_system(policy={"clients_per_identity": 2})
+    device = await system.client("a")
+    await system.client("a")
+    _, hashed = secret_and_hash()
+    user = await system.user("devices")
+    body = {"device": "phone", "identity": "a", "secret_hash": hashed}
+    assert (await user.refused("client.register", **body)).code == "quota_exceeded"
+    await register(system, secret_hash=hashed, previous=device.proof)
+    system.clock.advance(86_401)
+    await system.client("a")
+
+
+@BOTH
+async def test_deregistration_ends_everything(system: System) -> None:
+    """Section 3: ``client.deregister`` gives the ID up, and is answered the same when repeated;
+    what is open ends as failed.
+    """
+    shop = await system.user()
+    device = await system.device("scripted:a1", apps=("a", "b"))
+    system.provider.default = system.provider.default.nothing()
+    await shop.send("n1", *device.tokens.values())
+    first = await device.ask("client.deregister")
+    assert await device.ask("client.deregister") == first
+    await system.events.wait_for("client.deregistered", client=device.client)
+    await system.look()
+    for count in (1, 2):
+        event = await system.events.wait_for("notification.failed", count=count)
+        assert event.data.reason == Reason.DEREGISTERED  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("field", ["client", "secret"])
+async def test_nobody_ends_somebody_elses_client(system: System, field: str) -> None:
+    """Section 3: requests about a client prove its secret; which of the two is wrong is not said."""
+    device = await system.client()
+    wrong = {"client": "cli_" + "a" * 26, "secret": secret_and_hash()[0]}
+    refused = await device.refused("client.deregister", **{field: wrong[field]})
+    assert refused.code == "unauthenticated"
+    await device.register_app()
+
+
+async def test_a_session_speaks_for_its_own_client_only(system: System) -> None:
+    """Section 3: a gateway's word counts for the client whose session it is, and for no other."""
+    node = await system.node()
+    mine, other = await system.device(), await system.device()
+    body = {"application": "x", "sequence": 9}
+    for_mine = {"aoi-client": mine.client}
+    granted = await node.user.ask(
+        "application.register", headers=for_mine, client=mine.client, **body
+    )
+    assert granted == await mine.ask("application.register", **body)
+    refused = await node.user.ask(
+        "application.register", headers=for_mine, client=other.client, **body
+    )
+    assert getattr(refused, "code", None) == "not_allowed"
+
+
+async def test_nobody_but_a_gateway_vouches_for_a_session(system: System) -> None:
+    """Section 3: a sender's own ``aoi-client`` header is no proof of anything."""
+    device = await system.device()
+    answer = await device.user.ask(
+        "application.register",
+        headers={"aoi-client": device.client},
+        client=device.client,
+        application="x",
+        sequence=9,
+    )
+    assert getattr(answer, "code", None) == "unauthenticated"
+
+
+async def test_a_wrong_secret_makes_nothing_due(system: System) -> None:
+    """Section 3: whoever cannot prove a client cannot make its stored deliveries go out, either."""
+    shop = await system.user()
+    device = await system.device()
+    await shop.send("n1", device.token)
+    stranger = Device(device.user, device.client, secret_and_hash()[0], "x")
+    await stranger.refused("application.register", application="org.mail", sequence=9)
+    (row,) = await system.rows("n1")
+    assert not row.released

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import structlog
@@ -23,12 +23,12 @@ from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.broker.open import open_broker
 from aoi_events.broker.topology import topology
-from aoi_events.errors import AoiError, ConfigurationError
+from aoi_events.errors import AoiError, ConfigurationError, InfrastructureError
 from aoi_events.gateway import Gateway
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
-from aoi_events.ports.patience import Patience, patiently
+from aoi_events.ports.patience import Attempt, Patience, patiently
 from aoi_events.ports.store import Store
 from aoi_events.services.activation import ActivationHandler
 from aoi_events.services.deadlines import DeadlinesWorker
@@ -54,8 +54,9 @@ EXIT_GAVE_UP: Final = 70
 GATEWAY_USER: Final = "aoi-gateway"
 """The gateway's user on ``memory://``."""
 
-_AT_START: Final = Patience(first=0.25, most=3.0, attempts=15)
+_AT_START: Final = Patience(first=0.25, most=3.0)
 
+T = TypeVar("T")
 Run = Callable[[asyncio.Event, asyncio.Event], Coroutine[Any, Any, None]]
 
 
@@ -250,15 +251,14 @@ async def open_installation(
         )
     configured = configure(installed_plugins() if plugins is None else plugins, settings.channels)
     async with AsyncExitStack() as stack:
-        store = await open_store(settings.store.get_secret_value(), upgrade=alone)
+        patient = _Starting(settings.start_within)
+        store = await patient.until(lambda: _open_store(settings, upgrade=alone))
         stack.push_async_callback(store.close)
-        await store.check()
         url = settings.broker.get_secret_value()
-        broker = await _patiently(url, "aoi workers")
+        broker = await patient.until(lambda: _open_broker(url, "aoi workers"))
         stack.push_async_callback(broker.close)
-        gateway_broker = await _patiently(
-            _as_gateway(url) if settings.in_process else url, "aoi gateway"
-        )
+        gateway_url = _as_gateway(url) if settings.in_process else url
+        gateway_broker = await patient.until(lambda: _open_broker(gateway_url, "aoi gateway"))
         stack.push_async_callback(gateway_broker.close)
         if settings.declare:
             await broker.declare(topology(configured.connectionless))
@@ -287,7 +287,10 @@ async def declare(settings: Settings) -> tuple[str, ...]:
     """
     configured = configure(installed_plugins(), settings.channels)
     everything = topology(configured.connectionless)
-    broker = await _patiently(settings.broker.get_secret_value(), "aoi broker declare")
+    url = settings.broker.get_secret_value()
+    broker = await _Starting(settings.start_within).until(
+        lambda: _open_broker(url, "aoi broker declare")
+    )
     try:
         await broker.declare(everything)
     finally:
@@ -296,13 +299,49 @@ async def declare(settings: Settings) -> tuple[str, ...]:
     return (*exchanges, *(queue.name for queue in everything.queues))
 
 
-async def _patiently(url: str, name: str) -> Broker:
-    """The broker may still be starting, as when everything was started at once."""
-    return await patiently(
-        lambda: open_broker(url, name=name),
-        patience=_AT_START,
-        failed=lambda attempt: log.warning("broker_not_there_yet", attempt=attempt.number),
+async def _open_broker(url: str, name: str) -> Broker:
+    return await open_broker(url, name=name, patience=Patience(attempts=1))
+
+
+async def _open_store(settings: Settings, *, upgrade: bool) -> Store:
+    store = await open_store(
+        settings.store.get_secret_value(), pool=settings.store_pool, upgrade=upgrade
     )
+    try:
+        await store.check()
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+class _Starting:
+    """Broker and store may still be starting, as when everything was started at once.
+
+    ``within``: seconds for all of them together.
+    """
+
+    def __init__(self, within: float) -> None:
+        self._within = within
+        self._until = asyncio.get_running_loop().time() + within
+
+    async def until(self, opened: Callable[[], Awaitable[T]]) -> T:
+        """What ``opened`` returns as soon as it can. Raises its last InfrastructureError."""
+        failures: list[BaseException] = []
+
+        def failed(attempt: Attempt) -> None:
+            failures[:] = [attempt.error]
+            log.warning("not_there_yet", error=str(attempt.error), attempt=attempt.number)
+
+        try:
+            async with asyncio.timeout_at(self._until) as limit:
+                return await patiently(opened, patience=_AT_START, failed=failed)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        if failures:
+            raise failures[0]
+        raise InfrastructureError(f"no answer from broker or store within {self._within:g} s")
 
 
 def _keys(settings: Settings, *, alone: bool) -> ServerKeys:

@@ -135,6 +135,8 @@ class Settings(BaseSettings):
     declare: bool = True
     """Whether workers declare exchanges and queues at start; off where their broker users may not,
     and ``aoi broker declare`` does it before them."""
+    store_pool: Annotated[int, Field(ge=1, le=100)] = 5
+    """Connections to the store that one process may have open."""
     key_file: Path = Path("aoi-keys.json")
     """The file with the server's keys, unless ``token_keys`` and ``challenge_key`` are set."""
     token_keys: dict[str, SecretStr] = {}
@@ -147,6 +149,8 @@ class Settings(BaseSettings):
     """Messages that a worker handles at once, and its prefetch."""
     quarantine_limit: Annotated[float, Field(gt=0, le=600)] = 30.0
     """Seconds that one quarantined message may take; then the process ends."""
+    start_within: Annotated[float, Field(gt=0, le=600)] = 40.0
+    """Seconds that broker and store may take to come up when this starts; then it ends with 69."""
     drain_within: Annotated[float, Field(gt=0, le=600)] = 20.0
     """Seconds to finish after TERM; then what is unfinished is left to others."""
     channels: dict[str, dict[str, Any]] = {}

@@ -8,8 +8,10 @@ from urllib.parse import unquote, urlsplit
 
 from aoi_events.broker.memory import NOT_DURABLE, MemoryBroker, MemoryServer
 from aoi_events.broker.rabbitmq import RabbitBroker
+from aoi_events.broker.rabbitmq.broker import FIRST_CONNECTION
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.broker import Broker
+from aoi_events.ports.patience import Patience
 
 __all__ = ["memory_server", "open_broker"]
 
@@ -18,12 +20,14 @@ log = logging.getLogger(__name__)
 _servers: dict[asyncio.AbstractEventLoop, dict[str, MemoryServer]] = {}
 
 
-async def open_broker(url: str, *, name: str = "aoi") -> Broker:
+async def open_broker(
+    url: str, *, name: str = "aoi", patience: Patience = FIRST_CONNECTION
+) -> Broker:
     """Connect to the broker at ``url``; whoever opened it closes it.
 
     ``amqp://USER:PASSWORD@HOST:PORT/VHOST`` (or ``amqps://``) is RabbitMQ, whose management shows
-    the connection as ``name``. ``memory://USER@SERVER`` is :func:`memory_server` of that name, as
-    that user (``aoi`` where none is said). Raises ConfigurationError for any other URL and where
+    the connection as ``name``, and for which ``patience`` is had. ``memory://USER@SERVER`` is
+    :func:`memory_server` of that name, as that user (``aoi`` where none is said). Raises ConfigurationError for any other URL and where
     the broker does not let the user in, BrokerUnavailable when it cannot be reached.
     """
     try:
@@ -32,7 +36,7 @@ async def open_broker(url: str, *, name: str = "aoi") -> Broker:
         raise ConfigurationError(f"the broker's URL cannot be read; {_FORMS}") from None
     match parts.scheme:
         case "amqp" | "amqps":
-            return await RabbitBroker.connect(url, name=name)
+            return await RabbitBroker.connect(url, name=name, patience=patience)
         case "memory":
             server = memory_server(parts.hostname or "")
             return MemoryBroker(server, user=unquote(parts.username or "aoi"))

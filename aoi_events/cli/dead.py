@@ -19,7 +19,7 @@ from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.store import Store
 from aoi_events.services.incoming import to_replay
-from aoi_events.services.runtime import publish_all
+from aoi_events.services.outgoing import publish_all
 from aoi_events.store import open_store
 
 __all__ = ["app"]

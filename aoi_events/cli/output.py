@@ -25,5 +25,5 @@ def print_json(value: Any) -> None:
 def fail(message: str, *, code: int = 1) -> NoReturn:
     """Say what is wrong on standard error, and exit."""
     _errors.print("error:", style="bold red", end=" ")
-    _errors.print(message, markup=False)
+    _errors.print(message, markup=False, soft_wrap=True)
     sys.exit(code)

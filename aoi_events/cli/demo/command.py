@@ -82,7 +82,8 @@ async def _unless_ended(server: asyncio.Task[int], part: Coroutine[Any, Any, Any
     playing = asyncio.create_task(part)
     await asyncio.wait({server, playing}, return_when=asyncio.FIRST_COMPLETED)
     if playing.done():
-        return playing.result()
+        playing.result()
+        return
     playing.cancel()
     await asyncio.gather(playing, return_exceptions=True)
     fault = server.exception()
@@ -101,6 +102,7 @@ def _settings(broker: str, store: str, smsc: LoopbackSmsc) -> dict[str, Any]:
     return {
         "broker": broker,
         "store": store,
+        "start_within": 6.0,
         "gateway": {"port": 0, "ping_every": 5.0, "pong_within": 2.0},
         "health": {"enabled": False},
         "channels": {

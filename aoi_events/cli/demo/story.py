@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
-from aoi_events.cli.demo.cast import WITHIN, Device
+from aoi_events.cli.demo.cast import WITHIN
 from aoi_events.cli.demo.timeline import Timeline
-from aoi_events.client import Application, EventStream
+from aoi_events.client import EventStream
 from aoi_events.client.events import Activated, WakeUpReceived
 from aoi_events.contracts.answers import NotificationAcceptedV1
 from aoi_events.contracts.requests import ChannelOffer
 from aoi_events.publishing import Publisher
+from aoi_events.testing.devices import FakeApp, FakeDevice
 
 __all__ = ["Story"]
 
@@ -26,8 +27,8 @@ class Story:
     """Two devices, two apps, one backend."""
 
     timeline: Timeline
-    phone: Device
-    tablet: Device
+    phone: FakeDevice
+    tablet: FakeDevice
     backend: Publisher
     run: str
 
@@ -55,14 +56,15 @@ class Story:
             tell.check(ids[0] != ids[1], "two devices got one AOI Client ID")
             tell.shown("two AOI Client IDs")
 
-    async def install(self) -> tuple[Application, Application]:
+    async def install(self) -> tuple[FakeApp, FakeApp]:
         """Application Client registration."""
         tell = self.timeline
         with tell.scene("Two apps register"):
-            mail = await self.phone.install("org.example.mail")
-            news = await self.tablet.install("org.example.news")
+            mail = await self.phone.install("org.example.mail", within=WITHIN)
+            news = await self.tablet.install("org.example.news", within=WITHIN)
             for device, app in ((self.phone, mail), (self.tablet, news)):
-                tell.say(device.name, f"{app.application} has the token {app.fingerprint}")
+                name = app.registration.fingerprint
+                tell.say(device.name, f"{app.application} has a token, known as {name}")
             tell.check(mail.token != news.token, "two apps got one token")
             tell.shown("two Application Client Tokens")
         return mail, news
@@ -71,8 +73,6 @@ class Story:
         """Notification channel activation, and the proof of the numbers."""
         tell = self.timeline
         with tell.scene("They activate WebSocket and SMS, at once"):
-            for device in self._devices:
-                tell.say(device.name, f"claims {device.number}: a challenge must come back")
             await asyncio.gather(
                 *(
                     d.client.until_channels({"websocket", "sms"}, timeout=WITHIN)
@@ -80,10 +80,11 @@ class Story:
                 ),
             )
             for device in self._devices:
+                tell.say(device.name, f"claimed {device.number}, and sent the challenge back")
                 tell.say(device.name, "active: " + ", ".join(sorted(device.client.channels)))
             tell.shown("both numbers proved by a challenge, two channels active each")
 
-    async def deliver(self, mail: Application, news: Application) -> None:
+    async def deliver(self, mail: FakeApp, news: FakeApp) -> None:
         """Ten notifications over the WebSocket, acknowledged."""
         tell = self.timeline
         with tell.scene(f"{_MANY} notifications, over the WebSocket"):
@@ -91,7 +92,7 @@ class Story:
             for number in range(_MANY):
                 app, device = (news, self.tablet) if number % 2 else (mail, self.phone)
                 accepted = await self._send(app, f"n{number + 1}", f"message {number + 1}")
-                (read,) = await device.read()
+                read = await device.read(within=WITHIN)
                 tell.check(read.channel == "websocket", f"it came over {read.channel}")
                 tell.say(device.name, f"shows “{read.content.data}”, and acknowledges")
                 sent.append(accepted.notification)
@@ -99,15 +100,15 @@ class Story:
                 await self.backend.wait(notification, "delivered", timeout=WITHIN)
             tell.shown(f"{len(sent)} delivered, each acknowledged by its device")
 
-    async def bridge(self, mail: Application) -> None:
+    async def bridge(self, mail: FakeApp) -> None:
         """The connection dies without a word; SMS bridges it."""
         tell = self.timeline
         with tell.scene("The phone's data connection dies without a word"):
             before = self.phone.client.events()
-            self.phone.transport.cut()
+            self.phone.cut()
             tell.say("network", "the phone's link is cut; nobody is told")
             accepted = await self._send(mail, "cut", "Where are you?")
-            (read,) = await self.phone.read()
+            read = await self.phone.read(within=WITHIN)
             tell.check(read.channel == "sms", f"it came over {read.channel}, not by SMS")
             tell.say("phone", f"shows “{read.content.data}”, which came by SMS")
             status = await self.backend.wait(accepted.notification, "delivered", timeout=WITHIN)
@@ -117,7 +118,7 @@ class Story:
                 tell.say("AOI Server", f"{hop.what} {hop.channel or ''}{detail}")
             tell.shown("reached by SMS, with no new activation")
 
-    async def come_back(self, mail: Application) -> None:
+    async def come_back(self, mail: FakeApp) -> None:
         """What was too large for SMS is fetched when the connection is back."""
         tell = self.timeline
         with tell.scene("Too large for SMS: a wake-up now, the content on return"):
@@ -126,68 +127,68 @@ class Story:
             accepted = await self._send(mail, "large", text, shown=f"{_LARGE} octets")
             await _wake_up(smsc_before)
             tell.say("phone", "was told by SMS that something waits")
-            await self.phone.transport.restore()
+            await self.phone.restore()
             tell.say("network", "the phone's link is back")
-            (read,) = await self.phone.read()
+            read = await self.phone.read(within=WITHIN)
             tell.check(read.content.data == text, "the content is not the one that was sent")
             await self.backend.wait(accepted.notification, "delivered", timeout=WITHIN)
             await self.phone.client.until_connected(timeout=WITHIN)
             tell.shown(f"{_LARGE} octets fetched and acknowledged")
 
-    async def store(self, news: Application) -> None:
+    async def store(self, news: FakeApp) -> None:
         """A device with nothing active gets what was stored, on return."""
         tell = self.timeline
         with tell.scene("Nothing active: stored, and delivered on return"):
             events = self.tablet.client.events()
-            await self.tablet.client.set_offers([ChannelOffer(type="websocket")])
+            await self.tablet.offer(ChannelOffer(type="websocket"))
             await _activated(events)
-            self.tablet.transport.cut()
+            self.tablet.cut()
             tell.say("tablet", "has no SMS any more, and its link is cut")
             accepted = await self._send(news, "stored", "Welcome back")
             await self.backend.wait(accepted.notification, "stored", timeout=WITHIN)
             tell.say("AOI Server", "nothing can reach the tablet: stored")
-            await self.tablet.transport.restore()
+            await self.tablet.restore()
             tell.say("network", "the tablet's link is back")
-            (read,) = await self.tablet.read()
+            read = await self.tablet.read(within=WITHIN)
             tell.say("tablet", f"shows “{read.content.data}”")
             await self.backend.wait(accepted.notification, "delivered", timeout=WITHIN)
             tell.shown("stored, then delivered when the tablet came back")
 
-    async def expire(self, news: Application) -> None:
+    async def expire(self, news: FakeApp) -> None:
         """A notification whose time to live ends while nothing can reach the device."""
         tell = self.timeline
         with tell.scene("Too late: an expired notification is reported"):
-            self.tablet.transport.cut()
+            self.tablet.cut()
             accepted = await self._send(news, "late", "Only for a second", ttl=1)
             status = await self.backend.wait(accepted.notification, "expired", timeout=WITHIN)
             tell.say("AOI Server", f"reports: {status.deliveries[0].state}")
-            await self.tablet.transport.restore()
+            await self.tablet.restore()
             tell.shown("expired, and the backend knows")
 
-    async def change_identity(self, mail: Application) -> None:
+    async def change_identity(self, mail: FakeApp) -> None:
         """Another SIM: a new AOI Client ID, and the old token stops working."""
         tell = self.timeline
         with tell.scene("Another user: a new AOI Client ID, the old token ends"):
             old_id, old_token = self.phone.client.client_id, mail.token
-            await self.phone.client.set_identity("tel:+15550199")
-            new_id = await self.phone.client.until_registered(other_than=old_id, timeout=WITHIN)
-            token = await mail.until_token(other_than=old_token, timeout=WITHIN)
+            await self.phone.change_user("tel:+15550199", within=WITHIN)
+            new_id, token = self.phone.client.client_id, mail.token
+            tell.check(new_id != old_id, "the new user got the earlier one's AOI Client ID")
             tell.say("phone", f"is AOI Client {new_id} now")
             refused = await self.backend.send(old_token, "for the earlier user")
             tell.check(not refused.deliveries, "the old token still works")
             tell.say("AOI Server", f"the old token: {refused.rejected[0].code}")
             await self.phone.client.until_connected(timeout=WITHIN)
             accepted = await self.backend.send(token, "for the new user")
-            await self.phone.read()
+            await self.phone.read(within=WITHIN)
             await self.backend.wait(accepted.notification, "delivered", timeout=WITHIN)
             tell.shown("new ID, new token; nothing of the earlier user's is readable")
 
     @property
-    def _devices(self) -> tuple[Device, Device]:
+    def _devices(self) -> tuple[FakeDevice, FakeDevice]:
         return (self.phone, self.tablet)
 
     async def _send(
-        self, app: Application, name: str, text: str, *, ttl: int = 300, shown: str | None = None
+        self, app: FakeApp, name: str, text: str, *, ttl: int = 300, shown: str | None = None
     ) -> NotificationAcceptedV1:
         who = app.application.rpartition(".")[2]
         self.timeline.say(who, f"sends {shown or f'“{text}”'}")

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from aoi_events.errors import AoiError
+from aoi_events.testing.diary import DidNotHappen
 
 __all__ = ["DemoFailed", "Timeline"]
 
@@ -54,10 +55,10 @@ class Timeline:
         begun = time.monotonic()
         try:
             yield
-        except (AoiError, TimeoutError) as error:
+        except (AoiError, DidNotHappen, TimeoutError) as error:
             raise DemoFailed(
                 f"step {len(self.scenes) + 1} did not happen ({title}): "
-                f"{error or 'nothing came in time'}"
+                f"{str(error) or 'nothing came in time'}"
             ) from error
         scene.seconds = time.monotonic() - begun
         scene.shown = self._last
@@ -79,7 +80,7 @@ class Timeline:
         self._last = text
         self.say("", text, mark="[green]✓[/]")
 
-    def check(self, condition: bool, what: str) -> None:  # noqa: FBT001 - reads as an assertion
+    def check(self, condition: bool, what: str) -> None:
         """Raises DemoFailed unless it is so."""
         if not condition:
             raise DemoFailed(what)

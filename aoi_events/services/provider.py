@@ -123,6 +123,8 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
         return _first_of_each(wanted, new)
 
     async def _submit(self, wanted: Sequence[Work]) -> Sequence[Sent]:
+        if len(wanted) == 1:
+            return [await self._submit_alone(wanted[0])]
         try:
             return await self._channel.deliver(wanted)
         except InfrastructureError:

@@ -1,0 +1,257 @@
+"""No borrowed addresses: a channel is pending until its challenge came back (section 4)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import structlog
+
+from aoi_events.contracts.answers import AnyAnswer, ChannelsActivatedV1, RefusedV1
+from aoi_events.testing.scripted import Say
+from tests.integration.services.conftest import BOTH, OpenSystem
+from tests.integration.services.harness import Device, System
+
+DAY = 86_400
+
+
+@pytest.fixture
+async def proving(open_system: OpenSystem) -> System:
+    """An installation whose scripted channel wants its addresses proved."""
+    return await open_system(plugin={"needs_proof": True})
+
+
+async def confirm(device: Device, code: str) -> AnyAnswer:
+    """``channel.confirm`` of the scripted channel."""
+    return await device.ask("channel.confirm", channel="scripted", code=code)
+
+
+async def prove(system: System, device: Device, address: str) -> None:
+    """Activate the channel with the address, and prove it."""
+    await device.activate(f"scripted:{address}")
+    challenge = await system.provider.next_challenge()
+    assert state(await confirm(device, challenge.code)) == "active"
+
+
+def state(answer: AnyAnswer) -> str | None:
+    """The scripted channel's state in an answer; None where it is not selected."""
+    assert isinstance(answer, ChannelsActivatedV1), answer
+    return next((c.state for c in answer.selected if c.type == "scripted"), None)
+
+
+def code_of(answer: AnyAnswer) -> str:
+    """Why it was refused."""
+    assert isinstance(answer, RefusedV1), answer
+    return answer.code
+
+
+@BOTH
+async def test_pending_until_the_challenge_came_back(open_system: OpenSystem) -> None:
+    """Section 4: a claimed address becomes active when the device has proved that it receives there;
+    until then nothing goes to it, and then what was stored is due.
+    """
+    system = await open_system(plugin={"needs_proof": True})
+    shop = await system.user()
+    device = await system.device()
+    assert state(await device.activate("scripted:a1")) == "pending"
+    await system.events.wait_for("channel.pending", client=device.client)
+    await shop.send("n1", device.token)
+    await system.events.wait_for("notification.stored", notification="n1")
+    challenge = await system.provider.next_challenge()
+    assert challenge.parameters == {"address": "a1"}
+
+    answer = await confirm(device, challenge.code)
+    assert state(answer) == "active"
+    await system.events.wait_for("channel.activated", client=device.client)
+    await system.look()
+    assert (await system.provider.next_delivery()).notification == "n1"
+    assert await confirm(device, challenge.code) == answer
+
+
+async def test_wrong_codes_are_counted_and_end_the_round(proving: System) -> None:
+    """Section 4: challenges are limited: after five wrong codes the address is given up; a new offer
+    opens a new round with another code.
+    """
+    device = await proving.device("scripted:a1")
+    first = await proving.provider.next_challenge()
+    for _ in range(5):
+        assert code_of(await confirm(device, "AAAAAAAAAAAAAAAA")) == "challenge_wrong"
+    assert code_of(await confirm(device, first.code)) == "challenge_expired"
+    proving.clock.advance(1)
+    assert state(await device.activate("scripted:a1")) == "pending"
+    second = await proving.provider.next_challenge()
+    assert second.code != first.code
+    assert state(await confirm(device, second.code)) == "active"
+
+
+async def test_the_challenge_is_sent_again_and_then_given_up(proving: System) -> None:
+    """Section 4: challenges have deadlines: sent again, then given up, and the client is told."""
+    node = await proving.node()
+    device = await proving.device("scripted:a1")
+    codes = [(await proving.provider.next_challenge()).code]
+    for _ in range(2):
+        await proving.advance(121)
+        codes.append((await proving.provider.next_challenge()).code)
+    assert len(set(codes)) == 1
+    await proving.advance(121)
+    await proving.events.wait_for("channel.closed", client=device.client)
+    assert len(proving.provider.challenges) == 3
+    (closed,) = (await node.connect(device)).closed
+    assert closed.reason == "the device did not prove that it receives there"
+
+
+async def test_a_repeated_offer_sends_no_second_challenge(proving: System) -> None:
+    """Section 4: offered again while a challenge is out, its worker sends each number once."""
+    device = await proving.device("scripted:a1")
+    await proving.provider.next_challenge()
+    await device.activate("scripted:a1")
+    await device.activate("scripted:a1", sequence=device.sequence)
+    await proving.advance(121)
+    await proving.provider.next_challenge()
+    assert len(proving.provider.challenges) == 2
+
+
+async def test_a_round_that_nobody_waits_for_ends(proving: System) -> None:
+    """Section 4: a channel withdrawn while its challenge is out is not challenged again, and can be
+    offered anew later, with a challenge that does go out.
+    """
+    device = await proving.device("scripted:a1")
+    first = await proving.provider.next_challenge()
+    await device.activate("websocket")
+    await proving.advance(121)
+    await device.activate("scripted:a1")
+    second = await proving.provider.next_challenge()
+    assert second.code != first.code
+    assert state(await confirm(device, second.code)) == "active"
+
+
+async def test_a_proof_holds_over_new_activations(proving: System) -> None:
+    """Section 4: a proof holds for 90 days, so a change of network costs nothing."""
+    device = await proving.device()
+    await prove(proving, device, "a1")
+    await proving.advance(60 * DAY)
+    assert state(await device.activate("websocket")) is None
+    assert state(await device.activate("websocket", "scripted:a1")) == "active"
+    assert len(proving.provider.challenges) == 1
+
+
+async def test_a_proof_is_renewed_before_it_ends(proving: System) -> None:
+    """Section 4: proven anew before the 90 days end; without an answer the channel closes then."""
+    device = await proving.device()
+    await prove(proving, device, "a1")
+    await proving.advance(84 * DAY)
+    renewal = await proving.provider.next_challenge()
+    assert state(await confirm(device, renewal.code)) == "active"
+    await proving.advance(7 * DAY)
+    assert proving.events.of("channel.closed") == []
+    await proving.advance(77 * DAY)
+    await proving.provider.next_challenge()
+    await proving.advance(8 * DAY)
+    await proving.events.wait_for("channel.closed", client=device.client)
+
+
+async def test_a_confirmation_beats_a_claim_of_the_deadlines_worker(proving: System) -> None:
+    """Section 5: a proof that was confirmed between the claim of its deadline and the look is left
+    alone: no challenge goes out for a proof that holds.
+    """
+    device = await proving.device("scripted:a1")
+    challenge = await proving.provider.next_challenge()
+    proving.clock.advance(121)
+    now = proving.clock.now()
+    async with proving.installation.store.transaction() as tx:
+        (claimed,) = await tx.claim_due_proofs(now, 10, until=now)
+    await confirm(device, challenge.code)
+    worker = proving.installation.deadlines()._proofs
+    await worker._move([claimed], now, now)
+    assert len(proving.provider.challenges) == 1
+
+
+@BOTH
+async def test_proving_takes_an_address_from_others(open_system: OpenSystem) -> None:
+    """Section 4: proving an address takes it from any other client (a recycled number)."""
+    system = await open_system(plugin={"needs_proof": True})
+    shop, node = await system.user(), await system.node()
+    old, new = await system.device(), await system.device()
+    await prove(system, old, "a1")
+    await prove(system, new, "a1")
+    closed = await system.events.wait_for("channel.closed", client=old.client)
+    assert closed.data.reason == "another client proved this address"  # type: ignore[union-attr]
+    await shop.send("n1", old.token)
+    await system.events.wait_for("notification.stored", notification="n1")
+    assert len((await node.connect(old)).closed) == 1
+    assert system.provider.deliveries == []
+
+
+@BOTH
+async def test_an_address_has_one_owner_whoever_is_quicker(open_system: OpenSystem) -> None:
+    """Section 4: of clients that prove one address at the same moment, exactly one has it."""
+    system = await open_system(plugin={"needs_proof": True})
+    await system.run(system.installation.worker("activation").run)
+    devices = [await system.device() for _ in range(4)]
+    codes = []
+    for device in devices:
+        await device.activate("scripted:a1")
+        codes.append((await system.provider.next_challenge()).code)
+    await asyncio.gather(*(confirm(d, code) for d, code in zip(devices, codes, strict=True)))
+    async with system.installation.store.transaction(read_only=True) as tx:
+        rows = await tx.channels({device.client for device in devices})
+    active = [row for channels in rows.values() for row in channels if row.usable]
+    assert len(active) == 1
+
+
+async def test_challenges_are_limited(open_system: OpenSystem) -> None:
+    """Section 4: challenges are limited per address, per client and overall; the answer says so."""
+    system = await open_system(
+        plugin={"needs_proof": True},
+        policy={"challenges_per_address": 2, "challenges_per_client": 2, "challenges_overall": 5},
+    )
+    devices = [await system.device() for _ in range(5)]
+    for device in devices[:2]:
+        assert state(await device.activate("scripted:a1")) == "pending"
+    assert state(await devices[2].activate("scripted:a1")) is None  # that address
+    assert state(await devices[0].activate("scripted:a2")) == "pending"
+    answer = await devices[0].activate("scripted:a3")  # that client
+    assert state(answer) is None
+    assert "too many challenges" in answer.not_selected[0].reason
+    assert state(await devices[3].activate("scripted:a4")) == "pending"
+    assert state(await devices[4].activate("scripted:a5")) == "pending"
+    assert state(await devices[4].activate("scripted:a6")) is None  # overall
+    system.clock.advance(3_601)
+    assert state(await devices[4].activate("scripted:a6")) == "pending"
+
+
+async def test_a_bad_address_must_be_proved_anew(proving: System) -> None:
+    """Section 4: an address that the provider calls bad loses its proof with its channel."""
+    shop = await proving.user()
+    device = await proving.device()
+    await prove(proving, device, "a1")
+    proving.provider.script(Say.rejected(closes_channel=True))
+    await shop.send("n1", device.token)
+    await proving.events.wait_for("channel.closed", client=device.client)
+    proving.clock.advance(1)
+    assert state(await device.activate("scripted:a1")) == "pending"
+
+
+async def test_nobody_confirms_for_somebody_else(proving: System) -> None:
+    """Section 4: a proof belongs to (client, address): another client's code proves nothing."""
+    mine, other = await proving.device("scripted:a1"), await proving.device("scripted:a1")
+    codes = {c.client: c.code for c in [await proving.provider.next_challenge() for _ in "12"]}
+    assert code_of(await confirm(other, codes[mine.client])) == "challenge_wrong"
+    unasked = await mine.refused("channel.confirm", channel="websocket", code="ABCDEF")
+    assert unasked.code == "challenge_expired"
+
+
+async def test_codes_are_never_logged(proving: System) -> None:
+    """Promise: challenge codes, secrets and tokens are in no log, whatever happens."""
+    with structlog.testing.capture_logs() as logs:
+        shop = await proving.user()
+        device = await proving.device()
+        await prove(proving, device, "a1")
+        code_of(await confirm(device, "AAAAAAAAAAAAAAAA"))
+        proving.provider.script(Say.breaks())
+        await shop.send("n1", device.token)
+        await proving.events.wait_for("notification.stored", notification="n1")
+    said = repr(logs)
+    assert "step_parked" in said
+    for secret in (proving.provider.challenges[0].code, device.secret, device.token):
+        assert secret not in said

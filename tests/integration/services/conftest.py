@@ -28,6 +28,9 @@ from tests.integration.services.harness import System
 
 KEYS = ServerKeys(TokenKeys({"k1": bytes(range(64))}), b"challenge key of 32 octets, fixed")
 
+ACK_WITHIN = 30.0
+"""Seconds that every channel gives a device to acknowledge."""
+
 OpenSystem = Callable[..., Awaitable[System]]
 
 
@@ -81,12 +84,13 @@ async def open_system(
         ) -> System:
             clock, dice = ManualClock(), FixedDice()
             provider = provider or ScriptedProvider(clock=clock)
-            scripted = ScriptedPlugin(provider, **(plugin or {}))
+            scripted = ScriptedPlugin(provider, **({"ack_within": ACK_WITHIN} | (plugin or {})))
             plain = {
                 "broker": broker_url,
                 "store": store_url,
                 "gateway": {"port": 0},
                 "health": {"enabled": False},
+                "channels": {"websocket": {"ack_within": ACK_WITHIN}},
             }
             installation = await stack.enter_async_context(
                 open_installation(

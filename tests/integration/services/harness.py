@@ -43,7 +43,6 @@ from aoi_events.errors import ErrorCode
 from aoi_events.ports.broker import (
     Binding,
     Broker,
-    Inbound,
     Outbound,
     Queue,
     QueueKind,
@@ -272,17 +271,14 @@ class Node:
     async def report(self, item: DeliverItem, kind: OutcomeKind, **more: Any) -> None:
         """Say what became of a step."""
         outcome = OutcomeItem(
-            **{
-                "delivery": item.delivery,
-                "kind": kind,
-                "at": item.accepted_at,
-                "client": item.client,
-                "channel": item.channel,
-                "step": item.step,
-                "attempt": item.attempt,
-            }
-            | more
-        )
+            delivery=item.delivery,
+            kind=kind,
+            at=item.accepted_at,
+            client=item.client,
+            channel=item.channel,
+            step=item.step,
+            attempt=item.attempt,
+        ).model_copy(update=more)
         body = OutcomeBatchV1(items=(outcome,)).encode()
         await self.user.broker.publish([Outbound("", OUTCOME, body)])
 
@@ -413,7 +409,7 @@ class System:
     async def until(self, look: Callable[[], Awaitable[T]], wanted: Callable[[T], bool]) -> T:
         """What ``look`` finds as soon as it is ``wanted``; for what no event tells."""
         async with asyncio.timeout(WITHIN):
-            while not wanted(found := await look()):
+            while not wanted(found := await look()):  # noqa: ASYNC110 - nothing signals this
                 await asyncio.sleep(0)
         return found
 
@@ -431,5 +427,3 @@ def refused_as(answer: AnyAnswer, code: ErrorCode) -> None:
     """The answer is a refusal with that code."""
     assert isinstance(answer, RefusedV1), answer
     assert answer.code == code, answer
-
-

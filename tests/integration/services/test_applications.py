@@ -1,4 +1,4 @@
-"""Application Clients: one app instance, one token (8.1.3, 8.2.3; empty in the seed, so section 4)."""
+"""Application Clients: one app instance, one token (8.1.3 and 8.2.3: in the design, section 4)."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aoi_events.contracts.answers import ChannelsActivatedV1
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import BOTH, OpenSystem
@@ -159,7 +161,12 @@ async def test_a_gateway_with_a_new_name_announces_its_sessions(system: System) 
     shop, old, new = await system.user(), await system.node("gw-1"), await system.node("gw-2")
     device = await system.device("websocket")
     epoch = (await old.connect(device)).epoch
-    body = {"client": device.client, "node": "gw-2", "session": "s1", "epoch": epoch}
+    body: dict[str, Any] = {
+        "client": device.client,
+        "node": "gw-2",
+        "session": "s1",
+        "epoch": epoch,
+    }
     answer = await new.user.ask("client.connected", **body)
     assert getattr(answer, "epoch", None) == epoch + 1
     await shop.send("n1", device.token)

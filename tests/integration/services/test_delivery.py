@@ -374,7 +374,7 @@ async def test_a_provider_that_asks_for_a_pause_gets_it(system: System) -> None:
 
 
 async def test_a_provider_that_is_down_is_waited_for(system: System) -> None:
-    """Section 5: what is due for a provider that is down waits in its queue, and nothing is parked."""
+    """Section 5: what is due for a provider that is down waits for it, and nothing is parked."""
     shop = await system.user()
     device = await system.device("scripted:a1")
     await shop.send("n1", device.token)

@@ -47,8 +47,8 @@ def code_of(answer: AnyAnswer) -> str:
 
 @BOTH
 async def test_pending_until_the_challenge_came_back(open_system: OpenSystem) -> None:
-    """Section 4: a claimed address becomes active when the device has proved that it receives there;
-    until then nothing goes to it, and then what was stored is due.
+    """Section 4: a claimed address becomes active when the device has proved that it receives
+    there; until then nothing goes to it, and then what was stored is due.
     """
     system = await open_system(plugin={"needs_proof": True})
     shop = await system.user()
@@ -69,8 +69,8 @@ async def test_pending_until_the_challenge_came_back(open_system: OpenSystem) ->
 
 
 async def test_wrong_codes_are_counted_and_end_the_round(proving: System) -> None:
-    """Section 4: challenges are limited: after five wrong codes the address is given up; a new offer
-    opens a new round with another code.
+    """Section 4: challenges are limited: after five wrong codes the address is given up; a new
+    offer opens a new round with another code.
     """
     device = await proving.device("scripted:a1")
     first = await proving.provider.next_challenge()

@@ -170,7 +170,7 @@ async def test_deregistration_ends_everything(system: System) -> None:
 
 @pytest.mark.parametrize("field", ["client", "secret"])
 async def test_nobody_ends_somebody_elses_client(system: System, field: str) -> None:
-    """Section 3: requests about a client prove its secret; which of the two is wrong is not said."""
+    """Section 3: requests about a client prove its secret; what of it is wrong is not said."""
     device = await system.client()
     wrong = {"client": "cli_" + "a" * 26, "secret": secret_and_hash()[0]}
     refused = await device.refused("client.deregister", **{field: wrong[field]})

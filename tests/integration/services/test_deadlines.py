@@ -1,0 +1,195 @@
+"""The deadlines worker forgets nothing, whoever dies (design, sections 4 and 5)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import update
+
+from aoi_events.contracts.states import Reason
+from aoi_events.errors import BrokerUnavailable
+from aoi_events.services.deadlines import DeadlinesWorker
+from aoi_events.store import SqlStore
+from aoi_events.store.tables import deliveries
+from aoi_events.testing.scripted import Say
+from tests.integration.services.conftest import BOTH
+from tests.integration.services.harness import WITHIN, System
+
+
+async def worker_that_dies(system: System) -> DeadlinesWorker:
+    """A deadlines worker whose broker is gone when it wants to publish."""
+    broker = await system.connect("aoi")
+    await broker.close()
+    found = system.installation
+    return DeadlinesWorker(found.store, broker, found.services, system.clock, system.dice)
+
+
+@BOTH
+async def test_what_was_committed_and_not_published_comes_again(system: System) -> None:
+    """Section 4: each transition is committed as unpublished under a short deadline; whoever looks
+    then publishes it again, unchanged.
+    """
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket", "scripted:a1")
+    await node.connect(device)
+    await shop.send("n1", device.token)
+    await node.next_delivery()
+    system.clock.advance(31)
+    with pytest.raises(BrokerUnavailable):
+        await (await worker_that_dies(system)).look()
+    (row,) = await system.rows("n1")
+    assert not row.published
+    await system.look()
+    assert system.provider.taken == []
+
+    await system.advance(6)
+    item = await system.provider.next_delivery()
+    (after,) = await system.rows("n1")
+    assert after.published
+    assert (item.attempt, after.steps[1].attempt) == (2, 2)
+
+
+async def test_an_end_that_was_not_published_is_told_later(system: System) -> None:
+    """Section 4: a terminal row is watched until its event has left."""
+    shop = await system.user()
+    device = await system.device()
+    await shop.send("n1", device.token, ttl=10)
+    system.clock.advance(11)
+    with pytest.raises(BrokerUnavailable):
+        await (await worker_that_dies(system)).look()
+    assert system.events.of("notification.expired") == []
+    await system.advance(6)
+    await system.events.wait_for("notification.expired", notification="n1")
+    (row,) = await system.rows("n1")
+    assert (row.published, row.deadline) == (True, None)
+
+
+async def test_a_batch_whose_end_was_not_published_is_followed_later(system: System) -> None:
+    """Section 4: the next stored batch becomes due even if the worker that ended one died."""
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    await shop.send("n1", device.token, ttl=20)
+    await node.connect(device)
+    await system.look()
+    await node.next_delivery()
+    system.clock.advance(21)
+    with pytest.raises(BrokerUnavailable):
+        await (await worker_that_dies(system)).look()
+    await system.advance(6)
+    await system.events.wait_for("notification.expired", notification="n1")
+
+
+@BOTH
+async def test_workers_share_what_is_due(system: System) -> None:
+    """Point 5: any number of copies: each due delivery is moved by one of them."""
+    shop = await system.user()
+    device = await system.device(apps=[f"app{n}" for n in range(40)])
+    await shop.send("n1", *device.tokens.values(), ttl=10)
+    found = system.installation
+    system.clock.advance(11)
+    workers = [
+        DeadlinesWorker(
+            found.store, found.broker, found.services, system.clock, system.dice, batch=5
+        )
+        for _ in range(3)
+    ]
+
+    async def drain(worker: DeadlinesWorker) -> None:
+        while await worker.look():
+            pass
+
+    await asyncio.gather(*map(drain, workers))
+    await system.events.wait_for("notification.expired", count=40)
+    assert len(system.events.of("notification.expired")) == 40
+
+
+async def test_a_delivery_that_fails_alone_is_parked(system: System) -> None:
+    """Section 5: one row that cannot be handled ends as *failed: parked*; the others of its batch
+    move on.
+    """
+    shop = await system.user()
+    device = await system.device("scripted:a1", apps=("a", "b", "c"))
+    system.provider.default = Say.refused(retry_after=20)
+    for name, token in device.tokens.items():
+        await shop.send(name, token)
+    for _ in "abc":
+        await system.provider.next_delivery()
+    await system.until(
+        lambda: system.rows("a", "b", "c"), lambda rows: all(r.steps[0].retry_at for r in rows)
+    )
+    # An attempt whose window would end after the last of all times: arithmetic on it fails.
+    (row,) = await system.rows("b")
+    step = replace(row.steps[0], retry_at=None, started_at=datetime.max.replace(tzinfo=UTC))
+    async with system.installation.store.transaction() as tx:
+        await tx.save_deliveries([replace(row, steps=(step,))])
+    await system.advance(21)
+    failed = await system.events.wait_for("notification.failed", notification="b")
+    assert failed.data.reason == Reason.PARKED  # type: ignore[union-attr]
+    again = {(await system.provider.next_delivery()).notification for _ in "ac"}
+    assert again == {"a", "c"}
+
+
+async def test_the_loop_polls_and_is_woken(system: System) -> None:
+    """Section 4: polled, and woken by a hint, also by one that comes while it looks."""
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    await shop.send("n1", device.token, ttl=3_600)
+    await system.run(system.installation.deadlines().run)
+    await node.connect(device)  # publishes a hint; nobody moves the clock
+    await node.acknowledge(await node.next_delivery())
+    await system.events.wait_for("notification.delivered", notification="n1")
+    silent = await system.device()
+    await shop.send("n2", silent.token, ttl=10)
+
+    async def wait() -> bool:
+        system.clock.advance(1)
+        return bool(system.events.of("notification.expired", notification="n2"))
+
+    await system.until(wait, bool)
+
+
+async def test_it_stops_at_once_while_broker_and_store_are_away(system: System) -> None:
+    """Point 5: told to stop, the worker drains, even while it waits for the broker to come back."""
+    shop = await system.user()
+    device = await system.device()
+    await shop.send("n1", device.token, ttl=10)
+    stop, started = asyncio.Event(), asyncio.Event()
+    running = asyncio.ensure_future((await worker_that_dies(system)).run(stop, started))
+    system.clock.advance(11)
+    await system.until(lambda: system.rows("n1"), lambda rows: not rows[0].published)
+    stop.set()
+    async with asyncio.timeout(WITHIN):
+        await running
+
+
+async def test_a_row_whose_client_ended_unnoticed_is_settled(system: System) -> None:
+    """Section 4: deliveries of a retired client end when somebody looks, whenever that is."""
+    shop = await system.user()
+    device = await system.device()
+    await shop.send("n1", device.token, ttl=60)
+    await device.ask("client.deregister")
+    store = system.installation.store
+    assert isinstance(store, SqlStore)
+    late = system.clock.advance(1)
+    async with store.transaction() as tx:
+        await tx._run(update(deliveries).values(deadline=late))
+    await system.look()
+    failed = await system.events.wait_for("notification.failed", notification="n1")
+    assert failed.data.reason == Reason.DEREGISTERED  # type: ignore[union-attr]
+
+
+async def test_retention_forgets_what_is_over(system: System) -> None:
+    """Point 4: settled deliveries are removed after their time; what is open stays."""
+    shop = await system.user()
+    device = await system.device()
+    await shop.send("done", device.token, ttl=10)
+    await shop.send("open", device.token, ttl=28 * 86_400)
+    await system.advance(11)
+    await system.events.wait_for("notification.expired", notification="done")
+    system.clock.advance(8 * 86_400)
+    await system.run(system.installation.deadlines().run)
+    await system.until(lambda: system.rows("done"), lambda rows: not rows)
+    assert len(await system.rows("open")) == 1

@@ -1,0 +1,208 @@
+"""Accepting, repeating, cancelling and reporting notifications (8.2.4; design, section 4)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aoi_events.contracts.answers import NotificationAcceptedV1, NotificationCancelledV1
+from aoi_events.contracts.states import DeliveryState
+from tests.integration.services.conftest import BOTH, OpenSystem
+from tests.integration.services.harness import System, User
+
+
+async def cancel(user: User, notification: str) -> NotificationCancelledV1:
+    """``notification.cancel``."""
+    answer = await user.ask("notification.cancel", notification=notification)
+    assert isinstance(answer, NotificationCancelledV1), answer
+    return answer
+
+
+@BOTH
+async def test_each_token_is_accepted_or_rejected(system: System) -> None:
+    """Section 3: the answer tells of each token whether it was accepted, or why it was not."""
+    shop = await system.user()
+    good, gone = await system.device("scripted:a1"), await system.device()
+    await gone.ask("client.deregister")
+    forged = good.token[:-1] + ("A" if good.token[-1] != "A" else "B")
+    answer = await shop.send("n1", gone.token, good.token, forged, "k9.xyz")
+    assert [accepted.index for accepted in answer.deliveries] == [1]
+    assert [(rejected.index, rejected.code) for rejected in answer.rejected] == [
+        (0, "token_revoked"),
+        (2, "token_forged"),
+        (3, "token_forged"),
+    ]
+    event = await system.events.wait_for("notification.accepted", notification="n1")
+    assert (event.data.accepted, event.data.rejected) == (1, 3)  # type: ignore[union-attr]
+
+
+async def test_a_repeat_is_answered_from_the_rows(system: System) -> None:
+    """Section 4: a repeated ``notification.send`` is answered from the existing rows before any
+    token check, and delivers nothing twice.
+    """
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    first = await shop.send("n1", device.token, "k9.xyz")
+    await system.provider.next_delivery()
+    await device.ask("client.deregister")
+    assert await shop.send("n1", device.token, "k9.xyz") == first
+    assert len(system.events.of("notification.accepted")) == 1
+    assert len(system.provider.deliveries) == 1
+
+
+async def test_the_same_id_with_another_body_is_a_conflict(system: System) -> None:
+    """Section 4: the same ID with another body is a conflict, for the same sender only."""
+    shop, bank = await system.user("shop"), await system.user("bank")
+    device = await system.device("scripted:a1")
+    await shop.send("n1", device.token)
+    body = {"notification": "n1", "tokens": [device.token], "content": {"data": "other"}}
+    assert (await shop.refused("notification.send", **body)).code == "conflict"
+    theirs = await bank.send("n1", device.token, data="other")
+    assert theirs.deliveries[0].delivery != (await shop.status("n1"))[0].delivery
+
+
+async def test_twins_in_one_batch_are_one_notification(system: System) -> None:
+    """Section 4: the same request twice in one batch is accepted once and answered twice alike; a
+    conflicting one beside them is refused.
+    """
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    body: dict[str, Any] = {"notification": "n1", "tokens": [device.token, device.token]}
+    answers = await asyncio.gather(
+        *(
+            shop.ask("notification.send", content={"data": data}, **body)
+            for data in ("a", "a", "b", "a")
+        )
+    )
+    assert answers[0] == answers[1] == answers[3]
+    assert getattr(answers[2], "code", None) == "conflict"
+    first = answers[0]
+    assert isinstance(first, NotificationAcceptedV1)
+    assert [accepted.index for accepted in first.deliveries] == [0, 1]
+    assert len({accepted.delivery for accepted in first.deliveries}) == 1
+    await system.provider.next_delivery()
+    assert len(system.provider.deliveries) == 1
+
+
+@BOTH
+async def test_a_thousand_tokens_are_accepted_at_once(system: System) -> None:
+    """Point 3: up to 1,000 tokens in one request, accepted in one transaction."""
+    shop = await system.user()
+    apps = [f"app{number}" for number in range(50)]
+    device = await system.device("scripted:a1", apps=apps)
+    tokens = list(device.tokens.values())
+    answer = await shop.send("n1", *(tokens * 20))
+    assert len(answer.deliveries) == 1_000
+    for _ in apps:
+        await system.provider.next_delivery()
+    assert {item.application for item in system.provider.deliveries} == set(apps)
+    many = [f"k1.{number}" for number in range(1_001)]
+    refused = await shop.refused(
+        "notification.send", notification="n2", tokens=many, content={"data": "x"}
+    )
+    assert (refused.code, refused.field) == ("invalid", "tokens")
+
+
+@BOTH
+async def test_a_cancelled_notification_is_withdrawn(system: System) -> None:
+    """Section 3: what is not delivered yet is withdrawn; a repeat is answered the same."""
+    shop, node = await system.user(), await system.node()
+    stored, done = await system.device(), await system.device("websocket")
+    await node.connect(done)
+    await shop.send("n1", stored.token, done.token)
+    await node.acknowledge(await node.next_delivery())
+    await system.events.wait_for("notification.delivered", notification="n1")
+    first = await cancel(shop, "n1")
+    assert (first.cancelled, first.settled) == (1, 1)
+    assert await cancel(shop, "n1") == first
+    await system.events.wait_for("notification.cancelled", notification="n1")
+
+
+async def test_only_its_sender_cancels(system: System) -> None:
+    """Section 4: IDs are scoped by sender."""
+    shop, bank = await system.user("shop"), await system.user("bank")
+    device = await system.device()
+    await shop.send("n1", device.token)
+    assert (await cancel(bank, "n1")).cancelled == 0
+    assert (await shop.status("n1"))[0].state is DeliveryState.STORED
+    assert (await bank.refused("notification.status", notification="n2")).code == "not_found"
+
+
+async def test_cancelling_what_is_still_on_its_way_leaves_a_tombstone(system: System) -> None:
+    """Section 4: cancelling an unknown ID leaves a tombstone; what comes later is not sent."""
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    answer = await cancel(shop, "n1")
+    assert (answer.cancelled, answer.settled) == (0, 0)
+    body = {"notification": "n1", "tokens": [device.token], "content": {"data": "x"}}
+    assert (await shop.refused("notification.send", **body)).code == "cancelled"
+    assert system.provider.taken == []
+
+
+async def test_ttl_zero_is_now_or_never(system: System) -> None:
+    """Section 4: ``ttl=0`` is never stored; it expires at acceptance plus the first ack_within."""
+    shop, node = await system.user(), await system.node()
+    away, here = await system.device("websocket"), await system.device("websocket")
+    await node.connect(here)
+    await shop.send("n0", away.token, ttl=0)
+    await system.events.wait_for("notification.expired", notification="n0")
+    answer = await shop.send("n1", here.token, ttl=0)
+    assert answer.expires_at is not None
+    assert (answer.expires_at - system.clock.now()).total_seconds() == 30
+    await node.acknowledge(await node.next_delivery())
+    await system.events.wait_for("notification.delivered", notification="n1")
+    await shop.send("n2", here.token, ttl=0)
+    await node.next_delivery()
+    await system.advance(31)
+    await system.events.wait_for("notification.expired", notification="n2")
+    assert system.events.of("notification.stored") == []
+
+
+async def test_what_is_stored_expires(system: System) -> None:
+    """Section 4: expiry is absolute, for what is stored as for what is under way."""
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    await shop.send("n1", device.token, ttl=60)
+    await system.advance(61)
+    await system.events.wait_for("notification.expired", notification="n1")
+    await node.connect(device)
+    await system.look()
+    assert node.items.empty()
+
+
+async def test_the_backlog_of_a_client_is_bounded(open_system: OpenSystem) -> None:
+    """Section 4: overflow of the backlog is a failure with a reason; no other client suffers."""
+    system = await open_system(policy={"backlog": 2})
+    shop = await system.user()
+    full, other = await system.device(apps=("a", "b", "c")), await system.device()
+    await shop.send("n1", *full.tokens.values(), other.token)
+    event = await system.events.wait_for("notification.failed", notification="n1")
+    assert event.data.reason == "backlog_full"  # type: ignore[union-attr]
+    states = sorted(row.state for row in await system.rows("n1"))
+    assert states == ["failed", "stored", "stored", "stored"]
+    await shop.send("n2", full.tokens["a"])
+    await system.events.wait_for("notification.failed", notification="n2")
+
+
+async def test_the_status_tells_the_story(system: System) -> None:
+    """Promise: the status tells hop by hop what became of each delivery."""
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket", "scripted:a1")
+    await node.connect(device)
+    await shop.send("n1", device.token)
+    await node.next_delivery()
+    await system.advance(31)
+    await system.provider.next_delivery()
+    await system.until(lambda: shop.story("n1"), lambda story: "accepted" in story)
+    await system.advance(31)
+    await system.events.wait_for("notification.delivered", notification="n1")
+    (delivery,) = await shop.status("n1")
+    assert (delivery.state, delivery.by) == ("delivered", "provider")
+    assert [(hop.what, hop.channel, hop.attempt) for hop in delivery.story] == [
+        ("sent", "websocket", 1),
+        ("not acknowledged", "websocket", 1),
+        ("sent", "scripted", 2),
+        ("accepted", "scripted", 2),
+        ("not acknowledged", "scripted", 2),
+        ("delivered", "scripted", None),
+    ]

@@ -1,0 +1,135 @@
+"""Store-and-forward: what waits goes out when the device returns, in order and in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.testing.scripted import Say
+from tests.integration.services.conftest import BOTH, OpenSystem
+from tests.integration.services.harness import Device, System
+
+
+async def connects(system: System, device: Device) -> None:
+    """Comes back over its connection, with nothing but that."""
+    await (await system.node("gw-2")).connect(device, "s2")
+
+
+async def activates(system: System, device: Device) -> None:
+    """Comes back with a channel."""
+    await device.activate("scripted:a1")
+
+
+async def starts_an_app(system: System, device: Device) -> None:
+    """An app starts."""
+    await device.register_app()
+
+
+@pytest.mark.parametrize("returns", [connects, activates, starts_an_app])
+async def test_it_is_due_when_the_device_returns(
+    system: System, returns: Callable[[System, Device], Awaitable[None]]
+) -> None:
+    """Section 4: stored is due at the next connection, activation, or ``application.register``."""
+    shop = await system.user()
+    device = await system.device("websocket")
+    await shop.send("n1", device.token)
+    await system.events.wait_for("notification.stored", notification="n1")
+    await returns(system, device)
+    (row,) = await system.rows("n1")
+    assert row.released
+    await system.look()
+    (row,) = await system.rows("n1")
+    assert (row.state, row.released) == (
+        "stored" if returns is starts_an_app else "sending",
+        False,
+    )
+
+
+@BOTH
+async def test_batches_are_bounded_and_follow_each_other_in_order(open_system: OpenSystem) -> None:
+    """Section 4: due in bounded batches; when the last of a batch settles or is stored again, the
+    next becomes due; order holds between batches.
+    """
+    system = await open_system(policy={"release": 2})
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    for number in range(5):
+        await shop.send(f"n{number}", device.token)
+    await node.connect(device)
+
+    for batch in ({"n0", "n1"}, {"n2", "n3"}, {"n4"}):
+        await system.look()
+        items = [await node.next_delivery() for _ in batch]
+        assert {item.notification for item in items} == batch
+        assert node.items.empty()
+        for item in items:
+            await node.acknowledge(item)
+        for item in items:
+            await system.events.wait_for("notification.delivered", delivery=item.delivery)
+
+
+async def test_a_batch_that_is_stored_again_lets_the_next_follow(open_system: OpenSystem) -> None:
+    """Section 4: stored again counts as over, so one app that cannot be woken holds nothing up."""
+    system = await open_system(policy={"release": 1})
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    for name in ("n0", "n1"):
+        await shop.send(name, device.token)
+    await node.connect(device)
+    await system.look()
+    system.clock.advance(1)
+    first = await node.next_delivery()
+    await node.report(first, OutcomeKind.COULD_NOT_WAKE, at=system.clock.now())
+    await system.until(lambda: system.rows("n1"), lambda rows: rows[0].released)
+    await system.look()
+    assert (await node.next_delivery()).notification == "n1"
+
+
+async def test_cancelling_the_last_of_a_batch_lets_the_next_follow(
+    open_system: OpenSystem,
+) -> None:
+    """Section 4: a batch ends however its last delivery ends."""
+    system = await open_system(policy={"release": 1})
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    for name in ("n0", "n1"):
+        await shop.send(name, device.token)
+    await node.connect(device)
+    await system.look()
+    await node.next_delivery()
+    await shop.ask("notification.cancel", notification="n0")
+    await system.look()
+    assert (await node.next_delivery()).notification == "n1"
+
+
+async def test_what_waits_for_a_retry_is_tried_at_once_on_return(system: System) -> None:
+    """Section 4: a delivery that rests until its retry is released with the others."""
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket", "scripted:a1")
+    system.provider.default = Say.refused(retry_after=600)
+    await shop.send("n1", device.token)
+    await system.provider.next_delivery()
+    await system.until(lambda: shop.story("n1"), lambda story: "refused" in story)
+    await node.connect(device)
+    await system.look()
+    item = await node.next_delivery()
+    assert item.attempt == 2
+    await node.acknowledge(item)
+    await system.events.wait_for("notification.delivered", notification="n1")
+
+
+async def test_a_return_with_nothing_to_reach_keeps_it_stored(system: System) -> None:
+    """Section 4: without an active channel, an app's start releases in vain, and costs nothing: it
+    is told once that the notification is stored.
+    """
+    shop = await system.user()
+    device = await system.device()
+    await shop.send("n1", device.token)
+    await device.register_app()
+    await system.look()
+    await device.activate("scripted:a1")
+    await system.look()
+    await system.provider.next_delivery()
+    assert len(system.events.of("notification.stored")) == 1

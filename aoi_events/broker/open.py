@@ -27,8 +27,9 @@ async def open_broker(
 
     ``amqp://USER:PASSWORD@HOST:PORT/VHOST`` (or ``amqps://``) is RabbitMQ, whose management shows
     the connection as ``name``, and for which ``patience`` is had. ``memory://USER@SERVER`` is
-    :func:`memory_server` of that name, as that user (``aoi`` where none is said). Raises ConfigurationError for any other URL and where
-    the broker does not let the user in, BrokerUnavailable when it cannot be reached.
+    :func:`memory_server` of that name, as that user (``aoi`` where none is said). Raises
+    ConfigurationError for any other URL and where the broker does not let the user in,
+    BrokerUnavailable when it cannot be reached.
     """
     try:
         parts = urlsplit(url)

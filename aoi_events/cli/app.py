@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import typer
 
 from aoi_events.cli import broker, contracts, database, dead, keys, run, send, settings, status
 from aoi_events.cli.demo import command as demo
 from aoi_events.cli.output import fail
-from aoi_events.errors import AoiError, ConfigurationError, InfrastructureError
+from aoi_events.errors import (
+    AoiError,
+    BrokerUnavailable,
+    ConfigurationError,
+    InfrastructureError,
+    PublishRefused,
+    StoreUnavailable,
+)
+from aoi_events.telemetry.logs import configure_logging
 
 __all__ = ["app", "main"]
 
@@ -33,12 +42,21 @@ app.command("contracts")(contracts.contracts)
 app.command("settings")(settings.settings)
 
 
-def main() -> None:
-    """Run ``aoi``; exits 78 for wrong settings, 69 for an unreachable part, 1 for a refusal."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``aoi`` with these arguments, else the process's; ends in SystemExit.
+
+    78 for wrong settings, 69 for an unreachable part, 2 for wrong arguments, 1 for a refusal.
+    """
+    # What libraries say of each attempt is noise here; workers configure theirs anew.
+    configure_logging(level="error", format="console")
     try:
-        app()
+        app(arguments)
     except ConfigurationError as error:
         fail(str(error), code=78)
+    except (BrokerUnavailable, PublishRefused) as error:
+        fail(f"{error}; is RabbitMQ running there? AOI_BROKER says where it is", code=69)
+    except StoreUnavailable as error:
+        fail(f"{error}; is it running there? AOI_STORE says where it is", code=69)
     except InfrastructureError as error:
         fail(str(error), code=69)
     except AoiError as error:

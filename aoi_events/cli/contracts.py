@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -11,10 +13,17 @@ from aoi_events.contracts.schema import schemas
 
 __all__ = ["contracts"]
 
+_REFERENCE: Final = "#/$defs/"
+
 
 def contracts(
     name: Annotated[
-        str | None, typer.Argument(help="one contract, for example SendNotificationV1")
+        str | None,
+        typer.Argument(
+            help="a routing key (notification.send), an answer's or event's type "
+            "(notification.accepted.v1, aoi.client.registered.v1), or a contract "
+            "(SendNotificationV1)"
+        ),
     ] = None,
 ) -> None:
     """Print the JSON Schema of every request, answer, event and envelope, or of one of them."""
@@ -22,7 +31,70 @@ def contracts(
     if name is None:
         print_json(every)
         return
-    definitions = every.get("$defs", every)
-    if name not in definitions:
-        fail(f"there is no contract {name!r}; there are: {', '.join(sorted(definitions))}")
-    print_json(definitions[name])
+    found = _found(every, name)
+    if not found:
+        names = sorted(_names(every))
+        near = get_close_matches(name, names, n=5, cutoff=0.5) or names
+        fail(
+            f"there is no contract {name!r}; "
+            + ("near it: " if near != names else "there are: ")
+            + ", ".join(near),
+            code=2,
+        )
+    definitions: Mapping[str, Any] = every["$defs"]
+    needed = set(_needed(found, definitions))
+    print_json(
+        {
+            "$schema": every["$schema"],
+            **(
+                {"$ref": _REFERENCE + found[0]}
+                if len(found) == 1
+                else {"anyOf": [{"$ref": _REFERENCE + each} for each in found]}
+            ),
+            "$defs": {each: definitions[each] for each in sorted(needed)},
+        }
+    )
+
+
+def _names(every: Mapping[str, Any]) -> Iterator[str]:
+    yield from every["$defs"]
+    for group in _groups(every):
+        yield from group
+
+
+def _groups(every: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for group, members in every.items():
+        if isinstance(members, Mapping) and group != "$defs":
+            yield members
+
+
+def _found(every: Mapping[str, Any], name: str) -> list[str]:
+    """The definitions of that name; frames of both directions may share one."""
+    if name in every["$defs"]:
+        return [name]
+    references = (group[name]["$ref"] for group in _groups(every) if name in group)
+    return list(dict.fromkeys(reference.removeprefix(_REFERENCE) for reference in references))
+
+
+def _needed(names: list[str], definitions: Mapping[str, Any]) -> Iterator[str]:
+    """``names`` and all that they refer to."""
+    seen: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            yield name
+            waiting.extend(_references(definitions[name]))
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, Mapping):
+        reference = schema.get("$ref")
+        if isinstance(reference, str):
+            yield reference.removeprefix(_REFERENCE)
+        for value in schema.values():
+            yield from _references(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _references(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json as jsonlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,10 +10,11 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from aoi_events.bootstrap import load_settings
 from aoi_events.broker.open import open_broker
-from aoi_events.cli.output import console, fail, print_json
+from aoi_events.cli.output import console, fail, plain, print_json
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.store import Store
@@ -45,29 +45,39 @@ def list_parked(
             return list(await tx.parked(limit=limit)), dict(await tx.parked_counts())
 
     rows, counts = asyncio.run(run())
+    over = [(sender, code, counted) for (sender, code), (_, counted) in counts.items() if counted]
     if json:
-        print_json([_shown(row, body=False) for row in rows])
+        print_json(
+            {
+                "parked": [_shown(row, body=False) for row in rows],
+                "counted_only": [
+                    {"sender": sender, "code": code, "messages": counted}
+                    for sender, code, counted in over
+                ],
+            }
+        )
         return
     if not rows:
         console.print("Nothing is parked.")
     else:
         table = Table(box=None, padding=(0, 2), header_style="dim")
         for title in ("id", "parked at", "sender", "request", "code", "replay", "reason"):
-            table.add_column(title)
+            # What one copies must come whole; a reason may be read on the next line.
+            table.add_column(title, no_wrap=title in ("id", "parked at"), overflow="fold")
         for row in rows:
             table.add_row(
                 row.id,
                 f"{row.parked_at:%Y-%m-%d %H:%M:%S}",
-                row.sender or "?",
-                row.routing_key,
+                plain(row.sender or "?"),
+                plain(row.routing_key),
                 row.code,
                 "yes" if row.replayable else "no",
-                row.reason,
+                plain(row.reason),
             )
         console.print(table)
-    over = {key: counted for key, (_, counted) in counts.items() if counted}
-    for (sender, code), counted in over.items():
-        console.print(f"and {counted} more {code} of {sender or '?'}, over quota: counted only")
+    for sender, code, counted in over:
+        line = f"and {counted} more {code} of {sender or '?'}, over quota: counted only"
+        console.print(plain(line), soft_wrap=True)
 
 
 @app.command()
@@ -81,8 +91,9 @@ def show(
         print_json(_shown(row, body=True))
         return
     for name, value in _shown(row, body=True).items():
-        console.print(f"[dim]{name:>12}[/]  ", end="")
-        console.print(str(value), markup=False, soft_wrap=True)
+        shown = {None: "", True: "yes", False: "no"}.get(value, value)
+        line = Text(f"{name.replace('_', ' '):>12}  ", "dim").append_text(plain(str(shown)))
+        console.print(line, soft_wrap=True)
 
 
 @app.command()
@@ -110,6 +121,7 @@ def replay(identifiers: Ids) -> None:
 @app.command()
 def drop(identifiers: Ids) -> None:
     """Forget parked messages."""
+    asyncio.run(_load(identifiers))
     console.print(f"dropped {asyncio.run(_drop(identifiers))}")
 
 
@@ -150,7 +162,5 @@ def _shown(row: ParkedMessage, *, body: bool) -> dict[str, Any]:
         "obstacle": row.obstacle,
     }
     if body:
-        text = _TOKEN.sub(r"\1.[token]", row.body.decode(errors="backslashreplace"))
-        # Control characters would reach the terminal of whoever looks.
-        shown["body"] = text if text.isprintable() else jsonlib.dumps(text)
+        shown["body"] = _TOKEN.sub(r"\1.[token]", row.body.decode(errors="backslashreplace"))
     return shown

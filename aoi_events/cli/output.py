@@ -7,13 +7,28 @@ import sys
 from typing import Any, NoReturn
 
 from rich.console import Console
+from rich.text import Text
 
-__all__ = ["console", "fail", "print_json"]
+__all__ = ["console", "fail", "plain", "print_json", "visible"]
 
 console = Console(highlight=False)
 """Standard output, with colours on a terminal only."""
 
 _errors = Console(stderr=True, highlight=False)
+
+
+def visible(text: str) -> str:
+    """``text`` from outside, its control characters escaped: a terminal would obey them."""
+    return "".join(each if each.isprintable() else _escaped(each) for each in text)
+
+
+def plain(text: str, style: str = "") -> Text:
+    """``text`` from outside for a table or a line: neither markup nor control characters work."""
+    return Text(visible(text), style)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def print_json(value: Any) -> None:
@@ -25,5 +40,5 @@ def print_json(value: Any) -> None:
 def fail(message: str, *, code: int = 1) -> NoReturn:
     """Say what is wrong on standard error, and exit."""
     _errors.print("error:", style="bold red", end=" ")
-    _errors.print(message, markup=False, soft_wrap=True)
+    _errors.print(visible(message), markup=False, soft_wrap=True)
     sys.exit(code)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from aoi_events.bootstrap import load_settings
+from aoi_events.bootstrap.plugins import installed_plugins
 from aoi_events.bootstrap.process import EXIT_CONFIG, run_process
 from aoi_events.cli.output import fail
 from aoi_events.errors import ConfigurationError
 
-__all__ = ["up", "worker", "worker_process"]
+__all__ = ["WORKERS", "up", "worker", "worker_process"]
+
+WORKERS: Final = (
+    "registration",
+    "activation",
+    "notification",
+    "gateway",
+    "outcome",
+    "deadlines",
+)
+"""Those of every installation; each connectionless channel has one more, of its name."""
 
 
 def worker_process(name: str) -> int:
@@ -20,6 +31,8 @@ def worker_process(name: str) -> int:
         settings = load_settings()
     except ConfigurationError as error:
         fail(str(error), code=EXIT_CONFIG)
+    if name not in (names := _names()):
+        fail(f"there is no worker {name!r}; there are {', '.join(names)}", code=EXIT_CONFIG)
     return run_process(settings, [name])
 
 
@@ -35,10 +48,18 @@ def up() -> None:
 def worker(
     name: Annotated[
         str,
-        typer.Argument(
-            help="registration, activation, notification, gateway, sms, outcome or deadlines"
-        ),
+        typer.Argument(help=f"{', '.join(WORKERS)}, or a connectionless channel: sms"),
     ],
 ) -> None:
     """Run one worker; start as many copies as you like, here and on other machines."""
     raise typer.Exit(worker_process(name))
+
+
+def _names() -> tuple[str, ...]:
+    """Every worker that there can be; a channel's needs its settings to run, too."""
+    channels = sorted(
+        kind
+        for kind, plugin in installed_plugins().items()
+        if not plugin.traits(plugin.settings_model()).connection_oriented
+    )
+    return (*WORKERS, *channels)

@@ -4,18 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Annotated
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Final
 
 import typer
+from rich.text import Text
 
 from aoi_events.bootstrap import load_settings
-from aoi_events.cli.output import console, fail, print_json
+from aoi_events.broker.open import open_broker
+from aoi_events.cli.output import console, fail, plain, print_json
 from aoi_events.contracts.answers import NotificationAcceptedV1, NotificationStatusV1
+from aoi_events.contracts.content import MAX_CONTENT
 from aoi_events.contracts.identifiers import Urgency
-from aoi_events.errors import ConfigurationError
-from aoi_events.publishing import Publisher
+from aoi_events.contracts.requests import SendNotificationV1
+from aoi_events.errors import ConfigurationError, EndedOtherwise, WaitTimeout
+from aoi_events.ports.patience import Patience
+from aoi_events.publishing import Publisher, send_request
 
 __all__ = ["send"]
+
+_FOR_A_PERSON: Final = Patience(first=0.2, most=1.0, jitter=0.0, attempts=4)
+"""Somebody sits before it: about two seconds, then say what is wrong."""
+
+
+class Awaited(StrEnum):
+    """What one can wait for: a delivery's state, or any end."""
+
+    DELIVERED = "delivered"
+    STORED = "stored"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    REPLACED = "replaced"
+    CANCELLED = "cancelled"
+    TERMINAL = "terminal"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    accepted: NotificationAcceptedV1
+    reached: NotificationStatusV1 | None = None
+    missed: EndedOtherwise | WaitTimeout | None = None
 
 
 def send(
@@ -28,54 +57,86 @@ def send(
     ] = None,
     ttl: Annotated[int, typer.Option(help="seconds to try; 0 is now or never")] = 86_400,
     urgency: Annotated[Urgency, typer.Option(help="how much it matters")] = Urgency.NORMAL,
-    content_type: Annotated[str, typer.Option("--type", help="media type")] = "text/plain",
-    wait: Annotated[
-        str | None, typer.Option(help="wait for a state: delivered, terminal, …")
+    content_type: Annotated[
+        str | None, typer.Option("--type", help="media type; default: by what the content is")
     ] = None,
-    timeout: Annotated[float, typer.Option(help="seconds to wait, for each answer")] = 10.0,
+    wait: Annotated[
+        Awaited | None, typer.Option(help="wait until every delivery is so; terminal: any end")
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=86_400, help="seconds to wait, for each answer")
+    ] = 10.0,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Send a notification; exits 0 when every token was accepted (and the state reached)."""
+    """Send a notification; exits 0 when every token was accepted, and the awaited state reached.
+
+    AOI_BROKER is the URL of your broker user, who is the sender.
+    """
     settings = load_settings()
     if settings.in_process:
         raise ConfigurationError(
             "AOI_BROKER is memory://, which no other process can reach; set it to the amqp:// URL "
             "of your broker user"
         )
-    body = sys.stdin.read() if content == "-" else content
-
-    async def run() -> tuple[NotificationAcceptedV1, NotificationStatusV1 | None]:
-        url = settings.broker.get_secret_value()
-        async with Publisher(url, timeout=timeout) as publisher:
-            accepted = await publisher.send(
-                tokens,
-                body,
-                notification=notification,
-                ttl=ttl,
-                urgency=urgency,
-                content_type=content_type,
-            )
-            reached = None
-            if wait is not None and accepted.deliveries:
-                reached = await publisher.wait(accepted.notification, wait, timeout=timeout)
-            return accepted, reached
-
-    accepted, reached = asyncio.run(run())
+    request = send_request(
+        tokens,
+        _standard_input() if content == "-" else content,
+        notification=notification,
+        ttl=ttl,
+        urgency=urgency,
+        content_type=content_type,
+    )
+    sent = asyncio.run(_send(settings.broker.get_secret_value(), request, wait, timeout))
     if json:
-        answer = {"accepted": accepted.model_dump(mode="json")}
-        if reached is not None:
-            answer["status"] = reached.model_dump(mode="json")
+        answer = {"accepted": sent.accepted.model_dump(mode="json")}
+        if sent.reached is not None:
+            answer["status"] = sent.reached.model_dump(mode="json")
         print_json(answer)
     else:
-        console.print(f"[bold]{accepted.notification}[/]: {len(accepted.deliveries)} accepted")
-        for delivery in accepted.deliveries:
-            console.print(f"  [green]✓[/] {delivery.delivery}")
-        for rejected in accepted.rejected:
-            console.print(
-                f"  [red]✗[/] token {rejected.index + 1} ({rejected.fingerprint}): "
-                f"{rejected.code}: {rejected.message}"
-            )
-        for status in reached.deliveries if reached is not None else ():
-            console.print(f"  {status.delivery} is [bold]{status.state}[/]")
-    if accepted.rejected:
-        fail(f"{len(accepted.rejected)} of {len(tokens)} tokens were rejected")
+        _print(sent)
+    if sent.accepted.rejected:
+        fail(f"{len(sent.accepted.rejected)} of {len(tokens)} tokens were rejected")
+    if sent.missed is not None:
+        fail(str(sent.missed))
+
+
+async def _send(
+    url: str, request: SendNotificationV1, wait: Awaited | None, timeout: float
+) -> _Sent:
+    broker = await open_broker(url, name="aoi send", patience=_FOR_A_PERSON)
+    try:
+        async with Publisher(broker, timeout=timeout) as publisher:
+            (sent,) = [each async for each in publisher.send_many([request])]
+            accepted = sent.accepted()
+            if wait is None or not accepted.deliveries:
+                return _Sent(accepted)
+            try:
+                reached = await publisher.wait(accepted.notification, wait, timeout=timeout)
+            except (EndedOtherwise, WaitTimeout) as missed:
+                return _Sent(accepted, missed=missed)
+            return _Sent(accepted, reached)
+    finally:
+        await broker.close()
+
+
+def _print(sent: _Sent) -> None:
+    accepted = sent.accepted
+    console.print(f"[bold]{accepted.notification}[/]: {len(accepted.deliveries)} accepted")
+    for delivery in accepted.deliveries:
+        console.print(f"  [green]✓[/] {delivery.delivery}")
+    for rejected in accepted.rejected:
+        line = f"token {rejected.index + 1} ({rejected.fingerprint}): "
+        line += f"{rejected.code}: {rejected.message}"
+        console.print(Text("  ✗ ", "red").append_text(plain(line, "default")), soft_wrap=True)
+    for status in sent.reached.deliveries if sent.reached is not None else ():
+        by = f" by {status.by}" if status.by else ""
+        console.print(f"  {status.delivery} is [bold]{status.state}[/]{by}")
+
+
+def _standard_input() -> str | bytes:
+    """Text where it is UTF-8, else octets; one more than may be tells that it is too long."""
+    octets = sys.stdin.buffer.read(MAX_CONTENT + 1)
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel, SecretStr
-from rich.table import Table
+from rich.padding import Padding
+from rich.text import Text
 
 from aoi_events.bootstrap.plugins import installed_plugins
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.cli.output import console
 
-__all__ = ["Setting", "every_setting", "settings"]
+__all__ = ["Setting", "as_markdown", "every_setting", "settings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +38,24 @@ def settings(
     """List every setting: its environment variable, default and meaning."""
     rows = list(every_setting())
     if markdown:
-        console.print("| variable | default | meaning |\n|---|---|---|", soft_wrap=True)
-        for row in rows:
-            line = f"| `{row.variable}` | {f'`{row.default}`' if row.default else ''} | "
-            console.print(f"{line}{row.meaning} |", markup=False, soft_wrap=True)
+        sys.stdout.write(as_markdown(rows))
         return
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    for title in ("variable", "default", "meaning"):
-        table.add_column(title)
     for row in rows:
-        table.add_row(row.variable, row.default, row.meaning)
-    console.print(table)
+        line = Text(row.variable, style="bold")
+        if row.default:
+            line.append(f" = {row.default}", style="not bold cyan")
+        console.print(line, soft_wrap=True)
+        console.print(Padding(row.meaning.replace("`", ""), (0, 0, 0, 4)), markup=False)
+
+
+def as_markdown(rows: Iterable[Setting]) -> str:
+    """The table that stands in the README, between ``<!-- settings -->`` and its end."""
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for row in rows:
+        default = f"`{row.default}`" if row.default else ""
+        cells = (f"`{row.variable}`", default, row.meaning)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def every_setting() -> Iterator[Setting]:
@@ -79,6 +88,8 @@ def _text(default: Any) -> str:
         return ""
     if isinstance(default, SecretStr):
         return default.get_secret_value()
+    if isinstance(default, bool):
+        return str(default).lower()
     if isinstance(default, tuple):
         return ",".join(map(str, default))
     if isinstance(default, float):
@@ -98,5 +109,5 @@ def _docstrings(model: type[BaseModel]) -> dict[str, str]:
             and isinstance(text, ast.Expr)
             and isinstance(text.value, ast.Constant)
         ):
-            found[field.target.id] = " ".join(str(text.value.value).split())
+            found[field.target.id] = " ".join(str(text.value.value).split()).replace("``", "`")
     return found

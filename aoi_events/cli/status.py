@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from aoi_events.bootstrap import load_settings
-from aoi_events.cli.output import console, fail, print_json
+from aoi_events.cli.output import console, fail, plain, print_json
 from aoi_events.contracts.answers import DeliveryStatus
 from aoi_events.domain.delivery import Delivery
 from aoi_events.services.status import delivery_status
@@ -71,10 +71,9 @@ def _print(row: Delivery, shown: DeliveryStatus) -> None:
     colour = _COLOURS.get(shown.state, "white")
     by = f" by {shown.by}" if shown.by else ""
     why = f" ({shown.reason})" if shown.reason else ""
-    console.print(
-        f"[bold]{row.notification}[/] from {row.sender} to {row.application}: "
-        f"[{colour}]{shown.state}{by}{why}[/]"
-    )
+    line = plain(row.notification, "bold")
+    line.append_text(plain(f" from {row.sender} to {row.application}: ", "not bold"))
+    console.print(line.append(f"{shown.state}{by}{why}", f"not bold {colour}"), soft_wrap=True)
     console.print(f"  {shown.delivery}  client {row.client}", style="dim")
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for title in ("after", "what", "channel", "attempt", "detail"):
@@ -86,6 +85,6 @@ def _print(row: Delivery, shown: DeliveryStatus) -> None:
             hop.what.replace("_", " "),
             hop.channel or "",
             str(hop.attempt or ""),
-            hop.detail or "",
+            plain(hop.detail or ""),
         )
     console.print(table)

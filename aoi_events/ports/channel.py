@@ -72,6 +72,10 @@ class ConnectionlessChannel(Protocol):
     async def deliver(self, items: Sequence[DeliverItem | ChallengeItem]) -> Sequence[Sent]:
         """Hand items over; one result each, in order. A provider's refusal is a result, and an
         exception is a bug. Never takes longer than the channel's own time-outs.
+
+        What has expired, and what a provider that is down was not given, is refused; content that
+        measures more than the largest is rejected, and parameters without an address close the
+        channel. None of that goes out, and none of it holds back the other items.
         """
 
     def receipts(self) -> AsyncIterator[Sequence[Receipt]]:

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import count
 from typing import Any, Final
 
@@ -151,22 +152,27 @@ class ScriptedProvider:
         message = f"scripted-{len(self.taken)}"
         if say.receipt is not None:
             self.receipts.put_nowait(Receipt(message, say.receipt))
-        if isinstance(item, ChallengeItem) or say.kind is None:
-            return Sent(None, message, say.pause)
-        outcome = OutcomeItem(
-            delivery=item.delivery,
-            kind=say.kind,
-            at=self.clock.now(),
-            client=item.client,
-            channel=item.channel,
-            step=item.step,
-            attempt=item.attempt,
-            detail=say.detail or None,
-            closes_channel=say.closes_channel,
-            retry_after=say.retry_after,
-        )
-        taken = say.kind is OutcomeKind.ACCEPTED
+        outcome = _outcome(item, say, self.clock.now())
+        taken = say.kind in (None, OutcomeKind.ACCEPTED)
         return Sent(outcome, message if taken else None, say.pause)
+
+
+def _outcome(item: Work, say: Say, now: datetime) -> OutcomeItem | None:
+    """What the provider said; of a challenge nobody waits for the outcome."""
+    if isinstance(item, ChallengeItem) or say.kind is None:
+        return None
+    return OutcomeItem(
+        delivery=item.delivery,
+        kind=say.kind,
+        at=now,
+        client=item.client,
+        channel=item.channel,
+        step=item.step,
+        attempt=item.attempt,
+        detail=say.detail or None,
+        closes_channel=say.closes_channel,
+        retry_after=say.retry_after,
+    )
 
 
 class _Channel:
@@ -174,13 +180,34 @@ class _Channel:
 
     provider = "scripted"
 
-    def __init__(self, shared: ScriptedProvider) -> None:
+    def __init__(self, shared: ScriptedProvider, traits: ChannelTraits) -> None:
         self._shared = shared
+        self._traits = traits
         self._closed = asyncio.Event()
 
     async def deliver(self, items: Sequence[Work]) -> Sequence[Sent]:
-        """One result per item, in order."""
-        return await self._shared.take(items)
+        """One result per item, in order; what cannot go out never reaches the provider."""
+        now = self._shared.clock.now()
+        kept_back = [self._keep_back(item, now) for item in items]
+        handed = [item for item, why in zip(items, kept_back, strict=True) if why is None]
+        sent = iter(await self._shared.take(handed) if handed else ())
+        return [
+            next(sent) if why is None else Sent(_outcome(item, why, now))
+            for item, why in zip(items, kept_back, strict=True)
+        ]
+
+    def _keep_back(self, item: Work, now: datetime) -> Say | None:
+        if self._closed.is_set() or not self._shared.up.is_set():
+            return Say(OutcomeKind.REFUSED, "the provider is down")
+        if item.expires_at <= now:
+            return Say(OutcomeKind.REFUSED, "expired before it was submitted")
+        if not item.parameters.get(ADDRESS):
+            return Say(OutcomeKind.REJECTED, "no address", closes_channel=True)
+        most = self._traits.largest_content
+        if most is None or isinstance(item, ChallengeItem) or item.wake_up:
+            return None
+        fits = self._traits.measure(item.content) <= most
+        return None if fits else Say(OutcomeKind.REJECTED, "too large for this channel")
 
     async def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
         """Receipts as the test makes them; ends when the channel is closed."""
@@ -188,11 +215,13 @@ class _Channel:
         try:
             while not self._closed.is_set():
                 coming = asyncio.ensure_future(self._shared.receipts.get())
-                await asyncio.wait({coming, closed}, return_when=asyncio.FIRST_COMPLETED)
+                try:
+                    await asyncio.wait({coming, closed}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    if not coming.done():
+                        coming.cancel()
                 if coming.done():
                     yield [coming.result()]
-                else:
-                    coming.cancel()
         finally:
             closed.cancel()
 
@@ -202,7 +231,7 @@ class _Channel:
 
     async def healthy(self) -> bool:
         """Whether the provider is up."""
-        return self._shared.up.is_set()
+        return self._shared.up.is_set() and not self._closed.is_set()
 
     async def close(self) -> None:
         """End the receipts."""
@@ -257,7 +286,13 @@ class ScriptedPlugin:
         )
 
     def offer(self, parameters: Mapping[str, str | int | bool]) -> Offered:
-        """Any address. Raises Refusal (invalid) for an offer without one."""
+        """Any address. Raises Refusal (invalid) for an offer without one, or with more."""
+        for name in sorted(set(parameters) - {ADDRESS}):
+            raise Refusal(
+                ErrorCode.INVALID,
+                f"this channel has one parameter, {ADDRESS}; leave this one out",
+                field=f"parameters.{name}",
+            )
         address = parameters.get(ADDRESS)
         if not isinstance(address, str) or not address:
             raise Refusal(ErrorCode.INVALID, "offer an address", field=f"parameters.{ADDRESS}")
@@ -269,4 +304,4 @@ class ScriptedPlugin:
 
     async def connect(self, settings: Any) -> _Channel:
         """A channel of its own for each worker."""
-        return _Channel(self.provider)
+        return _Channel(self.provider, self.traits(settings))

@@ -1,0 +1,309 @@
+"""What the suite needs to know of each plug-in: offers, and the other side for a test to play."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
+from typing import Any, assert_never
+
+from aoi_events.bootstrap.plugins import installed_plugins
+from aoi_events.channels.sms import SmsSettings
+from aoi_events.channels.sms.receipts import MessageState
+from aoi_events.contracts.content import Content
+from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
+from aoi_events.contracts.identifiers import Urgency, base32_id
+from aoi_events.domain import push_payload
+from aoi_events.domain.channels import ChannelTraits, Parameters
+from aoi_events.domain.push_payload import ChallengePush, ContentPush, WakeUpPush
+from aoi_events.ports.channel import ChannelPlugin, ConnectionlessChannel
+from aoi_events.testing.scripted import ADDRESS, Say, ScriptedPlugin, ScriptedProvider
+from aoi_events.testing.smsc import LoopbackSmsc, Reply
+
+__all__ = [
+    "CLIENT",
+    "CONNECTIONLESS",
+    "OFFERS",
+    "Answer",
+    "Offers",
+    "Provider",
+    "challenge",
+    "delivery",
+    "open_provider",
+    "plugin_of",
+]
+
+CLIENT = base32_id("cli_", bytes(16))
+FINGERPRINT = base32_id("fp_", bytes(8))
+
+
+@dataclass(frozen=True)
+class Offers:
+    """Parameters that a plug-in takes, and the fields of others that it refuses."""
+
+    good: Sequence[Parameters]
+    bad: Sequence[tuple[Parameters, str]]
+
+
+OFFERS: Mapping[str, Offers] = {
+    "websocket": Offers(
+        good=[{}],
+        bad=[({"url": "wss://example.net"}, "parameters.url"), ({"port": 1}, "parameters.port")],
+    ),
+    "sms": Offers(
+        good=[{"msisdn": "+31600000001"}, {"msisdn": "+1 (555) 010-0100"}],
+        bad=[
+            ({}, "parameters.msisdn"),
+            ({"msisdn": ""}, "parameters.msisdn"),
+            ({"msisdn": "0600000001"}, "parameters.msisdn"),
+            ({"msisdn": 31600000001}, "parameters.msisdn"),
+            ({"msisdn": True}, "parameters.msisdn"),
+            ({"msisdn": "+31600000001\0"}, "parameters.msisdn"),
+            ({"msisdn": "+31600000001", "port": 2948}, "parameters.port"),
+        ],
+    ),
+    "scripted": Offers(
+        good=[{ADDRESS: "a1"}],
+        bad=[
+            ({}, "parameters.address"),
+            ({ADDRESS: ""}, "parameters.address"),
+            ({ADDRESS: 1}, "parameters.address"),
+            ({ADDRESS: False}, "parameters.address"),
+            ({ADDRESS: "a1", "colour": "red"}, "parameters.colour"),
+        ],
+    ),
+}
+"""By type, of every plug-in that is installed, and of the scripted one, which is handed over."""
+
+CONNECTIONLESS = ("sms", "scripted")
+
+
+def plugin_of(kind: str) -> ChannelPlugin:
+    """The plug-in as an installation finds it."""
+    if kind == "scripted":
+        return ScriptedPlugin(ScriptedProvider(), largest_content=200, needs_proof=True)
+    return installed_plugins()[kind]
+
+
+class Answer(Enum):
+    """What a provider says to an item."""
+
+    TAKEN = auto()
+    RECEIPTED = auto()
+    """Taken, and later it says that the device has it."""
+    UNDELIVERED = auto()
+    """Taken, and later it says that the device never got it."""
+    REFUSED = auto()
+    SLOW_DOWN = auto()
+    REJECTED = auto()
+    NO_SUCH_ADDRESS = auto()
+
+
+@dataclass
+class Provider(ABC):
+    """The provider behind a connectionless channel, in the hand of a test."""
+
+    plugin: ChannelPlugin
+    settings: Any
+    addresses: Sequence[Parameters]
+    channels: list[ConnectionlessChannel] = field(default_factory=list)
+
+    @property
+    def traits(self) -> ChannelTraits:
+        """What decisions know of the channel."""
+        return self.plugin.traits(self.settings)
+
+    async def connect(self) -> ConnectionlessChannel:
+        """A channel as a worker has it, closed when the test ends."""
+        channel: ConnectionlessChannel | None = await self.plugin.connect(self.settings)
+        assert channel is not None
+        self.channels.append(channel)
+        return channel
+
+    @abstractmethod
+    def script(self, *answers: Answer) -> None:
+        """Answer the next items so; what is not scripted is taken."""
+
+    @abstractmethod
+    def arrived(self) -> list[tuple[str, ...]]:
+        """What the provider was handed, in order: content, wake-ups and challenges."""
+
+    @abstractmethod
+    async def go_down(self) -> None:
+        """Nobody answers any more."""
+
+    @abstractmethod
+    async def come_back(self) -> None:
+        """Everything is as before."""
+
+
+@dataclass
+class _Smsc(Provider):
+    smsc: LoopbackSmsc = field(kw_only=True)
+
+    def script(self, *answers: Answer) -> None:
+        self.smsc.script(*(_reply(answer) for answer in answers))
+
+    def arrived(self) -> list[tuple[str, ...]]:
+        return [_told(push_payload.decode(each.user_data)) for each in self.smsc.submissions]
+
+    async def go_down(self) -> None:
+        await self.smsc.go_down()
+
+    async def come_back(self) -> None:
+        await self.smsc.come_back()
+
+
+@dataclass
+class _Scripted(Provider):
+    provider: ScriptedProvider = field(kw_only=True)
+
+    def script(self, *answers: Answer) -> None:
+        self.provider.script(*(_say(answer) for answer in answers))
+
+    def arrived(self) -> list[tuple[str, ...]]:
+        return [_handed(item) for item in self.provider.taken]
+
+    async def go_down(self) -> None:
+        self.provider.up.clear()
+
+    async def come_back(self) -> None:
+        self.provider.up.set()
+
+
+@asynccontextmanager
+async def open_provider(kind: str) -> AsyncIterator[Provider]:
+    """The provider of that channel; its channels are closed at the end."""
+    if kind == "sms":
+        async with LoopbackSmsc(Reply(receipts=())) as smsc:
+            settings = SmsSettings(
+                host=smsc.host,
+                port=smsc.port,
+                window=1,
+                throttle_pause=0.05,
+                turn_time=0.5,
+                response_time=0.5,
+                reconnect_first=0.02,
+                reconnect_most=0.05,
+            )
+            numbers: list[Parameters] = [{"msisdn": f"+3160000000{n}"} for n in range(3)]
+            async with _closing(_Smsc(plugin_of(kind), settings, numbers, smsc=smsc)) as provider:
+                yield provider
+    else:
+        scripted = ScriptedProvider()
+        plugin = ScriptedPlugin(scripted, largest_content=200, needs_proof=True)
+        addresses: list[Parameters] = [{ADDRESS: f"a{n}"} for n in range(3)]
+        async with _closing(_Scripted(plugin, {}, addresses, provider=scripted)) as provider:
+            yield provider
+
+
+@asynccontextmanager
+async def _closing(provider: Provider) -> AsyncIterator[Provider]:
+    try:
+        yield provider
+    finally:
+        for channel in provider.channels:
+            await channel.close()
+
+
+def delivery(provider: Provider, number: int = 1, **changes: Any) -> DeliverItem:
+    """One step of delivery ``number``, to the provider's first address."""
+    now = datetime.now(UTC)
+    return DeliverItem(
+        delivery=base32_id("dlv_", number.to_bytes(16, "big")),
+        notification="gate-change",
+        client=CLIENT,
+        channel=provider.plugin.type,
+        token="token-of-an-app",
+        fingerprint=FINGERPRINT,
+        application="travel",
+        instance="default",
+        urgency=Urgency.NORMAL,
+        accepted_at=now,
+        **{
+            "step": 1,
+            "attempt": 2,
+            "content": Content(data=f"Gate B{number}"),
+            "expires_at": now + timedelta(hours=1),
+            "parameters": provider.addresses[0],
+            **changes,
+        },
+    )
+
+
+def challenge(provider: Provider, code: str = "K7QM2XPD", **changes: Any) -> ChallengeItem:
+    """A challenge to the provider's first address."""
+    return ChallengeItem(
+        client=CLIENT,
+        channel=provider.plugin.type,
+        attempt=1,
+        code=code,
+        **{
+            "parameters": provider.addresses[0],
+            "expires_at": datetime.now(UTC) + timedelta(minutes=2),
+            **changes,
+        },
+    )
+
+
+def _reply(answer: Answer) -> Reply:
+    match answer:
+        case Answer.TAKEN:
+            return Reply(receipts=())
+        case Answer.RECEIPTED:
+            return Reply()
+        case Answer.UNDELIVERED:
+            return Reply(receipts=(MessageState.UNDELIVERABLE,), lost=True)
+        case Answer.REFUSED:
+            return Reply(status=0x45)
+        case Answer.SLOW_DOWN:
+            return Reply.throttle()
+        case Answer.REJECTED:
+            return Reply(status=0x66)
+        case Answer.NO_SUCH_ADDRESS:
+            return Reply.bad_number()
+        case _:
+            assert_never(answer)
+
+
+def _say(answer: Answer) -> Say:
+    match answer:
+        case Answer.TAKEN:
+            return Say.accepted()
+        case Answer.RECEIPTED:
+            return Say.accepted(receipt=OutcomeKind.RECEIPTED)
+        case Answer.UNDELIVERED:
+            return Say.accepted(receipt=OutcomeKind.REJECTED)
+        case Answer.REFUSED:
+            return Say.refused()
+        case Answer.SLOW_DOWN:
+            return Say.refused(pause=1.0)
+        case Answer.REJECTED:
+            return Say.rejected()
+        case Answer.NO_SUCH_ADDRESS:
+            return Say.rejected(closes_channel=True)
+        case _:
+            assert_never(answer)
+
+
+def _told(payload: push_payload.Payload) -> tuple[str, ...]:
+    match payload:
+        case ContentPush(delivery, _, content):
+            return ("content", delivery, content.data)
+        case WakeUpPush(delivery, _):
+            return ("wake-up", delivery)
+        case ChallengePush(code):
+            return ("challenge", code)
+        case _:
+            assert_never(payload)
+
+
+def _handed(item: DeliverItem | ChallengeItem) -> tuple[str, ...]:
+    if isinstance(item, ChallengeItem):
+        return ("challenge", item.code)
+    if item.wake_up:
+        return ("wake-up", item.delivery)
+    return ("content", item.delivery, item.content.data)

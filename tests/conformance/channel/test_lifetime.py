@@ -1,0 +1,148 @@
+"""Every connectionless channel: receipts, health, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.ports.channel import ConnectionlessChannel, Receipt
+from tests.conformance.channel.stages import Answer, Provider, challenge, delivery
+
+SOON = 10.0
+
+
+async def hear(channel: ConnectionlessChannel, count: int) -> list[Receipt]:
+    """The next receipts, however they are batched; fewer when the channel is closed."""
+    heard: list[Receipt] = []
+    async with asyncio.timeout(SOON):
+        async for batch in channel.receipts():
+            assert batch
+            heard.extend(batch)
+            if len(heard) >= count:
+                break
+    return heard
+
+
+async def test_names_of_messages_lead_receipts_back(
+    provider: Provider, channel: ConnectionlessChannel
+) -> None:
+    """A receipt names the message as its submission did, and says what an outcome can say."""
+    provider.script(Answer.TAKEN, Answer.RECEIPTED, Answer.UNDELIVERED)
+    sent = list(await channel.deliver([delivery(provider, n) for n in range(3)]))
+    heard = await hear(channel, 2)
+    assert {receipt.provider_message: receipt.kind for receipt in heard} == {
+        sent[1].provider_message: OutcomeKind.RECEIPTED,
+        sent[2].provider_message: OutcomeKind.REJECTED,
+    }
+    assert all(OutcomeKind(receipt.kind) for receipt in heard)
+    assert not any(receipt.closes_channel for receipt in heard)
+
+
+async def test_receipts_of_challenges_are_told_like_others(
+    provider: Provider, channel: ConnectionlessChannel
+) -> None:
+    """The channel does not know what is behind a message; the worker does."""
+    provider.script(Answer.RECEIPTED)
+    [sent] = await channel.deliver([challenge(provider)])
+    [receipt] = await hear(channel, 1)
+    assert receipt.provider_message == sent.provider_message
+
+
+async def test_receipts_wait_for_whoever_listens_next(
+    provider: Provider, channel: ConnectionlessChannel
+) -> None:
+    """A listener that ends between two receipts loses none of them."""
+    provider.script(Answer.RECEIPTED)
+    [first] = await channel.deliver([delivery(provider, 1)])
+    assert [each.provider_message for each in await hear(channel, 1)] == [first.provider_message]
+    listening = asyncio.create_task(hear(channel, 1))
+    await asyncio.sleep(0)
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    provider.script(Answer.RECEIPTED)
+    [second] = await channel.deliver([delivery(provider, 2)])
+    assert [each.provider_message for each in await hear(channel, 1)] == [second.provider_message]
+
+
+async def test_health_follows_the_provider(
+    provider: Provider, channel: ConnectionlessChannel
+) -> None:
+    """Ready and healthy while the provider takes messages; waiting while it does not."""
+    assert await channel.healthy()
+    await provider.go_down()
+    async with asyncio.timeout(SOON):
+        while await channel.healthy():  # noqa: ASYNC110 - the port has no event for a lost provider
+            await asyncio.sleep(0)
+    waiting = asyncio.create_task(channel.ready())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    await provider.come_back()
+    async with asyncio.timeout(SOON):
+        await waiting
+    assert await channel.healthy()
+
+
+async def test_whoever_stops_waiting_for_the_provider_may_wait_again(
+    provider: Provider, channel: ConnectionlessChannel
+) -> None:
+    """A worker that is told to stop gives up waiting; that breaks nothing."""
+    await provider.go_down()
+    async with asyncio.timeout(SOON):
+        while await channel.healthy():  # noqa: ASYNC110 - the port has no event for a lost provider
+            await asyncio.sleep(0)
+    waiting = asyncio.create_task(channel.ready())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await provider.come_back()
+    async with asyncio.timeout(SOON):
+        await channel.ready()
+
+
+async def test_closing_ends_receipts_and_is_idempotent(
+    provider: Provider, channel: ConnectionlessChannel
+) -> None:
+    """Whoever listens comes to an end, and so does whoever listens afterwards."""
+    listening = asyncio.create_task(hear(channel, 1))
+    await asyncio.sleep(0)
+    await channel.close()
+    await channel.close()
+    async with asyncio.timeout(SOON):
+        assert await listening == []
+        assert await hear(channel, 1) == []
+    assert not await channel.healthy()
+
+
+async def test_a_closed_channel_takes_nothing(
+    provider: Provider, channel: ConnectionlessChannel
+) -> None:
+    """What is handed over too late is refused for now, within bounds, and does not go out."""
+    await channel.close()
+    async with asyncio.timeout(SOON):
+        [sent] = await channel.deliver([delivery(provider)])
+    assert sent.outcome is not None
+    assert sent.outcome.kind is OutcomeKind.REFUSED
+    assert provider.arrived() == []
+
+
+async def test_a_channel_closes_while_its_provider_is_down(
+    provider: Provider, channel: ConnectionlessChannel
+) -> None:
+    """Stopping does not wait for a provider that is away."""
+    await provider.go_down()
+    async with asyncio.timeout(SOON):
+        await channel.close()
+    await provider.come_back()
+
+
+async def test_closing_one_channel_leaves_the_others(
+    provider: Provider, channel: ConnectionlessChannel
+) -> None:
+    """Workers scale by copies: each has a channel of its own."""
+    other = await provider.connect()
+    await other.ready()
+    await channel.close()
+    [sent] = await other.deliver([delivery(provider)])
+    assert sent.outcome is not None
+    assert sent.outcome.kind is OutcomeKind.ACCEPTED

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -12,6 +14,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -194,8 +197,12 @@ def load_settings(**arguments: Any) -> Settings:
             for part in error.errors(include_input=False, include_url=False)
         ]
         raise ConfigurationError("settings: " + "; ".join(lines)) from None
-    except ValueError as error:  # TOML that is none, or JSON in a variable that is none
-        raise ConfigurationError(f"settings: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"AOI_CONFIG names {file}, which is no TOML: {error}") from None
+    except SettingsError as error:
+        field = re.search(r'field "(\w+)"', str(error))
+        name = _name((field[1],)) if field else "a variable"
+        raise ConfigurationError(f"settings: {name}: what is no single value is JSON") from None
 
 
 def _name(location: tuple[int | str, ...]) -> str:

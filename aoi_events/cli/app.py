@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # What libraries say of each attempt is noise here; workers configure theirs anew.
     configure_logging(level="error", format="console")
     try:
-        app(arguments)
+        app(arguments, prog_name="aoi")
     except ConfigurationError as error:
         fail(str(error), code=78)
     except (BrokerUnavailable, PublishRefused) as error:

@@ -9,7 +9,7 @@ import typer
 
 from aoi_events.bootstrap import load_settings
 from aoi_events.bootstrap.keys import create_key_file
-from aoi_events.cli.output import console
+from aoi_events.cli.output import console, plain
 
 __all__ = ["app"]
 
@@ -30,4 +30,5 @@ def new(
     """Make a key file, readable by you only; every worker of an installation needs the same one."""
     path = file or load_settings().key_file
     create_key_file(path)
-    console.print(f"Keys written to {path}. Keep it secret, and keep a copy: tokens depend on it.")
+    console.print(plain(f"Keys written to {path}."), soft_wrap=True)
+    console.print("Keep the file secret, and keep a copy: tokens depend on it.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -91,7 +92,7 @@ def _text(default: Any) -> str:
     if isinstance(default, bool):
         return str(default).lower()
     if isinstance(default, tuple):
-        return ",".join(map(str, default))
+        return json.dumps(default)
     if isinstance(default, float):
         return f"{default:g}"
     return str(default)

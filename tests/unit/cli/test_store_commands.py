@@ -1,0 +1,81 @@
+"""Commands on a store: its schema, and what they say where there is none."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.commands import Cli
+
+
+def test_upgrade_twice_changes_nothing(cli: Cli, tmp_path: Path) -> None:
+    """The first makes the schema, the second finds it."""
+    assert cli("db", "upgrade").code == 0
+    before = (tmp_path / "aoi.sqlite3").stat().st_size
+    ran = cli("db", "upgrade")
+    assert (ran.code, ran.out) == (0, "The schema is up to date.\n")
+    assert (tmp_path / "aoi.sqlite3").stat().st_size == before
+
+
+@pytest.mark.parametrize("command", ["status n1", "dead list", "dead show prk_1"])
+def test_an_empty_database_says_what_to_do(cli: Cli, command: str) -> None:
+    """Without a schema the command that makes it is named."""
+    ran = cli(*command.split())
+    assert ran.code == 78
+    assert "run `aoi db upgrade` first" in ran.err
+
+
+@pytest.mark.parametrize("command", ["db upgrade", "status n1", "dead list", "dead drop prk_1"])
+def test_an_unreachable_store_is_told_soon(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Exit code 69 within seconds, what was tried, and which setting says so; no password."""
+    monkeypatch.setenv("AOI_STORE", "postgresql://aoi:hidden@127.0.0.1:1/aoi")
+    begun = time.monotonic()
+    ran = cli(*command.split())
+    assert ran.code == 69
+    assert "the store cannot be reached" in ran.err
+    assert "AOI_STORE says where it is" in ran.err
+    assert "hidden" not in ran.err
+    assert time.monotonic() - begun < 20
+
+
+def test_an_unreachable_broker_is_told_soon(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``aoi send`` gives up after a few seconds, with 69."""
+    monkeypatch.setenv("AOI_BROKER", "amqp://shop:hidden@127.0.0.1:1/")
+    begun = time.monotonic()
+    ran = cli("send", "k1.token", "-c", "hello")
+    assert ran.code == 69
+    assert "is RabbitMQ running there? AOI_BROKER says where it is" in ran.err
+    assert "hidden" not in ran.err
+    assert time.monotonic() - begun < 20
+
+
+@pytest.mark.parametrize(
+    "arguments, code, told",
+    [
+        (["to ken", "-c", "x"], 1, "invalid at tokens.0"),
+        (["k1.token", "-c", "x" * 4097], 1, "larger than 4096 octets"),
+        (["k1.token", "-c", "x", "--ttl", "-1"], 1, "invalid at ttl"),
+        (["k1.token", "-c", "x", "--id", "a b"], 1, "invalid at notification"),
+        (["k1.token", "-c", "x", "--urgency", "extreme"], 2, "--urgency"),
+        (["k1.token", "-c", "x", "--wait", "sending"], 2, "--wait"),
+        (["k1.token", "-c", "x", "--timeout", "0"], 2, "--timeout"),
+        (["k1.token"], 2, "--content"),
+        (["-c", "x"], 2, "Missing argument"),
+    ],
+)
+def test_a_notification_that_cannot_be_sent(
+    cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    told: str,
+) -> None:
+    """Wrong input is refused before anything is connected, and the field is named."""
+    monkeypatch.setenv("AOI_BROKER", "amqp://shop:hidden@127.0.0.1:1/")
+    ran = cli("send", *arguments)
+    assert ran.code == code
+    assert told in " ".join(ran.err.split())

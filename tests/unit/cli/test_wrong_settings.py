@@ -1,0 +1,75 @@
+"""Settings that cannot work: every command says which one, and what to set instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.commands import Cli
+
+
+@pytest.mark.parametrize(
+    "variable, value, told",
+    [
+        ("AOI_POLICY__BACKLOG", "0", "AOI_POLICY__BACKLOG: Input should be greater than or equal"),
+        ("AOI_GATEWAY__PORT", "99999", "AOI_GATEWAY__PORT: Input should be less than or equal"),
+        ("AOI_HEALTH__ENABLED", "perhaps", "AOI_HEALTH__ENABLED: Input should be a valid boolean"),
+        ("AOI_LOG__FORMAT", "xml", "AOI_LOG__FORMAT: Input should be 'json' or 'console'"),
+        ("AOI_GATEWAY_USERS", "aoi-gateway", "AOI_GATEWAY_USERS: what is no single value is JSON"),
+        ("AOI_POLICY__BACKLOGG", "3", "AOI_POLICY__BACKLOGG: Extra inputs are not permitted"),
+        ("AOI_CHANNELS__SMS__PORT", "x", "AOI_CHANNELS__SMS__PORT: Input should be a valid int"),
+        ("AOI_CHANNELS__PIGEON__LOFT", "1", "settings for channel 'pigeon'"),
+        ("AOI_STORE", "mysql://a:hidden@b/c", "the store cannot be 'mysql'; use sqlite"),
+        ("AOI_BROKER", "http://a:hidden@b/c", "no broker speaks 'http'; give amqp://"),
+        ("AOI_CONFIG", "missing.toml", "AOI_CONFIG names missing.toml, which is no file"),
+        ("AOI_TOKEN_KEYS", '{"k1": "hidden"}', "set both AOI_TOKEN_KEYS and AOI_CHALLENGE_KEY"),
+    ],
+)
+def test_up_names_the_setting(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: str
+) -> None:
+    """``aoi up`` ends with 78 at once, names the setting and repeats no secret."""
+    monkeypatch.setenv(variable, value)
+    ran = cli("up")
+    assert ran.code == 78
+    assert told in ran.err
+    assert "hidden" not in ran.err
+
+
+def test_a_file_that_is_no_toml(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AOI_CONFIG with a syntax error is told with the file's name."""
+    (tmp_path / "aoi.toml").write_text("store = [")
+    monkeypatch.setenv("AOI_CONFIG", "aoi.toml")
+    ran = cli("status", "n1")
+    assert ran.code == 78
+    assert "AOI_CONFIG names aoi.toml, which is no TOML" in ran.err
+
+
+def test_the_environment_wins_over_the_file(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What both set is taken from the environment, the rest from the file."""
+    (tmp_path / "aoi.toml").write_text('store = "sqlite:///file.sqlite3"\nkey_file = "k.json"\n')
+    monkeypatch.setenv("AOI_CONFIG", "aoi.toml")
+    monkeypatch.setenv("AOI_STORE", "sqlite:///environment.sqlite3")
+    assert cli("db", "upgrade").code == 0
+    assert (tmp_path / "environment.sqlite3").exists()
+    assert not (tmp_path / "file.sqlite3").exists()
+    assert cli("keys", "new").code == 0
+    assert (tmp_path / "k.json").exists()
+
+
+@pytest.mark.parametrize("command", ["worker registration", "send k.x -c hello", "dead replay prk"])
+def test_commands_that_need_a_broker_refuse_memory(cli: Cli, command: str) -> None:
+    """``memory://`` lives in one process: whatever needs another one says so."""
+    ran = cli(*command.split())
+    assert ran.code == 78
+    assert "AOI_BROKER is memory://" in ran.err
+
+
+def test_a_worker_that_does_not_exist(cli: Cli) -> None:
+    """A wrong name is told at once, with the right ones."""
+    ran = cli("worker", "registrar")
+    assert ran.code == 78
+    assert "no worker 'registrar'; there are registration, activation" in ran.err

@@ -1,0 +1,163 @@
+"""No borrowed addresses: challenges that end, codes that fit one round, proofs that lapse."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aoi_events.domain.channels import Proof, ProofState
+from aoi_events.domain.proofs import ProofPolicy, challenge_code, confirm, look, open_proof
+from aoi_events.errors import ErrorCode, Refusal
+from tests.strategies import EPOCH
+
+KEY = bytes(range(32))
+POLICY = ProofPolicy()
+
+
+def at(days: float) -> datetime:
+    """That many days after the first claim."""
+    return EPOCH + timedelta(days=days)
+
+
+def claim(
+    known: Proof | None = None, now: datetime = EPOCH, client: str = "a", address: str = "+49151"
+) -> tuple[Proof, bool]:
+    """The client claims its number."""
+    decision = open_proof(
+        known,
+        client="cli_" + client * 26,
+        channel="sms",
+        address=address,
+        now=now,
+        policy=POLICY,
+    )
+    return decision.proof, decision.send
+
+
+def proved(now: datetime = EPOCH) -> Proof:
+    """A number whose challenge came back."""
+    proof, _ = claim(now=now)
+    after, right = confirm(proof, challenge_code(KEY, proof), key=KEY, now=now, policy=POLICY)
+    assert right
+    return after
+
+
+def test_a_claim_is_challenged_and_proved_for_90_days() -> None:
+    """The code that came over the channel proves the address; claiming it again costs nothing."""
+    proof = proved()
+    assert proof.state is ProofState.PROVED
+    assert proof.proved_until == at(90)
+    assert claim(proof, at(89)) == (proof, False)
+    again, send = claim(proof, at(90))
+    assert (again.state, send) == (ProofState.OPEN, True)
+
+
+def test_a_right_code_stays_right() -> None:
+    """A repeated confirmation gets the same answer and changes nothing; spelling is forgiven."""
+    proof, _ = claim()
+    code = challenge_code(KEY, proof)
+    first, right = confirm(proof, code.lower(), key=KEY, now=at(0.001), policy=POLICY)
+    assert right
+    assert confirm(first, code, key=KEY, now=at(0.002), policy=POLICY) == (first, True)
+
+
+def test_wrong_codes_end_the_challenge() -> None:
+    """After a few of them it is closed, also for the right one."""
+    proof, _ = claim()
+    code = challenge_code(KEY, proof)
+    for count in range(1, POLICY.wrong_codes + 1):
+        proof, right = confirm(proof, "A" * 16, key=KEY, now=EPOCH, policy=POLICY)
+        assert (right, proof.wrong) == (False, count)
+    assert proof.state is ProofState.FAILED
+    with pytest.raises(Refusal) as refused:
+        confirm(proof, code, key=KEY, now=EPOCH, policy=POLICY)
+    assert refused.value.code is ErrorCode.CHALLENGE_EXPIRED
+    assert code not in str(refused.value)
+
+
+def test_without_a_challenge_there_is_nothing_to_confirm() -> None:
+    """No proof at all is refused like one that ended."""
+    with pytest.raises(Refusal) as refused:
+        confirm(None, "A" * 16, key=KEY, now=EPOCH, policy=POLICY)
+    assert refused.value.code is ErrorCode.CHALLENGE_EXPIRED
+
+
+def test_codes_differ_by_everything() -> None:
+    """Another client, address, round or server key has another code; a repeat has the same."""
+    base, _ = claim()
+    others = [claim(client="b")[0], claim(address="+49152")[0], claim(now=at(1))[0]]
+    codes = {challenge_code(KEY, proof) for proof in [base, *others]}
+    codes.add(challenge_code(bytes(32), base))
+    assert len(codes) == 5
+    assert challenge_code(KEY, base) == challenge_code(KEY, claim()[0])
+    assert all(len(code) == 16 and code.isalnum() for code in codes)
+
+
+def test_an_unanswered_challenge_is_sent_again_and_given_up() -> None:
+    """Three times the same code, then the address is not proved."""
+    proof, _ = claim()
+    code, sent = challenge_code(KEY, proof), 1
+    while proof.deadline is not None:
+        decision = look(proof, now=proof.deadline, policy=POLICY)
+        sent += decision.send
+        proof = decision.proof
+        assert challenge_code(KEY, proof) == code
+    assert sent == POLICY.sends
+    assert (proof.state, decision.lost) == (ProofState.FAILED, True)
+
+
+def test_a_proof_is_renewed_before_it_ends_or_lapses() -> None:
+    """A new challenge goes out a week before; unanswered, the address is lost after 90 days."""
+    proof = proved()
+    assert proof.deadline == at(83)
+    renewal = look(proof, now=at(83), policy=POLICY)
+    assert renewal.send
+    assert renewal.proof.state is ProofState.PROVED, "until then it holds"
+    assert challenge_code(KEY, renewal.proof) != challenge_code(KEY, proof)
+    code = challenge_code(KEY, renewal.proof)
+    renewed, right = confirm(renewal.proof, code, key=KEY, now=at(84), policy=POLICY)
+    assert right
+    assert renewed.proved_until == at(174)
+
+    proof, lost = renewal.proof, False
+    while proof.deadline is not None:
+        decision = look(proof, now=proof.deadline, policy=POLICY)
+        proof, lost = decision.proof, decision.lost
+    assert (proof.state, lost) == (ProofState.FAILED, True)
+
+
+@given(st.lists(st.sampled_from(["claim", "right", "wrong", "look", "wait"]), max_size=20))
+def test_any_history_ends(history: list[str]) -> None:
+    """Whatever happens: every open challenge has a deadline in the future, a proof never outlives
+    its 90 days, and following the deadlines ends it.
+    """
+    now = EPOCH
+    proof, _ = claim()
+    for what in history:
+        match what:
+            case "claim":
+                proof, _ = claim(proof, now)
+            case "look" if proof.deadline is not None:
+                now = max(now, proof.deadline)
+                proof = look(proof, now=now, policy=POLICY).proof
+            case "wait":
+                now += timedelta(seconds=30)
+            case "right" | "wrong" if proof.state is not ProofState.FAILED:
+                code = challenge_code(KEY, proof) if what == "right" else "A" * 16
+                proof, right = confirm(proof, code, key=KEY, now=now, policy=POLICY)
+                assert right == (what == "right")
+            case _:
+                continue
+        assert (proof.deadline is None) == (proof.state is ProofState.FAILED)
+        if what == "look" and proof.deadline is not None:
+            assert proof.deadline > now
+        if proof.proved_until is not None and proof.proved_at is not None:
+            assert proof.proved_until - proof.proved_at == timedelta(seconds=POLICY.holds)
+    for _ in range(20):
+        if proof.deadline is None:
+            break
+        proof = look(proof, now=max(now, proof.deadline), policy=POLICY).proof
+    assert proof.state is ProofState.FAILED

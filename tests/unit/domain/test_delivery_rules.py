@@ -140,6 +140,12 @@ def test_a_retry_that_would_come_too_late_ends_the_step() -> None:
     assert refused.effects == (Announce(),)
 
 
+def test_a_retry_exactly_at_expiry_is_too_late() -> None:
+    """Expiry itself belongs to the past: nothing is started there."""
+    refused = take(planned(SMS, ttl=60), said(OutcomeKind.REFUSED, 1, retry_after=59), at(1))
+    assert refused.delivery.state is DeliveryState.STORED
+
+
 def test_a_step_that_waits_long_for_its_retry_lets_the_next_one_start() -> None:
     """Fallback waits for an unacknowledged step as long as its window, retries or not."""
     waiting = take(

@@ -15,6 +15,7 @@ __all__ = ["COMPOSE", "Stack"]
 
 COMPOSE: Final = Path(__file__).parents[3] / "compose"
 _LOOPBACK: Final = "127.0.0.1"
+_EVERY_PROFILE: Final = ("--profile", "sms", "--profile", "smsc")
 _BUNDLES: Final = ("AOI_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 """Where this machine may say that the package index needs certificates of its own."""
 
@@ -74,14 +75,20 @@ class Stack:
             raise AssertionError(f"{error}\n{logs}") from None
 
     def remove(self) -> None:
-        """Take everything away that this project made."""
-        profiles = ("--profile", "sms", "--profile", "smsc")
-        self.compose(*profiles, "down", "--volumes", "--remove-orphans", within=120)
+        """Take everything away that this project made, and see that nothing of it is left."""
+        self.compose(*_EVERY_PROFILE, "down", "--volumes", "--remove-orphans", within=120)
         _run("docker", "image", "rm", "--force", self.variables["AOI_IMAGE"])
+        of_project = ("--quiet", "--filter", f"label=com.docker.compose.project={self.project}")
+        left = {
+            "containers": _run("docker", "ps", "--all", *of_project).split(),
+            "volumes": _run("docker", "volume", "ls", *of_project).split(),
+            "networks": _run("docker", "network", "ls", *of_project).split(),
+        }
+        assert not any(left.values()), f"left behind: {left}"
 
     def containers(self) -> dict[str, list[dict[str, Any]]]:
         """What the engine says of each container, by service."""
-        found = self.compose("ps", "--all", "--quiet").split()
+        found = self.compose(*_EVERY_PROFILE, "ps", "--all", "--quiet").split()
         services: dict[str, list[dict[str, Any]]] = {}
         for details in json.loads(_run("docker", "inspect", *found)):
             service = details["Config"]["Labels"]["com.docker.compose.service"]
@@ -97,13 +104,13 @@ class Stack:
         command = ("run", "--rm", "--entrypoint", "cat", "credentials", "/run/aoi/passwords.json")
         return dict(json.loads(self.compose(*command)))
 
-    def consumers(self) -> dict[str, int]:
-        """How many consumers each queue of the broker has."""
+    def consumers(self, queue: str) -> int:
+        """How many consumers a queue of the broker has now (its statistics lag behind)."""
         listed = self.compose(
             *("exec", "-T", "rabbitmq", "rabbitmqctl", "--quiet", "--formatter", "json"),
-            *("list_queues", "--vhost", "aoi", "name", "consumers"),
+            *("list_consumers", "--vhost", "aoi"),
         )
-        return {queue["name"]: int(queue["consumers"]) for queue in json.loads(listed)}
+        return sum(consumer["queue_name"] == queue for consumer in json.loads(listed))
 
 
 def _given() -> dict[str, str]:

@@ -142,7 +142,7 @@ async def test_a_worker_scales_by_starting_copies(stack: Stack) -> None:
     assert [each["State"]["Health"]["Status"] for each in containers["notification"]] == [
         "healthy"
     ] * 3
-    assert (await asyncio.to_thread(stack.consumers))["aoi.notification"] == 3
+    assert await asyncio.to_thread(stack.consumers, "aoi.notification") == 3
     async with await shop(stack) as publisher, a_device(stack) as inbox:
         texts = {f"number {number}" for number in range(30)}
         for text in sorted(texts):
@@ -155,10 +155,9 @@ async def test_sms_is_switched_on_by_naming_an_smsc(stack: Stack) -> None:
     more = {"AOI_CHANNELS__SMS__HOST": "smsc", "COMPOSE_PROFILES": "sms,smsc"}
     await asyncio.to_thread(stack.up, more=more)
     radio = ScriptedSms()
+    (smsc,) = (await asyncio.to_thread(stack.containers))["smsc"]
     following = await asyncio.create_subprocess_exec(
-        *("docker", "compose", "logs", "--follow", "--no-log-prefix", "smsc"),
-        stdout=asyncio.subprocess.PIPE,
-        env=stack.environment(more),
+        *("docker", "logs", "--follow", smsc["Id"]), stdout=asyncio.subprocess.PIPE
     )
     assert following.stdout is not None
 
@@ -179,6 +178,7 @@ async def test_sms_is_switched_on_by_naming_an_smsc(stack: Stack) -> None:
             await publisher.send(inbox.token, "Where are you?", timeout=WITHIN)
             notification = await inbox.read()
             assert (notification.content.data, notification.channel) == ("Where are you?", "sms")
+            await transport.restore()
     finally:
         listening.cancel()
         following.terminate()

@@ -46,21 +46,21 @@ class PolicySettings(_Section):
     release: Annotated[int, Field(ge=1, le=1_000)] = 50
     """Stored notifications sent at once when a device comes back."""
     retry_first: Seconds = 1.0
-    """Delay before the first retry on a channel that refused for now; doubled each time."""
+    """Seconds before the first retry on a channel that refused for now; doubled each time."""
     retry_most: Seconds = 300.0
-    """Longest delay between retries."""
+    """Longest pause between retries, in seconds."""
     poll: Annotated[float, Field(gt=0, le=10)] = 0.2
-    """How often the deadlines worker looks."""
+    """Seconds between looks of the deadlines worker."""
     hold: Annotated[float, Field(gt=0, le=300)] = 5.0
-    """When a change whose messages may not have left is published again."""
+    """Seconds after which a change whose messages may not have left is published again."""
     clients_per_identity: Annotated[int, Field(ge=1)] = 50
     """New AOI Clients for one user identity within a day."""
     parked_per_sender: Annotated[int, Field(ge=0)] = 1_000
     """Parked messages kept per sender; more are counted only."""
     proof_holds: Seconds = 90 * 86_400
-    """How long a proof of an address holds."""
+    """Seconds for which a proof of an address holds."""
     challenge_again_after: Seconds = 120.0
-    """When an unanswered challenge is sent again."""
+    """Seconds after which an unanswered challenge is sent again."""
     challenges: Annotated[int, Field(ge=1, le=10)] = 3
     """How often a challenge is sent before the address is given up."""
     challenges_per_address: Annotated[int, Field(ge=1)] = 5
@@ -70,9 +70,9 @@ class PolicySettings(_Section):
     challenges_overall: Annotated[int, Field(ge=1)] = 10_000
     """Challenges within an hour."""
     keep_settled: Seconds = 7 * 86_400
-    """How long settled deliveries, and parked messages, are kept."""
+    """Seconds for which settled deliveries, and parked messages, are kept."""
     keep_unused: Seconds = 30 * 86_400
-    """When a client that never used anything is forgotten."""
+    """Seconds after which a client that never used anything is forgotten."""
 
     def policies(self) -> Policies:
         """The same, as the services take them."""

@@ -6,19 +6,8 @@ import pytest
 
 from tests.commands import Cli
 
-COMMANDS = [
-    "demo",
-    "up",
-    "worker",
-    "send",
-    "status",
-    "contracts",
-    "settings",
-    "dead",
-    "db",
-    "broker",
-    "keys",
-]
+GROUPS = ["dead", "db", "broker", "keys"]
+SINGLE = ["demo", "up", "worker", "send", "status", "contracts", "settings"]
 LEAVES = [
     *SINGLE,
     "dead list",

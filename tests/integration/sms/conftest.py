@@ -1,0 +1,90 @@
+"""A whole AOI Server with an SMSC on loopback, and telephones in the hand of a test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+import pytest
+
+from aoi_events import DeviceRequests, Publisher
+from aoi_events.testing import AoiServer, LoopbackSmsc, WaitFor
+from tests.containers import PostgresServer, RabbitServer
+from tests.integration.sms.handset import Handset
+
+BOTH = pytest.mark.parametrize("backend", ["memory+sqlite", "rabbitmq+postgresql"], indirect=True)
+"""Marks tests that run on the real broker and store, too."""
+
+MakeHandset = Callable[..., Awaitable[Handset]]
+
+
+@pytest.fixture
+def aoi_settings() -> Mapping[str, Any]:
+    """Waits on the wire are short; those that the server's clock decides are put forward."""
+    sms = {
+        "throttle_pause": 0.05,
+        "response_time": 1.0,
+        "turn_time": 1.0,
+        "reconnect_first": 0.02,
+        "reconnect_most": 0.1,
+    }
+    return {"channels": {"sms": sms}, "policy": {"retry_first": 0.1, "poll": 0.05}}
+
+
+@pytest.fixture(scope="session")
+def aoi_rabbitmq_server(rabbit_server: RabbitServer) -> RabbitServer:
+    """The one of this run."""
+    return rabbit_server
+
+
+@pytest.fixture(scope="session")
+def aoi_postgres_server(postgres_server: PostgresServer) -> PostgresServer:
+    """The one of this run."""
+    return postgres_server
+
+
+@pytest.fixture(params=["memory+sqlite"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Where the test runs; see BOTH."""
+    return str(request.param)
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, backend: str) -> AoiServer:
+    """Every worker, a gateway and an SMSC."""
+    name = "aoi" if backend == "memory+sqlite" else "aoi_rabbitmq"
+    server: AoiServer = request.getfixturevalue(name)
+    return server
+
+
+@pytest.fixture
+def smsc(server: AoiServer) -> LoopbackSmsc:
+    """The SMSC."""
+    return server.smsc
+
+
+@pytest.fixture
+def wait_for(server: AoiServer) -> WaitFor:
+    """Waits for what the server and its devices tell."""
+    return server.wait_for
+
+
+@pytest.fixture
+async def shop(server: AoiServer) -> Publisher:
+    """An Application Server."""
+    return await server.publisher()
+
+
+@pytest.fixture
+async def handset(server: AoiServer) -> AsyncIterator[MakeHandset]:
+    """Makes telephones; with ``proved`` (the default) their number is active already."""
+    async with DeviceRequests(server.installation.broker) as requests:
+
+        async def make(number: str = "+31600000001", *, proved: bool = True) -> Handset:
+            handset = Handset(requests, server.smsc, number)
+            await handset.register()
+            if proved:
+                await handset.prove()
+            return handset
+
+        yield make

@@ -147,8 +147,10 @@ def _plan(delivery: Delivery, fact: Planned, retry: _Retry) -> Delivery:
     if not known.resting:
         return known
     rested = replace(known, released=False)
-    if not fact.steps or retry.at >= known.expires_at:
-        return rested
+    if not fact.steps:
+        # That nothing could be planned is known as of now; a plan that waits keeps its own time.
+        stored = rested.state is DeliveryState.STORED
+        return replace(rested, planned_at=retry.at) if stored else rested
     return replace(
         rested,
         state=DeliveryState.SENDING,
@@ -194,11 +196,8 @@ def _report_step(delivery: Delivery, fact: Reported, retry: _Retry) -> Delivery:
     receipted = fact.kind is OutcomeKind.RECEIPTED and not state.step.wake_up
     # Attempts are numbered over all plans. These are surely of this step in this plan; a receipt of
     # an earlier plan could be one of a wake-up.
-    if (
-        receipted
-        and state.started
-        and state.attempt - state.retries <= fact.attempt <= state.attempt
-    ):
+    first = state.attempt - state.retries
+    if receipted and state.started and first <= fact.attempt <= state.attempt:
         return _delivered(delivery, Evidence.PROVIDER, state.step.channel, retry.at)
     if fact.attempt != state.attempt or delivery.state.terminal:
         return delivery

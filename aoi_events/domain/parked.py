@@ -41,8 +41,8 @@ class ParkedMessage:
 def redact(body: bytes) -> tuple[bytes, str | None]:
     """``body`` without clients' secrets and within bounds, and what keeps it from a replay.
 
-    Works on bytes that are no JSON, too. Tokens stay: they are needed for a replay, and whoever reads
-    the table can read them elsewhere; they are masked where parked messages are shown.
+    Works on bytes that are no JSON, too. Tokens stay: they are needed for a replay, and whoever
+    reads the table can read them elsewhere; they are masked where parked messages are shown.
     """
     clean, redacted = _SECRET.subn(rb"\1[redacted]\3", body)
     if redacted:

@@ -1,4 +1,4 @@
-"""Proofs of addresses: no channel to an address that a client only claims ("no borrowed addresses").
+"""Proofs of addresses: no channel to an address that a client only claims.
 
 A challenge goes out over the channel itself and comes back in ``channel.confirm``. Its code follows
 from a server key and the proof, so nothing secret is stored and a repeat sends the same code.
@@ -34,8 +34,10 @@ class ProofPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ProofDecision:
-    """The proof after a fact; ``send``: a challenge must go out; ``lost``: the address is not
-    proved any more."""
+    """The proof after a fact.
+
+    ``send``: a challenge must go out; ``lost``: the address is not proved any more.
+    """
 
     proof: Proof
     send: bool = False
@@ -59,7 +61,7 @@ def open_proof(
     now: datetime,
     policy: ProofPolicy,
 ) -> ProofDecision:
-    """The client claims the address: keep a proof that holds or a challenge that is out; else open."""
+    """The client claims the address: a proof that holds, or a challenge that is out, is kept."""
     if known is not None and known.state is ProofState.PROVED:
         if known.proved_until is not None and now < known.proved_until:
             return ProofDecision(known)

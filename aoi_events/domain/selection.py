@@ -71,6 +71,6 @@ def select(
 
 
 def offers_hash(request: ActivateChannelsV1) -> str:
-    """Equal for requests that ask for the same: two bodies under one sequence number differ by it."""
+    """Equal for requests that ask for the same: tells two bodies under one number apart."""
     body = request.model_copy(update={"secret": None})
     return hashlib.sha256(body.encode()).hexdigest()

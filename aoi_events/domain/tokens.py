@@ -1,8 +1,8 @@
 """Application Client Tokens: opaque, unguessable, unlinkable, the same on every repeat.
 
-A token is the key's ID, a dot, and the deterministic authenticated encryption (AES-SIV, RFC 5297) of
-client, app instance and generation. So a repeat gives the same token, a forgery is rejected without
-a look-up, and two tokens of one device have nothing in common that others could see.
+A token is the key's ID, a dot, and the deterministic authenticated encryption (AES-SIV, RFC 5297)
+of client, app instance and generation. So a repeat gives the same token, a forgery is rejected
+without a look-up, and two tokens of one device have nothing in common that others could see.
 """
 
 from __future__ import annotations

@@ -328,6 +328,15 @@ def test_an_exhausted_plan_stores_and_a_return_plans_anew() -> None:
     assert not again.delivery.released
 
 
+def test_a_return_that_brings_no_channel_is_over() -> None:
+    """The look-up is noted although it found nothing: a return before it is not noticed again."""
+    stored = take(a_delivery(), Planned(()), at(0)).delivery
+    assert stored.planned_at == at(0)
+    released = replace(stored, released=True, deadline=at(5))
+    again = take(released, Planned(()), at(6)).delivery
+    assert (again.released, again.planned_at, again.deadline) == (False, at(6), again.expires_at)
+
+
 def test_a_return_while_an_attempt_is_under_way_is_not_forgotten() -> None:
     """The device came back before the window ended: the exhausted plan is followed by a new one."""
     under_way = replace(planned(WEBSOCKET), released=True)

@@ -17,6 +17,7 @@ class ManualClock:
         self._now = now
         self._sleepers: list[tuple[datetime, int, asyncio.Future[None]]] = []
         self._numbers = count()
+        self._slept = asyncio.Event()
 
     def now(self) -> datetime:
         """The time that the test has reached."""
@@ -30,7 +31,14 @@ class ManualClock:
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         wakes_at = self._now + timedelta(seconds=seconds)
         heappush(self._sleepers, (wakes_at, next(self._numbers), woken))
+        self._slept.set()
         await woken
+
+    async def somebody_sleeps(self) -> None:
+        """Return as soon as anybody sleeps; to be awaited before time is moved for them."""
+        while not any(not woken.done() for _, _, woken in self._sleepers):
+            self._slept.clear()
+            await self._slept.wait()
 
     def advance(self, seconds: float) -> datetime:
         """Move the time on, and wake whoever slept until then."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from aoi_events.store import upgrade
 from aoi_events.testing.containers import PostgresServer, RabbitServer
 from aoi_events.testing.scripted import ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
-from tests.integration.services.harness import System
+from tests.integration.services.harness import WORKERS, System
 
 KEYS = ServerKeys(TokenKeys({"k1": bytes(range(64))}), b"challenge key of 32 octets, fixed")
 
@@ -80,10 +80,10 @@ async def open_system(
                 return await RabbitBroker.connect(url)
 
         async def open_(
-            *, provider: ScriptedProvider | None = None, plugin: Any = None, **settings: Any
+            *, workers: Sequence[str] = WORKERS, plugin: Any = None, **settings: Any
         ) -> System:
             clock, dice = ManualClock(), FixedDice()
-            provider = provider or ScriptedProvider(clock=clock)
+            provider = ScriptedProvider(clock=clock)
             scripted = ScriptedPlugin(provider, **({"ack_within": ACK_WITHIN} | (plugin or {})))
             plain = {
                 "broker": broker_url,
@@ -103,7 +103,7 @@ async def open_system(
                 )
             )
             system = System(installation, clock, dice, provider, scripted, connect, stack)
-            await system.start()
+            await system.start(workers)
             return system
 
         yield open_

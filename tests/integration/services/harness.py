@@ -39,6 +39,7 @@ from aoi_events.contracts.envelopes import (
 )
 from aoi_events.contracts.events import CloudEvent
 from aoi_events.domain.delivery import Delivery
+from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import ErrorCode
 from aoi_events.ports.broker import (
     Binding,
@@ -58,6 +59,9 @@ WITHIN = 10.0
 """Seconds of the machine's time that anything may take; nothing should come near."""
 
 GATEWAY = "aoi-gateway"
+
+WORKERS = ("registration", "activation", "notification", "scripted", "outcome", "strays")
+"""All but the gateway, which tests play, and the deadlines, at which tests look."""
 
 T = TypeVar("T")
 
@@ -305,15 +309,23 @@ class System:
     events: Events = field(default_factory=Events)
     users: dict[str, User] = field(default_factory=dict)
 
-    async def start(self) -> None:
-        """Collect events and start the workers; they stop when the stack ends."""
+    async def start(self, workers: Sequence[str]) -> None:
+        """Collect events and start workers; they stop when the stack ends."""
         watcher = await self._opened("watcher")
         queue = Queue("aoi.reply.watcher.all", QueueKind.EXCLUSIVE, bindings=(Binding(EVENTS),))
         self._beside(self.events.collect(await watcher.subscribe(queue, prefetch=100)))
-        for name in ("registration", "activation", "notification", "scripted", "outcome"):
-            await self.run(self.installation.worker(name).run)
-        for stray in self.installation.strays():
-            await self.run(stray)
+        await self.serve(*workers)
+
+    async def serve(self, *workers: str) -> None:
+        """Run these workers until the test ends; ``strays`` set unknown requests and dead letters
+        aside.
+        """
+        for name in workers:
+            if name == "strays":
+                for stray in self.installation.strays():
+                    await self.run(stray)
+            else:
+                await self.run(self.installation.worker(name).run)
 
     async def run(self, worker: Callable[[asyncio.Event, asyncio.Event], Awaitable[None]]) -> None:
         """Run a worker until the test ends; then it must drain."""
@@ -399,6 +411,11 @@ class System:
         """Move the time on, then look."""
         self.clock.advance(seconds)
         await self.look()
+
+    async def parked(self) -> list[ParkedMessage]:
+        """Every parked message, the oldest first."""
+        async with self.installation.store.transaction(read_only=True) as tx:
+            return list(reversed(await tx.parked()))
 
     async def rows(self, *notifications: str, sender: str = "shop") -> list[Delivery]:
         """The deliveries of notifications as they stand in the store."""

@@ -1,0 +1,43 @@
+"""A place for worker processes, new for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from aoi_events.bootstrap.keys import create_key_file
+from aoi_events.store import upgrade
+from aoi_events.testing.smsc import LoopbackSmsc
+from tests.acceptance.place import Place
+from tests.containers import PostgresServer, RabbitServer
+
+
+@pytest.fixture
+async def place(
+    rabbit_server: RabbitServer, postgres_server: PostgresServer, tmp_path: Path
+) -> AsyncIterator[Place]:
+    """An empty virtual host, an empty database with its schema, keys, and an SMSC."""
+    vhost = await asyncio.to_thread(rabbit_server.new_vhost)
+    database = await postgres_server.new_database()
+    await upgrade(postgres_server.url(database))
+    key_file = tmp_path / "keys.json"
+    create_key_file(key_file)
+    async with LoopbackSmsc() as smsc:
+        place = Place(rabbit_server, postgres_server, vhost, database, smsc, key_file)
+        await asyncio.to_thread(place.add_users)
+        yield place
+    await asyncio.to_thread(rabbit_server.delete_vhost, vhost)
+    await postgres_server.delete_database(database)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_devices() -> Iterator[None]:
+    """Devices run in this process, and tell of everything they do."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    yield
+    structlog.reset_defaults()

@@ -1,0 +1,154 @@
+"""Where worker processes run: a virtual host, a database, keys, an SMSC, and short waits."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import secrets
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+import aio_pika
+import asyncpg
+
+from aoi_events.broker.topology import topology
+from aoi_events.gateway.server import PATH
+from aoi_events.testing.smsc import LoopbackSmsc
+from tests.containers import PostgresServer, RabbitServer
+from tests.processes import Worker, Workers
+
+__all__ = ["EVERY_KIND", "Place", "seeded"]
+
+log = logging.getLogger(__name__)
+
+EVERY_KIND: Final = (
+    "registration",
+    "activation",
+    "notification",
+    "gateway",
+    "sms",
+    "outcome",
+    "deadlines",
+)
+_SETTINGS: Final = {
+    "AOI_CHANNELS__WEBSOCKET__ACK_WITHIN": "1.5",
+    "AOI_CHANNELS__SMS__ACK_WITHIN": "3",
+    "AOI_CHANNELS__SMS__RECONNECT_MOST": "1",
+    "AOI_POLICY__HOLD": "1.5",
+    "AOI_POLICY__RETRY_FIRST": "0.3",
+    "AOI_POLICY__RETRY_MOST": "2",
+    "AOI_GATEWAY__REQUEST_WITHIN": "4",
+    "AOI_GATEWAY__PING_EVERY": "3",
+    "AOI_GATEWAY__PONG_WITHIN": "2",
+    "AOI_GATEWAY__TICK": "0.5",
+    "AOI_HEALTH__ENABLED": "false",
+}
+_USERS: Final = ("aoi", "aoi-gateway", "shop", "audit")
+_PORTS: Final = range(20_000, 32_000)
+"""Below those that a kernel gives to outgoing connections: nobody takes one while its gateway is
+dead."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """``environment`` is what the workers are told; passwords are unlike any other text."""
+
+    rabbit: RabbitServer
+    postgres: PostgresServer
+    vhost: str
+    database: str
+    smsc: LoopbackSmsc
+    key_file: Path
+    ports: tuple[int, int] = field(default_factory=lambda: (_free_port(), _free_port()))
+    passwords: Mapping[str, str] = field(
+        default_factory=lambda: {user: f"pw-{secrets.token_hex(12)}" for user in _USERS}
+    )
+
+    def add_users(self) -> Self:
+        """Make the broker users."""
+        for user, password in self.passwords.items():
+            self.rabbit.api("PUT", f"/users/{user}", {"password": password, "tags": ""})
+            rights = {"configure": ".*", "write": ".*", "read": ".*"}
+            self.rabbit.api("PUT", f"/permissions/{self.vhost}/{user}", rights)
+        return self
+
+    def broker(self, user: str) -> str:
+        """Where that user reaches the broker."""
+        return self.rabbit.url(self.vhost, user=user, password=self.passwords[user])
+
+    @property
+    def gateways(self) -> tuple[str, ...]:
+        """Where devices reach ``gateway-1`` and ``gateway-2``."""
+        return tuple(f"ws://127.0.0.1:{port}{PATH}" for port in self.ports)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Settings of every worker but gateways."""
+        return {
+            **_SETTINGS,
+            "AOI_BROKER": self.broker("aoi"),
+            "AOI_STORE": self.postgres.url(self.database),
+            "AOI_KEY_FILE": str(self.key_file),
+            "AOI_CHANNELS__SMS__HOST": self.smsc.host,
+            "AOI_CHANNELS__SMS__PORT": str(self.smsc.port),
+        }
+
+    def workers(self, names: Sequence[str]) -> Workers:
+        """Those processes; ``gateway-1`` and ``gateway-2`` have each its own port.
+
+        What they warn of is logged here, too: should the test fail, pytest shows it.
+        """
+        special = {
+            f"gateway-{number}": {
+                "AOI_BROKER": self.broker("aoi-gateway"),
+                "AOI_GATEWAY__PORT": str(port),
+            }
+            for number, port in enumerate(self.ports, 1)
+        }
+        return Workers(names, self.environment, special=special, hear=_tell)
+
+    async def query(self, statement: str, *values: object) -> list[asyncpg.Record]:
+        """What the store says."""
+        connection = await asyncpg.connect(self.postgres.url(self.database, scheme="postgresql"))
+        try:
+            return list(await connection.fetch(statement, *values))
+        finally:
+            await connection.close()
+
+    async def waiting(self) -> dict[str, int]:
+        """Queues of the workers that hold messages; exact once nobody consumes them."""
+        connection = await aio_pika.connect(self.broker("audit"))
+        async with connection, connection.channel() as amqp_channel:
+            counts: dict[str, int] = {}
+            for queue in topology(["sms"]).queues:
+                declared = await amqp_channel.declare_queue(queue.name, passive=True)
+                counts[queue.name] = declared.declaration_result.message_count or 0
+        return {name: count for name, count in counts.items() if count}
+
+
+def seeded() -> random.Random:
+    """Chance that can be had again: a failure shows the seed to set ``AOI_TEST_SEED`` to."""
+    seed = int(os.environ.get("AOI_TEST_SEED") or random.randrange(2**32))
+    log.warning("AOI_TEST_SEED=%d", seed)
+    return random.Random(seed)
+
+
+def _tell(worker: Worker, entry: dict[str, Any]) -> None:
+    if entry.get("level") in ("warning", "error"):
+        log.warning("%s: %s", worker, json.dumps(entry))
+
+
+def _free_port() -> int:
+    while True:
+        port = random.choice(_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

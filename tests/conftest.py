@@ -8,6 +8,9 @@ import pytest
 
 from tests.containers import PostgresServer, RabbitServer
 
+# A project of its own, which tests/acceptance/test_sample_project.py runs against the wheel.
+collect_ignore = ["sample_project"]
+
 
 @pytest.fixture(scope="session")
 def rabbit_server() -> Iterator[RabbitServer]:

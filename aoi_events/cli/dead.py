@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final
 
 import typer
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from aoi_events.bootstrap import load_settings
@@ -59,22 +59,8 @@ def list_parked(
         return
     if not rows:
         console.print("Nothing is parked.")
-    else:
-        table = Table(box=None, padding=(0, 2), header_style="dim")
-        for title in ("id", "parked at", "sender", "request", "code", "replay", "reason"):
-            # What one copies must come whole; a reason may be read on the next line.
-            table.add_column(title, no_wrap=title in ("id", "parked at"), overflow="fold")
-        for row in rows:
-            table.add_row(
-                row.id,
-                f"{row.parked_at:%Y-%m-%d %H:%M:%S}",
-                plain(row.sender or "?"),
-                plain(row.routing_key),
-                row.code,
-                "yes" if row.replayable else "no",
-                plain(row.reason),
-            )
-        console.print(table)
+    for row in rows:
+        _print(row)
     for sender, code, counted in over:
         line = f"and {counted} more {code} of {sender or '?'}, over quota: counted only"
         console.print(plain(line), soft_wrap=True)
@@ -123,6 +109,16 @@ def drop(identifiers: Ids) -> None:
     """Forget parked messages."""
     asyncio.run(_load(identifiers))
     console.print(f"dropped {asyncio.run(_drop(identifiers))}")
+
+
+def _print(row: ParkedMessage) -> None:
+    """Two lines: the ID, to be copied, with whose request it was and when; and what was wrong."""
+    line = plain(row.id, "bold")
+    line.append(f"  {row.parked_at:%Y-%m-%d %H:%M:%S}  ", "not bold dim")
+    line.append_text(plain(f"{row.routing_key} of {row.sender or '?'}", "not bold"))
+    console.print(line, soft_wrap=True)
+    replay = "can be replayed" if row.replayable else f"cannot be replayed: {row.obstacle}"
+    console.print(Padding(plain(f"{row.code}: {row.reason} ({replay})"), (0, 0, 0, 4)))
 
 
 @asynccontextmanager

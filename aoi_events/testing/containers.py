@@ -168,10 +168,11 @@ class RabbitServer:
 
 
 class PostgresServer:
-    """A PostgreSQL server in a container."""
+    """A PostgreSQL server in a container; it keeps its port when it is restarted."""
 
     def __init__(self, image: str | None = None) -> None:
         self.image = image or os.environ.get("AOI_TEST_POSTGRES_IMAGE") or POSTGRES_IMAGE
+        self.port = free_port()
         self.container: PostgresContainer
 
     def start(self) -> None:
@@ -183,18 +184,37 @@ class PostgresServer:
             from testcontainers.community.postgres import PostgresContainer
 
             # A crash of the machine is not what tests try, so nothing need reach its disk.
-            self.container = PostgresContainer(
-                self.image,
-                username="aoi",
-                password="aoi",  # noqa: S106 - of a throw-away server on loopback
-            ).with_command("postgres -c fsync=off -c max_connections=300")
+            self.container = (
+                PostgresContainer(
+                    self.image,
+                    username="aoi",
+                    password="aoi",  # noqa: S106 - of a throw-away server on loopback
+                )
+                .with_command("postgres -c fsync=off -c max_connections=300")
+                .with_bind_ports(_POSTGRES, self.port)
+            )
             self.container.start()
-        self.port = self.container.get_exposed_port(_POSTGRES)
 
     def stop(self) -> None:
         """Remove the container with everything in it; nothing where none was started."""
         if hasattr(self, "container"):
             self.container.stop()
+
+    def kill(self) -> None:
+        """End the server as a power cut would: nothing is flushed or said."""
+        self.container.get_wrapped_container().kill()
+
+    def come_back(self) -> None:
+        """Start a server that was killed, with what it had written, and wait until it serves."""
+        self.container.get_wrapped_container().start()
+        _until(lambda: asyncio.run(self._execute("SELECT 1")) is None)
+
+    def restart(self) -> None:
+        """Stop the server in good order, which ends its sessions, and start it again."""
+        container = self.container.get_wrapped_container()
+        container.kill("SIGINT")  # "fast": TERM would wait for whoever is connected
+        container.wait()
+        self.come_back()
 
     def url(self, database: str, *, scheme: str = "postgresql+asyncpg") -> str:
         """Where ``database`` is reached."""

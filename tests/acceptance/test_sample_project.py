@@ -155,7 +155,7 @@ def test_the_package_is_typed(project: Project) -> None:
 
 
 def test_what_is_imported_is_required(wheel: Path) -> None:
-    """Every library that a module imports comes with the requirements of the wheel, or of testing."""
+    """Every library that a module imports comes with the wheel's requirements (or of testing)."""
     with zipfile.ZipFile(wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith("METADATA"))
         described = message_from_bytes(archive.read(metadata)).get_all("Requires-Dist", [])

@@ -1,0 +1,81 @@
+"""``aoi status``: the story of a delivery, for an operator."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from aoi_events.testing import AoiServer, MakeDevice, WaitFor
+from tests.commands import Cli, Ran
+
+
+@pytest.fixture(autouse=True)
+def at_the_store(cli: Cli, aoi: AoiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command looks at the store of the server."""
+    monkeypatch.setenv("AOI_STORE", aoi.settings.store.get_secret_value())
+
+
+async def status(cli: Cli, *arguments: str) -> Ran:
+    """Run ``aoi status`` while the server goes on."""
+    return await asyncio.to_thread(cli, "status", *arguments)
+
+
+async def test_the_story_hop_by_hop(
+    cli: Cli, aoi: AoiServer, fake_device: MakeDevice, wait_for: WaitFor
+) -> None:
+    """By the notification's ID, and by the delivery's, the same story: sent, acknowledged."""
+    phone = await fake_device("phone", apps=["org.example.mail"], sms=False)
+    shop = await aoi.publisher("shop")
+    sent = await shop.send(phone.token, "hello", notification="n1")
+    await phone.read()
+    await wait_for.state("n1", "delivered")
+    (delivery,) = sent.deliveries
+    by_notification = await status(cli, "n1")
+    assert by_notification.code == 0
+    assert "n1 from shop to org.example.mail: delivered by device" in by_notification.out
+    assert delivery.delivery in by_notification.out
+    hops = [line.split()[2:] for line in by_notification.out.splitlines()[3:]]
+    assert hops == [["sent", "websocket", "1"], ["delivered", "websocket", "by", "device"]]
+    assert (await status(cli, delivery.delivery)).out == by_notification.out
+    assert phone.token not in by_notification.out
+
+
+async def test_for_scripts(
+    cli: Cli, aoi: AoiServer, fake_device: MakeDevice, wait_for: WaitFor
+) -> None:
+    """``--json`` has one document per delivery, with who, where and every hop."""
+    phone = await fake_device("phone", apps=["org.example.mail"], sms=False)
+    shop = await aoi.publisher("shop")
+    await shop.send(phone.token, "hello", notification="n1")
+    await wait_for.state("n1", "delivered")
+    (told,) = (await status(cli, "n1", "--json")).json
+    assert (told["notification"], told["sender"], told["state"]) == ("n1", "shop", "delivered")
+    assert told["client"] == phone.client.client_id
+    assert told["story"][0]["what"] == "sent"
+    assert phone.token not in str(told)
+
+
+async def test_senders_with_the_same_id(
+    cli: Cli, aoi: AoiServer, fake_device: MakeDevice, wait_for: WaitFor
+) -> None:
+    """IDs belong to senders: both are shown, or the one that is asked for."""
+    phone = await fake_device("phone", apps=["org.example.mail"], sms=False)
+    for sender in ("shop", "bank"):
+        publisher = await aoi.publisher(sender)
+        await publisher.send(phone.token, "hello", notification="n1")
+    await wait_for.state("n1", "delivered")
+    both = (await status(cli, "n1", "--json")).json
+    assert {each["sender"] for each in both} == {"shop", "bank"}
+    (one,) = (await status(cli, "n1", "--sender", "bank", "--json")).json
+    assert one["sender"] == "bank"
+    assert (await status(cli, "n1", "--sender", "nobody")).code == 1
+
+
+@pytest.mark.parametrize("identifier", ["n1", "dlv_aaaaaaaaaaaaaaaaaaaaaaaaaa", "[red]\x1b[2J"])
+async def test_an_unknown_id(cli: Cli, identifier: str) -> None:
+    """Nothing is known: said so with exit code 1, and nothing that was typed is obeyed."""
+    ran = await status(cli, identifier)
+    assert (ran.code, ran.out) == (1, "")
+    assert "nothing is known of" in ran.err
+    assert "\x1b" not in ran.err

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from aoi_events.cli import main
 
@@ -60,15 +59,11 @@ def _logging_restored() -> Iterator[None]:
     """Commands decide on the logs of the whole process."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    configured, config = structlog.is_configured(), structlog.get_config()
     try:
         yield
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
-        structlog.reset_defaults()
-        if configured:
-            structlog.configure(**config)
 
 
 def environment(**settings: str) -> dict[str, str]:

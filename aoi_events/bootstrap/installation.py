@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-import structlog
-
 from aoi_events.bootstrap.keys import (
     ServerKeys,
     create_key_file,
@@ -28,6 +26,7 @@ from aoi_events.gateway import Gateway
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
+from aoi_events.ports.logs import get_logger
 from aoi_events.ports.patience import Attempt, Patience, patiently
 from aoi_events.ports.store import Store
 from aoi_events.services.activation import ActivationHandler
@@ -46,7 +45,7 @@ from aoi_events.store import open_store
 
 __all__ = ["EXIT_GAVE_UP", "Installation", "Worker", "declare", "open_installation"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 EXIT_GAVE_UP: Final = 70
 """A quarantined message held the process longer than it may (sysexits' EX_SOFTWARE)."""

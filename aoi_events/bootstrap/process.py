@@ -13,17 +13,16 @@ import signal
 from collections.abc import Sequence
 from typing import Final
 
-import structlog
-
 from aoi_events.bootstrap.installation import Installation, open_installation
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.errors import ConfigurationError, InfrastructureError
+from aoi_events.ports.logs import get_logger
 from aoi_events.telemetry.health import HealthServer
 from aoi_events.telemetry.logs import configure_logging
 
 __all__ = ["EXIT_CONFIG", "EXIT_NOT_DRAINED", "EXIT_UNREACHABLE", "run_process", "serve"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 EXIT_UNREACHABLE: Final = 69
 EXIT_NOT_DRAINED: Final = 75

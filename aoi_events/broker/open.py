@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from urllib.parse import unquote, urlsplit
 
 from aoi_events.broker.memory import NOT_DURABLE, MemoryBroker, MemoryServer
@@ -11,11 +10,12 @@ from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.broker.rabbitmq.broker import FIRST_CONNECTION
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.broker import Broker
+from aoi_events.ports.logs import get_logger
 from aoi_events.ports.patience import Patience
 
 __all__ = ["memory_server", "open_broker"]
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _servers: dict[asyncio.AbstractEventLoop, dict[str, MemoryServer]] = {}
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterable
 from types import TracebackType
 from typing import Final, Literal, Self
 
-import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from aoi_events.client.application import Application
@@ -32,10 +31,11 @@ from aoi_events.contracts.identifiers import ApplicationName, DeviceId, Instance
 from aoi_events.contracts.requests import ActivateChannelsV1, ChannelOffer
 from aoi_events.errors import ConfigurationError, RequestRefused, RequestTimeout
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
+from aoi_events.ports.logs import get_logger
 
 __all__ = ["AoiClient"]
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _WEBSOCKET_ONLY: Final = (ChannelOffer(type="websocket"),)
 _device = TypeAdapter(DeviceId)

@@ -7,16 +7,15 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-import structlog
-
 from aoi_events.client.effects import Deliver, Notification
 from aoi_events.client.inputs import Handled
 from aoi_events.client.state import AckCode
 from aoi_events.errors import CouldNotWake
+from aoi_events.ports.logs import get_logger
 
 __all__ = ["Handler", "Mailbox", "Wake"]
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 Handler: TypeAlias = Callable[[Notification], Awaitable[None]]
 """Takes a notification for a running app instance; on return the app has it."""

@@ -12,8 +12,6 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, assert_never
 
-import structlog
-
 from aoi_events.client.connection import Backoff, pause
 from aoi_events.client.decisions import decide
 from aoi_events.client.effects import Close, Deliver, Effect, Listen, Open, Send, Store, Tell
@@ -28,10 +26,11 @@ from aoi_events.client.wire import Wire
 from aoi_events.contracts.device import RequestFrame
 from aoi_events.errors import ClientStopped
 from aoi_events.ports.clock import Clock, Dice
+from aoi_events.ports.logs import get_logger
 
 __all__ = ["Parts", "Runner"]
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _INBOX: Final = 1_024
 _SECRET_OCTETS: Final = 32

@@ -8,15 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
 from aoi_events.client.events import ClientEvent
 from aoi_events.client.view import View
 from aoi_events.errors import ClientStopped
+from aoi_events.ports.logs import get_logger
 
 __all__ = ["EventStream", "Signals"]
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _LONGEST: Final = 10_000
 

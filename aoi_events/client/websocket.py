@@ -9,7 +9,6 @@ import ssl
 from typing import Final
 
 import aiohttp
-import structlog
 from aiohttp import WSMsgType
 from pydantic import ValidationError
 
@@ -22,10 +21,11 @@ from aoi_events.contracts.device import (
     server_frames,
 )
 from aoi_events.errors import ConfigurationError, ConnectionLost
+from aoi_events.ports.logs import get_logger
 
 __all__ = ["WebSocketConnection", "WebSocketTransport"]
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 _CLOSE_WITHIN: Final = 2.0
 _MISSED_PINGS: Final = 2.5

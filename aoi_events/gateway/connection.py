@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol, assert_never
 
-import structlog
 from aiohttp import WSMsgType, web
 
 from aoi_events.contracts.device import MAX_FRAME, SUBPROTOCOL, CloseCode
@@ -23,10 +22,11 @@ from aoi_events.contracts.identifiers import ClientId
 from aoi_events.gateway.actions import Action, Admit, Ask, Close, Leave, Report, Send
 from aoi_events.gateway.session import Session
 from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.ports.logs import get_logger
 
 __all__ = ["Connection", "Workers", "websocket"]
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 _NEVER_WAIT: Final = 2**62
 _CLOSE_CODE: Final = struct.Struct("!H")
 

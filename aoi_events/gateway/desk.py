@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import structlog
 from pydantic import ValidationError
 
 from aoi_events.broker.topology import REQUESTS
@@ -17,10 +16,11 @@ from aoi_events.gateway.actions import Admit, Ask
 from aoi_events.gateway.connection import Connection, Workers
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.broker import Inbound, Outbound, Requester
+from aoi_events.ports.logs import get_logger
 
 __all__ = ["CLIENT_HEADER", "EPOCH_HEADER", "Desk"]
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 CLIENT_HEADER = "aoi-client"
 """The AOI Client ID that the session has proved; workers believe it of gateways only."""
@@ -78,7 +78,7 @@ class Desk:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("a device's request failed", exc_info=error)
+            _log.error("device_request_failed", exc_info=error)
 
     async def close(self) -> None:
         """Give up whatever waits for an answer."""
@@ -156,7 +156,7 @@ class Desk:
         try:
             return kinds[answer.type].decode(answer.body)
         except (KeyError, ValidationError):
-            _log.error("no proper answer to client.connected", type=answer.type)
+            _log.error("admission_unanswered", type=answer.type)
             return None
 
     async def _call(self, name: str, body: bytes, headers: dict[str, str]) -> Inbound | None:
@@ -165,5 +165,5 @@ class Desk:
             try:
                 return await self._requester.call(request, timeout=self._settings.request_within)
             except (InfrastructureError, RequestTimeout) as error:
-                _log.warning("no answer from the workers", request=name, error=str(error))
+                _log.warning("workers_silent", request=name, error=str(error))
                 return None

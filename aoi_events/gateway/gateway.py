@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-import structlog
 from aiohttp import web
 
 from aoi_events.contracts.device import CloseCode
@@ -24,11 +23,12 @@ from aoi_events.gateway.session import Session, State
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.broker import Broker, Requester
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
+from aoi_events.ports.logs import get_logger
 from aoi_events.ports.patience import Patience, patiently
 
 __all__ = ["Gateway", "GatewayHealth"]
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 T = TypeVar("T")
 
 
@@ -124,7 +124,7 @@ class Gateway:
                 if not stop.is_set():
                     await self._server.accept()
                     self.started.set()
-                    _log.info("gateway listens", host=self.settings.host, port=self.port)
+                    _log.info("gateway_listens", host=self.settings.host, port=self.port)
                     await stop.wait()
                     await self._drain(node)
                 for task in (node, *others):
@@ -136,7 +136,7 @@ class Gateway:
 
     async def _drain(self, node: asyncio.Task[None]) -> None:
         """Send every device away, and hand over what is to be told about them."""
-        _log.info("gateway drains", connections=len(self._connections))
+        _log.info("gateway_drains", connections=len(self._connections))
         self._draining = True
         self._server.refuse()
         try:

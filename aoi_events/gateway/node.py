@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-import structlog
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
@@ -30,11 +29,12 @@ from aoi_events.gateway.session import State
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.broker import Broker, Inbound, Queue, QueueKind, Subscription
 from aoi_events.ports.clock import Clock, Dice
+from aoi_events.ports.logs import get_logger
 from aoi_events.ports.patience import Attempt, Patience, patiently
 
 __all__ = ["Node"]
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 _PATIENCE = Patience(first=0.1, most=5.0, jitter=0.5)
 _ANNOUNCE_AT_ONCE = 64
 _ANNOUNCE_PAUSE = 0.5
@@ -95,7 +95,7 @@ class Node:
 
     def _rename(self) -> None:
         self.name = self._next
-        _log.info("gateway has a name", node=self.name, sessions=len(self._connections))
+        _log.info("gateway_named", node=self.name, sessions=len(self._connections))
         for connection in self._connections.values():
             if connection.session.state is State.OPEN:
                 connection.session.renamed()
@@ -113,7 +113,7 @@ class Node:
             results = await asyncio.gather(lost, consuming, return_exceptions=True)
         for result in results:
             if isinstance(result, BrokerUnavailable):
-                _log.warning("gateway lost its queue", node=self.name)
+                _log.warning("gateway_queue_lost", node=self.name)
             elif isinstance(result, Exception):
                 raise result
 
@@ -140,7 +140,7 @@ class Node:
                     code = _close_code(item.code)
                     await connection.perform(connection.session.close(code, item.message, now=now))
             case ChallengeItem():
-                _log.error("a connection needs no challenge", client=item.client)
+                _log.error("challenge_unexpected", client=item.client)
 
     # -- announcements --------------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ class Node:
 
 
 def _complain(attempt: Attempt) -> None:
-    _log.warning("gateway cannot get its queue", error=str(attempt.error), pause=attempt.pause)
+    _log.warning("gateway_queue_unavailable", error=str(attempt.error), pause=attempt.pause)
 
 
 def _close_code(code: int) -> CloseCode:
@@ -188,7 +188,7 @@ def _items(message: Inbound) -> Sequence[_Item]:
     try:
         return DeliveryBatchV1.decode(message.body).items
     except ValidationError:
-        _log.error("gateway cannot read a message", message=message.message_id)
+        _log.error("envelope_unreadable", message=message.message_id)
     items: list[_Item] = []
     try:
         envelope = from_json(message.body)
@@ -199,5 +199,5 @@ def _items(message: Inbound) -> Sequence[_Item]:
         try:
             items.append(_ITEM.validate_json(to_json(value)))
         except ValidationError:
-            _log.error("gateway cannot read an item", message=message.message_id)
+            _log.error("item_unreadable", message=message.message_id)
     return items

@@ -11,8 +11,6 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-import structlog
-
 from aoi_events.broker.topology import OUTCOME, REQUESTS
 from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeItem
 from aoi_events.contracts.identifiers import ClientId
@@ -21,10 +19,11 @@ from aoi_events.errors import InfrastructureError
 from aoi_events.gateway.actions import Leave
 from aoi_events.ports.broker import Broker, Outbound, Published
 from aoi_events.ports.clock import Clock
+from aoi_events.ports.logs import get_logger
 
 __all__ = ["Outbox"]
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 _PER_MESSAGE = 200
 """Outcomes in one message: some 50 KiB."""
 _AT_ONCE = 2_000
@@ -92,7 +91,7 @@ class Outbox:
         try:
             results = await self._broker.publish([_message(group) for group in groups])
         except InfrastructureError as error:
-            _log.warning("outcomes wait for the broker", entries=len(entries), error=str(error))
+            _log.warning("outcomes_wait", entries=len(entries), error=str(error))
             return list(entries)
         left = [
             entry
@@ -101,7 +100,7 @@ class Outbox:
             for entry in group
         ]
         if left:
-            _log.warning("the broker took no outcomes; trying again", entries=len(left))
+            _log.warning("outcomes_refused", entries=len(left))
         return left
 
 

@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import structlog
 from aiohttp import web
 from pydantic_core import to_json
 
@@ -15,10 +14,11 @@ from aoi_events.contracts.device import SUBPROTOCOL
 from aoi_events.errors import ConfigurationError
 from aoi_events.gateway.connection import websocket
 from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.ports.logs import get_logger
 
 __all__ = ["PATH", "Server"]
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 PATH: Final = "/aoi"
 """Where the WebSocket is."""
@@ -142,7 +142,7 @@ class _Bounded(web.Server):
         super().connection_made(handler, transport)
         self._count += 1
         if self._count > self._most:
-            _log.warning("too many connections", most=self._most)
+            _log.warning("too_many_connections", most=self._most)
             transport.abort()
 
     def connection_lost(

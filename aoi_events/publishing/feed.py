@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,11 +13,12 @@ from aoi_events.broker.topology import EVENTS
 from aoi_events.contracts.events import CloudEvent, event_routing_key
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Binding, Broker, Inbound, Queue, QueueKind, Subscription
+from aoi_events.ports.logs import get_logger
 from aoi_events.ports.patience import Attempt, Patience, patiently
 
 __all__ = ["MAX_OCTETS", "EventFeed", "Taken", "read_event"]
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 MAX_OCTETS: Final = 16 * 1024 * 1024
 """How much waits in the broker for a slow reader; beyond it the broker refuses further events."""
@@ -56,7 +56,7 @@ class EventFeed:
             try:
                 messages = await self._subscription.take(_PREFETCH)
             except BrokerUnavailable:
-                log.warning("the queue of events was lost with its connection; opening another")
+                log.warning("events_queue_lost")
                 self._subscription = await patiently(
                     self._subscribe, patience=_AGAIN, on=BrokerUnavailable, failed=self._failed
                 )
@@ -98,5 +98,5 @@ def read_event(message: Inbound) -> CloudEvent | None:
     try:
         return CloudEvent.decode(message.body)
     except ValidationError:
-        log.warning("skipped an event that this version cannot read: %r", message.type)
+        log.warning("event_skipped", type=message.type, hint="this version cannot read it")
         return None

@@ -10,12 +10,11 @@ import asyncio
 from datetime import timedelta
 from typing import Final
 
-import structlog
-
 from aoi_events.broker.topology import hints_queue
 from aoi_events.errors import InfrastructureError
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
+from aoi_events.ports.logs import get_logger
 from aoi_events.ports.patience import Attempt, Patience, patiently
 from aoi_events.ports.store import Store
 from aoi_events.services.due_deliveries import DueDeliveries
@@ -25,7 +24,7 @@ from aoi_events.services.settings import ServiceSettings
 
 __all__ = ["DeadlinesWorker"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _PATIENCE: Final = Patience(first=0.1, most=5.0, jitter=0.5)
 _HINTS: Final = 100

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-import structlog
-
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.delivery import (
     DeadlineReached,
@@ -28,6 +26,7 @@ from aoi_events.domain.delivery import (
 from aoi_events.errors import InfrastructureError
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
+from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.dispatch import Context, Dispatcher
 from aoi_events.services.outgoing import publish_all
@@ -36,7 +35,7 @@ from aoi_events.services.settings import ServiceSettings
 
 __all__ = ["DueDeliveries"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Decide = Callable[[Delivery, Context, datetime], Decision]
 

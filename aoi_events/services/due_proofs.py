@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-import structlog
-
 from aoi_events.contracts.events import NOBODY
 from aoi_events.domain.channels import ChannelState, Proof, ProofState
 from aoi_events.domain.proofs import ProofDecision, look
 from aoi_events.errors import InfrastructureError
 from aoi_events.ports.broker import Broker, Outbound
 from aoi_events.ports.clock import Clock
+from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.challenges import Challenges
 from aoi_events.services.closing import channel_closed
@@ -22,7 +21,7 @@ from aoi_events.services.settings import ServiceSettings
 
 __all__ = ["DueProofs"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _UNPROVED = "the device did not prove that it receives there"
 

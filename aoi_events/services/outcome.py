@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-import structlog
 from pydantic import ValidationError
 
 from aoi_events.broker.topology import OUTCOME
@@ -15,6 +14,7 @@ from aoi_events.domain.delivery import Decision, Delivery, Reported, StartStep, 
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock, Dice
+from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.closing import close_what_ended
 from aoi_events.services.dispatch import Dispatcher
@@ -24,7 +24,7 @@ from aoi_events.services.settings import ServiceSettings
 
 __all__ = ["OutcomeHandler"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class OutcomeHandler(Handler[OutcomeBatchV1]):

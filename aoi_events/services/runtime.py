@@ -18,8 +18,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, Generic, TypeVar
 
-import structlog
-
 from aoi_events.broker.topology import (
     QUARANTINE_AFTER,
     QUARANTINE_PREFETCH,
@@ -29,6 +27,7 @@ from aoi_events.broker.topology import (
 from aoi_events.errors import ErrorCode, InfrastructureError, Refusal
 from aoi_events.ports.broker import Broker, Inbound, Outbound, Subscription
 from aoi_events.ports.clock import Clock
+from aoi_events.ports.logs import get_logger
 from aoi_events.ports.patience import Attempt, Patience, patiently
 from aoi_events.services.handler import Handler
 from aoi_events.services.incoming import as_sent, may_answer, to_quarantine, unwrap
@@ -38,7 +37,7 @@ from aoi_events.services.resting import Stopped, first_of, rest
 
 __all__ = ["BatchWorker"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 T = TypeVar("T")
 

@@ -4,40 +4,30 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
-from typing import Any, Final, Literal
+from typing import Literal
 
 import structlog
+
+from aoi_events.ports.logs import mask
 
 __all__ = ["LogFormat", "configure_logging"]
 
 LogFormat = Literal["json", "console"]
 
-_HIDDEN: Final = frozenset(
-    {"secret", "secret_hash", "token", "tokens", "password", "code_sent", "content", "body"}
-)
-
 
 def configure_logging(*, level: str = "info", format: LogFormat = "json") -> None:
     """Send our logs and those of libraries to standard error.
 
-    ``level``: debug, info, warning or error. Fields that could hold a secret are masked whatever a
-    caller passes; that is the second line of defence, the first is not to log them.
+    ``level``: debug, info, warning or error.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _mask,
+        mask,
     ]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        cache_logger_on_first_use=False,
-    )
     renderers: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if format == "json"
@@ -64,9 +54,3 @@ def configure_logging(*, level: str = "info", format: LogFormat = "json") -> Non
     # These two report as errors what our own broker adapter reports, and mends, anyway.
     for name in ("aiormq", "aio_pika"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for name in _HIDDEN & event.keys():
-        event[name] = "[hidden]"
-    return event

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import count
 from typing import Any, Final
 from uuid import uuid4
-
-import structlog
 
 from aoi_events.bootstrap import Installation, Settings, load_settings, open_installation
 from aoi_events.bootstrap.keys import ephemeral_keys
@@ -169,7 +167,6 @@ async def open_server(
     clock = MovableClock()
     stop, started = asyncio.Event(), asyncio.Event()
     async with LoopbackSmsc() as smsc, AsyncExitStack() as server_stack:
-        server_stack.enter_context(_logs())
         sms = {"channels": {"sms": {"host": smsc.host, "port": smsc.port}}}
         merged = _merged(_merged(_DEFAULTS, sms), settings)
         scripted = ScriptedProvider(clock=clock)
@@ -213,29 +210,6 @@ async def open_server(
                 events.cancel()
                 with suppress(asyncio.CancelledError):
                     await events
-
-
-@contextmanager
-def _logs() -> Iterator[None]:
-    """Hand the server's logs to `logging`, as pytest shows them, unless structlog is set up."""
-    if structlog.is_configured():
-        yield
-        return
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.stdlib.filter_by_level,
-            structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0),
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
-    )
-    try:
-        yield
-    finally:
-        structlog.reset_defaults()
 
 
 async def _unless_ended(serving: asyncio.Task[int], started: asyncio.Event) -> None:

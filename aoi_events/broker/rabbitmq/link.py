@@ -11,7 +11,6 @@ a value that is replaced, and every user of it sees the replacement.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
 import aio_pika
@@ -22,11 +21,12 @@ from yarl import URL
 
 from aoi_events.broker.rabbitmq.faults import broker_faults
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
+from aoi_events.ports.logs import get_logger
 from aoi_events.ports.patience import Attempt, Patience, patiently
 
 __all__ = ["Link"]
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 HEARTBEAT = 10
 """Seconds between signs of life that are agreed with the broker."""
@@ -127,7 +127,7 @@ class Link:
             self._connection = None
             self._up.clear()
             self._down.set()
-            log.warning("lost the connection to %s (%s), connecting again", self.where, self._name)
+            log.warning("broker_connection_lost", broker=self.where, connection=self._name)
             if connection is not None:
                 await connection.close()
             await patiently(
@@ -137,7 +137,7 @@ class Link:
                 on=(BrokerUnavailable, ConfigurationError),
                 failed=self._failed,
             )
-            log.info("connected to %s again (%s)", self.where, self._name)
+            log.info("broker_connected_again", broker=self.where, connection=self._name)
 
     def _failed(self, attempt: Attempt) -> None:
         log.warning(

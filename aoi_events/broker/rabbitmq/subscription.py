@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
@@ -22,11 +21,12 @@ from aoi_events.broker.rabbitmq.messages import TAG_BITS, inbound_of
 from aoi_events.broker.rabbitmq.writing import write
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.ports.broker import Inbound, Queue, QueueKind
+from aoi_events.ports.logs import get_logger
 from aoi_events.ports.patience import Attempt, Patience, patiently
 
 __all__ = ["RabbitSubscription"]
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _AGAIN = Patience(first=0.1, most=5.0, jitter=0.2)
 _TAGS = (1 << TAG_BITS) - 1
@@ -145,7 +145,7 @@ class RabbitSubscription:
                 await channel.close()
             if self._stopped:
                 return
-            log.warning("lost the channel that consumes %s", self._queue.name)
+            log.warning("amqp_channel_lost", queue=self._queue.name)
             try:
                 await patiently(
                     self._reopen,

@@ -27,7 +27,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import smpp34
-import structlog
 
 from aoi_events.channels.sms.numbers import Address, source
 from aoi_events.channels.sms.receipts import SmscReceipt, read_receipt
@@ -35,6 +34,7 @@ from aoi_events.channels.sms.runtime import rest_before_exit
 from aoi_events.channels.sms.settings import SmsSettings
 from aoi_events.channels.sms.status import SYSTEM_ERROR, Submitted, Verdict, verdict_of
 from aoi_events.errors import MalformedPdu, ProviderUnavailable
+from aoi_events.ports.logs import get_logger
 from aoi_events.ports.patience import Attempt, Patience, patiently
 
 __all__ = ["ShortMessage", "SmscLink"]
@@ -49,7 +49,7 @@ _RECEIPTS_HELD: Final = 10_000
 _RECEIPTS_AT_ONCE: Final = 500
 _NACK_STATUS: Final = re.compile(r"\(0x([0-9A-Fa-f]{8})\)$")
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
-from structlog.testing import capture_logs
 
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import CloseItem, OutcomeKind
@@ -189,20 +190,22 @@ async def test_messages_that_nobody_can_read_stop_nothing(running: Running) -> N
     assert (await device.receive("notification"))["delivery"] == delivery_id(1)
 
 
-async def test_logs_have_ids_and_no_secrets(running: Running) -> None:
+async def test_logs_have_ids_and_no_secrets(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
     """What is logged of a session's life names the client, and neither secret nor content."""
-    with capture_logs() as logs:
-        device = await running.devices.open()
-        session = running.workers.connects[0].session
-        item = deliver(1, session=session, content=Content.of("private words"))
-        await running.workers.send(running.node, item)
-        await device.receive("notification")
-        running.workers.replies["channel.confirm"] = lambda message: refusal("challenge_wrong")
-        await device.ask("channel.confirm", code="CODE1234")
-        await device.send(hello())
-        assert (await device.closed())[0] == 4400
-        await running.drained()
-    told = repr(logs)
+    caplog.set_level(logging.DEBUG)
+    device = await running.devices.open()
+    session = running.workers.connects[0].session
+    item = deliver(1, session=session, content=Content.of("private words"))
+    await running.workers.send(running.node, item)
+    await device.receive("notification")
+    running.workers.replies["channel.confirm"] = lambda message: refusal("challenge_wrong")
+    await device.ask("channel.confirm", code="CODE1234")
+    await device.send(hello())
+    assert (await device.closed())[0] == 4400
+    await running.drained()
+    told = repr([vars(record) for record in caplog.records])
     assert CLIENT in told
     for hidden in (SECRET, item.token, "private words", "CODE1234"):
         assert hidden not in told

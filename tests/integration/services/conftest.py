@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from aoi_events.bootstrap import load_settings, open_installation
@@ -71,7 +72,8 @@ async def open_system(
             rabbit: RabbitServer = request.getfixturevalue("rabbit_server")
             postgres: PostgresServer = request.getfixturevalue("postgres_server")
             vhost = await stack.enter_async_context(_vhost(rabbit))
-            database = await stack.enter_async_context(_database(postgres))
+            empty: list[str] = request.getfixturevalue("empty_postgres")
+            database = await stack.enter_async_context(_database(postgres, empty))
             store_url = postgres.url(database)
             broker_url = await asyncio.to_thread(rabbit.add_user, vhost, "aoi")
 
@@ -124,10 +126,23 @@ async def _vhost(server: RabbitServer) -> AsyncIterator[str]:
         await asyncio.to_thread(server.delete_vhost, vhost)
 
 
+@pytest.fixture(scope="session")
+def empty_postgres() -> list[str]:
+    """The name of a database with the schema and nothing in it, once a test has made it."""
+    return []
+
+
 @asynccontextmanager
-async def _database(server: PostgresServer) -> AsyncIterator[str]:
-    database = await server.new_database()
+async def _database(server: PostgresServer, empty: list[str]) -> AsyncIterator[str]:
+    if not empty:
+        made = await server.new_database()
+        await upgrade(server.url(made))
+        empty.append(made)
+    database = f"test_{uuid4().hex}"
+    connection = await asyncpg.connect(server.url("postgres", scheme="postgresql"))
     try:
+        await connection.execute(f'CREATE DATABASE "{database}" TEMPLATE "{empty[0]}"')
         yield database
-    finally:
         await server.delete_database(database)
+    finally:
+        await connection.close()

@@ -98,7 +98,9 @@ class Bench:
 
     async def send(self, *bodies: str, queue: str = OUTCOME) -> None:
         """Publish these, with a usable reply_to."""
-        await self.sender.publish([Outbound("", queue, b.encode(), reply_to=ANSWERS) for b in bodies])
+        await self.sender.publish(
+            [Outbound("", queue, b.encode(), reply_to=ANSWERS) for b in bodies]
+        )
 
     async def start(self) -> None:
         """Run the worker."""
@@ -172,6 +174,10 @@ async def bench(empty_sqlite: Path, tmp_path: Path) -> AsyncIterator[Bench]:
         stack.push_async_callback(listener.close)
         gave_up = asyncio.Event()
         loop = asyncio.get_running_loop()
+
+        def give_up() -> None:
+            loop.call_soon_threadsafe(gave_up.set)
+
         bench = Bench(
             server,
             store,
@@ -183,7 +189,7 @@ async def bench(empty_sqlite: Path, tmp_path: Path) -> AsyncIterator[Bench]:
                 parking=Parking(store, clock, quota=3),
                 clock=clock,
                 hard_limit=0.05,
-                give_up=lambda: loop.call_soon_threadsafe(gave_up.set),
+                give_up=give_up,
             ),
             broker,
             sender,
@@ -206,8 +212,8 @@ async def test_a_batch_is_whatever_waits(bench: Bench) -> None:
 
 
 async def test_a_bug_parks_the_item_that_has_it_and_no_other(bench: Bench) -> None:
-    """Section 5: an exception in a batch reruns it item by item; an item that fails alone is parked,
-    with an *internal* answer, and what its handler owes for it.
+    """Section 5: an exception in a batch reruns it item by item; an item that fails alone is
+    parked, with an *internal* answer, and what its handler owes for it.
     """
     await bench.send("a", "break", "c")
     await bench.start()
@@ -279,7 +285,7 @@ async def test_a_broker_that_is_gone_after_the_commit_costs_a_repeat(bench: Benc
 
 
 async def test_stopped_while_paused_it_ends_at_once(bench: Bench) -> None:
-    """Point 5: told to stop while it waits for the store, a worker ends; what it held comes again."""
+    """Point 5: told to stop while it waits for the store, a worker ends; what it held stays."""
     bench.handler.store_is_up.clear()
     await bench.send("a")
     await bench.start()

@@ -1,0 +1,164 @@
+"""Bad input never stops a worker and never vanishes (design, section 5; point "Bad input")."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from aoi_events.broker.topology import OUTCOME, delivery_queue
+from aoi_events.contracts.answers import RefusedV1
+from aoi_events.contracts.base import MAX_BODY
+from aoi_events.domain.parked import MAX_PARKED
+from aoi_events.ports.broker import Outbound, Queue, QueueKind
+from tests.integration.services.conftest import BOTH, OpenSystem
+from tests.integration.services.harness import System
+
+SEND = {"version": 1, "notification": "n1", "tokens": ["k1.x"], "content": {"data": "x"}}
+
+BAD = {
+    "no JSON": (b"nonsense", "malformed"),
+    "nothing": (b"", "malformed"),
+    "no UTF-8": (b'{"version": 1, "notification": "\xff\xfe"}', "malformed"),
+    "random octets": (bytes(range(256)), "malformed"),
+    "deep nesting": (b"[" * 100_000, "malformed"),
+    "no object": (b"[1]", "invalid"),
+    "no version": (json.dumps(SEND | {"version": None}).encode(), "version_unsupported"),
+    "another version": (json.dumps(SEND | {"version": 2}).encode(), "version_unsupported"),
+    "an unknown field": (json.dumps(SEND | {"extra": 1}).encode(), "invalid"),
+    "a wrong type": (json.dumps(SEND | {"ttl": "soon"}).encode(), "invalid"),
+    "too large": (b" " * (MAX_BODY + 1), "too_large"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+async def test_it_is_answered_and_parked(system: System, what: str) -> None:
+    """Promise: a clear error with a stable code goes to reply_to, the message is parked before the
+    ack, bounded, and the worker goes on.
+    """
+    body, code = BAD[what]
+    shop = await system.user()
+    answer = await shop.ask_bytes("notification.send", body)
+    assert isinstance(answer, RefusedV1)
+    assert answer.code == code
+    (parked,) = await system.parked()
+    assert (parked.code, parked.sender, parked.queue) == (code, "shop", "aoi.notification")
+    assert parked.body == body[:MAX_PARKED]
+    assert parked.replayable == (len(body) <= MAX_PARKED)
+    await system.device()
+
+
+@BOTH
+async def test_ten_megabytes_stop_nothing(system: System) -> None:
+    """Point "Bad input": a body of 10 MB is refused, and kept only in part."""
+    shop = await system.user()
+    answer = await shop.ask_bytes("notification.send", b"x" * 10_000_000)
+    assert isinstance(answer, RefusedV1)
+    assert answer.code == "too_large"
+    (parked,) = await system.parked()
+    assert len(parked.body) == MAX_PARKED
+    assert parked.obstacle == f"the body was cut at {MAX_PARKED} octets"
+
+
+@BOTH
+async def test_unknown_requests_are_answered(system: System) -> None:
+    """Section 3: a routing key that nothing binds is answered, too, and parked; so is one that a
+    worker's pattern binds and no contract has. Any octets may stand in it.
+    """
+    shop = await system.user()
+    for name in ("bogus.thing", "notification.explode", "client", "a.\x00.b", "ü.ß"):
+        answer = await shop.ask(name)
+        assert isinstance(answer, RefusedV1)
+        assert answer.code == "unknown_request", name
+    assert len(await system.parked()) == 5
+
+
+async def test_secrets_are_redacted(system: System) -> None:
+    """Promise: what is parked holds no client's secret; it then cannot be replayed, and says so."""
+    device = await system.client()
+    answer = await device.ask("application.register", application="a b", sequence=1)
+    assert isinstance(answer, RefusedV1)
+    assert device.secret not in answer.message
+    (parked,) = await system.parked()
+    assert device.secret.encode() not in parked.body
+    assert (parked.replayable, parked.obstacle) == (False, "a secret was redacted")
+
+
+async def test_a_quota_per_sender_bounds_it(open_system: OpenSystem) -> None:
+    """Promise: over-quota messages are counted only, and answered all the same."""
+    system = await open_system(policy={"parked_per_sender": 2})
+    shop, bank = await system.user("shop"), await system.user("bank")
+    for user in (shop, shop, shop, bank):
+        await user.ask_bytes("notification.send", b"nonsense")
+    assert [row.sender for row in await system.parked()] == ["shop", "shop", "bank"]
+    async with system.installation.store.transaction(read_only=True) as tx:
+        counts = await tx.parked_counts()
+    assert counts == {("shop", "malformed"): (2, 1), ("bank", "malformed"): (1, 0)}
+
+
+@BOTH
+async def test_answers_go_to_the_senders_own_queues_only(system: System) -> None:
+    """Section 3: a sender cannot write into any queue with our permissions: another reply_to is
+    refused, not answered, and parked; an own reply queue is fine.
+    """
+    shop, watch = await system.user(), await system.user("eve")
+    theirs = await watch.broker.subscribe(
+        Queue("aoi.reply.eve.q", QueueKind.EXCLUSIVE), prefetch=10
+    )
+    own = await shop.broker.subscribe(Queue("aoi.reply.shop.q", QueueKind.EXCLUSIVE), prefetch=10)
+    body = {"notification": "n1", "tokens": ["k1.x"], "content": {"data": "x"}}
+    for queue in ("aoi.outcome", "aoi.reply.eve.q", "aoi.reply.shopkeeper.q", "aoi.dead"):
+        await shop.tell("notification.send", reply_to=queue, **body)
+    await shop.tell("notification.send", reply_to="aoi.reply.shop.q", **body)
+    async with asyncio.timeout(10):
+        (answer,) = await own.take(10)
+    assert answer.type == "notification.accepted.v1"
+    assert {row.code for row in await system.parked()} == {"reply_to_refused"}
+    await shop.broker.publish([Outbound("", "aoi.reply.eve.q", b"last")])
+    async with asyncio.timeout(10):
+        assert [message.body for message in await theirs.take(10)] == [b"last"]
+
+
+async def test_what_assigns_something_wants_to_answer(system: System) -> None:
+    """Section 3: requests that assign something are refused without a usable reply_to, whatever
+    header claims that nobody waits.
+    """
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    body: dict[str, Any] = {
+        "notification": "n1",
+        "tokens": [device.token],
+        "content": {"data": "x"},
+    }
+    await shop.tell("notification.send", **body)
+    (bare, replayed) = (
+        Outbound("aoi.requests", "notification.send", json.dumps({"version": 1} | body).encode()),
+        Outbound(
+            "aoi.requests",
+            "notification.send",
+            json.dumps({"version": 1} | body).encode(),
+            headers={"aoi-replayed": "prk_x", "aoi-origin-user-id": "bank"},
+        ),
+    )
+    await shop.broker.publish([bare, replayed])
+    rows = await system.until(system.parked, lambda rows: len(rows) == 3)
+    assert {(row.code, row.sender) for row in rows} == {("reply_to_missing", "shop")}
+    assert system.provider.taken == []
+
+
+@BOTH
+async def test_envelopes_that_nobody_can_read_stop_nothing(system: System) -> None:
+    """Section 5: the workers' own queues survive garbage as well."""
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    await node.connect(device)
+    garbage = [b"", b"\xff", b"{}", b'{"items": [{"kind": "deliver"}]}', b"[" * 10_000]
+    for queue in (OUTCOME, delivery_queue("scripted")):
+        await shop.broker.publish([Outbound("", queue, body) for body in garbage])
+    await shop.send("n1", device.token)
+    await node.acknowledge(await node.next_delivery())
+    await system.events.wait_for("notification.delivered", notification="n1")
+    rows = await system.until(system.parked, lambda rows: len(rows) == 10)
+    assert {row.code for row in rows} == {"malformed"}

@@ -7,6 +7,7 @@ errors that a real clock would meet are met here too. Values of contracts come f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -34,6 +35,7 @@ __all__ = [
     "a_delivery",
     "backoffs",
     "channels_and_traits",
+    "ends",
     "facts",
     "instants",
     "jitters",
@@ -44,6 +46,7 @@ __all__ = [
 ]
 
 EPOCH: Final = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+_ENDS: Final = (OutcomeKind.ACKNOWLEDGED, OutcomeKind.NO_SUCH_APPLICATION)
 CHANNELS: Final = ("websocket", "sms", "webpush")
 
 
@@ -86,11 +89,11 @@ def plans(min_size: int = 0) -> st.SearchStrategy[tuple[Step, ...]]:
     return st.lists(steps(), min_size=min_size, max_size=3).map(tuple)
 
 
-def outcomes(attempts: st.SearchStrategy[int] | None = None) -> st.SearchStrategy[StepOutcome]:
+def outcomes() -> st.SearchStrategy[StepOutcome]:
     """What was reported of a step; few values, so that ties happen."""
     return st.builds(
         StepOutcome,
-        attempt=attempts or st.integers(1, 3),
+        attempt=st.integers(1, 3),
         kind=st.sampled_from(OutcomeKind),
         at=instants(2.0) | st.datetimes(timezones=st.just(UTC)),
         detail=st.sampled_from(["", "busy", "later"]),
@@ -98,17 +101,14 @@ def outcomes(attempts: st.SearchStrategy[int] | None = None) -> st.SearchStrateg
     )
 
 
-def reports(
-    attempts: st.SearchStrategy[int | None] | None = None,
-    kinds: st.SearchStrategy[OutcomeKind] | None = None,
-) -> st.SearchStrategy[Reported]:
+def reports(kinds: Sequence[OutcomeKind] = tuple(OutcomeKind)) -> st.SearchStrategy[Reported]:
     """Outcomes as facts: of any step and attempt, also of ones that never were."""
     return st.builds(
         Reported,
-        kind=kinds or st.sampled_from(OutcomeKind),
+        kind=st.sampled_from(kinds),
         at=instants(),
         step=st.none() | st.integers(-1, 3),
-        attempt=attempts or st.none() | st.integers(0, 6),
+        attempt=st.none() | st.integers(0, 6),
         channel=st.none() | st.sampled_from(CHANNELS),
         detail=st.sampled_from(["", "busy"]),
         retry_after=st.sampled_from([0.0, 0.5, 30.0, 3600.0]),
@@ -118,13 +118,19 @@ def reports(
 
 
 def facts() -> st.SearchStrategy[Fact]:
-    """Any fact."""
+    """Any fact that settles nothing by itself."""
+    going_on = [kind for kind in OutcomeKind if kind not in _ENDS]
     return st.one_of(
-        reports(),
-        reports(),
+        reports(going_on),
         st.builds(Planned, plans()),
         st.just(DeadlineReached()),
-        st.just(DeadlineReached()),
+    )
+
+
+def ends() -> st.SearchStrategy[Fact]:
+    """Any fact that settles a delivery that is still open."""
+    return st.one_of(
+        reports(_ENDS),
         st.just(Cancelled()),
         st.builds(Failed, st.sampled_from([Reason.REASSIGNED, Reason.BACKLOG_FULL])),
     )

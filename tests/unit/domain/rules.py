@@ -17,6 +17,7 @@ from aoi_events.domain.delivery import (
     Reported,
     StartStep,
     decide,
+    resend,
 )
 from aoi_events.domain.retry import Backoff
 
@@ -41,6 +42,8 @@ def take(
     _starts(delivery, decision, now)
     _provider_settles_last(delivery, fact, after, now)
     _repeat(fact, decision, now, jitter, backoff)
+    if not delivery.published:
+        assert set(resend(after)) <= set(decision.effects), "what may not have left is told again"
     return decision
 
 
@@ -81,7 +84,7 @@ def _deadline(before: Delivery, fact: Fact, after: Delivery, now: datetime) -> N
     if before.published:
         assert after.deadline <= after.expires_at
     if after.released and after.resting and after.published:
-        assert after.deadline <= now, "the device is back: due at once"
+        assert after.deadline <= max(now, after.accepted_at), "the device is back: due at once"
     elif isinstance(fact, DeadlineReached | Planned) and after.published:
         assert after.deadline > now, "who looked in vain would look for ever"
     elif before.deadline is not None and before.deadline <= now:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -14,7 +14,7 @@ MAX_BODY = 512 * 1024
 """Largest request body in octets: 1,000 tokens of 100 characters and 4 KiB of content fit well."""
 
 _HIDDEN: Final = frozenset(
-    {"secret", "secret_hash", "token", "tokens", "code", "data", "body", "parameters"}
+    {"secret", "secret_hash", "token", "tokens", "data", "body", "parameters"}
 )
 """Fields that hold secrets, tokens or content, and so never show in logs or tracebacks."""
 
@@ -43,9 +43,12 @@ class Contract(BaseModel):
         """The value in ``body``. Raises pydantic's ValidationError."""
         return cls.model_validate_json(body)
 
+    hidden: ClassVar[frozenset[str]] = frozenset()
+    """Fields of this contract that hold secrets under a harmless name."""
+
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
-            yield name, ("…" if name in _HIDDEN else value)
+            yield name, ("…" if name in _HIDDEN | self.hidden else value)
 
 
 class Tolerant(Contract):

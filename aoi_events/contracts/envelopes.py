@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -61,6 +61,8 @@ class DeliverItem(Tolerant):
 
 class ChallengeItem(Tolerant):
     """A challenge to send over a channel whose address is only claimed so far."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"code"})
 
     kind: Literal["challenge"] = "challenge"
     client: ClientId

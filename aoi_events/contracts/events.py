@@ -4,8 +4,9 @@ The routing key is the event's kind and, last, the broker user who asked for wha
 (``notification.delivered.shop``), with ``.`` in its name written ``%2E``: of a delivery, who sent
 the notification; of a client, an app instance or a channel, who made the request (a gateway, for
 what devices ask over their connection). What nobody asked for, such as a channel that its provider
-found dead, ends in :data:`NOBODY`. So permissions can restrict who binds what. Events carry fingerprints of tokens, never tokens. An
-event's ``id`` follows from what happened, so that a repeat can be recognised.
+found dead, ends in :data:`NOBODY`. So permissions can restrict who binds what. Events carry
+fingerprints of tokens, never tokens. An event's ``id`` follows from what happened, so that a repeat
+can be recognised.
 """
 
 from __future__ import annotations
@@ -30,18 +31,19 @@ __all__ = [
     "EventData",
     "NotificationAccepted",
     "event_routing_key",
+    "user_word",
 ]
 
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 
-NOBODY: Final = "aoi"
-"""Last word of the routing key of events that no user asked for."""
+NOBODY: Final = "%"
+"""Last word of the routing key of events that no user asked for; no user's name is written so."""
 
 
 class ClientChanged(Tolerant):
-    """``client.*``: an AOI Client was registered, refreshed, reassigned, deregistered, expired."""
+    """``client.*``: an AOI Client was registered, refreshed, reassigned, deregistered."""
 
     about: Literal["client"] = "client"
     client: ClientId
@@ -106,7 +108,6 @@ EVENT_KINDS: Final = (
     "client.refreshed",
     "client.reassigned",
     "client.deregistered",
-    "client.expired",
     "application.registered",
     "application.revoked",
     "channel.activated",
@@ -142,11 +143,16 @@ class CloudEvent(Tolerant):
 
 
 def event_routing_key(kind: str, sender: str) -> str:
-    """``kind`` and the sender as one last word: what is no letter, digit, ``-`` or ``_`` is escaped.
+    """``kind`` and the sender as one last word: all but letters, digits, ``-``, ``_`` is escaped.
 
     So neither a dot nor a wildcard of topic patterns (``*``, ``#``) can stand in it.
     """
-    return f"{kind}.{_UNSAFE.sub(_escaped, sender)}"
+    return f"{kind}.{sender if sender == NOBODY else user_word(sender)}"
+
+
+def user_word(user: str) -> str:
+    """A broker user's name as one word of a routing key or of a queue's name."""
+    return _UNSAFE.sub(_escaped, user)
 
 
 def _escaped(match: re.Match[str]) -> str:

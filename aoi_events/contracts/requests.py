@@ -6,7 +6,7 @@ only from requests that a gateway passes on for a session that has proved it alr
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -152,6 +152,8 @@ class ActivateChannelsV1(_ClientRequest):
 
 class ConfirmChannelV1(_ClientRequest):
     """``channel.confirm``: the code that came over the channel proves that its address is ours."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"code"})
 
     channel: ChannelType
     code: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{6,32}$")]

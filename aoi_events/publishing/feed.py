@@ -10,7 +10,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from aoi_events.broker.topology import EVENTS
-from aoi_events.contracts.events import CloudEvent, event_routing_key
+from aoi_events.contracts.events import CloudEvent, event_routing_key, user_word
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Binding, Broker, Inbound, Queue, QueueKind, Subscription
 from aoi_events.ports.logs import get_logger
@@ -77,7 +77,7 @@ class EventFeed:
         queue = Queue(
             # The prefix of queues that a user may have for itself, and a name never used before:
             # the broker may still hold the queue of a connection that it has not missed yet.
-            f"aoi.reply.{self._broker.user}.events-{uuid4().hex}",
+            f"aoi.reply.{user_word(self._broker.user)}.events-{uuid4().hex}",
             QueueKind.EXCLUSIVE,
             bindings=self._bindings,
             max_length_bytes=MAX_OCTETS,

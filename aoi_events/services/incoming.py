@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Generic, TypeVar
 
 from aoi_events.broker.topology import quarantine_of
+from aoi_events.contracts.events import user_word
 from aoi_events.contracts.parse import parse_request
 from aoi_events.contracts.requests import GATEWAY_ONLY, AnyRequest
 from aoi_events.domain.parked import ParkedMessage
@@ -80,12 +81,12 @@ def check_reply_to(message: Inbound) -> None:
     address = message.reply_to
     if address is None or address.startswith(_REPLY_PREFIX):
         return
-    own = f"aoi.reply.{message.user_id}."
+    own = f"aoi.reply.{user_word(message.user_id or '')}."
     if not message.user_id or not address.startswith(own) or len(address) > 255:
         raise Refusal(
             ErrorCode.REPLY_TO_REFUSED,
             "answers go to amq.rabbitmq.reply-to or to a queue named "
-            f"aoi.reply.{message.user_id or '<user>'}.<anything>",
+            f"{own if message.user_id else 'aoi.reply.<user>.'}<anything>",
         )
 
 

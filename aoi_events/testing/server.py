@@ -16,7 +16,7 @@ from aoi_events.bootstrap.process import serve
 from aoi_events.broker.topology import EVENTS
 from aoi_events.channels.sms.plugin import SmsPlugin
 from aoi_events.contracts.answers import DeliveryStatus
-from aoi_events.contracts.events import CloudEvent
+from aoi_events.contracts.events import CloudEvent, user_word
 from aoi_events.contracts.requests import ChannelOffer
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.gateway.server import PATH
@@ -230,7 +230,7 @@ def _tell(diary: Diary, serving: asyncio.Task[int]) -> None:
 
 async def _subscribe(broker: Broker) -> Subscription:
     """Every event of the server from now on; a broker that is away is waited for."""
-    name = f"aoi.reply.{broker.user}.test-{uuid4().hex}"
+    name = f"aoi.reply.{user_word(broker.user)}.test-{uuid4().hex}"
     queue = Queue(name, QueueKind.EXCLUSIVE, bindings=(Binding(EVENTS, "#"),))
     return await patiently(
         lambda: broker.subscribe(queue, prefetch=_PREFETCH), patience=_AGAIN, on=BrokerUnavailable

@@ -63,7 +63,7 @@ async def test_what_cannot_be_read_is_skipped_and_logged(
         await responder.publish_event("notification.delivered", b"\xffgarbage")
         await responder.become("n1", DELIVERED)
         assert (await anext(events)).kind == "notification.delivered"
-    assert "cannot read" in caplog.text
+    assert "event_skipped" in caplog.text
     assert "garbage" not in caplog.text
 
 
@@ -84,7 +84,7 @@ async def test_after_a_lost_connection_it_goes_on_and_says_so(
         await responder.become("n1", DELIVERED)
         assert (await following).kind == "notification.delivered"
         assert events.interruptions == 1
-    assert "was lost" in caplog.text
+    assert "events_queue_lost" in caplog.text
 
 
 async def test_closing_ends_the_iteration(publisher: Publisher) -> None:

@@ -18,14 +18,14 @@ from aoi_events.contracts.envelopes import (
     CloseItem,
     DeliverItem,
     DeliveryBatchV1,
-    OutcomeItem,
     OutcomeKind,
 )
+from aoi_events.domain.channels import Channel, ChannelState
 from aoi_events.errors import ErrorCode, InfrastructureError, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.channel import ConnectionlessChannel, Sent
 from aoi_events.ports.clock import Clock
-from aoi_events.ports.store import Store, Submission
+from aoi_events.ports.store import Store, Submission, Transaction
 from aoi_events.services.handler import Handler
 from aoi_events.services.outgoing import outcomes
 from aoi_events.services.steps import outcome_of, parked_steps
@@ -35,6 +35,7 @@ __all__ = ["ProviderHandler"]
 log = structlog.get_logger(__name__)
 
 _REMEMBERED: Final = 10_000
+_GIVEN_UP: Final = "the client gave the address up"
 
 Work = DeliverItem | ChallengeItem
 Key = tuple[str, int, int]
@@ -57,8 +58,9 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
         self._store = store
         self._clock = clock
         self._resume_at: datetime | None = None
-        # What was submitted must not be submitted again when only its outcome could not be told.
-        self._said: OrderedDict[Key, OutcomeItem] = OrderedDict()
+        # What was submitted must not be submitted again when only its outcome could not be told,
+        # or the name that the provider's receipts will give it could not be noted.
+        self._said: OrderedDict[Key, Sent] = OrderedDict()
 
     async def ready(self) -> None:
         """When the provider can take messages, and did not ask us to slow down."""
@@ -88,31 +90,37 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
         work = [item for batch in items for item in batch.items if not isinstance(item, CloseItem)]
         wanted = await self._note(work, now)
         results = await self._submit(wanted) if wanted else []
-        for item, sent in zip(wanted, results, strict=True):
-            if sent.outcome is not None:
-                self._said[_key(item)] = sent.outcome
+        self._said.update((_key(item), sent) for item, sent in zip(wanted, results, strict=True))
+        self._slow_down(max((sent.pause for sent in results), default=0.0))
+        asked = {_key(item): item for item in work}
+        said = {key: self._said[key] for key in asked if key in self._said}
         while len(self._said) > _REMEMBERED:
             self._said.popitem(last=False)
-        await self._name(wanted, results, now)
-        self._slow_down(max((sent.pause for sent in results), default=0.0))
-        keys = dict.fromkeys(_key(item) for item in work)
-        return outcomes(self._said[key] for key in keys if key in self._said)
+        await self._name([(asked[key], sent) for key, sent in said.items()], now)
+        return outcomes(sent.outcome for sent in said.values() if sent.outcome is not None)
 
     async def _note(self, work: Sequence[Work], now: datetime) -> list[Work]:
-        """What is still wanted and was not submitted before; noted before it is submitted."""
+        """What is still wanted and was not submitted before; noted before it is submitted.
+
+        An address that the client gave up while its message waited here may be anybody's by now:
+        nothing goes there, and the step has lost its way.
+        """
         fresh = [item for item in work if now < item.expires_at]
         deliver = [item for item in fresh if isinstance(item, DeliverItem)]
         async with self._store.transaction() as tx:
             rows = await tx.deliveries({item.delivery for item in deliver})
-            clients = await tx.clients({item.client for item in fresh})
+            ids = {item.client for item in fresh}
+            clients = await tx.clients(ids)
+            channels = await self._channels_of(tx, ids)
             wanted = [
                 item
                 for item in fresh
                 if (client := clients.get(item.client)) is not None
                 and not client.retired
                 and (
-                    isinstance(item, ChallengeItem)
-                    or (
+                    _claimed(item, channels.get(item.client))
+                    if isinstance(item, ChallengeItem)
+                    else (
                         (row := rows.get(item.delivery)) is not None
                         and row.client == item.client
                         and row.current(item.step, item.attempt)
@@ -120,7 +128,22 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
                 )
             ]
             new = await tx.add_submissions([self._submission(item, now) for item in wanted])
-        return _first_of_each(wanted, new)
+        chosen: list[Work] = []
+        for item in _first_of_each(wanted, new):
+            if isinstance(item, ChallengeItem) or _received(item, channels.get(item.client)):
+                chosen.append(item)
+            else:
+                lost = outcome_of(item, OutcomeKind.ROUTE_LOST, now, detail=_GIVEN_UP)
+                self._said[_key(item)] = Sent(lost)
+        return chosen
+
+    async def _channels_of(self, tx: Transaction, clients: Collection[str]) -> dict[str, Channel]:
+        return {
+            client: row
+            for client, rows in (await tx.channels(clients)).items()
+            for row in rows
+            if row.type == self._type
+        }
 
     async def _submit(self, wanted: Sequence[Work]) -> Sequence[Sent]:
         if len(wanted) == 1:
@@ -148,11 +171,11 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
             return Sent(outcome_of(item, OutcomeKind.PARKED, self._clock.now(), detail=detail))
         return sent
 
-    async def _name(self, wanted: Sequence[Work], results: Sequence[Sent], now: datetime) -> None:
+    async def _name(self, said: Sequence[tuple[Work, Sent]], now: datetime) -> None:
         """Note what the provider calls the messages, for its receipts."""
         named = [
             replace(self._submission(item, now), provider_message=sent.provider_message)
-            for item, sent in zip(wanted, results, strict=True)
+            for item, sent in said
             if sent.provider_message is not None and isinstance(item, DeliverItem)
         ]
         if named:
@@ -183,6 +206,20 @@ def _key(item: Work) -> Key:
     # The code names the round of the proof; its hash, not the code, goes into the store.
     digest = hashlib.sha256(f"{item.client}\0{item.channel}\0{item.code}".encode()).hexdigest()
     return f"chl_{digest[:26]}", 0, item.attempt
+
+
+def _claimed(item: Work, channel: Channel | None) -> bool:
+    """Whether the client still offers the address of the item."""
+    return (
+        channel is not None
+        and channel.state is not ChannelState.CLOSED
+        and channel.parameters == item.parameters
+    )
+
+
+def _received(item: DeliverItem, channel: Channel | None) -> bool:
+    """Whether the client is still known to receive there."""
+    return channel is not None and channel.usable and channel.parameters == item.parameters
 
 
 def _first_of_each(wanted: Sequence[Work], new: Collection[Key]) -> list[Work]:

@@ -8,19 +8,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-import structlog
-
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.errors import InfrastructureError
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ConnectionlessChannel, Receipt
 from aoi_events.ports.clock import Clock
+from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Store, Submission
 from aoi_events.services.outgoing import outcomes, publish_all
 
 __all__ = ["Receipts"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _AT_MOST: Final = 10_000
 _AGAIN_AFTER: Final = 0.5
@@ -44,7 +43,8 @@ class Receipts:
         self._store = store
         self._broker = broker
         self._clock = clock
-        self._waiting: OrderedDict[str, tuple[Receipt, datetime]] = OrderedDict()
+        # Of one message every kind is kept: which of them stands, the merge of outcomes decides.
+        self._waiting: OrderedDict[tuple[str, str], tuple[Receipt, datetime]] = OrderedDict()
 
     async def run(self) -> None:
         """Until the channel is closed."""
@@ -67,7 +67,7 @@ class Receipts:
         now = self._clock.now()
         for receipt in receipts:
             if receipt.kind in _KINDS:
-                self._waiting[receipt.provider_message] = (receipt, now)
+                self._waiting[receipt.provider_message, receipt.kind] = (receipt, now)
             else:
                 log.error("receipt_of_unknown_kind", channel=self._type, kind=receipt.kind)
         while len(self._waiting) > _AT_MOST:
@@ -78,26 +78,29 @@ class Receipts:
         taken = dict(self._waiting)
         try:
             async with self._store.transaction(read_only=True) as tx:
-                known = await tx.submissions_of(self._channel.provider, list(taken))
+                known = await tx.submissions_of(
+                    self._channel.provider, list(dict.fromkeys(message for message, _ in taken))
+                )
             await publish_all(
                 self._broker,
                 outcomes(
-                    _outcome(taken[message][0], submission, self._type, now)
-                    for message, submission in known.items()
-                    if submission.delivery.startswith("dlv_")
+                    _outcome(receipt, submission, self._type, now)
+                    for (message, _), (receipt, _) in taken.items()
+                    if (submission := known.get(message)) is not None
+                    and submission.delivery.startswith("dlv_")
                 ),
             )
         except InfrastructureError as fault:
             log.warning("receipts_wait", channel=self._type, error=str(fault))
             return
-        for message, (receipt, since) in taken.items():
+        for key, (receipt, since) in taken.items():
             late = (now - since).total_seconds() > _KEPT_FOR
-            if late and message not in known:
+            if late and key[0] not in known:
                 log.info("receipt_of_unknown_message", channel=self._type)
-            # A newer receipt for the message may have come meanwhile; it stays.
-            newest = self._waiting.get(message, (None, now))[0]
-            if (late or message in known) and newest is receipt:
-                del self._waiting[message]
+            # The same may have come again meanwhile; it stays.
+            newest = self._waiting.get(key, (None, now))[0]
+            if (late or key[0] in known) and newest is receipt:
+                del self._waiting[key]
 
 
 def _outcome(

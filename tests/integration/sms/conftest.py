@@ -25,6 +25,7 @@ def aoi_settings() -> Mapping[str, Any]:
         "throttle_pause": 0.05,
         "response_time": 1.0,
         "turn_time": 1.0,
+        "connect_time": 0.5,
         "reconnect_first": 0.02,
         "reconnect_most": 0.1,
     }

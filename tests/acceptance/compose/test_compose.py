@@ -79,6 +79,9 @@ def test_everything_comes_up_healthy(stack: Stack) -> None:
         assert [each["State"]["Health"]["Status"] for each in containers[service]] == ["healthy"]
     for service in ONCE:
         assert [each["State"]["ExitCode"] for each in containers[service]] == [0]
+    assert "SMS is off: to switch it on, set AOI_CHANNELS__SMS__HOST" in stack.compose(
+        "logs", "migrate"
+    )
 
 
 async def test_a_notification_is_delivered(stack: Stack) -> None:
@@ -135,27 +138,32 @@ def test_each_worker_reads_its_own_credentials_only(stack: Stack) -> None:
         assert set(readable) == {"/run/aoi/keys.json", f"/run/aoi/{service}.toml"}
 
 
-async def test_a_worker_scales_by_starting_copies(stack: Stack) -> None:
+@pytest.fixture(scope="module")
+def grown(stack: Stack) -> Stack:
+    """The same stack while it runs on, with three notification workers and an SMSC."""
+    more = {"AOI_CHANNELS__SMS__HOST": "smsc", "COMPOSE_PROFILES": "sms,smsc"}
+    stack.up("--scale", "notification=3", more=more)
+    return stack
+
+
+async def test_a_worker_scales_by_starting_copies(grown: Stack) -> None:
     """With `--scale notification=3` three take from the queue, and everything is delivered."""
-    await asyncio.to_thread(stack.up, "--no-recreate", "--scale", "notification=3")
-    containers = await asyncio.to_thread(stack.containers)
+    containers = await asyncio.to_thread(grown.containers)
     assert [each["State"]["Health"]["Status"] for each in containers["notification"]] == [
         "healthy"
     ] * 3
-    assert await asyncio.to_thread(stack.consumers, "aoi.notification") == 3
-    async with await shop(stack) as publisher, a_device(stack) as inbox:
+    assert await asyncio.to_thread(grown.consumers, "aoi.notification") == 3
+    async with await shop(grown) as publisher, a_device(grown) as inbox:
         texts = {f"number {number}" for number in range(30)}
         for text in sorted(texts):
             await publisher.send(inbox.token, text, timeout=WITHIN)
         assert {(await inbox.read()).content.data for _ in texts} == texts
 
 
-async def test_sms_is_switched_on_by_naming_an_smsc(stack: Stack) -> None:
+async def test_sms_is_switched_on_by_naming_an_smsc(grown: Stack) -> None:
     """With an SMSC named a number is proved by a challenge, and bridges a cut connection."""
-    more = {"AOI_CHANNELS__SMS__HOST": "smsc", "COMPOSE_PROFILES": "sms,smsc"}
-    await asyncio.to_thread(stack.up, more=more)
     radio = ScriptedSms()
-    (smsc,) = (await asyncio.to_thread(stack.containers))["smsc"]
+    (smsc,) = (await asyncio.to_thread(grown.containers))["smsc"]
     following = await asyncio.create_subprocess_exec(
         *("docker", "logs", "--follow", smsc["Id"]), stdout=asyncio.subprocess.PIPE
     )
@@ -168,11 +176,11 @@ async def test_sms_is_switched_on_by_naming_an_smsc(stack: Stack) -> None:
                 radio.receive(bytes.fromhex(message["user_data"]))
 
     listening = asyncio.create_task(listen(following.stdout))
-    transport = CuttableTransport(WebSocketTransport(stack.gateway))
+    transport = CuttableTransport(WebSocketTransport(grown.gateway))
     try:
         async with (
-            await shop(stack) as publisher,
-            a_device(stack, number="+15550177", sms=radio, transport=transport) as inbox,
+            await shop(grown) as publisher,
+            a_device(grown, number="+15550177", sms=radio, transport=transport) as inbox,
         ):
             transport.cut()
             await publisher.send(inbox.token, "Where are you?", timeout=WITHIN)

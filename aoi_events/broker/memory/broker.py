@@ -80,14 +80,9 @@ class MemoryBroker:
     async def requester(self) -> MemoryRequester:
         """A new requester with a reply address of its own."""
         self._check()
-        requester = MemoryRequester(self)
+        requester = MemoryRequester(self.server, self.publish, self._forget)
         self._requesters.append(requester)
         return requester
-
-    def forget_requester(self, requester: MemoryRequester) -> None:
-        """A requester was closed."""
-        if requester in self._requesters:
-            self._requesters.remove(requester)
 
     async def connection_lost(self) -> None:
         """Return when the present connection was lost; at once if there is none."""
@@ -126,6 +121,10 @@ class MemoryBroker:
             requester.regain()
         for subscription in self._subscriptions:
             subscription.regain()
+
+    def _forget(self, requester: MemoryRequester) -> None:
+        if requester in self._requesters:
+            self._requesters.remove(requester)
 
     def _check(self) -> None:
         if self._closed:

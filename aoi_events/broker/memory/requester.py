@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING
 
+from aoi_events.broker.memory.server import MemoryServer
 from aoi_events.errors import BrokerUnavailable, PublishRefused, RequestTimeout
 from aoi_events.ports.broker import Inbound, Outbound, Published
-
-if TYPE_CHECKING:
-    from aoi_events.broker.memory.broker import MemoryBroker
 
 __all__ = ["MemoryRequester"]
 
@@ -19,11 +17,19 @@ __all__ = ["MemoryRequester"]
 class MemoryRequester:
     """See :class:`aoi_events.ports.broker.Requester`."""
 
-    def __init__(self, broker: MemoryBroker) -> None:
-        self._broker = broker
+    def __init__(
+        self,
+        server: MemoryServer,
+        publish: Callable[[Sequence[Outbound]], Awaitable[Sequence[Published]]],
+        forget: Callable[[MemoryRequester], None],
+    ) -> None:
+        """``publish`` is its connection's, which ``forget`` tells that it was closed."""
+        self._server = server
+        self._publish = publish
+        self._forget = forget
         self._calls: dict[str, asyncio.Future[Inbound]] = {}
         self._numbers = count(1)
-        self._address = broker.server.open_reply(self._answered)
+        self._address = server.open_reply(self._answered)
         self._closed = False
 
     async def call(self, request: Outbound, *, timeout: float) -> Inbound:
@@ -35,7 +41,7 @@ class MemoryRequester:
         self._calls[correlation_id] = answer
         try:
             async with asyncio.timeout(timeout):
-                (published,) = await self._broker.publish(
+                (published,) = await self._publish(
                     [
                         replace(
                             request,
@@ -60,18 +66,18 @@ class MemoryRequester:
         """Stop waiting; calls under way fail."""
         self._closed = True
         self.lose()
-        self._broker.forget_requester(self)
+        self._forget(self)
 
     def lose(self) -> None:
         """The connection is gone, and with it the address that answers go to."""
-        self._broker.server.close_reply(self._address)
+        self._server.close_reply(self._address)
         for answer in self._calls.values():
             if not answer.done():
                 answer.set_exception(BrokerUnavailable("the connection was lost before the answer"))
 
     def regain(self) -> None:
         """A new connection took the place of the one that was lost."""
-        self._address = self._broker.server.open_reply(self._answered)
+        self._address = self._server.open_reply(self._answered)
 
     def _answered(self, message: Inbound) -> None:
         answer = self._calls.get(message.correlation_id or "")

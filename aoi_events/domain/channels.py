@@ -67,7 +67,8 @@ class ChannelTraits:
     ``ack_within`` seconds per attempt; ``largest_content`` octets; ``needs_proof``: its address is
     only claimed until a challenge came back; ``cost`` per message, in any one unit. ``measure``:
     octets that a content takes on this channel, where its media type costs some, too; pure. What
-    takes more than ``largest_content`` becomes a wake-up.
+    takes more than ``largest_content`` becomes a wake-up. ``uses_data``: a message costs the device
+    data and radio time, as everything over its data connection does.
     """
 
     type: str
@@ -77,6 +78,7 @@ class ChannelTraits:
     needs_proof: bool = False
     cost: float = 0.0
     measure: Callable[[Content], int] = octets_of
+    uses_data: bool = True
 
 
 class ProofState(StrEnum):

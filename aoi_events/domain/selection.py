@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from aoi_events.contracts.requests import ActivateChannelsV1, ChannelOffer, Circumstances
 from aoi_events.domain.channels import ChannelTraits, Parameters
 
 __all__ = ["Selection", "SelectionPolicy", "ValidOffer", "offers_hash", "select"]
+
+_LOW_BATTERY: Final = 15
+"""Per cent, at and below which a device spares its battery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +49,18 @@ def select(
 
     A connection costs nothing per message and is acknowledged by the device, so it ranks first;
     only a device that says it has no bearer for one gets it last (it stays selected: connecting
-    again needs no new activation). Among the others the device's preference decides, then the cost.
+    again needs no new activation). Among the others those come first that use no data of a device
+    on a metered bearer or a low battery; then the device's preference decides, then the cost.
     """
     no_bearer = circumstances.bearer == "none"
+    battery = circumstances.battery
+    sparing = circumstances.metered or (battery is not None and battery <= _LOW_BATTERY)
 
-    def rank(valid: ValidOffer) -> tuple[bool, int, float, str]:
+    def rank(valid: ValidOffer) -> tuple[bool, bool, int, float, str]:
         connection = valid.traits.connection_oriented
         return (
             connection == no_bearer,
+            sparing and not connection and valid.traits.uses_data,
             -valid.offer.preference,
             valid.traits.cost,
             valid.offer.type,

@@ -48,6 +48,7 @@ class SmsPlugin:
             needs_proof=True,
             cost=checked.cost,
             measure=room_for,
+            uses_data=False,
         )
 
     def offer(self, parameters: Mapping[str, str | int | bool]) -> Offered:

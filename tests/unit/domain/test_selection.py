@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +18,13 @@ def offer(kind: str, preference: int = 50, cost: float = 0.0) -> ValidOffer:
     """A valid offer."""
     return ValidOffer(
         ChannelOffer(type=kind, preference=preference),
-        ChannelTraits(kind, connection_oriented=kind in CONNECTED, ack_within=10.0, cost=cost),
+        ChannelTraits(
+            kind,
+            connection_oriented=kind in CONNECTED,
+            ack_within=10.0,
+            cost=cost,
+            uses_data=kind != "sms",
+        ),
         parameters={},
         address=None,
     )
@@ -31,7 +38,9 @@ offers = st.lists(st.sampled_from(TYPES), unique=True).flatmap(
         )
     )
 )
-circumstances = st.builds(Circumstances, bearer=st.sampled_from(["unknown", "none", "wifi"]))
+circumstances = st.builds(
+    Circumstances, bearer=st.sampled_from(["unknown", "none", "wifi"]), metered=st.booleans()
+)
 policies = st.builds(SelectionPolicy, st.integers(0, 2), st.integers(0, 3))
 
 
@@ -57,6 +66,20 @@ def test_without_a_bearer_the_connection_comes_last() -> None:
         [offer("websocket"), offer("sms")], Circumstances(bearer="none"), SelectionPolicy()
     )
     assert kinds(chosen.selected) == ["sms", "websocket"]
+
+
+@pytest.mark.parametrize("situation", [Circumstances(metered=True), Circumstances(battery=15)])
+def test_a_device_that_must_spare_data_gets_what_uses_none_first(
+    situation: Circumstances,
+) -> None:
+    """8.2.2, what the client says counts: on a metered bearer or a low battery SMS falls back
+    before channels that use data, whatever the preference; the connection stays first.
+    """
+    offered = [offer("webpush", 90), offer("sms", 10, 5.0), offer("websocket")]
+    spared = select(offered, situation, SelectionPolicy())
+    assert kinds(spared.selected) == ["websocket", "sms", "webpush"]
+    free = select(offered, Circumstances(battery=16), SelectionPolicy())
+    assert kinds(free.selected) == ["websocket", "webpush", "sms"]
 
 
 @given(offers, circumstances, policies)

@@ -36,7 +36,9 @@ class Client:
     """An AOI Client.
 
     ``sequence`` and ``sequence_hash`` belong to the last applied command about the channel set;
-    ``epoch`` counts connections, whether or not one is open now. ``retired_at`` ends everything.
+    ``epoch`` counts connections, whether or not one is open now; ``returns`` counts whatever may make
+    the client reachable again (a connection, an activation, a proof, an app that started), so that
+    a plan can tell whether it was made before. ``retired_at`` ends everything.
     """
 
     id: str
@@ -48,6 +50,7 @@ class Client:
     sequence: int = 0
     sequence_hash: str = ""
     epoch: int = 0
+    returns: int = 0
     presence: Presence | None = None
     retired_at: datetime | None = None
     retired_reason: str | None = None
@@ -56,6 +59,10 @@ class Client:
     def retired(self) -> bool:
         """Whether the AOI Client ID has ended."""
         return self.retired_at is not None
+
+    def back(self, now: datetime) -> Client:
+        """The client after it may have become reachable again."""
+        return replace(self, seen_at=now, returns=self.returns + 1)
 
 
 @dataclass(frozen=True, slots=True)

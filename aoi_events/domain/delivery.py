@@ -150,12 +150,13 @@ def _plan(delivery: Delivery, fact: Planned, retry: _Retry) -> Delivery:
     if not fact.steps:
         # That nothing could be planned is known as of now; a plan that waits keeps its own time.
         stored = rested.state is DeliveryState.STORED
-        return replace(rested, planned_at=retry.at) if stored else rested
+        return replace(rested, planned_at=retry.at, returns=fact.returns) if stored else rested
     return replace(
         rested,
         state=DeliveryState.SENDING,
         steps=tuple(StepState(step) for step in fact.steps),
         planned_at=retry.at,
+        returns=fact.returns,
     )
 
 

@@ -31,9 +31,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The channels that can be used now were looked up: at acceptance, or because of a release."""
+    """The channels that can be used now were looked up: at acceptance, or because of a release.
+
+    ``returns``: how often the client had come back by then.
+    """
 
     steps: tuple[Step, ...]
+    returns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

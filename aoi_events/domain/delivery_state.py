@@ -98,6 +98,7 @@ class Delivery:
     and a new plan is due as soon as no attempt is under way.
     ``published`` is false while effects of the last change may not have left yet. ``batch`` groups
     deliveries that were released together; ``order`` is the place in the client's backlog.
+    ``returns`` is how often the client had come back when the plan was made.
     """
 
     id: str
@@ -114,6 +115,7 @@ class Delivery:
     steps: tuple[StepState, ...] = ()
     attempts: int = 0
     planned_at: datetime | None = None
+    returns: int = 0
     by: Evidence | None = None
     channel: str | None = None
     reason: str | None = None

@@ -130,7 +130,7 @@ class Acceptance:
             )
             accepted[delivery_id] = decide(
                 delivery,
-                Planned(steps),
+                Planned(steps, returns=client.returns if client is not None else 0),
                 now=now,
                 jitter=self._dice.jitter(),
                 backoff=self._settings.policies.retry,

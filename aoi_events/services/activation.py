@@ -120,7 +120,7 @@ class ActivationHandler(Handler[Asked[AnyRequest]]):
             epoch += 1
             if client.presence is not None and client.presence.session != present.session:
                 outputs += _replaced(client, client.presence)
-        after = replace(client, presence=present, epoch=epoch, seen_at=now)
+        after = replace(client.back(now), presence=present, epoch=epoch)
         await tx.save_clients([after])
         rows = (await tx.channels({client.id})).get(client.id, ())
         body = ClientConnectedV1(

@@ -53,7 +53,7 @@ class ApplicationRegistration:
         if decision.changed:
             await tx.save_applications([row])
         # An app that registers has started: the device was heard of.
-        await tx.save_clients([replace(client, seen_at=now)])
+        await tx.save_clients([client.back(now)])
         body = ApplicationRegisteredV1(token=token, sequence=row.sequence, applied=decision.applied)
         outputs = answer(asked.message, body)
         if decision.applied:

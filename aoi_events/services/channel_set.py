@@ -95,7 +95,7 @@ class ChannelSet:
         await tx.drop_channels({(client.id, kind) for kind in gone})
         await tx.save_channels([*after, *ended])
         await tx.save_clients(
-            [replace(client, sequence=request.sequence, sequence_hash=digest, seen_at=now)]
+            [replace(client.back(now), sequence=request.sequence, sequence_hash=digest)]
         )
         outputs += [_event(row, asker, now, request.sequence) for row in after]
         outputs += [channel_closed(row, asker, now) for row in ended]
@@ -128,7 +128,7 @@ class ChannelSet:
         if row.state is not ChannelState.ACTIVE:
             row = replace(row, state=ChannelState.ACTIVE, reason=None, changed_at=now)
             await tx.save_channels([row])
-        after = replace(client, seen_at=now)
+        after = client.back(now)
         await tx.save_clients([after])
         outputs.append(_event(row, asker, now, client.sequence))
         answer = await self._stored(tx, after, applied=True)

@@ -118,6 +118,8 @@ class DueDeliveries:
         seen = await tx.deliveries(ids)
         clients = await tx.clients({row.client for row in seen.values()}, Lock.SHARED)
         rows = list((await tx.deliveries(ids, Lock.EXCLUSIVE)).values())
+        # Locked by ID, sent as they were accepted: a batch keeps its order.
+        rows.sort(key=lambda row: row.order)
         return rows, await self._dispatcher.load(tx, rows, clients)
 
     def _decide(self, row: Delivery, context: Context, now: datetime) -> Decision:
@@ -146,7 +148,8 @@ class DueDeliveries:
             notification = context.notifications.get((row.sender, row.notification))
             content = notification.content if notification is not None else None
             channels = context.channels.get(row.client, ())
-            return Planned(self._dispatcher.steps(client, channels, content))
+            steps = self._dispatcher.steps(client, channels, content)
+            return Planned(steps, returns=client.returns)
         return DeadlineReached()
 
 

@@ -53,7 +53,7 @@ def noticed(decision: Decision, clients: Mapping[str, Client], now: datetime) ->
         or row.released
         or row.planned_at is None
         or client is None
-        or client.seen_at <= row.planned_at
+        or client.returns <= row.returns
     ):
         return decision
     return replace(decision, delivery=replace(row, released=True, deadline=now))

@@ -50,19 +50,20 @@ async def test_it_is_due_when_the_device_returns(
 @BOTH
 async def test_batches_are_bounded_and_follow_each_other_in_order(open_system: OpenSystem) -> None:
     """Section 4: due in bounded batches; when the last of a batch settles or is stored again, the
-    next becomes due; order holds between batches.
+    next becomes due; order holds within and between batches.
     """
-    system = await open_system(policy={"release": 2})
+    system = await open_system(policy={"release": 8})
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
-    for number in range(5):
-        await shop.send(f"n{number}", device.token)
+    sent = [f"n{number}" for number in range(20)]
+    for name in sent:
+        await shop.send(name, device.token)
     await node.connect(device)
 
-    for batch in ({"n0", "n1"}, {"n2", "n3"}, {"n4"}):
+    for batch in (sent[:8], sent[8:16], sent[16:]):
         await system.look()
         items = [await node.next_delivery() for _ in batch]
-        assert {item.notification for item in items} == batch
+        assert [item.notification for item in items] == batch
         assert node.items.empty()
         for item in items:
             await node.acknowledge(item)

@@ -26,9 +26,9 @@ from tests.conformance.store.rows import (
 
 _MANY_SETTLED = """
     INSERT INTO deliveries (id, sender, notification, client, application, instance, fingerprint,
-        accepted_at, expires_at, storable, state, steps, attempts, settled_at, published, released,
-        resting, story)
-    SELECT 'old' || n, 's', n, 'c' || n % 1000, 'a', 'i', 'f', n, n, true, 'delivered', '[]', 1, n,
+        accepted_at, expires_at, storable, state, steps, attempts, returns, settled_at, published,
+        released, resting, story)
+    SELECT 'old' || n, 's', n, 'c' || n % 1000, 'a', 'i', 'f', n, n, true, 'delivered', '[]', 1, 0, n,
         true, false, true, '[]'
     FROM generate_series(1, 1000000) AS n
 """

@@ -1,0 +1,70 @@
+"""Storing and coming back: neither can miss the other, whatever the workers' clocks say."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from aoi_events.contracts.states import DeliveryState
+from aoi_events.domain.clients import Client
+from aoi_events.domain.delivery import DeadlineReached, Decision, Delivery, Planned, decide
+from aoi_events.domain.plans import Step
+from aoi_events.services.releasing import noticed
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+CONNECTED = Step("websocket", start_after=0.0, ack_within=10.0, connected=True)
+
+
+def stored(planned_with: int, at: datetime) -> Decision:
+    """A delivery whose only attempt was not acknowledged, planned after so many returns."""
+    delivery = Delivery(
+        id="dlv_" + "a" * 26,
+        sender="shop",
+        notification="n",
+        client="cli_" + "a" * 26,
+        application="app",
+        instance="default",
+        fingerprint="fp_" + "a" * 13,
+        accepted_at=NOON,
+        expires_at=NOON + timedelta(hours=1),
+    )
+    planned = decide(delivery, Planned((CONNECTED,), returns=planned_with), now=at, jitter=0.0)
+    later = at + timedelta(seconds=10)
+    decision = decide(planned.delivery, DeadlineReached(), now=later, jitter=0.0)
+    assert decision.delivery.state is DeliveryState.STORED
+    return decision
+
+
+def client(returns: int, seen_at: datetime) -> Client:
+    """A client that came back so many times, last at that moment by its worker's clock."""
+    return Client(
+        id="cli_" + "a" * 26,
+        secret_hash="0" * 64,
+        device="phone",
+        identity="tel:+1",
+        registered_at=NOON,
+        seen_at=seen_at,
+        returns=returns,
+    )
+
+
+@pytest.mark.parametrize("skew", [-3600.0, 0.0, 3600.0])
+def test_a_return_during_the_plan_is_noticed_whatever_the_clocks_say(skew: float) -> None:
+    """A device that came back after the plan was made gets the delivery at once, also where the
+    worker that noted its return has another time.
+    """
+    decision = stored(planned_with=3, at=NOON)
+    back = client(4, NOON + timedelta(seconds=skew))
+    now = NOON + timedelta(seconds=11)
+    after = noticed(decision, {back.id: back}, now).delivery
+    assert after.released
+    assert after.deadline == now
+
+
+@pytest.mark.parametrize("skew", [-3600.0, 0.0, 3600.0])
+def test_without_a_return_it_waits_for_the_next_one(skew: float) -> None:
+    """A plan that knew of the last return is not made again and again."""
+    decision = stored(planned_with=3, at=NOON)
+    same = client(3, NOON + timedelta(seconds=skew))
+    assert noticed(decision, {same.id: same}, NOON) == decision

@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -43,19 +43,19 @@ def test_every_installed_plugin_passes_this_suite() -> None:
 def test_settings_have_defaults_and_refuse_what_is_unknown(kind: str) -> None:
     """A plug-in needs nothing to be loaded; a misspelt setting is an error, not silence."""
     plugin = plugin_of(kind)
-    settings = plugin.settings_model()
-    assert plugin.configured(settings) is plugin.configured({})
+    defaults = plugin.settings_model()
+    assert plugin.configured(defaults) is plugin.configured({})
     with pytest.raises(ValidationError):
         plugin.settings_model.model_validate({"no_such_setting": 1})
     configured = configure({kind: plugin}, {})
-    assert (kind in configured.plugins) == plugin.configured(settings)
+    assert (kind in configured.plugins) == plugin.configured(defaults)
 
 
 @KINDS
 def test_settings_do_not_change(kind: str) -> None:
     """Settings are values: nobody changes them while workers use them."""
-    settings = plugin_of(kind).settings_model()
-    assert type(settings).model_config.get("frozen")
+    model = plugin_of(kind).settings_model
+    assert model.model_config.get("frozen")
 
 
 @KINDS
@@ -74,6 +74,7 @@ def test_traits_are_what_decisions_can_use(kind: str) -> None:
 
 
 @KINDS
+@settings(max_examples=60, deadline=None)
 @given(data=st.text(max_size=200).filter(lambda text: "\0" not in text), octets=st.binary())
 def test_the_measure_covers_the_content(kind: str, data: str, octets: bytes) -> None:
     """What content takes on a channel is at least itself, and the same every time."""
@@ -113,6 +114,7 @@ def test_bad_offers_say_what_to_send(kind: str, parameters: Parameters, name: st
 
 
 @KINDS
+@settings(max_examples=60, deadline=None)
 @given(any_parameters())
 def test_any_offer_is_taken_or_refused(kind: str, parameters: Parameters) -> None:
     """Whatever a device offers: normal parameters, or a refusal with a message; never a fault."""

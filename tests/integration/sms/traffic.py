@@ -1,0 +1,56 @@
+"""What tests of an SMSC in trouble send, and how they see what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aoi_events import Publisher
+from aoi_events.domain.push_payload import ContentPush, decode
+from aoi_events.testing import AoiServer, LoopbackSmsc
+from tests.integration.sms.handset import Handset
+
+__all__ = ["a_second_worker", "all_delivered", "contents", "message", "send"]
+
+
+async def send(shop: Publisher, handset: Handset, count: int) -> list[str]:
+    """Several notifications; their names."""
+    names = [f"n{number}" for number in range(count)]
+    for name in names:
+        await shop.send(handset.token, name, notification=name)
+    return names
+
+
+async def all_delivered(server: AoiServer, names: list[str]) -> None:
+    """Every one of them ends as delivered."""
+    for name in names:
+        await server.wait_for("notification.delivered", notification=name, within=20)
+
+
+def contents(smsc: LoopbackSmsc) -> Counter[str]:
+    """What the SMSC was handed, and how often."""
+    pushes = (decode(message.user_data) for message in smsc.submissions)
+    return Counter(push.content.data for push in pushes if isinstance(push, ContentPush))
+
+
+async def message(handset: Handset) -> str:
+    """The content of the next short message."""
+    payload = await handset.read()
+    assert isinstance(payload, ContentPush)
+    return payload.content.data
+
+
+@asynccontextmanager
+async def a_second_worker(server: AoiServer) -> AsyncIterator[None]:
+    """One more copy of the SMS worker, which drains at the end."""
+    stop, started = asyncio.Event(), asyncio.Event()
+    running = asyncio.create_task(server.installation.worker("sms").run(stop, started))
+    try:
+        async with asyncio.timeout(10):
+            await started.wait()
+        yield
+    finally:
+        stop.set()
+        await running

@@ -7,20 +7,22 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import pytest
 
 from aoi_events.cli import main
 
-__all__ = ["AOI", "Cli", "Ran", "environment"]
+__all__ = ["AOI", "Cli", "Ran", "environment", "run"]
 
 AOI = [sys.executable, "-m", "aoi_events.cli"]
 """The command line in a process of its own."""
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -66,18 +68,20 @@ def _logging_restored() -> Iterator[None]:
         root.setLevel(level)
 
 
-def environment(**settings: str) -> dict[str, str]:
+def environment(settings: Mapping[str, str] = _NONE) -> dict[str, str]:
     """The environment of a process with these settings and no others."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("AOI_")}
     return {**others, **settings, "COLUMNS": "100"}
 
 
-def run(*arguments: str, cwd: Path, timeout: float = 60.0, **settings: str) -> Ran:
+def run(
+    *arguments: str, cwd: Path, settings: Mapping[str, str] = _NONE, timeout: float = 60.0
+) -> Ran:
     """Run ``aoi`` in a process of its own to its end."""
     done = subprocess.run(  # noqa: S603 - our own program
         [*AOI, *arguments],
         cwd=cwd,
-        env=environment(**settings),
+        env=environment(settings),
         capture_output=True,
         text=True,
         timeout=timeout,

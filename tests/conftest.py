@@ -13,14 +13,9 @@ collect_ignore = ["sample_project"]
 
 
 @pytest.fixture(scope="session")
-def rabbit_server() -> Iterator[RabbitServer]:
-    """The RabbitMQ of this run."""
-    server = RabbitServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
+def rabbit_server(aoi_rabbitmq_server: RabbitServer) -> RabbitServer:
+    """The RabbitMQ of this run: the plug-in's."""
+    return aoi_rabbitmq_server
 
 
 @pytest.fixture
@@ -38,14 +33,9 @@ def rabbit_url(rabbit_server: RabbitServer, rabbit_vhost: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """The PostgreSQL of this run."""
-    server = PostgresServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
+def postgres_server(aoi_postgres_server: PostgresServer) -> PostgresServer:
+    """The PostgreSQL of this run: the plug-in's."""
+    return aoi_postgres_server
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Final
 
 from aoi_events.bootstrap.installation import Installation, open_installation
@@ -48,7 +49,19 @@ async def _process(settings: Settings, names: Sequence[str], *, alone: bool) -> 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop_or_end, stop)
-    async with open_installation(settings, alone=alone) as installation:
+    async with AsyncExitStack() as stack:
+        opening = asyncio.ensure_future(
+            stack.enter_async_context(open_installation(settings, alone=alone))
+        )
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not opening.done():
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+            log.info("stopped", hint="told to stop while broker or store were waited for")
+            return 0
+        installation = opening.result()
         chosen = list(names) or list(installation.names)
         return await serve(installation, chosen, stop)
 

@@ -112,11 +112,14 @@ def _running(server: Any) -> Iterator[Any]:
     """The server, started; a failure to start reads well in a test report."""
     from aoi_events.testing.containers import ContainersUnavailable
 
+    missing = None
     try:
         try:
             server.start()
         except ContainersUnavailable as error:
-            pytest.fail(str(error), pytrace=False)
+            missing = str(error)
+        if missing is not None:
+            pytest.fail(missing, pytrace=False)
         yield server
     finally:
         server.stop()

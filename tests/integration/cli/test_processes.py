@@ -1,0 +1,221 @@
+"""``aoi up`` and ``aoi worker`` as processes: ready, drained, ended at once, or not started."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from aoi_events.testing.containers import free_port
+from tests.commands import AOI, environment, run
+
+WITHIN = 60.0
+
+MEMORY = {"AOI_GATEWAY__PORT": "0", "AOI_HEALTH__PORT": "0"}
+
+
+@dataclass
+class Process:
+    """A running ``aoi``; its log is read line by line."""
+
+    running: asyncio.subprocess.Process
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+    async def says(self, event: str) -> dict[str, Any]:
+        """Return the line of the log with this event, when it comes."""
+        for line in self.log:
+            if line["event"] == event:
+                return line
+        assert self.running.stderr is not None
+        async with asyncio.timeout(WITHIN):
+            async for text in self.running.stderr:
+                self.log.append(json.loads(text))
+                if self.log[-1]["event"] == event:
+                    return self.log[-1]
+        raise AssertionError(f"it ended without {event!r}: {self.log}")
+
+    async def ends(self) -> int:
+        """The exit code, when it ends."""
+        async with asyncio.timeout(WITHIN):
+            _, rest = await self.running.communicate()
+        self.log += [json.loads(line) for line in rest.splitlines()]
+        assert self.running.returncode is not None
+        return self.running.returncode
+
+
+class Start:
+    """The fixture ``start``: runs ``aoi`` with arguments and settings."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.started: list[Process] = []
+
+    async def __call__(self, *arguments: str, **settings: str) -> Process:
+        """Run it; it is killed when the test ends."""
+        process = Process(
+            await asyncio.create_subprocess_exec(
+                *AOI,
+                *arguments,
+                cwd=self._folder,
+                env=environment(settings),
+                stderr=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
+        )
+        self.started.append(process)
+        return process
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Starts processes, and ends those that still run."""
+    start = Start(tmp_path)
+    yield start
+    for process in start.started:
+        if process.running.returncode is None:
+            process.running.kill()
+            await process.running.communicate()
+
+
+async def answer(port: int, path: str) -> tuple[int, Any]:
+    """What health says."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}{path}") as response,
+    ):
+        return response.status, await response.json()
+
+
+async def test_up_is_ready_and_drains(start: Start, tmp_path: Path) -> None:
+    """One command is a whole server: ready over HTTP, keys and schema made, TERM drains, exit 0."""
+    process = await start("up", **MEMORY)
+    started = await process.says("started")
+    assert await answer(started["health"], "/livez") == (200, {"ok": True})
+    checks = {"broker": True, "store": True, "workers": True}
+    assert await answer(started["health"], "/readyz") == (200, {"ok": True, "checks": checks})
+    assert (tmp_path / "aoi.sqlite3").exists()
+    assert (tmp_path / "aoi-keys.json").stat().st_mode & 0o777 == 0o600
+    process.running.send_signal(signal.SIGTERM)
+    assert await process.ends() == 0
+    assert process.log[-1]["event"] == "drained"
+
+
+async def test_up_again_finds_what_it_made(start: Start, tmp_path: Path) -> None:
+    """The second start keeps keys and database."""
+    for _ in range(2):
+        process = await start("up", **MEMORY)
+        await process.says("started")
+        process.running.send_signal(signal.SIGINT)
+        assert await process.ends() == 0
+        keys = (tmp_path / "aoi-keys.json").read_text()
+    created = [line for line in process.log if line["event"] == "key_file_created"]
+    assert not created
+    assert (tmp_path / "aoi-keys.json").read_text() == keys
+
+
+async def test_a_second_term_ends_it_at_once(start: Start) -> None:
+    """Whoever cannot wait for the drain sends TERM again: exit code 143, nothing drained."""
+    process = await start("up", **MEMORY, AOI_DRAIN_WITHIN="60")
+    await process.says("started")
+    # Stopped, it sees both at once when it goes on: no drain is quick enough in between.
+    process.running.send_signal(signal.SIGSTOP)
+    process.running.send_signal(signal.SIGTERM)
+    process.running.send_signal(signal.SIGINT)
+    process.running.send_signal(signal.SIGCONT)
+    assert await process.ends() == 143
+    assert "drained" not in [line["event"] for line in process.log]
+
+
+async def test_a_port_that_is_taken(start: Start) -> None:
+    """Two on one machine: the second ends with 78 and names the setting."""
+    first = await start("up", **MEMORY)
+    port = (await first.says("started"))["health"]
+    second = await start("up", **(MEMORY | {"AOI_HEALTH__PORT": str(port)}))
+    assert await second.ends() == 78
+    assert f"health cannot listen on 127.0.0.1:{port}" in second.log[-1]["error"]
+    assert "AOI_HEALTH__PORT" in second.log[-1]["error"]
+
+
+@pytest.mark.parametrize(
+    "settings, told",
+    [
+        ({"AOI_BROKER": "amqp://aoi:hidden@127.0.0.1:1/"}, "connecting to 127.0.0.1:1"),
+        ({"AOI_STORE": "postgresql://aoi:hidden@127.0.0.1:1/a"}, "the store cannot be reached"),
+    ],
+)
+def test_an_unreachable_part_ends_it_in_time(
+    tmp_path: Path, settings: dict[str, str], told: str
+) -> None:
+    """Broker or store may come up within AOI_START_WITHIN; then exit code 69, and no password."""
+    begun = time.monotonic()
+    ran = run("up", cwd=tmp_path, settings={**MEMORY, "AOI_START_WITHIN": "2", **settings})
+    assert ran.code == 69
+    last = json.loads(ran.err.splitlines()[-1])
+    assert (last["event"], last["level"]) == ("unreachable", "error")
+    assert told in last["error"]
+    assert "hidden" not in ran.err
+    assert time.monotonic() - begun < 30
+
+
+async def test_term_while_it_waits_for_the_broker(start: Start) -> None:
+    """A process that waits for its broker ends at the first TERM, too."""
+    process = await start("up", **MEMORY, AOI_BROKER="amqp://aoi:aoi@127.0.0.1:1/")
+    await process.says("not_there_yet")
+    process.running.send_signal(signal.SIGTERM)
+    begun = time.monotonic()
+    assert await process.ends() == 0
+    assert time.monotonic() - begun < 20
+
+
+async def test_workers_beside_each_other(
+    start: Start, rabbit_url: str, postgres_url: str, tmp_path: Path
+) -> None:
+    """Each worker alone is ready and drains; two copies of one take nothing from each other."""
+    settings = {
+        "AOI_BROKER": rabbit_url,
+        "AOI_STORE": postgres_url,
+        "AOI_GATEWAY__PORT": "0",
+        "AOI_HEALTH__PORT": "0",
+        "AOI_CHANNELS__SMS__HOST": "127.0.0.1",
+        "AOI_CHANNELS__SMS__PORT": str(free_port()),
+        "AOI_GATEWAY_USERS": '["guest"]',
+    }
+    for command in ("keys new", "db upgrade", "broker declare"):
+        ran = await asyncio.to_thread(run, *command.split(), cwd=tmp_path, settings=settings)
+        assert ran.code == 0, ran.err
+    names = ["registration", "notification", "notification", "gateway", "sms", "deadlines"]
+    processes = [await start("worker", name, **settings) for name in names]
+    for name, process in zip(names, processes, strict=True):
+        assert (await process.says("started"))["workers"] == [name]
+        assert (await answer((await process.says("started"))["health"], "/readyz"))[0] == 200
+    for process in processes:
+        process.running.send_signal(signal.SIGTERM)
+    assert [await process.ends() for process in processes] == [0] * len(names)
+
+
+def test_a_worker_without_keys(tmp_path: Path, rabbit_url: str) -> None:
+    """Workers of an installation share one key file: one that has none says how to make it."""
+    settings = {"AOI_BROKER": rabbit_url, "AOI_HEALTH__PORT": "0"}
+    assert run("db", "upgrade", cwd=tmp_path, settings=settings).code == 0
+    ran = run("worker", "registration", cwd=tmp_path, settings=settings)
+    assert ran.code == 78
+    assert "`aoi keys new --file aoi-keys.json` makes one" in ran.err
+    assert [file.name for file in tmp_path.iterdir()] == ["aoi.sqlite3"]
+
+
+def test_a_channel_that_is_not_configured(tmp_path: Path, rabbit_url: str) -> None:
+    """The sms worker without an SMSC ends with 78 and names its settings."""
+    settings = {"AOI_BROKER": rabbit_url, "AOI_HEALTH__PORT": "0"}
+    for command in ("keys new", "db upgrade"):
+        assert run(*command.split(), cwd=tmp_path, settings=settings).code == 0
+    ran = run("worker", "sms", cwd=tmp_path, settings=settings)
+    assert ran.code == 78
+    assert "AOI_CHANNELS__SMS__" in ran.err

@@ -51,7 +51,7 @@ class QueueKind(Enum):
     QUORUM = "quorum"
     """Durable and replicated; what must not be lost lives here."""
     EXCLUSIVE = "exclusive"
-    """Belongs to one connection and dies with it."""
+    """Belongs to one subscription of one connection and dies with either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,17 +166,24 @@ class Subscription(Protocol):
         """Give messages back; counts as a failed delivery of each."""
 
     async def pause(self) -> None:
-        """Take no more messages, and give back at once those that nobody took.
+        """Let no more messages come; :meth:`take` waits until :meth:`resume`.
 
-        RabbitMQ up to 4.2 counts that as a failed delivery of each: resume when the reason is
-        gone, not to see whether it is.
+        What is here already and was not taken, at most the prefetch, is kept for then, and others
+        do not get it meanwhile: that is the price for no message being counted as failed, however
+        often and for whatever reason somebody pauses (RabbitMQ up to 4.2 counts whatever is given
+        back). Losing the connection or :meth:`stop` gives it back. New messages go to others; those
+        of an exclusive queue, which has no others, wait. Idempotent.
         """
 
     async def resume(self) -> None:
-        """Take messages again after :meth:`pause`."""
+        """Take messages again after :meth:`pause`, first those that were kept."""
 
     async def stop(self) -> None:
-        """Drain: no more messages arrive; those taken may still be settled. Idempotent."""
+        """Drain: no more messages arrive; those taken may still be settled. Idempotent.
+
+        What nobody took is given back, once. An exclusive queue is deleted with all that is in it:
+        whoever publishes to it gets that back from then on.
+        """
 
 
 class Requester(Protocol):
@@ -209,7 +216,8 @@ class Broker(Protocol):
         ``user_id`` is set to :attr:`user`. What came back is replaced by its ``if_returned`` here:
         the result stays RETURNED once the substitute was confirmed (or was best-effort), and is
         NACKED where nobody took the substitute either. Raises BrokerUnavailable when any confirm
-        is missing because the connection was lost: then all of them may or may not have arrived.
+        is missing because the connection was lost, or did not come in time (a broker that is short
+        of memory or disk stops reading): then all of them may or may not have arrived.
         Raises PublishRefused when the broker will not have it (no such exchange, no permission;
         batches in flight at that moment share the error), ValueError for what AMQP cannot carry.
         A publish may be cancelled at any moment; the next ones are not affected.

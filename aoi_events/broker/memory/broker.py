@@ -73,7 +73,10 @@ class MemoryBroker:
             source = self.server.declare_queue(queue, owner=self._connection)
         else:
             source = self.server.queue(queue.name)
-        subscription = MemorySubscription(source, prefetch=prefetch)
+        subscription = MemorySubscription(
+            source, prefetch=prefetch, delete=self.server.delete_queue
+        )
+        self._subscriptions = [each for each in self._subscriptions if not each.gone]
         self._subscriptions.append(subscription)
         return subscription
 

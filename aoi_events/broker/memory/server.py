@@ -158,10 +158,17 @@ class MemoryServer:
 
     def drop_queues_of(self, owner: object) -> None:
         """Delete the exclusive queues of a connection, with all that is in them."""
-        for name in [name for name, queue in self._queues.items() if queue.owner is owner]:
-            del self._queues[name]
-            for bindings in self._bindings.values():
-                bindings[:] = [binding for binding in bindings if binding[1] != name]
+        for queue in [queue for queue in self._queues.values() if queue.owner is owner]:
+            self.delete_queue(queue)
+
+    def delete_queue(self, queue: MemoryQueue) -> None:
+        """Delete a queue with all that is in it; one that is gone already stays so."""
+        name = queue.definition.name
+        if self._queues.get(name) is not queue:
+            return
+        del self._queues[name]
+        for bindings in self._bindings.values():
+            bindings[:] = [binding for binding in bindings if binding[1] != name]
 
     def _bind(self, queue: str, binding: Binding) -> None:
         if binding.exchange not in self._exchanges:

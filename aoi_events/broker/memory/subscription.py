@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -18,11 +18,15 @@ __all__ = ["MemorySubscription"]
 class MemorySubscription:
     """See :class:`aoi_events.ports.broker.Subscription`."""
 
-    def __init__(self, queue: MemoryQueue, *, prefetch: int) -> None:
+    def __init__(
+        self, queue: MemoryQueue, *, prefetch: int, delete: Callable[[MemoryQueue], None]
+    ) -> None:
+        """``delete`` removes an exclusive queue from its server."""
         if prefetch < 1:
             raise ValueError(f"prefetch must be at least 1, not {prefetch}")
         self._queue = queue
         self._prefetch = prefetch
+        self._delete = delete
         self._tags = count(1)
         self._waiting: deque[int] = deque()
         self._unsettled: dict[int, tuple[Stored, Inbound]] = {}
@@ -59,7 +63,7 @@ class MemorySubscription:
         if limit < 1:
             raise ValueError(f"limit must be at least 1, not {limit}")
         while True:
-            if self._waiting:
+            if self._waiting and not self._paused:
                 tags = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
                 return [self._unsettled[tag][1] for tag in tags]
             if self._stopped:
@@ -83,20 +87,29 @@ class MemorySubscription:
         self._give_back([message.tag for message in messages], failed=True)
 
     async def pause(self) -> None:
-        """Take no more messages, and give back those that nobody took."""
+        """Let no more messages come, and keep those that nobody took."""
         self._paused = True
-        self._leave()
+        self._queue.detach(self)
 
     async def resume(self) -> None:
         """Take messages again."""
         if self._paused:
             self._paused = False
             self._join()
+            self._changed.set()
 
     async def stop(self) -> None:
         """Take no more messages for good; those taken may still be settled."""
         self._stopped = True
-        self._leave()
+        self._queue.detach(self)
+        untaken = list(self._waiting)
+        self._waiting.clear()
+        if self._queue.definition.kind is QueueKind.EXCLUSIVE:
+            self.gone = True
+            self._unsettled.clear()
+            self._delete(self._queue)
+        else:
+            self._give_back(untaken, failed=False)
         self._changed.set()
 
     # -- what the connection calls --------------------------------------------------------------
@@ -120,12 +133,6 @@ class MemorySubscription:
         if self._connected and not (self._paused or self._stopped or self.gone):
             self._queue.detach(self)
             self._queue.attach(self)
-
-    def _leave(self) -> None:
-        self._queue.detach(self)
-        untaken = list(self._waiting)
-        self._waiting.clear()
-        self._give_back(untaken, failed=False)
 
     def _give_back(self, tags: Sequence[int], *, failed: bool) -> None:
         held = [self._unsettled.pop(tag) for tag in tags if tag in self._unsettled]

@@ -30,6 +30,9 @@ log = get_logger(__name__)
 
 _AGAIN = Patience(first=0.1, most=5.0, jitter=0.2)
 _TAGS = (1 << TAG_BITS) - 1
+_CONSUMER_TAG = "aoi"
+"""The same whenever a channel consumes again: a quorum queue then counts what an earlier consumer
+of that name still holds, and a subscription that pauses often holds its prefetch and no more."""
 
 
 class RabbitSubscription:
@@ -51,7 +54,7 @@ class RabbitSubscription:
         self._generation = 0
         self._channel: aiormq.Channel | None = None
         self._owner: aiormq.Connection | None = None
-        self._consumer_tag: str | None = None
+        self._consuming = False
         self._waiting: deque[Inbound] = deque()
         # Broker tags of the present channel, in the order of delivery.
         self._unsettled: dict[int, None] = {}
@@ -77,7 +80,7 @@ class RabbitSubscription:
         """Wait for at least one message; return what waits, up to ``limit``."""
         if limit < 1:
             raise ValueError(f"limit must be at least 1, not {limit}")
-        while not self._waiting:
+        while self._paused or not self._waiting:
             if self._stopped:
                 return ()
             if self.gone:
@@ -104,16 +107,20 @@ class RabbitSubscription:
         )
 
     async def pause(self) -> None:
-        """Cancel the consumer and give back what nobody took."""
+        """Cancel the consumer and keep what nobody took."""
         self._paused = True
-        await self._leave()
+        # Nobody else may consume an exclusive queue; what is past the prefetch waits in it.
+        if self._queue.kind is not QueueKind.EXCLUSIVE:
+            async with self._switching:
+                await self._cancel()
 
     async def resume(self) -> None:
         """Consume again."""
         async with self._switching:
             self._paused = False
+            self._changed.set()
             channel = self._channel
-            if channel is None or self._consumer_tag is not None or self._stopped:
+            if channel is None or self._consuming or self._stopped:
                 return
             # A channel that is gone by now is opened anew by the keeper, consuming.
             with suppress(BrokerUnavailable):
@@ -124,7 +131,14 @@ class RabbitSubscription:
         """Cancel the consumer for good; what was taken may still be settled."""
         self._stopped = True
         self._changed.set()
-        await self._leave()
+        async with self._switching:
+            await self._cancel()
+            if self._queue.kind is QueueKind.EXCLUSIVE:
+                await self._delete()
+            else:
+                await self._give_back()
+        if self.gone:
+            await self.close()
 
     async def close(self) -> None:
         """Stop keeping the subscription alive; its connection is about to close."""
@@ -175,6 +189,8 @@ class RabbitSubscription:
     async def _open(self, connection: aiormq.Connection) -> None:
         queue = self._queue
         async with broker_faults(f"consuming {queue.name}"), self._switching:
+            if self._stopped:
+                return
             channel = cast(aiormq.Channel, await connection.channel(publisher_confirms=False))
             try:
                 if queue.kind is QueueKind.EXCLUSIVE:
@@ -215,25 +231,46 @@ class RabbitSubscription:
             self._waiting.append(inbound)
             self._changed.set()
 
-        consumed = await channel.basic_consume(self._queue.name, deliver)
-        self._consumer_tag = consumed.consumer_tag
+        await channel.basic_consume(self._queue.name, deliver, consumer_tag=_CONSUMER_TAG)
+        self._consuming = True
 
-    async def _leave(self) -> None:
-        """Cancel the consumer, then give back all that it was sent and nobody took."""
-        async with self._switching:
-            channel, consumer_tag = self._channel, self._consumer_tag
-            if channel is not None and consumer_tag is not None:
-                self._consumer_tag = None
-                # Where the channel is gone, all that it held is back in the queue already.
-                with suppress(BrokerUnavailable):
-                    async with broker_faults(f"leaving {self._queue.name}"):
-                        await channel.basic_cancel(consumer_tag)
-            untaken = list(self._waiting)
-            self._waiting.clear()
-            await self._settle(
-                untaken,
-                lambda tags: [commands.Basic.Nack(delivery_tag=tag, requeue=True) for tag in tags],
-            )
+    async def _cancel(self) -> None:
+        """Cancel the consumer; all that was sent to it before is here afterwards."""
+        channel = self._channel
+        if channel is None or not self._consuming:
+            return
+        self._consuming = False
+        # Where the channel is gone, all that it held is back in the queue already.
+        with suppress(BrokerUnavailable):
+            async with broker_faults(f"leaving {self._queue.name}"):
+                await channel.basic_cancel(_CONSUMER_TAG)
+
+    async def _give_back(self) -> None:
+        """Give back all that was sent and nobody took."""
+        untaken = list(self._waiting)
+        self._waiting.clear()
+        await self._settle(
+            untaken,
+            lambda tags: [commands.Basic.Nack(delivery_tag=tag, requeue=True) for tag in tags],
+        )
+
+    async def _delete(self) -> None:
+        """Delete the exclusive queue, unless it went with its connection already."""
+        if self.gone:
+            return
+        owner, channel = self._owner, self._channel
+        self.gone = True
+        self._drop_channel()
+        if owner is None or self._link.present() is not owner:
+            return
+        try:
+            async with broker_faults(f"deleting {self._queue.name}"):
+                if channel is None or channel.is_closed:
+                    channel = cast(aiormq.Channel, await owner.channel(publisher_confirms=False))
+                await channel.queue_delete(self._queue.name)
+                await channel.close()
+        except (BrokerUnavailable, ConfigurationError) as fault:
+            log.warning("queue_kept_until_disconnected", queue=self._queue.name, error=str(fault))
 
     def _watch(self, channel: aiormq.Channel) -> None:
         """Hear when the channel closes, or the broker cancels the consumer (a deleted queue)."""
@@ -248,7 +285,7 @@ class RabbitSubscription:
     def _drop_channel(self) -> None:
         self._generation += 1
         self._channel = None
-        self._consumer_tag = None
+        self._consuming = False
         self._waiting.clear()
         self._unsettled.clear()
 

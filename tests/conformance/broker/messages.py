@@ -50,7 +50,9 @@ async def take(subscription: Subscription, number: int) -> list[Inbound]:
     taken: list[Inbound] = []
     async with asyncio.timeout(WITHIN):
         while len(taken) < number:
-            taken += await subscription.take(number - len(taken))
+            some = await subscription.take(number - len(taken))
+            assert some, f"stopped after {len(taken)} of {number}"
+            taken += some
     return taken
 
 

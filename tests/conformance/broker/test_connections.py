@@ -52,6 +52,26 @@ async def test_a_paused_subscription_stays_paused(installation: Installation) ->
     assert await bodies(subscription, 1) == ["b"]
 
 
+async def test_a_connection_lost_while_paused_gives_all_back(installation: Installation) -> None:
+    """What a paused subscription kept goes to others; what comes after resuming is all new."""
+    broker, other = await installation.connect(), await installation.connect(BOB)
+    await declare(broker, WORK)
+    await send(broker, "work", *"abc")
+    subscription = await broker.subscribe(WORK, prefetch=10)
+    taken = await take(subscription, 1)
+    await subscription.pause()
+    await installation.drop_connections()
+    helper = await patiently(
+        lambda: other.subscribe(WORK, prefetch=10), patience=Patience(), on=BrokerUnavailable
+    )
+    assert sorted(await bodies(helper, 3)) == ["a", "b", "c"]
+    await helper.stop()
+    await subscription.resume()
+    await subscription.ack(taken)
+    await send(broker, "work", "d")
+    assert await bodies(subscription, 1) == ["d"]
+
+
 async def test_an_exclusive_queue_dies_with_its_connection(installation: Installation) -> None:
     """Whoever takes from it learns so, publishers get their messages back, a new one can come."""
     gateway, other = await installation.connect(), await installation.connect(BOB)
@@ -91,6 +111,48 @@ async def test_an_exclusive_queue_dies_with_a_closed_connection(
     await gateway.close()
     assert list(await subscription.take(1)) == []
     assert list(await other.publish([to("bound")])) == [Published.RETURNED]
+
+
+async def test_an_exclusive_queue_ends_with_its_subscription(installation: Installation) -> None:
+    """Stopping deletes it, with its bindings and all in it: publishers learn so at once."""
+    gateway, other = await installation.connect(), await installation.connect(BOB)
+    await declare(other, exchanges=[Exchange("topics")])
+    bound = Queue("bound", QueueKind.EXCLUSIVE, (Binding("topics"),))
+    subscription = await gateway.subscribe(bound, prefetch=2)
+    await send(other, "bound", *"abcd")
+    taken = await take(subscription, 1)
+    waiting = asyncio.create_task(other.publish([to("bound")] * 20))
+    await subscription.stop()
+    await subscription.stop()
+    assert set(await waiting) <= {Published.CONFIRMED, Published.RETURNED}
+    assert (
+        list(await other.publish([to("bound"), Outbound("topics", "any", b"")]))
+        == [Published.RETURNED] * 2
+    )
+    assert list(await subscription.take(5)) == []
+    await subscription.ack(taken)
+    await subscription.requeue(taken)
+    await subscription.pause()
+    await subscription.resume()
+    assert await gateway.healthy()
+    successor = await other.subscribe(bound, prefetch=2)
+    await send(gateway, "bound", "e")
+    assert await bodies(successor, 1) == ["e"]
+
+
+async def test_a_paused_exclusive_subscription_keeps_its_queue(installation: Installation) -> None:
+    """Paused, it takes nothing; its queue stays and fills, and resumed it goes on in order."""
+    gateway, other = await installation.connect(), await installation.connect(BOB)
+    subscription = await gateway.subscribe(GATEWAY, prefetch=2)
+    for _ in range(3):
+        await subscription.pause()
+        waiting = asyncio.create_task(bodies(subscription, 2))
+        await send(other, GATEWAY.name, *"abcd")
+        assert not waiting.done()
+        await subscription.resume()
+        async with asyncio.timeout(WITHIN):
+            assert await waiting == ["a", "b"]
+        assert await bodies(subscription, 2) == ["c", "d"]
 
 
 async def test_an_exclusive_queue_belongs_to_one_connection(installation: Installation) -> None:

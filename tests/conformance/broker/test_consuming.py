@@ -171,26 +171,79 @@ async def test_dead_letters_can_have_a_routing_key_of_their_own(broker: Broker) 
     assert message.routing_key == "buried"
 
 
-async def test_paused_nothing_is_held_and_others_get_it(installation: Installation) -> None:
-    """Pausing gives back what nobody took; what was taken can still be settled; then it resumes."""
+async def test_paused_it_keeps_what_it_has_and_others_get_the_rest(
+    installation: Installation,
+) -> None:
+    """Nothing new comes to a paused subscription, not even what it holds; resumed, all of it."""
     one, other = await installation.connect(), await installation.connect(BOB)
     await declare(one, WORK)
-    await send(one, "work", *"abcd")
-    pausing = await one.subscribe(WORK, prefetch=10)
+    await send(one, "work", *"abcde")
+    pausing = await one.subscribe(WORK, prefetch=4)
     held = await take(pausing, 2)
-    await pausing.pause()
-    waiting = asyncio.create_task(bodies(pausing, 1))
     helping = await other.subscribe(WORK, prefetch=10)
-    assert await bodies(helping, 2) == ["c", "d"]
-    await send(one, "work", "e")
     assert await bodies(helping, 1) == ["e"]
+    await pausing.pause()
+    waiting = asyncio.create_task(take(pausing, 2))
     await pausing.ack(held)
+    await send(one, "work", "f", "g")
+    assert await bodies(helping, 2) == ["f", "g"]
     await helping.stop()
     assert not waiting.done()
     await pausing.resume()
-    await send(one, "work", "f")
     async with asyncio.timeout(WITHIN):
-        assert await waiting == ["f"]
+        kept = await waiting
+    assert [(m.body, m.delivery_count, m.redelivered) for m in kept] == [
+        (b"c", 0, False),
+        (b"d", 0, False),
+    ]
+    await pausing.ack(kept)
+    await send(one, "work", "h")
+    assert await bodies(pausing, 1) == ["h"]
+
+
+async def test_pausing_is_no_failed_delivery(broker: Broker) -> None:
+    """However often it pauses and resumes, no message is counted, and the prefetch bounds all."""
+    await declare(broker, WORK)
+    await send(broker, "work", *"abcdefgh")
+    subscription = await broker.subscribe(WORK, prefetch=4)
+    (first,) = await take(subscription, 1)
+    for _ in range(5):
+        await subscription.pause()
+        await subscription.resume()
+    other = await broker.subscribe(WORK, prefetch=10)
+    rest = await take(other, 4)
+    mine = [first, *await take(subscription, 3)]
+    assert [message.body for message in mine + rest] == [b"%c" % each for each in b"abcdefgh"]
+    assert [message.delivery_count for message in mine + rest] == [0] * 8
+    assert [message.redelivered for message in mine + rest] == [False] * 8
+    await subscription.ack(mine)
+    await other.ack(rest)
+    await other.stop()
+    await send(broker, "work", *"ijkl")
+    assert await bodies(subscription, 4) == list("ijkl")
+
+
+async def test_stopped_while_paused_it_gives_back_what_it_kept_once(
+    installation: Installation,
+) -> None:
+    """Whoever comes next gets each of them, once, and nothing was taken by the stopped one."""
+    one, other = await installation.connect(), await installation.connect(BOB)
+    await declare(one, WORK)
+    await send(one, "work", *"abcde")
+    stopping = await one.subscribe(WORK, prefetch=4)
+    held = await take(stopping, 1)
+    helping = await other.subscribe(WORK, prefetch=10)
+    assert await bodies(helping, 1) == ["e"]
+    await stopping.pause()
+    waiting = asyncio.create_task(stopping.take(10))
+    await stopping.stop()
+    await stopping.stop()
+    async with asyncio.timeout(WITHIN):
+        assert list(await waiting) == []
+    await stopping.resume()
+    await stopping.ack(held)
+    await send(one, "work", "f")
+    assert await bodies(helping, 4) == ["b", "c", "d", "f"]
 
 
 async def test_pausing_and_resuming_twice_is_once(broker: Broker) -> None:

@@ -82,6 +82,15 @@ class DeliveryQueries(Queries):
         if not held:
             return
         given = Given(self._sql, [deliveries.c.id, _HELD, deliveries.c.deadline])
+        parameters = given.bind(sorted(held, key=itemgetter(0)))
+        # Locked in key order first: an UPDATE takes its rows in any order.
+        await self._run(
+            select(deliveries.c.id)
+            .join(given.rows, given.rows.c.id == deliveries.c.id)
+            .order_by(deliveries.c.id)
+            .with_for_update(of=deliveries),
+            parameters,
+        )
         await self._run(
             update(deliveries)
             .where(
@@ -90,7 +99,7 @@ class DeliveryQueries(Queries):
                 deliveries.c.published == false(),
             )
             .values(published=True, deadline=given.rows.c.deadline),
-            given.bind(sorted(held, key=itemgetter(0))),
+            parameters,
         )
 
     async def next_deadline(self) -> datetime | None:

@@ -59,22 +59,25 @@ async def open_system(
 ) -> AsyncIterator[OpenSystem]:
     """Opens the installation with settings of the test's own; once per test."""
     async with AsyncExitStack() as stack:
-        if backend == "memory+sqlite":
-            store = tmp_path / "aoi.sqlite3"
-            shutil.copy(empty_sqlite, store)
+        broker, _, store = backend.partition("+")
+        if store == "sqlite":
+            file = tmp_path / "aoi.sqlite3"
+            shutil.copy(empty_sqlite, file)
+            store_url = f"sqlite:///{file}"
+        else:
+            postgres: PostgresServer = request.getfixturevalue("postgres_server")
+            empty: list[str] = request.getfixturevalue("empty_postgres")
+            store_url = postgres.url(await stack.enter_async_context(_database(postgres, empty)))
+        if broker == "memory":
             name = uuid4().hex
             server = memory_server(name)
-            broker_url, store_url = f"memory://aoi@{name}", f"sqlite:///{store}"
+            broker_url = f"memory://aoi@{name}"
 
             async def connect(user: str) -> Broker:
                 return MemoryBroker(server, user=user)
         else:
             rabbit: RabbitServer = request.getfixturevalue("rabbit_server")
-            postgres: PostgresServer = request.getfixturevalue("postgres_server")
             vhost = await stack.enter_async_context(_vhost(rabbit))
-            empty: list[str] = request.getfixturevalue("empty_postgres")
-            database = await stack.enter_async_context(_database(postgres, empty))
-            store_url = postgres.url(database)
             broker_url = await asyncio.to_thread(rabbit.add_user, vhost, "aoi")
 
             async def connect(user: str) -> Broker:

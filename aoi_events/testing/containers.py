@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import random
 import secrets
 import socket
 import time
@@ -34,6 +35,7 @@ RABBITMQ_IMAGE: Final = "rabbitmq:4-management"
 _AMQP, _MANAGEMENT, _POSTGRES = 5672, 15672, 5432
 _LOOPBACK = "127.0.0.1"
 _READY_WITHIN = 90.0
+_PORTS: Final = range(20_000, 32_000)
 _AS_GUEST = "Basic " + b64encode(b"guest:guest").decode()
 
 
@@ -207,14 +209,12 @@ class PostgresServer:
     def come_back(self) -> None:
         """Start a server that was killed, with what it had written, and wait until it serves."""
         self.container.get_wrapped_container().start()
-        _until(lambda: asyncio.run(self._execute("SELECT 1")) is None)
+        _until(lambda: asyncio.run(self._serves()))
 
     def restart(self) -> None:
         """Stop the server in good order, which ends its sessions, and start it again."""
-        container = self.container.get_wrapped_container()
-        container.kill("SIGINT")  # "fast": TERM would wait for whoever is connected
-        container.wait()
-        self.come_back()
+        self.container.get_wrapped_container().restart(timeout=30)
+        _until(lambda: asyncio.run(self._serves()))
 
     def url(self, database: str, *, scheme: str = "postgresql+asyncpg") -> str:
         """Where ``database`` is reached."""
@@ -229,6 +229,13 @@ class PostgresServer:
     async def delete_database(self, database: str) -> None:
         """Forget a database, whoever is still connected to it."""
         await self._execute(f'DROP DATABASE "{database}" WITH (FORCE)')
+
+    async def _serves(self) -> bool:
+        try:
+            await self._execute("SELECT 1")
+        except asyncpg.PostgresError:  # it starts
+            return False
+        return True
 
     async def _execute(self, statement: str) -> None:
         async with asyncio.timeout(30):
@@ -266,20 +273,32 @@ def _containers(image: str) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """A port of loopback for a container that must come back under the same one."""
-    with socket.socket() as probe:
-        probe.bind((_LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """A port of loopback for what must come back under the same one.
+
+    It is below those that a kernel gives to outgoing connections: whoever tries to connect while
+    nobody listens could be given just that one, and keep it.
+    """
+    while True:
+        port = random.choice(_PORTS)  # noqa: S311 - guards nothing
+        with socket.socket() as probe:
+            try:
+                probe.bind((_LOOPBACK, port))
+            except OSError:
+                continue
+            return port
 
 
 def _until(ready: Callable[[], bool]) -> None:
     """Ask until it is true; the node answers, resets and refuses in turn while it starts."""
     deadline = time.monotonic() + _READY_WITHIN
     while True:
+        late = time.monotonic() > deadline
         try:
             if ready():
                 return
         except (AssertionError, HTTPException, OSError, TimeoutError):
-            if time.monotonic() > deadline:
+            if late:
                 raise
+        if late:
+            raise TimeoutError(f"a container does not serve within {_READY_WITHIN:g} s")
         time.sleep(0.2)

@@ -60,13 +60,16 @@ class Load:
             if sent.request.notification.startswith("cancel-"):
                 await _cancel(publisher, sent.request.notification)
 
-    async def check(self, *, within: float) -> None:
+    async def check(self, place: Place, *, within: float) -> None:
         """Return once all have ended and arrived as they must; the workers have to run.
 
         **Promise.** Exactly one terminal state each, by events; nothing is lost; every app sees
         what is addressed to it, once, and nothing else.
         """
-        await self._audit.until_settled(self.deliveries, within=within)
+        try:
+            await self._audit.until_settled(self.deliveries, within=within)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{await self._open_rows(place)}") from None
         wanted = Counter(
             (each.device.name, each.application, each.content)
             for each in self.deliveries.values()
@@ -94,6 +97,12 @@ class Load:
         )
         assert not self._seen() - addressed, "somebody saw twice, or what was another's"
         assert await place.query("SELECT queue, code, reason FROM parked") == []
+
+    async def _open_rows(self, place: Place) -> str:
+        """What the store knows of deliveries of which no event says that they ended."""
+        statement = "SELECT * FROM deliveries WHERE id = ANY($1) LIMIT 5"
+        rows = await place.query(statement, list(self.deliveries.keys() - self._audit.ends.keys()))
+        return "\n".join(str(dict(row)) for row in rows)
 
     def _seen(self) -> Counter[tuple[str, str, str]]:
         return Counter(

@@ -7,7 +7,6 @@ import logging
 import os
 import random
 import secrets
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import asyncpg
 
 from aoi_events.broker.topology import topology
 from aoi_events.gateway.server import PATH
+from aoi_events.testing.containers import free_port
 from aoi_events.testing.smsc import LoopbackSmsc
 from tests.containers import PostgresServer, RabbitServer
 from tests.processes import Worker, Workers
@@ -49,9 +49,6 @@ _SETTINGS: Final = {
     "AOI_HEALTH__ENABLED": "false",
 }
 _USERS: Final = ("aoi", "aoi-gateway", "shop", "audit")
-_PORTS: Final = range(20_000, 32_000)
-"""Below those that a kernel gives to outgoing connections: nobody takes one while its gateway is
-dead."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class Place:
     database: str
     smsc: LoopbackSmsc
     key_file: Path
-    ports: tuple[int, int] = field(default_factory=lambda: (_free_port(), _free_port()))
+    ports: tuple[int, int] = field(default_factory=lambda: (free_port(), free_port()))
     passwords: Mapping[str, str] = field(
         default_factory=lambda: {user: f"pw-{secrets.token_hex(12)}" for user in _USERS}
     )
@@ -141,14 +138,3 @@ def seeded() -> random.Random:
 def _tell(worker: Worker, entry: dict[str, Any]) -> None:
     if entry.get("level") in ("warning", "error"):
         log.warning("%s: %s", worker, json.dumps(entry))
-
-
-def _free_port() -> int:
-    while True:
-        port = random.choice(_PORTS)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port

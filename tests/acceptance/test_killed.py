@@ -57,7 +57,7 @@ async def test_every_accepted_delivery_ends_once_whoever_is_killed(place: Place)
         async with asyncio.TaskGroup() as group:
             group.create_task(load.send(publisher, until=done))
             group.create_task(kill_at_random(workers, fleet, audit, rng, done=done))
-        await load.check(within=WITHIN)
+        await load.check(place, within=WITHIN)
         await asyncio.gather(*(worker.until_logged("started") for worker in workers.running))
         codes = await workers.drain()
         assert set(codes.values()) == {0}, codes

@@ -166,6 +166,7 @@ class Installation:
             hard_limit=self.settings.quarantine_limit,
             give_up=_give_up,
             quarantine=quarantine,
+            operators=self.settings.operator_users,
         )
         return worker.run
 
@@ -190,9 +191,11 @@ class Installation:
 
     def strays(self) -> tuple[Run, Run]:
         """What takes unknown requests, and what takes dead letters."""
+        believed = {self.broker.user, *self.settings.operator_users}
+        dead = DeadLetterHandler(self.parking, self.clock, believed=believed)
         return (
             self._batches(UnroutableHandler(self.parking)),
-            self._batches(DeadLetterHandler(self.parking, self.clock), quarantine=False),
+            self._batches(dead, quarantine=False),
         )
 
     def _deadlines(self) -> Run:

@@ -148,9 +148,13 @@ class Settings(BaseSettings):
     """Key for challenges, base64 of 32 octets."""
     gateway_users: tuple[str, ...] = ("aoi-gateway",)
     """Broker users whose word about a device's session is taken: those of gateways only."""
+    operator_users: tuple[str, ...] = ()
+    """Broker users who may put messages into a worker's quarantine, beside the worker's own: that
+    of ``aoi dead replay``; and for the deadlines worker, which parks what died there, those of the
+    other workers. Where senders share the workers' user, nothing tells them apart."""
     batch: Annotated[int, Field(ge=1, le=2_000)] = 200
     """Messages that a worker handles at once, and its prefetch."""
-    quarantine_limit: Annotated[float, Field(gt=0, le=600)] = 30.0
+    quarantine_limit: Annotated[float, Field(gt=0, le=600)] = 120.0
     """Seconds that one quarantined message may take; then the process ends."""
     start_within: Annotated[float, Field(gt=0, le=600)] = 40.0
     """Seconds that broker and store may take to come up when this starts; then it ends with 69."""

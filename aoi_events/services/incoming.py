@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Generic, TypeVar
 
@@ -145,11 +145,19 @@ def to_replay(message: ParkedMessage) -> Outbound:
     )
 
 
-def unwrap(message: Inbound) -> Inbound:
-    """The message as it was before :func:`to_quarantine` (only our workers can write there).
+def unwrap(message: Inbound, believed: Collection[str]) -> Inbound:
+    """The message as it was before :func:`to_quarantine` or :func:`to_replay`.
 
-    It was delivered before, so its effects may be committed already.
+    It was delivered before, so its effects may be committed already. ``believed``: the broker users
+    whose word about the first sender is taken; a queue's permissions may let others write there.
+    Raises Refusal (not_allowed) for a message of anybody else.
     """
+    if message.user_id not in believed:
+        raise Refusal(
+            ErrorCode.NOT_ALLOWED,
+            "only workers and operators (AOI_OPERATOR_USERS) may write to a quarantine; "
+            "send requests to aoi.requests",
+        )
     headers = message.headers
     kept = {
         name: value

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, Generic, TypeVar
@@ -55,13 +55,15 @@ class BatchWorker(Generic[T]):
         parking: Parking,
         clock: Clock,
         batch: int = 200,
-        hard_limit: float = 30.0,
+        hard_limit: float = 120.0,
         give_up: Callable[[], None],
         quarantine: bool = True,
+        operators: Collection[str] = (),
     ) -> None:
         """``batch``: messages handled at once, and the prefetch. ``hard_limit`` seconds for one
         quarantined message; past it ``give_up``, called from a thread of its own because the event
-        loop may be what hangs, must end the process at once.
+        loop may be what hangs, must end the process at once. ``operators``: broker users who may
+        put messages into the quarantine, beside the worker's own.
         """
         self._handler = handler
         self._broker = broker
@@ -71,6 +73,7 @@ class BatchWorker(Generic[T]):
         self._hard_limit = hard_limit
         self._give_up = give_up
         self._quarantine = quarantine
+        self._believed = frozenset(operators) | {broker.user}
         self._log = log.bind(queue=handler.queue)
 
     async def run(self, stop: asyncio.Event, started: asyncio.Event | None = None) -> None:
@@ -181,7 +184,14 @@ class BatchWorker(Generic[T]):
     async def _alone(self, messages: Sequence[Inbound]) -> None:
         for message in messages:
             with self._watched():
-                await self._work([unwrap(message)])
+                try:
+                    inner = unwrap(message, self._believed)
+                except Refusal as refused:
+                    answers = refusal(message, refused) if may_answer(message) else []
+                    parked = Parked(message, refused.code, refused.message)
+                    await self._set_aside([parked], answers)
+                else:
+                    await self._work([inner])
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -224,11 +234,14 @@ class BatchWorker(Generic[T]):
                 answers += internal(message) if may_answer(message) else []
             else:
                 good.append(message)
+        await self._set_aside(bad, answers)
+        return good, items
+
+    async def _set_aside(self, bad: Sequence[Parked], answers: Sequence[Outbound]) -> None:
         if bad:
             stored = await self._parking.park(self._handler.queue, bad)
             self._log.warning("parked", messages=len(bad), stored=stored, code=bad[0].code)
             await self._tell(answers)
-        return good, items
 
     async def _handle(self, items: Sequence[T]) -> None:
         await publish_all(self._broker, await self._handler.handle(items))

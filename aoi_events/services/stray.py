@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -67,16 +67,20 @@ class DeadLetterHandler(Handler[DeadLetter]):
 
     queue = DEAD
 
-    def __init__(self, parking: Parking, clock: Clock) -> None:
+    def __init__(self, parking: Parking, clock: Clock, *, believed: Collection[str]) -> None:
+        """``believed``: broker users who may say of a quarantined message who sent it first."""
         self._parking = parking
         self._clock = clock
+        self._believed = believed
 
     def read(self, message: Inbound) -> DeadLetter:
-        """The message as it was sent."""
+        """The message as it was sent. Raises Refusal for one that somebody else wrote into a
+        quarantine.
+        """
         died_in = message.headers.get(_FIRST_DEATH)
         queue = died_in if isinstance(died_in, str) else DEAD
         if queue.endswith(_QUARANTINE):
-            return DeadLetter(unwrap(message), queue.removesuffix(_QUARANTINE))
+            return DeadLetter(unwrap(message, self._believed), queue.removesuffix(_QUARANTINE))
         return DeadLetter(message, queue)
 
     async def handle(self, items: Sequence[DeadLetter]) -> Sequence[Outbound]:

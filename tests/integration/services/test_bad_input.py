@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from aoi_events.broker.topology import OUTCOME, delivery_queue
+from aoi_events.broker.topology import DEAD, NOTIFICATION, OUTCOME, delivery_queue, worker_queue
 from aoi_events.contracts.answers import RefusedV1
 from aoi_events.contracts.base import MAX_BODY
 from aoi_events.domain.parked import MAX_PARKED
 from aoi_events.ports.broker import Outbound, Queue, QueueKind
+from aoi_events.services.parking import replay
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import System
 
@@ -162,3 +163,40 @@ async def test_envelopes_that_nobody_can_read_stop_nothing(system: System) -> No
     await system.events.wait_for("notification.delivered", notification="n1")
     rows = await system.until(system.parked, lambda rows: len(rows) == 10)
     assert {row.code for row in rows} == {"malformed"}
+
+
+@BOTH
+async def test_nobody_speaks_for_another_in_quarantine(system: System) -> None:
+    """Section 3: who asked is whom the broker validated: a sender who can write to a quarantine, or
+    to the dead letters, cannot act for somebody else; the message is parked under its own name.
+    """
+    shop, eve = await system.user("shop"), await system.user("eve")
+    device = await system.device("scripted:a1")
+    await shop.send("n1", device.token)
+    forged = {"aoi-origin-user-id": "shop", "aoi-origin-routing-key": "notification.cancel"}
+    body = json.dumps({"version": 1, "notification": "n1"}).encode()
+    quarantine = worker_queue(NOTIFICATION)[1].name
+    await eve.broker.publish(
+        [
+            Outbound("", quarantine, body, headers=forged),
+            Outbound("", DEAD, body, headers=forged | {"x-first-death-queue": quarantine}),
+        ]
+    )
+    rows = await system.until(system.parked, lambda rows: len(rows) == 2)
+    assert {(row.code, row.sender) for row in rows} == {("not_allowed", "eve")}
+    (delivery,) = await shop.status("n1")
+    assert delivery.state == "sending"
+
+
+async def test_an_operator_may_replay_as_a_user_of_its_own(open_system: OpenSystem) -> None:
+    """A broker user of AOI_OPERATOR_USERS is believed who had sent what it replays."""
+    system = await open_system(operator_users=["operator"])
+    shop, operator = await system.user("shop"), await system.user("operator")
+    await shop.ask_bytes("notification.send", b"nonsense")
+    (first,) = await system.parked()
+    done = await replay(system.installation.store, operator.broker, [first.id])
+    assert done.done == (first.id,)
+    rows = await system.until(
+        system.parked, lambda rows: bool(rows) and [row.id for row in rows] != [first.id]
+    )
+    assert [(row.code, row.sender) for row in rows] == [("malformed", "shop")]

@@ -25,6 +25,7 @@ from aoi_events.services.incoming import to_quarantine, unwrap
 from aoi_events.services.notification import NotificationHandler
 from aoi_events.services.outcome import OutcomeHandler
 from aoi_events.services.parking import replay
+from aoi_events.services.provider import ProviderHandler
 from aoi_events.services.registration import RegistrationHandler
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import WITHIN, WORKERS, System, User, secret_and_hash
@@ -163,6 +164,32 @@ async def test_a_refusal_survives_its_worker(open_system: OpenSystem) -> None:
     assert (await system.provider.next_delivery()).attempt == 2
 
 
+async def test_what_was_submitted_is_told_again_and_not_submitted_again(
+    open_system: OpenSystem,
+) -> None:
+    """Section 4: a step is submitted once; when only its outcome could not be told, the next run
+    tells it. A copy of the worker that knows nothing of it says nothing, and the deadline looks.
+    """
+    system = await system_without(open_system, "scripted")
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    await shop.send("n1", device.token)
+    broker = await system.connect("aoi")
+    source = await broker.subscribe(worker_queue(delivery_queue("scripted"))[0], prefetch=1)
+    async with asyncio.timeout(WITHIN):
+        (message,) = await source.take(1)
+    channel = await system.plugin.connect(None)
+    found = system.installation
+    given = ("scripted", channel, found.store, system.clock)
+    one, copy = ProviderHandler(*given), ProviderHandler(*given)
+    said = await one.handle([one.read(message)])
+    assert b'"accepted"' in said[0].body
+    assert await one.handle([one.read(message)]) == said
+    assert await copy.handle([copy.read(message)]) == []
+    assert len(system.provider.taken) == 1
+    await broker.close()
+
+
 async def test_an_activation_is_answered_by_the_next_run(open_system: OpenSystem) -> None:
     """Promise: the answer, the events and the challenge of an activation come with the repeat."""
     system = await open_system(
@@ -291,7 +318,7 @@ async def test_a_replayed_session_request_keeps_its_session(open_system: OpenSys
     await replay(found.store, found.broker, [parked.id])
     held = await broker.subscribe(quarantine, prefetch=1)
     (message,) = await held.take(1)
-    asked = handler(system, "registration").read(unwrap(message))
+    asked = handler(system, "registration").read(unwrap(message, {"aoi"}))
     assert (asked.sender, asked.session) == ("aoi-gateway", "cli_" + "a" * 26)
     await broker.close()
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-import structlog
 from pydantic import ValidationError
 
 from aoi_events.broker.topology import delivery_queue
@@ -25,6 +24,7 @@ from aoi_events.errors import ErrorCode, InfrastructureError, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.channel import ConnectionlessChannel, Sent
 from aoi_events.ports.clock import Clock
+from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Store, Submission, Transaction
 from aoi_events.services.handler import Handler
 from aoi_events.services.outgoing import outcomes
@@ -32,7 +32,7 @@ from aoi_events.services.steps import outcome_of, parked_steps
 
 __all__ = ["ProviderHandler"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _REMEMBERED: Final = 10_000
 _GIVEN_UP: Final = "the client gave the address up"

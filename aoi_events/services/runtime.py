@@ -79,9 +79,13 @@ class BatchWorker(Generic[T]):
     async def run(self, stop: asyncio.Event, started: asyncio.Event | None = None) -> None:
         """Work until ``stop``; then finish what was taken and return."""
         main, quarantine = worker_queue(self._handler.queue)
-        sources = [(await self._broker.subscribe(main, prefetch=self._batch), False)]
+        # Paused until the handler is ready, or other copies would miss a prefetch of messages.
+        work = await self._broker.subscribe(main, prefetch=self._batch, paused=True)
+        sources = [(work, False)]
         if self._quarantine:
-            alone = await self._broker.subscribe(quarantine, prefetch=QUARANTINE_PREFETCH)
+            alone = await self._broker.subscribe(
+                quarantine, prefetch=QUARANTINE_PREFETCH, paused=True
+            )
             sources.append((alone, True))
         if started is not None:
             started.set()
@@ -98,6 +102,8 @@ class BatchWorker(Generic[T]):
         self, subscription: Subscription, stop: asyncio.Event, *, alone: bool
     ) -> None:
         try:
+            await self._until_ready(subscription, stop)
+            await subscription.resume()
             while True:
                 await self._until_ready(subscription, stop)
                 messages = await subscription.take(self._batch)
@@ -117,7 +123,7 @@ class BatchWorker(Generic[T]):
         try:
             await asyncio.wait({ready}, timeout=0)
             if not ready.done():
-                # What waits here meanwhile could be handled by somebody else.
+                # What comes meanwhile is for somebody else.
                 await subscription.pause()
                 self._log.info("not_ready")
                 await first_of(asyncio.shield(ready), stop.wait())

@@ -66,7 +66,9 @@ class MemoryBroker:
             for message in messages
         ]
 
-    async def subscribe(self, queue: Queue, *, prefetch: int) -> MemorySubscription:
+    async def subscribe(
+        self, queue: Queue, *, prefetch: int, paused: bool = False
+    ) -> MemorySubscription:
         """Consume ``queue``; it is declared first if it is exclusive."""
         self._check()
         if queue.kind is QueueKind.EXCLUSIVE:
@@ -74,7 +76,7 @@ class MemoryBroker:
         else:
             source = self.server.queue(queue.name)
         subscription = MemorySubscription(
-            source, prefetch=prefetch, delete=self.server.delete_queue
+            source, prefetch=prefetch, delete=self.server.delete_queue, paused=paused
         )
         self._subscriptions = [each for each in self._subscriptions if not each.gone]
         self._subscriptions.append(subscription)

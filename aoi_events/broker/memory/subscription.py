@@ -19,7 +19,12 @@ class MemorySubscription:
     """See :class:`aoi_events.ports.broker.Subscription`."""
 
     def __init__(
-        self, queue: MemoryQueue, *, prefetch: int, delete: Callable[[MemoryQueue], None]
+        self,
+        queue: MemoryQueue,
+        *,
+        prefetch: int,
+        delete: Callable[[MemoryQueue], None],
+        paused: bool,
     ) -> None:
         """``delete`` removes an exclusive queue from its server."""
         if prefetch < 1:
@@ -32,10 +37,10 @@ class MemorySubscription:
         self._unsettled: dict[int, tuple[Stored, Inbound]] = {}
         self._changed = asyncio.Event()
         self._connected = True
-        self._paused = False
+        self._paused = paused
         self._stopped = False
         self.gone = False
-        queue.attach(self)
+        self._join()
 
     # -- what the queue calls -------------------------------------------------------------------
 

@@ -88,11 +88,13 @@ class RabbitBroker:
         """Publish all, pipelined; one result per message, in order."""
         return await publish_with_substitutes(self._publish, messages)
 
-    async def subscribe(self, queue: Queue, *, prefetch: int) -> RabbitSubscription:
+    async def subscribe(
+        self, queue: Queue, *, prefetch: int, paused: bool = False
+    ) -> RabbitSubscription:
         """Consume ``queue``; it is declared first if it is exclusive."""
         self._check()
         subscription = RabbitSubscription(
-            self._consuming, queue, prefetch=prefetch, redeclare=self._redeclare
+            self._consuming, queue, prefetch=prefetch, redeclare=self._redeclare, paused=paused
         )
         await subscription.open()
         self._subscriptions = [each for each in self._subscriptions if not each.gone]

@@ -43,7 +43,13 @@ class RabbitSubscription:
     """
 
     def __init__(
-        self, link: Link, queue: Queue, *, prefetch: int, redeclare: Callable[[], Awaitable[None]]
+        self,
+        link: Link,
+        queue: Queue,
+        *,
+        prefetch: int,
+        redeclare: Callable[[], Awaitable[None]],
+        paused: bool,
     ) -> None:
         if not 1 <= prefetch <= 65535:
             raise ValueError(f"prefetch must be from 1 to 65535, not {prefetch}")
@@ -62,7 +68,7 @@ class RabbitSubscription:
         self._broken = asyncio.Event()
         self._switching = asyncio.Lock()
         self._settling = asyncio.Lock()
-        self._paused = False
+        self._paused = paused
         self._stopped = False
         self.gone = False
         self._keeper: asyncio.Task[None] | None = None
@@ -122,8 +128,9 @@ class RabbitSubscription:
             channel = self._channel
             if channel is None or self._consuming or self._stopped:
                 return
-            # A channel that is gone by now is opened anew by the keeper, consuming.
-            with suppress(BrokerUnavailable):
+            # A channel that is gone by now, or that the broker closes because somebody deleted the
+            # queue, is opened anew by the keeper, consuming.
+            with suppress(BrokerUnavailable, ConfigurationError):
                 async with broker_faults(f"consuming {self._queue.name}"):
                     await self._consume(channel)
 
@@ -195,6 +202,9 @@ class RabbitSubscription:
             try:
                 if queue.kind is QueueKind.EXCLUSIVE:
                     await self._declare_exclusive(channel)
+                elif self._paused:
+                    # Consuming would say so; a paused one must hear it all the same.
+                    await channel.queue_declare(queue.name, passive=True)
                 await channel.basic_qos(prefetch_count=self._prefetch)
                 self._generation += 1
                 self._channel, self._owner = channel, connection

@@ -102,15 +102,19 @@ async def test_what_was_acknowledged_before_closing_stays_so(rabbit_url: str) ->
     await broker.close()
 
 
+@pytest.mark.parametrize("paused", [False, True])
 async def test_a_deleted_queue_is_declared_again(
-    rabbit_server: RabbitServer, rabbit_url: str, rabbit_vhost: str
+    rabbit_server: RabbitServer, rabbit_url: str, rabbit_vhost: str, paused: bool
 ) -> None:
     """Somebody deletes a queue under its consumer: it is made anew, and the consumer goes on."""
     broker = await RabbitBroker.connect(rabbit_url)
     await broker.declare(Topology((), (QUEUE,)))
     subscription = await broker.subscribe(QUEUE, prefetch=10)
+    if paused:
+        await subscription.pause()
     taking = asyncio.create_task(subscription.take(1))
     await asyncio.to_thread(rabbit_server.api, "DELETE", f"/queues/{rabbit_vhost}/{QUEUE.name}")
+    await subscription.resume()
     async with asyncio.timeout(WITHIN):
         while list(await broker.publish([Outbound("", QUEUE.name, b"x")])) != [Published.CONFIRMED]:
             pass

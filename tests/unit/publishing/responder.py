@@ -53,9 +53,11 @@ class TellingBroker(MemoryBroker):
         self.subscribed = 0
         self._again = asyncio.Event()
 
-    async def subscribe(self, queue: Queue, *, prefetch: int) -> MemorySubscription:
+    async def subscribe(
+        self, queue: Queue, *, prefetch: int, paused: bool = False
+    ) -> MemorySubscription:
         """Count after the queue is there."""
-        subscription = await super().subscribe(queue, prefetch=prefetch)
+        subscription = await super().subscribe(queue, prefetch=prefetch, paused=paused)
         self.subscribed += 1
         self._again.set()
         return subscription

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aoi_events.contracts.answers import NotificationContentV1
 from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.ports.channel import Receipt
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import System
@@ -151,6 +152,20 @@ async def test_a_receipt_settles_at_once(system: System) -> None:
     await system.provider.next_delivery()
     await system.until(_receipted(system), bool)
     await system.events.wait_for("notification.delivered", notification="n1", by="provider")
+
+
+async def test_a_receipt_may_be_bad_news(system: System) -> None:
+    """Section 4: a receipt that says *never* ends its step, and may close the channel."""
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    await shop.send("n1", device.token)
+    item = await system.provider.next_delivery()
+    await system.until(lambda: shop.story("n1"), lambda story: "accepted" in story)
+    system.provider.receipts.put_nowait(Receipt("scripted-1", "no such kind"))
+    system.provider.receipts.put_nowait(Receipt("of somebody else", OutcomeKind.RECEIPTED))
+    system.provider.receipt(item, OutcomeKind.REJECTED, closes_channel=True)
+    await system.events.wait_for("notification.stored", notification="n1")
+    await system.events.wait_for("channel.closed", client=device.client)
 
 
 async def test_the_device_outranks_the_provider(system: System) -> None:

@@ -1,0 +1,43 @@
+"""Waiting that a stop ends."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from aoi_events.services.resting import Stopped, first_of, rest
+from aoi_events.testing.stopped_clock import ManualClock
+
+
+async def test_rest_ends_with_its_time() -> None:
+    """It rests until the clock says so."""
+    clock, stop = ManualClock(), asyncio.Event()
+    resting = asyncio.ensure_future(rest(clock, 5, stop))
+    await clock.somebody_sleeps()
+    clock.advance(5)
+    await resting
+
+
+async def test_rest_ends_with_a_stop() -> None:
+    """Told to stop, before or meanwhile, it says so at once."""
+    clock, stop = ManualClock(), asyncio.Event()
+    resting = asyncio.ensure_future(rest(clock, 5, stop))
+    await clock.somebody_sleeps()
+    stop.set()
+    with pytest.raises(Stopped):
+        await resting
+    with pytest.raises(Stopped):
+        await rest(clock, 5, stop)
+
+
+async def test_the_first_ends_the_others() -> None:
+    """Whatever is not over when the first one is, is ended; what the first raises is raised."""
+    never = asyncio.ensure_future(asyncio.Event().wait())
+
+    async def fails() -> None:
+        raise KeyError("first")
+
+    with pytest.raises(KeyError):
+        await first_of(never, fails())
+    assert never.cancelled()

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from aoi_events.contracts.requests import SendNotificationV1
-from aoi_events.contracts.states import DeliveryState, Reason
 from aoi_events.domain.applications import Application
 from aoi_events.domain.clients import Client
-from aoi_events.domain.delivery import Decision, Delivery, Failed, Planned, decide
+from aoi_events.domain.delivery import Decision, Delivery, Planned, decide
 from aoi_events.domain.notifications import Notification, RejectedEntry
 from aoi_events.domain.plans import Step
 from aoi_events.domain.tokens import TokenClaims, delivery_id_of, fingerprint_of
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.clock import Dice
 from aoi_events.ports.store import Lock, Transaction
+from aoi_events.services.bounding import bounded
 from aoi_events.services.dispatch import Context, Dispatcher
 from aoi_events.services.incoming import Asked
 from aoi_events.services.settings import ServiceSettings
@@ -75,7 +75,11 @@ class Acceptance:
         )
         for sending in fresh:
             self._route(sending, context, now)
-        await self._bound_backlog(tx, fresh, now)
+        backlog = self._settings.policies.backlog
+        every = [decision for sending in fresh for decision in sending.decisions]
+        kept = iter(await bounded(tx, every, stored=(), backlog=backlog, now=now))
+        for sending in fresh:
+            sending.decisions = list(islice(kept, len(sending.decisions)))
         inserted = await tx.add_notifications(
             [sending.notification for sending in fresh if sending.notification is not None]
         )
@@ -149,30 +153,6 @@ class Acceptance:
             deliveries=tuple(deliveries),
             rejected=tuple(sending.rejected),
         )
-
-    async def _bound_backlog(
-        self, tx: Transaction, fresh: Sequence[Sending], now: datetime
-    ) -> None:
-        """Fail what would be stored beyond a client's bound."""
-        stored = {
-            decision.delivery.client
-            for sending in fresh
-            for decision in sending.decisions
-            if decision.delivery.state is DeliveryState.STORED
-        }
-        if not stored:
-            return
-        counts = Counter(await tx.count_stored(stored))
-        for sending in fresh:
-            for index, decision in enumerate(sending.decisions):
-                delivery = decision.delivery
-                if delivery.state is not DeliveryState.STORED:
-                    continue
-                counts[delivery.client] += 1
-                if counts[delivery.client] > self._settings.policies.backlog:
-                    sending.decisions[index] = decide(
-                        delivery, Failed(Reason.BACKLOG_FULL), now=now, jitter=0.0
-                    )
 
 
 def _usable(client: Client | None, application: Application, claims: TokenClaims) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from aoi_events.contracts.states import Reason
+from aoi_events.contracts.states import DeliveryState, Reason
 from aoi_events.domain.delivery import (
     DeadlineReached,
     Decision,
@@ -28,6 +28,7 @@ from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Lock, Store, Transaction
+from aoi_events.services.bounding import bounded
 from aoi_events.services.dispatch import Context, Dispatcher
 from aoi_events.services.outgoing import publish_all
 from aoi_events.services.releasing import follow, noticed
@@ -103,6 +104,13 @@ class DueDeliveries:
             decisions = [
                 noticed(decide_one(row, context, now), context.clients, now) for row in rows
             ]
+            decisions = await bounded(
+                tx,
+                decisions,
+                stored={row.id for row in rows if row.state is DeliveryState.STORED},
+                backlog=self._settings.policies.backlog,
+                now=now,
+            )
             after = [_held(decision, hold) for decision in decisions]
             await tx.save_deliveries(after)
         released = await follow(self._store, after, self._settings, now)

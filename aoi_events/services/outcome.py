@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from aoi_events.broker.topology import OUTCOME
 from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeItem, OutcomeKind
+from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.clients import Client
 from aoi_events.domain.delivery import Decision, Delivery, Reported, StartStep, decide
 from aoi_events.errors import ErrorCode, Refusal
@@ -16,6 +17,7 @@ from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Lock, Store, Transaction
+from aoi_events.services.bounding import bounded
 from aoi_events.services.closing import close_what_ended
 from aoi_events.services.dispatch import Dispatcher
 from aoi_events.services.handler import Handler
@@ -65,6 +67,14 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
                     decision = noticed(decision, clients, now)
                     rows[outcome.delivery] = decision.delivery
                     decisions.append(decision)
+            decisions = await bounded(
+                tx,
+                decisions,
+                stored={id_ for id_, row in before.items() if row.state is DeliveryState.STORED},
+                backlog=self._settings.policies.backlog,
+                now=now,
+            )
+            rows |= {decision.delivery.id: decision.delivery for decision in decisions}
             await tx.save_deliveries([row for id_, row in rows.items() if row != before[id_]])
             ended = await close_what_ended(tx, decisions, clients, now)
             decisions = [_still_wanted(decision, rows) for decision in decisions]

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from aoi_events.contracts.answers import NotificationAcceptedV1, NotificationCancelledV1
+from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import System, User
@@ -182,6 +183,30 @@ async def test_the_backlog_of_a_client_is_bounded(open_system: OpenSystem) -> No
     assert states == ["failed", "stored", "stored", "stored"]
     await shop.send("n2", full.tokens["a"])
     await system.events.wait_for("notification.failed", notification="n2")
+
+
+async def test_what_could_not_be_delivered_fills_the_backlog_too(open_system: OpenSystem) -> None:
+    """Section 4: the bound holds wherever a delivery becomes stored: when the time of a silent
+    device is over, and by an outcome; the newest fail.
+    """
+    system = await open_system(policy={"backlog": 3})
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    await node.connect(device)
+    names = [f"n{number:02}" for number in range(10)]
+    for name in names:
+        await shop.send(name, device.token)
+    for _ in range(4):
+        await node.report(await node.next_delivery(), OutcomeKind.COULD_NOT_WAKE)
+    await system.events.wait_for("notification.failed", notification=names[3])
+    await system.advance(31)
+    rows = await system.rows(*names)
+    assert [row.state for row in rows] == ["stored"] * 3 + ["failed"] * 7
+    assert {row.reason for row in rows[3:]} == {"backlog_full"}
+    assert all(row.deadline is None for row in rows[3:])
+    told = await system.events.wait_for("notification.failed", notification=names[-1])
+    assert told.data.reason == "backlog_full"  # type: ignore[union-attr]
+    assert not system.events.of("notification.stored", notification=names[-1])
 
 
 async def test_the_status_tells_the_story(system: System) -> None:

@@ -233,15 +233,17 @@ class FakeDevice:
         await self._transport.restore()
 
     async def ready(self, *channels: str, within: float = _WITHIN) -> Self:
-        """Return once connected, with these channels active (all that it offers if none is named).
+        """Return once connected, with these channels active.
 
-        Raises DidNotHappen.
+        If none is named: with all that it offers, or without any as long as it has no app, since an
+        AOI Client activates none before (8.1.2). Raises DidNotHappen.
         """
-        wanted = frozenset(channels or (offer.type for offer in self.offers))
+        all_offered = (offer.type for offer in self.offers) if self.apps else ()
+        wanted = frozenset(channels or all_offered)
         client = self.client
         await self.diary.find(
             lambda: (client.connected and wanted <= client.channels) or None,
-            what=f"{self.name} connected with {', '.join(sorted(wanted))} active",
+            what=f"{self.name} connected with {', '.join(sorted(wanted)) or 'nothing'} active",
             within=within,
         )
         return self

@@ -69,6 +69,10 @@ class Diary:
         """Return at the next entry or touch. Raises DidNotHappen once the server has ended."""
         if self._failure is None:
             await self._changed.wait()
+        self.check()
+
+    def check(self) -> None:
+        """Raises DidNotHappen once the server has ended."""
         if self._failure is not None:
             raise DidNotHappen(
                 f"the AOI Server ended ({type(self._failure).__name__}: {self._failure})"

@@ -10,8 +10,6 @@ nothing beyond pytest: what a fixture needs is loaded by the first test that ask
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import pytest
 
 __all__ = ["pytest_addoption", "pytest_configure"]
@@ -37,12 +35,14 @@ def pytest_configure(config: pytest.Config) -> None:
         "aoi_settings(**settings): settings of the AOI Server for this test, section by section, "
         "for example policy={'backlog': 3}",
     )
-    if find_spec("pytest_asyncio") is None:
+    try:
+        from aoi_events.testing import fixtures
+    except ModuleNotFoundError as error:
+        if error.name != "pytest_asyncio":
+            raise
         config.pluginmanager.register(_Unavailable(), "aoi_events.testing.unavailable")
-        return
-    from aoi_events.testing import fixtures
-
-    config.pluginmanager.register(fixtures, "aoi_events.testing.fixtures")
+    else:
+        config.pluginmanager.register(fixtures, "aoi_events.testing.fixtures")
 
 
 class _Unavailable:

@@ -108,7 +108,7 @@ class WaitFor:
                 return found
             return []
 
-        return await self._known(notification, reached, f"be {wanted or 'terminal'}", within)
+        return await self._known(notification, reached, f"was not {wanted or 'terminal'}", within)
 
     async def hop(self, notification: str, what: str, *, within: float = _WITHIN) -> Hop:
         """Wait until the story of a delivery has a hop of that name (``started``, ``refused``, …).
@@ -120,7 +120,7 @@ class WaitFor:
             hops = [hop for each in found for hop in each.story if hop.what == what]
             return hops[-1] if hops else None
 
-        return await self._known(notification, reached, f"come to {what!r}", within)
+        return await self._known(notification, reached, f"had no hop {what!r}", within)
 
     async def _known(
         self,
@@ -138,9 +138,9 @@ class WaitFor:
         try:
             result: T = await self._condition(look, within)
         except DidNotHappen:
+            self._diary.check()
             raise DidNotHappen(
-                f"{notification!r} did not {what} within {within:g} s"
-                f"{_stories(found)}{self._diary.seen()}"
+                f"{notification!r} {what} within {within:g} s{_stories(found)}{self._diary.seen()}"
             ) from None
         return result
 

@@ -1,0 +1,134 @@
+"""Connectionless channels: what their workers submit, and what providers say of it (8.2.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.ports.channel import Receipt
+from aoi_events.testing.scripted import Say
+from tests.integration.services.conftest import BOTH
+from tests.integration.services.harness import System
+
+pytestmark = BOTH
+
+
+async def test_acceptance_settles_only_when_its_window_ends(system: System) -> None:
+    """Section 4: acceptance by a provider settles only when ack_within ends without a refusal."""
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    await shop.send("n1", device.token)
+    await system.provider.next_delivery()
+    await system.until(lambda: shop.story("n1"), lambda story: "accepted" in story)
+    await system.advance(29)
+    assert system.events.of("notification.delivered") == []
+    await system.advance(2)
+    await system.events.wait_for("notification.delivered", notification="n1", by="provider")
+
+
+async def test_a_receipt_settles_at_once(system: System) -> None:
+    """Section 4: what the provider says of a message later is merged into the step it was."""
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    system.provider.script(Say.accepted(receipt=OutcomeKind.RECEIPTED))
+    await shop.send("n1", device.token)
+    await system.provider.next_delivery()
+    await system.until(_receipted(system), bool)
+    await system.events.wait_for("notification.delivered", notification="n1", by="provider")
+
+
+async def test_a_receipt_may_be_bad_news(system: System) -> None:
+    """Section 4: a receipt that says *never* ends its step, and may close the channel."""
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    await shop.send("n1", device.token)
+    item = await system.provider.next_delivery()
+    await system.until(lambda: shop.story("n1"), lambda story: "accepted" in story)
+    system.provider.receipts.put_nowait(Receipt("scripted-1", "no such kind"))
+    system.provider.receipts.put_nowait(Receipt("of somebody else", OutcomeKind.RECEIPTED))
+    system.provider.receipt(item, OutcomeKind.REJECTED, closes_channel=True)
+    await system.events.wait_for("notification.stored", notification="n1")
+    await system.events.wait_for("channel.closed", client=device.client)
+
+
+async def test_the_device_outranks_the_provider(system: System) -> None:
+    """Section 4: evidence of the device outranks the provider's; that event carries supersedes."""
+    shop, node = await system.user(), await system.node()
+    device = await system.device("scripted:a1")
+    system.provider.script(Say.accepted(receipt=OutcomeKind.RECEIPTED))
+    await shop.send("n1", device.token)
+    item = await system.provider.next_delivery()
+    await system.until(_receipted(system), bool)
+    await system.events.wait_for("notification.delivered", notification="n1", by="provider")
+
+    await node.acknowledge(item)
+    event = await system.events.wait_for("notification.delivered", notification="n1", by="device")
+    assert event.data.supersedes == "delivered"  # type: ignore[union-attr]
+    assert (await shop.status("n1"))[0].by == "device"
+
+
+async def test_an_attempt_that_is_not_wanted_any_more_is_not_submitted(system: System) -> None:
+    """Section 4: before it submits, a channel worker checks: not terminal, attempt current, not
+    expired.
+    """
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    system.provider.up.clear()
+    await shop.send("cancelled", device.token)
+    await shop.send("expired", device.token, ttl=5)
+    await shop.send("wanted", device.token)
+    await shop.ask("notification.cancel", notification="cancelled")
+    system.clock.advance(6)
+    system.provider.up.set()
+    assert (await system.provider.next_delivery()).notification == "wanted"
+    assert len(system.provider.taken) == 1
+
+
+async def test_a_step_that_breaks_the_channel_fails_alone(system: System) -> None:
+    """Section 5: a parked step fails that step only; the others of its envelope go out."""
+    shop = await system.user()
+    device = await system.device("scripted:a1", apps=("a", "b", "c"))
+    system.provider.script(Say.accepted(), Say.breaks(), Say.accepted())
+    await shop.send("n1", *device.tokens.values())
+    out = {(await system.provider.next_delivery()).application for _ in range(2)}
+    stored = await system.events.wait_for("notification.stored", notification="n1")
+    assert stored.data.application not in out  # type: ignore[union-attr]
+    assert stored.data.reason == "parked"  # type: ignore[union-attr]
+
+
+async def test_a_provider_that_asks_for_a_pause_gets_it(system: System) -> None:
+    """Point 6: throttled by its provider, a channel worker takes nothing until the pause ends."""
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    system.provider.script(Say.refused(pause=3, retry_after=60))
+    await shop.send("n1", device.token)
+    await system.provider.next_delivery()
+    await system.until(lambda: shop.story("n1"), lambda story: "refused" in story)
+    await shop.send("n2", device.token)
+    assert len(system.provider.deliveries) == 1
+    system.clock.advance(3)
+    assert (await system.provider.next_delivery()).notification == "n2"
+
+
+async def test_a_provider_that_is_down_is_waited_for(system: System) -> None:
+    """Section 5: what is due for a provider that is down waits for it, and nothing is parked."""
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    await shop.send("n1", device.token)
+    await system.provider.next_delivery()
+    system.provider.up.clear()
+    await shop.send("n2", device.token)
+    system.provider.up.set()
+    assert (await system.provider.next_delivery()).notification == "n2"
+    async with system.installation.store.transaction(read_only=True) as tx:
+        assert await tx.parked() == []
+
+
+def _receipted(system: System) -> Callable[[], Awaitable[bool]]:
+    """Receipts look for their submission again after a moment of the clock's time."""
+
+    async def look() -> bool:
+        system.clock.advance(0.5)
+        return bool(system.events.of("notification.delivered"))
+
+    return look

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 from aoi_events.bootstrap.keys import (
     ServerKeys,
+    check_keys,
     create_key_file,
-    decode_keys,
     ephemeral_keys,
-    load_key_file,
+    load_keys,
 )
 from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
 from aoi_events.bootstrap.settings import Settings
@@ -267,12 +267,15 @@ async def open_installation(
         gateways = frozenset(settings.gateway_users)
         if alone:
             gateways |= {gateway_broker.user}
+        in_use = await patient.until(lambda: _token_keys_in_use(store))
+        server_keys = keys or _keys(settings, in_use, alone=alone)
+        check_keys(server_keys, in_use)
         yield Installation(
             settings,
             store=store,
             broker=broker,
             gateway_broker=gateway_broker,
-            keys=keys or _keys(settings, alone=alone),
+            keys=server_keys,
             plugins=configured,
             gateways=gateways,
             clock=clock or SystemClock(),
@@ -346,22 +349,23 @@ class _Starting:
         raise InfrastructureError(f"no answer from broker or store within {self._within:g} s")
 
 
-def _keys(settings: Settings, *, alone: bool) -> ServerKeys:
-    if settings.token_keys or settings.challenge_key is not None:
-        if not settings.token_keys or settings.challenge_key is None:
-            raise ConfigurationError(
-                "set both AOI_TOKEN_KEYS and AOI_CHALLENGE_KEY, or neither and AOI_KEY_FILE"
-            )
-        return decode_keys(
-            {name: text.get_secret_value() for name, text in settings.token_keys.items()},
-            settings.challenge_key.get_secret_value(),
-        )
-    if alone and not settings.key_file.exists():
+def _keys(settings: Settings, in_use: Mapping[str, int], *, alone: bool) -> ServerKeys:
+    if alone and not settings.names_keys and not settings.key_file.exists():
         if ":memory:" in settings.store.get_secret_value():
             return ephemeral_keys()
+        if in_use:
+            raise ConfigurationError(
+                f"there is no key file {settings.key_file}, but {sum(in_use.values())} tokens in "
+                "the store were made with keys; put it back, from a copy if need be"
+            )
         create_key_file(settings.key_file)
         log.info("key_file_created", file=str(settings.key_file))
-    return load_key_file(settings.key_file)
+    return load_keys(settings)
+
+
+async def _token_keys_in_use(store: Store) -> Mapping[str, int]:
+    async with store.transaction(read_only=True) as tx:
+        return await tx.token_keys_in_use()
 
 
 def _as_gateway(url: str) -> str:

@@ -7,14 +7,24 @@ import binascii
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from aoi_events.bootstrap.settings import Settings
 from aoi_events.domain.tokens import TokenKeys
 from aoi_events.errors import ConfigurationError
 
-__all__ = ["ServerKeys", "create_key_file", "decode_keys", "ephemeral_keys", "load_key_file"]
+__all__ = [
+    "ServerKeys",
+    "check_keys",
+    "create_key_file",
+    "decode_keys",
+    "ephemeral_keys",
+    "load_key_file",
+    "load_keys",
+]
 
 _TOKEN_OCTETS: Final = 64
 _CHALLENGE_OCTETS: Final = 32
@@ -34,6 +44,35 @@ def ephemeral_keys() -> ServerKeys:
         TokenKeys({"k1": secrets.token_bytes(_TOKEN_OCTETS)}),
         secrets.token_bytes(_CHALLENGE_OCTETS),
     )
+
+
+def load_keys(settings: Settings) -> ServerKeys:
+    """The keys that the settings have, or the key file. Raises ConfigurationError."""
+    if not settings.names_keys:
+        return load_key_file(settings.key_file)
+    if not settings.token_keys or settings.challenge_key is None:
+        raise ConfigurationError(
+            "set both AOI_TOKEN_KEYS and AOI_CHALLENGE_KEY, or neither and AOI_KEY_FILE"
+        )
+    return decode_keys(
+        {name: text.get_secret_value() for name, text in settings.token_keys.items()},
+        settings.challenge_key.get_secret_value(),
+    )
+
+
+def check_keys(keys: ServerKeys, in_use: Mapping[str, int]) -> None:
+    """Raises ConfigurationError when a token that is valid was made with a key that is not there:
+    its app instances could not be reached, and their deliveries would wait.
+
+    ``in_use``: token key ID → valid tokens.
+    """
+    missing = sorted(in_use.keys() - set(keys.token_keys.ids))
+    if missing:
+        count = sum(in_use[key_id] for key_id in missing)
+        raise ConfigurationError(
+            f"token key {', '.join(missing)} is missing, and {count} tokens were made with it; put "
+            "it back, behind the issuing one (`aoi keys list` says which may go)"
+        )
 
 
 def decode_keys(tokens: dict[str, str], challenge: str) -> ServerKeys:

@@ -183,6 +183,11 @@ class Settings(BaseSettings):
         return sources
 
     @property
+    def names_keys(self) -> bool:
+        """Whether the server's keys are settings; else they are in the key file."""
+        return bool(self.token_keys) or self.challenge_key is not None
+
+    @property
     def in_process(self) -> bool:
         """Whether the broker lives in this process only."""
         return urlsplit(self.broker.get_secret_value()).scheme == "memory"

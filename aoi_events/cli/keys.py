@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from aoi_events.bootstrap import load_settings
-from aoi_events.bootstrap.keys import create_key_file
-from aoi_events.cli.output import console, plain
+from aoi_events.bootstrap import Settings, load_settings
+from aoi_events.bootstrap.keys import create_key_file, load_keys
+from aoi_events.cli.output import console, plain, print_json
+from aoi_events.store import open_store
 
 __all__ = ["app"]
 
@@ -19,6 +22,54 @@ app = typer.Typer(help="The server's keys.", no_args_is_help=True)
 @app.callback()
 def _group() -> None:
     """The server's keys."""
+
+
+@app.command("list")
+def list_keys(
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """List the token keys: which one issues, how many tokens need each, and which may go.
+
+    A key that no token needs may be removed once every worker issues with another one.
+    """
+    settings = load_settings()
+    keys = load_keys(settings).token_keys
+    in_use = asyncio.run(_in_use(settings))
+    ids = [*keys.ids, *sorted(in_use.keys() - set(keys.ids))]
+    rows = [
+        {
+            "key": key_id,
+            "issuing": key_id == keys.issuing,
+            "tokens": in_use.get(key_id, 0),
+            "missing": key_id not in keys.ids,
+            "removable": key_id != keys.issuing and not in_use.get(key_id),
+        }
+        for key_id in ids
+    ]
+    if json:
+        print_json({"keys": rows})
+        return
+    for row in rows:
+        console.print(plain(f"{row['key']:<16}  {_said(row)}"), soft_wrap=True)
+
+
+def _said(row: dict[str, Any]) -> str:
+    tokens = "1 token" if row["tokens"] == 1 else f"{row['tokens']} tokens"
+    if row["missing"]:
+        return f"missing, and {tokens} need{'s' * (row['tokens'] == 1)} it: put it back"
+    if row["issuing"]:
+        return f"issuing, {tokens}"
+    return "may be removed" if row["removable"] else f"in use, {tokens}"
+
+
+async def _in_use(settings: Settings) -> Mapping[str, int]:
+    store = await open_store(settings.store.get_secret_value())
+    try:
+        await store.check()
+        async with store.transaction(read_only=True) as tx:
+            return await tx.token_keys_in_use()
+    finally:
+        await store.close()
 
 
 @app.command()

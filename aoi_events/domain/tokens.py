@@ -67,6 +67,11 @@ class TokenKeys:
         self._ciphers = {key_id: AESSIV(key) for key_id, key in keys.items()}
         self.issuing = next(iter(keys))
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The IDs of all keys, the issuing one first."""
+        return tuple(self._ciphers)
+
     def issue(self, claims: TokenClaims, key_id: str | None = None) -> str:
         """The token for ``claims`` under the issuing key, or the key that issued it before."""
         key_id = key_id or self.issuing

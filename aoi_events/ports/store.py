@@ -101,6 +101,12 @@ class Transaction(Protocol):
     async def save_applications(self, applications: Sequence[Application]) -> None:
         """Insert or replace, by (client, app_key)."""
 
+    async def count_applications(self, client: str) -> int:
+        """How many app instances a client has, those that ended included (a bound)."""
+
+    async def token_keys_in_use(self) -> Mapping[str, int]:
+        """Token key ID → how many tokens that are valid now were made with it."""
+
     # --- channels and proofs ----------------------------------------------------------------
 
     async def channels(self, clients: Collection[str]) -> Mapping[str, Sequence[Channel]]:

@@ -19,7 +19,7 @@ from aoi_events.ports.patience import Attempt, Patience, patiently
 from aoi_events.ports.store import Store
 from aoi_events.services.due_deliveries import DueDeliveries
 from aoi_events.services.due_proofs import DueProofs
-from aoi_events.services.resting import Stopped, first_of, rest
+from aoi_events.services.resting import PAUSES, Stopped, first_of, rest
 from aoi_events.services.settings import ServiceSettings
 
 __all__ = ["DeadlinesWorker"]
@@ -80,6 +80,7 @@ class DeadlinesWorker:
         busy = await patiently(
             self.look,
             patience=_PATIENCE,
+            on=PAUSES,
             failed=_complain,
             sleep=lambda seconds: rest(self._clock, seconds, stop),
         )

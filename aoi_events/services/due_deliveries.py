@@ -23,7 +23,6 @@ from aoi_events.domain.delivery import (
     decide,
     resend,
 )
-from aoi_events.errors import InfrastructureError
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.logs import get_logger
@@ -32,6 +31,7 @@ from aoi_events.services.bounding import bounded
 from aoi_events.services.dispatch import Context, Dispatcher
 from aoi_events.services.outgoing import publish_all
 from aoi_events.services.releasing import follow, noticed
+from aoi_events.services.resting import PAUSES
 from aoi_events.services.settings import ServiceSettings
 
 __all__ = ["DueDeliveries"]
@@ -75,7 +75,7 @@ class DueDeliveries:
             return 0
         try:
             await self._move(due, self._decide, now, hold)
-        except InfrastructureError:
+        except PAUSES:
             raise
         except Exception:
             # A bug that one row brings out must not hold up the others.
@@ -88,7 +88,7 @@ class DueDeliveries:
         for way in (self._decide, self._park):
             try:
                 await self._move([delivery], way, now, hold)
-            except InfrastructureError:
+            except PAUSES:
                 raise
             except Exception:
                 # Its claim ends soon, and then it is looked at again.

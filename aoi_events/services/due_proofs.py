@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from aoi_events.contracts.events import NOBODY
 from aoi_events.domain.channels import ChannelState, Proof, ProofState
 from aoi_events.domain.proofs import ProofDecision, look
-from aoi_events.errors import InfrastructureError
 from aoi_events.ports.broker import Broker, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger
@@ -17,6 +16,7 @@ from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.challenges import Challenges
 from aoi_events.services.closing import channel_closed
 from aoi_events.services.outgoing import publish_all
+from aoi_events.services.resting import PAUSES
 from aoi_events.services.settings import ServiceSettings
 
 __all__ = ["DueProofs"]
@@ -60,7 +60,7 @@ class DueProofs:
             return 0
         try:
             await self._move(keys, now, until)
-        except InfrastructureError:
+        except PAUSES:
             raise
         except Exception:
             # A bug that one row brings out must not hold up the others.
@@ -72,7 +72,7 @@ class DueProofs:
     async def _move_alone(self, key: Key, now: datetime, until: datetime) -> None:
         try:
             await self._move([key], now, until)
-        except InfrastructureError:
+        except PAUSES:
             raise
         except Exception:
             # Its claim ends soon, and then it is looked at again.

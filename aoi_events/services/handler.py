@@ -31,7 +31,8 @@ class Handler(ABC, Generic[T]):
         """Commit the effects of all items at once; return what must be published before the ack.
 
         May run again with the same items, then marked as redelivered. Raises InfrastructureError
-        when broker or store fail; any other exception is a bug in handling one of the items.
+        when broker or store fail, ConfigurationError when the settings cannot do it (both pause
+        the worker); any other exception is a bug in handling one of the items.
         """
 
     def abandoned(self, item: T) -> Sequence[Outbound]:

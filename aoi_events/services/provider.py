@@ -20,7 +20,7 @@ from aoi_events.contracts.envelopes import (
     OutcomeKind,
 )
 from aoi_events.domain.channels import Channel, ChannelState
-from aoi_events.errors import ErrorCode, InfrastructureError, Refusal
+from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.channel import ConnectionlessChannel, Sent
 from aoi_events.ports.clock import Clock
@@ -28,6 +28,7 @@ from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Store, Submission, Transaction
 from aoi_events.services.handler import Handler
 from aoi_events.services.outgoing import outcomes
+from aoi_events.services.resting import PAUSES
 from aoi_events.services.steps import outcome_of, parked_steps
 
 __all__ = ["ProviderHandler"]
@@ -150,7 +151,7 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
             return [await self._submit_alone(wanted[0])]
         try:
             return await self._channel.deliver(wanted)
-        except InfrastructureError:
+        except PAUSES:
             raise
         except Exception:
             # One item that breaks the channel must not fail the others.
@@ -160,7 +161,7 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
     async def _submit_alone(self, item: Work) -> Sent:
         try:
             (sent,) = await self._channel.deliver([item])
-        except InfrastructureError:
+        except PAUSES:
             raise
         except Exception:
             # This step fails, and no other.

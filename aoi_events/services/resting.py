@@ -1,14 +1,20 @@
-"""Waiting that ends at once when the worker is told to stop."""
+"""What makes a worker wait, and waiting that ends at once when it is told to stop."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, Final
 
+from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.ports.clock import Clock
 
-__all__ = ["Stopped", "first_of", "rest"]
+__all__ = ["PAUSES", "Stopped", "first_of", "rest"]
+
+PAUSES: Final = (InfrastructureError, ConfigurationError)
+"""What is no message's fault: the worker waits and tries again, and nothing is parked. Settings can
+be wrong on one machine only (a token key that was not copied there), or until somebody mends them.
+"""
 
 
 class Stopped(Exception):

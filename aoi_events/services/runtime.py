@@ -4,7 +4,7 @@ What it promises, whatever happens:
 
 * a message is acknowledged only after its effects are committed and its outputs confirmed;
 * an exception in a batch reruns it item by item, and an item that fails alone is parked;
-* a fault of the broker or the store pauses consumption, and parks nothing;
+* a fault of the broker, the store or the settings pauses consumption, and parks nothing;
 * a message that was being handled when a process died, twice, is moved to quarantine, where it is
   handled alone and under a hard time limit.
 """
@@ -24,7 +24,7 @@ from aoi_events.broker.topology import (
     quarantine_of,
     worker_queue,
 )
-from aoi_events.errors import ErrorCode, InfrastructureError, Refusal
+from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Broker, Inbound, Outbound, Subscription
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger
@@ -33,7 +33,7 @@ from aoi_events.services.handler import Handler
 from aoi_events.services.incoming import as_sent, may_answer, to_quarantine, unwrap
 from aoi_events.services.outgoing import internal, publish_all, refusal
 from aoi_events.services.parking import Parked, Parking
-from aoi_events.services.resting import Stopped, first_of, rest
+from aoi_events.services.resting import PAUSES, Stopped, first_of, rest
 
 __all__ = ["BatchWorker"]
 
@@ -164,7 +164,7 @@ class BatchWorker(Generic[T]):
             given = [replace(message, redelivered=True) for message in messages]
             await rest(self._clock, seconds, stop)
 
-        await patiently(attempt, patience=_PATIENCE, failed=self._complain, sleep=pause)
+        await patiently(attempt, patience=_PATIENCE, on=PAUSES, failed=self._complain, sleep=pause)
         if paused:
             await subscription.resume()
             self._log.info("resumed")
@@ -215,7 +215,7 @@ class BatchWorker(Generic[T]):
             return
         try:
             await self._handle(items)
-        except InfrastructureError:
+        except PAUSES:
             raise
         except Exception:  # noqa: BLE001 - a bug that one item brings out must not take others down
             self._log.exception("batch_failed", items=len(items))
@@ -256,7 +256,7 @@ class BatchWorker(Generic[T]):
         item = self._handler.read(message)
         try:
             await self._handle([item])
-        except InfrastructureError:
+        except PAUSES:
             raise
         except Exception as bug:  # noqa: BLE001 - parked for a person, with its traceback logged
             self._log.exception("item_parked", message_id=message.message_id)
@@ -267,7 +267,7 @@ class BatchWorker(Generic[T]):
         """Publish what follows a parked message; what cannot be said is no reason to repeat it."""
         try:
             await publish_all(self._broker, outputs)
-        except InfrastructureError:
+        except PAUSES:
             raise
         except Exception:  # noqa: BLE001 - the message itself is safe in the store
             self._log.exception("unanswered", outputs=len(outputs))

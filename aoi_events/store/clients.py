@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, true
 
 from aoi_events.domain.applications import Application
 from aoi_events.domain.clients import Client
 from aoi_events.ports.store import Lock
 from aoi_events.store.queries import Queries
 from aoi_events.store.records import APPLICATIONS, CLIENTS
-from aoi_events.store.tables import clients
+from aoi_events.store.tables import applications, clients
 
 __all__ = ["ApplicationQueries", "ClientQueries"]
 
@@ -58,3 +58,17 @@ class ApplicationQueries(Queries):
     async def save_applications(self, applications: Sequence[Application]) -> None:
         """Insert or replace, by (client, app_key)."""
         await self._replace(APPLICATIONS, applications)
+
+    async def count_applications(self, client: str) -> int:
+        """How many app instances a client has, those that ended included (a bound)."""
+        counted = select(func.count()).where(applications.c.client == client)
+        return int((await self._run(counted)).scalar_one())
+
+    async def token_keys_in_use(self) -> Mapping[str, int]:
+        """Token key ID → how many tokens that are valid now were made with it."""
+        counted = (
+            select(applications.c.key_id, func.count())
+            .where(applications.c.registered == true())
+            .group_by(applications.c.key_id)
+        )
+        return dict((await self._run(counted)).all())

@@ -117,3 +117,34 @@ async def test_nothing_asked_nothing_found(store: Store) -> None:
         assert await transaction.clients_by_secret([]) == {}
         assert await transaction.applications([]) == {}
         assert list(await transaction.applications_of([])) == []
+
+
+async def test_token_keys_in_use_are_counted(store: Store) -> None:
+    """Only tokens that are valid need their key; whose was revoked does not."""
+    async with store.transaction() as transaction:
+        assert await transaction.token_keys_in_use() == {}
+        await transaction.save_clients([a_client(1), a_client(2)])
+        await transaction.save_applications(
+            [
+                an_application(1, "a"),
+                an_application(1, "b", key_id="k2"),
+                an_application(2, "a", key_id="k2"),
+                an_application(2, "b", key_id="k0", registered=False),
+            ]
+        )
+        assert await transaction.token_keys_in_use() == {"k1": 1, "k2": 2}
+
+
+async def test_applications_of_a_client_are_counted(store: Store) -> None:
+    """Those that ended count, too: their rows are there."""
+    async with store.transaction() as transaction:
+        await transaction.save_clients([a_client(1), a_client(2)])
+        assert await transaction.count_applications(client_id(1)) == 0
+        await transaction.save_applications(
+            [
+                an_application(1, "a"),
+                an_application(1, "b", registered=False),
+                an_application(2, "a"),
+            ]
+        )
+        assert await transaction.count_applications(client_id(1)) == 2

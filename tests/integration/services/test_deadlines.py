@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import update
 
 from aoi_events.contracts.states import Reason
-from aoi_events.errors import BrokerUnavailable
+from aoi_events.domain.tokens import TokenKeys
+from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.services.deadlines import DeadlinesWorker
 from aoi_events.store import SqlStore
 from aoi_events.store.tables import deliveries
@@ -193,3 +194,22 @@ async def test_retention_forgets_what_is_over(system: System) -> None:
     await system.run(system.installation.deadlines().run)
     await system.until(lambda: system.rows("done"), lambda rows: not rows)
     assert len(await system.rows("open")) == 1
+
+
+async def test_a_missing_token_key_makes_nobody_fail(system: System) -> None:
+    """Section 4: a key that is not on this machine is nothing that a delivery could be failed for:
+    the look is broken off, and made again by whoever has the key.
+    """
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    await shop.send("n1", device.token)
+    await node.connect(device)
+    without = replace(system.installation.services, token_keys=TokenKeys({"k2": bytes(64)}))
+    found = system.installation
+    worker = DeadlinesWorker(found.store, found.broker, without, system.clock, system.dice)
+    with pytest.raises(ConfigurationError, match="'k1' is still in use"):
+        await worker.look()
+    (row,) = await system.rows("n1")
+    assert row.deadline is not None
+    await system.advance(10)
+    assert (await node.next_delivery()).notification == "n1"

@@ -14,7 +14,7 @@ import pytest
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.broker.topology import OUTCOME, quarantine_of, topology, worker_queue
 from aoi_events.domain.parked import ParkedMessage
-from aoi_events.errors import ErrorCode, Refusal, StoreUnavailable
+from aoi_events.errors import ConfigurationError, ErrorCode, Refusal, StoreUnavailable
 from aoi_events.ports.broker import Inbound, Outbound, Queue, QueueKind, Subscription
 from aoi_events.services.handler import Handler
 from aoi_events.services.parking import Parking
@@ -36,6 +36,7 @@ class Wishes(Handler[Inbound]):
         self.again: list[bool] = []
         self.store_is_up = asyncio.Event()
         self.store_is_up.set()
+        self.fault: Exception = StoreUnavailable("the test took it away")
         self.is_ready = asyncio.Event()
         self.is_ready.set()
         self.after: Callable[[], None] = lambda: None
@@ -61,7 +62,7 @@ class Wishes(Handler[Inbound]):
             self.again += [item.redelivered for item in items]
             self.called.notify_all()
         if not self.store_is_up.is_set():
-            raise StoreUnavailable("the test took it away")
+            raise self.fault
         if "break" in bodies:
             raise ValueError("a bug in handling")
         if "hang" in bodies:
@@ -266,6 +267,21 @@ async def test_a_store_that_is_down_pauses_and_parks_nothing(bench: Bench) -> No
     assert sorted(await bench.echoed(3)) == ["a", "abandoned break", "b"]
     assert bench.handler.batches[:3] == [["a", "break"]] * 3
     assert bench.handler.again[:6] == [False, False, True, True, True, True]
+
+
+async def test_settings_that_cannot_work_pause_too(bench: Bench) -> None:
+    """Section 5: a token key that is not on this machine is no message's fault: nothing is parked,
+    and the work goes on as soon as it can.
+    """
+    bench.handler.fault = ConfigurationError("token key 'k1' is not here")
+    bench.handler.store_is_up.clear()
+    await bench.send("a")
+    await bench.start()
+    await bench.handler.calls(1)
+    bench.handler.store_is_up.set()
+    await bench.patience_passes()
+    assert await bench.echoed(1) == ["a"]
+    assert list(await bench.parked()) == []
 
 
 async def test_a_broker_that_is_gone_after_the_commit_costs_a_repeat(bench: Bench) -> None:

@@ -16,6 +16,7 @@ LEAVES = [
     "dead drop",
     "db upgrade",
     "broker declare",
+    "keys list",
     "keys new",
 ]
 

@@ -1,14 +1,22 @@
-"""``aoi keys new``: the keys that everything hangs on."""
+"""``aoi keys``: the keys that everything hangs on."""
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import json
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from aoi_events.bootstrap import load_settings, open_installation
 from aoi_events.bootstrap.keys import load_key_file
+from aoi_events.errors import ConfigurationError
+from aoi_events.store import open_store
 from tests.commands import Cli
+from tests.conformance.store.rows import a_client, an_application
 
 
 def test_keys_are_readable_by_their_owner_only(cli: Cli, tmp_path: Path) -> None:
@@ -52,3 +60,76 @@ def test_a_folder_that_is_not_there_is_told(cli: Cli, tmp_path: Path) -> None:
     ran = cli("keys", "new", "--file", tmp_path / "no" / "keys.json")
     assert ran.code == 78
     assert "keys.json: No such file or directory" in ran.err
+
+
+def write_keys(*ids: str) -> None:
+    """A key file with these token keys, in this order."""
+    key = base64.b64encode(bytes(64)).decode()
+    body = {"tokens": dict.fromkeys(ids, key), "challenge": base64.b64encode(bytes(32)).decode()}
+    Path("aoi-keys.json").write_text(json.dumps(body))
+
+
+def give_out(tokens: Mapping[str, int]) -> None:
+    """A store in which so many tokens were made with each key."""
+
+    async def run() -> None:
+        store = await open_store("sqlite:///aoi.sqlite3", upgrade=True)
+        async with store.transaction() as tx:
+            await tx.save_clients([a_client(1)])
+            await tx.save_applications(
+                [
+                    an_application(1, f"{key}.{number}", key_id=key)
+                    for key, count in tokens.items()
+                    for number in range(count)
+                ]
+            )
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_the_list_says_which_key_may_go(cli: Cli) -> None:
+    """For each key: whether it issues, how many tokens need it, or that it may be removed."""
+    write_keys("k3", "k2", "k1")
+    give_out({"k2": 2, "k9": 1})
+    ran = cli("keys", "list")
+    assert ran.code == 0
+    assert [line.split(maxsplit=1) for line in ran.out.splitlines()] == [
+        ["k3", "issuing, 0 tokens"],
+        ["k2", "in use, 2 tokens"],
+        ["k1", "may be removed"],
+        ["k9", "missing, and 1 token needs it: put it back"],
+    ]
+    told = json.loads(cli("keys", "list", "--json").out)["keys"]
+    assert [(row["key"], row["tokens"], row["removable"]) for row in told] == [
+        ("k3", 0, False),
+        ("k2", 2, False),
+        ("k1", 0, True),
+        ("k9", 1, False),
+    ]
+
+
+def test_no_worker_starts_without_a_key_that_is_in_use(cli: Cli) -> None:
+    """Its deliveries would be lost one by one; so exit code 78, and which key is missing."""
+    write_keys("k2")
+    give_out({"k1": 2, "k2": 1})
+
+    async def run() -> None:
+        async with open_installation(load_settings(), alone=True):
+            pass
+
+    with pytest.raises(ConfigurationError, match="token key k1 is missing, and 2 tokens"):
+        asyncio.run(run())
+
+
+def test_a_lost_key_file_is_not_replaced(cli: Cli) -> None:
+    """Where tokens were given out, ``aoi up`` makes no new keys in place of a file that is gone."""
+    give_out({"k1": 2})
+
+    async def run() -> None:
+        async with open_installation(load_settings(), alone=True):
+            pass
+
+    with pytest.raises(ConfigurationError, match=r"no key file aoi-keys\.json, but 2 tokens"):
+        asyncio.run(run())
+    assert not Path("aoi-keys.json").exists()

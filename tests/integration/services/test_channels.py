@@ -24,8 +24,9 @@ async def deactivate(device: Device, *types: str, sequence: int) -> ChannelsActi
 
 @BOTH
 async def test_several_channels_are_active_at_once(system: System) -> None:
-    """8.2.2: the most appropriate channels are selected, activated, communicated and stored: a
-    connection first, and a connectionless one beside it.
+    """8.2.2: the AOI Server "SHALL select the most appropriate notification channel(s)", "SHALL
+    activate" and "SHALL communicate" them, and the result "SHALL be stored": a connection first,
+    and a connectionless one beside it.
     """
     device = await system.client()
     answer = await device.activate("scripted:a1", "websocket")
@@ -53,8 +54,8 @@ async def test_the_answer_says_why_not(open_system: OpenSystem) -> None:
 
 
 async def test_circumstances_count(system: System) -> None:
-    """8.2.2: the selection takes the information from the client into account: without a bearer for
-    a connection, the connectionless channel comes first.
+    """8.2.2: it SHALL select "taking into account the information received from the AOI Client":
+    without a bearer for a connection, the connectionless channel comes first.
     """
     device = await system.client()
     answer = await device.activate("websocket", "scripted:a1", circumstances={"bearer": "none"})

@@ -22,7 +22,9 @@ async def register(system: System, **body: Any) -> ClientRegisteredV1:
 
 @BOTH
 async def test_the_result_is_communicated_and_stored(system: System) -> None:
-    """8.2.1: the AOI Client ID is communicated to the client and stored for future usage."""
+    """8.2.1: the AOI Server "SHALL communicate the result of the registration", with the AOI Client
+    ID, and the result "SHALL be stored on AOI Server for future usage".
+    """
     device = await system.client("tel:+1")
     async with system.installation.store.transaction(read_only=True) as tx:
         stored = (await tx.clients({device.client}))[device.client]

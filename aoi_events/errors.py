@@ -27,6 +27,7 @@ __all__ = [
     "InfrastructureError",
     "MalformedPdu",
     "NotAPush",
+    "Overtaken",
     "PduError",
     "PduTooLarge",
     "ProviderUnavailable",
@@ -126,6 +127,12 @@ class PublishRefused(InfrastructureError):
 
 class StoreUnavailable(InfrastructureError):
     """The store cannot be reached, or gave up the transaction (lost connection, deadlock)."""
+
+
+class Overtaken(InfrastructureError):
+    """Another worker changed the same rows first, in a way that only shows half-way; the same work
+    again begins with what that one did.
+    """
 
 
 class ProviderUnavailable(InfrastructureError):

@@ -55,6 +55,8 @@ class PolicySettings(_Section):
     """Seconds after which a change whose messages may not have left is published again."""
     clients_per_identity: Annotated[int, Field(ge=1)] = 50
     """New AOI Clients for one user identity within a day."""
+    applications_per_client: Annotated[int, Field(ge=1, le=100_000)] = 200
+    """App instances of one AOI Client, those that were deregistered included."""
     parked_per_sender: Annotated[int, Field(ge=0)] = 1_000
     """Parked messages kept per sender; more are counted only."""
     proof_holds: Seconds = 90 * 86_400
@@ -93,6 +95,7 @@ class PolicySettings(_Section):
             hold=self.hold,
             poll=self.poll,
             clients_per_identity=self.clients_per_identity,
+            applications_per_client=self.applications_per_client,
             parked_per_sender=self.parked_per_sender,
             keep_settled=self.keep_settled,
             keep_unused=self.keep_unused,

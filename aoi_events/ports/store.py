@@ -82,6 +82,9 @@ class Transaction(Protocol):
     async def clients_by_secret(self, hashes: Collection[str]) -> Mapping[str, Client]:
         """Clients by the hash of their secret, retired ones included."""
 
+    async def add_clients(self, clients: Sequence[Client]) -> Collection[str]:
+        """Insert those whose ID is new; returns the IDs that were inserted."""
+
     async def save_clients(self, clients: Sequence[Client]) -> None:
         """Insert or replace, by ID."""
 

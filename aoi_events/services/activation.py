@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import cast
@@ -65,10 +65,10 @@ class ActivationHandler(Handler[Asked[AnyRequest]]):
         outputs: list[Outbound] = []
         reachable: set[str] = set()
         async with self._store.transaction() as tx:
-            await _lock(tx, items)
+            held = await _lock(tx, items)
             for item in items:
                 try:
-                    outputs += await self._one(tx, item, now, reachable)
+                    outputs += await self._one(tx, item, now, reachable, held)
                 except Refusal as refused:
                     outputs += refusal(item.message, refused)
             limit = self._settings.policies.release
@@ -76,7 +76,12 @@ class ActivationHandler(Handler[Asked[AnyRequest]]):
         return [*outputs, hint()] if released else outputs
 
     async def _one(
-        self, tx: Transaction, item: Asked[AnyRequest], now: datetime, reachable: set[str]
+        self,
+        tx: Transaction,
+        item: Asked[AnyRequest],
+        now: datetime,
+        reachable: set[str],
+        held: Collection[str],
     ) -> Sequence[Outbound]:
         request = item.request
         match request:
@@ -96,7 +101,7 @@ class ActivationHandler(Handler[Asked[AnyRequest]]):
             case ActivateChannelsV1():
                 change = await self._channels.activate(tx, client, request, now, item.sender)
             case ConfirmChannelV1():
-                change = await self._channels.confirm(tx, client, request, now, item.sender)
+                change = await self._channels.confirm(tx, client, request, now, item.sender, held)
             case DeactivateChannelsV1():
                 change = await self._channels.deactivate(tx, client, request, now, item.sender)
         if change.reachable:
@@ -141,8 +146,8 @@ class ActivationHandler(Handler[Asked[AnyRequest]]):
         return answer(asked.message, ClientDisconnectedV1(client=request.client))
 
 
-async def _lock(tx: Transaction, items: Sequence[Asked[AnyRequest]]) -> None:
-    """Hold every client that a batch may change, locked at once in key order."""
+async def _lock(tx: Transaction, items: Sequence[Asked[AnyRequest]]) -> Collection[str]:
+    """Hold every client that a batch may change, locked at once in key order; who they are."""
     ids: set[str] = set()
     confirming: dict[str, str] = {}
     for item in items:
@@ -160,7 +165,7 @@ async def _lock(tx: Transaction, items: Sequence[Asked[AnyRequest]]) -> None:
             ids.add(request.client)
     if confirming:
         ids |= await rivals(tx, confirming)
-    await tx.clients(ids, Lock.EXCLUSIVE)
+    return (await tx.clients(ids, Lock.EXCLUSIVE)).keys()
 
 
 def _same_session(known: Client | None, request: ConnectClientV1) -> Client:

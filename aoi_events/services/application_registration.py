@@ -30,6 +30,7 @@ class ApplicationRegistration:
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._keys = settings.token_keys
+        self._at_most = settings.policies.applications_per_client
 
     async def register(
         self, tx: Transaction, asked: Asked[RegisterApplicationV1], now: datetime
@@ -37,6 +38,12 @@ class ApplicationRegistration:
         """The app instance's token: the same one until it was revoked."""
         request = asked.request
         client, known = await _find(tx, asked)
+        if known is None and await tx.count_applications(client.id) >= self._at_most:
+            raise Refusal(
+                ErrorCode.QUOTA_EXCEEDED,
+                f"a client has at most {self._at_most} app instances, those that were deregistered "
+                "included; use their names again",
+            )
         decision = applications.register(
             known,
             client=client.id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,8 +13,9 @@ from aoi_events.domain.channels import ChannelState, Proof, ProofState
 from aoi_events.domain.clients import Client
 from aoi_events.domain.proofs import challenge_code, open_proof
 from aoi_events.domain.selection import ValidOffer
+from aoi_events.errors import Overtaken
 from aoi_events.ports.broker import Outbound
-from aoi_events.ports.store import Lock, Transaction
+from aoi_events.ports.store import Transaction
 from aoi_events.services.closing import channel_closed
 from aoi_events.services.outgoing import batches
 from aoi_events.services.settings import ServiceSettings
@@ -93,16 +94,20 @@ async def rivals(tx: Transaction, confirming: Mapping[str, str]) -> set[str]:
 
 
 async def take_from_others(
-    tx: Transaction, proof: Proof, now: datetime, asker: str
+    tx: Transaction, proof: Proof, now: datetime, asker: str, held: Collection[str]
 ) -> list[Outbound]:
-    """Proving an address takes it from every other client (a recycled number)."""
+    """Proving an address takes it from every other client (a recycled number).
+
+    ``held``: clients whose rows the caller locked, :func:`rivals` among them. Raises Overtaken when
+    another one came in since: locked now, it would be locked out of order.
+    """
     others = {
         other.client: other
         for other in await tx.proofs_of_addresses({(proof.channel, proof.address)})
         if other.client != proof.client
     }
-    # Whoever came in since the rivals were locked; rarely anybody.
-    await tx.clients(others, Lock.EXCLUSIVE)
+    if not others.keys() <= set(held):
+        raise Overtaken("another client offered the address that was being proved")
     await tx.save_proofs(
         [
             replace(other, state=ProofState.FAILED, deadline=None)

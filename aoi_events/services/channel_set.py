@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -104,9 +104,18 @@ class ChannelSet:
         return Change(answer, outputs, reachable=any(row.usable for row in after))
 
     async def confirm(
-        self, tx: Transaction, client: Client, request: ConfirmChannelV1, now: datetime, asker: str
+        self,
+        tx: Transaction,
+        client: Client,
+        request: ConfirmChannelV1,
+        now: datetime,
+        asker: str,
+        held: Collection[str],
     ) -> Change:
-        """A code came back: the channel that waits for it becomes active."""
+        """A code came back: the channel that waits for it becomes active.
+
+        ``held``: clients whose rows the caller holds; raises Overtaken when one more is concerned.
+        """
         rows = {row.type: row for row in await _channels(tx, client)}
         row = rows.get(request.channel)
         known = None
@@ -123,7 +132,7 @@ class ChannelSet:
                 "this is not the code that was sent; send the newest one as it came",
                 field="code",
             )
-        outputs = await take_from_others(tx, proof, now, asker)
+        outputs = await take_from_others(tx, proof, now, asker, held)
         await tx.save_proofs([proof])
         if row.state is not ChannelState.ACTIVE:
             row = replace(row, state=ChannelState.ACTIVE, reason=None, changed_at=now)

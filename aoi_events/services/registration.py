@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import cast
 
 from aoi_events.broker.topology import REGISTRATION
@@ -18,7 +19,7 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.contracts.states import Reason
 from aoi_events.domain import clients
-from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.errors import ErrorCode, Overtaken, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Store, Transaction
@@ -61,10 +62,10 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
         endings = Endings()
         started: set[str] = set()
         async with self._store.transaction() as tx:
-            await _lock(tx, items)
-            for item in items:
+            held = await _lock(tx, items)
+            for item in _in_order(items):
                 try:
-                    outputs += await self._one(tx, item, now, endings, started)
+                    outputs += await self._one(tx, item, now, endings, started, held)
                 except Refusal as refused:
                     outputs += refusal(item.message, refused)
             due = await endings.make_due(tx, now)
@@ -82,11 +83,13 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
         now: datetime,
         endings: Endings,
         started: set[str],
+        held: set[str],
     ) -> Sequence[Outbound]:
         request = item.request
         match request:
             case RegisterClientV1():
-                return await self._register(tx, cast("Asked[RegisterClientV1]", item), now, endings)
+                fresh = cast("Asked[RegisterClientV1]", item)
+                return await self._register(tx, fresh, now, endings, held)
             case DeregisterClientV1():
                 asked = cast("Asked[DeregisterClientV1]", item)
                 return await self._deregister(tx, asked, now, endings)
@@ -102,7 +105,12 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
                 raise Refusal(ErrorCode.UNKNOWN_REQUEST, "this worker does not answer that")
 
     async def _register(
-        self, tx: Transaction, asked: Asked[RegisterClientV1], now: datetime, endings: Endings
+        self,
+        tx: Transaction,
+        asked: Asked[RegisterClientV1],
+        now: datetime,
+        endings: Endings,
+        held: set[str],
     ) -> list[Outbound]:
         request = asked.request
         same = (await tx.clients_by_secret({request.secret_hash})).get(request.secret_hash)
@@ -128,7 +136,15 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
                 outputs.append(
                     event("client.reassigned", asked.sender, changed, at=now, key=f"{retired.id}@")
                 )
-        await tx.save_clients([client])
+        if decided.fresh:
+            if not await tx.add_clients([client]):
+                raise Overtaken("the same registration was made by another worker just now")
+            held.add(client.id)
+        elif client.id in held:
+            await tx.save_clients([client])
+        else:
+            # It came in since the locks were taken, and its row may be changing.
+            raise Overtaken("the same client was registered by another worker just now")
         # A client's first secret made its ID; whichever other one it has now came with a refresh.
         outputs.append(
             event(
@@ -172,8 +188,24 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
         ]
 
 
-async def _lock(tx: Transaction, items: Sequence[Asked[AnyRequest]]) -> None:
-    """Hold every client that a batch may change, locked at once in key order."""
+def _in_order(items: Sequence[Asked[AnyRequest]]) -> list[Asked[AnyRequest]]:
+    """First those that make new clients, by the IDs that they get: two workers that have the same
+    ones insert in one order. They follow from nothing that stands before them.
+    """
+    making: list[tuple[str, Asked[AnyRequest]]] = []
+    others: list[Asked[AnyRequest]] = []
+    for item in items:
+        request = item.request
+        if isinstance(request, RegisterClientV1) and request.previous is None:
+            making.append((clients.client_id_of(request.secret_hash), item))
+        else:
+            others.append(item)
+    making.sort(key=itemgetter(0))
+    return [*(item for _, item in making), *others]
+
+
+async def _lock(tx: Transaction, items: Sequence[Asked[AnyRequest]]) -> set[str]:
+    """Hold every client that a batch may change, locked at once in key order; who they are."""
     ids: set[str] = set()
     hashes: set[str] = set()
     for item in items:
@@ -188,4 +220,4 @@ async def _lock(tx: Transaction, items: Sequence[Asked[AnyRequest]]) -> None:
             ids.add(request.client)
     # After a refresh a client has another secret than the one that its ID was made from.
     ids |= {client.id for client in (await tx.clients_by_secret(hashes)).values()}
-    await tx.clients(ids, Lock.EXCLUSIVE)
+    return set(await tx.clients(ids, Lock.EXCLUSIVE))

@@ -22,6 +22,7 @@ class Policies:
     ``backlog``: stored deliveries per client. ``release``: deliveries made due at once when a
     device comes back. ``hold``: until an unpublished change is published again, and until a claimed
     deadline is looked at by another. ``clients_per_identity``: registrations a day.
+    ``applications_per_client``: app instances, those that ended included.
     """
 
     selection: SelectionPolicy = SelectionPolicy()
@@ -32,6 +33,7 @@ class Policies:
     hold: float = 5.0
     poll: float = 0.2
     clients_per_identity: int = 50
+    applications_per_client: int = 200
     parked_per_sender: int = 1_000
     keep_settled: float = 7 * 86_400
     keep_unused: float = 30 * 86_400

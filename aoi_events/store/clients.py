@@ -29,6 +29,10 @@ class ClientQueries(Queries):
         found = await self._find(CLIENTS, hashes, ("secret_hash",))
         return {client.secret_hash: client for client in found}
 
+    async def add_clients(self, clients: Sequence[Client]) -> Collection[str]:
+        """Insert those whose ID is new; returns the IDs that were inserted."""
+        return {id_ for (id_,) in await self._insert_new(CLIENTS, clients)}
+
     async def save_clients(self, clients: Sequence[Client]) -> None:
         """Insert or replace, by ID."""
         await self._replace(CLIENTS, clients)

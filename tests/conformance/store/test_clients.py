@@ -148,3 +148,14 @@ async def test_applications_of_a_client_are_counted(store: Store) -> None:
             ]
         )
         assert await transaction.count_applications(client_id(1)) == 2
+
+
+async def test_a_client_that_is_there_is_not_added(store: Store) -> None:
+    """Only new IDs are inserted, and what is kept of the others stays as it is."""
+    known = a_client(1, epoch=7, presence=Presence("node-1", "s1"))
+    async with store.transaction() as transaction:
+        await transaction.save_clients([known])
+        added = await transaction.add_clients([a_client(2), a_client(1)])
+        assert added == {client_id(2)}
+        assert (await transaction.clients({known.id}))[known.id] == known
+        assert await transaction.add_clients([]) == set()

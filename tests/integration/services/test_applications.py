@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aoi_events.contracts.answers import ApplicationDeregisteredV1
 from aoi_events.contracts.states import Reason
-from tests.integration.services.conftest import BOTH
+from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import Device, System
 
 
@@ -126,3 +126,19 @@ async def test_events_end_in_who_asked(system: System) -> None:
         "notification.accepted.shop",
         "notification.delivered.shop",
     ]
+
+
+async def test_a_client_has_so_many_apps(open_system: OpenSystem) -> None:
+    """Section 4: quotas bound what one client can make us keep; those that it has go on, and the
+    end of one does not make room, since its old token must stay dead.
+    """
+    system = await open_system(policy={"applications_per_client": 2})
+    device = await system.device(apps=["a.one", "a.two"])
+    refused = await device.refused("application.register", application="a.three", sequence=9)
+    assert refused.code == "quota_exceeded"
+    assert (await device.register_app("a.two")).applied
+    await device.ask("application.deregister", application="a.two", sequence=20)
+    refused = await device.refused("application.register", application="a.three", sequence=21)
+    assert refused.code == "quota_exceeded"
+    device.sequence = 30
+    assert (await device.register_app("a.two")).token is not None

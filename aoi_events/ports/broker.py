@@ -171,8 +171,9 @@ class Subscription(Protocol):
         What is here already and was not taken, at most the prefetch, is kept for then, and others
         do not get it meanwhile: that is the price for no message being counted as failed, however
         often and for whatever reason somebody pauses (RabbitMQ up to 4.2 counts whatever is given
-        back). Losing the connection or :meth:`stop` gives it back. New messages go to others; those
-        of an exclusive queue, which has no others, wait. Idempotent.
+        back). For the same reason messages may still come for a second, within the prefetch; after
+        that new ones go to others, and those of an exclusive queue, which has no others, wait.
+        Losing the connection or :meth:`stop` gives back what was kept. Idempotent.
         """
 
     async def resume(self) -> None:

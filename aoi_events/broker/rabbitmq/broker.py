@@ -28,6 +28,8 @@ FIRST_CONNECTION = Patience(first=0.2, most=3.0, jitter=0.3, attempts=8)
 SETTLED_BEFORE_CLOSE = 0.25
 """Seconds between the last settlement and closing: a quorum queue can ignore acks that arrive
 just before their channel closes (rabbitmq-server #10327)."""
+PUBLISH_WITHIN = 30.0
+"""Seconds for all confirms of one publish."""
 
 
 class RabbitBroker:
@@ -37,7 +39,16 @@ class RabbitBroker:
     connection that publishes too fast, and the acknowledgements would wait behind it.
     """
 
-    def __init__(self, url: str, *, name: str = "aoi") -> None:
+    def __init__(
+        self, url: str, *, name: str = "aoi", publish_within: float = PUBLISH_WITHIN
+    ) -> None:
+        """``publish_within``: seconds after which a publish whose confirms are missing fails.
+
+        A broker that is short of memory or disk reads no publishes, and says so to nobody who
+        waits: without a limit they would wait as long as it lasts.
+        """
+        if publish_within <= 0:
+            raise ValueError(f"publish_within must be above 0 s, not {publish_within}")
         read_anything()
         parsed = URL(url)
         if parsed.scheme not in ("amqp", "amqps") or parsed.host is None:
@@ -52,18 +63,24 @@ class RabbitBroker:
         self._opening = asyncio.Lock()
         self._subscriptions: list[RabbitSubscription] = []
         self._requesters: list[RabbitRequester] = []
+        self._publish_within = publish_within
         self._closed = False
 
     @classmethod
     async def connect(
-        cls, url: str, *, name: str = "aoi", patience: Patience = FIRST_CONNECTION
+        cls,
+        url: str,
+        *,
+        name: str = "aoi",
+        patience: Patience = FIRST_CONNECTION,
+        publish_within: float = PUBLISH_WITHIN,
     ) -> Self:
-        """Connect; ``name`` is shown by RabbitMQ's management.
+        """Connect; ``name`` is shown by RabbitMQ's management; ``publish_within`` in seconds.
 
         Raises BrokerUnavailable when ``patience`` ended, and ConfigurationError at once when the
         broker does not let this user in.
         """
-        broker = cls(url, name=name)
+        broker = cls(url, name=name, publish_within=publish_within)
         try:
             await broker._consuming.open(patience)
             await broker._publishing.open(patience)
@@ -86,7 +103,19 @@ class RabbitBroker:
 
     async def publish(self, messages: Sequence[Outbound]) -> Sequence[Published]:
         """Publish all, pipelined; one result per message, in order."""
-        return await publish_with_substitutes(self._publish, messages)
+        try:
+            async with asyncio.timeout(self._publish_within) as limit:
+                return await publish_with_substitutes(self._publish, messages)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            # Whatever it still says is about publishes that were reported as uncertain.
+            if self._lane is not None and not self._lane.closed:
+                self._publishing.cut()
+            raise BrokerUnavailable(
+                f"the broker did not confirm within {self._publish_within:g} s; "
+                "look for a memory or disk alarm (rabbitmq-diagnostics alarms)"
+            ) from None
 
     async def subscribe(
         self, queue: Queue, *, prefetch: int, paused: bool = False

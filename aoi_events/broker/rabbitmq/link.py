@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import aio_pika
 import aiormq
 from aio_pika.abc import AbstractConnection
+from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
 from pamqp.common import FieldTable
 from yarl import URL
 
@@ -46,6 +48,8 @@ class Link:
         self._up = asyncio.Event()
         self._down = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._socket = _Socket(url)
+        self._cut: aiormq.Connection | None = None
 
     @property
     def where(self) -> str:
@@ -63,7 +67,9 @@ class Link:
         if connection is None or connection.transport is None:
             return None
         raw = connection.transport.connection
-        return raw if isinstance(raw, aiormq.Connection) and not raw.is_closed else None
+        if not isinstance(raw, aiormq.Connection) or raw.is_closed or raw is self._cut:
+            return None
+        return raw
 
     def required(self) -> aiormq.Connection:
         """The connection that is up now; raises BrokerUnavailable if there is none."""
@@ -92,6 +98,15 @@ class Link:
         if self.present() is not None:
             await self._down.wait()
 
+    def cut(self) -> None:
+        """Drop the present connection with all that it has not sent; another takes its place.
+
+        Closing in good order would wait for a broker that stopped reading.
+        """
+        self._cut = self.present()
+        if self._cut is not None:
+            self._socket.abort()
+
     async def close(self) -> None:
         """Disconnect for good. Idempotent."""
         if self._keeper is not None:
@@ -108,6 +123,7 @@ class Link:
         async with broker_faults(f"connecting to {self.where}"):
             properties: FieldTable = {"connection_name": self._name}
             connection = aio_pika.Connection(self._url, client_properties=properties)
+            connection.kwargs["transport_factory"] = self._socket
             try:
                 await connection.connect()
                 if self._prepare is not None:
@@ -143,3 +159,21 @@ class Link:
         log.warning(
             "attempt %d failed, next in %.1f s: %s", attempt.number, attempt.pause, attempt.error
         )
+
+
+class _Socket(TransportFactory):
+    """Opens sockets as aiormq does by itself, and remembers the last one."""
+
+    def __init__(self, url: URL) -> None:
+        self._factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def create(
+        self, url: URL, **kwargs: Any
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, self._writer = await self._factory.create(url, **kwargs)
+        return reader, self._writer
+
+    def abort(self) -> None:
+        if self._writer is not None:
+            self._writer.transport.abort()

@@ -30,6 +30,9 @@ log = get_logger(__name__)
 
 _AGAIN = Patience(first=0.1, most=5.0, jitter=0.2)
 _TAGS = (1 << TAG_BITS) - 1
+LEAVE_AFTER = 1.0
+"""Seconds from a pause to the end of its consumer. A quorum queue counts what is on its way to a
+consumer that is cancelled as failed; by then the prefetch is full, or the queue had no more."""
 _CONSUMER_TAG = "aoi"
 """The same whenever a channel consumes again: a quorum queue then counts what an earlier consumer
 of that name still holds, and a subscription that pauses often holds its prefetch and no more."""
@@ -69,6 +72,8 @@ class RabbitSubscription:
         self._switching = asyncio.Lock()
         self._settling = asyncio.Lock()
         self._paused = paused
+        self._leaving: asyncio.TimerHandle | None = None
+        self._left: asyncio.Task[None] | None = None
         self._stopped = False
         self.gone = False
         self._keeper: asyncio.Task[None] | None = None
@@ -113,15 +118,16 @@ class RabbitSubscription:
         )
 
     async def pause(self) -> None:
-        """Cancel the consumer and keep what nobody took."""
+        """Keep what nobody took, and cancel the consumer where that is worth while."""
         self._paused = True
         # Nobody else may consume an exclusive queue; what is past the prefetch waits in it.
-        if self._queue.kind is not QueueKind.EXCLUSIVE:
-            async with self._switching:
-                await self._cancel()
+        if self._queue.kind is not QueueKind.EXCLUSIVE and self._leaving is None:
+            loop = asyncio.get_running_loop()
+            self._leaving = loop.call_later(LEAVE_AFTER, self._leave_soon)
 
     async def resume(self) -> None:
         """Consume again."""
+        self._stay()
         async with self._switching:
             self._paused = False
             self._changed.set()
@@ -138,6 +144,7 @@ class RabbitSubscription:
         """Cancel the consumer for good; what was taken may still be settled."""
         self._stopped = True
         self._changed.set()
+        self._stay()
         async with self._switching:
             await self._cancel()
             if self._queue.kind is QueueKind.EXCLUSIVE:
@@ -151,6 +158,9 @@ class RabbitSubscription:
         """Stop keeping the subscription alive; its connection is about to close."""
         self._stopped = True
         self._changed.set()
+        self._stay()
+        if self._left is not None:
+            await self._left
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
@@ -244,6 +254,19 @@ class RabbitSubscription:
         await channel.basic_consume(self._queue.name, deliver, consumer_tag=_CONSUMER_TAG)
         self._consuming = True
 
+    def _stay(self) -> None:
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+
+    def _leave_soon(self) -> None:
+        self._left = asyncio.create_task(self._leave(), name=f"leaving {self._queue.name}")
+
+    async def _leave(self) -> None:
+        async with self._switching:
+            if self._paused:
+                await self._cancel()
+
     async def _cancel(self) -> None:
         """Cancel the consumer; all that was sent to it before is here afterwards."""
         channel = self._channel
@@ -251,7 +274,7 @@ class RabbitSubscription:
             return
         self._consuming = False
         # Where the channel is gone, all that it held is back in the queue already.
-        with suppress(BrokerUnavailable):
+        with suppress(BrokerUnavailable, ConfigurationError):
             async with broker_faults(f"leaving {self._queue.name}"):
                 await channel.basic_cancel(_CONSUMER_TAG)
 

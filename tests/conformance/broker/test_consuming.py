@@ -175,7 +175,9 @@ async def test_dead_letters_can_have_a_routing_key_of_their_own(broker: Broker) 
 async def test_paused_it_keeps_what_it_has_and_others_get_the_rest(
     installation: Installation,
 ) -> None:
-    """Nothing new comes to a paused subscription, not even what it holds; resumed, all of it."""
+    """Past its prefetch nothing comes to a paused subscription, and it takes nothing; resumed it
+    goes on with what it kept.
+    """
     one, other = await installation.connect(), await installation.connect(BOB)
     await declare(one, WORK)
     await send(one, "work", *"abcde")
@@ -185,12 +187,12 @@ async def test_paused_it_keeps_what_it_has_and_others_get_the_rest(
     assert await bodies(helping, 1) == ["e"]
     await pausing.pause()
     waiting = asyncio.create_task(take(pausing, 2))
-    await pausing.ack(held)
     await send(one, "work", "f", "g")
     assert await bodies(helping, 2) == ["f", "g"]
     await helping.stop()
     assert not waiting.done()
     await pausing.resume()
+    await pausing.ack(held)
     async with asyncio.timeout(WITHIN):
         kept = await waiting
     assert [(m.body, m.delivery_count, m.redelivered) for m in kept] == [
@@ -263,7 +265,7 @@ async def test_stopped_while_paused_it_gives_back_what_it_kept_once(
     await stopping.resume()
     await stopping.ack(held)
     await send(one, "work", "f")
-    assert await bodies(helping, 4) == ["b", "c", "d", "f"]
+    assert sorted(await bodies(helping, 4)) == ["b", "c", "d", "f"]
 
 
 async def test_pausing_and_resuming_twice_is_once(broker: Broker) -> None:

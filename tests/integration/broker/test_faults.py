@@ -164,7 +164,9 @@ async def test_while_the_broker_is_away(rabbit_server: RabbitServer, rabbit_url:
 async def test_a_blocked_broker_delays_and_nothing_else(
     rabbit_server: RabbitServer, rabbit_url: str
 ) -> None:
-    """Under a memory alarm publishes wait, may be given up, consuming goes on; then all works."""
+    """Under a short memory alarm publishes wait, may be given up, consuming goes on; then all
+    works.
+    """
     broker = await RabbitBroker.connect(rabbit_url)
     await broker.declare(Topology((), (QUEUE, Queue("other"))))
     await broker.publish([Outbound("", QUEUE.name, b"before")])
@@ -183,4 +185,82 @@ async def test_a_blocked_broker_delays_and_nothing_else(
         assert list(await waiting) == [Published.CONFIRMED]
         (message,) = await subscription.take(10)
     assert message.body == b"after"
+    await broker.close()
+
+
+async def test_whoever_stays_paused_leaves_new_messages_to_others(
+    rabbit_server: RabbitServer, rabbit_url: str, rabbit_vhost: str
+) -> None:
+    """After a while a paused subscription consumes no more: others get what comes then, and what
+    came before is still there for it, not counted as failed.
+    """
+    broker = await RabbitBroker.connect(rabbit_url)
+    await broker.declare(Topology((), (QUEUE,)))
+    await broker.publish([Outbound("", QUEUE.name, b"kept")] * 2)
+    subscription = await broker.subscribe(QUEUE, prefetch=10)
+    taken = list(await subscription.take(1))
+    await subscription.pause()
+    async with asyncio.timeout(WITHIN):
+        # One call takes about a second.
+        while QUEUE.name in await asyncio.to_thread(
+            rabbit_server.ctl, "list_consumers", "-p", rabbit_vhost
+        ):
+            pass
+    await broker.publish([Outbound("", QUEUE.name, b"new")])
+    helping = await broker.subscribe(QUEUE, prefetch=1)
+    async with asyncio.timeout(WITHIN):
+        (new,) = await helping.take(1)
+    assert new.body == b"new"
+    await helping.ack([new])
+    await helping.stop()
+    await broker.publish([Outbound("", QUEUE.name, b"newer")])
+    await subscription.resume()
+    async with asyncio.timeout(WITHIN):
+        while len(taken) < 3:
+            taken += await subscription.take(10)
+    assert [message.body for message in taken] == [b"kept", b"kept", b"newer"]
+    assert [message.delivery_count for message in taken] == [0, 0, 0]
+    await broker.close()
+
+
+async def test_no_publish_waits_for_ever(rabbit_server: RabbitServer, rabbit_url: str) -> None:
+    """Under a long memory alarm publishes fail in time, all those under way, again and again, and
+    the connection is replaced; what is published afterwards has results of its own.
+    """
+    broker = await RabbitBroker.connect(rabbit_url, publish_within=0.5)
+    await broker.declare(Topology((), (QUEUE,)))
+    subscription = await broker.subscribe(QUEUE, prefetch=1000)
+    large = [Outbound("", QUEUE.name, b"late" * 250_000)] * 12
+    await asyncio.to_thread(rabbit_server.ctl, "set_vm_memory_high_watermark", "absolute", "1")
+    try:
+        for _ in range(3):
+            async with asyncio.timeout(WITHIN):
+                outcomes = await asyncio.gather(
+                    *(broker.publish(large) for _ in range(3)),
+                    broker.publish([Outbound("", QUEUE.name, b"late")]),
+                    return_exceptions=True,
+                )
+            assert {type(outcome) for outcome in outcomes} == {BrokerUnavailable}
+            assert any("alarm" in str(outcome) for outcome in outcomes)
+            async with asyncio.timeout(WITHIN):
+                # Its connection is the one that publishes.
+                requester = await patiently(
+                    broker.requester, patience=Patience(), on=BrokerUnavailable
+                )
+                await requester.close()
+    finally:
+        await asyncio.to_thread(rabbit_server.ctl, "set_vm_memory_high_watermark", "0.6")
+    ends = [Outbound("", each, b"end") for each in (QUEUE.name, "nowhere", QUEUE.name)]
+    async with asyncio.timeout(WITHIN):
+        results = await patiently(
+            lambda: broker.publish(ends),
+            patience=Patience(),
+            on=BrokerUnavailable,
+        )
+        assert list(results) == [Published.CONFIRMED, Published.RETURNED, Published.CONFIRMED]
+        heard = 0
+        while heard < 2:
+            messages = await subscription.take(100)
+            heard += sum(message.body == b"end" for message in messages)
+            await subscription.ack(messages)
     await broker.close()

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from aoi_events.broker.rabbitmq import RabbitBroker
+from aoi_events.broker.topology import OUTCOME, QUARANTINE_AFTER, topology
+from aoi_events.errors import BrokerUnavailable, StoreUnavailable
+from aoi_events.ports.broker import (
+    Inbound,
+    Outbound,
+    Published,
+    Queue,
+    QueueKind,
+    Subscription,
+)
+from aoi_events.services.handler import Handler
+from aoi_events.services.parking import Parking
+from aoi_events.services.runtime import BatchWorker
+from aoi_events.store import SqlStore, open_store
+from aoi_events.testing.stopped_clock import ManualClock
+from tests.containers import RabbitServer
+
+WITHIN = 60.0
+ECHO = Queue("echo", QueueKind.EXCLUSIVE)
+BATCH = 10
+OFTEN = 4 * QUARANTINE_AFTER
+"""How often something fails: far more often than would send a message to quarantine."""
+
+
+class Troubled(Handler[Inbound]):
+    """Echoes every message; its store fails at first, and its provider comes and goes."""
+
+    queue = OUTCOME
+
+    def __init__(self, *, failures: int = 0, flaps: int = 0) -> None:
+        self.failures = failures
+        self.flaps = flaps
+        self.delivery_counts: set[int] = set()
+
+    async def ready(self) -> None:
+        """Not at once, and then soon, as often as it flaps."""
+        if self.flaps:
+            self.flaps -= 1
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    def read(self, message: Inbound) -> Inbound:
+        """Any message is valid."""
+        self.delivery_counts.add(message.delivery_count)
+        return message
+
+    async def handle(self, items: Sequence[Inbound]) -> Sequence[Outbound]:
+        """Fails, or echoes."""
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("the test took it away")
+        return [Outbound("", ECHO.name, item.body) for item in items]
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[SqlStore]:
+    """Where a message would be parked."""
+    store = await open_store("sqlite+aiosqlite://")
+    yield store
+    await store.close()
+
+
+@asynccontextmanager
+async def working(
+    broker: RabbitBroker, handler: Troubled, store: SqlStore, gave_up: asyncio.Event
+) -> AsyncIterator[None]:
+    """A worker that never has to wait for its patience."""
+    clock, stop = ManualClock(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def give_up() -> None:
+        loop.call_soon_threadsafe(gave_up.set)
+
+    worker = BatchWorker(
+        handler,
+        broker=broker,
+        parking=Parking(store, clock, quota=3),
+        clock=clock,
+        batch=BATCH,
+        give_up=give_up,
+    )
+    running = asyncio.create_task(worker.run(stop))
+    hurrying = asyncio.create_task(hurry(clock))
+    try:
+        yield
+    finally:
+        stop.set()
+        async with asyncio.timeout(WITHIN):
+            await running
+        hurrying.cancel()
+
+
+async def hurry(clock: ManualClock) -> None:
+    """Whoever sleeps has slept long enough."""
+    while True:
+        await clock.somebody_sleeps()
+        clock.advance(10)
+
+
+async def echoes(subscription: Subscription, number: int) -> list[int]:
+    """The next echoes, in order of their numbers."""
+    heard: list[int] = []
+    async with asyncio.timeout(WITHIN):
+        while len(heard) < number:
+            messages = await subscription.take(100)
+            await subscription.ack(messages)
+            heard += [int(message.body) for message in messages]
+    return sorted(heard)
+
+
+@pytest.mark.parametrize("failures, flaps", [(OFTEN, 0), (0, OFTEN), (OFTEN, OFTEN)])
+async def test_pauses_send_nobody_to_quarantine(
+    rabbit_url: str, store: SqlStore, failures: int, flaps: int
+) -> None:
+    """Faults of store and provider, however many, count against no message that waits: each is
+    handled once they end, none is quarantined or parked.
+    """
+    handler = Troubled(failures=failures, flaps=flaps)
+    broker = await RabbitBroker.connect(rabbit_url)
+    await broker.declare(topology())
+    echo = await broker.subscribe(ECHO, prefetch=1000)
+    numbers = range(OFTEN * BATCH)
+    await broker.publish([Outbound("", OUTCOME, str(n).encode()) for n in numbers])
+    gave_up = asyncio.Event()
+    async with working(broker, handler, store, gave_up):
+        assert await echoes(echo, len(numbers)) == list(numbers)
+    assert (handler.failures, handler.flaps) == (0, 0)
+    assert handler.delivery_counts == {0}
+    async with store.transaction(read_only=True) as tx:
+        assert await tx.parked() == []
+    assert not gave_up.is_set()
+    await broker.close()
+
+
+class Impatient(RabbitBroker):
+    """Counts the publishes that the broker did not confirm in time."""
+
+    def __init__(self, url: str, *, name: str = "aoi", publish_within: float = 0.5) -> None:
+        super().__init__(url, name=name, publish_within=publish_within)
+        self.unconfirmed = 0
+        self.counted = asyncio.Condition()
+
+    async def publish(self, messages: Sequence[Outbound]) -> Sequence[Published]:
+        """Publish, and count."""
+        try:
+            return await super().publish(messages)
+        except BrokerUnavailable as fault:
+            if "did not confirm" in str(fault):
+                async with self.counted:
+                    self.unconfirmed += 1
+                    self.counted.notify_all()
+            raise
+
+
+async def test_a_memory_alarm_pauses_and_parks_nothing(
+    rabbit_server: RabbitServer, rabbit_url: str, store: SqlStore
+) -> None:
+    """While the broker takes no publishes a worker tries again and again; afterwards everything is
+    handled, nothing was quarantined or parked, and nobody ended the process.
+    """
+    broker = await Impatient.connect(rabbit_url, publish_within=0.5)
+    await broker.declare(topology())
+    echo = await broker.subscribe(ECHO, prefetch=1000)
+    numbers = range(BATCH)
+    await broker.publish([Outbound("", OUTCOME, str(n).encode()) for n in numbers])
+    handler, gave_up = Troubled(), asyncio.Event()
+    await asyncio.to_thread(rabbit_server.ctl, "set_vm_memory_high_watermark", "absolute", "1")
+    try:
+        async with working(broker, handler, store, gave_up):
+            async with asyncio.timeout(WITHIN), broker.counted:
+                await broker.counted.wait_for(lambda: broker.unconfirmed > QUARANTINE_AFTER)
+            await asyncio.to_thread(rabbit_server.ctl, "set_vm_memory_high_watermark", "0.6")
+            heard: set[int] = set()
+            while heard != set(numbers):
+                heard |= set(await echoes(echo, 1))
+    finally:
+        await asyncio.to_thread(rabbit_server.ctl, "set_vm_memory_high_watermark", "0.6")
+    assert handler.delivery_counts == {0}
+    async with store.transaction(read_only=True) as tx:
+        assert await tx.parked() == []
+    assert not gave_up.is_set()
+    await broker.close()

@@ -162,7 +162,7 @@ def _plan(delivery: Delivery, fact: Planned, retry: _Retry) -> Delivery:
 
 def _report(delivery: Delivery, fact: Reported, retry: _Retry, told: list[Effect]) -> Delivery:
     if fact.closes_channel and fact.channel is not None:
-        told.append(CloseChannel(fact.channel, fact.detail or fact.kind))
+        told.append(CloseChannel(fact.channel, fact.detail or fact.kind, fact.at))
     match fact.kind:
         case OutcomeKind.ACKNOWLEDGED:
             return _delivered(delivery, Evidence.DEVICE, fact.channel, retry.at)

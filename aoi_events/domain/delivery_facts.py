@@ -92,10 +92,13 @@ class Announce:
 
 @dataclass(frozen=True, slots=True)
 class CloseChannel:
-    """The address is bad: close the client's channel of this type."""
+    """The address is bad: close the client's channel of this type, unless it was activated since
+    ``at``, when that was heard.
+    """
 
     channel: str
     reason: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)

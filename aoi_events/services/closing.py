@@ -96,7 +96,7 @@ async def _close(
         row = rows.get(key)
         if row is None:
             continue
-        if row.state is not ChannelState.CLOSED and not _activated_since(delivery, row):
+        if row.state is not ChannelState.CLOSED and not _activated_since(delivery, effect, row):
             row = replace(
                 row, state=ChannelState.CLOSED, reason=effect.reason[:200], changed_at=now
             )
@@ -108,14 +108,19 @@ async def _close(
     return [channel_closed(row, NOBODY, now) for row in told.values()]
 
 
-def _activated_since(delivery: Delivery, row: Channel) -> bool:
-    """Whether the channel is another one by now than that which the delivery went over."""
+def _activated_since(delivery: Delivery, effect: CloseChannel, row: Channel) -> bool:
+    """Whether the channel is another one by now than that which the delivery went over.
+
+    It may have gone over the new one meanwhile, too, when an old outcome comes again.
+    """
+    if row.changed_at is None:
+        return False
     started = [
         state.started_at
         for state in delivery.steps
         if state.step.channel == row.type and state.started_at is not None
     ]
-    return bool(started) and row.changed_at is not None and row.changed_at > max(started)
+    return row.changed_at > effect.at or (bool(started) and row.changed_at > max(started))
 
 
 async def _fail_proofs(tx: Transaction, closed: Sequence[Channel]) -> None:

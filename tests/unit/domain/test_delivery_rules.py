@@ -115,7 +115,7 @@ def test_a_permanent_refusal_closes_the_channel_and_starts_the_next_step() -> No
         ),
         at(1),
     )
-    assert rejected.effects == (CloseChannel("sms", "unknown subscriber"), StartStep(1, 2))
+    assert rejected.effects == (CloseChannel("sms", "unknown subscriber", at(1)), StartStep(1, 2))
 
 
 def test_a_parked_step_fails_that_step_only() -> None:

@@ -1,0 +1,68 @@
+"""What comes again late tells the same, and ends nothing that began since (design, section 5)."""
+
+from __future__ import annotations
+
+from aoi_events.broker.topology import OUTCOME
+from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeItem, OutcomeKind
+from aoi_events.ports.broker import Outbound
+from aoi_events.testing.scripted import Say
+from tests.integration.services.harness import System
+
+
+async def test_an_old_refusal_does_not_close_a_channel_that_was_activated_since(
+    system: System,
+) -> None:
+    """Duplicates change nothing: a refusal that closed a channel comes again when the client has
+    offered the address anew and the delivery went out over it once more.
+    """
+    shop, node = await system.user(), await system.node()
+    device = await system.device("scripted:a1")
+    other = await system.device("websocket", identity="b")
+    await node.connect(other)
+    await shop.send("n2", other.token)
+    system.provider.script(Say.rejected(closes_channel=True))
+    await shop.send("n1", device.token)
+    item = await system.provider.next_delivery()
+    refused = OutcomeItem(
+        delivery=item.delivery,
+        kind=OutcomeKind.REJECTED,
+        at=system.clock.now(),
+        client=item.client,
+        channel=item.channel,
+        step=item.step,
+        attempt=item.attempt,
+        closes_channel=True,
+    )
+    await system.events.wait_for("notification.stored", notification="n1")
+    system.clock.advance(5)
+    await device.activate("scripted:a1")
+    system.clock.advance(5)
+    await system.look()
+    assert (await system.provider.next_delivery()).attempt == 2
+    body = OutcomeBatchV1(items=(refused,)).encode()
+    await shop.broker.publish([Outbound("", OUTCOME, body)])
+    # Outcomes are taken in order, so behind this one the old one is merged.
+    await node.acknowledge(await node.next_delivery())
+    await system.events.wait_for("notification.delivered", notification="n2")
+    async with system.installation.store.transaction(read_only=True) as tx:
+        (channel,) = (await tx.channels({device.client}))[device.client]
+    assert channel.state == "active"
+
+
+async def test_the_event_of_a_stored_delivery_keeps_its_id(system: System) -> None:
+    """A late word about an attempt adds a line to the story; told again, *stored* is told as it was
+    the first time, so that whoever listens can tell a repeat.
+    """
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    await node.connect(device)
+    await shop.send("n1", device.token)
+    item = await node.next_delivery()
+    await system.advance(31)
+    await system.events.wait_for("notification.stored", notification="n1")
+    system.clock.advance(1)
+    for _ in range(2):
+        await node.report(item, OutcomeKind.ROUTE_LOST)
+    await system.events.wait_for("notification.stored", notification="n1", count=2)
+    assert (await shop.story("n1"))[-1] == "route_lost"
+    assert len({told.id for told in system.events.of("notification.stored")}) == 1

@@ -33,7 +33,7 @@ _EXIT_AT_ONCE: Final = 128 + signal.SIGTERM
 
 def run_process(settings: Settings, names: Sequence[str] = (), *, alone: bool = False) -> int:
     """Run these workers (all, where none is named) until TERM or INT; returns the exit code."""
-    configure_logging(level=settings.log.level, format=settings.log.format)
+    configure_logging(level=settings.log.level, form=settings.log.format)
     try:
         return asyncio.run(_process(settings, names, alone=alone))
     except ConfigurationError as error:

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     78 for wrong settings, 69 for an unreachable part, 2 for wrong arguments, 1 for a refusal.
     """
     # What libraries say of each attempt is noise here; workers configure theirs anew.
-    configure_logging(level="error", format="console")
+    configure_logging(level="error", form="console")
     try:
         app(arguments, prog_name="aoi")
     except ConfigurationError as error:

@@ -18,8 +18,8 @@ from aoi_events.cli.output import console, fail, plain, print_json
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.store import Store
-from aoi_events.services.incoming import to_replay
-from aoi_events.services.outgoing import publish_all
+from aoi_events.services.parking import Replayed, replayable
+from aoi_events.services.parking import replay as send_again
 from aoi_events.store import open_store
 
 __all__ = ["app"]
@@ -84,24 +84,30 @@ def show(
 
 @app.command()
 def replay(identifiers: Ids) -> None:
-    """Handle parked messages again, each alone; those that succeed are dropped here."""
+    """Handle parked messages again, each alone; they are dropped here once the broker has them.
 
-    async def run() -> int:
+    One that fails again is parked anew. What cannot be replayed stays, and is told.
+    """
+
+    async def run() -> Replayed:
         settings = load_settings()
         if settings.in_process:
             raise ConfigurationError("AOI_BROKER is memory://: there is no queue to replay into")
-        rows = await _load(identifiers)
-        for row in rows:
-            if not row.replayable:
-                fail(f"{row.id} cannot be replayed: {row.obstacle}")
-        broker = await open_broker(settings.broker.get_secret_value(), name="aoi dead replay")
-        try:
-            await publish_all(broker, [to_replay(row) for row in rows])
-        finally:
-            await broker.close()
-        return await _drop(identifiers)
+        async with _store() as store:
+            good, kept = await replayable(store, identifiers)
+            if not good:
+                return Replayed((), kept)
+            broker = await open_broker(settings.broker.get_secret_value(), name="aoi dead replay")
+            try:
+                return await send_again(store, broker, identifiers)
+            finally:
+                await broker.close()
 
-    console.print(f"replayed {asyncio.run(run())}")
+    replayed = asyncio.run(run())
+    if replayed.done:
+        console.print(f"replayed {len(replayed.done)}")
+    if replayed.kept:
+        fail("; ".join(f"{id_} cannot be replayed: {why}" for id_, why in replayed.kept.items()))
 
 
 @app.command()

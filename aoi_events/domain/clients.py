@@ -36,9 +36,9 @@ class Client:
     """An AOI Client.
 
     ``sequence`` and ``sequence_hash`` belong to the last applied command about the channel set;
-    ``epoch`` counts connections, whether or not one is open now; ``returns`` counts whatever may make
-    the client reachable again (a connection, an activation, a proof, an app that started), so that
-    a plan can tell whether it was made before. ``retired_at`` ends everything.
+    ``epoch`` counts connections, whether or not one is open now; ``returns`` counts whatever may
+    make the client reachable again (a connection, an activation, a proof, an app that started), so
+    that a plan can tell whether it was made before. ``retired_at`` ends everything.
     """
 
     id: str

@@ -1,6 +1,6 @@
 """The one kind of logger: structured events through the standard library's logging.
 
-So whoever embeds a part of aoi-events keeps their own logging: without any configuration warnings go
+Whoever embeds a part of aoi-events keeps their own logging: without any configuration warnings go
 to standard error and nothing else does, and a traceback never shows local variables.
 :func:`aoi_events.telemetry.logs.configure_logging` is for processes that are ours.
 """

@@ -183,7 +183,7 @@ class Transaction(Protocol):
         """Replace what may change of these rows (everything but identity and acceptance)."""
 
     async def claim_due(self, now: datetime, limit: int, *, until: datetime) -> Sequence[str]:
-        """IDs of deliveries whose deadline has come, earliest first; their deadline becomes ``until``.
+        """IDs of deliveries whose deadline has come, earliest first; it becomes ``until``.
 
         As with :meth:`claim_due_proofs`, rows that others hold are skipped, and the caller commits
         at once and locks what it needs, in the usual order, in the next transaction.
@@ -194,9 +194,6 @@ class Transaction(Protocol):
 
         Changes only rows that are still unpublished under that very deadline.
         """
-
-    async def next_deadline(self) -> datetime | None:
-        """The earliest deadline of any delivery or proof."""
 
     async def open_deliveries_of(self, clients: Collection[str]) -> Sequence[Delivery]:
         """Every delivery of these clients that is not settled, locked in key order."""

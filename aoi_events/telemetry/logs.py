@@ -15,7 +15,7 @@ __all__ = ["LogFormat", "configure_logging"]
 LogFormat = Literal["json", "console"]
 
 
-def configure_logging(*, level: str = "info", format: LogFormat = "json") -> None:
+def configure_logging(*, level: str = "info", form: LogFormat = "json") -> None:
     """Send our logs and those of libraries to standard error.
 
     ``level``: debug, info, warning or error.
@@ -30,7 +30,7 @@ def configure_logging(*, level: str = "info", format: LogFormat = "json") -> Non
     ]
     renderers: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-        if format == "json"
+        if form == "json"
         # Not the pretty tracebacks: they print local variables, and with them secrets.
         else [
             structlog.dev.ConsoleRenderer(

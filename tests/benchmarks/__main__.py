@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--devices", type=int, default=100)
     chosen = parser.parse_args()
-    configure_logging(level="warning", format="console")
+    configure_logging(level="warning", form="console")
     console = Console(width=110)
     if chosen.which in ("hop", "all"):
         run_hop(console, runs=chosen.runs, count=chosen.count)

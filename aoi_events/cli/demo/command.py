@@ -37,7 +37,7 @@ def command(
     ] = False,
 ) -> None:
     """Play the whole story; exits 0 when every step happened."""
-    configure_logging(level="info" if verbose else "error", format="console")
+    configure_logging(level="info" if verbose else "error", form="console")
     timeline = Timeline(console)
     try:
         with tempfile.TemporaryDirectory(prefix="aoi-demo-") as folder:

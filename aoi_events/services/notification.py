@@ -14,7 +14,7 @@ from aoi_events.contracts.answers import (
 )
 from aoi_events.contracts.events import NotificationAccepted
 from aoi_events.contracts.requests import AnyRequest, SendNotificationV1
-from aoi_events.domain.delivery import Decision, resend
+from aoi_events.domain.delivery import Decision, Delivery, resend
 from aoi_events.domain.notifications import Notification, body_hash
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
@@ -26,6 +26,7 @@ from aoi_events.services.handler import Handler
 from aoi_events.services.incoming import Asked, read_request
 from aoi_events.services.notification_queries import NotificationQueries
 from aoi_events.services.outgoing import answer, event, refusal
+from aoi_events.services.releasing import release_resting
 from aoi_events.services.settings import ServiceSettings
 
 __all__ = ["NotificationHandler"]
@@ -82,7 +83,8 @@ class NotificationHandler(Handler[Asked[AnyRequest]]):
                 context = await self._acceptance.accept(tx, list(fresh.values()), now)
             await _repeat_twins(tx, run)
             context = await self._remind(tx, run, context)
-        return [output for sending in run for output in self._outputs(sending, context, now)]
+        outputs = [output for sending in run for output in self._outputs(sending, context, now)]
+        return [*outputs, *await release_resting(self._store, _reminded(run), self._settings, now)]
 
     async def _remind(self, tx: Transaction, run: Sequence[Sending], context: Context) -> Context:
         """A message that was delivered to a worker before may have committed and not published:
@@ -131,6 +133,13 @@ class NotificationHandler(Handler[Asked[AnyRequest]]):
             key=f"{notification.id}@{notification.sender}",
         )
         return [*outputs, event_of_it, *self._dispatcher.outputs(sending.decisions, context, now)]
+
+
+def _reminded(run: Sequence[Sending]) -> list[Delivery]:
+    """The deliveries of repeated requests, as they were found."""
+    return [
+        decision.delivery for sending in run if sending.repeated for decision in sending.decisions
+    ]
 
 
 def _repeat(sending: Sending, known: Notification) -> None:

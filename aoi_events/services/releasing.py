@@ -16,11 +16,11 @@ from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.clients import Client
 from aoi_events.domain.delivery import Decision, Delivery
 from aoi_events.ports.broker import Outbound
-from aoi_events.ports.store import Store
+from aoi_events.ports.store import Lock, Store
 from aoi_events.services.outgoing import hint
 from aoi_events.services.settings import ServiceSettings
 
-__all__ = ["follow", "noticed"]
+__all__ = ["follow", "noticed", "release_resting"]
 
 
 async def follow(
@@ -36,6 +36,23 @@ async def follow(
         return []
     async with store.transaction() as tx:
         released = await tx.release_following(ended, now=now, limit=settings.policies.release)
+    return [hint()] if released else []
+
+
+async def release_resting(
+    store: Store, rows: Iterable[Delivery], settings: ServiceSettings, now: datetime
+) -> list[Outbound]:
+    """What rests for the clients of the stored ones among ``rows`` becomes due.
+
+    For rows whose worker died between their commit and the publish of their first step: a device
+    that was connected all the time looked silent, and will not come back, as it never went.
+    """
+    clients = {row.client for row in rows if row.state is DeliveryState.STORED}
+    if not clients:
+        return []
+    async with store.transaction() as tx:
+        await tx.clients(clients, Lock.SHARED)
+        released = await tx.release(clients, now=now, limit=settings.policies.release)
     return [hint()] if released else []
 
 

@@ -37,6 +37,8 @@ class Audit:
         self._reading: asyncio.Task[None] | None = None
         self.ends: defaultdict[str, list[DeliveryChanged]] = defaultdict(list)
         """Terminal events by delivery."""
+        self.stored: set[str] = set()
+        """Deliveries that were stored at some time."""
         self.repeats = 0
 
     async def __aenter__(self) -> Self:
@@ -114,5 +116,9 @@ class Audit:
             self.repeats += 1
             return
         self._known.add(event.id)
-        if isinstance(event.data, DeliveryChanged) and event.data.state.terminal:
+        if not isinstance(event.data, DeliveryChanged):
+            return
+        if event.data.state.terminal:
             self.ends[event.data.delivery].append(event.data)
+        else:
+            self.stored.add(event.data.delivery)

@@ -129,7 +129,8 @@ class Workers:
         hear: Callable[[Worker, Entry], None] = lambda worker, entry: None,
     ) -> None:
         self._names = names
-        self._environment = {**os.environ, **environment}
+        others = {name: value for name, value in os.environ.items() if not name.startswith("AOI_")}
+        self._environment = {**others, **environment}
         self._special = special or {}
         self._hear = hear
         self.all: list[Worker] = []

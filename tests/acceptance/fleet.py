@@ -65,7 +65,7 @@ class Device:
 class Fleet:
     """Devices come as they are asked for, and stay to the end of the block.
 
-    Every fourth one has a telephone number, too, and offers SMS.
+    Every fourth one has a telephone number, too, and offers SMS, unless told otherwise.
     """
 
     def __init__(self, gateways: Sequence[str], smsc: LoopbackSmsc) -> None:
@@ -83,9 +83,9 @@ class Fleet:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def join(self, count: int) -> None:
+    async def join(self, count: int, *, sms: bool = True) -> None:
         """So many more, registered, with both apps, and with every channel active."""
-        await asyncio.gather(*(self._join(next(self._numbers)) for _ in range(count)))
+        await asyncio.gather(*(self._join(next(self._numbers), sms) for _ in range(count)))
 
     async def until(self, done: Callable[[], bool], what: str, *, within: float) -> None:
         """Return once ``done``, which is asked whenever an app was given something."""
@@ -97,10 +97,10 @@ class Fleet:
         except TimeoutError:
             raise AssertionError(f"not within {within:g} s: {what}") from None
 
-    async def _join(self, number: int) -> None:
+    async def _join(self, number: int, sms: bool) -> None:
         offers = [ChannelOffer(type="websocket")]
         msisdn = f"+1555{number:07d}"
-        if number % 4 == 0:
+        if sms and number % 4 == 0:
             offers.append(ChannelOffer(type="sms", parameters={"msisdn": msisdn}))
         client = AoiClient(
             transport=_Roaming(self._gateways, number),

@@ -71,8 +71,9 @@ class PolicySettings(_Section):
     """Challenges for one client within an hour."""
     challenges_overall: Annotated[int, Field(ge=1)] = 10_000
     """Challenges within an hour."""
-    keep_settled: Seconds = 7 * 86_400
-    """Seconds for which settled deliveries, and parked messages, are kept."""
+    keep_settled: Annotated[float, Field(ge=3_600)] = 7 * 86_400
+    """Seconds for which settled deliveries, cancellations and parked messages are kept; after them
+    their IDs may be used anew, and a repeat is a new notification."""
     keep_unused: Seconds = 30 * 86_400
     """Seconds after which a client that never used anything is forgotten."""
 

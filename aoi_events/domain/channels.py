@@ -36,7 +36,7 @@ class ChannelState(StrEnum):
 class Channel:
     """A notification channel of one client; at most one per type.
 
-    ``rank``: 0 is best. ``reported``: the client knows of its closing.
+    ``rank``: 0 is best.
     """
 
     client: str
@@ -95,8 +95,7 @@ class ProofState(StrEnum):
 class Proof:
     """Proof of (client, address). ``deadline``: when somebody must look again.
 
-    ``sent`` counts challenges of the present round (the number is part of the code's derivation),
-    ``wrong`` counts wrong codes.
+    ``sent`` counts the challenges of the present round, ``wrong`` its wrong codes.
     """
 
     client: str

@@ -14,7 +14,7 @@ from aoi_events.ports.store import Store
 from aoi_events.services.incoming import CLIENT_HEADER, to_replay
 from aoi_events.services.outgoing import publish_all
 
-__all__ = ["Parked", "Parking", "Replayed", "replay"]
+__all__ = ["Parked", "Parking", "Replayed", "replay", "replayable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,17 @@ async def replay(store: Store, broker: Broker, ids: Collection[str]) -> Replayed
     was redacted or cut cannot be sent again. Raises BrokerUnavailable, PublishRefused and
     StoreUnavailable; then nothing was forgotten.
     """
+    good, kept = await replayable(store, ids)
+    await publish_all(broker, [to_replay(row) for row in good])
+    async with store.transaction() as tx:
+        await tx.drop_parked([row.id for row in good])
+    return Replayed(tuple(row.id for row in good), kept)
+
+
+async def replayable(
+    store: Store, ids: Collection[str]
+) -> tuple[Sequence[ParkedMessage], dict[str, str]]:
+    """Those that can be sent again, and of the others ID → why not."""
     async with store.transaction(read_only=True) as tx:
         found = {row.id: row for row in await tx.parked(ids=ids, limit=len(ids) or 1)}
     kept = {
@@ -65,11 +76,7 @@ async def replay(store: Store, broker: Broker, ids: Collection[str]) -> Replayed
         for id_ in ids
         if (row := found.get(id_)) is None or not row.replayable
     }
-    good = [row for row in found.values() if row.replayable]
-    await publish_all(broker, [to_replay(row) for row in good])
-    async with store.transaction() as tx:
-        await tx.drop_parked([row.id for row in good])
-    return Replayed(tuple(row.id for row in good), kept)
+    return [row for row in found.values() if row.replayable], kept
 
 
 def _row(queue: str, entry: Parked, now: datetime) -> ParkedMessage:

@@ -7,7 +7,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Final
 
-from sqlalchemy import Column, Select, false, func, select, union_all, update
+from sqlalchemy import Column, Select, false, func, select, update
 
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery import Delivery
@@ -16,7 +16,7 @@ from aoi_events.store import records
 from aoi_events.store.given import Given
 from aoi_events.store.queries import Queries
 from aoi_events.store.records import DELIVERIES
-from aoi_events.store.tables import deliveries, proofs
+from aoi_events.store.tables import deliveries
 from aoi_events.store.types import Instant
 
 __all__ = ["DeliveryQueries", "due"]
@@ -101,16 +101,6 @@ class DeliveryQueries(Queries):
             .values(published=True, deadline=given.rows.c.deadline),
             parameters,
         )
-
-    async def next_deadline(self) -> datetime | None:
-        """The earliest deadline of any delivery or proof."""
-        earliest = union_all(
-            select(func.min(deliveries.c.deadline).label("deadline")),
-            select(func.min(proofs.c.deadline)),
-        ).subquery()
-        found = await self._run(select(func.min(earliest.c.deadline)))
-        deadline: datetime | None = found.scalar_one()
-        return deadline
 
     async def open_deliveries_of(self, clients: Collection[str]) -> Sequence[Delivery]:
         """Every delivery of these clients that is not settled, locked in key order."""

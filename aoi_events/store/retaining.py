@@ -44,8 +44,8 @@ class RetentionQueries(Queries):
     ) -> Retention:
         """Remove at most ``limit`` rows of each kind that nobody needs any more.
 
-        A notification goes with the last of its deliveries. Challenges, which are counted for
-        minutes, go with the submissions of their age.
+        A notification goes with the last of its deliveries. Challenges, which are counted for an
+        hour, go with the submissions of their age: ``settled_before`` lies further back.
         """
         removed, notified = await self._deliveries(settled_before, limit)
         await self._older(challenges, challenges.c.at, settled_before, limit)

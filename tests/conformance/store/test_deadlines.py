@@ -10,7 +10,6 @@ from tests.conformance.store.conftest import Installation
 from tests.conformance.store.rows import (
     NOW,
     a_delivery,
-    a_proof,
     delivery_id,
     fill,
     later,
@@ -62,16 +61,6 @@ async def test_two_workers_claim_different_deliveries(installation: Installation
 
     first, second = await asyncio.gather(claim(one), claim(two))
     assert sorted(first + second) == [delivery_id(n) for n in range(40)]
-
-
-async def test_the_next_deadline_is_the_earliest(store: Store) -> None:
-    """Deliveries and proofs count; nothing that is settled does; nothing at all is None."""
-    async with store.transaction() as transaction:
-        assert await transaction.next_deadline() is None
-        await fill(transaction, (1,), [settled(a_delivery(1)), a_delivery(2, deadline=later(9))])
-        assert await transaction.next_deadline() == later(9)
-        await transaction.save_proofs([a_proof(1, deadline=later(4))])
-        assert await transaction.next_deadline() == later(4)
 
 
 async def test_published_is_marked_under_the_deadline_held(store: Store) -> None:

@@ -124,7 +124,7 @@ async def test_replay(
 ) -> None:
     """A parked request comes again as it was, is parked anew for the same reason, and nothing else.
 
-    What it was parked as is dropped once the broker has it.
+    What it was parked as is dropped once the broker has it; which one cannot come again is told.
     """
     store = aoi_rabbitmq.installation.store
 
@@ -139,8 +139,9 @@ async def test_replay(
     (first,) = await wait_for(parked)
     # An operator's user, who may write into the workers' queues; a sender may not.
     monkeypatch.setenv("AOI_BROKER", aoi_rabbitmq.settings.broker.get_secret_value())
-    ran = await asyncio.to_thread(cli, "dead", "replay", first)
-    assert (ran.code, ran.out) == (0, "replayed 1\n"), ran.err
+    ran = await asyncio.to_thread(cli, "dead", "replay", first, "prk_unknown")
+    assert (ran.code, ran.out) == (1, "replayed 1\n")
+    assert "prk_unknown cannot be replayed: there is no parked message of that ID" in ran.err
 
     async def parked_anew() -> bool:
         found = await parked()

@@ -13,6 +13,7 @@ from tests.commands import Cli
     "variable, value, told",
     [
         ("AOI_POLICY__BACKLOG", "0", "AOI_POLICY__BACKLOG: Input should be greater than or equal"),
+        ("AOI_POLICY__KEEP_SETTLED", "60", "AOI_POLICY__KEEP_SETTLED: Input should be greater"),
         ("AOI_GATEWAY__PORT", "99999", "AOI_GATEWAY__PORT: Input should be less than or equal"),
         ("AOI_HEALTH__ENABLED", "perhaps", "AOI_HEALTH__ENABLED: Input should be a valid boolean"),
         ("AOI_LOG__FORMAT", "xml", "AOI_LOG__FORMAT: Input should be 'json' or 'console'"),

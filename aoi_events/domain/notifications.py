@@ -27,6 +27,7 @@ class RejectedEntry:
 class Notification:
     """A notification of one sender. ``tombstone``: cancelled before it was sent.
 
+    A tombstone holds as long as retention keeps settled rows; its ``expires_at`` says nothing.
     ``deliveries`` are the (index, delivery ID) pairs and ``rejected`` the rejected tokens of the
     answer, so that a repeated request is answered from here.
     """

@@ -34,14 +34,13 @@ class Admit:
 class Ask:
     """Put a device's request to the workers; tell the session ``answered`` or ``unanswered``.
 
-    ``client`` and ``epoch`` are those that the session proved, None before its hello.
+    ``client`` is the one that the session proved, None before its hello.
     """
 
     id: int
     name: str
     body: bytes
     client: ClientId | None = None
-    epoch: int | None = None
 
     def __repr__(self) -> str:
         return f"Ask(id={self.id}, name={self.name!r}, client={self.client!r}, body='…')"

@@ -18,14 +18,12 @@ from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.broker import Inbound, Outbound, Requester
 from aoi_events.ports.logs import get_logger
 
-__all__ = ["CLIENT_HEADER", "EPOCH_HEADER", "Desk"]
+__all__ = ["CLIENT_HEADER", "Desk"]
 
 _log = get_logger(__name__)
 
 CLIENT_HEADER = "aoi-client"
 """The AOI Client ID that the session has proved; workers believe it of gateways only."""
-EPOCH_HEADER = "aoi-epoch"
-"""The epoch of that session."""
 
 _LATER = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL})
 
@@ -93,8 +91,6 @@ class Desk:
         headers: dict[str, str] = {}
         if action.client is not None:
             headers[CLIENT_HEADER] = action.client
-        if action.epoch is not None:
-            headers[EPOCH_HEADER] = str(action.epoch)
         session, elapsed = connection.session, self._workers.elapsed
         answer = await self._call(action.name, action.body, headers)
         if answer is None:

@@ -162,7 +162,7 @@ class Session:
         except Refusal as refusal:
             return [Send(refusal_frame(frame.id, refusal.code, refusal.message, refusal.field))]
         self._asked += 1
-        return [Ask(frame.id, frame.name, body, client, self.epoch)]
+        return [Ask(frame.id, frame.name, body, client)]
 
     def _too_many(self, charge: Charge) -> bool:
         if self.state is State.WAITING:

@@ -162,7 +162,7 @@ async def test_a_new_broker_connection_is_a_new_node_with_all_sessions(running: 
     assert (await device.receive("notification"))["delivery"] == delivery_id(2)
     assert (await device.ask("channel.activate"))["name"] == "echoed.v1"
     (asked,) = running.workers.requests_named("channel.activate")
-    assert asked.headers["aoi-epoch"] == "2"
+    assert asked.headers["aoi-client"] == CLIENT
 
 
 async def test_an_announcement_goes_on_until_it_is_answered(start: Start) -> None:

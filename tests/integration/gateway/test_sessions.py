@@ -61,7 +61,7 @@ async def test_requests_carry_the_proved_client(running: Running) -> None:
     body = {"version": 1, "sequence": 4, "offers": [], "client": CLIENT}
     assert answer == {"type": "answer", "id": 5, "name": "echoed.v1", "body": body}
     (asked,) = running.workers.requests_named("channel.activate")
-    assert asked.headers == {"aoi-client": CLIENT, "aoi-epoch": "1"}
+    assert asked.headers == {"aoi-client": CLIENT}
     assert asked.user_id == "aoi-gateway"
     assert values(asked) == body
 

@@ -1,11 +1,13 @@
-"""The real notification worker, except that some notifications end its process at once.
+"""The real notification worker, except for notifications with certain names.
 
-``deadly…`` does so before anything is done about it, ``orphan…`` once its deliveries are committed
-and nothing that follows was published.
+``deadly…`` ends the process before anything is done about it, ``orphan…`` once its deliveries are
+committed and nothing that follows was published; ``held…`` is held until somebody writes into the
+FIFO that ``DOOMED_FIFO`` names.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Sequence
@@ -15,18 +17,24 @@ from aoi_events.bootstrap import installation
 from aoi_events.cli import worker_process
 from aoi_events.contracts.requests import AnyRequest, SendNotificationV1
 from aoi_events.ports.broker import Outbound
+from aoi_events.ports.logs import get_logger
 from aoi_events.services.incoming import Asked
 from aoi_events.services.notification import NotificationHandler
 
+__all__ = ["DIED", "LAUNCHER", "Doomed"]
+
 DIED: Final = 99
 """The exit code of a process that a notification ended."""
+LAUNCHER: Final = "tests.acceptance.doomed"
+
+log = get_logger(__name__)
 
 
 class Doomed(NotificationHandler):
     """As the module says."""
 
     async def handle(self, items: Sequence[Asked[AnyRequest]]) -> Sequence[Outbound]:
-        """Handle them, or die."""
+        """Handle them, or die, or take long."""
         names = [
             item.request.notification
             for item in items
@@ -34,10 +42,25 @@ class Doomed(NotificationHandler):
         ]
         if any(name.startswith("deadly") for name in names):
             os._exit(DIED)
+        if any(name.startswith("held") for name in names):
+            log.info("held")
+            await _let_go()
         outputs = await super().handle(items)
         if any(name.startswith("orphan") for name in names):
             os._exit(DIED)
         return outputs
+
+
+async def _let_go() -> None:
+    fifo = os.open(os.environ["DOOMED_FIFO"], os.O_RDONLY | os.O_NONBLOCK)
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(fifo, told.set)
+    try:
+        await told.wait()
+    finally:
+        loop.remove_reader(fifo)
+        os.close(fifo)
 
 
 if __name__ == "__main__":

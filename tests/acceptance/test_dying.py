@@ -9,14 +9,13 @@ from aoi_events import Publisher, send_request
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.errors import ErrorCode, RequestRefused
 from tests.acceptance.audit import Audit
-from tests.acceptance.doomed import DIED
+from tests.acceptance.doomed import DIED, LAUNCHER
 from tests.acceptance.fleet import APPS, Fleet
 from tests.acceptance.place import Place
 from tests.commands import run
 from tests.processes import WITHIN, Workers
 
 OTHERS = ("registration-1", "activation-1", "gateway-1", "outcome-1", "deadlines-1")
-LAUNCHER = "tests.acceptance.doomed"
 INNOCENT = 40
 
 

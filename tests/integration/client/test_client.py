@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -408,9 +409,10 @@ async def test_events_end_with_the_client(server: Server) -> None:
 
 
 async def test_secrets_and_tokens_are_not_logged(
-    server: Server, device: Device, capsys: pytest.CaptureFixture[str]
+    server: Server, device: Device, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever a client logs, at the lowest level, shows no secret, token, code or content."""
+    caplog.set_level(logging.DEBUG)
     storage = MemoryStorage()
     sms = ScriptedSms()
     server.unproved = {"sms"}
@@ -424,8 +426,8 @@ async def test_secrets_and_tokens_are_not_logged(
     await client.until_channels({"sms"})
     await server.notify(1, app.token, "private words")
     await server.acks(1)
-    logged = capsys.readouterr()
-    text = logged.out + logged.err
+    # With tracebacks, as handlers print them, and with every field.
+    text = caplog.text + repr([vars(record) for record in caplog.records])
     assert "NotificationReceived" in text
     secret = server.sent(HelloFrame)[0].secret
     for hidden in (secret, app.token, "K3Y9AB", "private words", "+15550100"):

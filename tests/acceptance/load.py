@@ -24,6 +24,8 @@ __all__ = ["Load"]
 
 _UNDER_WAY: Final = 80
 """Deliveries that are open at once: what breaks then meets them."""
+_EVERY: Final = 0.01
+"""Seconds between two requests, at least."""
 _PATIENCE: Final = Patience(first=0.2, most=2.0, jitter=0.2, attempts=12)
 
 
@@ -123,6 +125,8 @@ class Load:
                 within=WITHIN,
             )
             yield self._request(number)
+            # No wait for anything, but a load that leaves the machine room to start processes.
+            await asyncio.sleep(_EVERY)
 
     def _request(self, number: int) -> SendNotificationV1:
         """Most go to one app; some to several, some are large, now or never, or soon withdrawn."""

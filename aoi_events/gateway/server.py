@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic_core import to_json
 
 from aoi_events.contracts.device import SUBPROTOCOL
@@ -27,6 +29,20 @@ _BACKLOG: Final = 1_024
 _SHUTDOWN: Final = 0.1
 """Seconds for handlers to end whose connections were aborted (aiohttp takes 0 for no limit)."""
 
+
+class _OursOnly(logging.Filter):
+    """Octets that are no HTTP are answered with 400, and are no error of ours: whoever scans the
+    port would fill the log with tracebacks.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is about a fault of our own."""
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_http_log: Final = logging.getLogger(f"{__name__}.http")
+_http_log.addFilter(_OursOnly())
+
 Serve = Callable[[web.WebSocketResponse, asyncio.Transport], Awaitable[None]]
 
 
@@ -40,6 +56,7 @@ class Server:
             self._handle,
             settings.max_connections,
             access_log=None,
+            logger=_http_log,
             keepalive_timeout=settings.handshake_within,
             lingering_time=0.0,
             max_line_size=2_048,

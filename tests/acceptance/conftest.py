@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from aoi_events.bootstrap.keys import create_key_file
 from aoi_events.store import upgrade
@@ -33,11 +31,3 @@ async def place(
         yield place
     await asyncio.to_thread(rabbit_server.delete_vhost, vhost)
     await postgres_server.delete_database(database)
-
-
-@pytest.fixture(autouse=True)
-def _quiet_devices() -> Iterator[None]:
-    """Devices run in this process, and tell of everything they do."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    yield
-    structlog.reset_defaults()

@@ -7,8 +7,13 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from _pytest.logging import LogCaptureHandler
+from hypothesis import HealthCheck, settings
 
 from tests.containers import PostgresServer, RabbitServer
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 # A project of its own, which tests/acceptance/test_sample_project.py runs against the wheel.
 collect_ignore = ["sample_project"]

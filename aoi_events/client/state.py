@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from aoi_events.contracts.answers import SelectedChannel
 from aoi_events.domain.tokens import fingerprint_of
@@ -169,6 +169,12 @@ def bounded(entries: dict[str, V], key: str, value: V, limit: int) -> dict[str, 
     return after
 
 
+class _Marked(BaseModel):
+    """What every form of ours says of itself."""
+
+    version: int
+
+
 _form: Final = TypeAdapter(Stored)
 
 
@@ -180,6 +186,8 @@ def encode(stored: Stored) -> bytes:
 def decode(data: bytes) -> Stored:
     """What was stored. Raises ClientStateError for anything that :func:`encode` did not write."""
     try:
+        # The form always says its version; an object without it (``{}``, say) is not ours.
+        _Marked.model_validate_json(data)
         return _form.validate_json(data)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "the whole"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aoi_events.client.connection import Backoff, pause
@@ -62,6 +62,7 @@ def test_what_was_stored_comes_back(stored: Stored) -> None:
 
 
 @given(st.binary() | st.text().map(str.encode))
+@example(b"{}")
 def test_damaged_state_is_said_and_not_shown(data: bytes) -> None:
     """Bytes that we did not write give a clear error that shows nothing of them."""
     with pytest.raises(ClientStateError, match="move it away"):

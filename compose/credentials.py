@@ -5,8 +5,8 @@ store, and the server's keys, where there are none yet; then writes what follows
 NAME` prints where an Application Server, or `operator`, logs in.
 
     FOLDER/passwords.json     every password; only `aoi-setup` may read it
-    FOLDER/keys.json          the server's keys, for the workers (group aoi)
-    FOLDER/<role>.toml        broker and store as that role; group aoi-<role>
+    FOLDER/keys.json          the server's keys; group aoi-keys
+    FOLDER/<role>.toml        broker, and store where it may, as that role; group aoi-<role>
     BROKER/definitions.json   broker/definitions.json with hashes, for RabbitMQ to import
     STORE/password            for PostgreSQL's first start
 
@@ -39,6 +39,8 @@ EXAMPLE: Final = "shop"
 OPERATOR: Final = "operator"
 DATABASE: Final = "postgres"
 _OF_WORKERS: Final = "aoi-"
+_WITHOUT_STORE: Final = ("aoi-gateway",)
+"""Who faces the world, and needs the broker only."""
 # Letters, digits and hyphens mean themselves in the patterns and routing keys they are put into.
 _NAME: Final = re.compile(r"^(?!aoi)[a-z][a-z0-9-]{0,30}$")
 
@@ -120,7 +122,9 @@ def make() -> None:
     for user in users:
         if user.startswith(_OF_WORKERS):
             broker = f"amqp://{user}:{passwords[user]}@rabbitmq/aoi"
-            text = f'broker = "{broker}"\nstore = "{store}"\n'
+            text = f'broker = "{broker}"\n'
+            if user not in _WITHOUT_STORE:
+                text += f'store = "{store}"\n'
             write(FOLDER / f"{user.removeprefix(_OF_WORKERS)}.toml", text, mode=0o440, group=user)
 
     keys = FOLDER / "keys.json"
@@ -128,7 +132,7 @@ def make() -> None:
         scratch = FOLDER / ".keys.json.new"
         scratch.unlink(missing_ok=True)
         create_key_file(scratch)
-        shutil.chown(scratch, group="aoi")
+        shutil.chown(scratch, group="aoi-keys")
         scratch.chmod(0o440)
         scratch.replace(keys)
 

@@ -1,6 +1,7 @@
 """The one place that builds adapters and workers from settings."""
 
-from aoi_events.bootstrap.installation import Installation, Worker, declare, open_installation
+from aoi_events.bootstrap.installation import Installation, Worker, open_installation
+from aoi_events.bootstrap.opening import declare
 from aoi_events.bootstrap.settings import Settings, load_settings
 
 __all__ = [

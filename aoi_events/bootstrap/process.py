@@ -51,7 +51,7 @@ async def _process(settings: Settings, names: Sequence[str], *, alone: bool) -> 
         loop.add_signal_handler(number, _stop_or_end, stop)
     async with AsyncExitStack() as stack:
         opening = asyncio.ensure_future(
-            stack.enter_async_context(open_installation(settings, alone=alone))
+            stack.enter_async_context(open_installation(settings, names, alone=alone))
         )
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -61,32 +61,25 @@ async def _process(settings: Settings, names: Sequence[str], *, alone: bool) -> 
             await asyncio.gather(opening, return_exceptions=True)
             log.info("stopped", hint="told to stop while broker or store were waited for")
             return 0
-        installation = opening.result()
-        chosen = list(names) or list(installation.names)
-        return await serve(installation, chosen, stop)
+        return await serve(opening.result(), stop)
 
 
 async def serve(
     installation: Installation,
-    names: Sequence[str],
     stop: asyncio.Event,
     started: asyncio.Event | None = None,
 ) -> int:
-    """Run workers with health until ``stop``; returns the exit code. ``started``: all take work."""
-    settings = installation.settings
+    """Run its workers with health until ``stop``; returns the exit code. ``started``: all take
+    work.
+    """
+    settings, names = installation.settings, installation.names
     workers = [installation.worker(name) for name in names]
     ready = [asyncio.Event() for _ in workers]
-
-    async def broker() -> bool:
-        return (await installation.healthy())["broker"]
-
-    async def store() -> bool:
-        return (await installation.healthy())["store"]
 
     async def running() -> bool:
         return all(event.is_set() for event in ready) and not stop.is_set()
 
-    checks = {"broker": broker, "store": store, "workers": running}
+    checks = {**installation.checks, "workers": running}
     health = HealthServer(settings.health.host, settings.health.port, checks)
     if settings.health.enabled:
         await health.start()

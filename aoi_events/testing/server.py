@@ -183,7 +183,7 @@ async def open_server(
                 keys=ephemeral_keys(),
             )
         )
-        serving = asyncio.create_task(serve(installation, installation.names, stop, started))
+        serving = asyncio.create_task(serve(installation, stop, started))
 
         async def end() -> None:
             stop.set()

@@ -55,7 +55,7 @@ async def _play(timeline: Timeline, broker: str, store: str) -> None:
     async with LoopbackSmsc() as smsc:
         settings = load_settings(**_settings(broker, store, smsc))
         async with open_installation(settings, alone=True, keys=ephemeral_keys()) as installation:
-            server = asyncio.create_task(serve(installation, installation.names, stop, started))
+            server = asyncio.create_task(serve(installation, stop, started))
             try:
                 await _unless_ended(server, started.wait())
                 workers = ", ".join(installation.names)

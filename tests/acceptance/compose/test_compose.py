@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -131,11 +132,20 @@ def test_only_loopback_reaches_it(stack: Stack) -> None:
 
 
 def test_each_worker_reads_its_own_credentials_only(stack: Stack) -> None:
-    """A worker that was taken over finds the password of no other role."""
+    """A worker that was taken over finds the password of no other role, a gateway no key and
+    no way to the store.
+    """
     script = 'for file in /run/aoi/*; do if [ -r "$file" ]; then echo "$file"; fi; done'
     for service in WORKERS:
         readable = stack.compose("exec", "-T", service, "sh", "-c", script).split()
-        assert set(readable) == {"/run/aoi/keys.json", f"/run/aoi/{service}.toml"}
+        keys = set() if service == "gateway" else {"/run/aoi/keys.json"}
+        assert set(readable) == keys | {f"/run/aoi/{service}.toml"}
+    read = stack.compose("exec", "-T", "gateway", "cat", "/run/aoi/gateway.toml")
+    assert set(tomllib.loads(read)) == {"broker"}
+    asked = (
+        'import socket\ntry: print(socket.gethostbyname("postgres"))\nexcept OSError: print("no")'
+    )
+    assert stack.compose("exec", "-T", "gateway", "python", "-c", asked).strip() == "no"
 
 
 @pytest.fixture(scope="module")

@@ -201,6 +201,43 @@ async def test_workers_beside_each_other(
     assert [await process.ends() for process in processes] == [0] * len(names)
 
 
+async def test_a_gateway_needs_the_broker_only(start: Start, rabbit_url: str) -> None:
+    """A gateway opens neither store nor keys: one whose store is nowhere is ready, and drains."""
+    settings = {
+        "AOI_BROKER": rabbit_url,
+        "AOI_STORE": "postgresql://aoi:aoi@127.0.0.1:1/aoi",
+        "AOI_KEY_FILE": "/nowhere/keys.json",
+        "AOI_GATEWAY__PORT": "0",
+        "AOI_HEALTH__PORT": "0",
+    }
+    process = await start("worker", "gateway", **settings)
+    status, health = await answer((await process.says("started"))["health"], "/readyz")
+    assert status == 200
+    assert health["checks"] == {"broker": True, "workers": True}
+    process.running.send_signal(signal.SIGTERM)
+    assert await process.ends() == 0
+
+
+async def test_a_providers_worker_needs_no_keys(
+    start: Start, rabbit_url: str, postgres_url: str, tmp_path: Path
+) -> None:
+    """The sms worker tells no token from another: it runs where there is no key file."""
+    settings = {
+        "AOI_BROKER": rabbit_url,
+        "AOI_STORE": postgres_url,
+        "AOI_HEALTH__PORT": "0",
+        "AOI_CHANNELS__SMS__HOST": "127.0.0.1",
+        "AOI_CHANNELS__SMS__PORT": str(free_port()),
+    }
+    ran = await asyncio.to_thread(run, "db", "upgrade", cwd=tmp_path, settings=settings)
+    assert ran.code == 0, ran.err
+    process = await start("worker", "sms", **settings)
+    await process.says("started")
+    process.running.send_signal(signal.SIGTERM)
+    assert await process.ends() == 0
+    assert not await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
+
+
 def test_a_worker_without_keys(tmp_path: Path, rabbit_url: str) -> None:
     """Workers of an installation share one key file: one that has none says how to make it."""
     settings = {"AOI_BROKER": rabbit_url, "AOI_HEALTH__PORT": "0"}

@@ -94,7 +94,7 @@ async def _run(urls: Urls, folder: Path, stack: AsyncExitStack) -> Running:
     )
     installation = await stack.enter_async_context(open_installation(settings, alone=True))
     stop, started = asyncio.Event(), asyncio.Event()
-    serving = asyncio.create_task(serve(installation, installation.names, stop, started))
+    serving = asyncio.create_task(serve(installation, stop, started))
 
     async def end() -> None:
         stop.set()

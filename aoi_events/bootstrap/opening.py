@@ -1,0 +1,186 @@
+"""Opens the adapters of one process: those that its workers need, and no others.
+
+A gateway faces the world, so it is given neither the store nor the server's keys; a provider's
+worker tells no token from another, so it is given no keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from aoi_events.bootstrap.keys import (
+    ServerKeys,
+    check_keys,
+    create_key_file,
+    ephemeral_keys,
+    load_keys,
+)
+from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
+from aoi_events.bootstrap.settings import Settings
+from aoi_events.broker.open import open_broker
+from aoi_events.broker.topology import topology
+from aoi_events.errors import ConfigurationError, InfrastructureError
+from aoi_events.ports.broker import Broker
+from aoi_events.ports.logs import get_logger
+from aoi_events.ports.patience import Attempt, Patience, patiently
+from aoi_events.ports.store import Store
+from aoi_events.store import open_store
+
+__all__ = ["AT_THE_EDGE", "WITH_KEYS", "Opened", "declare", "open_parts"]
+
+log = get_logger(__name__)
+
+AT_THE_EDGE: Final = ("gateway",)
+"""Workers that need the broker only."""
+WITH_KEYS: Final = ("registration", "activation", "notification", "outcome", "deadlines")
+"""Workers that issue or verify tokens, or make challenges."""
+
+GATEWAY_USER: Final = "aoi-gateway"
+"""The gateway's user on ``memory://``."""
+
+_AT_START: Final = Patience(first=0.25, most=3.0)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What is open; None: no worker of this process needs it."""
+
+    store: Store | None
+    keys: ServerKeys | None
+    broker: Broker | None
+    gateway_broker: Broker | None
+    """The gateway's queue lives and dies with its connection, so it has one of its own."""
+
+
+async def open_parts(
+    settings: Settings,
+    names: Collection[str],
+    stack: AsyncExitStack,
+    *,
+    plugins: Plugins,
+    alone: bool,
+    keys: ServerKeys | None,
+) -> Opened:
+    """Open what the workers of these names need; ``stack`` closes it.
+
+    ``alone`` as for the installation; ``keys`` are taken instead of those in the settings. Raises
+    ConfigurationError, BrokerUnavailable, StoreUnavailable.
+    """
+    patient = _Starting(settings.start_within)
+    store = broker = gateway_broker = None
+    url = settings.broker.get_secret_value()
+    if set(names) - set(AT_THE_EDGE):
+        store = await patient.until(lambda: _open_store(settings, upgrade=alone))
+        stack.push_async_callback(store.close)
+        broker = await patient.until(lambda: _open_broker(url, "aoi workers"))
+        stack.push_async_callback(broker.close)
+    if "gateway" in names:
+        own = _as_gateway(url) if settings.in_process else url
+        gateway_broker = await patient.until(lambda: _open_broker(own, "aoi gateway"))
+        stack.push_async_callback(gateway_broker.close)
+    if settings.declare and (declaring := broker or gateway_broker) is not None:
+        await declaring.declare(topology(plugins.connectionless))
+    if store is None or not set(names) & set(WITH_KEYS):
+        return Opened(store, None, broker, gateway_broker)
+    opened = store
+    in_use = await patient.until(lambda: _token_keys_in_use(opened))
+    keys = keys or _keys(settings, in_use, alone=alone)
+    check_keys(keys, in_use)
+    return Opened(store, keys, broker, gateway_broker)
+
+
+async def declare(settings: Settings) -> tuple[str, ...]:
+    """Make every exchange and queue of an installation with these settings; returns their names.
+
+    For an operator's broker user, where those of the workers may configure nothing. Safe to
+    repeat. Raises ConfigurationError where something is missing and this user may not make it,
+    BrokerUnavailable.
+    """
+    configured = configure(installed_plugins(), settings.channels)
+    everything = topology(configured.connectionless)
+    url = settings.broker.get_secret_value()
+    broker = await _Starting(settings.start_within).until(
+        lambda: _open_broker(url, "aoi broker declare")
+    )
+    try:
+        await broker.declare(everything)
+    finally:
+        await broker.close()
+    exchanges = (exchange.name for exchange in everything.exchanges)
+    return (*exchanges, *(queue.name for queue in everything.queues))
+
+
+async def _open_broker(url: str, name: str) -> Broker:
+    return await open_broker(url, name=name, patience=Patience(attempts=1))
+
+
+async def _open_store(settings: Settings, *, upgrade: bool) -> Store:
+    store = await open_store(
+        settings.store.get_secret_value(), pool=settings.store_pool, upgrade=upgrade
+    )
+    try:
+        await store.check()
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+class _Starting:
+    """Broker and store may still be starting, as when everything was started at once.
+
+    ``within``: seconds for all of them together.
+    """
+
+    def __init__(self, within: float) -> None:
+        self._within = within
+        self._until = asyncio.get_running_loop().time() + within
+
+    async def until(self, opened: Callable[[], Awaitable[T]]) -> T:
+        """What ``opened`` returns as soon as it can. Raises its last InfrastructureError."""
+        failures: list[BaseException] = []
+
+        def failed(attempt: Attempt) -> None:
+            failures[:] = [attempt.error]
+            log.warning("not_there_yet", error=str(attempt.error), attempt=attempt.number)
+
+        try:
+            async with asyncio.timeout_at(self._until) as limit:
+                return await patiently(opened, patience=_AT_START, failed=failed)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        if failures:
+            raise failures[0]
+        raise InfrastructureError(f"no answer from broker or store within {self._within:g} s")
+
+
+def _keys(settings: Settings, in_use: Mapping[str, int], *, alone: bool) -> ServerKeys:
+    if alone and not settings.names_keys and not settings.key_file.exists():
+        if ":memory:" in settings.store.get_secret_value():
+            return ephemeral_keys()
+        if in_use:
+            raise ConfigurationError(
+                f"there is no key file {settings.key_file}, but {sum(in_use.values())} tokens in "
+                "the store were made with keys; put it back, from a copy if need be"
+            )
+        create_key_file(settings.key_file)
+        log.info("key_file_created", file=str(settings.key_file))
+    return load_keys(settings)
+
+
+async def _token_keys_in_use(store: Store) -> Mapping[str, int]:
+    async with store.transaction(read_only=True) as tx:
+        return await tx.token_keys_in_use()
+
+
+def _as_gateway(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{GATEWAY_USER}@{parts.hostname or ''}"))

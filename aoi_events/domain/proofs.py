@@ -63,7 +63,7 @@ def open_proof(
 ) -> ProofDecision:
     """The client claims the address: a proof that holds, or a challenge that is out, is kept."""
     if known is not None and known.state is ProofState.PROVED:
-        if known.proved_until is not None and now < known.proved_until:
+        if not _lapsed(known, now):
             return ProofDecision(known)
     elif known is not None and known.state is ProofState.OPEN:
         return ProofDecision(known)
@@ -93,7 +93,7 @@ def look(proof: Proof, *, now: datetime, policy: ProofPolicy) -> ProofDecision:
             return ProofDecision(failed, lost=True)
         case ProofState.PROVED:
             until = proof.proved_until or now
-            if now >= until:
+            if _lapsed(proof, now):
                 failed = replace(proof, state=ProofState.FAILED, deadline=None)
                 return ProofDecision(failed, lost=True)
             if proof.sent >= policy.sends:
@@ -111,9 +111,10 @@ def confirm(
     """The proof after ``code`` came back, and whether it is proved (a wrong code is counted).
 
     Raises Refusal (challenge_expired) when no challenge is open. A code that was right before is
-    right again, so that a repeat gets the same answer.
+    right again, so that a repeat gets the same answer, for as long as the proof holds: then it has
+    lapsed, whether or not anybody has looked at it since.
     """
-    if proof is None or proof.state is ProofState.FAILED:
+    if proof is None or proof.state is ProofState.FAILED or _lapsed(proof, now):
         raise Refusal(
             ErrorCode.CHALLENGE_EXPIRED,
             "no challenge is open for this channel; activate the channel again to get a new one",
@@ -139,3 +140,9 @@ def confirm(
         ),
         True,
     )
+
+
+def _lapsed(proof: Proof, now: datetime) -> bool:
+    """Whether an address was proved too long ago."""
+    proved = proof.state is ProofState.PROVED
+    return proved and (proof.proved_until is None or now >= proof.proved_until)

@@ -64,6 +64,20 @@ def test_a_right_code_stays_right() -> None:
     assert confirm(first, code, key=KEY, now=at(0.002), policy=POLICY) == (first, True)
 
 
+@pytest.mark.parametrize("renewing", [False, True])
+def test_a_proof_that_ended_takes_no_code(renewing: bool) -> None:
+    """Once its 90 days are over a proof has lapsed, also when nobody looked at it since."""
+    proof = proved()
+    if renewing:
+        proof = look(proof, now=at(83), policy=POLICY).proof
+    code = challenge_code(KEY, proof)
+    assert confirm(proof, code, key=KEY, now=at(89), policy=POLICY)[1]
+    for days in (90, 91):
+        with pytest.raises(Refusal) as refused:
+            confirm(proof, code, key=KEY, now=at(days), policy=POLICY)
+        assert refused.value.code is ErrorCode.CHALLENGE_EXPIRED
+
+
 def test_wrong_codes_end_the_challenge() -> None:
     """After a few of them it is closed, also for the right one."""
     proof, _ = claim()

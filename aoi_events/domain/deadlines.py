@@ -40,17 +40,22 @@ def _moments(delivery: Delivery) -> Iterator[datetime]:
             continue
         if not state.started:
             own = starts_at(state.step, delivery.planned_at) if delivery.planned_at else None
-            yield from (moment for moment in (own, yielded) if moment is not None)
-            yielded = None
+            starts = [moment for moment in (own, yielded) if moment is not None]
+            yield from (max(moment, state.retry_at or moment) for moment in starts)
+            yielded = _later(yielded, state.yields_at())
         elif state.retry_at is not None:
             yield state.retry_at
-            yields = state.yields_at()
-            yielded = max(yielded, yields) if yielded is not None and yields is not None else None
+            yielded = _later(yielded, state.yields_at())
         else:
             ends = state.window_ends()
             if ends is not None:
                 yield ends
             yielded = None
+
+
+def _later(a: datetime | None, b: datetime | None) -> datetime | None:
+    """The later of two times; None when either is not known."""
+    return max(a, b) if a is not None and b is not None else None
 
 
 def next_look(before: Delivery, after: Delivery, now: datetime, *, looked: bool) -> datetime | None:

@@ -45,6 +45,7 @@ from aoi_events.domain.delivery_facts import (
 from aoi_events.domain.delivery_state import Delivery, StepState, StoryEntry, tell, with_step
 from aoi_events.domain.evidence import StepOutcome, join
 from aoi_events.domain.plans import may_start
+from aoi_events.domain.replanning import replan
 from aoi_events.domain.retry import Backoff
 
 __all__ = [
@@ -146,18 +147,15 @@ def _plan(delivery: Delivery, fact: Planned, retry: _Retry) -> Delivery:
     known = _advance(delivery, retry) if delivery.story else delivery
     if not known.resting:
         return known
-    rested = replace(known, released=False)
-    if not fact.steps:
-        # That nothing could be planned is known as of now; a plan that waits keeps its own time.
-        stored = rested.state is DeliveryState.STORED
-        return replace(rested, planned_at=retry.at, returns=fact.returns) if stored else rested
-    return replace(
-        rested,
-        state=DeliveryState.SENDING,
-        steps=tuple(StepState(step) for step in fact.steps),
-        planned_at=retry.at,
-        returns=fact.returns,
-    )
+    rested = replace(known, released=False, returns=fact.returns, planned_at=retry.at)
+    steps = replan(fact.steps, known.steps, now=retry.at, expires_at=known.expires_at)
+    if any(state.over is None for state in steps):
+        return replace(rested, state=DeliveryState.SENDING, steps=steps)
+    if known.state is DeliveryState.STORED:
+        # That nothing could be planned is known as of now.
+        return rested
+    # A plan that waits keeps its own time.
+    return replace(known, released=False)
 
 
 def _report(delivery: Delivery, fact: Reported, retry: _Retry, told: list[Effect]) -> Delivery:
@@ -200,7 +198,7 @@ def _report_step(delivery: Delivery, fact: Reported, retry: _Retry) -> Delivery:
     first = state.attempt - state.retries
     if receipted and state.started and first <= fact.attempt <= state.attempt:
         return _delivered(delivery, Evidence.PROVIDER, state.step.channel, retry.at)
-    if fact.attempt != state.attempt or delivery.state.terminal:
+    if fact.attempt != state.attempt or not state.started or delivery.state.terminal:
         return delivery
     outcome = join(
         state.outcome,
@@ -326,14 +324,15 @@ def _close_windows(delivery: Delivery, retry: _Retry) -> Delivery:
 def _start_due(delivery: Delivery, now: datetime) -> Delivery:
     all_before_over = True
     for index, state in enumerate(delivery.steps):
-        waits = not state.started and may_start(
+        held = state.over is not None or (state.retry_at is not None and now < state.retry_at)
+        first = not state.started and may_start(
             state.step,
             planned_at=delivery.planned_at or now,
             now=now,
             all_before_over=all_before_over,
         )
-        again = state.retry_at is not None and state.over is None and now >= state.retry_at
-        if waits or again:
+        again = state.started and state.retry_at is not None
+        if not held and (first or again):
             attempt = delivery.attempts + 1
             started = replace(
                 state,

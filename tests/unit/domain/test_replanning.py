@@ -1,0 +1,91 @@
+"""A provider that says "not before T" is obeyed by every later plan, too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.contracts.states import DeliveryState, Reason
+from aoi_events.domain.delivery import DeadlineReached, Planned, StartStep
+from aoi_events.domain.plans import Step
+from tests.strategies import jitters, plans
+from tests.unit.domain.histories import SMS, WEBSOCKET, at, follow, planned, said
+from tests.unit.domain.rules import take
+
+LATER = said(OutcomeKind.REFUSED, 1, retry_after=600)
+
+
+def test_a_new_plan_waits_as_long_as_the_provider_asked() -> None:
+    """The device comes back meanwhile: the refusing channel waits, and is tried in its time."""
+    refused = take(planned(SMS), LATER, at(1)).delivery
+    again = take(refused, Planned((replace(SMS, start_after=0.0),)), at(100))
+    assert again.effects == ()
+    assert again.delivery.deadline == at(601)
+    tried = take(again.delivery, DeadlineReached(), at(601))
+    assert tried.effects == (StartStep(0, 2),)
+    assert tried.delivery.steps[0].retries == 0
+
+
+def test_the_channels_behind_it_need_not_wait() -> None:
+    """The refusing channel has had its time already: the next step of the new plan starts."""
+    refused = take(planned(SMS), LATER, at(1)).delivery
+    behind = Step("webpush", start_after=None, ack_within=30.0)
+    again = take(refused, Planned((SMS, behind)), at(100))
+    assert again.effects == (StartStep(1, 2),)
+    connected = take(refused, Planned((WEBSOCKET, SMS)), at(100))
+    assert connected.effects == (StartStep(0, 2),)
+    assert connected.delivery.deadline == at(110)
+
+
+def test_a_step_behind_another_does_not_start_because_its_wait_is_over() -> None:
+    """Fallback stays fallback: what waited for its provider waits for the steps before it, too."""
+    refused = take(planned(SMS), LATER, at(1)).delivery
+    slow = replace(WEBSOCKET, ack_within=1000.0)
+    later = follow(refused, [(100, Planned((slow, SMS))), (601, DeadlineReached())])
+    assert later.effects == (StartStep(0, 2),)
+    assert follow(later.delivery, [(1100, DeadlineReached())]).effects == (StartStep(1, 3),)
+
+
+def test_a_provider_that_wants_it_after_its_expiry_is_not_asked_again() -> None:
+    """Nothing else can take it: it is stored for the device's return, as after the refusal."""
+    stored = take(planned(SMS, ttl=60), LATER, at(1)).delivery
+    again = take(stored, Planned((SMS,)), at(10)).delivery
+    assert (again.state, again.reason) == (DeliveryState.STORED, Reason.REFUSED)
+    assert again.attempts == stored.attempts
+
+
+@given(
+    retry_after=st.floats(0.001, 3000.0),
+    history=st.lists(
+        st.tuples(
+            st.floats(0.0, 900.0),
+            st.builds(Planned, plans())
+            | st.just(DeadlineReached())
+            | st.just(said(OutcomeKind.COULD_NOT_WAKE, 3600, None, None, channel="sms")),
+        ),
+        max_size=8,
+    ),
+    jitter=jitters(),
+)
+def test_no_plan_asks_a_provider_too_early(
+    retry_after: float, history: list[tuple[float, Planned | DeadlineReached]], jitter: float
+) -> None:
+    """Whatever is planned, looked at or refused by the device meanwhile, with the channel or
+    without it: nothing is handed to that provider before the time that it named.
+    """
+    refusal = said(OutcomeKind.REFUSED, 1, retry_after=retry_after)
+    delivery = take(planned(SMS), refusal, at(1), jitter=jitter).delivery
+    seconds = 1.0
+    for wait, fact in history:
+        seconds += wait
+        decision = take(delivery, fact, at(seconds), jitter=jitter)
+        delivery = decision.delivery
+        for effect in decision.effects:
+            if isinstance(effect, StartStep) and effect.attempt > 1:
+                channel = delivery.steps[effect.step].step.channel
+                early = at(seconds) < at(1) + timedelta(seconds=retry_after)
+                assert not (channel == "sms" and early)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
@@ -21,12 +22,14 @@ from aoi_events.contracts.identifiers import (
 
 __all__ = [
     "ChallengeItem",
+    "ChallengeOutcome",
     "CloseItem",
     "DeliverItem",
     "DeliveryBatchV1",
     "OutcomeBatchV1",
     "OutcomeItem",
     "OutcomeKind",
+    "challenge_id",
 ]
 
 
@@ -71,6 +74,11 @@ class ChallengeItem(Tolerant):
     code: str
     parameters: dict[str, str | int | bool]
     expires_at: Instant
+
+    @property
+    def id(self) -> str:
+        """Names the round of the proof, without its code."""
+        return challenge_id(self.client, self.channel, self.code)
 
 
 class CloseItem(Tolerant):
@@ -145,8 +153,33 @@ class OutcomeItem(Tolerant):
     """Of the connection that was lost, so that only that presence ends."""
 
 
+class ChallengeOutcome(Tolerant):
+    """A provider did not take a challenge.
+
+    ``challenge``: :func:`challenge_id`. ``kind`` is *refused* (for now) or *rejected*; the rest
+    means what it means in an OutcomeItem.
+    """
+
+    challenge: str
+    attempt: int
+    kind: Annotated[OutcomeKind, Field(strict=False)]
+    at: Instant
+    client: ClientId
+    channel: ChannelType
+    detail: Annotated[str, Field(max_length=200)] | None = None
+    closes_channel: bool = False
+    retry_after: Annotated[float, Field(ge=0, le=86_400)] | None = None
+
+
 class OutcomeBatchV1(Tolerant):
     """Outcomes on their way to the outcome worker."""
 
     version: Literal[1] = 1
     items: Annotated[tuple[OutcomeItem, ...], Field(strict=False)]
+    challenges: Annotated[tuple[ChallengeOutcome, ...], Field(strict=False)] = ()
+
+
+def challenge_id(client: str, channel: str, code: str) -> str:
+    """What a challenge is called where its code must not stand: the code's round, one way."""
+    digest = hashlib.sha256(f"{client}\0{channel}\0{code}".encode()).hexdigest()
+    return f"chl_{digest[:26]}"

@@ -13,14 +13,27 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from aoi_events.domain.channels import Proof, ProofState
+from aoi_events.domain.retry import Backoff
 from aoi_events.errors import ErrorCode, Refusal
 
-__all__ = ["ProofDecision", "ProofPolicy", "challenge_code", "confirm", "look", "open_proof"]
+__all__ = [
+    "ProofDecision",
+    "ProofPolicy",
+    "challenge_code",
+    "confirm",
+    "look",
+    "not_taken",
+    "open_proof",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class ProofPolicy:
-    """How long proofs hold and challenges wait (seconds)."""
+    """How long proofs hold and challenges wait (seconds).
+
+    A round of ``sends`` challenges that nobody answers takes ``sends * send_again_after``; those
+    that the provider did not take are made up for within that time.
+    """
 
     holds: float = 90 * 86_400
     renew_before: float = 7 * 86_400
@@ -87,7 +100,7 @@ def look(proof: Proof, *, now: datetime, policy: ProofPolicy) -> ProofDecision:
         case ProofState.FAILED:
             return ProofDecision(replace(proof, deadline=None))
         case ProofState.OPEN:
-            if proof.sent < policy.sends:
+            if not _over(proof, now, policy):
                 return ProofDecision(replace(proof, sent=proof.sent + 1, deadline=again), send=True)
             failed = replace(proof, state=ProofState.FAILED, deadline=None)
             return ProofDecision(failed, lost=True)
@@ -96,13 +109,43 @@ def look(proof: Proof, *, now: datetime, policy: ProofPolicy) -> ProofDecision:
             if _lapsed(proof, now):
                 failed = replace(proof, state=ProofState.FAILED, deadline=None)
                 return ProofDecision(failed, lost=True)
-            if proof.sent >= policy.sends:
+            if _over(proof, now, policy):
                 return ProofDecision(replace(proof, deadline=until))
             opened = now if proof.sent == 0 else proof.opened_at
             renewed = replace(
                 proof, sent=proof.sent + 1, wrong=0, opened_at=opened, deadline=min(again, until)
             )
             return ProofDecision(renewed, send=True)
+
+
+def not_taken(
+    proof: Proof,
+    attempt: int,
+    *,
+    permanent: bool,
+    bad_address: bool,
+    retry_after: float,
+    now: datetime,
+    jitter: float,
+    backoff: Backoff,
+) -> ProofDecision:
+    """The provider refused challenge number ``attempt`` of the proof's present round.
+
+    For good: an address that is only claimed is given up, and a bad one in any case. For now: the
+    next challenge goes out along the retry schedule, and not before ``retry_after`` seconds.
+    """
+    if proof.state is ProofState.FAILED or attempt != proof.sent:
+        return ProofDecision(proof)
+    if permanent:
+        if proof.state is ProofState.PROVED and not bad_address:
+            return ProofDecision(proof)
+        failed = replace(proof, state=ProofState.FAILED, deadline=None)
+        return ProofDecision(failed, lost=True)
+    delay = max(retry_after, backoff.delay(attempt - 1, jitter))
+    deadline = now + timedelta(seconds=delay)
+    if proof.state is ProofState.PROVED and proof.proved_until is not None:
+        deadline = min(deadline, proof.proved_until)
+    return ProofDecision(replace(proof, deadline=deadline))
 
 
 def confirm(
@@ -146,3 +189,9 @@ def _lapsed(proof: Proof, now: datetime) -> bool:
     """Whether an address was proved too long ago."""
     proved = proof.state is ProofState.PROVED
     return proved and (proof.proved_until is None or now >= proof.proved_until)
+
+
+def _over(proof: Proof, now: datetime, policy: ProofPolicy) -> bool:
+    """Whether the challenges of the present round have all gone out, and had their time."""
+    ends = proof.opened_at + timedelta(seconds=policy.sends * policy.send_again_after)
+    return proof.sent >= policy.sends and now >= ends

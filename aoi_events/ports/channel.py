@@ -18,7 +18,12 @@ from typing import Any, Protocol, TypeAlias
 
 from pydantic import BaseModel
 
-from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeItem
+from aoi_events.contracts.envelopes import (
+    ChallengeItem,
+    ChallengeOutcome,
+    DeliverItem,
+    OutcomeItem,
+)
 from aoi_events.domain.channels import ChannelTraits, Parameters
 
 __all__ = ["ChannelPlugin", "ConnectionlessChannel", "Offered", "Receipt", "Sent", "SettingsModel"]
@@ -39,11 +44,12 @@ class Offered:
 class Sent:
     """What became of handing one item to the provider.
 
-    ``outcome`` is None for challenges (nobody waits for it). ``provider_message`` is what the
-    provider will call it in a receipt. ``pause``: the provider asked to slow down, seconds.
+    ``outcome`` is None for a challenge that the provider took: nobody waits for that.
+    ``provider_message`` is what the provider will call it in a receipt. ``pause``: the provider
+    asked to slow down, seconds.
     """
 
-    outcome: OutcomeItem | None
+    outcome: OutcomeItem | ChallengeOutcome | None
     provider_message: str | None = None
     pause: float = 0.0
 

@@ -8,7 +8,12 @@ from dataclasses import replace
 from pydantic import ValidationError
 
 from aoi_events.broker.topology import OUTCOME
-from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeItem, OutcomeKind
+from aoi_events.contracts.envelopes import (
+    ChallengeOutcome,
+    OutcomeBatchV1,
+    OutcomeItem,
+    OutcomeKind,
+)
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.clients import Client
 from aoi_events.domain.delivery import Decision, Delivery, Reported, StartStep, decide
@@ -21,6 +26,7 @@ from aoi_events.services.bounding import bounded
 from aoi_events.services.closing import close_what_ended
 from aoi_events.services.dispatch import Dispatcher
 from aoi_events.services.handler import Handler
+from aoi_events.services.refused_challenges import note_refused_challenges
 from aoi_events.services.releasing import follow, noticed
 from aoi_events.services.settings import ServiceSettings
 
@@ -31,7 +37,8 @@ log = get_logger(__name__)
 
 class OutcomeHandler(Handler[OutcomeBatchV1]):
     """Takes ``aoi.outcome``; writes deliveries (merged), and channels, tokens and presences that
-    ended; publishes next steps and ``notification.*`` events.
+    ended, and proofs whose challenge was refused; publishes next steps and ``notification.*``
+    events.
     """
 
     queue = OUTCOME
@@ -56,8 +63,9 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
         """Merge all outcomes at once. What is parked of them, the deliveries' deadlines replace."""
         now = self._clock.now()
         outcomes = [outcome for batch in items for outcome in batch.items]
+        challenges = [challenge for batch in items for challenge in batch.challenges]
         async with self._store.transaction() as tx:
-            clients = await self._lock_clients(tx, outcomes)
+            clients = await self._lock_clients(tx, outcomes, challenges)
             rows = dict(await tx.deliveries({o.delivery for o in outcomes}, Lock.EXCLUSIVE))
             before = dict(rows)
             decisions: list[Decision] = []
@@ -77,6 +85,7 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
             rows |= {decision.delivery.id: decision.delivery for decision in decisions}
             await tx.save_deliveries([row for id_, row in rows.items() if row != before[id_]])
             ended = await close_what_ended(tx, decisions, clients, now)
+            ended += await note_refused_challenges(tx, challenges, self._settings, now, self._dice)
             decisions = [_still_wanted(decision, rows) for decision in decisions]
             context = await self._dispatcher.load(
                 tx, [d.delivery for d in decisions if _starts(d)], clients
@@ -85,16 +94,21 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
         return [*self._dispatcher.outputs(decisions, context, now), *ended, *released]
 
     async def _lock_clients(
-        self, tx: Transaction, outcomes: Sequence[OutcomeItem]
+        self,
+        tx: Transaction,
+        outcomes: Sequence[OutcomeItem],
+        challenges: Sequence[ChallengeOutcome],
     ) -> dict[str, Client]:
         """Clients whose deliveries may become stored, or who may change themselves.
 
         An acknowledgement does neither, and it is what comes most: it locks no client.
         """
         concerned = [o for o in outcomes if o.kind is not OutcomeKind.ACKNOWLEDGED]
-        if not concerned:
+        ids = {o.client for o in concerned} | {c.client for c in challenges}
+        if not ids:
             return {}
-        return dict(await tx.clients({o.client for o in concerned}, _lock_for(concerned)))
+        lock = Lock.EXCLUSIVE if challenges else _lock_for(concerned)
+        return dict(await tx.clients(ids, lock))
 
     def _decide(self, row: Delivery | None, outcome: OutcomeItem) -> Decision | None:
         if row is None:

@@ -11,6 +11,7 @@ from aoi_events.broker.topology import EVENTS, HINTS, OUTCOME
 from aoi_events.contracts.answers import ANSWER_TYPES, AnyAnswer, RefusedV1
 from aoi_events.contracts.envelopes import (
     ChallengeItem,
+    ChallengeOutcome,
     CloseItem,
     DeliverItem,
     DeliveryBatchV1,
@@ -142,17 +143,24 @@ def batches(
     ]
 
 
-def outcomes(items: Iterable[OutcomeItem]) -> list[Outbound]:
+def outcomes(items: Iterable[OutcomeItem | ChallengeOutcome]) -> list[Outbound]:
     """Envelopes for the outcome worker."""
     every = list(items)
     return [
         Outbound(
             exchange="",
             routing_key=OUTCOME,
-            body=OutcomeBatchV1(items=tuple(every[start : start + _ITEMS])).encode(),
+            body=_outcome_batch(every[start : start + _ITEMS]).encode(),
         )
         for start in range(0, len(every), _ITEMS)
     ]
+
+
+def _outcome_batch(items: Sequence[OutcomeItem | ChallengeOutcome]) -> OutcomeBatchV1:
+    return OutcomeBatchV1(
+        items=tuple(item for item in items if isinstance(item, OutcomeItem)),
+        challenges=tuple(item for item in items if isinstance(item, ChallengeOutcome)),
+    )
 
 
 def hint() -> Outbound:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -204,9 +203,7 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
 def _key(item: Work) -> Key:
     if isinstance(item, DeliverItem):
         return item.delivery, item.step, item.attempt
-    # The code names the round of the proof; its hash, not the code, goes into the store.
-    digest = hashlib.sha256(f"{item.client}\0{item.channel}\0{item.code}".encode()).hexdigest()
-    return f"chl_{digest[:26]}", 0, item.attempt
+    return item.id, 0, item.attempt
 
 
 def _claimed(item: Work, channel: Channel | None) -> bool:

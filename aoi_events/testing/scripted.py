@@ -12,7 +12,13 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeItem, OutcomeKind
+from aoi_events.contracts.envelopes import (
+    ChallengeItem,
+    ChallengeOutcome,
+    DeliverItem,
+    OutcomeItem,
+    OutcomeKind,
+)
 from aoi_events.domain.channels import ChannelTraits
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.channel import Offered, Receipt, Sent, SettingsModel
@@ -157,10 +163,24 @@ class ScriptedProvider:
         return Sent(outcome, message if taken else None, say.pause)
 
 
-def _outcome(item: Work, say: Say, now: datetime) -> OutcomeItem | None:
-    """What the provider said; of a challenge nobody waits for the outcome."""
-    if isinstance(item, ChallengeItem) or say.kind is None:
+def _outcome(item: Work, say: Say, now: datetime) -> OutcomeItem | ChallengeOutcome | None:
+    """What the provider said; that a challenge was taken, nobody waits for."""
+    if say.kind is None:
         return None
+    if isinstance(item, ChallengeItem):
+        if say.kind is OutcomeKind.ACCEPTED:
+            return None
+        return ChallengeOutcome(
+            challenge=item.id,
+            attempt=item.attempt,
+            kind=say.kind,
+            at=now,
+            client=item.client,
+            channel=item.channel,
+            detail=say.detail or None,
+            closes_channel=say.closes_channel,
+            retry_after=say.retry_after,
+        )
     return OutcomeItem(
         delivery=item.delivery,
         kind=say.kind,

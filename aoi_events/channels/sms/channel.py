@@ -11,7 +11,13 @@ from aoi_events.channels.sms.receipts import MessageState, SmscReceipt
 from aoi_events.channels.sms.settings import SmsSettings
 from aoi_events.channels.sms.smpp import ShortMessage, SmscLink
 from aoi_events.channels.sms.status import Submitted, Verdict
-from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeItem, OutcomeKind
+from aoi_events.contracts.envelopes import (
+    ChallengeItem,
+    ChallengeOutcome,
+    DeliverItem,
+    OutcomeItem,
+    OutcomeKind,
+)
 from aoi_events.contracts.identifiers import id_octets
 from aoi_events.domain import push_payload
 from aoi_events.domain.push_payload import ChallengePush, ContentPush, Payload, WakeUpPush
@@ -142,9 +148,22 @@ def _ended(
     provider_message: str | None = None,
     pause: float = 0.0,
 ) -> Sent:
-    """The result for an item; of a challenge nobody waits for the outcome."""
+    """The result for an item; that a challenge was taken, nobody waits for."""
     if isinstance(item, ChallengeItem):
-        return Sent(None, provider_message, pause)
+        if kind is OutcomeKind.ACCEPTED:
+            return Sent(None, provider_message, pause)
+        challenged = ChallengeOutcome(
+            challenge=item.id,
+            attempt=item.attempt,
+            kind=kind,
+            at=now,
+            client=item.client,
+            channel=item.channel,
+            detail=detail[:_LONGEST_DETAIL] or None,
+            closes_channel=closes_channel,
+            retry_after=pause or None,
+        )
+        return Sent(challenged, provider_message, pause)
     outcome = OutcomeItem(
         delivery=item.delivery,
         kind=kind,

@@ -8,7 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from aoi_events.contracts.content import Content
-from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeItem, OutcomeKind
+from aoi_events.contracts.envelopes import (
+    ChallengeItem,
+    ChallengeOutcome,
+    DeliverItem,
+    OutcomeItem,
+    OutcomeKind,
+)
 from aoi_events.domain.channels import ChannelTraits
 from aoi_events.ports.channel import ConnectionlessChannel, Sent
 from tests.conformance.channel.stages import Answer, Provider, challenge, delivery
@@ -21,7 +27,7 @@ Work = DeliverItem | ChallengeItem
 
 def outcomes(sent: list[Sent]) -> list[OutcomeItem]:
     """What became of deliveries."""
-    return [each.outcome for each in sent if each.outcome is not None]
+    return [each.outcome for each in sent if isinstance(each.outcome, OutcomeItem)]
 
 
 def at_the_limit(traits: ChannelTraits, over: int, type: str = "text/plain") -> Content:
@@ -94,13 +100,24 @@ async def test_refusals_are_results(provider: Provider, channel: ConnectionlessC
 
 
 @pytest.mark.parametrize("answer", list(Answer))
-async def test_nobody_waits_for_the_outcome_of_a_challenge(
+async def test_a_challenge_that_was_not_taken_is_told(
     provider: Provider, channel: ConnectionlessChannel, answer: Answer
 ) -> None:
-    """Taken or not, a challenge has no outcome: its proof has a deadline of its own."""
-    provider.script(answer)
-    [sent] = await channel.deliver([challenge(provider)])
-    assert sent.outcome is None
+    """Nobody waits for the outcome of one that was; a refusal says what it says of a delivery, and
+    names the round, not its code.
+    """
+    provider.script(answer, answer)
+    [delivered] = outcomes(list(await channel.deliver([delivery(provider, 1)])))
+    item = challenge(provider)
+    [sent] = await channel.deliver([item])
+    if delivered.kind is OutcomeKind.ACCEPTED:
+        assert sent.outcome is None
+        return
+    assert isinstance(sent.outcome, ChallengeOutcome)
+    assert (sent.outcome.challenge, sent.outcome.attempt) == (item.id, item.attempt)
+    assert item.code not in sent.outcome.encode().decode()
+    for name in ("kind", "client", "channel", "detail", "closes_channel", "retry_after"):
+        assert getattr(sent.outcome, name) == getattr(delivered, name)
 
 
 async def test_what_has_expired_does_not_go_out(

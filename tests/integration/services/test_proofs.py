@@ -100,6 +100,53 @@ async def test_the_challenge_is_sent_again_and_then_given_up(proving: System) ->
     assert closed.reason == "the device did not prove that it receives there"
 
 
+@BOTH
+async def test_a_challenge_refused_for_good_ends_the_offer(open_system: OpenSystem) -> None:
+    """Section 4: a number that nobody can reach is not pending for minutes: its channel closes at
+    once, the client is told why, and a later offer opens a round of its own.
+    """
+    system = await open_system(plugin={"needs_proof": True})
+    node = await system.node()
+    system.provider.script(Say.rejected(closes_channel=True))
+    device = await system.device("scripted:a1")
+    first = await system.provider.next_challenge()
+    closed = await system.events.wait_for("channel.closed", client=device.client)
+    assert closed.data.reason == "no such address"  # type: ignore[union-attr]
+    (told,) = (await node.connect(device)).closed
+    assert told.reason == "no such address"
+    assert code_of(await confirm(device, first.code)) == "challenge_expired"
+    await system.advance(1_000)
+    assert len(system.provider.challenges) == 1
+    assert state(await device.activate("scripted:a1")) == "pending"
+    second = await system.provider.next_challenge()
+    assert state(await confirm(device, second.code)) == "active"
+
+
+@BOTH
+async def test_a_challenge_refused_for_now_goes_out_again_soon(open_system: OpenSystem) -> None:
+    """Section 4: the next one follows along the retry schedule, or when the provider wants it."""
+    system = await open_system(plugin={"needs_proof": True})
+    system.provider.script(Say.refused(), Say.refused(retry_after=30))
+    device = await system.device("scripted:a1")
+    first = await system.provider.next_challenge()
+
+    async def due_in() -> float | None:
+        async with system.installation.store.transaction(read_only=True) as tx:
+            (proof,) = (await tx.proofs({device.client}))[device.client]
+        left = proof.deadline - system.clock.now() if proof.deadline is not None else None
+        return left.total_seconds() if left is not None else None
+
+    await system.until(due_in, lambda left: left is not None and left <= 1)
+    await system.advance(1)
+    assert (await system.provider.next_challenge()).code == first.code
+    await system.until(due_in, lambda left: left == 30)
+    await system.advance(29)
+    assert len(system.provider.challenges) == 2
+    await system.advance(1)
+    third = await system.provider.next_challenge()
+    assert state(await confirm(device, third.code)) == "active"
+
+
 async def test_a_repeated_offer_sends_no_second_challenge(proving: System) -> None:
     """Section 4: offered again while a challenge is out, its worker sends each number once."""
     device = await proving.device("scripted:a1")

@@ -12,7 +12,13 @@ import pytest
 from aoi_events.channels.sms import SmsSettings, plugin
 from aoi_events.channels.sms.receipts import MessageState
 from aoi_events.contracts.content import Content
-from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
+from aoi_events.contracts.envelopes import (
+    ChallengeItem,
+    ChallengeOutcome,
+    DeliverItem,
+    OutcomeItem,
+    OutcomeKind,
+)
 from aoi_events.contracts.identifiers import Urgency, base32_id
 from aoi_events.domain import push_payload
 from aoi_events.domain.push_payload import ChallengePush, ContentPush, WakeUpPush
@@ -103,7 +109,7 @@ async def test_content_reaches_the_telephone_whole(
         item.delivery, FINGERPRINT, item.content
     )
     assert sent.provider_message == received.message_id
-    assert sent.outcome is not None
+    assert isinstance(sent.outcome, OutcomeItem)
     assert sent.outcome.kind is OutcomeKind.ACCEPTED
     assert (sent.outcome.delivery, sent.outcome.step, sent.outcome.attempt) == (item.delivery, 1, 2)
 
@@ -118,15 +124,18 @@ async def test_a_wake_up_carries_no_content(
     assert push_payload.decode(received.user_data) == WakeUpPush(item.delivery, FINGERPRINT)
 
 
-async def test_a_challenge_goes_out_and_has_no_outcome(
+async def test_a_challenge_goes_out_or_is_refused(
     smsc: LoopbackSmsc, channel: ConnectionlessChannel
 ) -> None:
-    """The code reaches the telephone; nobody waits for an outcome, refused or not."""
+    """The code reaches the telephone; of a bad number it is told that the round can end."""
     smsc.script(Reply(), Reply.bad_number())
     sent = await channel.deliver([challenge(), challenge()])
     received = await smsc.receive(NUMBER)
     assert push_payload.decode(received.user_data) == ChallengePush("K7QM2XPD")
-    assert [each.outcome for each in sent] == [None, None]
+    taken, refused = (each.outcome for each in sent)
+    assert taken is None
+    assert isinstance(refused, ChallengeOutcome)
+    assert (refused.kind, refused.closes_channel) == (OutcomeKind.REJECTED, True)
 
 
 async def test_outcomes_stand_in_the_order_of_the_items(
@@ -136,7 +145,7 @@ async def test_outcomes_stand_in_the_order_of_the_items(
     smsc.script(Reply(), Reply.throttle(), Reply.queue_full(), Reply.bad_number(), Reply(0x66))
     items = [delivery(number) for number in range(1, 6)]
     sent = await channel.deliver(items)
-    outcomes = [each.outcome for each in sent if each.outcome is not None]
+    outcomes = [each.outcome for each in sent if isinstance(each.outcome, OutcomeItem)]
     assert [outcome.delivery for outcome in outcomes] == [item.delivery for item in items]
     assert [(outcome.kind, outcome.closes_channel) for outcome in outcomes] == [
         (OutcomeKind.ACCEPTED, False),

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aoi_events.domain.channels import Proof, ProofState
-from aoi_events.domain.proofs import ProofPolicy, challenge_code, confirm, look, open_proof
+from aoi_events.domain.proofs import (
+    ProofDecision,
+    ProofPolicy,
+    challenge_code,
+    confirm,
+    look,
+    not_taken,
+    open_proof,
+)
+from aoi_events.domain.retry import Backoff
 from aoi_events.errors import ErrorCode, Refusal
 from tests.strategies import EPOCH
 
@@ -143,7 +152,65 @@ def test_a_proof_is_renewed_before_it_ends_or_lapses() -> None:
     assert (proof.state, lost) == (ProofState.FAILED, True)
 
 
-@given(st.lists(st.sampled_from(["claim", "right", "wrong", "look", "wait"]), max_size=20))
+def test_challenges_that_were_not_taken_use_no_round_up() -> None:
+    """Refused for now, the next goes out along the schedule; the round lasts as long as it would,
+    and as many as otherwise must have gone out.
+    """
+    proof, _ = claim()
+    sent, now = 0, EPOCH
+    for attempt in range(1, 7):
+        proof = refuse(proof, attempt, now).proof
+        assert proof.deadline is not None
+        assert (proof.deadline - now).total_seconds() <= 2**attempt
+        now = proof.deadline
+        proof = look(proof, now=now, policy=POLICY).proof
+    while proof.deadline is not None:
+        sent += 1
+        now = proof.deadline
+        proof = look(proof, now=now, policy=POLICY).proof
+    assert sent == POLICY.sends
+    assert (now - EPOCH).total_seconds() >= POLICY.sends * POLICY.send_again_after
+
+
+def test_a_challenge_refused_for_good_ends_what_was_only_claimed() -> None:
+    """A proof that holds ends only with a bad address; a round that is over takes no refusal."""
+    proof, _ = claim()
+    assert refuse(proof, 1, EPOCH, permanent=True).lost
+    assert refuse(proof, 1, EPOCH, permanent=True).proof.state is ProofState.FAILED
+    assert refuse(proof, 2, EPOCH, permanent=True).proof == proof
+    renewing = look(proved(), now=at(83), policy=POLICY).proof
+    assert refuse(renewing, 1, at(83), permanent=True).proof == renewing
+    assert refuse(renewing, 1, at(83), permanent=True, bad_address=True).lost
+    late = refuse(renewing, 1, at(89.999), retry_after=3600)
+    assert late.proof.deadline == renewing.proved_until
+
+
+def refuse(
+    proof: Proof,
+    attempt: int,
+    now: datetime,
+    *,
+    permanent: bool = False,
+    bad_address: bool = False,
+    retry_after: float = 0.0,
+) -> ProofDecision:
+    """The provider did not take a challenge."""
+    return not_taken(
+        proof,
+        attempt,
+        permanent=permanent,
+        bad_address=bad_address,
+        retry_after=retry_after,
+        now=now,
+        jitter=0.5,
+        backoff=Backoff(),
+    )
+
+
+HAPPENINGS = ["claim", "right", "wrong", "refused", "look", "wait"]
+
+
+@given(st.lists(st.sampled_from(HAPPENINGS), max_size=20))
 def test_any_history_ends(history: list[str]) -> None:
     """Whatever happens: every open challenge has a deadline in the future, a proof never outlives
     its 90 days, and following the deadlines ends it.
@@ -159,6 +226,8 @@ def test_any_history_ends(history: list[str]) -> None:
                 proof = look(proof, now=now, policy=POLICY).proof
             case "wait":
                 now += timedelta(seconds=30)
+            case "refused":
+                proof = refuse(proof, proof.sent, now).proof
             case "right" | "wrong" if proof.state is not ProofState.FAILED:
                 code = challenge_code(KEY, proof) if what == "right" else "A" * 16
                 proof, right = confirm(proof, code, key=KEY, now=now, policy=POLICY)

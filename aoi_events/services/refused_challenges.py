@@ -1,0 +1,81 @@
+"""Challenges that the provider did not take: the address is given up, or tried again soon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from aoi_events.contracts.envelopes import ChallengeOutcome, OutcomeKind, challenge_id
+from aoi_events.contracts.events import NOBODY
+from aoi_events.domain.channels import Channel, ChannelState, Proof, ProofState
+from aoi_events.domain.proofs import challenge_code, not_taken
+from aoi_events.ports.broker import Outbound
+from aoi_events.ports.clock import Dice
+from aoi_events.ports.store import Transaction
+from aoi_events.services.closing import channel_closed
+from aoi_events.services.settings import ServiceSettings
+
+__all__ = ["note_refused_challenges"]
+
+_REFUSED: Final = "the provider refused the challenge"
+
+
+async def note_refused_challenges(
+    tx: Transaction,
+    outcomes: Sequence[ChallengeOutcome],
+    settings: ServiceSettings,
+    now: datetime,
+    dice: Dice,
+) -> list[Outbound]:
+    """Write what the refusals mean for proofs and their channels; returns the events of it.
+
+    The events follow from the rows as they are then, so that a repeat tells the same. The caller
+    holds the clients' rows exclusively.
+    """
+    if not outcomes:
+        return []
+    ids = {outcome.client for outcome in outcomes}
+    proofs = {
+        _round(proof, settings.challenge_key): proof
+        for of_client in (await tx.proofs(ids)).values()
+        for proof in of_client
+    }
+    rows = {(row.client, row.type): row for of in (await tx.channels(ids)).values() for row in of}
+    told: list[Outbound] = []
+    for outcome in outcomes:
+        known = proofs.get(outcome.challenge)
+        if known is None or known.client != outcome.client:
+            continue  # of a round that is over
+        decision = not_taken(
+            known,
+            outcome.attempt,
+            permanent=outcome.kind is OutcomeKind.REJECTED,
+            bad_address=outcome.closes_channel,
+            retry_after=outcome.retry_after or 0.0,
+            now=now,
+            jitter=dice.jitter(),
+            backoff=settings.policies.retry,
+        )
+        proof = proofs[outcome.challenge] = decision.proof
+        if proof != known:
+            await tx.save_proofs([proof])
+        row = rows.get((proof.client, proof.channel))
+        if row is None or row.address != proof.address or proof.state is not ProofState.FAILED:
+            continue
+        if decision.lost and row.state is not ChannelState.CLOSED:
+            row = rows[row.client, row.type] = _closed(row, outcome, now)
+            await tx.save_channels([row])
+        if row.state is ChannelState.CLOSED:
+            told.append(channel_closed(row, NOBODY, now))
+    return told
+
+
+def _round(proof: Proof, key: bytes) -> str:
+    return challenge_id(proof.client, proof.channel, challenge_code(key, proof))
+
+
+def _closed(row: Channel, outcome: ChallengeOutcome, now: datetime) -> Channel:
+    reason = outcome.detail or _REFUSED
+    return replace(row, state=ChannelState.CLOSED, reason=reason, changed_at=now)

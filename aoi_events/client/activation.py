@@ -48,7 +48,7 @@ def changed(turn: Turn) -> None:
 
 def send_due(turn: Turn) -> None:
     """Offer the channels when the server does not know them as they are."""
-    stored, digest = turn.stored, turn.view.offers_digest()
+    stored, digest = turn.stored, turn.view.offered
     due = stored.activating or stored.activated not in (None, digest)
     # What is under way counts only if it offers what holds now; a later number overtakes it.
     under_way = turn.asking(ACTIVATE, digest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from aoi_events.client import registration
@@ -55,7 +55,7 @@ def open_if_due(turn: Turn) -> None:
 def network_changed(turn: Turn, network: Network) -> None:
     """A connection does not survive the loss of its network, or another address."""
     before = turn.view.network
-    turn.view = replace(turn.view, network=network)
+    turn.view = turn.view.offering(network=network)
     if network.same_path(before):
         return
     if turn.link.phase is not Phase.REPLACED:

@@ -99,7 +99,7 @@ def _react(turn: Turn, event: Input) -> None:
             connection.network_changed(turn, network)
             activation.changed(turn)
         case OffersChanged(offers):
-            turn.view = replace(turn.view, offers=offers)
+            turn.view = turn.view.offering(offers=offers)
             activation.changed(turn)
         case ReconnectAsked():
             if turn.link.phase in (Phase.REPLACED, Phase.CONNECTING):

@@ -7,6 +7,7 @@ of it goes out.
 from __future__ import annotations
 
 import asyncio
+import logging
 from base64 import urlsafe_b64encode
 from collections.abc import Coroutine
 from dataclasses import dataclass, fields, replace
@@ -73,6 +74,7 @@ class Runner:
         self._wire: Wire | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._mailboxes: dict[str, Mailbox] = {}
+        self._unused_secret = self._fresh_secret()
 
     async def start(self) -> None:
         """Load what was stored, and begin. Raises ClientStateError."""
@@ -135,10 +137,11 @@ class Runner:
             effects: list[Effect] = []
             for event, _ in taken:
                 credentials = self.view.stored.credentials
-                decision = decide(self.view, event, fresh_secret=self._fresh_secret())
+                decision = decide(self.view, event, fresh_secret=self._unused_secret)
                 self.view = decision.view
                 effects += decision.effects
                 if self.view.stored.credentials != credentials:
+                    self._unused_secret = self._fresh_secret()
                     # A secret that a later event replaces must have been stored, too.
                     await self._carry_out(effects)
                     effects = []
@@ -227,7 +230,9 @@ class Runner:
                 self.trouble = f"{code}: {message}"
             case _:
                 pass
+        self.signals.tell(event)
+        if not _log.isEnabledFor(logging.DEBUG):
+            return
         names = [field.name for field in fields(event) if field.name not in _PERSONAL]
         shown = {name: getattr(event, name) for name in names}
         _log.debug("client_event", kind=type(event).__name__, **shown)
-        self.signals.tell(event)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Final, Literal
 
@@ -119,17 +119,31 @@ class View:
     handling: dict[str, tuple[Origin, ...]] = field(default_factory=dict)
     refusals: dict[str, Refused] = field(default_factory=dict)
     started: frozenset[str] = frozenset()
+    offered: str = ""
+    """Names what the server should know of the channels: offers, circumstances, address. Made
+    here where it is empty."""
+
+    def __post_init__(self) -> None:
+        if not self.offered:
+            object.__setattr__(self, "offered", _named(self.offers, self.network))
+
+    def offering(
+        self, *, offers: tuple[ChannelOffer, ...] | None = None, network: Network | None = None
+    ) -> View:
+        """The view with other channels, or in another network."""
+        offers = self.offers if offers is None else offers
+        return replace(self, offers=offers, network=network or self.network, offered="")
 
     @property
     def connected(self) -> bool:
         """Whether the session is open."""
         return self.link.phase is Phase.WELCOMED
 
-    def offers_digest(self) -> str:
-        """Names what the server should know of the channels: offers, circumstances, address."""
-        parts = [
-            [offer.model_dump(mode="json") for offer in self.offers],
-            self.network.circumstances.model_dump(mode="json"),
-            self.network.address,
-        ]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+def _named(offers: tuple[ChannelOffer, ...], network: Network) -> str:
+    parts = [
+        [offer.model_dump(mode="json") for offer in offers],
+        network.circumstances.model_dump(mode="json"),
+        network.address,
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from aoi_events.contracts.answers import SelectedChannel
+from aoi_events.contracts.base import VersionOne
 from aoi_events.domain.tokens import fingerprint_of
 from aoi_events.errors import ClientStateError
 
@@ -111,7 +112,7 @@ class Stored:
     to confirm, by channel; ``wake_ups`` and ``acks`` are by delivery.
     """
 
-    version: Literal[1] = 1
+    version: VersionOne = 1
     credentials: Credentials | None = None
     previous: Earlier | None = None
     sequence: int = 0

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetPydanticSchema, WithJsonSchema
+from pydantic_core.core_schema import int_schema
 
-__all__ = ["MAX_BODY", "Answer", "Contract", "Instant", "Request", "Tolerant"]
+__all__ = ["MAX_BODY", "Answer", "Contract", "Instant", "Request", "Tolerant", "VersionOne"]
 
 MAX_BODY = 512 * 1024
 """Largest request body in octets: 1,000 tokens of 100 characters and 4 KiB of content fit well."""
@@ -27,6 +28,15 @@ def _utc(value: datetime) -> datetime:
 
 Instant = Annotated[datetime, AfterValidator(_utc), Field(strict=False)]
 """A point in time: RFC 3339 with offset, held in UTC."""
+
+
+VersionOne = Annotated[
+    Literal[1],
+    # A literal alone would take what equals it: true, and 1.0.
+    GetPydanticSchema(lambda _source, _handler: int_schema(strict=True, ge=1, le=1)),
+    WithJsonSchema({"const": 1, "type": "integer"}),
+]
+"""The version of every contract so far: the integer 1, and nothing that only equals it."""
 
 
 class Contract(BaseModel):
@@ -60,10 +70,10 @@ class Tolerant(Contract):
 class Request(Contract):
     """Base of every request: the version is required, unknown fields are refused."""
 
-    version: Literal[1] = Field(description="Version of this contract; required.")
+    version: VersionOne = Field(description="Version of this contract; required.")
 
 
 class Answer(Tolerant):
     """Base of every answer."""
 
-    version: Literal[1] = 1
+    version: VersionOne = 1

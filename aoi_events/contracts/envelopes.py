@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from aoi_events.contracts.base import Instant, Tolerant
+from aoi_events.contracts.base import Instant, Tolerant, VersionOne
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import (
     ChannelType,
@@ -98,7 +98,7 @@ class CloseItem(Tolerant):
 class DeliveryBatchV1(Tolerant):
     """Work for one channel worker or one gateway node."""
 
-    version: Literal[1] = 1
+    version: VersionOne = 1
     items: Annotated[
         tuple[Annotated[DeliverItem | ChallengeItem | CloseItem, Field(discriminator="kind")], ...],
         Field(strict=False),
@@ -174,7 +174,7 @@ class ChallengeOutcome(Tolerant):
 class OutcomeBatchV1(Tolerant):
     """Outcomes on their way to the outcome worker."""
 
-    version: Literal[1] = 1
+    version: VersionOne = 1
     items: Annotated[tuple[OutcomeItem, ...], Field(strict=False)]
     challenges: Annotated[tuple[ChallengeOutcome, ...], Field(strict=False)] = ()
 

@@ -78,7 +78,8 @@ def _diagnose(body: bytes, error: ValidationError) -> Refusal:
             'the body names no version; add "version": 1',
             field="version",
         )
-    if value["version"] != 1:
+    # True and 1.0 equal 1, and are other JSON.
+    if type(value["version"]) is not int or value["version"] != 1:
         return Refusal(
             ErrorCode.VERSION_UNSUPPORTED,
             'this server speaks version 1 of this request; send "version": 1',

@@ -18,6 +18,7 @@ from aoi_events.contracts.answers import ANSWER_TYPES, ANSWERS
 from aoi_events.contracts.base import Contract, Tolerant
 from aoi_events.contracts.content import MAX_CONTENT, Content
 from aoi_events.contracts.device import DEVICE_REQUESTS, device_frames, server_frames
+from aoi_events.contracts.envelopes import OutcomeBatchV1
 from aoi_events.contracts.events import CloudEvent, event_routing_key
 from aoi_events.contracts.parse import parse_request
 from aoi_events.contracts.requests import GATEWAY_ONLY, REQUESTS
@@ -122,6 +123,15 @@ def test_a_validation_error_hides_its_input() -> None:
     with pytest.raises(ValidationError) as refused:
         Content.decode('{"data": "c2VjcmV0!", "encoding": "base64"}')
     assert "c2VjcmV0" not in str(refused.value)
+
+
+@pytest.mark.parametrize("version", ["true", "1.0", "1e0", '"1"', "2"])
+@pytest.mark.parametrize("model", [*REQUESTS.values(), *ANSWERS.values(), OutcomeBatchV1])
+def test_only_the_integer_1_is_version_1(model: type[Contract], version: str) -> None:
+    """Python takes true and 1.0 for 1; a contract does not, whoever reads it."""
+    with pytest.raises(ValidationError) as refused:
+        model.decode(f'{{"version": {version}}}')
+    assert ("version",) in [fault["loc"] for fault in refused.value.errors()]
 
 
 def test_every_request_needs_its_version() -> None:

@@ -94,6 +94,8 @@ def test_what_is_no_json(name: str) -> None:
         {"version": [1]},
         {"version": 10**400, "notification": "x"},
         {"version": 1.5},
+        {"version": True, "notification": "x"},
+        {"version": 1.0, "notification": "x"},
     ],
 )
 def test_other_versions(body: dict[str, Any]) -> None:

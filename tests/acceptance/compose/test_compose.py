@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -203,6 +204,12 @@ async def test_sms_is_switched_on_by_naming_an_smsc(grown: Stack) -> None:
         await asyncio.gather(listening, following.wait(), return_exceptions=True)
 
 
+def test_every_aoi_command_is_there(stack: Stack) -> None:
+    """As the README says, `exec deadlines aoi dead list` shows what was set aside: nothing."""
+    listed = stack.compose("exec", "-T", "deadlines", "aoi", "dead", "list", "--json")
+    assert json.loads(listed)["parked"] == []
+
+
 def test_workers_drain_when_they_are_stopped(stack: Stack) -> None:
     """`docker compose stop` ends every worker with exit code 0: drained, not killed."""
     stack.compose("stop", *sorted(WORKERS), within=90)
@@ -216,5 +223,15 @@ def test_workers_drain_when_they_are_stopped(stack: Stack) -> None:
 def test_the_readme_commands_are_in_the_compose_file() -> None:
     """The compose file itself says how to start it, how to scale, and how to switch SMS on."""
     text = (COMPOSE / "compose.yaml").read_text()
+    readme = (COMPOSE.parent / "README.md").read_text()
+    told = re.findall(r"^docker compose -f compose/compose.yaml (.*?) +#", readme, re.MULTILINE)
+    # Each of them is what the tests above run, by way of the same command line.
+    assert told == [
+        "up",
+        "run --rm credentials url shop",
+        "up --detach --scale notification=3",
+        "exec deadlines aoi dead list",
+        "down",
+    ]
     for command in ("up", "up --detach --scale notification=3", "--profile sms up"):
         assert f"docker compose -f compose/compose.yaml {command}\n" in text

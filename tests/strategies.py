@@ -23,6 +23,7 @@ from aoi_events.domain.delivery import (
     Fact,
     Failed,
     Planned,
+    Replaced,
     Reported,
 )
 from aoi_events.domain.evidence import StepOutcome
@@ -132,6 +133,7 @@ def ends() -> st.SearchStrategy[Fact]:
     return st.one_of(
         reports(_ENDS),
         st.just(Cancelled()),
+        st.just(Replaced()),
         st.builds(Failed, st.sampled_from([Reason.REASSIGNED, Reason.BACKLOG_FULL])),
     )
 

@@ -77,7 +77,10 @@ def _of(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     if schema.get("$ref") == "#/$defs/Content":
         # What JSON Schema cannot say, that base64 is base64, chance would hardly ever meet.
         octets = st.binary(max_size=60) | st.text(_LETTERS, max_size=60)
-        return octets.map(lambda data: Content.of(data).model_dump())
+        how = st.none() | st.deferred(lambda: _of(_DOCUMENT["$defs"]["ContentEncryption"]))
+        return st.builds(
+            lambda data, how: {**Content.of(data).model_dump(), "encryption": how}, octets, how
+        )
     if "$ref" in schema:
         return st.deferred(lambda: _of(_DOCUMENT["$defs"][schema["$ref"].rpartition("/")[2]]))
     if "const" in schema:

@@ -115,6 +115,7 @@ class Installation:
             plugins=self._plugins.plugins,
             traits=self._plugins.traits,
             gateways=self._gateways,
+            endpoints=frozenset(self.settings.endpoint_users),
             policies=self._policies,
         )
 

@@ -152,6 +152,9 @@ class Settings(BaseSettings):
     """Key for challenges, base64 of 32 octets."""
     gateway_users: tuple[str, ...] = ("aoi-gateway",)
     """Broker users whose word about a device's session is taken: those of gateways only."""
+    endpoint_users: tuple[str, ...] = ("aoi-endpoint",)
+    """Broker users whose word about a sender (a VAPID key, an API key) is taken: those of endpoints
+    only."""
     operator_users: tuple[str, ...] = ()
     """Broker users who may put messages into a worker's quarantine, beside the worker's own: that
     of ``aoi dead replay``; and for the deadlines worker, which parks what died there, those of the

@@ -7,7 +7,7 @@ from typing import Final
 
 from aoi_events.client import registration
 from aoi_events.client.activation import closed_by_server
-from aoi_events.client.events import Connected, Disconnected
+from aoi_events.client.events import Connected, Disconnected, NotificationsLost
 from aoi_events.client.inputs import Closed
 from aoi_events.client.state import MAX_SEQUENCE
 from aoi_events.client.turn import Turn
@@ -72,6 +72,8 @@ def welcomed(turn: Turn, frame: WelcomeFrame) -> None:
     if turn.stored.sequence < frame.sequence < MAX_SEQUENCE:
         turn.keep(sequence=frame.sequence)
     turn.tell(Connected(frame.client, frame.session, frame.epoch))
+    if frame.lost:
+        turn.tell(NotificationsLost(frame.lost))
     closed_by_server(turn, frame.closed)
 
 

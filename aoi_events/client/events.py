@@ -19,6 +19,7 @@ __all__ = [
     "DuplicateDropped",
     "NotificationAcknowledged",
     "NotificationReceived",
+    "NotificationsLost",
     "Refused",
     "Registered",
     "RegistrationStarted",
@@ -93,6 +94,16 @@ class Connected:
     client: str
     session: str
     epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationsLost:
+    """So many notifications did not fit what the server keeps for this client while it was away.
+
+    Nobody knows whose they were: every app should ask its Application Server what it missed.
+    """
+
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +186,7 @@ ClientEvent: TypeAlias = (
     | ChannelClosed
     | ChallengeReceived
     | Connected
+    | NotificationsLost
     | Disconnected
     | Refused
     | NotificationReceived

@@ -189,13 +189,15 @@ class ClientConnectedV1(Answer):
     """To a gateway: the session is the client's only one now.
 
     ``sequence`` is the highest the client has used, for clients that cannot count; ``closed`` are
-    channels that the server closed since the last contact, with the reason.
+    channels that the server closed since the last contact, with the reason. ``lost`` counts
+    notifications that failed as *backlog_full* since then, and is told to one session only.
     """
 
     client: ClientId
     epoch: int
     sequence: int
     closed: Annotated[tuple[UnselectedChannel, ...], Field(strict=False)] = ()
+    lost: Annotated[int, Field(ge=0)] = 0
 
 
 class ClientDisconnectedV1(Answer):

@@ -10,10 +10,32 @@ from pydantic import Field, model_validator
 
 from aoi_events.contracts.base import Contract
 
-__all__ = ["MAX_CONTENT", "Content"]
+__all__ = ["MAX_CONTENT", "Content", "ContentEncryption"]
 
 MAX_CONTENT: Final = 4096
 """Largest content in octets (what RFC 8030, section 7.2 asks every push service to take)."""
+
+
+_Header = Annotated[str, Field(max_length=512, pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$")]
+
+
+class ContentEncryption(Contract):
+    """How a sender encrypted the content for the app instance; the AOI Server cannot read it.
+
+    ``aes128gcm`` (RFC 8188, RFC 8291) says everything within the content; ``aesgcm``
+    (draft-ietf-webpush-encryption-04) needs the values of two headers beside it.
+    """
+
+    coding: Literal["aes128gcm", "aesgcm"]
+    encryption: _Header | None = None
+    crypto_key: _Header | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> ContentEncryption:
+        given = {self.encryption is not None, self.crypto_key is not None}
+        if given != {self.coding == "aesgcm"}:
+            raise ValueError("aesgcm has both encryption and crypto_key, aes128gcm has neither")
+        return self
 
 
 class Content(Contract):
@@ -22,6 +44,7 @@ class Content(Contract):
     data: Annotated[str, Field(max_length=4 * MAX_CONTENT // 3 + 4)]
     encoding: Literal["utf-8", "base64"] = "utf-8"
     type: Annotated[str, Field(max_length=100, pattern=r"^[\x21-\x7e][\x20-\x7e]*$")] = "text/plain"
+    encryption: ContentEncryption | None = None
 
     @model_validator(mode="after")
     def _bounded(self) -> Content:

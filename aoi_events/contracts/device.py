@@ -122,7 +122,8 @@ class WelcomeFrame(Tolerant):
     """The session is open. ``ping_every`` in seconds is how often the server pings.
 
     ``sequence`` is the highest that the client has used for its channel set; ``closed`` are
-    channels that the server closed since the last contact.
+    channels that the server closed since the last contact. ``lost``: so many notifications did not
+    fit the client's backlog since then, so its apps should ask their servers what they missed.
     """
 
     type: Literal["welcome"] = "welcome"
@@ -132,6 +133,7 @@ class WelcomeFrame(Tolerant):
     sequence: int
     ping_every: float
     closed: Annotated[tuple[UnselectedChannel, ...], Field(strict=False)] = ()
+    lost: Annotated[int, Field(ge=0)] = 0
 
 
 class AnswerFrame(Tolerant):

@@ -24,7 +24,9 @@ __all__ = [
     "InstanceName",
     "NotificationId",
     "SecretHash",
+    "SenderKey",
     "TokenText",
+    "Topic",
     "Urgency",
     "UserIdentity",
     "base32_id",
@@ -45,6 +47,11 @@ SecretHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 of the decoded secret, in hexadecimal."""
 NotificationId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
 """Chosen by the sender, unique among the sender's notifications."""
+SenderKey = Annotated[str, Field(pattern=r"^B[A-P][A-Za-z0-9_-]{84}[AEIMQUYcgkosw048]$")]
+"""Whom a token takes notifications from: base64url without padding of an uncompressed P-256 public
+key, 65 octets (RFC 8292, section 3.2)."""
+Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+"""Of two notifications with one topic only the newer matters (RFC 8030, section 5.4)."""
 PLAIN_TEXT = r"^[^\x00-\x1f\x7f-\x9f]*$"
 """Text without control characters: databases refuse NUL, and terminals obey escape codes."""
 

@@ -23,7 +23,9 @@ from aoi_events.contracts.identifiers import (
     InstanceName,
     NotificationId,
     SecretHash,
+    SenderKey,
     TokenText,
+    Topic,
     Urgency,
     UserIdentity,
 )
@@ -92,11 +94,16 @@ class DeregisterClientV1(_ClientRequest):
 
 
 class RegisterApplicationV1(_ClientRequest):
-    """``application.register``: ask for an Application Client Token (8.1.3)."""
+    """``application.register``: ask for an Application Client Token (8.1.3).
+
+    With ``sender_key`` only a sender that proves it (VAPID, RFC 8292, section 4) may send to the
+    token. Another key, or none any more, is another subscription: the old token ends.
+    """
 
     application: ApplicationName
     instance: InstanceName = "default"
     sequence: Sequence
+    sender_key: SenderKey | None = None
 
 
 class DeregisterApplicationV1(_ClientRequest):
@@ -171,6 +178,8 @@ class SendNotificationV1(Request):
 
     ``ttl`` in seconds from acceptance; 0 means now or never (RFC 8030, section 5.2). Repeating the
     same ``notification`` with the same body gives the same answer and no second delivery.
+    ``topic`` replaces what this sender sent to the same tokens under the same topic and was not
+    delivered yet (RFC 8030, section 5.4).
     """
 
     notification: NotificationId
@@ -180,6 +189,7 @@ class SendNotificationV1(Request):
     content: Content
     ttl: Annotated[int, Field(ge=0, le=MAX_TTL)] = 24 * 3600
     urgency: Annotated[Urgency, Field(strict=False)] = Urgency.NORMAL
+    topic: Topic | None = None
 
 
 class CancelNotificationV1(Request):

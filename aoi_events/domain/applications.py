@@ -16,7 +16,9 @@ class Application:
 
     ``generation`` rises each time that a revoked registration is made anew, so the old token stays
     dead. ``key_id`` is the token key that issued the present token. ``sequence`` numbers the
-    client's commands about this instance.
+    client's commands about this instance. ``sender_key``: who alone may send to the token (any
+    sender may, where it is None). ``replaced`` is the fingerprint of the token that the last
+    command ended because of another ``sender_key``.
     """
 
     client: str
@@ -29,6 +31,8 @@ class Application:
     fingerprint: str
     registered_at: datetime
     revoked_reason: str | None = None
+    sender_key: str | None = None
+    replaced: str | None = None
 
     @property
     def app_key(self) -> str:
@@ -59,19 +63,34 @@ def register(
     sequence: int,
     key_id: str,
     now: datetime,
+    sender_key: str | None = None,
 ) -> ApplicationDecision:
-    """Decide ``application.register``: idempotent; an older sequence, or an equal one that was a
-    deregistration, changes nothing. The caller fills ``fingerprint`` in from the token.
+    """Decide ``application.register``: idempotent; an older sequence, or an equal one that was
+    another command, changes nothing. The caller fills ``fingerprint`` in from the token.
+
+    Another ``sender_key`` than before ends the old token: a different subscription, as browsers
+    have it.
     """
     if known is None:
         fresh = Application(
-            client, application, instance, 1, key_id, sequence, True, "", registered_at=now
+            client,
+            application,
+            instance,
+            1,
+            key_id,
+            sequence,
+            True,
+            "",
+            registered_at=now,
+            sender_key=sender_key,
         )
         return ApplicationDecision(fresh, applied=True, changed=True)
-    if sequence < known.sequence or (sequence == known.sequence and not known.registered):
+    same = known.registered and known.sender_key == sender_key
+    if sequence < known.sequence or (sequence == known.sequence and not same):
         return ApplicationDecision(known, applied=False, changed=False)
-    if known.registered:
-        after = replace(known, sequence=sequence)
+    if same:
+        ended = known.replaced if sequence == known.sequence else None
+        after = replace(known, sequence=sequence, replaced=ended)
         return ApplicationDecision(after, applied=True, changed=after != known)
     again = replace(
         known,
@@ -81,6 +100,8 @@ def register(
         registered=True,
         registered_at=now,
         revoked_reason=None,
+        sender_key=sender_key,
+        replaced=known.fingerprint if known.registered else None,
     )
     return ApplicationDecision(again, applied=True, changed=True)
 
@@ -91,7 +112,7 @@ def deregister(known: Application, *, sequence: int) -> ApplicationDecision:
     """
     if sequence < known.sequence or (sequence == known.sequence and known.registered):
         return ApplicationDecision(known, applied=False, changed=False)
-    after = replace(revoke(known, "deregistered"), sequence=sequence)
+    after = replace(revoke(known, "deregistered"), sequence=sequence, replaced=None)
     return ApplicationDecision(after, applied=True, changed=after != known)
 
 

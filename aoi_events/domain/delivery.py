@@ -38,6 +38,7 @@ from aoi_events.domain.delivery_facts import (
     Failed,
     LosePresence,
     Planned,
+    Replaced,
     Reported,
     RevokeToken,
     StartStep,
@@ -60,6 +61,7 @@ __all__ = [
     "Failed",
     "LosePresence",
     "Planned",
+    "Replaced",
     "Reported",
     "RevokeToken",
     "StartStep",
@@ -91,6 +93,8 @@ def decide(
             changed = delivery
         case Cancelled():
             changed = _settle(delivery, DeliveryState.CANCELLED, now)
+        case Replaced():
+            changed = _settle(delivery, DeliveryState.REPLACED, now)
         case Failed(reason):
             changed = _settle(delivery, DeliveryState.FAILED, now, reason=reason)
         case _:
@@ -290,11 +294,11 @@ def _advance(delivery: Delivery, retry: _Retry) -> Delivery:
     ):
         return _delivered(delivery, Evidence.PROVIDER, accepted.step.channel, now)
     if expired:
-        return _settle(delivery, DeliveryState.EXPIRED, now, reason=_last_reason(delivery))
+        return _settle(delivery, DeliveryState.EXPIRED, now, reason=delivery.last_reason)
     if delivery.state is DeliveryState.SENDING:
         delivery = _start_due(delivery, now)
     if all(step.over is not None for step in delivery.steps):
-        reason = _last_reason(delivery)
+        reason = delivery.last_reason
         if not delivery.storable:
             return _settle(delivery, DeliveryState.EXPIRED, now, reason=reason)
         if delivery.state is DeliveryState.SENDING or not delivery.story:
@@ -392,8 +396,3 @@ def _delivered(delivery: Delivery, by: Evidence, channel: str | None, now: datet
         released=False,
     )
     return tell(settled, now, DeliveryState.DELIVERED, channel=channel, detail=f"by {by}")
-
-
-def _last_reason(delivery: Delivery) -> str:
-    reasons = [step.over for step in delivery.steps if step.over is not None]
-    return reasons[-1] if reasons else Reason.UNREACHABLE

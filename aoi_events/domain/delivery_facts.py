@@ -21,6 +21,7 @@ __all__ = [
     "Failed",
     "LosePresence",
     "Planned",
+    "Replaced",
     "Reported",
     "RevokeToken",
     "StartStep",
@@ -66,13 +67,18 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """The sender sent a newer notification of the same topic to the same token."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """It can never be delivered: the client or token is gone, or the backlog is full."""
 
     reason: Reason
 
 
-Fact = Planned | Reported | DeadlineReached | Cancelled | Failed
+Fact = Planned | Reported | DeadlineReached | Cancelled | Replaced | Failed
 
 # --- effects ------------------------------------------------------------------------------------
 

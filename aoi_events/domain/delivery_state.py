@@ -98,7 +98,8 @@ class Delivery:
     and a new plan is due as soon as no attempt is under way.
     ``published`` is false while effects of the last change may not have left yet. ``batch`` groups
     deliveries that were released together; ``order`` is the place in the client's backlog.
-    ``returns`` is how often the client had come back when the plan was made.
+    ``returns`` is how often the client had come back when the plan was made. Of the deliveries of
+    one sender and ``topic`` for one token, at most the newest is not settled.
     """
 
     id: str
@@ -126,12 +127,19 @@ class Delivery:
     released: bool = False
     batch: int | None = None
     order: int = 0
+    topic: str | None = None
     story: tuple[StoryEntry, ...] = ()
 
     @property
     def resting(self) -> bool:
         """Not settled, and no attempt is under way: a new plan would do no harm."""
         return not self.state.terminal and not any(step.under_way for step in self.steps)
+
+    @property
+    def last_reason(self) -> Reason:
+        """Why the last of its steps that is over is so."""
+        reasons = [step.over for step in self.steps if step.over is not None]
+        return reasons[-1] if reasons else Reason.UNREACHABLE
 
     def current(self, step: int, attempt: int) -> bool:
         """Whether that attempt is still wanted; a channel worker asks before it submits."""

@@ -28,7 +28,7 @@ from aoi_events.contracts.identifiers import base32_id, id_octets
 from aoi_events.domain import push_pdu
 from aoi_events.domain.push_pdu import ContentType, PushPdu
 from aoi_events.domain.wsp import Reader
-from aoi_events.errors import MalformedPdu, NotAPush
+from aoi_events.errors import MalformedPdu, NotAPush, PduTooLarge
 
 __all__ = [
     "APPLICATION_ID",
@@ -133,14 +133,17 @@ def room_for(content: Content) -> int:
     """Octets that ``content`` takes in a push, to compare with `LARGEST_CONTENT`.
 
     Its own octets, and those of a media type that is not one of the numbered ones. More than the
-    limit: it takes a wake-up.
+    limit: it takes a wake-up; as does what a sender encrypted, since the device must be told how.
     """
-    return len(content.octets()) + len(_encode_form(content)) - 1
+    least = 0 if content.encryption is None else LARGEST_CONTENT + 1
+    return max(least, len(content.octets()) + len(_encode_form(content)) - 1)
 
 
 def _encode_body(payload: Payload) -> bytes:
     match payload:
         case ContentPush(delivery, fingerprint, content):
+            if content.encryption is not None:
+                raise PduTooLarge(room_for(content), LARGEST_CONTENT)
             names = _encode_names(delivery, fingerprint)
             return _first(_CONTENT) + names + _encode_form(content) + content.octets()
         case WakeUpPush(delivery, fingerprint):

@@ -153,7 +153,7 @@ def delivery_frame(item: DeliverItem) -> bytes:
     }
     if not item.wake_up:
         frame["content"] = item.content
-    return to_json(frame)
+    return to_json(frame, exclude_none=True)
 
 
 def shortened(text: str, limit: int = _LONGEST) -> str:

@@ -207,6 +207,7 @@ class Session:
             sequence=answer.sequence,
             ping_every=self._settings.ping_every,
             closed=answer.closed,
+            lost=answer.lost,
         )
         self._between = not current
         return [Send(welcome.encode()), *self._enter(answer.epoch, elapsed, now)]

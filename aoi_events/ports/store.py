@@ -20,6 +20,7 @@ from aoi_events.domain.applications import Application
 from aoi_events.domain.channels import Channel, Proof
 from aoi_events.domain.clients import Client
 from aoi_events.domain.delivery import Delivery
+from aoi_events.domain.losses import Loss
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
 
@@ -198,6 +199,15 @@ class Transaction(Protocol):
     async def open_deliveries_of(self, clients: Collection[str]) -> Sequence[Delivery]:
         """Every delivery of these clients that is not settled, locked in key order."""
 
+    async def open_of_topics(
+        self, keys: Collection[tuple[str, str, str, str]]
+    ) -> Sequence[Delivery]:
+        """Deliveries not settled by (client, fingerprint, sender, topic), locked in key order.
+
+        The caller holds the clients' rows exclusively, so that there are no more of them until it
+        has committed.
+        """
+
     async def count_stored(self, clients: Collection[str]) -> Mapping[str, int]:
         """How many stored deliveries each client has (absent: none)."""
 
@@ -216,6 +226,23 @@ class Transaction(Protocol):
         """For each (client, batch) with no delivery left that is released or under way: make the
         next ``limit`` resting deliveries after the batch's last due, as a new batch.
         """
+
+    # --- losses -----------------------------------------------------------------------------
+
+    async def count_lost(self, counts: Mapping[str, int]) -> None:
+        """So many more notifications of each client were lost; these rows are locked last of all.
+
+        The caller holds the clients' rows, shared at least.
+        """
+
+    async def losses(self, clients: Collection[str]) -> Mapping[str, Loss]:
+        """What was lost of those of these clients that ever lost anything.
+
+        Who changes it (:meth:`save_losses`) holds the clients' rows exclusively.
+        """
+
+    async def save_losses(self, losses: Sequence[Loss]) -> None:
+        """Insert or replace, by client."""
 
     # --- channel workers --------------------------------------------------------------------
 

@@ -9,11 +9,13 @@ from itertools import islice
 from typing import Final
 
 from aoi_events.contracts.requests import SendNotificationV1
+from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.applications import Application
 from aoi_events.domain.clients import Client
 from aoi_events.domain.delivery import Decision, Delivery, Planned, decide
 from aoi_events.domain.notifications import Notification, RejectedEntry
 from aoi_events.domain.plans import Step
+from aoi_events.domain.sender_keys import may_send
 from aoi_events.domain.tokens import TokenClaims, delivery_id_of, fingerprint_of
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.clock import Dice
@@ -21,12 +23,17 @@ from aoi_events.ports.store import Lock, Transaction
 from aoi_events.services.bounding import bounded
 from aoi_events.services.dispatch import Context, Dispatcher
 from aoi_events.services.incoming import Asked
+from aoi_events.services.replacing import older_of_topics, replaced
 from aoi_events.services.settings import ServiceSettings
 
 __all__ = ["Acceptance", "Sending"]
 
 _REVOKED: Final = Refusal(
     ErrorCode.TOKEN_REVOKED, "this token is no longer valid; forget it until the app sends another"
+)
+
+_FOREIGN: Final = Refusal(
+    ErrorCode.NOT_ALLOWED, "this token takes notifications of the sender only that it is bound to"
 )
 
 
@@ -60,41 +67,50 @@ class Acceptance:
         self._dispatcher = dispatcher
         self._dice = dice
 
-    async def accept(self, tx: Transaction, fresh: Sequence[Sending], now: datetime) -> Context:
+    async def accept(
+        self, tx: Transaction, fresh: Sequence[Sending], now: datetime
+    ) -> tuple[Context, bool]:
         """Write notifications and deliveries; of an ID that another worker was faster with,
-        ``notification`` stays None.
+        ``notification`` stays None. Returns whether any delivery was replaced, too.
         """
         for sending in fresh:
             self._verify(sending)
         claims = {claim for sending in fresh for _, _, claim in sending.tokens}
         ids = {claim.client for claim in claims}
         context = Context(
-            clients=await tx.clients(ids, Lock.SHARED),
+            clients=await tx.clients(ids, _lock_for(fresh)),
             channels=await tx.channels(ids),
             applications=await tx.applications({(c.client, c.app_key) for c in claims}),
         )
         for sending in fresh:
             self._route(sending, context, now)
-        backlog = self._settings.policies.backlog
-        every = [decision for sending in fresh for decision in sending.decisions]
-        kept = iter(await bounded(tx, every, stored=(), backlog=backlog, now=now))
-        for sending in fresh:
-            sending.decisions = list(islice(kept, len(sending.decisions)))
         inserted = await tx.add_notifications(
             [sending.notification for sending in fresh if sending.notification is not None]
         )
         for sending in fresh:
             if sending.key not in inserted:
                 sending.notification, sending.decisions = None, []
-        await tx.add_deliveries(
-            [decision.delivery for sending in fresh for decision in sending.decisions]
+        every = [decision for sending in fresh for decision in sending.decisions]
+        older = await older_of_topics(tx, every)
+        ended, every = replaced(older, every, now)
+        every = await bounded(
+            tx,
+            [*ended, *every],
+            stored={row.id for row in older if row.state is DeliveryState.STORED},
+            backlog=self._settings.policies.backlog,
+            now=now,
         )
+        await tx.save_deliveries([decision.delivery for decision in every[: len(ended)]])
+        await tx.add_deliveries([decision.delivery for decision in every[len(ended) :]])
+        kept = iter(every[len(ended) :])
+        for sending in fresh:
+            sending.decisions = list(islice(kept, len(sending.decisions)))
         context.notifications = {
             sending.key: sending.notification
             for sending in fresh
             if sending.notification is not None
         }
-        return context
+        return context, any(d.delivery.state is DeliveryState.REPLACED for d in every)
 
     def _verify(self, sending: Sending) -> None:
         for index, token in enumerate(sending.asked.request.tokens):
@@ -114,6 +130,9 @@ class Acceptance:
             if application is None or not _usable(client, application, claims):
                 sending.rejected.append(_rejected(index, token, _REVOKED))
                 continue
+            if not may_send(sending.asked.sender, application.sender_key):
+                sending.rejected.append(_rejected(index, token, _FOREIGN))
+                continue
             delivery_id = delivery_id_of(sending.asked.sender, request.notification, token)
             deliveries.append((index, delivery_id))
             if delivery_id in accepted:  # the same token twice in one request is one delivery
@@ -131,6 +150,7 @@ class Acceptance:
                 accepted_at=now,
                 expires_at=expires_at if request.ttl > 0 else _now_or_never(steps, now),
                 storable=request.ttl > 0,
+                topic=request.topic,
             )
             accepted[delivery_id] = decide(
                 delivery,
@@ -153,6 +173,12 @@ class Acceptance:
             deliveries=tuple(deliveries),
             rejected=tuple(sending.rejected),
         )
+
+
+def _lock_for(fresh: Sequence[Sending]) -> Lock:
+    """Two workers that accept one topic at once must see each other; all others may share."""
+    topics = any(sending.asked.request.topic is not None for sending in fresh)
+    return Lock.EXCLUSIVE if topics else Lock.SHARED
 
 
 def _usable(client: Client | None, application: Application, claims: TokenClaims) -> bool:

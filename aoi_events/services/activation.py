@@ -23,6 +23,7 @@ from aoi_events.contracts.requests import (
     DisconnectClientV1,
 )
 from aoi_events.domain.clients import Client, Presence, current
+from aoi_events.domain.losses import Loss
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock
@@ -66,9 +67,10 @@ class ActivationHandler(Handler[Asked[AnyRequest]]):
         reachable: set[str] = set()
         async with self._store.transaction() as tx:
             held = await _lock(tx, items)
+            losses = await _losses(tx, items)
             for item in items:
                 try:
-                    outputs += await self._one(tx, item, now, reachable, held)
+                    outputs += await self._one(tx, item, now, reachable, held, losses)
                 except Refusal as refused:
                     outputs += refusal(item.message, refused)
             limit = self._settings.policies.release
@@ -82,11 +84,13 @@ class ActivationHandler(Handler[Asked[AnyRequest]]):
         now: datetime,
         reachable: set[str],
         held: Collection[str],
+        losses: dict[str, Loss],
     ) -> Sequence[Outbound]:
         request = item.request
         match request:
             case ConnectClientV1():
-                connected = await self._connect(tx, cast("Asked[ConnectClientV1]", item), now)
+                connecting = cast("Asked[ConnectClientV1]", item)
+                connected = await self._connect(tx, connecting, now, losses)
                 reachable.add(request.client)
                 return connected
             case DisconnectClientV1():
@@ -109,7 +113,11 @@ class ActivationHandler(Handler[Asked[AnyRequest]]):
         return [*answer(item.message, change.answer), *change.outputs]
 
     async def _connect(
-        self, tx: Transaction, asked: Asked[ConnectClientV1], now: datetime
+        self,
+        tx: Transaction,
+        asked: Asked[ConnectClientV1],
+        now: datetime,
+        losses: dict[str, Loss],
     ) -> list[Outbound]:
         """A session opened (or is announced again): it is the client's only one from now on."""
         request = asked.request
@@ -133,6 +141,7 @@ class ActivationHandler(Handler[Asked[AnyRequest]]):
             epoch=epoch,
             sequence=client.sequence,
             closed=closed_by_server(rows),
+            lost=await _tell_lost(tx, losses, client.id, request.session),
         )
         return [*answer(asked.message, body), *outputs]
 
@@ -166,6 +175,26 @@ async def _lock(tx: Transaction, items: Sequence[Asked[AnyRequest]]) -> Collecti
     if confirming:
         ids |= await rivals(tx, confirming)
     return (await tx.clients(ids, Lock.EXCLUSIVE)).keys()
+
+
+async def _losses(tx: Transaction, items: Sequence[Asked[AnyRequest]]) -> dict[str, Loss]:
+    """What the clients that connect have lost; hardly any have."""
+    connecting = {
+        item.request.client for item in items if isinstance(item.request, ConnectClientV1)
+    }
+    return dict(await tx.losses(connecting))
+
+
+async def _tell_lost(tx: Transaction, losses: dict[str, Loss], client: str, session: str) -> int:
+    """How many notifications the session is told that its client lost."""
+    loss = losses.get(client)
+    if loss is None:
+        return 0
+    told = loss.tell(session)
+    if told != loss:
+        await tx.save_losses([told])
+        losses[client] = told
+    return told.told
 
 
 def _same_session(known: Client | None, request: ConnectClientV1) -> Client:

@@ -8,9 +8,11 @@ from datetime import datetime
 from aoi_events.contracts.answers import ApplicationDeregisteredV1, ApplicationRegisteredV1
 from aoi_events.contracts.events import ApplicationChanged
 from aoi_events.contracts.requests import DeregisterApplicationV1, RegisterApplicationV1
+from aoi_events.contracts.states import Reason
 from aoi_events.domain import applications
 from aoi_events.domain.applications import Application
 from aoi_events.domain.clients import Client
+from aoi_events.domain.sender_keys import public_key
 from aoi_events.domain.tokens import app_key_of, fingerprint_of
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Outbound
@@ -33,10 +35,16 @@ class ApplicationRegistration:
         self._at_most = settings.policies.applications_per_client
 
     async def register(
-        self, tx: Transaction, asked: Asked[RegisterApplicationV1], now: datetime
+        self,
+        tx: Transaction,
+        asked: Asked[RegisterApplicationV1],
+        now: datetime,
+        endings: Endings,
     ) -> list[Outbound]:
-        """The app instance's token: the same one until it was revoked."""
+        """The app instance's token: the same one until it was revoked, or bound to another key."""
         request = asked.request
+        if request.sender_key is not None:
+            public_key(request.sender_key)
         client, known = await _find(tx, asked)
         if known is None and await tx.count_applications(client.id) >= self._at_most:
             raise Refusal(
@@ -52,6 +60,7 @@ class ApplicationRegistration:
             sequence=request.sequence,
             key_id=self._keys.issuing,
             now=now,
+            sender_key=request.sender_key,
         )
         row = decision.application
         token = self._keys.issue(row.claims, row.key_id) if row.registered else None
@@ -65,6 +74,9 @@ class ApplicationRegistration:
         outputs = answer(asked.message, body)
         if decision.applied:
             outputs.append(_registered(row, asked.sender, now))
+            if row.replaced is not None:
+                endings.tokens.add((client.id, row.replaced))
+                outputs.append(application_revoked(_replaced(row), asked.sender, now))
         return outputs
 
     async def deregister(
@@ -101,6 +113,17 @@ async def _find(
     client = proved_client(asked, (await tx.clients({request.client})).get(request.client))
     key = (client.id, app_key_of(request.application, request.instance))
     return client, (await tx.applications({key})).get(key)
+
+
+def _replaced(row: Application) -> Application:
+    """What the row was before its present command bound the app instance to another key."""
+    return replace(
+        row,
+        generation=row.generation - 1,
+        registered=False,
+        fingerprint=row.replaced or "",
+        revoked_reason=Reason.DEREGISTERED,
+    )
 
 
 def _registered(row: Application, asker: str, now: datetime) -> Outbound:

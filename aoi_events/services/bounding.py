@@ -22,7 +22,8 @@ async def bounded(
     backlog: int,
     now: datetime,
 ) -> list[Decision]:
-    """The decisions; those that would store a delivery beyond ``backlog`` fail it as backlog_full.
+    """The decisions; those that would store a delivery beyond ``backlog`` fail it as backlog_full,
+    which is counted, so that the client is told.
 
     Of the deliveries that become stored now, the newest fail; what is stored already stays.
     ``stored``: IDs of those that were stored before. The transaction has saved nothing yet. Workers
@@ -48,6 +49,7 @@ async def bounded(
         if counts[row.client] > backlog:
             counts[row.client] -= 1
             over.add(row.id)
+    await tx.count_lost(Counter(row.client for row in fresh if row.id in over))
     return [
         _failed(decision, now)
         if decision.delivery.id in over and decision.delivery.state is DeliveryState.STORED

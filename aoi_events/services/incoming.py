@@ -10,6 +10,12 @@ from aoi_events.broker.topology import quarantine_of
 from aoi_events.contracts.events import user_word
 from aoi_events.contracts.parse import parse_request
 from aoi_events.contracts.requests import GATEWAY_ONLY, AnyRequest
+from aoi_events.contracts.senders import (
+    SENDER_HEADER,
+    SENDER_REQUESTS,
+    is_reserved,
+    is_spoken_for,
+)
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
@@ -41,7 +47,9 @@ _ORIGIN: Final = "aoi-origin-"
 
 @dataclass(frozen=True, slots=True)
 class Asked(Generic[R_co]):
-    """A request with who asked. ``session``: the client whose proved session made it."""
+    """A request with who asked. ``sender``: a broker user, or whom an endpoint speaks for.
+    ``session``: the client whose proved session made it.
+    """
 
     request: R_co
     sender: str
@@ -54,8 +62,13 @@ class Asked(Generic[R_co]):
         return self.message.reply_to
 
 
-def read_request(message: Inbound, gateways: frozenset[str]) -> Asked[AnyRequest]:
-    """The request in ``message``. Raises Refusal for anything that is none."""
+def read_request(
+    message: Inbound, gateways: frozenset[str], endpoints: frozenset[str] = frozenset()
+) -> Asked[AnyRequest]:
+    """The request in ``message``. Raises Refusal for anything that is none.
+
+    ``gateways`` and ``endpoints`` are the broker users who may speak for devices and for senders.
+    """
     if not message.user_id:
         raise Refusal(
             ErrorCode.SENDER_UNKNOWN,
@@ -73,7 +86,30 @@ def read_request(message: Inbound, gateways: frozenset[str]) -> Asked[AnyRequest
         )
     check_reply_to(message)
     session = message.headers.get(CLIENT_HEADER) if trusted else None
-    return Asked(request, message.user_id, str(session) if session else None, message)
+    sender = _sender(message, message.user_id, endpoints)
+    return Asked(request, sender, str(session) if session else None, message)
+
+
+def _sender(message: Inbound, user: str, endpoints: frozenset[str]) -> str:
+    """Who asks: the broker user, unless it is an endpoint and says for whom."""
+    said = message.headers.get(SENDER_HEADER)
+    if said is None:
+        if is_reserved(user):
+            raise Refusal(
+                ErrorCode.NOT_ALLOWED,
+                "senders named webpush, vapid:… and key:… are those of endpoints; "
+                "give the broker user another name",
+            )
+        return user
+    if user not in endpoints or message.routing_key not in SENDER_REQUESTS:
+        raise Refusal(
+            ErrorCode.NOT_ALLOWED,
+            f"only endpoints (AOI_ENDPOINT_USERS) may set the header {SENDER_HEADER}, and only to "
+            "send, cancel and ask about notifications",
+        )
+    if not isinstance(said, str) or not is_spoken_for(said):
+        raise Refusal(ErrorCode.INVALID, f"the header {SENDER_HEADER} names no sender")
+    return said
 
 
 def check_reply_to(message: Inbound) -> None:
@@ -117,6 +153,7 @@ def to_quarantine(message: Inbound, queue: str) -> Outbound:
         "correlation-id": message.correlation_id,
         "message-id": message.message_id,
         "client": _text(message.headers, CLIENT_HEADER),
+        "sender": _text(message.headers, SENDER_HEADER),
     }
     return Outbound(
         exchange="",
@@ -135,6 +172,7 @@ def to_replay(message: ParkedMessage) -> Outbound:
         "user-id": message.sender,
         "message-id": f"{message.id}.replay",
         "client": message.headers.get(CLIENT_HEADER),
+        "sender": message.headers.get(SENDER_HEADER),
     }
     return Outbound(
         exchange="",
@@ -163,6 +201,7 @@ def unwrap(message: Inbound, believed: Collection[str]) -> Inbound:
         name: value
         for name, value in (
             (CLIENT_HEADER, _text(headers, _ORIGIN + "client")),
+            (SENDER_HEADER, _text(headers, _ORIGIN + "sender")),
             (REPLAYED_HEADER, _text(headers, REPLAYED_HEADER)),
         )
         if value is not None

@@ -25,7 +25,7 @@ from aoi_events.services.dispatch import Context, Dispatcher
 from aoi_events.services.handler import Handler
 from aoi_events.services.incoming import Asked, read_request
 from aoi_events.services.notification_queries import NotificationQueries
-from aoi_events.services.outgoing import answer, event, refusal
+from aoi_events.services.outgoing import answer, event, hint, refusal
 from aoi_events.services.releasing import release_resting
 from aoi_events.services.settings import ServiceSettings
 
@@ -49,7 +49,7 @@ class NotificationHandler(Handler[Asked[AnyRequest]]):
 
     def read(self, message: Inbound) -> Asked[AnyRequest]:
         """The request in the message."""
-        return read_request(message, self._settings.gateways)
+        return read_request(message, self._settings.gateways, self._settings.endpoints)
 
     async def handle(self, items: Sequence[Asked[AnyRequest]]) -> Sequence[Outbound]:
         """Everything of one kind that follows each other is handled at once, in order."""
@@ -70,7 +70,7 @@ class NotificationHandler(Handler[Asked[AnyRequest]]):
         if not run:
             return []
         now = self._clock.now()
-        context = Context()
+        context, replaced = Context(), False
         async with self._store.transaction() as tx:
             known = await tx.notifications({sending.key for sending in run})
             fresh: dict[tuple[str, str], Sending] = {}
@@ -80,10 +80,12 @@ class NotificationHandler(Handler[Asked[AnyRequest]]):
                 else:
                     fresh.setdefault(sending.key, sending)
             if fresh:
-                context = await self._acceptance.accept(tx, list(fresh.values()), now)
+                context, replaced = await self._acceptance.accept(tx, list(fresh.values()), now)
             await _repeat_twins(tx, run)
             context = await self._remind(tx, run, context)
         outputs = [output for sending in run for output in self._outputs(sending, context, now)]
+        if replaced:
+            outputs.append(hint())
         return [*outputs, *await release_resting(self._store, _reminded(run), self._settings, now)]
 
     async def _remind(self, tx: Transaction, run: Sequence[Sending], context: Context) -> Context:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from aoi_events.contracts.senders import SENDER_HEADER
 from aoi_events.domain.parked import ParkedMessage, redact
 from aoi_events.ports.broker import Broker, Inbound
 from aoi_events.ports.clock import Clock
@@ -84,7 +85,7 @@ def _row(queue: str, entry: Parked, now: datetime) -> ParkedMessage:
     body, obstacle = redact(message.body)
     # The same message parked twice (a crash before its ack) is one row.
     identity = f"{queue}\0{message.message_id}".encode() + b"\0" + message.body
-    client = message.headers.get(CLIENT_HEADER)
+    said = {name: message.headers.get(name) for name in (CLIENT_HEADER, SENDER_HEADER)}
     return ParkedMessage(
         id="prk_" + hashlib.sha256(identity).hexdigest()[:24],
         parked_at=now,
@@ -97,5 +98,5 @@ def _row(queue: str, entry: Parked, now: datetime) -> ParkedMessage:
         body=body,
         replayable=obstacle is None,
         obstacle=obstacle,
-        headers={CLIENT_HEADER: client[:64]} if isinstance(client, str) else {},
+        headers={name: text[:128] for name, text in said.items() if isinstance(text, str)},
     )

@@ -95,7 +95,7 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
                 return await self._deregister(tx, asked, now, endings)
             case RegisterApplicationV1():
                 registering = cast("Asked[RegisterApplicationV1]", item)
-                outputs = await self._applications.register(tx, registering, now)
+                outputs = await self._applications.register(tx, registering, now, endings)
                 started.add(request.client)
                 return outputs
             case DeregisterApplicationV1():

@@ -44,7 +44,8 @@ class Policies:
 class ServiceSettings:
     """Keys, channel plug-ins with what they say of themselves, and policies.
 
-    ``gateways`` are the broker users whose word about a session is taken.
+    ``gateways`` are the broker users whose word about a session is taken, ``endpoints`` those whose
+    word about a sender is.
     """
 
     token_keys: TokenKeys
@@ -52,4 +53,5 @@ class ServiceSettings:
     plugins: Mapping[str, ChannelPlugin]
     traits: Mapping[str, ChannelTraits]
     gateways: frozenset[str]
+    endpoints: frozenset[str] = frozenset()
     policies: Policies = Policies()

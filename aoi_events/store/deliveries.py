@@ -7,7 +7,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Final
 
-from sqlalchemy import Column, Select, false, func, select, update
+from sqlalchemy import Column, Select, and_, false, func, select, update
 
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery import Delivery
@@ -116,6 +116,23 @@ class DeliveryQueries(Queries):
         )
         rows = await self._run(found, given.bind((client,) for client in sorted(set(clients))))
         return DELIVERIES.read(rows)
+
+    async def open_of_topics(
+        self, keys: Collection[tuple[str, str, str, str]]
+    ) -> Sequence[Delivery]:
+        """Deliveries not settled by (client, fingerprint, sender, topic), locked in key order."""
+        if not keys:
+            return []
+        names = ("client", "fingerprint", "sender", "topic")
+        given = Given(self._sql, [deliveries.c[name] for name in names])
+        found = (
+            select(*DELIVERIES.columns)
+            .join(given.rows, and_(*(given.rows.c[name] == deliveries.c[name] for name in names)))
+            .where(deliveries.c.topic.is_not(None), deliveries.c.settled_at.is_(None))
+            .order_by(deliveries.c.id)
+            .with_for_update(of=deliveries)
+        )
+        return DELIVERIES.read(await self._run(found, given.bind(sorted(set(keys)))))
 
     async def count_stored(self, clients: Collection[str]) -> Mapping[str, int]:
         """How many stored deliveries each client has (absent: none)."""

@@ -17,7 +17,7 @@ from aoi_events.store.engine import Database, database_of
 from aoi_events.store.faults import translated
 from aoi_events.store.given import Sql
 
-__all__ = ["check", "migrate", "obstacle_of", "upgrade"]
+__all__ = ["check", "migrate", "obstacle_of", "upgrade", "upgrade_to"]
 
 _MIGRATING = 0x616F6920_6D696772
 """Key of the advisory lock that only one upgrade holds (PostgreSQL)."""
@@ -83,9 +83,14 @@ def _upgrade(connection: Connection) -> None:
         return
     if found is not None and found not in known:
         raise ConfigurationError(obstacle_of(found, known))
+    upgrade_to(connection, "head")
+
+
+def upgrade_to(connection: Connection, revision: str) -> None:
+    """Run the migrations up to ``revision``, whatever the schema is now."""
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def _revision(connection: Connection) -> str | None:

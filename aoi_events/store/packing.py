@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from aoi_events.contracts.content import Content
+from aoi_events.contracts.content import Content, ContentEncryption
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.clients import Presence
@@ -183,13 +183,19 @@ def unpack_story(text: str) -> tuple[StoryEntry, ...]:
 
 def pack_content(content: Content) -> str:
     """A notification's content as JSON."""
-    return _encode([content.data, content.encoding, content.type])
+    packed = [content.data, content.encoding, content.type]
+    how = content.encryption
+    return _encode(packed if how is None else [*packed, how.coding, how.encryption, how.crypto_key])
 
 
 def unpack_content(text: str) -> Content:
     """The content that :func:`pack_content` packed; it was validated when it was accepted."""
-    data, encoding, type_ = _decode(text)
-    return Content.model_construct(data=data, encoding=encoding, type=type_)
+    data, encoding, type_, *how = _decode(text)
+    encryption = None
+    if how:
+        names = ("coding", "encryption", "crypto_key")
+        encryption = ContentEncryption.model_construct(**dict(zip(names, how, strict=False)))
+    return Content.model_construct(data=data, encoding=encoding, type=type_, encryption=encryption)
 
 
 def pack_rejected(rejected: tuple[RejectedEntry, ...]) -> str:

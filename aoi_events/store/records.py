@@ -19,6 +19,7 @@ from aoi_events.domain.applications import Application
 from aoi_events.domain.channels import Channel, Proof
 from aoi_events.domain.clients import Client
 from aoi_events.domain.delivery import Delivery
+from aoi_events.domain.losses import Loss
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.ports.store import Lock, Submission
@@ -30,6 +31,7 @@ __all__ = [
     "CHANNELS",
     "CLIENTS",
     "DELIVERIES",
+    "LOSSES",
     "NOTIFICATIONS",
     "PARKED",
     "PROOFS",
@@ -179,7 +181,9 @@ DELIVERIES: Final = Kept(
         "accepted_at",
         "expires_at",
         "storable",
+        "topic",
     ),
 )
+LOSSES: Final = Kept(tables.losses, Loss, ("client",))
 SUBMISSIONS: Final = Kept(tables.submissions, Submission, ("delivery", "step", "attempt"))
 PARKED: Final = Kept(tables.parked, ParkedMessage, ("id",))

@@ -14,6 +14,7 @@ from aoi_events.store.deliveries import DeliveryQueries
 from aoi_events.store.engine import READ_ONLY, Database, database_of
 from aoi_events.store.faults import translated
 from aoi_events.store.given import Sql
+from aoi_events.store.losses import LossQueries
 from aoi_events.store.notifications import NotificationQueries, SubmissionQueries
 from aoi_events.store.parking import ParkingQueries
 from aoi_events.store.retaining import RetentionQueries
@@ -29,6 +30,7 @@ class SqlTransaction(
     NotificationQueries,
     DeliveryQueries,
     BacklogQueries,
+    LossQueries,
     SubmissionQueries,
     ParkingQueries,
     RetentionQueries,

@@ -39,6 +39,7 @@ __all__ = [
     "channels",
     "clients",
     "deliveries",
+    "losses",
     "notifications",
     "parked",
     "parked_counts",
@@ -110,6 +111,8 @@ applications: Final = Table(
     Column("fingerprint", AnyText(), nullable=False),
     Column("registered_at", Instant(), nullable=False),
     Column("revoked_reason", AnyText()),
+    Column("sender_key", AnyText()),
+    Column("replaced", AnyText()),
 )
 
 channels: Final = Table(
@@ -209,6 +212,7 @@ deliveries: Final = Table(
     Column("resting", Boolean(), nullable=False),
     Column("batch", BigInteger()),
     Column("story", Packed(packing.pack_story, packing.unpack_story), nullable=False),
+    Column("topic", Name()),
     UniqueConstraint("id"),
     CheckConstraint("(settled_at IS NULL) = (state IN ('sending', 'stored'))", name="settled"),
     # Whoever dies, and whatever message is lost: somebody looks again.
@@ -220,6 +224,14 @@ deliveries: Final = Table(
     Index("deliveries_due", "deadline", "order", **_where("deadline IS NOT NULL")),
     Index("deliveries_open", "client", "order", **_where("settled_at IS NULL")),
     Index("deliveries_done", "settled_at", **_where("deadline IS NULL")),
+    Index(
+        "deliveries_topic",
+        "client",
+        "fingerprint",
+        "sender",
+        "topic",
+        **_where("topic IS NOT NULL AND settled_at IS NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -230,6 +242,16 @@ backlogs: Final = Table(
     # The newest batch, and the order of its last delivery when it was released.
     Column("batch", BigInteger(), nullable=False),
     Column("last", BigInteger(), nullable=False),
+)
+
+# Beside the clients' rows, which those who count here share.
+losses: Final = Table(
+    "losses",
+    METADATA,
+    _client(primary_key=True),
+    Column("lost", BigInteger(), nullable=False),
+    Column("told", BigInteger(), nullable=False),
+    Column("session", AnyText(), nullable=False),
 )
 
 submissions: Final = Table(

@@ -184,3 +184,50 @@ async def test_more_rows_than_a_statement_has_parameters(store: Store) -> None:
         assert len(found) == 3000
         await transaction.save_deliveries([settled(delivery) for delivery in found.values()])
         assert not await transaction.open_deliveries_of([client_id(1)])
+
+
+async def test_open_deliveries_of_a_topic(store: Store) -> None:
+    """Only what is open, of just that client, token, sender and topic, comes, in ID order."""
+    async with store.transaction() as transaction:
+        await fill(
+            transaction,
+            (1, 2),
+            [
+                a_delivery(4, topic="score"),
+                a_delivery(3),
+                under_way(a_delivery(2, topic="score")),
+                settled(a_delivery(1, topic="score")),
+                a_delivery(5, topic="scores"),
+                a_delivery(6, sender="other", topic="score"),
+                a_delivery(7, fingerprint="fp_bbbbbbbbbbbbb", topic="score"),
+                a_delivery(8, client=2, topic="score"),
+            ],
+        )
+        key = (client_id(1), "fp_aaaaaaaaaaaaa", SENDER, "score")
+        found = await transaction.open_of_topics([key, key, (*key[:3], "none")])
+        assert [row.id for row in found] == [delivery_id(2), delivery_id(4)]
+        assert {row.topic for row in found} == {"score"}
+        assert list(await transaction.open_of_topics([])) == []
+        await transaction.save_deliveries([replace(found[0], topic="forged")])
+        again = await transaction.deliveries([delivery_id(2)])
+        assert again[delivery_id(2)].topic == "score", "what a delivery is about never changes"
+
+
+async def test_who_accepts_a_topic_sees_what_others_accepted(installation: Installation) -> None:
+    """Under the client's row held exclusively, an older delivery cannot be missed."""
+    one, two = await installation.open(), await installation.open()
+    key = (client_id(1), "fp_aaaaaaaaaaaaa", SENDER, "score")
+    async with one.transaction() as transaction:
+        await fill(transaction, (1,))
+
+    async def look() -> list[str]:
+        async with two.transaction() as transaction:
+            await transaction.clients([client_id(1)], Lock.EXCLUSIVE)
+            return [row.id for row in await transaction.open_of_topics([key])]
+
+    async with one.transaction() as transaction:
+        await transaction.clients([client_id(1)], Lock.EXCLUSIVE)
+        second = asyncio.create_task(look())
+        await installation.somebody_waits()
+        await transaction.add_deliveries([a_delivery(1, topic="score")])
+    assert await second == [delivery_id(1)]

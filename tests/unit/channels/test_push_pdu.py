@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aoi_events.contracts.content import Content
+from aoi_events.contracts.content import Content, ContentEncryption
 from aoi_events.contracts.identifiers import base32_id
 from aoi_events.domain import push_payload, push_pdu
 from aoi_events.domain.push_payload import ChallengePush, ContentPush, Payload, WakeUpPush
@@ -213,6 +213,16 @@ def test_the_room_says_exactly_what_can_be_encoded(size: int, media: str) -> Non
         assert not fits
     else:
         assert fits
+
+
+def test_what_a_sender_encrypted_takes_a_wake_up() -> None:
+    """A short message has no place for how it was encrypted, and the device cannot guess."""
+    content = Content(
+        data="AA==", encoding="base64", encryption=ContentEncryption(coding="aes128gcm")
+    )
+    assert push_payload.room_for(content) > push_payload.LARGEST_CONTENT
+    with pytest.raises(PduTooLarge):
+        push_payload.encode(ContentPush(DELIVERY, FINGERPRINT, content), transaction_id=0)
 
 
 @pytest.mark.parametrize(

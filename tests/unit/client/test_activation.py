@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aoi_events.client.effects import Listen
-from aoi_events.client.events import Activated, ChannelClosed
+from aoi_events.client.events import Activated, ChannelClosed, NotificationsLost
 from aoi_events.client.inputs import (
     ApplicationAsked,
     Closed,
@@ -297,3 +297,18 @@ def test_channel_that_the_server_closed() -> None:
     assert rehearsal.told(ChannelClosed) == [ChannelClosed("sms", "number unknown")]
     assert rehearsal.stored.active == {"websocket"}
     assert len(rehearsal.requests("channel.activate")) == 1
+
+
+def test_what_the_server_could_not_keep_is_told_to_the_apps() -> None:
+    """A welcome that counts lost notifications says so; one without is silent."""
+    rehearsal = active()
+    client = rehearsal.stored.client or ""
+    for epoch, lost in ((2, 0), (3, 7)):
+        rehearsal.play(Closed(rehearsal.generation, None, "lost"))
+        rehearsal.open()
+        rehearsal.receive(
+            WelcomeFrame(
+                client=client, session="s", epoch=epoch, sequence=1, ping_every=30.0, lost=lost
+            )
+        )
+    assert rehearsal.told(NotificationsLost) == [NotificationsLost(7)]

@@ -75,6 +75,7 @@ def test_values_inside_answers_tolerate_and_values_inside_requests_do_not() -> N
     """The rule holds at every depth: content goes both ways, and is strict."""
     definitions = schemas()["$defs"]
     inside_requests = {"ChannelOffer", "Circumstances", "PreviousClient", "Content"}
+    inside_requests.add("ContentEncryption")
     for name, definition in definitions.items():
         if definition.get("type") == "object":
             strict = definition.get("additionalProperties") is False
@@ -180,6 +181,49 @@ def test_content_is_bounded(value: dict[str, str]) -> None:
     """Too large, no base64, a NUL that no database keeps, or a type that would break a header."""
     with pytest.raises(ValidationError):
         Content.decode(json.dumps(value))
+
+
+AESGCM = {"coding": "aesgcm", "encryption": "salt=MTIz", "crypto_key": "dh=BAAB"}
+
+
+@pytest.mark.parametrize("how", [{"coding": "aes128gcm"}, AESGCM])
+def test_encrypted_content_says_how(how: dict[str, str]) -> None:
+    """RFC 8291 needs a name only, the draft before it two values; both come back as they were."""
+    content = Content.decode(json.dumps({"data": "AAAA", "encoding": "base64", "encryption": how}))
+    assert content.encryption is not None
+    assert content.encryption.model_dump(exclude_none=True) == how
+    assert Content.decode(content.encode()) == content
+    plain = Content.of("x")
+    assert b"encryption" not in plain.encode(), "what is not encrypted looks as it always did"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"coding": "aesgcm"},
+        {**AESGCM, "crypto_key": None},
+        {**AESGCM, "coding": "aes128gcm"},
+        {**AESGCM, "encryption": ""},
+        {**AESGCM, "encryption": "salt=x\r\nX-Injected: 1"},
+        {**AESGCM, "encryption": "salt=ä"},
+        {**AESGCM, "crypto_key": "x" * 513},
+        {"coding": "gzip"},
+    ],
+)
+def test_what_says_how_content_is_encrypted_is_bounded(how: dict[str, str | None]) -> None:
+    """It becomes a header of a device's protocol: visible, short, and complete."""
+    with pytest.raises(ValidationError):
+        Content.decode(json.dumps({"data": "", "encryption": how}))
+
+
+@pytest.mark.parametrize("topic", ["", "x" * 33, "a b", "a=", "ä", "a\n"])
+def test_a_topic_is_of_32_safe_characters(topic: str) -> None:
+    """RFC 8030, section 5.4: no more than 32 characters from the URL and filename safe alphabet."""
+    body = {"version": 1, "notification": "n", "tokens": ["k1.x"], "content": {"data": ""}}
+    model = REQUESTS["notification.send"]
+    model.model_validate_json(json.dumps({**body, "topic": "Aa0-_" * 6}))
+    with pytest.raises(ValidationError):
+        model.model_validate_json(json.dumps({**body, "topic": topic}))
 
 
 @pytest.mark.parametrize("text", ["a\0b", "line\nbreak", "\x1b[31m", "tab\t", "\x7f"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 from hypothesis import given
@@ -17,7 +18,9 @@ from aoi_events.domain.applications import (
 from tests.strategies import EPOCH
 
 
-def registered(known: Application | None, sequence: int, key_id: str = "k1") -> ApplicationDecision:
+def registered(
+    known: Application | None, sequence: int, key_id: str = "k1", sender_key: str | None = None
+) -> ApplicationDecision:
     """Register the instance under that sequence number."""
     return register(
         known,
@@ -27,6 +30,7 @@ def registered(known: Application | None, sequence: int, key_id: str = "k1") -> 
         sequence=sequence,
         key_id=key_id,
         now=EPOCH,
+        sender_key=sender_key,
     )
 
 
@@ -61,6 +65,27 @@ def test_the_same_number_with_another_command_changes_nothing() -> None:
     assert deregister(gone, sequence=6) == ApplicationDecision(gone, applied=True, changed=False)
 
 
+def test_another_sender_key_is_another_subscription() -> None:
+    """Bound to another key, or to none any more, the old token ends and says so until the next
+    command; the same key changes nothing.
+    """
+    first = replace(registered(None, 1, sender_key="B1").application, fingerprint="fp_one")
+    again = registered(first, 2, sender_key="B1").application
+    assert (again.generation, again.replaced) == (first.generation, None)
+    other = registered(again, 3, key_id="k2", sender_key="B2")
+    assert (other.application.generation, other.application.replaced) == (2, "fp_one")
+    assert other.application.key_id == "k2"
+    bound = replace(other.application, fingerprint="fp_two")
+    repeat = registered(bound, 3, sender_key="B2")
+    assert (repeat.applied, repeat.application) == (True, bound)
+    assert not registered(bound, 3, sender_key="B3").applied
+    assert not registered(bound, 3).applied
+    free = registered(bound, 4).application
+    assert (free.generation, free.sender_key, free.replaced) == (3, None, "fp_two")
+    assert registered(free, 5).application.replaced is None
+    assert deregister(free, sequence=5).application.replaced is None
+
+
 def test_a_token_that_the_device_disowned_is_not_revived_by_a_repeat() -> None:
     """'No such application' revokes; the old registration coming again does not undo that."""
     first = registered(None, 5).application
@@ -73,18 +98,22 @@ def test_a_token_that_the_device_disowned_is_not_revived_by_a_repeat() -> None:
 
 
 commands = st.lists(
-    st.tuples(st.sampled_from(["register", "deregister", "revoke"]), st.integers(1, 6)),
+    st.tuples(
+        st.sampled_from(["register", "deregister", "revoke"]),
+        st.integers(1, 6),
+        st.sampled_from([None, "B1", "B2"]),
+    ),
     max_size=15,
 )
 
 
 @given(commands)
-def test_an_older_sequence_never_wins(history: list[tuple[str, int]]) -> None:
+def test_an_older_sequence_never_wins(history: list[tuple[str, int, str | None]]) -> None:
     """In any order, with repeats: the number never goes back, only applied commands change
-    anything, and generations only rise.
+    anything, and generations only rise, whenever the token is good for another sender.
     """
     known: Application | None = None
-    for command, sequence in history:
+    for command, sequence, sender_key in history:
         before = known
         if command == "revoke":
             known = revoke(known, "no_such_application") if known else None
@@ -92,7 +121,7 @@ def test_an_older_sequence_never_wins(history: list[tuple[str, int]]) -> None:
         if command == "deregister" and known is None:
             continue
         if command == "register":
-            decision = registered(known, sequence)
+            decision = registered(known, sequence, sender_key=sender_key)
         else:
             assert known is not None
             decision = deregister(known, sequence=sequence)
@@ -106,6 +135,8 @@ def test_an_older_sequence_never_wins(history: list[tuple[str, int]]) -> None:
             if sequence < before.sequence:
                 assert not decision.applied
             if known.registered and not before.registered:
+                assert known.generation > before.generation
+            if known.sender_key != before.sender_key:
                 assert known.generation > before.generation
 
 

@@ -37,7 +37,7 @@ def test_hello_is_admitted_by_the_workers_and_welcomed() -> None:
     """A hello asks for admission; the answer opens the session and becomes the welcome."""
     session = new_session(ping_every=12.5)
     assert receive(session, hello()) == [Admit(CLIENT, SECRET)]
-    answer = connected(4, closed=[{"type": "sms", "reason": "recycled"}])
+    answer = connected(4, closed=[{"type": "sms", "reason": "recycled"}], lost=3)
     (welcome,) = frames(session.admitted(answer, elapsed=1.0, now=NOW))
     assert welcome == {
         "type": "welcome",
@@ -47,6 +47,7 @@ def test_hello_is_admitted_by_the_workers_and_welcomed() -> None:
         "sequence": 7,
         "ping_every": 12.5,
         "closed": [{"type": "sms", "reason": "recycled"}],
+        "lost": 3,
     }
     assert (session.state, session.epoch) == (State.OPEN, 4)
 

@@ -103,3 +103,49 @@ def test_a_session_is_a_gateways_word(user: str, session: str | None) -> None:
     """Section 3: whose session asks is believed of gateways only."""
     message = asked(user_id=user, headers={"aoi-client": "cli_x"})
     assert read_request(message, GATEWAYS).session == session
+
+
+KEY = "B" + "A" * 86
+ENDPOINTS = frozenset({"aoi-endpoint"})
+
+
+@pytest.mark.parametrize("sender", ["webpush", "key:shop", f"vapid:{KEY}"])
+def test_an_endpoint_speaks_for_senders(sender: str) -> None:
+    """Whom an endpoint speaks for is believed of endpoints only, and survives a quarantine."""
+    message = asked(user_id="aoi-endpoint", headers={"aoi-sender": sender})
+    assert read_request(message, GATEWAYS, ENDPOINTS).sender == sender
+    moved = to_quarantine(message, "aoi.notification.quarantine")
+    there = Inbound(moved.body, moved.routing_key, user_id="aoi", headers=dict(moved.headers))
+    assert read_request(unwrap(there, {"aoi"}), GATEWAYS, ENDPOINTS).sender == sender
+    for other in ("shop", "aoi-gateway"):
+        with pytest.raises(Refusal) as refused:
+            read_request(asked(user_id=other, headers={"aoi-sender": sender}), GATEWAYS, ENDPOINTS)
+        assert refused.value.code is ErrorCode.NOT_ALLOWED
+    with pytest.raises(Refusal) as refused:
+        read_request(asked(user_id=sender), GATEWAYS, ENDPOINTS)
+    assert refused.value.code is ErrorCode.NOT_ALLOWED
+
+
+@pytest.mark.parametrize("sender", ["shop", "", "key:", "key:a b", "vapid:x", "vapid:", 7, None])
+def test_an_endpoint_names_senders_of_its_own_kinds(sender: object) -> None:
+    """An endpoint cannot speak for a broker user; without a word it speaks for itself."""
+    message = asked(user_id="aoi-endpoint", headers={"aoi-sender": sender})
+    if sender is None:
+        assert read_request(message, GATEWAYS, ENDPOINTS).sender == "aoi-endpoint"
+        return
+    with pytest.raises(Refusal) as refused:
+        read_request(message, GATEWAYS, ENDPOINTS)
+    assert refused.value.code is ErrorCode.INVALID
+
+
+def test_an_endpoint_asks_about_notifications_only() -> None:
+    """What devices ask is never asked in the name of a sender."""
+    register = asked(
+        body=b'{"version": 1, "device": "d", "identity": "i", "secret_hash": "' + b"0" * 64 + b'"}',
+        routing_key="client.register",
+        user_id="aoi-endpoint",
+        headers={"aoi-sender": "webpush"},
+    )
+    with pytest.raises(Refusal) as refused:
+        read_request(register, GATEWAYS, ENDPOINTS)
+    assert refused.value.code is ErrorCode.NOT_ALLOWED

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aoi_events.contracts.content import Content
+from aoi_events.contracts.content import Content, ContentEncryption
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.clients import Presence
@@ -120,6 +120,13 @@ def test_times_keep_their_order(one: datetime, other: datetime) -> None:
 
 @given(
     st.text(max_size=100) | st.binary(max_size=100),
+    st.sampled_from(
+        [
+            None,
+            ContentEncryption(coding="aes128gcm"),
+            ContentEncryption(coding="aesgcm", encryption="salt=MTIz", crypto_key="dh=BAAB"),
+        ]
+    ),
     st.lists(st.builds(RejectedEntry, COUNTS, ANY_TEXT, ANY_TEXT, ANY_TEXT), max_size=3),
     st.lists(st.tuples(COUNTS, ANY_TEXT), max_size=3),
     st.builds(Presence, ANY_TEXT, ANY_TEXT),
@@ -127,15 +134,21 @@ def test_times_keep_their_order(one: datetime, other: datetime) -> None:
 )
 def test_the_rest(
     data: str | bytes,
+    encryption: ContentEncryption | None,
     rejected: list[RejectedEntry],
     pairs: list[tuple[int, str]],
     presence: Presence,
     flat: dict[str, str | int | bool],
 ) -> None:
     """Content, rejected tokens, pairs, presence and parameters come back equal."""
-    content = Content.of(data)
+    content = Content.of(data).model_copy(update={"encryption": encryption})
     assert packing.unpack_content(packing.pack_content(content)) == content
     assert packing.unpack_rejected(packing.pack_rejected(tuple(rejected))) == tuple(rejected)
     assert packing.unpack_pairs(packing.pack_pairs(tuple(pairs))) == tuple(pairs)
     assert packing.unpack_presence(packing.pack_presence(presence)) == presence
     assert packing.unpack_object(packing.pack_object(flat)) == flat
+
+
+def test_content_that_an_earlier_version_packed() -> None:
+    """Notifications that were accepted before an upgrade are delivered after it."""
+    assert packing.unpack_content('["hi","utf-8","text/plain"]') == Content.of("hi")

@@ -1,0 +1,70 @@
+"""Senders that are no broker users: whom an endpoint speaks for, and how it says so.
+
+The sender of a request is the broker user that published it, whom the broker validated. An endpoint
+(a broker user that the settings name) speaks for others: its header :data:`SENDER_HEADER` names one
+of the three forms below. No broker user has such a name: they can be claimed by endpoints only.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+
+from pydantic import Field, TypeAdapter
+
+from aoi_events.contracts.identifiers import SenderKey
+
+__all__ = [
+    "ANONYMOUS",
+    "SENDER_HEADER",
+    "SENDER_REQUESTS",
+    "KeyName",
+    "api_key_sender",
+    "is_reserved",
+    "is_spoken_for",
+    "vapid_sender",
+]
+
+SENDER_HEADER: Final = "aoi-sender"
+"""An endpoint's word about whose request it passes on."""
+
+SENDER_REQUESTS: Final = frozenset(
+    {"notification.send", "notification.cancel", "notification.status"}
+)
+"""What an endpoint may ask for others."""
+
+ANONYMOUS: Final = "webpush"
+"""A push without VAPID: good for tokens that are bound to no key."""
+
+_VAPID: Final = "vapid:"
+_API_KEY: Final = "key:"
+
+KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+"""The operator's name for an API key."""
+
+_key = TypeAdapter(SenderKey).validator
+_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+
+
+def vapid_sender(key: str) -> str:
+    """The sender that proved this P-256 key (RFC 8292)."""
+    return _VAPID + key
+
+
+def api_key_sender(name: str) -> str:
+    """The sender with the API key of this name."""
+    return _API_KEY + name
+
+
+def is_reserved(sender: str) -> bool:
+    """Whether the name has one of our forms, so that no broker user may have it."""
+    return sender == ANONYMOUS or sender.startswith((_VAPID, _API_KEY))
+
+
+def is_spoken_for(sender: str) -> bool:
+    """Whether the name is a complete one of our forms."""
+    if sender.startswith(_VAPID):
+        return _key.isinstance_python(sender.removeprefix(_VAPID))
+    if sender.startswith(_API_KEY):
+        return _name.fullmatch(sender.removeprefix(_API_KEY)) is not None
+    return sender == ANONYMOUS

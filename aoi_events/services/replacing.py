@@ -1,0 +1,57 @@
+"""Topics: a newer notification takes the place of what was not delivered yet (RFC 8030, 5.4).
+
+What decides is the order in which the store accepts: who accepts a topic holds the client's row
+exclusively, so it sees every older delivery, whatever the clocks of two workers say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from aoi_events.domain.delivery import Decision, Delivery, Replaced, decide
+from aoi_events.ports.store import Transaction
+
+__all__ = ["older_of_topics", "replaced"]
+
+_Key = tuple[str, str, str, str]
+
+
+async def older_of_topics(tx: Transaction, decisions: Sequence[Decision]) -> Sequence[Delivery]:
+    """What these new deliveries replace, locked; nothing is asked where none has a topic."""
+    keys = {key for decision in decisions if (key := _key(decision.delivery)) is not None}
+    return await tx.open_of_topics(keys) if keys else ()
+
+
+def replaced(
+    older: Sequence[Delivery], decisions: Sequence[Decision], now: datetime
+) -> tuple[list[Decision], list[Decision]]:
+    """The ends of ``older``, and the decisions, of which the last of each topic stands.
+
+    Nobody would tell of those that ended if this message came no further, so the deadlines worker
+    does: they are due at once, as unpublished.
+    """
+    last = {
+        key: index
+        for index, decision in enumerate(decisions)
+        if (key := _key(decision.delivery)) is not None
+    }
+    kept = [
+        decision
+        if (key := _key(decision.delivery)) is None or last[key] == index
+        else _ended(decision.delivery, now)
+        for index, decision in enumerate(decisions)
+    ]
+    return [_ended(row, now) for row in older], kept
+
+
+def _key(row: Delivery) -> _Key | None:
+    if row.topic is None:
+        return None
+    return (row.client, row.fingerprint, row.sender, row.topic)
+
+
+def _ended(row: Delivery, now: datetime) -> Decision:
+    after = decide(row, Replaced(), now=now, jitter=0.0).delivery
+    return Decision(replace(after, published=False, deadline=now), (), changed=True)

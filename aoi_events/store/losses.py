@@ -1,0 +1,37 @@
+"""Queries about what did not fit a client's backlog."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from aoi_events.domain.losses import Loss
+from aoi_events.store import records
+from aoi_events.store.queries import Queries
+from aoi_events.store.records import LOSSES
+from aoi_events.store.tables import losses
+
+__all__ = ["LossQueries"]
+
+
+class LossQueries(Queries):
+    """The port's section "losses"."""
+
+    async def count_lost(self, counts: Mapping[str, int]) -> None:
+        """So many more notifications of each client were lost."""
+        if not counts:
+            return
+        given = [Loss(client, lost) for client, lost in counts.items()]
+        statement = records.insert(self._sql, LOSSES)
+        excluded = statement.sql.excluded
+        counted = statement.sql.on_conflict_do_update(
+            index_elements=[losses.c.client], set_={"lost": losses.c.lost + excluded.lost}
+        )
+        await self._run(counted, statement.given.bind(LOSSES.rows(given, LOSSES.written)))
+
+    async def losses(self, clients: Collection[str]) -> Mapping[str, Loss]:
+        """What was lost of those of these clients that ever lost anything."""
+        return {loss.client: loss for loss in await self._find(LOSSES, clients)}
+
+    async def save_losses(self, losses: Sequence[Loss]) -> None:
+        """Insert or replace, by client."""
+        await self._replace(LOSSES, losses)

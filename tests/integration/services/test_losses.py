@@ -1,0 +1,42 @@
+"""Backlog overflow: the client is told that it lost notifications (issue 3, point 4)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.services.conftest import BOTH, OpenSystem
+
+
+@BOTH
+async def test_a_client_that_lost_notifications_is_told_once(open_system: OpenSystem) -> None:
+    """The hello after an overflow counts what was lost; a repeat of it says the same, the next
+    session nothing, and what is lost later is counted anew.
+    """
+    system = await open_system(policy={"backlog": 2})
+    shop, node = await system.user(), await system.node()
+    device, other = await system.device(), await system.device()
+    for number in range(5):
+        await shop.send(f"n{number}", device.token)
+    first = await node.connect(device, "s1")
+    assert first.lost == 3
+    assert await node.connect(device, "s1") == first
+    assert (await node.connect(other, "o1")).lost == 0
+    assert (await node.connect(device, "s2")).lost == 0
+    assert (await node.connect(device, "s2")).lost == 0
+    await shop.send("n5", device.token)
+    assert (await node.connect(device, "s2")).lost == 0
+    assert (await node.connect(device, "s3")).lost == 1
+
+
+@pytest.mark.parametrize("backend", ["memory+postgresql"], indirect=True)
+async def test_losses_count_wherever_the_backlog_overflows(open_system: OpenSystem) -> None:
+    """At acceptance, and when a device stays silent until its time is over."""
+    system = await open_system(policy={"backlog": 1})
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    await node.connect(device, "s1")
+    for number in range(4):
+        await shop.send(f"n{number}", device.token)
+    await system.advance(31)
+    await system.events.wait_for("notification.failed", count=3, reason="backlog_full")
+    assert (await node.connect(device, "s2")).lost == 3

@@ -57,6 +57,9 @@ def send(
     ] = None,
     ttl: Annotated[int, typer.Option(help="seconds to try; 0 is now or never")] = 86_400,
     urgency: Annotated[Urgency, typer.Option(help="how much it matters")] = Urgency.NORMAL,
+    topic: Annotated[
+        str | None, typer.Option(help="replaces what waits for these tokens under the same topic")
+    ] = None,
     content_type: Annotated[
         str | None, typer.Option("--type", help="media type; default: by what the content is")
     ] = None,
@@ -84,6 +87,7 @@ def send(
         notification=notification,
         ttl=ttl,
         urgency=urgency,
+        topic=topic,
         content_type=content_type,
     )
     sent = asyncio.run(_send(settings.broker.get_secret_value(), request, wait, timeout))

@@ -121,6 +121,7 @@ class Publisher:
         notification: str | None = None,
         ttl: int = DEFAULT_TTL,
         urgency: Urgency | str = Urgency.NORMAL,
+        topic: str | None = None,
         content_type: str | None = None,
         timeout: float | None = None,
         retries: int = 0,
@@ -139,6 +140,7 @@ class Publisher:
             notification=notification,
             ttl=ttl,
             urgency=urgency,
+            topic=topic,
             content_type=content_type,
         )
         return await self._send(request, timeout, _patience(retries))

@@ -30,12 +30,15 @@ def send_request(
     ttl: int = DEFAULT_TTL,
     urgency: Urgency | str = Urgency.NORMAL,
     content_type: str | None = None,
+    topic: str | None = None,
 ) -> SendNotificationV1:
     """The request to deliver one content to one token or up to 1,000.
 
     Without ``notification``, an ID is made: keep the request, and repeat *it* where an answer
     fails to come. ``ttl`` in seconds from acceptance, 0 to 28 days; 0 means now or never.
-    ``content_type`` names the type of text or octets (``Content`` carries its own). Raises
+    ``content_type`` names the type of text or octets (``Content`` carries its own). ``topic``, 32
+    characters of letters, digits, ``-`` and ``_`` at most, replaces what this sender sent to the
+    same tokens under it and was not delivered yet. Raises
     RequestRefused (``invalid``) for what the server would refuse, before anything is sent.
     """
     try:
@@ -46,6 +49,7 @@ def send_request(
             content=_content(content, content_type),
             ttl=ttl,
             urgency=Urgency(urgency),
+            topic=topic,
         )
     except ValueError as error:
         raise _invalid(error) from None

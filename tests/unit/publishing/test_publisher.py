@@ -49,9 +49,10 @@ async def test_a_request_carries_what_the_server_needs(
     publisher: Publisher, responder: Responder
 ) -> None:
     """The request goes out as its contract under its routing key, as the broker's user."""
-    await publisher.send(TOKEN, "hello", notification="n1")
+    await publisher.send(TOKEN, "hello", notification="n1", topic="score")
     request, message = responder.asked[0]
     assert isinstance(request, SendNotificationV1)
+    assert request.topic == "score"
     assert message.routing_key == "notification.send"
     assert message.user_id == publisher.sender == "shop"
     assert message.content_type == "application/json"

@@ -60,6 +60,7 @@ def test_content_with_a_type_of_its_own_and_another_one_is_refused() -> None:
         ("notification", {"notification": "no spaces allowed"}),
         (None, {"content": "x" * (MAX_CONTENT + 1)}),
         (None, {"urgency": "immediately"}),
+        ("topic", {"topic": "x" * 33}),
     ],
 )
 def test_what_the_server_would_refuse_never_leaves(

@@ -72,6 +72,8 @@ class CloseCode(IntEnum):
 
     NORMAL = 1000
     GOING_AWAY = 1001
+    UNSUPPORTED = 1003
+    """A binary frame; there are none."""
     TOO_BIG = 1009
     SERVICE_RESTART = 1012
     TRY_LATER = 1013

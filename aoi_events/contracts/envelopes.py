@@ -125,6 +125,8 @@ class OutcomeKind(StrEnum):
     """The provider says that the device has it."""
     COULD_NOT_WAKE = "could_not_wake"
     """The device has it, but could not wake the app now."""
+    DISCARDED = "discarded"
+    """The device threw it away: it cannot read it, or may give it to nobody."""
     NO_SUCH_APPLICATION = "no_such_application"
     """The device says that the app instance is gone."""
     ACKNOWLEDGED = "acknowledged"

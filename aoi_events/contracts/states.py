@@ -56,3 +56,5 @@ class Reason(StrEnum):
     """The provider refused it."""
     COULD_NOT_WAKE = "could_not_wake"
     """The device could not wake the app."""
+    DISCARDED = "discarded"
+    """The device threw it away: it could not read it, or could give it to nobody."""

@@ -173,6 +173,8 @@ def _report(delivery: Delivery, fact: Reported, retry: _Retry, told: list[Effect
             return _settle(
                 delivery, DeliveryState.FAILED, retry.at, reason=Reason.NO_SUCH_APPLICATION
             )
+        case OutcomeKind.DISCARDED:
+            return _discarded(delivery, fact, retry.at)
         case OutcomeKind.COULD_NOT_WAKE:
             return _could_not_wake(delivery, fact, retry.at)
         case OutcomeKind.ROUTE_LOST if fact.epoch is not None:
@@ -270,6 +272,13 @@ def _could_not_wake(delivery: Delivery, fact: Reported, now: datetime) -> Delive
         for step in delivery.steps
     )
     return _store(replace(delivery, steps=over), now, Reason.COULD_NOT_WAKE)
+
+
+def _discarded(delivery: Delivery, fact: Reported, now: datetime) -> Delivery:
+    if delivery.state.terminal:
+        return delivery
+    told = tell(delivery, now, fact.kind, channel=fact.channel, detail=fact.detail or None)
+    return _settle(told, DeliveryState.FAILED, now, reason=Reason.DISCARDED)
 
 
 def _of_this_plan(delivery: Delivery, fact: Reported) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.envelopes import OutcomeItem
 from aoi_events.contracts.identifiers import ClientId, ClientSecret
 
@@ -63,9 +62,9 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Send a close frame; a ``goodbye`` that says why went before it."""
+    """Send a close frame; a frame that says why may have gone before it."""
 
-    code: CloseCode
+    code: int
     reason: str
     """For the close frame: at most 123 octets (RFC 6455, section 5.5)."""
 

@@ -35,3 +35,7 @@ class Allowance:
         if self._left >= -burst:
             return Charge.REFUSE
         return Charge.STOP
+
+    def give_back(self) -> None:
+        """The frame that was charged last is not counted after all."""
+        self._left += 1.0

@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol, assert_never
 
 from aiohttp import WSMsgType, web
 
-from aoi_events.contracts.device import MAX_FRAME, SUBPROTOCOL, CloseCode
+from aoi_events.contracts.device import MAX_FRAME, CloseCode
 from aoi_events.contracts.envelopes import OutcomeItem
 from aoi_events.contracts.identifiers import ClientId
 from aoi_events.gateway.actions import Action, Admit, Ask, Close, Leave, Report, Send
+from aoi_events.gateway.addresses import address_of
 from aoi_events.gateway.session import Session
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.logs import get_logger
@@ -53,10 +54,12 @@ class Workers(Protocol):
         """See :class:`Leave`."""
 
 
-def websocket() -> web.WebSocketResponse:
-    """A WebSocket that leaves pings, closing and slow readers to :class:`Connection`."""
+def websocket(protocols: Iterable[str]) -> web.WebSocketResponse:
+    """A WebSocket that speaks one of ``protocols``, and leaves pings, closing and slow readers to
+    :class:`Connection`.
+    """
     return web.WebSocketResponse(
-        protocols=(SUBPROTOCOL,),
+        protocols=protocols,
         compress=False,
         # aiohttp refuses from this size on.
         max_msg_size=MAX_FRAME + 1,
@@ -67,7 +70,10 @@ def websocket() -> web.WebSocketResponse:
 
 
 class Connection:
-    """``due``: when :meth:`tick` has something to do, in seconds of the gateway's life."""
+    """``due``: when :meth:`tick` has something to do, in seconds of the gateway's life.
+
+    ``address`` is the network address of the device.
+    """
 
     __slots__ = (
         "_close_by",
@@ -77,6 +83,7 @@ class Connection:
         "_socket",
         "_transport",
         "_workers",
+        "address",
         "due",
         "session",
     )
@@ -91,6 +98,7 @@ class Connection:
         workers: Workers,
     ) -> None:
         self.session = session
+        self.address = address_of(transport)
         self._socket = socket
         self._transport = transport
         self._settings = settings
@@ -149,7 +157,7 @@ class Connection:
                 case Leave(client, epoch):
                     self._workers.leave(client, epoch)
                 case Close(code, reason):
-                    self._tell("device sent away", code=int(code))
+                    self._tell("device sent away", code=code)
                     await self._write_close(code, reason)
                     self._close_by = self._workers.elapsed + self._settings.close_within
                 case _:
@@ -211,7 +219,7 @@ class Connection:
             # The connection is on its way out, which whoever reads from it is told as well.
             return
 
-    async def _write_close(self, code: CloseCode, reason: str) -> None:
+    async def _write_close(self, code: int, reason: str) -> None:
         await self._write(_CLOSE_CODE.pack(code) + reason.encode(), WSMsgType.CLOSE)
 
     def _tell(self, event: str, **more: Any) -> None:

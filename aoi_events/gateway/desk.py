@@ -13,6 +13,7 @@ from aoi_events.contracts.answers import ClientConnectedV1, RefusedV1
 from aoi_events.contracts.requests import ConnectClientV1
 from aoi_events.errors import ErrorCode, InfrastructureError, RequestTimeout
 from aoi_events.gateway.actions import Admit, Ask
+from aoi_events.gateway.addresses import Addresses
 from aoi_events.gateway.connection import Connection, Workers
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.broker import Inbound, Outbound, Requester
@@ -25,13 +26,15 @@ _log = get_logger(__name__)
 CLIENT_HEADER = "aoi-client"
 """The AOI Client ID that the session has proved; workers believe it of gateways only."""
 
+_TOO_OFTEN = "your network address has made too many; repeat it later"
 _LATER = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL})
 
 
 class Desk:
     """``node_name`` tells the present name of the node, which requests about sessions carry.
 
-    ``outdated`` is told of sessions that were admitted under a name that was gone by then.
+    ``addresses`` limits hellos and registrations. ``outdated`` is told of sessions that were
+    admitted under a name that was gone by then.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Desk:
         requester: Requester,
         workers: Workers,
         settings: GatewaySettings,
+        addresses: Addresses,
         *,
         node_name: Callable[[], str],
         outdated: Callable[[Connection], None],
@@ -48,6 +52,7 @@ class Desk:
         self._requester = requester
         self._workers = workers
         self._settings = settings
+        self._addresses = addresses
         self._turns = asyncio.Semaphore(settings.requests_at_once)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -55,14 +60,27 @@ class Desk:
 
     async def admit(self, connection: Connection, action: Admit) -> None:
         """Ask whether the client has the secret; returns at once."""
-        if not self._spawn(lambda: self._admit(connection, action)):
-            await connection.perform(connection.session.turned_away(None, now=self._workers.now()))
+        code: str | None = None
+        if not self._may_enter(connection):
+            code = ErrorCode.QUOTA_EXCEEDED
+        elif self._spawn(lambda: self._admit(connection, action)):
+            return
+        await connection.perform(connection.session.turned_away(code, now=self._workers.now()))
 
     async def ask(self, connection: Connection, action: Ask) -> None:
         """Ask what the device asks; returns at once."""
-        if not self._spawn(lambda: self._ask(connection, action)):
-            session = connection.session
-            await connection.perform(session.unanswered(action.id, elapsed=self._workers.elapsed))
+        session = connection.session
+        now, elapsed = self._workers.now(), self._workers.elapsed
+        if action.client is None and not self._may_enter(connection):
+            answer = RefusedV1(code=ErrorCode.QUOTA_EXCEEDED, message=_TOO_OFTEN).encode()
+            await connection.perform(
+                session.answered(action.id, "refused.v1", answer, elapsed=elapsed, now=now)
+            )
+        elif not self._spawn(lambda: self._ask(connection, action)):
+            await connection.perform(session.unanswered(action.id, elapsed=elapsed, now=now))
+
+    def _may_enter(self, connection: Connection) -> bool:
+        return self._addresses.enter(connection.address, self._workers.elapsed)
 
     def _spawn(self, make: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         settings = self._settings
@@ -91,12 +109,15 @@ class Desk:
         headers: dict[str, str] = {}
         if action.client is not None:
             headers[CLIENT_HEADER] = action.client
-        session, elapsed = connection.session, self._workers.elapsed
+        session = connection.session
         answer = await self._call(action.name, action.body, headers)
+        now, elapsed = self._workers.now(), self._workers.elapsed
         if answer is None:
-            actions = session.unanswered(action.id, elapsed=elapsed)
+            actions = session.unanswered(action.id, elapsed=elapsed, now=now)
         else:
-            actions = session.answered(action.id, answer.type, answer.body, elapsed=elapsed)
+            actions = session.answered(
+                action.id, answer.type, answer.body, elapsed=elapsed, now=now
+            )
         await connection.perform(actions)
 
     async def _admit(self, connection: Connection, action: Admit) -> None:

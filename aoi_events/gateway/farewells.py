@@ -7,9 +7,14 @@ from typing import Final
 from aoi_events.contracts.device import CloseCode
 from aoi_events.errors import ErrorCode
 
-__all__ = ["Farewell", "displaced", "turned_away"]
+__all__ = ["Farewell", "displaced", "reason", "shortened", "turned_away"]
 
 Farewell = tuple[CloseCode, str]
+
+_LONGEST: Final = 300
+"""Octets of an explanation."""
+_REASON: Final = 123
+"""Octets of a close frame's reason (RFC 6455, section 5.5)."""
 
 _RETIRED: Final[Farewell] = (
     CloseCode.RETIRED,
@@ -43,3 +48,14 @@ def displaced(code: str) -> Farewell:
     shall come back.
     """
     return _DISPLACED.get(code, (CloseCode.SERVICE_RESTART, "connect again"))
+
+
+def shortened(text: str, limit: int = _LONGEST) -> str:
+    """``text`` with at most ``limit`` octets of UTF-8, cut between characters."""
+    octets = text.encode(errors="replace")
+    return text if len(octets) <= limit else octets[:limit].decode(errors="ignore")
+
+
+def reason(text: str) -> str:
+    """``text`` as a close frame can carry it."""
+    return shortened(text, _REASON)

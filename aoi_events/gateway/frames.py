@@ -1,4 +1,4 @@
-"""Reading what a device sent, and writing what it is told: bounded, and helpful."""
+"""Frames of ``aoi.v1``: reading what a device sent, writing what it is told; bounded, helpful."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from aoi_events.contracts.device import (
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.identifiers import ClientId
 from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.gateway.farewells import shortened
 
 __all__ = [
     "MAX_DEPTH",
@@ -28,13 +29,10 @@ __all__ = [
     "read_frame",
     "refusal_frame",
     "request_body",
-    "shortened",
 ]
 
 MAX_DEPTH: Final = 16
 """How deep lists and objects of a request's body may be nested."""
-_LONGEST: Final = 300
-"""Characters of an explanation."""
 
 
 def read_frame(data: str | bytes) -> DeviceFrame:
@@ -154,9 +152,3 @@ def delivery_frame(item: DeliverItem) -> bytes:
     if not item.wake_up:
         frame["content"] = item.content
     return to_json(frame, exclude_none=True)
-
-
-def shortened(text: str, limit: int = _LONGEST) -> str:
-    """``text`` with at most ``limit`` octets of UTF-8, cut between characters."""
-    octets = text.encode(errors="replace")
-    return text if len(octets) <= limit else octets[:limit].decode(errors="ignore")

@@ -14,6 +14,8 @@ from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.envelopes import OutcomeItem
 from aoi_events.contracts.identifiers import ClientId
 from aoi_events.gateway.actions import Admit, Ask
+from aoi_events.gateway.addresses import Addresses
+from aoi_events.gateway.aoi_session import AoiSession
 from aoi_events.gateway.connection import Connection
 from aoi_events.gateway.desk import Desk
 from aoi_events.gateway.node import Node
@@ -21,6 +23,7 @@ from aoi_events.gateway.outbox import Outbox
 from aoi_events.gateway.server import Server
 from aoi_events.gateway.session import Session, State
 from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.gateway.webpush import WebPushSession
 from aoi_events.ports.broker import Broker, Requester
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
 from aoi_events.ports.logs import get_logger
@@ -71,7 +74,8 @@ class Gateway:
         self._all_gone.set()
         self._draining = False
         self._outbox = Outbox(broker, self._clock, bound=self.settings.outbox)
-        self._server = Server(self.settings, self._serve)
+        self._addresses = Addresses(self.settings)
+        self._server = Server(self.settings, self._addresses, self._serve)
         self._node = Node(
             broker,
             self,
@@ -108,6 +112,7 @@ class Gateway:
             requester,
             self,
             self.settings,
+            self._addresses,
             node_name=lambda: self._node.name,
             outdated=self._node.announce,
         )
@@ -192,7 +197,7 @@ class Gateway:
     # -- what the server and connections call ---------------------------------------------------
 
     async def _serve(self, socket: web.WebSocketResponse, transport: asyncio.Transport) -> None:
-        session = Session(self._dice.token_hex(8), self.settings, elapsed=self.elapsed)
+        session = self._session(socket.ws_protocol)
         connection = Connection(session, socket, transport, settings=self.settings, workers=self)
         self._connections[session.id] = connection
         self._all_gone.clear()
@@ -204,6 +209,13 @@ class Gateway:
             del self._connections[session.id]
             if not self._connections:
                 self._all_gone.set()
+
+    def _session(self, protocol: str | None) -> Session:
+        name = self._dice.token_hex(8)
+        if protocol == WebPushSession.protocol:
+            randomness = bytes.fromhex(self._dice.token_hex(32))
+            return WebPushSession(name, self.settings, randomness=randomness, elapsed=self.elapsed)
+        return AoiSession(name, self.settings, elapsed=self.elapsed)
 
     def now(self) -> datetime:
         """The clock's time."""

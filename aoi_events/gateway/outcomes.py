@@ -10,7 +10,7 @@ from aoi_events.contracts.envelopes import DeliverItem, OutcomeItem, OutcomeKind
 from aoi_events.contracts.identifiers import ClientId, DeliveryId
 from aoi_events.gateway.window import UnderWay
 
-__all__ = ["acknowledged", "refused", "route_lost", "sent_in_vain"]
+__all__ = ["acknowledged", "discarded", "refused", "route_lost", "sent_in_vain"]
 
 _KINDS: Final = {
     "delivered": OutcomeKind.ACKNOWLEDGED,
@@ -38,6 +38,20 @@ def acknowledged(
         channel=frame.channel if sent is None else sent.channel,
         step=None if sent is None else sent.step,
         attempt=None if sent is None else sent.attempt,
+    )
+
+
+def discarded(item: DeliverItem, detail: str, now: datetime) -> OutcomeItem:
+    """Never: the device can do nothing with it."""
+    return OutcomeItem(
+        delivery=item.delivery,
+        kind=OutcomeKind.DISCARDED,
+        at=now,
+        client=item.client,
+        channel=item.channel,
+        step=item.step,
+        attempt=item.attempt,
+        detail=detail,
     )
 
 

@@ -13,17 +13,21 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pydantic_core import to_json
 
 from aoi_events.contracts.device import SUBPROTOCOL
+from aoi_events.contracts.webpush import WEBPUSH_SUBPROTOCOL
 from aoi_events.errors import ConfigurationError
+from aoi_events.gateway.addresses import Addresses, address_of
 from aoi_events.gateway.connection import websocket
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.logs import get_logger
 
-__all__ = ["PATH", "Server"]
+__all__ = ["PATH", "PROTOCOLS", "Server"]
 
 _log = get_logger(__name__)
 
 PATH: Final = "/aoi"
 """Where the WebSocket is."""
+PROTOCOLS: Final = (SUBPROTOCOL, WEBPUSH_SUBPROTOCOL)
+"""What devices may speak; the subprotocol of a WebSocket says which."""
 _BACKLOG: Final = 1_024
 """Connections that the kernel holds until we accept them."""
 _SHUTDOWN: Final = 0.1
@@ -49,12 +53,13 @@ Serve = Callable[[web.WebSocketResponse, asyncio.Transport], Awaitable[None]]
 class Server:
     """``serve`` is awaited for each WebSocket, from its first frame to its end."""
 
-    def __init__(self, settings: GatewaySettings, serve: Serve) -> None:
+    def __init__(self, settings: GatewaySettings, addresses: Addresses, serve: Serve) -> None:
         self._settings = settings
         self._serve = serve
         self._web = _Bounded(
             self._handle,
             settings.max_connections,
+            addresses,
             access_log=None,
             logger=_http_log,
             keepalive_timeout=settings.handshake_within,
@@ -113,12 +118,15 @@ class Server:
             response = _refusal(426, "upgrade_required", "connect with a WebSocket")
             response.headers["Upgrade"] = "websocket"
             return response
-        offered = request.headers.getall("Sec-WebSocket-Protocol", [])
-        if SUBPROTOCOL not in {name.strip() for value in offered for name in value.split(",")}:
+        values = request.headers.getall("Sec-WebSocket-Protocol", [])
+        offered = {name.strip() for value in values for name in value.split(",")}
+        if offered.isdisjoint(PROTOCOLS):
             return _refusal(
-                400, "version_unsupported", f"offer the WebSocket subprotocol {SUBPROTOCOL}"
+                400,
+                "version_unsupported",
+                f"offer a WebSocket subprotocol: {' or '.join(PROTOCOLS)}",
             )
-        socket = websocket()
+        socket = websocket(PROTOCOLS)
         await socket.prepare(request)
         if request.transport is not None:
             await self._serve(socket, request.transport)
@@ -147,18 +155,22 @@ def _tls(settings: GatewaySettings) -> ssl.SSLContext | None:
 
 
 class _Bounded(web.Server):
-    """aiohttp's server with a bound on connections, counted before their first octet."""
+    """aiohttp's server with bounds on connections, counted before their first octet."""
 
-    def __init__(self, handler: Any, most: int, **options: Any) -> None:
+    def __init__(self, handler: Any, most: int, addresses: Addresses, **options: Any) -> None:
         super().__init__(handler, **options)
         self._most = most
-        self._count = 0
+        self._addresses = addresses
+        self._counted: dict[web.RequestHandler, str] = {}
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """Count it, and close it when it is one too many."""
         super().connection_made(handler, transport)
-        self._count += 1
-        if self._count > self._most:
+        address = self._counted[handler] = address_of(transport)
+        if not self._addresses.connect(address):
+            _log.warning("too_many_connections_of_an_address", address=address)
+            transport.abort()
+        elif len(self._counted) > self._most:
             _log.warning("too_many_connections", most=self._most)
             transport.abort()
 
@@ -166,5 +178,5 @@ class _Bounded(web.Server):
         self, handler: web.RequestHandler, exc: BaseException | None = None
     ) -> None:
         """Count it out."""
-        self._count -= 1
+        self._addresses.leave(self._counted.pop(handler))
         super().connection_lost(handler, exc)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["GatewaySettings"]
 
+_ORIGIN = r"^https?://[A-Za-z0-9.\[\]:-]+$"
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
 
 
@@ -21,6 +22,9 @@ class GatewaySettings(BaseModel):
     """Address to listen on; ``0.0.0.0`` or ``::`` for all."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8090
     """TCP port to listen on; 0: any free one."""
+    public_url: Annotated[str, Field(max_length=256, pattern=_ORIGIN)] = "http://localhost:8093"
+    """Where Web Push senders reach the worker ``endpoint``: what a browser's endpoints begin with.
+    Scheme, host and port, without a path or a slash at the end."""
     certificate: Path | None = None
     """PEM file with the certificate chain: TLS. Unset: a proxy in front ends TLS, or nobody."""
     private_key: Path | None = None
@@ -28,6 +32,14 @@ class GatewaySettings(BaseModel):
 
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     """Connections at once, handshakes included; any more are closed at once."""
+    connections_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
+    """Connections at once from one IPv4 address or IPv6 /64 network; any more are closed at once.
+    Behind a proxy, which all devices share, as many as ``max_connections``."""
+    entries_per_second: Annotated[float, Field(gt=0, le=1_000_000)] = 50.0
+    """Hellos and registrations a second that one address may make for long; more are sent away,
+    to come again later. Behind a proxy, those of all devices."""
+    entries_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
+    """Hellos and registrations that one address may make at once."""
     handshake_within: Seconds = 10.0
     """Seconds from the TCP connection to the complete WebSocket request."""
     hello_within: Seconds = 10.0

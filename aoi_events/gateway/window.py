@@ -63,6 +63,10 @@ class Window:
                 pulled.append(item)
         return pulled
 
+    def under_way(self, delivery: DeliveryId) -> UnderWay | None:
+        """What was sent of a delivery and not acknowledged, if anything."""
+        return self._under_way.get(delivery)
+
     def acknowledged(self, delivery: DeliveryId) -> UnderWay | None:
         """The device has spoken for a delivery: what was under way of it, if anything."""
         self._waiting.pop(delivery, None)

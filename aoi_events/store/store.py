@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
-
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aoi_events.errors import StoreUnavailable
 from aoi_events.store import migration
@@ -16,7 +13,6 @@ from aoi_events.store.clients import ApplicationQueries, ClientQueries
 from aoi_events.store.deliveries import DeliveryQueries
 from aoi_events.store.engine import READ_ONLY, Database, database_of
 from aoi_events.store.faults import translated
-from aoi_events.store.finishing import to_its_end
 from aoi_events.store.given import Sql
 from aoi_events.store.losses import LossQueries
 from aoi_events.store.notifications import NotificationQueries, SubmissionQueries
@@ -69,21 +65,18 @@ class SqlStore:
     @asynccontextmanager
     async def _begun(self, *, read_only: bool) -> AsyncIterator[SqlTransaction]:
         engine = self._reading if read_only else self._database.engine
-        connection = engine.connect()
+        with translated():
+            connection = await engine.connect()
         try:
             with translated():
-                await self._whole(_begin(connection))
+                await connection.begin()
             yield SqlTransaction(connection, self._database.sql)
             with translated():
-                await self._whole(connection.commit())
+                await connection.commit()
         finally:
             # Rolls back what was not committed; a connection that cannot is thrown away.
-            if connection.sync_connection is not None:
-                with translated():
-                    await self._whole(connection.close())
-
-    async def _whole(self, work: Coroutine[Any, Any, None]) -> None:
-        await (to_its_end(work) if self._database.sql is Sql.SQLITE else work)
+            with translated():
+                await connection.close()
 
     async def check(self) -> None:
         """Raises StoreUnavailable when it cannot be reached, ConfigurationError when its schema is
@@ -95,11 +88,6 @@ class SqlStore:
         """Close all connections. Idempotent."""
         self._closed = True
         await self._database.engine.dispose()
-
-
-async def _begin(connection: AsyncConnection) -> None:
-    await connection.start()
-    await connection.begin()
 
 
 async def open_store(

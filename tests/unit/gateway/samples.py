@@ -10,7 +10,7 @@ from aoi_events.contracts.answers import ClientConnectedV1
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.gateway.actions import Action, Close, Send
-from aoi_events.gateway.session import Session
+from aoi_events.gateway.aoi_session import AoiSession
 from aoi_events.gateway.settings import GatewaySettings
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -75,12 +75,12 @@ def ack(number: int = 1, **changes: Any) -> str:
     return json.dumps({"type": "ack", "delivery": delivery_id(number), **changes})
 
 
-def new_session(**settings: Any) -> Session:
+def new_session(**settings: Any) -> AoiSession:
     """A session that waits for its hello since 0 s."""
-    return Session(SESSION, GatewaySettings(**settings), elapsed=0.0)
+    return AoiSession(SESSION, GatewaySettings(**settings), elapsed=0.0)
 
 
-def open_session(**settings: Any) -> Session:
+def open_session(**settings: Any) -> AoiSession:
     """A session of :data:`CLIENT` that is open under epoch 1."""
     session = new_session(**settings)
     session.received(hello(), elapsed=0.0, now=NOW)

@@ -220,9 +220,11 @@ class Connections(RuleBasedStateMachine):
         if self.asked:
             number = self.asked[0]
             if silence:
-                self.act(self.session.unanswered(number, elapsed=self.elapsed))
+                self.act(self.session.unanswered(number, elapsed=self.elapsed, now=NOW))
             else:
-                actions = self.session.answered(number, "x.v1", b"{}", elapsed=self.elapsed)
+                actions = self.session.answered(
+                    number, "x.v1", b"{}", elapsed=self.elapsed, now=NOW
+                )
                 self.act(actions)
             if self.session.state is State.CLOSED:
                 self.asked.remove(number)

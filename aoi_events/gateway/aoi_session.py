@@ -1,0 +1,168 @@
+"""The session of a device that speaks ``aoi.v1``; no I/O, no clock.
+
+The frames are those of :mod:`aoi_events.contracts.device`. While it waits for the hello, a device
+may make requests named ``client.register``, to get the AOI Client ID that its hello needs.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, assert_never
+
+from aoi_events.contracts.answers import ClientConnectedV1
+from aoi_events.contracts.device import (
+    SUBPROTOCOL,
+    AckFrame,
+    CloseCode,
+    GoodbyeFrame,
+    HelloFrame,
+    RequestFrame,
+    WelcomeFrame,
+)
+from aoi_events.contracts.envelopes import DeliverItem
+from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.gateway.actions import Action, Admit, Ask, Close, Report, Send
+from aoi_events.gateway.allowance import Charge
+from aoi_events.gateway.farewells import reason, shortened
+from aoi_events.gateway.frames import (
+    answer_frame,
+    delivery_frame,
+    read_frame,
+    refusal_frame,
+    request_body,
+)
+from aoi_events.gateway.outcomes import acknowledged
+from aoi_events.gateway.session import Session, State
+from aoi_events.gateway.settings import GatewaySettings
+
+__all__ = ["AoiSession"]
+
+_REGISTRATIONS: Final = 8
+"""Requests for an AOI Client ID on one connection: one, and some to repeat it."""
+
+
+class AoiSession(Session):
+    """One connection that speaks ``aoi.v1``."""
+
+    __slots__ = ("_registrations",)
+
+    protocol = SUBPROTOCOL
+
+    def __init__(self, name: str, settings: GatewaySettings, *, elapsed: float) -> None:
+        super().__init__(name, settings, elapsed=elapsed)
+        self._registrations = 0
+
+    # -- from the device ------------------------------------------------------------------------
+
+    def received(self, data: str | bytes, *, elapsed: float, now: datetime) -> list[Action]:
+        """A text frame arrived."""
+        if self.state is State.CLOSED:
+            return []
+        try:
+            frame = read_frame(data)
+        except Refusal as refusal:
+            large = refusal.code is ErrorCode.TOO_LARGE
+            code = CloseCode.TOO_BIG if large else CloseCode.BAD_FRAME
+            return self.close(code, str(refusal), now=now)
+        match frame:
+            case AckFrame():
+                return self._acknowledge(frame, elapsed, now)
+            case HelloFrame():
+                return self._charge(elapsed, now)[1] or self._hello(frame, now)
+            case RequestFrame():
+                return self._request(frame, elapsed, now)
+            case _:
+                assert_never(frame)
+
+    def _hello(self, frame: HelloFrame, now: datetime) -> list[Action]:
+        if self.state is not State.WAITING:
+            return self.close(CloseCode.BAD_FRAME, "say hello once, as the first frame", now=now)
+        self.state = State.ADMITTING
+        self.client = frame.client
+        return [Admit(frame.client, frame.secret)]
+
+    def _request(self, frame: RequestFrame, elapsed: float, now: datetime) -> list[Action]:
+        charge, stop = self._charge(elapsed, now)
+        if stop:
+            return stop
+        if self.state is not State.OPEN and not (
+            self.state is State.WAITING and frame.name == "client.register"
+        ):
+            return self.close(
+                CloseCode.BAD_FRAME, "say hello, and wait for the welcome, before requests", now=now
+            )
+        if self._too_many(charge):
+            message = "too many requests; wait for answers, then repeat it"
+            return [Send(refusal_frame(frame.id, ErrorCode.QUOTA_EXCEEDED, message))]
+        client = self.client if self.state is State.OPEN else None
+        try:
+            body = request_body(frame, client)
+        except Refusal as refusal:
+            return [Send(refusal_frame(frame.id, refusal.code, refusal.message, refusal.field))]
+        self._asked += 1
+        return [Ask(frame.id, frame.name, body, client)]
+
+    def _too_many(self, charge: Charge) -> bool:
+        if self.state is State.WAITING:
+            self._registrations += 1
+        return (
+            charge is Charge.REFUSE
+            or self._asked >= self._settings.requests_in_flight
+            or self._registrations > _REGISTRATIONS
+        )
+
+    def _acknowledge(self, frame: AckFrame, elapsed: float, now: datetime) -> list[Action]:
+        if self.state is not State.OPEN or self.client is None:
+            return self.close(
+                CloseCode.BAD_FRAME, "wait for the welcome before acknowledging", now=now
+            )
+        sent = self._window.acknowledged(frame.delivery)
+        # What we sent is bounded by ourselves, so only what nobody asked for is counted.
+        if sent is None and (stop := self._charge(elapsed, now)[1]):
+            return stop
+        return [
+            Report(acknowledged(frame, sent, self.client, now)),
+            *self._flow(elapsed, now),
+        ]
+
+    # -- from the workers -----------------------------------------------------------------------
+
+    def answered(
+        self, request: int, name: str | None, body: bytes, *, elapsed: float, now: datetime
+    ) -> list[Action]:
+        """A worker answered a request."""
+        return self._answer(answer_frame(request, name, body), elapsed)
+
+    def unanswered(self, request: int, *, elapsed: float, now: datetime) -> list[Action]:
+        """No worker could answer a request in time."""
+        message = "no answer in time; it may have taken effect, so repeat the same request"
+        return self._answer(refusal_frame(request, ErrorCode.UNAVAILABLE, message), elapsed)
+
+    def _answer(self, frame: bytes, elapsed: float) -> list[Action]:
+        if self.state is State.CLOSED or not self._asked:
+            return []
+        self._asked -= 1
+        if self.state is State.WAITING:
+            self._hello_by = elapsed + self._settings.hello_within
+        return [Send(frame)]
+
+    # -- frames ---------------------------------------------------------------------------------
+
+    def _welcome(self, answer: ClientConnectedV1) -> list[Action]:
+        welcome = WelcomeFrame(
+            client=answer.client,
+            session=self.id,
+            epoch=answer.epoch,
+            sequence=answer.sequence,
+            ping_every=self._settings.ping_every,
+            closed=answer.closed,
+            lost=answer.lost,
+        )
+        return [Send(welcome.encode())]
+
+    def _notification(self, item: DeliverItem) -> bytes:
+        return delivery_frame(item)
+
+    def _farewell(self, code: CloseCode, message: str) -> list[Action]:
+        goodbye = GoodbyeFrame(code=code, message=shortened(message)).encode()
+        return [Send(goodbye), Close(code, reason(message))]

@@ -1,0 +1,75 @@
+"""What is asked of the workers for a browser, which knows nothing of AOI."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from aoi_events.contracts.identifiers import ClientId, ClientSecret, SenderKey
+from aoi_events.contracts.requests import (
+    ActivateChannelsV1,
+    AnyRequest,
+    ChannelOffer,
+    DeregisterApplicationV1,
+    RegisterApplicationV1,
+    RegisterClientV1,
+)
+from aoi_events.contracts.webpush import WEBPUSH_APPLICATION, RegisterMessage
+from aoi_events.domain.clients import hash_secret
+from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.gateway.webpush.messages import is_channel_id
+from aoi_events.gateway.webpush.replies import Command
+
+__all__ = ["CHANNEL", "activation", "command_request", "registration"]
+
+CHANNEL: Final = "websocket"
+"""The notification channel of every browser."""
+_KEY: Final[TypeAdapter[SenderKey]] = TypeAdapter(SenderKey)
+
+
+def registration(session: str, secret: ClientSecret) -> RegisterClientV1:
+    """A new AOI Client. Nobody says whose browser it is, so its identity is as random as ours."""
+    return RegisterClientV1(
+        version=1, device="browser", identity=f"webpush:{session}", secret_hash=hash_secret(secret)
+    )
+
+
+def activation(client: ClientId, sequence: int) -> ActivateChannelsV1:
+    """Its only channel."""
+    offers = (ChannelOffer(type=CHANNEL),)
+    return ActivateChannelsV1(version=1, client=client, sequence=sequence, offers=offers)
+
+
+def command_request(command: Command, client: ClientId, sequence: int) -> tuple[str, AnyRequest]:
+    """The request, with its name, for what a browser asks. Raises Refusal (invalid)."""
+    if not is_channel_id(command.channel):
+        raise Refusal(ErrorCode.INVALID, "a channelID is a UUID in lower case", field="channelID")
+    if isinstance(command, RegisterMessage):
+        return "application.register", RegisterApplicationV1(
+            version=1,
+            client=client,
+            application=WEBPUSH_APPLICATION,
+            instance=command.channel,
+            sequence=sequence,
+            sender_key=_sender_key(command.key),
+        )
+    return "application.deregister", DeregisterApplicationV1(
+        version=1,
+        client=client,
+        application=WEBPUSH_APPLICATION,
+        instance=command.channel,
+        sequence=sequence,
+    )
+
+
+def _sender_key(key: str | None) -> SenderKey | None:
+    """The VAPID key without its padding, which Firefox sends along."""
+    if key is None:
+        return None
+    try:
+        return _KEY.validate_python(key.rstrip("="))
+    except ValidationError:
+        raise Refusal(
+            ErrorCode.INVALID, "a key is a P-256 public key, uncompressed, in base64url"
+        ) from None

@@ -1,0 +1,81 @@
+"""Messages of ``push-notification``: reading what a browser sent, writing what it is told."""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64encode
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+from aoi_events.contracts.content import Content
+from aoi_events.contracts.device import MAX_FRAME
+from aoi_events.contracts.envelopes import DeliverItem
+from aoi_events.contracts.webpush import BrowserMessage, PingMessage, browser_messages
+from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.gateway.farewells import shortened
+
+__all__ = ["PONG", "is_channel_id", "notification_message", "read_message"]
+
+PONG: Final = b"{}"
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_URL_SAFE: Final = str.maketrans("+/", "-_", "=")
+
+
+def read_message(data: str | bytes) -> BrowserMessage:
+    """The message in ``data``. Raises Refusal (too_large, malformed, invalid)."""
+    if len(data) > MAX_FRAME or (isinstance(data, str) and len(data.encode()) > MAX_FRAME):
+        raise Refusal(ErrorCode.TOO_LARGE, f"a message may have {MAX_FRAME} octets")
+    try:
+        return browser_messages.validate_json(data)
+    except ValidationError as error:
+        if _is_empty(data):
+            return PingMessage()
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise Refusal(ErrorCode.MALFORMED, f"no JSON in UTF-8: {first['msg']}") from None
+        field = ".".join(str(part) for part in first["loc"])
+        raise Refusal(
+            ErrorCode.INVALID, shortened(first["msg"]), field=shortened(field) or None
+        ) from None
+
+
+def _is_empty(data: str | bytes) -> bool:
+    try:
+        return bool(from_json(data) == {})
+    except ValueError:
+        return False
+
+
+def is_channel_id(text: str) -> bool:
+    """Whether ``text`` names a subscription: a UUID in lower case, with hyphens."""
+    return _UUID.fullmatch(text) is not None
+
+
+def notification_message(item: DeliverItem) -> bytes:
+    """The NotificationMessage for a step of a delivery.
+
+    ``version`` is the delivery's ID without the attempt: by it a browser knows a notification that
+    it had before, which an attempt's number would hide.
+    """
+    # Built without the model for the reason that delivery_frame has.
+    message: dict[str, Any] = {
+        "messageType": "notification",
+        "channelID": item.instance,
+        "version": item.delivery,
+    }
+    encryption = item.content.encryption
+    if item.content.data and encryption is not None:
+        message["data"] = _base64url(item.content)
+        message["headers"] = headers = {"encoding": encryption.coding}
+        if encryption.coding == "aesgcm":
+            headers["encryption"] = encryption.encryption
+            headers["crypto_key"] = encryption.crypto_key
+    return to_json(message)
+
+
+def _base64url(content: Content) -> str:
+    if content.encoding == "base64":
+        return content.data.translate(_URL_SAFE)
+    return urlsafe_b64encode(content.data.encode()).decode().rstrip("=")

@@ -1,0 +1,75 @@
+"""What a browser is told of a worker's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import ValidationError
+
+from aoi_events.contracts.answers import (
+    ANSWERS,
+    AnyAnswer,
+    ApplicationDeregisteredV1,
+    ApplicationRegisteredV1,
+    RefusedV1,
+)
+from aoi_events.contracts.webpush import (
+    RegisterMessage,
+    RegisterReply,
+    UnregisterMessage,
+    UnregisterReply,
+)
+from aoi_events.errors import ErrorCode
+
+__all__ = ["Command", "read_answer", "refusal_reply", "reply"]
+
+Command = RegisterMessage | UnregisterMessage
+"""What a browser asks of the workers."""
+
+_OK: Final = 200
+_STATUSES: Final[Mapping[str, int]] = {
+    ErrorCode.INVALID: 400,
+    ErrorCode.CONFLICT: 409,
+    ErrorCode.CLIENT_RETIRED: 410,
+    ErrorCode.UNAUTHENTICATED: 410,
+    ErrorCode.QUOTA_EXCEEDED: 429,
+    ErrorCode.UNAVAILABLE: 503,
+}
+"""Status of a reply by the code of a refusal; 500 for any other."""
+_FAULT: Final = 500
+
+
+def read_answer(name: str | None, body: bytes) -> AnyAnswer | None:
+    """The answer of a worker; None when it is none that we can read."""
+    try:
+        return ANSWERS[name or ""].decode(body)
+    except (KeyError, ValidationError):
+        return None
+
+
+def reply(command: Command, answer: AnyAnswer | None, *, endpoints: str) -> bytes:
+    """The reply to a command; ``endpoints`` is what the URL of each begins with."""
+    if isinstance(answer, RefusedV1):
+        # What is gone already has been unregistered.
+        if isinstance(command, UnregisterMessage) and answer.code == ErrorCode.NOT_FOUND:
+            return UnregisterReply(channel=command.channel, status=_OK).encode()
+        return refusal_reply(command, answer.code)
+    match command, answer:
+        case RegisterMessage(), ApplicationRegisteredV1() if answer.token is not None:
+            endpoint = endpoints + answer.token
+            return RegisterReply(channel=command.channel, status=_OK, endpoint=endpoint).encode()
+        case UnregisterMessage(), ApplicationDeregisteredV1() if answer.applied:
+            return UnregisterReply(channel=command.channel, status=_OK).encode()
+        case _, ApplicationRegisteredV1() | ApplicationDeregisteredV1():
+            return refusal_reply(command, ErrorCode.CONFLICT)
+        case _:
+            return refusal_reply(command, ErrorCode.INTERNAL)
+
+
+def refusal_reply(command: Command, code: str) -> bytes:
+    """The reply to a command that was refused with ``code``."""
+    status = _STATUSES.get(code, _FAULT)
+    if isinstance(command, UnregisterMessage):
+        return UnregisterReply(channel=command.channel, status=status).encode()
+    return RegisterReply(channel=command.channel, status=status).encode()

@@ -1,0 +1,167 @@
+"""Notifications for a browser, and what becomes of them."""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode
+from typing import Any
+
+import pytest
+
+from aoi_events.contracts.content import MAX_CONTENT, Content, ContentEncryption
+from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
+from aoi_events.contracts.webpush import NotificationMessage, service_messages
+from aoi_events.gateway.actions import Action, Report
+from aoi_events.gateway.webpush import WebPushSession
+from tests.unit.gateway.browsers import CHANNEL_ID, ack, open_session, push, say
+from tests.unit.gateway.samples import CLIENT, NOW, delivery_id, frames
+
+
+def deliver(session: WebPushSession, number: int = 1, **changes: Any) -> list[Action]:
+    """A step arrives."""
+    return session.deliver(push(number, **changes), elapsed=1.0, now=NOW)
+
+
+def acknowledge(session: WebPushSession, number: int, code: int | None) -> list[OutcomeItem]:
+    """The browser acknowledges; what is reported of it."""
+    actions = session.received(ack(number, code), elapsed=1.0, now=NOW)
+    return [action.outcome for action in actions if isinstance(action, Report)]
+
+
+def test_a_notification_is_what_firefox_reads() -> None:
+    """channelID, a version that names the delivery, base64url without padding, and its coding."""
+    assert frames(deliver(open_session(), 7, data=b"\xfb\xff\xfe sealed")) == [
+        {
+            "messageType": "notification",
+            "channelID": CHANNEL_ID,
+            "version": delivery_id(7),
+            "data": "-__-IHNlYWxlZA",
+            "headers": {"encoding": "aes128gcm"},
+        }
+    ]
+
+
+def test_the_older_coding_brings_its_headers() -> None:
+    """Aesgcm needs the values of two headers beside the content."""
+    encryption = ContentEncryption(
+        coding="aesgcm", encryption="salt=AAAA", crypto_key="dh=BBBB;p256ecdsa=CCCC"
+    )
+    content = Content(data="AAECAw==", encoding="base64", encryption=encryption)
+    (message,) = frames(deliver(open_session(), content=content))
+    assert message["data"] == "AAECAw"
+    assert message["headers"] == {
+        "encoding": "aesgcm",
+        "encryption": "salt=AAAA",
+        "crypto_key": "dh=BBBB;p256ecdsa=CCCC",
+    }
+
+
+@pytest.mark.parametrize("encryption", [None, ContentEncryption(coding="aes128gcm")])
+def test_a_push_without_content_has_no_data(encryption: ContentEncryption | None) -> None:
+    """The service worker is woken with no data, however the sender said it."""
+    content = Content(data="", encryption=encryption)
+    (message,) = frames(deliver(open_session(), content=content))
+    assert message.keys() == {"messageType", "channelID", "version"}
+
+
+@pytest.mark.parametrize("data", [b"\xff" * MAX_CONTENT, b"x", b"xx", b"xxx"])
+def test_every_content_fits_and_comes_back(data: bytes) -> None:
+    """The largest content, and every length of padding."""
+    (message,) = frames(deliver(open_session(), data=data))
+    read = service_messages.validate_python(message)
+    assert isinstance(read, NotificationMessage)
+    assert read.data is not None
+    assert urlsafe_b64decode(read.data + "=" * (-len(read.data) % 4)) == data
+
+
+def test_content_that_nobody_encrypted_is_discarded() -> None:
+    """Firefox would wake the page without it and acknowledge; so it does not go out."""
+    session = open_session()
+    (report,) = deliver(session, content=Content.of("in the clear"))
+    assert isinstance(report, Report)
+    assert (report.outcome.kind, report.outcome.attempt) == (OutcomeKind.DISCARDED, 1)
+    assert "encrypted" in (report.outcome.detail or "")
+
+
+@pytest.mark.parametrize(
+    "code,attempt,kind",
+    [
+        (100, 1, OutcomeKind.ACKNOWLEDGED),
+        (100, 3, OutcomeKind.ACKNOWLEDGED),
+        (None, 1, OutcomeKind.ACKNOWLEDGED),
+        (199, 1, OutcomeKind.ACKNOWLEDGED),
+        (101, 1, OutcomeKind.DISCARDED),
+        (101, 2, OutcomeKind.DISCARDED),
+        (102, 1, OutcomeKind.DISCARDED),
+        (102, 2, OutcomeKind.ACKNOWLEDGED),
+    ],
+)
+def test_what_an_acknowledgement_means(code: int | None, attempt: int, kind: OutcomeKind) -> None:
+    """Delivered, unreadable, given to nobody; of what was sent before, 102 is an echo."""
+    session = open_session()
+    deliver(session, 1, attempt=attempt)
+    (outcome,) = acknowledge(session, 1, code)
+    assert (outcome.kind, outcome.client, outcome.step, outcome.attempt) == (
+        kind,
+        CLIENT,
+        0,
+        attempt,
+    )
+    assert session.lost(now=NOW)[:-1] == [], "nothing is under way any more"
+
+
+def test_what_was_sent_on_an_earlier_connection_is_spoken_for_as_a_whole() -> None:
+    """An acknowledgement that comes late names no attempt; a late 102 says nothing at all."""
+    session = open_session()
+    assert [(o.kind, o.attempt) for o in acknowledge(session, 9, 100)] == [
+        (OutcomeKind.ACKNOWLEDGED, None)
+    ]
+    assert [o.kind for o in acknowledge(session, 9, 101)] == [OutcomeKind.DISCARDED]
+    assert acknowledge(session, 9, 102) == []
+
+
+def test_a_late_word_does_not_drop_what_waits() -> None:
+    """A 102 for what is not under way leaves the attempt that waits for its place."""
+    session = open_session(window=1)
+    deliver(session, 1)
+    assert deliver(session, 2) == []
+    assert acknowledge(session, 2, 102) == []
+    actions = session.received(ack(1), elapsed=1.0, now=NOW)
+    assert [frame["version"] for frame in frames(actions)] == [delivery_id(2)]
+
+
+def test_versions_that_name_no_delivery_are_ignored() -> None:
+    """Another service's versions, and noise."""
+    session = open_session()
+    for version in ("", "x", "dlv_", delivery_id(1) + "x", delivery_id(1).upper()):
+        update = {"channelID": CHANNEL_ID, "version": version, "code": 100}
+        assert session.received(say("ack", updates=[update]), elapsed=1.0, now=NOW) == []
+
+
+def test_several_acknowledgements_in_one_message() -> None:
+    """Each is reported, and the places they leave are filled at once."""
+    session = open_session(window=2)
+    for number in (1, 2, 3, 4):
+        deliver(session, number)
+    updates = [json.loads(ack(number))["updates"][0] for number in (1, 2)]
+    actions = session.received(say("ack", updates=updates), elapsed=1.0, now=NOW)
+    assert [type(action) for action in actions[:2]] == [Report, Report]
+    assert [frame["version"] for frame in frames(actions)] == [delivery_id(3), delivery_id(4)]
+
+
+def test_what_was_not_acknowledged_is_told_at_the_end() -> None:
+    """Sent or waiting, it is reported as lost, so that it comes again on the next connection."""
+    session = open_session(window=1)
+    deliver(session, 1)
+    deliver(session, 2)
+    lost = [a.outcome for a in session.lost(now=NOW) if isinstance(a, Report)]
+    assert {(each.delivery, each.kind) for each in lost} == {
+        (delivery_id(1), OutcomeKind.ROUTE_LOST),
+        (delivery_id(2), OutcomeKind.ROUTE_LOST),
+    }
+
+
+def test_a_repeat_has_the_same_version() -> None:
+    """By it Firefox knows that the page has had it, when only the acknowledgement was lost."""
+    first, again = open_session(), open_session()
+    assert frames(deliver(first, 1, attempt=1)) == frames(deliver(again, 1, attempt=2))

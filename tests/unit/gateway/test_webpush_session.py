@@ -1,0 +1,408 @@
+"""The rules of one browser's connection: hello, subscriptions, the end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from aoi_events.contracts.answers import (
+    ApplicationDeregisteredV1,
+    ApplicationRegisteredV1,
+    ChannelsActivatedV1,
+)
+from aoi_events.contracts.device import MAX_FRAME, CloseCode
+from aoi_events.contracts.parse import parse_request
+from aoi_events.contracts.requests import (
+    ActivateChannelsV1,
+    DeregisterApplicationV1,
+    RegisterApplicationV1,
+    RegisterClientV1,
+)
+from aoi_events.domain.clients import hash_secret
+from aoi_events.gateway.actions import Action, Admit, Ask, Close, Leave, Report
+from aoi_events.gateway.session import State
+from aoi_events.gateway.webpush import WebPushSession
+from aoi_events.gateway.webpush.uaids import read_uaid, secret_text, write_uaid
+from tests.unit.gateway.browsers import (
+    ACTIVATED,
+    CHANNEL_ID,
+    KEY,
+    RANDOM,
+    REGISTERED,
+    SECRET,
+    SUBSCRIBED,
+    TOKEN,
+    UAID,
+    ack,
+    answer,
+    asked,
+    hello,
+    new_session,
+    open_session,
+    push,
+    refused,
+    register,
+    say,
+    unregister,
+)
+from tests.unit.gateway.samples import CLIENT, NOW, SESSION, closing, connected, frames
+
+OWN_SECRET = secret_text(RANDOM)
+
+
+def receive(session: WebPushSession, data: str | bytes, elapsed: float = 1.0) -> list[Action]:
+    """What the session does about a frame."""
+    return session.received(data, elapsed=elapsed, now=NOW)
+
+
+def admit(session: WebPushSession, **changes: Any) -> list[Action]:
+    """The workers admit it."""
+    return session.admitted(connected(**changes), elapsed=1.0, now=NOW)
+
+
+def test_a_new_browser_becomes_a_client_with_one_channel_and_is_told_a_uaid() -> None:
+    """No uaid: registered, activated, connected, in this order, and only then answered."""
+    session = new_session()
+    registering = asked(receive(session, hello(None)))
+    request = parse_request(registering.name, registering.body)
+    assert isinstance(request, RegisterClientV1)
+    assert request.secret_hash == hash_secret(OWN_SECRET)
+    assert request.identity == f"webpush:{SESSION}"
+    activating = asked(answer(session, registering, *REGISTERED))
+    assert activating.client == CLIENT
+    offer = parse_request(activating.name, activating.body)
+    assert isinstance(offer, ActivateChannelsV1)
+    assert [each.type for each in offer.offers] == ["websocket"]
+    assert answer(session, activating, *ACTIVATED) == [Admit(CLIENT, OWN_SECRET)]
+    (reply,) = frames(admit(session))
+    assert reply == {
+        "messageType": "hello",
+        "uaid": write_uaid(CLIENT, OWN_SECRET),
+        "status": 200,
+        "use_webpush": True,
+        "broadcasts": {},
+    }
+    assert CLIENT not in reply["uaid"]
+    assert session.state is State.OPEN
+
+
+def test_a_known_browser_keeps_its_uaid() -> None:
+    """A uaid holds client and secret; it comes back as it was, and nothing is registered."""
+    session = new_session()
+    assert receive(session, hello()) == [Admit(CLIENT, SECRET)]
+    assert [reply["uaid"] for reply in frames(admit(session))] == [UAID]
+
+
+@pytest.mark.parametrize(
+    "uaid", ["", "x", "a" * 63, "a" * 65, "=" * 64, "é" * 64, "01234567-89ab-cdef", "a" * 1_000]
+)
+def test_a_uaid_that_is_none_of_ours_is_the_same_as_none(uaid: str) -> None:
+    """Whatever another push service gave out, the browser begins anew here."""
+    assert asked(receive(new_session(), hello(uaid))).name == "client.register"
+
+
+@pytest.mark.parametrize("code", ["unauthenticated", "client_retired"])
+def test_a_refused_uaid_begins_anew_once(code: str) -> None:
+    """A wrong secret, or an ended client, gets another uaid; the new one refused: come later."""
+    session = new_session()
+    receive(session, hello())
+    registering = asked(session.turned_away(code, now=NOW))
+    activating = asked(answer(session, registering, *REGISTERED))
+    assert answer(session, activating, *ACTIVATED) == [Admit(CLIENT, OWN_SECRET)]
+    assert closing(session.turned_away(code, now=NOW)) == 1013
+
+
+@pytest.mark.parametrize("code", ["quota_exceeded", "internal", None])
+def test_who_cannot_be_admitted_now_comes_again_later(code: str | None) -> None:
+    """Anything but a wrong uaid closes 1013, after which Firefox backs off and tries again."""
+    session = new_session()
+    receive(session, hello())
+    assert closing(session.turned_away(code, now=NOW)) == 1013
+
+
+def test_every_step_of_a_hello_may_fail() -> None:
+    """Refused, unanswered, another answer, no channel selected: the connection closes 1013."""
+    session = new_session()
+    assert closing(refused(session, asked(receive(session, hello(None))), "quota_exceeded")) == 1013
+    session = new_session()
+    ask = asked(receive(session, hello(None)))
+    assert closing(session.unanswered(ask.id, elapsed=1.0, now=NOW)) == 1013
+    session = new_session()
+    ask = asked(receive(session, hello(None)))
+    assert closing(session.answered(ask.id, "x.v9", b"{", elapsed=1.0, now=NOW)) == 1013
+    session = new_session()
+    ask = asked(answer(session, asked(receive(session, hello(None))), *REGISTERED))
+    none = ChannelsActivatedV1(sequence=1, selected=())
+    assert closing(answer(session, ask, "channels.activated.v1", none)) == 1013
+
+
+def test_a_browser_that_lost_notifications_begins_anew() -> None:
+    """Its client ends, so its subscriptions do, and its pages are told to subscribe again."""
+    session = new_session()
+    receive(session, hello())
+    session.deliver(push(1, epoch=4), elapsed=1.0, now=NOW)
+    report, leave, retiring = session.admitted(
+        connected(4, client=CLIENT, lost=3), elapsed=1.0, now=NOW
+    )
+    assert isinstance(report, Report)
+    assert leave == Leave(CLIENT, 4)
+    assert isinstance(retiring, Ask)
+    assert (retiring.name, retiring.client) == ("client.deregister", CLIENT)
+    registering = asked(session.unanswered(retiring.id, elapsed=1.0, now=NOW))
+    activating = asked(answer(session, registering, *REGISTERED))
+    answer(session, activating, *ACTIVATED)
+    # The client that it is now lost nothing; would it have, there is nothing left to tell.
+    assert [reply["uaid"] for reply in frames(admit(session, lost=1))] == [
+        write_uaid(CLIENT, OWN_SECRET)
+    ]
+
+
+def test_a_channel_that_the_server_closed_is_offered_again() -> None:
+    """A browser cannot; its command's number is above all of the epochs before."""
+    session = new_session()
+    receive(session, hello())
+    closed = [{"type": "websocket", "reason": "policy"}]
+    actions = session.admitted(connected(5, closed=closed), elapsed=1.0, now=NOW)
+    assert frames(actions[:1])[0]["messageType"] == "hello"
+    request = parse_request("channel.activate", asked(actions[1:]).body)
+    assert isinstance(request, ActivateChannelsV1)
+    assert request.sequence == (5 << 20) + 1
+    assert answer(session, asked(actions[1:]), *ACTIVATED) == []
+
+
+@pytest.mark.parametrize("padding", ["", "="])
+def test_a_subscription_is_an_application_registered_for_its_key(padding: str) -> None:
+    """Register asks for a token of (webpush, channelID), and answers with the endpoint of it."""
+    session = open_session(public_url="https://push.example")
+    ask = asked(receive(session, register(key=KEY + padding)))
+    assert ask.client == CLIENT
+    request = parse_request(ask.name, ask.body)
+    assert isinstance(request, RegisterApplicationV1)
+    assert (request.client, request.application, request.instance, request.sender_key) == (
+        CLIENT,
+        "webpush",
+        CHANNEL_ID,
+        KEY,
+    )
+    assert request.sequence == (1 << 20) + 1
+    assert frames(answer(session, ask, *SUBSCRIBED)) == [
+        {
+            "messageType": "register",
+            "channelID": CHANNEL_ID,
+            "status": 200,
+            "pushEndpoint": f"https://push.example/wpush/v1/{TOKEN}",
+        }
+    ]
+
+
+def test_unregister_ends_the_application() -> None:
+    """The token of the subscription ends; numbers rise from command to command."""
+    session = open_session()
+    answer(session, asked(receive(session, register())), *SUBSCRIBED)
+    ask = asked(receive(session, unregister()))
+    request = parse_request(ask.name, ask.body)
+    assert isinstance(request, DeregisterApplicationV1)
+    assert (request.instance, request.sequence) == (CHANNEL_ID, (1 << 20) + 2)
+    gone = ApplicationDeregisteredV1(sequence=request.sequence)
+    expected = {"messageType": "unregister", "channelID": CHANNEL_ID, "status": 200}
+    assert frames(answer(session, ask, "application.deregistered.v1", gone)) == [expected]
+
+
+@pytest.mark.parametrize(
+    "message,code,status",
+    [
+        (register(), "invalid", 400),
+        (register(), "conflict", 409),
+        (register(), "client_retired", 410),
+        (register(), "unauthenticated", 410),
+        (register(), "quota_exceeded", 429),
+        (register(), "unavailable", 503),
+        (register(), "internal", 500),
+        (register(), "a_new_code", 500),
+        (unregister(), "unavailable", 503),
+        (unregister(), "internal", 500),
+        (unregister(), "not_found", 200),
+        (register(), "not_found", 500),
+    ],
+)
+def test_refusals_have_a_status(message: str, code: str, status: int) -> None:
+    """Each refusal is told as a status; what is gone already has been unregistered."""
+    session = open_session()
+    (reply,) = frames(refused(session, asked(receive(session, message)), code))
+    assert (reply["channelID"], reply["status"]) == (CHANNEL_ID, status)
+
+
+def test_answers_that_do_not_apply_have_a_status() -> None:
+    """No token, an older command, another answer, or none in time."""
+    session = open_session()
+    for message, name, body, status in [
+        (register(), "application.registered.v1", ApplicationRegisteredV1(sequence=9), 409),
+        (
+            unregister(),
+            "application.deregistered.v1",
+            ApplicationDeregisteredV1(sequence=9, applied=False),
+            409,
+        ),
+        (unregister(), *SUBSCRIBED, 409),
+        (register(), *REGISTERED, 500),
+    ]:
+        (reply,) = frames(answer(session, asked(receive(session, message)), name, body))
+        assert reply["status"] == status
+    ask = asked(receive(session, register()))
+    (reply,) = frames(session.unanswered(ask.id, elapsed=1.0, now=NOW))
+    assert reply["status"] == 503
+
+
+@pytest.mark.parametrize("channel", ["", "x", CHANNEL_ID.upper(), CHANNEL_ID.replace("-", "")])
+def test_what_is_no_channel_id_has_status_400(channel: str) -> None:
+    """A channelID is a UUID in lower case, with hyphens."""
+    for message in (register(channel), unregister(channel)):
+        (reply,) = frames(receive(open_session(), message))
+        assert (reply["channelID"], reply["status"]) == (channel, 400)
+
+
+@pytest.mark.parametrize("key", ["", "x", KEY[:-1], "A" * 87, KEY + "!", "é" * 87])
+def test_what_is_no_vapid_key_has_status_400(key: str) -> None:
+    """A key is an uncompressed P-256 public key, or the subscription does not come to be."""
+    (reply,) = frames(receive(open_session(), register(key=key)))
+    assert reply["status"] == 400
+
+
+def test_late_and_repeated_answers_change_nothing() -> None:
+    """An answer counts once, and after the end not at all."""
+    session = open_session()
+    ask = asked(receive(session, register()))
+    assert frames(answer(session, ask, *SUBSCRIBED))
+    assert answer(session, ask, *SUBSCRIBED) == []
+    assert session.unanswered(ask.id, elapsed=1.0, now=NOW) == []
+    ask = asked(receive(session, register()))
+    session.lost(now=NOW)
+    assert answer(session, ask, *SUBSCRIBED) == []
+
+
+def test_commands_in_flight_are_bounded() -> None:
+    """Past the bound a command is refused with 429, and those under way go on."""
+    session = open_session(requests_in_flight=2)
+    first, _ = asked(receive(session, register())), asked(receive(session, unregister()))
+    (reply,) = frames(receive(session, register()))
+    assert reply["status"] == 429
+    answer(session, first, *SUBSCRIBED)
+    assert asked(receive(session, register())).name == "application.register"
+
+
+def test_a_ping_is_answered_with_a_ping() -> None:
+    """Both ways to write it get ``{}``."""
+    session = open_session()
+    for ping in ("{}", " { } ", say("ping")):
+        assert frames(receive(session, ping)) == [{}]
+
+
+def test_what_needs_no_answer_gets_none() -> None:
+    """A nack of a service worker's fault, and a wish for broadcasts, which we have none of."""
+    session = open_session()
+    assert receive(session, say("nack", version="x", code=301)) == []
+    assert receive(session, say("broadcast_subscribe", broadcasts={"a/b": "c"})) == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "no JSON",
+        "[]",
+        "null",
+        '"{}"',
+        say("x"),
+        say("register"),
+        say("register", channelID=5),
+        say("register", channelID="x" * 300),
+        say("hello", uaid=5),
+        say("hello", uaid="x" * 2_000),
+        say("ack", updates=5),
+        say("ack", updates=[{"channelID": CHANNEL_ID}]),
+        say("nack"),
+        say("broadcast_subscribe"),
+        b"\xff",
+        "[" * 3_000,
+    ],
+)
+@pytest.mark.parametrize("opened", [True, False])
+def test_what_is_no_message_closes_1008(data: str | bytes, opened: bool) -> None:
+    """The browser is to blame (the real service says 1011, that it is to blame itself)."""
+    session = open_session() if opened else new_session()
+    assert closing(receive(session, data)) == 1008
+
+
+def test_out_of_turn_closes_1008() -> None:
+    """Anything before the hello, anything before its answer, and a second hello."""
+    for message in (register(), unregister(), ack(), "{}", say("nack", version="x")):
+        assert closing(receive(new_session(), message)) == 1008
+        session = new_session()
+        receive(session, hello())
+        assert closing(receive(session, message)) == 1008
+    assert closing(receive(open_session(), hello())) == 1008
+
+
+def test_too_large_closes_1009_and_binary_1003() -> None:
+    """As RFC 6455 has it."""
+    assert closing(receive(open_session(), "x" * (MAX_FRAME + 1))) == 1009
+    assert closing(open_session().received_binary(now=NOW)) == 1003
+
+
+def test_no_hello_in_time_closes_1008() -> None:
+    """Silence before the hello ends; while the workers are asked, there is no silence."""
+    session = new_session(hello_within=10)
+    assert session.due() == 10.0
+    assert closing(session.tick(elapsed=10.0, now=NOW)) == 1008
+    session = new_session(hello_within=10)
+    receive(session, hello(None))
+    assert session.due() is None
+    assert session.tick(elapsed=100.0, now=NOW) == []
+
+
+@pytest.mark.parametrize(
+    "code,told",
+    [
+        (CloseCode.REPLACED, 4774),
+        (CloseCode.RETIRED, 1000),
+        (CloseCode.SERVICE_RESTART, 1012),
+        (CloseCode.TOO_SLOW, 1008),
+        (CloseCode.GOING_AWAY, 1001),
+    ],
+)
+def test_a_browser_is_closed_with_codes_that_it_knows(code: CloseCode, told: int) -> None:
+    """4774 is the only one after which Firefox stays away, so only the replaced one gets it."""
+    actions = open_session().close(code, "why", now=NOW)
+    assert actions[0] == Close(told, "why")
+    assert (Leave(CLIENT, 1) in actions) == (told not in (4774, 1000))
+
+
+def test_a_flood_is_sent_away_for_good() -> None:
+    """Far over the limit of frames the browser is told to stay away, whatever they are."""
+    session = open_session(frames_burst=5, frames_per_second=1)
+    codes = [closing(receive(session, "{}")) for _ in range(12)]
+    assert codes[-2] == 4774
+    session = open_session(frames_burst=5, frames_per_second=1)
+    updates = json.loads(ack(9))["updates"] * 12
+    assert closing(receive(session, say("ack", updates=updates))) == 4774
+
+
+def test_numbers_that_run_out_end_the_connection() -> None:
+    """2^20 commands on one connection: the next connection has the next epoch to count in."""
+    session = open_session()
+    session._commands = 2**20 - 1
+    assert closing(receive(session, register())) == 1012
+
+
+def test_uaids_are_read_as_they_were_written() -> None:
+    """Every client and secret comes back from its uaid, and nothing else is one."""
+    assert read_uaid(write_uaid(CLIENT, OWN_SECRET)) == (CLIENT, OWN_SECRET)
+    assert len(UAID) <= 128, "Firefox takes no longer one"
+
+
+def test_secrets_do_not_show() -> None:
+    """What a session wants done can be logged."""
+    session = new_session()
+    assert OWN_SECRET not in repr(receive(session, hello(None)))
+    assert SECRET not in repr(receive(new_session(), hello()))

@@ -18,7 +18,7 @@ from aoi_events.contracts.device import DeviceFrame, ServerFrame
 from aoi_events.contracts.envelopes import DeliveryBatchV1, OutcomeBatchV1
 from aoi_events.contracts.events import EVENT_KINDS, CloudEvent
 from aoi_events.contracts.requests import REQUESTS
-from aoi_events.contracts.webpush import BrowserMessage, ServiceMessage
+from aoi_events.contracts.webpush import WEBPUSH_SUBPROTOCOL, BrowserMessage, ServiceMessage
 
 __all__ = ["schema_text", "schemas"]
 
@@ -32,17 +32,17 @@ _TAGS: Final = ("kind", "type", "about", "messageType")
 def schemas() -> dict[str, Any]:
     """Every contract: requests by routing key, answers by AMQP ``type``, events by CloudEvents
     ``type``, envelopes between our workers, and frames of both device protocols by sender and
-    ``type``. Shared definitions stand under ``$defs``.
+    ``type``, or subprotocol and ``messageType``. Shared definitions stand under ``$defs``.
     """
     groups: dict[str, dict[str, type[BaseModel]]] = {
         "requests": dict(REQUESTS),
         "answers": dict(ANSWERS),
         "events": {f"aoi.{kind}.v1": CloudEvent for kind in EVENT_KINDS},
         "envelopes": _ENVELOPES,
-        "device_frames": _frames(get_args(DeviceFrame), "type"),
-        "server_frames": _frames(get_args(ServerFrame), "type"),
-        "browser_messages": _frames(get_args(BrowserMessage), "kind"),
-        "service_messages": _frames(get_args(ServiceMessage), "kind"),
+        "device_frames": _frames(get_args(DeviceFrame)),
+        "server_frames": _frames(get_args(ServerFrame)),
+        "browser_messages": _messages(get_args(BrowserMessage)),
+        "service_messages": _messages(get_args(ServiceMessage)),
     }
     models = dict.fromkeys(model for group in groups.values() for model in group.values())
     references, definitions = models_json_schema(
@@ -78,8 +78,13 @@ def _require_tags(definition: dict[str, Any]) -> None:
                 required.insert(0, name)
 
 
-def _frames(models: tuple[type[BaseModel], ...], tag: str) -> dict[str, type[BaseModel]]:
-    return {model.model_fields[tag].default: model for model in models}
+def _frames(models: tuple[type[BaseModel], ...]) -> dict[str, type[BaseModel]]:
+    return {model.model_fields["type"].default: model for model in models}
+
+
+def _messages(models: tuple[type[BaseModel], ...]) -> dict[str, type[BaseModel]]:
+    named = ((model.model_fields["kind"].default, model) for model in models)
+    return {f"{WEBPUSH_SUBPROTOCOL}.{kind}": model for kind, model in named}
 
 
 if __name__ == "__main__":

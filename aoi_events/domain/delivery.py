@@ -43,7 +43,14 @@ from aoi_events.domain.delivery_facts import (
     RevokeToken,
     StartStep,
 )
-from aoi_events.domain.delivery_state import Delivery, StepState, StoryEntry, tell, with_step
+from aoi_events.domain.delivery_state import (
+    Delivery,
+    StepState,
+    StoryEntry,
+    settle,
+    tell,
+    with_step,
+)
 from aoi_events.domain.evidence import StepOutcome, join
 from aoi_events.domain.plans import may_start
 from aoi_events.domain.replanning import replan
@@ -92,11 +99,11 @@ def decide(
         case DeadlineReached():
             changed = delivery
         case Cancelled():
-            changed = _settle(delivery, DeliveryState.CANCELLED, now)
+            changed = settle(delivery, DeliveryState.CANCELLED, now)
         case Replaced():
-            changed = _settle(delivery, DeliveryState.REPLACED, now)
+            changed = settle(delivery, DeliveryState.REPLACED, now)
         case Failed(reason):
-            changed = _settle(delivery, DeliveryState.FAILED, now, reason=reason)
+            changed = settle(delivery, DeliveryState.FAILED, now, reason=reason)
         case _:
             assert_never(fact)
     looked = isinstance(fact, DeadlineReached | Planned)
@@ -170,11 +177,12 @@ def _report(delivery: Delivery, fact: Reported, retry: _Retry, told: list[Effect
             return _delivered(delivery, Evidence.DEVICE, fact.channel, retry.at)
         case OutcomeKind.NO_SUCH_APPLICATION:
             told.append(RevokeToken())
-            return _settle(
+            return settle(
                 delivery, DeliveryState.FAILED, retry.at, reason=Reason.NO_SUCH_APPLICATION
             )
         case OutcomeKind.DISCARDED:
-            return _discarded(delivery, fact, retry.at)
+            why, detail = Reason.DISCARDED, fact.detail or None
+            return settle(delivery, DeliveryState.FAILED, retry.at, reason=why, detail=detail)
         case OutcomeKind.COULD_NOT_WAKE:
             return _could_not_wake(delivery, fact, retry.at)
         case OutcomeKind.ROUTE_LOST if fact.epoch is not None:
@@ -266,19 +274,12 @@ def _could_not_wake(delivery: Delivery, fact: Reported, now: datetime) -> Delive
     if delivery.state is not DeliveryState.SENDING or not _of_this_plan(delivery, fact):
         return delivery
     if not delivery.storable:
-        return _settle(delivery, DeliveryState.EXPIRED, now, reason=Reason.COULD_NOT_WAKE)
+        return settle(delivery, DeliveryState.EXPIRED, now, reason=Reason.COULD_NOT_WAKE)
     over = tuple(
         replace(step, over=step.over or Reason.COULD_NOT_WAKE, retry_at=None)
         for step in delivery.steps
     )
     return _store(replace(delivery, steps=over), now, Reason.COULD_NOT_WAKE)
-
-
-def _discarded(delivery: Delivery, fact: Reported, now: datetime) -> Delivery:
-    if delivery.state.terminal:
-        return delivery
-    told = tell(delivery, now, fact.kind, channel=fact.channel, detail=fact.detail or None)
-    return _settle(told, DeliveryState.FAILED, now, reason=Reason.DISCARDED)
 
 
 def _of_this_plan(delivery: Delivery, fact: Reported) -> bool:
@@ -303,13 +304,13 @@ def _advance(delivery: Delivery, retry: _Retry) -> Delivery:
     ):
         return _delivered(delivery, Evidence.PROVIDER, accepted.step.channel, now)
     if expired:
-        return _settle(delivery, DeliveryState.EXPIRED, now, reason=delivery.last_reason)
+        return settle(delivery, DeliveryState.EXPIRED, now, reason=delivery.last_reason)
     if delivery.state is DeliveryState.SENDING:
         delivery = _start_due(delivery, now)
     if all(step.over is not None for step in delivery.steps):
         reason = delivery.last_reason
         if not delivery.storable:
-            return _settle(delivery, DeliveryState.EXPIRED, now, reason=reason)
+            return settle(delivery, DeliveryState.EXPIRED, now, reason=reason)
         if delivery.state is DeliveryState.SENDING or not delivery.story:
             return _store(delivery, now, reason)
     return delivery
@@ -372,21 +373,6 @@ def _start_due(delivery: Delivery, now: datetime) -> Delivery:
 def _store(delivery: Delivery, now: datetime, reason: str | None) -> Delivery:
     stored = replace(delivery, state=DeliveryState.STORED, reason=reason)
     return tell(stored, now, DeliveryState.STORED, detail=reason)
-
-
-def _settle(
-    delivery: Delivery, state: DeliveryState, now: datetime, *, reason: str | None = None
-) -> Delivery:
-    if delivery.state.terminal:
-        return delivery
-    settled = replace(
-        delivery,
-        state=state,
-        reason=reason,
-        settled_at=now,
-        released=False,
-    )
-    return tell(settled, now, state, detail=reason)
 
 
 def _delivered(delivery: Delivery, by: Evidence, channel: str | None, now: datetime) -> Delivery:

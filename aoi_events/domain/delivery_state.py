@@ -13,7 +13,7 @@ from aoi_events.contracts.states import DeliveryState, Evidence, Reason
 from aoi_events.domain.evidence import StepOutcome
 from aoi_events.domain.plans import Step
 
-__all__ = ["Delivery", "StepState", "StoryEntry", "tell", "with_step"]
+__all__ = ["Delivery", "StepState", "StoryEntry", "settle", "tell", "with_step"]
 
 _STORY_HEAD, _STORY_TAIL = 8, 32
 
@@ -179,3 +179,26 @@ def tell(
     if len(story) > _STORY_HEAD + _STORY_TAIL:
         story = (*story[:_STORY_HEAD], *story[-_STORY_TAIL:])
     return replace(delivery, story=story)
+
+
+def settle(
+    delivery: Delivery,
+    state: DeliveryState,
+    now: datetime,
+    *,
+    reason: str | None = None,
+    detail: str | None = None,
+) -> Delivery:
+    """The delivery ended in ``state``, unless it had ended before; the story tells ``detail``, or
+    else the reason.
+    """
+    if delivery.state.terminal:
+        return delivery
+    settled = replace(
+        delivery,
+        state=state,
+        reason=reason,
+        settled_at=now,
+        released=False,
+    )
+    return tell(settled, now, state, detail=detail or reason)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aoi_events.ports.store import Lock
 from aoi_events.store import records
 from aoi_events.store.faults import translated
+from aoi_events.store.finishing import to_its_end
 from aoi_events.store.given import Sql
 from aoi_events.store.records import Kept, Statement
 
@@ -28,7 +29,8 @@ class Queries:
 
     async def _run(self, statement: Executable, parameters: Any = None) -> Result[*tuple[Any, ...]]:
         with translated():
-            return await self._connection.execute(statement, parameters)
+            running = self._connection.execute(statement, parameters)
+            return await (to_its_end(running) if self._sql is Sql.SQLITE else running)
 
     async def _give(
         self, statement: Statement[Any], rows: Iterable[Sequence[Any]]

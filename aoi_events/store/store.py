@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aoi_events.errors import StoreUnavailable
 from aoi_events.store import migration
@@ -13,6 +16,7 @@ from aoi_events.store.clients import ApplicationQueries, ClientQueries
 from aoi_events.store.deliveries import DeliveryQueries
 from aoi_events.store.engine import READ_ONLY, Database, database_of
 from aoi_events.store.faults import translated
+from aoi_events.store.finishing import to_its_end
 from aoi_events.store.given import Sql
 from aoi_events.store.losses import LossQueries
 from aoi_events.store.notifications import NotificationQueries, SubmissionQueries
@@ -65,18 +69,21 @@ class SqlStore:
     @asynccontextmanager
     async def _begun(self, *, read_only: bool) -> AsyncIterator[SqlTransaction]:
         engine = self._reading if read_only else self._database.engine
-        with translated():
-            connection = await engine.connect()
+        connection = engine.connect()
         try:
             with translated():
-                await connection.begin()
+                await self._whole(_begin(connection))
             yield SqlTransaction(connection, self._database.sql)
             with translated():
-                await connection.commit()
+                await self._whole(connection.commit())
         finally:
             # Rolls back what was not committed; a connection that cannot is thrown away.
-            with translated():
-                await connection.close()
+            if connection.sync_connection is not None:
+                with translated():
+                    await self._whole(connection.close())
+
+    async def _whole(self, work: Coroutine[Any, Any, None]) -> None:
+        await (to_its_end(work) if self._database.sql is Sql.SQLITE else work)
 
     async def check(self) -> None:
         """Raises StoreUnavailable when it cannot be reached, ConfigurationError when its schema is
@@ -88,6 +95,11 @@ class SqlStore:
         """Close all connections. Idempotent."""
         self._closed = True
         await self._database.engine.dispose()
+
+
+async def _begin(connection: AsyncConnection) -> None:
+    await connection.start()
+    await connection.begin()
 
 
 async def open_store(

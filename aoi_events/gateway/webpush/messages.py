@@ -68,10 +68,11 @@ def notification_message(item: DeliverItem) -> bytes:
     encryption = item.content.encryption
     if item.content.data and encryption is not None:
         message["data"] = _base64url(item.content)
-        message["headers"] = headers = {"encoding": encryption.coding}
+        headers: dict[str, str | None] = {"encoding": encryption.coding}
         if encryption.coding == "aesgcm":
             headers["encryption"] = encryption.encryption
             headers["crypto_key"] = encryption.crypto_key
+        message["headers"] = headers
     return to_json(message)
 
 

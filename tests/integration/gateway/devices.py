@@ -68,8 +68,9 @@ class Devices:
         tls: ssl.SSLContext | None = None,
         answers_pings: bool = True,
         receive_buffer: int | None = None,
+        local: str = "127.0.0.1",
     ) -> Device:
-        """A WebSocket on which nothing was said yet."""
+        """A WebSocket on which nothing was said yet; ``local``: the address it comes from."""
 
         def narrow(info: Any) -> socket.socket:
             made = socket.socket(info[0], info[1], info[2])
@@ -77,7 +78,7 @@ class Devices:
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             return made
 
-        connector = aiohttp.TCPConnector(socket_factory=narrow)
+        connector = aiohttp.TCPConnector(socket_factory=narrow, local_addr=(local, 0))
         session = await self._stack.enter_async_context(aiohttp.ClientSession(connector=connector))
         web = await session.ws_connect(
             f"{'wss' if tls else 'ws'}://127.0.0.1:{self.port()}{path}",

@@ -29,6 +29,7 @@ def test_the_whole_is_the_committed_schema(cli: Cli) -> None:
         ("aoi.notification.delivered.v1", "CloudEvent"),
         ("delivery.batch.v1", "DeliveryBatchV1"),
         ("hello", "HelloFrame"),
+        ("push-notification.nack", "NackMessage"),
     ],
 )
 def test_one_contract_by_any_of_its_names(cli: Cli, name: str, contract: str) -> None:

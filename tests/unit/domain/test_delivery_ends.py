@@ -16,6 +16,7 @@ from aoi_events.domain.delivery import (
     Failed,
     Planned,
     Replaced,
+    Reported,
     RevokeToken,
     StartStep,
     deadline_of,
@@ -32,6 +33,16 @@ def test_no_such_application_fails_and_revokes_the_token() -> None:
     assert gone.delivery.state is DeliveryState.FAILED
     assert gone.delivery.reason == Reason.NO_SUCH_APPLICATION
     assert gone.effects == (RevokeToken(), Announce())
+
+
+def test_what_the_device_discarded_fails_and_keeps_the_token() -> None:
+    """It cannot be delivered, also not later; the story tells why, and the next one may do."""
+    word = Reported(OutcomeKind.DISCARDED, at(1), 0, 1, "websocket", "could not decrypt it")
+    thrown = take(planned(WEBSOCKET, SMS), word, at(1))
+    assert thrown.delivery.state is DeliveryState.FAILED
+    assert thrown.delivery.reason == Reason.DISCARDED
+    assert thrown.delivery.story[-1].detail == "could not decrypt it"
+    assert thrown.effects == (Announce(),)
 
 
 def test_could_not_wake_stores() -> None:

@@ -56,7 +56,7 @@ class PolicySettings(_Section):
     clients_per_identity: Annotated[int, Field(ge=1)] = 50
     """New AOI Clients for one user identity within a day."""
     applications_per_client: Annotated[int, Field(ge=1, le=100_000)] = 200
-    """App instances of one AOI Client, those that were deregistered included."""
+    """App instances of one AOI Client at a time; as many that ended are remembered."""
     parked_per_sender: Annotated[int, Field(ge=0)] = 1_000
     """Parked messages kept per sender; more are counted only."""
     proof_holds: Seconds = 90 * 86_400

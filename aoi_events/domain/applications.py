@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from aoi_events.domain.tokens import TokenClaims, app_key_of
 
-__all__ = ["Application", "ApplicationDecision", "deregister", "register", "revoke"]
+__all__ = [
+    "Application",
+    "ApplicationDecision",
+    "deregister",
+    "forgettable",
+    "register",
+    "revoke",
+    "unseen",
+]
+
+
+_CLOCKS_AGREE: Final = 60
+"""Seconds by which the clocks of two workers may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +29,11 @@ class Application:
     """One app instance on a client.
 
     ``generation`` rises each time that a revoked registration is made anew, so the old token stays
-    dead. ``key_id`` is the token key that issued the present token. ``sequence`` numbers the
-    client's commands about this instance. ``sender_key``: who alone may send to the token (any
-    sender may, where it is None). ``replaced`` is the fingerprint of the token that the last
-    command ended because of another ``sender_key``.
+    dead, also after the row was forgotten (:func:`forgettable`); 0: it never had a token.
+    ``key_id`` is the token key that issued the present token. ``sequence`` numbers the client's
+    commands about this instance. ``sender_key``: who alone may send to the token (any sender may,
+    where it is None). ``replaced`` is the fingerprint of the token that the last command ended
+    because of another ``sender_key``.
     """
 
     client: str
@@ -76,7 +91,7 @@ def register(
             client,
             application,
             instance,
-            1,
+            _generation(now),
             key_id,
             sequence,
             True,
@@ -94,7 +109,7 @@ def register(
         return ApplicationDecision(after, applied=True, changed=after != known)
     again = replace(
         known,
-        generation=known.generation + 1,
+        generation=max(known.generation + 1, _generation(now)),
         key_id=key_id,
         sequence=sequence,
         registered=True,
@@ -114,6 +129,34 @@ def deregister(known: Application, *, sequence: int) -> ApplicationDecision:
         return ApplicationDecision(known, applied=False, changed=False)
     after = replace(revoke(known, "deregistered"), sequence=sequence, replaced=None)
     return ApplicationDecision(after, applied=True, changed=after != known)
+
+
+def unseen(
+    *, client: str, application: str, instance: str, key_id: str, now: datetime
+) -> Application:
+    """What stands for an instance that was never registered, when it is deregistered: the number of
+    that command must hold against a registration that was sent before it and comes later.
+    """
+    return Application(
+        client, application, instance, 0, key_id, 0, False, "", now, revoked_reason="deregistered"
+    )
+
+
+def forgettable(known: Sequence[Application], *, keep: int, now: datetime) -> Sequence[Application]:
+    """Of a client's instances those that ended beyond the newest ``keep``, by their numbers.
+
+    An older command could revive what is forgotten, but never a token that ended: the generation
+    of a new one is above that.
+    """
+    ended = sorted(
+        (app for app in known if not app.registered), key=lambda app: app.sequence, reverse=True
+    )
+    return [app for app in ended[keep:] if app.generation < _generation(now) - _CLOCKS_AGREE]
+
+
+def _generation(now: datetime) -> int:
+    """The first generation that a row may have that is made now: seconds since 1970."""
+    return int(now.timestamp())
 
 
 def revoke(known: Application, reason: str) -> Application:

@@ -105,8 +105,11 @@ class Transaction(Protocol):
     async def save_applications(self, applications: Sequence[Application]) -> None:
         """Insert or replace, by (client, app_key)."""
 
-    async def count_applications(self, client: str) -> int:
-        """How many app instances a client has, those that ended included (a bound)."""
+    async def count_applications(self, client: str, *, registered: bool) -> int:
+        """How many app instances a client has, or how many that ended are remembered (bounds)."""
+
+    async def drop_applications(self, keys: Collection[tuple[str, str]]) -> None:
+        """Forget app instances by (client, app_key)."""
 
     async def token_keys_in_use(self) -> Mapping[str, int]:
         """Token key ID → how many tokens that are valid now were made with it."""

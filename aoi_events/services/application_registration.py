@@ -46,12 +46,6 @@ class ApplicationRegistration:
         if request.sender_key is not None:
             public_key(request.sender_key)
         client, known = await _find(tx, asked)
-        if known is None and await tx.count_applications(client.id) >= self._at_most:
-            raise Refusal(
-                ErrorCode.QUOTA_EXCEEDED,
-                f"a client has at most {self._at_most} app instances, those that were deregistered "
-                "included; use their names again",
-            )
         decision = applications.register(
             known,
             client=client.id,
@@ -63,11 +57,20 @@ class ApplicationRegistration:
             sender_key=request.sender_key,
         )
         row = decision.application
+        fresh = decision.applied and (known is None or not known.registered)
+        if fresh and await tx.count_applications(client.id, registered=True) >= self._at_most:
+            raise Refusal(
+                ErrorCode.QUOTA_EXCEEDED,
+                f"a client has at most {self._at_most} app instances at a time; "
+                "deregister one of them",
+            )
         token = self._keys.issue(row.claims, row.key_id) if row.registered else None
         if token is not None:
             row = replace(row, fingerprint=fingerprint_of(token))
         if decision.changed:
             await tx.save_applications([row])
+        if fresh:
+            await self._forget(tx, client, now)
         # An app that registers has started: the device was heard of.
         await tx.save_clients([client.back(now)])
         body = ApplicationRegisteredV1(token=token, sequence=row.sequence, applied=decision.applied)
@@ -88,22 +91,32 @@ class ApplicationRegistration:
     ) -> list[Outbound]:
         """The app instance's token ends, and what is open for it."""
         client, known = await _find(tx, asked)
-        if known is None:
-            raise Refusal(
-                ErrorCode.NOT_FOUND,
-                "this app instance was never registered on this client",
-                field="application",
-            )
-        decision = applications.deregister(known, sequence=asked.request.sequence)
+        request = asked.request
+        known = known or applications.unseen(
+            client=client.id,
+            application=request.application,
+            instance=request.instance,
+            key_id=self._keys.issuing,
+            now=now,
+        )
+        decision = applications.deregister(known, sequence=request.sequence)
         row = decision.application
         if decision.changed:
             await tx.save_applications([row])
+            await self._forget(tx, client, now)
         body = ApplicationDeregisteredV1(sequence=row.sequence, applied=decision.applied)
         outputs = answer(asked.message, body)
-        if decision.applied:
+        if decision.applied and row.generation:
             endings.tokens.add((client.id, row.fingerprint))
             outputs.append(application_revoked(row, asked.sender, now))
         return outputs
+
+    async def _forget(self, tx: Transaction, client: Client, now: datetime) -> None:
+        """Keep no more instances that ended than there may be others."""
+        if await tx.count_applications(client.id, registered=False) > self._at_most:
+            known = await tx.applications_of({client.id})
+            old = applications.forgettable(known, keep=self._at_most, now=now)
+            await tx.drop_applications({(app.client, app.app_key) for app in old})
 
 
 async def _find(

@@ -72,5 +72,7 @@ async def retire(
         channels = (await tx.channels({client.id})).get(client.id, ())
         await tx.drop_channels({(channel.client, channel.type) for channel in channels})
     return outputs + [
-        application_revoked(app, asker, now) for app in apps if app.revoked_reason == reason
+        application_revoked(app, asker, now)
+        for app in apps
+        if app.revoked_reason == reason and app.generation
     ]

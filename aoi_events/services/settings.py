@@ -22,7 +22,7 @@ class Policies:
     ``backlog``: stored deliveries per client. ``release``: deliveries made due at once when a
     device comes back. ``hold``: until an unpublished change is published again, and until a claimed
     deadline is looked at by another. ``clients_per_identity``: registrations a day.
-    ``applications_per_client``: app instances, those that ended included.
+    ``applications_per_client``: app instances; as many that ended are remembered.
     """
 
     selection: SelectionPolicy = SelectionPolicy()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select, true
+from sqlalchemy import delete, exists, func, select, true
 
 from aoi_events.domain.applications import Application
 from aoi_events.domain.clients import Client
 from aoi_events.ports.store import Lock
+from aoi_events.store.given import Given
 from aoi_events.store.queries import Queries
 from aoi_events.store.records import APPLICATIONS, CLIENTS
 from aoi_events.store.tables import applications, clients
@@ -63,10 +64,23 @@ class ApplicationQueries(Queries):
         """Insert or replace, by (client, app_key)."""
         await self._replace(APPLICATIONS, applications)
 
-    async def count_applications(self, client: str) -> int:
-        """How many app instances a client has, those that ended included (a bound)."""
-        counted = select(func.count()).where(applications.c.client == client)
+    async def count_applications(self, client: str, *, registered: bool) -> int:
+        """How many app instances a client has, or how many that ended are remembered (bounds)."""
+        counted = select(func.count()).where(
+            applications.c.client == client, applications.c.registered == registered
+        )
         return int((await self._run(counted)).scalar_one())
+
+    async def drop_applications(self, keys: Collection[tuple[str, str]]) -> None:
+        """Forget app instances by (client, app_key)."""
+        if not keys:
+            return
+        given = Given(self._sql, [applications.c.client, applications.c.app_key])
+        same = (given.rows.c.client == applications.c.client) & (
+            given.rows.c.app_key == applications.c.app_key
+        )
+        dropped = delete(applications).where(exists().where(same))
+        await self._run(dropped, given.bind(sorted(keys)))
 
     async def token_keys_in_use(self) -> Mapping[str, int]:
         """Token key ID → how many tokens that are valid now were made with it."""

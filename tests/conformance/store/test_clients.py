@@ -136,18 +136,25 @@ async def test_token_keys_in_use_are_counted(store: Store) -> None:
 
 
 async def test_applications_of_a_client_are_counted(store: Store) -> None:
-    """Those that ended count, too: their rows are there."""
+    """Those that are registered and those that ended, each for themselves; and either can go."""
     async with store.transaction() as transaction:
         await transaction.save_clients([a_client(1), a_client(2)])
-        assert await transaction.count_applications(client_id(1)) == 0
+        assert await transaction.count_applications(client_id(1), registered=True) == 0
         await transaction.save_applications(
             [
                 an_application(1, "a"),
                 an_application(1, "b", registered=False),
+                an_application(1, "c", registered=False),
                 an_application(2, "a"),
             ]
         )
-        assert await transaction.count_applications(client_id(1)) == 2
+        assert await transaction.count_applications(client_id(1), registered=True) == 1
+        assert await transaction.count_applications(client_id(1), registered=False) == 2
+        gone = an_application(1, "c").app_key
+        await transaction.drop_applications({(client_id(1), gone), (client_id(2), gone)})
+        await transaction.drop_applications(set())
+        assert await transaction.count_applications(client_id(1), registered=False) == 1
+        assert len(await transaction.applications_of({client_id(1), client_id(2)})) == 3
 
 
 async def test_a_client_that_is_there_is_not_added(store: Store) -> None:

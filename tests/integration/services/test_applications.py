@@ -92,11 +92,22 @@ async def test_a_repeated_deregistration_is_answered_the_same(system: System) ->
     assert await deregister(device, 2) == await deregister(device, 2)
 
 
-async def test_an_app_that_never_was_cannot_be_deregistered(system: System) -> None:
-    """Section 5 (bad input): a clear error with a stable code."""
+@BOTH
+async def test_a_deregistration_overtakes_its_registration(system: System) -> None:
+    """Section 4: commands are compared by number also where the newer one comes first: the older
+    registration, delayed, registers nothing.
+    """
     device = await system.client()
-    refused = await device.refused("application.deregister", application="x", sequence=1)
-    assert (refused.code, refused.field) == ("not_found", "application")
+    first = await deregister(device, 5)
+    assert (first.applied, first.sequence) == (True, 5)
+    assert await deregister(device, 5) == first
+    late = await device.register_app(sequence=4)
+    assert (late.applied, late.sequence, late.token) == (False, 5, None)
+    assert (await device.register_app(sequence=6)).token is not None
+    assert system.events.of("application.revoked") == [], "no token ended"
+    await device.ask("client.deregister")
+    await system.events.wait_for("client.deregistered", client=device.client)
+    assert len(system.events.of("application.revoked")) == 1
 
 
 async def test_events_never_carry_a_token(system: System) -> None:
@@ -130,7 +141,7 @@ async def test_events_end_in_who_asked(system: System) -> None:
 
 async def test_a_client_has_so_many_apps(open_system: OpenSystem) -> None:
     """Section 4: quotas bound what one client can make us keep; those that it has go on, and the
-    end of one does not make room, since its old token must stay dead.
+    end of one makes room.
     """
     system = await open_system(policy={"applications_per_client": 2})
     device = await system.device(apps=["a.one", "a.two"])
@@ -138,7 +149,27 @@ async def test_a_client_has_so_many_apps(open_system: OpenSystem) -> None:
     assert refused.code == "quota_exceeded"
     assert (await device.register_app("a.two")).applied
     await device.ask("application.deregister", application="a.two", sequence=20)
-    refused = await device.refused("application.register", application="a.three", sequence=21)
-    assert refused.code == "quota_exceeded"
     device.sequence = 30
-    assert (await device.register_app("a.two")).token is not None
+    assert (await device.register_app("a.three")).token is not None
+    refused = await device.refused("application.register", application="a.two", sequence=40)
+    assert refused.code == "quota_exceeded"
+
+
+@BOTH
+async def test_names_that_change_all_the_time_fill_nothing(open_system: OpenSystem) -> None:
+    """Section 4: of the app instances that ended as many are remembered as there may be at a time,
+    and no token that ended is ever given again.
+    """
+    system = await open_system(policy={"applications_per_client": 2})
+    device = await system.client()
+    tokens = []
+    for name in ("a", "b", "c", "d", "a", "b"):
+        tokens.append((await device.register_app(name)).token)
+        await device.ask("application.deregister", application=name, sequence=device.next())
+        system.clock.advance(3_600)
+    assert len(set(tokens)) == 6
+    async with system.installation.store.transaction(read_only=True) as tx:
+        assert len(await tx.applications_of({device.client})) == 2
+    shop = await system.user()
+    (rejected,) = (await shop.send("n1", str(tokens[0]))).rejected
+    assert rejected.code == "token_revoked"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import permutations
 
 from hypothesis import given
@@ -12,14 +13,20 @@ from aoi_events.domain.applications import (
     Application,
     ApplicationDecision,
     deregister,
+    forgettable,
     register,
     revoke,
+    unseen,
 )
 from tests.strategies import EPOCH
 
 
 def registered(
-    known: Application | None, sequence: int, key_id: str = "k1", sender_key: str | None = None
+    known: Application | None,
+    sequence: int,
+    key_id: str = "k1",
+    sender_key: str | None = None,
+    now: datetime = EPOCH,
 ) -> ApplicationDecision:
     """Register the instance under that sequence number."""
     return register(
@@ -29,9 +36,13 @@ def registered(
         instance="default",
         sequence=sequence,
         key_id=key_id,
-        now=EPOCH,
+        now=now,
         sender_key=sender_key,
     )
+
+
+FIRST = int(EPOCH.timestamp())
+"""The generation of what is registered first then."""
 
 
 def test_a_repeat_changes_nothing_and_is_applied() -> None:
@@ -73,7 +84,7 @@ def test_another_sender_key_is_another_subscription() -> None:
     again = registered(first, 2, sender_key="B1").application
     assert (again.generation, again.replaced) == (first.generation, None)
     other = registered(again, 3, key_id="k2", sender_key="B2")
-    assert (other.application.generation, other.application.replaced) == (2, "fp_one")
+    assert (other.application.generation, other.application.replaced) == (FIRST + 1, "fp_one")
     assert other.application.key_id == "k2"
     bound = replace(other.application, fingerprint="fp_two")
     repeat = registered(bound, 3, sender_key="B2")
@@ -81,7 +92,7 @@ def test_another_sender_key_is_another_subscription() -> None:
     assert not registered(bound, 3, sender_key="B3").applied
     assert not registered(bound, 3).applied
     free = registered(bound, 4).application
-    assert (free.generation, free.sender_key, free.replaced) == (3, None, "fp_two")
+    assert (free.generation, free.sender_key, free.replaced) == (FIRST + 2, None, "fp_two")
     assert registered(free, 5).application.replaced is None
     assert deregister(free, sequence=5).application.replaced is None
 
@@ -94,7 +105,7 @@ def test_a_token_that_the_device_disowned_is_not_revived_by_a_repeat() -> None:
     late = registered(gone, 5)
     assert not late.applied
     assert not late.application.registered
-    assert registered(gone, 6).application.generation == 2
+    assert registered(gone, 6).application.generation == FIRST + 1
 
 
 commands = st.lists(
@@ -119,7 +130,7 @@ def test_an_older_sequence_never_wins(history: list[tuple[str, int, str | None]]
             known = revoke(known, "no_such_application") if known else None
             continue
         if command == "deregister" and known is None:
-            continue
+            known = before = unknown()
         if command == "register":
             decision = registered(known, sequence, sender_key=sender_key)
         else:
@@ -131,13 +142,56 @@ def test_an_older_sequence_never_wins(history: list[tuple[str, int, str | None]]
             assert not decision.changed
         if before is not None:
             assert known.sequence >= before.sequence
-            assert known.generation - before.generation in (0, 1)
+            fresh = FIRST if before.generation == 0 else before.generation + 1
+            assert known.generation in (before.generation, fresh)
             if sequence < before.sequence:
                 assert not decision.applied
             if known.registered and not before.registered:
                 assert known.generation > before.generation
             if known.sender_key != before.sender_key:
                 assert known.generation > before.generation
+
+
+def unknown() -> Application:
+    """What a deregistration starts from that came first."""
+    return unseen(
+        client="cli_" + "a" * 26,
+        application="org.example.shop",
+        instance="default",
+        key_id="k1",
+        now=EPOCH,
+    )
+
+
+def test_a_deregistration_that_comes_first_holds() -> None:
+    """The number of a command counts, also for an instance that was never seen; a newer
+    registration then gets a first token.
+    """
+    gone = deregister(unknown(), sequence=5)
+    assert (gone.applied, gone.application.sequence, gone.application.generation) == (True, 5, 0)
+    assert not registered(gone.application, 4).applied
+    assert not registered(gone.application, 5).applied
+    assert deregister(gone.application, sequence=5).changed is False
+    assert registered(gone.application, 6).application.generation == FIRST
+
+
+def test_what_is_forgotten_never_gives_an_old_token_again() -> None:
+    """The newest that ended stay, and so does whatever had a token just now; a row made after one
+    was forgotten has a generation of its own, whether it begins with a deregistration or not.
+    """
+    hour = EPOCH + timedelta(hours=1)
+    old = [
+        deregister(replace(registered(None, n).application, instance=f"i{n}"), sequence=n + 1)
+        for n in range(4)
+    ]
+    known = [decision.application for decision in old] + [registered(None, 9).application]
+    assert [app.sequence for app in forgettable(known, keep=2, now=hour)] == [2, 1]
+    assert forgettable(known, keep=0, now=EPOCH) == []
+    assert len(forgettable([unknown()], keep=0, now=EPOCH)) == 1
+    again = registered(None, 20, now=hour).application
+    late = registered(deregister(unknown(), sequence=20).application, 21, now=hour).application
+    highest = max(app.generation for app in known)
+    assert min(again.generation, late.generation) > highest
 
 
 def test_the_newest_command_decides_whatever_the_order() -> None:

@@ -19,6 +19,7 @@ __all__ = [
     "BrokerUnavailable",
     "ClientStateError",
     "ClientStopped",
+    "ClientUnreachable",
     "ConfigurationError",
     "ConnectionLost",
     "CouldNotWake",
@@ -171,6 +172,10 @@ class ClientStateError(AoiError):
 
 class ClientStopped(AoiError):
     """The AOI Client was stopped, or had to stop, before what was awaited came true."""
+
+
+class ClientUnreachable(AoiError):
+    """No AOI Client answers at the socket for apps; says where it was looked for."""
 
 
 class ConnectionLost(AoiError):

@@ -51,9 +51,9 @@ class Worker:
         """Whether it takes work."""
         return self.running and self.logged("started")
 
-    def logged(self, event: str) -> bool:
-        """Whether it has logged that."""
-        return any(entry.get("event") == event for entry in self.log)
+    def logged(self, event: str, times: int = 1) -> bool:
+        """Whether it has logged that, so many times."""
+        return len([entry for entry in self.log if entry.get("event") == event]) >= times
 
     def kill(self) -> None:
         """``kill -9``."""
@@ -65,11 +65,11 @@ class Worker:
         if self.running:
             self._process.terminate()
 
-    async def until_logged(self, event: str, *, within: float = WITHIN) -> None:
+    async def until_logged(self, event: str, *, times: int = 1, within: float = WITHIN) -> None:
         """Return once it has logged that. AssertionError where it ends, or takes too long."""
         try:
             async with asyncio.timeout(within):
-                while not self.logged(event):
+                while not self.logged(event, times):
                     assert not self._reading.done(), f"{self} ended before {event!r}{self.seen()}"
                     self._changed.clear()
                     await self._changed.wait()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from aoi_events.contracts.answers import ANSWERS
+from aoi_events.contracts.apps import AppRequest, ClientFrame
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import DeviceFrame, ServerFrame
 from aoi_events.contracts.envelopes import DeliveryBatchV1, OutcomeBatchV1
@@ -37,6 +38,8 @@ MODELS: Final[dict[str, type[BaseModel]]] = {
         OutcomeBatchV1,
         *get_args(DeviceFrame),
         *get_args(ServerFrame),
+        *get_args(AppRequest),
+        *get_args(ClientFrame),
     )
 }
 """Every contract that is a message of its own, by name."""

@@ -18,6 +18,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from aoi_events.daemon.settings import ClientSettings
 from aoi_events.domain.proofs import ProofPolicy
 from aoi_events.domain.retry import Backoff
 from aoi_events.domain.selection import SelectionPolicy
@@ -173,6 +174,7 @@ class Settings(BaseSettings):
     policy: PolicySettings = PolicySettings()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
+    client: ClientSettings = ClientSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -7,12 +7,24 @@ from collections.abc import Sequence
 
 import typer
 
-from aoi_events.cli import broker, contracts, database, dead, keys, run, send, settings, status
+from aoi_events.cli import (
+    broker,
+    client,
+    contracts,
+    database,
+    dead,
+    keys,
+    run,
+    send,
+    settings,
+    status,
+)
 from aoi_events.cli.demo import command as demo
 from aoi_events.cli.output import fail
 from aoi_events.errors import (
     AoiError,
     BrokerUnavailable,
+    ClientUnreachable,
     ConfigurationError,
     InfrastructureError,
     PublishRefused,
@@ -34,6 +46,7 @@ app.command("up")(run.up)
 app.command("worker")(run.worker)
 app.command("send")(send.send)
 app.command("status")(status.status)
+app.add_typer(client.app, name="client")
 app.add_typer(dead.app, name="dead")
 app.add_typer(database.app, name="db")
 app.add_typer(broker.app, name="broker")
@@ -57,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fail(f"{error}; is RabbitMQ running there? AOI_BROKER says where it is", code=69)
     except StoreUnavailable as error:
         fail(f"{error}; is it running there? AOI_STORE says where it is", code=69)
-    except InfrastructureError as error:
+    except (ClientUnreachable, InfrastructureError) as error:
         fail(str(error), code=69)
     except AoiError as error:
         fail(str(error), code=1)

@@ -27,6 +27,7 @@ from aoi_events.client.signals import EventStream
 from aoi_events.client.state import ApplicationRecord, application_key
 from aoi_events.client.view import Network, View
 from aoi_events.client.websocket import WebSocketTransport
+from aoi_events.contracts.answers import SelectedChannel
 from aoi_events.contracts.identifiers import ApplicationName, DeviceId, InstanceName, UserIdentity
 from aoi_events.contracts.requests import ActivateChannelsV1, ChannelOffer
 from aoi_events.errors import ConfigurationError, RequestRefused, RequestTimeout
@@ -145,6 +146,31 @@ class AoiClient:
         """Types of the channels that are active."""
         return self._runner.view.stored.active
 
+    @property
+    def selected(self) -> tuple[SelectedChannel, ...]:
+        """The channels that the server selected, those that wait for their proof included."""
+        return self._runner.view.stored.channels
+
+    @property
+    def applications(self) -> tuple[ApplicationRecord, ...]:
+        """What is stored of every app instance, of those that gave it up, too (not *wanted*)."""
+        return tuple(self._runner.view.stored.applications.values())
+
+    @property
+    def identity(self) -> str | None:
+        """Whose device it is now."""
+        return self._runner.view.identity
+
+    @property
+    def network(self) -> Network:
+        """The network that it knows of."""
+        return self._runner.view.network
+
+    @property
+    def trouble(self) -> str | None:
+        """Why there was no session last, or what was refused since; None once connected."""
+        return self._runner.trouble
+
     def events(self) -> EventStream:
         """Everything that happens from now on, until the client stops."""
         return self._runner.signals.stream()
@@ -174,6 +200,19 @@ class AoiClient:
         wanted = frozenset(types)
         what = f"active channels {', '.join(sorted(wanted))}"
         await self._until(lambda view: wanted <= view.stored.active, timeout, what)
+
+    async def until_idle(self, *, timeout: float | None = 30.0) -> None:
+        """Return when no app is being given anything, and every acknowledgement has left.
+
+        Without a connection those are kept for the next one. ``timeout`` is in seconds. Raises
+        RequestTimeout, ClientStopped.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self._until(lambda view: not view.handling, None, "an end of deliveries")
+                await self._runner.flushed()
+        except TimeoutError:
+            raise RequestTimeout(f"apps were still busy after {timeout:g} s") from None
 
     async def register_application(
         self,

@@ -26,8 +26,8 @@ Wake: TypeAlias = Callable[[Notification], Awaitable[None]]
 class Mailbox:
     """What waits for one app instance.
 
-    ``handler`` is asked for each time, as the app may stop or start between two notifications;
-    ``within`` seconds it may take for one.
+    ``handler`` is asked for each time, as the app may stop while a notification waits for its turn:
+    then it is woken with it. ``within`` seconds it may take for one.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Mailbox:
             await self._put(Handled(deliver.notification.delivery, code))
 
     async def _hand_on(self, deliver: Deliver) -> AckCode:
-        take = self._wake if deliver.wake else self._handler()
+        take = (None if deliver.wake else self._handler()) or self._wake
         if take is None:
             return "could_not_wake"
         delivery = deliver.notification.delivery

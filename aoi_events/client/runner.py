@@ -110,6 +110,16 @@ class Runner:
         await self._inbox.put((event, done))
         await done
 
+    async def flushed(self) -> None:
+        """Return when every frame has left, or the connection has ended."""
+        if self._wire is None or self._connecting is None:
+            return
+        flushing = asyncio.create_task(self._wire.flushed())
+        try:
+            await asyncio.wait({flushing, self._connecting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            flushing.cancel()
+
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()

@@ -35,6 +35,10 @@ class Wire:
         """Send a frame in its turn; when the connection ends before, it is dropped."""
         self._outgoing.put_nowait(frame)
 
+    async def flushed(self) -> None:
+        """Return when every frame has left; never, when the connection ends before."""
+        await self._outgoing.join()
+
     async def run(self, pause: float) -> None:
         """Wait ``pause`` seconds, connect, and serve the connection until it ends."""
         if pause > 0:
@@ -75,3 +79,4 @@ class Wire:
     async def _write(self, connection: Connection) -> NoReturn:
         while True:
             await connection.send(await self._outgoing.get())
+            self._outgoing.task_done()

@@ -18,7 +18,7 @@ from aoi_events.contracts.base import MAX_BODY
 from aoi_events.contracts.requests import REQUESTS, AnyRequest
 from aoi_events.errors import ErrorCode, Refusal
 
-__all__ = ["MAX_DEPTH", "parse_request"]
+__all__ = ["MAX_DEPTH", "diagnose", "parse_request"]
 
 MAX_DEPTH: Final = 32
 """How deep arrays and objects of a body may nest; requests need five levels."""
@@ -57,10 +57,10 @@ def parse_request(routing_key: str, body: bytes) -> AnyRequest:
         return parse(body)
     except ValidationError as error:
         # Not chained: pydantic's error holds the whole body.
-        raise _diagnose(body, error) from None
+        raise diagnose(body, error) from None
 
 
-def _diagnose(body: bytes, error: ValidationError) -> Refusal:
+def diagnose(body: bytes, error: ValidationError) -> Refusal:
     """Which of the stable codes fits a body that is no valid request."""
     try:
         value = from_json(body, allow_inf_nan=False, cache_strings=False)

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from aoi_events.contracts.answers import ANSWERS
+from aoi_events.contracts.apps import AppRequest, ClientFrame
 from aoi_events.contracts.device import DeviceFrame, ServerFrame
 from aoi_events.contracts.envelopes import DeliveryBatchV1, OutcomeBatchV1
 from aoi_events.contracts.events import EVENT_KINDS, CloudEvent
@@ -32,7 +33,8 @@ _TAGS: Final = ("kind", "type", "about", "messageType")
 def schemas() -> dict[str, Any]:
     """Every contract: requests by routing key, answers by AMQP ``type``, events by CloudEvents
     ``type``, envelopes between our workers, and frames of both device protocols by sender and
-    ``type``, or subprotocol and ``messageType``. Shared definitions stand under ``$defs``.
+    ``type``, or subprotocol and ``messageType``, and the app protocol's as the
+    first one's. Shared definitions stand under ``$defs``.
     """
     groups: dict[str, dict[str, type[BaseModel]]] = {
         "requests": dict(REQUESTS),
@@ -43,6 +45,8 @@ def schemas() -> dict[str, Any]:
         "server_frames": _frames(get_args(ServerFrame)),
         "browser_messages": _messages(get_args(BrowserMessage)),
         "service_messages": _messages(get_args(ServiceMessage)),
+        "app_requests": _frames(get_args(AppRequest)),
+        "client_frames": _frames(get_args(ClientFrame)),
     }
     models = dict.fromkeys(model for group in groups.values() for model in group.values())
     references, definitions = models_json_schema(

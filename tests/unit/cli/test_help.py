@@ -6,10 +6,16 @@ import pytest
 
 from tests.commands import Cli
 
-GROUPS = ["dead", "db", "broker", "keys"]
+GROUPS = ["client", "dead", "db", "broker", "keys"]
 SINGLE = ["demo", "up", "worker", "send", "status", "contracts", "settings"]
 LEAVES = [
     *SINGLE,
+    "client run",
+    "client register-app",
+    "client unregister-app",
+    "client apps",
+    "client status",
+    "client set-identity",
     "dead list",
     "dead show",
     "dead replay",

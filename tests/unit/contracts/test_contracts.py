@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 import aoi_events.contracts
 from aoi_events.contracts.answers import ANSWER_TYPES, ANSWERS
+from aoi_events.contracts.apps import APP_REQUESTS, client_frames
 from aoi_events.contracts.base import Contract, Tolerant
 from aoi_events.contracts.content import MAX_CONTENT, Content
 from aoi_events.contracts.device import DEVICE_REQUESTS, device_frames, server_frames
@@ -26,7 +27,7 @@ from aoi_events.contracts.schema import schema_text, schemas
 from aoi_events.errors import Refusal
 from tests.strategies_of_contracts import MODELS, values_of
 
-FORBIDDING = {model.__name__ for model in REQUESTS.values()} | {
+FORBIDDING = {model.__name__ for model in (*REQUESTS.values(), *APP_REQUESTS.values())} | {
     "HelloFrame",
     "RequestFrame",
     "AckFrame",
@@ -266,6 +267,8 @@ def test_the_schema_names_everything() -> None:
     assert document["answers"].keys() == ANSWERS.keys()
     assert "aoi.notification.delivered.v1" in document["events"]
     assert document["device_frames"].keys() == {"hello", "request", "ack"}
+    assert document["app_requests"].keys() == APP_REQUESTS.keys()
+    assert document["client_frames"].keys() >= {"attached", "notification", "error"}
     assert document["server_frames"].keys() >= {"welcome", "answer", "notification", "goodbye"}
     references = set(re.findall(r'"#/\$defs/(\w+)"', schema_text()))
     assert references <= document["$defs"].keys()
@@ -288,7 +291,8 @@ def contract_of(value: Any) -> str | None:
         server_frames.validate_json,
         CloudEvent.decode,
     ]
-    readers += [model.decode for model in ANSWERS.values()]
+    readers += [model.decode for model in (*ANSWERS.values(), *APP_REQUESTS.values())]
+    readers.append(client_frames.validate_json)
     for read in readers:
         try:
             return type(read(body)).__name__

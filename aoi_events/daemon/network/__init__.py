@@ -1,0 +1,1 @@
+"""The network of a Linux device, and its changes (8.1.2)."""

@@ -1,0 +1,85 @@
+"""Who is at the other end of the socket, as the kernel says, and what that one may do."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import socket
+import struct
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from aoi_events.errors import ConfigurationError
+
+__all__ = ["Doors", "Peer", "Rank", "group_number", "peer_of"]
+
+_CREDENTIALS: Final = struct.Struct("3i")
+_PEER_GROUPS: Final = 59
+"""``SO_PEERGROUPS`` (Linux 4.13, asm-generic/socket.h), which Python does not name."""
+_GROUPS_AT_MOST: Final = 1_024
+"""Octets of supplementary groups that can be read (Python's limit): 256 of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A process that connected: its user, and every group of it, when it did."""
+
+    pid: int
+    user: int
+    groups: frozenset[int]
+
+
+class Rank(Enum):
+    """What a peer may do."""
+
+    OPERATOR = auto()
+    """Everything: the daemon's own user, whose programs a command runs as, and root."""
+    APP = auto()
+    """Attach, and register and unregister what its user owns; no commands, no identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Who may come in: ``own`` is the daemon's user; see the settings ``group`` and ``users``."""
+
+    own: int
+    group: int | None = None
+    users: frozenset[int] = frozenset()
+
+    def rank(self, peer: Peer) -> Rank | None:
+        """What this peer may do; None: nothing."""
+        if peer.user in (0, self.own):
+            return Rank.OPERATOR
+        if self.group not in peer.groups or (self.users and peer.user not in self.users):
+            return None
+        return Rank.APP
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """Who connected (``SO_PEERCRED``, ``SO_PEERGROUPS``; unix(7)). Raises OSError.
+
+    Of a process with more than 256 supplementary groups only the primary one counts.
+    """
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, user, group = _CREDENTIALS.unpack(credentials)
+    try:
+        octets = connection.getsockopt(socket.SOL_SOCKET, _PEER_GROUPS, _GROUPS_AT_MOST)
+    except OSError as error:
+        if error.errno != errno.ERANGE:
+            raise
+        octets = b""
+    more = struct.unpack(f"{len(octets) // 4}I", octets)
+    return Peer(pid, user, frozenset({group, *more}))
+
+
+def group_number(group: str) -> int:
+    """The number of a group. Raises ConfigurationError."""
+    if group.isdigit():
+        return int(group)
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise ConfigurationError(
+            f"AOI_CLIENT__GROUP: there is no group {group!r} on this machine"
+        ) from None

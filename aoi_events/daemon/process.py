@@ -1,0 +1,60 @@
+"""The daemon as a process: signals, draining, exit codes.
+
+Exit codes: 0 drained after TERM; 74 the state cannot be read, written or locked; 75 an app or a
+command had not finished in time (the AOI Server keeps what it had); 78 the settings cannot work;
+143 a second TERM; 1 a bug, with its traceback in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Final
+
+from aoi_events.daemon.daemon import Daemon
+from aoi_events.daemon.settings import ClientSettings
+from aoi_events.daemon.waking import Waker
+from aoi_events.errors import ClientStateError, ConfigurationError
+from aoi_events.ports.logs import get_logger
+
+__all__ = ["run_daemon"]
+
+log = get_logger(__name__)
+
+_EXIT_STATE: Final = os.EX_IOERR
+_EXIT_NOT_DRAINED: Final = os.EX_TEMPFAIL
+_EXIT_CONFIG: Final = os.EX_CONFIG
+_EXIT_AT_ONCE: Final = 128 + signal.SIGTERM
+
+
+def run_daemon(settings: ClientSettings) -> int:
+    """Run the AOI Client until TERM or INT; returns the exit code. Logs are configured already."""
+    try:
+        return asyncio.run(_run(settings))
+    except ConfigurationError as error:
+        log.error("settings", error=str(error))
+        return _EXIT_CONFIG
+    except ClientStateError as error:
+        log.error("state", error=str(error))
+        return _EXIT_STATE
+
+
+async def _run(settings: ClientSettings) -> int:
+    stop = asyncio.Event()
+    waker = Waker(within=settings.wake_within, at_once=settings.wake_at_once)
+
+    def stop_or_end() -> None:
+        if stop.is_set():
+            waker.kill()
+            os._exit(_EXIT_AT_ONCE)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop_or_end)
+    if await Daemon(settings, waker).run(stop):
+        log.info("drained")
+        return 0
+    log.error("not_drained")
+    return _EXIT_NOT_DRAINED

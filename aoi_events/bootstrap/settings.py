@@ -76,7 +76,7 @@ class PolicySettings(_Section):
     """Seconds for which settled deliveries, cancellations and parked messages are kept; after them
     their IDs may be used anew, and a repeat is a new notification."""
     keep_unused: Seconds = 30 * 86_400
-    """Seconds after which a client that never used anything is forgotten."""
+    """Seconds after which an AOI Client expires that never connected nor activated a channel."""
 
     def policies(self) -> Policies:
         """The same, as the services take them."""

@@ -43,7 +43,9 @@ NOBODY: Final = "%"
 
 
 class ClientChanged(Tolerant):
-    """``client.*``: an AOI Client was registered, refreshed, reassigned, deregistered."""
+    """``client.*``: an AOI Client was registered, refreshed, reassigned, deregistered, or its
+    registration expired unused.
+    """
 
     about: Literal["client"] = "client"
     client: ClientId
@@ -108,6 +110,7 @@ EVENT_KINDS: Final = (
     "client.refreshed",
     "client.reassigned",
     "client.deregistered",
+    "client.expired",
     "application.registered",
     "application.revoked",
     "channel.activated",

@@ -40,6 +40,8 @@ class Reason(StrEnum):
     """The AOI Client ID was retired: another user has the device now."""
     DEREGISTERED = "deregistered"
     """The client or the application deregistered."""
+    UNUSED = "unused"
+    """The AOI Client was registered and never used; its registration expired."""
     NO_SUCH_APPLICATION = "no_such_application"
     """The device says that the app instance is gone; its token was revoked."""
     BACKLOG_FULL = "backlog_full"

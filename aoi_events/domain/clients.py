@@ -16,8 +16,11 @@ __all__ = [
     "Client",
     "Presence",
     "Registration",
+    "Replaced",
     "authenticate",
     "client_id_of",
+    "connected",
+    "expired",
     "hash_secret",
     "register",
 ]
@@ -32,13 +35,24 @@ class Presence:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """A session that is to be closed, because that of ID ``by`` took over."""
+
+    node: str
+    session: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """An AOI Client.
 
     ``sequence`` and ``sequence_hash`` belong to the last applied command about the channel set;
     ``epoch`` counts connections, whether or not one is open now; ``returns`` counts whatever may
     make the client reachable again (a connection, an activation, a proof, an app that started), so
-    that a plan can tell whether it was made before. ``retired_at`` ends everything.
+    that a plan can tell whether it was made before. ``replaced`` is the session that the present
+    one took over from. ``retired_at`` ends everything; ``untold_since``: the event of that end may
+    not have left yet.
     """
 
     id: str
@@ -52,8 +66,10 @@ class Client:
     epoch: int = 0
     returns: int = 0
     presence: Presence | None = None
+    replaced: Replaced | None = None
     retired_at: datetime | None = None
     retired_reason: str | None = None
+    untold_since: datetime | None = None
 
     @property
     def retired(self) -> bool:
@@ -76,6 +92,30 @@ class Registration:
     client: Client
     retired: Client | None
     fresh: bool
+
+
+def connected(client: Client, present: Presence, now: datetime) -> Client:
+    """The client whose only session ``present`` is from now on.
+
+    A repeat changes nothing but ``returns``, so that it tells the same: ``replaced`` too.
+    """
+    old, after = client.presence, client.back(now)
+    if old == present:
+        return after
+    replaced = client.replaced
+    if old is not None and old.session != present.session:
+        replaced = Replaced(old.node, old.session, by=present.session)
+    elif replaced is not None and replaced.by != present.session:
+        replaced = None
+    return replace(after, presence=present, epoch=client.epoch + 1, replaced=replaced)
+
+
+def expired(client: Client, *, unused_before: datetime) -> bool:
+    """Whether the registration has expired: nobody ever connected or activated with it, nor was it
+    heard of since then.
+    """
+    unused = client.epoch == 0 and client.sequence == 0
+    return unused and not client.retired and client.seen_at < unused_before
 
 
 def hash_secret(secret: str) -> str:

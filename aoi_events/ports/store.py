@@ -89,6 +89,12 @@ class Transaction(Protocol):
     async def save_clients(self, clients: Sequence[Client]) -> None:
         """Insert or replace, by ID."""
 
+    async def unused_clients(self, before: datetime, limit: int) -> Sequence[str]:
+        """IDs of clients that never connected nor activated, last heard of before then."""
+
+    async def untold_clients(self, before: datetime, limit: int) -> Sequence[str]:
+        """IDs of clients whose end waits since before then to be told."""
+
     async def count_clients(self, *, identity: str, since: datetime) -> int:
         """How many clients were registered for ``identity`` since then (a quota)."""
 
@@ -283,14 +289,12 @@ class Transaction(Protocol):
 
     # --- retention --------------------------------------------------------------------------
 
-    async def retain(
-        self, *, settled_before: datetime, unused_before: datetime, limit: int
-    ) -> Retention:
+    async def retain(self, *, settled_before: datetime, limit: int) -> Retention:
         """Remove at most ``limit`` rows of each kind that nobody needs any more.
 
         Settled deliveries and their notifications (once none of them is open), submissions and
-        parked messages older than ``settled_before``; clients retired before that; clients
-        registered before ``unused_before`` that never had an application, a channel or presence.
+        parked messages older than ``settled_before``; clients retired before that, once it was told
+        and none of their deliveries is open.
         """
 
 

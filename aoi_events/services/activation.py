@@ -22,7 +22,7 @@ from aoi_events.contracts.requests import (
     DeactivateChannelsV1,
     DisconnectClientV1,
 )
-from aoi_events.domain.clients import Client, Presence, current
+from aoi_events.domain.clients import Client, Presence, connected, current
 from aoi_events.domain.losses import Loss
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
@@ -127,23 +127,17 @@ class ActivationHandler(Handler[Asked[AnyRequest]]):
         else:
             client = _same_session(known, request)
         present = Presence(node=request.node, session=request.session)
-        outputs: list[Outbound] = []
-        epoch = client.epoch
-        if client.presence != present:
-            epoch += 1
-            if client.presence is not None and client.presence.session != present.session:
-                outputs += _replaced(client, client.presence)
-        after = replace(client.back(now), presence=present, epoch=epoch)
+        after = connected(client, present, now)
         await tx.save_clients([after])
         rows = (await tx.channels({client.id})).get(client.id, ())
         body = ClientConnectedV1(
             client=client.id,
-            epoch=epoch,
+            epoch=after.epoch,
             sequence=client.sequence,
             closed=closed_by_server(rows),
             lost=await _tell_lost(tx, losses, client.id, request.session),
         )
-        return [*answer(asked.message, body), *outputs]
+        return [*answer(asked.message, body), *_replaced(after)]
 
     async def _disconnect(
         self, tx: Transaction, asked: Asked[DisconnectClientV1]
@@ -211,11 +205,15 @@ def _same_session(known: Client | None, request: ConnectClientV1) -> Client:
     return client
 
 
-def _replaced(client: Client, old: Presence) -> list[Outbound]:
+def _replaced(client: Client) -> list[Outbound]:
+    """What ends the session that the present one took over from."""
+    old = client.replaced
+    if old is None:
+        return []
     close = CloseItem(
         client=client.id,
         session=old.session,
-        epoch=client.epoch,
+        epoch=client.epoch - 1,
         code=CloseCode.REPLACED,
         message="another connection of this client took over",
     )

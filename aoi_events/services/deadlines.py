@@ -19,6 +19,7 @@ from aoi_events.ports.patience import Attempt, Patience, patiently
 from aoi_events.ports.store import Store
 from aoi_events.services.due_deliveries import DueDeliveries
 from aoi_events.services.due_proofs import DueProofs
+from aoi_events.services.expiring import UnusedClients
 from aoi_events.services.resting import PAUSES, Stopped, first_of, rest
 from aoi_events.services.settings import ServiceSettings
 
@@ -52,6 +53,7 @@ class DeadlinesWorker:
         self._dice = dice
         self._deliveries = DueDeliveries(store, broker, settings, clock, dice, batch=batch)
         self._proofs = DueProofs(store, broker, settings, clock, batch=batch)
+        self._unused = UnusedClients(store, broker, settings.policies, clock, batch=batch)
         self._woken = asyncio.Event()
 
     async def run(self, stop: asyncio.Event, started: asyncio.Event | None = None) -> None:
@@ -102,7 +104,7 @@ class DeadlinesWorker:
             await self._clock.sleep(_DEAF_FOR)
 
     async def _retain(self) -> None:
-        """Remove what nobody needs any more, in batches, as often as it takes."""
+        """End and remove what nobody needs any more, in batches, as often as it takes."""
         policies = self._policies
         while True:
             now = self._clock.now()
@@ -111,10 +113,10 @@ class DeadlinesWorker:
                 async with self._store.transaction() as tx:
                     removed = await tx.retain(
                         settled_before=now - timedelta(seconds=policies.keep_settled),
-                        unused_before=now - timedelta(seconds=policies.keep_unused),
                         limit=_RETAIN,
                     )
                 full = max(removed.deliveries, removed.notifications) >= _RETAIN
+                full |= await self._unused.look() > 0
             except InfrastructureError as fault:
                 log.warning("retention_paused", error=str(fault))
             if not full:

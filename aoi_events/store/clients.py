@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, exists, func, select, true
+from sqlalchemy import delete, exists, func, literal_column, select, true
 
 from aoi_events.domain.applications import Application
 from aoi_events.domain.clients import Client
@@ -37,6 +37,33 @@ class ClientQueries(Queries):
     async def save_clients(self, clients: Sequence[Client]) -> None:
         """Insert or replace, by ID."""
         await self._replace(CLIENTS, clients)
+
+    async def unused_clients(self, before: datetime, limit: int) -> Sequence[str]:
+        """IDs of clients that never connected nor activated, last heard of before then."""
+        # Epochs count connections, sequence numbers activations; spelled as in the partial index.
+        unused = (
+            select(clients.c.id)
+            .where(
+                clients.c.epoch == literal_column("0"),
+                clients.c.sequence == literal_column("0"),
+                clients.c.registered_at < before,
+                clients.c.seen_at < before,
+                clients.c.retired_at.is_(None),
+            )
+            .order_by(clients.c.registered_at)
+            .limit(limit)
+        )
+        return [id_ for (id_,) in await self._run(unused)]
+
+    async def untold_clients(self, before: datetime, limit: int) -> Sequence[str]:
+        """IDs of clients whose end waits since before then to be told."""
+        untold = (
+            select(clients.c.id)
+            .where(clients.c.untold_since < before)
+            .order_by(clients.c.untold_since)
+            .limit(limit)
+        )
+        return [id_ for (id_,) in await self._run(untold)]
 
     async def count_clients(self, *, identity: str, since: datetime) -> int:
         """How many clients were registered for ``identity`` since then (a quota)."""

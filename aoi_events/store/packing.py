@@ -15,7 +15,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from aoi_events.contracts.content import Content, ContentEncryption
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import Reason
-from aoi_events.domain.clients import Presence
+from aoi_events.domain.clients import Presence, Replaced
 from aoi_events.domain.delivery import StepState, StoryEntry
 from aoi_events.domain.evidence import StepOutcome
 from aoi_events.domain.notifications import RejectedEntry
@@ -29,6 +29,7 @@ __all__ = [
     "pack_pairs",
     "pack_presence",
     "pack_rejected",
+    "pack_replaced",
     "pack_steps",
     "pack_story",
     "to_micros",
@@ -37,6 +38,7 @@ __all__ = [
     "unpack_pairs",
     "unpack_presence",
     "unpack_rejected",
+    "unpack_replaced",
     "unpack_steps",
     "unpack_story",
 ]
@@ -227,6 +229,17 @@ def unpack_presence(text: str) -> Presence:
     """The presence that :func:`pack_presence` packed."""
     node, session = _decode(text)
     return Presence(node, session)
+
+
+def pack_replaced(replaced: Replaced) -> str:
+    """A session that another one took over from, as JSON."""
+    return _encode([replaced.node, replaced.session, replaced.by])
+
+
+def unpack_replaced(text: str) -> Replaced:
+    """The session that :func:`pack_replaced` packed."""
+    node, session, by = _decode(text)
+    return Replaced(node, session, by)
 
 
 def pack_object(value: dict[str, Any]) -> str:

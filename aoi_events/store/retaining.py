@@ -15,7 +15,6 @@ from sqlalchemy import (
     delete,
     exists,
     literal_column,
-    or_,
     select,
 )
 
@@ -23,9 +22,7 @@ from aoi_events.ports.store import Retention
 from aoi_events.store.given import Given
 from aoi_events.store.queries import Queries
 from aoi_events.store.tables import (
-    applications,
     challenges,
-    channels,
     clients,
     deliveries,
     notifications,
@@ -39,9 +36,7 @@ __all__ = ["RetentionQueries"]
 class RetentionQueries(Queries):
     """The port's section "retention"."""
 
-    async def retain(
-        self, *, settled_before: datetime, unused_before: datetime, limit: int
-    ) -> Retention:
+    async def retain(self, *, settled_before: datetime, limit: int) -> Retention:
         """Remove at most ``limit`` rows of each kind that nobody needs any more.
 
         A notification goes with the last of its deliveries. Challenges, which are counted for an
@@ -54,7 +49,7 @@ class RetentionQueries(Queries):
             deliveries=removed,
             submissions=await self._older(submissions, submissions.c.at, settled_before, limit),
             parked=await self._older(parked, parked.c.parked_at, settled_before, limit),
-            clients=await self._clients(settled_before, unused_before, limit),
+            clients=await self._clients(settled_before, limit),
         )
 
     async def _deliveries(self, before: datetime, limit: int) -> tuple[int, set[tuple[str, str]]]:
@@ -110,43 +105,36 @@ class RetentionQueries(Queries):
         )
         return len(rows.all())
 
-    async def _clients(self, retired_before: datetime, unused_before: datetime, limit: int) -> int:
-        """Remove clients that were retired, or never used, and whatever belongs to them."""
-        needed = or_(
-            exists().where(deliveries.c.client == clients.c.id, deliveries.c.settled_at.is_(None)),
-            exists().where(deliveries.c.client == clients.c.id, deliveries.c.deadline.is_not(None)),
+    async def _clients(self, retired_before: datetime, limit: int) -> int:
+        """Remove clients that were retired, and whatever belongs to them."""
+        unneeded = and_(
+            clients.c.retired_at.is_not(None),
+            clients.c.retired_at < retired_before,
+            clients.c.untold_since.is_(None),
+            ~exists().where(deliveries.c.client == clients.c.id, deliveries.c.settled_at.is_(None)),
+            ~exists().where(
+                deliveries.c.client == clients.c.id, deliveries.c.deadline.is_not(None)
+            ),
         )
-        retired = and_(
-            clients.c.retired_at.is_not(None), clients.c.retired_at < retired_before, ~needed
+        # Locked first and looked at again: a delivery may have been corrected in between.
+        found = await self._run(
+            select(clients.c.id)
+            .where(unneeded)
+            .order_by(clients.c.retired_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
         )
-        # Sequence numbers count what was ever activated, epochs what was ever connected.
-        unused = and_(
-            clients.c.epoch == literal_column("0"),
-            clients.c.sequence == literal_column("0"),
-            clients.c.registered_at < unused_before,
-            ~exists().where(applications.c.client == clients.c.id),
-            ~exists().where(channels.c.client == clients.c.id),
+        locked = [id_ for (id_,) in found]
+        if not locked:
+            return 0
+        given = Given(self._sql, [clients.c.id])
+        rows = await self._run(
+            delete(clients)
+            .where(clients.c.id.in_(select(given.rows.c.id)), unneeded)
+            .returning(clients.c.id),
+            given.bind((id_,) for id_ in locked),
         )
-        removed = 0
-        for unneeded, age in ((retired, clients.c.retired_at), (unused, clients.c.registered_at)):
-            # Locked first and looked at again: what came in between belongs to a used client.
-            found = await self._run(
-                select(clients.c.id)
-                .where(unneeded)
-                .order_by(age)
-                .limit(limit - removed)
-                .with_for_update(skip_locked=True)
-            )
-            if locked := [id_ for (id_,) in found]:
-                given = Given(self._sql, [clients.c.id])
-                rows = await self._run(
-                    delete(clients)
-                    .where(clients.c.id.in_(select(given.rows.c.id)), unneeded)
-                    .returning(clients.c.id),
-                    given.bind((id_,) for id_ in locked),
-                )
-                removed += len(rows.all())
-        return removed
+        return len(rows.all())
 
     async def _older(
         self, table: Table, age: Column[datetime], before: datetime, limit: int

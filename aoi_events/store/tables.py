@@ -91,9 +91,12 @@ clients: Final = Table(
     Column("presence", Packed(packing.pack_presence, packing.unpack_presence, optional=True)),
     Column("retired_at", Instant()),
     Column("retired_reason", AnyText()),
+    Column("replaced", Packed(packing.pack_replaced, packing.unpack_replaced, optional=True)),
+    Column("untold_since", Instant()),
     UniqueConstraint("secret_hash"),
     Index("clients_identity", "identity", "registered_at"),
     Index("clients_retired", "retired_at", **_where("retired_at IS NOT NULL")),
+    Index("clients_untold", "untold_since", **_where("untold_since IS NOT NULL")),
     Index("clients_unused", "registered_at", **_where("epoch = 0 AND sequence = 0")),
 )
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from datetime import datetime
 
-from aoi_events.domain.clients import Presence
+from aoi_events.domain.clients import Presence, Replaced
 from aoi_events.ports.store import Retention, Store, Transaction
 from tests.conformance.store.conftest import Installation
 from tests.conformance.store.rows import (
@@ -34,13 +34,10 @@ async def retain(
     transaction: Transaction,
     *,
     settled_before: datetime = NOW,
-    unused_before: datetime = NOW,
     limit: int = 100,
 ) -> Retention:
     """A round of retention; nothing made by ``rows`` is old enough unless a test says so."""
-    return await transaction.retain(
-        settled_before=settled_before, unused_before=unused_before, limit=limit
-    )
+    return await transaction.retain(settled_before=settled_before, limit=limit)
 
 
 async def test_settled_deliveries_go_with_their_notification(store: Store) -> None:
@@ -114,25 +111,34 @@ async def test_retired_clients_go_with_all_that_is_theirs(store: Store) -> None:
         assert await transaction.count_challenges(since=NOW) == 0
 
 
-async def test_clients_that_were_never_used_go(store: Store) -> None:
-    """Only a client that never had an application, a channel or a connection expires unused."""
+async def test_clients_that_were_never_used_are_found(store: Store) -> None:
+    """Those that never connected nor activated and were not heard of for long, the oldest first,
+    whatever apps they have; retired ones are not, but the end of one may wait to be told, and it
+    stays until then.
+    """
     async with store.transaction() as transaction:
+        untold = a_client(8, retired_at=NOW, untold_since=later(1))
         await transaction.save_clients(
             [
-                a_client(1),
-                a_client(2, registered_at=later(9)),
+                a_client(1, registered_at=later(2)),
+                a_client(2, registered_at=later(9), seen_at=later(9)),
                 a_client(3, epoch=1, presence=Presence("n", "s")),
-                a_client(4, epoch=2),
+                a_client(4, epoch=2, replaced=Replaced("n", "s", by="t")),
                 a_client(5, sequence=1),
                 a_client(6),
-                a_client(7),
+                a_client(7, seen_at=later(9)),
+                untold,
             ]
         )
         await transaction.save_applications([an_application(6)])
-        await transaction.save_channels([a_channel(7)])
-        assert await retain(transaction, unused_before=later(5)) == Retention(0, 0, 0, 0, 1)
-        left = await transaction.clients([client_id(n) for n in range(9)])
-        assert set(left) == {client_id(n) for n in (2, 3, 4, 5, 6, 7)}
+        assert list(await transaction.unused_clients(later(5), 9)) == [client_id(6), client_id(1)]
+        assert list(await transaction.unused_clients(later(5), 1)) == [client_id(6)]
+        assert list(await transaction.untold_clients(later(1), 9)) == []
+        assert list(await transaction.untold_clients(later(2), 9)) == [untold.id]
+        assert await retain(transaction, settled_before=later(5)) == NOTHING
+        await transaction.save_clients([replace(untold, untold_since=None)])
+        assert await retain(transaction, settled_before=later(5)) == Retention(0, 0, 0, 0, 1)
+        assert len(await transaction.clients([client_id(n) for n in range(9)])) == 7
 
 
 async def test_retention_works_in_batches(store: Store) -> None:
@@ -141,14 +147,13 @@ async def test_retention_works_in_batches(store: Store) -> None:
         deliveries = [settled(a_delivery(n, notification=f"n{n}")) for n in range(5)]
         await transaction.add_notifications([a_notification(f"n{n}") for n in range(5)])
         await fill(transaction, range(5), deliveries)
+        await transaction.save_clients([a_client(n, retired_at=NOW) for n in range(5)])
         await transaction.add_submissions([a_submission(n) for n in range(5)])
         await transaction.park([a_parked(n) for n in range(5)], quota=9)
     rounds: list[Retention] = []
     while not rounds or rounds[-1] != NOTHING:
         async with store.transaction() as transaction:
-            some = await retain(
-                transaction, settled_before=later(60), unused_before=later(60), limit=2
-            )
+            some = await retain(transaction, settled_before=later(60), limit=2)
             rounds.append(some)
     assert rounds == [Retention(n, n, n, n, n) for n in (2, 2, 1, 0)]
 

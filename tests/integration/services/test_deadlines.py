@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from aoi_events.contracts.states import Reason
+from aoi_events.domain.clients import Client
 from aoi_events.domain.tokens import TokenKeys
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.services.deadlines import DeadlinesWorker
@@ -194,6 +195,50 @@ async def test_retention_forgets_what_is_over(system: System) -> None:
     await system.run(system.installation.deadlines().run)
     await system.until(lambda: system.rows("done"), lambda rows: not rows)
     assert len(await system.rows("open")) == 1
+
+
+@BOTH
+async def test_a_registration_that_nobody_used_expires(system: System) -> None:
+    """Section 4: unused registrations expire, with their tokens and what was sent to them; events
+    say so, also when the worker that ended it died before it could. Whoever connected stays.
+    """
+    shop, node = await system.user(), await system.node()
+    unused, used = await system.device(), await system.device()
+    await node.connect(used)
+    await shop.send("n1", unused.token, ttl=28 * 86_400)
+    system.clock.advance(20 * 86_400)
+    heard = await system.device()
+    await shop.send("n2", unused.token, ttl=28 * 86_400)
+    system.clock.advance(11 * 86_400)
+    doomed = await worker_that_dies(system)
+    with pytest.raises(BrokerUnavailable):
+        await doomed._unused.look()
+    assert system.events.of("client.expired") == []
+    worker = system.installation.deadlines()
+    assert await worker._unused.look() == 0, "the other one may be about to tell it"
+    system.clock.advance(6)
+    assert await worker._unused.look() == 1
+    assert await worker._unused.look() == 0
+    await system.events.wait_for("client.expired", client=unused.client)
+    await system.events.wait_for("application.revoked", client=unused.client, reason="unused")
+    assert len(system.events.of("client.expired")) == 1
+    await system.look()
+    failed = await system.events.wait_for("notification.failed", notification="n2")
+    assert failed.data.reason == Reason.UNUSED  # type: ignore[union-attr]
+    (rejected,) = (await shop.send("n3", unused.token)).rejected
+    assert rejected.code == "token_revoked"
+    refused = await unused.refused("application.register", application="org.mail", sequence=9)
+    assert refused.code == "client_retired"
+    for device in (used, heard):
+        await device.register_app()
+    system.clock.advance(8 * 86_400)
+    await system.run(worker.run)
+    await system.until(lambda: _client(system, unused.client), lambda client: client is None)
+
+
+async def _client(system: System, client: str) -> Client | None:
+    async with system.installation.store.transaction(read_only=True) as tx:
+        return (await tx.clients({client})).get(client)
 
 
 async def test_a_missing_token_key_makes_nobody_fail(system: System) -> None:

@@ -208,6 +208,33 @@ async def test_an_activation_is_answered_by_the_next_run(open_system: OpenSystem
     assert len(system.provider.challenges) == 1
 
 
+@BOTH
+async def test_a_session_that_was_taken_over_is_closed_by_the_next_run(
+    open_system: OpenSystem,
+) -> None:
+    """Promise: a worker dies after it noted the newer session: the run after it closes the older
+    one, and so does any repeat, also when the newer one has gone meanwhile.
+    """
+    system = await open_system()
+    node, device = await system.node(), await system.device()
+    replies = await Replies.of(node.user)
+    await node.connect(device, "s1")
+    given = {"client": device.client, "secret": device.secret, "node": node.name}
+    await replies.ask("client.connected", **given, session="s2")
+    first = await replies.next()
+    assert (await node.next_close()).session == "s1"
+    await replies.ask("client.connected", **given, session="s2")
+    assert await replies.next() == first
+    assert (await node.next_close()).session == "s1"
+    await node.disconnect(device, getattr(first, "epoch", 0))
+    await replies.ask("client.connected", **given, session="s2")
+    await replies.next()
+    assert (await node.next_close()).session == "s1"
+    await node.disconnect(device, getattr(first, "epoch", 0) + 1)
+    await node.connect(device, "s3")
+    assert node.items.empty(), "nothing was taken over"
+
+
 async def test_quarantine_tells_everything_again(open_system: OpenSystem) -> None:
     """Section 5: a message that was committed by workers that died is, in quarantine, told again
     like any repeat, though it is new there.

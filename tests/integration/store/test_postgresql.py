@@ -15,6 +15,7 @@ from aoi_events.store.packing import to_micros
 from aoi_events.store.store import SqlTransaction
 from tests.conformance.store.rows import (
     NOW,
+    a_client,
     a_delivery,
     a_proof,
     client_id,
@@ -52,9 +53,10 @@ async def test_retention_skips_what_others_hold(postgres: SqlStore) -> None:
     """A round of retention neither waits for a locked client nor removes it."""
     async with postgres.transaction() as transaction:
         await fill(transaction, (1, 2))
+        await transaction.save_clients([a_client(n, retired_at=NOW) for n in (1, 2)])
     async with postgres.transaction() as one, postgres.transaction() as two:
         await one.clients([client_id(1)], Lock.SHARED)
-        kept = await two.retain(settled_before=NOW, unused_before=later(1), limit=9)
+        kept = await two.retain(settled_before=later(1), limit=9)
         assert kept.clients == 1
         assert set(await one.clients([client_id(1)])) == {client_id(1)}
 
@@ -105,7 +107,7 @@ async def _everything(transaction: SqlTransaction) -> None:
     assert len(await transaction.deliveries_of("s", "7")) == 1
     assert len(await transaction.deliveries_named("7")) == 1
     await transaction.add_deliveries([a_delivery(n) for n in range(1000, 1200)])
-    removed = await transaction.retain(settled_before=NOW, unused_before=later(1), limit=500)
+    removed = await transaction.retain(settled_before=NOW, limit=500)
     assert removed.deliveries == 500
 
 

@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from aoi_events.contracts.requests import PreviousClient, RegisterClientV1
 from aoi_events.domain.clients import (
     Client,
+    Presence,
     Registration,
+    Replaced,
     authenticate,
     client_id_of,
+    connected,
     current,
     hash_secret,
     register,
@@ -72,6 +75,24 @@ class Registry:
     def proof(self, client: str, secret: int) -> PreviousClient:
         """The old ID and secret, as a request carries them."""
         return PreviousClient(client=client, secret=secret_of(secret))
+
+
+def test_a_session_takes_over_from_the_one_before() -> None:
+    """What it took over from is told by the row, for any repeat; later sessions tell of their own
+    predecessors only, and a new name of the gateway's node takes over from nobody.
+    """
+    client = Client("cli_" + "a" * 26, "0" * 64, "phone", "tel:+1", EPOCH, EPOCH)
+    first = connected(client, Presence("gw-1", "s1"), EPOCH)
+    assert (first.epoch, first.replaced) == (1, None)
+    second = connected(first, Presence("gw-2", "s2"), EPOCH)
+    assert (second.epoch, second.replaced) == (2, Replaced("gw-1", "s1", by="s2"))
+    again = connected(second, Presence("gw-2", "s2"), EPOCH)
+    assert (again.epoch, again.replaced, again.returns) == (2, second.replaced, 3)
+    renamed = connected(again, Presence("gw-3", "s2"), EPOCH)
+    assert (renamed.epoch, renamed.replaced) == (3, second.replaced)
+    gone = replace(renamed, presence=None)
+    assert connected(gone, Presence("gw-3", "s2"), EPOCH).replaced == second.replaced
+    assert connected(gone, Presence("gw-3", "s3"), EPOCH).replaced is None
 
 
 def test_a_repeat_gets_the_same_id() -> None:

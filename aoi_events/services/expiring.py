@@ -1,0 +1,74 @@
+"""Registrations that nobody ever used: they expire, and an event says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+
+from aoi_events.contracts.events import NOBODY, ClientChanged
+from aoi_events.contracts.states import Reason
+from aoi_events.domain.clients import Client, expired
+from aoi_events.ports.broker import Broker, Outbound
+from aoi_events.ports.clock import Clock
+from aoi_events.ports.store import Lock, Store
+from aoi_events.services.outgoing import event, hint, publish_all
+from aoi_events.services.retiring import Endings, retire
+from aoi_events.services.settings import Policies
+
+__all__ = ["UnusedClients"]
+
+
+class UnusedClients:
+    """Ends unused registrations, ``batch`` of them at once.
+
+    There is no message that would come again if this worker died. So each end is committed as
+    *untold*, and told only after the confirm; one that is untold for ``hold`` is published again.
+    """
+
+    def __init__(
+        self, store: Store, broker: Broker, policies: Policies, clock: Clock, *, batch: int
+    ) -> None:
+        self._store = store
+        self._broker = broker
+        self._policies = policies
+        self._clock = clock
+        self._batch = batch
+
+    async def look(self) -> int:
+        """One batch of what has expired by now, or was not told; how many there were."""
+        now = self._clock.now()
+        unused_before = now - timedelta(seconds=self._policies.keep_unused)
+        untold_before = now - timedelta(seconds=self._policies.hold)
+        endings = Endings()
+        outputs: list[Outbound] = []
+        async with self._store.transaction() as tx:
+            ids = {
+                *await tx.unused_clients(unused_before, self._batch),
+                *await tx.untold_clients(untold_before, self._batch),
+            }
+            if not ids:
+                return 0
+            # Locked in key order, and looked at again: who came in between is used.
+            ended: list[Client] = []
+            for client in (await tx.clients(ids, Lock.EXCLUSIVE)).values():
+                if not (expired(client, unused_before=unused_before) or client.untold_since):
+                    continue
+                outputs += await retire(tx, client, Reason.UNUSED, NOBODY, now, endings)
+                at = client.retired_at or now
+                ended.append(
+                    replace(client, retired_at=at, retired_reason=Reason.UNUSED, untold_since=now)
+                )
+                gone = ClientChanged(client=client.id)
+                outputs.append(event("client.expired", NOBODY, gone, at=at, key=f"{client.id}@"))
+            await tx.save_clients(ended)
+            if await endings.make_due(tx, now):
+                outputs.append(hint())
+        await publish_all(self._broker, outputs)
+        await self._told(client.id for client in ended)
+        return len(ids)
+
+    async def _told(self, ids: Iterable[str]) -> None:
+        async with self._store.transaction() as tx:
+            clients = await tx.clients(set(ids), Lock.EXCLUSIVE)
+            await tx.save_clients([replace(c, untold_since=None) for c in clients.values()])

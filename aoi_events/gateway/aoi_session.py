@@ -6,6 +6,7 @@ may make requests named ``client.register``, to get the AOI Client ID that its h
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Final, assert_never
 
@@ -44,12 +45,13 @@ _REGISTRATIONS: Final = 8
 class AoiSession(Session):
     """One connection that speaks ``aoi.v1``."""
 
-    __slots__ = ("_registrations",)
+    __slots__ = ("_asked", "_registrations")
 
     protocol = SUBPROTOCOL
 
     def __init__(self, name: str, settings: GatewaySettings, *, elapsed: float) -> None:
         super().__init__(name, settings, elapsed=elapsed)
+        self._asked: list[int] = []
         self._registrations = 0
 
     # -- from the device ------------------------------------------------------------------------
@@ -99,7 +101,9 @@ class AoiSession(Session):
             body = request_body(frame, client)
         except Refusal as refusal:
             return [Send(refusal_frame(frame.id, refusal.code, refusal.message, refusal.field))]
-        self._asked += 1
+        self._asked.append(frame.id)
+        # The time for the hello begins anew with the answer.
+        self._hello_by = math.inf
         return [Ask(frame.id, frame.name, body, client)]
 
     def _too_many(self, charge: Charge) -> bool:
@@ -107,7 +111,7 @@ class AoiSession(Session):
             self._registrations += 1
         return (
             charge is Charge.REFUSE
-            or self._asked >= self._settings.requests_in_flight
+            or len(self._asked) >= self._settings.requests_in_flight
             or self._registrations > _REGISTRATIONS
         )
 
@@ -131,18 +135,19 @@ class AoiSession(Session):
         self, request: int, name: str | None, body: bytes, *, elapsed: float, now: datetime
     ) -> list[Action]:
         """A worker answered a request."""
-        return self._answer(answer_frame(request, name, body), elapsed)
+        return self._answer(request, answer_frame(request, name, body), elapsed)
 
     def unanswered(self, request: int, *, elapsed: float, now: datetime) -> list[Action]:
         """No worker could answer a request in time."""
         message = "no answer in time; it may have taken effect, so repeat the same request"
-        return self._answer(refusal_frame(request, ErrorCode.UNAVAILABLE, message), elapsed)
+        refusal = refusal_frame(request, ErrorCode.UNAVAILABLE, message)
+        return self._answer(request, refusal, elapsed)
 
-    def _answer(self, frame: bytes, elapsed: float) -> list[Action]:
-        if self.state is State.CLOSED or not self._asked:
+    def _answer(self, request: int, frame: bytes, elapsed: float) -> list[Action]:
+        if self.state is State.CLOSED or request not in self._asked:
             return []
-        self._asked -= 1
-        if self.state is State.WAITING:
+        self._asked.remove(request)
+        if not self._asked:
             self._hello_by = elapsed + self._settings.hello_within
         return [Send(frame)]
 

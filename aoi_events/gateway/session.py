@@ -52,7 +52,6 @@ class Session(ABC):
 
     __slots__ = (
         "_allowance",
-        "_asked",
         "_between",
         "_hello_by",
         "_settings",
@@ -74,7 +73,6 @@ class Session(ABC):
         self._settings = settings
         self._allowance = Allowance(settings.frames_burst)
         self._window = Window()
-        self._asked = 0
         self._between = False
         self._hello_by = elapsed + settings.hello_within
 
@@ -216,7 +214,7 @@ class Session(ABC):
 
     def tick(self, *, elapsed: float, now: datetime) -> list[Action]:
         """Time has passed."""
-        if self.state is State.WAITING and elapsed >= self._hello_by and not self._asked:
+        if self.state is State.WAITING and elapsed >= self._hello_by:
             within = self._settings.hello_within
             return self.close(CloseCode.NO_HELLO, f"say hello within {within:g} s", now=now)
         if self.state is State.OPEN:

@@ -143,11 +143,11 @@ class WebPushSession(Session):
         self.state = State.ADMITTING
         known = read_uaid(message.uaid)
         if known is None:
-            return self._register()
+            return [self._register()]
         return self._admit(*known)
 
     def _command(self, command: Command, charge: Charge, now: datetime) -> list[Action]:
-        if charge is Charge.REFUSE or self._asked >= self._settings.requests_in_flight:
+        if charge is Charge.REFUSE or len(self._pending) >= self._settings.requests_in_flight:
             return [Send(refusal_reply(command, ErrorCode.QUOTA_EXCEEDED))]
         if self._commands + 1 >= 2**_COUNTED or self.client is None or self.epoch is None:
             return self.close(CloseCode.SERVICE_RESTART, "connect again to go on", now=now)
@@ -199,7 +199,7 @@ class WebPushSession(Session):
         if self.state is not State.ADMITTING:
             return []
         if code in _UNKNOWN and not self._fresh:
-            return self._register()
+            return [*self._let_go(now), self._register()]
         return self.close(CloseCode.TRY_LATER, "connect again later", now=now)
 
     def answered(
@@ -217,13 +217,12 @@ class WebPushSession(Session):
         waited = self._pending.pop(request, None)
         if waited is None or self.state is State.CLOSED:
             return []
-        self._asked -= 1
         match waited:
             case RegisterMessage() | UnregisterMessage():
                 endpoints = f"{self._settings.public_url}/wpush/v1/"
                 return [Send(reply(waited, answer, endpoints=endpoints))]
             case _Stage.RETIRING:
-                return self._register()
+                return [self._register()]
             case _Stage.REGISTERING if isinstance(answer, ClientRegisteredV1):
                 self.client = answer.client
                 return [self._activate(answer.client, 1)]
@@ -250,31 +249,33 @@ class WebPushSession(Session):
         self._uaid = write_uaid(client, secret)
         return [Admit(client, secret)]
 
-    def _register(self) -> list[Action]:
+    def _register(self) -> Action:
         self._fresh = True
-        self.client = None
         request = registration(self.id, self._secret)
-        return [self._ask(_Stage.REGISTERING, "client.register", request, None)]
+        return self._ask(_Stage.REGISTERING, "client.register", request, None)
 
     def _activate(self, client: ClientId, sequence: int) -> Ask:
         request = activation(client, sequence)
         return self._ask(_Stage.ACTIVATING, "channel.activate", request, client)
 
     def _retire(self, answer: ClientConnectedV1, now: datetime) -> list[Action]:
-        self.client = None
-        _, waiting = self._window.clear()
         request = DeregisterClientV1(version=1, client=answer.client)
         return [
-            *(Report(route_lost(item, now)) for item in waiting),
+            *self._let_go(now),
             Leave(answer.client, answer.epoch),
             self._ask(_Stage.RETIRING, "client.deregister", request, answer.client),
         ]
+
+    def _let_go(self, now: datetime) -> list[Action]:
+        """The session is not that client's after all; what came for it meanwhile goes back."""
+        self.client = None
+        _, waiting = self._window.clear()
+        return [Report(route_lost(item, now)) for item in waiting]
 
     def _ask(
         self, waits: _Stage | Command, name: str, request: AnyRequest, client: ClientId | None
     ) -> Ask:
         self._requests += 1
-        self._asked += 1
         self._pending[self._requests] = waits
         return Ask(self._requests, name, request.encode(), client)
 

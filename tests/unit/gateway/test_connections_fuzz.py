@@ -1,0 +1,271 @@
+"""However events interleave, in either protocol: bounded, accounted for, over when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from aoi_events.contracts.envelopes import DeliverItem, OutcomeKind
+from aoi_events.gateway.actions import Action, Admit, Ask, Close, Leave, Report, Send
+from aoi_events.gateway.session import State
+from tests.unit.gateway.samples import CLIENT, NOW, connected
+from tests.unit.gateway.speaking import AOI, BROWSER, Speaker, check
+
+OF_DEVICES = frozenset(
+    {
+        OutcomeKind.ACKNOWLEDGED,
+        OutcomeKind.COULD_NOT_WAKE,
+        OutcomeKind.DISCARDED,
+        OutcomeKind.NO_SUCH_APPLICATION,
+    }
+)
+
+
+class Connections(RuleBasedStateMachine):
+    """One session under any interleaving of device, workers, time and loss."""
+
+    speaker: ClassVar[Speaker]
+    window, backlog, in_flight = 3, 2, 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.session = self.speaker.session(
+            window=self.window,
+            backlog=self.backlog,
+            requests_in_flight=self.in_flight,
+            forget_after=50,
+            frames_burst=1_000,
+        )
+        self.elapsed = 0.0
+        self.epoch = 0
+        self.asked: list[int] = []
+        self.answered: list[int] = []
+        self.admitting = self.announcing = False
+        self.unsettled: set[tuple[str, int]] = set()
+        self.handed: list[DeliverItem] = []
+        self.lefts: list[int] = []
+
+    def do(self, act: Callable[[], list[Action]]) -> list[Action]:
+        """Let something happen; check what the session wants, and keep account of it."""
+        over = self.session.state is State.CLOSED
+        actions = act()
+        check(self.speaker, self.session, actions)
+        if over:
+            assert all(isinstance(each, Report | Leave) for each in actions), actions
+        for action in actions:
+            match action:
+                case Admit():
+                    assert not self.admitting, "asked for admission twice"
+                    self.admitting = True
+                case Ask(number):
+                    self.asked.append(number)
+                case Report(outcome):
+                    self.unsettled = {
+                        (delivery, attempt)
+                        for delivery, attempt in self.unsettled
+                        if delivery != outcome.delivery
+                        or (outcome.kind not in OF_DEVICES and attempt != outcome.attempt)
+                    }
+                case Leave(_, epoch):
+                    self.lefts.append(epoch)
+                case Send() | Close():
+                    pass
+        return actions
+
+    def receive(self, frame: str | bytes) -> None:
+        """The device sends a frame."""
+        self.do(lambda: self.session.received(frame, elapsed=self.elapsed, now=NOW))
+
+    # -- the device -----------------------------------------------------------------------------
+
+    @precondition(lambda self: self.session.state is State.WAITING)
+    @rule()
+    def say_hello(self) -> None:
+        """The device says hello."""
+        self.receive(self.speaker.hello())
+
+    @rule(data=st.data())
+    def say_anything(self, data: st.DataObject) -> None:
+        """The device sends whatever it likes, which mostly ends the session."""
+        if len(self.handed) > 8:
+            self.receive(data.draw(self.speaker.frames))
+
+    @precondition(lambda self: self.session.state is State.OPEN)
+    @rule(number=st.integers(1, 8))
+    def acknowledge(self, number: int) -> None:
+        """The device acknowledges something, sent or not."""
+        self.receive(self.speaker.ack(number))
+
+    @precondition(lambda self: self.session.state is State.OPEN)
+    @rule(number=st.integers(1, 4))
+    def ask(self, number: int) -> None:
+        """The device asks."""
+        self.receive(self.speaker.ask(number))
+
+    @rule()
+    def lose(self) -> None:
+        """The connection is lost."""
+        if self.session.state is State.OPEN and len(self.handed) > 10:
+            self.do(lambda: self.session.lost(now=NOW))
+
+    # -- the workers ----------------------------------------------------------------------------
+
+    @precondition(lambda self: self.admitting)
+    @rule(current=st.booleans(), lost=st.sampled_from([0, 0, 0, 2]))
+    def admit(self, current: bool, lost: int) -> None:
+        """The workers admit it, perhaps after its end."""
+        self.admitting = False
+        self.epoch += 1
+        answer = connected(self.epoch, lost=lost)
+        self.do(
+            lambda: self.session.admitted(answer, elapsed=self.elapsed, now=NOW, current=current)
+        )
+        self.announcing = not current and self.session.state is State.OPEN
+
+    @precondition(lambda self: self.admitting)
+    @rule(code=st.sampled_from(["unauthenticated", "client_retired", "internal", None]))
+    def turn_away(self, code: str | None) -> None:
+        """The workers refuse it, or say nothing in time."""
+        self.admitting = False
+        self.do(lambda: self.session.turned_away(code, now=NOW))
+
+    @precondition(lambda self: self.session.state is State.OPEN)
+    @rule()
+    def rename(self) -> None:
+        """The node's name changes."""
+        self.session.renamed()
+        self.announcing = True
+
+    @precondition(lambda self: self.announcing)
+    @rule()
+    def announce(self) -> None:
+        """The workers answer an announcement."""
+        self.announcing = False
+        self.epoch += 1
+        answer = connected(self.epoch)
+        self.do(lambda: self.session.announced(answer, elapsed=self.elapsed, now=NOW))
+
+    @rule(number=st.integers(1, 8), ahead=st.integers(-1, 1))
+    def deliver(self, number: int, ahead: int) -> None:
+        """A step arrives, for the epoch or one beside it."""
+        attempt = len(self.handed) + 1
+        item = self.speaker.push(number, attempt=attempt, epoch=self.epoch + ahead)
+        self.handed.append(item)
+        self.unsettled = {key for key in self.unsettled if key[0] != item.delivery}
+        self.unsettled.add((item.delivery, item.attempt))
+        self.do(lambda: self.session.deliver(item, elapsed=self.elapsed, now=NOW))
+
+    @precondition(lambda self: self.handed)
+    @rule()
+    def deliver_again(self) -> None:
+        """The broker delivers the last step once more."""
+        item = self.handed[-1]
+        self.do(lambda: self.session.deliver(item, elapsed=self.elapsed, now=NOW))
+
+    @precondition(lambda self: self.asked)
+    @rule(answer=st.none() | Speaker.answers, last=st.booleans())
+    def answer(self, answer: tuple[str | None, bytes] | None, last: bool) -> None:
+        """The workers answer something, in any order, perhaps after the end; or nobody does."""
+        number = self.asked.pop(-1 if last else 0)
+        self.answered.append(number)
+        self.tell(number, answer)
+
+    @precondition(lambda self: self.answered)
+    @rule(answer=st.none() | Speaker.answers)
+    def answer_again(self, answer: tuple[str | None, bytes] | None) -> None:
+        """An answer comes twice."""
+        number = self.answered[-1]
+        if number not in self.asked:
+            assert self.tell(number, answer) == [], "an answer counts once"
+
+    def tell(self, number: int, answer: tuple[str | None, bytes] | None) -> list[Action]:
+        """Tell the session of an answer, or that there was none in time."""
+        elapsed = self.elapsed
+        if answer is None:
+            return self.do(lambda: self.session.unanswered(number, elapsed=elapsed, now=NOW))
+        return self.do(lambda: self.session.answered(number, *answer, elapsed=elapsed, now=NOW))
+
+    # -- time -----------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([0.5, 5.0, 60.0]))
+    def pass_time(self, seconds: float) -> None:
+        """Time passes; what is due is done once."""
+        self.elapsed += seconds
+        due = self.session.due()
+        if due is None or due > self.elapsed:
+            return
+        before = self.under_way()
+        self.do(lambda: self.session.tick(elapsed=self.elapsed, now=NOW))
+        if self.session.state is State.OPEN:
+            # What nobody acknowledged for so long is left to its deadline.
+            self.unsettled -= before - self.under_way()
+        due = self.session.due()
+        assert due is None or due > self.elapsed
+
+    def under_way(self) -> set[tuple[str, int]]:
+        """What was sent and not acknowledged."""
+        sent = self.session._window._under_way.items()
+        return {(delivery, each.attempt) for delivery, each in sent}
+
+    # -- what holds at any time -----------------------------------------------------------------
+
+    @invariant()
+    def bounded(self) -> None:
+        """Nothing grows beyond its bound."""
+        window = self.session._window
+        assert len(window._under_way) <= self.window
+        assert len(window._waiting) <= self.window + self.backlog
+        if self.session.state is not State.CLOSED:
+            assert len(self.asked) <= self.in_flight
+
+    @invariant()
+    def every_delivery_is_reported_at_the_end(self) -> None:
+        """Each step that was handed over was spoken for by the device, or given back."""
+        if self.session.state is State.CLOSED:
+            assert not self.unsettled
+            assert not self.session._window._under_way
+            assert not self.session._window._waiting
+
+    @invariant()
+    def whose_it_is(self) -> None:
+        """A session is one client's, or nobody's."""
+        assert self.session.client in (None, CLIENT)
+
+    def teardown(self) -> None:
+        """In the end the connection is lost, and no presence is left behind."""
+        if self.session.state is not State.CLOSED:
+            self.do(lambda: self.session.lost(now=NOW))
+        self.every_delivery_is_reported_at_the_end()
+        if self.session.epoch is not None:
+            assert self.session.epoch in self.lefts
+
+
+class AoiConnections(Connections):
+    """Devices that speak ``aoi.v1``."""
+
+    speaker = AOI
+
+
+class BrowserConnections(Connections):
+    """Browsers."""
+
+    speaker = BROWSER
+
+
+def _thorough(machine: type[Connections]) -> type:
+    case = machine.TestCase
+    case.settings = settings(
+        max_examples=150,
+        stateful_step_count=50,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
+    return case
+
+
+TestAoiConnections = _thorough(AoiConnections)
+TestBrowserConnections = _thorough(BrowserConnections)

@@ -22,7 +22,7 @@ class GatewaySettings(BaseModel):
     """Address to listen on; ``0.0.0.0`` or ``::`` for all."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8090
     """TCP port to listen on; 0: any free one."""
-    public_url: Annotated[str, Field(max_length=256, pattern=_ORIGIN)] = "http://localhost:8093"
+    public_url: Annotated[str, Field(max_length=256, pattern=_ORIGIN)] = "http://localhost:8092"
     """Where Web Push senders reach the worker ``endpoint``: what a browser's endpoints begin with.
     Scheme, host and port, without a path or a slash at the end."""
     certificate: Path | None = None

@@ -31,6 +31,8 @@ __all__ = [
     "HINTS",
     "NOTIFICATION",
     "OUTCOME",
+    "OUTCOMES",
+    "QUARANTINES",
     "QUARANTINE_AFTER",
     "QUARANTINE_DELIVERY_LIMIT",
     "QUARANTINE_PREFETCH",
@@ -54,6 +56,10 @@ DEAD_LETTERS = "aoi.dlx"
 """Fanout exchange that every queue dead-letters to."""
 HINTS = "aoi.hints"
 """Fanout exchange: wakes the deadlines workers before their next poll."""
+OUTCOMES = "aoi.outcomes"
+"""Fanout exchange to :data:`OUTCOME`: who reports outcomes needs to write into no queue."""
+QUARANTINES = "aoi.quarantine"
+"""Topic exchange to the quarantines, each by its name, so that permissions can say which."""
 
 REGISTRATION = "aoi.registration"
 ACTIVATION = "aoi.activation"
@@ -110,6 +116,8 @@ def worker_queue(name: str) -> tuple[Queue, Queue]:
     bindings = tuple(Binding(REQUESTS, pattern) for pattern in patterns)
     if name == UNROUTABLE:
         bindings = (Binding(UNROUTABLE),)
+    elif name == OUTCOME:
+        bindings = (Binding(OUTCOMES),)
     return (
         Queue(
             name,
@@ -119,6 +127,7 @@ def worker_queue(name: str) -> tuple[Queue, Queue]:
         ),
         Queue(
             quarantine_of(name),
+            bindings=(Binding(QUARANTINES, quarantine_of(name)),),
             delivery_limit=QUARANTINE_DELIVERY_LIMIT,
             dead_letter_exchange=DEAD_LETTERS,
         ),
@@ -136,6 +145,8 @@ def topology(channel_types: Iterable[str] = ()) -> Topology:
             Exchange(EVENTS, ExchangeType.TOPIC),
             Exchange(DEAD_LETTERS, ExchangeType.FANOUT),
             Exchange(HINTS, ExchangeType.FANOUT),
+            Exchange(OUTCOMES, ExchangeType.FANOUT),
+            Exchange(QUARANTINES, ExchangeType.TOPIC),
         ),
         queues=(
             Queue(DEAD, bindings=(Binding(DEAD_LETTERS),), delivery_limit=_NEVER),

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from aoi_events.broker.topology import OUTCOME, REQUESTS
+from aoi_events.broker.topology import OUTCOME, OUTCOMES, REQUESTS
 from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeItem
 from aoi_events.contracts.identifiers import ClientId
 from aoi_events.contracts.requests import DisconnectClientV1
@@ -120,4 +120,5 @@ def _message(group: Sequence[Entry]) -> Outbound:
             body=DisconnectClientV1(version=1, client=first.client, epoch=first.epoch).encode(),
         )
     outcomes = tuple(entry for entry in group if isinstance(entry, OutcomeItem))
-    return Outbound(exchange="", routing_key=OUTCOME, body=OutcomeBatchV1(items=outcomes).encode())
+    body = OutcomeBatchV1(items=outcomes).encode()
+    return Outbound(exchange=OUTCOMES, routing_key=OUTCOME, body=body)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Generic, TypeVar
 
-from aoi_events.broker.topology import quarantine_of
+from aoi_events.broker.topology import QUARANTINES, quarantine_of
 from aoi_events.contracts.events import user_word
 from aoi_events.contracts.parse import parse_request
 from aoi_events.contracts.requests import GATEWAY_ONLY, AnyRequest
@@ -156,7 +156,7 @@ def to_quarantine(message: Inbound, queue: str) -> Outbound:
         "sender": _text(message.headers, SENDER_HEADER),
     }
     return Outbound(
-        exchange="",
+        exchange=QUARANTINES,
         routing_key=queue,
         body=message.body,
         headers={_ORIGIN + name: value for name, value in origin.items() if value is not None},
@@ -175,7 +175,7 @@ def to_replay(message: ParkedMessage) -> Outbound:
         "sender": message.headers.get(SENDER_HEADER),
     }
     return Outbound(
-        exchange="",
+        exchange=QUARANTINES,
         routing_key=quarantine_of(message.queue),
         body=message.body,
         headers={REPLAYED_HEADER: message.id}

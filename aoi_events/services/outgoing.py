@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from aoi_events.broker.topology import EVENTS, HINTS, OUTCOME
+from aoi_events.broker.topology import EVENTS, HINTS, OUTCOME, OUTCOMES
 from aoi_events.contracts.answers import ANSWER_TYPES, AnyAnswer, RefusedV1
 from aoi_events.contracts.envelopes import (
     ChallengeItem,
@@ -148,7 +148,7 @@ def outcomes(items: Iterable[OutcomeItem | ChallengeOutcome]) -> list[Outbound]:
     every = list(items)
     return [
         Outbound(
-            exchange="",
+            exchange=OUTCOMES,
             routing_key=OUTCOME,
             body=_outcome_batch(every[start : start + _ITEMS]).encode(),
         )

@@ -13,7 +13,15 @@ from typing import Any
 
 import pytest
 
-from aoi_events.broker.topology import EVENTS, REQUESTS, gateway_queue, hints_queue, topology
+from aoi_events.broker.topology import (
+    EVENTS,
+    OUTCOMES,
+    QUARANTINES,
+    REQUESTS,
+    gateway_queue,
+    hints_queue,
+    topology,
+)
 from aoi_events.contracts.device import DEVICE_REQUESTS
 from aoi_events.contracts.events import EVENT_KINDS, event_routing_key
 from aoi_events.contracts.requests import GATEWAY_ONLY
@@ -70,7 +78,8 @@ def test_there_is_a_user_for_every_worker() -> None:
     assert users == launchers | {"aoi-setup", "shop", "operator"}
     assert {row["user"] for row in TEMPLATE["permissions"]} == users
     topics = [(row["user"], row["exchange"]) for row in TEMPLATE["topic_permissions"]]
-    assert sorted(topics) == sorted((user, each) for user in users for each in (REQUESTS, EVENTS))
+    exchanges = (REQUESTS, EVENTS, QUARANTINES)
+    assert sorted(topics) == sorted((user, each) for user in users for each in exchanges)
 
 
 def test_setup_may_declare_the_whole_topology() -> None:
@@ -79,9 +88,8 @@ def test_setup_may_declare_the_whole_topology() -> None:
         assert all(may("aoi-setup", what, name) for what in ("configure", "write", "read")), name
     for queue in TOPOLOGY.queues:
         for binding in queue.bindings:
-            if binding.exchange == REQUESTS:
-                assert may_topic("aoi-setup", REQUESTS, "read", binding.pattern)
-    assert not may("aoi-setup", "write", "amq.default")
+            if binding.exchange in (REQUESTS, QUARANTINES):
+                assert may_topic("aoi-setup", binding.exchange, "read", binding.pattern)
 
 
 @pytest.mark.parametrize("user", sorted(TAKES))
@@ -115,6 +123,41 @@ def test_requests_are_divided_between_gateways_and_senders() -> None:
         "aoi-gateway": set(DEVICE_REQUESTS | GATEWAY_ONLY),
         "shop": {"notification.send", "notification.cancel", "notification.status"},
     }
+
+
+def test_only_who_answers_or_starts_steps_may_write_into_any_queue() -> None:
+    """Answers to direct reply-to and first steps need the default exchange, through which a user
+    may write into every queue there is; who only reports outcomes cannot.
+    """
+    users = [user["name"] for user in TEMPLATE["users"]]
+    assert {user for user in users if may(user, "write", "amq.default")} == {
+        "aoi-registration",
+        "aoi-activation",
+        "aoi-notification",
+        "aoi-outcome",
+        "aoi-deadlines",
+    }
+    reporting = {user for user in users if may(user, "write", OUTCOMES)} - {"aoi-setup"}
+    assert reporting == {
+        "aoi-notification",
+        "aoi-gateway",
+        "aoi-sms",
+        "aoi-outcome",
+        "aoi-deadlines",
+    }
+
+
+def test_a_worker_writes_into_its_own_quarantine_only() -> None:
+    """Only the deadlines worker may write into others', for `aoi dead replay`."""
+    quarantines = {name for name in QUEUES if name.endswith(".quarantine")}
+    for user in (user["name"] for user in TEMPLATE["users"]):
+        writes = {
+            name
+            for name in quarantines
+            if may(user, "write", QUARANTINES) and may_topic(user, QUARANTINES, "write", name)
+        }
+        own = {name for name in TAKES.get(user, ()) if name in quarantines}
+        assert writes == (quarantines if user == "aoi-deadlines" else own), user
 
 
 def test_every_fact_has_somebody_who_may_tell_it() -> None:

@@ -1,0 +1,56 @@
+"""The permissions that compose/ gives each role, on a real broker: enough, and no more."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aoi_events.broker.rabbitmq import RabbitBroker
+from aoi_events.broker.topology import OUTCOME, OUTCOMES, QUARANTINES, quarantine_of, topology
+from aoi_events.errors import PublishRefused
+from aoi_events.ports.broker import Outbound, Published
+from tests.containers import RabbitServer
+
+DEFINED: dict[str, Any] = json.loads(
+    (Path(__file__).parents[3] / "compose" / "broker" / "definitions.json").read_text()
+)
+SMS = quarantine_of("aoi.delivery.sms")
+
+
+async def as_role(server: RabbitServer, vhost: str, user: str) -> RabbitBroker:
+    """A connection of that role, with the permissions that it has in compose/."""
+    url = server.add_user(vhost, user)
+    for part in ("permissions", "topic_permissions"):
+        for row in DEFINED[part]:
+            if row["user"] == user:
+                given = {key: row[key] for key in row.keys() - {"user", "vhost"}}
+                server.api("PUT", f"/{part.replace('_', '-')}/{vhost}/{user}", given)
+    return await RabbitBroker.connect(url)
+
+
+@pytest.mark.parametrize("user", ["aoi-gateway", "aoi-sms"])
+async def test_who_reports_outcomes_writes_into_no_queue(
+    rabbit_server: RabbitServer, rabbit_vhost: str, user: str
+) -> None:
+    """Section 3: at the broker each role may only do what it does: outcomes arrive through their
+    exchange, and what would go into a queue by its name, its own one too, is refused.
+    """
+    setup = await as_role(rabbit_server, rabbit_vhost, "aoi-setup")
+    await setup.declare(topology(["sms"]))
+    broker = await as_role(rabbit_server, rabbit_vhost, user)
+    try:
+        assert await broker.publish([Outbound(OUTCOMES, OUTCOME, b"{}")]) == [Published.CONFIRMED]
+        for queue in (OUTCOME, "aoi.notification", "aoi.delivery.sms"):
+            with pytest.raises(PublishRefused, match="ACCESS_REFUSED"):
+                await broker.publish([Outbound("", queue, b"{}")])
+        with pytest.raises(PublishRefused, match="ACCESS_REFUSED"):
+            await broker.publish([Outbound(QUARANTINES, quarantine_of(OUTCOME), b"{}")])
+        if user == "aoi-sms":
+            moved = await broker.publish([Outbound(QUARANTINES, SMS, b"{}")])
+            assert moved == [Published.CONFIRMED]
+    finally:
+        await broker.close()
+        await setup.close()

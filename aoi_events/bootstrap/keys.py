@@ -7,13 +7,14 @@ import binascii
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from aoi_events.bootstrap.settings import Settings
-from aoi_events.domain.tokens import TokenKeys
+from aoi_events.domain.applications import Application
+from aoi_events.domain.tokens import TokenKeys, fingerprint_of
 from aoi_events.errors import ConfigurationError
 
 __all__ = [
@@ -60,11 +61,12 @@ def load_keys(settings: Settings) -> ServerKeys:
     )
 
 
-def check_keys(keys: ServerKeys, in_use: Mapping[str, int]) -> None:
-    """Raises ConfigurationError when a token that is valid was made with a key that is not there:
-    its app instances could not be reached, and their deliveries would wait.
+def check_keys(keys: ServerKeys, in_use: Mapping[str, int], samples: Sequence[Application]) -> None:
+    """Raises ConfigurationError when a token that is valid was made with a key that is not there,
+    or is another one under the same ID: its app instances could not be reached, and their
+    deliveries would wait.
 
-    ``in_use``: token key ID → valid tokens.
+    ``in_use``: token key ID → valid tokens; ``samples``: an app instance for each of these keys.
     """
     missing = sorted(in_use.keys() - set(keys.token_keys.ids))
     if missing:
@@ -72,6 +74,18 @@ def check_keys(keys: ServerKeys, in_use: Mapping[str, int]) -> None:
         raise ConfigurationError(
             f"token key {', '.join(missing)} is missing, and {count} tokens were made with it; put "
             "it back, behind the issuing one (`aoi keys list` says which may go)"
+        )
+    wrong = sorted(
+        app.key_id
+        for app in samples
+        if fingerprint_of(keys.token_keys.issue(app.claims, app.key_id)) != app.fingerprint
+    )
+    if wrong:
+        count = sum(in_use.get(key_id, 0) for key_id in wrong)
+        raise ConfigurationError(
+            f"token key {', '.join(wrong)} is not the one that {count} tokens in the store were "
+            "made with: another key stands under its ID. Is this the key file of another "
+            "installation, or a new one? Put the right one in its place, from a copy if need be"
         )
 
 

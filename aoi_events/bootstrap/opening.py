@@ -7,7 +7,7 @@ worker tells no token from another, so it is given no keys.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -24,6 +24,7 @@ from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.broker.open import open_broker
 from aoi_events.broker.topology import topology
+from aoi_events.domain.applications import Application
 from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.logs import get_logger
@@ -90,9 +91,9 @@ async def open_parts(
     if store is None or not set(names) & set(WITH_KEYS):
         return Opened(store, None, broker, gateway_broker)
     opened = store
-    in_use = await patient.until(lambda: _token_keys_in_use(opened))
+    in_use, samples = await patient.until(lambda: _token_keys_in_use(opened))
     keys = keys or _keys(settings, in_use, alone=alone)
-    check_keys(keys, in_use)
+    check_keys(keys, in_use, samples)
     return Opened(store, keys, broker, gateway_broker)
 
 
@@ -176,9 +177,11 @@ def _keys(settings: Settings, in_use: Mapping[str, int], *, alone: bool) -> Serv
     return load_keys(settings)
 
 
-async def _token_keys_in_use(store: Store) -> Mapping[str, int]:
+async def _token_keys_in_use(
+    store: Store,
+) -> tuple[Mapping[str, int], Sequence[Application]]:
     async with store.transaction(read_only=True) as tx:
-        return await tx.token_keys_in_use()
+        return await tx.token_keys_in_use(), await tx.token_samples()
 
 
 def _as_gateway(url: str) -> str:

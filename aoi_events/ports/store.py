@@ -120,6 +120,9 @@ class Transaction(Protocol):
     async def token_keys_in_use(self) -> Mapping[str, int]:
         """Token key ID → how many tokens that are valid now were made with it."""
 
+    async def token_samples(self) -> Sequence[Application]:
+        """For each token key in use one app instance whose token was made with it."""
+
     # --- channels and proofs ----------------------------------------------------------------
 
     async def channels(self, clients: Collection[str]) -> Mapping[str, Sequence[Channel]]:

@@ -117,3 +117,18 @@ class ApplicationQueries(Queries):
             .group_by(applications.c.key_id)
         )
         return dict((await self._run(counted)).all())
+
+    async def token_samples(self) -> Sequence[Application]:
+        """For each token key in use one app instance whose token was made with it."""
+        place = func.row_number().over(
+            partition_by=applications.c.key_id,
+            order_by=(applications.c.client, applications.c.app_key),
+        )
+        ranked = (
+            select(*APPLICATIONS.columns, place.label("place"))
+            .where(applications.c.registered == true())
+            .subquery()
+        )
+        names = [column.name for column in APPLICATIONS.columns]
+        first = select(*(ranked.c[name] for name in names)).where(ranked.c.place == 1)
+        return APPLICATIONS.read(await self._run(first))

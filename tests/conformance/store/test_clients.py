@@ -133,6 +133,9 @@ async def test_token_keys_in_use_are_counted(store: Store) -> None:
             ]
         )
         assert await transaction.token_keys_in_use() == {"k1": 1, "k2": 2}
+        samples = await transaction.token_samples()
+        assert sorted(app.key_id for app in samples) == ["k1", "k2"]
+        assert all(app.registered for app in samples)
 
 
 async def test_applications_of_a_client_are_counted(store: Store) -> None:

@@ -7,12 +7,14 @@ import base64
 import json
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from aoi_events.bootstrap import load_settings, open_installation
 from aoi_events.bootstrap.keys import load_key_file
+from aoi_events.domain.tokens import fingerprint_of
 from aoi_events.errors import ConfigurationError
 from aoi_events.store import open_store
 from tests.commands import Cli
@@ -119,6 +121,29 @@ def test_no_worker_starts_without_a_key_that_is_in_use(cli: Cli) -> None:
             pass
 
     with pytest.raises(ConfigurationError, match="token key k1 is missing, and 2 tokens"):
+        asyncio.run(run())
+
+
+def test_no_worker_starts_with_another_key_under_an_id_in_use(cli: Cli) -> None:
+    """The ID alone says little: every installation's first key is called k1. Exit code 78 again,
+    and what is wrong; with the key that made the token, the worker starts.
+    """
+
+    async def run() -> None:
+        async with (
+            open_installation(load_settings(), alone=True) as found,
+            found.store.transaction() as tx,
+        ):
+            client, app = a_client(), an_application()
+            token = found.services.token_keys.issue(app.claims, app.key_id)
+            await tx.save_clients([client])
+            await tx.save_applications([replace(app, fingerprint=fingerprint_of(token))])
+
+    asyncio.run(run())
+    asyncio.run(run())
+    Path("aoi-keys.json").unlink()
+    assert cli("keys", "new").code == 0
+    with pytest.raises(ConfigurationError, match="token key k1 is not the one that 1 tokens"):
         asyncio.run(run())
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from aoi_events.bootstrap import load_settings
 from aoi_events.cli.output import console, fail, plain, print_json
-from aoi_events.contracts.answers import DeliveryStatus
+from aoi_events.contracts.answers import MAX_STORIES, DeliveryStatus
 from aoi_events.domain.delivery import Delivery
 from aoi_events.services.status import delivery_status
 from aoi_events.store import open_store
@@ -30,10 +30,11 @@ def status(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Tell the story of a delivery, or of every delivery of a notification."""
+    """Tell the story of a delivery, or of each one of a notification (of many: the states)."""
     rows = asyncio.run(_find(identifier, sender))
     if not rows:
         fail(f"nothing is known of {identifier!r}; settled ones are forgotten after a while")
+    stories = len(rows) <= MAX_STORIES
     if json:
         print_json(
             [
@@ -42,14 +43,19 @@ def status(
                     "sender": row.sender,
                     "client": row.client,
                     "application": row.application,
-                    **delivery_status(row).model_dump(mode="json", exclude_none=True),
+                    **delivery_status(row, story=stories).model_dump(
+                        mode="json", exclude_none=True
+                    ),
                 }
                 for row in rows
             ]
         )
         return
     for row in rows:
-        _print(row, delivery_status(row))
+        _print(row, delivery_status(row, story=stories))
+    if not stories:
+        said = f"{len(rows)} deliveries; `aoi status dlv_…` tells the story of one"
+        console.print(plain(said), soft_wrap=True)
 
 
 async def _find(identifier: str, sender: str | None) -> Sequence[Delivery]:
@@ -75,6 +81,8 @@ def _print(row: Delivery, shown: DeliveryStatus) -> None:
     line.append_text(plain(f" from {row.sender} to {row.application}: ", "not bold"))
     console.print(line.append(f"{shown.state}{by}{why}", f"not bold {colour}"), soft_wrap=True)
     console.print(f"  {shown.delivery}  client {row.client}", style="dim")
+    if not shown.story:
+        return
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for title in ("after", "what", "channel", "attempt", "detail"):
         table.add_column(title, justify="right" if title in ("after", "attempt") else "left")

@@ -21,6 +21,7 @@ from aoi_events.contracts.states import DeliveryState, Evidence
 
 __all__ = [
     "ANSWERS",
+    "MAX_STORIES",
     "AcceptedDelivery",
     "AnyAnswer",
     "ApplicationDeregisteredV1",
@@ -167,11 +168,20 @@ class DeliveryStatus(Tolerant):
     story: Annotated[tuple[Hop, ...], Field(strict=False)] = ()
 
 
+MAX_STORIES: Final = 20
+"""Deliveries whose stories one answer tells: of 1,000 they would take 5 MB."""
+
+
 class NotificationStatusV1(Answer):
-    """What became of each delivery of a notification."""
+    """What became of each delivery of a notification.
+
+    ``stories`` is false where there are more than :data:`MAX_STORIES` deliveries: their stories are
+    left out, and ``notification.status`` with ``delivery`` tells that of one.
+    """
 
     notification: NotificationId
     deliveries: Annotated[tuple[DeliveryStatus, ...], Field(strict=False)]
+    stories: bool = True
 
 
 class NotificationContentV1(Answer):

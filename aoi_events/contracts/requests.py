@@ -199,9 +199,13 @@ class CancelNotificationV1(Request):
 
 
 class QueryNotificationV1(Request):
-    """``notification.status``: what became of each delivery of a notification."""
+    """``notification.status``: what became of each delivery of a notification.
+
+    ``delivery``: of this one only, with its story.
+    """
 
     notification: NotificationId
+    delivery: DeliveryId | None = None
 
 
 class FetchNotificationV1(_ClientRequest):

@@ -183,10 +183,19 @@ class Publisher:
         return await self._session.ask(request, NotificationCancelledV1, timeout=timeout)
 
     async def status(
-        self, notification: str, *, timeout: float | None = None
+        self,
+        notification: str,
+        *,
+        delivery: str | None = None,
+        timeout: float | None = None,
     ) -> NotificationStatusV1:
-        """What became of each delivery, hop by hop. Raises RequestRefused (``not_found``)."""
-        request = status_request(notification)
+        """What became of each delivery, hop by hop, or of one ``delivery``.
+
+        Of more than :data:`~aoi_events.contracts.answers.MAX_STORIES` deliveries it is told where
+        they stand (``stories`` is false then); ask for one to have its story. Raises RequestRefused
+        (``not_found``).
+        """
+        request = status_request(notification, delivery)
         return await self._session.ask(request, NotificationStatusV1, timeout=timeout)
 
     async def wait(

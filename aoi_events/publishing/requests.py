@@ -63,10 +63,10 @@ def cancel_request(notification: str) -> CancelNotificationV1:
         raise _invalid(error) from None
 
 
-def status_request(notification: str) -> QueryNotificationV1:
+def status_request(notification: str, delivery: str | None = None) -> QueryNotificationV1:
     """The request for the status. Raises RequestRefused (``invalid``)."""
     try:
-        return QueryNotificationV1(version=1, notification=notification)
+        return QueryNotificationV1(version=1, notification=notification, delivery=delivery)
     except ValueError as error:
         raise _invalid(error) from None
 

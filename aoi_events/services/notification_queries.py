@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import cast
 
 from aoi_events.contracts.answers import (
+    MAX_STORIES,
     NotificationCancelledV1,
     NotificationContentV1,
     NotificationStatusV1,
@@ -96,17 +97,31 @@ class NotificationQueries:
 
     async def _status(self, asked: Asked[QueryNotificationV1]) -> list[Outbound]:
         sender, notification = asked.sender, asked.request.notification
+        only = asked.request.delivery
         async with self._store.transaction(read_only=True) as tx:
             known = await tx.notifications({(sender, notification)})
-            rows = await tx.deliveries_of(sender, notification)
+            if only is None:
+                rows = await tx.deliveries_of(sender, notification)
+            else:
+                found = (await tx.deliveries({only})).values()
+                rows = [r for r in found if (r.sender, r.notification) == (sender, notification)]
         if not known:
             raise Refusal(
                 ErrorCode.NOT_FOUND,
                 "you have sent no notification with this ID, or it was forgotten after it ended",
                 field="notification",
             )
+        if only is not None and not rows:
+            raise Refusal(
+                ErrorCode.NOT_FOUND,
+                "this notification has no delivery with this ID",
+                field="delivery",
+            )
+        stories = len(rows) <= MAX_STORIES
         body = NotificationStatusV1(
-            notification=notification, deliveries=tuple(delivery_status(row) for row in rows)
+            notification=notification,
+            deliveries=tuple(delivery_status(row, story=stories) for row in rows),
+            stories=stories,
         )
         return answer(asked.message, body)
 

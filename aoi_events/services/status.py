@@ -8,8 +8,8 @@ from aoi_events.domain.delivery import Delivery
 __all__ = ["delivery_status"]
 
 
-def delivery_status(delivery: Delivery) -> DeliveryStatus:
-    """What may be shown of a delivery; nothing of it is a secret."""
+def delivery_status(delivery: Delivery, *, story: bool = True) -> DeliveryStatus:
+    """What may be shown of a delivery, with its ``story`` or without; nothing of it is a secret."""
     return DeliveryStatus(
         delivery=delivery.id,
         fingerprint=delivery.fingerprint,
@@ -28,6 +28,6 @@ def delivery_status(delivery: Delivery) -> DeliveryStatus:
                 attempt=entry.attempt,
                 detail=entry.detail,
             )
-            for entry in delivery.story
+            for entry in (delivery.story if story else ())
         ),
     )

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from aoi_events.contracts.answers import MAX_STORIES
 from aoi_events.testing import AoiServer, MakeDevice, WaitFor
 from tests.commands import Cli, Ran
 
@@ -54,6 +55,24 @@ async def test_for_scripts(
     assert told["client"] == phone.client.client_id
     assert told["story"][0]["what"] == "sent"
     assert phone.token not in str(told)
+
+
+async def test_of_many_deliveries_the_states(
+    cli: Cli, aoi: AoiServer, fake_device: MakeDevice, wait_for: WaitFor
+) -> None:
+    """A line for each, and how to have the story of one; the same for scripts."""
+    apps = [f"org.example.a{n}" for n in range(MAX_STORIES + 1)]
+    phone = await fake_device("phone", apps=apps, sms=False)
+    shop = await aoi.publisher("shop")
+    tokens = [app.token for app in phone.apps.values()]
+    sent = await shop.send(tokens, "hello", notification="n1")
+    await wait_for.state("n1", "delivered")
+    of_all = await status(cli, "n1")
+    assert of_all.out.count("delivered by device") == len(apps)
+    assert "websocket" not in of_all.out
+    assert f"{len(apps)} deliveries; `aoi status dlv_…` tells the story of one" in of_all.out
+    assert "websocket" in (await status(cli, sent.deliveries[3].delivery)).out
+    assert not any(told["story"] for told in (await status(cli, "n1", "--json")).json)
 
 
 async def test_senders_with_the_same_id(

@@ -36,6 +36,17 @@ async def test_send_and_wait_until_delivered(publisher: Publisher, connected: De
     assert connected.received == ["Your parcel is here"]
 
 
+async def test_the_status_of_one_delivery(publisher: Publisher, connected: Device) -> None:
+    """Whoever sent to many asks for the story of one; another's ID is refused."""
+    sent = await publisher.send(connected.token, "hello", notification="n1")
+    await publisher.wait("n1", timeout=10)
+    status = await publisher.status("n1", delivery=sent.deliveries[0].delivery)
+    assert [each.delivery for each in status.deliveries] == [sent.deliveries[0].delivery]
+    assert status.stories
+    with pytest.raises(RequestRefused):
+        await publisher.status("n1", delivery="dlv_" + "a" * 26)
+
+
 async def test_events_tell_the_story(publisher: Publisher, device: Device) -> None:
     """A sender hears that its notification was accepted, stored and cancelled, in that order."""
     async with publisher.events() as events:

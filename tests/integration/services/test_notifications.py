@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from aoi_events.contracts.answers import NotificationAcceptedV1, NotificationCancelledV1
+from aoi_events.contracts.answers import (
+    MAX_STORIES,
+    NotificationAcceptedV1,
+    NotificationCancelledV1,
+    NotificationStatusV1,
+)
+from aoi_events.contracts.base import MAX_BODY
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState
 from tests.integration.services.conftest import BOTH, OpenSystem
@@ -207,6 +213,35 @@ async def test_what_could_not_be_delivered_fills_the_backlog_too(open_system: Op
     told = await system.events.wait_for("notification.failed", notification=names[-1])
     assert told.data.reason == "backlog_full"  # type: ignore[union-attr]
     assert not system.events.of("notification.stored", notification=names[-1])
+
+
+@BOTH
+async def test_a_status_is_bounded(system: System) -> None:
+    """Section 5: an answer that told 1,000 stories would have megabytes: of many deliveries the
+    states are told, and of each of them the story to whoever asks for that one.
+    """
+    shop, apps = await system.user(), [f"app.a{n}" for n in range(MAX_STORIES + 1)]
+    device = await system.device(apps=apps)
+    tokens = list(device.tokens.values())
+    await shop.send("few", *tokens[1:])
+    accepted = await shop.send("many", *tokens)
+    few = await shop.ask("notification.status", notification="few")
+    assert isinstance(few, NotificationStatusV1)
+    assert few.stories
+    assert all(each.story for each in few.deliveries)
+    many = await shop.ask("notification.status", notification="many")
+    assert isinstance(many, NotificationStatusV1)
+    assert not many.stories
+    assert {(each.state, each.story) for each in many.deliveries} == {("stored", ())}
+    assert len(many.encode()) / len(many.deliveries) * 1_000 < MAX_BODY
+    asked: dict[str, Any] = {"notification": "many", "delivery": accepted.deliveries[7].delivery}
+    one = await shop.ask("notification.status", **asked)
+    assert isinstance(one, NotificationStatusV1)
+    (told,) = one.deliveries
+    assert (told.delivery, bool(told.story), one.stories) == (asked["delivery"], True, True)
+    for other in ({**asked, "notification": "few"}, {**asked, "delivery": "dlv_" + "a" * 26}):
+        refused = await shop.refused("notification.status", **other)
+        assert (refused.code, refused.field) == ("not_found", "delivery")
 
 
 async def test_the_status_tells_the_story(system: System) -> None:

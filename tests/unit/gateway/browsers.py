@@ -18,14 +18,13 @@ from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.gateway.actions import Action, Ask
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.webpush import WebPushSession
-from aoi_events.gateway.webpush.uaids import secret_text, write_uaid
-from tests.unit.gateway.samples import CLIENT, NOW, SESSION, connected, deliver, delivery_id
+from aoi_events.gateway.webpush.uaids import write_uaid
+from tests.unit.gateway.samples import CLIENT, NOW, SECRET, SESSION, connected, deliver, delivery_id
 
 CHANNEL_ID = "01234567-89ab-cdef-0123-456789abcdef"
 OTHER_CHANNEL_ID = "fedcba98-7654-3210-fedc-ba9876543210"
 KEY = "B" + "A" * 85 + "A"
 RANDOM = bytes(range(32))
-SECRET = secret_text(bytes(32))
 UAID = write_uaid(CLIENT, SECRET)
 TOKEN = "k1." + "T" * 40
 ENCRYPTED = ContentEncryption(coding="aes128gcm")

@@ -16,7 +16,7 @@ from aoi_events.gateway.settings import GatewaySettings
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 CLIENT = "cli_" + "a" * 26
 OTHER_CLIENT = "cli_" + "b" * 26
-SECRET = "s" * 43
+SECRET = "s" * 42 + "w"
 SESSION = "0123456789abcdef"
 
 

@@ -31,7 +31,6 @@ from tests.unit.gateway.browsers import (
     KEY,
     RANDOM,
     REGISTERED,
-    SECRET,
     SUBSCRIBED,
     TOKEN,
     UAID,
@@ -47,7 +46,7 @@ from tests.unit.gateway.browsers import (
     say,
     unregister,
 )
-from tests.unit.gateway.samples import CLIENT, NOW, SESSION, closing, connected, frames
+from tests.unit.gateway.samples import CLIENT, NOW, SECRET, SESSION, closing, connected, frames
 
 OWN_SECRET = secret_text(RANDOM)
 

@@ -78,6 +78,8 @@ class ErrorCode(StrEnum):
     """There is nothing of that ID for whoever asks."""
     QUOTA_EXCEEDED = "quota_exceeded"
     """A limit of this client, sender or installation is reached."""
+    IDENTITY_UNPROVED = "identity_unproved"
+    """This server wants a signed assertion of the user identity, and there is no valid one."""
     CHALLENGE_WRONG = "challenge_wrong"
     """The code is not the one that was sent to the address."""
     CHALLENGE_EXPIRED = "challenge_expired"

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from aoi_events.bootstrap.identities import identity_check
 from aoi_events.bootstrap.keys import ServerKeys
 from aoi_events.bootstrap.opening import Opened, open_parts
 from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
@@ -76,6 +77,7 @@ class Installation:
         self._opened = opened
         self._plugins = plugins
         self._policies = settings.policy.policies()
+        self._identities = identity_check(settings.policy) if "registration" in names else None
         self._clock = clock
         self._dice = dice
         gateways = frozenset(settings.gateway_users)
@@ -117,6 +119,7 @@ class Installation:
             gateways=self._gateways,
             endpoints=frozenset(self.settings.endpoint_users),
             policies=self._policies,
+            identities=self._identities,
         )
 
     def _need(self, part: T | None, what: str) -> T:

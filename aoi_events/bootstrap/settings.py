@@ -77,6 +77,11 @@ class PolicySettings(_Section):
     their IDs may be used anew, and a repeat is a new notification."""
     keep_unused: Seconds = 30 * 86_400
     """Seconds after which an AOI Client expires that never connected nor activated a channel."""
+    identity_keys: Path | None = None
+    """File with the public keys (JWKS or PEM; ES256, EdDSA, RS256) of who asserts user identities;
+    set: a registration needs a signed assertion (JWT) of its identity (`sub`)."""
+    identity_audience: str | None = None
+    """The audience (`aud`) that such assertions must be for; set both or neither."""
 
     def policies(self) -> Policies:
         """The same, as the services take them."""

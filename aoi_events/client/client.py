@@ -28,7 +28,13 @@ from aoi_events.client.state import ApplicationRecord, application_key
 from aoi_events.client.view import Network, View
 from aoi_events.client.websocket import WebSocketTransport
 from aoi_events.contracts.answers import SelectedChannel
-from aoi_events.contracts.identifiers import ApplicationName, DeviceId, InstanceName, UserIdentity
+from aoi_events.contracts.identifiers import (
+    ApplicationName,
+    Assertion,
+    DeviceId,
+    InstanceName,
+    UserIdentity,
+)
 from aoi_events.contracts.requests import ActivateChannelsV1, ChannelOffer
 from aoi_events.errors import ConfigurationError, RequestRefused, RequestTimeout
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
@@ -41,6 +47,7 @@ _log = get_logger(__name__)
 _WEBSOCKET_ONLY: Final = (ChannelOffer(type="websocket"),)
 _device = TypeAdapter(DeviceId)
 _identity = TypeAdapter(UserIdentity)
+_assertion = TypeAdapter(Assertion)
 _application = TypeAdapter(ApplicationName)
 _instance = TypeAdapter(InstanceName)
 
@@ -52,11 +59,12 @@ class AoiClient:
     its connection; a storage that fails ends it, and the exit raises ClientStateError.
 
     ``identity`` is the user's now, ``identities`` its changes; with a stored registration of
-    another identity it registers again at once. ``offers`` are the channels that the device can
-    use. ``register_on``: register at once, or when the first application asks. ``wake`` starts an
-    app that does not run. ``answer_within`` seconds without an answer a request is repeated;
-    ``handle_within`` seconds an app may take for a notification. Give ``url``, or a ``transport``.
-    The gateway's path belongs to the URL. Raises ConfigurationError.
+    another identity it registers again at once. ``assertion`` is a signed JWT of the identity, for
+    servers that want it proved; it is sent with a registration, and not stored. ``offers`` are the
+    channels that the device can use. ``register_on``: register at once, or when the first
+    application asks. ``wake`` starts an app that does not run. ``answer_within`` seconds without an
+    answer a request is repeated; ``handle_within`` seconds an app may take for a notification.
+    Give ``url``, or a ``transport``.
     """
 
     def __init__(
@@ -66,6 +74,7 @@ class AoiClient:
         storage: Storage,
         device: str,
         identity: str | None = None,
+        assertion: str | None = None,
         offers: Iterable[ChannelOffer] = _WEBSOCKET_ONLY,
         network: NetworkEvents | None = None,
         identities: IdentityEvents | None = None,
@@ -91,6 +100,7 @@ class AoiClient:
         view = View(
             device=_checked(_device, device, "device"),
             identity=None if identity is None else _checked(_identity, identity, "identity"),
+            assertion=None if assertion is None else _checked(_assertion, assertion, "assertion"),
             offers=self._checked_offers(offers),
             register_on=register_on,
             can_wake=wake is not None,
@@ -242,9 +252,14 @@ class AoiClient:
         """The device can use other channels now (8.1.2). Raises ConfigurationError."""
         await self._runner.put_and_wait(OffersChanged(self._checked_offers(offers)))
 
-    async def set_identity(self, identity: str) -> None:
-        """Another user has the device now (8.1.1). Raises ConfigurationError."""
-        await self._runner.put_and_wait(IdentityChanged(_checked(_identity, identity, "identity")))
+    async def set_identity(self, identity: str, *, assertion: str | None = None) -> None:
+        """Another user has the device now (8.1.1), or the same one has a newer ``assertion``: a
+        signed JWT for servers that want identities proved. Raises ConfigurationError.
+        """
+        checked = None if assertion is None else _checked(_assertion, assertion, "assertion")
+        await self._runner.put_and_wait(
+            IdentityChanged(_checked(_identity, identity, "identity"), checked)
+        )
 
     async def reconnect(self) -> None:
         """Connect now: without the rest of a pause, or after another connection took over."""

@@ -93,8 +93,8 @@ def _react(turn: Turn, event: Input) -> None:
             turn.view = replace(turn.view, running=turn.view.running - {key})
         case ApplicationLeft(key):
             applications.left(turn, key)
-        case IdentityChanged(identity):
-            turn.view = replace(turn.view, identity=identity)
+        case IdentityChanged(identity, assertion):
+            turn.view = replace(turn.view, identity=identity, assertion=assertion)
         case NetworkChanged(network):
             connection.network_changed(turn, network)
             activation.changed(turn)

@@ -58,9 +58,10 @@ class ApplicationLeft:
 
 @dataclass(frozen=True, slots=True)
 class IdentityChanged:
-    """Another user has the device (8.1.1)."""
+    """Another user has the device (8.1.1), or there is a newer assertion of who has it."""
 
     identity: str
+    assertion: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

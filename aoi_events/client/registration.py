@@ -80,6 +80,7 @@ def ask_or_greet(turn: Turn) -> None:
             identity=credentials.identity,
             secret_hash=hash_secret(credentials.secret),
             previous=proof,
+            assertion=turn.view.assertion,
         )
         turn.ask(Pending(REQUEST, ""), body)
 

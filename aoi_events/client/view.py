@@ -104,7 +104,8 @@ class View:
 
     ``running`` are app instances with a handler; ``can_wake``: others can be tried to be woken.
     ``handling`` are the deliveries that apps are being given. ``refusals`` are the last refusals,
-    by app instance. ``started`` are the channel types that listen already.
+    by app instance. ``started`` are the channel types that listen already. ``assertion`` is the
+    newest of the identity, kept nowhere else.
     """
 
     device: str
@@ -118,6 +119,7 @@ class View:
     running: frozenset[str] = frozenset()
     handling: dict[str, tuple[Origin, ...]] = field(default_factory=dict)
     refusals: dict[str, Refused] = field(default_factory=dict)
+    assertion: str | None = field(default=None, repr=False)
     started: frozenset[str] = frozenset()
     offered: str = ""
     """Names what the server should know of the channels: offers, circumstances, address. Made

@@ -15,6 +15,7 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import (
     PLAIN_TEXT,
     ApplicationName,
+    Assertion,
     ChannelType,
     ClientId,
     ClientSecret,
@@ -73,13 +74,17 @@ class RegisterClientV1(Request):
 
     The client makes a secret of 256 random bits and stores it *before* it sends this; the server
     sees its hash only. With ``previous`` the earlier registration is refreshed (same identity) or
-    retired (another identity).
+    retired (another identity). ``assertion`` is a signed JWT (RFC 7519) whose ``sub`` is the
+    identity, where the server wants identities proved.
     """
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"assertion"})
 
     device: DeviceId
     identity: UserIdentity
     secret_hash: SecretHash
     previous: PreviousClient | None = None
+    assertion: Assertion | None = None
 
 
 class _ClientRequest(Request):

@@ -13,7 +13,8 @@ MAX_PARKED: Final = 256 * 1024
 """Octets of a body that are kept; what is larger is cut and cannot be replayed."""
 
 _SECRET: Final = re.compile(
-    rb'("(?:secret|code|password)"\s*:\s*")((?:[^"\\]|\\.){1,512})(")', re.IGNORECASE | re.DOTALL
+    rb'("(?:secret|code|password|assertion)"\s*:\s*")((?:[^"\\]|\\.){1,4096})(")',
+    re.IGNORECASE | re.DOTALL,
 )
 
 

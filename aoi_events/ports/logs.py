@@ -17,7 +17,17 @@ from structlog.stdlib import BoundLogger
 __all__ = ["get_logger", "mask"]
 
 _HIDDEN: Final = frozenset(
-    {"secret", "secret_hash", "token", "tokens", "password", "code_sent", "content", "body"}
+    {
+        "secret",
+        "secret_hash",
+        "token",
+        "tokens",
+        "assertion",
+        "password",
+        "code_sent",
+        "content",
+        "body",
+    }
 )
 _OF_THE_RECORD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 

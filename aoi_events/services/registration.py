@@ -114,6 +114,11 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
     ) -> list[Outbound]:
         request = asked.request
         same = (await tx.clients_by_secret({request.secret_hash})).get(request.secret_hash)
+        if (wanted := self._settings.identities) is not None and (
+            same is None or same.identity != request.identity
+        ):
+            # What was registered before was proved then; its repeat may come late.
+            wanted.check(request.assertion, request.identity, now)
         previous = None
         if request.previous is not None:
             previous = (await tx.clients({request.previous.client})).get(request.previous.client)

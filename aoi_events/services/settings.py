@@ -11,6 +11,7 @@ from aoi_events.domain.retry import Backoff
 from aoi_events.domain.selection import SelectionPolicy
 from aoi_events.domain.tokens import TokenKeys
 from aoi_events.ports.channel import ChannelPlugin
+from aoi_events.services.assertions import IdentityCheck
 
 __all__ = ["Policies", "ServiceSettings"]
 
@@ -44,6 +45,7 @@ class Policies:
 class ServiceSettings:
     """Keys, channel plug-ins with what they say of themselves, and policies.
 
+    ``identities``: how assertions of user identities are checked, where they must be.
     ``gateways`` are the broker users whose word about a session is taken, ``endpoints`` those whose
     word about a sender is.
     """
@@ -55,3 +57,4 @@ class ServiceSettings:
     gateways: frozenset[str]
     endpoints: frozenset[str] = frozenset()
     policies: Policies = Policies()
+    identities: IdentityCheck | None = None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from aoi_events.contracts.answers import ClientRegisteredV1
 from aoi_events.contracts.states import Reason
+from aoi_events.errors import ConfigurationError
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import Device, System, secret_and_hash
 
@@ -218,3 +223,49 @@ async def test_a_wrong_secret_makes_nothing_due(system: System) -> None:
     await stranger.refused("application.register", application="org.mail", sequence=9)
     (row,) = await system.rows("n1")
     assert not row.released
+
+
+@BOTH
+async def test_identities_must_be_asserted_where_the_operator_says_so(
+    open_system: OpenSystem, tmp_path: Path
+) -> None:
+    """Section 4: the operator's check of a signed assertion is a setting: without a good one nobody
+    registers, nor changes the identity; a repeat of what was registered needs none.
+    """
+    issuer = ed25519.Ed25519PrivateKey.generate()
+    keys = tmp_path / "issuer.pem"
+    keys.write_bytes(
+        issuer.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    policy = {"identity_keys": str(keys), "identity_audience": "push.example.org"}
+    system = await open_system(policy=policy)
+
+    def of(identity: str) -> str:
+        until = system.clock.now().timestamp() + 60
+        claims = {"sub": identity, "aud": "push.example.org", "exp": until}
+        return jwt.encode(claims, issuer, "EdDSA")
+
+    user = await system.user("devices")
+    secret, hashed = secret_and_hash()
+    body: dict[str, Any] = {"device": "phone", "identity": "a", "secret_hash": hashed}
+    for wrong in ({}, {"assertion": of("b")}, {"assertion": "no.jwt.either"}):
+        refused = await user.refused("client.register", **body, **wrong)
+        assert (refused.code, refused.field) == ("identity_unproved", "assertion")
+    first = await register(system, **body, assertion=of("a"))
+    system.clock.advance(3_600)
+    assert await register(system, **body) == first
+    previous = {"client": first.client, "secret": secret}
+    _, another = secret_and_hash()
+    changed = {"device": "phone", "identity": "b", "secret_hash": another, "previous": previous}
+    assert (await user.refused("client.register", **changed)).code == "identity_unproved"
+    assert (await register(system, **changed, assertion=of("b"))).retired == first.client
+    assert await system.parked() == []
+
+
+@pytest.mark.parametrize("missing", ["identity_keys", "identity_audience"])
+async def test_half_a_check_is_no_check(open_system: OpenSystem, missing: str) -> None:
+    """A check that cannot work stops the worker at its start, and says what to set."""
+    policy = {"identity_keys": "issuer.pem", "identity_audience": "us"}
+    del policy[missing]
+    with pytest.raises(ConfigurationError, match="AOI_POLICY__IDENTITY_KEYS and AOI_POLICY__"):
+        await open_system(policy=policy)

@@ -225,3 +225,21 @@ def test_replaced_connection_is_left_alone() -> None:
     assert len(rehearsal.opened()) == before
     rehearsal.play(ReconnectAsked())
     assert len(rehearsal.opened()) == before + 1
+
+
+def test_an_assertion_goes_with_the_registration_and_nowhere_else() -> None:
+    """Servers may want identities proved (design, section 4): the newest assertion is sent with the
+    registration, and it is neither stored nor shown.
+    """
+    rehearsal = registered()
+    rehearsal.play(IdentityChanged("tel:+15550199", "head.body.signature"))
+    rehearsal.open()
+    request = rehearsal.requests("client.register")[-1]
+    assert request.body["assertion"] == "head.body.signature"
+    assert "head.body.signature" not in rehearsal.disk.decode()
+    assert "head.body.signature" not in repr(rehearsal.view)
+    assert "head.body.signature" not in repr(IdentityChanged("a", "head.body.signature"))
+    rehearsal.answer("client.register", RefusedV1(code="identity_unproved", message="no"))
+    rehearsal.play(IdentityChanged("tel:+15550199", "head.body.newer"))
+    rehearsal.open()
+    assert rehearsal.requests("client.register")[-1].body["assertion"] == "head.body.newer"

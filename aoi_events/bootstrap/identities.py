@@ -1,0 +1,26 @@
+"""How assertions of user identities are checked, as the operator's settings have it."""
+
+from __future__ import annotations
+
+from aoi_events.bootstrap.settings import PolicySettings
+from aoi_events.errors import ConfigurationError
+from aoi_events.services.assertions import IdentityCheck, identity_keys
+
+__all__ = ["identity_check"]
+
+
+def identity_check(policy: PolicySettings) -> IdentityCheck | None:
+    """The check, or None where identities are taken as they come. Raises ConfigurationError."""
+    if policy.identity_keys is None and policy.identity_audience is None:
+        return None
+    if policy.identity_keys is None or not policy.identity_audience:
+        raise ConfigurationError(
+            "set both AOI_POLICY__IDENTITY_KEYS and AOI_POLICY__IDENTITY_AUDIENCE, or neither"
+        )
+    try:
+        text = policy.identity_keys.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read {policy.identity_keys} (AOI_POLICY__IDENTITY_KEYS): {error.strerror}"
+        ) from None
+    return IdentityCheck(identity_keys(text, str(policy.identity_keys)), policy.identity_audience)

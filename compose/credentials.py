@@ -39,7 +39,7 @@ EXAMPLE: Final = "shop"
 OPERATOR: Final = "operator"
 DATABASE: Final = "postgres"
 _OF_WORKERS: Final = "aoi-"
-_WITHOUT_STORE: Final = ("aoi-gateway",)
+_WITHOUT_STORE: Final = ("aoi-gateway", "aoi-endpoint")
 """Who faces the world, and needs the broker only."""
 # Letters, digits and hyphens mean themselves in the patterns and routing keys they are put into.
 _NAME: Final = re.compile(r"^(?!aoi)[a-z][a-z0-9-]{0,30}$")

@@ -14,6 +14,7 @@ from aoi_events.bootstrap.keys import ServerKeys
 from aoi_events.bootstrap.opening import Opened, open_parts
 from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
 from aoi_events.bootstrap.settings import Settings
+from aoi_events.endpoint import Endpoint
 from aoi_events.errors import AoiError, ConfigurationError
 from aoi_events.gateway import Gateway
 from aoi_events.ports.broker import Broker
@@ -84,10 +85,20 @@ class Installation:
         if alone and opened.gateway_broker is not None:
             gateways |= {opened.gateway_broker.user}
         self._gateways = gateways
+        endpoints = frozenset(settings.endpoint_users)
+        if alone and opened.endpoint_broker is not None:
+            endpoints |= {opened.endpoint_broker.user}
+        self._endpoints = endpoints
         self._gateway: Gateway | None = None
         if opened.gateway_broker is not None:
             self._gateway = Gateway(
                 opened.gateway_broker, clock=clock, dice=dice, settings=settings.gateway
+            )
+
+        self._endpoint: Endpoint | None = None
+        if opened.endpoint_broker is not None:
+            self._endpoint = Endpoint(
+                opened.endpoint_broker, clock=clock, dice=dice, settings=settings.endpoint
             )
 
     # -- the parts ------------------------------------------------------------------------------
@@ -108,6 +119,11 @@ class Installation:
         return self._need(self._gateway, "gateway")
 
     @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint."""
+        return self._need(self._endpoint, "endpoint")
+
+    @property
     def services(self) -> ServiceSettings:
         """What the services are told."""
         keys = self._need(self._opened.keys, "server keys")
@@ -117,7 +133,7 @@ class Installation:
             plugins=self._plugins.plugins,
             traits=self._plugins.traits,
             gateways=self._gateways,
-            endpoints=frozenset(self.settings.endpoint_users),
+            endpoints=self._endpoints,
             policies=self._policies,
             identities=self._identities,
         )
@@ -131,7 +147,9 @@ class Installation:
     def checks(self) -> Mapping[str, Check]:
         """What health asks: whether broker and store, as far as they are needed, answer now."""
         checks: dict[str, Check] = {}
-        if (broker := self._opened.broker or self._opened.gateway_broker) is not None:
+        opened = self._opened
+        broker = opened.broker or opened.gateway_broker or opened.endpoint_broker
+        if broker is not None:
             checks["broker"] = broker.healthy
         if self._opened.store is not None:
             checks["store"] = self._store_answers
@@ -161,7 +179,8 @@ class Installation:
             "outcome": lambda: self._batches(
                 OutcomeHandler(self.store, self.services, self._clock, self._dice)
             ),
-            "gateway": lambda: self._serve_devices,
+            "gateway": lambda: _serving(self.gateway),
+            "endpoint": lambda: _serving(self.endpoint),
             "deadlines": self._deadlines,
         }
         if name in parts:
@@ -184,14 +203,6 @@ class Installation:
 
     def _parking(self) -> Parking:
         return Parking(self.store, self._clock, quota=self._policies.parked_per_sender)
-
-    async def _serve_devices(self, stop: asyncio.Event, started: asyncio.Event) -> None:
-        async with asyncio.TaskGroup() as group:
-            gateway = group.create_task(self.gateway.run(stop))
-            listening = group.create_task(self.gateway.started.wait())
-            await asyncio.wait([gateway, listening], return_when=asyncio.FIRST_COMPLETED)
-            listening.cancel()
-            started.set()
 
     def deadlines(self) -> DeadlinesWorker:
         """What looks at due rows; the worker of that name also sets stray messages aside."""
@@ -243,6 +254,18 @@ class Installation:
                 await channel.close()
 
         return run
+
+
+def _serving(server: Gateway | Endpoint) -> Run:
+    async def run(stop: asyncio.Event, started: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(server.run(stop))
+            listening = group.create_task(server.started.wait())
+            await asyncio.wait([serving, listening], return_when=asyncio.FIRST_COMPLETED)
+            listening.cancel()
+            started.set()
+
+    return run
 
 
 @asynccontextmanager
@@ -301,6 +324,7 @@ def _every(plugins: Plugins) -> tuple[str, ...]:
         "activation",
         "notification",
         "gateway",
+        "endpoint",
         *plugins.connectionless,
         "outcome",
         "deadlines",

@@ -1,7 +1,7 @@
 """Opens the adapters of one process: those that its workers need, and no others.
 
-A gateway faces the world, so it is given neither the store nor the server's keys; a provider's
-worker tells no token from another, so it is given no keys.
+A gateway and an endpoint face the world, so they are given neither the store nor the server's keys;
+a provider's worker tells no token from another, so it is given no keys.
 """
 
 from __future__ import annotations
@@ -36,13 +36,15 @@ __all__ = ["AT_THE_EDGE", "WITH_KEYS", "Opened", "declare", "open_parts"]
 
 log = get_logger(__name__)
 
-AT_THE_EDGE: Final = ("gateway",)
+AT_THE_EDGE: Final = ("gateway", "endpoint")
 """Workers that need the broker only."""
 WITH_KEYS: Final = ("registration", "activation", "notification", "outcome", "deadlines")
 """Workers that issue or verify tokens, or make challenges."""
 
 GATEWAY_USER: Final = "aoi-gateway"
 """The gateway's user on ``memory://``."""
+ENDPOINT_USER: Final = "aoi-endpoint"
+"""The endpoint's."""
 
 _AT_START: Final = Patience(first=0.25, most=3.0)
 
@@ -58,6 +60,8 @@ class Opened:
     broker: Broker | None
     gateway_broker: Broker | None
     """The gateway's queue lives and dies with its connection, so it has one of its own."""
+    endpoint_broker: Broker | None
+    """What senders ask has one, too: a flood of it does not stand in the way of the workers."""
 
 
 async def open_parts(
@@ -75,7 +79,7 @@ async def open_parts(
     ConfigurationError, BrokerUnavailable, StoreUnavailable.
     """
     patient = _Starting(settings.start_within)
-    store = broker = gateway_broker = None
+    store = broker = gateway_broker = endpoint_broker = None
     url = settings.broker.get_secret_value()
     if set(names) - set(AT_THE_EDGE):
         store = await patient.until(lambda: _open_store(settings, upgrade=alone))
@@ -83,18 +87,23 @@ async def open_parts(
         broker = await patient.until(lambda: _open_broker(url, "aoi workers"))
         stack.push_async_callback(broker.close)
     if "gateway" in names:
-        own = _as_gateway(url) if settings.in_process else url
-        gateway_broker = await patient.until(lambda: _open_broker(own, "aoi gateway"))
+        as_gateway = _as_user(GATEWAY_USER, url) if settings.in_process else url
+        gateway_broker = await patient.until(lambda: _open_broker(as_gateway, "aoi gateway"))
         stack.push_async_callback(gateway_broker.close)
-    if settings.declare and (declaring := broker or gateway_broker) is not None:
+    if "endpoint" in names:
+        as_endpoint = _as_user(ENDPOINT_USER, url) if settings.in_process else url
+        endpoint_broker = await patient.until(lambda: _open_broker(as_endpoint, "aoi endpoint"))
+        stack.push_async_callback(endpoint_broker.close)
+    declaring = broker or gateway_broker or endpoint_broker
+    if settings.declare and declaring is not None:
         await declaring.declare(topology(plugins.connectionless))
     if store is None or not set(names) & set(WITH_KEYS):
-        return Opened(store, None, broker, gateway_broker)
+        return Opened(store, None, broker, gateway_broker, endpoint_broker)
     opened = store
     in_use, samples = await patient.until(lambda: _token_keys_in_use(opened))
     keys = keys or _keys(settings, in_use, alone=alone)
     check_keys(keys, in_use, samples)
-    return Opened(store, keys, broker, gateway_broker)
+    return Opened(store, keys, broker, gateway_broker, endpoint_broker)
 
 
 async def declare(settings: Settings) -> tuple[str, ...]:
@@ -184,6 +193,6 @@ async def _token_keys_in_use(
         return await tx.token_keys_in_use(), await tx.token_samples()
 
 
-def _as_gateway(url: str) -> str:
+def _as_user(user: str, url: str) -> str:
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=f"{GATEWAY_USER}@{parts.hostname or ''}"))
+    return urlunsplit(parts._replace(netloc=f"{user}@{parts.hostname or ''}"))

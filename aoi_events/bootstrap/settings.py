@@ -22,6 +22,7 @@ from aoi_events.daemon.settings import ClientSettings
 from aoi_events.domain.proofs import ProofPolicy
 from aoi_events.domain.retry import Backoff
 from aoi_events.domain.selection import SelectionPolicy
+from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.services.settings import Policies
@@ -176,6 +177,7 @@ class Settings(BaseSettings):
     channels: dict[str, dict[str, Any]] = {}
     """One section per channel type, for example ``AOI_CHANNELS__SMS__HOST``."""
     gateway: GatewaySettings = GatewaySettings()
+    endpoint: EndpointSettings = EndpointSettings()
     policy: PolicySettings = PolicySettings()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()

@@ -10,6 +10,7 @@ import typer
 
 from aoi_events.cli.output import fail, print_json
 from aoi_events.contracts.schema import schemas
+from aoi_events.endpoint.openapi import openapi as openapi_document
 
 __all__ = ["contracts"]
 
@@ -25,8 +26,14 @@ def contracts(
             "(SendNotificationV1)"
         ),
     ] = None,
+    openapi: Annotated[
+        bool, typer.Option("--openapi", help="the OpenAPI document of the endpoint instead")
+    ] = False,
 ) -> None:
     """Print the JSON Schema of every request, answer, event and envelope, or of one of them."""
+    if openapi:
+        print_json(openapi_document())
+        return
     every = schemas()
     if name is None:
         print_json(every)

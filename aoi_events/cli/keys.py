@@ -1,17 +1,22 @@
-"""``aoi keys``: the server's keys."""
+"""``aoi keys``: the server's keys, and API keys for those who send over HTTP."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from aoi_events.bootstrap import Settings, load_settings
 from aoi_events.bootstrap.keys import create_key_file, load_keys
 from aoi_events.cli.output import console, plain, print_json
+from aoi_events.contracts.senders import KeyName
+from aoi_events.endpoint.api_keys import hash_key, new_key
+from aoi_events.errors import ConfigurationError
 from aoi_events.store import open_store
 
 __all__ = ["app"]
@@ -83,3 +88,26 @@ def new(
     create_key_file(path)
     console.print(plain(f"Keys written to {path}."), soft_wrap=True)
     console.print("Keep the file secret, and keep a copy: tokens depend on it.")
+
+
+@app.command()
+def api(
+    name: Annotated[str, typer.Argument(help="whose key it is, for example shop")],
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Make an API key for the endpoint's JSON API; the server keeps its hash only."""
+    try:
+        TypeAdapter(KeyName).validate_python(name)
+    except ValidationError:
+        raise ConfigurationError(
+            f"{name!r} cannot be the name of an API key; take up to 64 letters, digits, dots, "
+            "hyphens and underscores, a letter or digit first"
+        ) from None
+    key = new_key(secrets.token_hex(32))
+    if json:
+        print_json({"name": name, "key": key, "hash": hash_key(key)})
+        return
+    console.print(plain(f"Key for {name}: {key}"), soft_wrap=True)
+    console.print(plain("It is shown once. What the endpoint needs, in AOI_CONFIG's file:"))
+    console.print(plain("[endpoint.api_keys]"))
+    console.print(plain(f'"{name}" = "{hash_key(key)}"'), soft_wrap=True)

@@ -19,6 +19,7 @@ WORKERS: Final = (
     "activation",
     "notification",
     "gateway",
+    "endpoint",
     "outcome",
     "deadlines",
 )

@@ -41,6 +41,7 @@ _AGAIN: Final = Patience(first=0.1, most=1.0, jitter=0.1)
 
 _DEFAULTS: Final[Mapping[str, Any]] = {
     "gateway": {"port": 0, "ping_every": 5.0, "pong_within": 2.0},
+    "endpoint": {"port": 0},
     "health": {"enabled": False},
     "channels": {"websocket": {"ack_within": 2.0}, "sms": {"ack_within": 5.0}},
 }
@@ -85,6 +86,11 @@ class AoiServer:
     def gateway_url(self) -> str:
         """Where devices connect."""
         return f"ws://127.0.0.1:{self.installation.gateway.port}{PATH}"
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where Web Push and the JSON API are; see ``endpoint`` in the settings for API keys."""
+        return self.installation.endpoint.origin
 
     @property
     def events(self) -> tuple[CloudEvent, ...]:

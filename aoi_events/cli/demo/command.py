@@ -104,6 +104,7 @@ def _settings(broker: str, store: str, smsc: LoopbackSmsc) -> dict[str, Any]:
         "store": store,
         "start_within": 6.0,
         "gateway": {"port": 0, "ping_every": 5.0, "pong_within": 2.0},
+        "endpoint": {"port": 0},
         "health": {"enabled": False},
         "channels": {
             "websocket": {"ack_within": 0.8},

@@ -36,6 +36,7 @@ class Stack:
     def __init__(self) -> None:
         self.project = f"aoi-test-{secrets.token_hex(4)}"
         self.gateway_port = _free_port()
+        self.endpoint_port = _free_port()
         self.variables = {
             "COMPOSE_PROJECT_NAME": self.project,
             "COMPOSE_FILE": str(COMPOSE / "compose.yaml"),
@@ -43,6 +44,7 @@ class Stack:
             "COMPOSE_DISABLE_ENV_FILE": "true",
             "AOI_IMAGE": f"{self.project}:latest",
             "PUBLISH_GATEWAY": f"{_LOOPBACK}:{self.gateway_port}",
+            "PUBLISH_ENDPOINT": f"{_LOOPBACK}:{self.endpoint_port}",
             "PUBLISH_AMQP": f"{_LOOPBACK}:{_free_port()}",
             "PUBLISH_MANAGEMENT": f"{_LOOPBACK}:{_free_port()}",
             **_given(),

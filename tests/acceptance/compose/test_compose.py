@@ -20,7 +20,9 @@ from tests.acceptance.compose.stack import COMPOSE, Stack
 # The first test of a run waits for the image and for everything to start.
 pytestmark = pytest.mark.timeout(600)
 
-WORKERS = {"registration", "activation", "notification", "gateway", "outcome", "deadlines"}
+EDGE = {"gateway", "endpoint"}
+"""Who faces the world."""
+WORKERS = {"registration", "activation", "notification", *EDGE, "outcome", "deadlines"}
 SERVERS = {"rabbitmq", "postgres"}
 ONCE = {"credentials", "migrate"}
 APPLICATION = "com.example.shop"
@@ -116,7 +118,7 @@ def test_every_container_is_confined(stack: Stack) -> None:
 
 
 def test_only_loopback_reaches_it(stack: Stack) -> None:
-    """Only the broker and the gateway publish ports, and on loopback only."""
+    """Only the broker and the workers at the edge publish ports, and on loopback only."""
     published = {
         service: {
             binding["HostIp"]
@@ -128,25 +130,27 @@ def test_only_loopback_reaches_it(stack: Stack) -> None:
     }
     assert {service: found for service, found in published.items() if found} == {
         "gateway": {"127.0.0.1"},
+        "endpoint": {"127.0.0.1"},
         "rabbitmq": {"127.0.0.1"},
     }
 
 
 def test_each_worker_reads_its_own_credentials_only(stack: Stack) -> None:
-    """A worker that was taken over finds the password of no other role, a gateway no key and
-    no way to the store.
+    """A worker that was taken over finds the password of no other role, a gateway and an endpoint
+    no key and no way to the store.
     """
     script = 'for file in /run/aoi/*; do if [ -r "$file" ]; then echo "$file"; fi; done'
     for service in WORKERS:
         readable = stack.compose("exec", "-T", service, "sh", "-c", script).split()
-        keys = set() if service == "gateway" else {"/run/aoi/keys.json"}
+        keys = set() if service in EDGE else {"/run/aoi/keys.json"}
         assert set(readable) == keys | {f"/run/aoi/{service}.toml"}
-    read = stack.compose("exec", "-T", "gateway", "cat", "/run/aoi/gateway.toml")
-    assert set(tomllib.loads(read)) == {"broker"}
     asked = (
         'import socket\ntry: print(socket.gethostbyname("postgres"))\nexcept OSError: print("no")'
     )
-    assert stack.compose("exec", "-T", "gateway", "python", "-c", asked).strip() == "no"
+    for service in EDGE:
+        read = stack.compose("exec", "-T", service, "cat", f"/run/aoi/{service}.toml")
+        assert set(tomllib.loads(read)) == {"broker"}
+        assert stack.compose("exec", "-T", service, "python", "-c", asked).strip() == "no"
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from aoi_events.contracts.device import DEVICE_REQUESTS
 from aoi_events.contracts.events import EVENT_KINDS, event_routing_key
 from aoi_events.contracts.requests import GATEWAY_ONLY
 from aoi_events.contracts.requests import REQUESTS as ALL_REQUESTS
+from aoi_events.contracts.senders import SENDER_REQUESTS
 from aoi_events.errors import ConfigurationError
 from tests.acceptance.compose.stack import COMPOSE
 
@@ -41,6 +42,7 @@ TAKES = {
     "aoi-outcome": {"aoi.outcome", "aoi.outcome.quarantine"},
     "aoi-deadlines": {"aoi.dead", "aoi.unroutable", "aoi.unroutable.quarantine"},
     "aoi-gateway": set(),
+    "aoi-endpoint": set(),
 }
 
 
@@ -121,7 +123,8 @@ def test_requests_are_divided_between_gateways_and_senders() -> None:
     }
     assert {user: keys for user, keys in allowed.items() if keys} == {
         "aoi-gateway": set(DEVICE_REQUESTS | GATEWAY_ONLY),
-        "shop": {"notification.send", "notification.cancel", "notification.status"},
+        "aoi-endpoint": set(SENDER_REQUESTS),
+        "shop": set(SENDER_REQUESTS),
     }
 
 
@@ -163,7 +166,7 @@ def test_a_worker_writes_into_its_own_quarantine_only() -> None:
 def test_every_fact_has_somebody_who_may_tell_it() -> None:
     """Each kind of event may be published by a worker, and by no sender and no gateway."""
     tellers = [user["name"] for user in TEMPLATE["users"] if may(user["name"], "write", EVENTS)]
-    assert not {"shop", "aoi-gateway", "aoi-sms", "operator"} & set(tellers)
+    assert not {"shop", "aoi-gateway", "aoi-endpoint", "aoi-sms", "operator"} & set(tellers)
     for kind in EVENT_KINDS:
         key = event_routing_key(kind, "shop")
         assert any(may_topic(user, EVENTS, "write", key) for user in tellers), kind

@@ -96,6 +96,10 @@ def connected(stack: Stack, passwords: dict[str, str], user: str) -> pika.Blocki
             "aoi-gateway", publish("aoi.requests", "notification.send"), id="gateway-as-a-backend"
         ),
         pytest.param("aoi-gateway", consume("aoi.delivery.sms"), id="gateway-reads-sms"),
+        pytest.param(
+            "aoi-endpoint", publish("aoi.requests", "client.register"), id="endpoint-as-a-device"
+        ),
+        pytest.param("aoi-endpoint", publish("", "aoi.outcome"), id="endpoint-reports-outcomes"),
         pytest.param("aoi-sms", publish("aoi.requests", "channel.confirm"), id="sms-proves"),
         pytest.param("aoi-sms", consume("aoi.outcome"), id="sms-reads-outcomes"),
         pytest.param("aoi-deadlines", consume("aoi.notification"), id="deadlines-reads-requests"),

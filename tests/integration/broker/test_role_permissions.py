@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,17 @@ from typing import Any
 import pytest
 
 from aoi_events.broker.rabbitmq import RabbitBroker
-from aoi_events.broker.topology import OUTCOME, OUTCOMES, QUARANTINES, quarantine_of, topology
+from aoi_events.broker.topology import (
+    NOTIFICATION,
+    OUTCOME,
+    OUTCOMES,
+    QUARANTINES,
+    REQUESTS,
+    quarantine_of,
+    topology,
+    worker_queue,
+)
+from aoi_events.contracts.senders import SENDER_REQUESTS
 from aoi_events.errors import PublishRefused
 from aoi_events.ports.broker import Outbound, Published
 from tests.containers import RabbitServer
@@ -53,4 +64,48 @@ async def test_who_reports_outcomes_writes_into_no_queue(
             assert moved == [Published.CONFIRMED]
     finally:
         await broker.close()
+        await setup.close()
+
+
+async def test_an_endpoint_asks_about_notifications_only(
+    rabbit_server: RabbitServer, rabbit_vhost: str
+) -> None:
+    """It publishes three requests and reads the answers; whatever else there is, is refused."""
+    setup = await as_role(rabbit_server, rabbit_vhost, "aoi-setup")
+    await setup.declare(topology(["sms"]))
+    worker = await as_role(rabbit_server, rabbit_vhost, "aoi-notification")
+    broker = await as_role(rabbit_server, rabbit_vhost, "aoi-endpoint")
+    try:
+        requester = await broker.requester()
+        taking = await worker.subscribe(worker_queue(NOTIFICATION)[0], prefetch=9)
+        for key in SENDER_REQUESTS:
+            asking = asyncio.ensure_future(
+                requester.call(Outbound(REQUESTS, key, b"{}"), timeout=10.0)
+            )
+            (message,) = await taking.take(1)
+            await worker.publish(
+                [
+                    Outbound(
+                        "",
+                        message.reply_to or "",
+                        b"yes",
+                        mandatory=False,
+                        correlation_id=message.correlation_id,
+                    )
+                ]
+            )
+            await taking.ack([message])
+            assert (message.user_id, (await asking).body) == ("aoi-endpoint", b"yes")
+        await requester.close()
+        for exchange, key in (
+            (REQUESTS, "client.register"),
+            (REQUESTS, "client.connected"),
+            (OUTCOMES, OUTCOME),
+            ("", NOTIFICATION),
+        ):
+            with pytest.raises(PublishRefused, match="ACCESS_REFUSED"):
+                await broker.publish([Outbound(exchange, key, b"{}")])
+    finally:
+        await broker.close()
+        await worker.close()
         await setup.close()

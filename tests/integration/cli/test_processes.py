@@ -19,7 +19,7 @@ from tests.commands import AOI, environment, run
 
 WITHIN = 60.0
 
-MEMORY = {"AOI_GATEWAY__PORT": "0", "AOI_HEALTH__PORT": "0"}
+MEMORY = {"AOI_GATEWAY__PORT": "0", "AOI_ENDPOINT__PORT": "0", "AOI_HEALTH__PORT": "0"}
 
 
 @dataclass
@@ -201,16 +201,20 @@ async def test_workers_beside_each_other(
     assert [await process.ends() for process in processes] == [0] * len(names)
 
 
-async def test_a_gateway_needs_the_broker_only(start: Start, rabbit_url: str) -> None:
-    """A gateway opens neither store nor keys: one whose store is nowhere is ready, and drains."""
+@pytest.mark.parametrize("name", ["gateway", "endpoint"])
+async def test_the_edge_needs_the_broker_only(start: Start, rabbit_url: str, name: str) -> None:
+    """What faces the world opens neither store nor keys: one whose store is nowhere is ready, and
+    drains.
+    """
     settings = {
         "AOI_BROKER": rabbit_url,
         "AOI_STORE": "postgresql://aoi:aoi@127.0.0.1:1/aoi",
         "AOI_KEY_FILE": "/nowhere/keys.json",
         "AOI_GATEWAY__PORT": "0",
+        "AOI_ENDPOINT__PORT": "0",
         "AOI_HEALTH__PORT": "0",
     }
-    process = await start("worker", "gateway", **settings)
+    process = await start("worker", name, **settings)
     status, health = await answer((await process.says("started"))["health"], "/readyz")
     assert status == 200
     assert health["checks"] == {"broker": True, "workers": True}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import aoi_events.contracts
+from aoi_events.endpoint.openapi import openapi_text
 from tests.commands import Cli
 
 COMMITTED = Path(aoi_events.contracts.__file__).parent / "schema.json"
@@ -55,3 +56,8 @@ def test_a_name_like_none_gets_the_whole_list(cli: Cli) -> None:
     assert ran.code == 2
     assert "client.register" in ran.err
     assert "SendNotificationV1" in ran.err
+
+
+def test_the_endpoints_document(cli: Cli) -> None:
+    """``--openapi`` prints what the endpoint serves, as the committed copy has it."""
+    assert cli("contracts", "--openapi").out == openapi_text()

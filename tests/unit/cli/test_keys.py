@@ -15,6 +15,8 @@ import pytest
 from aoi_events.bootstrap import load_settings, open_installation
 from aoi_events.bootstrap.keys import load_key_file
 from aoi_events.domain.tokens import fingerprint_of
+from aoi_events.endpoint import EndpointSettings
+from aoi_events.endpoint.api_keys import name_of
 from aoi_events.errors import ConfigurationError
 from aoi_events.store import open_store
 from tests.commands import Cli
@@ -158,3 +160,16 @@ def test_a_lost_key_file_is_not_replaced(cli: Cli) -> None:
     with pytest.raises(ConfigurationError, match=r"no key file aoi-keys\.json, but 2 tokens"):
         asyncio.run(run())
     assert not Path("aoi-keys.json").exists()
+
+
+def test_an_api_key_is_shown_once_and_kept_as_a_hash(cli: Cli) -> None:
+    """What is printed fits together, and is another one each time."""
+    made = [cli("keys", "api", "shop", "--json").json for _ in range(2)]
+    assert made[0]["key"] != made[1]["key"]
+    for each in made:
+        settings = EndpointSettings(api_keys={each["name"]: each["hash"]})
+        assert name_of(each["key"], settings.api_keys) == "shop"
+    said = cli("keys", "api", "shop").out
+    assert "[endpoint.api_keys]" in said
+    assert "shown once" in said
+    assert cli("keys", "api", "a b").code == 78

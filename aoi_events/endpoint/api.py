@@ -1,0 +1,114 @@
+"""The JSON API: what Application Servers do over the broker, over HTTP with an API key."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+from starlette.requests import Request
+from starlette.responses import Response
+
+from aoi_events.contracts.answers import (
+    AnyAnswer,
+    NotificationAcceptedV1,
+    NotificationCancelledV1,
+    NotificationStatusV1,
+)
+from aoi_events.contracts.base import MAX_BODY
+from aoi_events.contracts.parse import parse_request
+from aoi_events.contracts.requests import (
+    CancelNotificationV1,
+    QueryNotificationV1,
+    SendNotificationV1,
+)
+from aoi_events.contracts.senders import api_key_sender
+from aoi_events.endpoint.api_keys import bearer_of, name_of
+from aoi_events.endpoint.bodies import read_body
+from aoi_events.endpoint.context import Context
+from aoi_events.endpoint.refusals import BAD_AUTHORIZATION, HttpRefusal, of_code
+from aoi_events.errors import ErrorCode, Refusal
+
+__all__ = ["API", "NOTIFICATIONS_PATH", "NOTIFICATION_PATH", "Api"]
+
+API: Final = "/v1/"
+"""Where all of its paths begin."""
+NOTIFICATIONS_PATH: Final = "/v1/notifications"
+NOTIFICATION_PATH: Final = "/v1/notifications/{notification}"
+
+
+class Api:
+    """Sends, reports, withdraws, in the name of the API key."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def send(self, request: Request) -> Response:
+        """``POST``: 202 with the answer of the workers, which names every token."""
+        sender = self._sender(request)
+        body = await read_body(request, MAX_BODY, within=self._context.settings.body_within)
+        asked = _read_send(body, new_id=f"api-{self._context.dice.token_hex(16)}")
+        answer = await self._context.desk.ask(sender, asked, NotificationAcceptedV1)
+        return _json(answer, HTTPStatus.ACCEPTED)
+
+    async def status(self, request: Request) -> Response:
+        """``GET``: what became of each delivery."""
+        sender = self._sender(request)
+        try:
+            asked = QueryNotificationV1(version=1, notification=_named(request))
+        except ValidationError:
+            raise of_code(ErrorCode.NOT_FOUND, "no notification has this ID") from None
+        return _json(await self._context.desk.ask(sender, asked, NotificationStatusV1))
+
+    async def withdraw(self, request: Request) -> Response:
+        """``DELETE``: withdraw what was not delivered yet, or will be sent later."""
+        sender = self._sender(request)
+        try:
+            asked = CancelNotificationV1(version=1, notification=_named(request))
+        except ValidationError:
+            raise of_code(ErrorCode.NOT_FOUND, "no notification has this ID") from None
+        return _json(await self._context.desk.ask(sender, asked, NotificationCancelledV1))
+
+    def _sender(self, request: Request) -> str:
+        given = request.headers.getlist("Authorization")
+        key = bearer_of(given[0]) if len(given) == 1 else None
+        name = None if key is None else name_of(key, self._context.settings.api_keys)
+        if name is None:
+            raise HttpRefusal(
+                HTTPStatus.UNAUTHORIZED,
+                ErrorCode.UNAUTHENTICATED,
+                "send a valid API key: Authorization: Bearer …",
+                errno=BAD_AUTHORIZATION,
+                challenge="Bearer",
+            )
+        sender = api_key_sender(name)
+        self._context.count(sender)
+        return sender
+
+
+def _read_send(body: bytes, *, new_id: str) -> SendNotificationV1:
+    """``notification.send`` as over the broker; version and ID may be left out."""
+    try:
+        value = from_json(body, allow_inf_nan=False)
+    except ValueError:
+        value = None
+    if isinstance(value, dict):
+        defaults: dict[str, Any] = {"version": 1, "notification": new_id}
+        body = to_json(defaults | value)
+    try:
+        asked = parse_request("notification.send", body)
+    except Refusal as refused:
+        raise of_code(refused.code, refused.message, field=refused.field) from None
+    if not isinstance(asked, SendNotificationV1):
+        raise AssertionError("the routing key names the contract")
+    return asked
+
+
+def _named(request: Request) -> str:
+    name: str = request.path_params["notification"]
+    return name
+
+
+def _json(answer: AnyAnswer, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return Response(answer.encode(), status, media_type="application/json")

@@ -1,0 +1,115 @@
+"""The web application: which path is handled by whom, and every way in which a request can end."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from aoi_events.endpoint.api import API, NOTIFICATION_PATH, NOTIFICATIONS_PATH, Api
+from aoi_events.endpoint.context import Context
+from aoi_events.endpoint.openapi import OPENAPI_PATH, openapi_octets
+from aoi_events.endpoint.push import MESSAGE_PATH, PUSH_PATH, WebPush
+from aoi_events.endpoint.refusals import HttpRefusal, of_code, push_response, refused_response
+from aoi_events.errors import ErrorCode
+from aoi_events.ports.logs import get_logger
+
+__all__ = ["application"]
+
+log = get_logger(__name__)
+
+
+def application(context: Context) -> ASGIApp:
+    """The application on these parts."""
+    push, api = WebPush(context), Api(context)
+    document = openapi_octets(context.origin)
+
+    async def describe(_request: Request) -> Response:
+        return Response(document, media_type="application/json")
+
+    routes = [
+        Route(PUSH_PATH, push.send, methods=["POST"]),
+        Route(MESSAGE_PATH, push.withdraw, methods=["DELETE"]),
+        Route(NOTIFICATIONS_PATH, api.send, methods=["POST"]),
+        Route(NOTIFICATION_PATH, api.status, methods=["GET"]),
+        Route(NOTIFICATION_PATH, api.withdraw, methods=["DELETE"]),
+        Route(OPENAPI_PATH, describe, methods=["GET"]),
+    ]
+    ends = {HttpRefusal: _refused, HTTPException: _none, Exception: _fault}
+    app = Starlette(routes=routes, exception_handlers=ends)
+    app.router.redirect_slashes = False
+    return _Front(app, context)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HttpRefusal):
+        raise error
+    return _said(request.scope, error)
+
+
+async def _none(request: Request, error: Exception) -> Response:
+    """What no route handles: 404, or 405 with the methods that there are."""
+    if not isinstance(error, HTTPException):
+        raise error
+    refusal = of_code(ErrorCode.NOT_FOUND, "there is nothing here")
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        refusal = HttpRefusal(
+            HTTPStatus.METHOD_NOT_ALLOWED, ErrorCode.UNKNOWN_REQUEST, "this URL takes other methods"
+        )
+    response = _said(request.scope, refusal)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _fault(request: Request, _error: Exception) -> Response:
+    """A bug; Starlette raises it again for :class:`_Front`, once this is answered."""
+    return _said(request.scope, of_code(ErrorCode.INTERNAL, ""))
+
+
+def _said(scope: Scope, refusal: HttpRefusal) -> Response:
+    of_api = str(scope["path"]).startswith(API)
+    return refused_response(refusal) if of_api else push_response(refusal)
+
+
+class _Front:
+    """Around the application: addresses are counted, faults are logged, and a connection whose
+    request was not read to its end is not used again.
+    """
+
+    def __init__(self, app: ASGIApp, context: Context) -> None:
+        self._app = app
+        self._context = context
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        fields = {name for name, _ in scope["headers"]}
+        unread = b"content-length" in fields or b"transfer-encoding" in fields
+
+        async def receiving() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = unread and bool(message.get("more_body"))
+            return message
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start" and unread:
+                headers = [*message.get("headers", ()), (b"connection", b"close")]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        try:
+            self._context.count_address((scope.get("client") or (None,))[0])
+            await self._app(scope, receiving, sending)
+        except ClientDisconnect:
+            return
+        except HttpRefusal as refusal:
+            await _said(scope, refusal)(scope, receiving, sending)
+        except Exception:
+            # A bug, which was answered: it is told to us, and the connection may go on.
+            log.exception("request_failed", method=scope["method"])

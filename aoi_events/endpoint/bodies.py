@@ -1,0 +1,57 @@
+"""Bodies of requests: bounded in size and in time, with or without a declared length."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Final
+
+from starlette.requests import Request
+
+from aoi_events.endpoint.refusals import TOO_LARGE, HttpRefusal
+from aoi_events.errors import ErrorCode
+
+__all__ = ["read_body"]
+
+_LINGER: Final = 1_048_576
+"""Octets that are read and thrown away of a body that is too large: a connection that is closed
+while its body is on the way loses the answer that says why."""
+
+
+async def read_body(request: Request, most: int, *, within: float) -> bytes:
+    """The whole body, of ``most`` octets at most, within so many seconds.
+
+    Raises HttpRefusal (413, 408), and Starlette's ClientDisconnect.
+    """
+    declared = request.headers.get("content-length", "")
+    expects = "expect" in request.headers
+    if declared.isdecimal() and int(declared) > (most if expects else _LINGER):
+        raise _too_large(most)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(within):
+            async for part in request.stream():
+                size += len(part)
+                if size <= most:
+                    parts.append(part)
+                elif size > _LINGER:
+                    break
+    except TimeoutError:
+        raise HttpRefusal(
+            HTTPStatus.REQUEST_TIMEOUT,
+            ErrorCode.UNAVAILABLE,
+            f"the body did not come within {within:g} s",
+        ) from None
+    if size > most:
+        raise _too_large(most)
+    return b"".join(parts)
+
+
+def _too_large(most: int) -> HttpRefusal:
+    return HttpRefusal(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        ErrorCode.TOO_LARGE,
+        f"the body may have {most} octets",
+        errno=TOO_LARGE,
+    )

@@ -1,0 +1,97 @@
+"""The endpoint: puts server, application and desk together, and runs them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aoi_events.endpoint.app import application
+from aoi_events.endpoint.context import Context
+from aoi_events.endpoint.desk import Desk
+from aoi_events.endpoint.rates import Rates
+from aoi_events.endpoint.server import Server
+from aoi_events.endpoint.settings import EndpointSettings
+from aoi_events.ports.broker import Broker
+from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
+from aoi_events.ports.logs import get_logger
+from aoi_events.ports.patience import Patience, patiently
+
+__all__ = ["Endpoint"]
+
+_log = get_logger(__name__)
+
+
+class Endpoint:
+    """Run it once. ``started`` is set when senders can connect, to ``port``."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        settings: EndpointSettings | None = None,
+        clock: Clock | None = None,
+        dice: Dice | None = None,
+    ) -> None:
+        self.settings = EndpointSettings() if settings is None else settings
+        self.started = asyncio.Event()
+        self.port = self.settings.port
+        self._broker = broker
+        self._clock = SystemClock() if clock is None else clock
+        self._dice = SystemDice() if dice is None else dice
+        self._server = Server(self.settings)
+        self._desk: Desk | None = None
+
+    @property
+    def origin(self) -> str:
+        """What every URL begins with that it gives out."""
+        return self.settings.public_url or f"http://localhost:{self.port}"
+
+    @property
+    def listening(self) -> bool:
+        """Whether senders can connect now."""
+        return self._server.listening
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for an answer of the workers now."""
+        return 0 if self._desk is None else self._desk.waiting
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve senders until ``stop``, then answer what is under way. Cancel it to stop at once.
+
+        Raises ConfigurationError when it cannot listen.
+        """
+        self.port = await self._server.bind()
+        opening = asyncio.ensure_future(
+            patiently(self._broker.requester, patience=Patience(), sleep=self._clock.sleep)
+        )
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
+                return
+            requester = opening.result()
+            try:
+                settings = self.settings
+                self._desk = Desk(requester, settings, self._dice)
+                context = Context(
+                    settings=settings,
+                    origin=self.origin,
+                    desk=self._desk,
+                    senders=Rates(rate=settings.sender_per_second, burst=settings.sender_burst),
+                    addresses=Rates(rate=settings.address_per_second, burst=settings.address_burst),
+                    clock=self._clock,
+                    dice=self._dice,
+                )
+                await self._server.accept(application(context))
+                self.started.set()
+                _log.info("endpoint_listens", host=settings.host, port=self.port)
+                await stopping
+                _log.info("endpoint_drains", connections=self._server.connections)
+                await self._server.drain(settings.drain_within)
+            finally:
+                await requester.close()
+        finally:
+            opening.cancel()
+            stopping.cancel()
+            await asyncio.gather(opening, stopping, return_exceptions=True)
+            await self._server.close()

@@ -1,0 +1,110 @@
+"""Web Push: a message for one subscription, and its withdrawal (RFC 8030, 8291, 8292)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from aoi_events.contracts.answers import (
+    NotificationAcceptedV1,
+    NotificationCancelledV1,
+    NotificationStatusV1,
+)
+from aoi_events.contracts.content import MAX_CONTENT, Content
+from aoi_events.contracts.requests import (
+    CancelNotificationV1,
+    QueryNotificationV1,
+    SendNotificationV1,
+)
+from aoi_events.contracts.senders import ANONYMOUS, is_spoken_for, vapid_sender
+from aoi_events.endpoint.bodies import read_body
+from aoi_events.endpoint.context import Context
+from aoi_events.endpoint.headers import read_encryption, read_headers
+from aoi_events.endpoint.refusals import of_code
+from aoi_events.endpoint.vapid import invalid, missing, proved_key
+from aoi_events.errors import ErrorCode
+
+__all__ = ["MESSAGE_PATH", "PUSH_PATH", "WebPush"]
+
+PUSH_PATH: Final = "/wpush/v1/{token}"
+MESSAGE_PATH: Final = "/message/{message}"
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._-]{1,200}", re.ASCII)
+_MESSAGE: Final = re.compile(r"(wp-[0-9a-f]{32})(?:\.([A-Za-z0-9_-]{87}))?", re.ASCII)
+
+
+class WebPush:
+    """The push resource of each token, and the message resource of each message."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def send(self, request: Request) -> Response:
+        """``POST`` to a push resource: 201 once the workers have accepted it."""
+        context = self._context
+        body = await read_body(request, MAX_CONTENT, within=context.settings.body_within)
+        token = request.path_params["token"]
+        if _TOKEN.fullmatch(token) is None:
+            raise of_code(ErrorCode.TOKEN_FORGED, "no subscription has this URL")
+        values = request.headers.getlist
+        headers = read_headers(values)
+        key = proved_key(
+            values("Authorization"),
+            values("Crypto-Key"),
+            origin=context.origin,
+            now=context.clock.now().timestamp(),
+        )
+        if key is not None:
+            context.count(vapid_sender(key))
+        content = Content.of(body)
+        if body:
+            content = content.model_copy(update={"encryption": read_encryption(values)})
+        notification = f"wp-{context.dice.token_hex(16)}"
+        await self._deliver(
+            key,
+            SendNotificationV1(
+                version=1,
+                notification=notification,
+                tokens=(token,),
+                content=content,
+                ttl=headers.ttl,
+                urgency=headers.urgency,
+                topic=headers.topic,
+            ),
+        )
+        message = notification if key is None else f"{notification}.{key}"
+        location = f"{context.origin}/message/{message}"
+        return Response(status_code=201, headers={"Location": location, "TTL": str(headers.ttl)})
+
+    async def _deliver(self, key: str | None, request: SendNotificationV1) -> None:
+        sender = ANONYMOUS if key is None else vapid_sender(key)
+        accepted = await self._context.desk.ask(sender, request, NotificationAcceptedV1)
+        for rejected in accepted.rejected:
+            if rejected.code == ErrorCode.NOT_ALLOWED:
+                raise (
+                    missing()
+                    if key is None
+                    else invalid("this subscription was made for another application server")
+                )
+            raise of_code(rejected.code, rejected.message)
+
+    async def withdraw(self, request: Request) -> Response:
+        """``DELETE`` of a message resource: whoever has its URL may withdraw the message."""
+        match = _MESSAGE.fullmatch(request.path_params["message"])
+        sender = "" if match is None else vapid_sender(match[2]) if match[2] else ANONYMOUS
+        if match is None or not is_spoken_for(sender):
+            raise of_code(ErrorCode.NOT_FOUND, "no message has this URL")
+        desk, name = self._context.desk, match[1]
+        # Asked first: withdrawing what nobody sent would be remembered, and anybody may guess URLs.
+        asked = QueryNotificationV1(version=1, notification=name)
+        await desk.ask(sender, asked, NotificationStatusV1)
+        withdrawal = CancelNotificationV1(version=1, notification=name)
+        answer = await desk.ask(sender, withdrawal, NotificationCancelledV1)
+        if not answer.cancelled:
+            raise of_code(
+                ErrorCode.EXPIRED, "the message was delivered, replaced, or has expired already"
+            )
+        return Response(status_code=204)

@@ -1,0 +1,96 @@
+"""Settings of an endpoint, with the bounds that keep one sender from harming the others."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from aoi_events.contracts.senders import KeyName
+
+__all__ = ["EndpointSettings", "origin_of"]
+
+Seconds = Annotated[float, Field(gt=0, le=3_600)]
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def origin_of(url: str) -> str:
+    """The origin of a URL as a browser writes it (RFC 6454, section 6.1).
+
+    Raises ValueError for what is no ``http`` or ``https`` URL of a host and perhaps a port.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.username is not None:
+        raise ValueError("use http:// or https://, a host, and perhaps a port")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError("the URL ends after host and port")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    port = parts.port  # raises ValueError for one that is none
+    if port is None or port == _DEFAULT_PORTS[parts.scheme]:
+        return f"{parts.scheme}://{host}"
+    return f"{parts.scheme}://{host}:{port}"
+
+
+_Origin = Annotated[str, AfterValidator(origin_of)]
+_Sha256 = Annotated[str, Field(pattern=re.compile(r"^[0-9a-f]{64}$"))]
+
+
+class EndpointSettings(BaseModel):
+    """Where Application Servers send, how long they may take, and how much they may ask for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    host: str = "127.0.0.1"
+    """Address to listen on; ``0.0.0.0`` or ``::`` for all."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8092
+    """TCP port to listen on; 0: any free one."""
+    public_url: _Origin | None = None
+    """How the world reaches the endpoint, like ``https://push.example.org``: begins every URL that
+    it gives out, and is the audience of VAPID tokens. Unset: ``http://localhost`` and the port."""
+    certificate: Path | None = None
+    """PEM file with the certificate chain: TLS. Unset: a proxy in front ends TLS, or nobody."""
+    private_key: Path | None = None
+    """PEM file with the certificate's key, where it is not in the same file."""
+    proxies: tuple[str, ...] = ()
+    """Addresses and networks of proxies whose ``X-Forwarded-For`` is believed."""
+    api_keys: dict[KeyName, _Sha256] = {}
+    """API keys of the JSON API: name → SHA-256 of the key (``aoi keys api NAME`` makes both)."""
+
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
+    """Connections at once; any more are closed at once."""
+    head_within: Seconds = 10.0
+    """Seconds for the head of a request, from its first octet, or from the TCP connection."""
+    body_within: Seconds = 10.0
+    """Seconds for the body of a request, from its head."""
+    keep_alive: Annotated[int, Field(ge=1, le=3_600)] = 30
+    """Seconds for which an idle connection is kept."""
+    head_octets: Annotated[int, Field(ge=4_096, le=1_048_576)] = 16_384
+    """Octets that the head of a request may have."""
+    head_fields: Annotated[int, Field(ge=16, le=1_000)] = 64
+    """Header fields that a request may have."""
+    request_within: Seconds = 10.0
+    """Seconds to wait for a worker's answer."""
+    drain_within: Seconds = 10.0
+    """Seconds to answer what is under way when the endpoint stops."""
+    requests_at_once: Annotated[int, Field(ge=1, le=100_000)] = 512
+    """Requests that are at the broker at once; more wait their turn."""
+    requests_waiting: Annotated[int, Field(ge=0, le=1_000_000)] = 2_000
+    """Requests that wait their turn; more are answered 503."""
+
+    sender_per_second: Annotated[float, Field(gt=0, le=1_000_000)] = 200.0
+    """Requests a second that one sender (a VAPID key, an API key) may make for long."""
+    sender_burst: Annotated[int, Field(ge=1, le=10_000_000)] = 1_000
+    """Requests that it may make at once; more are answered 429."""
+    address_per_second: Annotated[float, Field(gt=0, le=1_000_000)] = 500.0
+    """Requests a second from one address (one /64 of IPv6), whoever sends."""
+    address_burst: Annotated[int, Field(ge=1, le=10_000_000)] = 2_000
+    """Requests that may come from it at once; more are answered 429."""
+
+    @model_validator(mode="after")
+    def _key_needs_certificate(self) -> Self:
+        if self.private_key is not None and self.certificate is None:
+            raise ValueError("private_key needs certificate beside it")
+        return self

@@ -1,0 +1,149 @@
+"""Workers that are silent, a broker that is gone, an endpoint that stops, and TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from aoi_events.endpoint import Endpoint, EndpointSettings
+from aoi_events.errors import ConfigurationError
+from tests.integration.endpoint.conftest import OpenPlace
+from tests.integration.endpoint.senders import AES128GCM, WITHIN, Place
+from tests.integration.gateway.test_limits import self_signed
+
+PUSH = {"TTL": "60"} | AES128GCM
+
+
+async def test_silent_workers_are_503(open_place: OpenPlace) -> None:
+    """Without an answer in time, 503 and when to come again; what was asked is not lost: it is
+    answered once somebody works.
+    """
+    place = await open_place(workers=("registration",), endpoint={"request_within": 0.2})
+    device = await place.system.device()
+    reply = await place.push(device.token)
+    assert (reply.status, reply.errno) == (503, 201)
+    assert 5 <= int(reply.headers["Retry-After"]) <= 15
+    api = await place.api("POST", json={"tokens": [device.token], "content": {"data": "x"}})
+    assert (api.status, api.json["code"]) == (503, "unavailable")
+    assert "Retry-After" in api.headers
+    await place.system.serve("notification")
+    await place.system.events.wait_for("notification.accepted", count=2)
+
+
+async def test_too_many_that_wait_are_503(open_place: OpenPlace) -> None:
+    """Requests that wait for an answer are bounded; one too many is told to come again at once."""
+    place = await open_place(
+        workers=("registration",), endpoint={"requests_at_once": 1, "requests_waiting": 1}
+    )
+    device = await place.system.device()
+    replies = [asyncio.ensure_future(place.push(device.token)) for _ in range(3)]
+    done, _ = await asyncio.wait(replies, return_when=asyncio.FIRST_COMPLETED, timeout=WITHIN)
+    assert [task.result().status for task in done] == [503]
+    await place.system.serve("notification")
+    assert sorted([(await reply).status for reply in replies]) == [201, 201, 503]
+
+
+async def test_a_broker_that_is_gone_is_503(open_place: OpenPlace) -> None:
+    """Neither a traceback nor a broken connection: 503, for Web Push and for the JSON API."""
+    place = await open_place()
+    broker = await place.system.connect("aoi-endpoint")
+    stop = asyncio.Event()
+    endpoint = Endpoint(broker, settings=EndpointSettings(port=0, request_within=1.0))
+    running = asyncio.ensure_future(endpoint.run(stop))
+    try:
+        async with asyncio.timeout(WITHIN):
+            await endpoint.started.wait()
+        await broker.close()
+        url = f"http://127.0.0.1:{endpoint.port}/wpush/v1/k1.x"
+        reply = await place.ask("POST", url, headers=PUSH, data=b"x")
+        assert (reply.status, reply.errno) == (503, 201)
+    finally:
+        stop.set()
+        await running
+
+
+async def test_stopping_answers_what_is_under_way(
+    open_place: OpenPlace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """TERM: no new connections, but whoever waits for an answer gets it."""
+    place = await open_place(workers=("registration",))
+    device = await place.system.device()
+    broker = await place.system.connect("aoi-endpoint")
+    stop = asyncio.Event()
+    endpoint = Endpoint(broker, settings=EndpointSettings(port=0))
+    running = asyncio.ensure_future(endpoint.run(stop))
+    async with asyncio.timeout(WITHIN):
+        await endpoint.started.wait()
+    url = f"http://127.0.0.1:{endpoint.port}"
+    asked = asyncio.ensure_future(
+        place.ask("POST", f"{url}/wpush/v1/{device.token}", headers=PUSH, data=b"x")
+    )
+    await place.ask("GET", f"{url}/openapi.json")
+    await place.system.until(lambda: _waiting(endpoint), bool)
+    stop.set()
+    await place.system.until(lambda: _deaf(endpoint), bool)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", endpoint.port)
+    await place.system.serve("notification")
+    assert (await asked).status == 201
+    async with asyncio.timeout(WITHIN):
+        await running
+    await broker.close()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def _waiting(endpoint: Endpoint) -> bool:
+    return endpoint.waiting > 0
+
+
+async def _deaf(endpoint: Endpoint) -> bool:
+    return not endpoint.listening
+
+
+async def test_tls(open_place: OpenPlace, tmp_path: Path) -> None:
+    """With a certificate the endpoint speaks TLS, and says https of itself where it is told to."""
+    path = self_signed(tmp_path)
+    place = await open_place(endpoint={"certificate": path, "public_url": "https://push.test"})
+    trusting = ssl.create_default_context(cafile=str(path))
+    trusting.check_hostname = False
+    device = await place.system.device()
+    url = f"https://127.0.0.1:{place.port}/wpush/v1/{device.token}"
+    async with place.http.post(url, ssl=trusting, headers=PUSH, data=b"x") as response:
+        assert response.status == 201
+        assert response.headers["Location"].startswith("https://push.test/message/wp-")
+    with pytest.raises(aiohttp.ClientError):
+        await place.push(device.token)
+
+
+async def test_what_cannot_be_listened_on_is_said(place: Place, tmp_path: Path) -> None:
+    """The error names what is wrong and the setting; nothing is left open."""
+    broker = await place.system.connect("aoi-endpoint")
+    for settings, said in (
+        (EndpointSettings(port=place.port), "cannot listen on 127.0.0.1 port"),
+        (EndpointSettings(port=0, certificate=tmp_path / "none.pem"), "private_key"),
+    ):
+        with pytest.raises(ConfigurationError, match=said):
+            await Endpoint(broker, settings=settings).run(asyncio.Event())
+    await broker.close()
+
+
+async def test_a_bug_is_answered_and_told(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """500 with 999, the traceback in our log and not in the answer; the connection serves on."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("5ec7e7")
+
+    monkeypatch.setattr("aoi_events.endpoint.push.read_headers", broken)
+    reply = await place.push("k1.x")
+    assert (reply.status, reply.errno) == (500, 999)
+    assert b"5ec7e7" not in reply.body
+    assert "request_failed" in caplog.text
+    monkeypatch.undo()
+    assert (await place.push("k1.x")).status == 404

@@ -1,0 +1,197 @@
+"""Floods, slow senders, and octets that are no HTTP: the right status, and nobody else suffers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from tests.integration.endpoint.conftest import OpenPlace
+from tests.integration.endpoint.senders import WITHIN, Place
+
+REQUEST = b"POST /wpush/v1/k1.x HTTP/1.1\r\nHost: x\r\nTTL: 1\r\n"
+
+
+def status_of(answer: bytes) -> int | None:
+    """The status that came back, if any."""
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.1 ") else None
+
+
+@pytest.mark.parametrize(
+    "octets, status",
+    [
+        (REQUEST + b"X: " + b"y" * 20_000 + b"\r\n\r\n", 431),
+        (REQUEST + b"X: " + b"y" * 300_000, 431),
+        (REQUEST + b"x: y\r\n" * 65 + b"\r\n", 431),
+        (REQUEST + b"x: y\r\n" * 60_000, 431),
+        (b"POST /" + b"x" * 17_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
+        (b"POST /" + b"x" * 100_000, 431),
+        (REQUEST + b"y" * 17_000, 431),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"GARBAGE\r\n\r\n", 400),
+        (b"\x00" * 100, 400),
+        (b"POST / HTTP/9.9\r\n\r\n", 400),
+        (b"POST /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (REQUEST + b"Content-Length: -1\r\n\r\n", 400),
+        (REQUEST + b"Content-Length: 99999999999999999999999\r\n\r\n", 400),
+        (REQUEST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (REQUEST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (REQUEST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n", 400),
+        (REQUEST + b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFFF\r\n", 400),
+        (REQUEST + b"Bad\x00Name: 1\r\n\r\n", 400),
+        (REQUEST + b"Folded: a\r\n\tb\r\n\r\n", None),
+    ],
+)
+async def test_heads_that_are_none_or_too_much(
+    place: Place, octets: bytes, status: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """431 for what is beyond the bounds, 400 for what is no HTTP; nothing is logged of either, and
+    the next request is served.
+    """
+    caplog.clear()
+    answer = await place.raw(octets, eof=status is None)
+    if status is not None:
+        assert status_of(answer) == status, answer[:200]
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    device = await place.system.device()
+    assert (await place.push(device.token)).status == 201
+
+
+@pytest.mark.parametrize(
+    "octets, status",
+    [
+        (b"", None),
+        (b"POST /wpush/v1/k1.x HT", 408),
+        (REQUEST, 408),
+        (REQUEST + b"Content-Length: 10\r\n\r\nx", 408),
+        (REQUEST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc", 408),
+    ],
+)
+async def test_the_slow_are_sent_away(
+    open_place: OpenPlace, octets: bytes, status: int | None
+) -> None:
+    """A connection that says nothing, a head and a body that never end: bounded in time."""
+    place = await open_place(endpoint={"head_within": 0.2, "body_within": 0.2})
+    assert status_of(await place.raw(octets)) == status
+
+
+async def test_an_idle_connection_ends(open_place: OpenPlace) -> None:
+    """After an answer the connection is kept for a while, and then closed."""
+    place = await open_place(endpoint={"keep_alive": 1})
+    answer = await place.raw(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert status_of(answer) == 200
+
+
+async def test_a_head_that_drips_behind_an_answer_ends_too(open_place: OpenPlace) -> None:
+    """The second request of a connection is bounded as the first is."""
+    place = await open_place(endpoint={"head_within": 0.2})
+    answer = await place.raw(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\nGET /openapi.json HT")
+    assert answer.count(b"HTTP/1.1 ") == 2
+    assert b"HTTP/1.1 408 " in answer
+
+
+async def test_connections_are_bounded(open_place: OpenPlace) -> None:
+    """One more than may be is closed at once; when one ends, there is room again."""
+    place = await open_place(endpoint={"max_connections": 3})
+    open_ones = [await asyncio.open_connection("127.0.0.1", place.port) for _ in range(3)]
+    for _, writer in open_ones:
+        writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+    for reader, _ in open_ones:
+        async with asyncio.timeout(WITHIN):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+    with pytest.raises((ConnectionError, AssertionError)):
+        assert await place.raw(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+    for _, writer in open_ones:
+        writer.close()
+        await writer.wait_closed()
+
+    async def served() -> bool:
+        try:
+            return (await place.ask("GET", "/openapi.json")).status == 200
+        except (ConnectionError, OSError):
+            return False
+
+    await place.system.until(served, bool)
+
+
+async def test_a_sender_is_bounded(open_place: OpenPlace) -> None:
+    """429 with the seconds to wait, for the sender that sends too much and for no other."""
+    place = await open_place(endpoint={"sender_per_second": 0.5, "sender_burst": 3})
+    body = {"tokens": ["k1.x"], "content": {"data": "x"}}
+    assert [(await place.api("POST", json=body)).status for _ in range(4)] == [202, 202, 202, 429]
+    reply = await place.api("POST", json=body)
+    assert (reply.json["code"], reply.headers["Retry-After"]) == ("quota_exceeded", "2")
+    assert (await place.api("POST", json=body, key="bank")).status == 202
+    place.system.clock.advance(2)
+    assert (await place.api("POST", json=body)).status == 202
+
+
+async def test_an_address_is_bounded(open_place: OpenPlace) -> None:
+    """429 for an address that asks too much, before anything else is looked at; behind a proxy that
+    is believed, the address is the one that it names.
+    """
+    settings = {"address_per_second": 1, "address_burst": 2, "proxies": ["127.0.0.1"]}
+    place = await open_place(endpoint=settings)
+    one, two = {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "192.0.2.2"}
+    for status in (404, 404, 429):
+        reply = await place.ask("POST", "/wpush/v1/forged", headers=one | {"TTL": "1"})
+        assert reply.status == status
+    assert reply.errno == 201
+    assert reply.headers["Retry-After"] == "1"
+    assert (await place.ask("POST", "/wpush/v1/forged", headers=two | {"TTL": "1"})).status == 404
+
+
+async def test_no_proxy_is_believed_unasked(open_place: OpenPlace) -> None:
+    """Without a proxy in the settings, nobody chooses the address that is counted."""
+    place = await open_place(endpoint={"address_per_second": 1, "address_burst": 1})
+    statuses = [
+        (await place.ask("GET", "/x", headers={"X-Forwarded-For": f"192.0.2.{n}"})).status
+        for n in range(2)
+    ]
+    assert statuses == [404, 429]
+
+
+async def test_a_hundred_at_once_are_all_answered(place: Place) -> None:
+    """Whoever comes at once is served at once, each with an answer of its own."""
+    device = await place.system.device()
+    replies = await asyncio.gather(*(place.push(device.token) for _ in range(100)))
+    assert {reply.status for reply in replies} == {201}
+    assert len({reply.headers["Location"] for reply in replies}) == 100
+
+
+async def test_nonsense_behind_a_request_is_no_fault_of_ours(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A body that breaks off into nonsense, and nonsense behind a request that is being handled:
+    400, the connection ends, and no task is left that would fail later.
+    """
+    device = await place.system.device()
+    good = f"POST /wpush/v1/{device.token} HTTP/1.1\r\nHost: x\r\nTTL: 1\r\n"
+    for octets in (
+        good + "Content-Length: 0\r\n\r\n\x00\x01 nonsense\r\n\r\n",
+        good + "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\nZZ\r\n\r\n",
+    ):
+        assert b"HTTP/1.1 400 " in await place.raw(octets.encode())
+    assert (await place.push(device.token)).status == 201
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_pipelined_requests_are_answered_in_order(place: Place) -> None:
+    """RFC 9112, 9.3.2."""
+    device = await place.system.device()
+    one = f"POST /wpush/v1/{device.token} HTTP/1.1\r\nHost: x\r\nTTL: 1\r\nContent-Length: 0\r\n"
+    two = "GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    answer = await place.raw(f"{one}\r\n{two}\r\n".encode())
+    assert answer.index(b"HTTP/1.1 201 ") < answer.index(b"HTTP/1.1 404 ")
+
+
+async def test_secrets_do_not_reach_the_log(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither tokens nor keys nor content, whatever goes wrong."""
+    caplog.set_level(logging.DEBUG, logger="aoi_events.endpoint")
+    device = await place.system.device()
+    await place.push(device.token, b"5ec7e7-content")
+    await place.push("5ec7e7-token", b"5ec7e7-content", Authorization="vapid t=5ec7e7, k=5ec7e7")
+    await place.api("POST", data=b"5ec7e7", headers={"Authorization": "Bearer 5ec7e75ec7e75ec7e7"})
+    for secret in ("5ec7e7", device.token, place.api_key()):
+        assert secret not in caplog.text

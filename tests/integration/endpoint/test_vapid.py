@@ -1,0 +1,221 @@
+"""VAPID: who sends, proved to the endpoint and kept to by the workers (RFC 8292)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jwt
+import pytest
+
+from tests.integration.endpoint.conftest import BOTH
+from tests.integration.endpoint.senders import AES128GCM, Place, Reply, Sender
+from tests.integration.services.harness import Device
+
+HOUR = 3600
+
+
+async def bound(place: Place, sender: Sender) -> Device:
+    """A device with a subscription that was made for this sender."""
+    device = await place.system.client()
+    await device.register_app("webpush", sender_key=sender.key)
+    return device
+
+
+@BOTH
+async def test_a_bound_subscription_takes_its_sender_only(place: Place) -> None:
+    """RFC 8292, 4.2: 201 for the key that it was made for, 401 without credentials, 403 for another
+    key, whose owner learns nothing more.
+    """
+    mine, other = Sender(), Sender()
+    device = await bound(place, mine)
+    token = device.token
+    reply = await place.push(token, **place.vapid(mine))
+    assert reply.status == 201
+    name = reply.headers["Location"].rpartition("/")[2].partition(".")[0]
+    (row,) = await place.system.rows(name, sender=f"vapid:{mine.key}")
+    assert row.client == device.client
+    bare = await place.push(token)
+    assert (bare.status, bare.errno) == (401, 109)
+    assert bare.headers["WWW-Authenticate"] == "vapid"
+    foreign = await place.push(token, **place.vapid(other))
+    assert (foreign.status, foreign.errno) == (403, 109)
+
+
+@BOTH
+async def test_the_url_withdraws_what_a_proved_sender_sent(place: Place) -> None:
+    """The message's URL is the capability: it needs no credentials, and names its sender."""
+    sender = Sender()
+    device = await bound(place, sender)
+    location = (await place.push(device.token, **place.vapid(sender))).headers["Location"]
+    assert location.endswith(sender.key)
+    assert (await place.ask("DELETE", location)).status == 204
+    foreign = location.replace(sender.key, Sender().key)
+    assert (await place.ask("DELETE", foreign)).status == 404
+
+
+async def test_a_free_subscription_still_checks_what_is_said(place: Place) -> None:
+    """RFC 8292, 4.2: who says who it is, and is not, is refused wherever it sends."""
+    device = await place.system.device()
+    assert (await place.push(device.token, **place.vapid(Sender()))).status == 201
+    wrong = place.vapid(Sender(), aud="https://push.example.net")
+    assert (await place.push(device.token, **wrong)).status == 403
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"aud": None},
+        {"aud": "https://push.example.net"},
+        {"aud": ["https://push.example.net", "http://localhost"]},
+        {"aud": [1]},
+        {"aud": 7},
+        {"exp": None},
+        {"exp": "soon"},
+        {"exp": True},
+        {"exp": -1},
+        {"exp": 10**400},
+    ],
+)
+async def test_claims_that_are_not_valid(place: Place, claims: dict[str, Any]) -> None:
+    """403 for a token that is not meant for us, or says no time that can be."""
+    device = await place.system.device()
+    reply = await place.push(device.token, **place.vapid(Sender(), **claims))
+    assert (reply.status, reply.errno) == (403, 109)
+
+
+@pytest.mark.parametrize(
+    "offset, status",
+    [(-1, 403), (0, 403), (1, 201), (24 * HOUR, 201), (24 * HOUR + 1, 403)],
+)
+async def test_a_token_holds_until_it_ends_and_24_hours_at_most(
+    place: Place, offset: int, status: int
+) -> None:
+    """RFC 8292, 2: exp lies ahead, and no more than 24 hours."""
+    sender = Sender()
+    device = await bound(place, sender)
+    now = int(place.system.clock.now().timestamp())
+    place.system.clock.advance(now - place.system.clock.now().timestamp() + 1)
+    reply = await place.push(device.token, **place.vapid(sender, exp=now + 1 + offset))
+    assert reply.status == status, reply.body
+
+
+async def test_a_replayed_token_ends_with_its_time(place: Place) -> None:
+    """A token may be used again while it holds, as senders do; caught and replayed later, it is
+    refused, though it was good a moment before.
+    """
+    sender = Sender()
+    device = await bound(place, sender)
+    credentials = place.vapid(sender)
+    for _ in range(2):
+        assert (await place.push(device.token, **credentials)).status == 201
+    place.system.clock.advance(HOUR)
+    assert (await place.push(device.token, **credentials)).status == 403
+
+
+async def test_a_token_is_good_for_the_key_that_signed_it(place: Place) -> None:
+    """A token of one's own beside another's key, a key of one's own beside another's token, and a
+    token that was changed on the way: 403.
+    """
+    mine, thief = Sender(), Sender()
+    device = await bound(place, mine)
+    token = place.vapid(mine)["Authorization"].split("t=")[1].split(",")[0]
+    stolen = place.vapid(thief)["Authorization"].split("t=")[1].split(",")[0]
+    head, body, signature = token.split(".")
+    changed = f"{head}.{body}.{signature[:-4]}AAAA"
+    for said in (
+        f"vapid t={stolen}, k={mine.key}",
+        f"vapid t={token}, k={thief.key}",
+        f"vapid t={changed}, k={mine.key}",
+        f"vapid t={head}.{body}., k={mine.key}",
+        f"vapid t={token}",
+        f"vapid k={mine.key}",
+        f"vapid t={token}, k={mine.key[:-1]}",
+        f"vapid t={token}, k=B{'A' * 86}",
+        f"vapid t={token}, k=",
+        "vapid",
+        "Basic c2hvcDpzZWNyZXQ=",
+        f"Bearer {token}",
+        "vapid " + "t=" + "a" * 5_000,
+    ):
+        reply = await place.push(device.token, Authorization=said)
+        assert (reply.status, reply.errno) == (403, 109), said
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS256", "ES384"])
+async def test_no_other_algorithm_counts(place: Place, algorithm: str) -> None:
+    """RFC 8292, 2: ES256 and nothing else; above all no secret that is the public key."""
+    sender = Sender()
+    device = await bound(place, sender)
+    now = int(place.system.clock.now().timestamp())
+    claims = {"aud": place.origin, "exp": now + HOUR}
+    if algorithm == "ES384":
+        head = jwt.encode(claims, sender.private, algorithm="ES256").split(".")
+        head[0] = jwt.encode({}, "x" * 48, algorithm="HS384").split(".")[0]
+        forged = ".".join(head)
+    else:
+        secret = sender.key if algorithm == "HS256" else None
+        forged = jwt.encode(claims, secret, algorithm=algorithm)  # type: ignore[arg-type]
+    said = f"vapid t={forged}, k={sender.key}"
+    assert (await place.push(device.token, Authorization=said)).status == 403
+
+
+@pytest.mark.parametrize("scheme", ["WebPush", "webpush"])
+async def test_the_draft_of_vapid(place: Place, scheme: str) -> None:
+    """draft-ietf-webpush-vapid-01: the token alone, and the key in Crypto-Key; which does not reach
+    the device.
+    """
+    sender = Sender()
+    node = await place.system.node()
+    device = await bound(place, sender)
+    await device.activate("websocket")
+    await node.connect(device)
+    token = place.vapid(sender)["Authorization"].split("t=")[1].split(",")[0]
+    reply: Reply = await place.push(
+        device.token,
+        Authorization=f"{scheme} {token}",
+        Content_Encoding="aesgcm",
+        Encryption="salt=AAAA",
+        Crypto_Key=f"dh=BBBB;p256ecdsa={sender.key}",
+    )
+    assert reply.status == 201, reply.body
+    encryption = (await node.next_delivery()).content.encryption
+    assert encryption is not None
+    assert encryption.crypto_key == "dh=BBBB"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "vapid t={t},k={k}",
+        "vapid k={k}, t={t}",
+        'Vapid t="{t}", k="{k}"',
+        "vapid  t={t} , k={k}=",
+    ],
+)
+async def test_credentials_in_every_spelling(place: Place, form: str) -> None:
+    """RFC 9110, 11.4: parameters in any order, quoted or not, with or without spaces."""
+    sender = Sender()
+    device = await bound(place, sender)
+    token = place.vapid(sender)["Authorization"].split("t=")[1].split(",")[0]
+    said = form.format(t=token, k=sender.key)
+    assert (await place.push(device.token, Authorization=said)).status == 201
+
+
+async def test_two_claims_of_who_sends_are_none(place: Place) -> None:
+    """Two Authorization headers could be read as either: 403."""
+    device = await place.system.device()
+    said = place.vapid(Sender())["Authorization"]
+    head = "".join(
+        f"{name}: {value}\r\n"
+        for name, value in (
+            ("Host", "x"),
+            ("TTL", "1"),
+            ("Authorization", said),
+            ("Authorization", said),
+            *AES128GCM.items(),
+            ("Content-Length", "1"),
+            ("Connection", "close"),
+        )
+    )
+    answer = await place.raw(f"POST /wpush/v1/{device.token} HTTP/1.1\r\n{head}\r\nx".encode())
+    assert answer.startswith(b"HTTP/1.1 403 ")

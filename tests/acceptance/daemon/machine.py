@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ from aoi_events.daemon.asking import ask
 from tests.commands import AOI, Ran, environment
 from tests.processes import Worker
 
-__all__ = ["MAIL", "WITHIN", "App", "Machine", "writes_to"]
+__all__ = ["IDENTITY", "MAIL", "WITHIN", "App", "Machine", "writes_to"]
 
 WITHIN: Final = 30.0
 """Seconds that anything may take on a machine that is busy."""
@@ -65,9 +66,12 @@ class App:
         self.token: str | None = None
 
     @classmethod
-    async def connect(cls, socket: Path) -> Self:
+    async def connect(cls, path: Path) -> Self:
         """A connection that has said nothing yet."""
-        return cls(*await asyncio.open_unix_connection(str(socket), limit=1 << 20))
+        connection = socket.socket(socket.AF_UNIX)
+        # asyncio takes a backlog that is full (EAGAIN) for a connection that is being made.
+        await asyncio.to_thread(connection.connect, str(path))
+        return cls(*await asyncio.open_unix_connection(sock=connection, limit=1 << 20))
 
     async def attach(self, application: str = MAIL, instance: str = "default") -> Self:
         """Attach, and have a token; as soon as the AOI Server gives one."""
@@ -91,12 +95,25 @@ class App:
 
     async def next(self, kind: type[F]) -> F:
         """What comes next, which is of that kind."""
-        async with asyncio.timeout(WITHIN):
-            line = await self._reader.readline()
-        assert line, f"the connection ended before {kind.__name__}"
-        frame = client_frames.validate_json(line)
+        frame = await self.any()
         assert isinstance(frame, kind), f"{frame!r} came, not {kind.__name__}"
         return frame
+
+    async def any(self) -> ClientFrame:
+        """What comes next."""
+        async with asyncio.timeout(WITHIN):
+            line = await self._reader.readline()
+        assert line, "the connection ended"
+        return client_frames.validate_json(line)
+
+    async def drained(self) -> None:
+        """Say nothing more; return when the daemon has closed the connection, whatever it said."""
+        self._writer.write_eof()
+        async with asyncio.timeout(WITHIN):
+            try:
+                await self._reader.read()
+            except ConnectionResetError:
+                return
 
     async def read(self) -> str:
         """The next notification's content, acknowledged."""
@@ -120,7 +137,7 @@ class App:
         """Return when the daemon has closed the connection, and said nothing more."""
         async with asyncio.timeout(WITHIN):
             try:
-                assert await self._reader.read() == b""
+                assert await self._reader.read() == b"", "more came"
             except ConnectionResetError:
                 return
 
@@ -167,6 +184,11 @@ class Machine:
             daemon.kill()
             await daemon.ended(within=WITHIN)
 
+    def use_socket(self, path: Path) -> None:
+        """Have the daemon listen elsewhere."""
+        self.socket = path
+        self.settings["AOI_CLIENT__SOCKET"] = str(path)
+
     async def start(self, **settings: str) -> Worker:
         """The daemon, once apps can connect; ``settings`` by their name after AOI_CLIENT__."""
         daemon = await self.spawn(**settings)
@@ -206,11 +228,11 @@ class Machine:
     ) -> str:
         """Register an app that does not run; its token."""
         request = RegisterAppV1(
-            version=1, application=application, command=command, wait=WITHIN, **fields
+            version=1, application=application, command=command, **{"wait": WITHIN, **fields}
         )
         registered = await self.ask(request, Registered)
-        assert registered.token is not None
-        return registered.token
+        assert registered.token is not None or not request.wait
+        return registered.token or ""
 
     async def unregister(self, application: str = MAIL, *, wait: float = WITHIN) -> bool:
         """Unregister an app; whether the AOI Server has confirmed."""

@@ -32,7 +32,7 @@ def runs(pid: int) -> bool:
 async def test_an_app_that_runs_gets_its_notification(
     machine: Machine, aoi: AoiServer, wait_for: WaitFor
 ) -> None:
-    """The app instance of the token gets it, no other one does, and its word is the server's."""
+    """8.1.4: the app instance of the token gets it, and no other; its word is the server's."""
     await machine.start()
     mail, news = await machine.attach(MAIL), await machine.attach(NEWS)
     shop = await aoi.publisher()
@@ -50,7 +50,7 @@ async def test_an_app_that_runs_gets_its_notification(
 async def test_an_app_that_does_not_run_is_woken(
     machine: Machine, aoi: AoiServer, wait_for: WaitFor, tmp_path: Path
 ) -> None:
-    """Its command gets the notification as JSON on standard input; exit code 0 is *delivered*."""
+    """8.1.4: its command gets it as JSON on standard input; exit code 0 is *delivered*."""
     await machine.start()
     given = tmp_path / "given"
     token = await machine.register(MAIL, writes_to(given))

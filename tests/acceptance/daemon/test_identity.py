@@ -11,8 +11,8 @@ from tests.acceptance.daemon.machine import MAIL, WITHIN, Machine
 async def test_another_user_gets_another_registration(
     machine: Machine, aoi: AoiServer, wait_for: WaitFor
 ) -> None:
-    """A new AOI Client ID, a new token for each app, told to those that are attached; what is
-    still sent to the old token reaches nobody.
+    """8.1.1: a new AOI Client ID, a new token for each app, told to those that are attached; what
+    is still sent to the old token reaches nobody.
     """
     daemon = await machine.start()
     app = await machine.attach()

@@ -1,0 +1,59 @@
+"""What Linux says of an interface, and what we make of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aoi_events.daemon.network.bearer import Link, circumstances_of
+
+UP = 0x10043
+ETHERNET, LOOPBACK, PPP, RAW_IP, NONE = 1, 772, 512, 519, 65_534
+
+
+@pytest.fixture
+def sysfs(tmp_path: Path) -> Path:
+    """Interfaces as ``/sys/class/net`` shows them."""
+    for name in ("eth0", "wlan0", "wlp3s0", "wwan0", "wwp0s20u4"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "wlan0" / "wireless").mkdir()
+    (tmp_path / "wlp3s0" / "phy80211").mkdir()
+    (tmp_path / "eth0" / "uevent").write_text("INTERFACE=eth0\nIFINDEX=2\n")
+    (tmp_path / "wwan0" / "uevent").write_text("DEVTYPE=wwan\nINTERFACE=wwan0\n")
+    (tmp_path / "wwp0s20u4" / "uevent").write_text("DEVTYPE=wwan\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "name, kind, bearer, metered",
+    [
+        ("eth0", ETHERNET, "ethernet", False),
+        ("wlan0", ETHERNET, "wifi", False),
+        ("wlp3s0", ETHERNET, "wifi", False),
+        ("wwan0", ETHERNET, "cellular", True),
+        ("wwp0s20u4", RAW_IP, "cellular", True),
+        ("ppp0", PPP, "cellular", True),
+        ("tun0", NONE, "unknown", False),
+        ("veth1", ETHERNET, "ethernet", False),
+    ],
+)
+def test_bearers(sysfs: Path, name: str, kind: int, bearer: str, metered: bool) -> None:
+    """Wi-Fi and modems are told by sysfs, links of modems by their type, a tunnel is unknown."""
+    said = circumstances_of(Link(name, kind, UP), (), sysfs)
+    assert (said.bearer, said.metered) == (bearer, metered)
+
+
+def test_what_is_metered_can_be_said(sysfs: Path) -> None:
+    """Patterns of names, beside modems."""
+    patterns = ("wl*", "eth1")
+    assert circumstances_of(Link("wlan0", ETHERNET, UP), patterns, sysfs).metered
+    assert circumstances_of(Link("eth1", ETHERNET, UP), patterns, sysfs).metered
+    assert not circumstances_of(Link("eth0", ETHERNET, UP), patterns, sysfs).metered
+
+
+def test_a_cable_that_is_out() -> None:
+    """Up is not enough, there must be a carrier; loopback leads nowhere."""
+    assert Link("eth0", ETHERNET, UP).carries
+    assert not Link("eth0", ETHERNET, 0x1003).carries
+    assert Link("lo", LOOPBACK, 0x10049).loopback

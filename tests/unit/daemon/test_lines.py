@@ -1,0 +1,79 @@
+"""The app protocol's lines: whatever comes is a request of ours, or refused with a stable code."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aoi_events.contracts.apps import APP_REQUESTS, AttachV1, RegisterAppV1
+from aoi_events.daemon.lines import read_request
+from aoi_events.errors import Refusal
+from tests.strategies_of_contracts import json_values, values_of
+
+
+@given(line=st.binary(max_size=200))
+def test_any_octets(line: bytes) -> None:
+    """Octets are refused, and never raise anything else."""
+    with pytest.raises(Refusal):
+        read_request(line)
+
+
+@given(value=st.dictionaries(st.sampled_from(["version", "type", "application"]), json_values()))
+def test_any_object(value: dict[str, Any]) -> None:
+    """Objects with our names and anything in them: a request or a refusal."""
+    try:
+        request = read_request(json.dumps(value).encode())
+    except Refusal:
+        return
+    assert type(request) in APP_REQUESTS.values()
+
+
+@pytest.mark.parametrize("kind", APP_REQUESTS)
+@given(data=st.data())
+def test_every_request_is_read(kind: str, data: st.DataObject) -> None:
+    """What the schema allows is read as what it says it is, unless a validator knows better."""
+    model = APP_REQUESTS[kind]
+    value = {**data.draw(values_of(model)), "type": kind}
+    request = read_request(json.dumps(value).encode())
+    assert type(request) is model
+    assert read_request(request.encode()) == request
+
+
+@pytest.mark.parametrize(
+    "value, code, field",
+    [
+        ({"type": "attach"}, "version_unsupported", "version"),
+        ({"version": 1}, "unknown_request", "type"),
+        ({"version": 1, "type": "attach"}, "invalid", "application"),
+        ({"version": 1, "type": "attach", "application": "a/b"}, "invalid", "application"),
+        ({"version": 1, "type": "register", "application": "a", "wait": 61}, "invalid", "wait"),
+        (
+            {"version": 1, "type": "register", "application": "a", "command": ["a", "b\0"]},
+            "invalid",
+            "command.1",
+        ),
+        (
+            {"version": 1, "type": "register", "application": "a", "command": ["x" * 2000] * 3},
+            "invalid",
+            "command",
+        ),
+    ],
+)
+def test_refusals_help(value: dict[str, Any], code: str, field: str) -> None:
+    """The code, and which field to look at."""
+    with pytest.raises(Refusal) as refused:
+        read_request(json.dumps(value).encode())
+    assert (refused.value.code, refused.value.field) == (code, field)
+
+
+def test_defaults() -> None:
+    """An instance need not be named, and a command need not be said."""
+    attach = read_request(b'{"version": 1, "type": "attach", "application": "a"}')
+    assert attach == AttachV1(version=1, application="a", instance="default")
+    register = read_request(b'{"version": 1, "type": "register", "application": "a"}')
+    assert isinstance(register, RegisterAppV1)
+    assert (register.command, register.owner, register.wait) == (None, None, 0.0)

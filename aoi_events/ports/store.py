@@ -24,7 +24,7 @@ from aoi_events.domain.losses import Loss
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
 
-__all__ = ["Lock", "Release", "Retention", "Store", "Submission", "Transaction"]
+__all__ = ["Kind", "Lock", "Release", "Store", "Submission", "Transaction"]
 
 
 class Lock(Enum):
@@ -61,15 +61,19 @@ class Release:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """What a round of retention removed."""
+class Kind(Enum):
+    """What goes when nobody needs it any more, each by an age of its own."""
 
-    notifications: int
-    deliveries: int
-    submissions: int
-    parked: int
-    clients: int
+    DELIVERIES = "deliveries"
+    """Settled, and told; a notification goes with the last of its deliveries."""
+    NOTIFICATIONS = "notifications"
+    """Accepted, without any delivery: cancelled before they came, say."""
+    SUBMISSIONS = "submissions"
+    CHALLENGES = "challenges"
+    """They are counted for an hour, far less than anything is kept."""
+    PARKED = "parked"
+    CLIENTS = "clients"
+    """Retired, and told, and none of their deliveries is open."""
 
 
 class Transaction(Protocol):
@@ -292,12 +296,11 @@ class Transaction(Protocol):
 
     # --- retention --------------------------------------------------------------------------
 
-    async def retain(self, *, settled_before: datetime, limit: int) -> Retention:
-        """Remove at most ``limit`` rows of each kind that nobody needs any more.
+    async def retain(self, kind: Kind, *, before: datetime, limit: int) -> int:
+        """Remove at most ``limit`` rows of a kind that ended before then; returns how many.
 
-        Settled deliveries and their notifications (once none of them is open), submissions and
-        parked messages older than ``settled_before``; clients retired before that, once it was told
-        and none of their deliveries is open.
+        Rows that others hold stay for another time. Each batch is worth a transaction of its own:
+        it is short, and what one kind cannot do now keeps no other.
         """
 
 

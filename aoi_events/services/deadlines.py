@@ -7,7 +7,9 @@ proofs are all this one mechanism. Any number of copies may run: they share what
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from aoi_events.broker.topology import hints_queue
@@ -16,7 +18,7 @@ from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.patience import Attempt, Patience, patiently
-from aoi_events.ports.store import Store
+from aoi_events.ports.store import Kind, Store
 from aoi_events.services.due_deliveries import DueDeliveries
 from aoi_events.services.due_proofs import DueProofs
 from aoi_events.services.expiring import UnusedClients
@@ -105,22 +107,31 @@ class DeadlinesWorker:
 
     async def _retain(self) -> None:
         """End and remove what nobody needs any more, in batches, as often as it takes."""
-        policies = self._policies
+        parts: dict[str, Callable[[], Awaitable[bool]]] = {
+            kind.value: partial(self._remove, kind) for kind in Kind
+        }
+        parts["unused"] = self._end_unused
         while True:
-            now = self._clock.now()
-            full = False
-            try:
-                async with self._store.transaction() as tx:
-                    removed = await tx.retain(
-                        settled_before=now - timedelta(seconds=policies.keep_settled),
-                        limit=_RETAIN,
-                    )
-                full = max(removed.deliveries, removed.notifications) >= _RETAIN
-                full |= await self._unused.look() > 0
-            except InfrastructureError as fault:
-                log.warning("retention_paused", error=str(fault))
-            if not full:
-                await self._clock.sleep(policies.retain_every)
+            more = [await self._unhindered(name, part) for name, part in parts.items()]
+            if not any(more):
+                await self._clock.sleep(self._policies.retain_every)
+
+    async def _remove(self, kind: Kind) -> bool:
+        """Remove a batch; whether there may be more."""
+        before = self._clock.now() - timedelta(seconds=self._policies.keep_settled)
+        async with self._store.transaction() as tx:
+            return await tx.retain(kind, before=before, limit=_RETAIN) >= _RETAIN
+
+    async def _end_unused(self) -> bool:
+        return await self._unused.look() > 0
+
+    async def _unhindered(self, name: str, part: Callable[[], Awaitable[bool]]) -> bool:
+        """What ``part`` returns; False when it cannot now, which keeps none of the others."""
+        try:
+            return await part()
+        except InfrastructureError as fault:
+            log.warning("retention_paused", part=name, error=str(fault))
+            return False
 
 
 def _complain(attempt: Attempt) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, assert_never
 
 from sqlalchemy import (
     Column,
@@ -18,7 +18,7 @@ from sqlalchemy import (
     select,
 )
 
-from aoi_events.ports.store import Retention
+from aoi_events.ports.store import Kind
 from aoi_events.store.given import Given
 from aoi_events.store.queries import Queries
 from aoi_events.store.tables import (
@@ -36,24 +36,30 @@ __all__ = ["RetentionQueries"]
 class RetentionQueries(Queries):
     """The port's section "retention"."""
 
-    async def retain(self, *, settled_before: datetime, limit: int) -> Retention:
-        """Remove at most ``limit`` rows of each kind that nobody needs any more.
+    async def retain(self, kind: Kind, *, before: datetime, limit: int) -> int:
+        """Remove at most ``limit`` rows of a kind that ended before then; returns how many."""
+        match kind:
+            case Kind.DELIVERIES:
+                return await self._deliveries(before, limit)
+            case Kind.NOTIFICATIONS:
+                # Spelled as in the partial index, which a parameter would not match.
+                bare = notifications.c.deliveries == literal_column("'[]'")
+                return await self._older(
+                    notifications, notifications.c.accepted_at, before, limit, bare
+                )
+            case Kind.SUBMISSIONS:
+                return await self._older(submissions, submissions.c.at, before, limit)
+            case Kind.CHALLENGES:
+                return await self._older(challenges, challenges.c.at, before, limit)
+            case Kind.PARKED:
+                return await self._older(parked, parked.c.parked_at, before, limit)
+            case Kind.CLIENTS:
+                return await self._clients(before, limit)
+            case _:
+                assert_never(kind)
 
-        A notification goes with the last of its deliveries. Challenges, which are counted for an
-        hour, go with the submissions of their age: ``settled_before`` lies further back.
-        """
-        removed, notified = await self._deliveries(settled_before, limit)
-        await self._older(challenges, challenges.c.at, settled_before, limit)
-        return Retention(
-            notifications=await self._notifications(notified, settled_before, limit),
-            deliveries=removed,
-            submissions=await self._older(submissions, submissions.c.at, settled_before, limit),
-            parked=await self._older(parked, parked.c.parked_at, settled_before, limit),
-            clients=await self._clients(settled_before, limit),
-        )
-
-    async def _deliveries(self, before: datetime, limit: int) -> tuple[int, set[tuple[str, str]]]:
-        """Remove settled deliveries whose effects have left; the notifications they were of."""
+    async def _deliveries(self, before: datetime, limit: int) -> int:
+        """Remove settled deliveries whose effects have left, and what has none left by that."""
         gone = await self._remove(
             deliveries,
             [deliveries.c.order, deliveries.c.sender, deliveries.c.notification],
@@ -61,26 +67,11 @@ class RetentionQueries(Queries):
             deliveries.c.settled_at,
             limit,
         )
-        return len(gone), {(sender, notification) for _, sender, notification in gone}
+        if gone:
+            await self._left_alone({(sender, notification) for _, sender, notification in gone})
+        return len(gone)
 
-    async def _notifications(
-        self, notified: set[tuple[str, str]], before: datetime, limit: int
-    ) -> int:
-        """Remove those of ``notified`` that have no delivery left, and old ones that had none."""
-        removed = await self._left_alone(notified) if notified else 0
-        # Spelled as in the partial index, which a parameter would not match.
-        bare = notifications.c.deliveries == literal_column("'[]'")
-        age = notifications.c.accepted_at
-        old = await self._remove(
-            notifications,
-            list(notifications.primary_key),
-            and_(bare, age < before),
-            age,
-            limit - removed,
-        )
-        return removed + len(old)
-
-    async def _left_alone(self, notified: set[tuple[str, str]]) -> int:
+    async def _left_alone(self, notified: set[tuple[str, str]]) -> None:
         """Remove those of ``notified`` that have no delivery left."""
         given = Given(self._sql, [notifications.c.sender, notifications.c.id])
         parameters = given.bind(sorted(notified))
@@ -99,11 +90,7 @@ class RetentionQueries(Queries):
             deliveries.c.sender == notifications.c.sender,
             deliveries.c.notification == notifications.c.id,
         )
-        rows = await self._run(
-            delete(notifications).where(exists().where(same), ~left).returning(notifications.c.id),
-            parameters,
-        )
-        return len(rows.all())
+        await self._run(delete(notifications).where(exists().where(same), ~left), parameters)
 
     async def _clients(self, retired_before: datetime, limit: int) -> int:
         """Remove clients that were retired, and whatever belongs to them."""
@@ -111,9 +98,12 @@ class RetentionQueries(Queries):
             clients.c.retired_at.is_not(None),
             clients.c.retired_at < retired_before,
             clients.c.untold_since.is_(None),
+            # Looked up by client in an index of what is open, and in one of what is untold.
             ~exists().where(deliveries.c.client == clients.c.id, deliveries.c.settled_at.is_(None)),
             ~exists().where(
-                deliveries.c.client == clients.c.id, deliveries.c.deadline.is_not(None)
+                deliveries.c.client == clients.c.id,
+                deliveries.c.settled_at.is_not(None),
+                deliveries.c.deadline.is_not(None),
             ),
         )
         # Locked first and looked at again: a delivery may have been corrected in between.
@@ -137,10 +127,16 @@ class RetentionQueries(Queries):
         return len(rows.all())
 
     async def _older(
-        self, table: Table, age: Column[datetime], before: datetime, limit: int
+        self,
+        table: Table,
+        age: Column[datetime],
+        before: datetime,
+        limit: int,
+        *conditions: ColumnElement[bool],
     ) -> int:
-        """Remove the oldest rows of before that time."""
-        return len(await self._remove(table, list(table.primary_key), age < before, age, limit))
+        """Remove the oldest rows of before that time that fulfil the conditions."""
+        condition = and_(age < before, *conditions)
+        return len(await self._remove(table, list(table.primary_key), condition, age, limit))
 
     async def _remove(
         self,

@@ -227,6 +227,12 @@ deliveries: Final = Table(
     Index("deliveries_due", "deadline", "order", **_where("deadline IS NOT NULL")),
     Index("deliveries_open", "client", "order", **_where("settled_at IS NULL")),
     Index("deliveries_done", "settled_at", **_where("deadline IS NULL")),
+    # Hardly any at a time, so that it costs next to nothing.
+    Index(
+        "deliveries_untold",
+        "client",
+        **_where("settled_at IS NOT NULL AND deadline IS NOT NULL"),
+    ),
     Index(
         "deliveries_topic",
         "client",

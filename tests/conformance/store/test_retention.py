@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from aoi_events.domain.clients import Presence, Replaced
-from aoi_events.ports.store import Retention, Store, Transaction
+from aoi_events.ports.store import Kind, Store, Transaction
 from tests.conformance.store.conftest import Installation
 from tests.conformance.store.rows import (
     NOW,
@@ -27,17 +27,16 @@ from tests.conformance.store.rows import (
     settled,
 )
 
-NOTHING = Retention(0, 0, 0, 0, 0)
-
 
 async def retain(
-    transaction: Transaction,
-    *,
-    settled_before: datetime = NOW,
-    limit: int = 100,
-) -> Retention:
-    """A round of retention; nothing made by ``rows`` is old enough unless a test says so."""
-    return await transaction.retain(settled_before=settled_before, limit=limit)
+    transaction: Transaction, *, before: datetime = NOW, limit: int = 100
+) -> dict[Kind, int]:
+    """A batch of each kind; how many were removed of those of which any were.
+
+    Nothing made by ``rows`` is old enough unless a test says so.
+    """
+    removed = {kind: await transaction.retain(kind, before=before, limit=limit) for kind in Kind}
+    return {kind: count for kind, count in removed.items() if count}
 
 
 async def test_settled_deliveries_go_with_their_notification(store: Store) -> None:
@@ -55,11 +54,11 @@ async def test_settled_deliveries_go_with_their_notification(store: Store) -> No
                 replace(settled(a_delivery(5)), published=False, deadline=NOW),
             ],
         )
-        assert await retain(transaction) == NOTHING
-        assert await retain(transaction, settled_before=later(5)) == Retention(0, 2, 0, 0, 0)
+        assert await retain(transaction) == {}
+        assert await retain(transaction, before=later(5)) == {Kind.DELIVERIES: 2}
         left = await transaction.deliveries([delivery_id(n) for n in range(9)])
         assert set(left) == {delivery_id(n) for n in (2, 4, 5)}
-        assert await retain(transaction, settled_before=later(9)) == Retention(1, 1, 0, 0, 0)
+        assert await retain(transaction, before=later(9)) == {Kind.DELIVERIES: 1}
         assert set(await transaction.notifications([(SENDER, "n1"), (SENDER, "n2")])) == {
             (SENDER, "n1")
         }
@@ -72,7 +71,7 @@ async def test_notifications_without_deliveries_go_by_age(store: Store) -> None:
         young = a_notification("n3", deliveries=(), accepted_at=later(9))
         full = a_notification("n4")
         await transaction.add_notifications([*old, young, full])
-        assert await retain(transaction, settled_before=later(5)) == Retention(2, 0, 0, 0, 0)
+        assert await retain(transaction, before=later(5)) == {Kind.NOTIFICATIONS: 2}
         keys = [(SENDER, f"n{n}") for n in range(5)]
         assert set(await transaction.notifications(keys)) == {(SENDER, "n3"), (SENDER, "n4")}
 
@@ -84,7 +83,11 @@ async def test_submissions_parked_messages_and_challenges_go_by_age(store: Store
         await transaction.add_submissions([a_submission(1), a_submission(2, at=later(9))])
         await transaction.park([a_parked(1), a_parked(9)], quota=9)
         await transaction.note_challenges([(a_proof(), NOW), (a_proof(), later(9))])
-        assert await retain(transaction, settled_before=later(5)) == Retention(0, 0, 1, 1, 0)
+        assert await retain(transaction, before=later(5)) == {
+            Kind.SUBMISSIONS: 1,
+            Kind.CHALLENGES: 1,
+            Kind.PARKED: 1,
+        }
         assert await transaction.parked() == [a_parked(9)]
         assert await transaction.count_challenges(since=NOW) == 1
         assert not await transaction.add_submissions([a_submission(2)])
@@ -102,7 +105,7 @@ async def test_retired_clients_go_with_all_that_is_theirs(store: Store) -> None:
         unpublished = replace(settled(a_delivery(2, client=3)), published=False, deadline=NOW)
         await transaction.add_deliveries([a_delivery(1, client=2), unpublished])
         await transaction.release([client_id(2)], now=NOW, limit=1)
-        assert await retain(transaction, settled_before=later(5)) == Retention(0, 0, 0, 0, 1)
+        assert await transaction.retain(Kind.CLIENTS, before=later(5), limit=9) == 1
         left = await transaction.clients([client_id(n) for n in range(9)])
         assert set(left) == {client_id(n) for n in (2, 3, 4)}
         assert list(await transaction.applications_of([client_id(1)])) == []
@@ -135,27 +138,29 @@ async def test_clients_that_were_never_used_are_found(store: Store) -> None:
         assert list(await transaction.unused_clients(later(5), 1)) == [client_id(6)]
         assert list(await transaction.untold_clients(later(1), 9)) == []
         assert list(await transaction.untold_clients(later(2), 9)) == [untold.id]
-        assert await retain(transaction, settled_before=later(5)) == NOTHING
+        assert await retain(transaction, before=later(5)) == {}
         await transaction.save_clients([replace(untold, untold_since=None)])
-        assert await retain(transaction, settled_before=later(5)) == Retention(0, 0, 0, 0, 1)
+        assert await retain(transaction, before=later(5)) == {Kind.CLIENTS: 1}
         assert len(await transaction.clients([client_id(n) for n in range(9)])) == 7
 
 
 async def test_retention_works_in_batches(store: Store) -> None:
-    """No round removes more than ``limit`` of a kind; rounds go on until nothing is old."""
+    """No batch is larger than ``limit``; they go on until nothing is old."""
     async with store.transaction() as transaction:
         deliveries = [settled(a_delivery(n, notification=f"n{n}")) for n in range(5)]
-        await transaction.add_notifications([a_notification(f"n{n}") for n in range(5)])
+        bare = [a_notification(f"b{n}", deliveries=()) for n in range(5)]
+        await transaction.add_notifications([*(a_notification(f"n{n}") for n in range(5)), *bare])
         await fill(transaction, range(5), deliveries)
         await transaction.save_clients([a_client(n, retired_at=NOW) for n in range(5)])
         await transaction.add_submissions([a_submission(n) for n in range(5)])
+        await transaction.note_challenges([(a_proof(n), NOW) for n in range(5)])
         await transaction.park([a_parked(n) for n in range(5)], quota=9)
-    rounds: list[Retention] = []
-    while not rounds or rounds[-1] != NOTHING:
-        async with store.transaction() as transaction:
-            some = await retain(transaction, settled_before=later(60), limit=2)
-            rounds.append(some)
-    assert rounds == [Retention(n, n, n, n, n) for n in (2, 2, 1, 0)]
+    for kind in Kind:
+        counts: list[int] = []
+        while not counts or counts[-1]:
+            async with store.transaction() as transaction:
+                counts.append(await transaction.retain(kind, before=later(60), limit=2))
+        assert counts == [2, 2, 1, 0], kind
 
 
 async def test_two_rounds_at_once_leave_no_orphan(installation: Installation) -> None:
@@ -165,10 +170,11 @@ async def test_two_rounds_at_once_leave_no_orphan(installation: Installation) ->
         await transaction.add_notifications([a_notification()])
         await fill(transaction, (1,), [settled(a_delivery(n)) for n in (1, 2)])
 
-    async def round_(store: Store) -> Retention:
+    async def round_(store: Store) -> int:
         async with store.transaction() as transaction:
-            return await retain(transaction, settled_before=later(5), limit=1)
+            return await transaction.retain(Kind.DELIVERIES, before=later(5), limit=1)
 
     first, second = await asyncio.gather(round_(one), round_(two))
-    assert (first.deliveries, second.deliveries) == (1, 1)
-    assert first.notifications + second.notifications == 1
+    assert (first, second) == (1, 1)
+    async with one.transaction() as transaction:
+        assert not await transaction.notifications([(SENDER, "n1")])

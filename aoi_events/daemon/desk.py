@@ -38,7 +38,14 @@ from aoi_events.daemon.seats import Seat, Seats
 from aoi_events.daemon.settings import ClientSettings, device_name
 from aoi_events.daemon.wishes import LIMIT, Wish, Wishes
 from aoi_events.domain.tokens import fingerprint_of
-from aoi_events.errors import ClientStateError, ErrorCode, Refusal, RequestRefused, RequestTimeout
+from aoi_events.errors import (
+    ClientStateError,
+    ClientStopped,
+    ErrorCode,
+    Refusal,
+    RequestRefused,
+    RequestTimeout,
+)
 from aoi_events.ports.logs import get_logger
 
 __all__ = ["Desk"]
@@ -104,8 +111,10 @@ class Desk:
         """A connection that was attached ended."""
         async with self._changing:
             if self._seats.free(seat):
-                await self._client.stop_application(seat.key)
                 log.info("app_detached", app=seat.key)
+                # Where the AOI Client has stopped, no app of it runs.
+                with suppress(ClientStopped):
+                    await self._client.stop_application(seat.key)
 
     async def ask(
         self,

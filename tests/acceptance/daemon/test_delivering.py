@@ -153,7 +153,7 @@ async def test_what_a_command_says_is_bounded_and_never_holds_it_up(
     what the command leaves running.
     """
     daemon = await machine.start()
-    program = "sleep 1000 & yes hello | head -c 1000000 >&2; echo done"
+    program = "sleep 60 & yes hello | head -c 1000000 >&2; echo done"
     token = await machine.register(MAIL, ("/bin/sh", "-c", program))
     await (await aoi.publisher()).send(token, "x", notification="n1")
     await wait_for.state("n1", "delivered", within=WITHIN)

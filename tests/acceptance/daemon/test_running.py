@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import stat
 from datetime import datetime
@@ -185,6 +186,29 @@ async def test_state_that_is_damaged(machine: Machine) -> None:
         assert "damaged" in daemon.log[-1]["error"]
         assert "hidden" not in json.dumps(daemon.log)
         file.unlink()
+
+
+async def test_a_disk_that_is_full(machine: Machine, aoi: AoiServer, wait_for: WaitFor) -> None:
+    """A wish that cannot be kept is refused and not half done; what the client itself cannot keep
+    ends it with 74; with room again everything is as it was, and nothing is lost.
+    """
+    daemon = await machine.start()
+    app = await machine.attach()
+    unlimited = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (0, unlimited[1]))
+    one_more = await machine.app()
+    one_more.say({"version": 1, "type": "attach", "application": "one.more"})
+    assert await one_more.failed() == "unavailable"
+    assert [each.application for each in (await machine.apps()).apps] == [MAIL]
+    await (await aoi.publisher()).send(str(app.token), "held", notification="n1")
+    app.ack((await app.next(AppNotification)).delivery)
+    assert await daemon.ended(within=WITHIN) == STATE
+    assert "cannot write" in daemon.log[-1]["error"]
+    await machine.start()
+    again = await machine.attach()
+    assert again.token == app.token
+    assert await again.read() == "held"
+    await wait_for.state("n1", "delivered", within=WITHIN)
 
 
 async def test_the_log_holds_no_secret(machine: Machine, aoi: AoiServer, wait_for: WaitFor) -> None:

@@ -1,0 +1,93 @@
+"""``aoi client …``: what a person types, and what a script reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aoi_events.domain.tokens import fingerprint_of
+from tests.acceptance.daemon.machine import IDENTITY, MAIL, WITHIN, Machine
+from tests.commands import run
+
+
+async def test_a_script_reads_json(machine: Machine) -> None:
+    """Token, apps and status as JSON; the token is nowhere but where it was asked for."""
+    daemon = await machine.start()
+    registered = await machine.cli("register-app", MAIL, "--command", "/bin/echo 'a b' c", "--json")
+    assert registered.code == 0
+    token = registered.json["token"]
+    apps = await machine.cli("apps", "--json")
+    (app,) = apps.json["apps"]
+    assert app["command"] == ["/bin/echo", "a b", "c"]
+    assert (app["fingerprint"], app["attached"]) == (fingerprint_of(token), False)
+    await daemon.until_logged("connected", within=WITHIN)
+    status = (await machine.cli("status", "--json")).json
+    assert (status["connected"], status["device"]) == (True, "kitchen-display")
+    assert status["client"].startswith("cli_")
+    assert token not in apps.out + str(status)
+    assert IDENTITY not in str(status)
+    again = await machine.cli("register-app", MAIL, "--command", "", "--json")
+    assert again.json["token"] == token
+    assert (await machine.apps()).apps[0].command == ()
+    gone = await machine.cli("unregister-app", MAIL, "--json")
+    assert gone.json["confirmed"]
+    assert (await machine.cli("apps")).out == "No app is registered.\n"
+
+
+async def test_what_is_wrong_is_told(machine: Machine) -> None:
+    """Wrong arguments end with 2, refusals with 1, each with what was wrong."""
+    await machine.start()
+    for arguments, code, told in (
+        (("register-app", "../etc"), 2, "application"),
+        (("register-app", MAIL, "--command", "'unclosed"), 2, "--command: No closing quotation"),
+        (("register-app", MAIL, "--wait", "61"), 2, "--wait"),
+        (("set-identity", "x" * 300), 2, "identity"),
+        (("unregister-app", "nobody"), 1, "not_found"),
+    ):
+        ran = await machine.cli(*arguments)
+        assert (ran.code, told in " ".join(ran.err.split())) == (code, True), ran.err
+    assert not (await machine.apps()).apps
+
+
+async def test_without_a_server_the_token_comes_later(machine: Machine) -> None:
+    """75: it is registered on the device, and the server is asked as soon as it can be."""
+    gateway = machine.settings["AOI_CLIENT__URL"]
+    daemon = await machine.start(url="ws://127.0.0.1:1/aoi")
+    ran = await machine.cli("register-app", MAIL, "--wait", "0")
+    assert (ran.code, ran.out) == (75, "")
+    assert "ask again for the token" in ran.err
+    ran = await machine.cli("unregister-app", MAIL, "--wait", "0.1")
+    assert (ran.code, "is told once connected" in " ".join(ran.out.split())) == (0, True)
+    assert (await machine.cli("register-app", MAIL, "--wait", "0")).code == 75
+    daemon.terminate()
+    await daemon.ended(within=WITHIN)
+    await machine.start(url=gateway)
+    assert (await machine.cli("register-app", MAIL)).code == 0
+
+
+@pytest.mark.parametrize("command", ["status", "apps", "register-app x", "set-identity x"])
+def test_without_a_daemon(tmp_path: Path, command: str) -> None:
+    """69, where it was looked for, and what to do."""
+    settings = {"AOI_CLIENT__SOCKET": str(tmp_path / "nobody.sock")}
+    ran = run("client", *command.split(), cwd=tmp_path, settings=settings)
+    assert (ran.code, ran.out) == (69, "")
+    said = " ".join(ran.err.split())
+    assert "is `aoi client run` running?" in said
+    assert "AOI_CLIENT__SOCKET says where it listens" in said
+
+
+async def test_settings_from_a_file(machine: Machine) -> None:
+    """AOI_CONFIG's table ``[client]`` is enough, for the daemon and for whoever asks it."""
+    names = [name for name in machine.settings if name.startswith("AOI_CLIENT__")]
+    lines = []
+    for name in names:
+        value = machine.settings.pop(name)
+        quoted = value if value.replace(".", "").isdigit() else f'"{value}"'
+        lines.append(f"{name.removeprefix('AOI_CLIENT__').lower()} = {quoted}")
+    file = machine.folder / "aoi.toml"
+    file.write_text("[client]\n" + "\n".join(lines) + '\nmetered = ["wwan*"]\n')
+    machine.settings["AOI_CONFIG"] = str(file)
+    await machine.start()
+    assert (await machine.cli("register-app", MAIL)).code == 0
+    assert "kitchen-display" in (await machine.cli("status")).out

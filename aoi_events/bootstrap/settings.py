@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -211,6 +213,7 @@ class Settings(BaseSettings):
 
 def load_settings(**arguments: Any) -> Settings:
     """Settings from everywhere. Raises ConfigurationError that says which, and how to set it."""
+    _check_names(os.environ)
     file = os.environ.get("AOI_CONFIG")
     if file and not Path(file).is_file():
         raise ConfigurationError(f"AOI_CONFIG names {file}, which is no file")
@@ -228,6 +231,28 @@ def load_settings(**arguments: Any) -> Settings:
         field = re.search(r'field "(\w+)"', str(error))
         name = _name((field[1],)) if field else "a variable"
         raise ConfigurationError(f"settings: {name}: what is no single value is JSON") from None
+
+
+def _check_names(environment: Mapping[str, str]) -> None:
+    """Refuse a variable that looks like a setting and is none: a typing mistake would go unnoticed.
+
+    Variables of other programs of ours begin with the same letters, so others are left alone.
+    """
+    known = set(_variables(Settings, "AOI_"))
+    for name in sorted(environment):
+        if name in known or not name.startswith("AOI_"):
+            continue
+        if any(name.startswith(f"{each}__") for each in known):
+            continue  # pydantic says what is wrong below a section
+        if near := get_close_matches(name, known, n=1, cutoff=0.88):
+            raise ConfigurationError(f"settings: {name} is none; did you mean {near[0]}?")
+
+
+def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield prefix + name.upper()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _variables(field.annotation, f"{prefix}{name.upper()}__")
 
 
 def _name(location: tuple[int | str, ...]) -> str:

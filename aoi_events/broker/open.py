@@ -33,8 +33,12 @@ async def open_broker(
     """
     try:
         parts = urlsplit(url)
+        _ = parts.port  # read when it is asked for
     except ValueError:
-        raise ConfigurationError(f"the broker's URL cannot be read; {_FORMS}") from None
+        raise ConfigurationError(
+            f"the broker's URL cannot be read; {_FORMS}, and write @, : and / in a password as "
+            "%40, %3A and %2F"
+        ) from None
     match parts.scheme:
         case "amqp" | "amqps":
             return await RabbitBroker.connect(url, name=name, patience=patience)

@@ -57,7 +57,7 @@ def _target(url: str) -> URL:
     wanted = "use sqlite+aiosqlite:///path or postgresql+asyncpg://user@host/database"
     try:
         target = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number is the latter
         # Not shown: what was meant as a URL may hold a password.
         raise ConfigurationError(f"the store's URL cannot be read; {wanted}") from None
     drivers = {

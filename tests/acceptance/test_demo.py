@@ -52,7 +52,7 @@ FACTS = (
     r"✓ +stored, then delivered when the tablet came back",
     r"AOI Server +reports: expired",
     r"AOI Server +the old token: token_revoked",
-    r"✓ +new ID, new token; nothing of the earlier user's is readable",
+    r"✓ +new ID, new token; what waited for the earlier user never came",
     r"What you saw",
     r"All 9 steps happened in \d+\.\d s\.",
 )

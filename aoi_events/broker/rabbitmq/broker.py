@@ -51,7 +51,7 @@ class RabbitBroker:
             raise ValueError(f"publish_within must be above 0 s, not {publish_within}")
         read_anything()
         parsed = URL(url)
-        if parsed.scheme not in ("amqp", "amqps") or parsed.host is None:
+        if parsed.scheme not in ("amqp", "amqps") or not parsed.host:
             raise ConfigurationError(
                 "the broker's URL must be amqp://USER:PASSWORD@HOST:PORT/VHOST (or amqps://)"
             )

@@ -97,7 +97,9 @@ class Story:
                 tell.say(device.name, f"shows “{read.content.data}”, and acknowledges")
                 sent.append(accepted.notification)
             for notification in sent:
-                await self.backend.wait(notification, "delivered", timeout=WITHIN)
+                status = await self.backend.wait(notification, "delivered", timeout=WITHIN)
+                by = status.deliveries[0].by
+                tell.check(by == "device", f"{notification} was delivered by {by}")
             tell.shown(f"{len(sent)} delivered, each acknowledged by its device")
 
     async def bridge(self, mail: FakeApp) -> None:
@@ -170,7 +172,16 @@ class Story:
         tell = self.timeline
         with tell.scene("Another user: a new AOI Client ID, the old token ends"):
             old_id, old_token = self.phone.client.client_id, mail.token
-            await self.phone.change_user("tel:+15550199", within=WITHIN)
+            events = self.phone.client.events()
+            await self.phone.offer(ChannelOffer(type="websocket"))
+            await _activated(events)
+            self.phone.cut()
+            waiting = await self._send(mail, "private", "For the earlier user only")
+            await self.backend.wait(waiting.notification, "stored", timeout=WITHIN)
+            tell.say("AOI Server", "holds it until the phone comes back: stored")
+            changed = asyncio.create_task(self.phone.change_user("tel:+15550199", within=WITHIN))
+            await self.phone.restore()
+            await changed
             new_id, token = self.phone.client.client_id, mail.token
             tell.check(new_id != old_id, "the new user got the earlier one's AOI Client ID")
             tell.say("phone", f"is AOI Client {new_id} now")
@@ -179,9 +190,14 @@ class Story:
             tell.say("AOI Server", f"the old token: {refused.rejected[0].code}")
             await self.phone.client.until_connected(timeout=WITHIN)
             accepted = await self.backend.send(token, "for the new user")
-            await self.phone.read(within=WITHIN)
+            read = await self.phone.read(within=WITHIN)
+            tell.check(read.content.data == "for the new user", "it shows the earlier user's")
             await self.backend.wait(accepted.notification, "delivered", timeout=WITHIN)
-            tell.shown("new ID, new token; nothing of the earlier user's is readable")
+            status = await self.backend.wait(waiting.notification, "failed", timeout=WITHIN)
+            reason = status.deliveries[0].reason
+            tell.check(reason == "reassigned", f"what waited failed as {reason}")
+            tell.check(mail.unread == 0, "the phone has the earlier user's notification")
+            tell.shown("new ID, new token; what waited for the earlier user never came")
 
     @property
     def _devices(self) -> tuple[FakeDevice, FakeDevice]:

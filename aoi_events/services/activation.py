@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import cast
@@ -32,7 +32,7 @@ from aoi_events.services.authority import proved_client
 from aoi_events.services.challenges import rivals
 from aoi_events.services.channel_set import ChannelSet, closed_by_server
 from aoi_events.services.handler import Handler
-from aoi_events.services.incoming import Asked, read_request
+from aoi_events.services.incoming import Asked, about_request, read_request
 from aoi_events.services.outgoing import answer, batches, hint, refusal
 from aoi_events.services.settings import ServiceSettings
 
@@ -55,6 +55,10 @@ class ActivationHandler(Handler[Asked[AnyRequest]]):
     def read(self, message: Inbound) -> Asked[AnyRequest]:
         """The request in the message."""
         return read_request(message, self._settings.gateways)
+
+    def about(self, item: Asked[AnyRequest]) -> Mapping[str, object]:
+        """What the request is about."""
+        return about_request(item)
 
     async def handle(self, items: Sequence[Asked[AnyRequest]]) -> Sequence[Outbound]:
         """All requests in one transaction, in order; a refusal is an answer and undoes nothing.

@@ -7,6 +7,7 @@ events. It is shared by the workers that move deliveries: notification, outcome 
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,11 +33,14 @@ from aoi_events.domain.notifications import Notification
 from aoi_events.domain.plans import Step, plan
 from aoi_events.domain.tokens import app_key_of
 from aoi_events.ports.broker import Outbound
+from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Transaction
 from aoi_events.services.outgoing import batches, delivery_event, outcomes
 from aoi_events.services.settings import ServiceSettings
 
 __all__ = ["Context", "Dispatcher"]
+
+log = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -111,6 +115,7 @@ class Dispatcher:
         queues: dict[tuple[str, bool], list[DeliverItem]] = defaultdict(list)
         lost: list[OutcomeItem] = []
         events: list[Outbound] = []
+        told: list[Delivery] = []
         for decision in decisions:
             for effect in decision.effects:
                 match effect:
@@ -123,10 +128,13 @@ class Dispatcher:
                             queues[queue, item.session is not None].append(item)
                     case Announce():
                         events.append(delivery_event(decision.delivery, now))
+                        told.append(decision.delivery)
                     case CloseChannel() | RevokeToken() | LosePresence():
                         pass  # written, and told, where the outcome was merged
                     case _:
                         assert_never(effect)
+        if told and log.isEnabledFor(logging.DEBUG):
+            _log_each(told)
         out = [
             message
             for (queue, gateway), items in queues.items()
@@ -181,6 +189,21 @@ class Dispatcher:
             epoch=client.epoch if presence else None,
         )
         return gateway_queue(presence.node) if presence else delivery_queue(channel.type), item
+
+
+def _log_each(deliveries: Iterable[Delivery]) -> None:
+    for row in deliveries:
+        log.debug(
+            "delivery",
+            delivery=row.id,
+            notification=row.notification,
+            sender=row.sender,
+            client=row.client,
+            state=row.state,
+            by=row.by,
+            channel=row.channel,
+            reason=row.reason,
+        )
 
 
 def _route_lost(delivery: Delivery, effect: StartStep, now: datetime) -> OutcomeItem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 from aoi_events.ports.broker import Inbound, Outbound
@@ -34,6 +34,10 @@ class Handler(ABC, Generic[T]):
         when broker or store fail, ConfigurationError when the settings cannot do it (both pause
         the worker); any other exception is a bug in handling one of the items.
         """
+
+    def about(self, item: T) -> Mapping[str, object]:
+        """Which notification, delivery or client the item is about, for the log."""
+        return {}
 
     def abandoned(self, item: T) -> Sequence[Outbound]:
         """What must be published when this item is parked because handling it fails."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from aoi_events.broker.topology import QUARANTINES, quarantine_of
 from aoi_events.contracts.events import user_word
@@ -42,6 +42,7 @@ REPLAYED_HEADER: Final = "aoi-replayed"
 
 _REPLY_PREFIX: Final = "amq.rabbitmq.reply-to."
 _FIRE_AND_FORGET: Final = frozenset({"client.disconnected", "notification.cancel"})
+_ABOUT: Final = ("notification", "delivery", "client")
 _ORIGIN: Final = "aoi-origin-"
 
 
@@ -60,6 +61,12 @@ class Asked(Generic[R_co]):
     def reply_to(self) -> str | None:
         """Where the answer goes."""
         return self.message.reply_to
+
+
+def about_request(asked: Asked[Any]) -> dict[str, object]:
+    """Which notification, delivery or client is asked about, and by whom."""
+    named = {name: getattr(asked.request, name, None) for name in _ABOUT}
+    return {"sender": asked.sender} | {name: said for name, said in named.items() if said}
 
 
 def read_request(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
@@ -23,7 +23,7 @@ from aoi_events.ports.store import Store, Transaction
 from aoi_events.services.accepting import Acceptance, Sending
 from aoi_events.services.dispatch import Context, Dispatcher
 from aoi_events.services.handler import Handler
-from aoi_events.services.incoming import Asked, read_request
+from aoi_events.services.incoming import Asked, about_request, read_request
 from aoi_events.services.notification_queries import NotificationQueries
 from aoi_events.services.outgoing import answer, event, hint, refusal
 from aoi_events.services.releasing import release_resting
@@ -50,6 +50,10 @@ class NotificationHandler(Handler[Asked[AnyRequest]]):
     def read(self, message: Inbound) -> Asked[AnyRequest]:
         """The request in the message."""
         return read_request(message, self._settings.gateways, self._settings.endpoints)
+
+    def about(self, item: Asked[AnyRequest]) -> Mapping[str, object]:
+        """What the request is about."""
+        return about_request(item)
 
     async def handle(self, items: Sequence[Asked[AnyRequest]]) -> Sequence[Outbound]:
         """Everything of one kind that follows each other is handled at once, in order."""

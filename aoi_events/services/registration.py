@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import cast
@@ -26,7 +26,7 @@ from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.application_registration import ApplicationRegistration
 from aoi_events.services.authority import proved_client
 from aoi_events.services.handler import Handler
-from aoi_events.services.incoming import Asked, read_request
+from aoi_events.services.incoming import Asked, about_request, read_request
 from aoi_events.services.outgoing import answer, event, hint, refusal
 from aoi_events.services.retiring import Endings, retire
 from aoi_events.services.settings import ServiceSettings
@@ -50,6 +50,10 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
     def read(self, message: Inbound) -> Asked[AnyRequest]:
         """The request in the message."""
         return read_request(message, self._settings.gateways)
+
+    def about(self, item: Asked[AnyRequest]) -> Mapping[str, object]:
+        """What the request is about."""
+        return about_request(item)
 
     async def handle(self, items: Sequence[Asked[AnyRequest]]) -> Sequence[Outbound]:
         """All requests in one transaction, in order; a refusal is an answer and undoes nothing.

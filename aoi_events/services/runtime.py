@@ -259,7 +259,8 @@ class BatchWorker(Generic[T]):
         except PAUSES:
             raise
         except Exception as bug:  # noqa: BLE001 - parked for a person, with its traceback logged
-            self._log.exception("item_parked", message_id=message.message_id)
+            about = self._handler.about(item)
+            self._log.exception("item_parked", message_id=message.message_id, **about)
             await self._parking.park(self._handler.queue, [_parked(message, bug)])
             await self._tell([*internal(message), *self._handler.abandoned(item)])
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+
+import pytest
+
 from aoi_events.contracts.answers import NotificationContentV1
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.testing.scripted import Say
@@ -286,3 +290,27 @@ async def test_nobody_else_can_fetch(open_system: OpenSystem) -> None:
     system.clock.advance(61)
     late = await device.refused("notification.fetch", delivery=item.delivery)
     assert late.code == "expired"
+
+
+async def test_the_log_says_what_became_of_a_delivery(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At debug a line for each state names notification, delivery, sender and client, and holds
+    neither the token nor the content.
+    """
+    caplog.set_level(logging.DEBUG, "aoi_events")
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    await node.connect(device)
+    accepted = await shop.send("n1", device.token)
+    await node.acknowledge(await node.next_delivery())
+    await system.events.wait_for("notification.delivered", notification="n1")
+
+    [line] = [
+        record.__dict__ for record in caplog.records if record.__dict__.get("state") == "delivered"
+    ]
+    assert (line["notification"], line["sender"], line["client"]) == ("n1", "shop", device.client)
+    assert line["delivery"] == accepted.deliveries[0].delivery
+    said = "".join(str(record.__dict__) for record in caplog.records)
+    assert device.token not in said
+    assert "hello" not in said

@@ -75,8 +75,9 @@ async def open_parts(
 ) -> Opened:
     """Open what the workers of these names need; ``stack`` closes it.
 
-    ``alone`` as for the installation; ``keys`` are taken instead of those in the settings. Raises
-    ConfigurationError, BrokerUnavailable, StoreUnavailable.
+    ``alone`` as for the installation; ``keys`` are taken instead of those in the settings, and
+    unchecked: who gives them answers for them. Raises ConfigurationError, BrokerUnavailable,
+    StoreUnavailable.
     """
     patient = _Starting(settings.start_within)
     store = broker = gateway_broker = endpoint_broker = None
@@ -100,9 +101,10 @@ async def open_parts(
     if store is None or not set(names) & set(WITH_KEYS):
         return Opened(store, None, broker, gateway_broker, endpoint_broker)
     opened = store
-    in_use, samples = await patient.until(lambda: _token_keys_in_use(opened))
-    keys = keys or _keys(settings, in_use, alone=alone)
-    check_keys(keys, in_use, samples)
+    if keys is None:
+        in_use, samples = await patient.until(lambda: _token_keys_in_use(opened))
+        keys = _keys(settings, in_use, alone=alone)
+        check_keys(keys, in_use, samples)
     return Opened(store, keys, broker, gateway_broker, endpoint_broker)
 
 

@@ -20,7 +20,7 @@ PYTEST ?=
 # More for the benchmark, when given: make bench BENCH="hop"
 BENCH ?=
 
-.PHONY: help setup demo test bench lint format lock engine images clean
+.PHONY: help setup demo test bench lint format lock engine browser images clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -43,7 +43,7 @@ $(STAMP): requirements.lock pyproject.toml compose/python
 demo: setup ## play the whole story in one process (BROKER=amqp://... STORE=postgresql+asyncpg://... for the real parts)
 	@exec $(BIN)/aoi demo $(if $(BROKER),--broker '$(BROKER)') $(if $(STORE),--store '$(STORE)')
 
-test: setup engine ## run every test, on a real RabbitMQ and PostgreSQL (PYTEST="..." to choose)
+test: setup engine browser ## run every test, on a real RabbitMQ, PostgreSQL and Firefox (PYTEST="..." to choose)
 	@settings="$$(compose/images/ensure)"; eval "$$settings"; exec $(BIN)/python -m pytest $(PYTEST)
 
 bench: setup engine ## measure hop and end to end, on a real RabbitMQ and PostgreSQL (BENCH="..." to choose)
@@ -69,6 +69,9 @@ lock: ## write the lock files anew from pyproject.toml (UPGRADE=1 takes the newe
 
 engine: ## make sure that a Docker engine answers, installing and starting one where that is possible
 	@compose/engine
+
+browser: ## make sure that a Firefox and npm's web-push are here, installing them where that is possible
+	@compose/browser
 
 images: engine ## make sure that the images for RabbitMQ, PostgreSQL and Python are there, and say which
 	@compose/images/ensure

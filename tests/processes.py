@@ -158,12 +158,20 @@ class Workers:
             for worker in self.running:
                 worker.kill()
 
-    async def spawn(self, name: str, *, launcher: str | None = None, **settings: str) -> Worker:
+    async def spawn(
+        self,
+        name: str,
+        *,
+        launcher: str | None = None,
+        arguments: Sequence[str] = (),
+        **settings: str,
+    ) -> Worker:
         """A new process, which may not take work yet; ``settings`` are for this one."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             launcher or f"workers.{kind_of(name)}",
+            *arguments,
             env={**self._environment, **self._special.get(name, {}), **settings},
             stderr=PIPE,
             limit=_LINE,

@@ -49,7 +49,7 @@ _SETTINGS: Final = {
     "AOI_GATEWAY__TICK": "0.5",
     "AOI_HEALTH__ENABLED": "false",
 }
-_USERS: Final = ("aoi", "aoi-gateway", "shop", "audit")
+_USERS: Final = ("aoi", "aoi-gateway", "aoi-endpoint", "shop", "audit")
 
 
 @dataclass(frozen=True)

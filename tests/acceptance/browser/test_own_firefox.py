@@ -1,0 +1,71 @@
+"""What the README tells a person with a Firefox of their own, as it stands there."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from aoi_events.testing.containers import free_port
+from tests.acceptance.browser.conftest import received, subscribed
+from tests.acceptance.browser.firefox import Firefox, Outside
+from tests.acceptance.browser.senders import PythonSender
+from tests.acceptance.browser.site import site
+from tests.processes import Workers
+
+README = (Path(__file__).parents[3] / "README.md").read_text()
+PORT = 8090
+
+
+def preferences(port: int) -> dict[str, Any]:
+    """The lines of the README, with the gateway's port of this test."""
+    found = re.search(
+        r"^## Your own Firefox\n.*?^```js\n(.*?)^```", README, re.DOTALL | re.MULTILINE
+    )
+    assert found is not None, "the README has no lines for Firefox"
+    values = re.findall(r"^user_pref\((.*)\);$", found[1], re.MULTILINE)
+    assert len(values) == len(found[1].splitlines()) == 3
+    said = dict(json.loads(f"[{value}]") for value in values)
+    assert said["dom.push.serverURL"] == f"ws://localhost:{PORT}/aoi"
+    return {**said, "dom.push.serverURL": f"ws://localhost:{port}/aoi"}
+
+
+@pytest.mark.timeout(300)
+async def test_three_lines_and_aoi_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``aoi up`` as it is, but for its ports; a page subscribes, and gets what anybody sends."""
+    monkeypatch.chdir(tmp_path)
+    gateway, endpoint = free_port(), free_port()
+    settings = {
+        "AOI_GATEWAY__PORT": str(gateway),
+        "AOI_GATEWAY__PUBLIC_URL": f"http://localhost:{endpoint}",
+        "AOI_ENDPOINT__PORT": str(endpoint),
+        "AOI_HEALTH__PORT": "0",
+        "PYTHONPATH": str(Path(__file__).parents[3]),
+    }
+    async with AsyncExitStack() as stack:
+        workers = await stack.enter_async_context(Workers([], settings))
+        up = await workers.spawn("up", launcher="aoi_events.cli", arguments=["up"])
+        await up.until_logged("started")
+        outside = await stack.enter_async_context(Outside().listening())
+        url = await stack.enter_async_context(site())
+        firefox = Firefox(tmp_path / "profile", push=preferences(gateway), outside=outside)
+        page = await stack.enter_async_context(firefox.running())
+        await page.open(url)
+        await page.call("allowed")
+        subscription = await subscribed(page, None)
+        assert subscription["endpoint"].startswith(f"http://localhost:{endpoint}/wpush/v1/")
+        # As `curl -X POST -H 'TTL: 60' ENDPOINT` does it.
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(subscription["endpoint"], headers={"TTL": "60"}) as response,
+        ):
+            assert response.status == 201
+        assert await received(page, 1) == ["(nothing)"]
+        assert (await PythonSender(None).send(subscription, "something")).status == 201
+        assert await received(page, 2) == ["(nothing)", "something"]
+        assert outside.asked == []

@@ -165,9 +165,11 @@ class WebPushSession(Session):
         if self.state is not State.OPEN or self.client is None:
             return self._out_of_turn(now)
         actions: list[Action] = []
+        # What we sent is bounded by ourselves, so only what nobody asked for is counted.
+        if not message.updates:
+            return self._charge(elapsed, now)[1]
         for update in message.updates:
             sent = self._window.under_way(update.version)
-            # What we sent is bounded by ourselves, so only what nobody asked for is counted.
             if sent is None and (stop := self._charge(elapsed, now)[1]):
                 return [*actions, *stop]
             actions += self._acknowledged(update, now)

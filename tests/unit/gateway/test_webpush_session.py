@@ -385,6 +385,9 @@ def test_a_flood_is_sent_away_for_good() -> None:
     session = open_session(frames_burst=5, frames_per_second=1)
     updates = json.loads(ack(9))["updates"] * 12
     assert closing(receive(session, say("ack", updates=updates))) == 4774
+    session = open_session(frames_burst=5, frames_per_second=1)
+    codes = [closing(receive(session, say("ack", updates=[]))) for _ in range(12)]
+    assert 4774 in codes, "acknowledgements of nothing count, too"
 
 
 def test_numbers_that_run_out_end_the_connection() -> None:

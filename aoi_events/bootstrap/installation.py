@@ -92,7 +92,11 @@ class Installation:
         self._gateway: Gateway | None = None
         if opened.gateway_broker is not None:
             self._gateway = Gateway(
-                opened.gateway_broker, clock=clock, dice=dice, settings=settings.gateway
+                opened.gateway_broker,
+                clock=clock,
+                dice=dice,
+                settings=settings.gateway,
+                senders_url=self._senders_url,
             )
 
         self._endpoint: Endpoint | None = None
@@ -122,6 +126,13 @@ class Installation:
     def endpoint(self) -> Endpoint:
         """The endpoint."""
         return self._need(self._endpoint, "endpoint")
+
+    def _senders_url(self) -> str:
+        """Where senders reach the endpoint, of this process or of another with these settings."""
+        if self._endpoint is not None:
+            return self._endpoint.origin
+        endpoint = self.settings.endpoint
+        return endpoint.public_url or f"http://localhost:{endpoint.port}"
 
     @property
     def services(self) -> ServiceSettings:

@@ -49,7 +49,8 @@ class EndpointSettings(BaseModel):
     """TCP port to listen on; 0: any free one."""
     public_url: _Origin | None = None
     """How the world reaches the endpoint, like ``https://push.example.org``: begins every URL that
-    it gives out, and is the audience of VAPID tokens. Unset: ``http://localhost`` and the port."""
+    it gives out, and is the audience of VAPID tokens. Unset: ``http://localhost`` and the port.
+    Gateways must know it, too: the endpoints that they give browsers begin with it."""
     certificate: Path | None = None
     """PEM file with the certificate chain: TLS. Unset: a proxy in front ends TLS, or nobody."""
     private_key: Path | None = None

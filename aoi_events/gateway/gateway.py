@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -52,7 +52,11 @@ class GatewayHealth:
 
 
 class Gateway:
-    """Run it once. ``started`` is set when devices can connect, to ``port``."""
+    """Run it once. ``started`` is set when devices can connect, to ``port``.
+
+    ``senders_url`` says where senders reach the worker ``endpoint`` now: what the endpoints of
+    browsers begin with, an origin.
+    """
 
     def __init__(
         self,
@@ -61,12 +65,14 @@ class Gateway:
         settings: GatewaySettings | None = None,
         clock: Clock | None = None,
         dice: Dice | None = None,
+        senders_url: Callable[[], str] = lambda: "http://localhost:8092",
     ) -> None:
         self.settings = GatewaySettings() if settings is None else settings
         self.started = asyncio.Event()
         self.port = self.settings.port
         self.elapsed = 0.0
         self._broker = broker
+        self._senders_url = senders_url
         self._clock = SystemClock() if clock is None else clock
         self._dice = SystemDice() if dice is None else dice
         self._connections: dict[str, Connection] = {}
@@ -214,7 +220,13 @@ class Gateway:
         name = self._dice.token_hex(8)
         if protocol == WebPushSession.protocol:
             randomness = bytes.fromhex(self._dice.token_hex(32))
-            return WebPushSession(name, self.settings, randomness=randomness, elapsed=self.elapsed)
+            return WebPushSession(
+                name,
+                self.settings,
+                senders_url=self._senders_url(),
+                randomness=randomness,
+                elapsed=self.elapsed,
+            )
         return AoiSession(name, self.settings, elapsed=self.elapsed)
 
     def now(self) -> datetime:

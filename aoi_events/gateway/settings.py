@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["GatewaySettings"]
 
-_ORIGIN = r"^https?://[A-Za-z0-9.\[\]:-]+$"
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
 
 
@@ -22,9 +21,6 @@ class GatewaySettings(BaseModel):
     """Address to listen on; ``0.0.0.0`` or ``::`` for all."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8090
     """TCP port to listen on; 0: any free one."""
-    public_url: Annotated[str, Field(max_length=256, pattern=_ORIGIN)] = "http://localhost:8092"
-    """Where Web Push senders reach the worker ``endpoint``: what a browser's endpoints begin with.
-    Scheme, host and port, without a path or a slash at the end."""
     certificate: Path | None = None
     """PEM file with the certificate chain: TLS. Unset: a proxy in front ends TLS, or nobody."""
     private_key: Path | None = None

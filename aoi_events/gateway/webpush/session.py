@@ -82,18 +82,34 @@ class _Stage(Enum):
 class WebPushSession(Session):
     """One connection that speaks ``push-notification``.
 
-    ``randomness`` is 32 octets, for the secret of a client that this connection may have to make.
+    ``randomness`` is 32 octets, for the secret of a client that this connection may have to make;
+    ``senders_url`` the origin of every endpoint that it gives out.
     """
 
-    __slots__ = ("_commands", "_fresh", "_pending", "_requests", "_secret", "_uaid")
+    __slots__ = (
+        "_commands",
+        "_fresh",
+        "_pending",
+        "_requests",
+        "_secret",
+        "_senders_url",
+        "_uaid",
+    )
 
     protocol = WEBPUSH_SUBPROTOCOL
 
     def __init__(
-        self, name: str, settings: GatewaySettings, *, randomness: bytes, elapsed: float
+        self,
+        name: str,
+        settings: GatewaySettings,
+        *,
+        senders_url: str,
+        randomness: bytes,
+        elapsed: float,
     ) -> None:
         super().__init__(name, settings, elapsed=elapsed)
         self._secret: ClientSecret = secret_text(randomness)
+        self._senders_url = senders_url
         self._fresh = False
         self._uaid = ""
         self._requests = self._commands = 0
@@ -221,7 +237,7 @@ class WebPushSession(Session):
             return []
         match waited:
             case RegisterMessage() | UnregisterMessage():
-                endpoints = f"{self._settings.public_url}/wpush/v1/"
+                endpoints = f"{self._senders_url}/wpush/v1/"
                 return [Send(reply(waited, answer, endpoints=endpoints))]
             case _Stage.RETIRING:
                 return [self._register()]

@@ -73,21 +73,20 @@ async def received(page: Page, count: int) -> list[str]:
 async def service(place: Place, tmp_path: Path) -> AsyncIterator[Service]:
     """Every worker that Web Push needs, as a process, on RabbitMQ and PostgreSQL."""
     certificate, port = self_signed(tmp_path), free_port()
-    public = {"PUBLIC_URL": f"https://localhost:{port}"}
+    public = {"AOI_ENDPOINT__PUBLIC_URL": f"https://localhost:{port}"}
     special = {
         "gateway-1": {
             "AOI_BROKER": place.broker("aoi-gateway"),
             "AOI_GATEWAY__PORT": str(place.ports[0]),
-            **{f"AOI_GATEWAY__{name}": value for name, value in public.items()},
         },
         "endpoint": {
             "AOI_BROKER": place.broker("aoi-endpoint"),
             "AOI_ENDPOINT__PORT": str(port),
             "AOI_ENDPOINT__CERTIFICATE": str(certificate),
-            **{f"AOI_ENDPOINT__{name}": value for name, value in public.items()},
         },
     }
-    async with Workers(KINDS, place.environment, special=special) as workers:
+    environment = {**place.environment, **public}
+    async with Workers(KINDS, environment, special=special) as workers:
         yield Service(workers, certificate)
 
 

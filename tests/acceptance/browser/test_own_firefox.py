@@ -42,7 +42,6 @@ async def test_three_lines_and_aoi_up(tmp_path: Path, monkeypatch: pytest.Monkey
     gateway, endpoint = free_port(), free_port()
     settings = {
         "AOI_GATEWAY__PORT": str(gateway),
-        "AOI_GATEWAY__PUBLIC_URL": f"http://localhost:{endpoint}",
         "AOI_ENDPOINT__PORT": str(endpoint),
         "AOI_HEALTH__PORT": "0",
         "PYTHONPATH": str(Path(__file__).parents[3]),

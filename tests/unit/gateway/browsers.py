@@ -66,7 +66,13 @@ def push(number: int = 1, data: bytes = b"\xfb\xff sealed", **changes: Any) -> D
 
 def new_session(**settings: Any) -> WebPushSession:
     """A session that waits for its hello since 0 s."""
-    return WebPushSession(SESSION, GatewaySettings(**settings), randomness=RANDOM, elapsed=0.0)
+    return WebPushSession(
+        SESSION,
+        GatewaySettings(**settings),
+        senders_url="https://push.example",
+        randomness=RANDOM,
+        elapsed=0.0,
+    )
 
 
 def open_session(**settings: Any) -> WebPushSession:

@@ -174,7 +174,7 @@ def test_a_channel_that_the_server_closed_is_offered_again() -> None:
 @pytest.mark.parametrize("padding", ["", "="])
 def test_a_subscription_is_an_application_registered_for_its_key(padding: str) -> None:
     """Register asks for a token of (webpush, channelID), and answers with the endpoint of it."""
-    session = open_session(public_url="https://push.example")
+    session = open_session()
     ask = asked(receive(session, register(key=KEY + padding)))
     assert ask.client == CLIENT
     request = parse_request(ask.name, ask.body)

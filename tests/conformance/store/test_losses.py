@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from aoi_events.domain.losses import Loss
-from aoi_events.ports.store import Lock, Store
+from aoi_events.ports.store import Kind, Lock, Store
 from tests.conformance.store.conftest import Installation
-from tests.conformance.store.rows import a_client, client_id, fill
+from tests.conformance.store.rows import NOW, a_client, client_id, fill, later
 
 
 async def test_losses_are_counted_and_told(store: Store) -> None:
@@ -50,3 +50,14 @@ async def test_who_shares_a_client_can_count_at_the_same_time(installation: Inst
     await second
     async with one.transaction(read_only=True) as transaction:
         assert (await transaction.losses([client_id(1)]))[client_id(1)].lost == 2
+
+
+async def test_losses_go_with_their_client(store: Store) -> None:
+    """What is kept of a client that was removed is removed, too."""
+    async with store.transaction() as transaction:
+        gone = a_client(1, retired_at=NOW, retired_reason="deregistered")
+        await transaction.save_clients([gone, a_client(2)])
+        await transaction.count_lost({gone.id: 1, client_id(2): 1})
+    async with store.transaction() as transaction:
+        assert await transaction.retain(Kind.CLIENTS, before=later(1), limit=9) == 1
+        assert (await transaction.losses([gone.id, client_id(2)])).keys() == {client_id(2)}

@@ -12,6 +12,7 @@ import pytest
 
 from aoi_events.endpoint import Endpoint, EndpointSettings
 from aoi_events.errors import ConfigurationError
+from tests.containers import RabbitServer
 from tests.integration.endpoint.conftest import OpenPlace
 from tests.integration.endpoint.senders import AES128GCM, WITHIN, Place
 from tests.integration.gateway.test_limits import self_signed
@@ -147,3 +148,36 @@ async def test_a_bug_is_answered_and_told(
     assert "request_failed" in caplog.text
     monkeypatch.undo()
     assert (await place.push("k1.x")).status == 404
+
+
+@pytest.mark.parametrize("backend", ["rabbitmq+postgresql"], indirect=True)
+async def test_a_connection_that_was_cut_comes_back(
+    open_place: OpenPlace, rabbit_server: RabbitServer
+) -> None:
+    """The broker cuts the endpoint's connection: 503 for a while at most, then 201 as before."""
+    place = await open_place()
+    device = await place.system.device()
+    broker = await place.system.connect("aoi-endpoint")
+    stop = asyncio.Event()
+    endpoint = Endpoint(broker, settings=EndpointSettings(port=0, request_within=1.0))
+    running = asyncio.ensure_future(endpoint.run(stop))
+    url = ""
+
+    async def push() -> int:
+        reply = await place.ask("POST", url, headers=PUSH, data=b"x")
+        assert reply.status in (201, 503), reply.body
+        return reply.status
+
+    try:
+        async with asyncio.timeout(WITHIN):
+            await endpoint.started.wait()
+        url = f"http://127.0.0.1:{endpoint.port}/wpush/v1/{device.token}"
+        assert await push() == 201
+        await asyncio.to_thread(
+            rabbit_server.ctl, "close_all_user_connections", broker.user, "a test"
+        )
+        await place.system.until(push, lambda status: status == 201)
+    finally:
+        stop.set()
+        await running
+        await broker.close()

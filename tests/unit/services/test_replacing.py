@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery import Cancelled, Decision, Delivery, Planned, decide
-from aoi_events.services.replacing import replaced
+from aoi_events.services.replacing import older_of_topics, replaced
 from tests.strategies import EPOCH, a_delivery, plans
 from tests.unit.domain.histories import at
 
@@ -76,3 +76,9 @@ def test_what_ended_otherwise_is_not_replaced() -> None:
 
 def _key(row: Delivery) -> tuple[str, str, str, str | None]:
     return (row.client, row.fingerprint, row.sender, row.topic)
+
+
+async def test_without_topics_nothing_is_asked() -> None:
+    """What has no topic costs no statement: no transaction is needed to know what it replaces."""
+    decisions = [Decision(a_delivery(), (), changed=True)] * 3
+    assert await older_of_topics(None, decisions) == ()  # type: ignore[arg-type]  # the point of it

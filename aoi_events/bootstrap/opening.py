@@ -138,7 +138,7 @@ async def _open_store(settings: Settings, *, upgrade: bool) -> Store:
         settings.store.get_secret_value(), pool=settings.store_pool, upgrade=upgrade
     )
     try:
-        await store.check()
+        await store.check(rights=True)
     except BaseException:
         await store.close()
         raise

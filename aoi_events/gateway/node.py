@@ -21,7 +21,7 @@ from aoi_events.contracts.envelopes import (
     DeliverItem,
     DeliveryBatchV1,
 )
-from aoi_events.errors import BrokerUnavailable
+from aoi_events.errors import BrokerUnavailable, ConfigurationError, InfrastructureError
 from aoi_events.gateway.connection import Connection, Workers
 from aoi_events.gateway.desk import Desk
 from aoi_events.gateway.outcomes import route_lost
@@ -36,6 +36,7 @@ __all__ = ["Node"]
 
 _log = get_logger(__name__)
 _PATIENCE = Patience(first=0.1, most=5.0, jitter=0.5)
+_LATER = (InfrastructureError, ConfigurationError)
 _ANNOUNCE_AT_ONCE = 64
 _ANNOUNCE_PAUSE = 0.5
 """Seconds before sessions whose announcement was not answered are announced again."""
@@ -75,7 +76,12 @@ class Node:
         """Consume, under one name after another, until :meth:`stop`."""
         while not self._stopping:
             self._subscription = await patiently(
-                self._subscribe, patience=_PATIENCE, failed=_complain, sleep=self._clock.sleep
+                self._subscribe,
+                patience=_PATIENCE,
+                # Who was let in once is refused for a while only: after a restart, say.
+                on=_LATER if self.ready.is_set() else InfrastructureError,
+                failed=_complain,
+                sleep=self._clock.sleep,
             )
             self._rename()
             await self._consume_until_lost(self._subscription)

@@ -310,9 +310,10 @@ class Store(Protocol):
     def transaction(self, *, read_only: bool = False) -> AbstractAsyncContextManager[Transaction]:
         """A new transaction."""
 
-    async def check(self) -> None:
+    async def check(self, *, rights: bool = False) -> None:
         """Raises StoreUnavailable when it cannot be reached, ConfigurationError when its schema is
-        not the one that this version needs (and says which command mends it).
+        not the one that this version needs, or (``rights``) its user may not write there; it says
+        what mends it.
         """
 
     async def close(self) -> None:

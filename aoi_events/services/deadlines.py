@@ -13,7 +13,6 @@ from functools import partial
 from typing import Final
 
 from aoi_events.broker.topology import hints_queue
-from aoi_events.errors import InfrastructureError
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.logs import get_logger
@@ -101,7 +100,7 @@ class DeadlinesWorker:
                 while messages := await subscription.take(_HINTS):
                     self._woken.set()
                     await subscription.ack(messages)
-            except InfrastructureError as fault:
+            except PAUSES as fault:
                 log.info("no_hints", error=str(fault))
             await self._clock.sleep(_DEAF_FOR)
 
@@ -129,9 +128,12 @@ class DeadlinesWorker:
         """What ``part`` returns; False when it cannot now, which keeps none of the others."""
         try:
             return await part()
-        except InfrastructureError as fault:
+        except PAUSES as fault:
             log.warning("retention_paused", part=name, error=str(fault))
-            return False
+        except Exception:
+            # A bug in tidying up must not end the look at what is due.
+            log.exception("retention_failed", part=name)
+        return False
 
 
 def _complain(attempt: Attempt) -> None:

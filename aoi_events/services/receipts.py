@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import Final
 
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
-from aoi_events.errors import InfrastructureError
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ConnectionlessChannel, Receipt
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Store, Submission
 from aoi_events.services.outgoing import outcomes, publish_all
+from aoi_events.services.resting import PAUSES
 
 __all__ = ["Receipts"]
 
@@ -90,7 +90,7 @@ class Receipts:
                     and submission.delivery.startswith("dlv_")
                 ),
             )
-        except InfrastructureError as fault:
+        except PAUSES as fault:
             log.warning("receipts_wait", channel=self._type, error=str(fault))
             return
         for key, (receipt, since) in taken.items():

@@ -1,7 +1,8 @@
 """Which errors of the drivers mean "the database cannot do its part now".
 
-Those become StoreUnavailable: the worker pauses and tries again. Everything else (a broken
-constraint, a wrong statement) is a bug, and travels on as it is.
+Those become StoreUnavailable: the worker pauses and tries again, for as long as it takes a person
+to mend what does not pass by itself (rights, a schema that is gone, a broken file). Everything else
+(a broken constraint, a wrong statement) is a bug, and travels on as it is.
 """
 
 from __future__ import annotations
@@ -22,28 +23,48 @@ _SQLSTATES: Final = (
     "08",  # connection exceptions
     "25006",  # read-only transaction: a standby, just before or after a failover
     "25P03",  # idle in transaction for too long
+    "25P04",  # transaction timeout
+    "26000",  # the prepared statement went: a pooler between us gave us another connection
     "28",  # not let in: roles and passwords change while we run
     "3D",  # no such database (yet)
+    "3F",  # no such schema (yet)
     "40",  # serialisation failures and deadlocks
+    "42501",  # a right that was taken away, or not granted yet
+    "42P01",  # no such table: dropped, or restored just now
+    "42P05",  # the prepared statement is there already: that pooler again
     "53",  # out of connections, memory or disk
-    "55P03",  # lock not available
+    "54",  # beyond a limit of the server; what we index is bounded far below those
+    "55",  # lock not available, object in use, not in the state that it should be in
     "57",  # statement timeout, shutdown, crash, cannot connect now
     "58",  # I/O errors
+    "72",  # snapshot too old
+    "F0",  # its configuration
+    "XX",  # internal errors, and damaged data
 )
 
 _SQLITE_CODES: Final = frozenset(
     {
+        sqlite3.SQLITE_AUTH,
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
         sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_INTERNAL,
         sqlite3.SQLITE_INTERRUPT,
         sqlite3.SQLITE_IOERR,
         sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOLFS,
         sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
         sqlite3.SQLITE_PROTOCOL,
         sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_SCHEMA,
     }
 )
+
+_NO_TABLE: Final = "no such table"
+"""SQLite has no code of its own for that."""
 
 
 @contextmanager
@@ -59,6 +80,11 @@ def translated() -> Iterator[None]:
         if (reason := _fault(error)) is None:
             raise
         raise StoreUnavailable(f"the store gave up: {reason}") from error
+    except sqlite3.Error as error:
+        # Raised as it is by what a new connection is told first.
+        if not _of_sqlite(error):
+            raise
+        raise StoreUnavailable(f"the store gave up: {_say(error)}") from error
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         # Raised as they are while a connection is made or taken down.
         raise StoreUnavailable(f"the store cannot be reached: {_say(error)}") from error
@@ -73,8 +99,7 @@ def _fault(error: exc.DBAPIError) -> str | None:
         state = getattr(cause, "sqlstate", None) or ""
         if isinstance(state, str) and state.startswith(_SQLSTATES):
             return _say(cause)
-        code = getattr(cause, "sqlite_errorcode", None)
-        if isinstance(code, int) and code & 0xFF in _SQLITE_CODES:
+        if isinstance(cause, sqlite3.Error) and _of_sqlite(cause):
             return _say(cause)
         if isinstance(cause, (OSError, TimeoutError, asyncpg.InterfaceError)):
             return _say(cause)
@@ -82,6 +107,13 @@ def _fault(error: exc.DBAPIError) -> str | None:
             return "the schema changed under a prepared statement"
         cause = cause.__cause__
     return None
+
+
+def _of_sqlite(error: sqlite3.Error) -> bool:
+    """Whether it is SQLite's fault, or that of the file or its place."""
+    # Errors of the module itself, and not of the library behind it, have no code.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    return code & 0xFF in _SQLITE_CODES or str(error).startswith(_NO_TABLE)
 
 
 def _say(error: BaseException) -> str:

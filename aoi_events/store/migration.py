@@ -5,22 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aoi_events.errors import ConfigurationError
 from aoi_events.store.engine import Database, database_of
 from aoi_events.store.faults import translated
 from aoi_events.store.given import Sql
+from aoi_events.store.tables import METADATA
 
 __all__ = ["check", "migrate", "obstacle_of", "upgrade", "upgrade_to"]
 
 _MIGRATING = 0x616F6920_6D696772
 """Key of the advisory lock that only one upgrade holds (PostgreSQL)."""
+
+_LACKING: Final = text("""
+    SELECT name, string_agg(wanted, ', ' ORDER BY place)
+      FROM unnest(CAST(:tables AS text[])) AS name,
+           unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) WITH ORDINALITY AS w(wanted, place)
+     WHERE to_regclass(name) IS NOT NULL
+       AND NOT has_table_privilege(to_regclass(name), wanted)
+     GROUP BY name ORDER BY name
+""")
+"""Our tables, as far as they exist, with the rights on them that this user lacks (PostgreSQL)."""
 
 
 async def upgrade(url: str) -> None:
@@ -47,14 +60,30 @@ async def migrate(database: Database) -> None:
             await connection.run_sync(_upgrade)
 
 
-async def check(database: Database) -> None:
-    """Raises StoreUnavailable, or ConfigurationError when the schema is not this version's."""
+async def check(database: Database, *, rights: bool = False) -> None:
+    """Raises StoreUnavailable, or ConfigurationError when the schema is not this version's.
+
+    ``rights``: or when the store's user may not do there what workers do.
+    """
     with translated():
         async with database.engine.connect() as connection:
+            if rights and database.sql is Sql.POSTGRESQL:
+                await _check_rights(connection)
             found = await connection.run_sync(_revision)
     known = [script.revision for script in _scripts().walk_revisions()]
     if (obstacle := obstacle_of(found, known)) is not None:
         raise ConfigurationError(obstacle)
+
+
+async def _check_rights(connection: AsyncConnection) -> None:
+    found = await connection.execute(_LACKING, {"tables": [*METADATA.tables]})
+    if lacking := found.all():
+        user = await connection.scalar(text("SELECT current_user"))
+        which = "; ".join(f"{rights} on {table}" for table, rights in lacking)
+        raise ConfigurationError(
+            f"the store's user {user!r} lacks {which}; as the owner of the tables: "
+            f'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO "{user}"'
+        )
 
 
 def obstacle_of(found: str | None, known: Sequence[str]) -> str | None:

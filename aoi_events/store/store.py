@@ -85,11 +85,12 @@ class SqlStore:
     async def _whole(self, work: Coroutine[Any, Any, None]) -> None:
         await (to_its_end(work) if self._database.sql is Sql.SQLITE else work)
 
-    async def check(self) -> None:
+    async def check(self, *, rights: bool = False) -> None:
         """Raises StoreUnavailable when it cannot be reached, ConfigurationError when its schema is
-        not the one that this version needs (and says which command mends it).
+        not the one that this version needs, or (``rights``) its user may not write there; it says
+        what mends it.
         """
-        await migration.check(self._database)
+        await migration.check(self._database, rights=rights)
 
     async def close(self) -> None:
         """Close all connections. Idempotent."""

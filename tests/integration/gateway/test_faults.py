@@ -7,12 +7,13 @@ import asyncio
 import pytest
 
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
+from aoi_events.broker.memory.subscription import MemorySubscription
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.errors import ConfigurationError
 from aoi_events.gateway import Gateway, GatewaySettings
-from aoi_events.ports.broker import Inbound, Published
-from tests.integration.gateway.conftest import Running, Start
+from aoi_events.ports.broker import Broker, Inbound, Published, Queue
+from tests.integration.gateway.conftest import GATEWAY_USER, Place, Running, Start
 from tests.integration.gateway.workers import Reply, Workers, refusal
 from tests.unit.gateway.samples import CLIENT, OTHER_CLIENT, ack, deliver, delivery_id, hello
 
@@ -229,6 +230,41 @@ async def test_outcomes_wait_for_a_broker_that_is_away(start: Start, server: Mem
     assert (outcome.kind, outcome.delivery) == (OutcomeKind.ACKNOWLEDGED, delivery_id(1))
     await running.workers.until(lambda: len(running.workers.connects) == 2)
     assert (await device.ask("channel.activate"))["name"] == "echoed.v1"
+
+
+class Reluctant(MemoryBroker):
+    """Refuses so many subscriptions, as a broker may that has just come back."""
+
+    refusals = 0
+
+    async def subscribe(
+        self, queue: Queue, *, prefetch: int, paused: bool = False
+    ) -> MemorySubscription:
+        """As the one below, after that."""
+        if self.refusals:
+            self.refusals -= 1
+            raise ConfigurationError("not now")
+        return await super().subscribe(queue, prefetch=prefetch, paused=paused)
+
+
+async def test_a_broker_that_refuses_for_now_ends_no_gateway(
+    server: MemoryServer, place: Place, start: Start
+) -> None:
+    """After the connection came back the node gets its queue in the end, and announces who is
+    here.
+    """
+    broker, others = Reluctant(server, user=GATEWAY_USER), place.connect
+
+    async def connect(user: str) -> Broker:
+        return broker if user == GATEWAY_USER else await others(user)
+
+    place.connect = connect
+    running = await start()
+    await running.devices.open()
+    broker.refusals = 2
+    await running.drop_broker()
+    await running.workers.until(lambda: len(running.workers.connects) == 2)
+    assert broker.refusals == 0
 
 
 async def test_stopping_while_the_broker_is_away_at_the_start(server: MemoryServer) -> None:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
+from aoi_events.broker.topology import hints_queue
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.clients import Client
 from aoi_events.domain.tokens import TokenKeys
@@ -17,6 +18,7 @@ from aoi_events.services.deadlines import DeadlinesWorker
 from aoi_events.store import SqlStore
 from aoi_events.store.tables import deliveries
 from aoi_events.testing.scripted import Say
+from aoi_events.testing.stopped_clock import FixedDice
 from tests.integration.services.conftest import BOTH
 from tests.integration.services.harness import WITHIN, System
 
@@ -165,6 +167,44 @@ async def test_it_stops_at_once_while_broker_and_store_are_away(system: System) 
     stop.set()
     async with asyncio.timeout(WITHIN):
         await running
+
+
+async def test_a_broker_that_refuses_hints_for_now_ends_nothing(system: System) -> None:
+    """Section 5: hints only save time. A broker that has just come back may refuse a worker what it
+    grants again a moment later: rows are looked at all the same.
+    """
+    shop, found = await system.user(), system.installation
+    device = await system.device()
+    await shop.send("n1", device.token, ttl=10)
+    stranger = await system.connect("stranger")
+    await stranger.subscribe(hints_queue(FixedDice().token_hex(8)), prefetch=1)
+    worker = DeadlinesWorker(found.store, found.broker, found.services, system.clock, FixedDice())
+    await system.run(worker.run)
+
+    async def wait() -> bool:
+        system.clock.advance(1)
+        return bool(system.events.of("notification.expired", notification="n1"))
+
+    await system.until(wait, bool)
+
+
+async def test_retention_of_one_kind_hinders_no_other(system: System) -> None:
+    """Point 4: what cannot be removed now keeps neither the rest of retention nor due rows."""
+    shop = await system.user()
+    device = await system.device()
+    await shop.send("done", device.token, ttl=10)
+    await system.advance(11)
+    await system.events.wait_for("notification.expired", notification="done")
+    await shop.send("due", device.token, ttl=9 * 86_400)
+    await device.ask("client.deregister")
+    store = system.installation.store
+    assert isinstance(store, SqlStore)
+    async with store.transaction() as tx:
+        await tx._run(text("DROP TABLE submissions"))
+    system.clock.advance(10 * 86_400)
+    await system.run(system.installation.deadlines().run)
+    await system.until(lambda: system.rows("done"), lambda rows: not rows)
+    await system.events.wait_for("notification.failed", notification="due")
 
 
 async def test_a_row_whose_client_ended_unnoticed_is_settled(system: System) -> None:

@@ -76,6 +76,65 @@ async def test_a_mistake_is_no_fault_of_the_database(postgres: SqlStore) -> None
             await transaction._run(text("SELECT nonsense"))
 
 
+@pytest.mark.parametrize(
+    "state",
+    ["42501", "42P01", "42P05", "26000", "54000", "55000", "58030", "F0000", "XX000", "XX001"],
+)
+async def test_a_server_that_cannot_is_unavailable(postgres: SqlStore, state: str) -> None:
+    """Rights, tables, limits, damage, poolers: none of it is the fault of what was asked."""
+    raising = text(f"DO $$ BEGIN RAISE EXCEPTION 'told so' USING ERRCODE = '{state}'; END $$")
+    with pytest.raises(StoreUnavailable, match="told so"):
+        async with postgres.transaction() as transaction:
+            await transaction._run(raising)
+
+
+@pytest.mark.parametrize("state", ["22P02", "23505", "42601", "42703"])
+async def test_a_request_that_cannot_be_is_a_bug(postgres: SqlStore, state: str) -> None:
+    """Data, constraints and statements of ours would be wrong the next time, too."""
+    raising = text(f"DO $$ BEGIN RAISE EXCEPTION 'told so' USING ERRCODE = '{state}'; END $$")
+    with pytest.raises(DBAPIError, match="told so"):
+        async with postgres.transaction() as transaction:
+            await transaction._run(raising)
+
+
+async def test_a_table_that_is_gone_is_unavailable(tmp_path: Path, postgres: SqlStore) -> None:
+    """Whoever restores a database may take tables away for a while."""
+    await upgrade(f"sqlite:///{tmp_path / 'aoi.db'}")
+    for store in (postgres, await open_store(f"sqlite:///{tmp_path / 'aoi.db'}")):
+        async with store.transaction() as transaction:
+            await transaction._run(text("DROP TABLE submissions"))
+        with pytest.raises(StoreUnavailable, match="submissions"):
+            async with store.transaction() as transaction:
+                await transaction.submissions_of("p", ["m"])
+        await store.close()
+
+
+@pytest.mark.parametrize("octets", [b"no database at all " * 99, b""])
+async def test_a_damaged_sqlite_file_is_unavailable(tmp_path: Path, octets: bytes) -> None:
+    """A file that is none of SQLite's, or lost its pages, is the fault of the place."""
+    file = tmp_path / "aoi.db"
+    await upgrade(f"sqlite:///{file}")
+    whole = file.read_bytes()
+    file.write_bytes(octets or whole[:4096] + bytes(len(whole) - 4096))
+    store = await open_store(f"sqlite:///{file}")
+    with pytest.raises(StoreUnavailable, match=r"not a database|malformed"):
+        async with store.transaction() as transaction:
+            await transaction.clients([client_id(1)])
+    await store.close()
+
+
+async def test_a_full_sqlite_is_unavailable(tmp_path: Path) -> None:
+    """A file that cannot grow any more refuses what would make it grow."""
+    await upgrade(f"sqlite:///{tmp_path / 'aoi.db'}")
+    store = await open_store(f"sqlite:///{tmp_path / 'aoi.db'}", pool=1)
+    async with store.transaction() as transaction:
+        await transaction._run(text("PRAGMA max_page_count = 1"))
+    with pytest.raises(StoreUnavailable, match="full"):
+        async with store.transaction() as transaction:
+            await fill(transaction, range(500))
+    await store.close()
+
+
 async def test_errors_show_no_parameters(postgres: SqlStore) -> None:
     """What a failing statement was given stays out of its error, which may be logged."""
     with pytest.raises(DBAPIError) as caught:

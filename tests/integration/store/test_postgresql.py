@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
+from aoi_events.errors import ConfigurationError
 from aoi_events.ports.store import Kind, Lock
 from aoi_events.store import SqlStore, open_store
 from aoi_events.store.deliveries import due
@@ -47,6 +50,18 @@ _MANY_CLIENTS = """
     SELECT 'c' || n, n, 'd', 'i', 1, 1, 1, '', 1, 1, CASE WHEN n >= 18000 THEN n END
     FROM generate_series(0, 19999) AS n
 """
+
+
+@pytest.fixture
+async def lesser_user(postgres: SqlStore) -> AsyncIterator[str]:
+    """A user of the database, with their name for a password, who may do nothing there yet."""
+    name = f"lesser_{uuid4().hex}"
+    async with postgres.transaction() as transaction:
+        await transaction._run(text(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'"))
+    yield name
+    async with postgres.transaction() as transaction:
+        await transaction._run(text(f"DROP OWNED BY {name}"))
+        await transaction._run(text(f"DROP ROLE {name}"))
 
 
 async def test_claims_skip_what_others_hold(postgres: SqlStore) -> None:
@@ -135,6 +150,26 @@ async def _everything(transaction: SqlTransaction) -> None:
     assert len(await transaction.deliveries_named("7")) == 1
     await transaction.add_deliveries([a_delivery(n) for n in range(1000, 1200)])
     assert await transaction.retain(Kind.DELIVERIES, before=NOW, limit=500) == 500
+
+
+async def test_missing_rights_are_named_at_the_start(
+    postgres: SqlStore, postgres_url: str, lesser_user: str
+) -> None:
+    """A user who may not write some table hears which, and what mends it; whoever only reads is
+    asked for no right to write.
+    """
+    url = make_url(postgres_url).set(username=lesser_user, password=lesser_user)
+    lesser = await open_store(url.render_as_string(hide_password=False))
+    granting = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO"
+    async with postgres.transaction() as transaction:
+        await transaction._run(text(f"{granting} {lesser_user}"))
+    await lesser.check(rights=True)
+    async with postgres.transaction() as transaction:
+        await transaction._run(text(f"REVOKE INSERT, DELETE ON proofs FROM {lesser_user}"))
+    with pytest.raises(ConfigurationError, match=f"INSERT, DELETE on proofs; .* {granting}"):
+        await lesser.check(rights=True)
+    await lesser.check()
+    await lesser.close()
 
 
 def _loaded(found: Any) -> Any:

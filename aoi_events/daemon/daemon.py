@@ -27,6 +27,7 @@ from aoi_events.client.events import (
     Registered,
 )
 from aoi_events.client.ports import NetworkEvents
+from aoi_events.daemon.again import Again
 from aoi_events.daemon.connection import serve_app
 from aoi_events.daemon.desk import Desk
 from aoi_events.daemon.hands import Hands
@@ -39,6 +40,7 @@ from aoi_events.daemon.settings import ClientSettings, device_name, socket_path,
 from aoi_events.daemon.waking import Waker
 from aoi_events.daemon.wishes import Wishes
 from aoi_events.errors import ConfigurationError, RequestTimeout
+from aoi_events.ports.clock import SystemClock, SystemDice
 from aoi_events.ports.logs import get_logger
 
 __all__ = ["Daemon"]
@@ -76,13 +78,15 @@ class Daemon:
             known = await wishes.open()
             stack.push_async_callback(listener.close)
             listener.open()
-            hands = Hands(seats, self.waker, wishes.command)
+            again = Again(settings.wake_again_after, SystemClock(), SystemDice())
+            hands = Hands(seats, self.waker, again, wishes.command)
             client = self._client(
                 settings.url, state, wishes, hands, await self._network(settings.url, stack)
             )
             events = client.events()
             await stack.enter_async_context(client)
             desk = Desk(settings, client, wishes, seats, hands)
+            again.start(desk.ask_again)
             await desk.make_good(known=known, owner=user)
 
             async def serve(lines: Lines, peer: Peer, rank: Rank | None) -> None:

@@ -93,6 +93,14 @@ class Desk:
             if wish.key not in have:
                 await self._register(wish)
 
+    async def ask_again(self, key: str) -> None:
+        """Have the server send what it has stored for an app instance that is not attached."""
+        async with self._changing:
+            wish = self._wishes.app(key)
+            if wish is not None and self._seats.get(key) is None:
+                with suppress(ClientStopped):
+                    await self._register(wish)
+
     async def attach(self, request: AttachV1, peer: Peer, rank: Rank, seat: Seat) -> None:
         """The app instance runs: it gets what comes, and what the server has kept for it (8.1.3).
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from aoi_events.client import Notification
 from aoi_events.client.state import application_key
 from aoi_events.contracts.apps import AppNotification
+from aoi_events.daemon.again import Again
 from aoi_events.daemon.seats import Seats
 from aoi_events.daemon.waking import Waker
 from aoi_events.errors import CouldNotWake
@@ -20,15 +21,23 @@ class Hands:
     ``command`` is asked for the command of an app instance.
     """
 
-    def __init__(self, seats: Seats, waker: Waker, command: Callable[[str], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        seats: Seats,
+        waker: Waker,
+        again: Again,
+        command: Callable[[str], Sequence[str]],
+    ) -> None:
         self._seats = seats
         self._waker = waker
+        self._again = again
         self._command = command
         self._closed = False
 
     def close(self) -> None:
         """Take nothing more: the AOI Server keeps it for the next connection."""
         self._closed = True
+        self._again.stop()
 
     async def give(self, notification: Notification) -> None:
         """On return the app has it. Raises CouldNotWake."""
@@ -50,4 +59,16 @@ class Hands:
                 return
             # It left, or was detached; meanwhile another process may have attached in its place.
             self._seats.free(seat)
-        await self._waker.wake(shown, self._command(key))
+        await self._wake(key, shown)
+
+    async def _wake(self, key: str, notification: AppNotification) -> None:
+        command = self._command(key)
+        woken = False
+        try:
+            await self._waker.wake(notification, command)
+            woken = True
+        finally:
+            if woken:
+                self._again.woken(key)
+            elif command:
+                self._again.failed(key)

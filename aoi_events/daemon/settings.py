@@ -59,6 +59,9 @@ class ClientSettings(BaseModel):
     """Seconds that a command may run; then it is killed with its children."""
     wake_at_once: Annotated[int, Field(ge=1, le=100)] = 4
     """Commands that may run at once."""
+    wake_again_after: Seconds = 60.0
+    """Seconds after which a command that could not take a notification is tried again; doubled
+    each time that it fails, up to an hour."""
     request_within: Seconds = 15.0
     """Seconds to wait for an answer of the AOI Server; then the request is repeated."""
     reconnect_first: Seconds = 1.0

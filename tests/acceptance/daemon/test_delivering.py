@@ -131,6 +131,25 @@ async def test_a_command_that_cannot_take_it(
     await wait_for.state("n1", "delivered", within=WITHIN)
 
 
+async def test_a_command_that_failed_is_tried_again(
+    machine: Machine, aoi: AoiServer, wait_for: WaitFor, tmp_path: Path
+) -> None:
+    """What it could not take comes again by itself, and then it can: everything is delivered."""
+    daemon = await machine.start(wake_again_after="0.2")
+    ready, given = tmp_path / "ready", tmp_path / "given"
+    program = 'test -e "$0" || exit 75; cat >>"$1"'
+    token = await machine.register(MAIL, ("/bin/sh", "-c", program, str(ready), str(given)))
+    shop = await aoi.publisher()
+    for number in range(3):
+        await shop.send(token, f"number {number}", notification=f"n{number}")
+    await daemon.until_logged("asked_again", times=2, within=WITHIN)
+    assert not given.exists()
+    ready.touch()
+    for number in range(3):
+        await wait_for.state(f"n{number}", "delivered", within=WITHIN)
+    assert len(lines_of(given)) == 3
+
+
 async def test_a_command_that_takes_too_long_is_killed_with_its_children(
     machine: Machine, aoi: AoiServer, wait_for: WaitFor, tmp_path: Path
 ) -> None:

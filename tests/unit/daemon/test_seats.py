@@ -11,10 +11,12 @@ from aoi_events.client import Notification
 from aoi_events.contracts.apps import AppNotification, ClientFrame, Detached
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import base32_id
+from aoi_events.daemon.again import Again
 from aoi_events.daemon.hands import Hands
 from aoi_events.daemon.seats import Seat, Seats
 from aoi_events.daemon.waking import Waker
 from aoi_events.errors import CouldNotWake
+from aoi_events.ports.clock import SystemClock, SystemDice
 
 KEY = "org.example.mail/default"
 DELIVERY = base32_id("dlv_", bytes(16))
@@ -42,7 +44,8 @@ class App:
 
 def hands(seats: Seats, *command: str) -> Hands:
     """Hands that wake by this command."""
-    return Hands(seats, Waker(within=5.0, at_once=1), lambda key: command)
+    again = Again(60.0, SystemClock(), SystemDice())
+    return Hands(seats, Waker(within=5.0, at_once=1), again, lambda key: command)
 
 
 async def test_it_goes_to_whoever_is_attached_by_then() -> None:

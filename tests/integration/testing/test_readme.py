@@ -19,7 +19,7 @@ WITHIN = 30.0
 
 def example(heading: str) -> str:
     """The Python under a heading, of which there is one."""
-    section = re.search(rf"^## {heading}\n(.*?)(?=^## )", README, re.DOTALL | re.MULTILINE)
+    section = re.search(rf"^## {heading}\n(.*?)(?=^##+ )", README, re.DOTALL | re.MULTILINE)
     assert section is not None, heading
     [code] = re.findall(r"^```python\n(.*?)^```", section[1], re.DOTALL | re.MULTILINE)
     return str(code)

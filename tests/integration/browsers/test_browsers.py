@@ -128,6 +128,20 @@ async def test_a_key_binds_the_subscription(place: AoiServer, stack: AsyncExitSt
     assert [each.code for each in answer.rejected] == ["token_revoked"]
 
 
+@pytest.mark.aoi_settings(policy={"applications_per_client": 2})
+async def test_subscriptions_of_a_browser_are_bounded(
+    place: AoiServer, stack: AsyncExitStack
+) -> None:
+    """One too many is refused with 429; when one ends, there is room again."""
+    browser = await opened(place, stack)
+    channels = [str(uuid4()) for _ in range(3)]
+    for channel in channels[:2]:
+        await browser.subscribe(channel)
+    assert (await browser.register(channels[2]))["status"] == 429
+    assert await browser.unsubscribe(channels[0]) == 200
+    await browser.subscribe(channels[2])
+
+
 async def test_another_connection_takes_over(place: AoiServer, stack: AsyncExitStack) -> None:
     """The first is told to stay away (4774), so that the two do not fight; nothing is lost."""
     shop = await place.publisher("shop")

@@ -154,7 +154,8 @@ class Subscription(Protocol):
         """Wait for at least one message; return whatever waits, up to ``limit``, in queue order.
 
         After a lost connection it goes on with the new one; messages that were taken before and not
-        settled come again. Returns an empty sequence once the subscription was stopped. Raises
+        settled come again. Returns an empty sequence once the subscription was stopped and all that
+        had come was taken. Raises
         BrokerUnavailable when the queue was exclusive and went with its connection: whoever owns
         it subscribes anew, under a new name.
         """
@@ -180,10 +181,13 @@ class Subscription(Protocol):
         """Take messages again after :meth:`pause`, first those that were kept."""
 
     async def stop(self) -> None:
-        """Drain: no more messages arrive; those taken may still be settled. Idempotent.
+        """Drain: no more messages come; those that are here may still be taken, and settled.
 
-        What nobody took is given back, once. An exclusive queue is deleted with all that is in it:
-        whoever publishes to it gets that back from then on.
+        So whoever drains takes until there is nothing, which is a prefetch at most: RabbitMQ up to
+        4.2 would count whatever is given back as failed, and a few quick restarts would send
+        innocents to quarantine. Given back is only what a subscription holds that is paused, now
+        or later. An exclusive queue is deleted with all that is in it: whoever publishes to it gets
+        that back from then on. Idempotent.
         """
 
 

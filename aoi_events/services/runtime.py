@@ -93,8 +93,7 @@ class BatchWorker(Generic[T]):
             for subscription, alone_only in sources:
                 group.create_task(self._consume(subscription, stop, alone=alone_only))
             await stop.wait()
-            for subscription, _ in sources:
-                await subscription.stop()
+            await asyncio.gather(*(subscription.stop() for subscription, _ in sources))
 
     # --- taking and settling -----------------------------------------------------------------
 

@@ -95,6 +95,8 @@ class MemorySubscription:
         """Let no more messages come, and keep those that nobody took."""
         self._paused = True
         self._queue.detach(self)
+        if self._stopped:
+            self._give_back_untaken()
 
     async def resume(self) -> None:
         """Take messages again."""
@@ -104,17 +106,14 @@ class MemorySubscription:
             self._changed.set()
 
     async def stop(self) -> None:
-        """Take no more messages for good; those taken may still be settled."""
+        """Let no more messages come for good; what is here may still be taken, and settled."""
         self._stopped = True
         self._queue.detach(self)
-        untaken = list(self._waiting)
-        self._waiting.clear()
         if self._queue.definition.kind is QueueKind.EXCLUSIVE:
             self.gone = True
-            self._unsettled.clear()
             self._delete(self._queue)
-        else:
-            self._give_back(untaken, failed=False)
+        elif self._paused:
+            self._give_back_untaken()
         self._changed.set()
 
     # -- what the connection calls --------------------------------------------------------------
@@ -138,6 +137,11 @@ class MemorySubscription:
         if self._connected and not (self._paused or self._stopped or self.gone):
             self._queue.detach(self)
             self._queue.attach(self)
+
+    def _give_back_untaken(self) -> None:
+        untaken = list(self._waiting)
+        self._waiting.clear()
+        self._give_back(untaken, failed=False)
 
     def _give_back(self, tags: Sequence[int], *, failed: bool) -> None:
         held = [self._unsettled.pop(tag) for tag in tags if tag in self._unsettled]

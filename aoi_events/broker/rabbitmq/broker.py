@@ -147,12 +147,11 @@ class RabbitBroker:
         return self._consuming.present() is not None and self._publishing.present() is not None
 
     async def close(self) -> None:
-        """Give back what nobody took, let the broker see the last acks, disconnect."""
+        """Let the broker see the last acks, disconnect."""
         if self._closed:
             return
         self._closed = True
-        for subscription in self._subscriptions:
-            await subscription.stop()
+        await asyncio.gather(*(each.stop() for each in self._subscriptions))
         settled_at = max((each.settled_at for each in self._subscriptions), default=0.0)
         pause = settled_at + SETTLED_BEFORE_CLOSE - asyncio.get_running_loop().time()
         if pause > 0:

@@ -11,14 +11,13 @@ from typing import cast
 import aiormq
 from aiormq.abc import ChannelFrame, DeliveredMessage
 from aiormq.exceptions import ChannelNotFoundEntity
-from pamqp import commands
 from pamqp.base import Frame
 
 from aoi_events.broker.rabbitmq.declare import queue_arguments
 from aoi_events.broker.rabbitmq.faults import broker_faults
 from aoi_events.broker.rabbitmq.link import Link
 from aoi_events.broker.rabbitmq.messages import TAG_BITS, inbound_of
-from aoi_events.broker.rabbitmq.writing import write
+from aoi_events.broker.rabbitmq.writing import acks, nacks, rejects, write
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.ports.broker import Inbound, Queue, QueueKind
 from aoi_events.ports.logs import get_logger
@@ -33,6 +32,8 @@ _TAGS = (1 << TAG_BITS) - 1
 LEAVE_AFTER = 1.0
 """Seconds from a pause to the end of its consumer. A quorum queue counts what is on its way to a
 consumer that is cancelled as failed; by then the prefetch is full, or the queue had no more."""
+QUIET = 0.3
+"""Seconds in which nothing came and nothing was settled, after which nothing is on its way."""
 _CONSUMER_TAG = "aoi"
 """The same whenever a channel consumes again: a quorum queue then counts what an earlier consumer
 of that name still holds, and a subscription that pauses often holds its prefetch and no more."""
@@ -75,8 +76,10 @@ class RabbitSubscription:
         self._leaving: asyncio.TimerHandle | None = None
         self._left: asyncio.Task[None] | None = None
         self._stopped = False
+        self._ended = False
         self.gone = False
         self._keeper: asyncio.Task[None] | None = None
+        self._came_at = float("-inf")
         self.settled_at = float("-inf")
 
     async def open(self) -> None:
@@ -92,7 +95,7 @@ class RabbitSubscription:
         if limit < 1:
             raise ValueError(f"limit must be at least 1, not {limit}")
         while self._paused or not self._waiting:
-            if self._stopped:
+            if self._ended:
                 return ()
             if self.gone:
                 raise BrokerUnavailable(
@@ -105,21 +108,18 @@ class RabbitSubscription:
 
     async def ack(self, messages: Sequence[Inbound]) -> None:
         """Settle messages for good, the oldest run of them with one frame."""
-        await self._settle(messages, self._acks)
+        await self._settle(messages, lambda tags: acks(tags, self._unsettled))
 
     async def requeue(self, messages: Sequence[Inbound]) -> None:
-        """Give messages back, each as a failed delivery.
-
-        RabbitMQ 4.3 counts ``basic.reject`` as a failure and ``basic.nack`` not; before, both.
-        """
-        await self._settle(
-            messages,
-            lambda tags: [commands.Basic.Reject(delivery_tag=tag, requeue=True) for tag in tags],
-        )
+        """Give messages back, each as a failed delivery."""
+        await self._settle(messages, rejects)
 
     async def pause(self) -> None:
         """Keep what nobody took, and cancel the consumer where that is worth while."""
         self._paused = True
+        if self._stopped:
+            await self._give_back()
+            return
         # Nobody else may consume an exclusive queue; what is past the prefetch waits in it.
         if self._queue.kind is not QueueKind.EXCLUSIVE and self._leaving is None:
             loop = asyncio.get_running_loop()
@@ -141,23 +141,29 @@ class RabbitSubscription:
                     await self._consume(channel)
 
     async def stop(self) -> None:
-        """Cancel the consumer for good; what was taken may still be settled."""
+        """Cancel the consumer for good; what is here may still be taken, and settled."""
         self._stopped = True
-        self._changed.set()
         self._stay()
-        async with self._switching:
-            await self._cancel()
-            if self._queue.kind is QueueKind.EXCLUSIVE:
-                await self._delete()
-            else:
-                await self._give_back()
+        try:
+            async with self._switching:
+                # Meanwhile nothing is settled, which would make more come.
+                async with self._settling:
+                    await self._arrived()
+                    await self._cancel()
+                if self._queue.kind is QueueKind.EXCLUSIVE:
+                    await self._delete()
+                elif self._paused:
+                    await self._give_back()
+        finally:
+            # Not before: what was on its way has come by now.
+            self._end()
         if self.gone:
             await self.close()
 
     async def close(self) -> None:
         """Stop keeping the subscription alive; its connection is about to close."""
         self._stopped = True
-        self._changed.set()
+        self._end()
         self._stay()
         if self._left is not None:
             await self._left
@@ -165,11 +171,17 @@ class RabbitSubscription:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
 
+    def _end(self) -> None:
+        self._ended = True
+        self._changed.set()
+
     # -- channels that come and go --------------------------------------------------------------
 
     async def _keep(self) -> None:
         while True:
             await self._broken.wait()
+            if self.gone:
+                return
             channel = self._channel
             self._drop_channel()
             if channel is not None and not channel.is_closed:
@@ -249,10 +261,12 @@ class RabbitSubscription:
                 return
             self._unsettled[inbound.tag & _TAGS] = None
             self._waiting.append(inbound)
+            self._came_at = asyncio.get_running_loop().time()
             self._changed.set()
 
         await channel.basic_consume(self._queue.name, deliver, consumer_tag=_CONSUMER_TAG)
         self._consuming = True
+        self._came_at = asyncio.get_running_loop().time()
 
     def _stay(self) -> None:
         if self._leaving is not None:
@@ -266,6 +280,21 @@ class RabbitSubscription:
         async with self._switching:
             if self._paused:
                 await self._cancel()
+
+    async def _arrived(self) -> None:
+        """Return when nothing is on its way, as far as that can be told within LEAVE_AFTER."""
+        if self._queue.kind is QueueKind.EXCLUSIVE:
+            return
+        now = asyncio.get_running_loop().time
+        until = now() + LEAVE_AFTER
+        while self._consuming and len(self._unsettled) < self._prefetch:
+            quiet_in = min(max(self._came_at, self.settled_at) + QUIET, until) - now()
+            if quiet_in <= 0:
+                return
+            self._changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(quiet_in):
+                    await self._changed.wait()
 
     async def _cancel(self) -> None:
         """Cancel the consumer; all that was sent to it before is here afterwards."""
@@ -282,10 +311,7 @@ class RabbitSubscription:
         """Give back all that was sent and nobody took."""
         untaken = list(self._waiting)
         self._waiting.clear()
-        await self._settle(
-            untaken,
-            lambda tags: [commands.Basic.Nack(delivery_tag=tag, requeue=True) for tag in tags],
-        )
+        await self._settle(untaken, nacks)
 
     async def _delete(self) -> None:
         """Delete the exclusive queue, unless it went with its connection already."""
@@ -293,7 +319,9 @@ class RabbitSubscription:
             return
         owner, channel = self._owner, self._channel
         self.gone = True
+        here = list(self._waiting)
         self._drop_channel()
+        self._waiting.extend(here)
         if owner is None or self._link.present() is not owner:
             return
         try:
@@ -361,15 +389,6 @@ class RabbitSubscription:
                 del self._unsettled[tag]
                 tags.append(tag)
         return sorted(tags)
-
-    def _acks(self, tags: list[int]) -> list[Frame]:
-        """One frame for all that are older than whatever stays unsettled, one for each other."""
-        oldest = next(iter(self._unsettled), tags[-1] + 1)
-        run = [tag for tag in tags if tag < oldest]
-        frames: list[Frame] = [commands.Basic.Ack(delivery_tag=tag) for tag in tags[len(run) :]]
-        if run:
-            frames.insert(0, commands.Basic.Ack(delivery_tag=run[-1], multiple=len(run) > 1))
-        return frames
 
 
 class _QueueGone(Exception):

@@ -1,15 +1,18 @@
-"""Handing frames to the one task that writes on a connection."""
+"""Frames that settle messages, and handing frames to the one task that writes."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Sequence
 
 import aiormq
 from aiormq.abc import ChannelFrame
+from pamqp import commands
+from pamqp.base import Frame
 
 from aoi_events.errors import BrokerUnavailable
 
-__all__ = ["write"]
+__all__ = ["acks", "nacks", "rejects", "write"]
 
 
 async def write(channel: aiormq.Channel, payload: bytes, *, drained: bool = False) -> None:
@@ -37,3 +40,25 @@ async def write(channel: aiormq.Channel, payload: bytes, *, drained: bool = Fals
     except Exception as error:
         # aiormq ends the waiting with whatever closed the channel, a bare Exception included.
         raise BrokerUnavailable(f"the channel was closed while writing: {error}") from error
+
+
+def acks(tags: Sequence[int], unsettled: Iterable[int]) -> list[Frame]:
+    """One frame for all of ``tags`` that are older than whatever stays unsettled, one for each
+    other; both are in the order of delivery.
+    """
+    oldest = next(iter(unsettled), tags[-1] + 1)
+    run = [tag for tag in tags if tag < oldest]
+    frames: list[Frame] = [commands.Basic.Ack(delivery_tag=tag) for tag in tags[len(run) :]]
+    if run:
+        frames.insert(0, commands.Basic.Ack(delivery_tag=run[-1], multiple=len(run) > 1))
+    return frames
+
+
+def rejects(tags: Sequence[int]) -> list[Frame]:
+    """Give back, and count: RabbitMQ 4.3 counts these, and nacks not; before, both."""
+    return [commands.Basic.Reject(delivery_tag=tag, requeue=True) for tag in tags]
+
+
+def nacks(tags: Sequence[int]) -> list[Frame]:
+    """Give back without blame, as far as the broker's version can."""
+    return [commands.Basic.Nack(delivery_tag=tag, requeue=True) for tag in tags]

@@ -129,6 +129,7 @@ async def test_an_exclusive_queue_ends_with_its_subscription(installation: Insta
         list(await other.publish([to("bound"), Outbound("topics", "any", b"")]))
         == [Published.RETURNED] * 2
     )
+    assert [message.body for message in await subscription.take(5)] == [b"b"]
     assert list(await subscription.take(5)) == []
     await subscription.ack(taken)
     await subscription.requeue(taken)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from aoi_events.errors import ConfigurationError
-from aoi_events.ports.broker import Binding, Broker, Queue
+from aoi_events.ports.broker import Binding, Broker, Queue, QueueKind
 from tests.conformance.broker.conftest import BOB, Installation
 from tests.conformance.broker.messages import (
     DEAD_EXCHANGE,
@@ -286,19 +286,64 @@ async def test_pausing_and_resuming_twice_is_once(broker: Broker) -> None:
 
 
 async def test_stopping_drains(installation: Installation) -> None:
-    """After stop nothing more is taken, what was taken can be settled, the rest goes to others."""
+    """After stop nothing more comes; what is here is taken to the last and can be settled, so that
+    nothing is given back; what is new goes to others.
+    """
     one, other = await installation.connect(), await installation.connect(BOB)
     await declare(one, WORK)
-    await send(one, "work", *"abcd")
-    stopping = await one.subscribe(WORK, prefetch=10)
+    await send(one, "work", *"abcde")
+    stopping = await one.subscribe(WORK, prefetch=4)
     held = await take(stopping, 2)
+    helping = await other.subscribe(WORK, prefetch=10)
+    assert await bodies(helping, 1) == ["e"]
     await stopping.stop()
     await stopping.stop()
+    held += await stopping.take(1)
+    held += await stopping.take(5)
+    assert [message.body for message in held] == [b"a", b"b", b"c", b"d"]
     assert list(await stopping.take(5)) == []
-    await stopping.ack(held[:1])
+    await stopping.ack(held[:3])
+    await send(one, "work", "f")
+    assert await bodies(helping, 1) == ["f"]
     await one.close()
-    again = await take(await other.subscribe(WORK, prefetch=10), 3)
-    assert sorted(message.body for message in again) == [b"b", b"c", b"d"]
+    assert await bodies(helping, 1) == ["d"]
+
+
+async def test_paused_after_it_was_stopped_it_gives_back_the_rest(
+    installation: Installation,
+) -> None:
+    """Whoever meets a fault while draining leaves what they did not take to others, once."""
+    one, other = await installation.connect(), await installation.connect(BOB)
+    await declare(one, WORK)
+    await send(one, "work", *"abc")
+    stopping = await one.subscribe(WORK, prefetch=10)
+    held = await take(stopping, 1)
+    await stopping.stop()
+    await stopping.pause()
+    await stopping.pause()
+    assert list(await stopping.take(5)) == []
+    helping = await other.subscribe(WORK, prefetch=10)
+    assert await bodies(helping, 2) == ["b", "c"]
+    await stopping.ack(held)
+    await one.close()
+    await send(other, "work", "d")
+    assert await bodies(helping, 1) == ["d"]
+
+
+async def test_stopped_it_hands_out_what_came_of_its_own_queue(
+    installation: Installation,
+) -> None:
+    """An exclusive queue goes when its consumer stops; what that got before is not lost by it."""
+    broker = await installation.connect()
+    own = Queue("aoi.own", QueueKind.EXCLUSIVE)
+    subscription = await broker.subscribe(own, prefetch=10)
+    await send(broker, "aoi.own", *"abc")
+    held = await take(subscription, 1)
+    await subscription.stop()
+    held += await subscription.take(9)
+    assert [message.body for message in held] == [b"a", b"b", b"c"]
+    await subscription.ack(held)
+    assert list(await subscription.take(5)) == []
 
 
 async def test_stopping_wakes_whoever_waits(broker: Broker) -> None:

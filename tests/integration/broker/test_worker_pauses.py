@@ -141,6 +141,32 @@ async def test_pauses_send_nobody_to_quarantine(
     await broker.close()
 
 
+async def test_restarts_send_nobody_to_quarantine(rabbit_url: str, store: SqlStore) -> None:
+    """However often workers are told to stop while their queue is long, which holds what is far
+    from its turn, no delivery of a message fails by it.
+    """
+    handler, gave_up = Troubled(), asyncio.Event()
+    sender = await RabbitBroker.connect(rabbit_url)
+    await sender.declare(topology())
+    echo = await sender.subscribe(ECHO, prefetch=1000)
+    numbers = range(100 * BATCH)
+    await sender.publish([Outbound("", OUTCOME, str(n).encode()) for n in numbers])
+    heard: list[int] = []
+    for _ in range(OFTEN):
+        broker = await RabbitBroker.connect(rabbit_url)
+        async with working(broker, handler, store, gave_up):
+            heard += await echoes(echo, 1)
+        await broker.close()
+    assert len(heard) < len(numbers), "the last restarts had nothing to lose"
+    broker = await RabbitBroker.connect(rabbit_url)
+    async with working(broker, handler, store, gave_up):
+        heard += await echoes(echo, len(numbers) - len(heard))
+    assert sorted(heard) == list(numbers)
+    assert handler.delivery_counts == {0}
+    await broker.close()
+    await sender.close()
+
+
 class Impatient(RabbitBroker):
     """Counts the publishes that the broker did not confirm in time."""
 

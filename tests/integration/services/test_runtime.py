@@ -39,6 +39,8 @@ class Wishes(Handler[Inbound]):
         self.fault: Exception = StoreUnavailable("the test took it away")
         self.is_ready = asyncio.Event()
         self.is_ready.set()
+        self.may_end = asyncio.Event()
+        self.may_end.set()
         self.after: Callable[[], None] = lambda: None
         self.called = asyncio.Condition()
 
@@ -61,6 +63,7 @@ class Wishes(Handler[Inbound]):
             self.batches.append(bodies)
             self.again += [item.redelivered for item in items]
             self.called.notify_all()
+        await self.may_end.wait()
         if not self.store_is_up.is_set():
             raise self.fault
         if "break" in bodies:
@@ -146,6 +149,7 @@ class Bench:
                 while len(taken) < len(bodies):
                     taken += await held.take(len(bodies))
                 await held.requeue(taken)
+        await held.pause()
         await held.stop()
 
 
@@ -321,6 +325,41 @@ async def test_stopped_it_finishes_what_it_took(bench: Bench) -> None:
     assert await bench.echoed(2) == ["a", "b"]
     await bench.broker.close()
     assert bench.server.waiting(OUTCOME) == 0
+
+
+async def test_stopped_it_handles_all_that_came_to_it(bench: Bench) -> None:
+    """Section 5 (stopping): a drain gives nothing back, which would count against it: what came
+    within the prefetch while a batch was handled is handled, too.
+    """
+    bench.handler.may_end.clear()
+    await bench.send("a")
+    await bench.start()
+    await bench.handler.calls(1)
+    await bench.send("b", "c")
+    bench.stop.set()
+    await asyncio.sleep(0)
+    bench.handler.may_end.set()
+    await bench.end()
+    assert await bench.echoed(3) == ["a", "b", "c"]
+    await bench.broker.close()
+    assert bench.server.waiting(OUTCOME) == 0
+
+
+async def test_a_fault_while_draining_leaves_the_rest_to_others(bench: Bench) -> None:
+    """Point 5: a worker that cannot finish in order, because the store is away, holds nothing."""
+    bench.handler.may_end.clear()
+    await bench.send("a")
+    await bench.start()
+    await bench.handler.calls(1)
+    await bench.send("b", "c")
+    bench.handler.store_is_up.clear()
+    bench.stop.set()
+    await asyncio.sleep(0)
+    bench.handler.may_end.set()
+    await bench.end()
+    assert bench.server.waiting(OUTCOME) == 2
+    await bench.broker.close()
+    assert bench.server.waiting(OUTCOME) == 3
 
 
 async def test_nothing_is_taken_until_it_is_ready(bench: Bench) -> None:

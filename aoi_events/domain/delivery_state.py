@@ -7,13 +7,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
 from aoi_events.domain.evidence import StepOutcome
 from aoi_events.domain.plans import Step
 
-__all__ = ["Delivery", "StepState", "StoryEntry", "settle", "tell", "with_step"]
+__all__ = [
+    "DEVICE_REFUSALS",
+    "Delivery",
+    "StepState",
+    "StoryEntry",
+    "deliver",
+    "settle",
+    "store",
+    "tell",
+    "with_step",
+]
+
+DEVICE_REFUSALS: Final = (Reason.COULD_NOT_WAKE, Reason.DISCARDED, Reason.NO_SUCH_APPLICATION)
+"""Why a step is over when the device itself refused the delivery, the weakest word first."""
 
 _STORY_HEAD, _STORY_TAIL = 8, 32
 
@@ -59,17 +73,37 @@ class StepState:
 
     @property
     def accepted(self) -> bool:
-        """Whether a provider took the content itself (not a wake-up), did not give it back, and the
-        device did not say otherwise.
+        """Whether a provider took the content itself (not a wake-up), or says that the device has
+        it, did not give it back, and the device did not say otherwise.
         """
+        return self._says(OutcomeKind.ACCEPTED) or self.receipted
+
+    @property
+    def receipted(self) -> bool:
+        """Whether a provider says that the device has the content itself, and the device did not
+        say otherwise.
+        """
+        return self._says(OutcomeKind.RECEIPTED)
+
+    def _says(self, kind: OutcomeKind) -> bool:
         outcome = self.outcome
         return (
             outcome is not None
             and outcome.attempt == self.attempt
-            and outcome.kind is OutcomeKind.ACCEPTED
+            and outcome.kind is kind
             and not self.step.wake_up
             and self.over in (None, Reason.NOT_ACKNOWLEDGED)
         )
+
+    @property
+    def may_speak(self) -> bool:
+        """Whether the device may be about to say something: the step goes over its connection, and
+        nobody knows that it was not reached there.
+        """
+        outcome = self.outcome
+        silence = outcome is None or outcome.attempt < self.attempt
+        open_ = self.over in (None, Reason.NOT_ACKNOWLEDGED) and self.retry_at is None
+        return self.step.connected and open_ and silence
 
     @property
     def unheard(self) -> bool:
@@ -141,6 +175,12 @@ class Delivery:
         reasons = [step.over for step in self.steps if step.over is not None]
         return reasons[-1] if reasons else Reason.UNREACHABLE
 
+    @property
+    def refused_by_device(self) -> bool:
+        """Whether the device refused it under the present plan, or ended it for good."""
+        ended = self.state.terminal and self.reason in DEVICE_REFUSALS
+        return ended or any(step.over in DEVICE_REFUSALS for step in self.steps)
+
     def current(self, step: int, attempt: int) -> bool:
         """Whether that attempt is still wanted; a channel worker asks before it submits."""
         return (
@@ -202,3 +242,28 @@ def settle(
         released=False,
     )
     return tell(settled, now, state, detail=detail or reason)
+
+
+def store(delivery: Delivery, now: datetime, reason: str | None) -> Delivery:
+    """The delivery waiting for the device's return, because of ``reason``."""
+    stored = replace(delivery, state=DeliveryState.STORED, reason=reason)
+    return tell(stored, now, DeliveryState.STORED, detail=reason)
+
+
+def deliver(delivery: Delivery, by: Evidence, channel: str | None, now: datetime) -> Delivery:
+    """The delivery delivered over ``channel``, unless better evidence, or as good, was before."""
+    if delivery.state is DeliveryState.DELIVERED and (
+        delivery.by is Evidence.DEVICE or by is Evidence.PROVIDER
+    ):
+        return delivery
+    settled = replace(
+        delivery,
+        state=DeliveryState.DELIVERED,
+        by=by,
+        channel=channel or delivery.channel,
+        reason=None,
+        settled_at=now,
+        supersedes=delivery.state if delivery.state.terminal else None,
+        released=False,
+    )
+    return tell(settled, now, DeliveryState.DELIVERED, channel=channel, detail=f"by {by}")

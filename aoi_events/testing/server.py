@@ -43,7 +43,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "gateway": {"port": 0, "ping_every": 5.0, "pong_within": 2.0},
     "endpoint": {"port": 0},
     "health": {"enabled": False},
-    "channels": {"websocket": {"ack_within": 2.0}, "sms": {"ack_within": 5.0}},
+    "channels": {"websocket": {"ack_within": 2.0}, "sms": {"ack_within": 3.0}},
 }
 """Shorter waits than in earnest, so that what a device does not answer is noticed in a test."""
 

@@ -108,6 +108,6 @@ def _settings(broker: str, store: str, smsc: LoopbackSmsc) -> dict[str, Any]:
         "health": {"enabled": False},
         "channels": {
             "websocket": {"ack_within": 0.8},
-            "sms": {"host": smsc.host, "port": smsc.port, "ack_within": 5.0},
+            "sms": {"host": smsc.host, "port": smsc.port, "ack_within": 2.0},
         },
     }

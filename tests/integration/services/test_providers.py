@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.ports.channel import Receipt
 from aoi_events.testing.scripted import Say
@@ -67,6 +69,42 @@ async def test_the_device_outranks_the_provider(system: System) -> None:
     assert (await shop.status("n1"))[0].by == "device"
 
 
+@pytest.mark.parametrize(
+    "refusal, end",
+    [(OutcomeKind.COULD_NOT_WAKE, "stored"), (OutcomeKind.NO_SUCH_APPLICATION, "failed")],
+)
+async def test_a_receipt_after_the_devices_refusal_changes_nothing(
+    system: System, refusal: OutcomeKind, end: str
+) -> None:
+    """Section 4: the device's own refusals end it; the provider's word is told, and no more."""
+    shop, node = await system.user(), await system.node()
+    device = await system.device("scripted:a1")
+    await shop.send("n1", device.token)
+    item = await system.provider.next_delivery()
+    await node.report(item, refusal)
+    await system.events.wait_for(f"notification.{end}", notification="n1")
+    await node.report(item, OutcomeKind.RECEIPTED)
+    await node.report(item, OutcomeKind.COULD_NOT_WAKE)
+    await _taken(system)
+    (row,) = await system.rows("n1")
+    assert (row.state, row.by) == (end, None)
+
+
+async def test_what_the_device_refused_after_a_receipt_is_told_in_the_story(
+    system: System,
+) -> None:
+    """Section 4: a terminal state changes only to delivered; the story tells the rest."""
+    shop, node = await system.user(), await system.node()
+    device = await system.device("scripted:a1")
+    await shop.send("n1", device.token)
+    item = await system.provider.next_delivery()
+    await node.report(item, OutcomeKind.RECEIPTED)
+    await system.events.wait_for("notification.delivered", notification="n1", by="provider")
+    await node.report(item, OutcomeKind.COULD_NOT_WAKE)
+    await system.until(lambda: shop.story("n1"), lambda story: story[-1] == "could_not_wake")
+    assert (await shop.status("n1"))[0].by == "provider"
+
+
 async def test_an_attempt_that_is_not_wanted_any_more_is_not_submitted(system: System) -> None:
     """Section 4: before it submits, a channel worker checks: not terminal, attempt current, not
     expired.
@@ -122,6 +160,15 @@ async def test_a_provider_that_is_down_is_waited_for(system: System) -> None:
     assert (await system.provider.next_delivery()).notification == "n2"
     async with system.installation.store.transaction(read_only=True) as tx:
         assert await tx.parked() == []
+
+
+async def _taken(system: System) -> None:
+    """Whatever was reported before is merged: the queue is handled in order."""
+    shop, node = await system.user("another"), await system.node("gw-2")
+    device = await system.device("scripted:a2")
+    await shop.send("last", device.token)
+    await node.acknowledge(await system.provider.next_delivery())
+    await system.events.wait_for("notification.delivered", notification="last", by="device")
 
 
 def _receipted(system: System) -> Callable[[], Awaitable[bool]]:

@@ -19,6 +19,7 @@ from aoi_events.domain.delivery import (
     decide,
     resend,
 )
+from aoi_events.domain.delivery_state import DEVICE_REFUSALS
 from aoi_events.domain.retry import Backoff
 
 __all__ = ["take"]
@@ -63,9 +64,12 @@ def _terminal_changes_only_to_delivered(before: Delivery, decision: Decision) ->
             assert after.supersedes is before.state
             assert Announce() in decision.effects
         else:
-            assert replace(after, published=True, deadline=None) == replace(
-                before, published=True, deadline=None
-            )
+            told = replace(after, published=True, deadline=None)
+            if after.steps != before.steps:
+                # Nothing but the story, and what keeps a receipt from correcting the end.
+                assert all(step.over in DEVICE_REFUSALS for step in after.steps)
+                told = replace(told, story=before.story, steps=before.steps)
+            assert told == replace(before, published=True, deadline=None)
     if after.state.terminal:
         assert after.settled_at is not None
         assert not after.released
@@ -119,14 +123,22 @@ def _provider_settles_last(before: Delivery, fact: Fact, after: Delivery, now: d
     newly = after.by is Evidence.PROVIDER and before.by is None
     if not newly:
         return
-    if isinstance(fact, Reported) and fact.kind is OutcomeKind.RECEIPTED:
+    assert not before.refused_by_device, "no provider outranks the device's own refusal"
+    assert not after.refused_by_device
+    if before.state.terminal:
+        assert isinstance(fact, Reported)
+        assert fact.kind is OutcomeKind.RECEIPTED, "no acceptance corrects an end"
         return
-    ended = [s for s in after.steps if s.accepted and s.over is Reason.NOT_ACKNOWLEDGED]
-    expired = now >= after.expires_at
     assert any(step.accepted and not step.step.wake_up for step in after.steps)
-    if not expired:
-        assert ended, "the window of the accepted step had not ended"
-        assert not any(step.under_way for step in after.steps), "another step was under way"
+    if now >= after.expires_at:
+        return
+    if any(step.receipted for step in after.steps):
+        silent = [s for s in after.steps if s.step.connected and s.outcome is None]
+        if not any(s.over in (None, Reason.NOT_ACKNOWLEDGED) for s in silent):
+            return
+    ended = [s for s in after.steps if s.accepted and s.over is Reason.NOT_ACKNOWLEDGED]
+    assert ended, "the window of the accepted step had not ended"
+    assert not any(step.under_way for step in after.steps), "another step was under way"
 
 
 def _repeat(fact: Fact, decision: Decision, now: datetime, jitter: float, backoff: Backoff) -> None:

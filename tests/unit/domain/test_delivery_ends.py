@@ -185,12 +185,7 @@ def test_a_device_upgrades_a_providers_word() -> None:
 def test_the_first_end_stands() -> None:
     """Settlement is first-come: cancelling what has expired changes nothing."""
     expired = follow(planned(WEBSOCKET, ttl=10), [(10, DeadlineReached())]).delivery
-    for late in (
-        Cancelled(),
-        Replaced(),
-        Failed(Reason.BACKLOG_FULL),
-        said(OutcomeKind.COULD_NOT_WAKE, 11),
-    ):
+    for late in (Cancelled(), Replaced(), Failed(Reason.BACKLOG_FULL)):
         assert take(expired, late, at(11)).delivery == expired
 
 

@@ -79,13 +79,14 @@ unsettling = st.sampled_from(
 @given(
     st.lists(st.tuples(unsettling, instants(5.0), st.sampled_from(["", "busy"])), max_size=6),
     st.randoms(use_true_random=False),
+    st.booleans(),
 )
 def test_order_and_duplicates_do_not_change_the_evidence(
-    told: list[tuple[OutcomeKind, datetime, str]], order: random.Random
+    told: list[tuple[OutcomeKind, datetime, str]], order: random.Random, wake_up: bool
 ) -> None:
     """Any shuffling, with repeats, of what was said of one attempt leaves the same evidence."""
-    # A wake-up, so that a receipt is evidence and no settlement; a second step keeps it going.
-    steps = (Step("sms", 0.0, 60.0, wake_up=True), Step("websocket", 0.0, 60.0, connected=True))
+    # A connection under way, so that a receipt is evidence and no settlement.
+    steps = (Step("sms", 0.0, 60.0, wake_up=wake_up), Step("websocket", 0.0, 60.0, connected=True))
     facts = [Reported(kind, at, step=0, attempt=1, detail=detail) for kind, at, detail in told]
     shuffled = [*facts, *facts]
     order.shuffle(shuffled)

@@ -1,0 +1,89 @@
+"""The attempts of a delivery's steps: when they begin, when they end, and when again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from aoi_events.contracts.states import Reason
+from aoi_events.domain.delivery_state import Delivery, StepState, tell, with_step
+from aoi_events.domain.plans import may_start
+from aoi_events.domain.retry import Backoff
+
+__all__ = ["Retry", "again", "close_windows", "start_due"]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When it is, and how long to wait before an attempt is made again; ``jitter`` in [0, 1]."""
+
+    at: datetime
+    jitter: float
+    backoff: Backoff
+
+
+def again(
+    state: StepState, retry_after: float, expires_at: datetime, retry: Retry, reason: Reason
+) -> StepState:
+    """The step waiting for its next attempt, or over for ``reason`` when the TTL ends before it."""
+    delay = max(retry_after, retry.backoff.delay(state.retries, retry.jitter))
+    retry_at = retry.at + timedelta(seconds=delay)
+    if retry_at >= expires_at:
+        return replace(state, over=reason, retry_at=None)
+    return replace(state, retry_at=retry_at)
+
+
+def close_windows(delivery: Delivery, retry: Retry) -> Delivery:
+    """The delivery after the attempts whose window has ended: over, or to be made again."""
+    for index, state in enumerate(delivery.steps):
+        ends = state.window_ends()
+        if ends is None or retry.at < ends:
+            continue
+        if state.unheard and not state.step.connected:
+            closed = again(state, 0.0, delivery.expires_at, retry, Reason.NOT_ACKNOWLEDGED)
+        else:
+            closed = replace(state, over=Reason.NOT_ACKNOWLEDGED)
+        delivery = tell(
+            replace(delivery, steps=with_step(delivery.steps, index, closed)),
+            retry.at,
+            "not acknowledged",
+            index,
+            closed,
+        )
+    return delivery
+
+
+def start_due(delivery: Delivery, now: datetime) -> Delivery:
+    """The delivery with an attempt of every step whose time has come."""
+    all_before_over = True
+    for index, state in enumerate(delivery.steps):
+        held = state.over is not None or (state.retry_at is not None and now < state.retry_at)
+        first = not state.started and may_start(
+            state.step,
+            planned_at=delivery.planned_at or now,
+            now=now,
+            all_before_over=all_before_over,
+        )
+        again = state.started and state.retry_at is not None
+        if not held and (first or again):
+            attempt = delivery.attempts + 1
+            started = replace(
+                state,
+                attempt=attempt,
+                retries=state.retries + 1 if again else 0,
+                first_started_at=state.first_started_at or now,
+                started_at=now,
+                retry_at=None,
+            )
+            delivery = tell(
+                replace(
+                    delivery, attempts=attempt, steps=with_step(delivery.steps, index, started)
+                ),
+                now,
+                "sent as wake-up" if state.step.wake_up else "sent",
+                index,
+                started,
+            )
+        yields = delivery.steps[index].yields_at()
+        all_before_over &= state.over is not None or (yields is not None and now >= yields)
+    return delivery

@@ -1,0 +1,201 @@
+"""What somebody says became of a delivery: a provider, the broker, or the device itself.
+
+A provider speaks of one attempt of one step, and what it says is merged as evidence. The device
+speaks for the delivery as a whole, and outranks everybody: what it refused, no acceptance and no
+receipt of the same plan delivers any more, whichever came first. Only what was settled *by
+provider* before the device spoke stays so, because a terminal state changes only to delivered; then
+the story tells what the device said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import assert_never
+
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.contracts.states import DeliveryState, Evidence, Reason
+from aoi_events.domain.attempts import Retry, again
+from aoi_events.domain.delivery_facts import (
+    CloseChannel,
+    Effect,
+    LosePresence,
+    Reported,
+    RevokeToken,
+)
+from aoi_events.domain.delivery_state import (
+    DEVICE_REFUSALS,
+    Delivery,
+    StepState,
+    deliver,
+    settle,
+    store,
+    tell,
+    with_step,
+)
+from aoi_events.domain.evidence import StepOutcome, join
+
+__all__ = ["report"]
+
+
+def report(delivery: Delivery, fact: Reported, retry: Retry, told: list[Effect]) -> Delivery:
+    """The delivery after an outcome; ``told`` gets what ended besides it."""
+    if fact.closes_channel and fact.channel is not None:
+        told.append(CloseChannel(fact.channel, fact.detail or fact.kind, fact.at))
+    match fact.kind:
+        case OutcomeKind.ACKNOWLEDGED:
+            return deliver(delivery, Evidence.DEVICE, fact.channel, retry.at)
+        case OutcomeKind.NO_SUCH_APPLICATION:
+            told.append(RevokeToken())
+            return _failed_by_device(delivery, fact, Reason.NO_SUCH_APPLICATION, retry.at)
+        case OutcomeKind.DISCARDED:
+            return _failed_by_device(delivery, fact, Reason.DISCARDED, retry.at)
+        case OutcomeKind.COULD_NOT_WAKE:
+            return _could_not_wake(delivery, fact, retry.at)
+        case OutcomeKind.ROUTE_LOST if fact.epoch is not None:
+            told.append(LosePresence(fact.epoch))
+            return _report_step(delivery, fact, retry)
+        case (
+            OutcomeKind.ACCEPTED
+            | OutcomeKind.REFUSED
+            | OutcomeKind.ROUTE_LOST
+            | OutcomeKind.PARKED
+            | OutcomeKind.REJECTED
+            | OutcomeKind.RECEIPTED
+        ):
+            return _report_step(delivery, fact, retry)
+        case _:
+            assert_never(fact.kind)
+
+
+def _report_step(delivery: Delivery, fact: Reported, retry: Retry) -> Delivery:
+    index = fact.step
+    if index is None or fact.attempt is None or not 0 <= index < len(delivery.steps):
+        return delivery
+    state = delivery.steps[index]
+    attempt = fact.attempt
+    if _receipts(state, fact):
+        if delivery.state.terminal:
+            return _corrected(delivery, state, retry.at)
+        # That the device has an earlier attempt's message is no less true of the step.
+        attempt = state.attempt
+    if attempt != state.attempt or not state.started or delivery.state.terminal:
+        return delivery
+    outcome = join(
+        state.outcome, StepOutcome(attempt, fact.kind, fact.at, fact.detail, fact.retry_after)
+    )
+    if outcome == state.outcome or outcome is None:
+        return delivery
+    merged = replace(state, outcome=outcome)
+    if state.outcome is not None and (state.outcome.attempt, state.outcome.kind) == (
+        outcome.attempt,
+        outcome.kind,
+    ):
+        # The same said with an earlier time: known more exactly, but nothing happened.
+        return replace(delivery, steps=with_step(delivery.steps, index, merged))
+    merged = _heard(merged, outcome, delivery.expires_at, retry)
+    sending = delivery.state is DeliveryState.SENDING or merged.under_way
+    told = tell(
+        replace(
+            delivery,
+            state=DeliveryState.SENDING if sending else delivery.state,
+            steps=with_step(delivery.steps, index, merged),
+        ),
+        retry.at,
+        fact.kind,
+        index,
+        merged,
+        detail=fact.detail or None,
+    )
+    return told
+
+
+def _receipts(state: StepState, fact: Reported) -> bool:
+    """Whether the provider says that the device has the content of this step.
+
+    Attempts are numbered over all plans. Those from the step's first on are surely of this step in
+    this plan; a receipt of an earlier plan could be one of a wake-up.
+    """
+    first = state.attempt - state.retries
+    return (
+        fact.kind is OutcomeKind.RECEIPTED
+        and fact.attempt is not None
+        and not state.step.wake_up
+        and state.started
+        and first <= fact.attempt <= state.attempt
+    )
+
+
+def _corrected(delivery: Delivery, state: StepState, now: datetime) -> Delivery:
+    """An end that a late receipt corrects, unless the device refused."""
+    if delivery.refused_by_device:
+        return delivery
+    return deliver(delivery, Evidence.PROVIDER, state.step.channel, now)
+
+
+def _heard(state: StepState, outcome: StepOutcome, expires_at: datetime, retry: Retry) -> StepState:
+    """The step after its strongest outcome changed."""
+    if state.over is not None:
+        # A receipt takes back what the provider said before; its window goes on, or is over.
+        final = (*DEVICE_REFUSALS, Reason.NOT_ACKNOWLEDGED)
+        receipt = outcome.kind is OutcomeKind.RECEIPTED and not state.step.wake_up
+        return replace(state, over=None) if receipt and state.over not in final else state
+    match outcome.kind:
+        case OutcomeKind.ACCEPTED | OutcomeKind.RECEIPTED:
+            # Late word of an attempt that was to be made again: it is under way after all.
+            return replace(state, retry_at=None)
+        case OutcomeKind.REFUSED:
+            return again(state, outcome.retry_after, expires_at, retry, Reason.REFUSED)
+        case OutcomeKind.ROUTE_LOST:
+            return replace(state, over=Reason.ROUTE_LOST, retry_at=None)
+        case OutcomeKind.PARKED:
+            return replace(state, over=Reason.PARKED, retry_at=None)
+        case OutcomeKind.REJECTED:
+            return replace(state, over=Reason.REFUSED, retry_at=None)
+        case _:
+            return state
+
+
+def _failed_by_device(
+    delivery: Delivery, fact: Reported, reason: Reason, now: datetime
+) -> Delivery:
+    noted = _refused(delivery, fact, reason, now)
+    # A reason that the fact itself tells needs no words; what was thrown away has some.
+    detail = fact.detail or None if reason is Reason.DISCARDED else None
+    return settle(noted, DeliveryState.FAILED, now, reason=reason, detail=detail)
+
+
+def _could_not_wake(delivery: Delivery, fact: Reported, now: datetime) -> Delivery:
+    if not _of_this_plan(delivery, fact):
+        return delivery
+    noted = _refused(delivery, fact, Reason.COULD_NOT_WAKE, now)
+    if noted == delivery or delivery.state is not DeliveryState.SENDING:
+        return noted
+    if not delivery.storable:
+        return settle(noted, DeliveryState.EXPIRED, now, reason=Reason.COULD_NOT_WAKE)
+    return store(noted, now, Reason.COULD_NOT_WAKE)
+
+
+def _refused(delivery: Delivery, fact: Reported, reason: Reason, now: datetime) -> Delivery:
+    """The delivery with the device's refusal noted at every step, so that no word of a provider
+    about this plan settles it any more. Where that is all it does, the story tells it.
+    """
+    weaker = DEVICE_REFUSALS[: DEVICE_REFUSALS.index(reason)]
+    known = any(step.over in DEVICE_REFUSALS and step.over not in weaker for step in delivery.steps)
+    if known or delivery.by is Evidence.DEVICE:
+        return delivery
+    steps = tuple(replace(step, over=reason, retry_at=None) for step in delivery.steps)
+    noted = replace(delivery, steps=steps)
+    if delivery.state is DeliveryState.STORED:
+        noted = replace(noted, reason=reason)
+    if not steps or delivery.state is DeliveryState.SENDING:
+        return noted
+    detail = fact.detail or None
+    return tell(noted, now, fact.kind, channel=fact.channel, detail=detail)
+
+
+def _of_this_plan(delivery: Delivery, fact: Reported) -> bool:
+    """Whether a device's word is about the present plan and no repeat from before it."""
+    if fact.attempt is not None:
+        return any(step.attempt == fact.attempt for step in delivery.steps if step.started)
+    return delivery.planned_at is None or fact.at >= delivery.planned_at

@@ -1,0 +1,204 @@
+"""The device's own word against a provider's, in every order, one example for each rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.contracts.states import DeliveryState, Evidence, Reason
+from aoi_events.domain.delivery import (
+    Announce,
+    DeadlineReached,
+    Delivery,
+    Planned,
+    Reported,
+    RevokeToken,
+)
+from tests.unit.domain.histories import BEHIND, SMS, WEBSOCKET, at, follow, planned, said
+from tests.unit.domain.rules import take
+
+REFUSALS = (
+    OutcomeKind.COULD_NOT_WAKE,
+    OutcomeKind.DISCARDED,
+    OutcomeKind.NO_SUCH_APPLICATION,
+)
+
+
+def sms_behind_silence() -> Delivery:
+    """The device was connected and silent for its 10 s; the SMS went out as attempt 2."""
+    return take(planned(WEBSOCKET, SMS), DeadlineReached(), at(10)).delivery
+
+
+def receipt(when: float, step: int = 1, attempt: int = 2) -> Reported:
+    """The provider says that the device has it."""
+    return said(OutcomeKind.RECEIPTED, when, step, attempt, channel="sms")
+
+
+def test_a_receipt_settles_at_once_where_no_device_is_about_to_speak() -> None:
+    """Nothing but SMS in the plan: who else could say more, and when?"""
+    done = take(planned(SMS), receipt(6, 0, 1), at(6))
+    assert (done.delivery.state, done.delivery.by) == (DeliveryState.DELIVERED, Evidence.PROVIDER)
+    assert done.effects == (Announce(),)
+
+
+@pytest.mark.parametrize("gone", [OutcomeKind.ROUTE_LOST, OutcomeKind.REJECTED, OutcomeKind.PARKED])
+def test_a_receipt_settles_at_once_where_the_device_was_not_reached(gone: OutcomeKind) -> None:
+    """Its connection is known to have failed: it has nothing to speak of."""
+    lost = take(planned(WEBSOCKET, SMS), said(gone, 1), at(1)).delivery
+    assert take(lost, receipt(3), at(3)).delivery.by is Evidence.PROVIDER
+
+
+def test_a_receipt_settles_at_once_where_the_gateway_refused_for_now() -> None:
+    """The device's window was full, so it does not have this one."""
+    both = planned(WEBSOCKET, replace(SMS, start_after=0.0))
+    busy = take(both, said(OutcomeKind.REFUSED, 1, retry_after=20), at(1)).delivery
+    assert take(busy, receipt(3), at(3)).delivery.by is Evidence.PROVIDER
+
+
+def test_a_receipt_waits_for_a_device_that_may_speak() -> None:
+    """The connected device was silent for its time and may be working still: the receipt settles
+    as an acceptance does, when the step's window ends.
+    """
+    waiting = take(sms_behind_silence(), receipt(12), at(12))
+    assert waiting.delivery.state is DeliveryState.SENDING
+    assert waiting.delivery.deadline == at(40)
+    assert waiting.effects == ()
+    done = take(waiting.delivery, DeadlineReached(), at(40))
+    assert done.delivery.by is Evidence.PROVIDER
+    assert done.delivery.channel == "sms"
+
+
+def test_a_receipt_in_waiting_settles_when_the_connection_is_known_to_be_gone() -> None:
+    """The gateway notices late what the silence was about: nobody is left to wait for."""
+    gone = said(OutcomeKind.ROUTE_LOST, 13, epoch=7)
+    for order in permutations((gone, receipt(12))):
+        done = follow(sms_behind_silence(), [(13, word) for word in order]).delivery
+        assert done.by is Evidence.PROVIDER
+
+
+def test_a_receipt_waits_for_a_connection_under_way() -> None:
+    """In a parallel plan the receipt waits, and settles as soon as the connection is lost."""
+    both = planned(WEBSOCKET, replace(SMS, start_after=0.0))
+    waiting = take(both, receipt(2), at(2)).delivery
+    assert waiting.state is DeliveryState.SENDING
+    assert take(waiting, said(OutcomeKind.ROUTE_LOST, 3), at(3)).delivery.by is Evidence.PROVIDER
+
+
+def test_a_receipt_waits_for_a_device_that_is_connected_and_was_not_asked_yet() -> None:
+    """Who plans to reach it over its connection knows that it can speak; nothing more is sent."""
+    waiting = take(planned(replace(SMS, start_after=0.0), BEHIND), receipt(2, 0, 1), at(2))
+    assert (waiting.delivery.state, waiting.effects) == (DeliveryState.SENDING, ())
+    done = take(waiting.delivery, DeadlineReached(), at(30))
+    assert (done.delivery.by, done.effects) == (Evidence.PROVIDER, (Announce(),))
+
+
+def test_a_receipt_in_waiting_outlives_what_the_provider_says_after_it() -> None:
+    """Neither a refusal of another attempt nor an early rejection takes it back, in any order."""
+    words = [
+        receipt(14),
+        said(OutcomeKind.REJECTED, 13, 1, 2),
+        said(OutcomeKind.ACCEPTED, 12, 1, 2),
+        said(OutcomeKind.REFUSED, 12, 1, 2, retry_after=5),
+    ]
+    for order in permutations(words):
+        told = follow(sms_behind_silence(), [(14, word) for word in order]).delivery
+        assert told.state is DeliveryState.SENDING
+        assert told.steps[1].outcome is not None
+        assert told.steps[1].outcome.kind is OutcomeKind.RECEIPTED
+        assert take(told, DeadlineReached(), at(40)).delivery.by is Evidence.PROVIDER
+
+
+def test_the_receipt_of_an_earlier_attempt_counts_when_the_later_one_fails() -> None:
+    """An SMS was sent twice; that the device has the first one is no less true."""
+    twice = follow(
+        sms_behind_silence(), [(11, said(OutcomeKind.REFUSED, 11, 1, 2)), (15, DeadlineReached())]
+    ).delivery
+    assert twice.steps[1].attempt == 3
+    words = [receipt(16, attempt=2), said(OutcomeKind.REJECTED, 16, 1, 3)]
+    for order in permutations(words):
+        told = follow(twice, [(16, word) for word in order]).delivery
+        assert take(told, DeadlineReached(), at(45)).delivery.by is Evidence.PROVIDER
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+@pytest.mark.parametrize("says", [OutcomeKind.ACCEPTED, OutcomeKind.RECEIPTED])
+def test_a_refusal_of_the_device_beats_what_the_provider_said(
+    kind: OutcomeKind, says: OutcomeKind
+) -> None:
+    """Before or after: what did not settle yet never will; stored again, or failed."""
+    provider = said(says, 12, 1, 2)
+    device = said(kind, 12)
+    expected = DeliveryState.STORED if kind is OutcomeKind.COULD_NOT_WAKE else DeliveryState.FAILED
+    for order in permutations((provider, device)):
+        told = follow(sms_behind_silence(), [(12, word) for word in order]).delivery
+        assert told.state is expected
+        later = take(told, DeadlineReached(), at(40)).delivery
+        assert (later.state, later.by) == (expected, None)
+        late = take(later, replace(provider, at=at(41)), at(41)).delivery
+        assert (late.state, late.by) == (expected, None)
+
+
+def test_a_refusal_beats_an_acceptance_whose_window_has_ended() -> None:
+    """An accepted SMS whose time is over waits for the connection behind it; the device, asked
+    there, could not wake the app: the notification is kept.
+    """
+    both = planned(replace(SMS, start_after=0.0, ack_within=5.0), WEBSOCKET)
+    waiting = follow(both, [(1, said(OutcomeKind.ACCEPTED, 1)), (5, DeadlineReached())]).delivery
+    asleep = take(waiting, said(OutcomeKind.COULD_NOT_WAKE, 6, 1, 2), at(6)).delivery
+    assert asleep.state is DeliveryState.STORED
+    assert take(asleep, DeadlineReached(), at(3600)).delivery.state is DeliveryState.EXPIRED
+
+
+def test_a_refusal_counts_after_the_plan_was_exhausted() -> None:
+    """Stored because nobody answered in time; the device answers late, and the receipt after it."""
+    stored = follow(planned(WEBSOCKET), [(10, DeadlineReached())]).delivery
+    assert stored.reason == Reason.NOT_ACKNOWLEDGED
+    late = take(stored, said(OutcomeKind.COULD_NOT_WAKE, 11), at(11)).delivery
+    assert (late.state, late.reason) == (DeliveryState.STORED, Reason.COULD_NOT_WAKE)
+    assert late.story[-1].what == "could_not_wake"
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_delivered_by_provider_stays_and_the_story_tells_the_rest(kind: OutcomeKind) -> None:
+    """A terminal state changes only to delivered: what the device says later is told, once."""
+    done = take(planned(SMS), receipt(6, 0, 1), at(6)).delivery
+    word = said(kind, 9, channel="websocket", detail="the app is busy")
+    told = take(done, word, at(9))
+    assert (told.delivery.state, told.delivery.by) == (DeliveryState.DELIVERED, Evidence.PROVIDER)
+    assert told.delivery.settled_at == at(6)
+    assert Announce() not in told.effects
+    assert (RevokeToken() in told.effects) is (kind is OutcomeKind.NO_SUCH_APPLICATION)
+    line = told.delivery.story[-1]
+    assert (line.what, line.channel, line.detail) == (kind, "websocket", "the app is busy")
+    assert not take(told.delivery, word, at(10)).changed
+    device = take(told.delivery, said(OutcomeKind.ACKNOWLEDGED, 11), at(11))
+    assert device.delivery.by is Evidence.DEVICE
+
+
+def test_a_receipt_corrects_an_end_that_no_device_had_a_word_in() -> None:
+    """Expired, and then the provider says that the device has it: delivered by provider."""
+    expired = take(planned(WEBSOCKET, SMS, ttl=20), DeadlineReached(), at(10)).delivery
+    expired = take(expired, DeadlineReached(), at(20)).delivery
+    assert expired.state is DeliveryState.EXPIRED
+    corrected = take(expired, receipt(21), at(21)).delivery
+    assert (corrected.by, corrected.supersedes) == (Evidence.PROVIDER, DeliveryState.EXPIRED)
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_a_receipt_corrects_no_end_that_the_device_refused(kind: OutcomeKind) -> None:
+    """Expired, then refused by the device: the end stands, whatever the provider says."""
+    expired = take(planned(WEBSOCKET, SMS, ttl=20), DeadlineReached(), at(10)).delivery
+    refused = follow(expired, [(20, DeadlineReached()), (21, said(kind, 21))]).delivery
+    assert refused.state is DeliveryState.EXPIRED
+    assert take(refused, receipt(22), at(22)).delivery.state is DeliveryState.EXPIRED
+
+
+def test_a_new_plan_begins_without_the_refusal() -> None:
+    """The device came back: what it refused before is tried again, and may be receipted now."""
+    asleep = take(planned(SMS), said(OutcomeKind.COULD_NOT_WAKE, 1), at(1)).delivery
+    again = take(replace(asleep, released=True), Planned((SMS,)), at(5)).delivery
+    assert take(again, receipt(6, 0, 1), at(6)).delivery.state is DeliveryState.SENDING
+    assert take(again, receipt(6, 0, 2), at(6)).delivery.by is Evidence.PROVIDER

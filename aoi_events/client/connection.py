@@ -21,24 +21,32 @@ __all__ = ["Backoff", "closed", "lost", "network_changed", "open_if_due", "pause
 class Backoff:
     """Pauses before connecting again, in seconds: they double from ``first`` up to ``most``.
 
-    Each is cut by up to half at random, so that devices that lost the same server come back spread.
+    ``replaced`` is the pause after another connection of the client took over. Each is cut by up to
+    half at random, so that devices that lost the same server come back spread.
     """
 
     first: float = 1.0
     most: float = 120.0
+    replaced: float = 900.0
 
     def __post_init__(self) -> None:
         """Refuse what would spin."""
         if not 0 < self.first <= self.most:
             raise ValueError(f"first must be above 0 and at most {self.most:g} s, not {self.first}")
+        if self.replaced <= 0:
+            raise ValueError(f"replaced must be above 0 s, not {self.replaced}")
 
 
 _DOUBLINGS: Final = 30
 """Beyond it every pause is the longest; keeps the power small."""
 
 
-def pause(backoff: Backoff, failures: int, jitter: float) -> float:
-    """Seconds to wait after so many failures; ``jitter`` is uniform in [0, 1)."""
+def pause(backoff: Backoff, failures: int, jitter: float, *, replaced: bool = False) -> float:
+    """Seconds to wait after so many failures, or after another connection took over; ``jitter`` is
+    uniform in [0, 1).
+    """
+    if replaced:
+        return backoff.replaced * (1 - jitter / 2)
     if failures <= 0:
         return 0.0
     full = min(backoff.most, backoff.first * 2.0 ** min(failures - 1, _DOUBLINGS))
@@ -58,12 +66,11 @@ def network_changed(turn: Turn, network: Network) -> None:
     turn.view = turn.view.offering(network=network)
     if network.same_path(before):
         return
-    if turn.link.phase is not Phase.REPLACED:
-        had = turn.view.connected
-        turn.close()
-        if had:
-            turn.tell(Disconnected(None, "the network changed", reconnecting=network.usable))
-    turn.set_link(failures=0)
+    had = turn.view.connected
+    turn.close()
+    if had:
+        turn.tell(Disconnected(None, "the network changed", reconnecting=network.usable))
+    turn.set_link(failures=0, replaced=False)
 
 
 def welcomed(turn: Turn, frame: WelcomeFrame) -> None:
@@ -78,17 +85,19 @@ def welcomed(turn: Turn, frame: WelcomeFrame) -> None:
 
 
 def closed(turn: Turn, ending: Closed) -> None:
-    """The connection ended: connect again after a pause, unless the server said otherwise."""
+    """The connection ended: connect again after a pause.
+
+    A long one when another connection of the client took over, so that two do not chase each other
+    away; but not for ever, since the server may have been wrong.
+    """
     code = ending.code if ending.code is not None else turn.link.goodbye
-    replaced = code == CloseCode.REPLACED
     turn.set_link(
-        phase=Phase.REPLACED if replaced else Phase.IDLE,
+        phase=Phase.IDLE,
         failures=turn.link.failures + 1,
         in_flight={},
+        replaced=code == CloseCode.REPLACED,
     )
-    turn.tell(
-        Disconnected(code, ending.reason, reconnecting=not replaced and turn.view.network.usable)
-    )
+    turn.tell(Disconnected(code, ending.reason, reconnecting=turn.view.network.usable))
     if code == CloseCode.RETIRED:
         registration.renew(turn, "the AOI Client ID was retired")
     elif code == CloseCode.UNAUTHENTICATED:

@@ -102,9 +102,9 @@ def _react(turn: Turn, event: Input) -> None:
             turn.view = turn.view.offering(offers=offers)
             activation.changed(turn)
         case ReconnectAsked():
-            if turn.link.phase in (Phase.REPLACED, Phase.CONNECTING):
+            if turn.link.phase is Phase.CONNECTING:
                 turn.close()
-            turn.set_link(failures=0)
+            turn.set_link(failures=0, replaced=False)
         case ShortMessageArrived(octets):
             delivery.short_message(turn, octets)
         case Handled(name, code):
@@ -120,7 +120,7 @@ def _react(turn: Turn, event: Input) -> None:
 def _react_to_link(turn: Turn, event: Opened | Received | Closed | Unanswered) -> None:
     match event:
         case Opened():
-            turn.set_link(phase=Phase.OPEN)
+            turn.set_link(phase=Phase.OPEN, replaced=False)
         case Received(frame=frame):
             _receive(turn, frame)
         case Closed():

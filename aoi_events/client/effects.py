@@ -52,10 +52,13 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Connect, after a pause that grows with ``failures`` (none for 0)."""
+    """Connect, after a pause that grows with ``failures`` (none for 0), or a long one when another
+    connection of the client took over (``replaced``).
+    """
 
     generation: int
     failures: int
+    replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,11 @@ class NotificationsLost:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The connection ended or could not be made; ``code`` is the WebSocket close code, if any."""
+    """The connection ended or could not be made; ``code`` is the WebSocket close code, if any.
+
+    ``reconnecting``: the client connects again by itself; that takes minutes after code 4409
+    (another connection of this client took over).
+    """
 
     code: int | None
     reason: str

@@ -53,9 +53,11 @@ def _begin(turn: Turn, identity: str, reason: str) -> None:
     if credentials is not None and credentials.client is not None:
         turn.keep(previous=Earlier(credentials.client, credentials.secret))
     turn.keep(credentials=Credentials(secret=secret, identity=identity))
-    # A registration is always the first thing said on a connection of its own.
-    if turn.link.phase is not Phase.CONNECTING:
+    # A registration is always the first thing said on a connection of its own; and it waits for
+    # nobody who took over from the one before.
+    if turn.link.phase is not Phase.CONNECTING or turn.link.replaced:
         turn.close()
+        turn.set_link(replaced=False)
     turn.tell(RegistrationStarted(identity, reason))
 
 

@@ -173,8 +173,8 @@ class Runner:
             match effect:
                 case Store():
                     pass  # the last of them holds what those before it hold
-                case Open(generation, failures):
-                    self._open(generation, failures)
+                case Open():
+                    self._open(effect)
                 case Close():
                     self._close()
                 case Send(generation, frame):
@@ -191,11 +191,12 @@ class Runner:
                 case _:
                     assert_never(effect)
 
-    def _open(self, generation: int, failures: int) -> None:
+    def _open(self, opening: Open) -> None:
         self._close()
         parts = self._parts
-        self._wire = Wire(generation, parts.transport, parts.clock, self.put)
-        seconds = pause(parts.backoff, failures, parts.dice.jitter())
+        self._wire = Wire(opening.generation, parts.transport, parts.clock, self.put)
+        jitter = parts.dice.jitter()
+        seconds = pause(parts.backoff, opening.failures, jitter, replaced=opening.replaced)
         self._connecting = self.spawn(self._wire.run(seconds))
 
     def _close(self) -> None:

@@ -80,11 +80,11 @@ class Turn:
             goodbye=None,
             heard=0,
         )
-        self.do(Open(generation, self.link.failures))
+        self.do(Open(generation, self.link.failures, self.link.replaced))
 
     def close(self, phase: Phase = Phase.IDLE) -> None:
         """End the connection, if there is one; what it still says is ignored."""
-        if self.link.phase not in (Phase.IDLE, Phase.REPLACED):
+        if self.link.phase is not Phase.IDLE:
             self.do(Close(self.link.generation))
         self.set_link(phase=phase, generation=self.link.generation + 1, in_flight={})
 

@@ -54,8 +54,6 @@ class Phase(Enum):
     """Hello was said."""
     WELCOMED = auto()
     """The session is open."""
-    REPLACED = auto()
-    """Another connection of this client took over; only the application can change that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,8 @@ class Link:
     """The connection. ``generation`` tells its events from those of earlier ones.
 
     ``failures`` counts connections that ended since the last welcome; ``held`` are requests that
-    were refused and wait for another occasion; ``heard`` counts the frames that came.
+    were refused and wait for another occasion; ``heard`` counts the frames that came. ``replaced``:
+    the last one ended because another connection of this client took over, so the next one waits.
     """
 
     phase: Phase = Phase.IDLE
@@ -88,6 +87,7 @@ class Link:
     held: frozenset[tuple[str, str]] = frozenset()
     goodbye: int | None = None
     heard: int = 0
+    replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

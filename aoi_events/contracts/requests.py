@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
-from aoi_events.contracts.base import Request, Tolerant
+from aoi_events.contracts.base import Instant, Request, Tolerant
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import (
     PLAIN_TEXT,
@@ -223,12 +223,14 @@ class ConnectClientV1(_ClientRequest):
     """``client.connected`` (gateways only): a device's session opened, or goes on elsewhere.
 
     With ``secret``: a new session. Without: the gateway announces a session that it holds since
-    ``epoch`` under its new ``node`` name.
+    ``epoch`` under its new ``node`` name. ``answer_by`` is until when the gateway waits for the
+    answer; later than that the request changes nothing, since its device may be elsewhere by then.
     """
 
     node: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
     session: Annotated[str, Field(pattern=r"^[a-z0-9]{1,32}$")]
     epoch: Annotated[int, Field(ge=1)] | None = None
+    answer_by: Instant | None = None
 
     @model_validator(mode="after")
     def _either(self) -> ConnectClientV1:

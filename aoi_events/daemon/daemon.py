@@ -136,6 +136,7 @@ class Daemon:
             backoff=Backoff(
                 first=min(settings.reconnect_first, settings.reconnect_most),
                 most=settings.reconnect_most,
+                replaced=settings.reconnect_replaced,
             ),
             answer_within=settings.request_within,
             handle_within=settings.ack_within + settings.wake_within + _MARGIN,

@@ -69,6 +69,9 @@ class ClientSettings(BaseModel):
     random."""
     reconnect_most: Seconds = 120.0
     """Longest pause before connecting again, in seconds."""
+    reconnect_replaced: Seconds = 900.0
+    """Seconds before connecting again after another connection of the same AOI Client took over,
+    less up to half at random; at once on another network."""
     drain_within: Seconds = 20.0
     """Seconds for apps to finish after TERM."""
 

@@ -7,6 +7,7 @@ import hmac
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from aoi_events.contracts.identifiers import base32_id
 from aoi_events.contracts.requests import RegisterClientV1
@@ -24,6 +25,9 @@ __all__ = [
     "hash_secret",
     "register",
 ]
+
+_PRESENCES: Final = 8
+"""How many are remembered: more than devices can begin while a gateway waits for an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +54,10 @@ class Client:
     ``sequence`` and ``sequence_hash`` belong to the last applied command about the channel set;
     ``epoch`` counts connections, whether or not one is open now; ``returns`` counts whatever may
     make the client reachable again (a connection, an activation, a proof, an app that started), so
-    that a plan can tell whether it was made before. ``replaced`` is the session that the present
-    one took over from. ``retired_at`` ends everything; ``untold_since``: the event of that end may
-    not have left yet.
+    that a plan can tell whether it was made before. ``presences`` are the last ones, the newest
+    last, whether or not it is open; ``replaced`` is the session that the present one took over
+    from. ``retired_at`` ends everything; ``untold_since``: the event of that end may not have left
+    yet.
     """
 
     id: str
@@ -70,6 +75,7 @@ class Client:
     retired_at: datetime | None = None
     retired_reason: str | None = None
     untold_since: datetime | None = None
+    presences: tuple[Presence, ...] = ()
 
     @property
     def retired(self) -> bool:
@@ -94,20 +100,45 @@ class Registration:
     fresh: bool
 
 
-def connected(client: Client, present: Presence, now: datetime) -> Client:
+def connected(
+    client: Client, present: Presence, now: datetime, *, answer_by: datetime | None = None
+) -> Client:
     """The client whose only session ``present`` is from now on.
 
-    A repeat changes nothing but ``returns``, so that it tells the same: ``replaced`` too.
+    A repeat changes nothing but ``returns``, so that it tells the same: ``replaced`` too. Raises
+    Refusal for what comes again when a later one took its place (conflict when that is another
+    session, expired when it is the same one on a node of another name), and for what would change
+    anything later than ``answer_by`` (unavailable): by then the device may be connected elsewhere.
     """
-    old, after = client.presence, client.back(now)
-    if old == present:
-        return after
+    if client.presence == present:
+        return client.back(now)
+    if present in client.presences[:-1]:
+        if client.presences[-1].session == present.session:
+            raise Refusal(ErrorCode.EXPIRED, "this session has gone on elsewhere since")
+        raise Refusal(ErrorCode.CONFLICT, "another session of this client has begun since")
+    if answer_by is not None and now > answer_by:
+        raise Refusal(
+            ErrorCode.UNAVAILABLE,
+            f"nobody waits for this any more since {(now - answer_by).total_seconds():.1f} s; are "
+            "there enough activation workers, and do their clocks agree with the gateway's?",
+        )
+    known, old = client.presences, client.presence
+    if old is not None and old not in known:
+        known = (*known, old)  # it stems from before they were remembered
+    if not known or known[-1] != present:
+        known = (*known, present)[-_PRESENCES:]
     replaced = client.replaced
     if old is not None and old.session != present.session:
         replaced = Replaced(old.node, old.session, by=present.session)
     elif replaced is not None and replaced.by != present.session:
         replaced = None
-    return replace(after, presence=present, epoch=client.epoch + 1, replaced=replaced)
+    return replace(
+        client.back(now),
+        presence=present,
+        presences=known,
+        epoch=client.epoch + 1,
+        replaced=replaced,
+    )
 
 
 def expired(client: Client, *, unused_before: datetime) -> bool:

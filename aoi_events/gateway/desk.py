@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,6 +16,7 @@ from aoi_events.errors import ErrorCode, InfrastructureError, RequestTimeout
 from aoi_events.gateway.actions import Admit, Ask
 from aoi_events.gateway.addresses import Addresses
 from aoi_events.gateway.connection import Connection, Workers
+from aoi_events.gateway.session import State
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.broker import Inbound, Outbound, Requester
 from aoi_events.ports.logs import get_logger
@@ -110,7 +112,7 @@ class Desk:
         if action.client is not None:
             headers[CLIENT_HEADER] = action.client
         session = connection.session
-        answer = await self._call(action.name, action.body, headers)
+        answer = await self._call(action.name, lambda _: action.body, headers)
         now, elapsed = self._workers.now(), self._workers.elapsed
         if answer is None:
             actions = session.unanswered(action.id, elapsed=elapsed, now=now)
@@ -121,11 +123,25 @@ class Desk:
         await connection.perform(actions)
 
     async def _admit(self, connection: Connection, action: Admit) -> None:
-        session, node = connection.session, self._node_name()
-        request = ConnectClientV1(
-            version=1, client=action.client, secret=action.secret, node=node, session=session.id
-        )
-        answer = await self._connect(request)
+        session = connection.session
+        node = ""
+
+        def ask(answer_by: datetime) -> bytes | None:
+            nonlocal node
+            if session.state is not State.ADMITTING:
+                # It waited for its turn, and the device is gone, perhaps to be back elsewhere.
+                return None
+            node = self._node_name()
+            return ConnectClientV1(
+                version=1,
+                client=action.client,
+                secret=action.secret,
+                node=node,
+                session=session.id,
+                answer_by=answer_by,
+            ).encode()
+
+        answer = await self._connect(ask)
         now, elapsed = self._workers.now(), self._workers.elapsed
         if isinstance(answer, ClientConnectedV1):
             current = node == self._node_name()
@@ -144,12 +160,21 @@ class Desk:
         False: nobody could say, or the name has changed again; announce it again.
         """
         session, node = connection.session, self._node_name()
-        if session.client is None or session.epoch is None:
+        client, epoch = session.client, session.epoch
+        if client is None or epoch is None:
             return True
-        request = ConnectClientV1(
-            version=1, client=session.client, epoch=session.epoch, node=node, session=session.id
-        )
-        answer = await self._connect(request)
+
+        def ask(answer_by: datetime) -> bytes:
+            return ConnectClientV1(
+                version=1,
+                client=client,
+                epoch=epoch,
+                node=node,
+                session=session.id,
+                answer_by=answer_by,
+            ).encode()
+
+        answer = await self._connect(ask)
         now, elapsed = self._workers.now(), self._workers.elapsed
         if answer is None or (isinstance(answer, RefusedV1) and answer.code in _LATER):
             return False
@@ -162,8 +187,10 @@ class Desk:
         )
         return current
 
-    async def _connect(self, request: ConnectClientV1) -> ClientConnectedV1 | RefusedV1 | None:
-        answer = await self._call("client.connected", request.encode(), {})
+    async def _connect(
+        self, ask: Callable[[datetime], bytes | None]
+    ) -> ClientConnectedV1 | RefusedV1 | None:
+        answer = await self._call("client.connected", ask, {})
         if answer is None:
             return None
         kinds: dict[str | None, type[ClientConnectedV1 | RefusedV1]] = {
@@ -176,11 +203,20 @@ class Desk:
             _log.error("admission_unanswered", type=answer.type)
             return None
 
-    async def _call(self, name: str, body: bytes, headers: dict[str, str]) -> Inbound | None:
-        request = Outbound(exchange=REQUESTS, routing_key=name, body=body, headers=headers)
+    async def _call(
+        self, name: str, ask: Callable[[datetime], bytes | None], headers: dict[str, str]
+    ) -> Inbound | None:
+        """``ask`` makes the body when its turn has come, knowing until when an answer is awaited;
+        None if there is nothing to ask any more.
+        """
         async with self._turns:
+            within = self._settings.request_within
+            body = ask(self._workers.now() + timedelta(seconds=within))
+            if body is None:
+                return None
+            request = Outbound(exchange=REQUESTS, routing_key=name, body=body, headers=headers)
             try:
-                return await self._requester.call(request, timeout=self._settings.request_within)
+                return await self._requester.call(request, timeout=within)
             except (InfrastructureError, RequestTimeout) as error:
                 _log.warning("workers_silent", request=name, error=str(error))
                 return None

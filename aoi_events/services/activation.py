@@ -66,11 +66,12 @@ class ActivationHandler(Handler[Asked[AnyRequest]]):
         What waits for clients that can be reached again is released at the end, at once: releases
         lock deliveries, which are locked in key order, too.
         """
-        now = self._clock.now()
         outputs: list[Outbound] = []
         reachable: set[str] = set()
         async with self._store.transaction() as tx:
             held = await _lock(tx, items)
+            # Not before: whoever waited for a lock, or was stopped meanwhile, must know it.
+            now = self._clock.now()
             losses = await _losses(tx, items)
             for item in items:
                 try:
@@ -131,7 +132,7 @@ class ActivationHandler(Handler[Asked[AnyRequest]]):
         else:
             client = _same_session(known, request)
         present = Presence(node=request.node, session=request.session)
-        after = connected(client, present, now)
+        after = connected(client, present, now, answer_by=request.answer_by)
         await tx.save_clients([after])
         rows = (await tx.channels({client.id})).get(client.id, ())
         body = ClientConnectedV1(

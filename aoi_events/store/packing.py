@@ -28,6 +28,7 @@ __all__ = [
     "pack_object",
     "pack_pairs",
     "pack_presence",
+    "pack_presences",
     "pack_rejected",
     "pack_replaced",
     "pack_steps",
@@ -37,6 +38,7 @@ __all__ = [
     "unpack_object",
     "unpack_pairs",
     "unpack_presence",
+    "unpack_presences",
     "unpack_rejected",
     "unpack_replaced",
     "unpack_steps",
@@ -229,6 +231,16 @@ def unpack_presence(text: str) -> Presence:
     """The presence that :func:`pack_presence` packed."""
     node, session = _decode(text)
     return Presence(node, session)
+
+
+def pack_presences(presences: tuple[Presence, ...]) -> str:
+    """Where a device was connected last, as JSON."""
+    return _encode([[presence.node, presence.session] for presence in presences])
+
+
+def unpack_presences(text: str | None) -> tuple[Presence, ...]:
+    """The presences that :func:`pack_presences` packed; none in rows from before 0005."""
+    return () if text is None else tuple(Presence(*pair) for pair in _decode(text))
 
 
 def pack_replaced(replaced: Replaced) -> str:

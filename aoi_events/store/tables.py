@@ -93,6 +93,7 @@ clients: Final = Table(
     Column("retired_reason", AnyText()),
     Column("replaced", Packed(packing.pack_replaced, packing.unpack_replaced, optional=True)),
     Column("untold_since", Instant()),
+    Column("presences", Packed(packing.pack_presences, packing.unpack_presences)),
     UniqueConstraint("secret_hash"),
     Index("clients_identity", "identity", "registered_at"),
     Index("clients_retired", "retired_at", **_where("retired_at IS NOT NULL")),

@@ -21,6 +21,7 @@ async def test_clients_come_back_as_they_were_saved(store: Store) -> None:
         sequence_hash="ab",
         epoch=7,
         presence=Presence("node-1", "s1"),
+        presences=(Presence("node-0", "s0"), Presence("node-1", "s1")),
         retired_at=later(0.000001),
         retired_reason="reassigned",
     )

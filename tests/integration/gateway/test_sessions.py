@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -32,6 +33,17 @@ async def test_hello_and_welcome(running: Running) -> None:
     assert (welcome["session"], welcome["epoch"], welcome["sequence"]) == (asked.session, 1, 3)
     health = await running.gateway.health()
     assert (health.ready, health.connections, health.sessions) == (True, 1, 1)
+
+
+async def test_a_hello_says_until_when_its_answer_is_awaited(start: Start) -> None:
+    """A worker that takes it up later must leave the client's sessions alone."""
+    running = await start(request_within=7)
+    before = datetime.now(UTC)
+    await running.devices.open()
+    (asked,) = running.workers.connects
+    assert asked.answer_by is not None
+    within = timedelta(seconds=7)
+    assert before + within <= asked.answer_by <= datetime.now(UTC) + within
 
 
 async def test_a_wrong_secret_is_turned_away(running: Running) -> None:

@@ -176,14 +176,17 @@ class Node:
                     self.items.put_nowait(item)
             await self.subscription.ack(messages)
 
-    async def connect(self, device: Device, session: str = "s1") -> ClientConnectedV1:
+    async def connect(self, device: Device, session: str = "s1", **more: Any) -> ClientConnectedV1:
         """A session of the device opens here."""
+        return await self._enter(device, session, secret=device.secret, **more)
+
+    async def announce(self, device: Device, session: str, epoch: int) -> ClientConnectedV1:
+        """A session that was opened under another name goes on here."""
+        return await self._enter(device, session, epoch=epoch)
+
+    async def _enter(self, device: Device, session: str, **how: Any) -> ClientConnectedV1:
         answer = await self.user.ask(
-            "client.connected",
-            client=device.client,
-            secret=device.secret,
-            node=self.name,
-            session=session,
+            "client.connected", client=device.client, node=self.name, session=session, **how
         )
         assert isinstance(answer, ClientConnectedV1), answer
         return answer

@@ -101,6 +101,7 @@ async def test_rows_of_the_first_schema_live_on(empty_url: str) -> None:
         (app,) = await transaction.applications_of({"cli_a"})
         (delivery,) = await transaction.open_deliveries_of({"cli_a"})
         assert not await transaction.losses({"cli_a"})
+        assert (await transaction.clients({"cli_a"}))["cli_a"].presences == ()
     await store.close()
     assert (app.sender_key, app.replaced, delivery.topic) == (None, None, None)
 

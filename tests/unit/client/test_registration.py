@@ -7,19 +7,20 @@ from dataclasses import replace
 import pytest
 
 from aoi_events.client.effects import Close, Open, Send, Store
-from aoi_events.client.events import Registered, RegistrationStarted
+from aoi_events.client.events import Disconnected, Registered, RegistrationStarted
 from aoi_events.client.inputs import (
     ApplicationAsked,
     Closed,
     IdentityChanged,
+    Input,
+    NetworkChanged,
     ReconnectAsked,
     Started,
     Unanswered,
 )
-from aoi_events.client.view import Phase
 from aoi_events.contracts.answers import ClientRegisteredV1, RefusedV1
 from aoi_events.contracts.device import CloseCode, HelloFrame
-from tests.unit.client.rehearsal import MAIL, Rehearsal, token_of
+from tests.unit.client.rehearsal import CELLULAR, MAIL, Rehearsal, token_of
 
 OTHER = "cli_" + "b" * 26
 
@@ -215,16 +216,43 @@ def test_refusal_never_loops_without_a_pause() -> None:
         assert rehearsal.opened()[-1].failures == failures
 
 
-def test_replaced_connection_is_left_alone() -> None:
-    """After 4409 the client connects again only when it is told to."""
+def replaced() -> Rehearsal:
+    """A registered device whose connection was taken over by another."""
     rehearsal = registered()
-    before = len(rehearsal.opened())
     rehearsal.play(Closed(rehearsal.generation, CloseCode.REPLACED, "another one"))
-    assert rehearsal.view.link.phase is Phase.REPLACED
+    return rehearsal
+
+
+def test_a_replaced_connection_comes_back_after_a_long_pause_only() -> None:
+    """After 4409 the client does not chase the other connection away; but the server may have been
+    wrong, so it is silent for a while, not for ever.
+    """
+    rehearsal = replaced()
+    before = len(rehearsal.opened())
+    assert rehearsal.opened()[-1].replaced
+    assert rehearsal.told(Disconnected)[-1].reconnecting
     rehearsal.play(ApplicationAsked("org.example.chat", "default"))
     assert len(rehearsal.opened()) == before
-    rehearsal.play(ReconnectAsked())
+    rehearsal.play(Closed(rehearsal.generation, None, "nobody there"))
+    assert not rehearsal.opened()[-1].replaced
+    rehearsal = replaced()
+    rehearsal.connect()
+    rehearsal.play(Closed(rehearsal.generation, None, "cut"))
+    assert not rehearsal.opened()[-1].replaced
+
+
+@pytest.mark.parametrize(
+    "occasion",
+    [ReconnectAsked(), NetworkChanged(CELLULAR), IdentityChanged("tel:+15550199")],
+    ids=lambda occasion: type(occasion).__name__,
+)
+def test_a_replaced_connection_does_not_hold_up_what_is_new(occasion: Input) -> None:
+    """Another network, another user, or being told to: the client connects at once."""
+    rehearsal = replaced()
+    before = len(rehearsal.opened())
+    rehearsal.play(occasion)
     assert len(rehearsal.opened()) == before + 1
+    assert not rehearsal.opened()[-1].replaced
 
 
 def test_an_assertion_goes_with_the_registration_and_nowhere_else() -> None:

@@ -110,6 +110,19 @@ def test_pauses_grow_and_are_capped(failures: int, jitter: float) -> None:
     assert full / 2 <= seconds <= full
 
 
+@given(st.integers(0, 100), st.floats(0, 1, exclude_max=True))
+def test_whoever_was_replaced_waits_long(failures: int, jitter: float) -> None:
+    """Spread like every pause, so that those whom one mistake sent away come back one by one."""
+    seconds = pause(Backoff(replaced=600.0), failures, jitter, replaced=True)
+    assert 300.0 <= seconds <= 600.0
+
+
+def test_a_replaced_connection_without_a_pause_is_refused() -> None:
+    """Two connections of one client would chase each other away without end."""
+    with pytest.raises(ValueError, match="replaced"):
+        Backoff(replaced=0.0)
+
+
 @pytest.mark.parametrize("first, most", [(0.0, 1.0), (-1.0, 1.0), (2.0, 1.0)])
 def test_backoff_that_would_spin_is_refused(first: float, most: float) -> None:
     """A backoff without a pause, or with a cap below its first pause, is refused."""

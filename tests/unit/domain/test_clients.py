@@ -95,6 +95,24 @@ def test_a_session_takes_over_from_the_one_before() -> None:
     assert connected(gone, Presence("gw-3", "s3"), EPOCH).replaced is None
 
 
+@given(st.integers(1, 30), st.data())
+def test_an_old_session_never_comes_back(sessions: int, data: st.DataObject) -> None:
+    """Whatever came before the present one and is repeated, is refused; what is remembered is
+    bounded.
+    """
+    client = Client("cli_" + "a" * 26, "0" * 64, "phone", "tel:+1", EPOCH, EPOCH)
+    for number in range(sessions):
+        client = connected(client, Presence("gw-1", f"s{number}"), EPOCH)
+        if data.draw(st.booleans()):
+            client = replace(client, presence=None)
+    assert len(client.presences) == min(sessions, 8)
+    for before in client.presences[:-1]:
+        with pytest.raises(Refusal) as refused:
+            connected(client, before, EPOCH)
+        assert refused.value.code is ErrorCode.CONFLICT
+    assert connected(client, client.presences[-1], EPOCH).presences == client.presences
+
+
 def test_a_repeat_gets_the_same_id() -> None:
     """8.2.1: the answer may get lost; asking again gives the same AOI Client ID."""
     registry = Registry()

@@ -146,6 +146,8 @@ def test_the_rest(
     assert packing.unpack_rejected(packing.pack_rejected(tuple(rejected))) == tuple(rejected)
     assert packing.unpack_pairs(packing.pack_pairs(tuple(pairs))) == tuple(pairs)
     assert packing.unpack_presence(packing.pack_presence(presence)) == presence
+    for presences in ((), (presence,), (presence, presence)):
+        assert packing.unpack_presences(packing.pack_presences(presences)) == presences
     assert packing.unpack_object(packing.pack_object(flat)) == flat
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "look",
     "not_taken",
     "open_proof",
+    "put_off",
 ]
 
 
@@ -116,6 +117,19 @@ def look(proof: Proof, *, now: datetime, policy: ProofPolicy) -> ProofDecision:
                 proof, sent=proof.sent + 1, wrong=0, opened_at=opened, deadline=min(again, until)
             )
             return ProofDecision(renewed, send=True)
+
+
+def put_off(proof: Proof, *, now: datetime, policy: ProofPolicy) -> ProofDecision:
+    """A challenge is due that may not go out now, because too many did: it waits for its next turn;
+    an address that is only claimed is given up when the time of its round is over.
+    """
+    ends = proof.opened_at + timedelta(seconds=policy.sends * policy.send_again_after)
+    if proof.state is ProofState.OPEN and now >= ends:
+        return ProofDecision(replace(proof, state=ProofState.FAILED, deadline=None), lost=True)
+    again = now + timedelta(seconds=policy.send_again_after)
+    if proof.state is ProofState.PROVED and proof.proved_until is not None:
+        again = min(again, proof.proved_until)
+    return ProofDecision(replace(proof, deadline=again))
 
 
 def not_taken(

@@ -20,11 +20,11 @@ from aoi_events.services.closing import channel_closed
 from aoi_events.services.outgoing import batches
 from aoi_events.services.settings import ServiceSettings
 
-__all__ = ["Challenges", "rivals", "take_from_others"]
+__all__ = ["TOO_MANY", "Challenges", "rivals", "take_from_others"]
 
 _HOUR: Final = timedelta(hours=1)
 _TAKEN: Final = "another client proved this address"
-_TOO_MANY: Final = "too many challenges within an hour; offer it again later"
+TOO_MANY: Final = "too many challenges within an hour; offer it again later"
 
 
 class Challenges:
@@ -52,19 +52,28 @@ class Challenges:
             # A challenge that is out is told again: its worker sends each number only once.
             repeat = proof.state is ProofState.OPEN
             return proof, self.message(proof, chosen.parameters) if repeat else [], None
-        since = now - _HOUR
-        here = await tx.count_challenges(since=since, channel=kind, address=address)
-        ours = await tx.count_challenges(since=since, client=client.id)
+        if not await self.counted(tx, proof, now):
+            return proof, [], TOO_MANY
+        await tx.save_proofs([proof])
+        return proof, self.message(proof, chosen.parameters), None
+
+    async def counted(self, tx: Transaction, proof: Proof, now: datetime) -> bool:
+        """Whether one more challenge may go out within the limits; if so, it is counted.
+
+        Whoever sends one asks here before, or a limit would be none.
+        """
+        policy, since = self._settings.policies.proofs, now - _HOUR
+        here = await tx.count_challenges(since=since, channel=proof.channel, address=proof.address)
+        ours = await tx.count_challenges(since=since, client=proof.client)
         overall = await tx.count_challenges(since=since)
         if (
             here >= policy.per_address_an_hour
             or ours >= policy.per_client_an_hour
             or overall >= policy.overall_an_hour
         ):
-            return proof, [], _TOO_MANY
-        await tx.save_proofs([proof])
+            return False
         await tx.note_challenges([(proof, now)])
-        return proof, self.message(proof, chosen.parameters), None
+        return True
 
     def message(self, proof: Proof, parameters: Mapping[str, str | int | bool]) -> list[Outbound]:
         """The envelope that makes a channel worker send the proof's present challenge."""

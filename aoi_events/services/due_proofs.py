@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 
 from aoi_events.contracts.events import NOBODY
 from aoi_events.domain.channels import ChannelState, Proof, ProofState
-from aoi_events.domain.proofs import ProofDecision, look
+from aoi_events.domain.proofs import look, put_off
 from aoi_events.ports.broker import Broker, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Lock, Store, Transaction
-from aoi_events.services.challenges import Challenges
+from aoi_events.services.challenges import TOO_MANY, Challenges
 from aoi_events.services.closing import channel_closed
 from aoi_events.services.outgoing import publish_all
 from aoi_events.services.resting import PAUSES
@@ -83,23 +83,23 @@ class DueProofs:
         async with self._store.transaction() as tx:
             clients = {client for client, _, _ in keys}
             await tx.clients(clients, Lock.EXCLUSIVE)
-            decisions = [
-                look(proof, now=now, policy=self._policies.proofs)
+            found = [
+                proof
                 for proofs in (await tx.proofs(clients)).values()
                 for proof in proofs
                 # One that was confirmed since the claim has a deadline of its own again.
                 if (proof.client, proof.channel, proof.address) in due and proof.deadline == until
             ]
-            outputs = await self._apply(tx, decisions, now)
+            outputs = await self._apply(tx, found, now)
         await publish_all(self._broker, outputs)
 
     async def _apply(
-        self, tx: Transaction, decisions: Sequence[ProofDecision], now: datetime
+        self, tx: Transaction, proofs: Sequence[Proof], now: datetime
     ) -> list[Outbound]:
-        rows = await tx.channels({decision.proof.client for decision in decisions})
+        rows = await tx.channels({proof.client for proof in proofs})
+        policy = self._policies.proofs
         outputs: list[Outbound] = []
-        for decision in decisions:
-            proof = decision.proof
+        for proof in proofs:
             channel = next(
                 (
                     row
@@ -110,17 +110,17 @@ class DueProofs:
                 ),
                 None,
             )
+            decision, reason = look(proof, now=now, policy=policy), _UNPROVED
             if channel is None:
-                await tx.save_proofs([_unused(proof)])
+                await tx.save_proofs([_unused(decision.proof)])
                 continue
-            await tx.save_proofs([proof])
+            if decision.send and not await self._challenges.counted(tx, decision.proof, now):
+                decision, reason = put_off(proof, now=now, policy=policy), TOO_MANY
+            await tx.save_proofs([decision.proof])
             if decision.send:
-                await tx.note_challenges([(proof, now)])
-                outputs += self._challenges.message(proof, channel.parameters)
+                outputs += self._challenges.message(decision.proof, channel.parameters)
             if decision.lost:
-                closed = replace(
-                    channel, state=ChannelState.CLOSED, reason=_UNPROVED, changed_at=now
-                )
+                closed = replace(channel, state=ChannelState.CLOSED, reason=reason, changed_at=now)
                 await tx.save_channels([closed])
                 outputs.append(channel_closed(closed, NOBODY, now))
         return outputs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
@@ -23,6 +24,7 @@ from aoi_events.contracts.events import CloudEvent, DeliveryChanged, EventData, 
 from aoi_events.domain.delivery import Delivery
 from aoi_events.errors import ErrorCode, PublishRefused, Refusal
 from aoi_events.ports.broker import Broker, Inbound, Outbound, Published
+from aoi_events.ports.logs import get_logger
 
 __all__ = [
     "answer",
@@ -35,6 +37,8 @@ __all__ = [
     "publish_all",
     "refusal",
 ]
+
+log = get_logger(__name__)
 
 _ITEMS: Final = 100
 _OCTETS: Final = 128 * 1024
@@ -176,10 +180,14 @@ def hint() -> Outbound:
 
 
 async def publish_all(broker: Broker, outputs: Sequence[Outbound]) -> None:
-    """Publish; raises PublishRefused unless the broker took every message that must not be lost."""
+    """Publish; raises PublishRefused unless the broker took every message that must not be lost.
+
+    What may be (facts that somebody's full queue refuses, say) holds nothing back: it is counted.
+    """
     if not outputs:
         return
     results = await broker.publish(outputs)
+    _count_lost(outputs, results)
     for output, result in zip(outputs, results, strict=True):
         lost = result is Published.NACKED or (
             result is Published.RETURNED and output.if_returned is None
@@ -189,6 +197,22 @@ async def publish_all(broker: Broker, outputs: Sequence[Outbound]) -> None:
                 f"the broker did not take a message for {output.exchange or 'queue'} "
                 f"{output.routing_key!r} ({result.value}); is the queue declared, is it full?"
             )
+
+
+def _count_lost(outputs: Sequence[Outbound], results: Sequence[Published]) -> None:
+    """The one place that knows of messages that nobody is to wait for and the broker refused."""
+    refused = Counter(
+        output.type or output.routing_key
+        for output, result in zip(outputs, results, strict=True)
+        if output.best_effort and result is Published.NACKED
+    )
+    if refused:
+        log.warning(
+            "not_taken",
+            messages=refused.total(),
+            of=dict(refused.most_common(5)),
+            hint="a queue that is bound to aoi.events may be full; the others have got them",
+        )
 
 
 def _route_lost(items: Sequence[DeliverItem | ChallengeItem | CloseItem]) -> Outbound | None:

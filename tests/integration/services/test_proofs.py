@@ -267,6 +267,39 @@ async def test_challenges_are_limited(open_system: OpenSystem) -> None:
     assert state(await devices[4].activate("scripted:a6")) == "pending"
 
 
+async def test_challenges_are_limited_whoever_sends_them(open_system: OpenSystem) -> None:
+    """Section 4: many clients that claim one number do not make it ring: what goes out again counts
+    as what goes out first, and whoever may not be asked any more hears why.
+    """
+    system = await open_system(
+        plugin={"needs_proof": True}, policy={"clients_per_identity": 9, "challenges_per_client": 9}
+    )
+    devices = [await system.device("scripted:victim") for _ in range(6)]
+    for _ in range(8 * 60 // 20):
+        await system.advance(20)
+    for device in devices[:5]:
+        closed = await system.events.wait_for("channel.closed", client=device.client)
+        assert "too many challenges" in (closed.data.reason or "")  # type: ignore[union-attr]
+    assert len(system.provider.challenges) == 5
+
+
+async def test_a_renewal_waits_for_its_turn(open_system: OpenSystem) -> None:
+    """Section 4: a proof that holds is not lost because others used the hour's challenges up: it is
+    renewed later.
+    """
+    system = await open_system(plugin={"needs_proof": True}, policy={"challenges_overall": 1})
+    device = await system.device()
+    await prove(system, device, "a1")
+    system.clock.advance(83 * DAY - 60)
+    other = await system.device()
+    await prove(system, other, "b1")
+    await system.advance(120)
+    assert len(system.provider.challenges) == 2
+    assert state(await device.activate("scripted:a1")) == "active"
+    await system.advance(3_600)
+    assert (await system.provider.next_challenge()).client == device.client
+
+
 async def test_a_bad_address_must_be_proved_anew(proving: System) -> None:
     """Section 4: an address that the provider calls bad loses its proof with its channel."""
     shop = await proving.user()

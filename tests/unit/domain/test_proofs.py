@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from aoi_events.domain.proofs import (
     look,
     not_taken,
     open_proof,
+    put_off,
 )
 from aoi_events.domain.retry import Backoff
 from aoi_events.errors import ErrorCode, Refusal
@@ -244,3 +246,20 @@ def test_any_history_ends(history: list[str]) -> None:
             break
         proof = look(proof, now=max(now, proof.deadline), policy=POLICY).proof
     assert proof.state is ProofState.FAILED
+
+
+def test_what_may_not_go_out_waits_or_is_given_up() -> None:
+    """Over the limit a challenge is not counted as sent; a claim ends with the time of its round,
+    and a proof that holds never for that reason.
+    """
+    policy = ProofPolicy(sends=3, send_again_after=100)
+    claimed, _ = claim()
+    early = put_off(claimed, now=EPOCH + timedelta(seconds=299), policy=policy)
+    assert (early.proof.sent, early.send, early.lost) == (1, False, False)
+    assert early.proof.deadline == EPOCH + timedelta(seconds=399)
+    late = put_off(claimed, now=EPOCH + timedelta(seconds=300), policy=policy)
+    assert (late.proof.state, late.proof.deadline, late.lost) == (ProofState.FAILED, None, True)
+    until = EPOCH + timedelta(seconds=350)
+    held = replace(claimed, state=ProofState.PROVED, sent=0, proved_until=until)
+    waits = put_off(held, now=EPOCH + timedelta(seconds=300), policy=policy)
+    assert (waits.proof, waits.lost) == (replace(held, deadline=until), False)

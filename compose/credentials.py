@@ -6,7 +6,9 @@ NAME` prints where an Application Server, or `operator`, logs in.
 
     FOLDER/passwords.json     every password; only `aoi-setup` may read it
     FOLDER/keys.json          the server's keys; group aoi-keys
-    FOLDER/<role>.toml        broker, and store where it may, as that role; group aoi-<role>
+    FOLDER/channels.json      keys of webhooks and Web Push; only `aoi-setup` may read it
+    FOLDER/<role>.toml        broker, store and channel keys, as far as the role may have them;
+                              group aoi-<role>
     BROKER/definitions.json   broker/definitions.json with hashes, for RabbitMQ to import
     STORE/password            for PostgreSQL's first start
 
@@ -27,6 +29,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from aoi_events.bootstrap.keys import create_key_file
+from aoi_events.channels.webhook.settings import SIGNING_OCTETS
+from aoi_events.channels.webpush.vapid import new_key
 from aoi_events.errors import ConfigurationError
 
 FOLDER: Final = Path("/run/aoi")
@@ -108,6 +112,23 @@ def known_passwords() -> dict[str, str]:
         return {}
 
 
+def channel_keys() -> dict[str, dict[str, dict[str, str]]]:
+    """By worker, then channel: what of the keys that were made once it needs."""
+    file = FOLDER / "channels.json"
+    if not file.exists():
+        private, public = new_key()
+        signing_key = base64.b64encode(secrets.token_bytes(SIGNING_OCTETS)).decode()
+        made = {"signing_key": signing_key, "private_key": private, "public_key": public}
+        write(file, json.dumps(made), mode=0o400)
+    keys = json.loads(file.read_text())
+    signing = {"signing_key": keys["signing_key"]}
+    return {
+        "activation": {"webhook": signing, "webpush": {"public_key": keys["public_key"]}},
+        "webhook": {"webhook": signing},
+        "webpush": {"webpush": {"private_key": keys["private_key"]}},
+    }
+
+
 def make() -> None:
     """Make what is missing, and write what follows from it."""
     servers = application_servers()
@@ -119,13 +140,18 @@ def make() -> None:
     write(FOLDER / "passwords.json", json.dumps(passwords), mode=0o400)
 
     store = f"postgresql://aoi:{passwords[DATABASE]}@postgres/aoi"
+    for_channels = channel_keys()
     for user in users:
         if user.startswith(_OF_WORKERS):
+            role = user.removeprefix(_OF_WORKERS)
             broker = f"amqp://{user}:{passwords[user]}@rabbitmq/aoi"
             text = f'broker = "{broker}"\n'
             if user not in _WITHOUT_STORE:
                 text += f'store = "{store}"\n'
-            write(FOLDER / f"{user.removeprefix(_OF_WORKERS)}.toml", text, mode=0o440, group=user)
+            for channel, keys_of in for_channels.get(role, {}).items():
+                text += f"[channels.{channel}]\n"
+                text += "".join(f'{name} = "{key}"\n' for name, key in keys_of.items())
+            write(FOLDER / f"{role}.toml", text, mode=0o440, group=user)
 
     keys = FOLDER / "keys.json"
     if not keys.exists():

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from aoi_events.bootstrap.identities import identity_check
@@ -147,7 +147,16 @@ class Installation:
             endpoints=self._endpoints,
             policies=self._policies,
             identities=self._identities,
+            channels=self._plugins.settings,
         )
+
+    def _activating(self) -> ServiceSettings:
+        confirming = {
+            kind: told
+            for kind, plugin in self._plugins.plugins.items()
+            if (told := plugin.confirming(self._plugins.settings[kind])) is not None
+        }
+        return replace(self.services, confirming=confirming)
 
     def _need(self, part: T | None, what: str) -> T:
         if part is None:
@@ -182,7 +191,7 @@ class Installation:
                 RegistrationHandler(self.store, self.services, self._clock)
             ),
             "activation": lambda: self._batches(
-                ActivationHandler(self.store, self.services, self._clock)
+                ActivationHandler(self.store, self._activating(), self._clock)
             ),
             "notification": lambda: self._batches(
                 NotificationHandler(self.store, self.services, self._clock, self._dice)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import secrets
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from aoi_events.bootstrap import Settings, load_settings
 from aoi_events.bootstrap.keys import create_key_file, load_keys
+from aoi_events.channels.webhook.settings import SIGNING_OCTETS
+from aoi_events.channels.webpush.vapid import new_key as new_vapid_key
 from aoi_events.cli.output import console, plain, print_json
 from aoi_events.contracts.senders import KeyName
 from aoi_events.endpoint.api_keys import hash_key, new_key
@@ -75,6 +79,23 @@ async def _in_use(settings: Settings) -> Mapping[str, int]:
             return await tx.token_keys_in_use()
     finally:
         await store.close()
+
+
+@app.command()
+def webhook() -> None:
+    """Print a new key for webhooks, as a setting of the workers activation and webhook."""
+    key = base64.b64encode(secrets.token_bytes(SIGNING_OCTETS)).decode()
+    sys.stdout.write(f"AOI_CHANNELS__WEBHOOK__SIGNING_KEY={key}\n")
+
+
+@app.command()
+def vapid() -> None:
+    """Print a new key pair for Web Push (VAPID): the private key is a setting of the worker
+    webpush, the public one of the worker activation, and what devices subscribe with.
+    """
+    private, public = new_vapid_key()
+    sys.stdout.write(f"AOI_CHANNELS__WEBPUSH__PRIVATE_KEY={private}\n")
+    sys.stdout.write(f"AOI_CHANNELS__WEBPUSH__PUBLIC_KEY={public}\n")
 
 
 @app.command()

@@ -49,7 +49,9 @@ def up() -> None:
 def worker(
     name: Annotated[
         str,
-        typer.Argument(help=f"{', '.join(WORKERS)}, or a connectionless channel: sms"),
+        typer.Argument(
+            help=f"{', '.join(WORKERS)}, or a connectionless channel: sms, webhook, webpush"
+        ),
     ],
 ) -> None:
     """Run one worker; start as many copies as you like, here and on other machines."""

@@ -99,9 +99,11 @@ def _text(default: Any) -> str:
 
 
 def _docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """The text under each field: the one place where a setting is explained."""
+    """The text under each field, inherited ones too: the one place where a setting is explained."""
+    bases = [base for base in model.__bases__ if base is not BaseModel]
+    inherited = [_docstrings(base) for base in bases if issubclass(base, BaseModel)]
+    found = {name: text for base in inherited for name, text in base.items()}
     tree = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
-    found: dict[str, str] = {}
     body = tree.body if isinstance(tree, ast.ClassDef) else []
     for field, text in pairwise(body):
         if (

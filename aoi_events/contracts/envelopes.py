@@ -17,6 +17,7 @@ from aoi_events.contracts.identifiers import (
     Fingerprint,
     NotificationId,
     TokenText,
+    Topic,
     Urgency,
 )
 
@@ -38,7 +39,9 @@ class DeliverItem(Tolerant):
 
     ``parameters`` are the address and whatever else the channel's activation gave; for a connected
     channel, ``session`` and ``epoch`` name the connection. ``wake_up``: the content is too large
-    for the channel; only the delivery's ID goes out, and the device fetches.
+    for the channel; only the delivery's ID goes out, and the device fetches. ``topic``: of two with
+    one topic only the newer matters; it names one topic of one sender for one token, and says
+    nothing else of them.
     """
 
     kind: Literal["deliver"] = "deliver"
@@ -57,6 +60,7 @@ class DeliverItem(Tolerant):
     accepted_at: Instant
     expires_at: Instant
     wake_up: bool = False
+    topic: Topic | None = None
     parameters: dict[str, str | int | bool] = Field(default_factory=dict)
     session: str | None = None
     epoch: int | None = None

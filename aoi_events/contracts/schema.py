@@ -18,6 +18,7 @@ from aoi_events.contracts.apps import AppRequest, ClientFrame
 from aoi_events.contracts.device import DeviceFrame, ServerFrame
 from aoi_events.contracts.envelopes import DeliveryBatchV1, OutcomeBatchV1
 from aoi_events.contracts.events import EVENT_KINDS, CloudEvent
+from aoi_events.contracts.push import PushFrame
 from aoi_events.contracts.requests import REQUESTS
 from aoi_events.contracts.webpush import WEBPUSH_SUBPROTOCOL, BrowserMessage, ServiceMessage
 
@@ -33,7 +34,7 @@ _TAGS: Final = ("kind", "type", "about", "messageType")
 def schemas() -> dict[str, Any]:
     """Every contract: requests by routing key, answers by AMQP ``type``, events by CloudEvents
     ``type``, envelopes between our workers, and frames of both device protocols by sender and
-    ``type``, or subprotocol and ``messageType``, and the app protocol's as the
+    ``type``, or subprotocol and ``messageType``; what pushes carry, and the app protocol's, as the
     first one's. Shared definitions stand under ``$defs``.
     """
     groups: dict[str, dict[str, type[BaseModel]]] = {
@@ -43,6 +44,7 @@ def schemas() -> dict[str, Any]:
         "envelopes": _ENVELOPES,
         "device_frames": _frames(get_args(DeviceFrame)),
         "server_frames": _frames(get_args(ServerFrame)),
+        "push_frames": _frames(get_args(PushFrame)),
         "browser_messages": _messages(get_args(BrowserMessage)),
         "service_messages": _messages(get_args(ServiceMessage)),
         "app_requests": _frames(get_args(AppRequest)),

@@ -3,7 +3,8 @@
 A plug-in is found by the entry point group ``aoi_events.channels``. Every one has the same anatomy
 and passes ``tests/conformance/channel``:
 
-* ``offer(parameters)``: pure; validates what a device offers and names the address.
+* ``offer(parameters, settings)``: pure; validates what a device offers and names the address.
+* ``confirming(settings)``: what a device is told of its channel beside that.
 * ``traits(settings)``: values that decisions use.
 * ``connect(settings)``: for connectionless channels, the sender that a channel worker drives. A
   connection-oriented channel has none: its deliveries go to the gateway node that holds the
@@ -12,7 +13,7 @@ and passes ``tests/conformance/channel``:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -26,10 +27,22 @@ from aoi_events.contracts.envelopes import (
 )
 from aoi_events.domain.channels import ChannelTraits, Parameters
 
-__all__ = ["ChannelPlugin", "ConnectionlessChannel", "Offered", "Receipt", "Sent", "SettingsModel"]
+__all__ = [
+    "ChannelPlugin",
+    "Confirming",
+    "ConnectionlessChannel",
+    "Offered",
+    "Receipt",
+    "Sent",
+    "SettingsModel",
+]
 
 SettingsModel: TypeAlias = type[BaseModel]
 """The class of a plug-in's settings (spelled here, where ``type`` is still the builtin)."""
+
+
+Confirming: TypeAlias = Callable[[str, Parameters], Parameters]
+"""From an AOI Client ID and the parameters of its channel to what only that device is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +124,17 @@ class ChannelPlugin(Protocol):
     def traits(self, settings: Any) -> ChannelTraits:
         """What decisions need to know of it."""
 
-    def offer(self, parameters: Mapping[str, str | int | bool]) -> Offered:
+    def offer(self, parameters: Mapping[str, str | int | bool], settings: Any) -> Offered:
         """Check what a device offers. Raises Refusal (invalid) that says what to send instead."""
+
+    def confirming(self, settings: Any) -> Confirming | None:
+        """What the answer to an activation says beside the channel's parameters: a secret to
+        verify messages with, say. It follows from its arguments, is not stored, and goes to nobody
+        else. None: nothing.
+
+        Asked once, when the activation worker starts. Raises ConfigurationError when a key is not
+        set.
+        """
 
     def configured(self, settings: Any) -> bool:
         """Whether this installation can use it (an SMSC is set, say)."""

@@ -100,7 +100,7 @@ class ChannelSet:
         outputs += [_event(row, asker, now, request.sequence) for row in after]
         outputs += [channel_closed(row, asker, now) for row in ended]
         reasons = {row.type: row.reason or _NOT_OFFERED for row in ended} | reasons
-        answer = _answer(request.sequence, after, proofs, reasons, applied=True)
+        answer = self._answer(client, request.sequence, after, proofs, reasons, applied=True)
         return Change(answer, outputs, reachable=any(row.usable for row in after))
 
     async def confirm(
@@ -185,7 +185,9 @@ class ChannelSet:
                 reasons[offer.type] = "this server has no such channel"
                 continue
             try:
-                offered = plugin.offer(offer.parameters)
+                offered = plugin.offer(
+                    offer.parameters, self._settings.channels.get(offer.type, {})
+                )
             except Refusal as refused:
                 reasons[offer.type] = refused.message
                 continue
@@ -200,7 +202,41 @@ class ChannelSet:
             row.type: row.reason or "closed" for row in rows if row.state is ChannelState.CLOSED
         }
         proofs = await _proofs(tx, client)
-        return _answer(client.sequence, rows, proofs, reasons, applied=applied)
+        return self._answer(client, client.sequence, rows, proofs, reasons, applied=applied)
+
+    def _answer(
+        self,
+        client: Client,
+        sequence: int,
+        rows: Sequence[Channel],
+        proofs: Mapping[tuple[str, str], Proof],
+        reasons: Mapping[str, str],
+        *,
+        applied: bool,
+    ) -> ChannelsActivatedV1:
+        selected = []
+        for row in rows:
+            if row.state is ChannelState.CLOSED:
+                continue
+            proof = proofs.get((row.type, row.address or ""))
+            confirming = self._settings.confirming.get(row.type)
+            told = {} if confirming is None else confirming(client.id, row.parameters)
+            selected.append(
+                SelectedChannel(
+                    type=row.type,
+                    state="active" if row.usable else "pending",
+                    parameters={**row.parameters, **told},
+                    proved_until=proof.proved_until if proof is not None and row.usable else None,
+                )
+            )
+        return ChannelsActivatedV1(
+            sequence=sequence,
+            applied=applied,
+            selected=tuple(selected),
+            not_selected=tuple(
+                UnselectedChannel(type=kind, reason=reason) for kind, reason in reasons.items()
+            ),
+        )
 
 
 def closed_by_server(rows: Sequence[Channel]) -> tuple[UnselectedChannel, ...]:
@@ -254,37 +290,6 @@ def _channel(
 def _end(row: Channel, reason: str | None, now: datetime) -> Channel:
     reason = reason or _NOT_OFFERED
     return replace(row, state=ChannelState.CLOSED, reason=reason, changed_at=now)
-
-
-def _answer(
-    sequence: int,
-    rows: Sequence[Channel],
-    proofs: Mapping[tuple[str, str], Proof],
-    reasons: Mapping[str, str],
-    *,
-    applied: bool,
-) -> ChannelsActivatedV1:
-    selected = []
-    for row in rows:
-        if row.state is ChannelState.CLOSED:
-            continue
-        proof = proofs.get((row.type, row.address or ""))
-        selected.append(
-            SelectedChannel(
-                type=row.type,
-                state="active" if row.usable else "pending",
-                parameters=row.parameters,
-                proved_until=proof.proved_until if proof is not None and row.usable else None,
-            )
-        )
-    return ChannelsActivatedV1(
-        sequence=sequence,
-        applied=applied,
-        selected=tuple(selected),
-        not_selected=tuple(
-            UnselectedChannel(type=kind, reason=reason) for kind, reason in reasons.items()
-        ),
-    )
 
 
 def _event(row: Channel, asker: str, now: datetime, sequence: int) -> Outbound:

@@ -7,7 +7,9 @@ events. It is shared by the workers that move deliveries: notification, outcome 
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from base64 import urlsafe_b64encode
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -184,6 +186,7 @@ class Dispatcher:
             accepted_at=delivery.accepted_at,
             expires_at=delivery.expires_at,
             wake_up=step.wake_up,
+            topic=None if delivery.topic is None else _topic(delivery),
             parameters=channel.parameters,
             session=presence.session if presence else None,
             epoch=client.epoch if presence else None,
@@ -204,6 +207,12 @@ def _log_each(deliveries: Iterable[Delivery]) -> None:
             channel=row.channel,
             reason=row.reason,
         )
+
+
+def _topic(delivery: Delivery) -> str:
+    """The topic where topics of every sender meet: at a push service, say."""
+    named = f"{delivery.sender}\0{delivery.fingerprint}\0{delivery.topic}"
+    return urlsafe_b64encode(hashlib.sha256(named.encode()).digest()[:24]).decode()
 
 
 def _route_lost(delivery: Delivery, effect: StartStep, now: datetime) -> OutcomeItem:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from aoi_events.domain.channels import ChannelTraits
 from aoi_events.domain.proofs import ProofPolicy
 from aoi_events.domain.retry import Backoff
 from aoi_events.domain.selection import SelectionPolicy
 from aoi_events.domain.tokens import TokenKeys
-from aoi_events.ports.channel import ChannelPlugin
+from aoi_events.ports.channel import ChannelPlugin, Confirming
 from aoi_events.services.assertions import IdentityCheck
 
 __all__ = ["Policies", "ServiceSettings"]
@@ -47,7 +48,8 @@ class ServiceSettings:
 
     ``identities``: how assertions of user identities are checked, where they must be.
     ``gateways`` are the broker users whose word about a session is taken, ``endpoints`` those whose
-    word about a sender is.
+    word about a sender is. ``channels`` are the plug-ins' settings; ``confirming`` (of the
+    activation worker only) what their devices are told, both by type.
     """
 
     token_keys: TokenKeys
@@ -58,3 +60,5 @@ class ServiceSettings:
     endpoints: frozenset[str] = frozenset()
     policies: Policies = Policies()
     identities: IdentityCheck | None = None
+    channels: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    confirming: Mapping[str, Confirming] = field(default_factory=dict)

@@ -305,7 +305,7 @@ class ScriptedPlugin:
             cost=self._cost,
         )
 
-    def offer(self, parameters: Mapping[str, str | int | bool]) -> Offered:
+    def offer(self, parameters: Mapping[str, str | int | bool], settings: Any) -> Offered:
         """Any address. Raises Refusal (invalid) for an offer without one, or with more."""
         for name in sorted(set(parameters) - {ADDRESS}):
             raise Refusal(
@@ -317,6 +317,9 @@ class ScriptedPlugin:
         if not isinstance(address, str) or not address:
             raise Refusal(ErrorCode.INVALID, "offer an address", field=f"parameters.{ADDRESS}")
         return Offered({ADDRESS: address}, address if self.needs_proof else None)
+
+    def confirming(self, settings: Any) -> None:
+        """Nothing more to tell."""
 
     def configured(self, settings: Any) -> bool:
         """Always."""

@@ -15,6 +15,8 @@ from aoi_events.bootstrap.plugins import installed_plugins
 from aoi_events.bootstrap.process import serve
 from aoi_events.broker.topology import EVENTS
 from aoi_events.channels.sms.plugin import SmsPlugin
+from aoi_events.channels.webhook.plugin import WebhookPlugin
+from aoi_events.channels.webpush.plugin import WebPushPlugin
 from aoi_events.contracts.answers import DeliveryStatus
 from aoi_events.contracts.events import CloudEvent, user_word
 from aoi_events.contracts.requests import ChannelOffer
@@ -178,6 +180,8 @@ async def open_server(
         scripted = ScriptedProvider(clock=clock)
         own: dict[str, ChannelPlugin] = {
             "sms": SmsPlugin(clock),
+            "webhook": WebhookPlugin(clock=clock),
+            "webpush": WebPushPlugin(clock=clock),
             "scripted": ScriptedPlugin(scripted),
         }
         installation = await server_stack.enter_async_context(

@@ -6,18 +6,13 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
+from aoi_events.channels.results import ended
 from aoi_events.channels.sms.numbers import destination
 from aoi_events.channels.sms.receipts import MessageState, SmscReceipt
 from aoi_events.channels.sms.settings import SmsSettings
 from aoi_events.channels.sms.smpp import ShortMessage, SmscLink
 from aoi_events.channels.sms.status import Submitted, Verdict
-from aoi_events.contracts.envelopes import (
-    ChallengeItem,
-    ChallengeOutcome,
-    DeliverItem,
-    OutcomeItem,
-    OutcomeKind,
-)
+from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.contracts.identifiers import id_octets
 from aoi_events.domain import push_payload
 from aoi_events.domain.push_payload import ChallengePush, ContentPush, Payload, WakeUpPush
@@ -29,8 +24,6 @@ __all__ = ["NUMBER", "SmsChannel"]
 
 NUMBER: Final = "msisdn"
 """The parameter that holds the telephone number, ``+`` and digits (E.164)."""
-
-_LONGEST_DETAIL: Final = 200
 
 
 class SmsChannel:
@@ -92,34 +85,34 @@ class SmsChannel:
 
     def _prepare(self, item: DeliverItem | ChallengeItem, now: datetime) -> ShortMessage | Sent:
         if item.expires_at <= now:
-            return _ended(item, OutcomeKind.REFUSED, now, "expired before it was submitted")
+            return ended(item, OutcomeKind.REFUSED, now, "expired before it was submitted")
         to = destination(str(item.parameters.get(NUMBER, "")))
         if to is None:
             why = f"the parameter {NUMBER} is no telephone number"
-            return _ended(item, OutcomeKind.REJECTED, now, why, closes_channel=True)
+            return ended(item, OutcomeKind.REJECTED, now, why, closes_channel=True)
         try:
             user_data = push_payload.encode(_payload(item), transaction_id=_transaction(item))
         except (PduTooLarge, MalformedPdu) as error:
-            return _ended(item, OutcomeKind.REJECTED, now, str(error))
+            return ended(item, OutcomeKind.REJECTED, now, str(error))
         return ShortMessage(to, user_data, (item.expires_at - now) / timedelta(seconds=1))
 
     def _sent(self, item: DeliverItem | ChallengeItem, submitted: Submitted, now: datetime) -> Sent:
         detail = submitted.detail
         match submitted.verdict:
             case Verdict.ACCEPTED:
-                return _ended(
+                return ended(
                     item, OutcomeKind.ACCEPTED, now, detail, provider_message=submitted.message_id
                 )
             case Verdict.THROTTLED:
                 pause = self._settings.throttle_pause
-                return _ended(item, OutcomeKind.REFUSED, now, detail, pause=pause)
+                return ended(item, OutcomeKind.REFUSED, now, detail, retry_after=pause, pause=pause)
             case Verdict.REFUSED | Verdict.UNANSWERED | Verdict.NOT_SENT:
                 detail = f"{submitted.verdict}: {detail}"
-                return _ended(item, OutcomeKind.REFUSED, now, detail)
+                return ended(item, OutcomeKind.REFUSED, now, detail)
             case Verdict.REJECTED:
-                return _ended(item, OutcomeKind.REJECTED, now, detail)
+                return ended(item, OutcomeKind.REJECTED, now, detail)
             case Verdict.BAD_ADDRESS:
-                return _ended(item, OutcomeKind.REJECTED, now, detail, closes_channel=True)
+                return ended(item, OutcomeKind.REJECTED, now, detail, closes_channel=True)
             case _:
                 assert_never(submitted.verdict)
 
@@ -136,47 +129,6 @@ def _transaction(item: DeliverItem | ChallengeItem) -> int:
     """Differs between attempts, and mostly between deliveries: telephones drop repeats."""
     start = 0 if isinstance(item, ChallengeItem) else id_octets(item.delivery)[0]
     return (start + item.attempt) % 256
-
-
-def _ended(
-    item: DeliverItem | ChallengeItem,
-    kind: OutcomeKind,
-    now: datetime,
-    detail: str,
-    *,
-    closes_channel: bool = False,
-    provider_message: str | None = None,
-    pause: float = 0.0,
-) -> Sent:
-    """The result for an item; that a challenge was taken, nobody waits for."""
-    if isinstance(item, ChallengeItem):
-        if kind is OutcomeKind.ACCEPTED:
-            return Sent(None, provider_message, pause)
-        challenged = ChallengeOutcome(
-            challenge=item.id,
-            attempt=item.attempt,
-            kind=kind,
-            at=now,
-            client=item.client,
-            channel=item.channel,
-            detail=detail[:_LONGEST_DETAIL] or None,
-            closes_channel=closes_channel,
-            retry_after=pause or None,
-        )
-        return Sent(challenged, provider_message, pause)
-    outcome = OutcomeItem(
-        delivery=item.delivery,
-        kind=kind,
-        at=now,
-        client=item.client,
-        channel=item.channel,
-        step=item.step,
-        attempt=item.attempt,
-        detail=detail[:_LONGEST_DETAIL] or None,
-        closes_channel=closes_channel,
-        retry_after=pause or None,
-    )
-    return Sent(outcome, provider_message, pause)
 
 
 def _receipt(heard: SmscReceipt) -> Receipt | None:

@@ -51,7 +51,7 @@ class SmsPlugin:
             uses_data=False,
         )
 
-    def offer(self, parameters: Mapping[str, str | int | bool]) -> Offered:
+    def offer(self, parameters: Mapping[str, str | int | bool], settings: Any) -> Offered:
         """A telephone number, normalised. Raises Refusal (invalid) for anything else."""
         for name in sorted(set(parameters) - {NUMBER}):
             raise Refusal(
@@ -68,6 +68,9 @@ class SmsPlugin:
                 field=f"parameters.{NUMBER}",
             )
         return Offered(parameters={NUMBER: number}, address=number)
+
+    def confirming(self, settings: Any) -> None:
+        """Nothing more to tell."""
 
     def configured(self, settings: Any) -> bool:
         """Whether an SMSC is set."""

@@ -43,7 +43,7 @@ class WebSocketChannel:
             cost=checked.cost,
         )
 
-    def offer(self, parameters: Mapping[str, str | int | bool]) -> Offered:
+    def offer(self, parameters: Mapping[str, str | int | bool], settings: Any) -> Offered:
         """An offer without parameters. Raises Refusal (invalid) for any other."""
         for name in sorted(parameters):
             raise Refusal(
@@ -52,6 +52,9 @@ class WebSocketChannel:
                 field=f"parameters.{name}",
             )
         return Offered(parameters={})
+
+    def confirming(self, settings: Any) -> None:
+        """Nothing more to tell."""
 
     def configured(self, settings: Any) -> bool:
         """Whether devices may select it here."""

@@ -16,7 +16,9 @@ __all__ = ["COMPOSE", "Stack"]
 
 COMPOSE: Final = Path(__file__).parents[3] / "compose"
 _LOOPBACK: Final = "127.0.0.1"
-_EVERY_PROFILE: Final = ("--profile", "sms", "--profile", "smsc")
+_EVERY_PROFILE: Final = tuple(
+    part for name in ("sms", "smsc", "webhook", "webpush") for part in ("--profile", name)
+)
 _BUNDLES: Final = ("AOI_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 """Where this machine may say that the package index needs certificates of its own."""
 

@@ -7,12 +7,14 @@ import hashlib
 import importlib.util
 import json
 import re
+import tomllib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from aoi_events.bootstrap.plugins import configure, installed_plugins
 from aoi_events.broker.topology import (
     EVENTS,
     OUTCOMES,
@@ -31,14 +33,17 @@ from aoi_events.errors import ConfigurationError
 from tests.acceptance.compose.stack import COMPOSE
 
 TEMPLATE: dict[str, Any] = json.loads((COMPOSE / "broker" / "definitions.json").read_text())
-TOPOLOGY = topology(["sms"])
+TOPOLOGY = topology(["sms", "webhook", "webpush"])
 QUEUES = {queue.name for queue in TOPOLOGY.queues}
 NAMES = QUEUES | {exchange.name for exchange in TOPOLOGY.exchanges}
+CHANNELS = ("aoi-sms", "aoi-webhook", "aoi-webpush")
 TAKES = {
     "aoi-registration": {"aoi.registration", "aoi.registration.quarantine"},
     "aoi-activation": {"aoi.activation", "aoi.activation.quarantine"},
     "aoi-notification": {"aoi.notification", "aoi.notification.quarantine"},
     "aoi-sms": {"aoi.delivery.sms", "aoi.delivery.sms.quarantine"},
+    "aoi-webhook": {"aoi.delivery.webhook", "aoi.delivery.webhook.quarantine"},
+    "aoi-webpush": {"aoi.delivery.webpush", "aoi.delivery.webpush.quarantine"},
     "aoi-outcome": {"aoi.outcome", "aoi.outcome.quarantine"},
     "aoi-deadlines": {"aoi.dead", "aoi.unroutable", "aoi.unroutable.quarantine"},
     "aoi-gateway": set(),
@@ -145,6 +150,8 @@ def test_only_who_answers_or_starts_steps_may_write_into_any_queue() -> None:
         "aoi-notification",
         "aoi-gateway",
         "aoi-sms",
+        "aoi-webhook",
+        "aoi-webpush",
         "aoi-outcome",
         "aoi-deadlines",
     }
@@ -166,7 +173,8 @@ def test_a_worker_writes_into_its_own_quarantine_only() -> None:
 def test_every_fact_has_somebody_who_may_tell_it() -> None:
     """Each kind of event may be published by a worker, and by no sender and no gateway."""
     tellers = [user["name"] for user in TEMPLATE["users"] if may(user["name"], "write", EVENTS)]
-    assert not {"shop", "aoi-gateway", "aoi-endpoint", "aoi-sms", "operator"} & set(tellers)
+    silent = {"shop", "aoi-gateway", "aoi-endpoint", "operator", *CHANNELS}
+    assert not silent & set(tellers)
     for kind in EVENT_KINDS:
         key = event_routing_key(kind, "shop")
         assert any(may_topic(user, EVENTS, "write", key) for user in tellers), kind
@@ -209,6 +217,16 @@ def test_credentials_survive_a_second_start(
     before = {file.name: file.read_bytes() for file in (tmp_path / "folder").iterdir()}
     assert credentials.main([]) == 0
     assert before == {file.name: file.read_bytes() for file in (tmp_path / "folder").iterdir()}
+    keys = json.loads(before["channels.json"])
+    files = {name: text.decode() for name, text in before.items() if name.endswith(".toml")}
+    private, signing = keys["private_key"], keys["signing_key"]
+    assert {name for name, text in files.items() if private in text} == {"webpush.toml"}
+    assert {name for name, text in files.items() if signing in text} == {
+        "activation.toml",
+        "webhook.toml",
+    }
+    for text in files.values():
+        configure(installed_plugins(), tomllib.loads(text).get("channels", {}))
     passwords = json.loads(before["passwords.json"])
     finished = (tmp_path / "broker" / "definitions.json").read_text()
     assert not [each for each in passwords.values() if each in finished]

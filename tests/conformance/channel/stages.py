@@ -13,20 +13,29 @@ from typing import Any, assert_never
 from aoi_events.bootstrap.plugins import installed_plugins
 from aoi_events.channels.sms import SmsSettings
 from aoi_events.channels.sms.receipts import MessageState
+from aoi_events.channels.webhook import WebhookSettings
+from aoi_events.channels.webpush import WebPushSettings
+from aoi_events.channels.webpush.vapid import new_key
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.contracts.identifiers import Urgency, base32_id
+from aoi_events.contracts.push import PushedChallenge, PushedNotification, PushedWakeUp, push_frames
 from aoi_events.domain import push_payload
 from aoi_events.domain.channels import ChannelTraits, Parameters
 from aoi_events.domain.push_payload import ChallengePush, ContentPush, WakeUpPush
 from aoi_events.ports.channel import ChannelPlugin, ConnectionlessChannel
 from aoi_events.testing.scripted import ADDRESS, Say, ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
+from tests import receivers
+from tests.receivers import Receiver, Subscription
 
 __all__ = [
     "CLIENT",
     "CONNECTIONLESS",
+    "LIMITED",
     "OFFERS",
+    "OF_ONE_PROVIDER",
+    "OF_THEIR_HOSTS",
     "Answer",
     "Offers",
     "Provider",
@@ -37,6 +46,7 @@ __all__ = [
 ]
 
 CLIENT = base32_id("cli_", bytes(16))
+SUBSCRIPTION = Subscription()
 FINGERPRINT = base32_id("fp_", bytes(8))
 
 
@@ -65,6 +75,44 @@ OFFERS: Mapping[str, Offers] = {
             ({"msisdn": "+31600000001", "port": 2948}, "parameters.port"),
         ],
     ),
+    "webhook": Offers(
+        good=[
+            {"url": "https://push.example.org"},
+            {"url": "HTTPS://Push.Example.org:443/hooks/7?a=b%20c"},
+            {"url": "https://1.1.1.1/"},
+            {"url": "https://[2606:4700::1111]/hook"},
+        ],
+        bad=[
+            ({}, "parameters.url"),
+            ({"url": ""}, "parameters.url"),
+            ({"url": True}, "parameters.url"),
+            ({"url": 443}, "parameters.url"),
+            ({"url": "http://push.example.org/"}, "parameters.url"),
+            ({"url": "https://127.0.0.1/"}, "parameters.url"),
+            ({"url": "https://push.example.org/", "secret": "mine"}, "parameters.secret"),
+        ],
+    ),
+    "webpush": Offers(
+        good=[
+            SUBSCRIPTION.parameters("https://push.example.org/wpush/v1/abc"),
+            SUBSCRIPTION.parameters("https://1.1.1.1"),
+        ],
+        bad=[
+            ({}, "parameters.endpoint"),
+            (SUBSCRIPTION.parameters("https://[::1]/"), "parameters.endpoint"),
+            (SUBSCRIPTION.parameters("ftp://push.example.org/"), "parameters.endpoint"),
+            ({"endpoint": "https://push.example.org/"}, "parameters.p256dh"),
+            (
+                {**SUBSCRIPTION.parameters("https://push.example.org/"), "auth": "c2hvcnQ"},
+                "parameters.auth",
+            ),
+            (
+                {**SUBSCRIPTION.parameters("https://push.example.org/"), "p256dh": "BAAAAAAA"},
+                "parameters.p256dh",
+            ),
+            ({**SUBSCRIPTION.parameters("https://push.example.org/"), "ttl": 1}, "parameters.ttl"),
+        ],
+    ),
     "scripted": Offers(
         good=[{ADDRESS: "a1"}],
         bad=[
@@ -78,7 +126,13 @@ OFFERS: Mapping[str, Offers] = {
 }
 """By type, of every plug-in that is installed, and of the scripted one, which is handed over."""
 
-CONNECTIONLESS = ("sms", "scripted")
+OF_ONE_PROVIDER = ("sms", "scripted")
+"""One provider serves every device, names messages, tells of them later, and may be down."""
+OF_THEIR_HOSTS = ("webhook", "webpush")
+"""Devices name hosts of their own, which say what they have to say in their answer."""
+CONNECTIONLESS = (*OF_ONE_PROVIDER, *OF_THEIR_HOSTS)
+LIMITED = ("sms", "scripted", "webpush")
+"""Carry less than content may measure."""
 
 
 def plugin_of(kind: str) -> ChannelPlugin:
@@ -110,6 +164,16 @@ class Provider(ABC):
     settings: Any
     addresses: Sequence[Parameters]
     channels: list[ConnectionlessChannel] = field(default_factory=list)
+
+    @property
+    def for_everybody(self) -> bool:
+        """Whether one provider serves every device."""
+        return self.plugin.type in OF_ONE_PROVIDER
+
+    @property
+    def names_messages(self) -> bool:
+        """Whether it names the messages that it took, to tell of them later."""
+        return self.for_everybody
 
     @property
     def traits(self) -> ChannelTraits:
@@ -174,6 +238,25 @@ class _Scripted(Provider):
         self.provider.up.set()
 
 
+@dataclass
+class _Host(Provider):
+    receiver: Receiver = field(kw_only=True)
+
+    def script(self, *answers: Answer) -> None:
+        self.receiver.script(*(_status(answer) for answer in answers))
+
+    def arrived(self) -> list[tuple[str, ...]]:
+        if self.plugin.type == "webpush":
+            return [_pushed(SUBSCRIPTION.read(got.body)) for got in self.receiver.got]
+        return [_pushed(got.body) for got in self.receiver.got]
+
+    async def go_down(self) -> None:
+        await self.receiver.go_down()
+
+    async def come_back(self) -> None:
+        await self.receiver.come_back()
+
+
 @asynccontextmanager
 async def open_provider(kind: str) -> AsyncIterator[Provider]:
     """The provider of that channel; its channels are closed at the end."""
@@ -192,12 +275,36 @@ async def open_provider(kind: str) -> AsyncIterator[Provider]:
             numbers: list[Parameters] = [{"msisdn": f"+3160000000{n}"} for n in range(3)]
             async with _closing(_Smsc(plugin_of(kind), settings, numbers, smsc=smsc)) as provider:
                 yield provider
+    elif kind in OF_THEIR_HOSTS:
+        async with Receiver() as receiver, _closing(_host(kind, receiver)) as provider:
+            yield provider
     else:
         scripted = ScriptedProvider()
         plugin = ScriptedPlugin(scripted, largest_content=200, needs_proof=True)
         addresses: list[Parameters] = [{ADDRESS: f"a{n}"} for n in range(3)]
         async with _closing(_Scripted(plugin, {}, addresses, provider=scripted)) as provider:
             yield provider
+
+
+def _host(kind: str, receiver: Receiver) -> Provider:
+    outgoing: dict[str, Any] = {
+        "enabled": True,
+        "allow_http": True,
+        "networks": ["127.0.0.0/8"],
+        "ports": [],
+        "within": 2.0,
+        # One after the other, so that a script knows what comes next.
+        "connections_per_host": 1,
+    }
+    paths = [f"/device/{number}" for number in range(3)]
+    if kind == "webhook":
+        settings: Any = WebhookSettings.model_validate({**outgoing, "signing_key": "A" * 44})
+        addresses: list[Parameters] = [{"url": receiver.url(path)} for path in paths]
+    else:
+        private, _ = new_key()
+        settings = WebPushSettings.model_validate({**outgoing, "private_key": private})
+        addresses = [SUBSCRIPTION.parameters(receiver.url(path)) for path in paths]
+    return _Host(plugin_of(kind), settings, addresses, receiver=receiver)
 
 
 @asynccontextmanager
@@ -280,13 +387,42 @@ def _say(answer: Answer) -> Say:
         case Answer.REFUSED:
             return Say.refused()
         case Answer.SLOW_DOWN:
-            return Say.refused(pause=1.0)
+            return Say.refused(retry_after=1.0, pause=1.0)
         case Answer.REJECTED:
             return Say.rejected()
         case Answer.NO_SUCH_ADDRESS:
             return Say.rejected(closes_channel=True)
         case _:
             assert_never(answer)
+
+
+def _status(answer: Answer) -> receivers.Reply:
+    match answer:
+        case Answer.TAKEN | Answer.RECEIPTED | Answer.UNDELIVERED:
+            return receivers.Reply()
+        case Answer.REFUSED:
+            return receivers.Reply(500)
+        case Answer.SLOW_DOWN:
+            return receivers.Reply(429, {"Retry-After": "7"})
+        case Answer.REJECTED:
+            return receivers.Reply(400, body=b"no")
+        case Answer.NO_SUCH_ADDRESS:
+            return receivers.Reply(410)
+        case _:
+            assert_never(answer)
+
+
+def _pushed(body: bytes) -> tuple[str, ...]:
+    frame = push_frames.validate_json(body)
+    match frame:
+        case PushedNotification():
+            return ("content", frame.delivery, frame.content.data)
+        case PushedWakeUp():
+            return ("wake-up", frame.delivery)
+        case PushedChallenge():
+            return ("challenge", frame.code)
+        case _:
+            assert_never(frame)
 
 
 def _told(payload: push_payload.Payload) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from aoi_events.contracts.content import Content
+from aoi_events.contracts.content import MAX_CONTENT, Content
 from aoi_events.contracts.envelopes import (
     ChallengeItem,
     ChallengeOutcome,
@@ -17,7 +17,7 @@ from aoi_events.contracts.envelopes import (
 )
 from aoi_events.domain.channels import ChannelTraits
 from aoi_events.ports.channel import ConnectionlessChannel, Sent
-from tests.conformance.channel.stages import Answer, Provider, challenge, delivery
+from tests.conformance.channel.stages import LIMITED, Answer, Provider, challenge, delivery
 
 SOON = 10.0
 
@@ -58,8 +58,9 @@ async def test_one_result_for_each_item_in_order(
     }
     assert all(before <= o.at <= datetime.now(UTC) and not o.closes_channel for o in made)
     names = [each.provider_message for each in sent]
-    assert None not in names
-    assert len(set(names)) == len(sent)
+    if provider.names_messages:
+        assert None not in names
+        assert len(set(names)) == len(sent)
     assert provider.arrived() == [
         ("content", first.delivery, "Gate B1"),
         ("challenge", "K7QM2XPD"),
@@ -94,9 +95,14 @@ async def test_refusals_are_results(provider: Provider, channel: ConnectionlessC
     ]
     assert all(o.detail for o in made if o.kind is not OutcomeKind.ACCEPTED)
     assert [each.provider_message is not None for each in sent] == [
-        o.kind == "accepted" for o in made
+        o.kind == "accepted" and provider.names_messages for o in made
     ]
-    assert [each.pause > 0 for each in sent] == [False, False, False, False, True]
+    slow_down = [False, False, False, False, True]
+    assert [(o.retry_after or 0) > 0 for o in made] == slow_down
+    # A provider of every device slows the whole worker down; a host of some holds up nobody else.
+    assert [each.pause > 0 for each in sent] == (
+        slow_down if provider.for_everybody else [False] * 5
+    )
 
 
 @pytest.mark.parametrize("answer", list(Answer))
@@ -132,10 +138,11 @@ async def test_what_has_expired_does_not_go_out(
     ]
     sent = list(await channel.deliver(items))
     assert [o.kind for o in outcomes(sent)] == [OutcomeKind.REFUSED, OutcomeKind.ACCEPTED]
-    assert [each.provider_message is not None for each in sent] == [False, False, True]
+    assert sent[0].provider_message is sent[1].provider_message is None
     assert [told[-1] for told in provider.arrived()] == ["Gate B2"]
 
 
+@pytest.mark.parametrize("provider", LIMITED, indirect=True)
 @pytest.mark.parametrize("type", ["text/plain", "text/vnd.example.thing"])
 async def test_the_measure_says_exactly_what_goes_out(
     provider: Provider, channel: ConnectionlessChannel, type: str
@@ -161,6 +168,20 @@ async def test_the_measure_says_exactly_what_goes_out(
         ("content", items[1].delivery, fits.data),
         ("wake-up", items[2].delivery),
     ]
+
+
+async def test_the_largest_content_of_all_goes_out_or_takes_a_wake_up(
+    provider: Provider, channel: ConnectionlessChannel
+) -> None:
+    """Whatever content there may be, a delivery is made of it, as the plan says."""
+    traits = provider.traits
+    content = Content(data="\x01" * MAX_CONTENT)
+    limit = traits.largest_content
+    wake_up = limit is not None and traits.measure(content) > limit
+    [sent] = await channel.deliver([delivery(provider, 1, content=content, wake_up=wake_up)])
+    assert [o.kind for o in outcomes([sent])] == [OutcomeKind.ACCEPTED]
+    [told] = provider.arrived()
+    assert told[-1] == (delivery(provider, 1).delivery if wake_up else content.data)
 
 
 async def test_an_item_without_its_address_closes_the_channel(

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.ports.channel import ConnectionlessChannel, Receipt
-from tests.conformance.channel.stages import Answer, Provider, challenge, delivery
+from tests.conformance.channel.stages import (
+    OF_ONE_PROVIDER,
+    OF_THEIR_HOSTS,
+    Answer,
+    Provider,
+    challenge,
+    delivery,
+)
 
 SOON = 10.0
+
+
+one_provider = pytest.mark.parametrize("provider", OF_ONE_PROVIDER, indirect=True)
+their_hosts = pytest.mark.parametrize("provider", OF_THEIR_HOSTS, indirect=True)
 
 
 async def hear(channel: ConnectionlessChannel, count: int) -> list[Receipt]:
@@ -23,6 +36,7 @@ async def hear(channel: ConnectionlessChannel, count: int) -> list[Receipt]:
     return heard
 
 
+@one_provider
 async def test_names_of_messages_lead_receipts_back(
     provider: Provider, channel: ConnectionlessChannel
 ) -> None:
@@ -38,6 +52,7 @@ async def test_names_of_messages_lead_receipts_back(
     assert not any(receipt.closes_channel for receipt in heard)
 
 
+@one_provider
 async def test_receipts_of_challenges_are_told_like_others(
     provider: Provider, channel: ConnectionlessChannel
 ) -> None:
@@ -48,6 +63,7 @@ async def test_receipts_of_challenges_are_told_like_others(
     assert receipt.provider_message == sent.provider_message
 
 
+@one_provider
 async def test_receipts_wait_for_whoever_listens_next(
     provider: Provider, channel: ConnectionlessChannel
 ) -> None:
@@ -64,6 +80,7 @@ async def test_receipts_wait_for_whoever_listens_next(
     assert [each.provider_message for each in await hear(channel, 1)] == [second.provider_message]
 
 
+@one_provider
 async def test_health_follows_the_provider(
     provider: Provider, channel: ConnectionlessChannel
 ) -> None:
@@ -83,6 +100,18 @@ async def test_health_follows_the_provider(
     assert await channel.healthy()
 
 
+@their_hosts
+async def test_a_host_that_is_away_is_no_reason_to_wait(
+    provider: Provider, channel: ConnectionlessChannel
+) -> None:
+    """Other devices have other hosts: the channel stays ready, and healthy."""
+    await provider.go_down()
+    async with asyncio.timeout(SOON):
+        await channel.ready()
+    assert await channel.healthy()
+
+
+@one_provider
 async def test_whoever_stops_waiting_for_the_provider_may_wait_again(
     provider: Provider, channel: ConnectionlessChannel
 ) -> None:

@@ -21,15 +21,33 @@ from tests.conformance.channel.stages import OFFERS, Offers, Provider, plugin_of
 
 KINDS = pytest.mark.parametrize("kind", sorted(OFFERS))
 
+URL_PARTS = (
+    ["https://", "HTTPS:", "http://", "//", "wss://", ""],
+    [
+        "push.example.org",
+        "a@b",
+        "[::1]",
+        "127.1",
+        "0x7f000001",
+        "xn--",
+        "[",
+        "ex\u00e4mple.org",
+        "%",
+    ],
+    ["", "/", "/p?q", ":443/p", ":0", ":", ":99999", "/\\", "/#f", "/ "],
+)
 any_value = st.text(max_size=40) | st.integers() | st.booleans()
+urls = st.builds("{}{}{}".format, *(st.sampled_from(part) for part in URL_PARTS))
 numbers = st.from_regex(r"\+?[0-9 ().-]{0,20}", fullmatch=True)
 
 
 @st.composite
 def any_parameters(draw: st.DrawFn) -> Parameters:
     """What a device may write into its offer: often the right names, seldom the right values."""
-    names = st.sampled_from(["msisdn", "address", "url"]) | st.from_regex(r"[a-z][a-z0-9_]{0,8}")
-    return draw(st.dictionaries(names, numbers | any_value, max_size=3))
+    names = st.sampled_from(
+        ["msisdn", "address", "url", "endpoint", "p256dh", "auth"]
+    ) | st.from_regex(r"[a-z][a-z0-9_]{0,8}")
+    return draw(st.dictionaries(names, numbers | urls | any_value, max_size=3))
 
 
 def test_every_installed_plugin_passes_this_suite() -> None:
@@ -92,9 +110,9 @@ def test_good_offers_are_normalised(kind: str) -> None:
     plugin = plugin_of(kind)
     traits = plugin.traits(plugin.settings_model())
     for parameters in OFFERS[kind].good:
-        offered = plugin.offer(parameters)
+        offered = plugin.offer(parameters, {})
         assert (offered.address is not None) == traits.needs_proof
-        assert plugin.offer(offered.parameters) == offered
+        assert plugin.offer(offered.parameters, {}) == offered
         ChannelOffer(type=kind, parameters=offered.parameters)
 
 
@@ -105,7 +123,7 @@ def test_good_offers_are_normalised(kind: str) -> None:
 def test_bad_offers_say_what_to_send(kind: str, parameters: Parameters, name: str) -> None:
     """Missing, of the wrong type, or too much: which field, and what to do; never the address."""
     with pytest.raises(Refusal) as refused:
-        plugin_of(kind).offer(parameters)
+        plugin_of(kind).offer(parameters, {})
     assert refused.value.code is ErrorCode.INVALID
     assert refused.value.field == name
     assert re.search(r"offer|leave", refused.value.message)
@@ -120,11 +138,11 @@ def test_any_offer_is_taken_or_refused(kind: str, parameters: Parameters) -> Non
     """Whatever a device offers: normal parameters, or a refusal with a message; never a fault."""
     plugin = plugin_of(kind)
     try:
-        offered = plugin.offer(parameters)
+        offered = plugin.offer(parameters, {})
     except Refusal as refused:
         said = (refused.code, bool(refused.message), (refused.field or "").partition(".")[0])
     else:
-        again = plugin.offer(offered.parameters)
+        again = plugin.offer(offered.parameters, {})
         said = (ErrorCode.INVALID, again == offered, "parameters")
     assert said == (ErrorCode.INVALID, True, "parameters")
 

@@ -225,20 +225,26 @@ async def test_the_edge_needs_the_broker_only(start: Start, rabbit_url: str, nam
 async def test_a_providers_worker_needs_no_keys(
     start: Start, rabbit_url: str, postgres_url: str, tmp_path: Path
 ) -> None:
-    """The sms worker tells no token from another: it runs where there is no key file."""
+    """Workers of channels tell no token from another: they run where there is no key file."""
     settings = {
         "AOI_BROKER": rabbit_url,
         "AOI_STORE": postgres_url,
         "AOI_HEALTH__PORT": "0",
         "AOI_CHANNELS__SMS__HOST": "127.0.0.1",
         "AOI_CHANNELS__SMS__PORT": str(free_port()),
+        "AOI_CHANNELS__WEBHOOK__ENABLED": "true",
+        "AOI_CHANNELS__WEBPUSH__ENABLED": "true",
     }
+    for command in ("keys webhook", "keys vapid"):
+        ran = await asyncio.to_thread(run, *command.split(), cwd=tmp_path, settings=settings)
+        settings |= dict(line.split("=", 1) for line in ran.out.splitlines())
     ran = await asyncio.to_thread(run, "db", "upgrade", cwd=tmp_path, settings=settings)
     assert ran.code == 0, ran.err
-    process = await start("worker", "sms", **settings)
-    await process.says("started")
-    process.running.send_signal(signal.SIGTERM)
-    assert await process.ends() == 0
+    for name in ("sms", "webhook", "webpush"):
+        process = await start("worker", name, **settings)
+        await process.says("started")
+        process.running.send_signal(signal.SIGTERM)
+        assert await process.ends() == 0
     assert not await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
 
 
@@ -260,3 +266,28 @@ def test_a_channel_that_is_not_configured(tmp_path: Path, rabbit_url: str) -> No
     ran = run("worker", "sms", cwd=tmp_path, settings=settings)
     assert ran.code == 78
     assert "AOI_CHANNELS__SMS__" in ran.err
+
+
+@pytest.mark.parametrize(
+    "name, missing",
+    [
+        ("activation", "AOI_CHANNELS__WEBHOOK__SIGNING_KEY"),
+        ("webhook", "AOI_CHANNELS__WEBHOOK__SIGNING_KEY"),
+        ("webpush", "AOI_CHANNELS__WEBPUSH__PRIVATE_KEY"),
+    ],
+)
+def test_a_channel_without_its_key(
+    tmp_path: Path, rabbit_url: str, name: str, missing: str
+) -> None:
+    """Workers that need the key of a channel do not start without it, and name the setting."""
+    settings = {
+        "AOI_BROKER": rabbit_url,
+        "AOI_HEALTH__PORT": "0",
+        "AOI_CHANNELS__WEBHOOK__ENABLED": "true",
+        "AOI_CHANNELS__WEBPUSH__ENABLED": "true",
+    }
+    for command in ("keys new", "db upgrade"):
+        assert run(*command.split(), cwd=tmp_path, settings=settings).code == 0
+    ran = run("worker", name, cwd=tmp_path, settings=settings)
+    assert ran.code == 78
+    assert missing in ran.err

@@ -242,7 +242,7 @@ async def test_closing_twice_ends_receipts_once(channel: ConnectionlessChannel) 
 
 def test_an_offer_is_normalised_to_the_address_that_must_be_proved() -> None:
     """However a device writes its number, the same telephone is one address."""
-    offered = plugin.offer({"msisdn": "+31 6 0000 0001"})
+    offered = plugin.offer({"msisdn": "+31 6 0000 0001"}, {})
     assert offered.parameters == {"msisdn": NUMBER}
     assert offered.address == NUMBER
     assert plugin.traits(SmsSettings()).needs_proof
@@ -262,7 +262,7 @@ def test_a_wrong_offer_says_what_to_send(
 ) -> None:
     """An offer that is no number is refused with the field, and without repeating the number."""
     with pytest.raises(Refusal) as refused:
-        plugin.offer(parameters)
+        plugin.offer(parameters, {})
     assert refused.value.code is ErrorCode.INVALID
     assert refused.value.field == field
     assert "0600000001" not in str(refused.value)

@@ -14,6 +14,9 @@ import pytest
 
 from aoi_events.bootstrap import load_settings, open_installation
 from aoi_events.bootstrap.keys import load_key_file
+from aoi_events.bootstrap.plugins import configure, installed_plugins
+from aoi_events.channels.webhook import WebhookSettings
+from aoi_events.channels.webpush import WebPushSettings
 from aoi_events.domain.tokens import fingerprint_of
 from aoi_events.endpoint import EndpointSettings
 from aoi_events.endpoint.api_keys import name_of
@@ -46,6 +49,64 @@ def test_two_files_have_different_keys(cli: Cli, tmp_path: Path) -> None:
     for name in ("a", "b"):
         cli("keys", "new", "--file", tmp_path / name)
     assert (tmp_path / "a").read_text() != (tmp_path / "b").read_text()
+
+
+def test_keys_of_channels_are_settings(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What ``aoi keys webhook`` and ``vapid`` print can be set as it is, together with networks and
+    ports in the same way, and a file beside it; each time it is another key.
+    """
+    assert cli("keys", "webhook").out != cli("keys", "webhook").out
+    lines = (cli("keys", "webhook").out + cli("keys", "vapid").out).splitlines()
+    for name, _, value in (line.partition("=") for line in lines):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AOI_CHANNELS__WEBHOOK__NETWORKS", '["10.0.0.0/8", "fd00::/8"]')
+    monkeypatch.setenv("AOI_CHANNELS__WEBHOOK__PORTS", "[]")
+    file = tmp_path / "aoi.toml"
+    file.write_text("[channels.webhook]\nenabled = true\n[channels.webpush]\nenabled = true\n")
+    monkeypatch.setenv("AOI_CONFIG", str(file))
+    plugins = configure(installed_plugins(), load_settings().channels)
+    webhook, webpush = plugins.settings["webhook"], plugins.settings["webpush"]
+    assert isinstance(webhook, WebhookSettings)
+    assert isinstance(webpush, WebPushSettings)
+    assert (len(webhook.networks), webhook.ports) == (2, ())
+    assert len(webhook.signing_octets or b"") == 32
+    assert webpush.application_server_key == webpush.public_key
+    assert lines[1].partition("=")[2] not in repr(webpush)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("WEBHOOK__SIGNING_KEY", "c2hvcnQ="),
+        ("WEBHOOK__SIGNING_KEY", "not base64 at all, and long enough to be a key"),
+        ("WEBHOOK__NETWORKS", "10.0.0.0/8"),
+        ("WEBHOOK__PORTS", "[0]"),
+        ("WEBPUSH__PRIVATE_KEY", "AAAA"),
+        ("WEBPUSH__PRIVATE_KEY", "A" * 43),
+        ("WEBPUSH__PUBLIC_KEY", "AAAA"),
+        ("WEBPUSH__CONTACT", "ops@example.org"),
+    ],
+)
+def test_wrong_settings_of_channels_are_named_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Which variable is wrong, and how it should be; keys never show."""
+    monkeypatch.setenv(f"AOI_CHANNELS__{name}", value)
+    with pytest.raises(ConfigurationError, match=f"AOI_CHANNELS__{name}") as refused:
+        configure(installed_plugins(), load_settings().channels)
+    assert value not in str(refused.value)
+
+
+def test_a_public_key_belongs_to_its_private_key(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two halves of different pairs would make pushes that no service takes."""
+    private, _ = cli("keys", "vapid").out.splitlines()
+    _, public = cli("keys", "vapid").out.splitlines()
+    for name, _, value in (line.partition("=") for line in (private, public)):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match="does not belong"):
+        configure(installed_plugins(), load_settings().channels)
 
 
 def test_keys_are_never_overwritten(cli: Cli, tmp_path: Path) -> None:

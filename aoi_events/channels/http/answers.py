@@ -1,0 +1,67 @@
+"""What the answer to a request means for the item that it carried. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from aoi_events.contracts.envelopes import OutcomeKind
+
+__all__ = ["Verdict", "seconds_to_wait", "verdict_of"]
+
+_LONGEST_WAIT: Final = 86_400.0
+_SECONDS: Final = re.compile(r"[0-9]{1,9}")
+_GONE: Final = frozenset({404, 410})
+_PASSING: Final = frozenset({408, 425, 429})
+"""Refusals that say themselves that a repeat may succeed (RFC 9110, RFC 8470, RFC 6585)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An outcome's kind, words for people that name no address, and what follows.
+
+    ``retry_after`` in seconds, 0: not said.
+    """
+
+    kind: OutcomeKind
+    detail: str
+    closes_channel: bool = False
+    retry_after: float = 0.0
+
+
+def verdict_of(status: int, retry_after: str | None, now: datetime) -> Verdict:
+    """The verdict on an item that was answered with ``status``, at ``now``.
+
+    What means nothing counts as passing: retries are bounded by the delivery's expiry anyway, while
+    a verdict of *never* could not be taken back.
+    """
+    detail = f"HTTP status {status}"
+    if 200 <= status < 300:
+        return Verdict(OutcomeKind.ACCEPTED, detail)
+    if status in _GONE:
+        return Verdict(OutcomeKind.REJECTED, f"{detail}: gone", closes_channel=True)
+    if 300 <= status < 400:
+        return Verdict(OutcomeKind.REJECTED, f"{detail}: redirects are not followed")
+    if 400 <= status < 500 and status not in _PASSING:
+        return Verdict(OutcomeKind.REJECTED, detail)
+    wait = seconds_to_wait(retry_after, now)
+    return Verdict(OutcomeKind.REFUSED, detail, retry_after=wait)
+
+
+def seconds_to_wait(retry_after: str | None, now: datetime) -> float:
+    """Seconds that a ``Retry-After`` asks for (RFC 9110, section 10.2.3): a number or a date.
+
+    0 for none, or one that cannot be read; a day at most.
+    """
+    text = (retry_after or "").strip()
+    if _SECONDS.fullmatch(text):
+        return min(float(text), _LONGEST_WAIT)
+    try:
+        at = parsedate_to_datetime(text)
+        wait = (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds()
+    except (ValueError, OverflowError):
+        return 0.0
+    return min(max(wait, 0.0), _LONGEST_WAIT)

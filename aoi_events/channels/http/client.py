@@ -1,0 +1,158 @@
+"""The one HTTP client for addresses that devices name.
+
+What is checked is the address that a socket is about to be connected to, whatever a name server
+said before: there is no second look-up between check and use. aiohttp makes the sockets through
+`_socket`, for names and for literal addresses alike.
+
+Redirects are not followed, proxies of the environment not used, cookies not kept, TLS is verified.
+Of an answer only the head counts, at most 128 fields of 8 KiB; a body is read to keep the
+connection, as long as it is short and comes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from aiohttp.resolver import AsyncResolver
+from yarl import URL
+
+from aoi_events.channels.http.addresses import permitted
+from aoi_events.channels.http.settings import OutgoingSettings
+from aoi_events.errors import ConfigurationError
+
+__all__ = ["Answer", "HttpClient", "NoAnswer"]
+
+_IDLE: Final = 30.0
+_LOOK_UP: Final = 3.0
+_BODY: Final = 16 * 1024
+_BODY_WITHIN: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The head of an answer."""
+
+    status: int
+    retry_after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """There is no answer, and why, in words that name no address.
+
+    ``never``: the address is one that nothing may be sent to.
+    """
+
+    why: str
+    never: bool = False
+
+
+class _NotPermitted(OSError):
+    """The address is private, or otherwise not for us."""
+
+    def __init__(self) -> None:
+        super().__init__("not permitted")
+
+
+class HttpClient:
+    """Posts; make it inside a running event loop, and close it.
+
+    ``resolver`` looks names up instead of the system's name servers. Raises ConfigurationError when
+    ``ca_file`` cannot be read.
+    """
+
+    def __init__(
+        self, settings: OutgoingSettings, *, resolver: AbstractResolver | None = None
+    ) -> None:
+        self._settings = settings
+        self._closed = False
+        self._resolver = resolver or AsyncResolver(timeout=_LOOK_UP, tries=2)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=settings.connections,
+                limit_per_host=settings.connections_per_host,
+                keepalive_timeout=_IDLE,
+                use_dns_cache=False,
+                resolver=self._resolver,
+                socket_factory=self._socket,
+                ssl=_trust(settings),
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # The time that a request may take is ours to watch, the wait for a connection included.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            auto_decompress=False,
+            trust_env=False,
+            headers={"User-Agent": "aoi-events"},
+        )
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | NoAnswer:
+        """Post ``body`` to a checked URL.
+
+        Returns within ``settings.within`` seconds, and half a second for the body of the answer.
+        """
+        if self._closed:
+            return NoAnswer("the worker is stopping")
+        try:
+            async with asyncio.timeout(self._settings.within):
+                response = await self._session.post(
+                    URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
+                )
+        except TimeoutError:
+            return NoAnswer(f"no answer within {self._settings.within:g} s")
+        except aiohttp.ClientConnectorDNSError:
+            return NoAnswer("its name has no address")
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, _NotPermitted):
+                return NoAnswer("its name leads to an address that is not public", never=True)
+            if isinstance(error, aiohttp.ClientSSLError):
+                return NoAnswer("no TLS there that can be verified")
+            return NoAnswer("it cannot be reached")
+        except aiohttp.ClientResponseError:
+            return NoAnswer("an answer that is no HTTP, or too large")
+        except (aiohttp.ClientError, OSError):
+            return NoAnswer("the connection was lost")
+        async with response:
+            await _read_away(response)
+        return Answer(response.status, response.headers.get("Retry-After"))
+
+    async def close(self) -> None:
+        """End every connection; idempotent."""
+        if not self._closed:
+            self._closed = True
+            await self._session.close()
+            await self._resolver.close()
+
+    def _socket(self, found: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, address = found
+        if not permitted(str(address[0]), self._settings.networks):
+            raise _NotPermitted
+        return socket.socket(family=family, type=kind, proto=protocol)
+
+
+async def _read_away(response: aiohttp.ClientResponse) -> None:
+    """Read a short body, so that the connection can be used again; else give the connection up."""
+    left = _BODY
+    try:
+        async with asyncio.timeout(_BODY_WITHIN):
+            while left > 0 and (part := await response.content.read(left)):
+                left -= len(part)
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        left = 0
+    if left <= 0:
+        response.close()
+
+
+def _trust(settings: OutgoingSettings) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as error:
+        raise ConfigurationError(
+            f"ca_file {settings.ca_file}: {error.strerror or 'no certificates'}"
+        ) from None

@@ -1,0 +1,35 @@
+"""Offers of addresses over HTTP: which parameters there are, and a good URL among them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from aoi_events.channels.http.settings import OutgoingSettings
+from aoi_events.channels.http.urls import BadUrl, checked_url
+from aoi_events.errors import ErrorCode, Refusal
+
+__all__ = ["checked_offer"]
+
+
+def checked_offer(
+    channel: str,
+    parameters: Mapping[str, str | int | bool],
+    names: Sequence[str],
+    url_name: str,
+    settings: OutgoingSettings,
+) -> str:
+    """The URL of an offer that has no parameters but ``names``, in its one spelling.
+
+    Raises Refusal (invalid) that says what to offer instead, and never repeats the URL.
+    """
+    for name in sorted(set(parameters) - set(names)):
+        raise Refusal(
+            ErrorCode.INVALID,
+            f"the channel {channel} has the parameters {', '.join(names)}; leave this one out",
+            field=f"parameters.{name}",
+        )
+    url = parameters.get(url_name)
+    try:
+        return checked_url(url if isinstance(url, str) else "", settings)
+    except BadUrl as error:
+        raise Refusal(ErrorCode.INVALID, f"{error}", field=f"parameters.{url_name}") from None

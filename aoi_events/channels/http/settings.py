@@ -1,0 +1,48 @@
+"""Settings of every channel that sends HTTP requests to addresses that devices name."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+__all__ = ["OutgoingSettings"]
+
+
+def _from_variable(value: Any) -> Any:
+    """A list in an environment variable is JSON."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+class OutgoingSettings(BaseModel):
+    """Where requests may go, and what they may cost."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    enabled: bool = False
+    """Whether devices may select this channel here."""
+    networks: Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_from_variable)] = ()
+    """Networks that requests may go to although they are private, loopback, link-local or
+    otherwise not public, like `["10.20.0.0/16"]`."""
+    ports: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=65_535)], ...], BeforeValidator(_from_variable)
+    ] = (443,)
+    """TCP ports that requests may go to; empty: any."""
+    allow_http: bool = False
+    """Whether addresses may begin with `http:`; what is sent there can be read on the way."""
+    ca_file: Path | None = None
+    """PEM file with the certificates to trust instead of the system's."""
+    within: Annotated[float, Field(gt=0, le=60)] = 10.0
+    """Seconds that a request may take in all: its wait for a connection, name look-up, TLS, and
+    the head of the answer."""
+    connections: Annotated[int, Field(ge=1, le=10_000)] = 200
+    """Connections of one worker at once."""
+    connections_per_host: Annotated[int, Field(ge=1, le=1_000)] = 8
+    """Connections of one worker to one host and port at once."""
+    ack_within: Annotated[float, Field(gt=0, le=3_600)] = 60.0
+    """Seconds that a device may take to acknowledge what was taken there."""
+    cost: Annotated[float, Field(ge=0)] = 0.1
+    """Cost of one message, in any unit that the channels share."""

@@ -1,0 +1,65 @@
+"""What a channel says became of one item: of a delivery's step, or of a challenge."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from aoi_events.contracts.envelopes import (
+    ChallengeItem,
+    ChallengeOutcome,
+    DeliverItem,
+    OutcomeItem,
+    OutcomeKind,
+)
+from aoi_events.ports.channel import Sent
+
+__all__ = ["ended"]
+
+_LONGEST_DETAIL: Final = 200
+
+
+def ended(
+    item: DeliverItem | ChallengeItem,
+    kind: OutcomeKind,
+    now: datetime,
+    detail: str,
+    *,
+    closes_channel: bool = False,
+    provider_message: str | None = None,
+    retry_after: float = 0.0,
+    pause: float = 0.0,
+) -> Sent:
+    """The result for an item; that a challenge was taken, nobody waits for.
+
+    ``detail`` is for people, senders among them: it names no address. ``retry_after`` holds back
+    this item, ``pause`` the whole worker; both in seconds.
+    """
+    if isinstance(item, ChallengeItem):
+        if kind is OutcomeKind.ACCEPTED:
+            return Sent(None, provider_message, pause)
+        challenged = ChallengeOutcome(
+            challenge=item.id,
+            attempt=item.attempt,
+            kind=kind,
+            at=now,
+            client=item.client,
+            channel=item.channel,
+            detail=detail[:_LONGEST_DETAIL] or None,
+            closes_channel=closes_channel,
+            retry_after=retry_after or None,
+        )
+        return Sent(challenged, provider_message, pause)
+    outcome = OutcomeItem(
+        delivery=item.delivery,
+        kind=kind,
+        at=now,
+        client=item.client,
+        channel=item.channel,
+        step=item.step,
+        attempt=item.attempt,
+        detail=detail[:_LONGEST_DETAIL] or None,
+        closes_channel=closes_channel,
+        retry_after=retry_after or None,
+    )
+    return Sent(outcome, provider_message, pause)

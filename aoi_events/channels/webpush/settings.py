@@ -1,0 +1,60 @@
+"""Settings of the Web Push channel."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from aoi_events.channels.http.settings import OutgoingSettings
+from aoi_events.channels.webpush.vapid import VapidKey, public_text, read_key
+from aoi_events.contracts.identifiers import SenderKey
+
+__all__ = ["WebPushSettings"]
+
+
+class WebPushSettings(OutgoingSettings):
+    """Where Web Pushes may go, and the key that says that they are ours (VAPID, RFC 8292).
+
+    The worker ``webpush`` needs ``private_key``, ``activation`` the ``public_key``, which it tells
+    devices; the others only know that there is Web Push.
+    """
+
+    private_key: SecretStr | None = None
+    """VAPID private key of this installation, base64url of 32 octets; `aoi keys vapid` makes one.
+    For the worker webpush only, where `public_key` is set for the worker activation."""
+    public_key: SenderKey | None = None
+    """Its public key, the `applicationServerKey` that devices subscribe with; follows from
+    `private_key` where that is set."""
+    contact: (
+        Annotated[str, Field(max_length=200, pattern=r"^(mailto:|https://)[\x21-\x7e]+$")] | None
+    ) = None
+    """Whom push services may ask about us: `mailto:ops@example.org`, or an https URL. Some refuse
+    pushes that do not say it."""
+
+    @field_validator("private_key")
+    @classmethod
+    def _readable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            read_key(value.get_secret_value())
+        return value
+
+    @model_validator(mode="after")
+    def _belong(self) -> WebPushSettings:
+        key = self.signing
+        if key is not None and self.public_key not in (None, public_text(key)):
+            raise ValueError("public_key does not belong to private_key")
+        return self
+
+    @property
+    def signing(self) -> VapidKey | None:
+        """The private key itself."""
+        if self.private_key is None:
+            return None
+        return read_key(self.private_key.get_secret_value())
+
+    @property
+    def application_server_key(self) -> str | None:
+        """The public key."""
+        key = self.signing
+        return self.public_key if key is None else public_text(key)

@@ -1,0 +1,73 @@
+"""VAPID: who sends (RFC 8292). Pure but for PyJWT's and cryptography's arithmetic."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+__all__ = ["VapidKey", "authorization", "decoded", "encoded", "new_key", "public_text", "read_key"]
+
+VapidKey: TypeAlias = ec.EllipticCurvePrivateKey
+
+_PRIVATE_OCTETS: Final = 32
+_HOLDS: Final = timedelta(hours=12)
+"""How long a token holds; RFC 8292, section 2 allows a day, and clocks differ."""
+
+
+def read_key(text: str) -> VapidKey:
+    """The P-256 private key in base64url. Raises ValueError that does not repeat it."""
+    octets = decoded(text)
+    if octets is None or len(octets) != _PRIVATE_OCTETS:
+        raise ValueError("base64url of 32 octets; `aoi keys vapid` makes one")
+    try:
+        return ec.derive_private_key(int.from_bytes(octets, "big"), ec.SECP256R1())
+    except ValueError:
+        raise ValueError("no P-256 private key; `aoi keys vapid` makes one") from None
+
+
+def new_key() -> tuple[str, str]:
+    """A new private key and its public key, both as the settings have them."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    number = key.private_numbers().private_value
+    return encoded(number.to_bytes(_PRIVATE_OCTETS, "big")), public_text(key)
+
+
+def public_text(key: VapidKey) -> str:
+    """The public key: base64url of the uncompressed point (RFC 8292, section 3.2)."""
+    point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return encoded(point)
+
+
+def authorization(key: VapidKey, endpoint: str, contact: str | None, now: datetime) -> str:
+    """The ``Authorization`` of a push to ``endpoint`` (RFC 8292, section 3)."""
+    parts = urlsplit(endpoint)
+    claims: dict[str, str | int] = {
+        "aud": f"{parts.scheme}://{parts.netloc}",
+        "exp": int((now + _HOLDS).timestamp()),
+    }
+    if contact is not None:
+        claims["sub"] = contact
+    token = jwt.encode(claims, key, algorithm="ES256")
+    return f"vapid t={token}, k={public_text(key)}"
+
+
+def encoded(octets: bytes) -> str:
+    """Base64url without padding (RFC 7515, section 2)."""
+    return base64.urlsafe_b64encode(octets).decode().rstrip("=")
+
+
+def decoded(text: str) -> bytes | None:
+    """The octets in base64url, padded or not; None for anything else."""
+    bare = text.rstrip("=")
+    try:
+        octets = base64.b64decode(bare + "=" * (-len(bare) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return octets if encoded(octets) == bare else None

@@ -1,0 +1,97 @@
+"""What an HTTP answer means for the item that it answers."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aoi_events.channels.http.answers import seconds_to_wait, verdict_of
+from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+header = (
+    st.none()
+    | st.text(max_size=40)
+    | st.integers().map(str)
+    | st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29)).map(  # noqa: DTZ001
+        lambda at: format_datetime(at.replace(tzinfo=UTC))
+    )
+    | st.from_regex(r"[A-Z][a-z]{2}, [0-9]{1,9} [A-Z][a-z]{2} [0-9]{1,9} [0-9:]{0,9} [-+0-9A-Z]*")
+)
+
+
+@pytest.mark.parametrize(
+    "status, kind, closes",
+    [
+        (200, OutcomeKind.ACCEPTED, False),
+        (201, OutcomeKind.ACCEPTED, False),
+        (202, OutcomeKind.ACCEPTED, False),
+        (204, OutcomeKind.ACCEPTED, False),
+        (301, OutcomeKind.REJECTED, False),
+        (302, OutcomeKind.REJECTED, False),
+        (308, OutcomeKind.REJECTED, False),
+        (400, OutcomeKind.REJECTED, False),
+        (401, OutcomeKind.REJECTED, False),
+        (403, OutcomeKind.REJECTED, False),
+        (404, OutcomeKind.REJECTED, True),
+        (410, OutcomeKind.REJECTED, True),
+        (408, OutcomeKind.REFUSED, False),
+        (413, OutcomeKind.REJECTED, False),
+        (425, OutcomeKind.REFUSED, False),
+        (429, OutcomeKind.REFUSED, False),
+        (500, OutcomeKind.REFUSED, False),
+        (502, OutcomeKind.REFUSED, False),
+        (503, OutcomeKind.REFUSED, False),
+        (999, OutcomeKind.REFUSED, False),
+    ],
+)
+def test_statuses(status: int, kind: OutcomeKind, closes: bool) -> None:
+    """2xx is taken, 404 and 410 end the channel, other 4xx and 3xx the step, all else passes."""
+    verdict = verdict_of(status, None, NOW)
+    assert (verdict.kind, verdict.closes_channel, verdict.retry_after) == (kind, closes, 0.0)
+    assert str(status) in verdict.detail
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_is_honoured(status: int) -> None:
+    """As a number of seconds and as a date, with a day as the most."""
+    assert verdict_of(status, "120", NOW).retry_after == 120
+    at = format_datetime(NOW + timedelta(seconds=90), usegmt=True)
+    assert verdict_of(status, at, NOW).retry_after == 90
+    assert verdict_of(status, "Monday, 23-Nov-26 12:00:30 GMT", NOW).retry_after == 30
+    assert verdict_of(status, "999999999", NOW).retry_after == 86_400
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "soon", "1e9", "0x10", "٣", "Mon, 99 Nov 2026"])
+def test_what_says_nothing_counts_as_nothing(text: str) -> None:
+    """Neither a fault nor a wait: the schedule of retries holds."""
+    assert seconds_to_wait(text, NOW) == 0.0
+
+
+def test_a_date_that_has_passed_is_no_wait() -> None:
+    """Clocks differ; nobody waits for the past."""
+    assert seconds_to_wait(format_datetime(NOW - timedelta(days=1)), NOW) == 0.0
+
+
+@given(st.integers(-10, 2_000), header)
+def test_any_answer_makes_an_outcome(status: int, retry_after: str | None) -> None:
+    """Whatever a server says, the outcome's contract holds it."""
+    verdict = verdict_of(status, retry_after, NOW)
+    assert math.isfinite(verdict.retry_after)
+    OutcomeItem(
+        delivery="dlv_" + "a" * 26,
+        client="cli_" + "a" * 26,
+        at=NOW,
+        kind=verdict.kind,
+        detail=verdict.detail,
+        closes_channel=verdict.closes_channel,
+        retry_after=verdict.retry_after or None,
+    )
+    assert verdict.closes_channel <= (verdict.kind is OutcomeKind.REJECTED)
+    assert (verdict.retry_after > 0) <= (verdict.kind is OutcomeKind.REFUSED)

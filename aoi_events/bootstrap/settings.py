@@ -46,7 +46,8 @@ class PolicySettings(_Section):
     connectionless_channels: Annotated[int, Field(ge=0, le=8)] = 3
     """Connectionless channels that one client may have active at once."""
     backlog: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
-    """Stored notifications per client; more are failed as *backlog_full*."""
+    """Notifications per client that are put off (stored, or to be tried again); more are failed as
+    *backlog_full*."""
     release: Annotated[int, Field(ge=1, le=1_000)] = 50
     """Stored notifications sent at once when a device comes back."""
     retry_first: Seconds = 1.0

@@ -170,6 +170,12 @@ class Delivery:
         return not self.state.terminal and not any(step.under_way for step in self.steps)
 
     @property
+    def put_off(self) -> bool:
+        """Not settled, and not delivered at its first attempt: it rests, or is tried once more."""
+        again = self.resting or self.attempts > 1 or self.batch is not None
+        return again and not self.state.terminal
+
+    @property
     def last_reason(self) -> Reason:
         """Why the last of its steps that is over is so."""
         reasons = [step.over for step in self.steps if step.over is not None]

@@ -224,8 +224,8 @@ class Transaction(Protocol):
         has committed.
         """
 
-    async def count_stored(self, clients: Collection[str]) -> Mapping[str, int]:
-        """How many stored deliveries each client has (absent: none)."""
+    async def count_put_off(self, clients: Collection[str]) -> Mapping[str, int]:
+        """How many deliveries of each client are put off (absent: none); see Delivery.put_off."""
 
     async def release(
         self, clients: Collection[str], *, now: datetime, limit: int

@@ -96,7 +96,7 @@ class Acceptance:
         every = await bounded(
             tx,
             [*ended, *every],
-            stored={row.id for row in older if row.state is DeliveryState.STORED},
+            before={row.id: row for row in older},
             backlog=self._settings.policies.backlog,
             now=now,
         )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from aoi_events.contracts.states import DeliveryState, Reason
+from aoi_events.contracts.states import Reason
 from aoi_events.domain.delivery import (
     DeadlineReached,
     Decision,
@@ -107,7 +107,7 @@ class DueDeliveries:
             decisions = await bounded(
                 tx,
                 decisions,
-                stored={row.id for row in rows if row.state is DeliveryState.STORED},
+                before={row.id: row for row in rows},
                 backlog=self._settings.policies.backlog,
                 now=now,
             )

@@ -14,7 +14,6 @@ from aoi_events.contracts.envelopes import (
     OutcomeItem,
     OutcomeKind,
 )
-from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.clients import Client
 from aoi_events.domain.delivery import Decision, Delivery, Reported, StartStep, decide
 from aoi_events.errors import ErrorCode, Refusal
@@ -78,7 +77,7 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
             decisions = await bounded(
                 tx,
                 decisions,
-                stored={id_ for id_, row in before.items() if row.state is DeliveryState.STORED},
+                before=before,
                 backlog=self._settings.policies.backlog,
                 now=now,
             )

@@ -7,9 +7,8 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Final
 
-from sqlalchemy import Column, Select, and_, false, func, select, update
+from sqlalchemy import Column, Select, and_, false, func, or_, select, true, update
 
-from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery import Delivery
 from aoi_events.ports.store import Lock
 from aoi_events.store import records
@@ -21,6 +20,10 @@ from aoi_events.store.types import Instant
 
 __all__ = ["DeliveryQueries", "due"]
 
+# As Delivery.put_off has it, of those that are not settled.
+_PUT_OFF: Final = or_(
+    deliveries.c.resting == true(), deliveries.c.attempts > 1, deliveries.c.batch.is_not(None)
+)
 _HELD: Final[Column[datetime]] = Column("held", Instant())
 
 
@@ -134,15 +137,15 @@ class DeliveryQueries(Queries):
         )
         return DELIVERIES.read(await self._run(found, given.bind(sorted(set(keys)))))
 
-    async def count_stored(self, clients: Collection[str]) -> Mapping[str, int]:
-        """How many stored deliveries each client has (absent: none)."""
+    async def count_put_off(self, clients: Collection[str]) -> Mapping[str, int]:
+        """How many deliveries of each client are put off (absent: none)."""
         if not clients:
             return {}
         given = Given(self._sql, [deliveries.c.client])
         counted = (
             select(deliveries.c.client, func.count())
             .join(given.rows, given.rows.c.client == deliveries.c.client)
-            .where(deliveries.c.settled_at.is_(None), deliveries.c.state == DeliveryState.STORED)
+            .where(deliveries.c.settled_at.is_(None), _PUT_OFF)
             .group_by(deliveries.c.client)
         )
         rows = await self._run(counted, given.bind((client,) for client in sorted(set(clients))))

@@ -170,9 +170,25 @@ async def test_open_deliveries_and_stored_ones(store: Store) -> None:
         found = await transaction.open_deliveries_of([client_id(1), client_id(3)])
         assert [delivery.id for delivery in found] == [delivery_id(n) for n in (1, 3, 6)]
         assert list(await transaction.open_deliveries_of([])) == []
+
+
+async def test_what_is_put_off_is_counted(store: Store) -> None:
+    """By client: what is stored, what waits, and what is tried again; no first attempt, no end."""
+    rows = [
+        a_delivery(1),
+        under_way(a_delivery(2)),
+        settled(replace(a_delivery(3), attempts=2)),
+        replace(under_way(a_delivery(4)), attempts=2),
+        replace(under_way(a_delivery(5)), batch=3),
+        a_delivery(6, client=2),
+        settled(a_delivery(7, client=3)),
+    ]
+    assert [row.put_off for row in rows] == [True, False, False, True, True, True, False]
+    async with store.transaction() as transaction:
+        await fill(transaction, (1, 2, 3), rows)
         clients = [client_id(n) for n in (1, 2, 3, 4)]
-        assert await transaction.count_stored(clients) == {client_id(1): 2, client_id(2): 1}
-        assert await transaction.count_stored([]) == {}
+        assert await transaction.count_put_off(clients) == {client_id(1): 3, client_id(2): 1}
+        assert await transaction.count_put_off([]) == {}
 
 
 async def test_more_rows_than_a_statement_has_parameters(store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import BOTH, OpenSystem
 
 
@@ -40,3 +41,27 @@ async def test_losses_count_wherever_the_backlog_overflows(open_system: OpenSyst
     await system.advance(31)
     await system.events.wait_for("notification.failed", count=3, reason="backlog_full")
     assert (await node.connect(device, "s2")).lost == 3
+
+
+@BOTH
+async def test_what_waits_for_a_provider_is_bounded_too(open_system: OpenSystem) -> None:
+    """A provider that says "not now" to everything: what was put off first stays and is tried
+    again, the rest fails.
+    """
+    system = await open_system(policy={"backlog": 3})
+    system.provider.script(*[Say.refused()] * 30)
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    for number in range(10):
+        await shop.send(f"n{number}", device.token)
+    await system.events.wait_for("notification.failed", count=7, reason="backlog_full")
+    names = [f"n{number}" for number in range(10)]
+    waiting = [row.notification for row in await system.rows(*names) if not row.state.terminal]
+    for _ in range(3):
+        # Tried again and refused again, they keep their places before those that come later.
+        system.provider.script(*[Say.refused()] * 30)
+        await system.advance(300)
+        await shop.send(f"late{_}", device.token)
+        await system.events.wait_for("notification.failed", notification=f"late{_}")
+    rows = await system.rows(*names)
+    assert [row.notification for row in rows if not row.state.terminal] == waiting

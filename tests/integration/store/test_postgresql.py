@@ -139,7 +139,7 @@ async def _everything(transaction: SqlTransaction) -> None:
     client = client_id(1)
     claimed = await transaction.claim_due(later(199), 50, until=later(900))
     assert claimed == [delivery_id(n) for n in range(50)]
-    assert await transaction.count_stored([client, "c1"]) == {client: 400}
+    assert await transaction.count_put_off([client, "c1"]) == {client: 400}
     assert len(await transaction.open_deliveries_of([client, "c1"])) == 400
     found = await transaction.deliveries(claimed, Lock.EXCLUSIVE)
     await transaction.save_deliveries([settled(delivery) for delivery in found.values()])

@@ -6,8 +6,10 @@ import asyncio
 import sqlite3
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
+from threading import Thread
 from typing import Any, Final
 
+import aiosqlite
 from sqlalchemy import Connection, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
@@ -19,6 +21,8 @@ from aoi_events.store.given import Sql
 
 __all__ = ["READ_ONLY", "Database", "database_of"]
 
+_THREAD_ENDS: Final = 10.0
+"""Seconds that a driver's thread may take to end once its connection is closed."""
 READ_ONLY: Final = "aoi_read_only"
 """Execution option of connections that will only read."""
 
@@ -30,7 +34,19 @@ class Database:
     engine: AsyncEngine
     sql: Sql
     memory: bool = False
+    threads: set[Thread] = field(default_factory=set)
+    """In which SQLite's driver works, one for each connection."""
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def close(self) -> None:
+        """Close all connections.
+
+        The driver waits for its thread only where a connection was opened and closed in order: one
+        that could not be opened would answer to an event loop that is gone.
+        """
+        await self.engine.dispose()
+        for thread in self.threads:
+            await asyncio.to_thread(thread.join, _THREAD_ENDS)
 
     def writer(self) -> AbstractAsyncContextManager[Any]:
         """The turn to write: SQLite has one writer, and queueing for it here is fair and quick,
@@ -84,6 +100,22 @@ def _sqlite(target: URL, pool: int, patience: float) -> Database:
         connect_args={"timeout": patience},  # for the lock of another process
     )
 
+    threads: set[Thread] = set()
+
+    def opened(*arguments: Any, **options: Any) -> aiosqlite.Connection:
+        connection = aiosqlite.connect(*arguments, **options)
+        thread = connection._thread
+        thread.daemon = True
+        threads.difference_update([each for each in threads if each.ident and not each.is_alive()])
+        threads.add(thread)
+        return connection
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def _connecting(
+        dialect: object, record: object, arguments: object, options: dict[str, Any]
+    ) -> None:
+        options["async_creator_fn"] = opened
+
     @event.listens_for(engine.sync_engine, "connect")
     def _connected(connection: Any, record: object) -> None:
         # The driver begins nothing by itself; _begin does.
@@ -109,7 +141,7 @@ def _sqlite(target: URL, pool: int, patience: float) -> Database:
         # A transaction that began by reading could not always go on to write.
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
-    return Database(engine, Sql.SQLITE, memory)
+    return Database(engine, Sql.SQLITE, memory, threads)
 
 
 def _postgresql(target: URL, pool: int, patience: float) -> AsyncEngine:

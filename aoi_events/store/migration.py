@@ -47,7 +47,7 @@ async def upgrade(url: str) -> None:
     try:
         await migrate(database)
     finally:
-        await database.engine.dispose()
+        await database.close()
 
 
 async def migrate(database: Database) -> None:

@@ -95,7 +95,7 @@ class SqlStore:
     async def close(self) -> None:
         """Close all connections. Idempotent."""
         self._closed = True
-        await self._database.engine.dispose()
+        await self._database.close()
 
 
 async def _begin(connection: AsyncConnection) -> None:

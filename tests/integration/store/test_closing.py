@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from aoi_events.errors import StoreUnavailable
 from aoi_events.store import open_store
 
 SLOW = text(
@@ -50,6 +51,30 @@ def test_no_statement_outlives_a_closed_store(
         thread.join(timeout=10)
     assert broken == []
     assert left == set()
+
+
+def test_a_file_that_cannot_be_opened_leaves_no_thread_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver's thread has ended before its event loop has, though it could open nothing: it
+    would answer to a loop that is closed, and print a traceback on the operator's terminal.
+    """
+    broken: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: broken.append(str(args.exc_value)))
+    before = set(threading.enumerate())
+    (tmp_path / "damaged.sqlite3").write_bytes(b"no database at all, but long enough for a header")
+
+    async def main(file: str) -> set[threading.Thread]:
+        store = await open_store(f"sqlite:///{tmp_path}/{file}")
+        with pytest.raises(StoreUnavailable):
+            await store.check()
+        await store.close()
+        return {each for each in set(threading.enumerate()) - before if "connection" in each.name}
+
+    for _ in range(20):
+        for file in ("nowhere/aoi.sqlite3", "damaged.sqlite3"):
+            assert asyncio.run(main(file)) == set()
+    assert broken == []
 
 
 async def test_a_database_in_memory_survives_a_task_that_was_cancelled() -> None:

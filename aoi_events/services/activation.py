@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import cast
@@ -23,15 +23,15 @@ from aoi_events.contracts.requests import (
     DisconnectClientV1,
 )
 from aoi_events.domain.clients import Client, Presence, connected, current
-from aoi_events.domain.losses import Loss
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.authority import proved_client
-from aoi_events.services.challenges import rivals
+from aoi_events.services.challenges import claims, rivals
 from aoi_events.services.channel_set import ChannelSet, closed_by_server
 from aoi_events.services.handler import Handler
+from aoi_events.services.held import Held
 from aoi_events.services.incoming import Asked, about_request, read_request
 from aoi_events.services.outgoing import answer, batches, hint, refusal
 from aoi_events.services.settings import ServiceSettings
@@ -69,15 +69,15 @@ class ActivationHandler(Handler[Asked[AnyRequest]]):
         outputs: list[Outbound] = []
         reachable: set[str] = set()
         async with self._store.transaction() as tx:
-            held = await _lock(tx, items)
+            held = await _hold(tx, items)
             # Not before: whoever waited for a lock, or was stopped meanwhile, must know it.
             now = self._clock.now()
-            losses = await _losses(tx, items)
             for item in items:
                 try:
-                    outputs += await self._one(tx, item, now, reachable, held, losses)
+                    outputs += await self._one(tx, item, now, reachable, held)
                 except Refusal as refused:
                     outputs += refusal(item.message, refused)
+            await held.write(tx)
             limit = self._settings.policies.release
             released = await tx.release(reachable, now=now, limit=limit)
         return [*outputs, hint()] if released else outputs
@@ -88,111 +88,97 @@ class ActivationHandler(Handler[Asked[AnyRequest]]):
         item: Asked[AnyRequest],
         now: datetime,
         reachable: set[str],
-        held: Collection[str],
-        losses: dict[str, Loss],
+        held: Held,
     ) -> Sequence[Outbound]:
         request = item.request
         match request:
             case ConnectClientV1():
-                connecting = cast("Asked[ConnectClientV1]", item)
-                connected = await self._connect(tx, connecting, now, losses)
+                connected = _connect(cast("Asked[ConnectClientV1]", item), now, held)
                 reachable.add(request.client)
                 return connected
             case DisconnectClientV1():
-                return await self._disconnect(tx, cast("Asked[DisconnectClientV1]", item))
+                return _disconnect(cast("Asked[DisconnectClientV1]", item), held)
             case ActivateChannelsV1() | ConfirmChannelV1() | DeactivateChannelsV1():
-                known = (await tx.clients({request.client})).get(request.client)
                 asked = cast("Asked[ActivateChannelsV1]", item)
-                client = proved_client(asked, known)
+                client = proved_client(asked, held.get(request.client))
             case _:
                 raise Refusal(ErrorCode.UNKNOWN_REQUEST, "this worker does not answer that")
         match request:
             case ActivateChannelsV1():
-                change = await self._channels.activate(tx, client, request, now, item.sender)
+                change = await self._channels.activate(tx, client, request, now, item.sender, held)
             case ConfirmChannelV1():
-                change = await self._channels.confirm(tx, client, request, now, item.sender, held)
+                change = self._channels.confirm(client, request, now, item.sender, held)
             case DeactivateChannelsV1():
-                change = await self._channels.deactivate(tx, client, request, now, item.sender)
+                change = self._channels.deactivate(client, request, now, item.sender, held)
         if change.reachable:
             reachable.add(client.id)
         return [*answer(item.message, change.answer), *change.outputs]
 
-    async def _connect(
-        self,
-        tx: Transaction,
-        asked: Asked[ConnectClientV1],
-        now: datetime,
-        losses: dict[str, Loss],
-    ) -> list[Outbound]:
-        """A session opened (or is announced again): it is the client's only one from now on."""
-        request = asked.request
-        known = (await tx.clients({request.client})).get(request.client)
-        if request.secret is not None:
-            client = proved_client(asked, known)
-        else:
-            client = _same_session(known, request)
-        present = Presence(node=request.node, session=request.session)
-        after = connected(client, present, now, answer_by=request.answer_by)
-        await tx.save_clients([after])
-        rows = (await tx.channels({client.id})).get(client.id, ())
-        body = ClientConnectedV1(
-            client=client.id,
-            epoch=after.epoch,
-            sequence=client.sequence,
-            closed=closed_by_server(rows),
-            lost=await _tell_lost(tx, losses, client.id, request.session),
-        )
-        return [*answer(asked.message, body), *_replaced(after)]
 
-    async def _disconnect(
-        self, tx: Transaction, asked: Asked[DisconnectClientV1]
-    ) -> list[Outbound]:
-        request = asked.request
-        client = (await tx.clients({request.client})).get(request.client)
-        if client is not None and client.epoch == request.epoch and client.presence is not None:
-            await tx.save_clients([replace(client, presence=None)])
-        return answer(asked.message, ClientDisconnectedV1(client=request.client))
+def _connect(asked: Asked[ConnectClientV1], now: datetime, held: Held) -> list[Outbound]:
+    """A session opened (or is announced again): it is the client's only one from now on."""
+    request = asked.request
+    known = held.get(request.client)
+    if request.secret is not None:
+        client = proved_client(asked, known)
+    else:
+        client = _same_session(known, request)
+    present = Presence(node=request.node, session=request.session)
+    after = connected(client, present, now, answer_by=request.answer_by)
+    held.save(after)
+    body = ClientConnectedV1(
+        client=client.id,
+        epoch=after.epoch,
+        sequence=client.sequence,
+        closed=closed_by_server(held.channels_of(client.id)),
+        lost=_tell_lost(held, client.id, request.session),
+    )
+    return [*answer(asked.message, body), *_replaced(after)]
 
 
-async def _lock(tx: Transaction, items: Sequence[Asked[AnyRequest]]) -> Collection[str]:
-    """Hold every client that a batch may change, locked at once in key order; who they are."""
-    ids: set[str] = set()
-    confirming: dict[str, str] = {}
+def _disconnect(asked: Asked[DisconnectClientV1], held: Held) -> list[Outbound]:
+    request = asked.request
+    client = held.get(request.client)
+    if client is not None and client.epoch == request.epoch and client.presence is not None:
+        held.save(replace(client, presence=None))
+    return answer(asked.message, ClientDisconnectedV1(client=request.client))
+
+
+async def _hold(tx: Transaction, items: Sequence[Asked[AnyRequest]]) -> Held:
+    """Every client that a batch may change, locked at once in key order, with what it may read."""
+    connecting: set[str] = set()
+    changing: set[str] = set()
+    leaving: set[str] = set()
+    confirming: set[tuple[str, str]] = set()
     for item in items:
         request = item.request
-        if isinstance(request, ConfirmChannelV1):
-            confirming[request.client] = request.channel
-        if isinstance(
-            request,
-            ActivateChannelsV1
-            | ConfirmChannelV1
-            | DeactivateChannelsV1
-            | ConnectClientV1
-            | DisconnectClientV1,
-        ):
-            ids.add(request.client)
-    if confirming:
-        ids |= await rivals(tx, confirming)
-    return (await tx.clients(ids, Lock.EXCLUSIVE)).keys()
+        match request:
+            case ConnectClientV1():
+                connecting.add(request.client)
+            case DisconnectClientV1():
+                leaving.add(request.client)
+            case ActivateChannelsV1() | DeactivateChannelsV1():
+                changing.add(request.client)
+            case ConfirmChannelV1():
+                changing.add(request.client)
+                confirming.add((request.client, request.channel))
+            case _:
+                pass
+    changing |= await rivals(tx, confirming)
+    held = Held(await tx.clients(connecting | changing | leaving, Lock.EXCLUSIVE))
+    await held.read(tx, channels=connecting | changing, proofs=changing, losses=connecting)
+    held.claims = await claims(tx, confirming, held)
+    return held
 
 
-async def _losses(tx: Transaction, items: Sequence[Asked[AnyRequest]]) -> dict[str, Loss]:
-    """What the clients that connect have lost; hardly any have."""
-    connecting = {
-        item.request.client for item in items if isinstance(item.request, ConnectClientV1)
-    }
-    return dict(await tx.losses(connecting))
-
-
-async def _tell_lost(tx: Transaction, losses: dict[str, Loss], client: str, session: str) -> int:
-    """How many notifications the session is told that its client lost."""
-    loss = losses.get(client)
-    if loss is None:
+def _tell_lost(held: Held, client: str, session: str) -> int:
+    """How many notifications the session is told that its client lost; hardly any has."""
+    rows = held.losses.of(client)
+    if not rows:
         return 0
-    told = loss.tell(session)
-    if told != loss:
-        await tx.save_losses([told])
-        losses[client] = told
+    told = rows[0].tell(session)
+    if told != rows[0]:
+        held.losses.save([told])
     return told.told
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from aoi_events.broker.topology import delivery_queue
 from aoi_events.contracts.envelopes import ChallengeItem
-from aoi_events.domain.channels import ChannelState, Proof, ProofState
+from aoi_events.domain.channels import Channel, ChannelState, Proof, ProofState
 from aoi_events.domain.clients import Client
 from aoi_events.domain.proofs import challenge_code, open_proof
 from aoi_events.domain.selection import ValidOffer
@@ -17,10 +17,11 @@ from aoi_events.errors import Overtaken
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
 from aoi_events.services.closing import channel_closed
+from aoi_events.services.held import Held
 from aoi_events.services.outgoing import batches
 from aoi_events.services.settings import ServiceSettings
 
-__all__ = ["TOO_MANY", "Challenges", "rivals", "take_from_others"]
+__all__ = ["TOO_MANY", "Challenges", "claims", "rivals", "take_from_others"]
 
 _HOUR: Final = timedelta(hours=1)
 _TAKEN: Final = "another client proved this address"
@@ -40,6 +41,7 @@ class Challenges:
         chosen: ValidOffer,
         known: Proof | None,
         now: datetime,
+        held: Held,
     ) -> tuple[Proof, list[Outbound], str | None]:
         """The proof of an offered address, the challenge to send, or why none may be sent now."""
         policy = self._settings.policies.proofs
@@ -54,7 +56,7 @@ class Challenges:
             return proof, self.message(proof, chosen.parameters) if repeat else [], None
         if not await self.counted(tx, proof, now):
             return proof, [], TOO_MANY
-        await tx.save_proofs([proof])
+        held.proofs.save([proof])
         return proof, self.message(proof, chosen.parameters), None
 
     async def counted(self, tx: Transaction, proof: Proof, now: datetime) -> bool:
@@ -88,54 +90,68 @@ class Challenges:
         return batches(delivery_queue(proof.channel), [item], gateway=False)
 
 
-async def rivals(tx: Transaction, confirming: Mapping[str, str]) -> set[str]:
-    """The clients that may lose an address when those of ``confirming`` (client → channel) prove
+async def rivals(tx: Transaction, confirming: Collection[tuple[str, str]]) -> set[str]:
+    """The clients that may lose an address when those of ``confirming`` (client, channel) prove
     theirs; to be locked with them, in key order, before anything is read for good.
     """
-    channels = await tx.channels(confirming)
-    addresses = {
+    channels = await tx.channels({client for client, _ in confirming})
+    rows = (row for of_client in channels.values() for row in of_client)
+    proofs = await tx.proofs_of_addresses(_addresses(confirming, rows))
+    return {proof.client for proof in proofs}
+
+
+async def claims(
+    tx: Transaction, confirming: Collection[tuple[str, str]], held: Held
+) -> Mapping[tuple[str, str], Collection[str]]:
+    """Who has a proof of each address that may be proved now, by (channel, address)."""
+    rows = (row for client, _ in confirming for row in held.channels.of(client))
+    found: dict[tuple[str, str], set[str]] = {key: set() for key in _addresses(confirming, rows)}
+    for proof in await tx.proofs_of_addresses(found.keys()):
+        found[proof.channel, proof.address].add(proof.client)
+    return found
+
+
+def _addresses(
+    confirming: Collection[tuple[str, str]], rows: Iterable[Channel]
+) -> set[tuple[str, str]]:
+    return {
         (row.type, row.address)
-        for client, kind in confirming.items()
-        for row in channels.get(client, ())
-        if row.type == kind and row.address is not None
+        for row in rows
+        if row.address is not None and (row.client, row.type) in confirming
     }
-    return {proof.client for proof in await tx.proofs_of_addresses(addresses)}
 
 
-async def take_from_others(
-    tx: Transaction, proof: Proof, now: datetime, asker: str, held: Collection[str]
-) -> list[Outbound]:
+def take_from_others(held: Held, proof: Proof, now: datetime, asker: str) -> list[Outbound]:
     """Proving an address takes it from every other client (a recycled number).
 
-    ``held``: clients whose rows the caller locked, :func:`rivals` among them. Raises Overtaken when
-    another one came in since: locked now, it would be locked out of order.
+    Raises Overtaken when one of them came in since the locks were taken: locked now, it would be
+    locked out of order.
     """
-    others = {
-        other.client: other
-        for other in await tx.proofs_of_addresses({(proof.channel, proof.address)})
-        if other.client != proof.client
-    }
-    if not others.keys() <= set(held):
+    claimed = held.claims.get((proof.channel, proof.address))
+    if claimed is None or not all(client in held for client in claimed):
         raise Overtaken("another client offered the address that was being proved")
-    await tx.save_proofs(
-        [
-            replace(other, state=ProofState.FAILED, deadline=None)
-            for other in others.values()
-            if other.state is not ProofState.FAILED
-        ]
+    others = [
+        other
+        for other in held.proofs.every()
+        if (other.channel, other.address) == (proof.channel, proof.address)
+        and other.client != proof.client
+    ]
+    held.proofs.save(
+        replace(other, state=ProofState.FAILED, deadline=None)
+        for other in others
+        if other.state is not ProofState.FAILED
     )
-    rows = await tx.channels(others)
     theirs = [
         row
-        for channels in rows.values()
-        for row in channels
-        if row.type == proof.channel and row.address == proof.address
+        for other in others
+        if (row := held.channels.get(other.client, proof.channel)) is not None
+        and row.address == proof.address
     ]
     taken = [
         replace(row, state=ChannelState.CLOSED, reason=_TAKEN, changed_at=now)
         for row in theirs
         if row.state is not ChannelState.CLOSED
     ]
-    await tx.save_channels(taken)
+    held.channels.save(taken)
     known = [row for row in theirs if row.state is ChannelState.CLOSED and row.reason == _TAKEN]
     return [channel_closed(row, asker, now) for row in [*taken, *known]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -23,6 +23,7 @@ from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
 from aoi_events.services.challenges import Challenges, take_from_others
 from aoi_events.services.closing import channel_closed
+from aoi_events.services.held import Held
 from aoi_events.services.outgoing import event
 from aoi_events.services.settings import ServiceSettings
 
@@ -59,17 +60,18 @@ class ChannelSet:
         request: ActivateChannelsV1,
         now: datetime,
         asker: str,
+        held: Held,
     ) -> Change:
         """Select among the offers, activate what was selected, open what must be proved."""
         digest = offers_hash(request)
         if not _newer(client, request.sequence, digest):
-            return await self._unchanged(tx, client)
+            return self._unchanged(held, client)
         repeat = request.sequence == client.sequence
         valid, reasons = self._validate(request)
         selection = select(valid, request.circumstances, self._settings.policies.selection)
         reasons |= selection.reasons
-        before = {row.type: row for row in await _channels(tx, client)}
-        proofs = await _proofs(tx, client)
+        before = {row.type: row for row in held.channels_of(client.id)}
+        proofs = _proofs(held, client)
         outputs: list[Outbound] = []
         after: list[Channel] = []
         for rank, chosen in enumerate(selection.selected):
@@ -79,7 +81,9 @@ class ChannelSet:
             proof = None
             if chosen.traits.needs_proof and chosen.address is not None:
                 known = proofs.get((chosen.offer.type, chosen.address))
-                proof, sent, refused = await self._challenges.open(tx, client, chosen, known, now)
+                proof, sent, refused = await self._challenges.open(
+                    tx, client, chosen, known, now, held
+                )
                 if refused is not None:
                     reasons[chosen.offer.type] = refused
                     continue
@@ -92,71 +96,66 @@ class ChannelSet:
             if repeat or row.state is not ChannelState.CLOSED
         ]
         gone = {row.type for row in left} - {row.type for row in ended}
-        await tx.drop_channels({(client.id, kind) for kind in gone})
-        await tx.save_channels([*after, *ended])
-        await tx.save_clients(
-            [replace(client.back(now), sequence=request.sequence, sequence_hash=digest)]
-        )
+        held.channels.drop(client.id, gone)
+        held.channels.save([*after, *ended])
+        held.save(replace(client.back(now), sequence=request.sequence, sequence_hash=digest))
         outputs += [_event(row, asker, now, request.sequence) for row in after]
         outputs += [channel_closed(row, asker, now) for row in ended]
         reasons = {row.type: row.reason or _NOT_OFFERED for row in ended} | reasons
         answer = self._answer(client, request.sequence, after, proofs, reasons, applied=True)
         return Change(answer, outputs, reachable=any(row.usable for row in after))
 
-    async def confirm(
+    def confirm(
         self,
-        tx: Transaction,
         client: Client,
         request: ConfirmChannelV1,
         now: datetime,
         asker: str,
-        held: Collection[str],
+        held: Held,
     ) -> Change:
         """A code came back: the channel that waits for it becomes active.
 
-        ``held``: clients whose rows the caller holds; raises Overtaken when one more is concerned.
+        Raises Overtaken when it concerns a client that the caller does not hold.
         """
-        rows = {row.type: row for row in await _channels(tx, client)}
-        row = rows.get(request.channel)
+        row = held.channels.get(client.id, request.channel)
         known = None
         if row is not None and row.state is not ChannelState.CLOSED:
-            known = (await _proofs(tx, client)).get((row.type, row.address or ""))
+            known = held.proofs.get(client.id, (row.type, row.address or ""))
         key, policy = self._settings.challenge_key, self._settings.policies.proofs
         proof, right = confirm(known, request.code, key=key, now=now, policy=policy)
         if not right or row is None:
-            await tx.save_proofs([proof])
+            held.proofs.save([proof])
             if row is not None and proof.state is ProofState.FAILED:
-                await tx.save_channels([_end(row, "too many wrong codes", now)])
+                held.channels.save([_end(row, "too many wrong codes", now)])
             raise Refusal(
                 ErrorCode.CHALLENGE_WRONG,
                 "this is not the code that was sent; send the newest one as it came",
                 field="code",
             )
-        outputs = await take_from_others(tx, proof, now, asker, held)
-        await tx.save_proofs([proof])
+        outputs = take_from_others(held, proof, now, asker)
+        held.proofs.save([proof])
         if row.state is not ChannelState.ACTIVE:
             row = replace(row, state=ChannelState.ACTIVE, reason=None, changed_at=now)
-            await tx.save_channels([row])
+            held.channels.save([row])
         after = client.back(now)
-        await tx.save_clients([after])
+        held.save(after)
         outputs.append(_event(row, asker, now, client.sequence))
-        answer = await self._stored(tx, after, applied=True)
-        return Change(answer, outputs, reachable=True)
+        return Change(self._stored(held, after, applied=True), outputs, reachable=True)
 
-    async def deactivate(
+    def deactivate(
         self,
-        tx: Transaction,
         client: Client,
         request: DeactivateChannelsV1,
         now: datetime,
         asker: str,
+        held: Held,
     ) -> Change:
         """Stop using the named channels, or all of them."""
         digest = "deactivate " + " ".join(sorted(request.channels))
         if not _newer(client, request.sequence, digest):
-            return await self._unchanged(tx, client)
+            return self._unchanged(held, client)
         repeat = request.sequence == client.sequence
-        rows = await _channels(tx, client)
+        rows = held.channels_of(client.id)
         named = [row for row in rows if not request.channels or row.type in request.channels]
         ended = [
             row if row.state is ChannelState.CLOSED else _end(row, _DEACTIVATED, now)
@@ -164,16 +163,12 @@ class ChannelSet:
             if repeat or row.state is not ChannelState.CLOSED
         ]
         gone = {row.type for row in named} - {row.type for row in ended}
-        await tx.drop_channels({(client.id, kind) for kind in gone})
-        await tx.save_channels(ended)
+        held.channels.drop(client.id, gone)
+        held.channels.save(ended)
         after = replace(client, sequence=request.sequence, sequence_hash=digest, seen_at=now)
-        await tx.save_clients([after])
-        answer = await self._stored(tx, after, applied=True)
+        held.save(after)
+        answer = self._stored(held, after, applied=True)
         return Change(answer, [channel_closed(row, asker, now) for row in ended])
-
-    async def _unchanged(self, tx: Transaction, client: Client) -> Change:
-        """A command that came too late changes nothing, and is told what stands instead of it."""
-        return Change(await self._stored(tx, client, applied=False))
 
     def _validate(self, request: ActivateChannelsV1) -> tuple[list[ValidOffer], dict[str, str]]:
         valid: list[ValidOffer] = []
@@ -194,14 +189,16 @@ class ChannelSet:
             valid.append(ValidOffer(offer, traits, offered.parameters, offered.address))
         return valid, reasons
 
-    async def _stored(
-        self, tx: Transaction, client: Client, *, applied: bool
-    ) -> ChannelsActivatedV1:
-        rows = await _channels(tx, client)
+    def _unchanged(self, held: Held, client: Client) -> Change:
+        """A command that came too late changes nothing, and is told what stands instead of it."""
+        return Change(self._stored(held, client, applied=False))
+
+    def _stored(self, held: Held, client: Client, *, applied: bool) -> ChannelsActivatedV1:
+        rows = held.channels_of(client.id)
         reasons = {
             row.type: row.reason or "closed" for row in rows if row.state is ChannelState.CLOSED
         }
-        proofs = await _proofs(tx, client)
+        proofs = _proofs(held, client)
         return self._answer(client, client.sequence, rows, proofs, reasons, applied=applied)
 
     def _answer(
@@ -248,13 +245,8 @@ def closed_by_server(rows: Sequence[Channel]) -> tuple[UnselectedChannel, ...]:
     )
 
 
-async def _channels(tx: Transaction, client: Client) -> Sequence[Channel]:
-    return (await tx.channels({client.id})).get(client.id, ())
-
-
-async def _proofs(tx: Transaction, client: Client) -> dict[tuple[str, str], Proof]:
-    found = (await tx.proofs({client.id})).get(client.id, ())
-    return {(proof.channel, proof.address): proof for proof in found}
+def _proofs(held: Held, client: Client) -> dict[tuple[str, str], Proof]:
+    return {(proof.channel, proof.address): proof for proof in held.proofs.of(client.id)}
 
 
 def _newer(client: Client, sequence: int, digest: str) -> bool:

@@ -1,0 +1,134 @@
+"""What a batch of commands holds: read at once, changed in memory, written at once.
+
+Its items see each other's changes, and a batch costs as many statements as one item.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from typing import Generic, Protocol, TypeVar
+
+from aoi_events.domain.channels import Channel, Proof, ProofState
+from aoi_events.domain.clients import Client
+from aoi_events.domain.losses import Loss
+from aoi_events.ports.store import Transaction
+
+__all__ = ["Held", "Rows"]
+
+
+class _OfClient(Protocol):
+    """A row that belongs to a client."""
+
+    @property
+    def client(self) -> str: ...
+
+
+R = TypeVar("R", bound=_OfClient)
+
+
+class Rows(Generic[R]):
+    """Rows that belong to clients; ``key`` tells those of one client apart."""
+
+    def __init__(self, key: Callable[[R], Hashable]) -> None:
+        self._key = key
+        self._of: defaultdict[str, dict[Hashable, R]] = defaultdict(dict)
+        self._changed: dict[tuple[str, Hashable], R] = {}
+        self._dropped: set[tuple[str, Hashable]] = set()
+
+    def add(self, rows: Iterable[R]) -> None:
+        """What stands in the store."""
+        for row in rows:
+            self._of[row.client][self._key(row)] = row
+
+    def of(self, client: str) -> list[R]:
+        """Every row of a client."""
+        return list(self._of[client].values())
+
+    def get(self, client: str, key: Hashable) -> R | None:
+        """One row of a client."""
+        return self._of[client].get(key)
+
+    def every(self) -> Iterable[R]:
+        """Every row of every client."""
+        return (row for rows in self._of.values() for row in rows.values())
+
+    def save(self, rows: Iterable[R]) -> None:
+        """Insert or replace."""
+        for row in rows:
+            key = self._key(row)
+            self._of[row.client][key] = self._changed[row.client, key] = row
+            self._dropped.discard((row.client, key))
+
+    def drop(self, client: str, keys: Iterable[Hashable]) -> None:
+        """Forget rows of a client."""
+        for key in keys:
+            self._of[client].pop(key, None)
+            self._changed.pop((client, key), None)
+            self._dropped.add((client, key))
+
+    @property
+    def changed(self) -> list[R]:
+        """What is to be written."""
+        return list(self._changed.values())
+
+    @property
+    def dropped(self) -> Collection[tuple[str, Hashable]]:
+        """(client, key) of what is to be forgotten."""
+        return self._dropped
+
+
+class Held:
+    """Clients whose rows are held exclusively, and what an activation worker reads and writes of
+    them; channels and proofs only where they were asked for.
+
+    ``claims`` are the clients with a proof of an address, open or not, for each (channel, address)
+    that is being proved.
+    """
+
+    def __init__(self, clients: Mapping[str, Client]) -> None:
+        self.channels: Rows[Channel] = Rows(lambda channel: channel.type)
+        self.proofs: Rows[Proof] = Rows(lambda proof: (proof.channel, proof.address))
+        self.losses: Rows[Loss] = Rows(lambda _: "")
+        self.claims: Mapping[tuple[str, str], Collection[str]] = {}
+        self._clients = dict(clients)
+        self._changed: dict[str, Client] = {}
+
+    async def read(
+        self,
+        tx: Transaction,
+        *,
+        channels: Collection[str],
+        proofs: Collection[str],
+        losses: Collection[str],
+    ) -> None:
+        """Read what belongs to these of the clients."""
+        self.channels.add(row for rows in (await tx.channels(channels)).values() for row in rows)
+        self.proofs.add(row for rows in (await tx.proofs(proofs)).values() for row in rows)
+        self.losses.add((await tx.losses(losses)).values())
+
+    def __contains__(self, client: str) -> bool:
+        return client in self._clients
+
+    def get(self, client: str) -> Client | None:
+        """A client as it is by now."""
+        return self._clients.get(client)
+
+    def save(self, client: Client) -> None:
+        """Replace a client."""
+        self._clients[client.id] = self._changed[client.id] = client
+
+    def channels_of(self, client: str) -> list[Channel]:
+        """Its channels, closed ones included, best rank first."""
+        return sorted(self.channels.of(client), key=lambda row: (row.rank, row.type))
+
+    async def write(self, tx: Transaction) -> None:
+        """Write whatever changed, each kind at once."""
+        await tx.save_clients(list(self._changed.values()))
+        await tx.drop_channels({(client, str(kind)) for client, kind in self.channels.dropped})
+        await tx.save_channels(self.channels.changed)
+        # An address belongs to one client at a time: one gives it up before the other has it.
+        changed = self.proofs.changed
+        await tx.save_proofs([row for row in changed if row.state is not ProofState.PROVED])
+        await tx.save_proofs([row for row in changed if row.state is ProofState.PROVED])
+        await tx.save_losses(self.losses.changed)

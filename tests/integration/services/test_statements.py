@@ -1,0 +1,107 @@
+"""Every query is for a batch: what a batch costs does not grow with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from aoi_events.contracts.requests import (
+    ActivateChannelsV1,
+    AnyRequest,
+    ChannelOffer,
+    ConnectClientV1,
+    DisconnectClientV1,
+)
+from aoi_events.domain.clients import client_id_of
+from aoi_events.ports.broker import Inbound
+from aoi_events.services.activation import ActivationHandler
+from aoi_events.services.incoming import Asked
+from aoi_events.store.store import SqlStore
+from tests.integration.services.harness import System, secret_and_hash
+
+AT_MOST = 12
+"""Statements for a batch of any size."""
+
+Secrets = Sequence[tuple[str, str]]
+"""Secret and hash of each client."""
+
+
+@contextmanager
+def statements(system: System) -> Iterator[list[str]]:
+    """The statements that the store is given meanwhile."""
+    store = system.installation.store
+    assert isinstance(store, SqlStore)
+    engine = store._database.engine.sync_engine
+    seen: list[str] = []
+
+    def see(*given: Any) -> None:
+        seen.append(str(given[2]))
+
+    event.listen(engine, "before_cursor_execute", see)
+    yield seen
+    event.remove(engine, "before_cursor_execute", see)
+
+
+def asked(request: AnyRequest) -> Asked[AnyRequest]:
+    """The request as a gateway asks it."""
+    message = Inbound(body=b"", routing_key="", exchange="", tag=1, reply_to="replies")
+    return Asked(request, "aoi-gateway", None, message)
+
+
+def connecting(secrets: Secrets) -> list[Asked[AnyRequest]]:
+    """``client.connected`` of each client."""
+    return [
+        asked(
+            ConnectClientV1(
+                version=1, client=client_id_of(hashed), secret=secret, node="gw-1", session="s1"
+            )
+        )
+        for secret, hashed in secrets
+    ]
+
+
+def disconnecting(secrets: Secrets) -> list[Asked[AnyRequest]]:
+    """``client.disconnected`` of each client."""
+    return [
+        asked(DisconnectClientV1(version=1, client=client_id_of(hashed), epoch=1))
+        for _, hashed in secrets
+    ]
+
+
+def activating(secrets: Secrets) -> list[Asked[AnyRequest]]:
+    """``channel.activate`` of each client."""
+    return [
+        asked(
+            ActivateChannelsV1(
+                version=1,
+                client=client_id_of(hashed),
+                secret=secret,
+                sequence=1,
+                offers=(ChannelOffer(type="websocket"),),
+            )
+        )
+        for secret, hashed in secrets
+    ]
+
+
+@pytest.mark.parametrize("ask", [connecting, disconnecting, activating])
+@pytest.mark.parametrize("size", [1, 100])
+async def test_a_batch_of_session_and_channel_requests(system: System, size: int, ask: Any) -> None:
+    """One hundred clients come (back) with as few statements as one."""
+    secrets = [secret_and_hash() for _ in range(size)]
+    for secret, hashed in secrets:
+        await system.user("devices")
+        answer = await system.users["devices"].ask(
+            "client.register", device="phone", identity=hashed, secret_hash=hashed
+        )
+        assert getattr(answer, "client", None) == client_id_of(hashed), secret
+    found = system.installation
+    handler = ActivationHandler(found.store, found.services, system.clock)
+    with statements(system) as seen:
+        outputs = await handler.handle(ask(secrets))
+    assert len(outputs) >= size
+    assert len(seen) <= AT_MOST, seen

@@ -30,7 +30,7 @@ __all__ = [
 
 ACTIVATE: Final = "channel.activate"
 CONFIRM: Final = "channel.confirm"
-_NEEDS_LISTENING: Final = frozenset({"sms"})
+_NEEDS_LISTENING: Final = frozenset({"sms", "webhook", "webpush"})
 """Channels that the device has to do something for; a WebSocket is there already."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import TracebackType
 from typing import Final, Literal, Self
 
@@ -21,7 +21,14 @@ from aoi_events.client.inputs import (
     ReconnectAsked,
 )
 from aoi_events.client.mailbox import Handler, Wake
-from aoi_events.client.ports import IdentityEvents, NetworkEvents, SmsSource, Storage, Transport
+from aoi_events.client.ports import (
+    IdentityEvents,
+    NetworkEvents,
+    PushSource,
+    SmsSource,
+    Storage,
+    Transport,
+)
 from aoi_events.client.runner import Parts, Runner
 from aoi_events.client.signals import EventStream
 from aoi_events.client.state import ApplicationRecord, application_key
@@ -45,6 +52,7 @@ __all__ = ["AoiClient"]
 _log = get_logger(__name__)
 
 _WEBSOCKET_ONLY: Final = (ChannelOffer(type="websocket"),)
+_PUSHED: Final = frozenset({"webhook", "webpush"})
 _device = TypeAdapter(DeviceId)
 _identity = TypeAdapter(UserIdentity)
 _assertion = TypeAdapter(Assertion)
@@ -61,10 +69,11 @@ class AoiClient:
     ``identity`` is the user's now, ``identities`` its changes; with a stored registration of
     another identity it registers again at once. ``assertion`` is a signed JWT of the identity, for
     servers that want it proved; it is sent with a registration, and not stored. ``offers`` are the
-    channels that the device can use. ``register_on``: register at once, or when the first
-    application asks. ``wake`` starts an app that does not run. ``answer_within`` seconds without an
-    answer a request is repeated; ``handle_within`` seconds an app may take for a notification.
-    Give ``url``, or a ``transport``.
+    channels that the device can use; ``sms`` and ``pushes`` (by channel: webpush, webhook) bring
+    their messages. ``register_on``: register at once, or when the first application asks. ``wake``
+    starts an app that does not run. ``answer_within`` seconds without an answer a request is
+    repeated; ``handle_within`` seconds an app may take for a notification. Give ``url``, or a
+    ``transport``. The gateway's path belongs to the URL. Raises ConfigurationError.
     """
 
     def __init__(
@@ -79,6 +88,7 @@ class AoiClient:
         network: NetworkEvents | None = None,
         identities: IdentityEvents | None = None,
         sms: SmsSource | None = None,
+        pushes: Mapping[str, PushSource] | None = None,
         wake: Wake | None = None,
         register_on: Literal["install", "first_application"] = "first_application",
         transport: Transport | None = None,
@@ -97,6 +107,7 @@ class AoiClient:
         if answer_within <= 0 or handle_within <= 0:
             raise ConfigurationError("answer_within and handle_within are seconds above 0")
         self._sms = sms
+        self._pushes = dict(pushes or {})
         view = View(
             device=_checked(_device, device, "device"),
             identity=None if identity is None else _checked(_identity, identity, "identity"),
@@ -114,6 +125,7 @@ class AoiClient:
                 storage=storage,
                 transport=transport,
                 sms=sms,
+                pushes=self._pushes,
                 wake=wake,
                 backoff=backoff or Backoff(),
                 answer_within=answer_within,
@@ -331,6 +343,12 @@ class AoiClient:
             raise ConfigurationError(f"offers: {error.errors()[0]['msg']}") from None
         if self._sms is None and any(offer.type == "sms" for offer in checked):
             raise ConfigurationError("an offer of sms needs sms=, the source of short messages")
+        for offer in checked:
+            if offer.type in _PUSHED and offer.type not in self._pushes:
+                raise ConfigurationError(
+                    f"an offer of {offer.type} needs its source in pushes=, like "
+                    f'{{"{offer.type}": source}}'
+                )
         return checked
 
 

@@ -26,6 +26,7 @@ from aoi_events.client.inputs import (
     NetworkChanged,
     OffersChanged,
     Opened,
+    PushArrived,
     Received,
     ReconnectAsked,
     ShortMessageArrived,
@@ -107,6 +108,8 @@ def _react(turn: Turn, event: Input) -> None:
             turn.set_link(failures=0, replaced=False)
         case ShortMessageArrived(octets):
             delivery.short_message(turn, octets)
+        case PushArrived(channel, octets):
+            delivery.pushed(turn, channel, octets)
         case Handled(name, code):
             delivery.handled(turn, name, code)
         case Opened() | Received() | Closed() | Unanswered():

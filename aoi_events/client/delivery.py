@@ -7,7 +7,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Final, assert_never
+
+from pydantic import ValidationError
 
 from aoi_events.client.activation import challenged
 from aoi_events.client.effects import Deliver, Notification
@@ -15,6 +18,7 @@ from aoi_events.client.events import (
     DuplicateDropped,
     NotificationAcknowledged,
     NotificationReceived,
+    PushIgnored,
     Refused,
     ShortMessageIgnored,
     WakeUpEnded,
@@ -32,14 +36,23 @@ from aoi_events.client.state import (
 from aoi_events.client.turn import Turn
 from aoi_events.client.view import HANDLING_LIMIT, Origin, Pending
 from aoi_events.contracts.answers import NotificationContentV1, RefusedV1
+from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import AckFrame, NotificationFrame, WakeUpFrame
+from aoi_events.contracts.identifiers import Urgency
+from aoi_events.contracts.push import (
+    MAX_PUSH,
+    PushedChallenge,
+    PushedNotification,
+    PushedWakeUp,
+    push_frames,
+)
 from aoi_events.contracts.requests import FetchNotificationV1
 from aoi_events.domain.push_payload import ChallengePush, ContentPush, WakeUpPush, decode
 from aoi_events.domain.tokens import fingerprint_of
 from aoi_events.errors import ErrorCode, PduError
 
 __all__ = ["FETCH", "fetch_due", "fetch_refused", "fetched", "handled", "notified", "send_kept"]
-__all__ += ["short_message", "woken"]
+__all__ += ["pushed", "short_message", "woken"]
 
 FETCH: Final = "notification.fetch"
 _WEBSOCKET: Final = "websocket"
@@ -92,19 +105,68 @@ def short_message(turn: Turn, octets: bytes) -> None:
             record = turn.stored.of_fingerprint(fingerprint)
             _note_wake_up(turn, delivery, WakeUp(fingerprint, _SMS), record)
         case ContentPush(delivery, fingerprint, content):
-            origin = Origin(_SMS)
-            if _ended(turn, delivery, origin):
-                return
-            record = turn.stored.of_fingerprint(fingerprint)
-            if record is None:
-                _settle(turn, delivery, _nobody(turn), (origin,))
-                return
-            notification = Notification(
-                delivery, record.application, record.instance, content, _SMS
-            )
-            _give(turn, record, notification, origin)
+            _forward(turn, delivery, fingerprint, content, Origin(_SMS))
         case _:
             assert_never(payload)
+
+
+def pushed(turn: Turn, channel: str, octets: bytes) -> None:
+    """A push came over a channel: content, a wake-up, a challenge, or nothing of ours."""
+    if len(octets) > MAX_PUSH:
+        turn.tell(PushIgnored(channel, f"larger than {MAX_PUSH} octets"))
+        return
+    try:
+        frame = push_frames.validate_json(octets)
+    except ValidationError as error:
+        turn.tell(PushIgnored(channel, f"no push of an AOI Server ({error.error_count()} faults)"))
+        return
+    match frame:
+        case PushedChallenge():
+            challenged(turn, channel, frame.code)
+        case PushedWakeUp():
+            record = turn.stored.of_fingerprint(frame.fingerprint)
+            wake_up = WakeUp(frame.fingerprint, channel, frame.attempt)
+            _note_wake_up(turn, frame.delivery, wake_up, record)
+        case PushedNotification():
+            _forward(
+                turn,
+                frame.delivery,
+                frame.fingerprint,
+                frame.content,
+                Origin(channel, frame.attempt),
+                (frame.notification, frame.urgency, frame.expires_at),
+            )
+        case _:
+            assert_never(frame)
+
+
+def _forward(
+    turn: Turn,
+    delivery: str,
+    fingerprint: str,
+    content: Content,
+    origin: Origin,
+    more: tuple[str | None, Urgency | None, datetime | None] = (None, None, None),
+) -> None:
+    """Content that names its token by the fingerprint; ``more`` is what not every channel says."""
+    if _ended(turn, delivery, origin):
+        return
+    record = turn.stored.of_fingerprint(fingerprint)
+    if record is None:
+        _settle(turn, delivery, _nobody(turn), (origin,))
+        return
+    notification, urgency, expires_at = more
+    forwarded = Notification(
+        delivery,
+        record.application,
+        record.instance,
+        content,
+        origin.channel,
+        notification,
+        urgency,
+        expires_at,
+    )
+    _give(turn, record, forwarded, origin)
 
 
 def fetch_due(turn: Turn) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "NotificationAcknowledged",
     "NotificationReceived",
     "NotificationsLost",
+    "PushIgnored",
     "Refused",
     "Registered",
     "RegistrationStarted",
@@ -181,6 +182,14 @@ class ShortMessageIgnored:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class PushIgnored:
+    """A push that is none for this AOI Client."""
+
+    channel: str
+    reason: str
+
+
 ClientEvent: TypeAlias = (
     RegistrationStarted
     | Registered
@@ -198,5 +207,6 @@ ClientEvent: TypeAlias = (
     | DuplicateDropped
     | WakeUpReceived
     | WakeUpEnded
+    | PushIgnored
     | ShortMessageIgnored
 )

@@ -21,6 +21,7 @@ __all__ = [
     "NetworkChanged",
     "OffersChanged",
     "Opened",
+    "PushArrived",
     "Received",
     "ReconnectAsked",
     "ShortMessageArrived",
@@ -123,6 +124,14 @@ class ShortMessageArrived:
 
 
 @dataclass(frozen=True, slots=True)
+class PushArrived:
+    """What was pushed over a channel, opened: a Web Push or a webhook."""
+
+    channel: str
+    octets: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Handled:
     """What became of a notification that an app instance was given."""
 
@@ -144,5 +153,6 @@ Input: TypeAlias = (
     | Closed
     | Unanswered
     | ShortMessageArrived
+    | PushArrived
     | Handled
 )

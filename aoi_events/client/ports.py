@@ -12,6 +12,7 @@ __all__ = [
     "Connection",
     "IdentityEvents",
     "NetworkEvents",
+    "PushSource",
     "SmsSource",
     "Storage",
     "Transport",
@@ -67,6 +68,17 @@ class IdentityEvents(Protocol):
 
     def __aiter__(self) -> AsyncIterator[str]:
         """Every later identity, 1 to 256 characters."""
+
+
+class PushSource(Protocol):
+    """What reaches the device over one channel that pushes, opened and verified by the device.
+
+    Of a Web Push the plaintext; of a webhook the body of a request whose signature is good (the
+    secret is in `AoiClient.selected`).
+    """
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Every push; those that came before are kept for it."""
 
 
 class SmsSource(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from base64 import urlsafe_b64encode
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, assert_never
 
@@ -17,9 +17,15 @@ from aoi_events.client.connection import Backoff, pause
 from aoi_events.client.decisions import decide
 from aoi_events.client.effects import Close, Deliver, Effect, Listen, Open, Send, Store, Tell
 from aoi_events.client.events import ClientEvent, Connected, Disconnected, Refused
-from aoi_events.client.inputs import Input, ShortMessageArrived, Started, Unanswered
+from aoi_events.client.inputs import (
+    Input,
+    PushArrived,
+    ShortMessageArrived,
+    Started,
+    Unanswered,
+)
 from aoi_events.client.mailbox import Handler, Mailbox, Wake
-from aoi_events.client.ports import SmsSource, Storage, Transport
+from aoi_events.client.ports import PushSource, SmsSource, Storage, Transport
 from aoi_events.client.signals import Signals
 from aoi_events.client.state import Stored, application_key, decode, encode
 from aoi_events.client.view import View
@@ -45,6 +51,7 @@ class Parts:
     storage: Storage
     transport: Transport
     sms: SmsSource | None
+    pushes: Mapping[str, PushSource]
     wake: Wake | None
     backoff: Backoff
     answer_within: float
@@ -224,12 +231,18 @@ class Runner:
     def _listen(self, channel: str) -> None:
         if channel == "sms" and self._parts.sms is not None:
             self.spawn(self._read_short_messages(self._parts.sms))
+        elif (pushes := self._parts.pushes.get(channel)) is not None:
+            self.spawn(self._read_pushes(channel, pushes))
         else:
             _log.warning("channel_without_source", channel=channel)
 
     async def _read_short_messages(self, source: SmsSource) -> None:
         async for octets in source:
             await self.put(ShortMessageArrived(octets))
+
+    async def _read_pushes(self, channel: str, source: PushSource) -> None:
+        async for octets in source:
+            await self.put(PushArrived(channel, octets))
 
     def _tell(self, event: ClientEvent) -> None:
         match event:

@@ -19,6 +19,7 @@ __all__ = [
     "MemoryStorage",
     "ScriptedIdentity",
     "ScriptedNetwork",
+    "ScriptedPushes",
     "ScriptedSms",
 ]
 
@@ -69,6 +70,14 @@ class ScriptedNetwork(_Script[Network]):
             address=address if address is not None else self._current.address,
         )
         self._put(self._current)
+
+
+class ScriptedPushes(_Script[bytes]):
+    """Pushes over one channel, opened, that arrive when told to."""
+
+    def arrive(self, octets: bytes) -> None:
+        """Hand a push on."""
+        self._put(octets)
 
 
 class ScriptedIdentity(_Script[str]):

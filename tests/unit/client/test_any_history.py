@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -16,6 +18,7 @@ from aoi_events.client.inputs import (
     NetworkChanged,
     OffersChanged,
     Opened,
+    PushArrived,
     ReconnectAsked,
     ShortMessageArrived,
     Started,
@@ -205,6 +208,27 @@ class AnyHistory(RuleBasedStateMachine):
         """A wake-up comes by SMS."""
         push = WakeUpPush(delivery_id(number), fingerprint_of(self._token(token)))
         self.device.play(ShortMessageArrived(encode(push, transaction_id=1)))
+
+    @rule(
+        channel=st.sampled_from(["webpush", "webhook"]),
+        number=NUMBERS,
+        token=st.integers(0, 20),
+        kind=st.sampled_from(["notification", "wake_up", "challenge", "strange"]),
+    )
+    def push_comes(self, channel: str, number: int, token: int, kind: str) -> None:
+        """Something is pushed over another channel."""
+        push = {
+            "type": kind,
+            "delivery": delivery_id(number),
+            "attempt": 1,
+            "fingerprint": fingerprint_of(self._token(token)),
+            "urgency": "normal",
+            "content": {"data": "hi"},
+            "channel": channel,
+            "code": "AAAAAA",
+            "expires_at": "2026-11-24T12:00:00Z",
+        }
+        self.device.play(PushArrived(channel, json.dumps(push).encode()))
 
     @rule(code=st.sampled_from(["AAAAAA", "BBBBBB", "no good"]))
     def challenge_comes(self, code: str) -> None:

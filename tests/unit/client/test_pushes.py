@@ -1,0 +1,117 @@
+"""What is pushed over other channels than the connection and SMS."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aoi_events.client import AoiClient, ChannelOffer, MemoryStorage
+from aoi_events.client.events import ChallengeReceived, DuplicateDropped, PushIgnored
+from aoi_events.client.inputs import Handled, PushArrived
+from aoi_events.client.scripted import ScriptedPushes
+from aoi_events.contracts.push import (
+    MAX_PUSH,
+    PushedChallenge,
+    PushedNotification,
+    PushedWakeUp,
+)
+from aoi_events.domain.tokens import fingerprint_of
+from aoi_events.errors import ConfigurationError
+from tests.unit.client.rehearsal import MAIL, delivery_id, notification
+from tests.unit.client.test_delivery import ONE, Device
+
+BOTH = pytest.mark.parametrize("channel", ["webpush", "webhook"])
+LATER = "2026-11-24T12:00:00Z"
+
+
+def content(device: Device, channel: str, number: int = 1) -> PushArrived:
+    """A notification, as the AOI Server pushes it."""
+    push = PushedNotification.model_validate(
+        {
+            "delivery": delivery_id(number),
+            "attempt": 3,
+            "fingerprint": fingerprint_of(device.token),
+            "urgency": "high",
+            "expires_at": LATER,
+            "content": {"data": "hello"},
+        }
+    )
+    return PushArrived(channel, push.encode())
+
+
+@BOTH
+def test_forwards_what_was_pushed(channel: str) -> None:
+    """8.1.4: the app of the token gets it; the acknowledgement names channel and attempt."""
+    device = Device()
+    device.rehearsal.play(content(device, channel))
+    [forwarded] = [deliver.notification for deliver in device.rehearsal.delivered()]
+    assert (forwarded.application, forwarded.content.data) == (MAIL, "hello")
+    assert (forwarded.channel, forwarded.urgency) == (channel, "high")
+    device.rehearsal.play(Handled(ONE, "delivered"))
+    assert device.rehearsal.acks() == [(ONE, "delivered", channel)]
+
+
+@BOTH
+def test_drops_what_came_over_another_channel_already(channel: str) -> None:
+    """One delivery reaches its app once, whichever ways it comes."""
+    device = Device()
+    device.rehearsal.receive(notification(1, device.token))
+    device.rehearsal.play(content(device, channel))
+    assert len(device.rehearsal.delivered()) == 1
+    [dropped] = device.rehearsal.told(DuplicateDropped)
+    assert dropped.channel == channel
+
+
+@BOTH
+def test_fetches_after_a_wake_up(channel: str) -> None:
+    """The content behind it is fetched, and forwarded as of that channel."""
+    device = Device()
+    push = PushedWakeUp.model_validate(
+        {
+            "delivery": ONE,
+            "attempt": 1,
+            "fingerprint": fingerprint_of(device.token),
+            "urgency": "normal",
+            "expires_at": LATER,
+        }
+    )
+    device.rehearsal.play(PushArrived(channel, push.encode()))
+    device.rehearsal.answer("notification.fetch", device.content(1))
+    [forwarded] = [deliver.notification for deliver in device.rehearsal.delivered()]
+    assert (forwarded.content.data, forwarded.channel) == ("large", channel)
+
+
+def test_challenges_are_noted_for_their_channel() -> None:
+    """8.1.2: the code goes back for the channel that it came over, whatever the push says."""
+    device = Device()
+    push = PushedChallenge.model_validate({"channel": "sms", "code": "K3Y9AB", "expires_at": LATER})
+    device.rehearsal.play(PushArrived("webpush", push.encode()))
+    assert [event.channel for event in device.rehearsal.told(ChallengeReceived)] == ["webpush"]
+    assert device.rehearsal.stored.codes == {"webpush": "K3Y9AB"}
+
+
+@given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
+def test_strange_pushes_are_ignored(octets: bytes) -> None:
+    """Whatever a stranger pushes changes nothing, and its octets are not repeated."""
+    device = Device()
+    before = device.rehearsal.stored
+    device.rehearsal.play(PushArrived("webhook", octets))
+    device.rehearsal.play(PushArrived("webhook", b" " * (MAX_PUSH + 1)))
+    assert device.rehearsal.stored == before
+    assert len(device.rehearsal.told(PushIgnored)) == 2
+
+
+def test_an_offer_needs_its_source() -> None:
+    """A device that offers a channel and does not listen to it would never prove it."""
+    offer = ChannelOffer(type="webhook", parameters={"url": "https://push.example.org/"})
+    with pytest.raises(ConfigurationError, match="pushes="):
+        AoiClient("ws://x/", storage=MemoryStorage(), device="d", identity="i", offers=[offer])
+    AoiClient(
+        "ws://x/",
+        storage=MemoryStorage(),
+        device="d",
+        identity="i",
+        offers=[offer],
+        pushes={"webhook": ScriptedPushes()},
+    )

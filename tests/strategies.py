@@ -115,6 +115,7 @@ def reports(kinds: Sequence[OutcomeKind] = tuple(OutcomeKind)) -> st.SearchStrat
         retry_after=st.sampled_from([0.0, 0.5, 30.0, 3600.0]),
         closes_channel=st.booleans(),
         epoch=st.none() | st.integers(1, 3),
+        returns=st.integers(0, 2),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from aoi_events.client.events import ApplicationDeregistered, ApplicationRegistered, Refused
 from aoi_events.client.state import MAX_SEQUENCE, ApplicationRecord, application_key
@@ -21,6 +22,7 @@ __all__ = ["REGISTER", "asked", "deregistered", "left", "refused", "registered",
 
 REGISTER = "application.register"
 DEREGISTER = "application.deregister"
+_NOBODY: Final = "no_such_application"
 
 
 def asked(turn: Turn, application: str, instance: str) -> None:
@@ -86,11 +88,28 @@ def registered(turn: Turn, pending: Pending, answer: ApplicationRegisteredV1) ->
         _go_above(turn, record, REGISTER, answer.sequence)
     elif answer.token is not None:
         turn.keep_application(replace(record, token=answer.token, due=False))
+        _forget_nobody(turn)
         fingerprint = fingerprint_of(answer.token)
         changed = answer.token != record.token
         turn.tell(ApplicationRegistered(record.application, record.instance, fingerprint, changed))
     else:
         turn.hold(REGISTER, record.key)
+
+
+def _forget_nobody(turn: Turn) -> None:
+    """What reached nobody before may be for the app that registered: a repeat is not answered from
+    memory, and what was not said yet is not said any more.
+    """
+    seen, acks = turn.stored.seen, turn.stored.acks
+    if any(code == _NOBODY for code in seen.values()):
+        turn.keep(seen={id_: code for id_, code in seen.items() if code != _NOBODY})
+    if any(ack.code == _NOBODY for ack in acks.values()):
+        turn.keep(
+            acks={
+                id_: replace(ack, code="could_not_wake") if ack.code == _NOBODY else ack
+                for id_, ack in acks.items()
+            }
+        )
 
 
 def deregistered(turn: Turn, pending: Pending, answer: ApplicationDeregisteredV1) -> None:

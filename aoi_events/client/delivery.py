@@ -1,6 +1,7 @@
 """8.1.4, notification delivery: to whom a notification goes, and what is acknowledged.
 
-*Delivered* and *no such application* are final: a repeat gets the same answer and reaches nobody.
+*Delivered* and *no such application* are final: a repeat gets the same answer and reaches nobody
+(the latter until an app registers, which may be the one that was missing).
 *Could not wake* is true of a moment, so a repeat is tried anew.
 """
 

@@ -43,7 +43,10 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """An outcome of a step, or of the delivery as a whole when a device says so."""
+    """An outcome of a step, or of the delivery as a whole when a device says so.
+
+    ``returns``: how often the client had come back when this was merged, where that is known.
+    """
 
     kind: OutcomeKind
     at: datetime
@@ -54,6 +57,7 @@ class Reported:
     retry_after: float = 0.0
     closes_channel: bool = False
     epoch: int | None = None
+    returns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

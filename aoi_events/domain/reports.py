@@ -46,12 +46,11 @@ def report(delivery: Delivery, fact: Reported, retry: Retry, told: list[Effect])
         case OutcomeKind.ACKNOWLEDGED:
             return deliver(delivery, Evidence.DEVICE, fact.channel, retry.at)
         case OutcomeKind.NO_SUCH_APPLICATION:
-            told.append(RevokeToken())
-            return _failed_by_device(delivery, fact, Reason.NO_SUCH_APPLICATION, retry.at)
+            return _no_such_application(delivery, fact, retry.at, told)
         case OutcomeKind.DISCARDED:
             return _failed_by_device(delivery, fact, Reason.DISCARDED, retry.at)
         case OutcomeKind.COULD_NOT_WAKE:
-            return _could_not_wake(delivery, fact, retry.at)
+            return _put_back(delivery, fact, Reason.COULD_NOT_WAKE, retry.at)
         case OutcomeKind.ROUTE_LOST if fact.epoch is not None:
             told.append(LosePresence(fact.epoch))
             return _report_step(delivery, fact, retry)
@@ -165,15 +164,31 @@ def _failed_by_device(
     return settle(noted, DeliveryState.FAILED, now, reason=reason, detail=detail)
 
 
-def _could_not_wake(delivery: Delivery, fact: Reported, now: datetime) -> Delivery:
+def _no_such_application(
+    delivery: Delivery, fact: Reported, now: datetime, told: list[Effect]
+) -> Delivery:
+    """The token ends, unless the app may have registered since the device was asked: registrations
+    take another way than outcomes, and each of them counts as a return. Then the device is asked
+    once more, and its answer to that plan counts.
+    """
     if not _of_this_plan(delivery, fact):
         return delivery
-    noted = _refused(delivery, fact, Reason.COULD_NOT_WAKE, now)
+    if fact.returns > delivery.returns:
+        return _put_back(delivery, fact, Reason.NO_SUCH_APPLICATION, now)
+    told.append(RevokeToken())
+    return _failed_by_device(delivery, fact, Reason.NO_SUCH_APPLICATION, now)
+
+
+def _put_back(delivery: Delivery, fact: Reported, reason: Reason, now: datetime) -> Delivery:
+    """The delivery stored until the device's next return, or as of the one that it had since."""
+    if not _of_this_plan(delivery, fact):
+        return delivery
+    noted = _refused(delivery, fact, reason, now)
     if noted == delivery or delivery.state is not DeliveryState.SENDING:
         return noted
     if not delivery.storable:
-        return settle(noted, DeliveryState.EXPIRED, now, reason=Reason.COULD_NOT_WAKE)
-    return store(noted, now, Reason.COULD_NOT_WAKE)
+        return settle(noted, DeliveryState.EXPIRED, now, reason=reason)
+    return store(noted, now, reason)
 
 
 def _refused(delivery: Delivery, fact: Reported, reason: Reason, now: datetime) -> Delivery:

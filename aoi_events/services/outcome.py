@@ -69,7 +69,8 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
             before = dict(rows)
             decisions: list[Decision] = []
             for outcome in outcomes:
-                decision = self._decide(rows.get(outcome.delivery), outcome)
+                client = clients.get(outcome.client)
+                decision = self._decide(rows.get(outcome.delivery), outcome, client)
                 if decision is not None:
                     decision = noticed(decision, clients, now)
                     rows[outcome.delivery] = decision.delivery
@@ -109,7 +110,9 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
         lock = Lock.EXCLUSIVE if challenges else _lock_for(concerned)
         return dict(await tx.clients(ids, lock))
 
-    def _decide(self, row: Delivery | None, outcome: OutcomeItem) -> Decision | None:
+    def _decide(
+        self, row: Delivery | None, outcome: OutcomeItem, client: Client | None
+    ) -> Decision | None:
         if row is None:
             log.info("outcome_of_unknown_delivery", delivery=outcome.delivery, kind=outcome.kind)
             return None
@@ -129,6 +132,7 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
                 retry_after=outcome.retry_after or 0.0,
                 closes_channel=outcome.closes_channel,
                 epoch=outcome.epoch,
+                returns=client.returns if client is not None else 0,
             ),
             now=self._clock.now(),
             jitter=self._dice.jitter(),

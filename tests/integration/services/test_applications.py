@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aoi_events.contracts.answers import ApplicationDeregisteredV1
+from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import Reason
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import Device, System
@@ -55,6 +56,28 @@ async def test_a_token_ends_with_its_registration(system: System) -> None:
     assert failed.data.reason == Reason.DEREGISTERED  # type: ignore[union-attr]
     (rejected,) = (await shop.send("n2", old)).rejected
     assert rejected.code == "token_revoked"
+
+
+@BOTH
+async def test_an_app_that_registered_since_keeps_its_token(system: System) -> None:
+    """Section 4: *no such app* revokes the token; not one that the app registered again since,
+    while that outcome was on its way: the delivery goes out anew, and the answer to that counts.
+    """
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    await node.connect(device)
+    await shop.send("n1", device.token)
+    item = await node.next_delivery()
+    assert (await device.register_app()).token == item.token
+    await node.report(item, OutcomeKind.NO_SUCH_APPLICATION)
+    await system.events.wait_for("notification.stored", notification="n1")
+    await system.look()
+    again = await node.next_delivery()
+    assert (again.delivery, again.token) == (item.delivery, item.token)
+    assert not (await shop.send("n2", device.token)).rejected
+    await node.report(again, OutcomeKind.NO_SUCH_APPLICATION)
+    await system.events.wait_for("application.revoked", client=device.client)
+    await system.events.wait_for("notification.failed", notification="n1")
 
 
 async def test_what_was_sent_to_an_old_token_never_reaches_the_new_one(system: System) -> None:

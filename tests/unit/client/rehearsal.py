@@ -128,6 +128,12 @@ class Rehearsal:
         self.view = decision.view
         assert self.stored == self.view.stored, "the disk and the view differ"
         self._check_monotonous(before, self.stored)
+        # That nobody was there is true until an app registers.
+        self._final = {
+            delivery: code
+            for delivery, code in self._final.items()
+            if code == "delivered" or delivery in self.stored.seen
+        }
         self.effects += decision.effects
         return list(decision.effects)
 

@@ -134,6 +134,29 @@ def test_says_that_there_is_no_such_application(device: Device) -> None:
     assert rehearsal.acks() == [(ONE, "no_such_application", "websocket")]
 
 
+def test_an_application_that_registers_again_gets_what_it_missed(device: Device) -> None:
+    """That there was no such application was true before; a repeat is not answered from memory."""
+    rehearsal = device.rehearsal
+    rehearsal.receive(notification(1, "k.unknown-token"))
+    assert rehearsal.acks() == [(ONE, "no_such_application", "websocket")]
+    rehearsal.play(ApplicationAsked(MAIL, "default"))
+    rehearsal.serve()
+    rehearsal.receive(notification(1, device.token, attempt=2))
+    rehearsal.play(Handled(ONE, "delivered"))
+    assert rehearsal.acks()[-1] == (ONE, "delivered", "websocket")
+
+
+def test_what_nobody_took_is_put_off_when_an_application_registers(device: Device) -> None:
+    """That nobody was there was to be said again at the next welcome, and is true no more."""
+    rehearsal = device.rehearsal
+    push = ContentPush(ONE, fingerprint_of("k.unknown-token"), Content(data="hello"))
+    rehearsal.play(ShortMessageArrived(encode(push, transaction_id=1)))
+    assert rehearsal.acks() == [(ONE, "no_such_application", "sms")]
+    rehearsal.play(ApplicationAsked(MAIL, "default"))
+    rehearsal.serve()
+    assert rehearsal.stored.acks[ONE].code == "could_not_wake"
+
+
 def test_unknown_token_while_an_application_waits_for_its_own(device: Device) -> None:
     """While a token is being renewed, an unknown one is put off: it may be the new one."""
     rehearsal = device.rehearsal

@@ -41,6 +41,7 @@ def said(
     channel: str | None = None,
     epoch: int | None = None,
     detail: str = "",
+    returns: int = 0,
 ) -> Reported:
     """An outcome."""
     return Reported(
@@ -53,6 +54,7 @@ def said(
         closes_channel=closes_channel,
         epoch=epoch,
         detail=detail,
+        returns=returns,
     )
 
 

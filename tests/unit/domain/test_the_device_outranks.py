@@ -202,3 +202,31 @@ def test_a_new_plan_begins_without_the_refusal() -> None:
     again = take(replace(asleep, released=True), Planned((SMS,)), at(5)).delivery
     assert take(again, receipt(6, 0, 1), at(6)).delivery.state is DeliveryState.SENDING
     assert take(again, receipt(6, 0, 2), at(6)).delivery.by is Evidence.PROVIDER
+
+
+def test_no_such_application_ends_no_token_that_may_be_registered_since() -> None:
+    """The device came back since it was asked, so the app may be there again: it is asked anew, and
+    its second answer ends the token.
+    """
+    gone = OutcomeKind.NO_SUCH_APPLICATION
+    kept = take(planned(WEBSOCKET), said(gone, 1, returns=1), at(1))
+    assert (kept.delivery.state, kept.effects) == (DeliveryState.STORED, (Announce(),))
+    again = take(replace(kept.delivery, released=True), Planned((WEBSOCKET,), returns=1), at(2))
+    assert again.delivery.current(0, 2)
+    late = take(again.delivery, said(gone, 1, returns=1), at(3))
+    assert not late.changed, "what it said of the first plan comes again, or late"
+    assert RevokeToken() not in late.effects
+    ended = take(again.delivery, said(gone, 4, attempt=2, returns=1), at(4))
+    assert ended.delivery.state is DeliveryState.FAILED
+    assert RevokeToken() in ended.effects
+
+
+def test_no_such_application_now_or_never_expires() -> None:
+    """ttl=0 is never stored: the delivery ends, the token may live."""
+    over = take(
+        planned(WEBSOCKET, ttl=10, storable=False),
+        said(OutcomeKind.NO_SUCH_APPLICATION, 1, returns=1),
+        at(1),
+    )
+    assert over.delivery.state is DeliveryState.EXPIRED
+    assert RevokeToken() not in over.effects

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
+from aoi_events.bootstrap.clocks import Clocks
 from aoi_events.bootstrap.identities import identity_check
 from aoi_events.bootstrap.keys import ServerKeys
 from aoi_events.bootstrap.opening import Opened, open_parts
@@ -85,6 +86,8 @@ class Installation:
         if alone and opened.gateway_broker is not None:
             gateways |= {opened.gateway_broker.user}
         self._gateways = gateways
+        self.clocks: Clocks | None = None
+        """What keeps this machine's clock beside the store's, where workers need both."""
         endpoints = frozenset(settings.endpoint_users)
         if alone and opened.endpoint_broker is not None:
             endpoints |= {opened.endpoint_broker.user}
@@ -178,6 +181,8 @@ class Installation:
     async def _store_answers(self) -> bool:
         try:
             await self.store.check()
+            if self.clocks is not None:
+                await self.clocks.compare()
         except AoiError:
             return False
         return True
@@ -326,7 +331,7 @@ async def open_installation(
         opened = await open_parts(
             settings, chosen, stack, plugins=configured, alone=alone, keys=keys
         )
-        yield Installation(
+        installation = Installation(
             settings,
             chosen,
             opened,
@@ -335,6 +340,11 @@ async def open_installation(
             clock=clock or SystemClock(),
             dice=dice or SystemDice(),
         )
+        if clock is None and opened.store is not None:
+            # Whoever brings a clock moves it as they like.
+            installation.clocks = Clocks(opened.store, SystemClock(), apart=settings.clock_apart)
+            await installation.clocks.compare()
+        yield installation
 
 
 def _every(plugins: Plugins) -> tuple[str, ...]:

@@ -87,6 +87,8 @@ async def serve(
         asyncio.create_task(worker.run(stop, event), name=worker.name)
         for worker, event in zip(workers, ready, strict=True)
     ]
+    if installation.clocks is not None:
+        tasks.append(asyncio.create_task(installation.clocks.watch(stop), name="clocks"))
     try:
         all_ready = asyncio.create_task(_all(ready))
         await asyncio.wait({all_ready, *tasks}, return_when=asyncio.FIRST_COMPLETED)

@@ -154,6 +154,9 @@ class Settings(BaseSettings):
     and ``aoi broker declare`` does it before them."""
     store_pool: Annotated[int, Field(ge=1, le=100)] = 5
     """Connections to the store that one process may have open."""
+    clock_apart: Seconds = 5.0
+    """Seconds by which this machine's clock may differ from the store's; a worker that is further
+    off does not run (78), since deadlines and expiry are compared with its own."""
     key_file: Path = Path("aoi-keys.json")
     """The file with the server's keys, unless ``token_keys`` and ``challenge_key`` are set."""
     token_keys: dict[str, SecretStr] = {}

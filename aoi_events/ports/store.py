@@ -316,5 +316,11 @@ class Store(Protocol):
         what mends it.
         """
 
+    async def now(self) -> datetime | None:
+        """The time by the database's own clock, in UTC; None when it has none but this machine's.
+
+        Raises StoreUnavailable.
+        """
+
     async def close(self) -> None:
         """Close all connections. Idempotent."""

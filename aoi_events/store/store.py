@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aoi_events.errors import StoreUnavailable
@@ -24,6 +26,9 @@ from aoi_events.store.parking import ParkingQueries
 from aoi_events.store.retaining import RetentionQueries
 
 __all__ = ["SqlStore", "SqlTransaction", "open_store"]
+
+_CLOCK: Final = select(func.clock_timestamp())
+"""Not that of the transaction's begin, before which a connection may have been made."""
 
 
 class SqlTransaction(
@@ -91,6 +96,17 @@ class SqlStore:
         what mends it.
         """
         await migration.check(self._database, rights=rights)
+
+    async def now(self) -> datetime | None:
+        """The time by the database's own clock, in UTC; None when it has none but this machine's.
+
+        Raises StoreUnavailable.
+        """
+        if self._database.sql is Sql.SQLITE:
+            return None
+        async with self._begun(read_only=True) as transaction:
+            found: datetime = (await transaction._run(_CLOCK)).scalar_one()
+        return found.astimezone(UTC)
 
     async def close(self) -> None:
         """Close all connections. Idempotent."""

@@ -81,6 +81,9 @@ class PolicySettings(_Section):
     their IDs may be used anew, and a repeat is a new notification."""
     keep_unused: Seconds = 30 * 86_400
     """Seconds after which an AOI Client expires that never connected nor activated a channel."""
+    keep_silent: Annotated[float, Field(ge=86_400)] = 400 * 86_400
+    """Seconds without a connection, an activation or a proof after which any AOI Client expires;
+    keep it far above `proof_holds`, since a device without a connection is heard of that rarely."""
     identity_keys: Path | None = None
     """File with the public keys (JWKS or PEM; ES256, EdDSA, RS256) of who asserts user identities;
     set: a registration needs a signed assertion (JWT) of its identity (`sub`)."""
@@ -110,6 +113,7 @@ class PolicySettings(_Section):
             parked_per_sender=self.parked_per_sender,
             keep_settled=self.keep_settled,
             keep_unused=self.keep_unused,
+            keep_silent=self.keep_silent,
         )
 
 

@@ -41,7 +41,7 @@ class Reason(StrEnum):
     DEREGISTERED = "deregistered"
     """The client or the application deregistered."""
     UNUSED = "unused"
-    """The AOI Client was registered and never used; its registration expired."""
+    """The AOI Client was never used, or not heard of for very long; its registration expired."""
     NO_SUCH_APPLICATION = "no_such_application"
     """The device says that the app instance is gone; its token was revoked."""
     BACKLOG_FULL = "backlog_full"

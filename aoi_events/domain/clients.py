@@ -141,12 +141,13 @@ def connected(
     )
 
 
-def expired(client: Client, *, unused_before: datetime) -> bool:
-    """Whether the registration has expired: nobody ever connected or activated with it, nor was it
-    heard of since then.
+def expired(client: Client, *, unused_before: datetime, silent_before: datetime) -> bool:
+    """Whether the registration has expired: nothing was heard of it since ``silent_before``, or
+    since ``unused_before`` where nobody ever connected or activated with it.
     """
     unused = client.epoch == 0 and client.sequence == 0
-    return unused and not client.retired and client.seen_at < unused_before
+    before = max(unused_before, silent_before) if unused else silent_before
+    return not client.retired and client.seen_at < before
 
 
 def hash_secret(secret: str) -> str:

@@ -93,8 +93,12 @@ class Transaction(Protocol):
     async def save_clients(self, clients: Sequence[Client]) -> None:
         """Insert or replace, by ID."""
 
-    async def unused_clients(self, before: datetime, limit: int) -> Sequence[str]:
-        """IDs of clients that never connected nor activated, last heard of before then."""
+    async def expired_clients(
+        self, *, unused_before: datetime, silent_before: datetime, limit: int
+    ) -> Collection[str]:
+        """IDs of clients that were last heard of before ``silent_before``, or, where they never
+        connected nor activated, before ``unused_before``; at most ``limit`` of each, the oldest.
+        """
 
     async def untold_clients(self, before: datetime, limit: int) -> Sequence[str]:
         """IDs of clients whose end waits since before then to be told."""

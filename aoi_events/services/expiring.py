@@ -1,4 +1,4 @@
-"""Registrations that nobody ever used: they expire, and an event says so."""
+"""Registrations that nobody uses: they expire, and an event says so."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["UnusedClients"]
 
 
 class UnusedClients:
-    """Ends unused registrations, ``batch`` of them at once.
+    """Ends registrations that were never used, or not for very long, ``batch`` of them at once.
 
     There is no message that would come again if this worker died. So each end is committed as
     *untold*, and told only after the confirm; one that is untold for ``hold`` is published again.
@@ -39,12 +39,15 @@ class UnusedClients:
         """One batch of what has expired by now, or was not told; how many there were."""
         now = self._clock.now()
         unused_before = now - timedelta(seconds=self._policies.keep_unused)
+        silent_before = now - timedelta(seconds=self._policies.keep_silent)
         untold_before = now - timedelta(seconds=self._policies.hold)
         endings = Endings()
         outputs: list[Outbound] = []
         async with self._store.transaction() as tx:
             ids = {
-                *await tx.unused_clients(unused_before, self._batch),
+                *await tx.expired_clients(
+                    unused_before=unused_before, silent_before=silent_before, limit=self._batch
+                ),
                 *await tx.untold_clients(untold_before, self._batch),
             }
             if not ids:
@@ -52,7 +55,8 @@ class UnusedClients:
             # Locked in key order, and looked at again: who came in between is used.
             ended: list[Client] = []
             for client in (await tx.clients(ids, Lock.EXCLUSIVE)).values():
-                if not (expired(client, unused_before=unused_before) or client.untold_since):
+                over = expired(client, unused_before=unused_before, silent_before=silent_before)
+                if not (over or client.untold_since):
                     continue
                 outputs += await retire(tx, client, Reason.UNUSED, NOBODY, now, endings)
                 at = client.retired_at or now

@@ -39,6 +39,7 @@ class Policies:
     parked_per_sender: int = 1_000
     keep_settled: float = 7 * 86_400
     keep_unused: float = 30 * 86_400
+    keep_silent: float = 400 * 86_400
     retain_every: float = 60.0
 
 

@@ -38,22 +38,31 @@ class ClientQueries(Queries):
         """Insert or replace, by ID."""
         await self._replace(CLIENTS, clients)
 
-    async def unused_clients(self, before: datetime, limit: int) -> Sequence[str]:
-        """IDs of clients that never connected nor activated, last heard of before then."""
+    async def expired_clients(
+        self, *, unused_before: datetime, silent_before: datetime, limit: int
+    ) -> Collection[str]:
+        """IDs of clients that were not heard of for so long, at most ``limit`` of each kind."""
         # Epochs count connections, sequence numbers activations; spelled as in the partial index.
         unused = (
             select(clients.c.id)
             .where(
                 clients.c.epoch == literal_column("0"),
                 clients.c.sequence == literal_column("0"),
-                clients.c.registered_at < before,
-                clients.c.seen_at < before,
+                clients.c.registered_at < unused_before,
+                clients.c.seen_at < unused_before,
                 clients.c.retired_at.is_(None),
             )
             .order_by(clients.c.registered_at)
             .limit(limit)
         )
-        return [id_ for (id_,) in await self._run(unused)]
+        silent = (
+            select(clients.c.id)
+            .where(clients.c.seen_at < silent_before, clients.c.retired_at.is_(None))
+            .order_by(clients.c.seen_at)
+            .limit(limit)
+        )
+        found = [*await self._run(unused), *await self._run(silent)]
+        return {id_ for (id_,) in found}
 
     async def untold_clients(self, before: datetime, limit: int) -> Sequence[str]:
         """IDs of clients whose end waits since before then to be told."""

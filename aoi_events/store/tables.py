@@ -97,6 +97,7 @@ clients: Final = Table(
     UniqueConstraint("secret_hash"),
     Index("clients_identity", "identity", "registered_at"),
     Index("clients_retired", "retired_at", **_where("retired_at IS NOT NULL")),
+    Index("clients_silent", "seen_at", **_where("retired_at IS NULL")),
     Index("clients_untold", "untold_since", **_where("untold_since IS NOT NULL")),
     Index("clients_unused", "registered_at", **_where("epoch = 0 AND sequence = 0")),
 )

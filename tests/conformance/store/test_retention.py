@@ -134,14 +134,36 @@ async def test_clients_that_were_never_used_are_found(store: Store) -> None:
             ]
         )
         await transaction.save_applications([an_application(6)])
-        assert list(await transaction.unused_clients(later(5), 9)) == [client_id(6), client_id(1)]
-        assert list(await transaction.unused_clients(later(5), 1)) == [client_id(6)]
+        never = NOW
+        assert await transaction.expired_clients(
+            unused_before=later(5), silent_before=never, limit=9
+        ) == {client_id(6), client_id(1)}
+        assert await transaction.expired_clients(
+            unused_before=later(5), silent_before=never, limit=1
+        ) == {client_id(6)}
         assert list(await transaction.untold_clients(later(1), 9)) == []
         assert list(await transaction.untold_clients(later(2), 9)) == [untold.id]
         assert await retain(transaction, before=later(5)) == {}
         await transaction.save_clients([replace(untold, untold_since=None)])
         assert await retain(transaction, before=later(5)) == {Kind.CLIENTS: 1}
         assert len(await transaction.clients([client_id(n) for n in range(9)])) == 7
+
+
+async def test_clients_that_were_not_heard_of_are_found(store: Store) -> None:
+    """Whatever they did once, the most silent first; those that ended are none of them."""
+    async with store.transaction() as transaction:
+        await transaction.save_clients(
+            [
+                a_client(1, epoch=3, sequence=2, seen_at=later(2)),
+                a_client(2, epoch=1, seen_at=later(1), presence=Presence("n", "s")),
+                a_client(3, epoch=1, seen_at=later(5)),
+                a_client(4, epoch=1, seen_at=later(1), retired_at=later(2)),
+            ]
+        )
+        for limit, found in ((9, {1, 2}), (1, {2})):
+            assert await transaction.expired_clients(
+                unused_before=NOW, silent_before=later(5), limit=limit
+            ) == {client_id(n) for n in found}
 
 
 async def test_retention_works_in_batches(store: Store) -> None:

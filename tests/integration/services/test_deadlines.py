@@ -19,7 +19,7 @@ from aoi_events.store import SqlStore
 from aoi_events.store.tables import deliveries
 from aoi_events.testing.scripted import Say
 from aoi_events.testing.stopped_clock import FixedDice
-from tests.integration.services.conftest import BOTH
+from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import WITHIN, System
 
 
@@ -274,6 +274,35 @@ async def test_a_registration_that_nobody_used_expires(system: System) -> None:
     system.clock.advance(8 * 86_400)
     await system.run(worker.run)
     await system.until(lambda: _client(system, unused.client), lambda client: client is None)
+
+
+async def test_a_client_that_fell_silent_expires(open_system: OpenSystem) -> None:
+    """Point 4: a device that was used once and never again is not kept for ever, whatever it had
+    active; one that is heard of in time stays.
+    """
+    system = await open_system(policy={"keep_silent": 100 * 86_400})
+    shop, node = await system.user(), await system.node()
+    silent, alive = await system.device("scripted:a1"), await system.device("scripted:a2")
+    for device in (silent, alive):
+        await node.connect(device)
+    system.clock.advance(60 * 86_400)
+    await alive.activate("scripted:a2")
+    system.provider.default = Say.refused(retry_after=86_400)
+    await shop.send("n1", silent.token, ttl=28 * 86_400)
+    system.clock.advance(39 * 86_400)
+    worker = system.installation.deadlines()
+    assert await worker._unused.look() == 0
+    await shop.send("n2", silent.token, ttl=28 * 86_400)
+    system.clock.advance(86_401)
+    assert await worker._unused.look() == 1
+    await system.events.wait_for("client.expired", client=silent.client)
+    await system.events.wait_for("application.revoked", client=silent.client, reason="unused")
+    await system.look()
+    failed = await system.events.wait_for("notification.failed", notification="n2")
+    assert failed.data.reason == Reason.UNUSED  # type: ignore[union-attr]
+    assert (await silent.refused("notification.fetch", delivery="dlv_" + "a" * 26)).code
+    assert await _client(system, alive.client) is not None
+    assert len(system.events.of("client.expired")) == 1
 
 
 async def _client(system: System, client: str) -> Client | None:

@@ -9,11 +9,11 @@ from typing import Final
 
 from aoi_events.broker.topology import delivery_queue
 from aoi_events.contracts.envelopes import ChallengeItem
-from aoi_events.domain.channels import Channel, ChannelState, Proof, ProofState
+from aoi_events.domain.channels import ChannelState, Proof, ProofState
 from aoi_events.domain.clients import Client
 from aoi_events.domain.proofs import challenge_code, open_proof
 from aoi_events.domain.selection import ValidOffer
-from aoi_events.errors import Overtaken
+from aoi_events.errors import ErrorCode, Overtaken, Refusal
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
 from aoi_events.services.closing import channel_closed
@@ -94,30 +94,31 @@ async def rivals(tx: Transaction, confirming: Collection[tuple[str, str]]) -> se
     """The clients that may lose an address when those of ``confirming`` (client, channel) prove
     theirs; to be locked with them, in key order, before anything is read for good.
     """
-    channels = await tx.channels({client for client, _ in confirming})
-    rows = (row for of_client in channels.values() for row in of_client)
-    proofs = await tx.proofs_of_addresses(_addresses(confirming, rows))
-    return {proof.client for proof in proofs}
+    known = await tx.proofs({client for client, _ in confirming})
+    mine = (proof for proofs in known.values() for proof in proofs)
+    found = await tx.proofs_of_addresses(_provable(confirming, mine))
+    return {proof.client for proof in found}
 
 
 async def claims(
     tx: Transaction, confirming: Collection[tuple[str, str]], held: Held
 ) -> Mapping[tuple[str, str], Collection[str]]:
     """Who has a proof of each address that may be proved now, by (channel, address)."""
-    rows = (row for client, _ in confirming for row in held.channels.of(client))
-    found: dict[tuple[str, str], set[str]] = {key: set() for key in _addresses(confirming, rows)}
+    mine = (proof for client, _ in confirming for proof in held.proofs.of(client))
+    found: dict[tuple[str, str], set[str]] = {key: set() for key in _provable(confirming, mine)}
     for proof in await tx.proofs_of_addresses(found.keys()):
         found[proof.channel, proof.address].add(proof.client)
     return found
 
 
-def _addresses(
-    confirming: Collection[tuple[str, str]], rows: Iterable[Channel]
+def _provable(
+    confirming: Collection[tuple[str, str]], proofs: Iterable[Proof]
 ) -> set[tuple[str, str]]:
+    # Not only what the channels' rows name now: a command of the same batch may name another.
     return {
-        (row.type, row.address)
-        for row in rows
-        if row.address is not None and (row.client, row.type) in confirming
+        (proof.channel, proof.address)
+        for proof in proofs
+        if (proof.client, proof.channel) in confirming and proof.state is not ProofState.FAILED
     }
 
 
@@ -125,10 +126,12 @@ def take_from_others(held: Held, proof: Proof, now: datetime, asker: str) -> lis
     """Proving an address takes it from every other client (a recycled number).
 
     Raises Overtaken when one of them came in since the locks were taken: locked now, it would be
-    locked out of order.
+    locked out of order. Refuses (unavailable) what was opened in this very batch.
     """
     claimed = held.claims.get((proof.channel, proof.address))
-    if claimed is None or not all(client in held for client in claimed):
+    if claimed is None:
+        raise Refusal(ErrorCode.UNAVAILABLE, "the address was offered just now; confirm it again")
+    if not all(client in held for client in claimed):
         raise Overtaken("another client offered the address that was being proved")
     others = [
         other

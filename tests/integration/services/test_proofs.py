@@ -8,6 +8,11 @@ import logging
 import pytest
 
 from aoi_events.contracts.answers import AnyAnswer, ChannelsActivatedV1, RefusedV1
+from aoi_events.contracts.requests import ActivateChannelsV1, AnyRequest, ConfirmChannelV1
+from aoi_events.domain.channels import ChannelState
+from aoi_events.ports.broker import Inbound
+from aoi_events.services.activation import ActivationHandler
+from aoi_events.services.incoming import Asked
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import Device, System
@@ -335,3 +340,29 @@ async def test_codes_are_never_logged(proving: System, caplog: pytest.LogCapture
     assert "step_parked" in said
     for secret in (proving.provider.challenges[0].code, device.secret, device.token):
         assert secret not in said
+
+
+async def test_an_address_is_offered_again_and_proved_in_one_batch(proving: System) -> None:
+    """Two requests of one client that are handled together: the second one sees what the first one
+    did, and whoever had the address loses it though the client's own row named another one before.
+    """
+    mine, other = await proving.device(), await proving.device(identity="b")
+    await prove(proving, other, "a1")
+    await mine.activate("scripted:a1")
+    code = (await proving.provider.next_challenge()).code
+    await mine.activate("scripted:a2")
+    found = proving.installation
+    handler = ActivationHandler(found.store, found.services, proving.clock)
+    given = {"version": 1, "client": mine.client, "secret": mine.secret}
+    offers = [{"type": "scripted", "parameters": {"address": "a1"}}]
+    requests: list[AnyRequest] = [
+        ActivateChannelsV1.model_validate(given | {"sequence": mine.next(), "offers": offers}),
+        ConfirmChannelV1.model_validate(given | {"channel": "scripted", "code": code}),
+    ]
+    message = Inbound(body=b"", routing_key="", exchange="", tag=1, reply_to="replies")
+    outputs = await handler.handle([Asked(r, "devices", None, message) for r in requests])
+    answers = [ChannelsActivatedV1.decode(o.body) for o in outputs if o.routing_key == "replies"]
+    assert [state(answer) for answer in answers] == ["pending", "active"]
+    async with found.store.transaction(read_only=True) as tx:
+        (row,) = (await tx.channels({other.client}))[other.client]
+    assert row.state is ChannelState.CLOSED

@@ -15,11 +15,12 @@ from aoi_events.bootstrap.keys import ServerKeys
 from aoi_events.bootstrap.opening import Opened, open_parts
 from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
 from aoi_events.bootstrap.settings import Settings
+from aoi_events.broker.topology import topology
 from aoi_events.endpoint import Endpoint
 from aoi_events.errors import AoiError, ConfigurationError
 from aoi_events.gateway import Gateway
 from aoi_events.ports.broker import Broker
-from aoi_events.ports.channel import ChannelPlugin
+from aoi_events.ports.channel import ChannelPlugin, Windowed
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Store
@@ -35,6 +36,7 @@ from aoi_events.services.registration import RegistrationHandler
 from aoi_events.services.runtime import BatchWorker
 from aoi_events.services.settings import ServiceSettings
 from aoi_events.services.stray import DeadLetterHandler, UnroutableHandler
+from aoi_events.telemetry.prometheus import PrometheusMetrics
 
 __all__ = ["EXIT_GAVE_UP", "Installation", "Worker", "open_installation"]
 
@@ -73,8 +75,10 @@ class Installation:
         alone: bool,
         clock: Clock,
         dice: Dice,
+        metrics: PrometheusMetrics,
     ) -> None:
         self.settings = settings
+        self.metrics = metrics
         self.names = tuple(names)
         self._opened = opened
         self._plugins = plugins
@@ -100,6 +104,7 @@ class Installation:
                 dice=dice,
                 settings=settings.gateway,
                 senders_url=self._senders_url,
+                metrics=metrics,
             )
 
         self._endpoint: Endpoint | None = None
@@ -199,10 +204,12 @@ class Installation:
                 ActivationHandler(self.store, self._activating(), self._clock)
             ),
             "notification": lambda: self._batches(
-                NotificationHandler(self.store, self.services, self._clock, self._dice)
+                NotificationHandler(
+                    self.store, self.services, self._clock, self._dice, self.metrics
+                )
             ),
             "outcome": lambda: self._batches(
-                OutcomeHandler(self.store, self.services, self._clock, self._dice)
+                OutcomeHandler(self.store, self.services, self._clock, self._dice, self.metrics)
             ),
             "gateway": lambda: _serving(self.gateway),
             "endpoint": lambda: _serving(self.endpoint),
@@ -223,11 +230,17 @@ class Installation:
             give_up=_give_up,
             quarantine=quarantine,
             operators=self.settings.operator_users,
+            metrics=self.metrics,
         )
         return worker.run
 
     def _parking(self) -> Parking:
-        return Parking(self.store, self._clock, quota=self._policies.parked_per_sender)
+        return Parking(
+            self.store,
+            self._clock,
+            quota=self._policies.parked_per_sender,
+            metrics=self.metrics,
+        )
 
     def deadlines(self) -> DeadlinesWorker:
         """What looks at due rows; the worker of that name also sets stray messages aside."""
@@ -238,6 +251,7 @@ class Installation:
             self._clock,
             self._dice,
             batch=self.settings.batch,
+            metrics=self.metrics,
         )
 
     def strays(self) -> tuple[Run, Run]:
@@ -269,7 +283,10 @@ class Installation:
             if channel is None:
                 raise ConfigurationError(f"channel {kind!r} has no provider to connect to")
             receipts = Receipts(kind, channel, self.store, self.broker, self._clock)
-            batches = self._batches(ProviderHandler(kind, channel, self.store, self._clock))
+            handler = ProviderHandler(kind, channel, self.store, self._clock, self.metrics)
+            batches = self._batches(handler)
+            if isinstance(channel, Windowed):
+                self.metrics.watch_window(kind, lambda: channel.window_in_use)
             try:
                 async with asyncio.TaskGroup() as group:
                     listening = group.create_task(receipts.run())
@@ -327,9 +344,13 @@ async def open_installation(
             )
             raise ConfigurationError(f"no worker {name!r} here: {hint}")
     chosen = tuple(names) or every
+    metrics = PrometheusMetrics(
+        channels=configured.traits,
+        queues=[queue.name for queue in topology(configured.connectionless).queues],
+    )
     async with AsyncExitStack() as stack:
         opened = await open_parts(
-            settings, chosen, stack, plugins=configured, alone=alone, keys=keys
+            settings, chosen, stack, plugins=configured, alone=alone, keys=keys, metrics=metrics
         )
         installation = Installation(
             settings,
@@ -339,6 +360,7 @@ async def open_installation(
             alone=alone,
             clock=clock or SystemClock(),
             dice=dice or SystemDice(),
+            metrics=metrics,
         )
         if clock is None and opened.store is not None:
             # Whoever brings a clock moves it as they like.

@@ -28,6 +28,7 @@ from aoi_events.domain.applications import Application
 from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.logs import get_logger
+from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics, Metrics, StoreMetrics
 from aoi_events.ports.patience import Attempt, Patience, patiently
 from aoi_events.ports.store import Store
 from aoi_events.store import open_store
@@ -72,6 +73,7 @@ async def open_parts(
     plugins: Plugins,
     alone: bool,
     keys: ServerKeys | None,
+    metrics: Metrics,
 ) -> Opened:
     """Open what the workers of these names need; ``stack`` closes it.
 
@@ -83,17 +85,21 @@ async def open_parts(
     store = broker = gateway_broker = endpoint_broker = None
     url = settings.broker.get_secret_value()
     if set(names) - set(AT_THE_EDGE):
-        store = await patient.until(lambda: _open_store(settings, upgrade=alone))
+        store = await patient.until(lambda: _open_store(settings, upgrade=alone, metrics=metrics))
         stack.push_async_callback(store.close)
-        broker = await patient.until(lambda: _open_broker(url, "aoi workers"))
+        broker = await patient.until(lambda: _open_broker(url, "aoi workers", metrics))
         stack.push_async_callback(broker.close)
     if "gateway" in names:
         as_gateway = _as_user(GATEWAY_USER, url) if settings.in_process else url
-        gateway_broker = await patient.until(lambda: _open_broker(as_gateway, "aoi gateway"))
+        gateway_broker = await patient.until(
+            lambda: _open_broker(as_gateway, "aoi gateway", metrics)
+        )
         stack.push_async_callback(gateway_broker.close)
     if "endpoint" in names:
         as_endpoint = _as_user(ENDPOINT_USER, url) if settings.in_process else url
-        endpoint_broker = await patient.until(lambda: _open_broker(as_endpoint, "aoi endpoint"))
+        endpoint_broker = await patient.until(
+            lambda: _open_broker(as_endpoint, "aoi endpoint", metrics)
+        )
         stack.push_async_callback(endpoint_broker.close)
     declaring = broker or gateway_broker or endpoint_broker
     if settings.declare and declaring is not None:
@@ -119,7 +125,7 @@ async def declare(settings: Settings) -> tuple[str, ...]:
     everything = topology(configured.connectionless)
     url = settings.broker.get_secret_value()
     broker = await _Starting(settings.start_within).until(
-        lambda: _open_broker(url, "aoi broker declare")
+        lambda: _open_broker(url, "aoi broker declare", NO_METRICS)
     )
     try:
         await broker.declare(everything)
@@ -129,13 +135,16 @@ async def declare(settings: Settings) -> tuple[str, ...]:
     return (*exchanges, *(queue.name for queue in everything.queues))
 
 
-async def _open_broker(url: str, name: str) -> Broker:
-    return await open_broker(url, name=name, patience=Patience(attempts=1))
+async def _open_broker(url: str, name: str, metrics: BrokerMetrics) -> Broker:
+    return await open_broker(url, name=name, patience=Patience(attempts=1), metrics=metrics)
 
 
-async def _open_store(settings: Settings, *, upgrade: bool) -> Store:
+async def _open_store(settings: Settings, *, upgrade: bool, metrics: StoreMetrics) -> Store:
     store = await open_store(
-        settings.store.get_secret_value(), pool=settings.store_pool, upgrade=upgrade
+        settings.store.get_secret_value(),
+        pool=settings.store_pool,
+        upgrade=upgrade,
+        metrics=metrics,
     )
     try:
         await store.check(rights=True)

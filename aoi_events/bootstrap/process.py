@@ -80,7 +80,9 @@ async def serve(
         return all(event.is_set() for event in ready) and not stop.is_set()
 
     checks = {**installation.checks, "workers": running}
-    health = HealthServer(settings.health.host, settings.health.port, checks)
+    health = HealthServer(
+        settings.health.host, settings.health.port, checks, metrics=installation.metrics.exposition
+    )
     if settings.health.enabled:
         await health.start()
     tasks = [

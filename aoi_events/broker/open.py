@@ -11,6 +11,7 @@ from aoi_events.broker.rabbitmq.broker import FIRST_CONNECTION
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.logs import get_logger
+from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics
 from aoi_events.ports.patience import Patience
 
 __all__ = ["memory_server", "open_broker"]
@@ -21,7 +22,11 @@ _servers: dict[asyncio.AbstractEventLoop, dict[str, MemoryServer]] = {}
 
 
 async def open_broker(
-    url: str, *, name: str = "aoi", patience: Patience = FIRST_CONNECTION
+    url: str,
+    *,
+    name: str = "aoi",
+    patience: Patience = FIRST_CONNECTION,
+    metrics: BrokerMetrics = NO_METRICS,
 ) -> Broker:
     """Connect to the broker at ``url``; whoever opened it closes it.
 
@@ -41,10 +46,10 @@ async def open_broker(
         ) from None
     match parts.scheme:
         case "amqp" | "amqps":
-            return await RabbitBroker.connect(url, name=name, patience=patience)
+            return await RabbitBroker.connect(url, name=name, patience=patience, metrics=metrics)
         case "memory":
             server = memory_server(parts.hostname or "")
-            return MemoryBroker(server, user=unquote(parts.username or "aoi"))
+            return MemoryBroker(server, user=unquote(parts.username or "aoi"), metrics=metrics)
         case _:
             # The URL itself may hold a password, so only its scheme is repeated.
             raise ConfigurationError(f"no broker speaks {parts.scheme!r}; {_FORMS}")

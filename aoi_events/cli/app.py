@@ -14,6 +14,7 @@ from aoi_events.cli import (
     database,
     dead,
     keys,
+    metrics,
     run,
     send,
     settings,
@@ -53,6 +54,7 @@ app.add_typer(broker.app, name="broker")
 app.add_typer(keys.app, name="keys")
 app.command("contracts")(contracts.contracts)
 app.command("settings")(settings.settings)
+app.command("metrics")(metrics.metrics)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -24,6 +24,7 @@ from aoi_events.gateway.addresses import address_of
 from aoi_events.gateway.session import Session
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.logs import get_logger
+from aoi_events.ports.metrics import GatewayMetrics
 
 __all__ = ["Connection", "Workers", "websocket"]
 
@@ -37,6 +38,7 @@ class Workers(Protocol):
 
     elapsed: float
     """Seconds of the gateway's life, as its ticks count them."""
+    metrics: GatewayMetrics
 
     def now(self) -> datetime:
         """The clock's time."""
@@ -77,6 +79,7 @@ class Connection:
 
     __slots__ = (
         "_close_by",
+        "_ended",
         "_heard_at",
         "_pinged_at",
         "_settings",
@@ -106,6 +109,7 @@ class Connection:
         self._heard_at = workers.elapsed
         self._pinged_at: float | None = None
         self._close_by: float | None = None
+        self._ended: tuple[str | None, int | None] = (None, None)
         self.due = 0.0
         self._plan()
 
@@ -116,10 +120,12 @@ class Connection:
                 pass
         finally:
             await self.perform(self.session.lost(now=self._workers.now()))
+            self._workers.metrics.closed(*self._ended)
             self._hang_up()
 
     async def _read(self) -> bool:
         message = await self._socket.receive()
+        self._workers.metrics.frame_received()
         self._heard_at = self._workers.elapsed
         self._pinged_at = None
         elapsed, now = self._workers.elapsed, self._workers.now()
@@ -136,6 +142,7 @@ class Connection:
                 await self.perform(self.session.received_control(elapsed=elapsed, now=now))
             case WSMsgType.CLOSE:
                 if self._close_by is None:
+                    self._ended = ("device", message.data)
                     await self._write_close(CloseCode.NORMAL, "")
                 return False
             case _:
@@ -158,6 +165,8 @@ class Connection:
                     self._workers.leave(client, epoch)
                 case Close(code, reason):
                     self._tell("device sent away", code=code)
+                    if self._ended[0] is None:
+                        self._ended = ("server", code)
                     await self._write_close(code, reason)
                     self._close_by = self._workers.elapsed + self._settings.close_within
                 case _:
@@ -218,6 +227,7 @@ class Connection:
         except ConnectionError:
             # The connection is on its way out, which whoever reads from it is told as well.
             return
+        self._workers.metrics.frame_sent()
 
     async def _write_close(self, code: int, reason: str) -> None:
         await self._write(_CLOSE_CODE.pack(code) + reason.encode(), WSMsgType.CLOSE)

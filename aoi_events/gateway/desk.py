@@ -20,6 +20,7 @@ from aoi_events.gateway.session import State
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.broker import Inbound, Outbound, Requester
 from aoi_events.ports.logs import get_logger
+from aoi_events.ports.metrics import Limit
 
 __all__ = ["CLIENT_HEADER", "Desk"]
 
@@ -82,11 +83,15 @@ class Desk:
             await connection.perform(session.unanswered(action.id, elapsed=elapsed, now=now))
 
     def _may_enter(self, connection: Connection) -> bool:
-        return self._addresses.enter(connection.address, self._workers.elapsed)
+        may = self._addresses.enter(connection.address, self._workers.elapsed)
+        if not may:
+            self._workers.metrics.refused(Limit.ENTRIES)
+        return may
 
     def _spawn(self, make: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         settings = self._settings
         if len(self._tasks) >= settings.requests_at_once + settings.requests_waiting:
+            self._workers.metrics.refused(Limit.REQUESTS_WAITING)
             return False
         task = asyncio.get_running_loop().create_task(make())
         self._tasks.add(task)

@@ -27,6 +27,7 @@ from aoi_events.gateway.webpush import WebPushSession
 from aoi_events.ports.broker import Broker, Requester
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
 from aoi_events.ports.logs import get_logger
+from aoi_events.ports.metrics import NO_METRICS, GatewayMetrics, Level
 from aoi_events.ports.patience import Patience, patiently
 
 __all__ = ["Gateway", "GatewayHealth"]
@@ -66,11 +67,13 @@ class Gateway:
         clock: Clock | None = None,
         dice: Dice | None = None,
         senders_url: Callable[[], str] = lambda: "http://localhost:8092",
+        metrics: GatewayMetrics = NO_METRICS,
     ) -> None:
         self.settings = GatewaySettings() if settings is None else settings
         self.started = asyncio.Event()
         self.port = self.settings.port
         self.elapsed = 0.0
+        self.metrics = metrics
         self._broker = broker
         self._senders_url = senders_url
         self._clock = SystemClock() if clock is None else clock
@@ -79,9 +82,9 @@ class Gateway:
         self._all_gone = asyncio.Event()
         self._all_gone.set()
         self._draining = False
-        self._outbox = Outbox(broker, self._clock, bound=self.settings.outbox)
+        self._outbox = Outbox(broker, self._clock, bound=self.settings.outbox, metrics=metrics)
         self._addresses = Addresses(self.settings)
-        self._server = Server(self.settings, self._addresses, self._serve)
+        self._server = Server(self.settings, self._addresses, self._serve, metrics)
         self._node = Node(
             broker,
             self,
@@ -91,6 +94,13 @@ class Gateway:
             settings=self.settings,
         )
         self._desk: Desk | None = None
+        metrics.watch(
+            {
+                Level.CONNECTIONS: lambda: len(self._connections),
+                Level.SESSIONS: self._sessions,
+                Level.OUTBOX: lambda: len(self._outbox),
+            }
+        )
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -193,12 +203,14 @@ class Gateway:
             broker=broker,
             node=self._node.name,
             connections=len(self._connections),
-            sessions=sum(
-                connection.session.state is State.OPEN for connection in self._connections.values()
-            ),
+            sessions=self._sessions(),
             outbox=len(self._outbox),
             given_up=self._outbox.given_up,
         )
+
+    def _sessions(self) -> int:
+        open_ = State.OPEN
+        return sum(each.session.state is open_ for each in self._connections.values())
 
     # -- what the server and connections call ---------------------------------------------------
 

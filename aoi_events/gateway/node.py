@@ -35,6 +35,8 @@ from aoi_events.ports.patience import Attempt, Patience, patiently
 __all__ = ["Node"]
 
 _log = get_logger(__name__)
+_ANY_NODE = "aoi.gateway"
+"""Stands for the queues of all nodes: their names come and go."""
 _PATIENCE = Patience(first=0.1, most=5.0, jitter=0.5)
 _LATER = (InfrastructureError, ConfigurationError)
 _ANNOUNCE_AT_ONCE = 64
@@ -125,10 +127,12 @@ class Node:
 
     async def _consume(self, subscription: Subscription) -> None:
         while messages := await subscription.take(self._settings.prefetch):
-            for message in messages:
-                for item in _items(message):
-                    await self._hand_over(item)
-            await subscription.ack(messages)
+            ids = [message.message_id for message in messages]
+            with self._workers.metrics.batch(_ANY_NODE, ids):
+                for message in messages:
+                    for item in _items(message):
+                        await self._hand_over(item)
+                await subscription.ack(messages)
 
     async def _hand_over(self, item: _Item) -> None:
         now = self._workers.now()

@@ -20,6 +20,7 @@ from aoi_events.gateway.actions import Leave
 from aoi_events.ports.broker import Broker, Outbound, Published
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger
+from aoi_events.ports.metrics import NO_METRICS, GatewayMetrics
 
 __all__ = ["Outbox"]
 
@@ -37,10 +38,13 @@ Entry = OutcomeItem | Leave
 class Outbox:
     """At most ``bound`` entries; beyond that the oldest are given up, and counted."""
 
-    def __init__(self, broker: Broker, clock: Clock, *, bound: int) -> None:
+    def __init__(
+        self, broker: Broker, clock: Clock, *, bound: int, metrics: GatewayMetrics = NO_METRICS
+    ) -> None:
         self._broker = broker
         self._clock = clock
         self._bound = bound
+        self._metrics = metrics
         self._entries: deque[Entry] = deque()
         self._filled = asyncio.Event()
         self._empty = asyncio.Event()
@@ -64,6 +68,7 @@ class Outbox:
             # The deadline of its delivery, or a lost route, says the same later.
             self._entries.popleft()
             self.given_up += 1
+            self._metrics.gave_up()
         self._entries.append(entry)
         self._filled.set()
         self._empty.clear()

@@ -19,6 +19,7 @@ from aoi_events.gateway.addresses import Addresses, address_of
 from aoi_events.gateway.connection import websocket
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.logs import get_logger
+from aoi_events.ports.metrics import NO_METRICS, GatewayMetrics, Limit
 
 __all__ = ["PATH", "PROTOCOLS", "Server"]
 
@@ -53,13 +54,20 @@ Serve = Callable[[web.WebSocketResponse, asyncio.Transport], Awaitable[None]]
 class Server:
     """``serve`` is awaited for each WebSocket, from its first frame to its end."""
 
-    def __init__(self, settings: GatewaySettings, addresses: Addresses, serve: Serve) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        addresses: Addresses,
+        serve: Serve,
+        metrics: GatewayMetrics = NO_METRICS,
+    ) -> None:
         self._settings = settings
         self._serve = serve
         self._web = _Bounded(
             self._handle,
             settings.max_connections,
             addresses,
+            metrics,
             access_log=None,
             logger=_http_log,
             keepalive_timeout=settings.handshake_within,
@@ -157,8 +165,16 @@ def _tls(settings: GatewaySettings) -> ssl.SSLContext | None:
 class _Bounded(web.Server):
     """aiohttp's server with bounds on connections, counted before their first octet."""
 
-    def __init__(self, handler: Any, most: int, addresses: Addresses, **options: Any) -> None:
+    def __init__(
+        self,
+        handler: Any,
+        most: int,
+        addresses: Addresses,
+        metrics: GatewayMetrics,
+        **options: Any,
+    ) -> None:
         super().__init__(handler, **options)
+        self._metrics = metrics
         self._most = most
         self._addresses = addresses
         self._counted: dict[web.RequestHandler, str] = {}
@@ -169,9 +185,11 @@ class _Bounded(web.Server):
         address = self._counted[handler] = address_of(transport)
         if not self._addresses.connect(address):
             _log.warning("too_many_connections_of_an_address", address=address)
+            self._metrics.refused(Limit.CONNECTIONS_PER_ADDRESS)
             transport.abort()
         elif len(self._counted) > self._most:
             _log.warning("too_many_connections", most=self._most)
+            self._metrics.refused(Limit.CONNECTIONS)
             transport.abort()
 
     def connection_lost(

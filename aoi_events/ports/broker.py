@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum, StrEnum
 from typing import Protocol
 
 __all__ = [
+    "Answered",
     "Binding",
     "Broker",
     "Exchange",
     "ExchangeType",
+    "FirstSteps",
     "Inbound",
+    "Note",
     "Outbound",
     "Published",
     "Queue",
@@ -116,13 +120,31 @@ class Inbound:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """The message answers a request of that routing key with this code; ``ok``: granted."""
+
+    request: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSteps:
+    """The message starts the first step of deliveries that were accepted at these times."""
+
+    accepted_at: tuple[datetime, ...]
+
+
+Note = Answered | FirstSteps
+
+
+@dataclass(frozen=True, slots=True)
 class Outbound:
     """A message to publish. The adapter gives each publish a ``message_id`` of its own.
 
     ``mandatory``: if no queue takes it, it counts as :attr:`Published.RETURNED`.
     ``if_returned`` is published in its place then. ``best_effort`` (facts for whoever listens):
     its result is reported like any other, and the caller counts a nack and goes on.
-    ``persistent`` is for queues that survive.
+    ``persistent`` is for queues that survive. ``note`` is for whoever counts, and is not sent.
     """
 
     exchange: str
@@ -137,6 +159,7 @@ class Outbound:
     type: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     if_returned: Outbound | None = None
+    note: Note | None = field(default=None, compare=False)
 
 
 class Published(Enum):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -35,6 +35,7 @@ __all__ = [
     "Receipt",
     "Sent",
     "SettingsModel",
+    "Windowed",
 ]
 
 SettingsModel: TypeAlias = type[BaseModel]
@@ -108,6 +109,15 @@ class ConnectionlessChannel(Protocol):
 
     async def close(self) -> None:
         """Stop; idempotent."""
+
+
+@runtime_checkable
+class Windowed(Protocol):
+    """A channel that bounds how many submissions its provider has not answered; optional."""
+
+    @property
+    def window_in_use(self) -> int:
+        """How many those are now."""
 
 
 class ChannelPlugin(Protocol):

@@ -203,8 +203,11 @@ class Transaction(Protocol):
     async def save_deliveries(self, deliveries: Sequence[Delivery]) -> None:
         """Replace what may change of these rows (everything but identity and acceptance)."""
 
-    async def claim_due(self, now: datetime, limit: int, *, until: datetime) -> Sequence[str]:
-        """IDs of deliveries whose deadline has come, earliest first; it becomes ``until``.
+    async def claim_due(
+        self, now: datetime, limit: int, *, until: datetime
+    ) -> Mapping[str, datetime | None]:
+        """IDs of deliveries whose deadline has come, earliest first, and that deadline (None: the
+        delivery was released, and was due at once); it becomes ``until``.
 
         As with :meth:`claim_due_proofs`, rows that others hold are skipped, and the caller commits
         at once and locks what it needs, in the usual order, in the next transaction.
@@ -281,10 +284,11 @@ class Transaction(Protocol):
 
     # --- parked messages --------------------------------------------------------------------
 
-    async def park(self, messages: Sequence[ParkedMessage], *, quota: int) -> int:
+    async def park(self, messages: Sequence[ParkedMessage], *, quota: int) -> Collection[str]:
         """Set messages aside, at most ``quota`` per sender; the rest is counted only.
 
-        Returns how many were stored. A message whose ID is known already changes nothing.
+        Returns the IDs of those that were stored. A message whose ID is known already changes
+        nothing.
         """
 
     async def parked(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import Final
 
 from aoi_events.contracts.requests import SendNotificationV1
@@ -19,6 +19,7 @@ from aoi_events.domain.sender_keys import may_send
 from aoi_events.domain.tokens import TokenClaims, delivery_id_of, fingerprint_of
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.clock import Dice
+from aoi_events.ports.metrics import Change
 from aoi_events.ports.store import Lock, Transaction
 from aoi_events.services.bounding import bounded
 from aoi_events.services.dispatch import Context, Dispatcher
@@ -69,9 +70,9 @@ class Acceptance:
 
     async def accept(
         self, tx: Transaction, fresh: Sequence[Sending], now: datetime
-    ) -> tuple[Context, bool]:
+    ) -> tuple[Context, Sequence[Change]]:
         """Write notifications and deliveries; of an ID that another worker was faster with,
-        ``notification`` stays None. Returns whether any delivery was replaced, too.
+        ``notification`` stays None. Returns how deliveries change, too.
         """
         for sending in fresh:
             self._verify(sending)
@@ -110,7 +111,10 @@ class Acceptance:
             for sending in fresh
             if sending.notification is not None
         }
-        return context, any(d.delivery.state is DeliveryState.REPLACED for d in every)
+        before = chain(older, repeat(None))
+        return context, [
+            (row, decision.delivery) for row, decision in zip(before, every, strict=False)
+        ]
 
     def _verify(self, sending: Sending) -> None:
         for index, token in enumerate(sending.asked.request.tokens):

@@ -16,6 +16,7 @@ from aoi_events.broker.topology import hints_queue
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.logs import get_logger
+from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.patience import Attempt, Patience, patiently
 from aoi_events.ports.store import Kind, Store
 from aoi_events.services.due_deliveries import DueDeliveries
@@ -46,14 +47,17 @@ class DeadlinesWorker:
         dice: Dice,
         *,
         batch: int = 200,
+        metrics: WorkerMetrics = NO_METRICS,
     ) -> None:
         self._store = store
         self._broker = broker
         self._policies = settings.policies
         self._clock = clock
         self._dice = dice
-        self._deliveries = DueDeliveries(store, broker, settings, clock, dice, batch=batch)
-        self._proofs = DueProofs(store, broker, settings, clock, batch=batch)
+        self._deliveries = DueDeliveries(
+            store, broker, settings, clock, dice, batch=batch, metrics=metrics
+        )
+        self._proofs = DueProofs(store, broker, settings, clock, batch=batch, metrics=metrics)
         self._unused = UnusedClients(store, broker, settings.policies, clock, batch=batch)
         self._woken = asyncio.Event()
 

@@ -26,6 +26,7 @@ from aoi_events.domain.delivery import (
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.logs import get_logger
+from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.bounding import bounded
 from aoi_events.services.dispatch import Context, Dispatcher
@@ -53,7 +54,9 @@ class DueDeliveries:
         dice: Dice,
         *,
         batch: int,
+        metrics: WorkerMetrics = NO_METRICS,
     ) -> None:
+        self._metrics = metrics
         self._store = store
         self._broker = broker
         self._settings = settings
@@ -73,8 +76,10 @@ class DueDeliveries:
             due = await tx.claim_due(now, self._batch, until=hold)
         if not due:
             return 0
+        lags = [(now - at).total_seconds() for at in due.values() if at is not None]
+        self._metrics.due("delivery", len(due), lags)
         try:
-            await self._move(due, self._decide, now, hold)
+            await self._move(list(due), self._decide, now, hold)
         except PAUSES:
             raise
         except Exception:
@@ -113,9 +118,11 @@ class DueDeliveries:
             )
             after = [_held(decision, hold) for decision in decisions]
             await tx.save_deliveries(after)
+        self._metrics.deliveries(zip(rows, after, strict=True))
         released = await follow(self._store, after, self._settings, now)
         outputs = self._dispatcher.outputs(decisions, context, now)
         await publish_all(self._broker, [*outputs, *released])
+        self._metrics.published(outputs, self._clock.now())
         async with self._store.transaction() as tx:
             await tx.mark_published(
                 [(row.id, hold, deadline_of(row)) for row in after if not row.published]

@@ -12,6 +12,7 @@ from aoi_events.domain.proofs import look, put_off
 from aoi_events.ports.broker import Broker, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger
+from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.challenges import TOO_MANY, Challenges
 from aoi_events.services.closing import channel_closed
@@ -42,7 +43,9 @@ class DueProofs:
         clock: Clock,
         *,
         batch: int,
+        metrics: WorkerMetrics = NO_METRICS,
     ) -> None:
+        self._metrics = metrics
         self._store = store
         self._broker = broker
         self._policies = settings.policies
@@ -58,6 +61,7 @@ class DueProofs:
             keys = await tx.claim_due_proofs(now, self._batch, until=until)
         if not keys:
             return 0
+        self._metrics.due("proof", len(keys))
         try:
             await self._move(keys, now, until)
         except PAUSES:

@@ -14,11 +14,13 @@ from aoi_events.contracts.answers import (
 )
 from aoi_events.contracts.events import NotificationAccepted
 from aoi_events.contracts.requests import AnyRequest, SendNotificationV1
+from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery import Decision, Delivery, resend
 from aoi_events.domain.notifications import Notification, body_hash
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock, Dice
+from aoi_events.ports.metrics import NO_METRICS, Change, WorkerMetrics
 from aoi_events.ports.store import Store, Transaction
 from aoi_events.services.accepting import Acceptance, Sending
 from aoi_events.services.dispatch import Context, Dispatcher
@@ -39,13 +41,21 @@ class NotificationHandler(Handler[Asked[AnyRequest]]):
 
     queue = NOTIFICATION
 
-    def __init__(self, store: Store, settings: ServiceSettings, clock: Clock, dice: Dice) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: ServiceSettings,
+        clock: Clock,
+        dice: Dice,
+        metrics: WorkerMetrics = NO_METRICS,
+    ) -> None:
         self._store = store
+        self._metrics = metrics
         self._settings = settings
         self._clock = clock
         self._dispatcher = Dispatcher(settings)
         self._acceptance = Acceptance(settings, self._dispatcher, dice)
-        self._queries = NotificationQueries(store, settings, clock, dice)
+        self._queries = NotificationQueries(store, settings, clock, dice, metrics)
 
     def read(self, message: Inbound) -> Asked[AnyRequest]:
         """The request in the message."""
@@ -74,7 +84,8 @@ class NotificationHandler(Handler[Asked[AnyRequest]]):
         if not run:
             return []
         now = self._clock.now()
-        context, replaced = Context(), False
+        context = Context()
+        changes: Sequence[Change] = ()
         async with self._store.transaction() as tx:
             known = await tx.notifications({sending.key for sending in run})
             fresh: dict[tuple[str, str], Sending] = {}
@@ -84,11 +95,12 @@ class NotificationHandler(Handler[Asked[AnyRequest]]):
                 else:
                     fresh.setdefault(sending.key, sending)
             if fresh:
-                context, replaced = await self._acceptance.accept(tx, list(fresh.values()), now)
+                context, changes = await self._acceptance.accept(tx, list(fresh.values()), now)
             await _repeat_twins(tx, run)
             context = await self._remind(tx, run, context)
+        self._metrics.deliveries(changes)
         outputs = [output for sending in run for output in self._outputs(sending, context, now)]
-        if replaced:
+        if any(after.state is DeliveryState.REPLACED for _, after in changes):
             outputs.append(hint())
         return [*outputs, *await release_resting(self._store, _reminded(run), self._settings, now)]
 

@@ -25,6 +25,7 @@ from aoi_events.domain.notifications import Notification
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Clock, Dice
+from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import Lock, Store
 from aoi_events.services.authority import proved_client
 from aoi_events.services.dispatch import Context, Dispatcher
@@ -40,8 +41,16 @@ __all__ = ["NotificationQueries"]
 class NotificationQueries:
     """Cancels, reports, and hands out the content behind a wake-up."""
 
-    def __init__(self, store: Store, settings: ServiceSettings, clock: Clock, dice: Dice) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: ServiceSettings,
+        clock: Clock,
+        dice: Dice,
+        metrics: WorkerMetrics = NO_METRICS,
+    ) -> None:
         self._store = store
+        self._metrics = metrics
         self._settings = settings
         self._clock = clock
         self._dice = dice
@@ -85,6 +94,7 @@ class NotificationQueries:
                 for identifier in ids
             ]
             await tx.save_deliveries([d.delivery for d in decisions if d.changed])
+        self._metrics.deliveries((locked[d.delivery.id], d.delivery) for d in decisions)
         released = await follow(self._store, [d.delivery for d in decisions], self._settings, now)
         withdrawn = [d for d in decisions if d.delivery.state is DeliveryState.CANCELLED]
         body = NotificationCancelledV1(

@@ -20,6 +20,7 @@ from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.logs import get_logger
+from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.bounding import bounded
 from aoi_events.services.closing import close_what_ended
@@ -42,8 +43,16 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
 
     queue = OUTCOME
 
-    def __init__(self, store: Store, settings: ServiceSettings, clock: Clock, dice: Dice) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: ServiceSettings,
+        clock: Clock,
+        dice: Dice,
+        metrics: WorkerMetrics = NO_METRICS,
+    ) -> None:
         self._store = store
+        self._metrics = metrics
         self._settings = settings
         self._clock = clock
         self._dice = dice
@@ -63,6 +72,7 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
         now = self._clock.now()
         outcomes = [outcome for batch in items for outcome in batch.items]
         challenges = [challenge for batch in items for challenge in batch.challenges]
+        self._metrics.outcomes((outcome.kind, outcome.channel) for outcome in outcomes)
         async with self._store.transaction() as tx:
             clients = await self._lock_clients(tx, outcomes, challenges)
             rows = dict(await tx.deliveries({o.delivery for o in outcomes}, Lock.EXCLUSIVE))
@@ -90,6 +100,7 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
             context = await self._dispatcher.load(
                 tx, [d.delivery for d in decisions if _starts(d)], clients
             )
+        self._metrics.deliveries((row, rows[id_]) for id_, row in before.items())
         released = await follow(self._store, rows.values(), self._settings, now)
         return [*self._dispatcher.outputs(decisions, context, now), *ended, *released]
 

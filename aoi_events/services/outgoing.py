@@ -23,7 +23,15 @@ from aoi_events.contracts.envelopes import (
 from aoi_events.contracts.events import CloudEvent, DeliveryChanged, EventData, event_routing_key
 from aoi_events.domain.delivery import Delivery
 from aoi_events.errors import ErrorCode, PublishRefused, Refusal
-from aoi_events.ports.broker import Broker, Inbound, Outbound, Published
+from aoi_events.ports.broker import (
+    Answered,
+    Broker,
+    FirstSteps,
+    Inbound,
+    Note,
+    Outbound,
+    Published,
+)
 from aoi_events.ports.logs import get_logger
 
 __all__ = [
@@ -63,8 +71,13 @@ def answer(message: Inbound, body: AnyAnswer) -> list[Outbound]:
             best_effort=True,
             correlation_id=message.correlation_id,
             type=ANSWER_TYPES[type(body)],
+            note=Answered(message.routing_key, _code(body)),
         )
     ]
+
+
+def _code(body: AnyAnswer) -> str:
+    return body.code if isinstance(body, RefusedV1) else "ok"
 
 
 def refusal(message: Inbound, refused: Refusal) -> list[Outbound]:
@@ -142,9 +155,17 @@ def batches(
             persistent=not gateway,
             if_returned=_route_lost(part) if gateway else None,
             best_effort=gateway and not any(isinstance(item, DeliverItem) for item in part),
+            note=_first_steps(part),
         )
         for part in _parts(items)
     ]
+
+
+def _first_steps(items: Sequence[DeliverItem | ChallengeItem | CloseItem]) -> Note | None:
+    first = tuple(
+        item.accepted_at for item in items if isinstance(item, DeliverItem) and item.attempt == 1
+    )
+    return FirstSteps(first) if first else None
 
 
 def outcomes(items: Iterable[OutcomeItem | ChallengeOutcome]) -> list[Outbound]:

@@ -11,6 +11,7 @@ from aoi_events.contracts.senders import SENDER_HEADER
 from aoi_events.domain.parked import ParkedMessage, redact
 from aoi_events.ports.broker import Broker, Inbound
 from aoi_events.ports.clock import Clock
+from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import Store
 from aoi_events.services.incoming import CLIENT_HEADER, to_replay
 from aoi_events.services.outgoing import publish_all
@@ -30,18 +31,24 @@ class Parked:
 class Parking:
     """Parks messages; those over a sender's ``quota`` are counted only."""
 
-    def __init__(self, store: Store, clock: Clock, *, quota: int) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, *, quota: int, metrics: WorkerMetrics = NO_METRICS
+    ) -> None:
         self._store = store
         self._clock = clock
         self._quota = quota
+        self._metrics = metrics
 
     async def park(self, queue: str, entries: Sequence[Parked]) -> int:
         """Set messages of ``queue`` aside; returns how many were stored."""
         if not entries:
             return 0
         now = self._clock.now()
+        rows = {row.id: row for row in (_row(queue, entry, now) for entry in entries)}
         async with self._store.transaction() as tx:
-            return await tx.park([_row(queue, entry, now) for entry in entries], quota=self._quota)
+            stored = await tx.park(list(rows.values()), quota=self._quota)
+        self._metrics.parked(queue, [rows[id_].code for id_ in stored])
+        return len(stored)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.channel import ConnectionlessChannel, Sent
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger
+from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import Store, Submission, Transaction
 from aoi_events.services.handler import Handler
 from aoi_events.services.outgoing import outcomes
@@ -50,8 +51,14 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
     """
 
     def __init__(
-        self, channel_type: str, channel: ConnectionlessChannel, store: Store, clock: Clock
+        self,
+        channel_type: str,
+        channel: ConnectionlessChannel,
+        store: Store,
+        clock: Clock,
+        metrics: WorkerMetrics = NO_METRICS,
     ) -> None:
+        self._metrics = metrics
         self.queue = delivery_queue(channel_type)
         self._type = channel_type
         self._channel = channel
@@ -90,6 +97,7 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
         work = [item for batch in items for item in batch.items if not isinstance(item, CloseItem)]
         wanted = await self._note(work, now)
         results = await self._submit(wanted) if wanted else []
+        self._metrics.submitted(self._type, results)
         self._said.update((_key(item), sent) for item, sent in zip(wanted, results, strict=True))
         self._slow_down(max((sent.pause for sent in results), default=0.0))
         asked = {_key(item): item for item in work}

@@ -21,6 +21,7 @@ from typing import Final, Generic, TypeVar
 from aoi_events.broker.topology import (
     QUARANTINE_AFTER,
     QUARANTINE_PREFETCH,
+    REQUESTS,
     quarantine_of,
     worker_queue,
 )
@@ -28,6 +29,7 @@ from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Broker, Inbound, Outbound, Subscription
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger
+from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.patience import Attempt, Patience, patiently
 from aoi_events.services.handler import Handler
 from aoi_events.services.incoming import as_sent, may_answer, to_quarantine, unwrap
@@ -59,6 +61,7 @@ class BatchWorker(Generic[T]):
         give_up: Callable[[], None],
         quarantine: bool = True,
         operators: Collection[str] = (),
+        metrics: WorkerMetrics = NO_METRICS,
     ) -> None:
         """``batch``: messages handled at once, and the prefetch. ``hard_limit`` seconds for one
         quarantined message; past it ``give_up``, called from a thread of its own because the event
@@ -73,6 +76,7 @@ class BatchWorker(Generic[T]):
         self._hard_limit = hard_limit
         self._give_up = give_up
         self._quarantine = quarantine
+        self._metrics = metrics
         self._believed = frozenset(operators) | {broker.user}
         self._log = log.bind(queue=handler.queue)
 
@@ -100,6 +104,7 @@ class BatchWorker(Generic[T]):
     async def _consume(
         self, subscription: Subscription, stop: asyncio.Event, *, alone: bool
     ) -> None:
+        queue = quarantine_of(self._handler.queue) if alone else self._handler.queue
         try:
             await self._until_ready(subscription, stop)
             await subscription.resume()
@@ -110,7 +115,8 @@ class BatchWorker(Generic[T]):
                     return
                 # It may have waited for these for long.
                 await self._until_ready(subscription, stop)
-                await self._settle(subscription, messages, stop, alone=alone)
+                with self._metrics.batch(queue, [message.message_id for message in messages]):
+                    await self._settle(subscription, messages, stop, alone=alone)
         except Stopped:
             # What was taken and not settled comes again, to whoever is there then.
             self._log.info("stopped_while_paused")
@@ -213,7 +219,7 @@ class BatchWorker(Generic[T]):
         if not items:
             return
         try:
-            await self._handle(items)
+            await self._handle(items, messages)
         except PAUSES:
             raise
         except Exception:  # noqa: BLE001 - a bug that one item brings out must not take others down
@@ -248,13 +254,20 @@ class BatchWorker(Generic[T]):
             self._log.warning("parked", messages=len(bad), stored=stored, code=bad[0].code)
             await self._tell(answers)
 
-    async def _handle(self, items: Sequence[T]) -> None:
-        await publish_all(self._broker, await self._handler.handle(items))
+    async def _handle(self, items: Sequence[T], messages: Sequence[Inbound]) -> None:
+        outputs = await self._handler.handle(items)
+        await publish_all(self._broker, outputs)
+        self._metrics.published(outputs, self._clock.now())
+        self._metrics.unanswered(
+            message.routing_key
+            for message in messages
+            if message.reply_to is None and message.exchange == REQUESTS
+        )
 
     async def _handle_alone(self, message: Inbound) -> None:
         item = self._handler.read(message)
         try:
-            await self._handle([item])
+            await self._handle([item], [message])
         except PAUSES:
             raise
         except Exception as bug:  # noqa: BLE001 - parked for a person, with its traceback logged
@@ -267,6 +280,7 @@ class BatchWorker(Generic[T]):
         """Publish what follows a parked message; what cannot be said is no reason to repeat it."""
         try:
             await publish_all(self._broker, outputs)
+            self._metrics.published(outputs, self._clock.now())
         except PAUSES:
             raise
         except Exception:  # noqa: BLE001 - the message itself is safe in the store

@@ -27,10 +27,12 @@ _PUT_OFF: Final = or_(
 _HELD: Final[Column[datetime]] = Column("held", Instant())
 
 
-def due(now: datetime, limit: int) -> Select[str]:
-    """IDs of due deliveries, earliest first, locked; locked ones are skipped."""
+def due(now: datetime, limit: int) -> Select[str, datetime, bool]:
+    """ID, deadline and whether released of due deliveries, earliest first, locked; those that
+    others hold are skipped.
+    """
     return (
-        select(deliveries.c.id)
+        select(deliveries.c.id, deliveries.c.deadline, deliveries.c.released)
         .where(deliveries.c.deadline <= now)
         .order_by(deliveries.c.deadline, deliveries.c.order)
         .limit(limit)
@@ -68,10 +70,14 @@ class DeliveryQueries(Queries):
             rows = DELIVERIES.rows(deliveries, records.changing(DELIVERIES))
             await self._give(records.change(self._sql, DELIVERIES), rows)
 
-    async def claim_due(self, now: datetime, limit: int, *, until: datetime) -> Sequence[str]:
-        """IDs of deliveries whose deadline has come, earliest first; it becomes ``until``."""
+    async def claim_due(
+        self, now: datetime, limit: int, *, until: datetime
+    ) -> Mapping[str, datetime | None]:
+        """IDs of deliveries whose deadline has come, earliest first, and that deadline (None: the
+        delivery was released, and was due at once); it becomes ``until``.
+        """
         found = await self._run(due(now, limit))
-        claimed = [id_ for (id_,) in found]
+        claimed = {id_: None if released else deadline for id_, deadline, released in found}
         if claimed:
             given = Given(self._sql, [deliveries.c.id])
             await self._run(

@@ -54,6 +54,11 @@ class Database:
         """
         return self._writing if self.sql is Sql.SQLITE else nullcontext()
 
+    def connections(self) -> int:
+        """How many connections are in use now."""
+        pool = self.engine.pool
+        return pool.checkedout() if isinstance(pool, AsyncAdaptedQueuePool) else 0
+
 
 def database_of(url: str, *, pool: int = 5, patience: float = 10.0) -> Database:
     """The database at ``url``; nothing is connected yet.

@@ -19,13 +19,14 @@ __all__ = ["ParkingQueries"]
 class ParkingQueries(Queries):
     """The port's section "parked messages"."""
 
-    async def park(self, messages: Sequence[ParkedMessage], *, quota: int) -> int:
+    async def park(self, messages: Sequence[ParkedMessage], *, quota: int) -> Collection[str]:
         """Set messages aside, at most ``quota`` per sender; the rest is counted only.
 
-        Returns how many were stored. A message whose ID is known already changes nothing.
+        Returns the IDs of those that were stored. A message whose ID is known already changes
+        nothing.
         """
         if not messages:
-            return 0
+            return ()
         held = await self._hold_senders({message.sender for message in messages})
         known = {message.id for message in await self._find(PARKED, {m.id for m in messages})}
         stored: list[ParkedMessage] = []
@@ -41,7 +42,7 @@ class ParkingQueries(Queries):
                 skipped[message.sender, message.code] += 1
         added = await self._insert_new(PARKED, stored)
         await self._count(skipped)
-        return len(added)
+        return {id_ for (id_,) in added}
 
     async def _hold_senders(self, senders: Collection[str]) -> dict[str, int]:
         """Lock the senders' counts, in key order: how many messages of each are stored."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aoi_events.errors import StoreUnavailable
+from aoi_events.ports.metrics import NO_METRICS, Level, StoreMetrics
 from aoi_events.store import migration
 from aoi_events.store.backlog import BacklogQueries
 from aoi_events.store.channels import ChannelQueries, ProofQueries
@@ -50,8 +51,10 @@ class SqlTransaction(
 class SqlStore:
     """The store port on SQLite or PostgreSQL (READ COMMITTED); made by :func:`open_store`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, metrics: StoreMetrics = NO_METRICS) -> None:
         self._database = database
+        self._metrics = metrics
+        metrics.watch({Level.POOL: database.connections})
         self._closed = False
         options = {READ_ONLY: True}
         if database.sql is Sql.POSTGRESQL:
@@ -63,12 +66,9 @@ class SqlStore:
         """A new transaction. Raises StoreUnavailable, also when its commit fails."""
         if self._closed:
             raise StoreUnavailable("the store is closed")
-        database = self._database
-        if read_only:
-            async with self._begun(read_only=True) as transaction:
-                yield transaction
-        else:
-            async with database.writer(), self._begun(read_only=False) as transaction:
+        turn = nullcontext() if read_only else self._database.writer()
+        with self._metrics.transaction(read_only=read_only):
+            async with turn, self._begun(read_only=read_only) as transaction:
                 yield transaction
 
     @asynccontextmanager
@@ -120,7 +120,12 @@ async def _begin(connection: AsyncConnection) -> None:
 
 
 async def open_store(
-    url: str, *, pool: int = 5, patience: float = 10.0, upgrade: bool = False
+    url: str,
+    *,
+    pool: int = 5,
+    patience: float = 10.0,
+    upgrade: bool = False,
+    metrics: StoreMetrics = NO_METRICS,
 ) -> SqlStore:
     """The store at ``url``: ``sqlite+aiosqlite:///path`` or ``postgresql+asyncpg://…``.
 
@@ -132,4 +137,4 @@ async def open_store(
     database = database_of(url, pool=pool, patience=patience)
     if upgrade or database.memory:
         await migration.migrate(database)
-    return SqlStore(database)
+    return SqlStore(database, metrics)

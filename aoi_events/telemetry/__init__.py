@@ -1,1 +1,1 @@
-"""What operators see: logs and health."""
+"""What operators see: logs, health and metrics."""

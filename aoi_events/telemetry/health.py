@@ -1,4 +1,6 @@
-"""Health over HTTP: ``/livez`` says that the process turns, ``/readyz`` that it can do its work."""
+"""Health over HTTP: ``/livez`` says that the process turns, ``/readyz`` that it can do its work,
+``/metrics`` what it does.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,13 @@ from aiohttp import web
 
 from aoi_events.errors import ConfigurationError
 
-__all__ = ["Check", "HealthServer"]
+__all__ = ["Check", "Exposition", "HealthServer"]
 
 Check = Callable[[], Awaitable[bool]]
 """Whether one thing that the work needs is there now."""
+
+Exposition = Callable[[str], tuple[bytes, str]]
+"""From what a request accepts to all metrics in a form that it does, and the content type."""
 
 _WITHIN: Final = 3.0
 
@@ -21,10 +26,13 @@ _WITHIN: Final = 3.0
 class HealthServer:
     """Answers 200 or 503 with ``{"ok": …, "checks": {name: …}}``; a check has 3 s."""
 
-    def __init__(self, host: str, port: int, checks: Mapping[str, Check]) -> None:
+    def __init__(
+        self, host: str, port: int, checks: Mapping[str, Check], *, metrics: Exposition
+    ) -> None:
         self._host = host
         self._port = port
         self._checks = checks
+        self._metrics = metrics
         self._runner: web.AppRunner | None = None
 
     @property
@@ -38,6 +46,7 @@ class HealthServer:
         app = web.Application(client_max_size=1024)
         app.router.add_get("/livez", self._live)
         app.router.add_get("/readyz", self._ready)
+        app.router.add_get("/metrics", self._show)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
         try:
@@ -56,6 +65,13 @@ class HealthServer:
 
     async def _live(self, _request: web.Request) -> web.Response:
         return web.json_response({"ok": True})
+
+    async def _show(self, request: web.Request) -> web.Response:
+        accepted = request.headers.getall("Accept", [])
+        body, content_type = self._metrics(",".join(accepted))
+        response = web.Response(body=body, headers={"Content-Type": content_type})
+        response.enable_compression()
+        return response
 
     async def _ready(self, _request: web.Request) -> web.Response:
         results = dict(

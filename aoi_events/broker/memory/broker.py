@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from itertools import count
 
 from aoi_events.broker.memory.requester import MemoryRequester
 from aoi_events.broker.memory.server import MemoryServer
@@ -12,10 +11,10 @@ from aoi_events.broker.memory.subscription import MemorySubscription
 from aoi_events.broker.substitutes import publish_with_substitutes
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Outbound, Published, Queue, QueueKind, Topology
+from aoi_events.ports.message_ids import MessageIds
+from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics
 
 __all__ = ["MemoryBroker"]
-
-_connections = count(1)
 
 
 class MemoryBroker:
@@ -25,11 +24,17 @@ class MemoryBroker:
     the only connection of a server of its own.
     """
 
-    def __init__(self, server: MemoryServer | None = None, *, user: str = "aoi") -> None:
+    def __init__(
+        self,
+        server: MemoryServer | None = None,
+        *,
+        user: str = "aoi",
+        metrics: BrokerMetrics = NO_METRICS,
+    ) -> None:
         self.server = MemoryServer() if server is None else server
         self._user = user
-        self._prefix = f"memory-{next(_connections)}"
-        self._messages = count(1)
+        self._metrics = metrics
+        self._ids = MessageIds()
         self._subscriptions: list[MemorySubscription] = []
         self._requesters: list[MemoryRequester] = []
         self._connection = object()
@@ -57,14 +62,15 @@ class MemoryBroker:
         # A real broker answers later; whoever forgets that should find out here already.
         await asyncio.sleep(0)
         if connection is not self._connection:
+            self._metrics.uncertain(len(messages))
             raise BrokerUnavailable("the connection was lost before the confirm")
         self._check()
-        return [
-            self.server.publish(
-                message, user=self._user, message_id=f"{self._prefix}-{next(self._messages)}"
-            )
-            for message in messages
+        results = [
+            self.server.publish(message, user=self._user, message_id=message_id)
+            for message, message_id in zip(messages, self._ids.now(), strict=False)
         ]
+        self._metrics.confirmed(results)
+        return results
 
     async def subscribe(
         self, queue: Queue, *, prefetch: int, paused: bool = False
@@ -122,6 +128,8 @@ class MemoryBroker:
 
     def regain(self) -> None:
         """A new connection took the place of the one that was lost."""
+        for purpose in ("consuming", "publishing"):
+            self._metrics.reconnected(purpose)
         for requester in self._requesters:
             requester.regain()
         for subscription in self._subscriptions:

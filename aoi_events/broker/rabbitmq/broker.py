@@ -17,8 +17,9 @@ from aoi_events.broker.rabbitmq.requester import RabbitRequester
 from aoi_events.broker.rabbitmq.subscription import RabbitSubscription
 from aoi_events.broker.rabbitmq.tolerance import read_anything
 from aoi_events.broker.substitutes import publish_with_substitutes
-from aoi_events.errors import BrokerUnavailable, ConfigurationError
+from aoi_events.errors import BrokerUnavailable, ConfigurationError, PublishRefused
 from aoi_events.ports.broker import Outbound, Published, Queue, Topology
+from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics
 from aoi_events.ports.patience import Patience
 
 __all__ = ["RabbitBroker"]
@@ -40,7 +41,12 @@ class RabbitBroker:
     """
 
     def __init__(
-        self, url: str, *, name: str = "aoi", publish_within: float = PUBLISH_WITHIN
+        self,
+        url: str,
+        *,
+        name: str = "aoi",
+        publish_within: float = PUBLISH_WITHIN,
+        metrics: BrokerMetrics = NO_METRICS,
     ) -> None:
         """``publish_within``: seconds after which a publish whose confirms are missing fails.
 
@@ -57,8 +63,16 @@ class RabbitBroker:
             )
         self._user = parsed.user or "guest"
         self._topologies: list[Topology] = []
-        self._consuming = Link(parsed, name=f"{name} consuming", prepare=self._declare_all)
-        self._publishing = Link(parsed, name=f"{name} publishing")
+        self._metrics = metrics
+        self._consuming = Link(
+            parsed,
+            name=f"{name} consuming",
+            prepare=self._declare_all,
+            again=lambda: metrics.reconnected("consuming"),
+        )
+        self._publishing = Link(
+            parsed, name=f"{name} publishing", again=lambda: metrics.reconnected("publishing")
+        )
         self._lane: Lane | None = None
         self._opening = asyncio.Lock()
         self._subscriptions: list[RabbitSubscription] = []
@@ -74,13 +88,14 @@ class RabbitBroker:
         name: str = "aoi",
         patience: Patience = FIRST_CONNECTION,
         publish_within: float = PUBLISH_WITHIN,
+        metrics: BrokerMetrics = NO_METRICS,
     ) -> Self:
         """Connect; ``name`` is shown by RabbitMQ's management; ``publish_within`` in seconds.
 
         Raises BrokerUnavailable when ``patience`` ended, and ConfigurationError at once when the
         broker does not let this user in.
         """
-        broker = cls(url, name=name, publish_within=publish_within)
+        broker = cls(url, name=name, publish_within=publish_within, metrics=metrics)
         try:
             await broker._consuming.open(patience)
             await broker._publishing.open(patience)
@@ -133,7 +148,7 @@ class RabbitBroker:
     async def requester(self) -> RabbitRequester:
         """A new requester with a reply address of its own."""
         self._check()
-        requester = RabbitRequester(self._publishing, user=self._user)
+        requester = RabbitRequester(self._publishing, user=self._user, metrics=self._metrics)
         await requester.open()
         self._requesters.append(requester)
         return requester
@@ -164,7 +179,14 @@ class RabbitBroker:
         await self._consuming.close()
 
     async def _publish(self, messages: Sequence[Outbound]) -> list[Published]:
-        return await (await self._ready()).publish(messages)
+        lane = await self._ready()
+        try:
+            results = await lane.publish(messages)
+        except (BrokerUnavailable, PublishRefused, asyncio.CancelledError):
+            self._metrics.uncertain(len(messages))
+            raise
+        self._metrics.confirmed(results)
+        return results
 
     async def _ready(self) -> Lane:
         if self._lane is None or self._lane.closed:

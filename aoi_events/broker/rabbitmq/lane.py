@@ -8,9 +8,7 @@ delivery tags, the table of confirmations, the connection's write queue.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Sequence
-from itertools import count
 from typing import cast
 
 import aiormq
@@ -22,6 +20,7 @@ from aoi_events.broker.rabbitmq.messages import encoded
 from aoi_events.broker.rabbitmq.writing import write
 from aoi_events.errors import BrokerUnavailable, PublishRefused
 from aoi_events.ports.broker import Outbound, Published
+from aoi_events.ports.message_ids import MessageIds
 
 __all__ = ["Lane"]
 
@@ -88,8 +87,7 @@ class Lane:
     def __init__(self, channel: aiormq.Channel, *, user: str) -> None:
         self.channel = channel
         self._user = user
-        self._prefix = secrets.token_hex(6)
-        self._numbers = count(1)
+        self._ids = MessageIds()
         self._gone: BaseException | None = None
         channel.closing.add_done_callback(self._closed)
 
@@ -130,10 +128,11 @@ class Lane:
         number, limit = self.channel.number, self.channel.max_content_size
         payload = bytearray()
         ids: list[str] = []
+        fresh = self._ids.now()
         for message in messages[start:]:
             if len(payload) > WRITE_AT_MOST:
                 break
-            ids.append(f"{self._prefix}-{next(self._numbers)}")
+            ids.append(next(fresh))
             payload += encoded(
                 message, user=self._user, message_id=ids[-1], number=number, limit=limit
             )

@@ -40,10 +40,19 @@ Prepare = Callable[[AbstractConnection], Awaitable[None]]
 class Link:
     """A connection for one purpose, replaced whenever it is lost."""
 
-    def __init__(self, url: URL, *, name: str, prepare: Prepare | None = None) -> None:
+    def __init__(
+        self,
+        url: URL,
+        *,
+        name: str,
+        prepare: Prepare | None = None,
+        again: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``prepare`` comes before a connection counts; ``again`` hears of each but the first."""
         self._url = url.update_query(heartbeat=HEARTBEAT)
         self._name = name
         self._prepare = prepare
+        self._again = again
         self._connection: AbstractConnection | None = None
         self._up = asyncio.Event()
         self._down = asyncio.Event()
@@ -153,6 +162,7 @@ class Link:
                 on=(BrokerUnavailable, ConfigurationError),
                 failed=self._failed,
             )
+            self._again()
             log.info("broker_connected_again", broker=self.where, connection=self._name)
 
     def _failed(self, attempt: Attempt) -> None:

@@ -14,6 +14,7 @@ from aoi_events.broker.rabbitmq.link import Link
 from aoi_events.broker.rabbitmq.messages import inbound_of
 from aoi_events.errors import BrokerUnavailable, PublishRefused, RequestTimeout
 from aoi_events.ports.broker import Inbound, Outbound, Published
+from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics
 
 __all__ = ["RabbitRequester"]
 
@@ -28,9 +29,10 @@ class RabbitRequester:
     lane of its own; when that is lost, the answers are lost too, and the next call opens another.
     """
 
-    def __init__(self, link: Link, *, user: str) -> None:
+    def __init__(self, link: Link, *, user: str, metrics: BrokerMetrics = NO_METRICS) -> None:
         self._link = link
         self._user = user
+        self._metrics = metrics
         self._numbers = count(1)
         self._calls: dict[str, asyncio.Future[Inbound]] = {}
         self._lane: Lane | None = None
@@ -53,6 +55,7 @@ class RabbitRequester:
             async with asyncio.timeout(timeout):
                 lane = await self._ready()
                 (published,) = await lane.publish([outbound])
+                self._metrics.confirmed((published,))
                 if published is not Published.CONFIRMED:
                     raise PublishRefused(
                         f"no queue took {request.routing_key!r}: {published.value}"

@@ -71,6 +71,11 @@ class SmsChannel:
             if known:
                 yield known
 
+    @property
+    def window_in_use(self) -> int:
+        """Submissions that the SMSC has not answered."""
+        return self._link.in_use
+
     async def ready(self) -> None:
         """Return as soon as the SMSC has bound us and does not throttle us."""
         await self._link.ready()

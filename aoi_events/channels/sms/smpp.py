@@ -97,6 +97,8 @@ class SmscLink:
         self._receipts: Final[asyncio.Queue[SmscReceipt | None]] = asyncio.Queue(_RECEIPTS_HELD)
         self._keeper: asyncio.Task[None] | None = None
         self._closed = False
+        self.in_use = 0
+        """Submissions that wait for their response now."""
 
     @property
     def up(self) -> bool:
@@ -187,6 +189,7 @@ class SmscLink:
             )
         )
         either: set[asyncio.Future[Any]] = {response, session.lost}
+        self.in_use += 1
         try:
             await asyncio.wait(
                 either,
@@ -196,6 +199,7 @@ class SmscLink:
             if response.done():
                 return await self._read(session, response)
         finally:
+            self.in_use -= 1
             if not response.done():
                 response.cancel()
         if session.lost.done():

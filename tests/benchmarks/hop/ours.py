@@ -17,6 +17,7 @@ from aoi_events.services.handler import Handler
 from aoi_events.services.parking import Parking
 from aoi_events.services.runtime import BatchWorker
 from aoi_events.store import open_store
+from aoi_events.telemetry.prometheus import PrometheusMetrics
 from tests.benchmarks.hop.message import IN_QUEUE, OUT_QUEUE, PREFETCH, HopIn, HopOut
 from tests.benchmarks.measure import Meter
 
@@ -55,7 +56,8 @@ class HopHandler(Handler[HopIn]):
 
 async def _main(url: str, count: int) -> None:
     stop = asyncio.Event()
-    broker = await RabbitBroker.connect(url, name="bench")
+    metrics = PrometheusMetrics(channels=(), queues=(IN_QUEUE,))
+    broker = await RabbitBroker.connect(url, name="bench", metrics=metrics)
     store = await open_store("sqlite+aiosqlite://")
     clock = SystemClock()
     with Meter(count) as meter:
@@ -66,6 +68,7 @@ async def _main(url: str, count: int) -> None:
             clock=clock,
             batch=PREFETCH,
             give_up=lambda: os._exit(70),
+            metrics=metrics,
         )
         await worker.run(stop)
     await broker.close()

@@ -33,13 +33,13 @@ async def test_due_deliveries_are_claimed_earliest_first(store: Store) -> None:
         )
     async with store.transaction() as transaction:
         first = await transaction.claim_due(later(3), 2, until=later(60))
-        assert first == [delivery_id(2), delivery_id(4)]
-        assert await transaction.claim_due(later(3), 9, until=later(60)) == [delivery_id(1)]
-        assert await transaction.claim_due(later(29), 9, until=later(60)) == []
+        assert list(first) == [delivery_id(2), delivery_id(4)]
+        assert [*await transaction.claim_due(later(3), 9, until=later(60))] == [delivery_id(1)]
+        assert await transaction.claim_due(later(29), 9, until=later(60)) == {}
         claimed = (await transaction.deliveries([delivery_id(2)]))[delivery_id(2)]
         assert claimed == a_delivery(2, deadline=later(60), order=claimed.order)
         # Nobody came back for the claims: they are due again.
-        again = await transaction.claim_due(later(60), 9, until=later(90))
+        again = [*await transaction.claim_due(later(60), 9, until=later(90))]
         assert again[0] == delivery_id(5)
         assert set(again[1:]) == {delivery_id(n) for n in (1, 2, 4)}
 

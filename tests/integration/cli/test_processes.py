@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from aoi_events.telemetry.catalogue import CATALOGUE
 from aoi_events.testing.containers import free_port
 from tests.commands import AOI, environment, run
 
@@ -106,6 +107,25 @@ async def test_up_is_ready_and_drains(start: Start, tmp_path: Path) -> None:
     process.running.send_signal(signal.SIGTERM)
     assert await process.ends() == 0
     assert process.log[-1]["event"] == "drained"
+
+
+async def test_metrics_are_served_beside_health(start: Start) -> None:
+    """A scraper gets the format that it asks for, complete, and nothing else is needed."""
+    process = await start("up", **MEMORY)
+    url = f"http://127.0.0.1:{(await process.says('started'))['health']}/metrics"
+    async with aiohttp.ClientSession() as session:
+        async with session.get(url) as response:
+            assert response.status == 200
+            assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+            text = await response.text()
+        accept = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"}
+        async with session.get(url, headers=accept) as response:
+            assert response.headers["Content-Type"].startswith("application/openmetrics-text")
+            assert (await response.text()).endswith("# EOF\n")
+    served = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    assert {each.name for each in CATALOGUE} <= served
+    assert "process_cpu_seconds_total" in served
+    assert 'aoi_store_transaction_seconds_count{mode="read"} 0.0' not in text
 
 
 async def test_up_again_finds_what_it_made(start: Start, tmp_path: Path) -> None:

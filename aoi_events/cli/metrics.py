@@ -1,0 +1,41 @@
+"""``aoi metrics``: every metric that workers serve, with its labels and meaning."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.padding import Padding
+from rich.text import Text
+
+from aoi_events.cli.output import console
+from aoi_events.telemetry.catalogue import CATALOGUE
+
+__all__ = ["as_markdown", "metrics"]
+
+
+def metrics(
+    markdown: Annotated[bool, typer.Option(help="print a Markdown table")] = False,
+) -> None:
+    """List every metric of `/metrics`: name, type, labels and meaning."""
+    if markdown:
+        sys.stdout.write(as_markdown())
+        return
+    for each in CATALOGUE:
+        line = Text(each.name, style="bold")
+        if each.labels:
+            names = ", ".join(label.name for label in each.labels)
+            line.append(f"{{{names}}}", style="not bold")
+        line.append(f"  {each.kind}", style="not bold cyan")
+        console.print(line, soft_wrap=True)
+        console.print(Padding(each.meaning.replace("`", ""), (0, 0, 0, 4)), markup=False)
+
+
+def as_markdown() -> str:
+    """The table that stands in the README, between ``<!-- metrics -->`` and its end."""
+    lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    for each in CATALOGUE:
+        labels = ", ".join(f"`{label.name}`" for label in each.labels)
+        lines.append(f"| `{each.name}` | {each.kind} | {labels} | {each.meaning} |")
+    return "\n".join(lines) + "\n"

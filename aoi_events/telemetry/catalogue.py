@@ -1,0 +1,220 @@
+"""Every metric: its name, labels with all the values that they can have, and what it says.
+
+A label's values are known beforehand (or, for ``channel``, from the installation's settings), and
+whatever else is counted under :data:`OTHER`: so no sender and no device can make another series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from aoi_events.contracts.device import CloseCode
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.contracts.requests import REQUESTS
+from aoi_events.contracts.states import DeliveryState, Evidence, Reason
+from aoi_events.contracts.webpush import WebPushCloseCode
+from aoi_events.errors import ErrorCode
+from aoi_events.ports.broker import Published
+from aoi_events.ports.metrics import Limit
+
+__all__ = ["CATALOGUE", "NONE", "OTHER", "Definition", "Kind", "Label"]
+
+NONE: Final = "none"
+"""The value of a label that does not apply."""
+OTHER: Final = "other"
+"""The value of a label for all that is not known beforehand."""
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """``values``: all that it can have beside ``none`` and ``other``; None: the channels, or the
+    queues, of the installation.
+    """
+
+    name: str
+    values: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One metric. ``buckets``: upper bounds of a histogram."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    labels: tuple[Label, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+def _label(name: str, values: Iterable[object]) -> Label:
+    return Label(name, frozenset(map(str, values)))
+
+
+_CHANNEL: Final = Label("channel", None)
+_QUEUE: Final = Label("queue", None)
+_REASON: Final = _label("reason", Reason)
+_ENDED: Final = _label("state", (state for state in DeliveryState if state.terminal))
+_ERROR: Final = _label("code", ErrorCode)
+_CLOSE_CODES: Final = {int(code) for code in (*CloseCode, *WebPushCloseCode)}
+
+_FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_SLOW: Final = (*_FAST[3:], 60.0, 300.0, 1_800.0, 7_200.0, 43_200.0, 86_400.0, 604_800.0)
+
+CATALOGUE: Final = (
+    Definition("aoi_deliveries_accepted_total", "counter", "Deliveries that were accepted."),
+    Definition(
+        "aoi_deliveries_settled_total",
+        "counter",
+        "Deliveries that ended: once for each end, whatever is published again. The channel is "
+        "that which delivered, or was tried last; `by` is who says that it was delivered.",
+        (_ENDED, _CHANNEL, _REASON, _label("by", Evidence)),
+    ),
+    Definition(
+        "aoi_deliveries_superseded_total",
+        "counter",
+        "Deliveries that had ended in this state and were delivered after all; they count as "
+        "settled twice.",
+        (_ENDED,),
+    ),
+    Definition(
+        "aoi_deliveries_stored_total",
+        "counter",
+        "How often deliveries came to wait for their device, and why.",
+        (_REASON,),
+    ),
+    Definition(
+        "aoi_delivery_first_step_seconds",
+        "histogram",
+        "From acceptance to the broker's confirm of the first step, stored deliveries included.",
+        buckets=_SLOW,
+    ),
+    Definition(
+        "aoi_delivery_delivered_seconds",
+        "histogram",
+        "From acceptance to delivered.",
+        (_CHANNEL,),
+        _SLOW,
+    ),
+    Definition(
+        "aoi_outcomes_total",
+        "counter",
+        "Outcomes of steps as they were reported, repeats included.",
+        (_label("kind", OutcomeKind), _CHANNEL),
+    ),
+    Definition(
+        "aoi_queue_wait_seconds",
+        "histogram",
+        "How long the oldest message of each batch had waited, of messages that say when they "
+        "were published (ours do).",
+        (_QUEUE,),
+        (*_FAST, 60.0, 300.0, 1_800.0, 7_200.0),
+    ),
+    Definition(
+        "aoi_batch_messages",
+        "histogram",
+        "Messages that were handled at once.",
+        (_QUEUE,),
+        (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000),
+    ),
+    Definition(
+        "aoi_batch_seconds",
+        "histogram",
+        "From taking a batch to its acknowledgement; where broker or store were away, that time "
+        "included.",
+        (_QUEUE,),
+        _FAST,
+    ),
+    Definition(
+        "aoi_requests_total",
+        "counter",
+        "Requests that were handled, by the code of their answer: `ok`, `none` where nobody "
+        "waited for one, or an error code.",
+        (_label("request", REQUESTS), _label("code", ("ok", *ErrorCode))),
+    ),
+    Definition(
+        "aoi_parked_messages_total",
+        "counter",
+        "Messages that were set aside (`aoi dead list`), those over a sender's quota left out.",
+        (_QUEUE, _ERROR),
+    ),
+    Definition(
+        "aoi_deadlines_due_total",
+        "counter",
+        "Rows whose deadline had come and that were looked at.",
+        (_label("kind", ("delivery", "proof")),),
+    ),
+    Definition(
+        "aoi_deadlines_lag_seconds",
+        "histogram",
+        "How long after their deadline deliveries were looked at.",
+        buckets=_FAST,
+    ),
+    Definition(
+        "aoi_submissions_total",
+        "counter",
+        "Deliveries and challenges that were handed to the provider of a connectionless channel, "
+        "by what it said: an outcome, `throttled` or `bad_address`.",
+        (_CHANNEL, _label("result", (*OutcomeKind, "throttled", "bad_address"))),
+    ),
+    Definition(
+        "aoi_submission_window_in_use",
+        "gauge",
+        "Submissions that the provider has not answered yet.",
+        (_CHANNEL,),
+    ),
+    Definition("aoi_gateway_connections", "gauge", "Devices that are connected to this gateway."),
+    Definition("aoi_gateway_sessions", "gauge", "Of these, AOI Clients that were admitted."),
+    Definition("aoi_gateway_outbox_entries", "gauge", "Outcomes that wait for the broker."),
+    Definition(
+        "aoi_gateway_outbox_given_up_total",
+        "counter",
+        "Outcomes that were too many to wait; the deadlines of their deliveries settle them.",
+    ),
+    Definition(
+        "aoi_gateway_frames_total",
+        "counter",
+        "WebSocket frames, pings and closes included.",
+        (_label("direction", ("received", "sent")),),
+    ),
+    Definition(
+        "aoi_gateway_closes_total",
+        "counter",
+        "WebSockets that ended, by who closed and the close code; `none`: cut without a word.",
+        (_label("by", ("server", "device")), _label("code", _CLOSE_CODES)),
+    ),
+    Definition(
+        "aoi_gateway_refused_total",
+        "counter",
+        "Connections, hellos, registrations and requests that a limit refused.",
+        (_label("limit", Limit),),
+    ),
+    Definition(
+        "aoi_store_transaction_seconds",
+        "histogram",
+        "Transactions, from asking for a connection to the end, those that failed included.",
+        (_label("mode", ("read", "write")),),
+        _FAST,
+    ),
+    Definition(
+        "aoi_store_connections_in_use",
+        "gauge",
+        "Connections to the store in use, of `AOI_STORE_POOL`.",
+    ),
+    Definition(
+        "aoi_broker_publishes_total",
+        "counter",
+        "Publishes by what the broker said: `confirmed`, `returned` (no queue took it), `nacked`, "
+        "or `uncertain` (refused, or the confirm did not come).",
+        (_label("result", (*(result.value for result in Published), "uncertain")),),
+    ),
+    Definition(
+        "aoi_broker_reconnections_total",
+        "counter",
+        "How often a lost connection to the broker came back.",
+        (_label("connection", ("consuming", "publishing")),),
+    ),
+)

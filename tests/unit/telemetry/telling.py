@@ -1,0 +1,82 @@
+"""Everything that can be told to metrics, once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.contracts.states import DeliveryState, Evidence, Reason
+from aoi_events.domain.delivery import Delivery
+from aoi_events.ports.broker import Answered, FirstSteps, Outbound, Published
+from aoi_events.ports.channel import Sent
+from aoi_events.ports.message_ids import MessageIds
+from aoi_events.ports.metrics import Level, Limit, Metrics
+from tests.strategies import EPOCH, a_delivery
+
+__all__ = ["CHANNELS", "QUEUES", "after", "settled", "tell_everything"]
+
+CHANNELS: Final = ("websocket", "sms")
+QUEUES: Final = ("aoi.notification", "aoi.outcome")
+
+
+def after(seconds: float) -> datetime:
+    """That long after acceptance."""
+    return EPOCH + timedelta(seconds=seconds)
+
+
+def settled(row: Delivery, state: DeliveryState, **more: object) -> Delivery:
+    """The delivery after it ended, 2 s after its acceptance."""
+    return replace(row, state=state, settled_at=after(2), **more)  # type: ignore[arg-type]
+
+
+def tell_everything(
+    metrics: Metrics,
+    *,
+    channel: str | None = "websocket",
+    queue: str = "aoi.notification",
+    request: str = "notification.send",
+    code: str = "ok",
+    reason: str | None = Reason.PARKED,
+    close: int = 1000,
+) -> None:
+    """Every call that there is, with these texts wherever one can come from outside."""
+    with metrics.batch(queue, [next(MessageIds().now()), code, None]):
+        pass
+    body = Outbound("", "", b"")
+    metrics.published(
+        [
+            replace(body, note=Answered(request, code)),
+            replace(body, note=FirstSteps((EPOCH, after(0.5)))),
+            body,
+        ],
+        after(1),
+    )
+    metrics.unanswered([request])
+    row = replace(a_delivery(), state=DeliveryState.SENDING)
+    failed = settled(row, DeliveryState.FAILED, reason=reason, channel=channel)
+    delivered = settled(failed, DeliveryState.DELIVERED, by=Evidence.DEVICE, reason=None)
+    stored = replace(row, state=DeliveryState.STORED, reason=reason)
+    metrics.deliveries([(None, row), (row, stored), (row, failed), (failed, delivered)])
+    metrics.outcomes([(OutcomeKind.ACKNOWLEDGED, channel), (code, None)])
+    metrics.parked(queue, [code, code])
+    metrics.due("delivery", 2, [0.1, -0.1])
+    metrics.due("proof", 1)
+    metrics.submitted(channel or "", [Sent(None), Sent(None, pause=1.0)])
+    metrics.watch_window(channel or "", lambda: 3)
+    metrics.frame_received()
+    metrics.frame_sent()
+    metrics.closed("server", close)
+    metrics.closed("device", close)
+    metrics.closed(None, None)
+    for limit in Limit:
+        metrics.refused(limit)
+    metrics.gave_up()
+    metrics.watch(dict.fromkeys(Level, lambda: 7))
+    for read_only in (True, False):
+        with metrics.transaction(read_only=read_only):
+            pass
+    metrics.confirmed([*Published, Published.CONFIRMED])
+    metrics.uncertain(4)
+    metrics.reconnected("consuming")

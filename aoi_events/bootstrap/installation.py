@@ -110,7 +110,11 @@ class Installation:
         self._endpoint: Endpoint | None = None
         if opened.endpoint_broker is not None:
             self._endpoint = Endpoint(
-                opened.endpoint_broker, clock=clock, dice=dice, settings=settings.endpoint
+                opened.endpoint_broker,
+                clock=clock,
+                dice=dice,
+                settings=settings.endpoint,
+                metrics=metrics,
             )
 
     # -- the parts ------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -88,6 +89,7 @@ class _Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        started, status = time.perf_counter(), None
         fields = {name for name, _ in scope["headers"]}
         unread = b"content-length" in fields or b"transfer-encoding" in fields
 
@@ -98,9 +100,12 @@ class _Front:
             return message
 
         async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start" and unread:
-                headers = [*message.get("headers", ()), (b"connection", b"close")]
-                message = {**message, "headers": headers}
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if unread:
+                    headers = [*message.get("headers", ()), (b"connection", b"close")]
+                    message = {**message, "headers": headers}
             await send(message)
 
         try:
@@ -113,3 +118,6 @@ class _Front:
         except Exception:
             # A bug, which was answered: it is told to us, and the connection may go on.
             log.exception("request_failed", method=scope["method"])
+        finally:
+            seconds = time.perf_counter() - started
+            self._context.metrics.answered(scope["method"], scope["path"], status, seconds)

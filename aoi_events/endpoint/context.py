@@ -11,6 +11,7 @@ from aoi_events.endpoint.refusals import of_code
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ErrorCode
 from aoi_events.ports.clock import Clock, Dice
+from aoi_events.ports.metrics import EndpointMetrics
 
 __all__ = ["Context"]
 
@@ -26,6 +27,7 @@ class Context:
     addresses: Rates
     clock: Clock
     dice: Dice
+    metrics: EndpointMetrics
 
     def count(self, sender: str) -> None:
         """Count a request of ``sender``. Raises HttpRefusal (429) when there were too many."""

@@ -13,6 +13,7 @@ from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
 from aoi_events.ports.logs import get_logger
+from aoi_events.ports.metrics import NO_METRICS, EndpointMetrics, Level
 from aoi_events.ports.patience import Patience, patiently
 
 __all__ = ["Endpoint"]
@@ -30,6 +31,7 @@ class Endpoint:
         settings: EndpointSettings | None = None,
         clock: Clock | None = None,
         dice: Dice | None = None,
+        metrics: EndpointMetrics = NO_METRICS,
     ) -> None:
         self.settings = EndpointSettings() if settings is None else settings
         self.started = asyncio.Event()
@@ -37,8 +39,15 @@ class Endpoint:
         self._broker = broker
         self._clock = SystemClock() if clock is None else clock
         self._dice = SystemDice() if dice is None else dice
-        self._server = Server(self.settings)
+        self._server = Server(self.settings, metrics)
         self._desk: Desk | None = None
+        self._metrics = metrics
+        metrics.watch(
+            {
+                Level.SENDERS: lambda: self._server.connections,
+                Level.WAITING: lambda: self.waiting,
+            }
+        )
 
     @property
     def origin(self) -> str:
@@ -81,6 +90,7 @@ class Endpoint:
                     addresses=Rates(rate=settings.address_per_second, burst=settings.address_burst),
                     clock=self._clock,
                     dice=self._dice,
+                    metrics=self._metrics,
                 )
                 await self._server.accept(application(context))
                 self.started.set()

@@ -29,6 +29,7 @@ from aoi_events.endpoint.refusals import HttpRefusal, push_response
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError, ErrorCode
 from aoi_events.ports.logs import get_logger
+from aoi_events.ports.metrics import NO_METRICS, EndpointMetrics
 
 __all__ = ["Server"]
 
@@ -43,8 +44,9 @@ _LINGER_OCTETS: Final = 1_048_576
 class Server:
     """Serves one application on one port."""
 
-    def __init__(self, settings: EndpointSettings) -> None:
+    def __init__(self, settings: EndpointSettings, metrics: EndpointMetrics = NO_METRICS) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._state = ServerState()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -140,7 +142,9 @@ class Server:
         if self._config is None:
             raise AssertionError("no connection comes before accept()")
         most = 0 if self._draining else self._settings.max_connections
-        return _Connection(self._config, self._state, self._settings, self._empty, most=most)
+        return _Connection(
+            self._config, self._state, self._settings, self._empty, self._metrics, most=most
+        )
 
 
 class _HeadRefused(Exception):
@@ -156,12 +160,14 @@ class _Connection(HttpToolsProtocol):
         state: ServerState,
         settings: EndpointSettings,
         empty: asyncio.Event,
+        metrics: EndpointMetrics,
         *,
         most: int,
     ) -> None:
         super().__init__(config, state, {}, asyncio.get_running_loop())
         self._settings = settings
         self._empty = empty
+        self._metrics = metrics
         self._most = most
         self._deadline: TimerHandle | None = None
         self._in_head = True
@@ -277,6 +283,7 @@ class _Connection(HttpToolsProtocol):
         if self.transport.is_closing() or self._refused:
             return
         self._refused = True
+        self._metrics.answered("", "", status, None)
         if (cycle := self._under_way()) is not None:
             # Its body is none, or nonsense came behind it: it has nobody to be answered to.
             cycle.disconnected = True

@@ -22,6 +22,7 @@ __all__ = [
     "NO_METRICS",
     "BrokerMetrics",
     "Change",
+    "EndpointMetrics",
     "GatewayMetrics",
     "Level",
     "Limit",
@@ -44,6 +45,10 @@ class Level(StrEnum):
     """Of these, those of clients that were admitted."""
     OUTBOX = "outbox"
     """Outcomes that wait for the broker's confirm."""
+    SENDERS = "senders"
+    """Connections of senders to this endpoint."""
+    WAITING = "waiting"
+    """Requests of senders that wait for an answer of the workers."""
     POOL = "pool"
     """Connections to the store that are in use."""
 
@@ -123,6 +128,18 @@ class GatewayMetrics(Protocol):
         """Levels are to be asked there."""
 
 
+class EndpointMetrics(Protocol):
+    """What an endpoint tells."""
+
+    def answered(self, method: str, path: str, status: int | None, seconds: float | None) -> None:
+        """An HTTP request was answered; no ``status``: it went away before. ``seconds`` since its
+        head was complete; None: it never was.
+        """
+
+    def watch(self, levels: Mapping[Level, Callable[[], int]]) -> None:
+        """Levels are to be asked there."""
+
+
 class StoreMetrics(Protocol):
     """What the store tells."""
 
@@ -146,7 +163,9 @@ class BrokerMetrics(Protocol):
         """A connection that was lost is up again; ``purpose``: ``consuming`` or ``publishing``."""
 
 
-class Metrics(WorkerMetrics, GatewayMetrics, StoreMetrics, BrokerMetrics, Protocol):
+class Metrics(
+    WorkerMetrics, GatewayMetrics, EndpointMetrics, StoreMetrics, BrokerMetrics, Protocol
+):
     """All of them, of one process or installation."""
 
 
@@ -198,6 +217,9 @@ class NoMetrics:
         """Not counted."""
 
     def gave_up(self) -> None:
+        """Not counted."""
+
+    def answered(self, method: str, path: str, status: int | None, seconds: float | None) -> None:
         """Not counted."""
 
     def watch(self, levels: Mapping[Level, Callable[[], int]]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final, Literal
 
 from aoi_events.contracts.device import CloseCode
@@ -191,6 +192,30 @@ CATALOGUE: Final = (
         "counter",
         "Connections, hellos, registrations and requests that a limit refused.",
         (_label("limit", Limit),),
+    ),
+    Definition(
+        "aoi_endpoint_requests_total",
+        "counter",
+        "HTTP requests of senders, by the status of their answer (`none`: the sender went away). "
+        "`api` is `webpush`, `json` or `other`.",
+        (
+            _label("api", ("webpush", "json")),
+            _label("method", ("GET", "POST", "DELETE")),
+            _label("status", map(int, HTTPStatus)),
+        ),
+    ),
+    Definition(
+        "aoi_endpoint_request_seconds",
+        "histogram",
+        "From the head of an HTTP request to the end of its answer.",
+        (_label("api", ("webpush", "json")),),
+        _FAST,
+    ),
+    Definition("aoi_endpoint_connections", "gauge", "Senders that are connected to this endpoint."),
+    Definition(
+        "aoi_endpoint_requests_waiting",
+        "gauge",
+        "Requests of senders that wait for an answer of the workers.",
     ),
     Definition(
         "aoi_store_transaction_seconds",

@@ -19,6 +19,7 @@ from aoi_events.ports.broker import Answered, FirstSteps, Outbound, Published
 from aoi_events.ports.channel import Sent
 from aoi_events.ports.message_ids import published_at
 from aoi_events.ports.metrics import Change, Level, Limit
+from aoi_events.telemetry.catalogue import OTHER
 from aoi_events.telemetry.series import Batch, Maker
 
 __all__ = ["PrometheusMetrics"]
@@ -26,6 +27,8 @@ __all__ = ["PrometheusMetrics"]
 _LONGEST_WAIT: Final = 30 * 86_400.0
 """Seconds; what says that it waited longer says so of itself, and is not counted."""
 _GATEWAY: Final = "aoi.gateway"
+_APIS: Final = {"/wpush/": "webpush", "/message/": "webpush", "/v1/": "json"}
+"""What the paths of the endpoint's two interfaces begin with."""
 
 
 class PrometheusMetrics:
@@ -59,6 +62,8 @@ class PrometheusMetrics:
         self._received, self._sent = frames("received"), frames("sent")
         self._closes = make.counter("aoi_gateway_closes_total")
         self._refused = make.counter("aoi_gateway_refused_total")
+        self._http = make.counter("aoi_endpoint_requests_total")
+        self._http_seconds = make.histogram("aoi_endpoint_request_seconds")
         transactions = make.histogram("aoi_store_transaction_seconds")
         self._reading, self._writing = transactions("read"), transactions("write")
         self._publishes = make.counter("aoi_broker_publishes_total")
@@ -67,6 +72,8 @@ class PrometheusMetrics:
             Level.CONNECTIONS: make.gauge("aoi_gateway_connections")(),
             Level.SESSIONS: make.gauge("aoi_gateway_sessions")(),
             Level.OUTBOX: make.gauge("aoi_gateway_outbox_entries")(),
+            Level.SENDERS: make.gauge("aoi_endpoint_connections")(),
+            Level.WAITING: make.gauge("aoi_endpoint_requests_waiting")(),
             Level.POOL: make.gauge("aoi_store_connections_in_use")(),
         }
         self._given_up = make.counter("aoi_gateway_outbox_given_up_total")()
@@ -194,6 +201,15 @@ class PrometheusMetrics:
         """Ask for these at each exposition."""
         for level, read in levels.items():
             self._levels[level].set_function(read)
+
+    # -- the endpoint ---------------------------------------------------------------------------
+
+    def answered(self, method: str, path: str, status: int | None, seconds: float | None) -> None:
+        """Count an HTTP request."""
+        api = next((api for start, api in _APIS.items() if path.startswith(start)), OTHER)
+        self._http(api, method, None if status is None else str(int(status))).inc()
+        if seconds is not None:
+            self._http_seconds(api).observe(seconds)
 
     # -- store and broker -----------------------------------------------------------------------
 

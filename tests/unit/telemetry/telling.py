@@ -73,6 +73,8 @@ def tell_everything(
     for limit in Limit:
         metrics.refused(limit)
     metrics.gave_up()
+    metrics.answered("POST", "/wpush/v1/x", 201, 0.1)
+    metrics.answered(request, code, close, None)
     metrics.watch(dict.fromkeys(Level, lambda: 7))
     for read_only in (True, False):
         with metrics.transaction(read_only=read_only):

@@ -9,7 +9,6 @@ from itertools import chain, islice, repeat
 from typing import Final
 
 from aoi_events.contracts.requests import SendNotificationV1
-from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.applications import Application
 from aoi_events.domain.clients import Client
 from aoi_events.domain.delivery import Decision, Delivery, Planned, decide

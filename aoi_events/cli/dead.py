@@ -35,7 +35,7 @@ Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="prk_… of `aoi
 
 @app.command("list")
 def list_parked(
-    limit: Annotated[int, typer.Option(help="how many, newest first")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="how many, newest first")] = 50,
     json: Json = False,
 ) -> None:
     """List parked messages, newest first, and how many were only counted."""
@@ -45,11 +45,14 @@ def list_parked(
             return list(await tx.parked(limit=limit)), dict(await tx.parked_counts())
 
     rows, counts = asyncio.run(run())
+    stored = sum(kept for kept, _ in counts.values())
+    more = max(0, stored - len(rows))
     over = [(sender, code, counted) for (sender, code), (_, counted) in counts.items() if counted]
     if json:
         print_json(
             {
                 "parked": [_shown(row, body=False) for row in rows],
+                "more": more,
                 "counted_only": [
                     {"sender": sender, "code": code, "messages": counted}
                     for sender, code, counted in over
@@ -61,6 +64,9 @@ def list_parked(
         console.print("Nothing is parked.")
     for row in rows:
         _print(row)
+    if more:
+        said = f"and {more} older; `aoi dead list --limit {stored}` lists all"
+        console.print(plain(said), soft_wrap=True)
     for sender, code, counted in over:
         line = f"and {counted} more {code} of {sender or '?'}, over quota: counted only"
         console.print(plain(line), soft_wrap=True)

@@ -32,6 +32,7 @@ from aoi_events.contracts.identifiers import (
 )
 
 __all__ = [
+    "CLIENT_HEADER",
     "MAX_TOKENS",
     "MAX_TTL",
     "REQUESTS",
@@ -53,6 +54,9 @@ __all__ = [
     "RegisterClientV1",
     "SendNotificationV1",
 ]
+
+CLIENT_HEADER: Final = "aoi-client"
+"""A gateway's word that the session of this AOI Client, which proved its ID, made the request."""
 
 MAX_TOKENS: Final = 1_000
 MAX_TTL: Final = 28 * 24 * 3600

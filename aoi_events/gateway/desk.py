@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from aoi_events.broker.topology import REQUESTS
 from aoi_events.contracts.answers import ClientConnectedV1, RefusedV1
-from aoi_events.contracts.requests import ConnectClientV1
+from aoi_events.contracts.requests import CLIENT_HEADER, ConnectClientV1
 from aoi_events.errors import ErrorCode, InfrastructureError, RequestTimeout
 from aoi_events.gateway.actions import Admit, Ask
 from aoi_events.gateway.addresses import Addresses
@@ -22,12 +22,9 @@ from aoi_events.ports.broker import Inbound, Outbound, Requester
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import Limit
 
-__all__ = ["CLIENT_HEADER", "Desk"]
+__all__ = ["Desk"]
 
 _log = get_logger(__name__)
-
-CLIENT_HEADER = "aoi-client"
-"""The AOI Client ID that the session has proved; workers believe it of gateways only."""
 
 _TOO_OFTEN = "your network address has made too many; repeat it later"
 _LATER = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL})

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 from aoi_events.broker.topology import QUARANTINES, quarantine_of
 from aoi_events.contracts.events import user_word
 from aoi_events.contracts.parse import parse_request
-from aoi_events.contracts.requests import GATEWAY_ONLY, AnyRequest
+from aoi_events.contracts.requests import CLIENT_HEADER, GATEWAY_ONLY, AnyRequest
 from aoi_events.contracts.senders import (
     SENDER_HEADER,
     SENDER_REQUESTS,
@@ -21,7 +21,6 @@ from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 
 __all__ = [
-    "CLIENT_HEADER",
     "Asked",
     "as_sent",
     "check_reply_to",
@@ -33,9 +32,6 @@ __all__ = [
 ]
 
 R_co = TypeVar("R_co", covariant=True)
-
-CLIENT_HEADER: Final = "aoi-client"
-"""A gateway's word that the session of this client made the request."""
 
 REPLAYED_HEADER: Final = "aoi-replayed"
 """A parked message comes again because a person said so; nobody waits for its answer any more."""

@@ -7,13 +7,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from aoi_events.contracts.requests import CLIENT_HEADER
 from aoi_events.contracts.senders import SENDER_HEADER
 from aoi_events.domain.parked import ParkedMessage, redact
 from aoi_events.ports.broker import Broker, Inbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import Store
-from aoi_events.services.incoming import CLIENT_HEADER, to_replay
+from aoi_events.services.incoming import to_replay
 from aoi_events.services.outgoing import publish_all
 
 __all__ = ["Parked", "Parking", "Replayed", "replay", "replayable"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Thread
 from typing import Any, Final
 
@@ -60,8 +62,13 @@ class Database:
         return pool.checkedout() if isinstance(pool, AsyncAdaptedQueuePool) else 0
 
 
-def database_of(url: str, *, pool: int = 5, patience: float = 10.0) -> Database:
+def database_of(
+    url: str, *, pool: int = 5, patience: float = 10.0, create: bool = True
+) -> Database:
     """The database at ``url``; nothing is connected yet.
+
+    ``create``: whether connecting makes a file of SQLite that is not there, for its owner only: it
+    holds content and phone numbers. Else connecting raises ConfigurationError.
 
     At most ``pool`` connections are open; a statement, and the wait for a connection or a lock, may
     take ``patience`` seconds. Raises ConfigurationError.
@@ -70,7 +77,7 @@ def database_of(url: str, *, pool: int = 5, patience: float = 10.0) -> Database:
         raise ConfigurationError("the store needs a pool of at least 1 and a patience above 0 s")
     target = _target(url)
     if target.get_backend_name() == Sql.SQLITE:
-        return _sqlite(target, pool, patience)
+        return _sqlite(target, pool, patience, create=create)
     return Database(_postgresql(target, pool, patience), Sql.POSTGRESQL)
 
 
@@ -93,7 +100,7 @@ def _target(url: str) -> URL:
     return target.set(drivername=driver)
 
 
-def _sqlite(target: URL, pool: int, patience: float) -> Database:
+def _sqlite(target: URL, pool: int, patience: float, *, create: bool) -> Database:
     memory = target.database in (None, "", ":memory:")
     engine = create_async_engine(
         target,
@@ -119,6 +126,8 @@ def _sqlite(target: URL, pool: int, patience: float) -> Database:
     def _connecting(
         dialect: object, record: object, arguments: object, options: dict[str, Any]
     ) -> None:
+        if not (memory or "uri" in target.query):
+            _find(Path(target.database or ""), create=create)
         options["async_creator_fn"] = opened
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -147,6 +156,22 @@ def _sqlite(target: URL, pool: int, patience: float) -> Database:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return Database(engine, Sql.SQLITE, memory, threads)
+
+
+def _find(file: Path, *, create: bool) -> None:
+    """See that the file is there: an empty one is an empty database."""
+    if file.exists():
+        return
+    if create:
+        # What SQLite puts beside it gets its mode. Where it cannot be made, SQLite says why; where
+        # somebody else was quicker, all is well.
+        with suppress(OSError):
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    elif file.parent.is_dir():
+        raise ConfigurationError(
+            f"there is no database {file.absolute()}; AOI_STORE says where it is, and to make a "
+            "new one run `aoi db upgrade` first"
+        )
 
 
 def _postgresql(target: URL, pool: int, patience: float) -> AsyncEngine:

@@ -130,11 +130,12 @@ async def open_store(
     """The store at ``url``: ``sqlite+aiosqlite:///path`` or ``postgresql+asyncpg://…``.
 
     ``pool`` bounds its connections; ``patience`` (seconds) a statement and any wait for a lock or a
-    connection. ``upgrade`` brings the schema up to date first; a database in memory
-    (``sqlite+aiosqlite://``) always is, since it begins empty. Raises ConfigurationError for
-    a URL that cannot work; whether the database answers is for :meth:`SqlStore.check` to say.
+    connection. ``upgrade`` brings the schema up to date first, and makes the file of SQLite where
+    there is none; a database in memory (``sqlite+aiosqlite://``) always is, since it begins empty.
+    Raises ConfigurationError for a URL that cannot work; whether the database answers is for
+    :meth:`SqlStore.check` to say.
     """
-    database = database_of(url, pool=pool, patience=patience)
+    database = database_of(url, pool=pool, patience=patience, create=upgrade)
     if upgrade or database.memory:
         await migration.migrate(database)
     return SqlStore(database, metrics)

@@ -53,11 +53,22 @@ async def park(
         await broker.close()
 
 
+async def test_a_list_that_is_cut_says_so(cli: Cli, aoi: AoiServer, wait_for: WaitFor) -> None:
+    """Whoever sees the newest hears how many more there are, and how to see them."""
+    ids = await park(aoi, wait_for, b"1", b"2", b"3")
+    ran = await dead(cli, "list", "--limit", "2")
+    assert ran.out.count("prk_") == 2
+    assert "and 1 older; `aoi dead list --limit 3` lists all" in ran.out
+    assert (await dead(cli, "list", "--limit", "2", "--json")).json["more"] == 1
+    assert "older" not in (await dead(cli, "list")).out
+    assert (await dead(cli, "drop", *ids)).out == "dropped 3\n"
+
+
 async def test_nothing_is_parked(cli: Cli) -> None:
     """An installation without trouble says so."""
     ran = await dead(cli, "list")
     assert (ran.code, ran.out) == (0, "Nothing is parked.\n")
-    assert (await dead(cli, "list", "--json")).json == {"parked": [], "counted_only": []}
+    assert (await dead(cli, "list", "--json")).json == {"parked": [], "more": 0, "counted_only": []}
 
 
 async def test_list_and_show(cli: Cli, aoi: AoiServer, wait_for: WaitFor) -> None:

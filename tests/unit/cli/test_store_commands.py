@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from pathlib import Path
 
@@ -19,12 +20,35 @@ def test_upgrade_twice_changes_nothing(cli: Cli, tmp_path: Path) -> None:
     assert (tmp_path / "aoi.sqlite3").stat().st_size == before
 
 
-@pytest.mark.parametrize("command", ["status n1", "dead list", "dead show prk_1"])
-def test_an_empty_database_says_what_to_do(cli: Cli, command: str) -> None:
-    """Without a schema the command that makes it is named."""
+@pytest.mark.parametrize("command", ["status n1", "dead list", "dead show prk_1", "keys list"])
+def test_where_there_is_no_database_none_is_made(cli: Cli, tmp_path: Path, command: str) -> None:
+    """Whoever only looks, maybe in a wrong folder, hears where nothing is, and what makes one."""
+    if command.startswith("keys"):
+        assert cli("keys", "new").code == 0
+    before = set(tmp_path.iterdir())
     ran = cli(*command.split())
     assert ran.code == 78
+    assert f"there is no database {tmp_path / 'aoi.sqlite3'}" in ran.err
     assert "run `aoi db upgrade` first" in ran.err
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_an_empty_database_says_what_to_do(cli: Cli, tmp_path: Path) -> None:
+    """Without a schema the command that makes it is named."""
+    (tmp_path / "aoi.sqlite3").touch()
+    ran = cli("status", "n1")
+    assert ran.code == 78
+    assert "has no schema yet; run `aoi db upgrade` first" in ran.err
+
+
+def test_only_its_owner_reads_a_database(cli: Cli, tmp_path: Path) -> None:
+    """It holds content and phone numbers: so do the files that SQLite puts beside it."""
+    assert cli("db", "upgrade").code == 0
+    held = sqlite3.connect(tmp_path / "aoi.sqlite3")
+    held.execute("BEGIN IMMEDIATE")
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert modes == {f"aoi.sqlite3{end}": 0o600 for end in ("", "-shm", "-wal")}
+    held.close()
 
 
 @pytest.mark.parametrize("command", ["db upgrade", "status n1", "dead list", "dead drop prk_1"])

@@ -209,6 +209,8 @@ class Transaction(Protocol):
         """IDs of deliveries whose deadline has come, earliest first, and that deadline (None: the
         delivery was released, and was due at once); it becomes ``until``.
 
+        What was released as one batch is claimed by one worker, all that is due of it, so that its
+        order holds: so there may be more than ``limit``, by what a release makes due at most.
         As with :meth:`claim_due_proofs`, rows that others hold are skipped, and the caller commits
         at once and locks what it needs, in the usual order, in the next transaction.
         """

@@ -7,7 +7,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Final
 
-from sqlalchemy import Column, Select, and_, false, func, or_, select, true, update
+from sqlalchemy import Column, and_, false, func, or_, select, true, update
 
 from aoi_events.domain.delivery import Delivery
 from aoi_events.ports.store import Lock
@@ -18,7 +18,7 @@ from aoi_events.store.records import DELIVERIES
 from aoi_events.store.tables import deliveries
 from aoi_events.store.types import Instant
 
-__all__ = ["DeliveryQueries", "due"]
+__all__ = ["DeliveryQueries"]
 
 # As Delivery.put_off has it, of those that are not settled.
 _PUT_OFF: Final = or_(
@@ -27,21 +27,8 @@ _PUT_OFF: Final = or_(
 _HELD: Final[Column[datetime]] = Column("held", Instant())
 
 
-def due(now: datetime, limit: int) -> Select[str, datetime, bool]:
-    """ID, deadline and whether released of due deliveries, earliest first, locked; those that
-    others hold are skipped.
-    """
-    return (
-        select(deliveries.c.id, deliveries.c.deadline, deliveries.c.released)
-        .where(deliveries.c.deadline <= now)
-        .order_by(deliveries.c.deadline, deliveries.c.order)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-
-
 class DeliveryQueries(Queries):
-    """The port's section "notifications and deliveries", without releases."""
+    """The port's section "notifications and deliveries", without claims and releases."""
 
     async def deliveries(
         self, ids: Collection[str], lock: Lock = Lock.NONE
@@ -69,22 +56,6 @@ class DeliveryQueries(Queries):
         if deliveries:
             rows = DELIVERIES.rows(deliveries, records.changing(DELIVERIES))
             await self._give(records.change(self._sql, DELIVERIES), rows)
-
-    async def claim_due(
-        self, now: datetime, limit: int, *, until: datetime
-    ) -> Mapping[str, datetime | None]:
-        """IDs of deliveries whose deadline has come, earliest first, and that deadline (None: the
-        delivery was released, and was due at once); it becomes ``until``.
-        """
-        found = await self._run(due(now, limit))
-        claimed = {id_: None if released else deadline for id_, deadline, released in found}
-        if claimed:
-            given = Given(self._sql, [deliveries.c.id])
-            await self._run(
-                update(deliveries).where(deliveries.c.id == given.rows.c.id).values(deadline=until),
-                given.bind((id_,) for id_ in claimed),
-            )
-        return claimed
 
     async def mark_published(self, held: Sequence[tuple[str, datetime, datetime | None]]) -> None:
         """(ID, deadline it is held with, deadline from now on): effects of these have left."""

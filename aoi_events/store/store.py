@@ -15,6 +15,7 @@ from aoi_events.ports.metrics import NO_METRICS, Level, StoreMetrics
 from aoi_events.store import migration
 from aoi_events.store.backlog import BacklogQueries
 from aoi_events.store.channels import ChannelQueries, ProofQueries
+from aoi_events.store.claiming import ClaimQueries
 from aoi_events.store.clients import ApplicationQueries, ClientQueries
 from aoi_events.store.deliveries import DeliveryQueries
 from aoi_events.store.engine import READ_ONLY, Database, database_of
@@ -38,6 +39,7 @@ class SqlTransaction(
     ChannelQueries,
     ProofQueries,
     NotificationQueries,
+    ClaimQueries,
     DeliveryQueries,
     BacklogQueries,
     LossQueries,

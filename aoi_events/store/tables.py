@@ -228,6 +228,7 @@ deliveries: Final = Table(
     Index("deliveries_notification", "notification", "sender"),
     Index("deliveries_due", "deadline", "order", **_where("deadline IS NOT NULL")),
     Index("deliveries_open", "client", "order", **_where("settled_at IS NULL")),
+    Index("deliveries_released", "client", "batch", "order", **_where("released = true")),
     Index("deliveries_done", "settled_at", **_where("deadline IS NULL")),
     # Hardly any at a time, so that it costs next to nothing.
     Index(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import replace
 
+from aoi_events.domain.delivery import Delivery
 from aoi_events.ports.store import Store
 from tests.conformance.store.conftest import Installation
 from tests.conformance.store.rows import (
     NOW,
     a_delivery,
+    client_id,
     delivery_id,
     fill,
     later,
@@ -61,6 +64,55 @@ async def test_two_workers_claim_different_deliveries(installation: Installation
 
     first, second = await asyncio.gather(claim(one), claim(two))
     assert sorted(first + second) == [delivery_id(n) for n in range(40)]
+
+
+async def test_a_released_batch_is_claimed_as_a_whole(store: Store) -> None:
+    """Whatever the limit: who claims one of it claims all that is due of it, in order; the next
+    claim takes what comes behind, and no part of a batch.
+    """
+    async with store.transaction() as transaction:
+        # IDs fall while order rises: order counts.
+        rows = [a_delivery(9 - n, deadline=later(99)) for n in range(4)]
+        await fill(transaction, (1, 2), rows)
+        await transaction.add_deliveries([a_delivery(20, 2, deadline=later(1))])
+        await transaction.add_deliveries([a_delivery(n, 2, deadline=later(99)) for n in (30, 31)])
+        await transaction.release([client_id(1)], now=later(1), limit=3)
+        await transaction.release([client_id(2)], now=later(2), limit=3)
+    async with store.transaction() as transaction:
+        first = await transaction.claim_due(later(3), 2, until=later(60))
+        assert list(first) == [delivery_id(n) for n in (9, 8, 7)]
+        second = await transaction.claim_due(later(3), 1, until=later(60))
+        assert list(second) == [delivery_id(n) for n in (20, 30, 31)]
+        assert await transaction.claim_due(later(3), 9, until=later(60)) == {}
+        assert len(await transaction.claim_due(later(60), 1, until=later(90))) == 3
+
+
+async def test_two_workers_share_no_batch(installation: Installation) -> None:
+    """However they meet, each batch goes to one of them, and nothing is left."""
+    one, two = await installation.open(), await installation.open()
+    clients = [client_id(n) for n in range(8)]
+    async with one.transaction() as transaction:
+        rows = [a_delivery(n, n % 8, deadline=later(99)) for n in range(40)]
+        await fill(transaction, range(8), rows)
+        await transaction.release(clients, now=NOW, limit=9)
+
+    async def claim(store: Store) -> list[set[str]]:
+        claimed: list[set[str]] = []
+        while True:
+            async with store.transaction() as transaction:
+                some = await transaction.claim_due(NOW, 3, until=later(60))
+            if not some:
+                return claimed
+            found = await one_look(store, some)
+            assert len(found) == 5 * len({row.client for row in found})
+            claimed.append({row.client for row in found})
+
+    async def one_look(store: Store, ids: Collection[str]) -> list[Delivery]:
+        async with store.transaction(read_only=True) as transaction:
+            return list((await transaction.deliveries(ids)).values())
+
+    first, second = await asyncio.gather(claim(one), claim(two))
+    assert sorted(name for some in (*first, *second) for name in some) == sorted(clients)
 
 
 async def test_published_is_marked_under_the_deadline_held(store: Store) -> None:

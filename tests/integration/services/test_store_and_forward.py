@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import pytest
 
@@ -45,6 +46,27 @@ async def test_it_is_due_when_the_device_returns(
         "stored" if returns is starts_an_app else "sending",
         False,
     )
+
+
+@BOTH
+async def test_order_holds_although_another_worker_had_begun(system: System) -> None:
+    """Section 4: order holds within a batch, also where two deadlines workers share the work: one
+    that claims less than all and is slow, or dies, leaves no later part for the other.
+    """
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    sent = [f"n{number}" for number in range(6)]
+    for name in sent:
+        await shop.send(name, device.token)
+    await node.connect(device)
+    now = system.clock.now()
+    async with system.installation.store.transaction() as tx:
+        claimed = await tx.claim_due(now, 3, until=now + timedelta(seconds=5))
+    assert len(claimed) == 6
+    await system.look()
+    assert {row.state for row in await system.rows(*sent)} == {"stored"}
+    await system.advance(5)
+    assert [(await node.next_delivery()).notification for _ in sent] == sent
 
 
 @BOTH

@@ -21,6 +21,8 @@ _EVERY_PROFILE: Final = tuple(
 )
 _BUNDLES: Final = ("AOI_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 """Where this machine may say that the package index needs certificates of its own."""
+_SYSTEM_BUNDLE: Final = "/etc/ssl/certs/ca-certificates.crt"
+"""Debian's own; pip here trusts it without being told, a build in a container has another."""
 
 
 def _free_port() -> int:
@@ -127,9 +129,11 @@ def _given() -> dict[str, str]:
     for part in ("RABBITMQ", "POSTGRES", "PYTHON"):
         if image := os.environ.get(f"AOI_TEST_{part}_IMAGE"):
             found[f"AOI_{part}_IMAGE"] = image
-    bundles = [os.environ[name] for name in _BUNDLES if os.environ.get(name)]
-    if bundles:
-        found["AOI_CA_BUNDLE"] = bundles[0]
+    named = (os.environ.get(name) for name in _BUNDLES)
+    if bundle := next(
+        (each for each in (*named, _SYSTEM_BUNDLE) if each and Path(each).is_file()), None
+    ):
+        found["AOI_CA_BUNDLE"] = bundle
     return found
 
 

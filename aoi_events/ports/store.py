@@ -103,8 +103,10 @@ class Transaction(Protocol):
     async def untold_clients(self, before: datetime, limit: int) -> Sequence[str]:
         """IDs of clients whose end waits since before then to be told."""
 
-    async def count_clients(self, *, identity: str, since: datetime) -> int:
-        """How many clients were registered for ``identity`` since then (a quota)."""
+    async def count_clients(
+        self, identities: Collection[str], *, since: datetime
+    ) -> Mapping[str, int]:
+        """How many clients were registered for each identity since then (absent: none; a quota)."""
 
     # --- applications -----------------------------------------------------------------------
 
@@ -119,8 +121,10 @@ class Transaction(Protocol):
     async def save_applications(self, applications: Sequence[Application]) -> None:
         """Insert or replace, by (client, app_key)."""
 
-    async def count_applications(self, client: str, *, registered: bool) -> int:
-        """How many app instances a client has, or how many that ended are remembered (bounds)."""
+    async def count_applications(self, clients: Collection[str]) -> Mapping[str, tuple[int, int]]:
+        """How many app instances each client has, and how many that ended are remembered (bounds;
+        absent: neither).
+        """
 
     async def drop_applications(self, keys: Collection[tuple[str, str]]) -> None:
         """Forget app instances by (client, app_key)."""

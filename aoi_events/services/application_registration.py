@@ -21,6 +21,7 @@ from aoi_events.services.authority import proved_client
 from aoi_events.services.closing import application_revoked
 from aoi_events.services.incoming import Asked
 from aoi_events.services.outgoing import answer, event
+from aoi_events.services.registry import Registry
 from aoi_events.services.retiring import Endings
 from aoi_events.services.settings import ServiceSettings
 
@@ -34,9 +35,9 @@ class ApplicationRegistration:
         self._keys = settings.token_keys
         self._at_most = settings.policies.applications_per_client
 
-    async def register(
+    def register(
         self,
-        tx: Transaction,
+        registry: Registry,
         asked: Asked[RegisterApplicationV1],
         now: datetime,
         endings: Endings,
@@ -45,7 +46,7 @@ class ApplicationRegistration:
         request = asked.request
         if request.sender_key is not None:
             public_key(request.sender_key)
-        client, known = await _find(tx, asked)
+        client, known = _find(registry, asked)
         decision = applications.register(
             known,
             client=client.id,
@@ -58,7 +59,7 @@ class ApplicationRegistration:
         )
         row = decision.application
         fresh = decision.applied and (known is None or not known.registered)
-        if fresh and await tx.count_applications(client.id, registered=True) >= self._at_most:
+        if fresh and registry.registered[client.id] >= self._at_most:
             raise Refusal(
                 ErrorCode.QUOTA_EXCEEDED,
                 f"a client has at most {self._at_most} app instances at a time; "
@@ -68,11 +69,9 @@ class ApplicationRegistration:
         if token is not None:
             row = replace(row, fingerprint=fingerprint_of(token))
         if decision.changed:
-            await tx.save_applications([row])
-        if fresh:
-            await self._forget(tx, client, now)
+            _save(registry, known, row)
         # An app that registers has started: the device was heard of.
-        await tx.save_clients([client.back(now)])
+        registry.save(client.back(now))
         body = ApplicationRegisteredV1(token=token, sequence=row.sequence, applied=decision.applied)
         outputs = answer(asked.message, body)
         if decision.applied:
@@ -82,28 +81,27 @@ class ApplicationRegistration:
                 outputs.append(application_revoked(_replaced(row), asked.sender, now))
         return outputs
 
-    async def deregister(
+    def deregister(
         self,
-        tx: Transaction,
+        registry: Registry,
         asked: Asked[DeregisterApplicationV1],
         now: datetime,
         endings: Endings,
     ) -> list[Outbound]:
         """The app instance's token ends, and what is open for it."""
-        client, known = await _find(tx, asked)
+        client, known = _find(registry, asked)
         request = asked.request
-        known = known or applications.unseen(
+        unseen = applications.unseen(
             client=client.id,
             application=request.application,
             instance=request.instance,
             key_id=self._keys.issuing,
             now=now,
         )
-        decision = applications.deregister(known, sequence=request.sequence)
+        decision = applications.deregister(known or unseen, sequence=request.sequence)
         row = decision.application
         if decision.changed:
-            await tx.save_applications([row])
-            await self._forget(tx, client, now)
+            _save(registry, known, row)
         body = ApplicationDeregisteredV1(sequence=row.sequence, applied=decision.applied)
         outputs = answer(asked.message, body)
         if decision.applied and row.generation:
@@ -111,21 +109,25 @@ class ApplicationRegistration:
             outputs.append(application_revoked(row, asked.sender, now))
         return outputs
 
-    async def _forget(self, tx: Transaction, client: Client, now: datetime) -> None:
+    async def forget(self, tx: Transaction, registry: Registry, now: datetime) -> None:
         """Keep no more instances that ended than there may be others."""
-        if await tx.count_applications(client.id, registered=False) > self._at_most:
-            known = await tx.applications_of({client.id})
-            old = applications.forgettable(known, keep=self._at_most, now=now)
-            await tx.drop_applications({(app.client, app.app_key) for app in old})
+        await registry.forget(tx, keep=self._at_most, now=now)
 
 
-async def _find(
-    tx: Transaction, asked: Asked[RegisterApplicationV1] | Asked[DeregisterApplicationV1]
+def _find(
+    registry: Registry, asked: Asked[RegisterApplicationV1] | Asked[DeregisterApplicationV1]
 ) -> tuple[Client, Application | None]:
     request = asked.request
-    client = proved_client(asked, (await tx.clients({request.client})).get(request.client))
-    key = (client.id, app_key_of(request.application, request.instance))
-    return client, (await tx.applications({key})).get(key)
+    client = proved_client(asked, registry.client(request.client))
+    key = app_key_of(request.application, request.instance)
+    return client, registry.applications.get(client.id, key)
+
+
+def _save(registry: Registry, known: Application | None, row: Application) -> None:
+    if known is not None:
+        (registry.registered if known.registered else registry.ended)[row.client] -= 1
+    (registry.registered if row.registered else registry.ended)[row.client] += 1
+    registry.applications.save([row])
 
 
 def _replaced(row: Application) -> Application:

@@ -67,10 +67,11 @@ class Rows(Generic[R]):
             self._changed.pop((client, key), None)
             self._dropped.add((client, key))
 
-    @property
-    def changed(self) -> list[R]:
-        """What is to be written."""
-        return list(self._changed.values())
+    def take_changed(self) -> list[R]:
+        """What is to be written, once."""
+        changed = list(self._changed.values())
+        self._changed.clear()
+        return changed
 
     @property
     def dropped(self) -> Collection[tuple[str, Hashable]]:
@@ -126,9 +127,9 @@ class Held:
         """Write whatever changed, each kind at once."""
         await tx.save_clients(list(self._changed.values()))
         await tx.drop_channels({(client, str(kind)) for client, kind in self.channels.dropped})
-        await tx.save_channels(self.channels.changed)
+        await tx.save_channels(self.channels.take_changed())
         # An address belongs to one client at a time: one gives it up before the other has it.
-        changed = self.proofs.changed
+        changed = self.proofs.take_changed()
         await tx.save_proofs([row for row in changed if row.state is not ProofState.PROVED])
         await tx.save_proofs([row for row in changed if row.state is ProofState.PROVED])
-        await tx.save_losses(self.losses.changed)
+        await tx.save_losses(self.losses.take_changed())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from operator import itemgetter
+from dataclasses import replace
+from datetime import datetime
 from typing import cast
 
 from aoi_events.broker.topology import REGISTRATION
@@ -19,7 +19,8 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.contracts.states import Reason
 from aoi_events.domain import clients
-from aoi_events.errors import ErrorCode, Overtaken, Refusal
+from aoi_events.domain.clients import Client
+from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Store, Transaction
@@ -28,6 +29,7 @@ from aoi_events.services.authority import proved_client
 from aoi_events.services.handler import Handler
 from aoi_events.services.incoming import Asked, about_request, read_request
 from aoi_events.services.outgoing import answer, event, hint, refusal
+from aoi_events.services.registry import Registry
 from aoi_events.services.retiring import Endings, retire
 from aoi_events.services.settings import ServiceSettings
 
@@ -66,12 +68,14 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
         endings = Endings()
         started: set[str] = set()
         async with self._store.transaction() as tx:
-            held = await _lock(tx, items)
+            registry = await Registry.hold(tx, [item.request for item in items], now)
             for item in _in_order(items):
                 try:
-                    outputs += await self._one(tx, item, now, endings, started, held)
+                    outputs += await self._one(tx, item, now, endings, started, registry)
                 except Refusal as refused:
                     outputs += refusal(item.message, refused)
+            await registry.write(tx)
+            await self._applications.forget(tx, registry, now)
             due = await endings.make_due(tx, now)
         if started:
             async with self._store.transaction() as tx:
@@ -87,24 +91,24 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
         now: datetime,
         endings: Endings,
         started: set[str],
-        held: set[str],
+        registry: Registry,
     ) -> Sequence[Outbound]:
         request = item.request
         match request:
             case RegisterClientV1():
                 fresh = cast("Asked[RegisterClientV1]", item)
-                return await self._register(tx, fresh, now, endings, held)
+                return await self._register(tx, fresh, now, endings, registry)
             case DeregisterClientV1():
                 asked = cast("Asked[DeregisterClientV1]", item)
-                return await self._deregister(tx, asked, now, endings)
+                return await self._deregister(tx, asked, now, endings, registry)
             case RegisterApplicationV1():
                 registering = cast("Asked[RegisterApplicationV1]", item)
-                outputs = await self._applications.register(tx, registering, now, endings)
+                outputs = self._applications.register(registry, registering, now, endings)
                 started.add(request.client)
                 return outputs
             case DeregisterApplicationV1():
                 gone = cast("Asked[DeregisterApplicationV1]", item)
-                return await self._applications.deregister(tx, gone, now, endings)
+                return self._applications.deregister(registry, gone, now, endings)
             case _:
                 raise Refusal(ErrorCode.UNKNOWN_REQUEST, "this worker does not answer that")
 
@@ -114,46 +118,41 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
         asked: Asked[RegisterClientV1],
         now: datetime,
         endings: Endings,
-        held: set[str],
+        registry: Registry,
     ) -> list[Outbound]:
         request = asked.request
-        same = (await tx.clients_by_secret({request.secret_hash})).get(request.secret_hash)
+        same = registry.of_secret(request.secret_hash)
         if (wanted := self._settings.identities) is not None and (
             same is None or same.identity != request.identity
         ):
             # What was registered before was proved then; its repeat may come late.
             wanted.check(request.assertion, request.identity, now)
-        previous = None
-        if request.previous is not None:
-            previous = (await tx.clients({request.previous.client})).get(request.previous.client)
         first_id = clients.client_id_of(request.secret_hash)
+        earlier = request.previous
         decided = clients.register(
             request,
             same_secret=same,
-            same_id=(await tx.clients({first_id})).get(first_id),
-            previous=previous,
+            same_id=registry.client(first_id),
+            previous=None if earlier is None else registry.client(earlier.client),
             now=now,
         )
         client, retired = decided.client, decided.retired
         if decided.fresh:
-            await self._keep_quota(tx, request.identity, now)
+            self._keep_quota(registry.newcomers[request.identity])
         outputs: list[Outbound] = []
         if retired is not None:
-            outputs += await retire(tx, retired, Reason.REASSIGNED, asked.sender, now, endings)
+            outputs += await _retire(
+                tx, registry, retired, Reason.REASSIGNED, asked.sender, now, endings
+            )
             if retired.retired_reason in (None, Reason.REASSIGNED):
                 changed = ClientChanged(client=retired.id, replaced_by=client.id)
                 outputs.append(
                     event("client.reassigned", asked.sender, changed, at=now, key=f"{retired.id}@")
                 )
         if decided.fresh:
-            if not await tx.add_clients([client]):
-                raise Overtaken("the same registration was made by another worker just now")
-            held.add(client.id)
-        elif client.id in held:
-            await tx.save_clients([client])
+            registry.add(client)
         else:
-            # It came in since the locks were taken, and its row may be changing.
-            raise Overtaken("the same client was registered by another worker just now")
+            registry.save(client)
         # A client's first secret made its ID; whichever other one it has now came with a refresh.
         outputs.append(
             event(
@@ -167,8 +166,7 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
         body = ClientRegisteredV1(client=client.id, retired=retired.id if retired else None)
         return [*answer(asked.message, body), *outputs]
 
-    async def _keep_quota(self, tx: Transaction, identity: str, now: datetime) -> None:
-        count = await tx.count_clients(identity=identity, since=now - timedelta(days=1))
+    def _keep_quota(self, count: int) -> None:
         if count >= self._settings.policies.clients_per_identity:
             raise Refusal(
                 ErrorCode.QUOTA_EXCEEDED,
@@ -177,9 +175,14 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
             )
 
     async def _deregister(
-        self, tx: Transaction, asked: Asked[DeregisterClientV1], now: datetime, endings: Endings
+        self,
+        tx: Transaction,
+        asked: Asked[DeregisterClientV1],
+        now: datetime,
+        endings: Endings,
+        registry: Registry,
     ) -> list[Outbound]:
-        known = (await tx.clients({asked.request.client})).get(asked.request.client)
+        known = registry.client(asked.request.client)
         try:
             client = proved_client(asked, known)
         except Refusal as refused:
@@ -188,7 +191,9 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
             if not repeat or known is None or known.retired_reason != Reason.DEREGISTERED:
                 raise
             client = known
-        outputs = await retire(tx, client, Reason.DEREGISTERED, asked.sender, now, endings)
+        outputs = await _retire(
+            tx, registry, client, Reason.DEREGISTERED, asked.sender, now, endings
+        )
         gone = ClientChanged(client=client.id)
         return [
             *answer(asked.message, ClientDeregisteredV1(client=client.id)),
@@ -197,36 +202,30 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
         ]
 
 
+async def _retire(
+    tx: Transaction,
+    registry: Registry,
+    client: Client,
+    reason: Reason,
+    asker: str,
+    now: datetime,
+    endings: Endings,
+) -> list[Outbound]:
+    """End a client, with whatever the batch has changed so far written before."""
+    await registry.write(tx)
+    outputs = await retire(tx, client, reason, asker, now, endings)
+    if not client.retired:
+        registry.written(replace(client, retired_at=now, retired_reason=reason))
+    return outputs
+
+
 def _in_order(items: Sequence[Asked[AnyRequest]]) -> list[Asked[AnyRequest]]:
-    """First those that make new clients, by the IDs that they get: two workers that have the same
-    ones insert in one order. They follow from nothing that stands before them.
+    """First those that make new clients, so that these are inserted at once, in key order: two
+    workers that have the same ones wait for each other one way only. They follow from nothing that
+    stands before them.
     """
-    making: list[tuple[str, Asked[AnyRequest]]] = []
-    others: list[Asked[AnyRequest]] = []
-    for item in items:
-        request = item.request
-        if isinstance(request, RegisterClientV1) and request.previous is None:
-            making.append((clients.client_id_of(request.secret_hash), item))
-        else:
-            others.append(item)
-    making.sort(key=itemgetter(0))
-    return [*(item for _, item in making), *others]
 
+    def makes(item: Asked[AnyRequest]) -> bool:
+        return isinstance(item.request, RegisterClientV1) and item.request.previous is None
 
-async def _lock(tx: Transaction, items: Sequence[Asked[AnyRequest]]) -> set[str]:
-    """Hold every client that a batch may change, locked at once in key order; who they are."""
-    ids: set[str] = set()
-    hashes: set[str] = set()
-    for item in items:
-        request = item.request
-        if isinstance(request, RegisterClientV1):
-            hashes.add(request.secret_hash)
-            if request.previous is not None:
-                ids.add(request.previous.client)
-        elif isinstance(
-            request, DeregisterClientV1 | RegisterApplicationV1 | DeregisterApplicationV1
-        ):
-            ids.add(request.client)
-    # After a refresh a client has another secret than the one that its ID was made from.
-    ids |= {client.id for client in (await tx.clients_by_secret(hashes)).values()}
-    return set(await tx.clients(ids, Lock.EXCLUSIVE))
+    return sorted(items, key=makes, reverse=True)

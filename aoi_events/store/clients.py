@@ -74,12 +74,21 @@ class ClientQueries(Queries):
         )
         return [id_ for (id_,) in await self._run(untold)]
 
-    async def count_clients(self, *, identity: str, since: datetime) -> int:
-        """How many clients were registered for ``identity`` since then (a quota)."""
-        counted = select(func.count()).where(
-            clients.c.identity == identity, clients.c.registered_at >= since
+    async def count_clients(
+        self, identities: Collection[str], *, since: datetime
+    ) -> Mapping[str, int]:
+        """How many clients were registered for each identity since then (absent: none; a quota)."""
+        if not identities:
+            return {}
+        given = Given(self._sql, [clients.c.identity])
+        counted = (
+            select(clients.c.identity, func.count())
+            .join(given.rows, given.rows.c.identity == clients.c.identity)
+            .where(clients.c.registered_at >= since)
+            .group_by(clients.c.identity)
         )
-        return int((await self._run(counted)).scalar_one())
+        rows = await self._run(counted, given.bind((name,) for name in sorted(set(identities))))
+        return dict(rows.all())
 
 
 class ApplicationQueries(Queries):
@@ -100,12 +109,24 @@ class ApplicationQueries(Queries):
         """Insert or replace, by (client, app_key)."""
         await self._replace(APPLICATIONS, applications)
 
-    async def count_applications(self, client: str, *, registered: bool) -> int:
-        """How many app instances a client has, or how many that ended are remembered (bounds)."""
-        counted = select(func.count()).where(
-            applications.c.client == client, applications.c.registered == registered
+    async def count_applications(self, clients: Collection[str]) -> Mapping[str, tuple[int, int]]:
+        """How many app instances each client has, and how many that ended are remembered (bounds;
+        absent: neither).
+        """
+        if not clients:
+            return {}
+        given = Given(self._sql, [applications.c.client])
+        counted = (
+            select(applications.c.client, applications.c.registered, func.count())
+            .join(given.rows, given.rows.c.client == applications.c.client)
+            .group_by(applications.c.client, applications.c.registered)
         )
-        return int((await self._run(counted)).scalar_one())
+        rows = await self._run(counted, given.bind((id_,) for id_ in sorted(set(clients))))
+        found: dict[str, tuple[int, int]] = {}
+        for client, registered, count in rows:
+            live, ended = found.get(client, (0, 0))
+            found[client] = (count, ended) if registered else (live, count)
+        return found
 
     async def drop_applications(self, keys: Collection[tuple[str, str]]) -> None:
         """Forget app instances by (client, app_key)."""

@@ -78,9 +78,14 @@ async def test_count_clients(store: Store) -> None:
     async with store.transaction() as transaction:
         same = [a_client(n, identity="sip:a@b", registered_at=later(n)) for n in range(4)]
         await transaction.save_clients([*same, a_client(9)])
-        assert await transaction.count_clients(identity="sip:a@b", since=later(2)) == 2
-        assert await transaction.count_clients(identity="sip:a@b", since=NOW) == 4
-        assert await transaction.count_clients(identity="nobody", since=NOW) == 0
+        count = transaction.count_clients
+        asked = ["sip:a@b", "nobody", "sip:a@b"]
+        assert await count(asked, since=later(2)) == {"sip:a@b": 2}
+        assert await count([*asked, a_client(9).identity], since=NOW) == {
+            "sip:a@b": 4,
+            a_client(9).identity: 1,
+        }
+        assert await count([], since=NOW) == {}
 
 
 async def test_any_text_is_kept(store: Store) -> None:
@@ -89,7 +94,8 @@ async def test_any_text_is_kept(store: Store) -> None:
     async with store.transaction() as transaction:
         await transaction.save_clients([odd])
         assert await transaction.clients([odd.id]) == {odd.id: odd}
-        assert await transaction.count_clients(identity=odd.identity, since=NOW) == 1
+        counted = await transaction.count_clients([odd.identity], since=NOW)
+        assert counted == {odd.identity: 1}
 
 
 async def test_applications(store: Store) -> None:
@@ -143,7 +149,9 @@ async def test_applications_of_a_client_are_counted(store: Store) -> None:
     """Those that are registered and those that ended, each for themselves; and either can go."""
     async with store.transaction() as transaction:
         await transaction.save_clients([a_client(1), a_client(2)])
-        assert await transaction.count_applications(client_id(1), registered=True) == 0
+        both = [client_id(1), client_id(2), client_id(1)]
+        assert await transaction.count_applications(both) == {}
+        assert await transaction.count_applications([]) == {}
         await transaction.save_applications(
             [
                 an_application(1, "a"),
@@ -152,12 +160,14 @@ async def test_applications_of_a_client_are_counted(store: Store) -> None:
                 an_application(2, "a"),
             ]
         )
-        assert await transaction.count_applications(client_id(1), registered=True) == 1
-        assert await transaction.count_applications(client_id(1), registered=False) == 2
+        assert await transaction.count_applications(both) == {
+            client_id(1): (1, 2),
+            client_id(2): (1, 0),
+        }
         gone = an_application(1, "c").app_key
         await transaction.drop_applications({(client_id(1), gone), (client_id(2), gone)})
         await transaction.drop_applications(set())
-        assert await transaction.count_applications(client_id(1), registered=False) == 1
+        assert (await transaction.count_applications(both))[client_id(1)] == (1, 1)
         assert len(await transaction.applications_of({client_id(1), client_id(2)})) == 3
 
 

@@ -15,11 +15,14 @@ from aoi_events.contracts.requests import (
     ChannelOffer,
     ConnectClientV1,
     DisconnectClientV1,
+    RegisterApplicationV1,
+    RegisterClientV1,
 )
 from aoi_events.domain.clients import client_id_of
 from aoi_events.ports.broker import Inbound
 from aoi_events.services.activation import ActivationHandler
 from aoi_events.services.incoming import Asked
+from aoi_events.services.registration import RegistrationHandler
 from aoi_events.store.store import SqlStore
 from tests.integration.services.harness import System, secret_and_hash
 
@@ -105,3 +108,40 @@ async def test_a_batch_of_session_and_channel_requests(system: System, size: int
         outputs = await handler.handle(ask(secrets))
     assert len(outputs) >= size
     assert len(seen) <= AT_MOST, seen
+
+
+def registering(secrets: Secrets) -> list[Asked[AnyRequest]]:
+    """``client.register`` of each client."""
+    return [
+        asked(RegisterClientV1(version=1, device="phone", identity=hashed, secret_hash=hashed))
+        for _, hashed in secrets
+    ]
+
+
+def starting(secrets: Secrets) -> list[Asked[AnyRequest]]:
+    """``application.register`` of one app of each client."""
+    return [
+        asked(
+            RegisterApplicationV1(
+                version=1,
+                client=client_id_of(hashed),
+                secret=secret,
+                application="org.mail",
+                sequence=1,
+            )
+        )
+        for secret, hashed in secrets
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 100])
+async def test_a_batch_of_registrations(system: System, size: int) -> None:
+    """One hundred clients, and then their apps, are registered with as few statements as one."""
+    secrets = [secret_and_hash() for _ in range(size)]
+    found = system.installation
+    handler = RegistrationHandler(found.store, found.services, system.clock)
+    for ask in (registering, registering, starting, starting):
+        with statements(system) as seen:
+            outputs = await handler.handle(ask(secrets))
+        assert not any(output.type == "refused.v1" for output in outputs)
+        assert len(seen) <= AT_MOST, seen

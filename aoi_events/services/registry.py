@@ -1,0 +1,154 @@
+"""What a batch of registrations works on: read at once, changed in memory, written at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from aoi_events.contracts.requests import (
+    DeregisterApplicationV1,
+    DeregisterClientV1,
+    RegisterApplicationV1,
+    RegisterClientV1,
+)
+from aoi_events.domain import applications
+from aoi_events.domain.applications import Application
+from aoi_events.domain.clients import Client, client_id_of
+from aoi_events.domain.tokens import app_key_of
+from aoi_events.errors import Overtaken
+from aoi_events.ports.store import Lock, Transaction
+from aoi_events.services.held import Rows
+
+__all__ = ["Registry"]
+
+_DAY = timedelta(days=1)
+
+
+class Registry:
+    """Clients, by ID and by secret, and their app instances; items see each other's changes.
+
+    ``registered`` and ``ended`` count the app instances of each client, ``newcomers`` the clients
+    of each identity that were registered within a day.
+    """
+
+    def __init__(self) -> None:
+        self.applications: Rows[Application] = Rows(lambda app: app.app_key)
+        self.registered: Counter[str] = Counter()
+        self.ended: Counter[str] = Counter()
+        self.newcomers: Counter[str] = Counter()
+        self._clients: dict[str, Client] = {}
+        self._secrets: dict[str, str] = {}
+        self._held: set[str] = set()
+        self._fresh: set[str] = set()
+        self._changed: set[str] = set()
+
+    @classmethod
+    async def hold(cls, tx: Transaction, requests: Sequence[Any], now: datetime) -> Registry:
+        """Every client that a batch may change, locked at once in key order, and what it reads."""
+        registry = cls()
+        ids: set[str] = set()
+        apps: set[tuple[str, str]] = set()
+        making: list[RegisterClientV1] = []
+        for request in requests:
+            match request:
+                case RegisterClientV1():
+                    making.append(request)
+                    if request.previous is not None:
+                        ids.add(request.previous.client)
+                case RegisterApplicationV1() | DeregisterApplicationV1():
+                    ids.add(request.client)
+                    key = app_key_of(request.application, request.instance)
+                    apps.add((request.client, key))
+                case DeregisterClientV1():
+                    ids.add(request.client)
+                case _:
+                    pass
+        hashes = {request.secret_hash for request in making}
+        # After a refresh a client has another secret than the one that its ID was made from.
+        ids |= {client.id for client in (await tx.clients_by_secret(hashes)).values()}
+        locked = await tx.clients(ids, Lock.EXCLUSIVE)
+        await registry._read_clients(tx, making, locked, now)
+        registry.applications.add((await tx.applications(apps)).values())
+        for client, counts in (await tx.count_applications({app[0] for app in apps})).items():
+            registry.registered[client], registry.ended[client] = counts
+        return registry
+
+    async def _read_clients(
+        self,
+        tx: Transaction,
+        making: Sequence[RegisterClientV1],
+        locked: Mapping[str, Client],
+        now: datetime,
+    ) -> None:
+        """Who is known by the secrets and their IDs by now, some perhaps since the locks."""
+        hashes = {request.secret_hash for request in making}
+        first = await tx.clients({client_id_of(hashed) for hashed in hashes} - locked.keys())
+        known = await tx.clients_by_secret(hashes)
+        for client in (*first.values(), *known.values(), *locked.values()):
+            self._clients[client.id] = client
+            self._secrets[client.secret_hash] = client.id
+        self._held = set(locked)
+        identities = {request.identity for request in making if request.secret_hash not in known}
+        self.newcomers.update(await tx.count_clients(identities, since=now - _DAY))
+
+    def client(self, client: str) -> Client | None:
+        """A client as it is by now."""
+        return self._clients.get(client)
+
+    def of_secret(self, secret_hash: str) -> Client | None:
+        """The client whose present secret has this hash."""
+        return self._clients.get(self._secrets.get(secret_hash, ""))
+
+    def add(self, client: Client) -> None:
+        """A client that is new."""
+        self.newcomers[client.identity] += 1
+        self._fresh.add(client.id)
+        self._keep(client)
+
+    def save(self, client: Client) -> None:
+        """Replace a client. Raises Overtaken when it came in since the locks were taken, and its
+        row may be changing.
+        """
+        if client.id not in self._fresh:
+            if client.id not in self._held:
+                raise Overtaken("the same client was registered by another worker just now")
+            self._changed.add(client.id)
+        self._keep(client)
+
+    def written(self, client: Client) -> None:
+        """A client was written by somebody else."""
+        self._keep(client)
+
+    def _keep(self, client: Client) -> None:
+        before = self._clients.get(client.id)
+        if before is not None and self._secrets.get(before.secret_hash) == client.id:
+            del self._secrets[before.secret_hash]
+        self._clients[client.id] = client
+        self._secrets[client.secret_hash] = client.id
+
+    async def write(self, tx: Transaction) -> None:
+        """Write whatever changed, each kind at once. Raises Overtaken when another worker has added
+        the same client.
+        """
+        await tx.save_clients([self._clients[client] for client in self._changed])
+        fresh = [self._clients[client] for client in self._fresh]
+        if fresh and len(await tx.add_clients(fresh)) < len(fresh):
+            raise Overtaken("the same registration was made by another worker just now")
+        self._held |= self._fresh
+        self._fresh, self._changed = set(), set()
+        await tx.save_applications(self.applications.take_changed())
+
+    async def forget(self, tx: Transaction, *, keep: int, now: datetime) -> None:
+        """Keep no more than ``keep`` instances of each client that ended."""
+        known = await tx.applications_of({id_ for id_, count in self.ended.items() if count > keep})
+        of_client: dict[str, list[Application]] = {}
+        for app in known:
+            of_client.setdefault(app.client, []).append(app)
+        old = [
+            app
+            for apps in of_client.values()
+            for app in applications.forgettable(apps, keep=keep, now=now)
+        ]
+        await tx.drop_applications({(app.client, app.app_key) for app in old})

@@ -64,6 +64,9 @@ class ErrorCode(StrEnum):
     """The message carries no ``user_id`` that the broker validated."""
     NOT_ALLOWED = "not_allowed"
     """This sender may not ask for this."""
+    GATEWAY_UNKNOWN = "gateway_unknown"
+    """Only gateways may ask for this, and workers take this broker user for none: see
+    ``AOI_GATEWAY_USERS``."""
     UNAUTHENTICATED = "unauthenticated"
     """There is no such AOI Client with that secret (which of the two is not said)."""
     CLIENT_RETIRED = "client_retired"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,6 +28,12 @@ __all__ = ["Desk"]
 _log = get_logger(__name__)
 
 _TOO_OFTEN = "your network address has made too many; repeat it later"
+_OF_THE_DEVICE = frozenset(
+    {ErrorCode.UNAUTHENTICATED, ErrorCode.CLIENT_RETIRED, ErrorCode.CONFLICT, ErrorCode.EXPIRED}
+)
+"""Refusals of a session that are no fault of the installation."""
+_COMPLAIN_EVERY = 60.0
+"""Seconds between two lines about refusals of one code."""
 _LATER = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL})
 
 
@@ -55,6 +62,7 @@ class Desk:
         self._addresses = addresses
         self._turns = asyncio.Semaphore(settings.requests_at_once)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._complained: dict[str, float] = {}
 
     # -- what connections call ------------------------------------------------------------------
 
@@ -153,6 +161,8 @@ class Desk:
             if not current:
                 self._outdated(connection)
         else:
+            if answer is not None:
+                self._complain(answer)
             code = None if answer is None else answer.code
             await connection.perform(session.turned_away(code, now=now))
 
@@ -178,6 +188,8 @@ class Desk:
 
         answer = await self._connect(ask)
         now, elapsed = self._workers.now(), self._workers.elapsed
+        if isinstance(answer, RefusedV1):
+            self._complain(answer)
         if answer is None or (isinstance(answer, RefusedV1) and answer.code in _LATER):
             return False
         if isinstance(answer, RefusedV1):
@@ -188,6 +200,16 @@ class Desk:
             session.announced(answer, elapsed=elapsed, now=now, current=current)
         )
         return current
+
+    def _complain(self, refused: RefusedV1) -> None:
+        """Tell the operator of what no device can mend, each kind once in a while."""
+        if refused.code in _OF_THE_DEVICE:
+            return
+        elapsed = self._workers.elapsed
+        if elapsed < self._complained.get(refused.code, -math.inf) + _COMPLAIN_EVERY:
+            return
+        self._complained[refused.code] = elapsed
+        _log.warning("session_refused", code=refused.code, reason=refused.message)
 
     async def _connect(
         self, ask: Callable[[datetime], bytes | None]

@@ -80,7 +80,11 @@ def read_request(
     request = parse_request(message.routing_key, message.body)
     trusted = message.user_id in gateways
     if message.routing_key in GATEWAY_ONLY and not trusted:
-        raise Refusal(ErrorCode.NOT_ALLOWED, f"only gateways may send {message.routing_key}")
+        raise Refusal(
+            ErrorCode.GATEWAY_UNKNOWN,
+            f"only gateways may send {message.routing_key}: if {message.user_id!r} is the broker "
+            "user of one, name it in AOI_GATEWAY_USERS of every worker",
+        )
     replayed = REPLAYED_HEADER in message.headers
     if message.reply_to is None and message.routing_key not in _FIRE_AND_FORGET and not replayed:
         raise Refusal(

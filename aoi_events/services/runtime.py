@@ -228,16 +228,23 @@ class BatchWorker(Generic[T]):
                 await self._handle_alone(replace(message, redelivered=True))
 
     async def _read(self, messages: Sequence[Inbound]) -> tuple[list[Inbound], list[T]]:
-        """The messages that ask something valid, and what; the others are parked and answered."""
+        """The messages that ask something valid, and what; the others are answered and parked, but
+        for those of a gateway that is none for us.
+        """
         good: list[Inbound] = []
         items: list[T] = []
         bad: list[Parked] = []
+        strangers: list[Refusal] = []
         answers: list[Outbound] = []
         for message in messages:
             try:
                 items.append(self._handler.read(message))
             except Refusal as refused:
-                bad.append(Parked(message, refused.code, refused.message))
+                # A setting is missing, and devices will ask again: there is nothing to replay.
+                if refused.code is ErrorCode.GATEWAY_UNKNOWN:
+                    strangers.append(refused)
+                else:
+                    bad.append(Parked(message, refused.code, refused.message))
                 answers += refusal(message, refused) if may_answer(message) else []
             except Exception as bug:  # noqa: BLE001 - parked for a person, with its traceback logged
                 self._log.exception("unreadable", message_id=message.message_id)
@@ -245,6 +252,9 @@ class BatchWorker(Generic[T]):
                 answers += internal(message) if may_answer(message) else []
             else:
                 good.append(message)
+        if strangers:
+            said = strangers[0].message
+            self._log.warning("gateway_unknown", messages=len(strangers), reason=said)
         await self._set_aside(bad, answers)
         return good, items
 
@@ -252,7 +262,7 @@ class BatchWorker(Generic[T]):
         if bad:
             stored = await self._parking.park(self._handler.queue, bad)
             self._log.warning("parked", messages=len(bad), stored=stored, code=bad[0].code)
-            await self._tell(answers)
+        await self._tell(answers)
 
     async def _handle(self, items: Sequence[T], messages: Sequence[Inbound]) -> None:
         outputs = await self._handler.handle(items)

@@ -66,6 +66,22 @@ async def test_workers_that_do_not_answer_send_the_device_away_for_now(start: St
     assert (await device.closed())[0] == 1013
 
 
+async def test_a_refusal_that_no_device_can_mend_is_logged_once(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A gateway that workers do not take for one sends every device away: its log says why, and
+    what to set, but not once for each device.
+    """
+    running.workers.replies["client.connected"] = lambda message: refusal("gateway_unknown")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            device = await running.devices.connect()
+            await device.send(hello())
+            assert (await device.closed())[0] == 1013
+    (line,) = [record for record in caplog.records if "session_refused" in record.getMessage()]
+    assert vars(line)["code"] == "gateway_unknown"
+
+
 async def test_requests_carry_the_proved_client(running: Running) -> None:
     """A request goes to the workers with the session's client, and its answer comes back."""
     device = await running.devices.open()

@@ -178,12 +178,17 @@ async def test_a_gateway_with_a_new_name_announces_its_sessions(system: System) 
 
 
 async def test_only_gateways_speak_of_connections(system: System) -> None:
-    """Section 3: ``client.connected`` and ``client.disconnected`` are gateways' own requests."""
+    """Section 3: ``client.connected`` and ``client.disconnected`` are gateways' own requests. The
+    refusal says what to set where it is a gateway after all, and nothing is left to replay.
+    """
     device = await system.client()
-    hello = {"node": "gw-1", "session": "s1"}
-    assert (await device.refused("client.connected", **hello)).code == "not_allowed"
+    hello = await device.refused("client.connected", node="gw-1", session="s1")
+    assert hello.code == "gateway_unknown"
+    assert "'devices'" in hello.message
+    assert "AOI_GATEWAY_USERS" in hello.message
     bye = await device.user.refused("client.disconnected", client=device.client, epoch=1)
-    assert bye.code == "not_allowed"
+    assert bye.code == "gateway_unknown"
+    assert await system.parked() == []
 
 
 async def test_a_wrong_secret_opens_no_session(system: System) -> None:

@@ -72,8 +72,11 @@ class AoiClient:
     channels that the device can use; ``sms`` and ``pushes`` (by channel: webpush, webhook) bring
     their messages. ``register_on``: register at once, or when the first application asks. ``wake``
     starts an app that does not run. ``answer_within`` seconds without an answer a request is
-    repeated; ``handle_within`` seconds an app may take for a notification. Give ``url``, or a
-    ``transport``. The gateway's path belongs to the URL. Raises ConfigurationError.
+    repeated. ``handle_within`` seconds an app may take for a notification; then its handler is
+    cancelled, and the server keeps the notification. Let it be less than the server waits for a
+    device (AOI_CHANNELS__WEBSOCKET__ACK_WITHIN, 10 s by default), or that tries other channels
+    meanwhile. Give ``url``, or a ``transport``. The gateway's path belongs to the URL. Raises
+    ConfigurationError.
     """
 
     def __init__(
@@ -94,7 +97,7 @@ class AoiClient:
         transport: Transport | None = None,
         backoff: Backoff | None = None,
         answer_within: float = 15.0,
-        handle_within: float = 60.0,
+        handle_within: float = 8.0,
         clock: Clock | None = None,
         dice: Dice | None = None,
     ) -> None:

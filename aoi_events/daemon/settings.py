@@ -54,9 +54,12 @@ class ClientSettings(BaseModel):
     settle: Annotated[float, Field(ge=0, le=60)] = 0.5
     """Seconds without a change after which the network is looked at again."""
     ack_within: Seconds = 30.0
-    """Seconds that an attached app may take to acknowledge; then it counts as not running."""
+    """Seconds that an attached app may take to acknowledge; then it counts as not running. After
+    the server's ``AOI_CHANNELS__WEBSOCKET__ACK_WITHIN`` other channels are tried meanwhile, and
+    whoever acknowledges first delivers."""
     wake_within: Seconds = 60.0
-    """Seconds that a command may run; then it is killed with its children."""
+    """Seconds that a command may run; then it is killed with its children. For longer than the
+    server waits, see ``ack_within``."""
     wake_at_once: Annotated[int, Field(ge=1, le=100)] = 4
     """Commands that may run at once."""
     wake_again_after: Seconds = 60.0

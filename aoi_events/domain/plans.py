@@ -36,7 +36,7 @@ class Step:
     ``ack_within``: seconds that an attempt may wait for the acknowledgement, from a
     millisecond to a day. ``wake_up``: the
     content does not fit this channel; the device is told to fetch it. ``connected``: the channel is
-    connection-oriented, so silence means that the connection is gone; on any other channel silence
+    connection-oriented, so silence is taken for the end of it; on any other channel silence
     means that its worker or provider is slow, and the step is tried again.
     """
 

@@ -25,6 +25,7 @@ __all__ = ["FakeApp", "FakeDevice"]
 
 _WITHIN: Final = 10.0
 _QUICKLY: Final = Backoff(first=0.05, most=0.5)
+_HANDLE_WITHIN: Final = 1.5  # less than the 2 s that the server of the fixtures waits
 
 
 class _Radio:
@@ -173,6 +174,7 @@ class FakeDevice:
             sms=self._radio,
             register_on="install",
             backoff=_QUICKLY,
+            handle_within=_HANDLE_WITHIN,
         )
         events = client.events()
         await client.__aenter__()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
+from aoi_events.channels.websocket.settings import WebSocketSettings
 from aoi_events.client import (
     AoiClient,
     ChannelOffer,
@@ -173,6 +175,12 @@ async def test_app_that_fails_is_not_acknowledged_as_delivered(
     second = await server.notify(2, good.token)
     acks = {(delivery, code) for delivery, code, _ in await server.acks(2)}
     assert acks == {(first, "could_not_wake"), (second, "delivered")}
+
+
+def test_an_app_is_given_up_before_its_device_is() -> None:
+    """What the library allows an app by default is below what a server by default allows it."""
+    parameters = signature(AoiClient).parameters
+    assert parameters["handle_within"].default < WebSocketSettings().ack_within
 
 
 async def test_app_that_hangs_is_given_up(server: Server, device: Device) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from aoi_events.broker.open import open_broker
 from aoi_events.broker.topology import EVENTS
+from aoi_events.client import Notification
 from aoi_events.client.events import Connected, Disconnected
 from aoi_events.errors import PublishRefused
 from aoi_events.ports.broker import Outbound
@@ -46,6 +49,24 @@ async def test_the_whole_way_on_memory(aoi: AoiServer) -> None:
 async def test_the_whole_way_on_rabbitmq(aoi_rabbitmq: AoiServer) -> None:
     """``aoi_rabbitmq`` is the same on the real parts."""
     await whole_way(aoi_rabbitmq)
+
+
+async def test_an_app_that_hangs_costs_no_short_message(aoi: AoiServer) -> None:
+    """The device gives a slow app up before the server gives the device up: the truth comes in
+    time, and no other channel is tried.
+    """
+    phone = await aoi.device("phone", apps=[MAIL])
+    sent_before = len(aoi.smsc.submissions)
+
+    async def hangs(_: Notification) -> None:
+        await asyncio.Event().wait()
+
+    await phone.client.register_application(MAIL, hangs)
+    shop = await aoi.publisher("shop")
+    await shop.send(phone.token, "hello", notification="n1")
+    (delivery,) = await aoi.wait_for.state("n1", "stored")
+    assert delivery.reason == "could_not_wake"
+    assert len(aoi.smsc.submissions) == sent_before
 
 
 async def test_fake_device_follows_the_server(

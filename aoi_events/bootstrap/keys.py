@@ -9,8 +9,10 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import Final
+from tempfile import mkstemp
+from typing import Any, Final
 
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.domain.applications import Application
@@ -19,10 +21,12 @@ from aoi_events.errors import ConfigurationError
 
 __all__ = [
     "ServerKeys",
+    "add_token_key",
     "check_keys",
     "create_key_file",
     "decode_keys",
     "ephemeral_keys",
+    "issue_with",
     "load_key_file",
     "load_keys",
 ]
@@ -126,11 +130,64 @@ def create_key_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def add_token_key(path: Path) -> str:
+    """Put a new token key behind those that are there; its ID. Raises ConfigurationError."""
+    body = _read(path)
+    tokens: dict[str, str] = body["tokens"]
+    key_id = next(f"k{n}" for n in count(1) if f"k{n}" not in tokens)
+    tokens[key_id] = base64.b64encode(secrets.token_bytes(_TOKEN_OCTETS)).decode()
+    _replace(path, body)
+    return key_id
+
+
+def issue_with(path: Path, key_id: str) -> None:
+    """Make a token key the one that issues; the others stay. Raises ConfigurationError."""
+    body = _read(path)
+    tokens: dict[str, str] = body["tokens"]
+    if key_id not in tokens:
+        raise ConfigurationError(
+            f"{path} has no token key {key_id!r}, only {', '.join(tokens)}; `aoi keys add` makes "
+            "a new one"
+        )
+    body["tokens"] = {key_id: tokens[key_id]} | tokens
+    _replace(path, body)
+
+
+def _replace(path: Path, body: Mapping[str, Any]) -> None:
+    """Write a key file anew, all or nothing, with the rights that it had."""
+    try:
+        before = path.stat()
+        handle, name = mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        fresh = Path(name)
+        try:
+            with os.fdopen(handle, "w") as file:
+                json.dump(body, file, indent=2)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.chmod(before.st_mode & 0o777)
+            if os.geteuid() == 0:
+                os.chown(fresh, before.st_uid, before.st_gid)
+            fresh.replace(path)
+        except BaseException:
+            fresh.unlink()
+            raise
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
+
+
 def load_key_file(path: Path) -> ServerKeys:
     """Read the keys. Raises ConfigurationError."""
+    body = _read(path)
+    return decode_keys(body["tokens"], body["challenge"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What a key file says, unchecked but for its form."""
     try:
         body = json.loads(path.read_text())
-        tokens, challenge = dict(body["tokens"]), str(body["challenge"])
+        tokens = {str(name): str(text) for name, text in dict(body["tokens"]).items()}
+        return {"tokens": tokens, "challenge": str(body["challenge"])}
     except FileNotFoundError:
         raise ConfigurationError(
             f"there is no key file {path}; `aoi keys new --file {path}` makes one, and every "
@@ -142,4 +199,3 @@ def load_key_file(path: Path) -> ServerKeys:
         raise ConfigurationError(
             f'{path} is no key file: it needs {{"tokens": {{"k1": …}}, "challenge": …}}'
         ) from None
-    return decode_keys({str(name): str(text) for name, text in tokens.items()}, challenge)

@@ -14,7 +14,12 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from aoi_events.bootstrap import Settings, load_settings
-from aoi_events.bootstrap.keys import create_key_file, load_keys
+from aoi_events.bootstrap.keys import (
+    add_token_key,
+    create_key_file,
+    issue_with,
+    load_keys,
+)
 from aoi_events.channels.webhook.settings import SIGNING_OCTETS
 from aoi_events.channels.webpush.vapid import new_key as new_vapid_key
 from aoi_events.cli.output import console, plain, print_json
@@ -109,6 +114,42 @@ def new(
     create_key_file(path)
     console.print(plain(f"Keys written to {path}."), soft_wrap=True)
     console.print("Keep the file secret, and keep a copy: tokens depend on it.")
+
+
+_File = Annotated[Path | None, typer.Option(help="the key file; default: AOI_KEY_FILE")]
+
+
+@app.command()
+def add(file: _File = None) -> None:
+    """Add a token key that does not issue yet; all workers must have it before it does."""
+    path = _key_file(file)
+    key_id = add_token_key(path)
+    console.print(plain(f"Token key {key_id} added to {path}."), soft_wrap=True)
+    console.print(
+        plain(f"Give every worker the file and restart it; then: aoi keys issue {key_id}"),
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def issue(
+    key: Annotated[str, typer.Argument(help="ID of the key, for example k2")], file: _File = None
+) -> None:
+    """Make a token key the one that new tokens are made with, once every worker has it."""
+    path = _key_file(file)
+    issue_with(path, key)
+    console.print(plain(f"{path} issues with {key}."), soft_wrap=True)
+    console.print("Give every worker the file and restart it; old tokens stay valid.")
+
+
+def _key_file(file: Path | None) -> Path:
+    settings = load_settings()
+    if file is None and settings.names_keys:
+        raise ConfigurationError(
+            "the keys stand in AOI_TOKEN_KEYS, whose first one issues; change it there, or give "
+            "--file"
+        )
+    return file or settings.key_file
 
 
 @app.command()

@@ -8,6 +8,7 @@ without a look-up, and two tokens of one device have nothing in common that othe
 from __future__ import annotations
 
 import hashlib
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
 __all__ = ["TokenClaims", "TokenKeys", "app_key_of", "delivery_id_of", "fingerprint_of"]
 
 _DOMAIN = b"aoi-events token v1"
+_KEY_ID = re.compile(r"[A-Za-z0-9]{1,16}")
+_SEALED = 16 + 36
+"""Octets: the synthetic IV, then client, app instance and generation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +92,31 @@ class TokenKeys:
         sealed = cipher.encrypt(plain, [_DOMAIN])
         return f"{key_id}.{urlsafe_b64encode(sealed).decode().rstrip('=')}"
 
+    def require(self, key_id: str) -> None:
+        """Raises Refusal (unavailable) when this key is not here: it may be on its way."""
+        if key_id not in self._ciphers:
+            raise Refusal(
+                ErrorCode.UNAVAILABLE, f"this worker has no token key {key_id!r} (yet); ask again"
+            )
+
     def verify(self, token: str) -> TokenClaims:
-        """What ``token`` stands for. Raises Refusal (token_forged)."""
+        """What ``token`` stands for. Raises Refusal: token_forged, or unavailable for one that
+        seems made with a key that is not here; a new key may be on its way to this worker.
+        """
         key_id, _, text = token.partition(".")
         cipher = self._ciphers.get(key_id)
+        sealed = _sealed(text)
+        if cipher is None and sealed is not None and _KEY_ID.fullmatch(key_id):
+            raise Refusal(
+                ErrorCode.UNAVAILABLE,
+                f"this server has no token key {key_id!r} (yet); if the token is right, send to it "
+                "again later, as another notification",
+            )
         try:
-            sealed = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-            plain = cipher.decrypt(sealed, [_DOMAIN]) if cipher is not None else b""
-        except (InvalidTag, ValueError):
+            plain = cipher.decrypt(sealed, [_DOMAIN]) if cipher and sealed else b""
+        except InvalidTag:
             plain = b""
-        # The text is compared too: base64 has several spellings of the same octets.
-        if len(plain) != 36 or urlsafe_b64encode(sealed).decode().rstrip("=") != text:
+        if not plain:
             raise Refusal(
                 ErrorCode.TOKEN_FORGED,
                 "this server did not issue that token; use the one that the app was given",
@@ -108,3 +126,14 @@ class TokenKeys:
             app_key=plain[16:32].hex(),
             generation=int.from_bytes(plain[32:], "big"),
         )
+
+
+def _sealed(text: str) -> bytes | None:
+    """The octets of a token's second part, if it has the form of one."""
+    try:
+        sealed = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        return None
+    # The text is compared too: base64 has several spellings of the same octets.
+    same = urlsafe_b64encode(sealed).decode().rstrip("=") == text
+    return sealed if same and len(sealed) == _SEALED else None

@@ -65,6 +65,8 @@ class ApplicationRegistration:
                 f"a client has at most {self._at_most} app instances at a time; "
                 "deregister one of them",
             )
+        if row.registered:
+            self._keys.require(row.key_id)
         token = self._keys.issue(row.claims, row.key_id) if row.registered else None
         if token is not None:
             row = replace(row, fingerprint=fingerprint_of(token))

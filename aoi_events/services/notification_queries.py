@@ -157,6 +157,7 @@ class NotificationQueries:
             or notification.content is None
         ):
             raise Refusal(ErrorCode.EXPIRED, f"too late: the notification is {row.state}")
+        self._settings.token_keys.require(application.key_id)
         body = NotificationContentV1(
             delivery=row.id,
             notification=row.notification,

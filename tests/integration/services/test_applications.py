@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aoi_events.contracts.answers import ApplicationDeregisteredV1
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import Reason
@@ -196,3 +198,19 @@ async def test_names_that_change_all_the_time_fill_nothing(open_system: OpenSyst
     shop = await system.user()
     (rejected,) = (await shop.send("n1", str(tokens[0]))).rejected
     assert rejected.code == "token_revoked"
+
+
+async def test_a_token_of_a_key_that_this_worker_lacks_is_put_off(system: System) -> None:
+    """While a new token key is rolled out, a worker without it answers that the app should ask
+    again, and goes on with its other work.
+    """
+    device = await system.device()
+    async with system.installation.store.transaction() as tx:
+        (app,) = await tx.applications_of({device.client})
+        await tx.save_applications([replace(app, key_id="k2")])
+    late = await device.refused(
+        "application.register", application="org.mail", sequence=device.next()
+    )
+    assert late.code == "unavailable"
+    assert "k2" in late.message
+    assert (await device.register_app("org.other")).token is not None

@@ -17,7 +17,7 @@ from aoi_events.bootstrap.keys import load_key_file
 from aoi_events.bootstrap.plugins import configure, installed_plugins
 from aoi_events.channels.webhook import WebhookSettings
 from aoi_events.channels.webpush import WebPushSettings
-from aoi_events.domain.tokens import fingerprint_of
+from aoi_events.domain.tokens import TokenClaims, fingerprint_of
 from aoi_events.endpoint import EndpointSettings
 from aoi_events.endpoint.api_keys import name_of
 from aoi_events.errors import ConfigurationError
@@ -42,6 +42,39 @@ def test_the_file_of_the_settings_is_the_default(
     monkeypatch.setenv("AOI_KEY_FILE", str(tmp_path / "mine.json"))
     assert cli("keys", "new").code == 0
     assert (tmp_path / "mine.json").exists()
+
+
+def test_a_new_token_key_comes_in_two_steps(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First every worker gets it, then it issues; tokens of the old one stay valid all the time,
+    the challenge key stays, and so do the rights of the file.
+    """
+    file = tmp_path / "keys.json"
+    monkeypatch.setenv("AOI_KEY_FILE", str(file))
+    cli("keys", "new")
+    first = load_key_file(file)
+    claims = TokenClaims("cli_" + "a" * 26, "00" * 16, 1)
+    token = first.token_keys.issue(claims)
+    added = cli("keys", "add")
+    assert "aoi keys issue k2" in added.out
+    between = load_key_file(file)
+    assert between.token_keys.ids == ("k1", "k2")
+    assert cli("keys", "issue", "k2").code == 0
+    after = load_key_file(file)
+    assert after.token_keys.ids == ("k2", "k1")
+    assert after.token_keys.verify(token) == claims
+    assert between.token_keys.verify(after.token_keys.issue(claims)) == claims
+    assert after.challenge_key == first.challenge_key
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert list(tmp_path.glob(".keys*")) == []
+    unknown = cli("keys", "issue", "k7")
+    assert unknown.code == 78
+    assert "aoi keys add" in unknown.err
+    monkeypatch.setenv("AOI_TOKEN_KEYS", '{"k1": "x"}')
+    elsewhere = cli("keys", "add")
+    assert elsewhere.code == 78
+    assert "AOI_TOKEN_KEYS" in elsewhere.err
 
 
 def test_two_files_have_different_keys(cli: Cli, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from aoi_events.ports.broker import (
     QueueKind,
     Subscription,
 )
+from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics
 from aoi_events.services.handler import Handler
 from aoi_events.services.parking import Parking
 from aoi_events.services.runtime import BatchWorker
@@ -170,8 +171,15 @@ async def test_restarts_send_nobody_to_quarantine(rabbit_url: str, store: SqlSto
 class Impatient(RabbitBroker):
     """Counts the publishes that the broker did not confirm in time."""
 
-    def __init__(self, url: str, *, name: str = "aoi", publish_within: float = 0.5) -> None:
-        super().__init__(url, name=name, publish_within=publish_within)
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str = "aoi",
+        publish_within: float = 0.5,
+        metrics: BrokerMetrics = NO_METRICS,
+    ) -> None:
+        super().__init__(url, name=name, publish_within=publish_within, metrics=metrics)
         self.unconfirmed = 0
         self.counted = asyncio.Condition()
 

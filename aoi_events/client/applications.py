@@ -37,6 +37,15 @@ def asked(turn: Turn, application: str, instance: str) -> None:
         refusals={k: v for k, v in turn.view.refusals.items() if k != key},
     )
     turn.release(REGISTER, key)
+    # The server may have carried out what is under way before it stored what waits for this start.
+    turn.set_link(
+        in_flight={
+            number: replace(pending, again=True)
+            if (pending.name, pending.about) == (REGISTER, key)
+            else pending
+            for number, pending in turn.link.in_flight.items()
+        }
+    )
 
 
 def left(turn: Turn, key: str) -> None:
@@ -87,7 +96,7 @@ def registered(turn: Turn, pending: Pending, answer: ApplicationRegisteredV1) ->
     if not answer.applied:
         _go_above(turn, record, REGISTER, answer.sequence)
     elif answer.token is not None:
-        turn.keep_application(replace(record, token=answer.token, due=False))
+        turn.keep_application(replace(record, token=answer.token, due=pending.again))
         _forget_nobody(turn)
         fingerprint = fingerprint_of(answer.token)
         changed = answer.token != record.token

@@ -60,7 +60,8 @@ class Phase(Enum):
 class Pending:
     """A request that waits for its answer: what it asks, about what, with which number or code.
 
-    ``heard``: how many frames had come over the connection when it was sent.
+    ``heard``: how many frames had come over the connection when it was sent. ``again``: the same
+    was asked for anew meanwhile, which the answer does not know of.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Pending:
     sequence: int | None = None
     code: str | None = field(default=None, repr=False)
     heard: int = 0
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

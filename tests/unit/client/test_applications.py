@@ -55,6 +55,19 @@ def test_registration_is_repeated_when_the_app_starts() -> None:
     assert not rehearsal.told(ApplicationRegistered)[-1].changed
 
 
+def test_a_start_while_the_registration_is_under_way_is_told_after_it() -> None:
+    """The server stores what an app could not take; if that app starts again before the answer to
+    its last registration is there, the server hears of the start all the same, once.
+    """
+    rehearsal = asking()
+    for _ in range(3):
+        rehearsal.play(ApplicationAsked(MAIL, "default"))
+    assert [r.body["sequence"] for r in rehearsal.requests("application.register")] == [1]
+    rehearsal.serve()
+    assert [r.body["sequence"] for r in rehearsal.requests("application.register")] == [1, 2]
+    assert not rehearsal.stored.applications[KEY].due
+
+
 def test_goes_above_the_stored_sequence() -> None:
     """An answer with applied=false gives no token, and the client goes on above its number."""
     rehearsal = asking()

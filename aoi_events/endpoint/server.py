@@ -10,7 +10,6 @@ counted.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from asyncio import TimerHandle
 from http import HTTPStatus
 from typing import Any, Final
@@ -27,15 +26,14 @@ from uvicorn.server import ServerState
 
 from aoi_events.endpoint.refusals import HttpRefusal, push_response
 from aoi_events.endpoint.settings import EndpointSettings
-from aoi_events.errors import ConfigurationError, ErrorCode
+from aoi_events.errors import ErrorCode
+from aoi_events.ports.listening import listen
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, EndpointMetrics
 
 __all__ = ["Server"]
 
 _log = get_logger(__name__)
-_BACKLOG: Final = 1_024
-"""Connections that the kernel holds until we accept them."""
 _LINGER: Final = 1.0
 _LINGER_OCTETS: Final = 1_048_576
 """Seconds and octets for which a connection whose request was refused is still read."""
@@ -57,23 +55,15 @@ class Server:
     async def bind(self) -> int:
         """Take the port, and return it. Raises ConfigurationError when that is not possible."""
         settings = self._settings
-        tls = _tls(settings)
-        try:
-            self._listening = await asyncio.get_running_loop().create_server(
-                self._connection,
-                settings.host,
-                settings.port,
-                ssl=tls,
-                ssl_handshake_timeout=None if tls is None else settings.head_within,
-                backlog=_BACKLOG,
-                start_serving=False,
-            )
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot listen on {settings.host} port {settings.port}: {error}; "
-                "set host and port of the endpoint to an address of this machine and a free port"
-            ) from error
-        port: int = self._listening.sockets[0].getsockname()[1]
+        self._listening, port = await listen(
+            self._connection,
+            settings.host,
+            settings.port,
+            certificate=settings.certificate,
+            private_key=settings.private_key,
+            handshake_within=settings.head_within,
+            owner="the endpoint",
+        )
         return port
 
     async def accept(self, app: ASGIApp) -> None:
@@ -311,17 +301,3 @@ class _Connection(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-
-def _tls(settings: EndpointSettings) -> ssl.SSLContext | None:
-    if settings.certificate is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.certificate, settings.private_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"cannot use certificate {settings.certificate} with its key: {error}; "
-            "set certificate and private_key of the endpoint to matching, readable PEM files"
-        ) from error
-    return context

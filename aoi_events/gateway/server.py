@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -14,10 +13,10 @@ from pydantic_core import to_json
 
 from aoi_events.contracts.device import SUBPROTOCOL
 from aoi_events.contracts.webpush import WEBPUSH_SUBPROTOCOL
-from aoi_events.errors import ConfigurationError
 from aoi_events.gateway.addresses import Addresses, address_of
 from aoi_events.gateway.connection import websocket
 from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.ports.listening import listen
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, GatewayMetrics, Limit
 
@@ -29,8 +28,6 @@ PATH: Final = "/aoi"
 """Where the WebSocket is."""
 PROTOCOLS: Final = (SUBPROTOCOL, WEBPUSH_SUBPROTOCOL)
 """What devices may speak; the subprotocol of a WebSocket says which."""
-_BACKLOG: Final = 1_024
-"""Connections that the kernel holds until we accept them."""
 _SHUTDOWN: Final = 0.1
 """Seconds for handlers to end whose connections were aborted (aiohttp takes 0 for no limit)."""
 
@@ -80,23 +77,15 @@ class Server:
     async def bind(self) -> int:
         """Take the port, and return it. Raises ConfigurationError when that is not possible."""
         settings = self._settings
-        tls = _tls(settings)
-        try:
-            self._listening = await asyncio.get_running_loop().create_server(
-                self._web,
-                settings.host,
-                settings.port,
-                ssl=tls,
-                ssl_handshake_timeout=None if tls is None else settings.handshake_within,
-                backlog=_BACKLOG,
-                start_serving=False,
-            )
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot listen on {settings.host} port {settings.port}: {error}; "
-                "set host and port of the gateway to an address of this machine and a free port"
-            ) from error
-        port: int = self._listening.sockets[0].getsockname()[1]
+        self._listening, port = await listen(
+            self._web,
+            settings.host,
+            settings.port,
+            certificate=settings.certificate,
+            private_key=settings.private_key,
+            handshake_within=settings.handshake_within,
+            owner="the gateway",
+        )
         return port
 
     async def accept(self) -> None:
@@ -146,20 +135,6 @@ def _refusal(status: int, code: str, message: str) -> web.Response:
     response = web.Response(status=status, body=body, content_type="application/json")
     response.force_close()
     return response
-
-
-def _tls(settings: GatewaySettings) -> ssl.SSLContext | None:
-    if settings.certificate is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.certificate, settings.private_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"cannot use certificate {settings.certificate} with its key: {error}; "
-            "set certificate and private_key of the gateway to matching, readable PEM files"
-        ) from error
-    return context
 
 
 class _Bounded(web.Server):

@@ -9,7 +9,6 @@ from aoi_events.contracts.envelopes import (
     ChallengeItem,
     ChallengeOutcome,
     DeliverItem,
-    OutcomeItem,
     OutcomeKind,
 )
 from aoi_events.ports.channel import Sent
@@ -50,14 +49,9 @@ def ended(
             retry_after=retry_after or None,
         )
         return Sent(challenged, provider_message, pause)
-    outcome = OutcomeItem(
-        delivery=item.delivery,
-        kind=kind,
-        at=now,
-        client=item.client,
-        channel=item.channel,
-        step=item.step,
-        attempt=item.attempt,
+    outcome = item.outcome(
+        kind,
+        now,
         detail=detail[:_LONGEST_DETAIL] or None,
         closes_channel=closes_channel,
         retry_after=retry_after or None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
@@ -64,6 +65,31 @@ class DeliverItem(Tolerant):
     parameters: dict[str, str | int | bool] = Field(default_factory=dict)
     session: str | None = None
     epoch: int | None = None
+
+    def outcome(
+        self,
+        kind: OutcomeKind,
+        at: datetime,
+        *,
+        detail: str | None = None,
+        closes_channel: bool = False,
+        retry_after: float | None = None,
+        epoch: int | None = None,
+    ) -> OutcomeItem:
+        """What became of this step; the fields as in :class:`OutcomeItem`."""
+        return OutcomeItem(
+            delivery=self.delivery,
+            kind=kind,
+            at=at,
+            client=self.client,
+            channel=self.channel,
+            step=self.step,
+            attempt=self.attempt,
+            detail=detail,
+            closes_channel=closes_channel,
+            retry_after=retry_after,
+            epoch=epoch,
+        )
 
 
 class ChallengeItem(Tolerant):

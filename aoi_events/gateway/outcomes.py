@@ -43,44 +43,17 @@ def acknowledged(
 
 def discarded(item: DeliverItem, detail: str, now: datetime) -> OutcomeItem:
     """Never: the device can do nothing with it."""
-    return OutcomeItem(
-        delivery=item.delivery,
-        kind=OutcomeKind.DISCARDED,
-        at=now,
-        client=item.client,
-        channel=item.channel,
-        step=item.step,
-        attempt=item.attempt,
-        detail=detail,
-    )
+    return item.outcome(OutcomeKind.DISCARDED, now, detail=detail)
 
 
 def refused(item: DeliverItem, detail: str, now: datetime) -> OutcomeItem:
     """Not now; the delivery's own retries go on from here."""
-    return OutcomeItem(
-        delivery=item.delivery,
-        kind=OutcomeKind.REFUSED,
-        at=now,
-        client=item.client,
-        channel=item.channel,
-        step=item.step,
-        attempt=item.attempt,
-        detail=detail,
-    )
+    return item.outcome(OutcomeKind.REFUSED, now, detail=detail)
 
 
 def route_lost(item: DeliverItem, now: datetime) -> OutcomeItem:
     """The session, or the epoch of it, that a step was meant for is not there."""
-    return OutcomeItem(
-        delivery=item.delivery,
-        kind=OutcomeKind.ROUTE_LOST,
-        at=now,
-        client=item.client,
-        channel=item.channel,
-        step=item.step,
-        attempt=item.attempt,
-        epoch=item.epoch,
-    )
+    return item.outcome(OutcomeKind.ROUTE_LOST, now, epoch=item.epoch)
 
 
 def sent_in_vain(

@@ -238,14 +238,9 @@ def _count_lost(outputs: Sequence[Outbound], results: Sequence[Published]) -> No
 
 def _route_lost(items: Sequence[DeliverItem | ChallengeItem | CloseItem]) -> Outbound | None:
     lost = [
-        OutcomeItem(
-            delivery=item.delivery,
-            kind=OutcomeKind.ROUTE_LOST,
-            at=item.accepted_at,
-            client=item.client,
-            channel=item.channel,
-            step=item.step,
-            attempt=item.attempt,
+        item.outcome(
+            OutcomeKind.ROUTE_LOST,
+            item.accepted_at,
             detail="the gateway node is gone",
             epoch=item.epoch,
         )

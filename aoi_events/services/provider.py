@@ -29,7 +29,7 @@ from aoi_events.ports.store import Store, Submission, Transaction
 from aoi_events.services.handler import Handler
 from aoi_events.services.outgoing import outcomes
 from aoi_events.services.resting import PAUSES
-from aoi_events.services.steps import outcome_of, parked_steps
+from aoi_events.services.steps import parked_steps
 
 __all__ = ["ProviderHandler"]
 
@@ -141,7 +141,7 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
             if isinstance(item, ChallengeItem) or _received(item, channels.get(item.client)):
                 chosen.append(item)
             else:
-                lost = outcome_of(item, OutcomeKind.ROUTE_LOST, now, detail=_GIVEN_UP)
+                lost = item.outcome(OutcomeKind.ROUTE_LOST, now, detail=_GIVEN_UP)
                 self._said[_key(item)] = Sent(lost)
         return chosen
 
@@ -176,7 +176,7 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
             if isinstance(item, ChallengeItem):
                 return Sent(None)
             detail = "the channel could not handle it"
-            return Sent(outcome_of(item, OutcomeKind.PARKED, self._clock.now(), detail=detail))
+            return Sent(item.outcome(OutcomeKind.PARKED, self._clock.now(), detail=detail))
         return sent
 
     async def _name(self, said: Sequence[tuple[Work, Sent]], now: datetime) -> None:

@@ -9,29 +9,12 @@ from pydantic import ValidationError
 from aoi_events.contracts.envelopes import (
     DeliverItem,
     DeliveryBatchV1,
-    OutcomeItem,
     OutcomeKind,
 )
 from aoi_events.ports.broker import Outbound
 from aoi_events.services.outgoing import outcomes
 
-__all__ = ["outcome_of", "parked_steps"]
-
-
-def outcome_of(
-    item: DeliverItem, kind: OutcomeKind, now: datetime, *, detail: str | None = None
-) -> OutcomeItem:
-    """The outcome of the step that ``item`` is."""
-    return OutcomeItem(
-        delivery=item.delivery,
-        kind=kind,
-        at=now,
-        client=item.client,
-        channel=item.channel,
-        step=item.step,
-        attempt=item.attempt,
-        detail=detail,
-    )
+__all__ = ["parked_steps"]
 
 
 def parked_steps(body: bytes, now: datetime) -> list[Outbound]:
@@ -44,5 +27,5 @@ def parked_steps(body: bytes, now: datetime) -> list[Outbound]:
     except ValidationError:
         return []
     return outcomes(
-        outcome_of(item, OutcomeKind.PARKED, now) for item in items if isinstance(item, DeliverItem)
+        item.outcome(OutcomeKind.PARKED, now) for item in items if isinstance(item, DeliverItem)
     )

@@ -181,14 +181,9 @@ def _outcome(item: Work, say: Say, now: datetime) -> OutcomeItem | ChallengeOutc
             closes_channel=say.closes_channel,
             retry_after=say.retry_after,
         )
-    return OutcomeItem(
-        delivery=item.delivery,
-        kind=say.kind,
-        at=now,
-        client=item.client,
-        channel=item.channel,
-        step=item.step,
-        attempt=item.attempt,
+    return item.outcome(
+        say.kind,
+        now,
         detail=say.detail or None,
         closes_channel=say.closes_channel,
         retry_after=say.retry_after,

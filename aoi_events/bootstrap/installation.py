@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from aoi_events.bootstrap.clocks import Clocks
 from aoi_events.bootstrap.identities import identity_check
 from aoi_events.bootstrap.keys import ServerKeys
-from aoi_events.bootstrap.opening import Opened, open_parts
+from aoi_events.bootstrap.opening import WORKERS, Opened, open_parts
 from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.broker.topology import topology
@@ -338,7 +338,7 @@ async def open_installation(
         )
     installed = installed_plugins() if plugins is None else plugins
     configured = configure(installed, settings.channels)
-    every = _every(configured)
+    every = (*WORKERS, *configured.connectionless)
     for name in names:
         if name not in every:
             hint = (
@@ -371,20 +371,6 @@ async def open_installation(
             installation.clocks = Clocks(opened.store, SystemClock(), apart=settings.clock_apart)
             await installation.clocks.compare()
         yield installation
-
-
-def _every(plugins: Plugins) -> tuple[str, ...]:
-    """The workers that there can be; one per connectionless channel among them."""
-    return (
-        "registration",
-        "activation",
-        "notification",
-        "gateway",
-        "endpoint",
-        *plugins.connectionless,
-        "outcome",
-        "deadlines",
-    )
 
 
 def _give_up() -> None:

@@ -33,7 +33,7 @@ from aoi_events.ports.patience import Attempt, Patience, patiently
 from aoi_events.ports.store import Store
 from aoi_events.store import open_store
 
-__all__ = ["AT_THE_EDGE", "WITH_KEYS", "Opened", "declare", "open_parts"]
+__all__ = ["AT_THE_EDGE", "WITH_KEYS", "WORKERS", "Opened", "declare", "open_parts"]
 
 log = get_logger(__name__)
 
@@ -41,6 +41,8 @@ AT_THE_EDGE: Final = ("gateway", "endpoint")
 """Workers that need the broker only."""
 WITH_KEYS: Final = ("registration", "activation", "notification", "outcome", "deadlines")
 """Workers that issue or verify tokens, or make challenges."""
+WORKERS: Final = (*WITH_KEYS, *AT_THE_EDGE)
+"""Those of every installation; each connectionless channel has one more, of its name."""
 
 GATEWAY_USER: Final = "aoi-gateway"
 """The gateway's user on ``memory://``."""

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from aoi_events.bootstrap import load_settings
+from aoi_events.bootstrap.opening import WORKERS
 from aoi_events.bootstrap.plugins import installed_plugins
 from aoi_events.bootstrap.process import EXIT_CONFIG, run_process
 from aoi_events.cli.output import fail
 from aoi_events.errors import ConfigurationError
 
-__all__ = ["WORKERS", "up", "worker", "worker_process"]
-
-WORKERS: Final = (
-    "registration",
-    "activation",
-    "notification",
-    "gateway",
-    "endpoint",
-    "outcome",
-    "deadlines",
-)
-"""Those of every installation; each connectionless channel has one more, of its name."""
+__all__ = ["up", "worker", "worker_process"]
 
 
 def worker_process(name: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +29,8 @@ def ask(path: Path, request: AppRequest, *, wait: float = 0.0) -> ClientFrame:
         connection.settimeout(_WITHIN + min(wait, MAX_WAIT))
         try:
             connection.connect(str(path))
-            connection.sendall(request.encode() + b"\n")
+            with suppress(BrokenPipeError):  # closed on us: it said why before
+                connection.sendall(request.encode() + b"\n")
             while not line.endswith(b"\n") and len(line) <= _LARGEST:
                 octets = connection.recv(65_536)
                 if not octets:

@@ -24,6 +24,7 @@ _ASK_WITHIN: Final = 10.0
 async def serve_app(lines: Lines, peer: Peer, rank: Rank | None, desk: Desk, within: float) -> None:
     """Serve it until either end closes; ``within``: how long an attached app may take to ack."""
     seat: Seat | None = None
+    last: Failed | None = None
     try:
         if rank is None:
             raise Refusal(
@@ -44,15 +45,18 @@ async def serve_app(lines: Lines, peer: Peer, rank: Rank | None, desk: Desk, wit
                 await lines.read()
     except Refusal as refusal:
         log.info("app_refused", user=peer.user, pid=peer.pid, code=refusal.code)
-        lines.send(Failed(code=refusal.code, message=refusal.message, field=refusal.field))
+        last = Failed(code=refusal.code, message=refusal.message, field=refusal.field)
     except OSError as error:
         log.debug("app_connection_lost", reason=error.strerror)
     except ClientStopped:
-        lines.send(Failed(code=ErrorCode.UNAVAILABLE, message="the AOI Client is stopping"))
+        last = Failed(code=ErrorCode.UNAVAILABLE, message="the AOI Client is stopping")
     finally:
-        lines.end()
+        if last is None:
+            lines.end()
         if seat is not None:
             await desk.detach(seat)
+        if last is not None:
+            await lines.refuse(last)
         await lines.closed()
 
 

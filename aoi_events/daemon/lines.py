@@ -105,6 +105,22 @@ class Lines:
             loop = asyncio.get_running_loop()
             loop.call_later(_CLOSE_WITHIN, self._writer.transport.abort)
 
+    async def refuse(self, frame: ClientFrame) -> None:
+        """Say it last, and let the peer come to read it; never raises.
+
+        What the peer is still saying meanwhile is thrown away: closing at once would break the pipe
+        under it, and many never read why.
+        """
+        if self._writer.is_closing():
+            return
+        self.send(frame)
+        with suppress(OSError, TimeoutError):
+            self._writer.write_eof()
+            async with asyncio.timeout(_CLOSE_WITHIN):
+                while await self._reader.read(MAX_LINE):
+                    continue
+        self.end()
+
     async def closed(self) -> None:
         """End, and return when it is closed; never raises."""
         self.end()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aoi_events.contracts.apps import APP_REQUESTS, AttachV1, RegisterAppV1
-from aoi_events.daemon.lines import read_request
-from aoi_events.errors import Refusal
+from aoi_events.contracts.apps import APP_REQUESTS, AttachV1, Failed, RegisterAppV1
+from aoi_events.daemon.lines import Lines, read_request
+from aoi_events.errors import ErrorCode, Refusal
 from tests.strategies_of_contracts import json_values, values_of
 
 
@@ -77,3 +80,31 @@ def test_defaults() -> None:
     register = read_request(b'{"version": 1, "type": "register", "application": "a"}')
     assert isinstance(register, RegisterAppV1)
     assert (register.command, register.owner, register.wait) == (None, None, 0.0)
+
+
+async def test_who_is_refused_while_it_speaks_reads_why(tmp_path: Path) -> None:
+    """A peer that is refused before it has sent anything can still send, and then read why."""
+    refused, closed = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines = Lines(reader, writer)
+        refused.set()
+        await lines.refuse(Failed(code=ErrorCode.NOT_ALLOWED, message="not you"))
+        await lines.closed()
+        closed.set()
+
+    loop = asyncio.get_running_loop()
+    server = await asyncio.start_unix_server(serve, tmp_path / "socket")
+    async with asyncio.timeout(30):
+        with socket.socket(socket.AF_UNIX) as app:
+            app.setblocking(False)
+            await loop.sock_connect(app, str(tmp_path / "socket"))
+            await refused.wait()
+            why = await loop.sock_recv(app, 65_536)
+            for _ in range(3):
+                await loop.sock_sendall(app, b"x" * 1_000)
+            assert json.loads(why)["code"] == "not_allowed"
+            assert await loop.sock_recv(app, 1) == b""
+        await closed.wait()
+    server.close()
+    await server.wait_closed()

@@ -14,6 +14,7 @@ from typing import Final
 from hypothesis import strategies as st
 
 from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.contracts.identifiers import Mode
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.channels import Channel, ChannelState, ChannelTraits
 from aoi_events.domain.delivery import (
@@ -27,7 +28,7 @@ from aoi_events.domain.delivery import (
     Reported,
 )
 from aoi_events.domain.evidence import StepOutcome
-from aoi_events.domain.plans import Mode, Step
+from aoi_events.domain.plans import Step
 from aoi_events.domain.retry import Backoff
 
 __all__ = [

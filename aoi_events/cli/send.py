@@ -16,7 +16,7 @@ from aoi_events.broker.open import open_broker
 from aoi_events.cli.output import console, fail, plain, print_json
 from aoi_events.contracts.answers import NotificationAcceptedV1, NotificationStatusV1
 from aoi_events.contracts.content import MAX_CONTENT
-from aoi_events.contracts.identifiers import Urgency
+from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.errors import ConfigurationError, EndedOtherwise, WaitTimeout
 from aoi_events.ports.patience import Patience
@@ -63,6 +63,12 @@ def send(
     content_type: Annotated[
         str | None, typer.Option("--type", help="media type; default: by what the content is")
     ] = None,
+    mode: Annotated[
+        Mode | None, typer.Option(help="how channels follow each other; default: the operator's")
+    ] = None,
+    hedge_after: Annotated[
+        float | None, typer.Option(help="head start of each channel in seconds, in mode hedged")
+    ] = None,
     wait: Annotated[
         Awaited | None, typer.Option(help="wait until every delivery is so; terminal: any end")
     ] = None,
@@ -89,6 +95,8 @@ def send(
         urgency=urgency,
         topic=topic,
         content_type=content_type,
+        mode=mode,
+        hedge_after=hedge_after,
     )
     sent = asyncio.run(_send(settings.broker.get_secret_value(), request, wait, timeout))
     if json:

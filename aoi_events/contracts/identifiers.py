@@ -23,6 +23,7 @@ __all__ = [
     "DeviceId",
     "Fingerprint",
     "InstanceName",
+    "Mode",
     "NotificationId",
     "SecretHash",
     "SenderKey",
@@ -77,6 +78,18 @@ class Urgency(StrEnum):
     LOW = "low"
     NORMAL = "normal"
     HIGH = "high"
+
+
+class Mode(StrEnum):
+    """How the channels of one delivery follow each other."""
+
+    FALLBACK = "fallback"
+    """Each when those before it failed, or did not acknowledge in time."""
+    PARALLEL = "parallel"
+    """All at once."""
+    HEDGED = "hedged"
+    """Each a head start after the one before it, unless that was acknowledged; at once where those
+    before it failed."""
 
 
 def base32_id(prefix: str, octets: bytes) -> str:

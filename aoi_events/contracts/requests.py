@@ -22,6 +22,7 @@ from aoi_events.contracts.identifiers import (
     DeliveryId,
     DeviceId,
     InstanceName,
+    Mode,
     NotificationId,
     SecretHash,
     SenderKey,
@@ -63,6 +64,8 @@ MAX_TTL: Final = 28 * 24 * 3600
 """Longest time to live in seconds: four weeks, as Web Push services have it."""
 
 Sequence = Annotated[int, Field(ge=1, le=2**53 - 1)]
+HedgeAfter = Annotated[float, Field(ge=0.1, le=86_400)]
+"""Head start of a channel before the next one, in seconds: from a tenth to a day."""
 
 
 class PreviousClient(Tolerant):
@@ -188,7 +191,9 @@ class SendNotificationV1(Request):
     ``ttl`` in seconds from acceptance; 0 means now or never (RFC 8030, section 5.2). Repeating the
     same ``notification`` with the same body gives the same answer and no second delivery.
     ``topic`` replaces what this sender sent to the same tokens under the same topic and was not
-    delivered yet (RFC 8030, section 5.4).
+    delivered yet (RFC 8030, section 5.4). ``mode`` says how the channels of a device follow each
+    other, ``hedge_after`` the head start in seconds that each has in mode *hedged*; without them
+    the operator's defaults count.
     """
 
     notification: NotificationId
@@ -199,6 +204,14 @@ class SendNotificationV1(Request):
     ttl: Annotated[int, Field(ge=0, le=MAX_TTL)] = 24 * 3600
     urgency: Annotated[Urgency, Field(strict=False)] = Urgency.NORMAL
     topic: Topic | None = None
+    mode: Annotated[Mode, Field(strict=False)] | None = None
+    hedge_after: HedgeAfter | None = None
+
+    @model_validator(mode="after")
+    def _head_start_of_a_hedge(self) -> SendNotificationV1:
+        if self.hedge_after is not None and self.mode is not Mode.HEDGED:
+            raise ValueError("hedge_after goes with mode hedged; say both, or neither")
+        return self
 
 
 class CancelNotificationV1(Request):

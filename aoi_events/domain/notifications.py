@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from aoi_events.contracts.content import Content
-from aoi_events.contracts.identifiers import Urgency
+from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.requests import SendNotificationV1
 
 __all__ = ["Notification", "RejectedEntry", "body_hash"]
@@ -29,7 +29,8 @@ class Notification:
 
     A tombstone holds as long as retention keeps settled rows; its ``expires_at`` says nothing.
     ``deliveries`` are the (index, delivery ID) pairs and ``rejected`` the rejected tokens of the
-    answer, so that a repeated request is answered from here.
+    answer, so that a repeated request is answered from here. ``mode`` and ``hedge_after`` (seconds)
+    are the sender's, where it named them.
     """
 
     sender: str
@@ -43,6 +44,8 @@ class Notification:
     deliveries: tuple[tuple[int, str], ...] = ()
     rejected: tuple[RejectedEntry, ...] = ()
     tombstone: bool = False
+    mode: Mode | None = None
+    hedge_after: float | None = None
 
 
 def body_hash(request: SendNotificationV1) -> str:

@@ -10,22 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from aoi_events.contracts.content import Content
+from aoi_events.contracts.identifiers import Mode
+from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.domain.channels import Channel, ChannelTraits, octets_of
+from aoi_events.domain.notifications import Notification
 
-__all__ = ["Mode", "Step", "may_start", "plan", "starts_at"]
+__all__ = ["Demand", "Step", "demand_of", "may_start", "plan", "starts_at"]
 
 _SHORTEST, _LONGEST = 0.001, 24 * 3600.0
-
-
-class Mode(StrEnum):
-    """How the steps of a plan follow each other."""
-
-    FALLBACK = "fallback"
-    PARALLEL = "parallel"
-    HEDGED = "hedged"
+_HEDGE_AFTER = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +46,39 @@ class Step:
             raise ValueError("a step's ack_within lies between a millisecond and a day")
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a plan is made for, as its sender wants it.
+
+    ``content`` None: it is kept no longer, so nothing depends on its size. ``mode`` and
+    ``hedge_after`` (seconds) None: the sender does not say.
+    """
+
+    content: Content | None
+    mode: Mode | None = None
+    hedge_after: float | None = None
+
+
+def demand_of(sent: SendNotificationV1 | Notification) -> Demand:
+    """What a plan for a delivery of this is made for."""
+    return Demand(sent.content, sent.mode, sent.hedge_after)
+
+
 def plan(
     channels: Sequence[Channel],
     traits: Mapping[str, ChannelTraits],
+    demand: Demand,
     *,
     connected: bool,
-    content: Content | None,
-    mode: Mode = Mode.FALLBACK,
-    hedge_after: float = 2.0,
 ) -> tuple[Step, ...]:
     """Steps for a delivery over the client's ``channels``, best first (as they were selected).
 
     A connection-oriented channel takes part only while the device is ``connected``; channels that
     are not active, or whose plug-in is not installed here, take no part. Empty: nothing can reach
-    the device now. ``content`` None: it is kept no longer, so nothing depends on its size.
+    the device now. Who names no mode gets *fallback*, and no ``hedge_after`` two seconds.
     """
+    content, mode = demand.content, demand.mode or Mode.FALLBACK
+    hedge_after = _HEDGE_AFTER if demand.hedge_after is None else demand.hedge_after
     usable = [
         (channel, trait)
         for channel in sorted(channels, key=lambda channel: (channel.rank, channel.type))

@@ -14,7 +14,7 @@ from aoi_events.contracts.answers import (
     NotificationStatusV1,
 )
 from aoi_events.contracts.content import Content
-from aoi_events.contracts.identifiers import Urgency
+from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.errors import AoiError, InfrastructureError, RequestTimeout
@@ -123,6 +123,8 @@ class Publisher:
         urgency: Urgency | str = Urgency.NORMAL,
         topic: str | None = None,
         content_type: str | None = None,
+        mode: Mode | str | None = None,
+        hedge_after: float | None = None,
         timeout: float | None = None,
         retries: int = 0,
     ) -> NotificationAcceptedV1:
@@ -142,6 +144,8 @@ class Publisher:
             urgency=urgency,
             topic=topic,
             content_type=content_type,
+            mode=mode,
+            hedge_after=hedge_after,
         )
         return await self._send(request, timeout, _patience(retries))
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from aoi_events.contracts.content import Content
-from aoi_events.contracts.identifiers import Urgency
+from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.requests import (
     CancelNotificationV1,
     QueryNotificationV1,
@@ -31,6 +31,8 @@ def send_request(
     urgency: Urgency | str = Urgency.NORMAL,
     content_type: str | None = None,
     topic: str | None = None,
+    mode: Mode | str | None = None,
+    hedge_after: float | None = None,
 ) -> SendNotificationV1:
     """The request to deliver one content to one token or up to 1,000.
 
@@ -38,7 +40,9 @@ def send_request(
     fails to come. ``ttl`` in seconds from acceptance, 0 to 28 days; 0 means now or never.
     ``content_type`` names the type of text or octets (``Content`` carries its own). ``topic``, 32
     characters of letters, digits, ``-`` and ``_`` at most, replaces what this sender sent to the
-    same tokens under it and was not delivered yet. Raises
+    same tokens under it and was not delivered yet. ``mode``: ``fallback``, ``parallel`` or
+    ``hedged``, how a device's channels follow each other; in the last, each has a head start of
+    ``hedge_after`` seconds (0.1 to a day). Unsaid, the operator's defaults count. Raises
     RequestRefused (``invalid``) for what the server would refuse, before anything is sent.
     """
     try:
@@ -50,6 +54,8 @@ def send_request(
             ttl=ttl,
             urgency=Urgency(urgency),
             topic=topic,
+            mode=None if mode is None else Mode(mode),
+            hedge_after=hedge_after,
         )
     except ValueError as error:
         raise _invalid(error) from None

@@ -13,7 +13,7 @@ from aoi_events.domain.applications import Application
 from aoi_events.domain.clients import Client
 from aoi_events.domain.delivery import Decision, Delivery, Planned, decide
 from aoi_events.domain.notifications import Notification, RejectedEntry
-from aoi_events.domain.plans import Step
+from aoi_events.domain.plans import Step, demand_of
 from aoi_events.domain.sender_keys import may_send
 from aoi_events.domain.tokens import TokenClaims, delivery_id_of, fingerprint_of
 from aoi_events.errors import ErrorCode, Refusal
@@ -125,6 +125,7 @@ class Acceptance:
     def _route(self, sending: Sending, context: Context, now: datetime) -> None:
         request = sending.asked.request
         expires_at = now + timedelta(seconds=request.ttl)
+        demand = demand_of(request)
         accepted: dict[str, Decision] = {}
         deliveries: list[tuple[int, str]] = []
         for index, token, claims in sending.tokens:
@@ -141,7 +142,7 @@ class Acceptance:
             if delivery_id in accepted:  # the same token twice in one request is one delivery
                 continue
             channels = context.channels.get(claims.client, ())
-            steps = self._dispatcher.steps(client, channels, request.content)
+            steps = self._dispatcher.steps(client, channels, demand)
             delivery = Delivery(
                 id=delivery_id,
                 sender=sending.asked.sender,
@@ -175,6 +176,8 @@ class Acceptance:
             ttl=request.ttl,
             deliveries=tuple(deliveries),
             rejected=tuple(sending.rejected),
+            mode=request.mode,
+            hedge_after=request.hedge_after,
         )
 
 

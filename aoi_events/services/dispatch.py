@@ -17,7 +17,6 @@ from datetime import datetime
 from typing import assert_never
 
 from aoi_events.broker.topology import delivery_queue, gateway_queue
-from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import DeliverItem, OutcomeItem, OutcomeKind
 from aoi_events.domain.applications import Application
 from aoi_events.domain.channels import Channel
@@ -32,7 +31,7 @@ from aoi_events.domain.delivery import (
     StartStep,
 )
 from aoi_events.domain.notifications import Notification
-from aoi_events.domain.plans import Step, plan
+from aoi_events.domain.plans import Demand, Step, plan
 from aoi_events.domain.tokens import app_key_of
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.logs import get_logger
@@ -98,17 +97,12 @@ class Dispatcher:
         )
 
     def steps(
-        self, client: Client | None, channels: Sequence[Channel], content: Content | None
+        self, client: Client | None, channels: Sequence[Channel], demand: Demand
     ) -> tuple[Step, ...]:
         """The plan for a client now; empty when nothing can reach it."""
         if client is None or client.retired:
             return ()
-        return plan(
-            channels,
-            self._settings.traits,
-            connected=client.presence is not None,
-            content=content,
-        )
+        return plan(channels, self._settings.traits, demand, connected=client.presence is not None)
 
     def outputs(
         self, decisions: Iterable[Decision], context: Context, now: datetime

@@ -23,6 +23,7 @@ from aoi_events.domain.delivery import (
     decide,
     resend,
 )
+from aoi_events.domain.plans import Demand, demand_of
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.logs import get_logger
@@ -160,10 +161,10 @@ class DueDeliveries:
             application = context.application_of(row)
             return Failed(_reason(application.revoked_reason if application else None))
         if row.released and now < row.expires_at:
-            notification = context.notifications.get((row.sender, row.notification))
-            content = notification.content if notification is not None else None
+            sent = context.notifications.get((row.sender, row.notification))
+            demand = Demand(None) if sent is None else demand_of(sent)
             channels = context.channels.get(row.client, ())
-            steps = self._dispatcher.steps(client, channels, content)
+            steps = self._dispatcher.steps(client, channels, demand)
             return Planned(steps, returns=client.returns)
         return DeadlineReached()
 

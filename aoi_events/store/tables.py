@@ -15,6 +15,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -25,7 +26,7 @@ from sqlalchemy import (
     text,
 )
 
-from aoi_events.contracts.identifiers import Urgency
+from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.states import DeliveryState, Evidence
 from aoi_events.domain.channels import ChannelState, ProofState
 from aoi_events.store import packing
@@ -183,6 +184,8 @@ notifications: Final = Table(
     Column("deliveries", Packed(packing.pack_pairs, packing.unpack_pairs), nullable=False),
     Column("rejected", Packed(packing.pack_rejected, packing.unpack_rejected), nullable=False),
     Column("tombstone", Boolean(), nullable=False),
+    Column("mode", Choice(Mode)),
+    Column("hedge_after", Double()),
     # Those without deliveries; the others go with the last of theirs.
     Index("notifications_bare", "accepted_at", **_where("deliveries = '[]'")),
 )

@@ -93,6 +93,8 @@ def cases(victim: Device, attacker: Device, *, revoked: str, foreign: str) -> It
         "ttl": [-1, 1e300, "60", True, 2**80, None],
         "notification": ["", " ", "x" * 65, "../../etc", 1, None, {"$ne": 1}],
         "urgency": ["now", 1, []],
+        "mode": ["twice", 1, []],
+        "hedge_after": [-1, 1e300, "2", True, 2**80, 2],
     }
     for field, wrong in wrongs.items():
         for value in wrong:

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from aoi_events.contracts.content import Content
+from aoi_events.contracts.identifiers import Mode
 from aoi_events.contracts.states import DeliveryState, Evidence
 from aoi_events.domain.delivery import Delivery, StoryEntry
 from aoi_events.domain.notifications import RejectedEntry
@@ -31,7 +32,13 @@ from tests.conformance.store.rows import (
 async def test_notifications_are_added_once(store: Store) -> None:
     """Adding a known (sender, ID) changes nothing and is not among the keys returned."""
     first = a_notification("n1", rejected=(RejectedEntry(1, "fp_b", "token_forged", "no\0"),))
-    octets = a_notification("n2", content=Content.of(b"\x00\xff"), deliveries=())
+    octets = a_notification(
+        "n2",
+        content=Content.of(b"\x00\xff"),
+        deliveries=(),
+        mode=Mode.HEDGED,
+        hedge_after=0.7,
+    )
     tombstone = a_notification("n3", content=None, tombstone=True, deliveries=())
     other = replace(first, sender="other")
     async with store.transaction() as transaction:

@@ -57,6 +57,18 @@ async def test_for_scripts(cli: Cli, phone: FakeDevice) -> None:
     assert "status" not in again.json
 
 
+async def test_how_channels_follow_each_other(cli: Cli, phone: FakeDevice) -> None:
+    """``--mode`` and ``--hedge-after`` reach the workers; a head start without a hedge is refused
+    before anything is sent.
+    """
+    hedged = ("--mode", "hedged", "--hedge-after", "1.5")
+    ran = await send(cli, phone.token, "-c", "x", *hedged, "--wait", "delivered")
+    assert ran.code == 0, ran.err
+    ran = await send(cli, phone.token, "-c", "x", "--hedge-after", "1.5")
+    assert ran.code == 1
+    assert "mode hedged" in ran.err
+
+
 async def test_rejected_tokens(cli: Cli, phone: FakeDevice) -> None:
     """A forged token beside a good one: the good one is sent, the other told, exit code 1."""
     forged = phone.token[:-4] + ("aaaa" if phone.token[-4:] != "aaaa" else "bbbb")

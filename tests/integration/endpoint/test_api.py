@@ -48,6 +48,19 @@ async def test_a_repeat_with_its_id_is_harmless(place: Place) -> None:
     assert (await place.api("POST", json=body, key="bank")).status == 202, "IDs are the sender's"
 
 
+@BOTH
+async def test_how_channels_follow_each_other_goes_to_the_workers(place: Place) -> None:
+    """``mode`` and ``hedge_after`` over HTTP are those of the broker, bounds included."""
+    device = await place.system.device()
+    body = {"notification": "n1", "tokens": [device.token], "mode": "hedged", **HELLO}
+    assert (await place.api("POST", json=body | {"hedge_after": 1.5})).status == 202
+    async with place.system.installation.store.transaction(read_only=True) as tx:
+        (kept,) = (await tx.notifications([("key:shop", "n1")])).values()
+    assert (kept.mode, kept.hedge_after) == ("hedged", 1.5)
+    wrong = await place.api("POST", json=body | {"mode": "parallel", "hedge_after": 1.5})
+    assert (wrong.status, wrong.json["code"]) == (400, "invalid")
+
+
 async def test_keys_see_their_own_only(place: Place) -> None:
     """What another key sent is not found, and cannot be withdrawn."""
     device = await place.system.device()

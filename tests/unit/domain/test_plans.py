@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aoi_events.contracts.content import Content
+from aoi_events.contracts.identifiers import Mode
 from aoi_events.domain.channels import Channel, ChannelState, ChannelTraits
 from aoi_events.domain.delivery import (
     DeadlineReached,
@@ -17,7 +18,7 @@ from aoi_events.domain.delivery import (
     Planned,
     StartStep,
 )
-from aoi_events.domain.plans import Mode, Step, may_start, plan, starts_at
+from aoi_events.domain.plans import Demand, Step, may_start, plan, starts_at
 from aoi_events.domain.retry import Backoff
 from tests.strategies import EPOCH, a_delivery, channels_and_traits, plans, steps
 from tests.unit.domain.rules import take
@@ -43,7 +44,7 @@ BOTH = [channel("sms", 1), channel("websocket", 0)]
 
 def test_fallback_is_the_default() -> None:
     """Best first at once, each other one when those before it are over."""
-    first, second = plan(BOTH, TRAITS, connected=True, content=text(10))
+    first, second = plan(BOTH, TRAITS, Demand(text(10)), connected=True)
     assert (first.channel, first.start_after, first.connected) == ("websocket", 0.0, True)
     assert (second.channel, second.start_after, second.connected) == ("sms", None, False)
     assert (first.ack_within, second.ack_within) == (10.0, 30.0)
@@ -51,22 +52,22 @@ def test_fallback_is_the_default() -> None:
 
 def test_a_connection_takes_part_only_while_there_is_one() -> None:
     """The connectionless channel bridges a lost connection without a new activation (8.2.2)."""
-    (only,) = plan(BOTH, TRAITS, connected=False, content=text(10))
+    (only,) = plan(BOTH, TRAITS, Demand(text(10)), connected=False)
     assert (only.channel, only.start_after) == ("sms", 0.0)
 
 
 def test_what_is_too_large_becomes_a_wake_up() -> None:
     """Per step, by the smaller of what the channel and the device can take."""
     offered = [replace(BOTH[0], largest_content=100), BOTH[1]]
-    assert [s.wake_up for s in plan(BOTH, TRAITS, connected=True, content=text(133))] == [
+    assert [s.wake_up for s in plan(BOTH, TRAITS, Demand(text(133)), connected=True)] == [
         False,
         False,
     ]
-    assert [s.wake_up for s in plan(BOTH, TRAITS, connected=True, content=text(134))] == [
+    assert [s.wake_up for s in plan(BOTH, TRAITS, Demand(text(134)), connected=True)] == [
         False,
         True,
     ]
-    assert [s.wake_up for s in plan(offered, TRAITS, connected=True, content=text(101))] == [
+    assert [s.wake_up for s in plan(offered, TRAITS, Demand(text(101)), connected=True)] == [
         False,
         True,
     ]
@@ -77,11 +78,11 @@ def test_a_channel_measures_what_it_must_carry() -> None:
     sms = replace(TRAITS["sms"], measure=lambda content: len(content.data) + len(content.type))
     traits = {**TRAITS, "sms": sms}
     content = Content(data="x" * 124, type="text/vcard")
-    assert [s.wake_up for s in plan(BOTH, TRAITS, connected=True, content=content)] == [False] * 2
-    assert [s.wake_up for s in plan(BOTH, traits, connected=True, content=content)] == [False, True]
+    assert [s.wake_up for s in plan(BOTH, TRAITS, Demand(content), connected=True)] == [False] * 2
+    assert [s.wake_up for s in plan(BOTH, traits, Demand(content), connected=True)] == [False, True]
     # What the device itself can take is said in octets of content.
     own = [replace(BOTH[0], largest_content=123), replace(BOTH[1], largest_content=124)]
-    assert [s.wake_up for s in plan(own, TRAITS, connected=True, content=content)] == [False, True]
+    assert [s.wake_up for s in plan(own, TRAITS, Demand(content), connected=True)] == [False, True]
 
 
 def test_hedge_and_parallel() -> None:
@@ -91,17 +92,17 @@ def test_hedge_and_parallel() -> None:
     starts = {
         mode: [
             step.start_after
-            for step in plan(
-                three, traits, connected=True, content=text(1), mode=mode, hedge_after=2.0
-            )
+            for step in plan(three, traits, Demand(text(1), mode, 3.0), connected=True)
         ]
         for mode in Mode
     }
     assert starts == {
         Mode.FALLBACK: [0.0, None, None],
         Mode.PARALLEL: [0.0, 0.0, 0.0],
-        Mode.HEDGED: [0.0, 2.0, 4.0],
+        Mode.HEDGED: [0.0, 3.0, 6.0],
     }
+    unsaid = plan(three, traits, Demand(text(1), Mode.HEDGED), connected=True)
+    assert [step.start_after for step in unsaid] == [0.0, 2.0, 4.0]
 
 
 @given(channels_and_traits(), st.booleans(), st.integers(0, 4096))
@@ -110,7 +111,7 @@ def test_only_usable_channels_in_the_clients_order(
 ) -> None:
     """Active, installed, and connected where that is needed; the first step starts at once."""
     channels, traits, mode = drawn
-    made = plan(channels, traits, connected=connected, content=text(octets), mode=mode)
+    made = plan(channels, traits, Demand(text(octets), mode), connected=connected)
     by_type = {row.type: row for row in channels}
     for step in made:
         assert by_type[step.channel].state is ChannelState.ACTIVE

@@ -9,7 +9,7 @@ from aoi_events.contracts.answers import (
     RefusedV1,
 )
 from aoi_events.contracts.content import MAX_CONTENT, Content
-from aoi_events.contracts.identifiers import Urgency
+from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.errors import RequestRefused, UnexpectedAnswer
 from aoi_events.ports.broker import Inbound
 from aoi_events.publishing import send_request
@@ -31,7 +31,15 @@ def test_text_to_one_token_makes_a_request() -> None:
     assert request.content == Content(data="Your parcel is here")
     assert request.ttl == 86_400
     assert request.urgency is Urgency.NORMAL
+    assert b"mode" not in request.encode(), "the operator's defaults count"
     assert request.notification != send_request(TOKEN, "Your parcel is here").notification
+
+
+def test_how_channels_follow_each_other_is_the_senders_choice() -> None:
+    """A mode by its name or itself, and the head start of a hedge."""
+    hedged = send_request(TOKEN, "hello", mode="hedged", hedge_after=2)
+    assert (hedged.mode, hedged.hedge_after) == (Mode.HEDGED, 2.0)
+    assert send_request(TOKEN, "hello", mode=Mode.PARALLEL).mode is Mode.PARALLEL
 
 
 def test_octets_and_their_type_make_a_request() -> None:
@@ -61,6 +69,9 @@ def test_content_with_a_type_of_its_own_and_another_one_is_refused() -> None:
         (None, {"content": "x" * (MAX_CONTENT + 1)}),
         (None, {"urgency": "immediately"}),
         ("topic", {"topic": "x" * 33}),
+        (None, {"mode": "twice"}),
+        ("hedge_after", {"mode": "hedged", "hedge_after": 0.0}),
+        (None, {"mode": "parallel", "hedge_after": 1.0}),
     ],
 )
 def test_what_the_server_would_refuse_never_leaves(

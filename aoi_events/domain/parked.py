@@ -13,7 +13,7 @@ MAX_PARKED: Final = 256 * 1024
 """Octets of a body that are kept; what is larger is cut and cannot be replayed."""
 
 _SECRET: Final = re.compile(
-    rb'("(?:secret|code|password|assertion)"\s*:\s*")((?:[^"\\]|\\.){1,4096})(")',
+    rb'("(?:secret|code|password|assertion)"\s*:\s*")((?:[^"\\]|\\.)++\\?+)("|\Z)',
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -45,9 +45,10 @@ def redact(body: bytes) -> tuple[bytes, str | None]:
     Works on bytes that are no JSON, too. Tokens stay: they are needed for a replay, and whoever
     reads the table can read them elsewhere; they are masked where parked messages are shown.
     """
-    clean, redacted = _SECRET.subn(rb"\1[redacted]\3", body)
+    # Cut first: what nobody keeps costs nothing, and a secret may end where the body does.
+    clean, redacted = _SECRET.subn(rb"\1[redacted]\3", body[:MAX_PARKED])
     if redacted:
         return clean[:MAX_PARKED], "a secret was redacted"
-    if len(clean) > MAX_PARKED:
-        return clean[:MAX_PARKED], f"the body was cut at {MAX_PARKED} octets"
+    if len(body) > MAX_PARKED:
+        return clean, f"the body was cut at {MAX_PARKED} octets"
     return clean, None

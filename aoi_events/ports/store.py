@@ -155,6 +155,9 @@ class Transaction(Protocol):
     async def save_proofs(self, proofs: Sequence[Proof]) -> None:
         """Insert or replace, by (client, channel, address)."""
 
+    async def drop_proofs(self, keys: Collection[tuple[str, str, str]]) -> None:
+        """Forget proofs by (client, channel, address)."""
+
     async def claim_due_proofs(
         self, now: datetime, limit: int, *, until: datetime
     ) -> Sequence[tuple[str, str, str]]:

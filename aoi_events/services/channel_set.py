@@ -7,7 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from aoi_events.contracts.answers import ChannelsActivatedV1, SelectedChannel, UnselectedChannel
+from aoi_events.contracts.answers import (
+    ChannelsActivatedV1,
+    RefusedV1,
+    SelectedChannel,
+    UnselectedChannel,
+)
 from aoi_events.contracts.events import ChannelChanged
 from aoi_events.contracts.requests import (
     ActivateChannelsV1,
@@ -31,13 +36,14 @@ __all__ = ["Change", "ChannelSet", "closed_by_server"]
 
 _DEACTIVATED: Final = "deactivated by the client"
 _NOT_OFFERED: Final = "no longer offered"
+_GUESSED: Final = "too many wrong codes"
 
 
 @dataclass(slots=True)
 class Change:
     """The answer, what else to publish, and whether a channel became usable."""
 
-    answer: ChannelsActivatedV1
+    answer: ChannelsActivatedV1 | RefusedV1
     outputs: list[Outbound] = field(default_factory=list)
     reachable: bool = False
 
@@ -98,6 +104,7 @@ class ChannelSet:
         gone = {row.type for row in left} - {row.type for row in ended}
         held.channels.drop(client.id, gone)
         held.channels.save([*after, *ended])
+        held.proofs.drop(client.id, _forgettable(held, client))
         held.save(replace(client.back(now), sequence=request.sequence, sequence_hash=digest))
         outputs += [_event(row, asker, now, request.sequence) for row in after]
         outputs += [channel_closed(row, asker, now) for row in ended]
@@ -122,16 +129,21 @@ class ChannelSet:
         if row is not None and row.state is not ChannelState.CLOSED:
             known = held.proofs.get(client.id, (row.type, row.address or ""))
         key, policy = self._settings.challenge_key, self._settings.policies.proofs
-        proof, right = confirm(known, request.code, key=key, now=now, policy=policy)
+        try:
+            proof, right = confirm(known, request.code, key=key, now=now, policy=policy)
+        except Refusal as refused:
+            return _refused(refused, row, asker, now)
         if not right or row is None:
             held.proofs.save([proof])
             if row is not None and proof.state is ProofState.FAILED:
-                held.channels.save([_end(row, "too many wrong codes", now)])
-            raise Refusal(
+                row = _end(row, _GUESSED, now)
+                held.channels.save([row])
+            wrong = Refusal(
                 ErrorCode.CHALLENGE_WRONG,
                 "this is not the code that was sent; send the newest one as it came",
                 field="code",
             )
+            return _refused(wrong, row, asker, now)
         outputs = take_from_others(held, proof, now, asker)
         held.proofs.save([proof])
         if row.state is not ChannelState.ACTIVE:
@@ -247,6 +259,25 @@ def closed_by_server(rows: Sequence[Channel]) -> tuple[UnselectedChannel, ...]:
 
 def _proofs(held: Held, client: Client) -> dict[tuple[str, str], Proof]:
     return {(proof.channel, proof.address): proof for proof in held.proofs.of(client.id)}
+
+
+def _forgettable(held: Held, client: Client) -> list[tuple[str, str]]:
+    """(channel, address) of what was given up: it says no more than none, but where a channel that
+    ended tells of it.
+    """
+    named = {(row.type, row.address) for row in held.channels.of(client.id)}
+    return [
+        key
+        for key, proof in _proofs(held, client).items()
+        if proof.state is ProofState.FAILED and proof.deadline is None and key not in named
+    ]
+
+
+def _refused(refused: Refusal, row: Channel | None, asker: str, now: datetime) -> Change:
+    """The refusal of a code, which tells (again) that the channel ended, if codes ended it."""
+    body = RefusedV1(code=refused.code, message=refused.message, field=refused.field)
+    guessed = row is not None and row.state is ChannelState.CLOSED and row.reason == _GUESSED
+    return Change(body, [channel_closed(row, asker, now)] if row and guessed else [])
 
 
 def _newer(client: Client, sequence: int, digest: str) -> bool:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import Generic, Protocol, TypeVar
 
-from aoi_events.domain.channels import Channel, Proof, ProofState
+from aoi_events.domain.channels import Channel, Proof
 from aoi_events.domain.clients import Client
 from aoi_events.domain.losses import Loss
 from aoi_events.ports.store import Transaction
@@ -25,16 +25,17 @@ class _OfClient(Protocol):
 
 
 R = TypeVar("R", bound=_OfClient)
+K = TypeVar("K", bound=Hashable)
 
 
-class Rows(Generic[R]):
+class Rows(Generic[R, K]):
     """Rows that belong to clients; ``key`` tells those of one client apart."""
 
-    def __init__(self, key: Callable[[R], Hashable]) -> None:
+    def __init__(self, key: Callable[[R], K]) -> None:
         self._key = key
-        self._of: defaultdict[str, dict[Hashable, R]] = defaultdict(dict)
-        self._changed: dict[tuple[str, Hashable], R] = {}
-        self._dropped: set[tuple[str, Hashable]] = set()
+        self._of: defaultdict[str, dict[K, R]] = defaultdict(dict)
+        self._changed: dict[tuple[str, K], R] = {}
+        self._dropped: set[tuple[str, K]] = set()
 
     def add(self, rows: Iterable[R]) -> None:
         """What stands in the store."""
@@ -45,7 +46,7 @@ class Rows(Generic[R]):
         """Every row of a client."""
         return list(self._of[client].values())
 
-    def get(self, client: str, key: Hashable) -> R | None:
+    def get(self, client: str, key: K) -> R | None:
         """One row of a client."""
         return self._of[client].get(key)
 
@@ -60,7 +61,7 @@ class Rows(Generic[R]):
             self._of[row.client][key] = self._changed[row.client, key] = row
             self._dropped.discard((row.client, key))
 
-    def drop(self, client: str, keys: Iterable[Hashable]) -> None:
+    def drop(self, client: str, keys: Iterable[K]) -> None:
         """Forget rows of a client."""
         for key in keys:
             self._of[client].pop(key, None)
@@ -74,7 +75,7 @@ class Rows(Generic[R]):
         return changed
 
     @property
-    def dropped(self) -> Collection[tuple[str, Hashable]]:
+    def dropped(self) -> Collection[tuple[str, K]]:
         """(client, key) of what is to be forgotten."""
         return self._dropped
 
@@ -88,9 +89,11 @@ class Held:
     """
 
     def __init__(self, clients: Mapping[str, Client]) -> None:
-        self.channels: Rows[Channel] = Rows(lambda channel: channel.type)
-        self.proofs: Rows[Proof] = Rows(lambda proof: (proof.channel, proof.address))
-        self.losses: Rows[Loss] = Rows(lambda _: "")
+        self.channels: Rows[Channel, str] = Rows(lambda channel: channel.type)
+        self.proofs: Rows[Proof, tuple[str, str]] = Rows(
+            lambda proof: (proof.channel, proof.address)
+        )
+        self.losses: Rows[Loss, str] = Rows(lambda _: "")
         self.claims: Mapping[tuple[str, str], Collection[str]] = {}
         self._clients = dict(clients)
         self._changed: dict[str, Client] = {}
@@ -126,10 +129,8 @@ class Held:
     async def write(self, tx: Transaction) -> None:
         """Write whatever changed, each kind at once."""
         await tx.save_clients(list(self._changed.values()))
-        await tx.drop_channels({(client, str(kind)) for client, kind in self.channels.dropped})
+        await tx.drop_channels(set(self.channels.dropped))
         await tx.save_channels(self.channels.take_changed())
-        # An address belongs to one client at a time: one gives it up before the other has it.
-        changed = self.proofs.take_changed()
-        await tx.save_proofs([row for row in changed if row.state is not ProofState.PROVED])
-        await tx.save_proofs([row for row in changed if row.state is ProofState.PROVED])
+        await tx.drop_proofs({(client, *key) for client, key in self.proofs.dropped})
+        await tx.save_proofs(self.proofs.take_changed())
         await tx.save_losses(self.losses.take_changed())

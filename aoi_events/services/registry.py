@@ -34,7 +34,7 @@ class Registry:
     """
 
     def __init__(self) -> None:
-        self.applications: Rows[Application] = Rows(lambda app: app.app_key)
+        self.applications: Rows[Application, str] = Rows(lambda app: app.app_key)
         self.registered: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
         self.newcomers: Counter[str] = Counter()

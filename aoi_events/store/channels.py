@@ -69,6 +69,15 @@ class ProofQueries(Queries):
         await self._replace(PROOFS, others)
         await self._replace(PROOFS, proved)
 
+    async def drop_proofs(self, keys: Collection[tuple[str, str, str]]) -> None:
+        """Forget proofs by (client, channel, address)."""
+        if not keys:
+            return
+        columns = (proofs.c.client, proofs.c.channel, proofs.c.address)
+        given = Given(self._sql, columns)
+        same = and_(*(column == given.rows.c[column.name] for column in columns))
+        await self._run(delete(proofs).where(exists().where(same)), given.bind(sorted(keys)))
+
     async def claim_due_proofs(
         self, now: datetime, limit: int, *, until: datetime
     ) -> Sequence[tuple[str, str, str]]:

@@ -34,6 +34,19 @@ async def test_channels_come_back_best_first(store: Store) -> None:
     assert found == {client_id(1): [websocket, sms, closed], client_id(2): [a_channel(2)]}
 
 
+async def test_proofs_are_dropped(store: Store) -> None:
+    """Dropping forgets just the named proofs, unknown ones too."""
+    async with store.transaction() as transaction:
+        await fill(transaction, (1, 2))
+        await transaction.save_proofs([a_proof(1), a_proof(1, "+492"), a_proof(2)])
+        await transaction.drop_proofs(
+            [(client_id(1), "sms", "+492"), (client_id(2), "sms", "+492")]
+        )
+        await transaction.drop_proofs([])
+        found = await transaction.proofs([client_id(1), client_id(2)])
+    assert found == {client_id(1): [a_proof(1)], client_id(2): [a_proof(2)]}
+
+
 async def test_channels_are_replaced_and_dropped(store: Store) -> None:
     """A type stands once per client; dropping forgets just the named ones, unknown ones too."""
     async with store.transaction() as transaction:

@@ -81,7 +81,11 @@ async def test_wrong_codes_are_counted_and_end_the_round(proving: System) -> Non
     first = await proving.provider.next_challenge()
     for _ in range(5):
         assert code_of(await confirm(device, "AAAAAAAAAAAAAAAA")) == "challenge_wrong"
+    closed = await proving.events.wait_for("channel.closed", client=device.client)
+    assert closed.data.reason == "too many wrong codes"  # type: ignore[union-attr]
     assert code_of(await confirm(device, first.code)) == "challenge_expired"
+    await proving.events.wait_for("channel.closed", count=2, client=device.client)
+    assert len({event.id for event in proving.events.of("channel.closed")}) == 1
     proving.clock.advance(1)
     assert state(await device.activate("scripted:a1")) == "pending"
     second = await proving.provider.next_challenge()
@@ -175,6 +179,20 @@ async def test_a_round_that_nobody_waits_for_ends(proving: System) -> None:
     second = await proving.provider.next_challenge()
     assert second.code != first.code
     assert state(await confirm(device, second.code)) == "active"
+
+
+@BOTH
+async def test_addresses_that_were_given_up_are_forgotten(open_system: OpenSystem) -> None:
+    """A client that offers one address after another, for ever, leaves no row of each behind."""
+    system = await open_system(plugin={"needs_proof": True})
+    device = await system.device()
+    for number in range(5):
+        await device.activate(f"scripted:a{number}")
+        await system.advance(1_000)
+    await device.activate("scripted:a4")
+    async with system.installation.store.transaction(read_only=True) as tx:
+        assert [p.address for p in (await tx.proofs({device.client}))[device.client]] == ["a4"]
+    assert state(await device.activate("scripted:a1")) == "pending"
 
 
 async def test_a_proof_holds_over_new_activations(proving: System) -> None:

@@ -141,6 +141,8 @@ class OutcomeKind(StrEnum):
     Ordered by rank, weakest first: of two outcomes of one attempt the stronger stands.
     """
 
+    UNAVAILABLE = "unavailable"
+    """The provider is down, and was not asked: nothing was attempted."""
     ACCEPTED = "accepted"
     """A provider took responsibility."""
     REFUSED = "refused"
@@ -168,7 +170,8 @@ class OutcomeItem(Tolerant):
 
     A device speaks for the delivery as a whole, so its outcomes may lack ``step`` and ``attempt``;
     they count only when the delivery was addressed to ``client``. ``closes_channel``: the address
-    itself is bad. ``retry_after`` in seconds.
+    itself is bad. ``retry_after`` in seconds: the provider wants it no sooner or, where it is down,
+    nobody asks it before.
     """
 
     delivery: DeliveryId
@@ -188,8 +191,8 @@ class OutcomeItem(Tolerant):
 class ChallengeOutcome(Tolerant):
     """A provider did not take a challenge.
 
-    ``challenge``: :func:`challenge_id`. ``kind`` is *refused* (for now) or *rejected*; the rest
-    means what it means in an OutcomeItem.
+    ``challenge``: :func:`challenge_id`. ``kind`` is *unavailable*, *refused* (for now) or
+    *rejected*; the rest means what it means in an OutcomeItem.
     """
 
     challenge: str

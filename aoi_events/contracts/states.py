@@ -56,6 +56,8 @@ class Reason(StrEnum):
     """No notification channel could take it."""
     REFUSED = "refused"
     """The provider refused it."""
+    UNAVAILABLE = "unavailable"
+    """The provider was down, and was not asked."""
     COULD_NOT_WAKE = "could_not_wake"
     """The device could not wake the app."""
     DISCARDED = "discarded"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from aoi_events.contracts.states import Reason
-from aoi_events.domain.delivery_state import Delivery, StepState, tell, with_step
+from aoi_events.domain.delivery_state import Delivery, StepState, stood_in_for, tell, with_step
 from aoi_events.domain.plans import may_start
 from aoi_events.domain.retry import Backoff
 
-__all__ = ["Retry", "again", "close_windows", "start_due"]
+__all__ = ["Retry", "again", "close_windows", "hold_back", "sent", "start_due"]
+
+_SOON: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,18 @@ def again(
     return replace(state, retry_at=retry_at)
 
 
+def hold_back(state: StepState, seconds: float, expires_at: datetime, retry: Retry) -> StepState:
+    """The step waiting until its provider, which is down, may be asked.
+
+    Never longer than half of the time that is left to it, so that what lives briefly still goes out
+    when the provider is back early; over when that is hardly any.
+    """
+    left = expires_at - retry.at
+    if left <= 2 * _SOON:
+        return replace(state, over=Reason.UNAVAILABLE, retry_at=None)
+    return replace(state, retry_at=retry.at + min(max(timedelta(seconds=seconds), _SOON), left / 2))
+
+
 def close_windows(delivery: Delivery, retry: Retry) -> Delivery:
     """The delivery after the attempts whose window has ended: over, or to be made again."""
     for index, state in enumerate(delivery.steps):
@@ -53,11 +68,17 @@ def close_windows(delivery: Delivery, retry: Retry) -> Delivery:
     return delivery
 
 
+def sent(state: StepState) -> str:
+    """What the story says of an attempt."""
+    return "sent as wake-up" if state.step.wake_up else "sent"
+
+
 def start_due(delivery: Delivery, now: datetime) -> Delivery:
     """The delivery with an attempt of every step whose time has come."""
     all_before_over = True
     for index, state in enumerate(delivery.steps):
-        held = state.over is not None or (state.retry_at is not None and now < state.retry_at)
+        waits = state.retry_at is not None and now < state.retry_at
+        held = state.over is not None or waits or stood_in_for(delivery.steps, index)
         first = not state.started and may_start(
             state.step,
             planned_at=delivery.planned_at or now,
@@ -70,7 +91,8 @@ def start_due(delivery: Delivery, now: datetime) -> Delivery:
             started = replace(
                 state,
                 attempt=attempt,
-                retries=state.retries + 1 if again else 0,
+                first_attempt=state.first_attempt or attempt,
+                retries=state.retries + int(again and not state.held_back),
                 first_started_at=state.first_started_at or now,
                 started_at=now,
                 retry_at=None,
@@ -80,7 +102,7 @@ def start_due(delivery: Delivery, now: datetime) -> Delivery:
                     delivery, attempts=attempt, steps=with_step(delivery.steps, index, started)
                 ),
                 now,
-                "sent as wake-up" if state.step.wake_up else "sent",
+                sent(started),
                 index,
                 started,
             )

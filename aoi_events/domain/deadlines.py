@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from aoi_events.contracts.states import DeliveryState
-from aoi_events.domain.delivery_state import Delivery
+from aoi_events.domain.delivery_state import Delivery, stood_in_for
 from aoi_events.domain.plans import starts_at
 
 __all__ = ["deadline_of", "next_look"]
@@ -35,7 +35,7 @@ def _moments(delivery: Delivery) -> Iterator[datetime]:
     # When the steps so far let the next one start; None while one of them is under way or waits
     # for its own start, because the end of that is a moment itself.
     yielded: datetime | None = delivery.planned_at
-    for state in delivery.steps:
+    for index, state in enumerate(delivery.steps):
         if state.over is not None:
             continue
         if not state.started:
@@ -44,7 +44,9 @@ def _moments(delivery: Delivery) -> Iterator[datetime]:
             yield from (max(moment, state.retry_at or moment) for moment in starts)
             yielded = _later(yielded, state.yields_at())
         elif state.retry_at is not None:
-            yield state.retry_at
+            # Where another stands in for it: its end is the moment.
+            if not stood_in_for(delivery.steps, index):
+                yield state.retry_at
             yielded = _later(yielded, state.yields_at())
         else:
             ends = state.window_ends()

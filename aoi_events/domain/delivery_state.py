@@ -21,6 +21,7 @@ __all__ = [
     "StoryEntry",
     "deliver",
     "settle",
+    "stood_in_for",
     "store",
     "tell",
     "with_step",
@@ -48,12 +49,15 @@ class StoryEntry:
 class StepState:
     """A step of the present plan and how far it got.
 
-    ``attempt`` 0: not started. ``retries`` counts the attempts after the first. ``over``: why
-    nothing more is expected of it. ``retry_at``: refused for now, or not heard of; it waits.
+    ``attempt`` 0: not started. ``first_attempt`` was its first in this plan, and ``retries`` counts
+    those after it, but not those that were not made because the provider was down. ``over``: why
+    nothing more is expected of it. ``retry_at``: refused for now, not heard of, or held back; it
+    waits.
     """
 
     step: Step
     attempt: int = 0
+    first_attempt: int = 0
     retries: int = 0
     first_started_at: datetime | None = None
     started_at: datetime | None = None
@@ -70,6 +74,18 @@ class StepState:
     def under_way(self) -> bool:
         """Whether an attempt may still be acknowledged."""
         return self.started and self.over is None and self.retry_at is None
+
+    @property
+    def held_back(self) -> bool:
+        """Whether it waits because its provider is down, and nothing was attempted."""
+        outcome = self.outcome
+        return (
+            self.started
+            and self.over is None
+            and self.retry_at is not None
+            and outcome is not None
+            and (outcome.attempt, outcome.kind) == (self.attempt, OutcomeKind.UNAVAILABLE)
+        )
 
     @property
     def accepted(self) -> bool:
@@ -117,9 +133,13 @@ class StepState:
         return self.started_at + timedelta(seconds=self.step.ack_within)
 
     def yields_at(self) -> datetime | None:
-        """When a step that waits for its retry lets the steps after it start."""
+        """When a step that waits for its retry lets the steps after it start: at once where its
+        provider is down.
+        """
         if self.over is not None or self.retry_at is None or self.first_started_at is None:
             return None
+        if self.held_back:
+            return self.first_started_at
         return self.first_started_at + timedelta(seconds=self.step.ack_within)
 
 
@@ -195,6 +215,13 @@ class Delivery:
             and self.steps[step].attempt == attempt
             and self.steps[step].under_way
         )
+
+
+def stood_in_for(steps: tuple[StepState, ...], index: int) -> bool:
+    """Whether another step is under way in place of this one, whose provider is down."""
+    return steps[index].held_back and any(
+        later.under_way and later.step.start_after is None for later in steps[index + 1 :]
+    )
 
 
 def with_step(steps: tuple[StepState, ...], index: int, state: StepState) -> tuple[StepState, ...]:

@@ -15,7 +15,7 @@ from typing import assert_never
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
-from aoi_events.domain.attempts import Retry, again
+from aoi_events.domain.attempts import Retry, again, hold_back, sent
 from aoi_events.domain.delivery_facts import (
     CloseChannel,
     Effect,
@@ -55,7 +55,8 @@ def report(delivery: Delivery, fact: Reported, retry: Retry, told: list[Effect])
             told.append(LosePresence(fact.epoch))
             return _report_step(delivery, fact, retry)
         case (
-            OutcomeKind.ACCEPTED
+            OutcomeKind.UNAVAILABLE
+            | OutcomeKind.ACCEPTED
             | OutcomeKind.REFUSED
             | OutcomeKind.ROUTE_LOST
             | OutcomeKind.PARKED
@@ -94,9 +95,10 @@ def _report_step(delivery: Delivery, fact: Reported, retry: Retry) -> Delivery:
         return replace(delivery, steps=with_step(delivery.steps, index, merged))
     merged = _heard(merged, outcome, delivery.expires_at, retry)
     sending = delivery.state is DeliveryState.SENDING or merged.under_way
-    told = tell(
+    known = _shortened(delivery, index) if fact.kind is OutcomeKind.UNAVAILABLE else delivery
+    return tell(
         replace(
-            delivery,
+            known,
             state=DeliveryState.SENDING if sending else delivery.state,
             steps=with_step(delivery.steps, index, merged),
         ),
@@ -106,7 +108,16 @@ def _report_step(delivery: Delivery, fact: Reported, retry: Retry) -> Delivery:
         merged,
         detail=fact.detail or None,
     )
-    return told
+
+
+def _shortened(delivery: Delivery, index: int) -> Delivery:
+    """The delivery without the try before the last in its story, if that ended like the one before
+    it: an outage may have hundreds, of which the first and the last tell the rest.
+    """
+    story = delivery.story
+    last = [(entry.what, entry.step) for entry in story[-4:]]
+    tried = [(OutcomeKind.UNAVAILABLE, index), (sent(delivery.steps[index]), index)]
+    return replace(delivery, story=story[:-2]) if last == [*tried, *tried] else delivery
 
 
 def _receipts(state: StepState, fact: Reported) -> bool:
@@ -115,13 +126,12 @@ def _receipts(state: StepState, fact: Reported) -> bool:
     Attempts are numbered over all plans. Those from the step's first on are surely of this step in
     this plan; a receipt of an earlier plan could be one of a wake-up.
     """
-    first = state.attempt - state.retries
     return (
         fact.kind is OutcomeKind.RECEIPTED
         and fact.attempt is not None
         and not state.step.wake_up
         and state.started
-        and first <= fact.attempt <= state.attempt
+        and (state.first_attempt or state.attempt) <= fact.attempt <= state.attempt
     )
 
 
@@ -143,6 +153,8 @@ def _heard(state: StepState, outcome: StepOutcome, expires_at: datetime, retry: 
         case OutcomeKind.ACCEPTED | OutcomeKind.RECEIPTED:
             # Late word of an attempt that was to be made again: it is under way after all.
             return replace(state, retry_at=None)
+        case OutcomeKind.UNAVAILABLE:
+            return hold_back(state, outcome.retry_after, expires_at, retry)
         case OutcomeKind.REFUSED:
             return again(state, outcome.retry_after, expires_at, retry, Reason.REFUSED)
         case OutcomeKind.ROUTE_LOST:

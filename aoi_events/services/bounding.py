@@ -61,7 +61,9 @@ async def bounded(
 def _admitted(row: Delivery | None) -> bool:
     """Whether it was put off before: then it has its place."""
     return row is not None and (
-        row.resting or row.batch is not None or any(step.retries for step in row.steps)
+        row.resting
+        or row.batch is not None
+        or any(step.attempt > step.first_attempt for step in row.steps)
     )
 
 

@@ -104,6 +104,7 @@ def _pack_step(state: StepState) -> dict[str, object]:
     _put(packed, "wake_up", step.wake_up or None)
     _put(packed, "connected", step.connected or None)
     _put(packed, "attempt", state.attempt or None)
+    _put(packed, "first_attempt", state.first_attempt or None)
     _put(packed, "retries", state.retries or None)
     _put(packed, "first_started_at", _micros(state.first_started_at))
     _put(packed, "started_at", _micros(state.started_at))
@@ -133,6 +134,7 @@ def _unpack_step(packed: dict[str, Any]) -> StepState:
             get("connected", False),
         ),
         get("attempt", 0),
+        get("first_attempt", 0),
         get("retries", 0),
         _time(get("first_started_at")),
         _time(get("started_at")),

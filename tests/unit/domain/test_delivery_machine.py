@@ -80,7 +80,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.started)
     @rule(
         data=st.data(),
-        kind=st.sampled_from(tuple(OutcomeKind)[:7]),
+        kind=st.sampled_from(tuple(OutcomeKind)[:8]),
         retry_after=st.sampled_from([0.0, 3.0, 40.0]),
     )
     def an_outcome(self, data: st.DataObject, kind: OutcomeKind, retry_after: float) -> None:

@@ -58,7 +58,7 @@ def test_the_later_attempt_then_the_higher_rank_then_the_earlier_report(
 def test_a_device_outranks_everybody() -> None:
     """The order of the ranks: a refusal takes an acceptance back; the device has the last word."""
     kinds = sorted(OutcomeKind, key=RANK.__getitem__)
-    assert kinds[0] is OutcomeKind.ACCEPTED
+    assert kinds[:2] == [OutcomeKind.UNAVAILABLE, OutcomeKind.ACCEPTED]
     assert kinds[-1] is OutcomeKind.ACKNOWLEDGED
     assert RANK[OutcomeKind.ACCEPTED] < RANK[OutcomeKind.REFUSED] < RANK[OutcomeKind.REJECTED]
     assert RANK[OutcomeKind.REJECTED] < RANK[OutcomeKind.RECEIPTED]
@@ -66,6 +66,7 @@ def test_a_device_outranks_everybody() -> None:
 
 unsettling = st.sampled_from(
     [
+        OutcomeKind.UNAVAILABLE,
         OutcomeKind.ACCEPTED,
         OutcomeKind.REFUSED,
         OutcomeKind.ROUTE_LOST,

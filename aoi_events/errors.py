@@ -36,7 +36,6 @@ __all__ = [
     "Refusal",
     "RequestRefused",
     "RequestTimeout",
-    "SegmentedPush",
     "StoreUnavailable",
     "UnexpectedAnswer",
     "WaitTimeout",
@@ -209,20 +208,13 @@ class MalformedPdu(PduError):
 
 
 class PduTooLarge(PduError):
-    """The push does not fit one short message."""
+    """The push does not fit the short messages that it may take."""
 
     def __init__(self, octets: int, limit: int) -> None:
-        super().__init__(f"{octets} octets do not fit one short message of {limit}")
+        super().__init__(f"{octets} octets do not fit the {limit} that there is room for")
         self.octets = octets
         self.limit = limit
 
 
 class NotAPush(PduError):
     """The short message is something else: another port, another PDU, another application."""
-
-
-class SegmentedPush(PduError):
-    """The short message is one segment of a longer push."""
-
-    def __init__(self) -> None:
-        super().__init__("the short message is one segment of a longer push")

@@ -5,6 +5,7 @@ from aoi_events.client.client import AoiClient
 from aoi_events.client.connection import Backoff
 from aoi_events.client.effects import Notification
 from aoi_events.client.mailbox import Handler, Wake
+from aoi_events.client.ports import ShortMessage
 from aoi_events.client.signals import EventStream
 from aoi_events.client.storage import FileStorage, MemoryStorage
 from aoi_events.client.view import Network
@@ -23,6 +24,7 @@ __all__ = [
     "MemoryStorage",
     "Network",
     "Notification",
+    "ShortMessage",
     "Wake",
     "WebSocketTransport",
 ]

@@ -106,8 +106,8 @@ def _react(turn: Turn, event: Input) -> None:
             if turn.link.phase is Phase.CONNECTING:
                 turn.close()
             turn.set_link(failures=0, replaced=False)
-        case ShortMessageArrived(octets):
-            delivery.short_message(turn, octets)
+        case ShortMessageArrived(message, at):
+            delivery.short_message(turn, message, at)
         case PushArrived(channel, octets):
             delivery.pushed(turn, channel, octets)
         case Handled(name, code):

@@ -19,12 +19,14 @@ from aoi_events.client.events import (
     DuplicateDropped,
     NotificationAcknowledged,
     NotificationReceived,
+    PartsDropped,
     PushIgnored,
     Refused,
     ShortMessageIgnored,
     WakeUpEnded,
     WakeUpReceived,
 )
+from aoi_events.client.ports import ShortMessage
 from aoi_events.client.state import (
     KEPT_LIMIT,
     SEEN_LIMIT,
@@ -48,7 +50,9 @@ from aoi_events.contracts.push import (
     push_frames,
 )
 from aoi_events.contracts.requests import FetchNotificationV1
+from aoi_events.domain.datagrams import read
 from aoi_events.domain.push_payload import ChallengePush, ContentPush, WakeUpPush, decode
+from aoi_events.domain.reassembly import take
 from aoi_events.domain.tokens import fingerprint_of
 from aoi_events.errors import ErrorCode, PduError
 
@@ -58,6 +62,7 @@ __all__ += ["pushed", "short_message", "woken"]
 FETCH: Final = "notification.fetch"
 _WEBSOCKET: Final = "websocket"
 _SMS: Final = "sms"
+_LONGEST_SENDER: Final = 32
 _NOTHING_LEFT: Final = frozenset(
     {ErrorCode.NOT_FOUND, ErrorCode.EXPIRED, ErrorCode.CANCELLED, ErrorCode.TOKEN_REVOKED}
 )
@@ -92,10 +97,13 @@ def woken(turn: Turn, frame: WakeUpFrame) -> None:
     _note_wake_up(turn, frame.delivery, wake_up, record)
 
 
-def short_message(turn: Turn, octets: bytes) -> None:
-    """A short message came: content, a wake-up, a challenge, or nothing of ours."""
+def short_message(turn: Turn, message: ShortMessage, at: datetime) -> None:
+    """A short message came: content, a wake-up, a challenge, a part, or nothing of ours."""
     try:
-        payload = decode(octets)
+        datagram = _whole(turn, message, at)
+        if datagram is None:
+            return
+        payload = decode(datagram)
     except PduError as error:
         turn.tell(ShortMessageIgnored(str(error)))
         return
@@ -109,6 +117,19 @@ def short_message(turn: Turn, octets: bytes) -> None:
             _forward(turn, delivery, fingerprint, content, Origin(_SMS))
         case _:
             assert_never(payload)
+
+
+def _whole(turn: Turn, message: ShortMessage, at: datetime) -> bytes | None:
+    """The datagram that the message is or completes; None while parts are missing."""
+    segment = read(message.user_data)
+    if segment.part is None:
+        return segment.octets
+    held = turn.stored.parts
+    taken = take(held, message.sender[:_LONGEST_SENDER], segment.part, segment.octets, now=at)
+    turn.keep(parts=taken.held)
+    if taken.dropped:
+        turn.tell(PartsDropped(taken.dropped))
+    return taken.datagram
 
 
 def pushed(turn: Turn, channel: str, octets: bytes) -> None:

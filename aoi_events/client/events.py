@@ -20,6 +20,7 @@ __all__ = [
     "NotificationAcknowledged",
     "NotificationReceived",
     "NotificationsLost",
+    "PartsDropped",
     "PushIgnored",
     "Refused",
     "Registered",
@@ -183,6 +184,13 @@ class ShortMessageIgnored:
 
 
 @dataclass(frozen=True, slots=True)
+class PartsDropped:
+    """So many parts of pushes were given up: the others never came, or there were too many."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class PushIgnored:
     """A push that is none for this AOI Client."""
 
@@ -207,6 +215,7 @@ ClientEvent: TypeAlias = (
     | DuplicateDropped
     | WakeUpReceived
     | WakeUpEnded
+    | PartsDropped
     | PushIgnored
     | ShortMessageIgnored
 )

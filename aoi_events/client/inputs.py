@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeAlias
 
+from aoi_events.client.ports import ShortMessage
 from aoi_events.client.state import AckCode
 from aoi_events.client.view import Network
 from aoi_events.contracts.device import ServerFrame
@@ -118,9 +120,10 @@ class Unanswered:
 
 @dataclass(frozen=True, slots=True)
 class ShortMessageArrived:
-    """The user data of a short message."""
+    """A short message; ``at`` is when, so that its parts need not wait for ever."""
 
-    octets: bytes = field(repr=False)
+    message: ShortMessage
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)

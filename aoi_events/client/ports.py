@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from aoi_events.client.view import Network
@@ -13,6 +14,7 @@ __all__ = [
     "IdentityEvents",
     "NetworkEvents",
     "PushSource",
+    "ShortMessage",
     "SmsSource",
     "Storage",
     "Transport",
@@ -81,8 +83,23 @@ class PushSource(Protocol):
         """Every push; those that came before are kept for it."""
 
 
-class SmsSource(Protocol):
-    """Short messages addressed to the push port, as the device's push client hands them on."""
+@dataclass(frozen=True, slots=True)
+class ShortMessage:
+    """A short message as it arrived: the user data, header first, and the address of its sender.
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """The user data of every message, header first; those that came before are kept for it."""
+    The sender tells parts of pushes that have the same reference apart; "" where the device does
+    not know it.
+    """
+
+    user_data: bytes = field(repr=False)
+    sender: str = ""
+
+
+class SmsSource(Protocol):
+    """Short messages addressed to the push port, as the device's push client hands them on.
+
+    Of a push of several messages each one comes by itself; the AOI Client puts them together.
+    """
+
+    def __aiter__(self) -> AsyncIterator[ShortMessage]:
+        """Every message; those that came before are kept for it."""

@@ -237,8 +237,8 @@ class Runner:
             _log.warning("channel_without_source", channel=channel)
 
     async def _read_short_messages(self, source: SmsSource) -> None:
-        async for octets in source:
-            await self.put(ShortMessageArrived(octets))
+        async for message in source:
+            await self.put(ShortMessageArrived(message, self._parts.clock.now()))
 
     async def _read_pushes(self, channel: str, source: PushSource) -> None:
         async for octets in source:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Generic, Literal, TypeVar
 
-from aoi_events.client.ports import Connection, Transport
+from aoi_events.client.ports import Connection, ShortMessage, Transport
 from aoi_events.client.storage import MemoryStorage
 from aoi_events.client.view import Network
 from aoi_events.contracts.device import DeviceFrame, ServerFrame
@@ -88,12 +88,13 @@ class ScriptedIdentity(_Script[str]):
         self._put(identity)
 
 
-class ScriptedSms(_Script[bytes]):
+class ScriptedSms(_Script[ShortMessage]):
     """A radio that receives the short messages it is given."""
 
-    def receive(self, user_data: bytes) -> None:
-        """A short message arrives (user data, header first)."""
-        self._put(user_data)
+    def receive(self, *user_data: bytes, sender: str = "AOI") -> None:
+        """Short messages arrive (user data, header first)."""
+        for octets in user_data:
+            self._put(ShortMessage(octets, sender))
 
 
 class CuttableTransport:

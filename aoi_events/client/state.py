@@ -14,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from aoi_events.contracts.answers import SelectedChannel
 from aoi_events.contracts.base import VersionOne
+from aoi_events.domain.reassembly import HeldPart
 from aoi_events.domain.tokens import fingerprint_of
 from aoi_events.errors import ClientStateError
 
@@ -109,7 +110,8 @@ class Stored:
 
     ``activated`` is the digest of offers and circumstances that the server last confirmed (8.1.2);
     ``activating``: an activation is wanted whatever that digest says. ``codes`` are challenge codes
-    to confirm, by channel; ``wake_ups`` and ``acks`` are by delivery.
+    to confirm, by channel; ``wake_ups`` and ``acks`` are by delivery; ``parts`` are those of pushes
+    whose other short messages are still to come.
     """
 
     version: VersionOne = 1
@@ -124,6 +126,7 @@ class Stored:
     wake_ups: dict[str, WakeUp] = field(default_factory=dict)
     seen: dict[str, AckCode] = field(default_factory=dict)
     acks: dict[str, KeptAck] = field(default_factory=dict)
+    parts: tuple[HeldPart, ...] = field(default=(), repr=False)
 
     @property
     def client(self) -> str | None:

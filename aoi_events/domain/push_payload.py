@@ -10,14 +10,18 @@ message costs::
     kind 1, content:    delivery (16)  token's fingerprint (8)  form (1) [length (1) type]  content
     kind 2, wake-up:    delivery (16)  token's fingerprint (8)
     kind 3, challenge:  code, printable ASCII, 1 to 32
+    kind 4, content of several messages:  CRC-32 of what follows (4), then as kind 1
 
 ``form`` is a number of `_MEDIA_TYPES` (0: length and type follow as ASCII), plus 0x80 when the
 content is not text but octets. Of the 133 octets of a PDU 8 are WSP's and 26 ours: 99 for content.
+Of several messages each holds 127 (16-bit reference), less 38 once: 470 octets of content in four.
+The check tells parts of two pushes that a network mixed from a whole one; it keeps nobody out.
 """
 
 from __future__ import annotations
 
 import base64
+import zlib
 from dataclasses import dataclass
 from typing import Final, TypeAlias, assert_never
 
@@ -26,20 +30,31 @@ from pydantic import ValidationError
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import base32_id, id_octets
 from aoi_events.domain import push_pdu
-from aoi_events.domain.push_pdu import ContentType, PushPdu
+from aoi_events.domain.datagrams import (
+    LARGEST_ALONE,
+    LARGEST_PART,
+    MOST_SEGMENTS,
+    Bits,
+    Reference,
+    segments_of,
+    split,
+)
+from aoi_events.domain.push_pdu import PushPdu
 from aoi_events.domain.wsp import Reader
+from aoi_events.domain.wsp_content_type import ContentType
 from aoi_events.errors import MalformedPdu, NotAPush, PduTooLarge
 
 __all__ = [
     "APPLICATION_ID",
     "LARGEST_CHALLENGE",
-    "LARGEST_CONTENT",
     "ChallengePush",
     "ContentPush",
     "Payload",
     "WakeUpPush",
     "decode",
     "encode",
+    "largest_content",
+    "messages_for",
     "room_for",
 ]
 
@@ -50,8 +65,10 @@ LARGEST_CHALLENGE: Final = 32
 """Longest challenge code, in characters."""
 
 _OCTET_STREAM: Final = ContentType(0x5A)
+_NO_REFERENCE: Final = Reference(16, 0)
 _VERSION: Final = 1
-_CONTENT, _WAKE_UP, _CHALLENGE = 1, 2, 3
+_CONTENT, _WAKE_UP, _CHALLENGE, _CHECKED_CONTENT = 1, 2, 3, 4
+_CHECK_OCTETS: Final = 4
 _DELIVERY_OCTETS: Final = 16
 _FINGERPRINT_OCTETS: Final = 8
 _OTHER_MEDIA_TYPE: Final = 0
@@ -89,28 +106,37 @@ class ChallengePush:
 Payload: TypeAlias = ContentPush | WakeUpPush | ChallengePush
 
 
-def encode(payload: Payload, *, transaction_id: int) -> bytes:
-    """The user data of one short message; ``transaction_id`` is 0 to 255.
+def encode(
+    payload: Payload, *, transaction_id: int, most: int = 1, reference: Reference = _NO_REFERENCE
+) -> tuple[bytes, ...]:
+    """The user data of the short messages that carry ``payload``, in order: one, or up to ``most``.
 
-    Raises `PduTooLarge` when the content does not fit (send a wake-up instead), and `MalformedPdu`
-    for an ID, a fingerprint or a code of another shape than the contracts give them.
+    ``transaction_id`` is 0 to 255; ``reference`` tells the parts of several messages from those of
+    other pushes to the same telephone. Raises `PduTooLarge` when the content does not fit (send a
+    wake-up instead), and `MalformedPdu` for an ID, a fingerprint or a code of another shape than
+    the contracts give them.
     """
     body = _encode_body(payload)
-    return push_pdu.encode(PushPdu(transaction_id, _OCTET_STREAM, APPLICATION_ID, (), body))
+    pdu = push_pdu.encode(PushPdu(transaction_id, _OCTET_STREAM, APPLICATION_ID, (), body))
+    if len(pdu) > LARGEST_ALONE and most > 1 and isinstance(payload, ContentPush):
+        check = zlib.crc32(body[1:]).to_bytes(_CHECK_OCTETS, "big")
+        body = _first(_CHECKED_CONTENT) + check + body[1:]
+        pdu = push_pdu.encode(PushPdu(transaction_id, _OCTET_STREAM, APPLICATION_ID, (), body))
+    return split(pdu, reference, most=most)
 
 
-def decode(user_data: bytes) -> Payload:
-    """The payload in the user data of one short message.
+def decode(pdu: bytes) -> Payload:
+    """The payload of a push, from its datagram (`datagrams.read`, `reassembly.take`).
 
     Raises what `push_pdu.decode` raises, `NotAPush` for a push to another application, and
     `MalformedPdu` for a body that is none of ours.
     """
-    pdu = push_pdu.decode(user_data)
-    if pdu.application_id != APPLICATION_ID:
-        raise NotAPush("the push is for another application")
-    if pdu.content_type != _OCTET_STREAM:
-        raise MalformedPdu("the push is not application/octet-stream")
-    reader = Reader(pdu.body)
+    push = push_pdu.decode(pdu)
+    if push.application_id != APPLICATION_ID:
+        raise NotAPush(f"the push is for another application ({push.content_type.media_type})")
+    if push.content_type.media_type != _OCTET_STREAM.media_type:
+        raise MalformedPdu(f"the push is {push.content_type.media_type}, not octets")
+    reader = Reader(push.body)
     first = reader.octet("version and kind")
     version, kind = first >> 4, first & 0x0F
     if version != _VERSION:
@@ -125,25 +151,46 @@ def decode(user_data: bytes) -> Payload:
             return wake_up
         case 3:
             return ChallengePush(_checked_code(reader.rest().decode("ascii", "replace")))
+        case 4:
+            check = int.from_bytes(reader.take(_CHECK_OCTETS, "the check"), "big")
+            if zlib.crc32(push.body[1 + _CHECK_OCTETS :]) != check:
+                raise MalformedPdu("the parts are of different pushes, or damaged")
+            return ContentPush(*_read_names(reader), _read_content(reader))
         case _:
             raise MalformedPdu(f"kind {kind} of payload is not understood")
 
 
 def room_for(content: Content) -> int:
-    """Octets that ``content`` takes in a push, to compare with `LARGEST_CONTENT`.
+    """Octets that ``content`` takes in a push, to compare with `largest_content`.
 
-    Its own octets, and those of a media type that is not one of the numbered ones. More than the
-    limit: it takes a wake-up; as does what a sender encrypted, since the device must be told how.
+    Its own octets, and those of a media type that is not one of the numbered ones. What a sender
+    encrypted takes more than there ever is, since the device must be told how: it takes a wake-up.
     """
-    least = 0 if content.encryption is None else LARGEST_CONTENT + 1
-    return max(least, len(content.octets()) + len(_encode_form(content)) - 1)
+    if content.encryption is not None:
+        return _NEVER
+    return len(content.octets()) + len(_encode_form(content)) - 1
+
+
+def largest_content(most: int, bits: Bits) -> int:
+    """Octets of content in a push of up to ``most`` short messages, of which several have a
+    reference of so many bits: 99 in one. A media type that is not numbered takes some of them.
+    """
+    if most == 1:
+        return LARGEST_ALONE - _OVERHEAD
+    return most * LARGEST_PART[bits] - _OVERHEAD - _CHECK_OCTETS
+
+
+def messages_for(content: Content, bits: Bits) -> int:
+    """How many short messages a push of ``content`` takes."""
+    octets = _OVERHEAD + room_for(content)
+    return 1 if octets <= LARGEST_ALONE else segments_of(octets + _CHECK_OCTETS, bits)
 
 
 def _encode_body(payload: Payload) -> bytes:
     match payload:
         case ContentPush(delivery, fingerprint, content):
             if content.encryption is not None:
-                raise PduTooLarge(room_for(content), LARGEST_CONTENT)
+                raise PduTooLarge(room_for(content), largest_content(1, 16))
             names = _encode_names(delivery, fingerprint)
             return _first(_CONTENT) + names + _encode_form(content) + content.octets()
         case WakeUpPush(delivery, fingerprint):
@@ -216,17 +263,11 @@ def _checked_code(code: str) -> str:
     return code
 
 
-def _largest_content() -> int:
-    empty = encode(
-        ContentPush(
-            base32_id("dlv_", bytes(_DELIVERY_OCTETS)),
-            base32_id("fp_", bytes(_FINGERPRINT_OCTETS)),
-            Content(data=""),
-        ),
-        transaction_id=0,
-    )
-    return push_pdu.LARGEST_USER_DATA - len(empty)
+def _overhead() -> int:
+    names = base32_id("dlv_", bytes(_DELIVERY_OCTETS)), base32_id("fp_", bytes(_FINGERPRINT_OCTETS))
+    body = _encode_body(ContentPush(*names, Content(data="")))
+    return len(push_pdu.encode(PushPdu(0, _OCTET_STREAM, APPLICATION_ID, (), body)))
 
 
-LARGEST_CONTENT: Final = _largest_content()
-"""Octets of content in one push: 99, less a media type that is not one of the numbered ones."""
+_OVERHEAD: Final = _overhead()
+_NEVER: Final = 1 + largest_content(MOST_SEGMENTS, 8)

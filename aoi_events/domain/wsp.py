@@ -115,6 +115,12 @@ class Reader:
         """Whether the next octet begins a value with a length of its own."""
         return not self.at_end and self._data[self._at] <= _LENGTH_QUOTE
 
+    def skip(self, octet: int) -> bool:
+        """Read the next octet if it is this one; whether it was."""
+        found = not self.at_end and self._data[self._at] == octet
+        self._at += found
+        return found
+
     def octet(self, what: str) -> int:
         """The next octet; `what` names it in the error."""
         return self.take(1, what)[0]

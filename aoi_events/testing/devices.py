@@ -14,6 +14,7 @@ from aoi_events.client import (
     EventStream,
     MemoryStorage,
     Notification,
+    ShortMessage,
     WebSocketTransport,
 )
 from aoi_events.client.scripted import CuttableTransport
@@ -38,11 +39,11 @@ class _Radio:
         self._smsc = smsc
         self._heard = heard
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for user_data in self._smsc.telephone(self._number):
+    async def __aiter__(self) -> AsyncIterator[ShortMessage]:
+        async for message in self._smsc.telephone(self._number):
             if self._heard is not None:
-                self._heard(user_data)
-            yield user_data
+                self._heard(message.user_data)
+            yield message
 
 
 class FakeApp:

@@ -20,6 +20,7 @@ import smpp34
 
 from aoi_events.channels.sms.receipts import MESSAGE_STATE, RECEIPTED_MESSAGE_ID, MessageState
 from aoi_events.channels.sms.runtime import rest_before_exit
+from aoi_events.client.ports import ShortMessage
 
 __all__ = ["LoopbackSmsc", "Reply", "ShortMessageReceived"]
 
@@ -160,11 +161,12 @@ class LoopbackSmsc:
         """What arrived at ``number`` and was not read yet."""
         return self._mailboxes["+" + number.lstrip("+")]
 
-    async def telephone(self, number: str) -> AsyncIterator[bytes]:
-        """The user data of every message to ``number``: an SMS source for an AOI Client."""
+    async def telephone(self, number: str) -> AsyncIterator[ShortMessage]:
+        """Every message to ``number``: an SMS source for an AOI Client."""
         mailbox = self.mailbox(number)
         while True:
-            yield (await mailbox.get()).user_data
+            message = await mailbox.get()
+            yield ShortMessage(message.user_data, message.sender)
 
     async def submitted(self, count: int, within: float = _PATIENCE) -> None:
         """Return once at least ``count`` submissions have come. Raises TimeoutError."""

@@ -96,7 +96,7 @@ class SmsChannel:
             why = f"the parameter {NUMBER} is no telephone number"
             return ended(item, OutcomeKind.REJECTED, now, why, closes_channel=True)
         try:
-            user_data = push_payload.encode(_payload(item), transaction_id=_transaction(item))
+            [user_data] = push_payload.encode(_payload(item), transaction_id=_transaction(item))
         except (PduTooLarge, MalformedPdu) as error:
             return ended(item, OutcomeKind.REJECTED, now, str(error))
         return ShortMessage(to, user_data, (item.expires_at - now) / timedelta(seconds=1))

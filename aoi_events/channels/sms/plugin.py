@@ -9,7 +9,7 @@ from aoi_events.channels.sms.channel import NUMBER, SmsChannel
 from aoi_events.channels.sms.numbers import normalised
 from aoi_events.channels.sms.settings import SmsSettings
 from aoi_events.domain.channels import ChannelTraits
-from aoi_events.domain.push_payload import LARGEST_CONTENT, room_for
+from aoi_events.domain.push_payload import largest_content, room_for
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
 from aoi_events.ports.channel import ChannelPlugin, Offered, SettingsModel
 from aoi_events.ports.clock import Clock
@@ -44,7 +44,7 @@ class SmsPlugin:
             type=self.type,
             connection_oriented=False,
             ack_within=checked.ack_within,
-            largest_content=LARGEST_CONTENT,
+            largest_content=largest_content(1, 16),
             needs_proof=True,
             cost=checked.cost,
             measure=room_for,

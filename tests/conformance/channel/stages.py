@@ -27,6 +27,7 @@ from aoi_events.ports.channel import ChannelPlugin, ConnectionlessChannel
 from aoi_events.testing.scripted import ADDRESS, Say, ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
 from tests import receivers
+from tests.pushes import payloads_of
 from tests.receivers import Receiver, Subscription
 
 __all__ = [
@@ -212,7 +213,8 @@ class _Smsc(Provider):
         self.smsc.script(*(_reply(answer) for answer in answers))
 
     def arrived(self) -> list[tuple[str, ...]]:
-        return [_told(push_payload.decode(each.user_data)) for each in self.smsc.submissions]
+        handed = ((each.number, each.user_data) for each in self.smsc.submissions)
+        return [_told(payload) for payload in payloads_of(handed)]
 
     async def go_down(self) -> None:
         await self.smsc.go_down()

@@ -106,7 +106,7 @@ async def test_sms_is_proved_and_carries_on_when_the_connection_is_gone(
     client = await device(sms=sms, network=network, offers=BOTH)
     inbox = Inbox()
     app = await client.register_application(MAIL, inbox)
-    sms.receive(encode(ChallengePush("K3Y9AB"), transaction_id=1))
+    sms.receive(*encode(ChallengePush("K3Y9AB"), transaction_id=1))
     await client.until_channels({"websocket", "sms"})
     [confirm] = server.requests("channel.confirm")
     assert confirm.body["code"] == "K3Y9AB"
@@ -114,7 +114,7 @@ async def test_sms_is_proved_and_carries_on_when_the_connection_is_gone(
     network.change(bearer="none")
     await client.until_disconnected()
     push = ContentPush(delivery_id(7), app.fingerprint, Content(data="by radio"))
-    sms.receive(encode(push, transaction_id=2))
+    sms.receive(*encode(push, transaction_id=2))
     assert (await inbox.next()).channel == "sms"
     network.change(bearer="wifi")
     assert await server.acks(1) == [(delivery_id(7), "delivered", "sms")]
@@ -139,7 +139,7 @@ async def test_wake_up_by_sms_is_fetched(server: Server, device: Device) -> None
             "expires_at": "2036-11-24T12:00:00Z",
         },
     )
-    sms.receive(encode(WakeUpPush(delivery_id(8), app.fingerprint), transaction_id=1))
+    sms.receive(*encode(WakeUpPush(delivery_id(8), app.fingerprint), transaction_id=1))
     assert len((await inbox.next()).content.data) == 4000
     assert await server.acks(1) == [(delivery_id(8), "delivered", "sms")]
 
@@ -154,7 +154,7 @@ async def test_duplicate_reaches_the_app_once(server: Server, device: Device) ->
     await server.notify(1, app.token)
     await inbox.next()
     push = ContentPush(delivery_id(1), app.fingerprint, Content(data="hello"))
-    sms.receive(encode(push, transaction_id=1))
+    sms.receive(*encode(push, transaction_id=1))
     assert [channel for _, _, channel in await server.acks(2)] == ["websocket", "sms"]
     assert inbox.taken.empty()
 
@@ -430,7 +430,7 @@ async def test_secrets_and_tokens_are_not_logged(
         raise ValueError("a bug in the app")
 
     app = await client.register_application(MAIL, broken)
-    sms.receive(encode(ChallengePush("K3Y9AB"), transaction_id=1))
+    sms.receive(*encode(ChallengePush("K3Y9AB"), transaction_id=1))
     await client.until_channels({"sms"})
     await server.notify(1, app.token, "private words")
     await server.acks(1)

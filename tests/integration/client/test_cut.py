@@ -31,7 +31,7 @@ async def test_sms_bridges_a_cut_and_no_activation_is_needed(
     await server.notify(1, app.token)
     assert client.connected
     push = ContentPush(delivery_id(2), app.fingerprint, Content(data="by radio"))
-    sms.receive(encode(push, transaction_id=1))
+    sms.receive(*encode(push, transaction_id=1))
     assert (await inbox.next()).content.data == "by radio"
     assert inbox.taken.empty()
 

@@ -17,8 +17,9 @@ from aoi_events.contracts.requests import (
     RegisterApplicationV1,
     RegisterClientV1,
 )
-from aoi_events.domain.push_payload import ChallengePush, Payload, decode
+from aoi_events.domain.push_payload import ChallengePush, Payload
 from aoi_events.testing import LoopbackSmsc
+from tests.pushes import payload_of
 
 __all__ = ["Handset", "state_of"]
 
@@ -90,7 +91,7 @@ class Handset:
 
     async def read(self) -> Payload:
         """The next short message."""
-        return decode((await self._smsc.receive(self.number)).user_data)
+        return payload_of((await self._smsc.receive(self.number)).user_data)
 
     async def code(self) -> str:
         """The code in the next short message, which must be a challenge."""

@@ -6,11 +6,12 @@ import pytest
 
 from aoi_events import Publisher
 from aoi_events.client.events import ChallengeReceived, ChannelClosed
-from aoi_events.domain.push_payload import ChallengePush, ContentPush, decode
+from aoi_events.domain.push_payload import ChallengePush, ContentPush
 from aoi_events.errors import ErrorCode, RequestRefused
 from aoi_events.testing import AoiServer, LoopbackSmsc, Reply, WaitFor
 from tests.integration.sms.conftest import BOTH, MakeHandset
 from tests.integration.sms.handset import state_of
+from tests.pushes import payload_of
 
 AGAIN = 121.0
 """Seconds after which an unanswered challenge is sent again."""
@@ -26,7 +27,7 @@ async def test_the_challenge_comes_back_through_the_aoi_client(
     phone = await server.device("phone", apps=["org.mail"], number="+31600000001")
     [message] = smsc.submissions
     assert message.number == "+31600000001"
-    assert isinstance(decode(message.user_data), ChallengePush)
+    assert isinstance(payload_of(message.user_data), ChallengePush)
     await wait_for(ChallengeReceived, device="phone", channel="sms")
     await wait_for("channel.activated", client=phone.client.client_id, channel="sms")
     assert phone.client.channels == {"websocket", "sms"}
@@ -94,7 +95,7 @@ async def test_a_challenge_that_got_lost_is_sent_again(
     await phone.ready("websocket")
     server.advance(AGAIN)
     await phone.ready("sms")
-    first, second = (decode(message.user_data) for message in smsc.submissions)
+    first, second = (payload_of(message.user_data) for message in smsc.submissions)
     assert first == second
 
 

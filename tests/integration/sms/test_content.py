@@ -11,11 +11,12 @@ from aoi_events.channels.sms.receipts import MessageState
 from aoi_events.client.events import DuplicateDropped, NotificationAcknowledged, WakeUpReceived
 from aoi_events.contracts.answers import NotificationContentV1
 from aoi_events.contracts.requests import ChannelOffer
-from aoi_events.domain.push_payload import LARGEST_CONTENT, ContentPush, WakeUpPush
+from aoi_events.domain.push_payload import ContentPush, WakeUpPush, largest_content
 from aoi_events.testing import AoiServer, FakeDevice, LoopbackSmsc, Reply, WaitFor
 from tests.integration.sms.conftest import BOTH, MakeHandset
 
 WINDOW = 6.0
+ALONE = largest_content(1, 16)
 """Seconds after which the acknowledgement of an SMS counts as missing here."""
 
 
@@ -166,11 +167,11 @@ async def test_a_wake_up_is_never_settled_by_the_provider(
 @pytest.mark.parametrize(
     "octets, media, whole",
     [
-        (LARGEST_CONTENT, "text/plain", True),
-        (LARGEST_CONTENT + 1, "text/plain", False),
-        (LARGEST_CONTENT - 12, "text/vcard", True),
-        (LARGEST_CONTENT - 10, "text/vcard", False),
-        (LARGEST_CONTENT, "text/vcard", False),
+        (ALONE, "text/plain", True),
+        (ALONE + 1, "text/plain", False),
+        (ALONE - 12, "text/vcard", True),
+        (ALONE - 10, "text/vcard", False),
+        (ALONE, "text/vcard", False),
         (1, "text/" + "x" * 95, False),
     ],
 )

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aoi_events import Publisher
-from aoi_events.domain.push_payload import ContentPush, decode
+from aoi_events.domain.push_payload import ContentPush
 from aoi_events.testing import AoiServer, LoopbackSmsc
 from tests.integration.sms.handset import Handset
+from tests.pushes import payloads_of
 
 __all__ = ["a_second_worker", "all_delivered", "contents", "message", "send"]
 
@@ -31,7 +32,7 @@ async def all_delivered(server: AoiServer, names: list[str]) -> None:
 
 def contents(smsc: LoopbackSmsc) -> Counter[str]:
     """What the SMSC was handed, and how often."""
-    pushes = (decode(message.user_data) for message in smsc.submissions)
+    pushes = payloads_of((each.number, each.user_data) for each in smsc.submissions)
     return Counter(push.content.data for push in pushes if isinstance(push, ContentPush))
 
 

@@ -16,6 +16,7 @@ from aoi_events.channels.sms.receipts import MessageState, SmscReceipt, read_rec
 from aoi_events.channels.sms.settings import SmsSettings
 from aoi_events.channels.sms.smpp import ShortMessage, SmscLink
 from aoi_events.channels.sms.status import Verdict, verdict_of
+from aoi_events.client.ports import ShortMessage as Arrived
 from aoi_events.errors import MalformedPdu
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
 
@@ -78,7 +79,7 @@ async def test_a_telephone_hands_on_every_message_in_order(smsc: LoopbackSmsc) -
         telephone = smsc.telephone(NUMBER)
         async with asyncio.timeout(SOON):
             heard = [await anext(telephone), await anext(telephone)]
-    assert heard == [USER_DATA, USER_DATA]
+    assert heard == [Arrived(USER_DATA, "AOI")] * 2
     assert smsc.mailbox(NUMBER).empty()
     assert smsc.mailbox("+31600000002").qsize() == 1
 

@@ -20,11 +20,11 @@ from aoi_events.contracts.envelopes import (
     OutcomeKind,
 )
 from aoi_events.contracts.identifiers import Urgency, base32_id
-from aoi_events.domain import push_payload
 from aoi_events.domain.push_payload import ChallengePush, ContentPush, WakeUpPush
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
 from aoi_events.ports.channel import ConnectionlessChannel, Receipt
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
+from tests.pushes import payload_of
 
 NUMBER = "+31600000001"
 FINGERPRINT = base32_id("fp_", bytes(8))
@@ -105,9 +105,7 @@ async def test_content_reaches_the_telephone_whole(
     item = delivery()
     [sent] = await channel.deliver([item])
     received = await smsc.receive(NUMBER)
-    assert push_payload.decode(received.user_data) == ContentPush(
-        item.delivery, FINGERPRINT, item.content
-    )
+    assert payload_of(received.user_data) == ContentPush(item.delivery, FINGERPRINT, item.content)
     assert sent.provider_message == received.message_id
     assert isinstance(sent.outcome, OutcomeItem)
     assert sent.outcome.kind is OutcomeKind.ACCEPTED
@@ -121,7 +119,7 @@ async def test_a_wake_up_carries_no_content(
     item = delivery(wake_up=True, content=Content(data="x" * 4_000))
     await channel.deliver([item])
     received = await smsc.receive(NUMBER)
-    assert push_payload.decode(received.user_data) == WakeUpPush(item.delivery, FINGERPRINT)
+    assert payload_of(received.user_data) == WakeUpPush(item.delivery, FINGERPRINT)
 
 
 async def test_a_challenge_goes_out_or_is_refused(
@@ -131,7 +129,7 @@ async def test_a_challenge_goes_out_or_is_refused(
     smsc.script(Reply(), Reply.bad_number())
     sent = await channel.deliver([challenge(), challenge()])
     received = await smsc.receive(NUMBER)
-    assert push_payload.decode(received.user_data) == ChallengePush("K7QM2XPD")
+    assert payload_of(received.user_data) == ChallengePush("K7QM2XPD")
     taken, refused = (each.outcome for each in sent)
     assert taken is None
     assert isinstance(refused, ChallengeOutcome)

@@ -6,13 +6,15 @@ import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any, TypeVar
 
 from aoi_events.client.decisions import decide
 from aoi_events.client.effects import Deliver, Effect, Open, Send, Store, Tell
 from aoi_events.client.events import ClientEvent
-from aoi_events.client.inputs import Input, Opened, Received, Started
+from aoi_events.client.inputs import Input, Opened, Received, ShortMessageArrived, Started
+from aoi_events.client.ports import ShortMessage
 from aoi_events.client.state import Stored, decode, encode
 from aoi_events.client.view import Network, Pending, View
 from aoi_events.contracts.answers import (
@@ -37,11 +39,14 @@ from aoi_events.contracts.device import (
 from aoi_events.contracts.identifiers import base32_id
 from aoi_events.contracts.requests import ChannelOffer, Circumstances
 from aoi_events.domain.clients import client_id_of, hash_secret
+from aoi_events.domain.push_payload import Payload
+from aoi_events.domain.push_payload import encode as encode_push
 
 E = TypeVar("E")
 F = TypeVar("F", bound=DeviceFrame)
 
 MAIL = "org.example.mail"
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 WIFI = Network(Circumstances(bearer="wifi"), "192.0.2.1")
 CELLULAR = Network(Circumstances(bearer="cellular", metered=True), "198.51.100.7")
 OFFERS = (
@@ -58,6 +63,17 @@ def _secret(number: int) -> str:
 def delivery_id(number: int) -> str:
     """A delivery's ID."""
     return base32_id("dlv_", number.to_bytes(16, "big"))
+
+
+def arrived(user_data: bytes, *, sender: str = "AOI", at: datetime = NOW) -> ShortMessageArrived:
+    """A short message comes."""
+    return ShortMessageArrived(ShortMessage(user_data, sender), at)
+
+
+def by_sms(payload: Payload) -> ShortMessageArrived:
+    """A push comes in one short message."""
+    [user_data] = encode_push(payload, transaction_id=1)
+    return arrived(user_data)
 
 
 def token_of(client: str, application: str, instance: str) -> str:

@@ -11,7 +11,6 @@ from aoi_events.client.inputs import (
     Closed,
     NetworkChanged,
     OffersChanged,
-    ShortMessageArrived,
     Started,
     Unanswered,
 )
@@ -25,8 +24,8 @@ from aoi_events.contracts.answers import (
 )
 from aoi_events.contracts.device import AnswerFrame, WelcomeFrame
 from aoi_events.contracts.requests import ChannelOffer, Circumstances
-from aoi_events.domain.push_payload import ChallengePush, encode
-from tests.unit.client.rehearsal import CELLULAR, MAIL, WIFI, Rehearsal, notification
+from aoi_events.domain.push_payload import ChallengePush
+from tests.unit.client.rehearsal import CELLULAR, MAIL, WIFI, Rehearsal, by_sms, notification
 
 WEBSOCKET = SelectedChannel(type="websocket", state="active")
 SMS = SelectedChannel(type="sms", state="active")
@@ -93,8 +92,8 @@ def test_challenge_by_sms_is_answered() -> None:
     rehearsal = asking()
     rehearsal.serve(pending_sms=True)
     assert rehearsal.stored.active == {"websocket"}
-    challenge = encode(ChallengePush("K3Y9AB"), transaction_id=1)
-    rehearsal.play(ShortMessageArrived(challenge))
+    challenge = by_sms(ChallengePush("K3Y9AB"))
+    rehearsal.play(challenge)
     [confirm] = rehearsal.requests("channel.confirm")
     assert (confirm.body["channel"], confirm.body["code"]) == ("sms", "K3Y9AB")
     rehearsal.serve()
@@ -105,7 +104,7 @@ def test_challenge_by_sms_is_answered() -> None:
 def test_challenge_that_beats_the_confirmation_is_kept() -> None:
     """A code may come before the answer that says for which channel it is; it is not lost."""
     rehearsal = asking()
-    rehearsal.play(ShortMessageArrived(encode(ChallengePush("K3Y9AB"), transaction_id=1)))
+    rehearsal.play(by_sms(ChallengePush("K3Y9AB")))
     assert rehearsal.requests("channel.confirm") == []
     rehearsal.play(Closed(rehearsal.generation, None, "lost"))
     rehearsal.restart()
@@ -119,9 +118,9 @@ def test_newer_code_survives_the_answer_to_an_older_one() -> None:
     """When a challenge is sent again, the refusal of the first code does not lose the second."""
     rehearsal = asking()
     rehearsal.serve(pending_sms=True)
-    rehearsal.play(ShortMessageArrived(encode(ChallengePush("AAAAAA"), transaction_id=1)))
+    rehearsal.play(by_sms(ChallengePush("AAAAAA")))
     first, _ = rehearsal.pending("channel.confirm")
-    rehearsal.play(ShortMessageArrived(encode(ChallengePush("BBBBBB"), transaction_id=2)))
+    rehearsal.play(by_sms(ChallengePush("BBBBBB")))
     sent = [r for r in rehearsal.requests("channel.confirm") if r.id == first]
     assert sent[0].body["code"] == "AAAAAA"
     assert rehearsal.requests("channel.confirm")[-1].body["code"] == "BBBBBB"
@@ -133,7 +132,7 @@ def test_newer_code_survives_the_answer_to_an_older_one() -> None:
 def test_challenge_that_is_no_code_is_ignored() -> None:
     """A stranger's short message cannot make the client send what the server would refuse."""
     rehearsal = active()
-    rehearsal.play(ShortMessageArrived(encode(ChallengePush("no;code!"), transaction_id=1)))
+    rehearsal.play(by_sms(ChallengePush("no;code!")))
     assert rehearsal.requests("channel.confirm") == []
 
 

@@ -20,7 +20,6 @@ from aoi_events.client.inputs import (
     Opened,
     PushArrived,
     ReconnectAsked,
-    ShortMessageArrived,
     Started,
     Unanswered,
 )
@@ -38,6 +37,7 @@ from aoi_events.contracts.answers import (
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import AnswerFrame, CloseCode, WelcomeFrame
 from aoi_events.contracts.requests import ChannelOffer, Circumstances
+from aoi_events.domain.datagrams import Reference
 from aoi_events.domain.push_payload import ChallengePush, ContentPush, WakeUpPush, encode
 from aoi_events.domain.tokens import fingerprint_of
 from aoi_events.errors import ErrorCode
@@ -46,6 +46,8 @@ from tests.unit.client.rehearsal import (
     OFFERS,
     WIFI,
     Rehearsal,
+    arrived,
+    by_sms,
     delivery_id,
     notification,
 )
@@ -201,13 +203,21 @@ class AnyHistory(RuleBasedStateMachine):
         push = ContentPush(
             delivery_id(number), fingerprint_of(self._token(token)), Content(data="hi")
         )
-        self.device.play(ShortMessageArrived(encode(push, transaction_id=1)))
+        self.device.play(by_sms(push))
 
     @rule(number=NUMBERS, token=st.integers(0, 20))
     def wake_up_comes_by_sms(self, number: int, token: int) -> None:
         """A wake-up comes by SMS."""
         push = WakeUpPush(delivery_id(number), fingerprint_of(self._token(token)))
-        self.device.play(ShortMessageArrived(encode(push, transaction_id=1)))
+        self.device.play(by_sms(push))
+
+    @rule(number=NUMBERS, token=st.integers(0, 20), part=st.integers(0, 2))
+    def part_comes_by_sms(self, number: int, token: int, part: int) -> None:
+        """One short message of a notification comes, or comes again."""
+        content = Content(data=f"{number}" * 300)
+        push = ContentPush(delivery_id(number), fingerprint_of(self._token(token)), content)
+        messages = encode(push, transaction_id=1, most=4, reference=Reference(16, number))
+        self.device.play(arrived(messages[part]))
 
     @rule(
         channel=st.sampled_from(["webpush", "webhook"]),
@@ -234,7 +244,7 @@ class AnyHistory(RuleBasedStateMachine):
     def challenge_comes(self, code: str) -> None:
         """A challenge comes by SMS."""
         push = ChallengePush(code.replace(" ", "-"))
-        self.device.play(ShortMessageArrived(encode(push, transaction_id=1)))
+        self.device.play(by_sms(push))
 
     @precondition(lambda self: self.device.view.handling)
     @rule(code=CODES)

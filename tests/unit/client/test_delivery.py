@@ -8,7 +8,6 @@ from aoi_events.client.effects import Deliver
 from aoi_events.client.events import (
     DuplicateDropped,
     NotificationReceived,
-    ShortMessageIgnored,
     WakeUpEnded,
 )
 from aoi_events.client.inputs import (
@@ -25,9 +24,9 @@ from aoi_events.client.view import HANDLING_LIMIT
 from aoi_events.contracts.answers import NotificationContentV1, RefusedV1
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import AckFrame, WakeUpFrame
-from aoi_events.domain.push_payload import ContentPush, WakeUpPush, encode
+from aoi_events.domain.push_payload import ContentPush, WakeUpPush
 from aoi_events.domain.tokens import fingerprint_of
-from tests.unit.client.rehearsal import MAIL, Rehearsal, delivery_id, notification
+from tests.unit.client.rehearsal import MAIL, Rehearsal, by_sms, delivery_id, notification
 
 KEY = f"{MAIL}/default"
 ONE = delivery_id(1)
@@ -48,12 +47,12 @@ class Device:
         """A notification by SMS."""
         content = Content(data=text)
         push = ContentPush(delivery_id(number), fingerprint_of(self.token), content)
-        return ShortMessageArrived(encode(push, transaction_id=number % 256))
+        return by_sms(push)
 
     def wake_up(self, number: int) -> ShortMessageArrived:
         """A wake-up by SMS."""
         push = WakeUpPush(delivery_id(number), fingerprint_of(self.token))
-        return ShortMessageArrived(encode(push, transaction_id=number % 256))
+        return by_sms(push)
 
     def content(self, number: int) -> NotificationContentV1:
         """The content behind a wake-up."""
@@ -150,7 +149,7 @@ def test_what_nobody_took_is_put_off_when_an_application_registers(device: Devic
     """That nobody was there was to be said again at the next welcome, and is true no more."""
     rehearsal = device.rehearsal
     push = ContentPush(ONE, fingerprint_of("k.unknown-token"), Content(data="hello"))
-    rehearsal.play(ShortMessageArrived(encode(push, transaction_id=1)))
+    rehearsal.play(by_sms(push))
     assert rehearsal.acks() == [(ONE, "no_such_application", "sms")]
     rehearsal.play(ApplicationAsked(MAIL, "default"))
     rehearsal.serve()
@@ -287,15 +286,6 @@ def test_wake_up_that_cannot_be_fetched_now(device: Device) -> None:
     device.cut()
     rehearsal.connect()
     assert len(rehearsal.requests("notification.fetch")) == 2
-
-
-def test_strange_short_messages_are_ignored(device: Device) -> None:
-    """Whatever a stranger sends by SMS changes nothing."""
-    before = device.rehearsal.stored
-    for octets in (b"", b"\xff" * 500, bytes.fromhex("0605040B8423F025068FFFFFFF7F")):
-        device.rehearsal.play(ShortMessageArrived(octets))
-    assert device.rehearsal.stored == before
-    assert len(device.rehearsal.told(ShortMessageIgnored)) == 3
 
 
 def test_memory_of_deliveries_is_bounded(device: Device) -> None:

@@ -19,7 +19,9 @@ from aoi_events.client.state import (
     encode,
 )
 from aoi_events.contracts.answers import SelectedChannel
+from aoi_events.domain.reassembly import HeldPart
 from aoi_events.errors import ClientStateError
+from tests.strategies import instants
 
 NAMES = st.text("abc", min_size=1, max_size=5)
 CODES = st.sampled_from(["delivered", "no_such_application", "could_not_wake"])
@@ -27,6 +29,16 @@ CHANNELS = st.builds(
     SelectedChannel,
     type=st.sampled_from(["websocket", "sms"]),
     state=st.sampled_from(["active", "pending"]),
+)
+PARTS = st.builds(
+    HeldPart,
+    st.text(max_size=32),
+    st.sampled_from([8, 16]),
+    st.integers(0, 65_535),
+    st.integers(2, 16),
+    st.integers(1, 16),
+    st.binary(max_size=134),
+    instants(),
 )
 STORED = st.builds(
     Stored,
@@ -52,6 +64,7 @@ STORED = st.builds(
     wake_ups=st.dictionaries(NAMES, st.builds(WakeUp, NAMES, NAMES, st.none() | st.integers())),
     seen=st.dictionaries(NAMES, CODES),
     acks=st.dictionaries(NAMES, st.builds(KeptAck, NAMES, CODES, NAMES, st.none())),
+    parts=st.lists(PARTS, max_size=3).map(tuple),
 )
 
 

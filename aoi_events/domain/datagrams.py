@@ -1,0 +1,168 @@
+"""WDP datagrams over SMS: what goes to a port, in one short message or in several (concatenated).
+
+A datagram is the user data of binary (8-bit) messages, each with a user data header::
+
+    len                      length of the user data header             3GPP TS 23.040, 9.2.3.24
+    05 04 0B84 23F0          16-bit ports: to 2948 (push), from 9200    23.040, 9.2.3.24.4
+    00 03 ref count number   which part of how many, 8-bit reference    23.040, 9.2.3.24.1
+    08 04 ref ref count number   the same with a 16-bit reference       23.040, 9.2.3.24.8
+
+The elements stand in any order; of one that stands twice, and of the two forms of concatenation,
+the last counts (9.2.3.24). A user data field holds 140 octets (WAP-259-WDP, GSM SMS): 133 for a
+datagram in one message, 128 or 127 in each of several. A part that cannot be (number 0, or beyond
+the count) is refused, where 23.040 ignores the element: the middle of a push is none.
+
+Reading is total: any octets give a `Segment` or a `PduError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from aoi_events.domain.wsp import Reader
+from aoi_events.errors import MalformedPdu, NotAPush, PduTooLarge
+
+__all__ = [
+    "LARGEST_ALONE",
+    "LARGEST_PART",
+    "LARGEST_USER_DATA",
+    "MOST_SEGMENTS",
+    "PUSH_PORT",
+    "Bits",
+    "Part",
+    "Reference",
+    "Segment",
+    "read",
+    "segments_of",
+    "split",
+]
+
+LARGEST_USER_DATA: Final = 140
+"""Octets of user data in one short message, user data header included."""
+
+PUSH_PORT: Final = 2948
+"""WAP Push, connectionless session service (IANA ``wap-push``)."""
+
+MOST_SEGMENTS: Final = 16
+"""Most short messages of one datagram that are written or read here; 23.040 has room for 255."""
+
+Bits: TypeAlias = Literal[8, 16]
+"""Width of a reference."""
+
+_PORTS: Final = bytes.fromhex("05040B8423F0")
+_PORTS_16_BIT: Final = 0x05
+_CONCATENATIONS: Final[Mapping[int, Bits]] = {0x00: 8, 0x08: 16}
+_ELEMENTS: Final[Mapping[Bits, int]] = {bits: name for name, bits in _CONCATENATIONS.items()}
+
+LARGEST_ALONE: Final = LARGEST_USER_DATA - 1 - len(_PORTS)
+"""Octets of a datagram in one short message: 133."""
+
+LARGEST_PART: Final[Mapping[Bits, int]] = {8: LARGEST_ALONE - 5, 16: LARGEST_ALONE - 6}
+"""Octets of a datagram in each of several short messages, by the width of the reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What the parts of one datagram have in common: a number of 8 or 16 bits."""
+
+    bits: Bits
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which part of a datagram: ``number`` (from 1) of ``count``."""
+
+    reference: Reference
+    count: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What one short message carries: a datagram (``part`` None), or a part of one."""
+
+    octets: bytes
+    part: Part | None = None
+
+
+def segments_of(octets: int, bits: Bits) -> int:
+    """How many short messages a datagram of so many octets takes."""
+    return 1 if octets <= LARGEST_ALONE else -(-octets // LARGEST_PART[bits])
+
+
+def split(datagram: bytes, reference: Reference, *, most: int = 1) -> tuple[bytes, ...]:
+    """The user data of the short messages that carry ``datagram``, in order; at most ``most``.
+
+    ``reference`` tells the parts of several from those of other datagrams; one message has none.
+    Raises `PduTooLarge`, and `MalformedPdu` for a reference that its bits cannot hold.
+    """
+    room = LARGEST_PART[reference.bits]
+    count = segments_of(len(datagram), reference.bits)
+    if count > min(most, MOST_SEGMENTS):
+        raise PduTooLarge(len(datagram), LARGEST_ALONE if most == 1 else most * room)
+    if count == 1:
+        return (_headed(_PORTS) + datagram,)
+    if not 0 <= reference.number < 1 << reference.bits:
+        raise MalformedPdu(f"reference {reference.number} does not fit {reference.bits} bits")
+    return tuple(
+        _headed(_PORTS + _element(Part(reference, count, index + 1)))
+        + datagram[index * room : (index + 1) * room]
+        for index in range(count)
+    )
+
+
+def read(user_data: bytes) -> Segment:
+    """What the user data of one short message carries to the push port.
+
+    Raises `PduTooLarge` for more than 140 octets, `NotAPush` for another port, and `MalformedPdu`
+    for a header that is none or a part of a datagram that cannot be.
+    """
+    if len(user_data) > LARGEST_USER_DATA:
+        raise PduTooLarge(len(user_data), LARGEST_USER_DATA)
+    reader = Reader(user_data)
+    length = reader.octet("the length of the user data header")
+    elements = Reader(reader.take(length, "the user data header"))
+    destination: int | None = None
+    concatenation: tuple[Bits, bytes] | None = None
+    while not elements.at_end:
+        identifier = elements.octet("an information element")
+        data = elements.take(elements.octet("the length of an element"), "an information element")
+        if identifier == _PORTS_16_BIT:
+            if len(data) != 4:
+                raise MalformedPdu(f"the port element holds {len(data)} octets instead of 4")
+            destination = int.from_bytes(data[:2], "big")
+        elif identifier in _CONCATENATIONS:
+            concatenation = _CONCATENATIONS[identifier], data
+    if destination != PUSH_PORT:
+        where = "to no port" if destination is None else f"to port {destination}"
+        raise NotAPush(f"the message goes {where}, not to port {PUSH_PORT}")
+    return Segment(reader.rest(), None if concatenation is None else _part(*concatenation))
+
+
+def _headed(elements: bytes) -> bytes:
+    return bytes((len(elements),)) + elements
+
+
+def _element(part: Part) -> bytes:
+    bits = part.reference.bits
+    data = part.reference.number.to_bytes(bits // 8, "big") + bytes((part.count, part.number))
+    return bytes((_ELEMENTS[bits], len(data))) + data
+
+
+def _part(bits: Bits, data: bytes) -> Part | None:
+    width = bits // 8
+    if len(data) != width + 2:
+        raise MalformedPdu(f"the concatenation element holds {len(data)} octets, not {width + 2}")
+    count, number = data[width], data[width + 1]
+    if not 1 <= number <= count:
+        raise MalformedPdu(f"part {number} of {count} cannot be")
+    if count > MOST_SEGMENTS:
+        raise MalformedPdu(f"a push of {count} short messages; at most {MOST_SEGMENTS} are read")
+    return (
+        None
+        if count == 1
+        else Part(Reference(bits, int.from_bytes(data[:width], "big")), count, number)
+    )

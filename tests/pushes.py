@@ -1,0 +1,38 @@
+"""What short messages carry, for tests that read what an SMSC was handed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from aoi_events.domain.datagrams import read
+from aoi_events.domain.push_payload import Payload, decode
+from aoi_events.domain.reassembly import HeldPart, take
+
+__all__ = ["payload_of", "payloads_of"]
+
+_NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def payload_of(*user_data: bytes) -> Payload:
+    """The one payload in the user data of some short messages. Raises PduError."""
+    [payload] = payloads_of(("AOI", octets) for octets in user_data)
+    return payload
+
+
+def payloads_of(messages: Iterable[tuple[str, bytes]]) -> list[Payload]:
+    """Each payload of a stream of short messages (whose parts belong together, user data), in the
+    order in which they were complete. Raises PduError.
+    """
+    held: tuple[HeldPart, ...] = ()
+    payloads: list[Payload] = []
+    for between, octets in messages:
+        segment = read(octets)
+        if segment.part is None:
+            payloads.append(decode(segment.octets))
+            continue
+        taken = take(held, between, segment.part, segment.octets, now=_NOW)
+        held = taken.held
+        if taken.datagram is not None:
+            payloads.append(decode(taken.datagram))
+    return payloads

@@ -1,0 +1,126 @@
+"""Pushes of several short messages at the device, and what strangers send."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from aoi_events.client.events import (
+    DuplicateDropped,
+    PartsDropped,
+    ShortMessageIgnored,
+)
+from aoi_events.client.inputs import ApplicationAsked, Handled, ShortMessageArrived
+from aoi_events.contracts.content import Content
+from aoi_events.domain.datagrams import Reference
+from aoi_events.domain.push_payload import ContentPush, encode
+from aoi_events.domain.reassembly import KEPT_FOR
+from aoi_events.domain.tokens import fingerprint_of
+from tests.unit.client.rehearsal import MAIL, NOW, arrived, delivery_id
+from tests.unit.client.test_delivery import ONE, Device
+
+LONG = "long " * 60
+
+
+@pytest.fixture
+def device() -> Device:
+    """A registered device with one app, whose connection is cut."""
+    device = Device()
+    device.cut()
+    return device
+
+
+def parts(device: Device, text: str = LONG, *, reference: int = 1) -> list[ShortMessageArrived]:
+    """A notification by SMS that takes several messages."""
+    push = ContentPush(delivery_id(1), fingerprint_of(device.token), Content(data=text))
+    messages = encode(push, transaction_id=1, most=4, reference=Reference(16, reference))
+    return [arrived(user_data) for user_data in messages]
+
+
+def test_parts_are_put_together_through_a_restart(device: Device) -> None:
+    """In any order, with repeats, and with a restart between them: the app gets it once, and what
+    was kept of it is gone.
+    """
+    rehearsal = device.rehearsal
+    one, two, three = parts(device)
+    for message in (three, one, three):
+        rehearsal.play(message)
+    rehearsal.restart()
+    rehearsal.play(ApplicationAsked(MAIL, "default"))
+    assert rehearsal.delivered() == []
+    assert len(rehearsal.stored.parts) == 2
+    rehearsal.play(two)
+    [forwarded] = [deliver.notification for deliver in rehearsal.delivered()]
+    assert (forwarded.content.data, forwarded.channel) == (LONG, "sms")
+    assert not rehearsal.stored.parts
+
+
+def test_a_second_attempt_is_a_duplicate(device: Device) -> None:
+    """The server sent all parts again, under another reference: the app has it already."""
+    rehearsal = device.rehearsal
+    for message in parts(device):
+        rehearsal.play(message)
+    rehearsal.play(Handled(ONE, "delivered"))
+    for message in parts(device, reference=2):
+        rehearsal.play(message)
+    assert len(rehearsal.delivered()) == 1
+    assert rehearsal.told(DuplicateDropped) == [DuplicateDropped(ONE, "sms")]
+
+
+def test_mixed_parts_are_not_shown(device: Device) -> None:
+    """Parts of two pushes, crossed under one reference, are ignored, and do not disturb what comes
+    after them.
+    """
+    rehearsal = device.rehearsal
+    a, b = parts(device, "a" * 200), parts(device, "b" * 200)
+    for message in (a[0], b[0], b[1], a[1]):
+        rehearsal.play(message)
+    assert rehearsal.delivered() == []
+    assert len(rehearsal.told(ShortMessageIgnored)) == 2
+    for message in parts(device, reference=2):
+        rehearsal.play(message)
+    assert rehearsal.delivered()[0].notification.content.data == LONG
+
+
+def test_parts_whose_rest_never_comes_are_given_up_and_told(device: Device) -> None:
+    """After a day the part makes room, when the next one comes."""
+    rehearsal = device.rehearsal
+    one, two, *_ = parts(device)
+    rehearsal.play(one)
+    rehearsal.play(ShortMessageArrived(two.message, NOW + KEPT_FOR + timedelta(seconds=1)))
+    assert rehearsal.told(PartsDropped) == [PartsDropped(1)]
+    assert [part.number for part in rehearsal.stored.parts] == [2]
+
+
+def test_endless_parts_of_strangers_are_bounded(device: Device) -> None:
+    """A thousand messages that never become complete, from names of any length, leave a state that
+    is small, that survives a restart, and in which a push still comes through.
+    """
+    rehearsal = device.rehearsal
+    header = "0C 05040B8423F0 0804 {:04X} 10 01"
+    for number in range(1_000):
+        octets = bytes.fromhex(header.format(number)) + b"\xff" * 127
+        rehearsal.play(arrived(octets, sender="x" * 500 + str(number % 3)))
+    assert len(rehearsal.disk) < 60_000
+    rehearsal.restart()
+    rehearsal.play(ApplicationAsked(MAIL, "default"))
+    for message in parts(device):
+        rehearsal.play(message)
+    assert rehearsal.delivered()[0].notification.content.data == LONG
+
+
+def test_strange_short_messages_are_ignored(device: Device) -> None:
+    """Whatever a stranger sends by SMS changes nothing."""
+    before = device.rehearsal.stored
+    strange = (
+        b"",
+        b"\xff" * 500,
+        bytes.fromhex("0605040B8423F025068FFFFFFF7F"),  # headers of 2**32-1 octets
+        bytes.fromhex("0B 000301FF01 05040B8423F0 07"),  # one of 255 parts
+        bytes.fromhex("0B 0003010203 05040B8423F0 07"),  # part 3 of 2
+    )
+    for octets in strange:
+        device.rehearsal.play(arrived(octets))
+    assert device.rehearsal.stored == before
+    assert len(device.rehearsal.told(ShortMessageIgnored)) == len(strange)

@@ -1,0 +1,80 @@
+"""The breakers of a channel's providers, as one worker keeps them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from aoi_events.channels.breakers import Breakers
+from aoi_events.contracts.envelopes import ChallengeItem, ChallengeOutcome, OutcomeKind
+from aoi_events.contracts.identifiers import base32_id
+from aoi_events.domain.breaker import BreakerPolicy, BreakerState
+from aoi_events.domain.retry import Backoff
+from aoi_events.testing.stopped_clock import FixedDice, ManualClock
+
+POLICY = BreakerPolicy(failures=2, wait=Backoff(first=4.0, ceiling=60.0))
+
+
+def _breakers(clock: ManualClock, most: int = 10) -> Breakers:
+    return Breakers("sms", policy=POLICY, clock=clock, dice=FixedDice(1.0), most=most)
+
+
+def _fail(breakers: Breakers, provider: str, times: int = 2) -> None:
+    for _ in range(times):
+        admission = breakers.ask(provider)
+        assert admission is not None
+        breakers.troubled(admission, "cannot be reached")
+
+
+def test_one_provider_that_is_down_holds_back_no_other() -> None:
+    """Each provider has a breaker of its own; only the one in trouble is told of."""
+    breakers = _breakers(ManualClock())
+    _fail(breakers, "north")
+    assert breakers.ask("north") is None
+    assert breakers.ask("south") is not None
+    assert breakers.in_trouble.keys() == {"north"}
+    assert breakers.of("south").state is BreakerState.CLOSED
+
+
+def test_it_is_probed_and_works_again() -> None:
+    """After its time one is let through; an answer lets everything through."""
+    clock = ManualClock()
+    breakers = _breakers(clock)
+    _fail(breakers, "north")
+    clock.advance(4)
+    probe = breakers.ask("north")
+    assert probe is not None
+    assert breakers.ask("north") is None
+    breakers.unknown(probe)
+    again = breakers.ask("north")
+    assert again is not None
+    breakers.answered(again)
+    assert breakers.in_trouble == {}
+
+
+def test_what_is_kept_back_says_why_and_when_to_look_again() -> None:
+    """Not attempted: the outcome says so, names what fails, and when the provider may be asked."""
+    clock = ManualClock()
+    breakers = _breakers(clock)
+    _fail(breakers, "north")
+    item = ChallengeItem(
+        client=base32_id("cli_", bytes(16)),
+        channel="sms",
+        attempt=1,
+        code="K7QM2XPD",
+        parameters={},
+        expires_at=clock.now() + timedelta(minutes=2),
+    )
+    outcome = breakers.kept_back("north", item).outcome
+    assert isinstance(outcome, ChallengeOutcome)
+    assert outcome.kind is OutcomeKind.UNAVAILABLE
+    assert outcome.detail == "the provider is down: cannot be reached"
+    assert outcome.retry_after == 8.0
+
+
+def test_what_clients_name_takes_bounded_room() -> None:
+    """Of many providers in trouble the ones that were used last are remembered."""
+    breakers = _breakers(ManualClock(), most=3)
+    for number in range(10):
+        _fail(breakers, f"https://host-{number}")
+    assert [*breakers.in_trouble] == [f"https://host-{number}" for number in (7, 8, 9)]
+    assert breakers.ask("https://host-0") is not None

@@ -1,7 +1,7 @@
 """The circuit breakers of one channel's providers, as one worker knows them.
 
-Every copy of a worker learns for itself which providers are down: it costs each of them a few tries,
-and no copy depends on the word of another whose network may be the one that is broken.
+Every copy of a worker learns for itself which providers are down: that costs each of them a few
+tries, and none depends on the word of another whose network may be the one that is broken.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ log = get_logger(__name__)
 
 _REMEMBERED: Final = 10_000
 _PLAIN: Final = Breaker()
+_POLICY: Final = BreakerPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Breakers:
         self,
         channel: str,
         *,
-        policy: BreakerPolicy = BreakerPolicy(),
+        policy: BreakerPolicy = _POLICY,
         clock: Clock | None = None,
         dice: Dice | None = None,
         most: int = _REMEMBERED,

@@ -174,8 +174,8 @@ class HelloReply(_Message):
 class RegisterReply(_Message):
     """``endpoint`` is where senders send to, when ``status`` is 200.
 
-    Others: 400 a wrong channelID or key, 409 an older request, 410 the client ended, 429 too many,
-    500 a fault, 503 try later.
+    Others: 400 a wrong channelID or key, 403 this server wants proof whose browser it is, which no
+    browser has, 409 an older request, 410 the client ended, 429 too many, 500 a fault, 503 later.
     """
 
     kind: Annotated[Literal["register"], _Kind] = "register"

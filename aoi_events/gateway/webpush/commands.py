@@ -21,7 +21,7 @@ from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.gateway.webpush.messages import is_channel_id
 from aoi_events.gateway.webpush.replies import Command
 
-__all__ = ["CHANNEL", "activation", "command_request", "registration"]
+__all__ = ["CHANNEL", "activation", "check_command", "command_request", "registration"]
 
 CHANNEL: Final = "websocket"
 """The notification channel of every browser."""
@@ -41,10 +41,16 @@ def activation(client: ClientId, sequence: int) -> ActivateChannelsV1:
     return ActivateChannelsV1(version=1, client=client, sequence=sequence, offers=offers)
 
 
-def command_request(command: Command, client: ClientId, sequence: int) -> tuple[str, AnyRequest]:
-    """The request, with its name, for what a browser asks. Raises Refusal (invalid)."""
+def check_command(command: Command) -> None:
+    """Raises Refusal (invalid) for what no request can be made of."""
     if not is_channel_id(command.channel):
         raise Refusal(ErrorCode.INVALID, "a channelID is a UUID in lower case", field="channelID")
+    if isinstance(command, RegisterMessage):
+        _sender_key(command.key)
+
+
+def command_request(command: Command, client: ClientId, sequence: int) -> tuple[str, AnyRequest]:
+    """The request, with its name, for what a browser asks and was checked."""
     if isinstance(command, RegisterMessage):
         return "application.register", RegisterApplicationV1(
             version=1,

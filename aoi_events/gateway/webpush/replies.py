@@ -30,6 +30,7 @@ Command = RegisterMessage | UnregisterMessage
 _OK: Final = 200
 _STATUSES: Final[Mapping[str, int]] = {
     ErrorCode.INVALID: 400,
+    ErrorCode.IDENTITY_UNPROVED: 403,
     ErrorCode.CONFLICT: 409,
     ErrorCode.CLIENT_RETIRED: 410,
     ErrorCode.UNAUTHENTICATED: 410,

@@ -50,6 +50,27 @@ async def test_a_day_of_a_browser(place: AoiServer, stack: AsyncExitStack) -> No
     await browser.ping()
 
 
+async def test_a_browser_without_a_subscription_leaves_nothing(
+    place: AoiServer, stack: AsyncExitStack
+) -> None:
+    """Firefox shows no uaid then, however often it connects; the first page makes it a client."""
+    browser = await opened(place, stack)
+    for _ in range(3):
+        await browser.close()
+        browser.uaid = None
+        assert not await browser.open()
+        await browser.ping()
+    shop = await place.publisher("shop")
+    await send(shop, await browser.subscribe(), "n1")
+    await place.wait_for("client.registered")
+    assert await browser.pushed() == "n1"
+    await place.wait_for.state("n1", "delivered")
+    kinds = [event.type for event in place.events]
+    assert kinds.count("aoi.client.registered.v1") == 1, kinds
+    await browser.close()
+    assert await browser.open(), "the uaid that it was told first is that of the client"
+
+
 async def test_what_was_not_acknowledged_comes_again(
     place: AoiServer, stack: AsyncExitStack
 ) -> None:

@@ -81,14 +81,20 @@ async def test_no_hello_in_time(start: Start) -> None:
 
 
 async def test_a_hello_that_no_worker_answers(start: Start) -> None:
-    """It is told to come again later, as soon as the time of a request is over."""
+    """It is told to come again later, as soon as the time of a request is over; a page of a browser
+    that is no client yet hears that it cannot subscribe now.
+    """
     running = await start(request_within=0.1)
     running.workers.replies["client.register"] = lambda message: None
     running.workers.replies["client.connected"] = lambda message: None
-    for message in (hello(), hello(None)):
-        device = await running.devices.connect(protocols=(WEBPUSH_SUBPROTOCOL,))
+    device = await running.devices.connect(protocols=(WEBPUSH_SUBPROTOCOL,))
+    await device.send(hello())
+    assert (await device.closed())[0] == 1013
+    device = await running.devices.connect(protocols=(WEBPUSH_SUBPROTOCOL,))
+    for message, answer in ((hello(None), "hello"), (register(), "register")):
         await device.send(message)
-        assert (await device.closed())[0] == 1013
+        said = json.loads(await device.web.receive_str(timeout=10))
+        assert (said["messageType"], said["status"]) == (answer, 200 if answer == "hello" else 503)
 
 
 async def test_a_slow_handshake_is_cut(start: Start) -> None:

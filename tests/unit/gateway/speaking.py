@@ -18,7 +18,7 @@ from aoi_events.gateway.session import Session, State
 from tests.unit.gateway import browsers, samples
 from tests.unit.gateway.samples import CLIENT, SECRET, deliver
 
-__all__ = ["AOI", "BROWSER", "Speaker", "check"]
+__all__ = ["AOI", "BROWSER", "GUEST", "Speaker", "check"]
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -51,6 +51,8 @@ class Speaker(ABC):
         ),
     )
     """What a worker may answer to anything, its right answers among it."""
+    asks_in: ClassVar[tuple[State, ...]] = (State.OPEN,)
+    """When it may ask and acknowledge."""
 
     @abstractmethod
     def session(self, **settings: Any) -> Session:
@@ -171,8 +173,16 @@ class _Browser(Speaker):
         WebPushCloseCode(code)
 
 
+class _Guest(_Browser):
+    asks_in = (State.ADMITTING, State.OPEN)
+
+    def hello(self) -> str:
+        return browsers.hello(None)
+
+
 AOI: Final = _Aoi()
 BROWSER: Final = _Browser()
+GUEST: Final = _Guest()
 
 
 def check(speaker: Speaker, session: Session, actions: list[Action]) -> None:
@@ -209,6 +219,6 @@ def _check_request(speaker: Speaker, session: Session, ask: Ask) -> None:
     assert ask.client == body.get("client")
     if ask.name not in ("client.register", "client.deregister"):
         assert ask.client == session.client
-    if speaker is BROWSER:
+    if isinstance(speaker, _Browser):
         # A browser has no part in them, so they are right.
         parse_request(ask.name, ask.body)

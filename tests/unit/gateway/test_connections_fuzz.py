@@ -13,7 +13,7 @@ from aoi_events.contracts.envelopes import DeliverItem, OutcomeKind
 from aoi_events.gateway.actions import Action, Admit, Ask, Close, Leave, Report, Send
 from aoi_events.gateway.session import State
 from tests.unit.gateway.samples import CLIENT, NOW, connected
-from tests.unit.gateway.speaking import AOI, BROWSER, Speaker, check
+from tests.unit.gateway.speaking import AOI, BROWSER, GUEST, Speaker, check
 
 OF_DEVICES = frozenset(
     {
@@ -94,13 +94,13 @@ class Connections(RuleBasedStateMachine):
         if len(self.handed) > 8:
             self.receive(data.draw(self.speaker.frames))
 
-    @precondition(lambda self: self.session.state is State.OPEN)
+    @precondition(lambda self: self.session.state in self.speaker.asks_in)
     @rule(number=st.integers(1, 8))
     def acknowledge(self, number: int) -> None:
         """The device acknowledges something, sent or not."""
         self.receive(self.speaker.ack(number))
 
-    @precondition(lambda self: self.session.state is State.OPEN)
+    @precondition(lambda self: self.session.state in self.speaker.asks_in)
     @rule(number=st.integers(1, 4))
     def ask(self, number: int) -> None:
         """The device asks."""
@@ -251,9 +251,15 @@ class AoiConnections(Connections):
 
 
 class BrowserConnections(Connections):
-    """Browsers."""
+    """Browsers that come back."""
 
     speaker = BROWSER
+
+
+class GuestConnections(Connections):
+    """Browsers that are no client yet."""
+
+    speaker = GUEST
 
 
 def _thorough(machine: type[Connections]) -> type:
@@ -269,3 +275,4 @@ def _thorough(machine: type[Connections]) -> type:
 
 TestAoiConnections = _thorough(AoiConnections)
 TestBrowserConnections = _thorough(BrowserConnections)
+TestGuestConnections = _thorough(GuestConnections)

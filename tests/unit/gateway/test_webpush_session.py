@@ -10,7 +10,6 @@ import pytest
 from aoi_events.contracts.answers import (
     ApplicationDeregisteredV1,
     ApplicationRegisteredV1,
-    ChannelsActivatedV1,
 )
 from aoi_events.contracts.device import MAX_FRAME, CloseCode
 from aoi_events.contracts.parse import parse_request
@@ -18,11 +17,8 @@ from aoi_events.contracts.requests import (
     ActivateChannelsV1,
     DeregisterApplicationV1,
     RegisterApplicationV1,
-    RegisterClientV1,
 )
-from aoi_events.domain.clients import hash_secret
-from aoi_events.gateway.actions import Action, Admit, Ask, Close, Leave, Report
-from aoi_events.gateway.session import State
+from aoi_events.gateway.actions import Action, Close, Leave
 from aoi_events.gateway.webpush import WebPushSession
 from aoi_events.gateway.webpush.uaids import read_uaid, secret_text, write_uaid
 from tests.unit.gateway.browsers import (
@@ -40,13 +36,12 @@ from tests.unit.gateway.browsers import (
     hello,
     new_session,
     open_session,
-    push,
     refused,
     register,
     say,
     unregister,
 )
-from tests.unit.gateway.samples import CLIENT, NOW, SECRET, SESSION, closing, connected, frames
+from tests.unit.gateway.samples import CLIENT, NOW, SECRET, closing, connected, frames
 
 OWN_SECRET = secret_text(RANDOM)
 
@@ -59,103 +54,6 @@ def receive(session: WebPushSession, data: str | bytes, elapsed: float = 1.0) ->
 def admit(session: WebPushSession, **changes: Any) -> list[Action]:
     """The workers admit it."""
     return session.admitted(connected(**changes), elapsed=1.0, now=NOW)
-
-
-def test_a_new_browser_becomes_a_client_with_one_channel_and_is_told_a_uaid() -> None:
-    """No uaid: registered, activated, connected, in this order, and only then answered."""
-    session = new_session()
-    registering = asked(receive(session, hello(None)))
-    request = parse_request(registering.name, registering.body)
-    assert isinstance(request, RegisterClientV1)
-    assert request.secret_hash == hash_secret(OWN_SECRET)
-    assert request.identity == f"webpush:{SESSION}"
-    activating = asked(answer(session, registering, *REGISTERED))
-    assert activating.client == CLIENT
-    offer = parse_request(activating.name, activating.body)
-    assert isinstance(offer, ActivateChannelsV1)
-    assert [each.type for each in offer.offers] == ["websocket"]
-    assert answer(session, activating, *ACTIVATED) == [Admit(CLIENT, OWN_SECRET)]
-    (reply,) = frames(admit(session))
-    assert reply == {
-        "messageType": "hello",
-        "uaid": write_uaid(CLIENT, OWN_SECRET),
-        "status": 200,
-        "use_webpush": True,
-        "broadcasts": {},
-    }
-    assert CLIENT not in reply["uaid"]
-    assert session.state is State.OPEN
-
-
-def test_a_known_browser_keeps_its_uaid() -> None:
-    """A uaid holds client and secret; it comes back as it was, and nothing is registered."""
-    session = new_session()
-    assert receive(session, hello()) == [Admit(CLIENT, SECRET)]
-    assert [reply["uaid"] for reply in frames(admit(session))] == [UAID]
-
-
-@pytest.mark.parametrize(
-    "uaid", ["", "x", "a" * 63, "a" * 65, "=" * 64, "é" * 64, "01234567-89ab-cdef", "a" * 1_000]
-)
-def test_a_uaid_that_is_none_of_ours_is_the_same_as_none(uaid: str) -> None:
-    """Whatever another push service gave out, the browser begins anew here."""
-    assert asked(receive(new_session(), hello(uaid))).name == "client.register"
-
-
-@pytest.mark.parametrize("code", ["unauthenticated", "client_retired"])
-def test_a_refused_uaid_begins_anew_once(code: str) -> None:
-    """A wrong secret, or an ended client, gets another uaid; the new one refused: come later."""
-    session = new_session()
-    receive(session, hello())
-    registering = asked(session.turned_away(code, now=NOW))
-    activating = asked(answer(session, registering, *REGISTERED))
-    assert answer(session, activating, *ACTIVATED) == [Admit(CLIENT, OWN_SECRET)]
-    assert closing(session.turned_away(code, now=NOW)) == 1013
-
-
-@pytest.mark.parametrize("code", ["quota_exceeded", "internal", None])
-def test_who_cannot_be_admitted_now_comes_again_later(code: str | None) -> None:
-    """Anything but a wrong uaid closes 1013, after which Firefox backs off and tries again."""
-    session = new_session()
-    receive(session, hello())
-    assert closing(session.turned_away(code, now=NOW)) == 1013
-
-
-def test_every_step_of_a_hello_may_fail() -> None:
-    """Refused, unanswered, another answer, no channel selected: the connection closes 1013."""
-    session = new_session()
-    assert closing(refused(session, asked(receive(session, hello(None))), "quota_exceeded")) == 1013
-    session = new_session()
-    ask = asked(receive(session, hello(None)))
-    assert closing(session.unanswered(ask.id, elapsed=1.0, now=NOW)) == 1013
-    session = new_session()
-    ask = asked(receive(session, hello(None)))
-    assert closing(session.answered(ask.id, "x.v9", b"{", elapsed=1.0, now=NOW)) == 1013
-    session = new_session()
-    ask = asked(answer(session, asked(receive(session, hello(None))), *REGISTERED))
-    none = ChannelsActivatedV1(sequence=1, selected=())
-    assert closing(answer(session, ask, "channels.activated.v1", none)) == 1013
-
-
-def test_a_browser_that_lost_notifications_begins_anew() -> None:
-    """Its client ends, so its subscriptions do, and its pages are told to subscribe again."""
-    session = new_session()
-    receive(session, hello())
-    session.deliver(push(1, epoch=4), elapsed=1.0, now=NOW)
-    report, leave, retiring = session.admitted(
-        connected(4, client=CLIENT, lost=3), elapsed=1.0, now=NOW
-    )
-    assert isinstance(report, Report)
-    assert leave == Leave(CLIENT, 4)
-    assert isinstance(retiring, Ask)
-    assert (retiring.name, retiring.client) == ("client.deregister", CLIENT)
-    registering = asked(session.unanswered(retiring.id, elapsed=1.0, now=NOW))
-    activating = asked(answer(session, registering, *REGISTERED))
-    answer(session, activating, *ACTIVATED)
-    # The client that it is now lost nothing; would it have, there is nothing left to tell.
-    assert [reply["uaid"] for reply in frames(admit(session, lost=1))] == [
-        write_uaid(CLIENT, OWN_SECRET)
-    ]
 
 
 def test_a_channel_that_the_server_closed_is_offered_again() -> None:
@@ -354,10 +252,11 @@ def test_no_hello_in_time_closes_1008() -> None:
     session = new_session(hello_within=10)
     assert session.due() == 10.0
     assert closing(session.tick(elapsed=10.0, now=NOW)) == 1008
-    session = new_session(hello_within=10)
-    receive(session, hello(None))
-    assert session.due() is None
-    assert session.tick(elapsed=100.0, now=NOW) == []
+    for message in (hello(), hello(None)):
+        session = new_session(hello_within=10)
+        receive(session, message)
+        assert session.due() is None
+        assert session.tick(elapsed=100.0, now=NOW) == []
 
 
 @pytest.mark.parametrize(

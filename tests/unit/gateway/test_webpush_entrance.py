@@ -1,0 +1,219 @@
+"""How a browser becomes a client: hello, a guest that subscribes, a uaid that is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from aoi_events.contracts.answers import ChannelsActivatedV1
+from aoi_events.contracts.parse import parse_request
+from aoi_events.contracts.requests import (
+    ActivateChannelsV1,
+    RegisterApplicationV1,
+    RegisterClientV1,
+)
+from aoi_events.domain.clients import client_id_of, hash_secret
+from aoi_events.gateway.actions import Action, Admit, Ask, Leave, Report
+from aoi_events.gateway.session import State
+from aoi_events.gateway.webpush import WebPushSession
+from aoi_events.gateway.webpush.uaids import secret_text, write_uaid
+from tests.unit.gateway.browsers import (
+    ACTIVATED,
+    CHANNEL_ID,
+    OTHER_CHANNEL_ID,
+    RANDOM,
+    REGISTERED,
+    SUBSCRIBED,
+    UAID,
+    ack,
+    answer,
+    asked,
+    hello,
+    new_session,
+    push,
+    refused,
+    register,
+    say,
+    unregister,
+)
+from tests.unit.gateway.samples import CLIENT, NOW, SECRET, SESSION, closing, connected, frames
+
+OWN_SECRET = secret_text(RANDOM)
+
+
+def receive(session: WebPushSession, data: str | bytes, elapsed: float = 1.0) -> list[Action]:
+    """What the session does about a frame."""
+    return session.received(data, elapsed=elapsed, now=NOW)
+
+
+def admit(session: WebPushSession, **changes: Any) -> list[Action]:
+    """The workers admit it."""
+    return session.admitted(connected(**changes), elapsed=1.0, now=NOW)
+
+
+def guest(**settings: Any) -> WebPushSession:
+    """A browser without a subscription, whose hello was answered."""
+    session = new_session(**settings)
+    receive(session, hello(None))
+    return session
+
+
+def subscribing(session: WebPushSession) -> Ask:
+    """What a guest that subscribes asks last, its channel, before it is admitted."""
+    registering = asked(receive(session, register()))
+    return asked(answer(session, registering, *REGISTERED))
+
+
+def test_a_hello_alone_makes_no_client() -> None:
+    """Firefox shows its uaid only while a page is subscribed; others would leave one each time."""
+    session = new_session()
+    (reply,) = frames(receive(session, hello(None)))
+    assert reply == {
+        "messageType": "hello",
+        "uaid": write_uaid(client_id_of(hash_secret(OWN_SECRET)), OWN_SECRET),
+        "status": 200,
+        "use_webpush": True,
+        "broadcasts": {},
+    }
+    assert frames(receive(session, "{}")) == [{}]
+    (gone,) = receive(session, unregister())
+    assert frames([gone])[0]["status"] == 200, "what is gone has been unregistered"
+    assert receive(session, ack()) == [], "it speaks of an earlier life"
+    assert receive(session, say("nack", version="x", code=301)) == []
+    assert closing(receive(session, hello(None))) == 1008
+    session = guest()
+    assert session.lost(now=NOW) == []
+
+
+def test_a_guest_that_subscribes_becomes_a_client_with_one_channel() -> None:
+    """Registered, activated, connected, in this order, and only then subscribed."""
+    session = guest()
+    registering = asked(receive(session, register()))
+    request = parse_request(registering.name, registering.body)
+    assert isinstance(request, RegisterClientV1)
+    assert request.secret_hash == hash_secret(OWN_SECRET)
+    assert request.identity == f"webpush:{SESSION}"
+    assert receive(session, register(OTHER_CHANNEL_ID)) == [], "it waits for the same"
+    activating = asked(answer(session, registering, *REGISTERED))
+    assert activating.client == CLIENT
+    offer = parse_request(activating.name, activating.body)
+    assert isinstance(offer, ActivateChannelsV1)
+    assert [each.type for each in offer.offers] == ["websocket"]
+    assert answer(session, activating, *ACTIVATED) == [Admit(CLIENT, OWN_SECRET)]
+    assert frames(receive(session, "{}")) == [{}]
+    asks = [each for each in admit(session) if isinstance(each, Ask)]
+    requests = [parse_request(each.name, each.body) for each in asks]
+    assert [each.instance for each in requests if isinstance(each, RegisterApplicationV1)] == [
+        CHANNEL_ID,
+        OTHER_CHANNEL_ID,
+    ]
+    assert session.state is State.OPEN
+    assert [reply["status"] for reply in frames(answer(session, asks[0], *SUBSCRIBED))] == [200]
+    assert session.lost(now=NOW) == [Leave(CLIENT, 1)]
+
+
+def test_a_known_browser_keeps_its_uaid() -> None:
+    """A uaid holds client and secret; it comes back as it was, and nothing is registered."""
+    session = new_session()
+    assert receive(session, hello()) == [Admit(CLIENT, SECRET)]
+    assert [reply["uaid"] for reply in frames(admit(session))] == [UAID]
+
+
+@pytest.mark.parametrize(
+    "uaid", ["", "x", "a" * 63, "a" * 65, "=" * 64, "é" * 64, "01234567-89ab-cdef", "a" * 1_000]
+)
+def test_a_uaid_that_is_none_of_ours_is_the_same_as_none(uaid: str) -> None:
+    """Whatever another push service gave out, the browser begins anew here."""
+    (reply,) = frames(receive(new_session(), hello(uaid)))
+    assert reply["uaid"] not in ("", uaid)
+
+
+@pytest.mark.parametrize("code", ["unauthenticated", "client_retired"])
+def test_a_refused_uaid_begins_anew(code: str) -> None:
+    """A wrong secret, or an ended client, gets another uaid, and its pages subscribe anew."""
+    session = new_session()
+    receive(session, hello())
+    (reply,) = frames(session.turned_away(code, now=NOW))
+    assert reply["uaid"] != UAID
+    assert asked(receive(session, register())).name == "client.register"
+
+
+@pytest.mark.parametrize("code", ["quota_exceeded", "internal", None])
+def test_who_cannot_be_admitted_now_comes_again_later(code: str | None) -> None:
+    """Anything but a wrong uaid closes 1013, after which Firefox backs off and tries again."""
+    session = new_session()
+    receive(session, hello())
+    assert closing(session.turned_away(code, now=NOW)) == 1013
+
+
+@pytest.mark.parametrize("fails", ["registering", "activating", "selecting", "admitting"])
+def test_every_step_of_becoming_a_client_may_fail(fails: str) -> None:
+    """The pages that subscribe are told, the connection stays, and the next one may succeed."""
+    session = guest()
+    ask = asked(receive(session, register()))
+    receive(session, register(OTHER_CHANNEL_ID))
+    if fails != "registering":
+        ask = asked(answer(session, ask, *REGISTERED))
+    if fails == "admitting":
+        answer(session, ask, *ACTIVATED)
+        told = session.turned_away(None, now=NOW)
+    elif fails == "selecting":
+        none = ChannelsActivatedV1(sequence=1, selected=())
+        told = answer(session, ask, "channels.activated.v1", none)
+    else:
+        told = session.unanswered(ask.id, elapsed=1.0, now=NOW)
+    status = 500 if fails == "selecting" else 503
+    assert [(each["channelID"], each["status"]) for each in frames(told)] == [
+        (CHANNEL_ID, status),
+        (OTHER_CHANNEL_ID, status),
+    ]
+    assert closing(told) is None
+    assert answer(session, subscribing(session), *ACTIVATED) == [Admit(CLIENT, OWN_SECRET)]
+    assert [each.name for each in admit(session) if isinstance(each, Ask)] == [
+        "application.register"
+    ]
+
+
+@pytest.mark.parametrize(
+    "code,status", [("identity_unproved", 403), ("quota_exceeded", 429), ("new_code", 500)]
+)
+def test_why_a_browser_is_no_client_is_told_to_its_page(code: str, status: int) -> None:
+    """Where user identities must be proved no browser comes in, and its page hears of that."""
+    session = guest()
+    (reply,) = frames(refused(session, asked(receive(session, register())), code))
+    assert reply["status"] == status
+    session = guest()
+    answer(session, subscribing(session), *ACTIVATED)
+    (reply,) = frames(session.turned_away(code, now=NOW))
+    assert reply["status"] == status
+
+
+def test_what_a_guest_may_ask_at_once_is_bounded() -> None:
+    """Beyond the bound, what waits for the client included, it is refused with 429."""
+    session = guest(requests_in_flight=3)
+    receive(session, register())
+    assert receive(session, unregister()) == []
+    (reply,) = frames(receive(session, register()))
+    assert reply["status"] == 429
+
+
+def test_a_browser_that_lost_notifications_begins_anew() -> None:
+    """Its client ends, so its subscriptions do, and its pages are told to subscribe again."""
+    session = new_session()
+    receive(session, hello())
+    session.deliver(push(1, epoch=4), elapsed=1.0, now=NOW)
+    report, leave, retiring = session.admitted(
+        connected(4, client=CLIENT, lost=3), elapsed=1.0, now=NOW
+    )
+    assert isinstance(report, Report)
+    assert leave == Leave(CLIENT, 4)
+    assert isinstance(retiring, Ask)
+    assert (retiring.name, retiring.client) == ("client.deregister", CLIENT)
+    (reply,) = frames(session.unanswered(retiring.id, elapsed=1.0, now=NOW))
+    assert reply["uaid"] != UAID
+    answer(session, subscribing(session), *ACTIVATED)
+    # The client that it is now lost nothing; would it have, there is nothing left to tell.
+    assert [each.name for each in admit(session, lost=1) if isinstance(each, Ask)] == [
+        "application.register"
+    ]

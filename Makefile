@@ -63,7 +63,7 @@ lock: ## write the lock files anew from pyproject.toml (UPGRADE=1 takes the newe
 	@scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT; \
 	"$$(compose/python)" -m venv "$$scratch/uv"; \
 	"$$scratch/uv/bin/pip" install -qq --disable-pip-version-check uv; \
-	"$$scratch/uv/bin/uv" pip compile $(LOCK) --extra testing --group dev -o requirements.lock; \
+	"$$scratch/uv/bin/uv" pip compile $(LOCK) --extra testing --extra bench --group dev -o requirements.lock; \
 	"$$scratch/uv/bin/uv" pip compile $(LOCK) -c requirements.lock -o compose/images/runtime.lock
 	@echo "lock: wrote requirements.lock and compose/images/runtime.lock"
 

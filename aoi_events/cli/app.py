@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from aoi_events.cli import (
+    bench,
     broker,
     client,
     contracts,
@@ -52,6 +53,7 @@ app.add_typer(dead.app, name="dead")
 app.add_typer(database.app, name="db")
 app.add_typer(broker.app, name="broker")
 app.add_typer(keys.app, name="keys")
+app.add_typer(bench.app, name="bench")
 app.command("contracts")(contracts.contracts)
 app.command("settings")(settings.settings)
 app.command("metrics")(metrics.metrics)

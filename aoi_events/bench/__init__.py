@@ -1,0 +1,1 @@
+"""What channel plans are worth: the product's own decisions in a modelled world."""

@@ -1,0 +1,124 @@
+"""``aoi bench``: what choices of an operator are worth, computed and not believed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.progress import Progress
+from rich.table import Table
+
+from aoi_events.bench.channels import WAYS, Cell, compare
+from aoi_events.bench.plot import draw
+from aoi_events.bench.world import World
+from aoi_events.cli.output import console, print_json
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Compare plans, in a model that can be repeated.", no_args_is_help=True)
+
+
+@app.callback()
+def bench() -> None:
+    """Keeps `channels` a command of its own."""
+
+
+@app.command()
+def channels(
+    notifications: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="how many, one device each")
+    ] = 10_000,
+    failing: Annotated[
+        str, typer.Option(help="per cent of data connections that are dead, with commas")
+    ] = "0,5,20,50",
+    hedge_after: Annotated[
+        float, typer.Option(min=0.0, max=3_600.0, help="seconds before a hedge goes out")
+    ] = 2.0,
+    ttl: Annotated[float, typer.Option(min=1.0, max=86_400.0, help="seconds to try")] = 300.0,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same numbers")] = 1,
+    plot: Annotated[Path | None, typer.Option(help="draw it, too: a .svg, .png or .pdf")] = None,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Play the same notifications over each kind of plan while data connections die without a word.
+
+    The decisions are the server's own, in virtual time; connections and short messages are
+    modelled, as the last lines say.
+    """
+    shares = _shares(failing)
+    world = World()
+    cells: list[Cell] = []
+    with Progress(console=console, transient=True, disable=json) as progress:
+        task = progress.add_task("playing", total=len(shares) * len(WAYS))
+        for cell in compare(
+            world,
+            notifications=notifications,
+            shares=shares,
+            seed=seed,
+            hedge_after=hedge_after,
+            ttl=ttl,
+        ):
+            cells.append(cell)
+            progress.advance(task)
+    cells.sort(key=lambda cell: cell.failing)
+    title = f"{notifications:,} notifications, TTL {ttl:g} s, hedge after {hedge_after:g} s"
+    if plot is not None:
+        draw(cells, plot, title=title)
+    if json:
+        print_json([asdict(cell) for cell in cells])
+        return
+    console.print(_table(cells, title))
+    console.print(
+        f"Model: a dead connection is noticed within {world.noticed_within:g} s and back after "
+        f"{world.away:g} s on average; to the app over it median {world.connection.median:g} s; "
+        f"an SMS takes median {world.sms.median:g} s, {world.sms_lost:.0%} are lost; "
+        f"cost: one unit an SMS; seed {seed}.",
+        soft_wrap=True,
+    )
+
+
+def _shares(text: str) -> list[float]:
+    try:
+        shares = [float(part) / 100 for part in text.split(",")]
+    except ValueError:
+        shares = []
+    if not shares or not all(0 <= share <= 1 for share in shares):
+        raise typer.BadParameter("give per cents from 0 to 100, as 0,5,20,50", param_hint="failing")
+    return shares
+
+
+def _table(cells: list[Cell], title: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=0)
+    table.add_column("dead % ", justify="right", no_wrap=True)
+    table.add_column("plan", no_wrap=True)
+    for column in ("delivered %", " p50 s", " p95 s", " p99 s", " sent", " cost"):
+        table.add_column(column, justify="right", no_wrap=True)
+    before: float | None = None
+    for cell in cells:
+        if before is not None and cell.failing != before:
+            table.add_section()
+        table.add_row(
+            "" if cell.failing == before else f"{100 * cell.failing:g}",
+            cell.way,
+            f"{100 * cell.delivered:.2f}",
+            *(_time(each) for each in (cell.p50, cell.p95, cell.p99)),
+            f"{cell.sent:.2f}",
+            f"{cell.cost:.2f}",
+        )
+        before = cell.failing
+    return table
+
+
+def _time(seconds: float | None) -> str:
+    """Three figures are enough."""
+    if seconds is None:
+        return "-"
+    return (
+        f"{seconds:.2f}"
+        if seconds < 10
+        else f"{seconds:.1f}"
+        if seconds < 100
+        else f"{seconds:.0f}"
+    )

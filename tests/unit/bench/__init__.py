@@ -1,0 +1,1 @@
+"""Plans compared in the model."""

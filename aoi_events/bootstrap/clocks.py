@@ -38,14 +38,13 @@ class Clocks:
 
         What the answer of the store took is no difference: neither clock is blamed for it.
         """
-        before = self._clock.now()
-        there = await self._store.now()
-        after = self._clock.now()
-        if there is None or before <= there <= after:
-            return
-        ahead = before > there
-        difference = before - there if ahead else there - after
-        said = f"{difference.total_seconds():.1f} s {'ahead of' if ahead else 'behind'}"
+        ahead = await self._ahead()
+        if abs(ahead) > self._apart:
+            # One of the clocks may have been set right just then.
+            ahead = await self._ahead()
+        difference = abs(ahead)
+        side = "ahead of" if ahead > timedelta() else "behind"
+        said = f"{difference.total_seconds():.1f} s {side}"
         if difference > self._apart:
             raise ConfigurationError(
                 f"this machine's clock is {said} the store's, so that notifications would expire "
@@ -54,6 +53,15 @@ class Clocks:
             )
         if difference > _WARN_ABOVE:
             log.warning("clocks_differ", this_machine=f"{said} the store's", hint="is NTP running?")
+
+    async def _ahead(self) -> timedelta:
+        """How far this machine's clock is ahead of the store's; negative: how far behind."""
+        before = self._clock.now()
+        there = await self._store.now()
+        after = self._clock.now()
+        if there is None or before <= there <= after:
+            return timedelta()
+        return before - there if before > there else after - there
 
     async def watch(self, stop: asyncio.Event) -> None:
         """Compare again and again until ``stop``. Raises ConfigurationError."""

@@ -112,7 +112,8 @@ async def serve(
         log.info("draining", workers=list(names))
         done, late = await asyncio.wait(tasks, timeout=settings.drain_within)
         for task in done:
-            task.result()
+            if (fault := task.exception()) is not None:
+                raise _plain(fault)
         if late:
             log.error("not_drained", workers=sorted(task.get_name() for task in late))
             return EXIT_NOT_DRAINED
@@ -128,6 +129,15 @@ async def serve(
 async def _all(events: Sequence[asyncio.Event]) -> None:
     for event in events:
         await event.wait()
+
+
+def _plain(fault: BaseException) -> BaseException:
+    """The fault that an exit code tells of, where task groups stand around it; a bug as it is."""
+    if not isinstance(fault, BaseExceptionGroup):
+        return fault
+    if fault.split((ConfigurationError, InfrastructureError))[1] is not None:
+        return fault
+    return _plain(fault.exceptions[0])
 
 
 def _stop_or_end(stop: asyncio.Event) -> None:

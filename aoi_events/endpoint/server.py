@@ -62,7 +62,7 @@ class Server:
             certificate=settings.certificate,
             private_key=settings.private_key,
             handshake_within=settings.head_within,
-            owner="the endpoint",
+            settings="AOI_ENDPOINT",
         )
         return port
 

@@ -84,7 +84,7 @@ class Server:
             certificate=settings.certificate,
             private_key=settings.private_key,
             handshake_within=settings.handshake_within,
-            owner="the gateway",
+            settings="AOI_GATEWAY",
         )
         return port
 

@@ -24,16 +24,16 @@ async def listen(
     certificate: Path | None,
     private_key: Path | None,
     handshake_within: float,
-    owner: str,
+    settings: str,
 ) -> tuple[asyncio.Server, int]:
     """Take ``port`` (0: any free one), and return what will serve it, and which port it is.
 
     ``protocol`` makes one for each connection, from :meth:`asyncio.Server.start_serving` on.
     ``certificate`` and ``private_key`` are PEM files; without the first there is no TLS, whose
-    handshake may take ``handshake_within`` seconds. ``owner``, "the gateway", say, is named in
-    errors: ConfigurationError, when the address or the files cannot be used.
+    handshake may take ``handshake_within`` seconds. ``settings``, "AOI_GATEWAY", say, is where
+    those begin that errors name: ConfigurationError, when the address or the files cannot be used.
     """
-    tls = None if certificate is None else _tls(certificate, private_key, owner)
+    tls = None if certificate is None else _tls(certificate, private_key, settings)
     try:
         server = await asyncio.get_running_loop().create_server(
             protocol,
@@ -47,19 +47,19 @@ async def listen(
     except OSError as error:
         raise ConfigurationError(
             f"cannot listen on {host} port {port}: {error}; "
-            f"set host and port of {owner} to an address of this machine and a free port"
+            f"set {settings}__HOST and __PORT to an address of this machine and a free port"
         ) from error
     taken: int = server.sockets[0].getsockname()[1]
     return server, taken
 
 
-def _tls(certificate: Path, private_key: Path | None, owner: str) -> ssl.SSLContext:
+def _tls(certificate: Path, private_key: Path | None, settings: str) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(certificate, private_key)
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(
             f"cannot use certificate {certificate} with its key: {error}; "
-            f"set certificate and private_key of {owner} to matching, readable PEM files"
+            f"set {settings}__CERTIFICATE and __PRIVATE_KEY to matching, readable PEM files"
         ) from error
     return context

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -162,6 +163,17 @@ async def test_a_port_that_is_taken(start: Start) -> None:
     assert await second.ends() == 78
     assert f"health cannot listen on 127.0.0.1:{port}" in second.log[-1]["error"]
     assert "AOI_HEALTH__PORT" in second.log[-1]["error"]
+
+
+@pytest.mark.parametrize("name", ["gateway", "endpoint"])
+async def test_a_port_of_the_edge_that_is_taken(start: Start, name: str) -> None:
+    """It ends with 78, and the reason is the last line of its log."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = await start("up", **(MEMORY | {f"AOI_{name.upper()}__PORT": str(port)}))
+        assert await process.ends() == 78
+    assert f"cannot listen on 127.0.0.1 port {port}" in process.log[-1]["error"]
+    assert f"set AOI_{name.upper()}__HOST and __PORT" in process.log[-1]["error"]
 
 
 @pytest.mark.parametrize(

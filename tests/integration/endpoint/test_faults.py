@@ -126,7 +126,10 @@ async def test_what_cannot_be_listened_on_is_said(place: Place, tmp_path: Path) 
     broker = await place.system.connect("aoi-endpoint")
     for settings, said in (
         (EndpointSettings(port=place.port), "cannot listen on 127.0.0.1 port"),
-        (EndpointSettings(port=0, certificate=tmp_path / "none.pem"), "private_key"),
+        (
+            EndpointSettings(port=0, certificate=tmp_path / "none.pem"),
+            "AOI_ENDPOINT__CERTIFICATE and __PRIVATE_KEY",
+        ),
     ):
         with pytest.raises(ConfigurationError, match=said):
             await Endpoint(broker, settings=settings).run(asyncio.Event())

@@ -25,7 +25,7 @@ def ended(
     detail: str,
     *,
     closes_channel: bool = False,
-    provider_message: str | None = None,
+    provider_messages: tuple[str | None, ...] = (),
     retry_after: float = 0.0,
     pause: float = 0.0,
 ) -> Sent:
@@ -36,7 +36,7 @@ def ended(
     """
     if isinstance(item, ChallengeItem):
         if kind is OutcomeKind.ACCEPTED:
-            return Sent(None, provider_message, pause)
+            return Sent(None, provider_messages, pause)
         challenged = ChallengeOutcome(
             challenge=item.id,
             attempt=item.attempt,
@@ -48,7 +48,7 @@ def ended(
             closes_channel=closes_channel,
             retry_after=retry_after or None,
         )
-        return Sent(challenged, provider_message, pause)
+        return Sent(challenged, provider_messages, pause)
     outcome = item.outcome(
         kind,
         now,
@@ -56,4 +56,4 @@ def ended(
         closes_channel=closes_channel,
         retry_after=retry_after or None,
     )
-    return Sent(outcome, provider_message, pause)
+    return Sent(outcome, provider_messages, pause)

@@ -17,6 +17,7 @@ __all__ = [
     "Proof",
     "ProofState",
     "octets_of",
+    "one_message",
 ]
 
 Parameters = dict[str, str | int | bool]
@@ -60,6 +61,11 @@ def octets_of(content: Content) -> int:
     return len(content.octets())
 
 
+def one_message(content: Content) -> int:
+    """A content of any size is one message."""
+    return 1
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelTraits:
     """What a channel plug-in says of its type; values, so that decisions stay pure.
@@ -67,7 +73,8 @@ class ChannelTraits:
     ``ack_within`` seconds per attempt; ``largest_content`` octets; ``needs_proof``: its address is
     only claimed until a challenge came back; ``cost`` per message, in any one unit. ``measure``:
     octets that a content takes on this channel, where its media type costs some, too; pure. What
-    takes more than ``largest_content`` becomes a wake-up. ``uses_data``: a message costs the device
+    takes more than ``largest_content`` becomes a wake-up. ``messages``: how many messages a content
+    takes, each at that ``cost``; a wake-up takes one. ``uses_data``: a message costs the device
     data and radio time, as everything over its data connection does.
     """
 
@@ -78,6 +85,7 @@ class ChannelTraits:
     needs_proof: bool = False
     cost: float = 0.0
     measure: Callable[[Content], int] = octets_of
+    messages: Callable[[Content], int] = one_message
     uses_data: bool = True
 
 

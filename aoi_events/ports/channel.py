@@ -59,18 +59,18 @@ class Sent:
     """What became of handing one item to the provider.
 
     ``outcome`` is None for a challenge that the provider took: nobody waits for that.
-    ``provider_message`` is what the provider will call it in a receipt. ``pause``: the provider
-    asked to slow down, seconds.
+    ``provider_messages`` is what the provider will call it in receipts, one name for each message
+    that it took; None where it named none. ``pause``: the provider asked to slow down, seconds.
     """
 
     outcome: OutcomeItem | ChallengeOutcome | None
-    provider_message: str | None = None
+    provider_messages: tuple[str | None, ...] = ()
     pause: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A later word of the provider about ``provider_message``.
+    """A later word of the provider about ``provider_message``, one of those that it took.
 
     ``outcome_kind`` and so on are put into an OutcomeItem by the channel worker, which knows the
     step from the store.

@@ -24,7 +24,7 @@ from aoi_events.domain.losses import Loss
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
 
-__all__ = ["Kind", "Lock", "Release", "Store", "Submission", "Transaction"]
+__all__ = ["Kind", "Lock", "ProviderMessage", "Release", "Store", "Submission", "Transaction"]
 
 
 class Lock(Enum):
@@ -37,10 +37,7 @@ class Lock(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A channel worker's note that it hands (delivery, step, attempt) to its provider.
-
-    ``provider_message`` is filled in once the provider answered, so that receipts find the step.
-    """
+    """A channel worker's note that it hands (delivery, step, attempt) to its provider."""
 
     delivery: str
     step: int
@@ -49,7 +46,29 @@ class Submission:
     client: str
     provider: str
     at: datetime
-    provider_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderMessage:
+    """What a provider calls part ``part`` (from 1) of the ``parts`` of a submission that it took,
+    so that receipts find the step. ``received``: a receipt said that the device has it.
+    """
+
+    delivery: str
+    step: int
+    attempt: int
+    part: int
+    parts: int
+    provider: str
+    message: str
+    client: str
+    at: datetime
+    received: bool = False
+
+    @property
+    def submission(self) -> tuple[str, int, int]:
+        """The key of the submission."""
+        return self.delivery, self.step, self.attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +88,7 @@ class Kind(Enum):
     NOTIFICATIONS = "notifications"
     """Accepted, without any delivery: cancelled before they came, say."""
     SUBMISSIONS = "submissions"
+    """And what providers call them."""
     CHALLENGES = "challenges"
     """They are counted for an hour, far less than anything is kept."""
     PARKED = "parked"
@@ -283,13 +303,21 @@ class Transaction(Protocol):
     ) -> Collection[tuple[str, int, int]]:
         """Note submissions; returns the (delivery, step, attempt) keys that were new."""
 
-    async def note_provider_messages(self, submissions: Sequence[Submission]) -> None:
-        """Fill in what the provider calls these submissions."""
+    async def note_provider_messages(self, messages: Sequence[ProviderMessage]) -> None:
+        """Insert those whose (delivery, step, attempt, part) is new."""
 
-    async def submissions_of(
+    async def note_received(self, messages: Sequence[ProviderMessage]) -> None:
+        """Receipts said that the device has these."""
+
+    async def provider_messages(
         self, provider: str, messages: Collection[str]
-    ) -> Mapping[str, Submission]:
-        """Submissions by the provider's message ID."""
+    ) -> Mapping[str, ProviderMessage]:
+        """By the provider's message ID; the newest, where a provider uses one again."""
+
+    async def parts_received(
+        self, submissions: Collection[tuple[str, int, int]]
+    ) -> Mapping[tuple[str, int, int], int]:
+        """How many parts of each submission the device is known to have (absent: none)."""
 
     # --- parked messages --------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -25,7 +24,7 @@ from aoi_events.ports.channel import ConnectionlessChannel, Sent
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
-from aoi_events.ports.store import Store, Submission, Transaction
+from aoi_events.ports.store import ProviderMessage, Store, Submission, Transaction
 from aoi_events.services.handler import Handler
 from aoi_events.services.outgoing import outcomes
 from aoi_events.services.resting import PAUSES
@@ -182,9 +181,21 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
     async def _name(self, said: Sequence[tuple[Work, Sent]], now: datetime) -> None:
         """Note what the provider calls the messages, for its receipts."""
         named = [
-            replace(self._submission(item, now), provider_message=sent.provider_message)
+            ProviderMessage(
+                delivery=item.delivery,
+                step=item.step,
+                attempt=item.attempt,
+                part=part,
+                parts=len(sent.provider_messages),
+                provider=self._channel.provider,
+                message=message,
+                client=item.client,
+                at=now,
+            )
             for item, sent in said
-            if sent.provider_message is not None and isinstance(item, DeliverItem)
+            if isinstance(item, DeliverItem)
+            for part, message in enumerate(sent.provider_messages, 1)
+            if message is not None
         ]
         if named:
             async with self._store.transaction() as tx:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -13,7 +13,7 @@ from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ConnectionlessChannel, Receipt
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger
-from aoi_events.ports.store import Store, Submission
+from aoi_events.ports.store import ProviderMessage, Store
 from aoi_events.services.outgoing import outcomes, publish_all
 from aoi_events.services.resting import PAUSES
 
@@ -78,17 +78,18 @@ class Receipts:
         taken = dict(self._waiting)
         try:
             async with self._store.transaction(read_only=True) as tx:
-                known = await tx.submissions_of(
+                known = await tx.provider_messages(
                     self._channel.provider, list(dict.fromkeys(message for message, _ in taken))
                 )
+            said = [
+                (receipt, known[message])
+                for (message, _), (receipt, _) in taken.items()
+                if message in known
+            ]
+            told = await self._whole(said)
             await publish_all(
                 self._broker,
-                outcomes(
-                    _outcome(receipt, submission, self._type, now)
-                    for (message, _), (receipt, _) in taken.items()
-                    if (submission := known.get(message)) is not None
-                    and submission.delivery.startswith("dlv_")
-                ),
+                outcomes(_outcome(receipt, named, self._type, now) for receipt, named in told),
             )
         except PAUSES as fault:
             log.warning("receipts_wait", channel=self._type, error=str(fault))
@@ -102,18 +103,46 @@ class Receipts:
             if (late or key[0] in known) and newest is receipt:
                 del self._waiting[key]
 
+    async def _whole(
+        self, said: Sequence[tuple[Receipt, ProviderMessage]]
+    ) -> list[tuple[Receipt, ProviderMessage]]:
+        """What is true of the submissions as a whole: the device has one when it has every part,
+        and one part that failed fails it.
+
+        Parts may be receipted in different workers at once: each notes its own and then looks at
+        all, in another transaction, so that whoever is last sees the whole.
+        """
+        parts = [
+            named
+            for receipt, named in said
+            if named.parts > 1 and receipt.kind == OutcomeKind.RECEIPTED
+        ]
+        received: Mapping[tuple[str, int, int], int] = {}
+        if parts:
+            async with self._store.transaction() as tx:
+                await tx.note_received(parts)
+            async with self._store.transaction(read_only=True) as tx:
+                received = await tx.parts_received({named.submission for named in parts})
+        return [
+            (receipt, named)
+            for receipt, named in said
+            if receipt.kind != OutcomeKind.RECEIPTED
+            or named.parts == 1
+            or received.get(named.submission) == named.parts
+        ]
+
 
 def _outcome(
-    receipt: Receipt, submission: Submission, channel_type: str, now: datetime
+    receipt: Receipt, named: ProviderMessage, channel_type: str, now: datetime
 ) -> OutcomeItem:
     return OutcomeItem(
-        delivery=submission.delivery,
+        delivery=named.delivery,
         kind=OutcomeKind(receipt.kind),
         at=now,
-        client=submission.client,
+        client=named.client,
         channel=channel_type,
-        step=submission.step,
-        attempt=submission.attempt,
+        step=named.step,
+        attempt=named.attempt,
         detail=receipt.detail[:200] or None,
         closes_channel=receipt.closes_channel,
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from aoi_events.domain.notifications import Notification
-from aoi_events.ports.store import Submission
+from aoi_events.ports.store import ProviderMessage, Submission
 from aoi_events.store import records
 from aoi_events.store.queries import Queries
-from aoi_events.store.records import NOTIFICATIONS, SUBMISSIONS
+from aoi_events.store.records import NOTIFICATIONS, PROVIDER_MESSAGES, SUBMISSIONS
 
 __all__ = ["NotificationQueries", "SubmissionQueries"]
 
@@ -41,18 +43,30 @@ class SubmissionQueries(Queries):
         added = await self._insert_new(SUBMISSIONS, submissions)
         return {(delivery, step, attempt) for delivery, step, attempt in added}
 
-    async def note_provider_messages(self, submissions: Sequence[Submission]) -> None:
-        """Fill in what the provider calls these submissions."""
-        if submissions:
-            names = (*SUBMISSIONS.keys, "provider_message")
-            statement = records.change(self._sql, SUBMISSIONS, names)
-            await self._give(statement, SUBMISSIONS.rows(submissions, names))
+    async def note_provider_messages(self, messages: Sequence[ProviderMessage]) -> None:
+        """Insert those whose (delivery, step, attempt, part) is new."""
+        await self._insert_new(PROVIDER_MESSAGES, messages)
 
-    async def submissions_of(
+    async def note_received(self, messages: Sequence[ProviderMessage]) -> None:
+        """Receipts said that the device has these."""
+        if messages:
+            names = (*PROVIDER_MESSAGES.keys, "received")
+            received = [replace(message, received=True) for message in messages]
+            statement = records.change(self._sql, PROVIDER_MESSAGES, names)
+            await self._give(statement, PROVIDER_MESSAGES.rows(received, names))
+
+    async def provider_messages(
         self, provider: str, messages: Collection[str]
-    ) -> Mapping[str, Submission]:
-        """Submissions by the provider's message ID; the newest, where a provider reuses one."""
+    ) -> Mapping[str, ProviderMessage]:
+        """By the provider's message ID; the newest, where a provider uses one again."""
         keys = [(provider, message) for message in messages]
-        found = await self._find(SUBMISSIONS, keys, ("provider", "provider_message"))
-        found.sort(key=lambda submission: submission.at)
-        return {s.provider_message: s for s in found if s.provider_message is not None}
+        found = await self._find(PROVIDER_MESSAGES, keys, ("provider", "message"))
+        found.sort(key=lambda message: message.at)
+        return {message.message: message for message in found}
+
+    async def parts_received(
+        self, submissions: Collection[tuple[str, int, int]]
+    ) -> Mapping[tuple[str, int, int], int]:
+        """How many parts of each submission the device is known to have (absent: none)."""
+        found = await self._find(PROVIDER_MESSAGES, submissions, ("delivery", "step", "attempt"))
+        return Counter(message.submission for message in found if message.received)

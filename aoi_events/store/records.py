@@ -22,7 +22,7 @@ from aoi_events.domain.delivery import Delivery
 from aoi_events.domain.losses import Loss
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
-from aoi_events.ports.store import Lock, Submission
+from aoi_events.ports.store import Lock, ProviderMessage, Submission
 from aoi_events.store import tables
 from aoi_events.store.given import Given, Sql, insert_into
 
@@ -35,6 +35,7 @@ __all__ = [
     "NOTIFICATIONS",
     "PARKED",
     "PROOFS",
+    "PROVIDER_MESSAGES",
     "SUBMISSIONS",
     "Kept",
     "Statement",
@@ -185,5 +186,8 @@ DELIVERIES: Final = Kept(
     ),
 )
 LOSSES: Final = Kept(tables.losses, Loss, ("client",))
+PROVIDER_MESSAGES: Final = Kept(
+    tables.provider_messages, ProviderMessage, ("delivery", "step", "attempt", "part")
+)
 SUBMISSIONS: Final = Kept(tables.submissions, Submission, ("delivery", "step", "attempt"))
 PARKED: Final = Kept(tables.parked, ParkedMessage, ("id",))

@@ -27,6 +27,7 @@ from aoi_events.store.tables import (
     deliveries,
     notifications,
     parked,
+    provider_messages,
     submissions,
 )
 
@@ -48,7 +49,8 @@ class RetentionQueries(Queries):
                     notifications, notifications.c.accepted_at, before, limit, bare
                 )
             case Kind.SUBMISSIONS:
-                return await self._older(submissions, submissions.c.at, before, limit)
+                named = await self._older(provider_messages, provider_messages.c.at, before, limit)
+                return named + await self._older(submissions, submissions.c.at, before, limit)
             case Kind.CHALLENGES:
                 return await self._older(challenges, challenges.c.at, before, limit)
             case Kind.PARKED:

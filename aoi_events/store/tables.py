@@ -46,6 +46,7 @@ __all__ = [
     "parked_counts",
     "parked_senders",
     "proofs",
+    "provider_messages",
     "submissions",
 ]
 
@@ -279,14 +280,24 @@ submissions: Final = Table(
     Column("client", AnyText(), nullable=False),
     Column("provider", Name(), nullable=False),
     Column("at", Instant(), nullable=False),
-    Column("provider_message", Name()),
-    Index(
-        "submissions_provider",
-        "provider",
-        "provider_message",
-        **_where("provider_message IS NOT NULL"),
-    ),
     Index("submissions_at", "at"),
+)
+
+provider_messages: Final = Table(
+    "provider_messages",
+    METADATA,
+    Column("delivery", Name(), primary_key=True),
+    Column("step", BigInteger(), primary_key=True),
+    Column("attempt", BigInteger(), primary_key=True),
+    Column("part", BigInteger(), primary_key=True),
+    Column("parts", BigInteger(), nullable=False),
+    Column("provider", Name(), nullable=False),
+    Column("message", Name(), nullable=False),
+    Column("client", AnyText(), nullable=False),
+    Column("at", Instant(), nullable=False),
+    Column("received", Boolean(), nullable=False),
+    Index("provider_messages_name", "provider", "message"),
+    Index("provider_messages_at", "at"),
 )
 
 # --- parked messages ------------------------------------------------------------------------------

@@ -160,7 +160,7 @@ class ScriptedProvider:
             self.receipts.put_nowait(Receipt(message, say.receipt))
         outcome = _outcome(item, say, self.clock.now())
         taken = say.kind in (None, OutcomeKind.ACCEPTED)
-        return Sent(outcome, message if taken else None, say.pause)
+        return Sent(outcome, (message,) if taken else (), say.pause)
 
 
 def _outcome(item: Work, say: Say, now: datetime) -> OutcomeItem | ChallengeOutcome | None:

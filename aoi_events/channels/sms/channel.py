@@ -10,11 +10,12 @@ from aoi_events.channels.results import ended
 from aoi_events.channels.sms.numbers import destination
 from aoi_events.channels.sms.receipts import MessageState, SmscReceipt
 from aoi_events.channels.sms.settings import SmsSettings
-from aoi_events.channels.sms.smpp import ShortMessage, SmscLink
+from aoi_events.channels.sms.smpp import Push, SmscLink
 from aoi_events.channels.sms.status import Submitted, Verdict
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.contracts.identifiers import id_octets
 from aoi_events.domain import push_payload
+from aoi_events.domain.datagrams import Bits, Reference
 from aoi_events.domain.push_payload import ChallengePush, ContentPush, Payload, WakeUpPush
 from aoi_events.errors import MalformedPdu, PduTooLarge
 from aoi_events.ports.channel import Receipt, Sent
@@ -27,7 +28,7 @@ NUMBER: Final = "msisdn"
 
 
 class SmsChannel:
-    """Sends each item as one connectionless push through one SMSC.
+    """Sends each item as one connectionless push, of one short message or several.
 
     See :class:`aoi_events.ports.channel.ConnectionlessChannel`. An item that the SMSC never
     answered counts as refused, so it is sent again and may arrive twice, with the same delivery ID.
@@ -51,14 +52,12 @@ class SmsChannel:
         """One result per item, in order; within ``turn_time`` plus ``response_time`` seconds."""
         now = self._clock.now()
         prepared = [self._prepare(item, now) for item in items]
-        messages = [message for message in prepared if isinstance(message, ShortMessage)]
-        verdicts = iter(await self._link.submit(messages))
+        pushes = [push for push in prepared if isinstance(push, Push)]
+        verdicts = iter(await self._link.submit(pushes))
         answered_at = self._clock.now()
         return [
-            self._sent(item, next(verdicts), answered_at)
-            if isinstance(message, ShortMessage)
-            else message
-            for item, message in zip(items, prepared, strict=True)
+            self._sent(item, next(verdicts), answered_at) if isinstance(push, Push) else push
+            for item, push in zip(items, prepared, strict=True)
         ]
 
     async def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
@@ -88,7 +87,7 @@ class SmsChannel:
         """Unbind, and end the receipts; idempotent."""
         await self._link.close()
 
-    def _prepare(self, item: DeliverItem | ChallengeItem, now: datetime) -> ShortMessage | Sent:
+    def _prepare(self, item: DeliverItem | ChallengeItem, now: datetime) -> Push | Sent:
         if item.expires_at <= now:
             return ended(item, OutcomeKind.REFUSED, now, "expired before it was submitted")
         to = destination(str(item.parameters.get(NUMBER, "")))
@@ -96,17 +95,22 @@ class SmsChannel:
             why = f"the parameter {NUMBER} is no telephone number"
             return ended(item, OutcomeKind.REJECTED, now, why, closes_channel=True)
         try:
-            [user_data] = push_payload.encode(_payload(item), transaction_id=_transaction(item))
+            parts = push_payload.encode(
+                _payload(item),
+                transaction_id=_transaction(item),
+                most=self._settings.parts,
+                reference=_reference(item, self._settings.reference_bits),
+            )
         except (PduTooLarge, MalformedPdu) as error:
             return ended(item, OutcomeKind.REJECTED, now, str(error))
-        return ShortMessage(to, user_data, (item.expires_at - now) / timedelta(seconds=1))
+        return Push(to, parts, (item.expires_at - now) / timedelta(seconds=1))
 
     def _sent(self, item: DeliverItem | ChallengeItem, submitted: Submitted, now: datetime) -> Sent:
         detail = submitted.detail
         match submitted.verdict:
             case Verdict.ACCEPTED:
                 return ended(
-                    item, OutcomeKind.ACCEPTED, now, detail, provider_message=submitted.message_id
+                    item, OutcomeKind.ACCEPTED, now, detail, provider_messages=submitted.message_ids
                 )
             case Verdict.THROTTLED:
                 pause = self._settings.throttle_pause
@@ -134,6 +138,14 @@ def _transaction(item: DeliverItem | ChallengeItem) -> int:
     """Differs between attempts, and mostly between deliveries: telephones drop repeats."""
     start = 0 if isinstance(item, ChallengeItem) else id_octets(item.delivery)[0]
     return (start + item.attempt) % 256
+
+
+def _reference(item: DeliverItem | ChallengeItem, bits: Bits) -> Reference:
+    """Differs between attempts, so that no part of an earlier one stands for one of this, and
+    mostly between deliveries: with a telephone's day of parts in mind, 16 bits are many.
+    """
+    start = b"" if isinstance(item, ChallengeItem) else id_octets(item.delivery)[1:3]
+    return Reference(bits, (int.from_bytes(start, "big") + item.attempt) % (1 << bits))
 
 
 def _receipt(heard: SmscReceipt) -> Receipt | None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, get_args
 
 from aoi_events.channels.sms.channel import NUMBER, SmsChannel
 from aoi_events.channels.sms.numbers import normalised
 from aoi_events.channels.sms.settings import SmsSettings
+from aoi_events.contracts.content import Content
 from aoi_events.domain.channels import ChannelTraits
-from aoi_events.domain.push_payload import largest_content, room_for
+from aoi_events.domain.datagrams import Bits
+from aoi_events.domain.push_payload import largest_content, messages_for, room_for
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
 from aoi_events.ports.channel import ChannelPlugin, Offered, SettingsModel
 from aoi_events.ports.clock import Clock
 
 __all__ = ["SmsPlugin", "plugin"]
+
+
+_MESSAGES: Final[Mapping[Bits, Callable[[Content], int]]] = {
+    bits: partial(messages_for, bits=bits) for bits in get_args(Bits)
+}
 
 
 class SmsPlugin:
@@ -38,16 +46,17 @@ class SmsPlugin:
         return SmsSettings
 
     def traits(self, settings: Any) -> ChannelTraits:
-        """Connectionless, one short message large, its number to be proved."""
+        """Connectionless, as large as its short messages, its number to be proved."""
         checked = SmsSettings.model_validate(settings)
         return ChannelTraits(
             type=self.type,
             connection_oriented=False,
             ack_within=checked.ack_within,
-            largest_content=largest_content(1, 16),
+            largest_content=largest_content(checked.parts, checked.reference_bits),
             needs_proof=True,
             cost=checked.cost,
             measure=room_for,
+            messages=_MESSAGES[checked.reference_bits],
             uses_data=False,
         )
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from aoi_events.domain.datagrams import MOST_SEGMENTS, Bits
+
 __all__ = ["SmsSettings"]
 
 
@@ -31,6 +33,11 @@ class SmsSettings(BaseModel):
     """Kind of our system, if the SMSC wants one (SMPP 3.4, 5.2.3)."""
     source: Annotated[str, Field(pattern=r"^(\+?[0-9]{1,15}|[A-Za-z0-9 ._-]{1,11})$")] = "AOI"
     """Sender of our messages: +E.164, a short code, or up to 11 letters and digits."""
+    parts: Annotated[int, Field(ge=1, le=MOST_SEGMENTS)] = 4
+    """Most short messages for one push; what is larger becomes a wake-up."""
+    reference_bits: Bits = 16
+    """Width of the reference that parts of a push have in common, 8 or 16 bits. 16 takes one octet
+    more of each part, and mixes up nothing where a telephone gets many."""
     window: Annotated[int, Field(ge=1, le=1_000)] = 10
     """How many submissions may wait for their response at once."""
     response_time: Annotated[float, Field(gt=0, le=25)] = 10.0

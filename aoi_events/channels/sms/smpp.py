@@ -37,7 +37,7 @@ from aoi_events.errors import MalformedPdu, ProviderUnavailable
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.patience import Attempt, Patience, patiently
 
-__all__ = ["ShortMessage", "SmscLink"]
+__all__ = ["Push", "SmscLink"]
 
 _USER_DATA_HEADER: Final = 0x40  # esm_class, SMPP 3.4, 5.2.12
 _OCTETS: Final = 0x04  # data_coding: 8-bit binary, 5.2.19
@@ -53,11 +53,11 @@ log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class ShortMessage:
-    """One binary message: to whom, its user data with header, and seconds until it is useless."""
+class Push:
+    """One push: to whom, the user data of its short messages, and seconds until it is useless."""
 
     to: Address
-    user_data: bytes
+    parts: tuple[bytes, ...]
     valid_for: float
 
 
@@ -129,14 +129,15 @@ class SmscLink:
             await self._up.wait()
             await self._not_throttled.wait()
 
-    async def submit(self, messages: Sequence[ShortMessage]) -> list[Submitted]:
-        """Submit all, at most a window of them at once; one verdict each, in order.
+    async def submit(self, pushes: Sequence[Push]) -> list[Submitted]:
+        """Submit all, at most a window of messages at once; one verdict each, in order.
 
-        Takes at most ``turn_time`` plus ``response_time`` seconds. Never raises for what the SMSC
-        or the network does.
+        Of a push of several messages one goes after the other, so that the SMSC has them in order;
+        it is accepted when all are, and the first that is not ends it. Takes at most ``turn_time``
+        plus ``response_time`` seconds. Never raises for what the SMSC or the network does.
         """
         until = asyncio.get_running_loop().time() + self._settings.turn_time
-        return list(await asyncio.gather(*(self._submit(message, until) for message in messages)))
+        return list(await asyncio.gather(*(self._submit(push, until) for push in pushes)))
 
     async def receipts(self) -> AsyncIterator[list[SmscReceipt]]:
         """Receipts as they come, whatever waits at once; ends when the link is closed."""
@@ -151,41 +152,53 @@ class SmscLink:
             yield batch
         self._receipts.put_nowait(None)  # for whoever else listens, or listens again
 
-    async def _submit(self, message: ShortMessage, until: float) -> Submitted:
+    async def _submit(self, push: Push, until: float) -> Submitted:
+        names: list[str | None] = []
+        for number, user_data in enumerate(push.parts, 1):
+            submitted = await self._submit_one(push, user_data, until)
+            while number > 1 and submitted.verdict is Verdict.THROTTLED:
+                # What came before it need not go out again for this.
+                submitted = await self._submit_one(push, user_data, until)
+            if submitted.verdict is not Verdict.ACCEPTED:
+                return _broken_off(submitted, number, len(push.parts))
+            names += submitted.message_ids
+        return Submitted(Verdict.ACCEPTED, tuple(names))
+
+    async def _submit_one(self, push: Push, user_data: bytes, until: float) -> Submitted:
         try:
             async with asyncio.timeout_at(until):
                 await self._window.acquire()
         except TimeoutError:
-            return Submitted(Verdict.NOT_SENT, None, "no room in the window for too long")
+            return Submitted(Verdict.NOT_SENT, detail="no room in the window for too long")
         try:
             async with asyncio.timeout_at(until):
                 await self.ready()
             session = self._session
             if session is None:  # lost between being ready and now
-                return Submitted(Verdict.NOT_SENT, None, "the link to the SMSC was lost")
-            return await self._exchange(session, message)
+                return Submitted(Verdict.NOT_SENT, detail="the link to the SMSC was lost")
+            return await self._exchange(session, push, user_data)
         except TimeoutError:
             why = "the SMSC throttles us" if self._up.is_set() else "no link to the SMSC"
-            return Submitted(Verdict.NOT_SENT, None, f"{why} for too long")
+            return Submitted(Verdict.NOT_SENT, detail=f"{why} for too long")
         finally:
             self._window.release()
 
-    async def _exchange(self, session: _Session, message: ShortMessage) -> Submitted:
+    async def _exchange(self, session: _Session, push: Push, user_data: bytes) -> Submitted:
         loop = asyncio.get_running_loop()
         submitted_at = loop.time()
         response = asyncio.ensure_future(
             session.smsc.submit_sm(
-                message.to.value,
-                message.user_data,
+                push.to.value,
+                user_data,
                 source_addr=self._source.value,
                 source_addr_ton=self._source.ton,
                 source_addr_npi=self._source.npi,
-                dest_addr_ton=message.to.ton,
-                dest_addr_npi=message.to.npi,
+                dest_addr_ton=push.to.ton,
+                dest_addr_npi=push.to.npi,
                 esm_class=_USER_DATA_HEADER,
                 data_coding=_OCTETS,
                 registered_delivery=_WITH_RECEIPT,
-                validity_period=_relative_time(message.valid_for),
+                validity_period=_relative_time(push.valid_for),
             )
         )
         either: set[asyncio.Future[Any]] = {response, session.lost}
@@ -203,13 +216,13 @@ class SmscLink:
             if not response.done():
                 response.cancel()
         if session.lost.done():
-            return Submitted(Verdict.UNANSWERED, None, "the link was lost before the response")
+            return Submitted(Verdict.UNANSWERED, detail="the link was lost before the response")
         waited = f"no response within {self._settings.response_time:g} s"
         if session.heard_at < submitted_at:
             # Nothing at all came since: the link is dead rather than the one message stuck.
             log.warning("smsc_link_silent", smsc=self.name, why=waited)
             self._drop(session)
-        return Submitted(Verdict.UNANSWERED, None, waited)
+        return Submitted(Verdict.UNANSWERED, detail=waited)
 
     async def _read(
         self, session: _Session, response: asyncio.Future[smpp34.SubmitSmResp]
@@ -224,7 +237,7 @@ class SmscLink:
             if status is None or int(status.group(1), 16) in (0, SYSTEM_ERROR):
                 if not await session.client.is_alive():
                     self._drop(session)  # before the next submission walks into it
-                return Submitted(Verdict.UNANSWERED, None, "link lost, or an unreadable response")
+                return Submitted(Verdict.UNANSWERED, detail="link lost, or an unreadable response")
             verdict = verdict_of(int(status.group(1), 16), None)
         else:
             raise error
@@ -348,6 +361,16 @@ class SmscLink:
         # A full queue stops the draining: then the library refuses further receipts, and the SMSC
         # sends them again.
         await self._receipts.put(receipt)
+
+
+def _broken_off(submitted: Submitted, number: int, count: int) -> Submitted:
+    """The verdict on a push whose part ``number`` was not accepted."""
+    if count == 1:
+        return submitted
+    # With a part out already, it cannot be said that nothing was sent.
+    late = number > 1 and submitted.verdict is Verdict.NOT_SENT
+    verdict = Verdict.REFUSED if late else submitted.verdict
+    return Submitted(verdict, detail=f"part {number} of {count}: {submitted.detail}")
 
 
 async def _end(session: _Session) -> None:

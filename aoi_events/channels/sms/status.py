@@ -13,7 +13,7 @@ class Verdict(StrEnum):
     """What became of a submission."""
 
     ACCEPTED = "accepted"
-    """The SMSC has it, under ``message_id``."""
+    """The SMSC has it, under ``message_ids``."""
     THROTTLED = "throttled"
     """Not taken, because we are too fast or the SMSC's queue is full."""
     REFUSED = "refused"
@@ -30,10 +30,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """What became of one submission; ``detail`` is for people."""
+    """What became of one submission; ``detail`` is for people.
+
+    ``message_ids``: what the SMSC calls each message that it took, None where it named none.
+    """
 
     verdict: Verdict
-    message_id: str | None = None
+    message_ids: tuple[str | None, ...] = ()
     detail: str = ""
 
 
@@ -71,13 +74,13 @@ def verdict_of(status: int, message_id: str | None) -> Submitted:
     """
     if status == 0:
         if message_id:
-            return Submitted(Verdict.ACCEPTED, message_id)
-        return Submitted(Verdict.ACCEPTED, None, "the SMSC named no message ID")
+            return Submitted(Verdict.ACCEPTED, (message_id,))
+        return Submitted(Verdict.ACCEPTED, (None,), "the SMSC named no message ID")
     detail = f"SMSC status 0x{status:02X} {_NAMES.get(status, '')}".rstrip()
     if status in _TOO_FAST:
-        return Submitted(Verdict.THROTTLED, None, detail)
+        return Submitted(Verdict.THROTTLED, detail=detail)
     if status in _BAD_ADDRESS:
-        return Submitted(Verdict.BAD_ADDRESS, None, detail)
+        return Submitted(Verdict.BAD_ADDRESS, detail=detail)
     if status in _PASSING or status >= _FIRST_OF_VENDORS:
-        return Submitted(Verdict.REFUSED, None, detail)
-    return Submitted(Verdict.REJECTED, None, detail)
+        return Submitted(Verdict.REFUSED, detail=detail)
+    return Submitted(Verdict.REJECTED, detail=detail)

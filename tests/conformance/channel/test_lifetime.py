@@ -45,8 +45,8 @@ async def test_names_of_messages_lead_receipts_back(
     sent = list(await channel.deliver([delivery(provider, n) for n in range(3)]))
     heard = await hear(channel, 2)
     assert {receipt.provider_message: receipt.kind for receipt in heard} == {
-        sent[1].provider_message: OutcomeKind.RECEIPTED,
-        sent[2].provider_message: OutcomeKind.REJECTED,
+        sent[1].provider_messages[0]: OutcomeKind.RECEIPTED,
+        sent[2].provider_messages[0]: OutcomeKind.REJECTED,
     }
     assert all(OutcomeKind(receipt.kind) for receipt in heard)
     assert not any(receipt.closes_channel for receipt in heard)
@@ -60,7 +60,7 @@ async def test_receipts_of_challenges_are_told_like_others(
     provider.script(Answer.RECEIPTED)
     [sent] = await channel.deliver([challenge(provider)])
     [receipt] = await hear(channel, 1)
-    assert receipt.provider_message == sent.provider_message
+    assert (receipt.provider_message,) == sent.provider_messages
 
 
 @one_provider
@@ -70,14 +70,16 @@ async def test_receipts_wait_for_whoever_listens_next(
     """A listener that ends between two receipts loses none of them."""
     provider.script(Answer.RECEIPTED)
     [first] = await channel.deliver([delivery(provider, 1)])
-    assert [each.provider_message for each in await hear(channel, 1)] == [first.provider_message]
+    [receipt] = await hear(channel, 1)
+    assert (receipt.provider_message,) == first.provider_messages
     listening = asyncio.create_task(hear(channel, 1))
     await asyncio.sleep(0)
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
     provider.script(Answer.RECEIPTED)
     [second] = await channel.deliver([delivery(provider, 2)])
-    assert [each.provider_message for each in await hear(channel, 1)] == [second.provider_message]
+    [receipt] = await hear(channel, 1)
+    assert (receipt.provider_message,) == second.provider_messages
 
 
 @one_provider

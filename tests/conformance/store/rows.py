@@ -17,7 +17,7 @@ from aoi_events.domain.delivery import Delivery, StepState
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.domain.plans import Step
-from aoi_events.ports.store import Submission, Transaction
+from aoi_events.ports.store import ProviderMessage, Submission, Transaction
 
 NOW: Final = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 SENDER: Final = "news"
@@ -177,6 +177,26 @@ def a_submission(n: int = 1, **changes: Any) -> Submission:
             channel="sms",
             client=client_id(1),
             provider="smsc",
+            at=NOW,
+        ),
+        **changes,
+    )
+
+
+def a_provider_message(
+    n: int = 1, part: int = 1, parts: int = 1, **changes: Any
+) -> ProviderMessage:
+    """What the provider calls a part of `a_submission`."""
+    return replace(
+        ProviderMessage(
+            delivery=delivery_id(n),
+            step=0,
+            attempt=1,
+            part=part,
+            parts=parts,
+            provider="smsc",
+            message=f"m{n}.{part}",
+            client=client_id(1),
             at=NOW,
         ),
         **changes,

@@ -18,6 +18,7 @@ from tests.conformance.store.rows import (
     a_notification,
     a_parked,
     a_proof,
+    a_provider_message,
     a_submission,
     an_application,
     client_id,
@@ -81,16 +82,19 @@ async def test_submissions_parked_messages_and_challenges_go_by_age(store: Store
     async with store.transaction() as transaction:
         await fill(transaction)
         await transaction.add_submissions([a_submission(1), a_submission(2, at=later(9))])
+        named = [a_provider_message(1), a_provider_message(2, at=later(9))]
+        await transaction.note_provider_messages(named)
         await transaction.park([a_parked(1), a_parked(9)], quota=9)
         await transaction.note_challenges([(a_proof(), NOW), (a_proof(), later(9))])
         assert await retain(transaction, before=later(5)) == {
-            Kind.SUBMISSIONS: 1,
+            Kind.SUBMISSIONS: 2,
             Kind.CHALLENGES: 1,
             Kind.PARKED: 1,
         }
         assert await transaction.parked() == [a_parked(9)]
         assert await transaction.count_challenges(since=NOW) == 1
         assert not await transaction.add_submissions([a_submission(2)])
+        assert set(await transaction.provider_messages("smsc", ["m1.1", "m2.1"])) == {"m2.1"}
 
 
 async def test_retired_clients_go_with_all_that_is_theirs(store: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aoi_events.ports.store import Store
-from tests.conformance.store.rows import a_submission, delivery_id, later
+from tests.conformance.store.rows import a_provider_message, a_submission, delivery_id, later
 
 
 async def test_a_submission_is_noted_once(store: Store) -> None:
@@ -25,24 +25,42 @@ async def test_a_submission_is_noted_once(store: Store) -> None:
         assert not await transaction.add_submissions([])
 
 
-async def test_receipts_find_their_submission(store: Store) -> None:
-    """A submission is found by provider and message ID once the provider has named it."""
-    one, two = a_submission(1), a_submission(2)
-    named = replace(one, provider_message="m\\1\0")
+async def test_receipts_find_what_they_are_about(store: Store) -> None:
+    """By provider and message ID; what is noted again keeps its first name."""
+    one, two = a_provider_message(1, message="m\\1\0"), a_provider_message(2)
     async with store.transaction() as transaction:
-        await transaction.add_submissions([one, two])
-        await transaction.note_provider_messages([named, a_submission(9, provider_message="m9")])
+        await transaction.note_provider_messages([one, two])
+        await transaction.note_provider_messages([replace(one, message="other")])
         await transaction.note_provider_messages([])
-        found = await transaction.submissions_of("smsc", ["m\\1\0", "m9", "m2"])
-        assert found == {"m\\1\0": named}
-        assert await transaction.submissions_of("other", ["m\\1\0"]) == {}
-        assert await transaction.submissions_of("smsc", []) == {}
+        found = await transaction.provider_messages("smsc", ["m\\1\0", "m9", "other"])
+        assert found == {"m\\1\0": one}
+        assert await transaction.provider_messages("other", ["m\\1\0"]) == {}
+        assert await transaction.provider_messages("smsc", []) == {}
 
 
 async def test_a_reused_message_id_means_the_newest(store: Store) -> None:
-    """Providers count round; a receipt belongs to the latest submission of that name."""
-    old = a_submission(2, provider_message="7")
-    new = a_submission(1, provider_message="7", at=later(60))
+    """Providers count round; a receipt belongs to the latest message of that name."""
+    old = a_provider_message(2, message="7")
+    new = a_provider_message(1, message="7", at=later(60))
     async with store.transaction() as transaction:
-        await transaction.add_submissions([new, old])
-        assert await transaction.submissions_of("smsc", ["7"]) == {"7": new}
+        await transaction.note_provider_messages([new, old])
+        assert await transaction.provider_messages("smsc", ["7"]) == {"7": new}
+
+
+async def test_the_parts_that_were_received_are_counted(store: Store) -> None:
+    """Of each submission apart, each part once, however often its receipt comes."""
+    parts = [a_provider_message(1, part, 3) for part in (1, 2, 3)]
+    alone, again = a_provider_message(2), a_provider_message(1, 1, 3, attempt=2)
+    async with store.transaction() as transaction:
+        await transaction.note_provider_messages([*parts, alone, again])
+        await transaction.note_received([])
+        await transaction.note_received([parts[2], parts[0], parts[2], alone])
+        await transaction.note_received([parts[0], a_provider_message(9)])
+        keys = [parts[0].submission, alone.submission, again.submission, (delivery_id(9), 0, 1)]
+        assert await transaction.parts_received(keys) == {
+            parts[0].submission: 2,
+            alone.submission: 1,
+        }
+        found = await transaction.provider_messages("smsc", ["m1.2", "m1.3"])
+        assert [found[name].received for name in ("m1.2", "m1.3")] == [False, True]
+        assert await transaction.parts_received([]) == {}

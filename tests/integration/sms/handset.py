@@ -19,7 +19,7 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.domain.push_payload import ChallengePush, Payload
 from aoi_events.testing import LoopbackSmsc
-from tests.pushes import payload_of
+from tests.pushes import payloads_of
 
 __all__ = ["Handset", "state_of"]
 
@@ -37,6 +37,7 @@ class Handset:
         self._secret = base64.urlsafe_b64encode(octets).decode().rstrip("=")
         self._hash = hashlib.sha256(octets).hexdigest()
         self._sequence = 0
+        self._read: list[bytes] = []
 
     async def register(self) -> None:
         """Become an AOI Client with one app."""
@@ -90,8 +91,12 @@ class Handset:
         assert state_of(await self.confirm(await self.code())) == "active"
 
     async def read(self) -> Payload:
-        """The next short message."""
-        return payload_of((await self._smsc.receive(self.number)).user_data)
+        """The next push, whatever number of short messages it takes."""
+        while True:
+            self._read.append((await self._smsc.receive(self.number)).user_data)
+            if payloads := payloads_of(("SMSC", octets) for octets in self._read):
+                self._read.clear()
+                return payloads[0]
 
     async def code(self) -> str:
         """The code in the next short message, which must be a challenge."""

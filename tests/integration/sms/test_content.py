@@ -16,7 +16,7 @@ from aoi_events.testing import AoiServer, FakeDevice, LoopbackSmsc, Reply, WaitF
 from tests.integration.sms.conftest import BOTH, MakeHandset
 
 WINDOW = 6.0
-ALONE = largest_content(1, 16)
+LARGEST = largest_content(4, 16)
 """Seconds after which the acknowledgement of an SMS counts as missing here."""
 
 
@@ -150,7 +150,7 @@ async def test_a_wake_up_is_never_settled_by_the_provider(
     fetches and acknowledges; fetching alone is no acknowledgement either.
     """
     phone = await handset()
-    await shop.send(phone.token, "x" * 100, notification="n1")
+    await shop.send(phone.token, "x" * 500, notification="n1")
     payload = await phone.read()
     assert isinstance(payload, WakeUpPush)
     await wait_for.hop("n1", "receipted")
@@ -158,7 +158,7 @@ async def test_a_wake_up_is_never_settled_by_the_provider(
     await wait_for("notification.stored", notification="n1", reason="not_acknowledged")
     fetched = await phone.fetch(payload.delivery)
     assert isinstance(fetched, NotificationContentV1)
-    assert fetched.content.data == "x" * 100
+    assert fetched.content.data == "x" * 500
     await look_often(server)
     [row] = await server.status("n1")
     assert row.state == "stored"
@@ -167,12 +167,12 @@ async def test_a_wake_up_is_never_settled_by_the_provider(
 @pytest.mark.parametrize(
     "octets, media, whole",
     [
-        (ALONE, "text/plain", True),
-        (ALONE + 1, "text/plain", False),
-        (ALONE - 12, "text/vcard", True),
-        (ALONE - 10, "text/vcard", False),
-        (ALONE, "text/vcard", False),
-        (1, "text/" + "x" * 95, False),
+        (LARGEST, "text/plain", True),
+        (LARGEST + 1, "text/plain", False),
+        (LARGEST - 12, "text/vcard", True),
+        (LARGEST - 10, "text/vcard", False),
+        (LARGEST, "text/vcard", False),
+        (390, "text/" + "x" * 95, False),
     ],
 )
 async def test_what_takes_too_much_room_becomes_a_wake_up(

@@ -14,7 +14,7 @@ from aoi_events.contracts.envelopes import DeliverItem, DeliveryBatchV1
 from aoi_events.domain.channels import ChannelState
 from aoi_events.errors import StoreUnavailable
 from aoi_events.ports.broker import Outbound
-from aoi_events.ports.store import Submission
+from aoi_events.ports.store import ProviderMessage
 from aoi_events.store.store import SqlTransaction
 from aoi_events.testing import AoiServer, LoopbackSmsc, Reply, WaitFor
 from tests.integration.sms.conftest import BOTH, MakeHandset
@@ -147,10 +147,10 @@ async def test_a_store_that_goes_away_after_a_submission_costs_no_receipt(
     note = SqlTransaction.note_provider_messages
     faults = [StoreUnavailable("the test took it away")]
 
-    async def fail_once(self: SqlTransaction, submissions: Sequence[Submission]) -> None:
+    async def fail_once(self: SqlTransaction, messages: Sequence[ProviderMessage]) -> None:
         if faults:
             raise faults.pop()
-        await note(self, submissions)
+        await note(self, messages)
 
     monkeypatch.setattr(SqlTransaction, "note_provider_messages", fail_once)
     await shop.send(phone.token, "Gate B12", notification="n1")

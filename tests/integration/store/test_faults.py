@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from aoi_events.errors import StoreUnavailable
 from aoi_events.ports.store import Lock
 from aoi_events.store import SqlStore, open_store, upgrade
-from tests.conformance.store.rows import a_client, client_id, fill
+from tests.conformance.store.rows import a_client, a_submission, client_id, fill
 
 
 async def test_a_killed_session_is_unavailable_and_passes(postgres: SqlStore) -> None:
@@ -105,7 +105,7 @@ async def test_a_table_that_is_gone_is_unavailable(tmp_path: Path, postgres: Sql
             await transaction._run(text("DROP TABLE submissions"))
         with pytest.raises(StoreUnavailable, match="submissions"):
             async with store.transaction() as transaction:
-                await transaction.submissions_of("p", ["m"])
+                await transaction.add_submissions([a_submission()])
         await store.close()
 
 

@@ -24,6 +24,7 @@ _POSTGRES_SCHEMA = """
            attnotnull::text, attidentity::text)
       FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
      WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0
+       AND NOT attisdropped
     UNION ALL SELECT 'constraint', conname, pg_get_constraintdef(oid) FROM pg_constraint
      WHERE connamespace = 'public'::regnamespace
     UNION ALL SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
@@ -82,12 +83,17 @@ _OF_0001 = """
         accepted_at, expires_at, storable, state, steps, attempts, returns, deadline, published,
         released, resting, story)
         VALUES ('dlv_a', 'shop', 'n1', 'cli_a', 'org.mail', 'default', 'fp_a', 1, 2, true, 'stored',
-        '[]', 0, 0, 2, true, false, true, '[]')
+        '[]', 0, 0, 2, true, false, true, '[]');
+    INSERT INTO submissions (delivery, step, attempt, channel, client, provider, at,
+        provider_message) VALUES ('dlv_a', 1, 2, 'sms', 'cli_a', 'smsc', 3, 'm1'),
+        ('dlv_b', 0, 1, 'sms', 'cli_a', 'smsc', 3, NULL)
 """
 
 
 async def test_rows_of_the_first_schema_live_on(empty_url: str) -> None:
-    """What was registered and accepted before 0002 is bound to no sender and has no topic."""
+    """What was registered and accepted before 0002 is bound to no sender and has no topic; what a
+    provider took before 0008 was one message.
+    """
     database = database_of(empty_url)
     key = app_key_of("org.mail", "default")
     async with database.engine.begin() as connection:
@@ -102,7 +108,11 @@ async def test_rows_of_the_first_schema_live_on(empty_url: str) -> None:
         (delivery,) = await transaction.open_deliveries_of({"cli_a"})
         assert not await transaction.losses({"cli_a"})
         assert (await transaction.clients({"cli_a"}))["cli_a"].presences == ()
+        named = await transaction.provider_messages("smsc", ["m1"])
     await store.close()
+    assert {(name.submission, name.part, name.parts) for name in named.values()} == {
+        (("dlv_a", 1, 2), 1, 1)
+    }
     assert (app.sender_key, app.replaced, delivery.topic) == (None, None, None)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from aoi_events.channels.sms.numbers import Address, destination, normalised, source
 from aoi_events.channels.sms.receipts import MessageState, SmscReceipt, read_receipt
 from aoi_events.channels.sms.settings import SmsSettings
-from aoi_events.channels.sms.smpp import ShortMessage, SmscLink
+from aoi_events.channels.sms.smpp import Push, SmscLink
 from aoi_events.channels.sms.status import Verdict, verdict_of
 from aoi_events.client.ports import ShortMessage as Arrived
 from aoi_events.errors import MalformedPdu
@@ -25,11 +25,11 @@ USER_DATA = bytes.fromhex("0605040b8423f0070601da") + b"hello"
 SOON = 10.0
 
 
-def message(number: str = NUMBER, valid_for: float = 60.0) -> ShortMessage:
+def message(number: str = NUMBER, valid_for: float = 60.0) -> Push:
     """A binary message that the loopback SMSC can take."""
     to = destination(number)
     assert to is not None
-    return ShortMessage(to, USER_DATA, valid_for)
+    return Push(to, (USER_DATA,), valid_for)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ async def test_a_message_arrives_as_it_was_sent(smsc: LoopbackSmsc) -> None:
         [submitted] = await link.submit([message()])
         received = await smsc.receive(NUMBER)
     assert submitted.verdict is Verdict.ACCEPTED
-    assert submitted.message_id == received.message_id
+    assert submitted.message_ids == (received.message_id,)
     assert (received.user_data, received.sender) == (USER_DATA, "AOI")
 
 
@@ -132,7 +132,7 @@ async def test_a_receipt_tells_what_became_of_a_message(smsc: LoopbackSmsc) -> N
         Reply(receipts=(MessageState.UNDELIVERABLE,), form="text"),
     )
     async with link_to(smsc, window=1) as link:
-        ids = [each.message_id for each in await link.submit([message()] * 2)]
+        ids = [each.message_ids[0] for each in await link.submit([message()] * 2)]
         receipts = await next_receipts(link, 2)
     assert {receipt.message_id: receipt.state for receipt in receipts} == {
         ids[0]: MessageState.DELIVERED,
@@ -147,7 +147,7 @@ async def test_a_receipt_may_overtake_the_response(smsc: LoopbackSmsc) -> None:
         submitting = asyncio.create_task(link.submit([message()]))
         [receipt] = await next_receipts(link, 1)
         [submitted] = await submitting
-    assert receipt == SmscReceipt(submitted.message_id or "", MessageState.DELIVERED)
+    assert receipt == SmscReceipt(submitted.message_ids[0] or "", MessageState.DELIVERED)
 
 
 async def test_a_receipt_that_comes_twice_is_heard_twice(smsc: LoopbackSmsc) -> None:
@@ -156,7 +156,7 @@ async def test_a_receipt_that_comes_twice_is_heard_twice(smsc: LoopbackSmsc) -> 
     async with link_to(smsc) as link:
         [submitted] = await link.submit([message()])
         receipts = await next_receipts(link, 2)
-    assert receipts == [SmscReceipt(submitted.message_id or "", MessageState.DELIVERED)] * 2
+    assert receipts == [SmscReceipt(submitted.message_ids[0] or "", MessageState.DELIVERED)] * 2
 
 
 async def test_messages_that_are_no_receipts_change_nothing(smsc: LoopbackSmsc) -> None:
@@ -167,7 +167,7 @@ async def test_messages_that_are_no_receipts_change_nothing(smsc: LoopbackSmsc) 
         await smsc.say(b"\xff\x00 nonsense", esm_class=0x04)
         [submitted] = await link.submit([message()])
         receipts = await next_receipts(link, 1)
-    assert [receipt.message_id for receipt in receipts] == [submitted.message_id]
+    assert [receipt.message_id for receipt in receipts] == list(submitted.message_ids)
 
 
 async def test_a_message_without_response_is_unanswered_and_the_link_goes_on(

@@ -106,7 +106,7 @@ async def test_content_reaches_the_telephone_whole(
     [sent] = await channel.deliver([item])
     received = await smsc.receive(NUMBER)
     assert payload_of(received.user_data) == ContentPush(item.delivery, FINGERPRINT, item.content)
-    assert sent.provider_message == received.message_id
+    assert sent.provider_messages == (received.message_id,)
     assert isinstance(sent.outcome, OutcomeItem)
     assert sent.outcome.kind is OutcomeKind.ACCEPTED
     assert (sent.outcome.delivery, sent.outcome.step, sent.outcome.attempt) == (item.delivery, 1, 2)
@@ -162,8 +162,8 @@ async def test_outcomes_stand_in_the_order_of_the_items(
         ({"expires_at": NOW - timedelta(seconds=1)}, OutcomeKind.REFUSED, False),
         ({"parameters": {}}, OutcomeKind.REJECTED, True),
         ({"parameters": {"msisdn": "0612345678"}}, OutcomeKind.REJECTED, True),
-        ({"content": Content(data="x" * 100)}, OutcomeKind.REJECTED, False),
-        ({"content": Content(data="x" * 90, type="text/html")}, OutcomeKind.REJECTED, False),
+        ({"content": Content(data="x" * 471)}, OutcomeKind.REJECTED, False),
+        ({"content": Content(data="x" * 465, type="text/html")}, OutcomeKind.REJECTED, False),
     ],
 )
 async def test_what_cannot_go_out_is_told_without_asking_the_smsc(
@@ -208,9 +208,9 @@ async def test_receipts_become_outcomes(smsc: LoopbackSmsc, channel: Connectionl
     sent = await channel.deliver([delivery(number) for number in range(4)])
     receipts = await next_receipts(channel, 3)
     assert {receipt.provider_message: receipt.kind for receipt in receipts} == {
-        sent[1].provider_message: "receipted",
-        sent[2].provider_message: "refused",
-        sent[3].provider_message: "rejected",
+        sent[1].provider_messages[0]: "receipted",
+        sent[2].provider_messages[0]: "refused",
+        sent[3].provider_messages[0]: "rejected",
     }
     assert not any(receipt.closes_channel for receipt in receipts)
 

@@ -70,7 +70,7 @@ lock: ## write the lock files anew from pyproject.toml (UPGRADE=1 takes the newe
 engine: ## make sure that a Docker engine answers, installing and starting one where that is possible
 	@compose/engine
 
-browser: ## make sure that a Firefox and npm's web-push are here, installing them where that is possible
+browser: ## make sure that a Firefox and npm's web-push and smpp are here, installing them where that is possible
 	@compose/browser
 
 images: engine ## make sure that the images for RabbitMQ, PostgreSQL and Python are there, and say which

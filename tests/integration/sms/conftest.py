@@ -23,7 +23,7 @@ def aoi_settings() -> Mapping[str, Any]:
     """Waits on the wire are short; those that the server's clock decides are put forward."""
     sms = {
         "throttle_pause": 0.05,
-        "response_time": 1.0,
+        "response_time": 3.0,
         "turn_time": 1.0,
         "connect_time": 0.5,
         "reconnect_first": 0.02,

@@ -171,7 +171,8 @@ class Gateway:
                 await self._outbox.flush()
         except TimeoutError:
             _log.warning(
-                "gateway did not drain in time; deadlines settle the rest",
+                "gateway_not_drained",
+                hint="deadlines settle the rest",
                 connections=len(self._connections),
                 outbox=len(self._outbox),
             )

@@ -183,7 +183,7 @@ class Node:
 
 
 def _complain(attempt: Attempt) -> None:
-    _log.warning("gateway_queue_unavailable", error=str(attempt.error), pause=attempt.pause)
+    _log.warning("gateway_queue_unavailable", error=str(attempt.error), seconds=attempt.pause)
 
 
 def _close_code(code: int) -> CloseCode:

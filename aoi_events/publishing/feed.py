@@ -86,7 +86,10 @@ class EventFeed:
 
     def _failed(self, attempt: Attempt) -> None:
         log.info(
-            "attempt %d failed, next in %.1f s: %s", attempt.number, attempt.pause, attempt.error
+            "no_events_yet",
+            attempt=attempt.number,
+            seconds=attempt.pause,
+            error=str(attempt.error),
         )
 
 

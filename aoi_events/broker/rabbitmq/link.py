@@ -167,7 +167,11 @@ class Link:
 
     def _failed(self, attempt: Attempt) -> None:
         log.warning(
-            "attempt %d failed, next in %.1f s: %s", attempt.number, attempt.pause, attempt.error
+            "broker_not_reached",
+            broker=self.where,
+            attempt=attempt.number,
+            seconds=attempt.pause,
+            error=str(attempt.error),
         )
 
 

@@ -352,7 +352,11 @@ class RabbitSubscription:
 
     def _failed(self, attempt: Attempt) -> None:
         log.warning(
-            "attempt %d failed, next in %.1f s: %s", attempt.number, attempt.pause, attempt.error
+            "amqp_channel_not_opened",
+            queue=self._queue.name,
+            attempt=attempt.number,
+            seconds=attempt.pause,
+            error=str(attempt.error),
         )
 
     # -- settling -------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ Three kinds must never be mixed up:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Overtaken",
     "PduError",
     "PduTooLarge",
+    "PolicyRefused",
     "ProviderUnavailable",
     "PublishRefused",
     "Refusal",
@@ -116,6 +118,17 @@ class Refusal(AoiError):
 
 class ConfigurationError(AoiError):
     """The settings cannot work; says which one and what to set instead."""
+
+
+class PolicyRefused(ConfigurationError):
+    """A policy file cannot be used. ``faults``: pairs of a key and what is wrong with it, and what
+    to do; the key is empty where it is the file as a whole.
+    """
+
+    def __init__(self, file: str, faults: Sequence[tuple[str, str]]) -> None:
+        said = "; ".join(f"{key}: {what}" if key else what for key, what in faults)
+        super().__init__(f"policy file {file}: {said}")
+        self.faults = tuple(faults)
 
 
 class InfrastructureError(AoiError):

@@ -13,8 +13,9 @@ from typing import Final
 
 from hypothesis import strategies as st
 
+from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import OutcomeKind
-from aoi_events.contracts.identifiers import Mode
+from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.channels import Channel, ChannelState, ChannelTraits
 from aoi_events.domain.delivery import (
@@ -28,7 +29,8 @@ from aoi_events.domain.delivery import (
     Reported,
 )
 from aoi_events.domain.evidence import StepOutcome
-from aoi_events.domain.plans import Step
+from aoi_events.domain.plans import Demand, Step
+from aoi_events.domain.policy import ChannelRules, Rules
 from aoi_events.domain.retry import Backoff
 
 __all__ = [
@@ -37,6 +39,8 @@ __all__ = [
     "a_delivery",
     "backoffs",
     "channels_and_traits",
+    "costs",
+    "demands",
     "ends",
     "facts",
     "instants",
@@ -44,6 +48,7 @@ __all__ = [
     "outcomes",
     "plans",
     "reports",
+    "rules",
     "steps",
 ]
 
@@ -74,6 +79,43 @@ def backoffs() -> st.SearchStrategy[Backoff]:
     )
 
 
+def costs() -> st.SearchStrategy[float]:
+    """Costs of messages; few values, so that sums meet bounds."""
+    return st.sampled_from([0.0, 0.1, 0.2, 0.3, 1.0])
+
+
+def rules() -> st.SearchStrategy[Rules]:
+    """Any rules of an operator."""
+    channel = st.builds(
+        ChannelRules,
+        least_urgency=st.none() | st.sampled_from(Urgency),
+        ack_within=st.none() | st.floats(0.1, 60.0),
+        largest=st.none() | st.integers(0, 4096),
+        cost=st.none() | costs(),
+    )
+    return st.builds(
+        Rules,
+        mode=st.none() | st.sampled_from(Mode),
+        hedge_after=st.none() | st.floats(0.1, 60.0),
+        preference=st.none() | st.lists(st.sampled_from(CHANNELS), unique=True).map(tuple),
+        most_cost=st.none() | st.sampled_from([0.0, 0.3, 0.6, 1.0, 2.0]),
+        channels=st.dictionaries(st.sampled_from(CHANNELS), channel),
+    )
+
+
+def demands() -> st.SearchStrategy[Demand]:
+    """Anything that a plan can be made for."""
+    text = st.integers(0, 4096).map(lambda octets: Content(data="x" * octets))
+    return st.builds(
+        Demand,
+        content=st.none() | text,
+        urgency=st.sampled_from(Urgency),
+        mode=st.none() | st.sampled_from(Mode),
+        hedge_after=st.none() | st.floats(0.1, 60.0),
+        spent=st.just(0.0) | costs(),
+    )
+
+
 def steps() -> st.SearchStrategy[Step]:
     """Any step that a plan may have; windows and head starts with odd fractions of a second."""
     return st.builds(
@@ -83,6 +125,7 @@ def steps() -> st.SearchStrategy[Step]:
         ack_within=st.floats(0.001, 60.0),
         wake_up=st.booleans(),
         connected=st.booleans(),
+        cost=costs(),
     )
 
 
@@ -178,6 +221,7 @@ def channels_and_traits(
             connection_oriented=draw(st.booleans()),
             ack_within=draw(st.floats(0.5, 60.0)),
             largest_content=draw(st.none() | st.integers(1, 4096)),
+            cost=draw(costs()),
         )
         for kind in draw(st.lists(st.sampled_from(CHANNELS), unique=True))
     }

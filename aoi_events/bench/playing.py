@@ -140,7 +140,11 @@ class _Play:
     def _plan(self) -> Planned:
         """Nobody knows yet that a dead connection is dead, and after its return it is not."""
         hedged = self._way.mode is Mode.HEDGED
-        demand = Demand(_CONTENT, self._way.mode, self._hedge_after if hedged else None)
+        demand = Demand(
+            _CONTENT,
+            mode=self._way.mode,
+            hedge_after=self._hedge_after if hedged else None,
+        )
         steps = plan(self._channels, self._traits, demand, connected=True)
         return Planned(steps)
 

@@ -14,8 +14,10 @@ from aoi_events.bootstrap.identities import identity_check
 from aoi_events.bootstrap.keys import ServerKeys
 from aoi_events.bootstrap.opening import WORKERS, Opened, open_parts
 from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
+from aoi_events.bootstrap.policy_file import PolicyFile, open_policy
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.broker.topology import topology
+from aoi_events.domain.policy import Policy
 from aoi_events.endpoint import Endpoint
 from aoi_events.errors import AoiError, ConfigurationError
 from aoi_events.gateway import Gateway
@@ -76,9 +78,12 @@ class Installation:
         clock: Clock,
         dice: Dice,
         metrics: PrometheusMetrics,
+        policy: PolicyFile | None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
+        self.policy = policy
+        """The policy file, where there is one for these workers."""
         self.names = tuple(names)
         self._opened = opened
         self._plugins = plugins
@@ -158,6 +163,7 @@ class Installation:
             gateways=self._gateways,
             endpoints=self._endpoints,
             policies=self._policies,
+            rules=(self.policy or Policy()).rules_for,
             identities=self._identities,
             channels=self._plugins.settings,
         )
@@ -365,6 +371,7 @@ async def open_installation(
             clock=clock or SystemClock(),
             dice=dice or SystemDice(),
             metrics=metrics,
+            policy=open_policy(settings.policy_file, chosen, installed, metrics=metrics),
         )
         if clock is None and opened.store is not None:
             # Whoever brings a clock moves it as they like.

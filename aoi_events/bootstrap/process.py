@@ -17,6 +17,7 @@ from typing import Final
 from aoi_events.bootstrap.installation import Installation, open_installation
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.errors import ConfigurationError, InfrastructureError
+from aoi_events.ports.clock import SystemClock
 from aoi_events.ports.logs import get_logger
 from aoi_events.telemetry.health import HealthServer
 from aoi_events.telemetry.logs import configure_logging
@@ -81,7 +82,11 @@ async def serve(
 
     checks = {**installation.checks, "workers": running}
     health = HealthServer(
-        settings.health.host, settings.health.port, checks, metrics=installation.metrics.exposition
+        settings.health.host,
+        settings.health.port,
+        checks,
+        metrics=installation.metrics.exposition,
+        notes=lambda: _notes(installation),
     )
     if settings.health.enabled:
         await health.start()
@@ -91,6 +96,9 @@ async def serve(
     ]
     if installation.clocks is not None:
         tasks.append(asyncio.create_task(installation.clocks.watch(stop), name="clocks"))
+    if installation.policy is not None:
+        following = installation.policy.watch(SystemClock(), stop)
+        tasks.append(asyncio.create_task(following, name="policy"))
     try:
         all_ready = asyncio.create_task(_all(ready))
         await asyncio.wait({all_ready, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -124,6 +132,14 @@ async def serve(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await health.stop()
+
+
+def _notes(installation: Installation) -> dict[str, str]:
+    """What is not as it should be, though the work goes on."""
+    policy = installation.policy
+    if policy is None or policy.refused is None:
+        return {}
+    return {"policy": f"the one before it is in force, because {policy.refused}"}
 
 
 async def _all(events: Sequence[asyncio.Event]) -> None:

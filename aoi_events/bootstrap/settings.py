@@ -176,6 +176,10 @@ class Settings(BaseSettings):
     """Broker users who may put messages into a worker's quarantine, beside the worker's own: that
     of ``aoi dead replay``; and for the deadlines worker, which parks what died there, those of the
     other workers. Where senders share the workers' user, nothing tells them apart."""
+    policy_file: Path | None = None
+    """TOML file with the operator's rules for plans, followed while workers run: which channels are
+    used, in which order, for what; see `aoi policy check`. For the workers notification and
+    deadlines."""
     batch: Annotated[int, Field(ge=1, le=2_000)] = 200
     """Messages that a worker handles at once, and its prefetch."""
     quarantine_limit: Annotated[float, Field(gt=0, le=600)] = 120.0

@@ -76,11 +76,13 @@ async def _find(identifier: str, sender: str | None) -> Sequence[Delivery]:
 def _print(row: Delivery, shown: DeliveryStatus) -> None:
     colour = _COLOURS.get(shown.state, "white")
     by = f" by {shown.by}" if shown.by else ""
+    by += f" over {shown.channel}" if shown.by and shown.channel else ""
     why = f" ({shown.reason})" if shown.reason else ""
     line = plain(row.notification, "bold")
     line.append_text(plain(f" from {row.sender} to {row.application}: ", "not bold"))
     console.print(line.append(f"{shown.state}{by}{why}", f"not bold {colour}"), soft_wrap=True)
-    console.print(f"  {shown.delivery}  client {row.client}", style="dim")
+    cost = f"  cost {shown.cost:g}" if shown.cost else ""
+    console.print(f"  {shown.delivery}  client {row.client}{cost}", style="dim")
     if not shown.story:
         return
     table = Table(box=None, padding=(0, 2), header_style="dim")

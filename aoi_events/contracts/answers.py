@@ -144,7 +144,7 @@ class NotificationCancelledV1(Answer):
 
 
 class Hop(Tolerant):
-    """One line of a delivery's story."""
+    """One line of a delivery's story. ``cost``: of the message that was sent, as of then."""
 
     at: Instant
     what: str
@@ -152,15 +152,22 @@ class Hop(Tolerant):
     step: int | None = None
     attempt: int | None = None
     detail: str | None = None
+    cost: float | None = None
 
 
 class DeliveryStatus(Tolerant):
-    """Where a delivery stands, and the story so far."""
+    """Where a delivery stands, and the story so far.
+
+    ``channel``: which delivered it. ``cost``: of what was sent, in the operator's unit; messages
+    that nobody took cost nothing.
+    """
 
     delivery: DeliveryId
     fingerprint: Fingerprint
     state: Annotated[DeliveryState, Field(strict=False)]
     by: Annotated[Evidence | None, Field(strict=False)] = None
+    channel: ChannelType | None = None
+    cost: float = 0.0
     reason: str | None = None
     accepted_at: Instant
     expires_at: Instant

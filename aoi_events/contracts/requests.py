@@ -64,7 +64,7 @@ MAX_TTL: Final = 28 * 24 * 3600
 """Longest time to live in seconds: four weeks, as Web Push services have it."""
 
 Sequence = Annotated[int, Field(ge=1, le=2**53 - 1)]
-HedgeAfter = Annotated[float, Field(ge=0.1, le=86_400)]
+HedgeAfter = Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]
 """Head start of a channel before the next one, in seconds: from a tenth to a day."""
 
 

@@ -105,6 +105,7 @@ def start_due(delivery: Delivery, now: datetime) -> Delivery:
                 sent(started),
                 index,
                 started,
+                cost=state.step.cost,
             )
         yields = delivery.steps[index].yields_at()
         all_before_over &= state.over is not None or (yields is not None and now >= yields)

@@ -35,7 +35,7 @@ _STORY_HEAD, _STORY_TAIL = 8, 32
 
 @dataclass(frozen=True, slots=True)
 class StoryEntry:
-    """One line of what happened, for people."""
+    """One line of what happened, for people. ``cost``: of the message that was sent, as of then."""
 
     at: datetime
     what: str
@@ -43,6 +43,7 @@ class StoryEntry:
     attempt: int | None = None
     channel: str | None = None
     detail: str | None = None
+    cost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +239,7 @@ def tell(
     *,
     channel: str | None = None,
     detail: str | None = None,
+    cost: float = 0.0,
 ) -> Delivery:
     """The delivery with one more line in its story; of a long one the middle is left out."""
     entry = StoryEntry(
@@ -247,6 +249,7 @@ def tell(
         state.attempt if state else None,
         state.step.channel if state else channel,
         None if detail is None else str(detail),
+        cost,
     )
     story = (*delivery.story, entry)
     if len(story) > _STORY_HEAD + _STORY_TAIL:

@@ -7,20 +7,35 @@ zero, a hedge sets it to the head start of the steps before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
 
 from aoi_events.contracts.content import Content
-from aoi_events.contracts.identifiers import Mode
+from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.requests import SendNotificationV1
-from aoi_events.domain.channels import Channel, ChannelTraits, octets_of
+from aoi_events.domain.channels import Channel, ChannelState, ChannelTraits, octets_of
 from aoi_events.domain.notifications import Notification
+from aoi_events.domain.policy import NO_RULES, ChannelRules, Rules, urgent_enough
 
-__all__ = ["Demand", "Step", "demand_of", "may_start", "plan", "starts_at"]
+__all__ = [
+    "Candidate",
+    "Demand",
+    "Obstacle",
+    "Step",
+    "candidates",
+    "demand_of",
+    "may_start",
+    "mode_of",
+    "plan",
+    "starts_at",
+]
 
 _SHORTEST, _LONGEST = 0.001, 24 * 3600.0
-_HEDGE_AFTER = 2.0
+_HEDGE_AFTER: Final = 2.0
+_ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +47,8 @@ class Step:
     millisecond to a day. ``wake_up``: the
     content does not fit this channel; the device is told to fetch it. ``connected``: the channel is
     connection-oriented, so silence is taken for the end of it; on any other channel silence
-    means that its worker or provider is slow, and the step is tried again.
+    means that its worker or provider is slow, and the step is tried again. ``cost``: of each
+    message, in the unit of all costs.
     """
 
     channel: str
@@ -40,6 +56,7 @@ class Step:
     ack_within: float
     wake_up: bool = False
     connected: bool = False
+    cost: float = 0.0
 
     def __post_init__(self) -> None:
         if not _SHORTEST <= self.ack_within <= _LONGEST:
@@ -51,17 +68,52 @@ class Demand:
     """What a plan is made for, as its sender wants it.
 
     ``content`` None: it is kept no longer, so nothing depends on its size. ``mode`` and
-    ``hedge_after`` (seconds) None: the sender does not say.
+    ``hedge_after`` (seconds) None: the sender does not say. ``spent``: what the delivery has cost
+    so far.
     """
 
     content: Content | None
+    urgency: Urgency = Urgency.NORMAL
     mode: Mode | None = None
     hedge_after: float | None = None
+    spent: float = 0.0
 
 
-def demand_of(sent: SendNotificationV1 | Notification) -> Demand:
+class Obstacle(StrEnum):
+    """Why a channel takes no part in a plan."""
+
+    CLOSED = "closed"
+    PENDING = "pending"
+    """Its address is not proved yet."""
+    NOT_INSTALLED = "not_installed"
+    """Its plug-in is not installed, or not configured, where the plan is made."""
+    NOT_CONNECTED = "not_connected"
+    NOT_URGENT_ENOUGH = "not_urgent_enough"
+    TOO_COSTLY = "too_costly"
+    """With it the delivery could cost more than it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A channel of the client: a step of the plan, or why not."""
+
+    channel: Channel
+    step: Step | None = None
+    obstacle: Obstacle | None = None
+
+
+def demand_of(sent: SendNotificationV1 | Notification, *, spent: float = 0.0) -> Demand:
     """What a plan for a delivery of this is made for."""
-    return Demand(sent.content, sent.mode, sent.hedge_after)
+    return Demand(sent.content, sent.urgency, sent.mode, sent.hedge_after, spent)
+
+
+def mode_of(demand: Demand, rules: Rules) -> tuple[Mode, float]:
+    """How the channels follow each other, and the head start of a hedge in seconds: as the sender
+    says, else the application's rules, else those for all, else *fallback* and two seconds.
+    """
+    mode = demand.mode or rules.mode or Mode.FALLBACK
+    after = rules.hedge_after if demand.hedge_after is None else demand.hedge_after
+    return mode, _HEDGE_AFTER if after is None else after
 
 
 def plan(
@@ -70,37 +122,58 @@ def plan(
     demand: Demand,
     *,
     connected: bool,
+    rules: Rules = NO_RULES,
 ) -> tuple[Step, ...]:
-    """Steps for a delivery over the client's ``channels``, best first (as they were selected).
+    """The steps for a delivery over the client's ``channels``; see :func:`candidates`.
 
-    A connection-oriented channel takes part only while the device is ``connected``; channels that
-    are not active, or whose plug-in is not installed here, take no part. Empty: nothing can reach
-    the device now. Who names no mode gets *fallback*, and no ``hedge_after`` two seconds.
+    Empty: nothing may reach the device now.
     """
-    content, mode = demand.content, demand.mode or Mode.FALLBACK
-    hedge_after = _HEDGE_AFTER if demand.hedge_after is None else demand.hedge_after
-    usable = [
-        (channel, trait)
-        for channel in sorted(channels, key=lambda channel: (channel.rank, channel.type))
-        if channel.usable
-        and (trait := traits.get(channel.type)) is not None
-        and (connected or not trait.connection_oriented)
-    ]
-    starts: dict[Mode, float | None] = {
-        Mode.FALLBACK: None,
-        Mode.PARALLEL: 0.0,
-        Mode.HEDGED: hedge_after,
-    }
-    return tuple(
-        Step(
+    every = candidates(channels, traits, demand, connected=connected, rules=rules)
+    return tuple(candidate.step for candidate in every if candidate.step is not None)
+
+
+def candidates(
+    channels: Sequence[Channel],
+    traits: Mapping[str, ChannelTraits],
+    demand: Demand,
+    *,
+    connected: bool,
+    rules: Rules = NO_RULES,
+) -> tuple[Candidate, ...]:
+    """The client's ``channels``, best first (as the rules prefer, then as they were selected), each
+    with its step or why it has none.
+
+    A connection-oriented channel takes part only while the device is ``connected``; none does that
+    is not active, whose plug-in is not installed here, which the rules keep for what is more
+    urgent, or which would take the delivery over what it may cost.
+    """
+    mode, hedge_after = mode_of(demand, rules)
+    starts = _starts(mode, hedge_after)
+    left = None if rules.most_cost is None else rules.most_cost - demand.spent
+    found: list[Candidate] = []
+    for channel in sorted(channels, key=lambda each: _place(each, rules)):
+        own = rules.of(channel.type)
+        trait = traits.get(channel.type)
+        obstacle = _obstacle(channel, trait, demand, own, connected=connected)
+        if trait is None or obstacle is not None:
+            found.append(Candidate(channel, obstacle=obstacle))
+            continue
+        cost = trait.cost if own.cost is None else own.cost
+        if left is not None and cost > 0:
+            if cost > left + _ROUNDING:
+                found.append(Candidate(channel, obstacle=Obstacle.TOO_COSTLY))
+                continue
+            left -= cost
+        step = Step(
             channel=channel.type,
-            start_after=0.0 if index == 0 else _later(starts[mode], index, mode),
-            ack_within=trait.ack_within,
-            wake_up=content is not None and not _fits(content, channel, trait),
+            start_after=next(starts),
+            ack_within=trait.ack_within if own.ack_within is None else own.ack_within,
+            wake_up=demand.content is not None and not _fits(demand.content, channel, trait, own),
             connected=trait.connection_oriented,
+            cost=cost,
         )
-        for index, (channel, trait) in enumerate(usable)
-    )
+        found.append(Candidate(channel, step))
+    return tuple(found)
 
 
 def starts_at(step: Step, planned_at: datetime) -> datetime | None:
@@ -116,13 +189,50 @@ def may_start(step: Step, *, planned_at: datetime, now: datetime, all_before_ove
     return all_before_over or (own is not None and now >= own)
 
 
-def _later(start: float | None, index: int, mode: Mode) -> float | None:
-    return start * index if start is not None and mode is Mode.HEDGED else start
+def _starts(mode: Mode, hedge_after: float) -> Iterator[float | None]:
+    """When the steps of a plan start, in their order; the first one at once."""
+    index = 0
+    while True:
+        if index == 0 or mode is Mode.PARALLEL:
+            yield 0.0
+        else:
+            yield hedge_after * index if mode is Mode.HEDGED else None
+        index += 1
 
 
-def _fits(content: Content, channel: Channel, trait: ChannelTraits) -> bool:
-    """The device's limit is one of content, the channel's one of what it takes to carry it."""
-    device, carries = channel.largest_content, trait.largest_content
-    return (device is None or octets_of(content) <= device) and (
+def _place(channel: Channel, rules: Rules) -> tuple[int, int, str]:
+    preferred = rules.preference or ()
+    known = channel.type in preferred
+    place = preferred.index(channel.type) if known else len(preferred)
+    return (place, channel.rank, channel.type)
+
+
+def _obstacle(
+    channel: Channel,
+    trait: ChannelTraits | None,
+    demand: Demand,
+    rules: ChannelRules,
+    *,
+    connected: bool,
+) -> Obstacle | None:
+    if not channel.usable:
+        pending = channel.state is ChannelState.PENDING
+        return Obstacle.PENDING if pending else Obstacle.CLOSED
+    if trait is None:
+        return Obstacle.NOT_INSTALLED
+    if rules.least_urgency is not None and not urgent_enough(demand.urgency, rules.least_urgency):
+        return Obstacle.NOT_URGENT_ENOUGH
+    if trait.connection_oriented and not connected:
+        return Obstacle.NOT_CONNECTED
+    return None
+
+
+def _fits(content: Content, channel: Channel, trait: ChannelTraits, rules: ChannelRules) -> bool:
+    """The device's limit and the operator's are of content, the channel's is of what it takes to
+    carry it.
+    """
+    carries = trait.largest_content
+    bounds = [most for most in (channel.largest_content, rules.largest) if most is not None]
+    return (not bounds or octets_of(content) <= min(bounds)) and (
         carries is None or trait.measure(content) <= carries
     )

@@ -98,6 +98,9 @@ class WorkerMetrics(Protocol):
     def watch_window(self, channel: str, in_use: Callable[[], int]) -> None:
         """How many of a provider's window are in use is to be asked there."""
 
+    def policy_reloaded(self, result: str) -> None:
+        """The operator's policy file had changed, and was ``taken`` or ``refused``."""
+
 
 class GatewayMetrics(Protocol):
     """What a gateway tells."""
@@ -203,6 +206,9 @@ class NoMetrics:
 
     def watch_window(self, channel: str, in_use: Callable[[], int]) -> None:
         """Not watched."""
+
+    def policy_reloaded(self, result: str) -> None:
+        """Not counted."""
 
     def frame_received(self) -> None:
         """Not counted."""

@@ -142,7 +142,7 @@ class Acceptance:
             if delivery_id in accepted:  # the same token twice in one request is one delivery
                 continue
             channels = context.channels.get(claims.client, ())
-            steps = self._dispatcher.steps(client, channels, demand)
+            steps = self._dispatcher.steps(client, channels, application.application, demand)
             delivery = Delivery(
                 id=delivery_id,
                 sender=sending.asked.sender,

@@ -97,12 +97,22 @@ class Dispatcher:
         )
 
     def steps(
-        self, client: Client | None, channels: Sequence[Channel], demand: Demand
+        self,
+        client: Client | None,
+        channels: Sequence[Channel],
+        application: str,
+        demand: Demand,
     ) -> tuple[Step, ...]:
-        """The plan for a client now; empty when nothing can reach it."""
+        """The plan for an app of a client now; empty when nothing may reach it."""
         if client is None or client.retired:
             return ()
-        return plan(channels, self._settings.traits, demand, connected=client.presence is not None)
+        return plan(
+            channels,
+            self._settings.traits,
+            demand,
+            connected=client.presence is not None,
+            rules=self._settings.rules(application),
+        )
 
     def outputs(
         self, decisions: Iterable[Decision], context: Context, now: datetime

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from aoi_events.contracts.states import Reason
+from aoi_events.domain.costs import spent
 from aoi_events.domain.delivery import (
     DeadlineReached,
     Decision,
@@ -162,9 +163,9 @@ class DueDeliveries:
             return Failed(_reason(application.revoked_reason if application else None))
         if row.released and now < row.expires_at:
             sent = context.notifications.get((row.sender, row.notification))
-            demand = Demand(None) if sent is None else demand_of(sent)
+            demand = Demand(None) if sent is None else demand_of(sent, spent=spent(row))
             channels = context.channels.get(row.client, ())
-            steps = self._dispatcher.steps(client, channels, demand)
+            steps = self._dispatcher.steps(client, channels, row.application, demand)
             return Planned(steps, returns=client.returns)
         return DeadlineReached()
 

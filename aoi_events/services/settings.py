@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from aoi_events.domain.channels import ChannelTraits
+from aoi_events.domain.policy import Policy, Rules
 from aoi_events.domain.proofs import ProofPolicy
 from aoi_events.domain.retry import Backoff
 from aoi_events.domain.selection import SelectionPolicy
@@ -49,8 +50,9 @@ class ServiceSettings:
 
     ``identities``: how assertions of user identities are checked, where they must be.
     ``gateways`` are the broker users whose word about a session is taken, ``endpoints`` those whose
-    word about a sender is. ``channels`` are the plug-ins' settings; ``confirming`` (of the
-    activation worker only) what their devices are told, both by type.
+    word about a sender is. ``rules``: what holds for the plans of an application, asked anew for
+    each plan. ``channels`` are the plug-ins' settings; ``confirming`` (of the activation worker
+    only) what their devices are told, both by type.
     """
 
     token_keys: TokenKeys
@@ -60,6 +62,7 @@ class ServiceSettings:
     gateways: frozenset[str]
     endpoints: frozenset[str] = frozenset()
     policies: Policies = Policies()
+    rules: Callable[[str], Rules] = Policy().rules_for
     identities: IdentityCheck | None = None
     channels: Mapping[str, Any] = field(default_factory=dict, repr=False)
     confirming: Mapping[str, Confirming] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aoi_events.contracts.answers import DeliveryStatus, Hop
+from aoi_events.domain.costs import spent
 from aoi_events.domain.delivery import Delivery
 
 __all__ = ["delivery_status"]
@@ -15,6 +16,8 @@ def delivery_status(delivery: Delivery, *, story: bool = True) -> DeliveryStatus
         fingerprint=delivery.fingerprint,
         state=delivery.state,
         by=delivery.by,
+        channel=delivery.channel,
+        cost=spent(delivery),
         reason=delivery.reason,
         accepted_at=delivery.accepted_at,
         expires_at=delivery.expires_at,
@@ -27,6 +30,7 @@ def delivery_status(delivery: Delivery, *, story: bool = True) -> DeliveryStatus
                 step=entry.step,
                 attempt=entry.attempt,
                 detail=entry.detail,
+                cost=entry.cost or None,
             )
             for entry in (delivery.story if story else ())
         ),

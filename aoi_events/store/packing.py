@@ -103,6 +103,7 @@ def _pack_step(state: StepState) -> dict[str, object]:
     _put(packed, "start_after", step.start_after)
     _put(packed, "wake_up", step.wake_up or None)
     _put(packed, "connected", step.connected or None)
+    _put(packed, "cost", step.cost or None)
     _put(packed, "attempt", state.attempt or None)
     _put(packed, "first_attempt", state.first_attempt or None)
     _put(packed, "retries", state.retries or None)
@@ -132,6 +133,7 @@ def _unpack_step(packed: dict[str, Any]) -> StepState:
             packed["ack_within"],
             get("wake_up", False),
             get("connected", False),
+            get("cost", 0.0),
         ),
         get("attempt", 0),
         get("first_attempt", 0),
@@ -165,6 +167,7 @@ def pack_story(story: tuple[StoryEntry, ...]) -> str:
         _put(packed, "attempt", entry.attempt)
         _put(packed, "channel", entry.channel)
         _put(packed, "detail", entry.detail)
+        _put(packed, "cost", entry.cost or None)
         entries.append(packed)
     return _encode(entries)
 
@@ -179,6 +182,7 @@ def unpack_story(text: str) -> tuple[StoryEntry, ...]:
             packed.get("attempt"),
             packed.get("channel"),
             packed.get("detail"),
+            packed.get("cost", 0.0),
         )
         for packed in _decode(text)
     )

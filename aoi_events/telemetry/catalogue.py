@@ -167,6 +167,13 @@ CATALOGUE: Final = (
         "Submissions that the provider has not answered yet.",
         (_CHANNEL,),
     ),
+    Definition(
+        "aoi_policy_reloads_total",
+        "counter",
+        "Changes of the policy file (`AOI_POLICY_FILE`), by what became of them: one that was "
+        "`refused` leaves the policy before it in force.",
+        (_label("result", ("taken", "refused")),),
+    ),
     Definition("aoi_gateway_connections", "gauge", "Devices that are connected to this gateway."),
     Definition("aoi_gateway_sessions", "gauge", "Of these, AOI Clients that were admitted."),
     Definition("aoi_gateway_outbox_entries", "gauge", "Outcomes that wait for the broker."),

@@ -24,15 +24,24 @@ _WITHIN: Final = 3.0
 
 
 class HealthServer:
-    """Answers 200 or 503 with ``{"ok": …, "checks": {name: …}}``; a check has 3 s."""
+    """Answers 200 or 503 with ``{"ok": …, "checks": {name: …}}``; a check has 3 s. Where ``notes``
+    has any, for people, they stand beside the checks and change nothing.
+    """
 
     def __init__(
-        self, host: str, port: int, checks: Mapping[str, Check], *, metrics: Exposition
+        self,
+        host: str,
+        port: int,
+        checks: Mapping[str, Check],
+        *,
+        metrics: Exposition,
+        notes: Callable[[], Mapping[str, str]],
     ) -> None:
         self._host = host
         self._port = port
         self._checks = checks
         self._metrics = metrics
+        self._notes = notes
         self._runner: web.AppRunner | None = None
 
     @property
@@ -82,7 +91,10 @@ class HealthServer:
             )
         )
         ok = all(results.values())
-        return web.json_response({"ok": ok, "checks": results}, status=200 if ok else 503)
+        body: dict[str, object] = {"ok": ok, "checks": results}
+        if notes := self._notes():
+            body["notes"] = dict(notes)
+        return web.json_response(body, status=200 if ok else 503)
 
 
 async def _answered(check: Check) -> bool:

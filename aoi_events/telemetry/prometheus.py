@@ -58,6 +58,7 @@ class PrometheusMetrics:
         self._lag = make.histogram("aoi_deadlines_lag_seconds")()
         self._submissions = make.counter("aoi_submissions_total")
         self._window = make.gauge("aoi_submission_window_in_use")
+        self._reloads = make.counter("aoi_policy_reloads_total")
         frames = make.counter("aoi_gateway_frames_total")
         self._received, self._sent = frames("received"), frames("sent")
         self._closes = make.counter("aoi_gateway_closes_total")
@@ -174,6 +175,10 @@ class PrometheusMetrics:
     def watch_window(self, channel: str, in_use: Callable[[], int]) -> None:
         """Ask for the window of a channel at each exposition."""
         self._window(channel).set_function(in_use)
+
+    def policy_reloaded(self, result: str) -> None:
+        """Count a change of the policy file."""
+        self._reloads(result).inc()
 
     # -- the gateway ----------------------------------------------------------------------------
 

@@ -34,7 +34,10 @@ async def test_the_story_hop_by_hop(
     (delivery,) = sent.deliveries
     by_notification = await status(cli, "n1")
     assert by_notification.code == 0
-    assert "n1 from shop to org.example.mail: delivered by device" in by_notification.out
+    assert (
+        "n1 from shop to org.example.mail: delivered by device over websocket"
+        in by_notification.out
+    )
     assert delivery.delivery in by_notification.out
     hops = [line.split()[2:] for line in by_notification.out.splitlines()[3:]]
     assert hops == [["sent", "websocket", "1"], ["delivered", "websocket", "by", "device"]]
@@ -69,9 +72,9 @@ async def test_of_many_deliveries_the_states(
     await wait_for.state("n1", "delivered")
     of_all = await status(cli, "n1")
     assert of_all.out.count("delivered by device") == len(apps)
-    assert "websocket" not in of_all.out
+    assert "sent" not in of_all.out
     assert f"{len(apps)} deliveries; `aoi status dlv_…` tells the story of one" in of_all.out
-    assert "websocket" in (await status(cli, sent.deliveries[3].delivery)).out
+    assert "sent" in (await status(cli, sent.deliveries[3].delivery)).out
     assert not any(told["story"] for told in (await status(cli, "n1", "--json")).json)
 
 

@@ -92,7 +92,9 @@ def test_hedge_and_parallel() -> None:
     starts = {
         mode: [
             step.start_after
-            for step in plan(three, traits, Demand(text(1), mode, 3.0), connected=True)
+            for step in plan(
+                three, traits, Demand(text(1), mode=mode, hedge_after=3.0), connected=True
+            )
         ]
         for mode in Mode
     }
@@ -101,7 +103,7 @@ def test_hedge_and_parallel() -> None:
         Mode.PARALLEL: [0.0, 0.0, 0.0],
         Mode.HEDGED: [0.0, 3.0, 6.0],
     }
-    unsaid = plan(three, traits, Demand(text(1), Mode.HEDGED), connected=True)
+    unsaid = plan(three, traits, Demand(text(1), mode=Mode.HEDGED), connected=True)
     assert [step.start_after for step in unsaid] == [0.0, 2.0, 4.0]
 
 
@@ -111,7 +113,7 @@ def test_only_usable_channels_in_the_clients_order(
 ) -> None:
     """Active, installed, and connected where that is needed; the first step starts at once."""
     channels, traits, mode = drawn
-    made = plan(channels, traits, Demand(text(octets), mode), connected=connected)
+    made = plan(channels, traits, Demand(text(octets), mode=mode), connected=connected)
     by_type = {row.type: row for row in channels}
     for step in made:
         assert by_type[step.channel].state is ChannelState.ACTIVE

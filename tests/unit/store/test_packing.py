@@ -38,6 +38,7 @@ STEPS = st.builds(
         ack_within=st.floats(0.001, 86_400.0),
         wake_up=st.booleans(),
         connected=st.booleans(),
+        cost=st.floats(0.0, 1e6),
     ),
     attempt=COUNTS,
     retries=COUNTS,
@@ -63,6 +64,7 @@ STORY = st.builds(
     attempt=st.none() | COUNTS,
     channel=st.none() | ANY_TEXT,
     detail=st.none() | ANY_TEXT,
+    cost=st.floats(0.0, 1e6),
 )
 
 

@@ -65,6 +65,8 @@ def tell_everything(
     metrics.due("proof", 1)
     metrics.submitted(channel or "", [Sent(None), Sent(None, pause=1.0)])
     metrics.watch_window(channel or "", lambda: 3)
+    metrics.policy_reloaded("taken")
+    metrics.policy_reloaded("refused")
     metrics.frame_received()
     metrics.frame_sent()
     metrics.closed("server", close)

@@ -1,0 +1,120 @@
+"""The operator's policy file while workers run: read at the start, and again when it changes.
+
+It is looked at, and not listened to: a look twice a second costs nothing, sees a file that was
+written anew, replaced, or swapped behind a symbolic link (as Kubernetes does), and works on every
+file system. A change counts once two looks in a row saw the same, so that a half-written file does
+not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+from aoi_events.bootstrap.policy_format import MAX_FILE, parse_policy
+from aoi_events.domain.policy import Policy, Rules
+from aoi_events.errors import PolicyRefused
+from aoi_events.ports.clock import Clock
+from aoi_events.ports.logs import get_logger
+from aoi_events.ports.metrics import WorkerMetrics
+from aoi_events.services.resting import Stopped, rest
+
+__all__ = ["PolicyFile", "open_policy", "read_policy"]
+
+log = get_logger(__name__)
+
+_LOOK_EVERY: Final = 0.5
+
+_PLANNING: Final = frozenset({"notification", "deadlines"})
+"""Workers that make plans."""
+
+
+def open_policy(
+    path: Path | None,
+    names: Collection[str],
+    channels: Collection[str],
+    *,
+    metrics: WorkerMetrics,
+) -> PolicyFile | None:
+    """What follows the file at ``path``, if there is one and workers of these ``names`` make plans.
+    Raises PolicyRefused.
+    """
+    if path is None or _PLANNING.isdisjoint(names):
+        return None
+    return PolicyFile(path, channels, metrics=metrics)
+
+
+def read_policy(path: Path, channels: Collection[str]) -> Policy:
+    """The policy in a file. Raises PolicyRefused."""
+    return parse_policy(_octets(path), channels, file=str(path))
+
+
+class PolicyFile:
+    """The policy that is in force in this process."""
+
+    def __init__(self, path: Path, channels: Collection[str], *, metrics: WorkerMetrics) -> None:
+        """Read ``path``; ``channels`` are the types that there are. Raises PolicyRefused."""
+        self._path = path
+        self._channels = frozenset(channels)
+        self._metrics = metrics
+        self._seen = self._known = self._look()
+        if isinstance(self._known, PolicyRefused):
+            raise self._known
+        self._policy = parse_policy(self._known, self._channels, file=str(path))
+        self.refused: str | None = None
+        """Why the file as it is now is not in force."""
+
+    def rules_for(self, application: str) -> Rules:
+        """What holds for an application now."""
+        return self._policy.rules_for(application)
+
+    async def watch(self, clock: Clock, stop: asyncio.Event) -> None:
+        """Follow the file until ``stop``. One that cannot be used leaves the policy as it was."""
+        while True:
+            try:
+                await rest(clock, _LOOK_EVERY, stop)
+            except Stopped:
+                return
+            self._follow(await asyncio.to_thread(self._look))
+
+    def _follow(self, found: bytes | PolicyRefused) -> None:
+        settled = _same(found, self._seen)
+        self._seen = found
+        if not settled or _same(found, self._known):
+            return
+        self._known = found
+        try:
+            if isinstance(found, PolicyRefused):
+                raise found
+            self._policy = parse_policy(found, self._channels, file=str(self._path))
+        except PolicyRefused as refused:
+            self.refused = str(refused)
+            log.error("policy_refused", error=str(refused), hint="the policy before it counts")
+            self._metrics.policy_reloaded("refused")
+        else:
+            self.refused = None
+            log.info("policy_taken", file=str(self._path))
+            self._metrics.policy_reloaded("taken")
+
+    def _look(self) -> bytes | PolicyRefused:
+        try:
+            return _octets(self._path)
+        except PolicyRefused as refused:
+            return refused
+
+
+def _same(one: bytes | PolicyRefused, other: bytes | PolicyRefused) -> bool:
+    if isinstance(one, PolicyRefused) and isinstance(other, PolicyRefused):
+        return one.faults == other.faults
+    return one == other
+
+
+def _octets(path: Path) -> bytes:
+    """What stands in the file, and no more of it than it takes to see that it is too much."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise PolicyRefused(str(path), [("", f"cannot be read: {error.strerror}")]) from None

@@ -1,0 +1,132 @@
+"""The format of the operator's policy file: TOML, checked key by key."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from aoi_events.contracts.content import MAX_CONTENT
+from aoi_events.contracts.identifiers import ApplicationName, ChannelType, Mode, Urgency
+from aoi_events.contracts.requests import HedgeAfter
+from aoi_events.domain.policy import ChannelRules, Policy, Rules
+from aoi_events.errors import PolicyRefused
+
+__all__ = ["MAX_FILE", "parse_policy"]
+
+MAX_FILE: Final = 1 << 20
+"""Octets that a policy file may have."""
+
+_MAX_FAULTS: Final = 20
+_Cost = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class _Channel(_Table):
+    least_urgency: Annotated[Urgency, Field(strict=False)] | None = None
+    ack_within: Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)] | None = None
+    largest: Annotated[int, Field(ge=0, le=MAX_CONTENT)] | None = None
+    cost: _Cost | None = None
+
+    def rules(self) -> ChannelRules:
+        return ChannelRules(self.least_urgency, self.ack_within, self.largest, self.cost)
+
+
+class _Rules(_Table):
+    mode: Annotated[Mode, Field(strict=False)] | None = None
+    hedge_after: HedgeAfter | None = None
+    preference: Annotated[tuple[ChannelType, ...], Field(max_length=16, strict=False)] | None = None
+    most_cost: _Cost | None = None
+    channels: Annotated[dict[ChannelType, _Channel], Field(max_length=64)] = {}
+
+    def rules(self) -> Rules:
+        return Rules(
+            self.mode,
+            self.hedge_after,
+            self.preference,
+            self.most_cost,
+            {kind: channel.rules() for kind, channel in self.channels.items()},
+        )
+
+
+class _Application(_Rules):
+    pass
+
+
+class _File(_Rules):
+    applications: Annotated[dict[ApplicationName, _Application], Field(max_length=10_000)] = {}
+
+
+def parse_policy(octets: bytes, channels: Collection[str], *, file: str) -> Policy:
+    """The policy in ``octets``, which were read from ``file``; ``channels`` are the types that
+    there are.
+
+    Raises PolicyRefused with every key that is wrong, and what would be right.
+    """
+    if len(octets) > MAX_FILE:
+        raise PolicyRefused(file, [("", f"is larger than {MAX_FILE} octets")])
+    try:
+        value = tomllib.loads(octets.decode())
+    except UnicodeDecodeError:
+        raise PolicyRefused(file, [("", "is not UTF-8")]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyRefused(file, [("", f"is no TOML: {error}")]) from None
+    except RecursionError:
+        raise PolicyRefused(file, [("", "is nested too deeply")]) from None
+    try:
+        read = _File.model_validate(value)
+    except ValidationError as error:
+        parts = error.errors(include_input=False, include_url=False)
+        faults = [(_key(part["loc"]), _said(part)) for part in parts[:_MAX_FAULTS]]
+        raise PolicyRefused(file, faults) from None
+    sections: dict[str, _Rules] = {"": read}
+    sections |= {f"{_key(('applications', name))}.": own for name, own in read.applications.items()}
+    wrong = [fault for at, rules in sections.items() for fault in _names(at, rules, channels)]
+    if wrong:
+        raise PolicyRefused(file, wrong[:_MAX_FAULTS])
+    return Policy(read.rules(), {name: own.rules() for name, own in read.applications.items()})
+
+
+def _names(at: str, rules: _Rules, known: Collection[str]) -> Iterable[tuple[str, str]]:
+    """Channels that there are not, or that are named twice."""
+    preferred = rules.preference or ()
+    places = {f"{at}channels.{kind}": kind for kind in rules.channels}
+    places |= {f"{at}preference[{place}]": kind for place, kind in enumerate(preferred)}
+    for key, kind in places.items():
+        if kind not in known:
+            near = get_close_matches(kind, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "there are " + ", ".join(sorted(known))
+            yield key, f"there is no channel {kind!r}; {hint}"
+    if len(set(preferred)) != len(preferred):
+        yield f"{at}preference", "names a channel twice; name each once, best first"
+
+
+def _said(part: Mapping[str, Any]) -> str:
+    if part["type"] != "extra_forbidden":
+        message: str = part["msg"]
+        return message.replace("Input should be", "should be", 1)
+    *section, name = part["loc"]
+    table = _Channel if "channels" in section else _Application if section else _File
+    near = get_close_matches(str(name), table.model_fields, n=1)
+    hint = f"did you mean {near[0]}?" if near else "there are " + ", ".join(table.model_fields)
+    return f"there is no such key; {hint}"
+
+
+def _key(location: Iterable[int | str]) -> str:
+    """As it would stand in the file; keys of its own making that are no bare keys, in quotes."""
+    key = ""
+    for part in location:
+        if part == "[key]":
+            continue
+        if isinstance(part, int):
+            key += f"[{part}]"
+        else:
+            bare = part.replace("_", "").replace("-", "").isalnum() and part.isascii()
+            key += ("." if key else "") + (part if bare else f'"{part}"')
+    return key

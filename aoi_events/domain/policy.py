@@ -1,0 +1,112 @@
+"""The operator's rules for plans: what holds for an application, and for each channel.
+
+Two kinds. A *default* counts where the sender says nothing: ``mode``, ``hedge_after``. All others
+are the operator's alone, and no sender gets past them: the order of the channels, how long each may
+take to acknowledge, and the bounds: how urgent a notification must be for a channel, how large its
+content, and what may be spent. What an application has of its own counts before what all have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from aoi_events.contracts.identifiers import Mode, Urgency
+
+__all__ = ["NO_RULES", "ChannelRules", "Policy", "Rules", "urgent_enough"]
+
+T = TypeVar("T")
+
+_BY_URGENCY: Final = (Urgency.VERY_LOW, Urgency.LOW, Urgency.NORMAL, Urgency.HIGH)
+
+
+def urgent_enough(urgency: Urgency, least: Urgency) -> bool:
+    """Whether ``urgency`` is ``least`` or more."""
+    return _BY_URGENCY.index(urgency) >= _BY_URGENCY.index(least)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRules:
+    """Rules for one channel type; None: nothing is said, so the channel's own value counts.
+
+    ``least_urgency``: what is less urgent never goes over it. ``ack_within``: seconds that an
+    attempt may wait for the acknowledgement. ``largest``: octets of content; what is larger goes
+    out as a wake-up. ``cost``: of one message, in the unit of all costs.
+    """
+
+    least_urgency: Urgency | None = None
+    ack_within: float | None = None
+    largest: int | None = None
+    cost: float | None = None
+
+    def before(self, other: ChannelRules) -> ChannelRules:
+        """These, and where they say nothing, the ``other`` ones."""
+        return ChannelRules(
+            _first(self.least_urgency, other.least_urgency),
+            _first(self.ack_within, other.ack_within),
+            _first(self.largest, other.largest),
+            _first(self.cost, other.cost),
+        )
+
+
+_NOTHING_SAID: Final = ChannelRules()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Rules for the plans of one application, or of all; None: nothing is said.
+
+    ``preference``: channel types, best first, before all that it does not name. ``most_cost``: what
+    the messages of one delivery may cost together.
+    """
+
+    mode: Mode | None = None
+    hedge_after: float | None = None
+    preference: tuple[str, ...] | None = None
+    most_cost: float | None = None
+    channels: Mapping[str, ChannelRules] = field(default_factory=dict)
+
+    def of(self, channel: str) -> ChannelRules:
+        """The rules for a channel type."""
+        return self.channels.get(channel, _NOTHING_SAID)
+
+    def before(self, other: Rules) -> Rules:
+        """These, and where they say nothing, the ``other`` ones."""
+        return Rules(
+            _first(self.mode, other.mode),
+            _first(self.hedge_after, other.hedge_after),
+            _first(self.preference, other.preference),
+            _first(self.most_cost, other.most_cost),
+            {
+                channel: self.of(channel).before(other.of(channel))
+                for channel in {**other.channels, **self.channels}
+            },
+        )
+
+
+NO_RULES: Final = Rules()
+"""Every channel is used as it says of itself."""
+
+
+class Policy:
+    """The rules for all, and those that applications have of their own."""
+
+    def __init__(
+        self, rules: Rules = NO_RULES, applications: Mapping[str, Rules] | None = None
+    ) -> None:
+        self._rules = rules
+        self._applications = {name: own.before(rules) for name, own in (applications or {}).items()}
+
+    @property
+    def applications(self) -> tuple[str, ...]:
+        """Those that have rules of their own."""
+        return tuple(self._applications)
+
+    def rules_for(self, application: str) -> Rules:
+        """What holds for an application."""
+        return self._applications.get(application, self._rules)
+
+
+def _first(own: T | None, other: T | None) -> T | None:
+    return other if own is None else own

@@ -1,0 +1,63 @@
+"""What a delivery has cost, by its story."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.domain.costs import spent
+from aoi_events.domain.delivery import DeadlineReached, Delivery, Planned, Reported
+from aoi_events.domain.plans import Step
+from tests.strategies import EPOCH, a_delivery
+from tests.unit.domain.rules import take
+
+SMS = Step("sms", 0.0, 30.0, cost=1.5)
+PUSH = Step("webpush", 0.0, 30.0, cost=0.25)
+
+
+def heard(delivery: Delivery, kind: OutcomeKind, step: int = 0) -> Delivery:
+    """The delivery after a word about the present attempt of a step."""
+    attempt = delivery.steps[step].attempt
+    return take(delivery, Reported(kind, EPOCH, step=step, attempt=attempt), EPOCH).delivery
+
+
+@pytest.fixture
+def sent() -> Delivery:
+    """Sent over both at once."""
+    return take(a_delivery(), Planned((SMS, PUSH)), EPOCH).delivery
+
+
+def test_what_is_under_way_counts(sent: Delivery) -> None:
+    """Each message that was handed over, at the price of then; nothing before that."""
+    assert spent(a_delivery()) == 0.0
+    assert spent(sent) == 1.75
+
+
+@pytest.mark.parametrize("kind", list(OutcomeKind))
+def test_what_nobody_took_costs_nothing(sent: Delivery, kind: OutcomeKind) -> None:
+    """A message that was refused, lost, parked or held back; all others count."""
+    free = ("unavailable", "refused", "rejected", "route_lost", "parked")
+    assert spent(heard(sent, kind)) == (0.25 if kind in free else 1.75)
+
+
+def test_what_is_sent_again_counts_again(sent: Delivery) -> None:
+    """Silence of a provider may be a message: it and the next one count; after a refusal only the
+    next one does.
+    """
+    refused = heard(sent, OutcomeKind.REFUSED, step=1)
+    later = EPOCH + timedelta(seconds=31)
+    silent = take(refused, DeadlineReached(), later).delivery
+    assert [state.attempt for state in silent.steps] == [1, 3]
+    assert spent(silent) == 1.75
+    again = take(silent, DeadlineReached(), later + timedelta(seconds=20)).delivery
+    assert again.steps[0].attempt == 4
+    assert spent(again) == 3.25
+
+
+def test_the_last_word_of_a_message_counts(sent: Delivery) -> None:
+    """What was held back, so we thought, and was taken after all, counts."""
+    held = heard(sent, OutcomeKind.UNAVAILABLE)
+    assert spent(held) == 0.25
+    assert spent(heard(held, OutcomeKind.ACCEPTED)) == 1.75

@@ -25,11 +25,18 @@ DEREGISTER = "application.deregister"
 _NOBODY: Final = "no_such_application"
 
 
-def asked(turn: Turn, application: str, instance: str) -> None:
-    """An app instance runs and wants notifications; said to the server each time that it starts."""
+def asked(turn: Turn, application: str, instance: str, sender_key: str | None = None) -> None:
+    """An app instance runs and wants notifications; said to the server each time that it starts.
+
+    Another ``sender_key`` (None: as it was) means another token, and the old one ends.
+    """
     key = application_key(application, instance)
     known = turn.stored.applications.get(key)
     record = known or ApplicationRecord(application, instance, wanted=True, due=True)
+    if sender_key not in (None, record.sender_key):
+        # Counted, so that what is under way for the old key is of no account any more.
+        number = min(record.sequence + 1, MAX_SEQUENCE)
+        record = replace(record, sender_key=sender_key, token=None, sequence=number)
     turn.keep_application(replace(record, wanted=True, due=True))
     turn.view = replace(
         turn.view,
@@ -56,7 +63,7 @@ def left(turn: Turn, key: str) -> None:
         return
     # Without an AOI Client ID there is nothing at the server to end, unless a request is under way.
     due = turn.stored.credentials is not None
-    turn.keep_application(replace(known, wanted=False, due=due, token=None))
+    turn.keep_application(replace(known, wanted=False, due=due, token=None, sender_key=None))
     turn.release(DEREGISTER, key)
 
 
@@ -77,15 +84,28 @@ def send_due(turn: Turn) -> None:
             continue
         number = record.sequence + 1
         turn.keep_application(replace(record, sequence=number))
-        contract = RegisterApplicationV1 if record.wanted else DeregisterApplicationV1
-        body = contract(
+        turn.ask(Pending(name, key, number), _request(client, record, number))
+
+
+def _request(
+    client: str, record: ApplicationRecord, number: int
+) -> RegisterApplicationV1 | DeregisterApplicationV1:
+    if record.wanted:
+        return RegisterApplicationV1(
             version=1,
             client=client,
             application=record.application,
             instance=record.instance,
             sequence=number,
+            sender_key=record.sender_key,
         )
-        turn.ask(Pending(name, key, number), body)
+    return DeregisterApplicationV1(
+        version=1,
+        client=client,
+        application=record.application,
+        instance=record.instance,
+        sequence=number,
+    )
 
 
 def registered(turn: Turn, pending: Pending, answer: ApplicationRegisteredV1) -> None:

@@ -40,6 +40,7 @@ from aoi_events.contracts.identifiers import (
     Assertion,
     DeviceId,
     InstanceName,
+    SenderKey,
     UserIdentity,
 )
 from aoi_events.contracts.requests import ActivateChannelsV1, ChannelOffer
@@ -58,6 +59,7 @@ _identity = TypeAdapter(UserIdentity)
 _assertion = TypeAdapter(Assertion)
 _application = TypeAdapter(ApplicationName)
 _instance = TypeAdapter(InstanceName)
+_sender_key = TypeAdapter(SenderKey)
 
 
 class AoiClient:
@@ -245,21 +247,26 @@ class AoiClient:
         handler: Handler,
         *,
         instance: str = "default",
+        sender_key: str | None = None,
         timeout: float | None = 30.0,
     ) -> Application:
         """Register a running app instance: from now on ``handler`` gets its notifications.
 
         Call it each time that the app starts: the server then sends what it stored meanwhile.
-        Returns when there is a token (at once when one is stored). ``timeout`` is in seconds;
+        Returns when there is a token (at once when one is stored). With ``sender_key``, a VAPID
+        public key (RFC 8292, section 3.2: base64url of 65 octets), only who proves it may send;
+        another key means another token, None leaves it as it was. ``timeout`` is in seconds;
         after a RequestTimeout the request is still repeated, and `Application.until_token` can
-        wait for it. Raises ConfigurationError for a name that is none, RequestRefused,
+        wait for it. Raises ConfigurationError for a name or key that is none, RequestRefused,
         ClientStopped.
         """
         _checked(_application, application, "application")
         _checked(_instance, instance, "instance")
+        if sender_key is not None:
+            sender_key = _checked(_sender_key, sender_key.rstrip("="), "sender_key")
         key = application_key(application, instance)
         self._runner.handlers[key] = handler
-        await self._runner.put_and_wait(ApplicationAsked(application, instance))
+        await self._runner.put_and_wait(ApplicationAsked(application, instance, sender_key))
         await self.until_token(key, None, timeout)
         return Application(self, application, instance, key)
 

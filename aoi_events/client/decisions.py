@@ -87,8 +87,8 @@ def _react(turn: Turn, event: Input) -> None:
     match event:
         case Started():
             activation.listen(turn)
-        case ApplicationAsked(application, instance):
-            applications.asked(turn, application, instance)
+        case ApplicationAsked(application, instance, sender_key):
+            applications.asked(turn, application, instance, sender_key)
             activation.application_asked(turn)
         case ApplicationStopped(key):
             turn.view = replace(turn.view, running=turn.view.running - {key})

@@ -39,10 +39,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class ApplicationAsked:
-    """An app instance runs and asks for notifications (8.1.3)."""
+    """An app instance runs and asks for notifications (8.1.3); ``sender_key``: None as it was."""
 
     application: str
     instance: str
+    sender_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

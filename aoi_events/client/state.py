@@ -69,7 +69,7 @@ class ApplicationRecord:
     """One app instance. ``wanted``: it asked for notifications (else it gave them up).
 
     ``due``: the server has still to be told. ``sequence`` is the last number used for a command
-    about this instance.
+    about this instance. ``sender_key``: whose notifications the token takes, None for anybody's.
     """
 
     application: str
@@ -78,6 +78,7 @@ class ApplicationRecord:
     due: bool
     sequence: int = 0
     token: str | None = field(default=None, repr=False)
+    sender_key: str | None = None
 
     @property
     def key(self) -> str:

@@ -16,9 +16,11 @@ from aoi_events.contracts.answers import (
     ApplicationRegisteredV1,
     RefusedV1,
 )
+from aoi_events.contracts.device import AnswerFrame
 from tests.unit.client.rehearsal import MAIL, Rehearsal, notification
 
 KEY = f"{MAIL}/default"
+SENDER_KEYS = ("B" + "A" * 86, "B" + "A" * 85 + "E")
 
 
 def asking() -> Rehearsal:
@@ -53,6 +55,33 @@ def test_registration_is_repeated_when_the_app_starts() -> None:
     assert [r.body["sequence"] for r in rehearsal.requests("application.register")] == [1, 2]
     rehearsal.serve()
     assert not rehearsal.told(ApplicationRegistered)[-1].changed
+
+
+def test_a_token_can_be_for_one_sender_only() -> None:
+    """The sender's key goes with each registration, also when the app starts without naming it;
+    another key is another token, and an answer for the old key does not bring the old one back.
+    """
+    rehearsal = asking()
+    number, _ = rehearsal.pending("application.register")
+    rehearsal.play(ApplicationAsked(MAIL, "default", SENDER_KEYS[0]))
+    body = {"version": 1, "token": "k.anybodys", "sequence": 1}
+    rehearsal.receive(AnswerFrame(id=number, name="application.registered.v1", body=body))
+    assert rehearsal.stored.applications[KEY].token is None
+    rehearsal.serve()
+    bound = rehearsal.stored.applications[KEY].token
+    assert bound is not None
+    rehearsal.restart()
+    rehearsal.connect()
+    rehearsal.play(ApplicationAsked(MAIL, "default"))
+    rehearsal.serve()
+    assert rehearsal.stored.applications[KEY].token is not None
+    rehearsal.play(ApplicationAsked(MAIL, "default", SENDER_KEYS[1]))
+    assert rehearsal.stored.applications[KEY].token is None, "it will be another one"
+    rehearsal.play(ApplicationLeft(KEY))
+    rehearsal.serve()
+    rehearsal.play(ApplicationAsked(MAIL, "default"))
+    keys = [each.body.get("sender_key") for each in rehearsal.requests("application.register")]
+    assert keys == [None, SENDER_KEYS[0], SENDER_KEYS[0], SENDER_KEYS[1], None]
 
 
 def test_a_start_while_the_registration_is_under_way_is_told_after_it() -> None:

@@ -55,6 +55,7 @@ STORED = st.builds(
             st.booleans(),
             st.integers(0, 2**53),
             st.none() | NAMES,
+            st.none() | NAMES,
         ),
     ),
     channels=st.lists(CHANNELS, max_size=2).map(tuple),

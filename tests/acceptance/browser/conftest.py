@@ -5,7 +5,7 @@ them.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +70,13 @@ async def received(page: Page, count: int) -> list[str]:
 
 
 @pytest.fixture
-async def service(place: Place, tmp_path: Path) -> AsyncIterator[Service]:
+def more() -> Mapping[str, str]:
+    """Settings of a test's own, as it parametrizes them."""
+    return {}
+
+
+@pytest.fixture
+async def service(place: Place, tmp_path: Path, more: Mapping[str, str]) -> AsyncIterator[Service]:
     """Every worker that Web Push needs, as a process, on RabbitMQ and PostgreSQL."""
     certificate, port = self_signed(tmp_path), free_port()
     public = {"AOI_ENDPOINT__PUBLIC_URL": f"https://localhost:{port}"}
@@ -85,7 +91,7 @@ async def service(place: Place, tmp_path: Path) -> AsyncIterator[Service]:
             "AOI_ENDPOINT__CERTIFICATE": str(certificate),
         },
     }
-    environment = {**place.environment, **public}
+    environment = {**place.environment, **public, **more}
     async with Workers(KINDS, environment, special=special) as workers:
         yield Service(workers, certificate)
 

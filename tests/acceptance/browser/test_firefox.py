@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.audit import Audit
 from tests.acceptance.browser.conftest import Service, Visitor, received, subscribed
 from tests.acceptance.browser.senders import NodeSender, PythonSender, VapidKey
+from tests.acceptance.place import Place
+from tests.processes import WITHIN
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -105,3 +108,30 @@ async def test_a_subscription_takes_messages_of_its_sender_only(
         for number, sender in enumerate((stranger, nobody), 1):
             assert (await sender.send(open_to_all, f"open {number}")).status == 201
             assert len(await received(page, number)) == number
+
+
+@pytest.mark.parametrize("more", [{"AOI_POLICY__BACKLOG": "2"}])
+async def test_a_page_that_missed_too_much_is_told_to_subscribe_anew(
+    place: Place, service: Service, visitor: Visitor
+) -> None:
+    """More than its backlog came while it was closed: the service worker hears that its
+    subscription has ended, senders that it is gone, and another one works.
+    """
+    key = VapidKey()
+    sender = PythonSender(key, service.authority)
+    async with Audit(place.broker("audit")) as audit:
+        async with visitor.visiting() as page:
+            first = await subscribed(page, key.public)
+            assert (await sender.send(first, "while it is open")).status == 201
+            await received(page, 1)
+        for number in range(4):
+            assert (await sender.send(first, f"while closed {number}")).status == 201
+        # The one that came, and two that had no place.
+        await audit.until(lambda: len(audit.ends) == 3, "two are too many", within=WITHIN)
+    async with visitor.visiting() as page:
+        assert await received(page, 2) == ["while it is open", "(subscribe anew)"]
+        assert (await sender.send(first, "anybody there?")).status == 410
+        second = await subscribed(page, key.public)
+        assert second["endpoint"] != first["endpoint"]
+        assert (await sender.send(second, "here I am")).status == 201
+        assert (await received(page, 3))[-1] == "here I am"

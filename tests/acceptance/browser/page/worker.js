@@ -13,6 +13,13 @@ self.addEventListener("push", (event) => {
   event.waitUntil(chain);
 });
 
+// The subscription has ended, and with it may have gone what nobody kept: its endpoint takes nothing
+// any more. A real page would subscribe anew, and ask its server what it missed.
+self.addEventListener("pushsubscriptionchange", (event) => {
+  chain = chain.then(() => keep("(subscribe anew)"));
+  event.waitUntil(chain);
+});
+
 async function keep(text) {
   const cache = await caches.open("received");
   const number = (await cache.keys()).length;

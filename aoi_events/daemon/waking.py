@@ -70,11 +70,12 @@ class Waker:
             "instance": notification.instance,
             "delivery": notification.delivery,
             "code": code,
-            "said": said,
         }
         if code == 0:
+            # Of no use to anybody, and it may be the notification itself.
             log.info("woken", **shown)
             return
+        shown["said"] = said
         if code is None:
             log.warning("command_killed", seconds=self._within, **shown)
             raise CouldNotWake(f"its command took longer than {self._within:g} s")

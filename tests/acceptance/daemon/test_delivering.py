@@ -168,19 +168,31 @@ async def test_a_command_that_takes_too_long_is_killed_with_its_children(
 async def test_what_a_command_says_is_bounded_and_never_holds_it_up(
     machine: Machine, aoi: AoiServer, wait_for: WaitFor
 ) -> None:
-    """A megabyte on both outputs is read and counted, 2 KiB of it are logged; nobody waits for
-    what the command leaves running.
+    """A megabyte on both outputs is read and counted, 2 KiB of it are logged when it fails; nobody
+    waits for what the command leaves running.
     """
     daemon = await machine.start()
-    program = "sleep 60 & yes hello | head -c 1000000 >&2; echo done"
+    program = "sleep 60 & yes hello | head -c 1000000 >&2; echo done; exit 1"
     token = await machine.register(MAIL, ("/bin/sh", "-c", program))
     await (await aoi.publisher()).send(token, "x", notification="n1")
-    await wait_for.state("n1", "delivered", within=WITHIN)
-    await daemon.until_logged("woken", within=WITHIN)
-    (said,) = [entry["said"] for entry in daemon.log if entry["event"] == "woken"]
+    await wait_for.state("n1", "stored", within=WITHIN)
+    await daemon.until_logged("command_failed", within=WITHIN)
+    (said,) = [entry["said"] for entry in daemon.log if entry["event"] == "command_failed"]
     assert said.startswith("hello\nhello")
     assert said.endswith(f"{1_000_000 + 5 - 2048} octets more")
     assert len(said) < 2_200
+
+
+async def test_what_a_command_that_succeeds_says_is_not_logged(
+    machine: Machine, aoi: AoiServer, wait_for: WaitFor
+) -> None:
+    """The README's ``tee`` says the notification itself, and content is nothing for a log."""
+    daemon = await machine.start()
+    token = await machine.register(MAIL, ("tee", "/dev/null"))
+    await (await aoi.publisher()).send(token, "between you and me", notification="n1")
+    await wait_for.state("n1", "delivered", within=WITHIN)
+    await daemon.until_logged("woken", within=WITHIN)
+    assert "between you and me" not in json.dumps(daemon.log)
 
 
 async def test_commands_run_a_few_at_once(

@@ -134,7 +134,7 @@ class LogSettings(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe that is logged."""
     format: Literal["json", "console"] = "json"
-    """One JSON object a line, or text for people."""
+    """``json``: one JSON object a line; ``console``: text for people."""
 
 
 class Settings(BaseSettings):

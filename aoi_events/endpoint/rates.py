@@ -1,12 +1,13 @@
-"""Rate limits with bounded memory: a token bucket for each of the most recent callers."""
+"""Limits per caller: a token bucket for each of the most recent ones, and connections at once."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Container
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-__all__ = ["Rates", "network_of"]
+__all__ = ["Crowds", "Rates", "network_of"]
 
 _MOST: Final = 50_000
 """Callers that are remembered. Whoever is forgotten begins anew, with a full bucket."""
@@ -36,6 +37,34 @@ class Rates:
 
     def __len__(self) -> int:
         return len(self._left)
+
+
+class Crowds:
+    """How many connections each address has, at most ``most``; those of ``exempt`` hosts, which
+    speak for many, are not counted.
+    """
+
+    def __init__(self, *, most: int, exempt: Container[str] = ()) -> None:
+        self._most = most
+        self._exempt = exempt
+        self._connections: Counter[str] = Counter()
+
+    def enter(self, host: str | None) -> bool:
+        """Count a connection in; False when it is one too many. Either way :meth:`leave` later."""
+        if host is None or host in self._exempt:
+            return True
+        address = network_of(host)
+        self._connections[address] += 1
+        return self._connections[address] <= self._most
+
+    def leave(self, host: str | None) -> None:
+        """Count it out."""
+        if host is None or host in self._exempt:
+            return
+        address = network_of(host)
+        self._connections[address] -= 1
+        if not self._connections[address]:
+            del self._connections[address]
 
 
 def network_of(host: str | None) -> str:

@@ -24,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
+from aoi_events.endpoint.rates import Crowds, network_of
 from aoi_events.endpoint.refusals import HttpRefusal, push_response
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ErrorCode
@@ -50,6 +51,7 @@ class Server:
         self._empty.set()
         self._listening: asyncio.Server | None = None
         self._config: Config | None = None
+        self._crowds = Crowds(most=settings.connections_per_address)
         self._draining = False
 
     async def bind(self) -> int:
@@ -72,6 +74,9 @@ class Server:
         serving: Any = app
         if self._settings.proxies:
             serving = ProxyHeadersMiddleware(serving, trusted_hosts=list(self._settings.proxies))
+            self._crowds = Crowds(
+                most=self._settings.connections_per_address, exempt=serving.trusted_hosts
+            )
         self._config = Config(
             serving,
             http="httptools",
@@ -133,7 +138,13 @@ class Server:
             raise AssertionError("no connection comes before accept()")
         most = 0 if self._draining else self._settings.max_connections
         return _Connection(
-            self._config, self._state, self._settings, self._empty, self._metrics, most=most
+            self._config,
+            self._state,
+            self._settings,
+            self._empty,
+            self._metrics,
+            self._crowds,
+            most=most,
         )
 
 
@@ -151,6 +162,7 @@ class _Connection(HttpToolsProtocol):
         settings: EndpointSettings,
         empty: asyncio.Event,
         metrics: EndpointMetrics,
+        crowds: Crowds,
         *,
         most: int,
     ) -> None:
@@ -158,6 +170,8 @@ class _Connection(HttpToolsProtocol):
         self._settings = settings
         self._empty = empty
         self._metrics = metrics
+        self._crowds = crowds
+        self._host: str | None = None
         self._most = most
         self._deadline: TimerHandle | None = None
         self._in_head = True
@@ -174,6 +188,11 @@ class _Connection(HttpToolsProtocol):
         """Count it, and close it when it is one too many."""
         super().connection_made(transport)
         self._empty.clear()
+        self._host = None if self.client is None else self.client[0]
+        if not self._crowds.enter(self._host):
+            _log.warning("too_many_connections_of_an_address", address=network_of(self._host))
+            transport.abort()
+            return
         if len(self.connections) > self._most:
             if self._most:
                 _log.warning("too_many_connections", most=self._most)
@@ -183,6 +202,7 @@ class _Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count it out."""
+        self._crowds.leave(self._host)
         self._unwatch()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)

@@ -62,6 +62,9 @@ class EndpointSettings(BaseModel):
 
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
     """Connections at once; any more are closed at once."""
+    connections_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    """Connections at once from one address (one /64 of IPv6), unless it is one of ``proxies``; any
+    more are closed at once."""
     head_within: Seconds = 10.0
     """Seconds for the head of a request, from its first octet, or from the TCP connection."""
     body_within: Seconds = 10.0

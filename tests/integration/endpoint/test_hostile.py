@@ -115,6 +115,47 @@ async def test_connections_are_bounded(open_place: OpenPlace) -> None:
     await place.system.until(served, bool)
 
 
+async def standing(place: Place, host: str) -> asyncio.StreamWriter | None:
+    """A connection from that address that is served and stays; None where it is closed at once."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", place.port, local_addr=(host, 0))
+    writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(WITHIN):
+        try:
+            line = await reader.readline()
+        except ConnectionError:
+            line = b""
+    if line:
+        assert line.startswith(b"HTTP/1.1 200 ")
+        return writer
+    writer.close()
+    return None
+
+
+async def test_connections_of_an_address_are_bounded(open_place: OpenPlace) -> None:
+    """One address cannot have them all: others are served, and when one ends there is room again;
+    a proxy speaks for many, and may have more.
+    """
+    place = await open_place(
+        endpoint={"connections_per_address": 2, "proxies": ("127.0.0.4",), "max_connections": 20}
+    )
+    mine = [await standing(place, "127.0.0.2") for _ in range(3)]
+    assert [each is not None for each in mine] == [True, True, False]
+    others = [await standing(place, f"127.0.0.{host}") for host in (3, 4, 4, 4)]
+    assert None not in others
+    assert mine[0] is not None
+    mine[0].close()
+
+    async def served() -> bool:
+        found = await standing(place, "127.0.0.2")
+        mine.append(found)
+        return found is not None
+
+    await place.system.until(served, bool)
+    for writer in (*mine[1:], *others):
+        if writer is not None:
+            writer.close()
+
+
 async def test_a_sender_is_bounded(open_place: OpenPlace) -> None:
     """429 with the seconds to wait, for the sender that sends too much and for no other."""
     place = await open_place(endpoint={"sender_per_second": 0.5, "sender_burst": 3})

@@ -13,6 +13,7 @@ from aoi_events.client.state import MAX_SEQUENCE
 from aoi_events.client.turn import Turn
 from aoi_events.client.view import Network, Phase
 from aoi_events.contracts.device import CloseCode, WelcomeFrame
+from aoi_events.contracts.identifiers import MAX_SESSION
 
 __all__ = ["Backoff", "closed", "lost", "network_changed", "open_if_due", "pause", "welcomed"]
 
@@ -80,6 +81,7 @@ def welcomed(turn: Turn, frame: WelcomeFrame) -> None:
         turn.keep(sequence=frame.sequence)
     turn.tell(Connected(frame.client, frame.session, frame.epoch))
     if frame.lost:
+        turn.keep(heard=frame.session[:MAX_SESSION])
         turn.tell(NotificationsLost(frame.lost))
     closed_by_server(turn, frame.closed)
 

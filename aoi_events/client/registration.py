@@ -67,7 +67,10 @@ def ask_or_greet(turn: Turn) -> None:
     if credentials is None:
         turn.close()
     elif credentials.client is not None:
-        turn.send(HelloFrame(client=credentials.client, secret=credentials.secret))
+        hello = HelloFrame(
+            client=credentials.client, secret=credentials.secret, heard=turn.stored.heard
+        )
+        turn.send(hello)
         turn.set_link(phase=Phase.GREETING)
     elif turn.asking(REQUEST, "") is None:
         earlier = turn.stored.previous

@@ -110,7 +110,8 @@ class Stored:
     """Everything that survives a restart.
 
     ``activated`` is the digest of offers and circumstances that the server last confirmed (8.1.2);
-    ``activating``: an activation is wanted whatever that digest says. ``codes`` are challenge codes
+    ``activating``: an activation is wanted whatever that digest says. ``heard`` is the session in
+    which the server said last that notifications were lost. ``codes`` are challenge codes
     to confirm, by channel; ``wake_ups`` and ``acks`` are by delivery; ``parts`` are those of pushes
     whose other short messages are still to come.
     """
@@ -128,6 +129,7 @@ class Stored:
     seen: dict[str, AckCode] = field(default_factory=dict)
     acks: dict[str, KeptAck] = field(default_factory=dict)
     parts: tuple[HeldPart, ...] = field(default=(), repr=False)
+    heard: str = ""
 
     @property
     def client(self) -> str | None:

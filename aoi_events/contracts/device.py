@@ -24,6 +24,7 @@ from aoi_events.contracts.identifiers import (
     ClientSecret,
     DeliveryId,
     NotificationId,
+    SessionText,
     TokenText,
     Urgency,
 )
@@ -90,11 +91,16 @@ class CloseCode(IntEnum):
 
 
 class HelloFrame(Contract):
-    """Who is connecting; the first frame of a registered client."""
+    """Who is connecting; the first frame of a registered client.
+
+    ``heard`` is the ``session`` of the last welcome that counted ``lost`` notifications, empty for
+    none: a device that says so is told again of what a later welcome counted in vain.
+    """
 
     type: Literal["hello"] = "hello"
     client: ClientId
     secret: ClientSecret
+    heard: SessionText | None = None
 
 
 class RequestFrame(Contract):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import base64
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
 __all__ = [
+    "MAX_SESSION",
     "PLAIN_TEXT",
     "ApplicationName",
     "Assertion",
@@ -27,6 +28,7 @@ __all__ = [
     "NotificationId",
     "SecretHash",
     "SenderKey",
+    "SessionText",
     "TokenText",
     "Topic",
     "Urgency",
@@ -52,6 +54,9 @@ NotificationId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63
 SenderKey = Annotated[str, Field(pattern=r"^B[A-P][A-Za-z0-9_-]{84}[AEIMQUYcgkosw048]$")]
 """Whom a token takes notifications from: base64url without padding of an uncompressed P-256 public
 key, 65 octets (RFC 8292, section 3.2)."""
+MAX_SESSION: Final = 64
+SessionText = Annotated[str, Field(max_length=MAX_SESSION)]
+"""Names a session, as its device remembers it; compared and nothing else."""
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 """Of two notifications with one topic only the newer matters (RFC 8030, section 5.4)."""
 PLAIN_TEXT = r"^[^\x00-\x1f\x7f-\x9f]*$"

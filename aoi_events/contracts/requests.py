@@ -26,6 +26,7 @@ from aoi_events.contracts.identifiers import (
     NotificationId,
     SecretHash,
     SenderKey,
+    SessionText,
     TokenText,
     Topic,
     Urgency,
@@ -242,12 +243,14 @@ class ConnectClientV1(_ClientRequest):
     With ``secret``: a new session. Without: the gateway announces a session that it holds since
     ``epoch`` under its new ``node`` name. ``answer_by`` is until when the gateway waits for the
     answer; later than that the request changes nothing, since its device may be elsewhere by then.
+    ``heard``: see the device's hello.
     """
 
     node: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
     session: Annotated[str, Field(pattern=r"^[a-z0-9]{1,32}$")]
     epoch: Annotated[int, Field(ge=1)] | None = None
     answer_by: Instant | None = None
+    heard: SessionText | None = None
 
     @model_validator(mode="after")
     def _either(self) -> ConnectClientV1:

@@ -20,10 +20,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Admit:
-    """Ask whether this client has this secret; tell the session ``admitted`` or ``turned_away``."""
+    """Ask whether this client has this secret; tell the session ``admitted`` or ``turned_away``.
+
+    ``heard`` as in a device's hello.
+    """
 
     client: ClientId
     secret: ClientSecret
+    heard: str | None = None
 
     def __repr__(self) -> str:
         return f"Admit(client={self.client!r}, secret='…')"

@@ -81,7 +81,7 @@ class AoiSession(Session):
             return self.close(CloseCode.BAD_FRAME, "say hello once, as the first frame", now=now)
         self.state = State.ADMITTING
         self.client = frame.client
-        return [Admit(frame.client, frame.secret)]
+        return [Admit(frame.client, frame.secret, frame.heard)]
 
     def _request(self, frame: RequestFrame, elapsed: float, now: datetime) -> list[Action]:
         charge, stop = self._charge(elapsed, now)

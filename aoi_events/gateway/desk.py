@@ -149,6 +149,7 @@ class Desk:
                 node=node,
                 session=session.id,
                 answer_by=answer_by,
+                heard=action.heard,
             ).encode()
 
         answer = await self._connect(ask)

@@ -131,7 +131,7 @@ def _connect(asked: Asked[ConnectClientV1], now: datetime, held: Held) -> list[O
         epoch=after.epoch,
         sequence=client.sequence,
         closed=closed_by_server(held.channels_of(client.id)),
-        lost=_tell_lost(held, client.id, request.session),
+        lost=_tell_lost(held, client.id, request),
     )
     return [*answer(asked.message, body), *_replaced(after)]
 
@@ -171,12 +171,12 @@ async def _hold(tx: Transaction, items: Sequence[Asked[AnyRequest]]) -> Held:
     return held
 
 
-def _tell_lost(held: Held, client: str, session: str) -> int:
+def _tell_lost(held: Held, client: str, request: ConnectClientV1) -> int:
     """How many notifications the session is told that its client lost; hardly any has."""
     rows = held.losses.of(client)
     if not rows:
         return 0
-    told = rows[0].tell(session)
+    told = rows[0].tell(request.session, request.heard)
     if told != rows[0]:
         held.losses.save([told])
     return told.told

@@ -29,6 +29,27 @@ async def test_a_client_that_lost_notifications_is_told_once(open_system: OpenSy
     assert (await node.connect(device, "s3")).lost == 1
 
 
+@BOTH
+async def test_a_client_that_may_not_have_heard_is_told_again(open_system: OpenSystem) -> None:
+    """A session may end before its device has heard what it was told; a device that says in which
+    session it heard last is told of all since, and of nothing twice.
+    """
+    system = await open_system(policy={"backlog": 1})
+    shop, node = await system.user(), await system.node()
+    device = await system.device()
+    for number in range(3):
+        await shop.send(f"n{number}", device.token)
+    assert (await node.connect(device, "s1", heard="")).lost == 2
+    await shop.send("n3", device.token)
+    assert (await node.connect(device, "s2", heard="")).lost == 3
+    assert (await node.connect(device, "s3", heard="s2")).lost == 0
+    await shop.send("n4", device.token)
+    assert (await node.connect(device, "s4", heard="s2")).lost == 1
+    assert (await node.connect(device, "s5", heard="s2")).lost == 1
+    assert (await node.connect(device, "s6", heard="s5")).lost == 0
+    assert (await node.connect(device, "s7", heard="s5")).lost == 0
+
+
 @pytest.mark.parametrize("backend", ["memory+postgresql"], indirect=True)
 async def test_losses_count_wherever_the_backlog_overflows(open_system: OpenSystem) -> None:
     """At acceptance, and when a device stays silent until its time is over."""

@@ -22,7 +22,7 @@ from aoi_events.contracts.answers import (
     SelectedChannel,
     UnselectedChannel,
 )
-from aoi_events.contracts.device import AnswerFrame, WelcomeFrame
+from aoi_events.contracts.device import AnswerFrame, HelloFrame, WelcomeFrame
 from aoi_events.contracts.requests import ChannelOffer, Circumstances
 from aoi_events.domain.push_payload import ChallengePush
 from tests.unit.client.rehearsal import CELLULAR, MAIL, WIFI, Rehearsal, by_sms, notification
@@ -307,7 +307,16 @@ def test_what_the_server_could_not_keep_is_told_to_the_apps() -> None:
         rehearsal.open()
         rehearsal.receive(
             WelcomeFrame(
-                client=client, session="s", epoch=epoch, sequence=1, ping_every=30.0, lost=lost
+                client=client,
+                session=f"s{epoch}",
+                epoch=epoch,
+                sequence=1,
+                ping_every=30.0,
+                lost=lost,
             )
         )
     assert rehearsal.told(NotificationsLost) == [NotificationsLost(7)]
+    rehearsal.restart()
+    rehearsal.open()
+    heard = [frame.heard for frame in rehearsal.sent(HelloFrame)]
+    assert heard[-3:] == ["", "", "s3"], "the server need not say it again"

@@ -66,6 +66,7 @@ STORED = st.builds(
     seen=st.dictionaries(NAMES, CODES),
     acks=st.dictionaries(NAMES, st.builds(KeptAck, NAMES, CODES, NAMES, st.none())),
     parts=st.lists(PARTS, max_size=3).map(tuple),
+    heard=st.text(max_size=16),
 )
 
 

@@ -100,7 +100,7 @@ def test_a_guest_that_subscribes_becomes_a_client_with_one_channel() -> None:
     offer = parse_request(activating.name, activating.body)
     assert isinstance(offer, ActivateChannelsV1)
     assert [each.type for each in offer.offers] == ["websocket"]
-    assert answer(session, activating, *ACTIVATED) == [Admit(CLIENT, OWN_SECRET)]
+    assert answer(session, activating, *ACTIVATED) == [Admit(CLIENT, OWN_SECRET, "")]
     assert frames(receive(session, "{}")) == [{}]
     asks = [each for each in admit(session) if isinstance(each, Ask)]
     requests = [parse_request(each.name, each.body) for each in asks]
@@ -116,7 +116,7 @@ def test_a_guest_that_subscribes_becomes_a_client_with_one_channel() -> None:
 def test_a_known_browser_keeps_its_uaid() -> None:
     """A uaid holds client and secret; it comes back as it was, and nothing is registered."""
     session = new_session()
-    assert receive(session, hello()) == [Admit(CLIENT, SECRET)]
+    assert receive(session, hello()) == [Admit(CLIENT, SECRET, "")]
     assert [reply["uaid"] for reply in frames(admit(session))] == [UAID]
 
 
@@ -169,7 +169,7 @@ def test_every_step_of_becoming_a_client_may_fail(fails: str) -> None:
         (OTHER_CHANNEL_ID, status),
     ]
     assert closing(told) is None
-    assert answer(session, subscribing(session), *ACTIVATED) == [Admit(CLIENT, OWN_SECRET)]
+    assert answer(session, subscribing(session), *ACTIVATED) == [Admit(CLIENT, OWN_SECRET, "")]
     assert [each.name for each in admit(session) if isinstance(each, Ask)] == [
         "application.register"
     ]

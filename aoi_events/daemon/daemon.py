@@ -28,6 +28,7 @@ from aoi_events.client.events import (
 )
 from aoi_events.client.ports import NetworkEvents
 from aoi_events.daemon.again import Again
+from aoi_events.daemon.assertions import read_assertion
 from aoi_events.daemon.connection import serve_app
 from aoi_events.daemon.desk import Desk
 from aoi_events.daemon.hands import Hands
@@ -127,6 +128,7 @@ class Daemon:
             storage=FileStorage(state / "client.json"),
             device=device_name(settings),
             identity=identity,
+            assertion=read_assertion(settings.assertion_file),
             network=network,
             wake=hands.give,
             register_on=settings.register_on,

@@ -32,6 +32,7 @@ from aoi_events.contracts.apps import (
     UnregisterAppV1,
     Unregistered,
 )
+from aoi_events.daemon.assertions import read_assertion
 from aoi_events.daemon.hands import Hands
 from aoi_events.daemon.peers import Peer, Rank
 from aoi_events.daemon.seats import Seat, Seats
@@ -41,6 +42,7 @@ from aoi_events.domain.tokens import fingerprint_of
 from aoi_events.errors import (
     ClientStateError,
     ClientStopped,
+    ConfigurationError,
     ErrorCode,
     Refusal,
     RequestRefused,
@@ -247,10 +249,11 @@ class Desk:
             )
         async with self._changing:
             try:
+                assertion = read_assertion(self._settings.assertion_file)
                 await self._wishes.keep_identity(request.identity, self._settings.identity)
-            except ClientStateError as error:
+            except (ClientStateError, ConfigurationError) as error:
                 raise Refusal(ErrorCode.UNAVAILABLE, str(error)) from error
-            await self._client.set_identity(request.identity)
+            await self._client.set_identity(request.identity, assertion=assertion)
         log.info("identity_set")
         return IdentitySet()
 

@@ -34,6 +34,9 @@ class ClientSettings(BaseModel):
     identity: str | None = None
     """Who uses the device: a phone number, a SIP URI, any text; ``aoi client run`` needs it. What
     ``aoi client set-identity`` said later counts until this changes."""
+    assertion_file: Path | None = None
+    """File with a signed assertion (JWT) of ``identity``, for AOI Servers that want it proved
+    (``AOI_POLICY__IDENTITY_KEYS``); read at the start, and by ``aoi client set-identity``."""
     register_on: Literal["install", "first_application"] = "first_application"
     """Whether to register at the first start, or when the first app asks."""
     state: Path | None = None

@@ -1,0 +1,38 @@
+"""The signed assertion of who uses the device, for AOI Servers that want it proved (8.1.1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from aoi_events.contracts.identifiers import Assertion
+from aoi_events.errors import ConfigurationError
+
+__all__ = ["read_assertion"]
+
+_LARGEST: Final = 65_536
+_form: Final = TypeAdapter(Assertion)
+
+
+def read_assertion(file: Path | None) -> str | None:
+    """The JWT in ``file``, None where there is no file to read.
+
+    Raises ConfigurationError, which does not show what the file holds.
+    """
+    if file is None:
+        return None
+    try:
+        with file.open("rb") as opened:
+            octets = opened.read(_LARGEST)
+        return _form.validate_python(octets.decode("ascii").strip())
+    except OSError as error:
+        raise ConfigurationError(
+            f"AOI_CLIENT__ASSERTION_FILE: {file}: {error.strerror}; put the signed assertion of "
+            "the identity there, or unset it"
+        ) from None
+    except (UnicodeDecodeError, ValidationError):
+        raise ConfigurationError(
+            f"AOI_CLIENT__ASSERTION_FILE: {file} holds no JWT: three parts of base64url, with dots"
+        ) from None

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery_state import Delivery, stood_in_for
 from aoi_events.domain.plans import starts_at
 
 __all__ = ["deadline_of", "next_look"]
-
-# Somebody whose clock is ahead may have made it due "now".
-_CLOCKS_AGREE = timedelta(seconds=1)
 
 
 def deadline_of(delivery: Delivery) -> datetime | None:
@@ -63,10 +60,13 @@ def _later(a: datetime | None, b: datetime | None) -> datetime | None:
 def next_look(before: Delivery, after: Delivery, now: datetime, *, looked: bool) -> datetime | None:
     """The deadline after a decision.
 
-    Only who looks takes a deadline away that has come: what made the delivery due (a revocation,
-    say) is not lost to an outcome that arrives at the same moment.
+    Only who looks takes a deadline away that has come, or that somebody made: what made the
+    delivery due (a revocation, say) is not lost to an outcome that arrives at the same moment, or
+    at a worker whose clock is behind.
     """
     due = deadline_of(after)
     if looked or due is None or before.deadline is None:
         return due
-    return min(due, before.deadline) if before.deadline <= now + _CLOCKS_AGREE else due
+    own = deadline_of(before)
+    made = own is not None and before.deadline < own
+    return min(due, before.deadline) if made or before.deadline <= now else due

@@ -35,7 +35,10 @@ class Endings:
             for row in await tx.open_deliveries_of(concerned)
             if row.client in self.clients or (row.client, row.fingerprint) in self.tokens
         ]
-        await tx.save_deliveries([replace(row, deadline=now) for row in rows])
+        # Never later than it is: that it is overdue must show, to workers of other clocks, too.
+        await tx.save_deliveries(
+            [replace(row, deadline=min(row.deadline or now, now)) for row in rows]
+        )
         return bool(rows)
 
 

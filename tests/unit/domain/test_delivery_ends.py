@@ -124,6 +124,21 @@ def test_an_outcome_does_not_take_a_release_away() -> None:
     assert rejected.deadline <= at(2)
 
 
+def test_a_revocation_outlives_outcomes_whatever_the_clocks_say() -> None:
+    """Who made it due may be some seconds ahead of whoever merges an outcome."""
+    revoked = replace(planned(WEBSOCKET, SMS), deadline=at(5))
+    refused = follow(
+        revoked,
+        [
+            (1, said(OutcomeKind.ROUTE_LOST, 1, epoch=1)),
+            (2, said(OutcomeKind.REFUSED, 2, step=1, attempt=2, retry_after=900)),
+        ],
+    )
+    assert refused.delivery.deadline == at(5)
+    ended = take(refused.delivery, Failed(Reason.REASSIGNED), at(5))
+    assert ended.delivery.deadline is None
+
+
 def test_an_outcome_does_not_take_a_revocation_away() -> None:
     """Made due because its client was retired, it stays due although its next step starts."""
     revoked = replace(planned(WEBSOCKET, SMS), deadline=at(1))

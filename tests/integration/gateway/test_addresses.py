@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import aiohttp
 import pytest
@@ -46,7 +47,7 @@ async def test_hellos_of_an_address_are_limited(
 
 
 async def test_registrations_of_an_address_are_limited(start: Start) -> None:
-    """A device is refused with a code, a browser is told to come later; no worker is asked."""
+    """A device is refused with a code, a page that subscribes with 429; no worker is asked."""
     running = await start(entries_burst=1, entries_per_second=0.01)
     await running.devices.open()
     device = await running.devices.connect()
@@ -54,8 +55,9 @@ async def test_registrations_of_an_address_are_limited(start: Start) -> None:
     refusal = await device.receive("answer")
     assert refusal["body"]["code"] == "quota_exceeded"
     browser = await running.devices.connect(protocols=(WEBPUSH_SUBPROTOCOL,))
-    await browser.send(browsers.hello(None))
-    assert (await browser.closed())[0] == 1013
+    for message, status in ((browsers.hello(None), 200), (browsers.register(), 429)):
+        await browser.send(message)
+        assert json.loads(await browser.web.receive_str(timeout=10))["status"] == status
     assert not running.workers.requests_named("client.register")
 
 

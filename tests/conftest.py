@@ -18,6 +18,17 @@ settings.load_profile("busy")
 # A project of its own, which tests/acceptance/test_sample_project.py runs against the wheel.
 collect_ignore = ["sample_project"]
 
+_ALONE = ("own_rabbit_server", "own_postgres_server", "stack", "visitor")
+"""Fixtures of tests that want much of the machine: with pytest-xdist one of them runs at a time."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads its marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What would disturb each other runs in one process, one after the other."""
+    for item in items:
+        if not set(_ALONE).isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("alone"))
+
 
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
@@ -35,6 +46,28 @@ def _logging_as_it_was() -> Iterator[None]:
 def rabbit_server(aoi_rabbitmq_server: RabbitServer) -> RabbitServer:
     """The RabbitMQ of this run: the plug-in's."""
     return aoi_rabbitmq_server
+
+
+@pytest.fixture(scope="session")
+def own_rabbit_server() -> Iterator[RabbitServer]:
+    """A RabbitMQ for tests that stop it, starve it, or give its users other passwords."""
+    server = RabbitServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def own_postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL for tests that stop it."""
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from aoi_events.testing.containers import PostgresServer, RabbitServer
-from aoi_events.testing.containers import free_port as _free_port
+from typing import Final
 
-__all__ = ["PostgresServer", "RabbitServer", "_free_port"]
+from aoi_events.testing.containers import PostgresServer, RabbitServer
+
+__all__ = ["SOMEBODY_WAITS", "PostgresServer", "RabbitServer"]
+
+SOMEBODY_WAITS: Final = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+"""Asks PostgreSQL how many sessions of this database, and of no other test's, wait for a lock."""

@@ -19,14 +19,10 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import quote
 
 import asyncpg
-
-if TYPE_CHECKING:
-    from testcontainers.community.postgres import PostgresContainer
-    from testcontainers.community.rabbitmq import RabbitMqContainer
 
 __all__ = ["ContainersUnavailable", "PostgresServer", "RabbitServer", "free_port"]
 
@@ -36,14 +32,68 @@ _AMQP, _MANAGEMENT, _POSTGRES = 5672, 15672, 5432
 _LOOPBACK = "127.0.0.1"
 _READY_WITHIN = 90.0
 _PORTS: Final = range(20_000, 32_000)
+_SLICES: Final = 16
+_given: set[int] = set()
 _AS_GUEST = "Basic " + b64encode(b"guest:guest").decode()
+
+Known = dict[str, str]
+"""What one process tells another of a server: its container and ports."""
 
 
 class ContainersUnavailable(RuntimeError):
     """A container could not be started; says what is missing."""
 
 
-class RabbitServer:
+class _Server:
+    """A server in a container; it keeps its ports when it is restarted."""
+
+    image: str
+    port: int
+    container: Any
+
+    def stop(self) -> None:
+        """Remove the container with everything in it; nothing where none was started."""
+        if hasattr(self, "container"):
+            self.container.stop()
+
+    def leave(self) -> None:
+        """Use no more what another process started; it goes on there."""
+        self.container.get_docker_client().client.close()
+
+    def kill(self) -> None:
+        """End the server as a power cut would: nothing is flushed or said."""
+        self.container.get_wrapped_container().kill()
+
+    def come_back(self) -> None:
+        """Start a server that was killed, with what it had written, and wait until it serves."""
+        self.container.get_wrapped_container().start()
+        self.wait_ready()
+
+    def restart(self) -> None:
+        """Stop the server in good order, which ends its sessions, and start it again."""
+        self.container.get_wrapped_container().restart(timeout=30)
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait until it serves."""
+        raise NotImplementedError
+
+    def known(self) -> Known:
+        """What another process on this machine must know to join it."""
+        return {"container": self.container.get_container_id(), "port": str(self.port)}
+
+    def _attach(self, kind: type[Any], known: Known) -> None:
+        with warnings.catch_warnings():
+            # See _containers.
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            self.container = kind(self.image)
+        client = self.container.get_docker_client().client
+        # testcontainers has no way of its own to take up what runs already.
+        self.container._container = client.containers.get(known["container"])
+        self.port = int(known["port"])
+
+
+class RabbitServer(_Server):
     """A RabbitMQ node in a container; it keeps its ports when it is restarted.
 
     ``image`` has the management plug-in, as ``rabbitmq:4-management``.
@@ -53,7 +103,6 @@ class RabbitServer:
         self.image = image or os.environ.get("AOI_TEST_RABBITMQ_IMAGE") or RABBITMQ_IMAGE
         self.port = free_port()
         self._management = free_port()
-        self.container: RabbitMqContainer
 
     def start(self) -> None:
         """Create and start the container, and wait until it serves.
@@ -73,31 +122,32 @@ class RabbitServer:
             self.container.start()
             self.wait_ready()
 
-    def stop(self) -> None:
-        """Remove the container with everything in it; nothing where none was started."""
-        if hasattr(self, "container"):
-            self.container.stop()
+    def join(self, known: Known) -> None:
+        """Use the node that another process started, of which it said :meth:`known`."""
+        from testcontainers.community.rabbitmq import RabbitMqContainer
 
-    def kill(self) -> None:
-        """End the node as a power cut would: nothing is flushed or said."""
-        self.container.get_wrapped_container().kill()
+        self._attach(RabbitMqContainer, known)
+        self._management = int(known["management"])
 
-    def come_back(self) -> None:
-        """Start a node that was killed, with what it had written."""
-        self.container.get_wrapped_container().start()
-        self.wait_ready()
-
-    def restart(self) -> None:
-        """Stop the node in good order and start it again."""
-        self.container.get_wrapped_container().restart(timeout=30)
-        self.wait_ready()
+    def known(self) -> Known:
+        """What another process on this machine must know to join it."""
+        return super().known() | {"management": str(self._management)}
 
     def ctl(self, *arguments: str) -> str:
         """Run ``rabbitmqctl`` inside the container."""
         result = self.container.exec(["rabbitmqctl", "--quiet", *arguments])
-        output = result.output.decode()
+        output: str = result.output.decode()
         assert result.exit_code == 0, f"rabbitmqctl {arguments}: {output}"
         return output
+
+    def cut(self, vhost: str, user: str) -> None:
+        """Close every connection of ``user`` to that virtual host; those of others stay."""
+        self.ctl(
+            "eval",
+            '[rabbit_networking:close_connection(Pid, "it is cut") '
+            f'|| [{{pid, Pid}}, {{vhost, <<"{vhost}">>}}, {{user, <<"{user}">>}}] '
+            "<- rabbit_networking:connection_info_all([pid, vhost, user])].",
+        )
 
     def url(self, vhost: str, *, user: str = "guest", password: str | None = None) -> str:
         """Where ``user`` reaches ``vhost``; the password is the user's name unless one is given."""
@@ -169,13 +219,12 @@ class RabbitServer:
         _until(lambda: self.api("GET", "/overview") is not None)
 
 
-class PostgresServer:
+class PostgresServer(_Server):
     """A PostgreSQL server in a container; it keeps its port when it is restarted."""
 
     def __init__(self, image: str | None = None) -> None:
         self.image = image or os.environ.get("AOI_TEST_POSTGRES_IMAGE") or POSTGRES_IMAGE
         self.port = free_port()
-        self.container: PostgresContainer
 
     def start(self) -> None:
         """Create and start the container, and wait until it serves.
@@ -197,23 +246,14 @@ class PostgresServer:
             )
             self.container.start()
 
-    def stop(self) -> None:
-        """Remove the container with everything in it; nothing where none was started."""
-        if hasattr(self, "container"):
-            self.container.stop()
+    def join(self, known: Known) -> None:
+        """Use the server that another process started, of which it said :meth:`known`."""
+        from testcontainers.community.postgres import PostgresContainer
 
-    def kill(self) -> None:
-        """End the server as a power cut would: nothing is flushed or said."""
-        self.container.get_wrapped_container().kill()
+        self._attach(PostgresContainer, known)
 
-    def come_back(self) -> None:
-        """Start a server that was killed, with what it had written, and wait until it serves."""
-        self.container.get_wrapped_container().start()
-        _until(lambda: asyncio.run(self._serves()))
-
-    def restart(self) -> None:
-        """Stop the server in good order, which ends its sessions, and start it again."""
-        self.container.get_wrapped_container().restart(timeout=30)
+    def wait_ready(self) -> None:
+        """Wait until it answers a query."""
         _until(lambda: asyncio.run(self._serves()))
 
     def url(self, database: str, *, scheme: str = "postgresql+asyncpg") -> str:
@@ -272,20 +312,36 @@ def _containers(image: str) -> Iterator[None]:
             ) from error
 
 
+def _attached(kind: type[Any], image: str, known: Known) -> Any:
+    with warnings.catch_warnings():
+        # See _containers.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        container = kind(image)
+    # testcontainers has no way to take up a container that runs already.
+    container._container = container.get_docker_client().client.containers.get(known["container"])
+    return container
+
+
 def free_port() -> int:
     """A port of loopback for what must come back under the same one.
 
     It is below those that a kernel gives to outgoing connections: whoever tries to connect while
-    nobody listens could be given just that one, and keep it.
+    nobody listens could be given just that one, and keep it. No port is given twice, and each
+    process of a run (pytest-xdist) gives others.
     """
+    name = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    ours = _PORTS[int(name.removeprefix("gw")) % _SLICES :: _SLICES]
     while True:
-        port = random.choice(_PORTS)  # noqa: S311 - guards nothing
+        port = random.choice(ours)  # noqa: S311 - guards nothing
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind((_LOOPBACK, port))
             except OSError:
                 continue
-            return port
+        _given.add(port)
+        return port
 
 
 def _until(ready: Callable[[], bool]) -> None:

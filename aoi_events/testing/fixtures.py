@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from aoi_events.testing.devices import FakeDevice
     from aoi_events.testing.scripted import ScriptedProvider
     from aoi_events.testing.server import AoiServer
+    from aoi_events.testing.sharing import SharedServers
     from aoi_events.testing.waiting import WaitFor
 
 __all__ = ["MakeDevice"]
+
+_SHARED: pytest.StashKey[SharedServers] = pytest.StashKey()
 
 
 class MakeDevice(Protocol):
@@ -91,38 +94,75 @@ def aoi_empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def aoi_rabbitmq_server(request: pytest.FixtureRequest) -> Iterator[RabbitServer]:
-    """The RabbitMQ container of this run; tests have a virtual host each."""
+def aoi_rabbitmq_server(
+    request: pytest.FixtureRequest, aoi_servers: SharedServers | None
+) -> Iterator[RabbitServer]:
+    """The RabbitMQ container of this run, also of one in several processes (pytest-xdist).
+
+    Tests have a virtual host each. Users and limits are the whole server's: a test that closes
+    connections of others, or stops the node, starts a ``RabbitServer()`` of its own.
+    """
     from aoi_events.testing.containers import RabbitServer
 
     image = os.environ.get("AOI_TEST_RABBITMQ_IMAGE") or request.config.getini("aoi_rabbitmq_image")
-    yield from _running(RabbitServer(image))
+    yield from _running(RabbitServer(image), "rabbitmq", aoi_servers)
 
 
 @pytest.fixture(scope="session")
-def aoi_postgres_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    """The PostgreSQL container of this run; tests have a database each."""
+def aoi_postgres_server(
+    request: pytest.FixtureRequest, aoi_servers: SharedServers | None
+) -> Iterator[PostgresServer]:
+    """The PostgreSQL container of this run, also of one in several processes (pytest-xdist).
+
+    Tests have a database each.
+    """
     from aoi_events.testing.containers import PostgresServer
 
     image = os.environ.get("AOI_TEST_POSTGRES_IMAGE") or request.config.getini("aoi_postgres_image")
-    yield from _running(PostgresServer(image))
+    yield from _running(PostgresServer(image), "postgres", aoi_servers)
 
 
-def _running(server: Any) -> Iterator[Any]:
+@pytest.fixture(scope="session")
+def aoi_servers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> SharedServers | None:
+    """What the processes of this run share; None where it has one process only."""
+    if not hasattr(request.config, "workerinput"):
+        return None
+    from aoi_events.testing.sharing import SharedServers
+
+    # pytest-xdist gives each process a folder of its own in one of the run.
+    servers = SharedServers(tmp_path_factory.getbasetemp().parent / "aoi-servers")
+    request.config.stash[_SHARED] = servers
+    return servers
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let go of what is shared; here, as waiting for other processes is no part of any test."""
+    if servers := session.config.stash.get(_SHARED, None):
+        servers.close()
+
+
+def _running(server: Any, name: str, shared: SharedServers | None) -> Iterator[Any]:
     """The server, started; a failure to start reads well in a test report."""
     from aoi_events.testing.containers import ContainersUnavailable
 
     missing = None
     try:
         try:
-            server.start()
+            if shared is None:
+                server.start()
+            else:
+                shared.use(server, name)
         except ContainersUnavailable as error:
             missing = str(error)
         if missing is not None:
             pytest.fail(missing, pytrace=False)
         yield server
     finally:
-        server.stop()
+        if shared is None:
+            server.stop()
 
 
 @pytest_asyncio.fixture
@@ -133,8 +173,9 @@ async def aoi_rabbitmq(
 ) -> AsyncIterator[AoiServer]:
     """As ``aoi``, on a real RabbitMQ and PostgreSQL in containers (needs Docker).
 
-    One container of each runs for all tests; each test gets a virtual host and a database of its
-    own. Senders get a broker user with the permissions of an Application Server, and no more.
+    One container of each runs for all tests, also in several processes (pytest-xdist); each test
+    gets a virtual host and a database of its own. Senders get a broker user with the permissions of
+    an Application Server, and no more.
     """
     from aoi_events.testing.server import open_server
 

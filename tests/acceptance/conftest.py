@@ -17,9 +17,12 @@ from tests.containers import PostgresServer, RabbitServer
 
 @pytest.fixture
 async def place(
-    rabbit_server: RabbitServer, postgres_server: PostgresServer, tmp_path: Path
+    own_rabbit_server: RabbitServer, own_postgres_server: PostgresServer, tmp_path: Path
 ) -> AsyncIterator[Place]:
-    """An empty virtual host, an empty database with its schema, keys, and an SMSC."""
+    """An empty virtual host, an empty database with its schema, keys, and an SMSC; on servers that
+    the test may stop.
+    """
+    rabbit_server, postgres_server = own_rabbit_server, own_postgres_server
     vhost = await asyncio.to_thread(rabbit_server.new_vhost)
     database = await postgres_server.new_database()
     await upgrade(postgres_server.url(database))

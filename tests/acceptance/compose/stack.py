@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import subprocess
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
+
+from aoi_events.testing.containers import free_port
 
 __all__ = ["COMPOSE", "Stack"]
 
@@ -25,22 +25,13 @@ _SYSTEM_BUNDLE: Final = "/etc/ssl/certs/ca-certificates.crt"
 """Debian's own; pip here trusts it without being told, a build in a container has another."""
 
 
-def _free_port() -> int:
-    """A port that the stack will find free, below those that systems give to whoever asks."""
-    while True:
-        port = 20_000 + secrets.randbelow(12_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind((_LOOPBACK, port))
-            return port
-
-
 class Stack:
     """One project; what it starts it also removes, volumes included."""
 
     def __init__(self) -> None:
         self.project = f"aoi-test-{secrets.token_hex(4)}"
-        self.gateway_port = _free_port()
-        self.endpoint_port = _free_port()
+        self.gateway_port = free_port()
+        self.endpoint_port = free_port()
         self.variables = {
             "COMPOSE_PROJECT_NAME": self.project,
             "COMPOSE_FILE": str(COMPOSE / "compose.yaml"),
@@ -49,8 +40,8 @@ class Stack:
             "AOI_IMAGE": f"{self.project}:latest",
             "PUBLISH_GATEWAY": f"{_LOOPBACK}:{self.gateway_port}",
             "PUBLISH_ENDPOINT": f"{_LOOPBACK}:{self.endpoint_port}",
-            "PUBLISH_AMQP": f"{_LOOPBACK}:{_free_port()}",
-            "PUBLISH_MANAGEMENT": f"{_LOOPBACK}:{_free_port()}",
+            "PUBLISH_AMQP": f"{_LOOPBACK}:{free_port()}",
+            "PUBLISH_MANAGEMENT": f"{_LOOPBACK}:{free_port()}",
             **_given(),
         }
 

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from aoi_events.store import SqlStore, open_store, upgrade
-from tests.containers import PostgresServer
+from tests.containers import SOMEBODY_WAITS, PostgresServer
 
 
 @dataclass
@@ -63,9 +63,6 @@ async def _turns() -> None:
         await asyncio.sleep(0)
 
 
-_WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-
-
 @dataclass
 class _Watch:
     """Asks PostgreSQL whether a session waits for a lock."""
@@ -77,7 +74,7 @@ class _Watch:
         try:
             async with asyncio.timeout(10):
                 # Each look is a round trip to the server, so this loop is no busy one.
-                while not await connection.fetchval(_WAITING):
+                while not await connection.fetchval(SOMEBODY_WAITS):
                     continue
         finally:
             await connection.close()

@@ -10,7 +10,8 @@ from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.ports.broker import Outbound, Published, Queue
 from aoi_events.ports.patience import Patience
-from tests.containers import RabbitServer, _free_port
+from aoi_events.testing.containers import free_port
+from tests.containers import RabbitServer
 
 ONCE = Patience(attempts=1)
 
@@ -45,7 +46,7 @@ def test_what_is_no_broker_url_is_a_configuration_error(url: str) -> None:
 
 async def test_nobody_listening_is_unavailable_after_some_patience() -> None:
     """A broker that is not there yet is met again and again, then reported with its address."""
-    port = _free_port()
+    port = free_port()
     with pytest.raises(BrokerUnavailable, match=f"127.0.0.1:{port}"):
         await RabbitBroker.connect(
             f"amqp://guest:guest@127.0.0.1:{port}/",

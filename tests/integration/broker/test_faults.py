@@ -19,6 +19,12 @@ from tests.integration.broker.traffic import (
 )
 
 
+@pytest.fixture(scope="session")
+def rabbit_server(own_rabbit_server: RabbitServer) -> RabbitServer:
+    """One that may be broken."""
+    return own_rabbit_server
+
+
 def cut_connections(server: RabbitServer) -> None:
     """Every connection is closed by the broker."""
     server.ctl("close_all_connections", "--global", "a test")

@@ -32,6 +32,12 @@ OFTEN = 4 * QUARANTINE_AFTER
 """How often something fails: far more often than would send a message to quarantine."""
 
 
+@pytest.fixture(scope="session")
+def rabbit_server(own_rabbit_server: RabbitServer) -> RabbitServer:
+    """One that may be broken."""
+    return own_rabbit_server
+
+
 class Troubled(Handler[Inbound]):
     """Echoes every message; its store fails at first, and its provider comes and goes."""
 

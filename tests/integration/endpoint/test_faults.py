@@ -6,6 +6,7 @@ import asyncio
 import logging
 import ssl
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -176,9 +177,9 @@ async def test_a_connection_that_was_cut_comes_back(
             await endpoint.started.wait()
         url = f"http://127.0.0.1:{endpoint.port}/wpush/v1/{device.token}"
         assert await push() == 201
-        await asyncio.to_thread(
-            rabbit_server.ctl, "close_all_user_connections", broker.user, "a test"
-        )
+        url_of_workers = place.system.installation.settings.broker.get_secret_value()
+        vhost = urlsplit(url_of_workers).path.lstrip("/")
+        await asyncio.to_thread(rabbit_server.cut, vhost, broker.user)
         await place.system.until(push, lambda status: status == 201)
     finally:
         stop.set()

@@ -12,7 +12,6 @@ import pytest
 from aoi_events import DeviceRequests, Publisher
 from aoi_events.channels.webpush.vapid import new_key
 from aoi_events.testing import AoiServer, WaitFor
-from tests.containers import PostgresServer, RabbitServer
 from tests.integration.http.gadget import Gadget
 from tests.receivers import Receiver
 
@@ -46,18 +45,6 @@ def aoi_settings() -> Mapping[str, Any]:
         },
         "policy": {"retry_first": 0.1, "poll": 0.05},
     }
-
-
-@pytest.fixture(scope="session")
-def aoi_rabbitmq_server(rabbit_server: RabbitServer) -> RabbitServer:
-    """The one of this run."""
-    return rabbit_server
-
-
-@pytest.fixture(scope="session")
-def aoi_postgres_server(postgres_server: PostgresServer) -> PostgresServer:
-    """The one of this run."""
-    return postgres_server
 
 
 @pytest.fixture(params=["memory+sqlite"])

@@ -100,7 +100,7 @@ async def test_a_repeat_is_answered_the_same(publisher: Publisher, device: Devic
 
 
 async def test_streams_and_waits_survive_the_connection(
-    on_rabbitmq: Running, rabbit_server: RabbitServer
+    on_rabbitmq: Running, rabbit_server: RabbitServer, rabbit_vhost: str
 ) -> None:
     """RabbitMQ closes the sender's connections; what waits and streams goes on by itself."""
     async with (
@@ -114,7 +114,7 @@ async def test_streams_and_waits_survive_the_connection(
         waiter = asyncio.create_task(publisher.wait("n1", "terminal", timeout=30))
         following = asyncio.ensure_future(anext(events))
         await publisher.status("n1")
-        rabbit_server.ctl("close_all_user_connections", "shop", "a test")
+        await asyncio.to_thread(rabbit_server.cut, rabbit_vhost, "shop")
         # Until the stream is back its events are lost, so there must be one after that.
         while not following.done():
             await publisher.send(device.token, "now or never", ttl=0, retries=10)

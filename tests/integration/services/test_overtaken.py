@@ -14,6 +14,7 @@ from aoi_events.domain.channels import ProofState
 from aoi_events.domain.clients import Client, Presence, client_id_of
 from aoi_events.domain.proofs import challenge_code
 from aoi_events.ports.store import Lock
+from tests.containers import SOMEBODY_WAITS
 from tests.integration.services.conftest import OpenSystem
 from tests.integration.services.harness import WITHIN, System, secret_and_hash
 
@@ -27,7 +28,7 @@ async def somebody_waits(system: System) -> None:
     try:
         async with asyncio.timeout(WITHIN):
             # Each look is a round trip to the server, so this loop is no busy one.
-            while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            while not await connection.fetchval(SOMEBODY_WAITS):
                 continue
     finally:
         await connection.close()

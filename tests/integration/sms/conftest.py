@@ -9,7 +9,6 @@ import pytest
 
 from aoi_events import DeviceRequests, Publisher
 from aoi_events.testing import AoiServer, LoopbackSmsc, WaitFor
-from tests.containers import PostgresServer, RabbitServer
 from tests.integration.sms.handset import Handset
 
 BOTH = pytest.mark.parametrize("backend", ["memory+sqlite", "rabbitmq+postgresql"], indirect=True)
@@ -30,18 +29,6 @@ def aoi_settings() -> Mapping[str, Any]:
         "reconnect_most": 0.1,
     }
     return {"channels": {"sms": sms}, "policy": {"retry_first": 0.1, "poll": 0.05}}
-
-
-@pytest.fixture(scope="session")
-def aoi_rabbitmq_server(rabbit_server: RabbitServer) -> RabbitServer:
-    """The one of this run."""
-    return rabbit_server
-
-
-@pytest.fixture(scope="session")
-def aoi_postgres_server(postgres_server: PostgresServer) -> PostgresServer:
-    """The one of this run."""
-    return postgres_server
 
 
 @pytest.fixture(params=["memory+sqlite"])

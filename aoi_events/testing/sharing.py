@@ -1,0 +1,101 @@
+"""One server for all processes of a test run (pytest-xdist): the first that needs it starts it, the
+others join it, and who started it takes it down when all the others have let go of it.
+
+Who uses a server holds a shared lock on a file, which the kernel takes back from a process that
+dies: so nobody is waited for who is not there any more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Protocol
+
+from aoi_events.testing.containers import Known
+
+__all__ = ["Shareable", "SharedServers"]
+
+
+class Shareable(Protocol):
+    """A server that one process starts and others join."""
+
+    def start(self) -> None:
+        """Start it, and wait until it serves."""
+
+    def stop(self) -> None:
+        """Take it down, as far as it was started."""
+
+    def join(self, known: Known) -> None:
+        """Use the one that another process started."""
+
+    def leave(self) -> None:
+        """Use it no more."""
+
+    def known(self) -> Known:
+        """What others must know to join it."""
+
+
+class SharedServers:
+    """The servers that this process has of those of the run; ``folder`` is the whole run's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._folder.mkdir(exist_ok=True)
+        self._joined: list[tuple[Shareable, IO[str]]] = []
+        self._started: list[tuple[Shareable, IO[str], str]] = []
+
+    def use(self, server: Shareable, name: str) -> None:
+        """Join the server of that name, or start it where nobody has.
+
+        Raises what its ``start`` raises.
+        """
+        with self._alone(name):
+            record = self._record(name)
+            if record.exists():
+                known = json.loads(record.read_text())
+                server.join(known)
+                self._joined.append((server, self._users(known)))
+                return
+            try:
+                server.start()
+            except BaseException:
+                server.stop()
+                raise
+            self._started.append((server, self._users(server.known()), name))
+            record.write_text(json.dumps(server.known()))
+
+    def close(self) -> None:
+        """Let go of those of others, then wait until nobody uses ours, and take them down.
+
+        In this order no two processes wait for each other.
+        """
+        for server, users in self._joined:
+            server.leave()
+            users.close()
+        self._joined.clear()
+        while self._started:
+            server, users, name = self._started.pop()
+            try:
+                with self._alone(name):
+                    self._record(name).unlink()
+                fcntl.flock(users, fcntl.LOCK_EX)
+            finally:
+                users.close()
+                server.stop()
+
+    def _record(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
+
+    def _users(self, known: Known) -> IO[str]:
+        users = (self._folder / f"{known['container']}.users").open("w")
+        fcntl.flock(users, fcntl.LOCK_SH)
+        return users
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        with (self._folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield

@@ -15,8 +15,11 @@ LOCK = --universal --python-version 3.11 --generate-hashes --system-certs --quie
 # Handed on, when given: make demo BROKER=amqp://... STORE=postgresql+asyncpg://...
 BROKER ?=
 STORE ?=
-# More for pytest, when given: make test PYTEST="tests/broker -k returns -x"
+# For pytest, instead of everything: make test PYTEST="tests/broker -k returns -x"
 PYTEST ?=
+# Everything runs in so many processes at once: most tests wait for others most of their time. They
+# share the containers; --dist loadgroup keeps apart what would be in each other's way.
+PROCESSES ?= 3
 # More for the benchmark, when given: make bench BENCH="hop"
 BENCH ?=
 
@@ -44,7 +47,8 @@ demo: setup ## play the whole story in one process (BROKER=amqp://... STORE=post
 	@exec $(BIN)/aoi demo $(if $(BROKER),--broker '$(BROKER)') $(if $(STORE),--store '$(STORE)')
 
 test: setup engine browser ## run every test, on a real RabbitMQ, PostgreSQL and Firefox (PYTEST="..." to choose)
-	@settings="$$(compose/images/ensure)"; eval "$$settings"; exec $(BIN)/python -m pytest $(PYTEST)
+	@settings="$$(compose/images/ensure)"; eval "$$settings"; \
+	exec $(BIN)/python -m pytest $(or $(PYTEST),-n $(PROCESSES) --dist loadgroup)
 
 bench: setup engine ## measure hop and end to end, on a real RabbitMQ and PostgreSQL (BENCH="..." to choose)
 	@settings="$$(compose/images/ensure)"; eval "$$settings"; exec $(BIN)/python -m tests.benchmarks $(BENCH)

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from aoi_events.bootstrap import open_installation
 from aoi_events.bootstrap.process import serve
 from aoi_events.bootstrap.settings import HealthSettings, Settings
+from aoi_events.endpoint import EndpointSettings
 from aoi_events.gateway import GatewaySettings
 from aoi_events.publishing import DeviceRequests, Publisher
 from tests.containers import RabbitServer
@@ -90,6 +91,7 @@ async def _run(urls: Urls, folder: Path, stack: AsyncExitStack) -> Running:
         store=SecretStr(f"sqlite:///{folder / 'aoi.sqlite3'}"),
         key_file=folder / "keys.json",
         gateway=GatewaySettings(port=0),
+        endpoint=EndpointSettings(port=0),
         health=HealthSettings(enabled=False),
     )
     installation = await stack.enter_async_context(open_installation(settings, alone=True))

@@ -96,3 +96,11 @@ async def postgres_url(postgres_server: PostgresServer) -> AsyncIterator[str]:
     database = await postgres_server.new_database()
     yield postgres_server.url(database)
     await postgres_server.delete_database(database)
+
+
+@pytest.fixture
+async def upgraded_postgres_url(postgres_server: PostgresServer) -> AsyncIterator[str]:
+    """The SQLAlchemy URL of a database with the schema that only this test uses."""
+    database = await postgres_server.new_database(schema=True)
+    yield postgres_server.url(database)
+    await postgres_server.delete_database(database)

@@ -24,6 +24,8 @@ from urllib.parse import quote
 
 import asyncpg
 
+from aoi_events.store import upgrade
+
 __all__ = ["ContainersUnavailable", "PostgresServer", "RabbitServer", "free_port"]
 
 POSTGRES_IMAGE: Final = "postgres:17"
@@ -225,6 +227,7 @@ class PostgresServer(_Server):
     def __init__(self, image: str | None = None) -> None:
         self.image = image or os.environ.get("AOI_TEST_POSTGRES_IMAGE") or POSTGRES_IMAGE
         self.port = free_port()
+        self._template: str | None = None
 
     def start(self) -> None:
         """Create and start the container, and wait until it serves.
@@ -260,15 +263,24 @@ class PostgresServer(_Server):
         """Where ``database`` is reached."""
         return f"{scheme}://aoi:aoi@{_LOOPBACK}:{self.port}/{database}"
 
-    async def new_database(self) -> str:
-        """An empty database of its own for one test."""
-        database = f"test_{secrets.token_hex(6)}"
-        await self._execute(f'CREATE DATABASE "{database}"')
-        return database
+    async def new_database(self, *, schema: bool = False) -> str:
+        """A database of its own for one test: empty, or with the ``schema`` of this version."""
+        if not schema:
+            return await self._copied("template1")
+        if self._template is None:
+            made = await self._copied("template1")
+            await upgrade(self.url(made))
+            self._template = made
+        return await self._copied(self._template)
 
     async def delete_database(self, database: str) -> None:
         """Forget a database, whoever is still connected to it."""
         await self._execute(f'DROP DATABASE "{database}" WITH (FORCE)')
+
+    async def _copied(self, template: str) -> str:
+        database = f"test_{secrets.token_hex(6)}"
+        await self._execute(f'CREATE DATABASE "{database}" TEMPLATE "{template}"')
+        return database
 
     async def _serves(self) -> bool:
         try:

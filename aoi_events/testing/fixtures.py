@@ -180,7 +180,7 @@ async def aoi_rabbitmq(
     from aoi_events.testing.server import open_server
 
     vhost = await asyncio.to_thread(aoi_rabbitmq_server.new_vhost)
-    database = await aoi_postgres_server.new_database()
+    database = await aoi_postgres_server.new_database(schema=True)
     settings = {
         **aoi_settings,
         "broker": aoi_rabbitmq_server.url(vhost),

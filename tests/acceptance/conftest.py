@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from aoi_events.bootstrap.keys import create_key_file
-from aoi_events.store import upgrade
 from aoi_events.testing.smsc import LoopbackSmsc
 from tests.acceptance.place import Place
 from tests.containers import PostgresServer, RabbitServer
@@ -24,8 +23,7 @@ async def place(
     """
     rabbit_server, postgres_server = own_rabbit_server, own_postgres_server
     vhost = await asyncio.to_thread(rabbit_server.new_vhost)
-    database = await postgres_server.new_database()
-    await upgrade(postgres_server.url(database))
+    database = await postgres_server.new_database(schema=True)
     key_file = tmp_path / "keys.json"
     create_key_file(key_file)
     async with LoopbackSmsc() as smsc:

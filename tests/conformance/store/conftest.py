@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import copyfile
 
 import asyncpg
 import pytest
 
-from aoi_events.store import SqlStore, open_store, upgrade
+from aoi_events.store import SqlStore, open_store
 from tests.containers import SOMEBODY_WAITS, PostgresServer
 
 
@@ -34,16 +35,16 @@ class Installation:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def installation(
-    request: pytest.FixtureRequest, tmp_path: Path
+    request: pytest.FixtureRequest, aoi_empty_database: Path, tmp_path: Path
 ) -> AsyncIterator[Installation]:
     """A database with the schema and nothing in it."""
     if request.param == "sqlite":
-        made = Installation(f"sqlite+aiosqlite:///{tmp_path / 'aoi.db'}", _turns)
+        file = copyfile(aoi_empty_database, tmp_path / "aoi.db")
+        made = Installation(f"sqlite+aiosqlite:///{file}", _turns)
     else:
         server: PostgresServer = request.getfixturevalue("postgres_server")
-        database = await server.new_database()
+        database = await server.new_database(schema=True)
         made = Installation(server.url(database), _Watch(server.url(database, scheme="postgresql")))
-    await upgrade(made.url)
     yield made
     for store in made.opened:
         await store.close()

@@ -13,12 +13,10 @@ from tests.integration.services.conftest import (
     BOTH,
     OpenSystem,
     backend,
-    empty_postgres,
-    empty_sqlite,
     open_system,
 )
 
-__all__ = ["BOTH", "backend", "empty_postgres", "empty_sqlite", "open_system"]
+__all__ = ["BOTH", "backend", "open_system"]
 
 
 OpenPlace = Callable[..., Awaitable[Place]]

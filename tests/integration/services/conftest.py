@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import pytest
 
 from aoi_events.bootstrap import load_settings, open_installation
@@ -21,7 +20,6 @@ from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.channels.websocket import plugin as websocket
 from aoi_events.domain.tokens import TokenKeys
 from aoi_events.ports.broker import Broker
-from aoi_events.store import upgrade
 from aoi_events.testing.containers import PostgresServer, RabbitServer
 from aoi_events.testing.scripted import ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
@@ -33,14 +31,6 @@ ACK_WITHIN = 30.0
 """Seconds that every channel gives a device to acknowledge."""
 
 OpenSystem = Callable[..., Awaitable[System]]
-
-
-@pytest.fixture(scope="session")
-def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with the schema and nothing in it, to be copied."""
-    path = tmp_path_factory.mktemp("sqlite") / "empty.sqlite3"
-    asyncio.run(upgrade(f"sqlite+aiosqlite:///{path}"))
-    return path
 
 
 @pytest.fixture(params=["memory+sqlite"])
@@ -55,19 +45,18 @@ BOTH = pytest.mark.parametrize("backend", ["memory+sqlite", "rabbitmq+postgresql
 
 @pytest.fixture
 async def open_system(
-    request: pytest.FixtureRequest, backend: str, empty_sqlite: Path, tmp_path: Path
+    request: pytest.FixtureRequest, backend: str, aoi_empty_database: Path, tmp_path: Path
 ) -> AsyncIterator[OpenSystem]:
     """Opens the installation with settings of the test's own; once per test."""
     async with AsyncExitStack() as stack:
         broker, _, store = backend.partition("+")
         if store == "sqlite":
             file = tmp_path / "aoi.sqlite3"
-            shutil.copy(empty_sqlite, file)
+            shutil.copy(aoi_empty_database, file)
             store_url = f"sqlite:///{file}"
         else:
             postgres: PostgresServer = request.getfixturevalue("postgres_server")
-            empty: list[str] = request.getfixturevalue("empty_postgres")
-            store_url = postgres.url(await stack.enter_async_context(_database(postgres, empty)))
+            store_url = postgres.url(await stack.enter_async_context(_database(postgres)))
         if broker == "memory":
             name = uuid4().hex
             server = memory_server(name)
@@ -129,23 +118,10 @@ async def _vhost(server: RabbitServer) -> AsyncIterator[str]:
         await asyncio.to_thread(server.delete_vhost, vhost)
 
 
-@pytest.fixture(scope="session")
-def empty_postgres() -> list[str]:
-    """The name of a database with the schema and nothing in it, once a test has made it."""
-    return []
-
-
 @asynccontextmanager
-async def _database(server: PostgresServer, empty: list[str]) -> AsyncIterator[str]:
-    if not empty:
-        made = await server.new_database()
-        await upgrade(server.url(made))
-        empty.append(made)
-    database = f"test_{uuid4().hex}"
-    connection = await asyncpg.connect(server.url("postgres", scheme="postgresql"))
+async def _database(server: PostgresServer) -> AsyncIterator[str]:
+    database = await server.new_database(schema=True)
     try:
-        await connection.execute(f'CREATE DATABASE "{database}" TEMPLATE "{empty[0]}"')
         yield database
-        await server.delete_database(database)
     finally:
-        await connection.close()
+        await server.delete_database(database)

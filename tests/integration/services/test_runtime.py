@@ -164,9 +164,9 @@ async def _take(subscription: Subscription, count: int) -> list[Inbound]:
 
 
 @pytest.fixture
-async def bench(empty_sqlite: Path, tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(aoi_empty_database: Path, tmp_path: Path) -> AsyncIterator[Bench]:
     """A worker that is not running yet."""
-    shutil.copy(empty_sqlite, tmp_path / "aoi.sqlite3")
+    shutil.copy(aoi_empty_database, tmp_path / "aoi.sqlite3")
     server, clock, handler = MemoryServer(), ManualClock(), Wishes()
     async with AsyncExitStack() as stack:
         store = await open_store(f"sqlite:///{tmp_path / 'aoi.sqlite3'}")

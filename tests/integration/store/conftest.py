@@ -24,8 +24,8 @@ async def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIter
 
 
 @pytest.fixture
-async def postgres(postgres_url: str) -> AsyncIterator[SqlStore]:
+async def postgres(upgraded_postgres_url: str) -> AsyncIterator[SqlStore]:
     """A store on PostgreSQL, impatient: what waits for a lock gives up after two seconds."""
-    store = await open_store(postgres_url, patience=2.0, upgrade=True)
+    store = await open_store(upgraded_postgres_url, patience=2.0)
     yield store
     await store.close()

@@ -17,9 +17,9 @@ BROKER ?=
 STORE ?=
 # For pytest, instead of everything: make test PYTEST="tests/broker -k returns -x"
 PYTEST ?=
-# Everything runs in so many processes at once: most tests wait for others most of their time. They
+# Everything can run in so many processes at once: most tests wait for others most of the time. They
 # share the containers; --dist loadgroup keeps apart what would be in each other's way.
-PROCESSES ?= 3
+PROCESSES ?= 0
 # More for the benchmark, when given: make bench BENCH="hop"
 BENCH ?=
 

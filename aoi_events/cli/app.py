@@ -16,6 +16,7 @@ from aoi_events.cli import (
     dead,
     keys,
     metrics,
+    policy,
     run,
     send,
     settings,
@@ -53,6 +54,7 @@ app.add_typer(dead.app, name="dead")
 app.add_typer(database.app, name="db")
 app.add_typer(broker.app, name="broker")
 app.add_typer(keys.app, name="keys")
+app.add_typer(policy.app, name="policy")
 app.add_typer(bench.app, name="bench")
 app.command("contracts")(contracts.contracts)
 app.command("settings")(settings.settings)

@@ -144,7 +144,7 @@ class NotificationCancelledV1(Answer):
 
 
 class Hop(Tolerant):
-    """One line of a delivery's story. ``cost``: of the message that was sent, as of then."""
+    """One line of a delivery's story. ``cost``: of what was sent, as of then."""
 
     at: Instant
     what: str

@@ -35,7 +35,7 @@ _STORY_HEAD, _STORY_TAIL = 8, 32
 
 @dataclass(frozen=True, slots=True)
 class StoryEntry:
-    """One line of what happened, for people. ``cost``: of the message that was sent, as of then."""
+    """One line of what happened, for people. ``cost``: of what was sent, as of then."""
 
     at: datetime
     what: str

@@ -48,7 +48,7 @@ class Step:
     content does not fit this channel; the device is told to fetch it. ``connected``: the channel is
     connection-oriented, so silence is taken for the end of it; on any other channel silence
     means that its worker or provider is slow, and the step is tried again. ``cost``: of each
-    message, in the unit of all costs.
+    attempt, in the unit of all costs.
     """
 
     channel: str
@@ -158,7 +158,9 @@ def candidates(
         if trait is None or obstacle is not None:
             found.append(Candidate(channel, obstacle=obstacle))
             continue
-        cost = trait.cost if own.cost is None else own.cost
+        wake_up = demand.content is not None and not _fits(demand.content, channel, trait, own)
+        messages = 1 if wake_up or demand.content is None else trait.messages(demand.content)
+        cost = messages * (trait.cost if own.cost is None else own.cost)
         if left is not None and cost > 0:
             if cost > left + _ROUNDING:
                 found.append(Candidate(channel, obstacle=Obstacle.TOO_COSTLY))
@@ -168,7 +170,7 @@ def candidates(
             channel=channel.type,
             start_after=next(starts),
             ack_within=trait.ack_within if own.ack_within is None else own.ack_within,
-            wake_up=demand.content is not None and not _fits(demand.content, channel, trait, own),
+            wake_up=wake_up,
             connected=trait.connection_oriented,
             cost=cost,
         )

@@ -195,6 +195,23 @@ def test_what_is_left_decides_which_channels_are_affordable() -> None:
     assert len(made(most_cost=0.3, channels=tenths)) == 3, "in tenths, which floats are not"
 
 
+def test_each_message_of_a_content_costs() -> None:
+    """Content that takes three messages costs three times as much; a wake-up is one message."""
+    traits = {"sms": replace(TRAITS["sms"], messages=lambda content: 3)}
+
+    def costs(octets: int, **how: object) -> list[tuple[bool, float]]:
+        demand = Demand(Content(data="x" * octets))
+        rules = Rules(**how)  # type: ignore[arg-type]
+        steps = plan([EVERY[2]], traits, demand, connected=False, rules=rules)
+        return [(step.wake_up, step.cost) for step in steps]
+
+    assert costs(100) == [(False, 3.0)]
+    assert costs(134) == [(True, 1.0)]
+    assert costs(100, channels={"sms": ChannelRules(cost=0.5)}) == [(False, 1.5)]
+    assert costs(100, most_cost=2.0) == []
+    assert costs(134, most_cost=2.0) == [(True, 1.0)]
+
+
 def test_preferred_channels_come_first() -> None:
     """In the operator's order; those that it does not name follow in the client's."""
     assert made(preference=("sms", "websocket")) == ["sms", "websocket", "webpush"]

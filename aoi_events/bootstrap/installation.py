@@ -38,6 +38,7 @@ from aoi_events.services.registration import RegistrationHandler
 from aoi_events.services.runtime import BatchWorker
 from aoi_events.services.settings import ServiceSettings
 from aoi_events.services.stray import DeadLetterHandler, UnroutableHandler
+from aoi_events.services.submitting import Submissions
 from aoi_events.telemetry.prometheus import PrometheusMetrics
 
 __all__ = ["EXIT_GAVE_UP", "Installation", "Worker", "open_installation"]
@@ -293,7 +294,10 @@ class Installation:
             if channel is None:
                 raise ConfigurationError(f"channel {kind!r} has no provider to connect to")
             receipts = Receipts(kind, channel, self.store, self.broker, self._clock)
-            handler = ProviderHandler(kind, channel, self.store, self._clock, self.metrics)
+            submissions = Submissions(
+                kind, channel, self.store, self.broker, self._clock, self.metrics
+            )
+            handler = ProviderHandler(kind, submissions, self.store, self._clock)
             batches = self._batches(handler)
             if isinstance(channel, Windowed):
                 self.metrics.watch_window(kind, lambda: channel.window_in_use)
@@ -301,8 +305,10 @@ class Installation:
                 async with asyncio.TaskGroup() as group:
                     listening = group.create_task(receipts.run())
                     await batches(stop, started)
+                    await submissions.drain()
                     listening.cancel()
             finally:
+                await submissions.close()
                 await channel.close()
 
         return run

@@ -7,7 +7,8 @@ tries, and none depends on the word of another whose network may be the one that
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +21,7 @@ from aoi_events.domain.breaker import (
     BreakerFact,
     BreakerPolicy,
     BreakerState,
+    Reachable,
     Troubled,
     Unknown,
     decide,
@@ -92,9 +94,26 @@ class Breakers:
         """The provider itself failed; ``why`` is for people, and names no address."""
         self._tell(admission.provider, Troubled(admission.epoch, why))
 
+    @contextmanager
+    def watched(self, admission: Admission) -> Iterator[None]:
+        """The block hands it over; if it ends early (cancelled, say), nothing is learnt."""
+        try:
+            yield
+        except BaseException:
+            self.unknown(admission)
+            raise
+
     def unknown(self, admission: Admission) -> None:
         """It was not handed over after all, or nothing was learnt of the provider."""
         self._tell(admission.provider, Unknown(admission.epoch))
+
+    def unreachable(self, provider: str, why: str) -> None:
+        """The provider cannot be reached, though nothing was to be handed to it."""
+        self._tell(provider, Troubled(self.of(provider).epoch, why))
+
+    def reachable(self, provider: str) -> None:
+        """The provider can be reached again, whether or not it answers: it may be probed."""
+        self._tell(provider, Reachable())
 
     def kept_back(self, provider: str, item: DeliverItem | ChallengeItem) -> Sent:
         """The result of an item that was not handed to a provider because that is down."""

@@ -27,16 +27,16 @@ def ended(
     closes_channel: bool = False,
     provider_messages: tuple[str | None, ...] = (),
     retry_after: float = 0.0,
-    pause: float = 0.0,
+    throttled: bool = False,
 ) -> Sent:
     """The result for an item; that a challenge was taken, nobody waits for.
 
     ``detail`` is for people, senders among them: it names no address. ``retry_after`` holds back
-    this item, ``pause`` the whole worker; both in seconds.
+    this item, in seconds; ``throttled``: because there were too many.
     """
     if isinstance(item, ChallengeItem):
         if kind is OutcomeKind.ACCEPTED:
-            return Sent(None, provider_messages, pause)
+            return Sent(None, provider_messages, throttled)
         challenged = ChallengeOutcome(
             challenge=item.id,
             attempt=item.attempt,
@@ -48,7 +48,7 @@ def ended(
             closes_channel=closes_channel,
             retry_after=retry_after or None,
         )
-        return Sent(challenged, provider_messages, pause)
+        return Sent(challenged, provider_messages, throttled)
     outcome = item.outcome(
         kind,
         now,
@@ -56,4 +56,4 @@ def ended(
         closes_channel=closes_channel,
         retry_after=retry_after or None,
     )
-    return Sent(outcome, provider_messages, pause)
+    return Sent(outcome, provider_messages, throttled)

@@ -32,6 +32,7 @@ __all__ = [
     "BreakerFact",
     "BreakerPolicy",
     "BreakerState",
+    "Reachable",
     "Troubled",
     "Unknown",
     "decide",
@@ -119,7 +120,12 @@ class Unknown:
     epoch: int
 
 
-BreakerFact = Asked | Answered | Troubled | Unknown
+@dataclass(frozen=True, slots=True)
+class Reachable:
+    """The provider can be reached again (a link to it is up): it may be probed at once."""
+
+
+BreakerFact = Asked | Answered | Troubled | Unknown | Reachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,9 @@ def decide(
     match fact:
         case Asked():
             return _ask(breaker, now, policy)
+        case Reachable():
+            is_open = breaker.state is BreakerState.OPEN
+            return BreakerDecision(replace(breaker, until=now) if is_open else breaker)
         case Answered() | Troubled() | Unknown() if fact.epoch != breaker.epoch:
             return BreakerDecision(breaker)
         case Answered():

@@ -25,12 +25,14 @@ from aoi_events.contracts.envelopes import (
     DeliverItem,
     OutcomeItem,
 )
+from aoi_events.domain.breaker import Breaker
 from aoi_events.domain.channels import ChannelTraits, Parameters
 
 __all__ = [
     "ChannelPlugin",
     "Confirming",
     "ConnectionlessChannel",
+    "Guarded",
     "Offered",
     "Receipt",
     "Sent",
@@ -60,12 +62,13 @@ class Sent:
 
     ``outcome`` is None for a challenge that the provider took: nobody waits for that.
     ``provider_messages`` is what the provider will call it in receipts, one name for each message
-    that it took; None where it named none. ``pause``: the provider asked to slow down, seconds.
+    that it took; None where it named none. ``throttled``: the provider asked to slow down, which is
+    the channel's to do.
     """
 
     outcome: OutcomeItem | ChallengeOutcome | None
     provider_messages: tuple[str | None, ...] = ()
-    pause: float = 0.0
+    throttled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,26 +92,45 @@ class ConnectionlessChannel(Protocol):
     def provider(self) -> str:
         """Names the provider (an SMSC, a push service) in the store and in metrics."""
 
+    @property
+    def at_once(self) -> int:
+        """How many items it wants to have at once; the worker takes no more before some of them are
+        answered.
+        """
+
+    def lane(self, item: DeliverItem | ChallengeItem) -> str:
+        """What the item waits behind: its provider, as far as that is known beforehand. Items of
+        one lane are handed over together, and wait for those of no other.
+        """
+
     async def deliver(self, items: Sequence[DeliverItem | ChallengeItem]) -> Sequence[Sent]:
         """Hand items over; one result each, in order. A provider's refusal is a result, and an
-        exception is a bug. Never takes longer than the channel's own time-outs.
+        exception is a bug, but for ProviderUnavailable: then none of them was attempted. Never
+        takes longer than the channel's own time-outs. May be called again before it has returned.
 
-        What has expired, and what a provider that is down was not given, is refused; content that
-        measures more than the largest is rejected, and parameters without an address close the
-        channel. None of that goes out, and none of it holds back the other items.
+        What has expired is refused, and what was not given to a provider that is down is
+        *unavailable*; content that measures more than the largest is rejected, and parameters
+        without an address close the channel. None of that goes out, and none of it holds back the
+        other items.
         """
 
     def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
         """Receipts as they come, in batches; ends when the channel is closed."""
 
-    async def ready(self) -> None:
-        """Return as soon as the provider can take messages (it may be down for long)."""
-
     async def healthy(self) -> bool:
-        """Whether the provider can take messages now."""
+        """Whether messages can be taken now."""
 
     async def close(self) -> None:
         """Stop; idempotent."""
+
+
+@runtime_checkable
+class Guarded(Protocol):
+    """A channel that knows which of its providers work; optional."""
+
+    @property
+    def in_trouble(self) -> Mapping[str, Breaker]:
+        """By name, each provider whose breaker is not closed now."""
 
 
 @runtime_checkable

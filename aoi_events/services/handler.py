@@ -19,9 +19,6 @@ class Handler(ABC, Generic[T]):
     queue: str
     """The queue that it takes from."""
 
-    async def ready(self) -> None:
-        """Return as soon as work can be taken; until then other copies of the worker get it."""
-
     @abstractmethod
     def read(self, message: Inbound) -> T:
         """What the message asks. Raises Refusal for bytes that ask nothing valid."""

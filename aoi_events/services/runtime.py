@@ -35,7 +35,7 @@ from aoi_events.services.handler import Handler
 from aoi_events.services.incoming import as_sent, may_answer, to_quarantine, unwrap
 from aoi_events.services.outgoing import internal, publish_all, refusal
 from aoi_events.services.parking import Parked, Parking
-from aoi_events.services.resting import PAUSES, Stopped, first_of, rest
+from aoi_events.services.resting import PAUSES, Stopped, rest
 
 __all__ = ["BatchWorker"]
 
@@ -83,13 +83,10 @@ class BatchWorker(Generic[T]):
     async def run(self, stop: asyncio.Event, started: asyncio.Event | None = None) -> None:
         """Work until ``stop``; then finish what was taken and return."""
         main, quarantine = worker_queue(self._handler.queue)
-        # Paused until the handler is ready, or other copies would miss a prefetch of messages.
-        work = await self._broker.subscribe(main, prefetch=self._batch, paused=True)
+        work = await self._broker.subscribe(main, prefetch=self._batch)
         sources = [(work, False)]
         if self._quarantine:
-            alone = await self._broker.subscribe(
-                quarantine, prefetch=QUARANTINE_PREFETCH, paused=True
-            )
+            alone = await self._broker.subscribe(quarantine, prefetch=QUARANTINE_PREFETCH)
             sources.append((alone, True))
         if started is not None:
             started.set()
@@ -106,39 +103,12 @@ class BatchWorker(Generic[T]):
     ) -> None:
         queue = quarantine_of(self._handler.queue) if alone else self._handler.queue
         try:
-            await self._until_ready(subscription, stop)
-            await subscription.resume()
-            while True:
-                await self._until_ready(subscription, stop)
-                messages = await subscription.take(self._batch)
-                if not messages:
-                    return
-                # It may have waited for these for long.
-                await self._until_ready(subscription, stop)
+            while messages := await subscription.take(self._batch):
                 with self._metrics.batch(queue, [message.message_id for message in messages]):
                     await self._settle(subscription, messages, stop, alone=alone)
         except Stopped:
             # What was taken and not settled comes again, to whoever is there then.
             self._log.info("stopped_while_paused")
-
-    async def _until_ready(self, subscription: Subscription, stop: asyncio.Event) -> None:
-        if type(self._handler).ready is Handler.ready:
-            return
-        ready = asyncio.ensure_future(self._handler.ready())
-        try:
-            await asyncio.wait({ready}, timeout=0)
-            if not ready.done():
-                # What comes meanwhile is for somebody else.
-                await subscription.pause()
-                self._log.info("not_ready")
-                await first_of(asyncio.shield(ready), stop.wait())
-                if stop.is_set():
-                    raise Stopped
-                await subscription.resume()
-                self._log.info("ready")
-            await ready
-        finally:
-            ready.cancel()
 
     async def _settle(
         self,

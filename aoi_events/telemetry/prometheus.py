@@ -252,6 +252,6 @@ def _channel_of(delivery: Delivery) -> str | None:
 def _result_of(sent: Sent) -> str:
     if sent.outcome is None:
         return OutcomeKind.ACCEPTED
-    if sent.pause > 0:
+    if sent.throttled:
         return "throttled"
     return "bad_address" if sent.outcome.closes_channel else sent.outcome.kind

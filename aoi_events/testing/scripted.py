@@ -31,6 +31,8 @@ ADDRESS: Final = "address"
 
 Work = DeliverItem | ChallengeItem
 
+_AT_ONCE: Final = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Say:
@@ -43,7 +45,7 @@ class Say:
     detail: str = ""
     retry_after: float | None = None
     closes_channel: bool = False
-    pause: float = 0.0
+    throttled: bool = False
     receipt: OutcomeKind | None = None
     bug: bool = False
 
@@ -53,9 +55,14 @@ class Say:
         return cls(receipt=receipt)
 
     @classmethod
-    def refused(cls, *, retry_after: float | None = None, pause: float = 0.0) -> Say:
-        """Not now."""
-        return cls(OutcomeKind.REFUSED, "not now", retry_after=retry_after, pause=pause)
+    def refused(cls, *, retry_after: float | None = None, throttled: bool = False) -> Say:
+        """Not now; ``throttled``: because there were too many."""
+        return cls(OutcomeKind.REFUSED, "not now", retry_after=retry_after, throttled=throttled)
+
+    @classmethod
+    def unavailable(cls, *, retry_after: float = 1.0) -> Say:
+        """It is down, and was not asked."""
+        return cls(OutcomeKind.UNAVAILABLE, "the provider is down", retry_after=retry_after)
 
     @classmethod
     def rejected(cls, *, closes_channel: bool = False) -> Say:
@@ -160,7 +167,7 @@ class ScriptedProvider:
             self.receipts.put_nowait(Receipt(message, say.receipt))
         outcome = _outcome(item, say, self.clock.now())
         taken = say.kind in (None, OutcomeKind.ACCEPTED)
-        return Sent(outcome, (message,) if taken else (), say.pause)
+        return Sent(outcome, (message,) if taken else (), say.throttled)
 
 
 def _outcome(item: Work, say: Say, now: datetime) -> OutcomeItem | ChallengeOutcome | None:
@@ -200,6 +207,15 @@ class _Channel:
         self._traits = traits
         self._closed = asyncio.Event()
 
+    @property
+    def at_once(self) -> int:
+        """More than a test sends."""
+        return _AT_ONCE
+
+    def lane(self, item: Work) -> str:
+        """There is one provider."""
+        return self.provider
+
     async def deliver(self, items: Sequence[Work]) -> Sequence[Sent]:
         """One result per item, in order; what cannot go out never reaches the provider."""
         now = self._shared.clock.now()
@@ -212,8 +228,10 @@ class _Channel:
         ]
 
     def _keep_back(self, item: Work, now: datetime) -> Say | None:
-        if self._closed.is_set() or not self._shared.up.is_set():
-            return Say(OutcomeKind.REFUSED, "the provider is down")
+        if self._closed.is_set():
+            return Say(OutcomeKind.REFUSED, "the worker is stopping")
+        if not self._shared.up.is_set():
+            return Say.unavailable()
         if item.expires_at <= now:
             return Say(OutcomeKind.REFUSED, "expired before it was submitted")
         if not item.parameters.get(ADDRESS):
@@ -239,10 +257,6 @@ class _Channel:
                     yield [coming.result()]
         finally:
             closed.cancel()
-
-    async def ready(self) -> None:
-        """Return as soon as the provider is up."""
-        await self._shared.up.wait()
 
     async def healthy(self) -> bool:
         """Whether the provider is up."""

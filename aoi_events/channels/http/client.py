@@ -47,11 +47,13 @@ class Answer:
 class NoAnswer:
     """There is no answer, and why, in words that name no address.
 
-    ``never``: the address is one that nothing may be sent to.
+    ``never``: the address is one that nothing may be sent to. ``host_failed``: it was not we who
+    did not ask.
     """
 
     why: str
     never: bool = False
+    host_failed: bool = True
 
 
 class _NotPermitted(OSError):
@@ -98,7 +100,7 @@ class HttpClient:
         Returns within ``settings.within`` seconds, and half a second for the body of the answer.
         """
         if self._closed:
-            return NoAnswer("the worker is stopping")
+            return NoAnswer("the worker is stopping", host_failed=False)
         try:
             async with asyncio.timeout(self._settings.within):
                 response = await self._session.post(
@@ -110,7 +112,8 @@ class HttpClient:
             return NoAnswer("its name has no address")
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, _NotPermitted):
-                return NoAnswer("its name leads to an address that is not public", never=True)
+                why = "its name leads to an address that is not public"
+                return NoAnswer(why, never=True, host_failed=False)
             if isinstance(error, aiohttp.ClientSSLError):
                 return NoAnswer("no TLS there that can be verified")
             return NoAnswer("it cannot be reached")

@@ -36,12 +36,20 @@ class OutgoingSettings(BaseModel):
     ca_file: Path | None = None
     """PEM file with the certificates to trust instead of the system's."""
     within: Annotated[float, Field(gt=0, le=60)] = 10.0
-    """Seconds that a request may take in all: its wait for a connection, name look-up, TLS, and
-    the head of the answer."""
+    """Seconds that a request may take in all: name look-up, TLS, and the head of the answer. As
+    long it may wait for its turn before."""
     connections: Annotated[int, Field(ge=1, le=10_000)] = 200
     """Connections of one worker at once."""
     connections_per_host: Annotated[int, Field(ge=1, le=1_000)] = 8
     """Connections of one worker to one host and port at once."""
+    failures: Annotated[int, Field(ge=1, le=1_000)] = 5
+    """Requests in a row that one scheme, host and port fails (it cannot be reached, does not
+    answer, or answers 5xx) before nothing is sent there for a while."""
+    probe_first: Annotated[float, Field(ge=0.001, le=3_600)] = 2.0
+    """Seconds until one request probes whether it works again; doubled for each probe that
+    fails."""
+    probe_most: Annotated[float, Field(ge=0.001, le=3_600)] = 60.0
+    """Longest pause between probes, in seconds."""
     ack_within: Annotated[float, Field(gt=0, le=3_600)] = 60.0
     """Seconds that a device may take to acknowledge what was taken there."""
     cost: Annotated[float, Field(ge=0)] = 0.1

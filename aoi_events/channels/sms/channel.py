@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
+from aoi_events.channels.breakers import Breakers
 from aoi_events.channels.results import ended
 from aoi_events.channels.sms.numbers import destination
+from aoi_events.channels.sms.push import Push
 from aoi_events.channels.sms.receipts import MessageState, SmscReceipt
 from aoi_events.channels.sms.settings import SmsSettings
-from aoi_events.channels.sms.smpp import Push, SmscLink
+from aoi_events.channels.sms.smpp import SmscLink
 from aoi_events.channels.sms.status import Submitted, Verdict
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.contracts.identifiers import id_octets
 from aoi_events.domain import push_payload
+from aoi_events.domain.breaker import Breaker, BreakerPolicy
 from aoi_events.domain.datagrams import Bits, Reference
 from aoi_events.domain.push_payload import ChallengePush, ContentPush, Payload, WakeUpPush
+from aoi_events.domain.retry import Backoff
 from aoi_events.errors import MalformedPdu, PduTooLarge
 from aoi_events.ports.channel import Receipt, Sent
 from aoi_events.ports.clock import Clock, SystemClock
@@ -25,6 +29,9 @@ __all__ = ["NUMBER", "SmsChannel"]
 
 NUMBER: Final = "msisdn"
 """The parameter that holds the telephone number, ``+`` and digits (E.164)."""
+
+_TURNS: Final = 20
+_POLICY: Final = BreakerPolicy(failures=3, wait=Backoff(first=1.0, ceiling=30.0))
 
 
 class SmsChannel:
@@ -37,7 +44,8 @@ class SmsChannel:
     def __init__(self, settings: SmsSettings, *, clock: Clock | None = None) -> None:
         self._settings = settings
         self._clock: Clock = clock or SystemClock()
-        self._link = SmscLink(settings)
+        self._breakers = Breakers("sms", policy=_POLICY, clock=self._clock)
+        self._link = SmscLink(settings, self._breakers)
 
     @property
     def provider(self) -> str:
@@ -47,6 +55,15 @@ class SmsChannel:
     def open(self) -> None:
         """Start to connect, in the background."""
         self._link.open()
+
+    @property
+    def at_once(self) -> int:
+        """As many as its window takes in some turns."""
+        return _TURNS * self._settings.window
+
+    def lane(self, item: DeliverItem | ChallengeItem) -> str:
+        """There is one SMSC."""
+        return self.provider
 
     async def deliver(self, items: Sequence[DeliverItem | ChallengeItem]) -> Sequence[Sent]:
         """One result per item, in order; within ``turn_time`` plus ``response_time`` seconds."""
@@ -71,13 +88,14 @@ class SmsChannel:
                 yield known
 
     @property
+    def in_trouble(self) -> Mapping[str, Breaker]:
+        """The SMSC, while its breaker is not closed."""
+        return self._breakers.in_trouble
+
+    @property
     def window_in_use(self) -> int:
         """Submissions that the SMSC has not answered."""
         return self._link.in_use
-
-    async def ready(self) -> None:
-        """Return as soon as the SMSC has bound us and does not throttle us."""
-        await self._link.ready()
 
     async def healthy(self) -> bool:
         """Whether a session is bound that is not throttled."""
@@ -114,7 +132,11 @@ class SmsChannel:
                 )
             case Verdict.THROTTLED:
                 pause = self._settings.throttle_pause
-                return ended(item, OutcomeKind.REFUSED, now, detail, retry_after=pause, pause=pause)
+                return ended(
+                    item, OutcomeKind.REFUSED, now, detail, retry_after=pause, throttled=True
+                )
+            case Verdict.UNAVAILABLE:
+                return self._breakers.kept_back(self.provider, item)
             case Verdict.REFUSED | Verdict.UNANSWERED | Verdict.NOT_SENT:
                 detail = f"{submitted.verdict}: {detail}"
                 return ended(item, OutcomeKind.REFUSED, now, detail)

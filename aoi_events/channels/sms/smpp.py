@@ -3,18 +3,18 @@
 What the SMPP library (smpp34 1.5) leaves to us, found by experiment:
 
 * It does not hold back submissions beyond the window: a semaphore does.
-* It waits 30 s for a response, and a submission that is open when its client stops waits as long:
-  every submission is raced against our own time-out and against the end of the session.
+* It waits 30 s for a response, also when its client stops: every submission is raced against our
+  own time-out and against the end of the session.
 * A lost link, a time-out, an unreadable response and a ``generic_nack`` are one exception,
   ``SmppError``; only a ``generic_nack`` tells its status, in the text.
 * A refused bind (a wrong password) looks like an SMSC that never answers.
-* It sends ``enquire_link`` every 30 s and waits 30 s for the answer, so a link cut without a word
-  is noticed after a minute; a submission that nothing answers ends it sooner.
+* It sends ``enquire_link`` every 30 s and waits as long for the answer, so a link cut without a
+  word is noticed after a minute; a submission that nothing answers ends it sooner.
 * Its inbound queue drops the word that the session ended when it is full: ``next()`` is drained
-  without pause, and asked now and then whether the session still lives.
+  without pause, and asked now and then whether the session lives.
 * A client that stops without ``unbind`` leaves its connection open for up to 30 s.
-* It acknowledges a receipt to the SMSC as soon as it is queued here, so a receipt can be lost with
-  the process. Nothing depends on receipts alone: a step without one ends at its deadline.
+* It acknowledges a receipt to the SMSC as soon as it is queued here, so one can be lost with the
+  process. Nothing depends on receipts alone: a step without one ends at its deadline.
 """
 
 from __future__ import annotations
@@ -28,37 +28,32 @@ from typing import Any, Final
 
 import smpp34
 
-from aoi_events.channels.sms.numbers import Address, source
+from aoi_events.channels.breakers import Breakers
+from aoi_events.channels.sms.numbers import source
+from aoi_events.channels.sms.push import Push, broken_off
 from aoi_events.channels.sms.receipts import SmscReceipt, read_receipt
 from aoi_events.channels.sms.runtime import rest_before_exit
 from aoi_events.channels.sms.settings import SmsSettings
 from aoi_events.channels.sms.status import SYSTEM_ERROR, Submitted, Verdict, verdict_of
+from aoi_events.channels.sms.validity import relative_time
+from aoi_events.domain.breaker import BreakerState
 from aoi_events.errors import MalformedPdu, ProviderUnavailable
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.patience import Attempt, Patience, patiently
 
-__all__ = ["Push", "SmscLink"]
+__all__ = ["SmscLink"]
 
 _USER_DATA_HEADER: Final = 0x40  # esm_class, SMPP 3.4, 5.2.12
 _OCTETS: Final = 0x04  # data_coding: 8-bit binary, 5.2.19
 _WITH_RECEIPT: Final = 0x01  # registered_delivery, 5.2.17
-_LONGEST_VALIDITY: Final = 28 * 86_400
 _LIVENESS_INTERVAL: Final = 5.0
 _UNBIND_TIME: Final = 1.0
+_NO_LINK: Final = "no link to the SMSC"
 _RECEIPTS_HELD: Final = 10_000
 _RECEIPTS_AT_ONCE: Final = 500
 _NACK_STATUS: Final = re.compile(r"\(0x([0-9A-Fa-f]{8})\)$")
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Push:
-    """One push: to whom, the user data of its short messages, and seconds until it is useless."""
-
-    to: Address
-    parts: tuple[bytes, ...]
-    valid_for: float
 
 
 @dataclass(eq=False, slots=True)
@@ -81,16 +76,18 @@ class SmscLink:
     Every public method may be called at any time, by several tasks of one event loop.
     """
 
-    def __init__(self, settings: SmsSettings) -> None:
+    def __init__(self, settings: SmsSettings, breakers: Breakers) -> None:
         if settings.host is None:
             raise ValueError("an SMSC link needs settings.host")
         rest_before_exit()
         self.name: Final = f"{settings.system_id}@{settings.host}:{settings.port}"
         self._host: Final = settings.host
         self._settings: Final = settings
+        self._breakers: Final = breakers
         self._source: Final = source(settings.source)
         self._window: Final = asyncio.Semaphore(settings.window)
         self._up: Final = asyncio.Event()
+        self._down: Final = asyncio.Event()
         self._not_throttled: Final = asyncio.Event()
         self._not_throttled.set()
         self._session: _Session | None = None
@@ -119,8 +116,8 @@ class SmscLink:
         if keeper is not None:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
-        if self._receipts.full():
-            self._receipts.get_nowait()  # the end must be heard; a receipt may be lost
+        if self._receipts.full():  # the end must be heard; a receipt may be lost
+            self._receipts.get_nowait()
         self._receipts.put_nowait(None)
 
     async def ready(self) -> None:
@@ -129,12 +126,26 @@ class SmscLink:
             await self._up.wait()
             await self._not_throttled.wait()
 
+    async def _ready_or_down(self) -> None:
+        """Return once a message can be sent, or there is no link: not even the first one."""
+        if self.up:
+            return
+        ready, down = asyncio.create_task(self.ready()), asyncio.create_task(self._down.wait())
+        try:
+            await asyncio.wait([ready, down], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
+            down.cancel()
+
+    def _is_down(self) -> bool:
+        return self._breakers.of(self.name).state is not BreakerState.CLOSED
+
     async def submit(self, pushes: Sequence[Push]) -> list[Submitted]:
         """Submit all, at most a window of messages at once; one verdict each, in order.
 
         Of a push of several messages one goes after the other, so that the SMSC has them in order;
-        it is accepted when all are, and the first that is not ends it. Takes at most ``turn_time``
-        plus ``response_time`` seconds. Never raises for what the SMSC or the network does.
+        it is accepted when all are, and the first that is not ends it. Within ``turn_time`` plus
+        ``response_time`` seconds; raises nothing for what the SMSC or the network does.
         """
         until = asyncio.get_running_loop().time() + self._settings.turn_time
         return list(await asyncio.gather(*(self._submit(push, until) for push in pushes)))
@@ -153,6 +164,22 @@ class SmscLink:
         self._receipts.put_nowait(None)  # for whoever else listens, or listens again
 
     async def _submit(self, push: Push, until: float) -> Submitted:
+        if (admission := self._breakers.ask(self.name)) is None:
+            return Submitted(Verdict.UNAVAILABLE)
+        with self._breakers.watched(admission):
+            submitted = await self._submit_parts(push, until)
+        if submitted.verdict is Verdict.UNAVAILABLE and not self._is_down():
+            # The link was lost a moment ago, and may be back in another.
+            submitted = Submitted(Verdict.NOT_SENT, detail=submitted.detail)
+        if submitted.verdict in (Verdict.UNAVAILABLE, Verdict.UNANSWERED):
+            self._breakers.troubled(admission, submitted.detail)
+        elif submitted.verdict is Verdict.NOT_SENT:
+            self._breakers.unknown(admission)
+        else:
+            self._breakers.answered(admission)
+        return submitted
+
+    async def _submit_parts(self, push: Push, until: float) -> Submitted:
         names: list[str | None] = []
         for number, user_data in enumerate(push.parts, 1):
             submitted = await self._submit_one(push, user_data, until)
@@ -160,7 +187,7 @@ class SmscLink:
                 # What came before it need not go out again for this.
                 submitted = await self._submit_one(push, user_data, until)
             if submitted.verdict is not Verdict.ACCEPTED:
-                return _broken_off(submitted, number, len(push.parts))
+                return broken_off(submitted, number, len(push.parts))
             names += submitted.message_ids
         return Submitted(Verdict.ACCEPTED, tuple(names))
 
@@ -172,14 +199,15 @@ class SmscLink:
             return Submitted(Verdict.NOT_SENT, detail="no room in the window for too long")
         try:
             async with asyncio.timeout_at(until):
-                await self.ready()
+                await self._ready_or_down()
             session = self._session
-            if session is None:  # lost between being ready and now
-                return Submitted(Verdict.NOT_SENT, detail="the link to the SMSC was lost")
+            if session is None:
+                return Submitted(Verdict.UNAVAILABLE, detail=_NO_LINK)
             return await self._exchange(session, push, user_data)
         except TimeoutError:
-            why = "the SMSC throttles us" if self._up.is_set() else "no link to the SMSC"
-            return Submitted(Verdict.NOT_SENT, detail=f"{why} for too long")
+            if not self._up.is_set():
+                return Submitted(Verdict.UNAVAILABLE, detail=_NO_LINK)
+            return Submitted(Verdict.NOT_SENT, detail="the SMSC throttles us for too long")
         finally:
             self._window.release()
 
@@ -198,7 +226,7 @@ class SmscLink:
                 esm_class=_USER_DATA_HEADER,
                 data_coding=_OCTETS,
                 registered_delivery=_WITH_RECEIPT,
-                validity_period=_relative_time(push.valid_for),
+                validity_period=relative_time(push.valid_for),
             )
         )
         either: set[asyncio.Future[Any]] = {response, session.lost}
@@ -261,6 +289,8 @@ class SmscLink:
             )
             self._session = session
             self._up.set()
+            self._down.clear()
+            self._breakers.reachable(self.name)
             log.info("smsc_link_up", smsc=self.name)
             try:
                 await self._listen(session)
@@ -277,6 +307,7 @@ class SmscLink:
         if self._session is session:
             self._session = None
             self._up.clear()
+            self._down.set()
 
     async def _connect(self) -> _Session:
         settings = self._settings
@@ -314,13 +345,11 @@ class SmscLink:
         return _Session(client, smsc, loop.create_future(), loop.time())
 
     def _log_failure(self, attempt: Attempt) -> None:
-        log.warning(
-            "smsc_unreachable",
-            smsc=self.name,
-            attempt=attempt.number,
-            error=str(attempt.error),
-            again_in=round(attempt.pause, 3),
-        )
+        self._breakers.unreachable(self.name, _NO_LINK)
+        if self._is_down():
+            self._down.set()
+        error, again_in = str(attempt.error), round(attempt.pause, 3)
+        log.warning("smsc_unreachable", smsc=self.name, error=error, again_in=again_in)
 
     async def _listen(self, session: _Session) -> None:
         """Hear what the SMSC delivers until the session ends."""
@@ -363,28 +392,9 @@ class SmscLink:
         await self._receipts.put(receipt)
 
 
-def _broken_off(submitted: Submitted, number: int, count: int) -> Submitted:
-    """The verdict on a push whose part ``number`` was not accepted."""
-    if count == 1:
-        return submitted
-    # With a part out already, it cannot be said that nothing was sent.
-    late = number > 1 and submitted.verdict is Verdict.NOT_SENT
-    verdict = Verdict.REFUSED if late else submitted.verdict
-    return Submitted(verdict, detail=f"part {number} of {count}: {submitted.detail}")
-
-
 async def _end(session: _Session) -> None:
     """Say goodbye if anybody listens, and stop; bounded."""
     with suppress(TimeoutError, smpp34.SmppError):
         async with asyncio.timeout(_UNBIND_TIME):
             await session.smsc.unbind()
     await session.client.stop()
-
-
-def _relative_time(seconds: float) -> str:
-    """``seconds`` from now as SMPP's relative time (7.1.1.2): at least 1 s, at most 28 days."""
-    whole = min(max(int(seconds), 1), _LONGEST_VALIDITY)
-    minutes, second = divmod(whole, 60)
-    hours, minute = divmod(minutes, 60)
-    day, hour = divmod(hours, 24)
-    return f"0000{day:02}{hour:02}{minute:02}{second:02}000R"

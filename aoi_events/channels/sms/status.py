@@ -25,7 +25,9 @@ class Verdict(StrEnum):
     UNANSWERED = "unanswered"
     """Submitted, and nobody said what became of it: it may go out."""
     NOT_SENT = "not_sent"
-    """Never left us: no link, no room in the window, or a throttled SMSC, for too long."""
+    """Never left us: no room in the window, or a throttled SMSC, for too long."""
+    UNAVAILABLE = "unavailable"
+    """Never left us: there is no link to the SMSC."""
 
 
 @dataclass(frozen=True, slots=True)

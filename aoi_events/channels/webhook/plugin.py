@@ -107,6 +107,7 @@ class WebhookPlugin:
             self.type,
             checked,
             compose,
+            address=URL,
             unready=_NOT_TRUSTED_YET,
             clock=self._clock,
             resolver=self._resolver,

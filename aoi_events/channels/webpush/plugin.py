@@ -136,7 +136,14 @@ class WebPushPlugin:
             }
             return Post(endpoint, encrypted(_plaintext(item), keys), headers)
 
-        return HttpChannel(self.type, checked, compose, clock=self._clock, resolver=self._resolver)
+        return HttpChannel(
+            self.type,
+            checked,
+            compose,
+            address=ENDPOINT,
+            clock=self._clock,
+            resolver=self._resolver,
+        )
 
 
 def _how(item: Item, now: datetime) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from aoi_events.ports.channel import ConnectionlessChannel
-from tests.conformance.channel.stages import CONNECTIONLESS, Provider, open_provider
+from tests.conformance.channel.stages import CONNECTIONLESS, Provider, healthy, open_provider
 
 
 @pytest.fixture(params=CONNECTIONLESS)
@@ -21,5 +21,5 @@ async def provider(request: pytest.FixtureRequest) -> AsyncIterator[Provider]:
 async def channel(provider: Provider) -> ConnectionlessChannel:
     """A channel that is connected to it."""
     channel = await provider.connect()
-    await channel.ready()
+    await healthy(channel)
     return channel

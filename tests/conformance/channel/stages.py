@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -37,15 +38,18 @@ __all__ = [
     "OFFERS",
     "OF_ONE_PROVIDER",
     "OF_THEIR_HOSTS",
+    "SOON",
     "Answer",
     "Offers",
     "Provider",
     "challenge",
     "delivery",
+    "healthy",
     "open_provider",
     "plugin_of",
 ]
 
+SOON = 10.0
 CLIENT = base32_id("cli_", bytes(16))
 SUBSCRIPTION = Subscription()
 FINGERPRINT = base32_id("fp_", bytes(8))
@@ -297,6 +301,8 @@ def _host(kind: str, receiver: Receiver) -> Provider:
         "within": 2.0,
         # One after the other, so that a script knows what comes next.
         "connections_per_host": 1,
+        "probe_first": 0.01,
+        "probe_most": 0.01,
     }
     paths = [f"/device/{number}" for number in range(3)]
     if kind == "webhook":
@@ -316,6 +322,13 @@ async def _closing(provider: Provider) -> AsyncIterator[Provider]:
     finally:
         for channel in provider.channels:
             await channel.close()
+
+
+async def healthy(channel: ConnectionlessChannel, *, is_so: bool = True) -> None:
+    """Return once the channel is healthy, or not any more."""
+    async with asyncio.timeout(SOON):
+        while await channel.healthy() is not is_so:  # noqa: ASYNC110 - the port has no event for it
+            await asyncio.sleep(0)
 
 
 def delivery(provider: Provider, number: int = 1, **changes: Any) -> DeliverItem:
@@ -389,7 +402,7 @@ def _say(answer: Answer) -> Say:
         case Answer.REFUSED:
             return Say.refused()
         case Answer.SLOW_DOWN:
-            return Say.refused(retry_after=1.0, pause=1.0)
+            return Say.refused(retry_after=1.0, throttled=True)
         case Answer.REJECTED:
             return Say.rejected()
         case Answer.NO_SUCH_ADDRESS:

@@ -17,10 +17,16 @@ from aoi_events.contracts.envelopes import (
 )
 from aoi_events.domain.channels import ChannelTraits
 from aoi_events.ports.channel import ConnectionlessChannel, Sent
-from tests.conformance.channel.stages import LIMITED, Answer, Provider, challenge, delivery
+from tests.conformance.channel.stages import (
+    LIMITED,
+    SOON,
+    Answer,
+    Provider,
+    challenge,
+    delivery,
+)
 
-SOON = 10.0
-
+PASSING = (OutcomeKind.REFUSED, OutcomeKind.UNAVAILABLE)
 
 Work = DeliverItem | ChallengeItem
 
@@ -99,8 +105,8 @@ async def test_refusals_are_results(provider: Provider, channel: ConnectionlessC
     ]
     slow_down = [False, False, False, False, True]
     assert [(o.retry_after or 0) > 0 for o in made] == slow_down
-    # A provider of every device slows the whole worker down; a host of some holds up nobody else.
-    assert [each.pause > 0 for each in sent] == (
+    # A provider of every device slows them all down; a host of some holds up nobody else.
+    assert [each.throttled for each in sent] == (
         slow_down if provider.for_everybody else [False] * 5
     )
 
@@ -214,23 +220,58 @@ async def test_batches_do_not_wait_for_each_other(
     assert len(provider.arrived()) == 10
 
 
-async def test_a_provider_that_is_down_is_a_passing_refusal(
+async def test_a_provider_that_is_down_is_a_passing_trouble(
     provider: Provider, channel: ConnectionlessChannel
 ) -> None:
-    """Nobody answers: within the channel's own time-outs every item is refused for now, and after
-    the provider came back the next ones go out.
+    """Nobody answers: within the channel's own time-outs every item is refused for now, or not even
+    attempted, and after the provider came back the next ones go out.
     """
     await provider.go_down()
     async with asyncio.timeout(SOON):
         items: list[Work] = [delivery(provider, 1), delivery(provider, 2), challenge(provider)]
         sent = list(await channel.deliver(items))
-    assert [(o.kind, o.closes_channel) for o in outcomes(sent)] == [
-        (OutcomeKind.REFUSED, False)
-    ] * 2
+    assert all(o.kind in PASSING and not o.closes_channel for o in outcomes(sent))
     assert [each.provider_messages for each in sent] == [()] * 3
     await provider.come_back()
+    again = await until(provider, channel, OutcomeKind.ACCEPTED)
+    assert again.attempt == 3
+
+
+async def test_a_provider_that_stays_down_is_not_asked(
+    provider: Provider, channel: ConnectionlessChannel
+) -> None:
+    """After some tries the answer is *unavailable*, at once and with the time of the next look; it
+    is found again by itself when it is back.
+    """
+    await provider.go_down()
+    outcome = await until(provider, channel, OutcomeKind.UNAVAILABLE)
+    assert outcome.detail
+    assert (outcome.retry_after or 0) > 0
+    assert not outcome.closes_channel
+    arrived = provider.arrived()
+    await provider.come_back()
+    await until(provider, channel, OutcomeKind.ACCEPTED)
+    assert len(provider.arrived()) == len(arrived) + 1, "nothing that was kept back goes out later"
+
+
+async def test_items_of_one_address_are_of_one_lane(
+    provider: Provider, channel: ConnectionlessChannel
+) -> None:
+    """What waits behind what is known before, for challenges, too; and some are taken at once."""
+    assert channel.lane(delivery(provider, 1)) == channel.lane(challenge(provider))
+    assert channel.lane(delivery(provider, parameters={})) is not None
+    assert channel.at_once > 0
+
+
+async def until(
+    provider: Provider, channel: ConnectionlessChannel, kind: OutcomeKind
+) -> OutcomeItem:
+    """The first outcome of that kind of deliveries that are tried one after the other."""
     async with asyncio.timeout(SOON):
-        await channel.ready()
-        [again] = await channel.deliver([delivery(provider, 1, attempt=3)])
-    assert again.outcome is not None
-    assert (again.outcome.kind, again.outcome.attempt) == (OutcomeKind.ACCEPTED, 3)
+        while True:
+            sent = await channel.deliver([delivery(provider, 1, attempt=3)])
+            [outcome] = outcomes(list(sent))
+            if outcome.kind is kind:
+                return outcome
+            assert outcome.kind in PASSING
+            await asyncio.sleep(0)

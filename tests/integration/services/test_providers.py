@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.ports.channel import Receipt
 from aoi_events.testing.scripted import Say
-from tests.integration.services.conftest import BOTH
-from tests.integration.services.harness import System
+from tests.integration.services.conftest import BOTH, OpenSystem
+from tests.integration.services.harness import WORKERS, System
 
 pytestmark = BOTH
 
@@ -105,19 +106,21 @@ async def test_what_the_device_refused_after_a_receipt_is_told_in_the_story(
     assert (await shop.status("n1"))[0].by == "provider"
 
 
-async def test_an_attempt_that_is_not_wanted_any_more_is_not_submitted(system: System) -> None:
+async def test_an_attempt_that_is_not_wanted_any_more_is_not_submitted(
+    open_system: OpenSystem,
+) -> None:
     """Section 4: before it submits, a channel worker checks: not terminal, attempt current, not
     expired.
     """
+    system = await open_system(workers=[name for name in WORKERS if name != "scripted"])
     shop = await system.user()
     device = await system.device("scripted:a1")
-    system.provider.up.clear()
     await shop.send("cancelled", device.token)
     await shop.send("expired", device.token, ttl=5)
     await shop.send("wanted", device.token)
     await shop.ask("notification.cancel", notification="cancelled")
     system.clock.advance(6)
-    system.provider.up.set()
+    await system.serve("scripted")
     assert (await system.provider.next_delivery()).notification == "wanted"
     assert len(system.provider.taken) == 1
 
@@ -134,32 +137,51 @@ async def test_a_step_that_breaks_the_channel_fails_alone(system: System) -> Non
     assert stored.data.reason == "parked"  # type: ignore[union-attr]
 
 
-async def test_a_provider_that_asks_for_a_pause_gets_it(system: System) -> None:
-    """Point 6: throttled by its provider, a channel worker takes nothing until the pause ends."""
+async def test_a_provider_that_is_down_eats_no_attempt(system: System) -> None:
+    """What is due for a provider that is down is not attempted, waits as long as the channel says
+    without growing pauses, and goes out when it is back; nothing is parked.
+    """
     shop = await system.user()
     device = await system.device("scripted:a1")
-    system.provider.script(Say.refused(pause=3, retry_after=60))
-    await shop.send("n1", device.token)
-    await system.provider.next_delivery()
-    await system.until(lambda: shop.story("n1"), lambda story: "refused" in story)
-    await shop.send("n2", device.token)
-    assert len(system.provider.deliveries) == 1
-    system.clock.advance(3)
-    assert (await system.provider.next_delivery()).notification == "n2"
-
-
-async def test_a_provider_that_is_down_is_waited_for(system: System) -> None:
-    """Section 5: what is due for a provider that is down waits for it, and nothing is parked."""
-    shop = await system.user()
-    device = await system.device("scripted:a1")
-    await shop.send("n1", device.token)
-    await system.provider.next_delivery()
     system.provider.up.clear()
-    await shop.send("n2", device.token)
-    system.provider.up.set()
-    assert (await system.provider.next_delivery()).notification == "n2"
+    await shop.send("n1", device.token)
+    for attempt in range(1, 6):
+        await system.until(lambda: _held_back(system), lambda held: held == attempt)  # noqa: B023
+        assert (await system.rows("n1"))[0].steps[0].retries == 0
+        if attempt == 5:
+            system.provider.up.set()
+        await system.advance(1.1)
+    assert (await system.provider.next_delivery()).notification == "n1"
     async with system.installation.store.transaction(read_only=True) as tx:
         assert await tx.parked() == []
+
+
+async def test_what_was_held_back_does_not_depend_on_its_worker(
+    open_system: OpenSystem,
+) -> None:
+    """What was held back stands in the store and nowhere else: another worker, which knows nothing
+    of the breaker, sends it when the provider is back.
+    """
+    system = await open_system(workers=[name for name in WORKERS if name != "scripted"])
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    system.provider.up.clear()
+    stop = asyncio.Event()
+    first = asyncio.ensure_future(system.installation.worker("scripted").run(stop, asyncio.Event()))
+    await shop.send("n1", device.token)
+    await system.until(lambda: shop.story("n1"), lambda story: "unavailable" in story)
+    stop.set()
+    await first
+    system.provider.up.set()
+    await system.advance(1.1)
+    await system.serve("scripted")
+    assert (await system.provider.next_delivery()).notification == "n1"
+
+
+async def _held_back(system: System) -> int | None:
+    """The attempt that was not made because the provider is down, if that is the last."""
+    (row,) = await system.rows("n1")
+    return row.attempts if row.steps and row.steps[0].held_back else None
 
 
 async def _taken(system: System) -> None:

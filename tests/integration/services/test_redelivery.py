@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from aoi_events.broker.memory import MemoryBroker
 from aoi_events.broker.topology import (
     NOTIFICATION,
     QUARANTINE_DELIVERY_LIMIT,
@@ -18,7 +20,8 @@ from aoi_events.broker.topology import (
 )
 from aoi_events.contracts.answers import ANSWERS, AnyAnswer, RefusedV1
 from aoi_events.contracts.envelopes import OutcomeKind
-from aoi_events.ports.broker import Outbound, Queue, QueueKind, Subscription
+from aoi_events.errors import BrokerUnavailable
+from aoi_events.ports.broker import Inbound, Outbound, Published, Queue, QueueKind, Subscription
 from aoi_events.services.activation import ActivationHandler
 from aoi_events.services.handler import Handler
 from aoi_events.services.incoming import to_quarantine, unwrap
@@ -27,6 +30,7 @@ from aoi_events.services.outcome import OutcomeHandler
 from aoi_events.services.parking import replay
 from aoi_events.services.provider import ProviderHandler
 from aoi_events.services.registration import RegistrationHandler
+from aoi_events.services.submitting import Submissions
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import WITHIN, WORKERS, System, User, secret_and_hash
 
@@ -168,7 +172,7 @@ async def test_what_was_submitted_is_told_again_and_not_submitted_again(
     open_system: OpenSystem,
 ) -> None:
     """Section 4: a step is submitted once; when only its outcome could not be told, the next run
-    tells it. A copy of the worker that knows nothing of it says nothing, and the deadline looks.
+    submits nothing, nor does a copy of the worker; its outcome is told once.
     """
     system = await system_without(open_system, "scripted")
     shop = await system.user()
@@ -180,14 +184,63 @@ async def test_what_was_submitted_is_told_again_and_not_submitted_again(
         (message,) = await source.take(1)
     channel = await system.plugin.connect(None)
     found = system.installation
-    given = ("scripted", channel, found.store, system.clock)
-    one, copy = ProviderHandler(*given), ProviderHandler(*given)
-    said = await one.handle([one.read(message)])
-    assert b'"accepted"' in said[0].body
-    assert await one.handle([one.read(message)]) == said
-    assert await copy.handle([copy.read(message)]) == []
+    given = ("scripted", channel, found.store, broker, system.clock)
+    one, copy = Submissions(*given), Submissions(*given)
+    for submissions in (one, one, copy):
+        handler = ProviderHandler("scripted", submissions, found.store, system.clock)
+        assert await handler.handle([handler.read(message)]) == []
+        await submissions.drain()
+    await system.until(lambda: shop.story("n1"), lambda story: "accepted" in story)
     assert len(system.provider.taken) == 1
     await broker.close()
+
+
+async def test_an_outcome_waits_for_the_broker(open_system: OpenSystem) -> None:
+    """Section 5: a step was submitted and the broker is away: its outcome is told when that is
+    back, though its message was acknowledged; who must stop meanwhile leaves it to the deadline.
+    """
+    system = await system_without(open_system, "scripted")
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    for name in ("n1", "n2"):
+        await shop.send(name, device.token)
+    broker = await system.connect("aoi")
+    source = await broker.subscribe(worker_queue(delivery_queue("scripted"))[0], prefetch=2)
+    messages: list[Inbound] = []
+    async with asyncio.timeout(WITHIN):
+        while len(messages) < 2:
+            messages += await source.take(1)
+    found = system.installation
+    assert isinstance(broker, MemoryBroker)
+    away = _Away(broker.server, user="aoi")
+    channel = await system.plugin.connect(None)
+    one = Submissions("scripted", channel, found.store, away, system.clock)
+    handler = ProviderHandler("scripted", one, found.store, system.clock)
+    await handler.handle([handler.read(messages[0])])
+    await system.clock.somebody_sleeps()
+    away.back = True
+    system.clock.advance(1)
+    await system.until(lambda: shop.story("n1"), lambda story: "accepted" in story)
+    away.back = False
+    await handler.handle([handler.read(messages[1])])
+    async with asyncio.timeout(WITHIN):
+        await one.drain()
+    assert len(system.provider.taken) == 2
+    assert await shop.story("n2") == ["sent"]
+    await away.close()
+    await broker.close()
+
+
+class _Away(MemoryBroker):
+    """A connection over which nothing goes out while it is away."""
+
+    back = False
+
+    async def publish(self, messages: Sequence[Outbound]) -> Sequence[Published]:
+        """As the one below, once it is back."""
+        if not self.back:
+            raise BrokerUnavailable("the test took it away")
+        return await super().publish(messages)
 
 
 async def test_an_activation_is_answered_by_the_next_run(open_system: OpenSystem) -> None:

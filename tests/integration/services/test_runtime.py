@@ -37,16 +37,10 @@ class Wishes(Handler[Inbound]):
         self.store_is_up = asyncio.Event()
         self.store_is_up.set()
         self.fault: Exception = StoreUnavailable("the test took it away")
-        self.is_ready = asyncio.Event()
-        self.is_ready.set()
         self.may_end = asyncio.Event()
         self.may_end.set()
         self.after: Callable[[], None] = lambda: None
         self.called = asyncio.Condition()
-
-    async def ready(self) -> None:
-        """As the test says."""
-        await self.is_ready.wait()
 
     def read(self, message: Inbound) -> Inbound:
         """Refuses and breaks where the body says so."""
@@ -204,7 +198,6 @@ async def bench(aoi_empty_database: Path, tmp_path: Path) -> AsyncIterator[Bench
         )
         yield bench
         handler.store_is_up.set()
-        handler.is_ready.set()
         await bench.end()
 
 
@@ -360,21 +353,6 @@ async def test_a_fault_while_draining_leaves_the_rest_to_others(bench: Bench) ->
     assert bench.server.waiting(OUTCOME) == 2
     await bench.broker.close()
     assert bench.server.waiting(OUTCOME) == 3
-
-
-async def test_nothing_is_taken_until_it_is_ready(bench: Bench) -> None:
-    """Section 5: a worker that cannot work leaves the messages to its copies, and stops at once."""
-    bench.handler.is_ready.clear()
-    await bench.start()
-    await bench.send("a", "b")
-    other = await bench.sender.subscribe(worker_queue(OUTCOME)[0], prefetch=10)
-    assert [m.body for m in await _take(other, 2)] == [b"a", b"b"]
-    await other.stop()
-    bench.handler.is_ready.set()
-    await bench.send("c")
-    assert await bench.echoed(1) == ["c"]
-    bench.handler.is_ready.clear()
-    await bench.end()
 
 
 async def test_a_message_that_failed_twice_is_handled_alone(bench: Bench) -> None:

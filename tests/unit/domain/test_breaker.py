@@ -18,6 +18,7 @@ from aoi_events.domain.breaker import (
     BreakerFact,
     BreakerPolicy,
     BreakerState,
+    Reachable,
     Troubled,
     Unknown,
     decide,
@@ -172,7 +173,7 @@ class Outages(RuleBasedStateMachine):
             (after.state, after.openings) != (before.state, before.openings)
             or (isinstance(fact, Asked) and after.epoch != before.epoch)
         )
-        if not isinstance(fact, Asked) and fact.epoch != before.epoch:
+        if isinstance(fact, Answered | Troubled | Unknown) and fact.epoch != before.epoch:
             assert after == before, "late word says nothing"
         return decision
 
@@ -187,6 +188,15 @@ class Outages(RuleBasedStateMachine):
             assert epoch is None
         if epoch is not None:
             self.out.append(epoch)
+
+    @rule()
+    def reachable(self) -> None:
+        """A link came up: an open breaker probes at once, and nothing else changes."""
+        before = self.breaker
+        self._tell(Reachable())
+        if before.state is BreakerState.OPEN:
+            before = replace(before, until=self.now)
+        assert self.breaker == before
 
     @precondition(lambda self: self.out)
     @rule(data=st.data(), kind=st.sampled_from(["answered", "troubled", "unknown", "lost"]))

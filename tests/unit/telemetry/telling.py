@@ -63,7 +63,7 @@ def tell_everything(
     metrics.parked(queue, [code, code])
     metrics.due("delivery", 2, [0.1, -0.1])
     metrics.due("proof", 1)
-    metrics.submitted(channel or "", [Sent(None), Sent(None, pause=1.0)])
+    metrics.submitted(channel or "", [Sent(None), Sent(None, throttled=True)])
     metrics.watch_window(channel or "", lambda: 3)
     metrics.policy_reloaded("taken")
     metrics.policy_reloaded("refused")

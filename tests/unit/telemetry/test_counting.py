@@ -185,7 +185,7 @@ def test_publishes_by_result(metrics: PrometheusMetrics) -> None:
 def test_what_a_provider_says(metrics: PrometheusMetrics) -> None:
     """Accepted, throttled and bad addresses are told apart from other refusals."""
 
-    def said(kind: OutcomeKind, *, closes: bool = False, pause: float = 0.0) -> Sent:
+    def said(kind: OutcomeKind, *, closes: bool = False, throttled: bool = False) -> Sent:
         outcome = OutcomeItem(
             delivery="dlv_" + "a" * 26,
             kind=kind,
@@ -193,7 +193,7 @@ def test_what_a_provider_says(metrics: PrometheusMetrics) -> None:
             client="cli_" + "a" * 26,
             closes_channel=closes,
         )
-        return Sent(outcome, pause=pause)
+        return Sent(outcome, throttled=throttled)
 
     metrics.submitted(
         "sms",
@@ -201,7 +201,7 @@ def test_what_a_provider_says(metrics: PrometheusMetrics) -> None:
             Sent(None),
             said(OutcomeKind.ACCEPTED),
             said(OutcomeKind.REFUSED),
-            said(OutcomeKind.REFUSED, pause=1.0),
+            said(OutcomeKind.REFUSED, throttled=True),
             said(OutcomeKind.REJECTED, closes=True),
         ],
     )

@@ -18,7 +18,7 @@ STORE ?=
 # For pytest, instead of everything: make test PYTEST="tests/broker -k returns -x"
 PYTEST ?=
 # Everything can run in so many processes at once: most tests wait for others most of the time. They
-# share the containers; --dist loadgroup keeps apart what would be in each other's way.
+# share the containers; tests/scheduling.py keeps apart what would be in each other's way.
 PROCESSES ?= 0
 # More for the benchmark, when given: make bench BENCH="hop"
 BENCH ?=
@@ -48,7 +48,7 @@ demo: setup ## play the whole story in one process (BROKER=amqp://... STORE=post
 
 test: setup engine browser ## run every test, on a real RabbitMQ, PostgreSQL and Firefox (PYTEST="..." to choose)
 	@settings="$$(compose/images/ensure)"; eval "$$settings"; \
-	exec $(BIN)/python -m pytest $(or $(PYTEST),-n $(PROCESSES) --dist loadgroup)
+	exec $(BIN)/python -m pytest $(or $(PYTEST),-n $(PROCESSES))
 
 bench: setup engine ## measure hop and end to end, on a real RabbitMQ and PostgreSQL (BENCH="..." to choose)
 	@settings="$$(compose/images/ensure)"; eval "$$settings"; exec $(BIN)/python -m tests.benchmarks $(BENCH)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from _pytest.logging import LogCaptureHandler
 from hypothesis import HealthCheck, settings
 
 from tests.containers import PostgresServer, RabbitServer
+from tests.scheduling import ALONE, Scheduling, group_of
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -18,16 +20,24 @@ settings.load_profile("busy")
 # A project of its own, which tests/acceptance/test_sample_project.py runs against the wheel.
 collect_ignore = ["sample_project"]
 
-_ALONE = ("own_rabbit_server", "own_postgres_server", "stack", "visitor")
-"""Fixtures of tests that want much of the machine: with pytest-xdist one of them runs at a time."""
+_FOR_ONE = {"own_rabbit_server", "own_postgres_server", "visitor"}
+"""Fixtures of tests that want much of the machine."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads its marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What would disturb each other runs in one process, one after the other."""
+    """A test that would disturb others is in the group of those that run one at a time."""
     for item in items:
-        if not set(_ALONE).isdisjoint(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group("alone"))
+        wants = _FOR_ONE.intersection(getattr(item, "fixturenames", ()))
+        if wants and group_of(item.nodeid) != ALONE:
+            raise pytest.UsageError(
+                f"{item.nodeid} uses {', '.join(sorted(wants))}: name its file in scheduling.py"
+            )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Runs what is in a group in one process, one after the other."""
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -19,9 +19,6 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-# One wheel and one environment for all of them.
-pytestmark = pytest.mark.xdist_group("wheel")
-
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "tests" / "sample_project"
 

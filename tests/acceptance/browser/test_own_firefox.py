@@ -18,8 +18,6 @@ from tests.acceptance.browser.senders import PythonSender
 from tests.acceptance.browser.site import site
 from tests.processes import Workers
 
-pytestmark = pytest.mark.xdist_group("alone")
-
 README = (Path(__file__).parents[3] / "README.md").read_text()
 PORT = 8090
 

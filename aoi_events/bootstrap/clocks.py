@@ -1,13 +1,14 @@
 """This machine's clock beside the store's, which all workers share.
 
 Deadlines and expiry are compared with each worker's own clock: one that is ahead would let
-notifications expire that have time left.
+notifications expire that have time left. So a clock that jumps counts only once it was compared.
 """
 
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+import time
+from datetime import datetime, timedelta
 from typing import Final
 
 from aoi_events.errors import ConfigurationError, InfrastructureError
@@ -16,19 +17,50 @@ from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Store
 from aoi_events.services.resting import Stopped, rest
 
-__all__ = ["Clocks"]
+__all__ = ["Clocks", "SteadyClock"]
 
 log = get_logger(__name__)
 
 _WARN_ABOVE: Final = timedelta(seconds=1)
 _AGAIN_AFTER: Final = 30.0
+_JUMP: Final = timedelta(seconds=1)
+
+
+class SteadyClock:
+    """The clock port: ``clock``, but where that jumps, the time goes on as it went before, until
+    the jump is trusted.
+
+    A machine that slept has jumped ahead, too: it is late by as much, which does no harm.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.trust()
+
+    def now(self) -> datetime:
+        """The time now, in UTC."""
+        shown = self._clock.now()
+        steady = self._since + timedelta(seconds=time.monotonic() - self._elapsed)
+        return shown if abs(shown - steady) <= _JUMP else steady
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after that many seconds."""
+        await self._clock.sleep(seconds)
+
+    def trust(self) -> None:
+        """Go on from what the clock shows now."""
+        self._since, self._elapsed = self._clock.now(), time.monotonic()
 
 
 class Clocks:
-    """Compares the two, at the start and for as long as workers run."""
+    """Compares the two, at the start and for as long as workers run.
+
+    ``steady`` is the clock for workers: it jumps only where a comparison found that right.
+    """
 
     def __init__(self, store: Store, clock: Clock, *, apart: float) -> None:
         """``apart``: seconds by which they may differ."""
+        self.steady = SteadyClock(clock)
         self._store = store
         self._clock = clock
         self._apart = timedelta(seconds=apart)
@@ -53,6 +85,7 @@ class Clocks:
             )
         if difference > _WARN_ABOVE:
             log.warning("clocks_differ", this_machine=f"{said} the store's", hint="is NTP running?")
+        self.steady.trust()
 
     async def _ahead(self) -> timedelta:
         """How far this machine's clock is ahead of the store's; negative: how far behind."""

@@ -368,21 +368,23 @@ async def open_installation(
         opened = await open_parts(
             settings, chosen, stack, plugins=configured, alone=alone, keys=keys, metrics=metrics
         )
+        clocks: Clocks | None = None
+        if clock is None and opened.store is not None:
+            # Whoever brings a clock moves it as they like.
+            clocks = Clocks(opened.store, SystemClock(), apart=settings.clock_apart)
+            await clocks.compare()
         installation = Installation(
             settings,
             chosen,
             opened,
             plugins=configured,
             alone=alone,
-            clock=clock or SystemClock(),
+            clock=clock or (SystemClock() if clocks is None else clocks.steady),
             dice=dice or SystemDice(),
             metrics=metrics,
             policy=open_policy(settings.policy_file, chosen, installed, metrics=metrics),
         )
-        if clock is None and opened.store is not None:
-            # Whoever brings a clock moves it as they like.
-            installation.clocks = Clocks(opened.store, SystemClock(), apart=settings.clock_apart)
-            await installation.clocks.compare()
+        installation.clocks = clocks
         yield installation
 
 

@@ -105,6 +105,41 @@ async def test_a_clock_that_runs_away_is_noticed(postgres_url: str) -> None:
     await store.close()
 
 
+async def test_a_clock_that_jumps_counts_only_once_it_was_compared(postgres_url: str) -> None:
+    """Workers look at the clock many times a second, so a jump must not reach them before somebody
+    has seen that it was right: every notification of less than a day would expire.
+    """
+    store, clock = await open_store(postgres_url), Skewed()
+    clocks = Clocks(store, clock, apart=7_200)
+    await clocks.compare()
+    for off in (timedelta(days=1), -timedelta(days=1)):
+        clock.off = off
+        assert abs(clocks.steady.now() - datetime.now(UTC)) < timedelta(minutes=1)
+        with pytest.raises(ConfigurationError):
+            await clocks.compare()
+        assert abs(clocks.steady.now() - datetime.now(UTC)) < timedelta(minutes=1)
+    clock.off = timedelta(hours=1)
+    assert abs(clocks.steady.now() - datetime.now(UTC)) < timedelta(minutes=1)
+    await clocks.compare()
+    assert clocks.steady.now() - datetime.now(UTC) > timedelta(minutes=59)
+    await store.close()
+
+
+async def test_workers_have_the_clock_that_does_not_jump(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What decides in a process goes by it, and by no other."""
+    monkeypatch.setattr("aoi_events.bootstrap.installation.SystemClock", Skewed)
+    monkeypatch.setattr(Skewed, "off", timedelta())
+    settings = load_settings(store=postgres_url)
+    async with open_installation(
+        settings, ["deadlines"], alone=True, keys=ephemeral_keys(), plugins={}
+    ) as installation:
+        monkeypatch.setattr(Skewed, "off", timedelta(days=1))
+        shown = installation.deadlines()._clock.now()
+        assert abs(shown - datetime.now(UTC)) < timedelta(minutes=1)
+
+
 async def test_no_worker_starts_with_a_wrong_clock(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from aoi_events.telemetry.catalogue import CATALOGUE
 from aoi_events.testing.containers import free_port
 from tests.commands import AOI, environment, run
 
-WITHIN = 60.0
+WITHIN = 100.0
 
 MEMORY = {"AOI_GATEWAY__PORT": "0", "AOI_ENDPOINT__PORT": "0", "AOI_HEALTH__PORT": "0"}
 
@@ -207,6 +207,7 @@ async def test_term_while_it_waits_for_the_broker(start: Start) -> None:
     assert time.monotonic() - begun < 20
 
 
+@pytest.mark.timeout(400)
 async def test_workers_beside_each_other(
     start: Start, rabbit_url: str, postgres_url: str, tmp_path: Path
 ) -> None:
@@ -254,6 +255,7 @@ async def test_the_edge_needs_the_broker_only(start: Start, rabbit_url: str, nam
     assert await process.ends() == 0
 
 
+@pytest.mark.timeout(400)
 async def test_a_providers_worker_needs_no_keys(
     start: Start, rabbit_url: str, postgres_url: str, tmp_path: Path
 ) -> None:

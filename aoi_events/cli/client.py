@@ -74,6 +74,13 @@ def register_app(
     owner: Annotated[
         int | None, typer.Option(min=0, help="number of the user who may attach for it")
     ] = None,
+    sender_key: Annotated[
+        str | None,
+        typer.Option(
+            help="only who proves this VAPID public key may send to the token; another key means "
+            "another token"
+        ),
+    ] = None,
     wait: Wait = 15.0,
     json: Json = False,
 ) -> None:
@@ -87,6 +94,7 @@ def register_app(
         instance=instance,
         command=None if command is None else _split(command),
         owner=owner,
+        sender_key=sender_key,
         wait=wait,
     )
     answer = _asked(request, Registered, wait=wait)

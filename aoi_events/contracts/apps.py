@@ -22,6 +22,7 @@ from aoi_events.contracts.identifiers import (
     Fingerprint,
     InstanceName,
     NotificationId,
+    SenderKey,
     TokenText,
     Urgency,
     UserIdentity,
@@ -110,12 +111,15 @@ class RegisterAppV1(_AboutApp):
     """``register``: register an app instance that need not run (8.1.3).
 
     ``command`` wakes it; absent: as it was. ``owner`` is the user who may attach for it; absent: as
-    it was, else whoever asks. Both only the AOI Client's own user and root may say.
+    it was, else whoever asks. Both only the AOI Client's own user and root may say. With
+    ``sender_key`` (a VAPID public key) the token takes notifications of who proves it only; another
+    one means another token, absent: as it was.
     """
 
     type: Literal["register"] = "register"
     command: Command | None = None
     owner: UserId | None = None
+    sender_key: SenderKey | None = None
     wait: Wait = 0.0
 
 

@@ -86,13 +86,15 @@ class Desk:
         """
         wanted = [record for record in self._client.applications if record.wanted]
         if not known:
-            await self._wishes.keep(*(Wish(r.application, r.instance, owner) for r in wanted))
+            await self._wishes.keep(
+                *(Wish(r.application, r.instance, owner, sender_key=r.sender_key) for r in wanted)
+            )
         for record in wanted:
             if self._wishes.app(record.key) is None:
                 await self._deregister(record.key, _AT_ONCE)
-        have = {record.key for record in wanted}
+        have = {record.key: record.sender_key for record in wanted}
         for wish in self._wishes.apps:
-            if wish.key not in have:
+            if wish.key not in have or wish.sender_key not in (None, have[wish.key]):
                 await self._register(wish)
 
     async def ask_again(self, key: str) -> None:
@@ -174,6 +176,8 @@ class Desk:
                 wish = replace(wish, command=request.command)
             if request.owner is not None:
                 wish = replace(wish, owner=request.owner)
+            if request.sender_key is not None:
+                wish = replace(wish, sender_key=request.sender_key)
             await self._keep(wish)
             await self._register(wish)
         with suppress(RequestTimeout):
@@ -281,7 +285,11 @@ class Desk:
         """Have it registered; the server is asked as soon as it can be, and nobody waits here."""
         with suppress(RequestTimeout, RequestRefused):
             await self._client.register_application(
-                wish.application, self._hands.give, instance=wish.instance, timeout=_AT_ONCE
+                wish.application,
+                self._hands.give,
+                instance=wish.instance,
+                sender_key=wish.sender_key,
+                timeout=_AT_ONCE,
             )
         if not runs and self._seats.get(wish.key) is None:
             await self._client.stop_application(wish.key)

@@ -27,13 +27,15 @@ LIMIT: Final = 200
 class Wish:
     """An app instance is to be registered. ``owner``: the user who may attach for it.
 
-    ``command`` wakes it; an empty one: nothing does.
+    ``command`` wakes it; an empty one: nothing does. ``sender_key``: whose notifications its token
+    takes, None for anybody's.
     """
 
     application: str
     instance: str
     owner: int
     command: tuple[str, ...] = field(default=(), repr=False)
+    sender_key: str | None = None
 
     @property
     def key(self) -> str:

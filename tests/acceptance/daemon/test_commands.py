@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from aoi_events.domain.tokens import fingerprint_of
+from aoi_events.testing.server import AoiServer
 from tests.acceptance.daemon.machine import IDENTITY, MAIL, WITHIN, Machine
 from tests.commands import run
+
+KEY = "BA1Hxzyi1RUM1b5wjxsn7nGxAszw2u61m164i3MrAIxHF6YK5h4SDYic-dRuU_RCPCfA5aq9ojSwk5Y2EmClBPs"
+"""The public key of RFC 8292, section 2.4."""
 
 
 async def test_a_script_reads_json(machine: Machine) -> None:
@@ -33,6 +37,25 @@ async def test_a_script_reads_json(machine: Machine) -> None:
     gone = await machine.cli("unregister-app", MAIL, "--json")
     assert gone.json["confirmed"]
     assert (await machine.cli("apps")).out == "No app is registered.\n"
+
+
+async def test_a_token_can_be_for_one_sender_only(machine: Machine, aoi: AoiServer) -> None:
+    """Bound to a VAPID key it is another token, that others cannot send to; unnamed, and after a
+    kill -9, it stays as it was.
+    """
+    daemon = await machine.start()
+    anybodys = await machine.register(MAIL)
+    bound = (await machine.cli("register-app", MAIL, "--sender-key", KEY, "--json")).json["token"]
+    assert bound != anybodys
+    answer = await (await aoi.publisher()).send([anybodys, bound], "x")
+    assert [each.code for each in answer.rejected] == ["token_revoked", "not_allowed"]
+    daemon.kill()
+    await daemon.ended(within=WITHIN)
+    await machine.start()
+    assert await machine.register(MAIL) == bound
+    assert (await machine.attach()).token == bound
+    ran = await machine.cli("register-app", MAIL, "--sender-key", "no key")
+    assert (ran.code, "sender_key" in ran.err) == (2, True)
 
 
 async def test_what_is_wrong_is_told(machine: Machine) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from aoi_events.channels.breakers import Breakers
 from aoi_events.channels.results import ended
+from aoi_events.channels.sms.inbox import Inbox
+from aoi_events.channels.sms.link import SmscLink
 from aoi_events.channels.sms.numbers import destination
 from aoi_events.channels.sms.push import Push
 from aoi_events.channels.sms.receipts import MessageState, SmscReceipt
+from aoi_events.channels.sms.routing import routes
 from aoi_events.channels.sms.settings import SmsSettings
-from aoi_events.channels.sms.smpp import SmscLink
 from aoi_events.channels.sms.status import Submitted, Verdict
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.contracts.identifiers import id_octets
@@ -30,80 +33,106 @@ __all__ = ["NUMBER", "SmsChannel"]
 NUMBER: Final = "msisdn"
 """The parameter that holds the telephone number, ``+`` and digits (E.164)."""
 
-_TURNS: Final = 20
 _POLICY: Final = BreakerPolicy(failures=3, wait=Backoff(first=1.0, ceiling=30.0))
+_NOTHING_SENT: Final = frozenset({Verdict.UNAVAILABLE, Verdict.NOT_SENT, Verdict.BUSY})
 
 
 class SmsChannel:
     """Sends each item as one connectionless push, of one short message or several.
 
-    See :class:`aoi_events.ports.channel.ConnectionlessChannel`. An item that the SMSC never
-    answered counts as refused, so it is sent again and may arrive twice, with the same delivery ID.
+    See :class:`aoi_events.ports.channel.ConnectionlessChannel`. All messages of a push go through
+    one SMSC: the first of those that take the number, or the next one while that is down. An item
+    that an SMSC never answered counts as refused, so it is sent again and may arrive twice, with
+    the same delivery ID.
     """
 
     def __init__(self, settings: SmsSettings, *, clock: Clock | None = None) -> None:
         self._settings = settings
         self._clock: Clock = clock or SystemClock()
         self._breakers = Breakers("sms", policy=_POLICY, clock=self._clock)
-        self._link = SmscLink(settings, self._breakers)
+        self._inbox = Inbox()
+        self._links = {
+            name: SmscLink(name, smsc, self._breakers, self._inbox)
+            for name, smsc in settings.providers.items()
+        }
+        self._closed = False
 
     @property
     def provider(self) -> str:
-        """Our name at the SMSC, and where it is."""
-        return self._link.name
+        """``sms``; names of messages begin with that of their SMSC."""
+        return "sms"
 
     def open(self) -> None:
         """Start to connect, in the background."""
-        self._link.open()
+        for link in self._links.values():
+            link.open()
 
     @property
     def at_once(self) -> int:
-        """As many as its window takes in some turns."""
-        return _TURNS * self._settings.window
+        """As many as the SMSCs want together; none of them takes more than its own."""
+        return sum(link.at_once for link in self._links.values())
 
     def lane(self, item: DeliverItem | ChallengeItem) -> str:
-        """There is one SMSC."""
-        return self.provider
+        """The first SMSC that takes the number."""
+        return next(iter(self._routes(item)), "")
 
     async def deliver(self, items: Sequence[DeliverItem | ChallengeItem]) -> Sequence[Sent]:
-        """One result per item, in order; within ``turn_time`` plus ``response_time`` seconds."""
-        now = self._clock.now()
-        prepared = [self._prepare(item, now) for item in items]
-        pushes = [push for push in prepared if isinstance(push, Push)]
-        verdicts = iter(await self._link.submit(pushes))
-        answered_at = self._clock.now()
-        return [
-            self._sent(item, next(verdicts), answered_at) if isinstance(push, Push) else push
-            for item, push in zip(items, prepared, strict=True)
-        ]
+        """One result per item, in order; within ``turn_time`` plus ``response_time`` seconds of
+        each SMSC that may have to be tried.
+        """
+        return await asyncio.gather(*(self._deliver(item) for item in items))
 
     async def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
-        """What the SMSC says later of messages that it took; ends when the channel is closed.
+        """What SMSCs say later of messages that they took; ends when the channel is closed.
 
         A receipt may come before `deliver` has returned the message ID that it names, and twice.
         """
-        async for batch in self._link.receipts():
-            known = [receipt for heard in batch if (receipt := _receipt(heard)) is not None]
-            if known:
+        async for batch in self._inbox.batches():
+            told = [_receipt(smsc, heard) for smsc, heard in batch]
+            if known := [receipt for receipt in told if receipt is not None]:
                 yield known
 
     @property
     def in_trouble(self) -> Mapping[str, Breaker]:
-        """The SMSC, while its breaker is not closed."""
+        """The SMSCs whose breaker is not closed."""
         return self._breakers.in_trouble
 
     @property
     def window_in_use(self) -> int:
-        """Submissions that the SMSC has not answered."""
-        return self._link.in_use
+        """Submissions that no SMSC has answered."""
+        return sum(link.in_use for link in self._links.values())
 
     async def healthy(self) -> bool:
         """Whether a session is bound that is not throttled."""
-        return self._link.up
+        return any(link.up for link in self._links.values())
 
     async def close(self) -> None:
         """Unbind, and end the receipts; idempotent."""
-        await self._link.close()
+        if not self._closed:
+            self._closed = True
+            await asyncio.gather(*(link.close() for link in self._links.values()))
+            self._inbox.close()
+
+    def _routes(self, item: DeliverItem | ChallengeItem) -> list[str]:
+        return routes(str(item.parameters.get(NUMBER, "")), self._settings.providers)
+
+    async def _deliver(self, item: DeliverItem | ChallengeItem) -> Sent:
+        push = self._prepare(item, self._clock.now())
+        if not isinstance(push, Push):
+            return push
+        links = [self._links[name] for name in self._routes(item)]
+        if not links:
+            why = "no SMSC takes numbers that begin like this one"
+            return ended(item, OutcomeKind.REJECTED, self._clock.now(), why)
+        await _some_known(links)
+        kept_back: list[Sent] = []
+        for link in links:
+            submitted = await link.submit(push)
+            sent = self._sent(item, link, submitted, self._clock.now())
+            if submitted.verdict not in _NOTHING_SENT:
+                return sent
+            kept_back.append(sent)
+        return kept_back[0]
 
     def _prepare(self, item: DeliverItem | ChallengeItem, now: datetime) -> Push | Sent:
         if item.expires_at <= now:
@@ -123,20 +152,27 @@ class SmsChannel:
             return ended(item, OutcomeKind.REJECTED, now, str(error))
         return Push(to, parts, (item.expires_at - now) / timedelta(seconds=1))
 
-    def _sent(self, item: DeliverItem | ChallengeItem, submitted: Submitted, now: datetime) -> Sent:
+    def _sent(
+        self,
+        item: DeliverItem | ChallengeItem,
+        link: SmscLink,
+        submitted: Submitted,
+        now: datetime,
+    ) -> Sent:
         detail = submitted.detail
         match submitted.verdict:
             case Verdict.ACCEPTED:
-                return ended(
-                    item, OutcomeKind.ACCEPTED, now, detail, provider_messages=submitted.message_ids
-                )
+                names = tuple(name and _named(link.name, name) for name in submitted.message_ids)
+                return ended(item, OutcomeKind.ACCEPTED, now, detail, provider_messages=names)
             case Verdict.THROTTLED:
-                pause = self._settings.throttle_pause
+                wait = link.settings.throttle_pause
                 return ended(
-                    item, OutcomeKind.REFUSED, now, detail, retry_after=pause, throttled=True
+                    item, OutcomeKind.REFUSED, now, detail, retry_after=wait, throttled=True
                 )
             case Verdict.UNAVAILABLE:
-                return self._breakers.kept_back(self.provider, item)
+                return self._breakers.kept_back(link.name, item)
+            case Verdict.BUSY:
+                return ended(item, OutcomeKind.UNAVAILABLE, now, detail, retry_after=link.busy_for)
             case Verdict.REFUSED | Verdict.UNANSWERED | Verdict.NOT_SENT:
                 detail = f"{submitted.verdict}: {detail}"
                 return ended(item, OutcomeKind.REFUSED, now, detail)
@@ -146,6 +182,27 @@ class SmsChannel:
                 return ended(item, OutcomeKind.REJECTED, now, detail, closes_channel=True)
             case _:
                 assert_never(submitted.verdict)
+
+
+async def _some_known(links: Sequence[SmscLink]) -> None:
+    """Return once one of them is up, or none works as far as is known: only at the start somebody
+    waits here, for a turn at most.
+    """
+    waiting = {asyncio.create_task(link.known.wait()) for link in links if not link.known.is_set()}
+    try:
+        async with asyncio.timeout(links[0].settings.turn_time):
+            while waiting and not any(link.up for link in links):
+                _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    except TimeoutError:
+        pass  # what happens next says that nothing could be sent
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+def _named(smsc: str, message: str) -> str:
+    """What a message is called among those of all SMSCs."""
+    return f"{smsc} {message}"
 
 
 def _payload(item: DeliverItem | ChallengeItem) -> Payload:
@@ -170,7 +227,7 @@ def _reference(item: DeliverItem | ChallengeItem, bits: Bits) -> Reference:
     return Reference(bits, (int.from_bytes(start, "big") + item.attempt) % (1 << bits))
 
 
-def _receipt(heard: SmscReceipt) -> Receipt | None:
+def _receipt(smsc: str, heard: SmscReceipt) -> Receipt | None:
     """What a receipt means for the step; None for one that only says that the SMSC still tries.
 
     That a network could not reach a telephone says nothing about the number, so no receipt closes
@@ -190,4 +247,4 @@ def _receipt(heard: SmscReceipt) -> Receipt | None:
     detail = f"SMSC receipt {heard.state.name}"
     if heard.error:
         detail += f", network error {heard.error}"
-    return Receipt(heard.message_id, kind.value, detail)
+    return Receipt(_named(smsc, heard.message_id), kind.value, detail)

@@ -8,6 +8,7 @@ from typing import Any, Final, get_args
 
 from aoi_events.channels.sms.channel import NUMBER, SmsChannel
 from aoi_events.channels.sms.numbers import normalised
+from aoi_events.channels.sms.routing import routes
 from aoi_events.channels.sms.settings import SmsSettings
 from aoi_events.contracts.content import Content
 from aoi_events.domain.channels import ChannelTraits
@@ -61,7 +62,9 @@ class SmsPlugin:
         )
 
     def offer(self, parameters: Mapping[str, str | int | bool], settings: Any) -> Offered:
-        """A telephone number, normalised. Raises Refusal (invalid) for anything else."""
+        """A telephone number, normalised, that an SMSC takes. Raises Refusal (invalid) for anything
+        else.
+        """
         for name in sorted(set(parameters) - {NUMBER}):
             raise Refusal(
                 ErrorCode.INVALID,
@@ -76,6 +79,13 @@ class SmsPlugin:
                 "offer the telephone number in international form as text: + and 7 to 15 digits",
                 field=f"parameters.{NUMBER}",
             )
+        smscs = SmsSettings.model_validate(settings).providers
+        if smscs and not routes(number, smscs):
+            raise Refusal(
+                ErrorCode.INVALID,
+                "no SMSC of this server takes numbers that begin like this one",
+                field=f"parameters.{NUMBER}",
+            )
         return Offered(parameters={NUMBER: number}, address=number)
 
     def confirming(self, settings: Any) -> None:
@@ -83,7 +93,7 @@ class SmsPlugin:
 
     def configured(self, settings: Any) -> bool:
         """Whether an SMSC is set."""
-        return SmsSettings.model_validate(settings).host is not None
+        return bool(SmsSettings.model_validate(settings).providers)
 
     async def connect(self, settings: Any) -> SmsChannel:
         """The sender; returns at once and connects in the background.
@@ -91,8 +101,10 @@ class SmsPlugin:
         Raises ConfigurationError when no SMSC is set.
         """
         checked = SmsSettings.model_validate(settings)
-        if checked.host is None:
-            raise ConfigurationError("the SMS channel has no SMSC: set channels.sms.host")
+        if not checked.providers:
+            raise ConfigurationError(
+                "the SMS channel has no SMSC: set channels.sms.host, or channels.sms.smscs"
+            )
         channel = SmsChannel(checked, clock=self._clock)
         channel.open()
         return channel

@@ -24,6 +24,6 @@ def broken_off(submitted: Submitted, number: int, count: int) -> Submitted:
     if count == 1:
         return submitted
     # With a part out already, it cannot be said that nothing was sent.
-    late = number > 1 and submitted.verdict in (Verdict.NOT_SENT, Verdict.UNAVAILABLE)
-    verdict = Verdict.UNANSWERED if late else submitted.verdict
+    late = {Verdict.NOT_SENT: Verdict.REFUSED, Verdict.UNAVAILABLE: Verdict.UNANSWERED}
+    verdict = late.get(submitted.verdict, submitted.verdict) if number > 1 else submitted.verdict
     return Submitted(verdict, detail=f"part {number} of {count}: {submitted.detail}")

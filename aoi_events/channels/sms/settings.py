@@ -1,21 +1,28 @@
-"""Settings of the SMS channel: one SMSC, reached over SMPP 3.4."""
+"""Settings of the SMS channel: one SMSC or several, reached over SMPP 3.4."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from aoi_events.domain.datagrams import MOST_SEGMENTS, Bits
 
-__all__ = ["SmsSettings"]
+__all__ = ["SmsSettings", "SmscSettings"]
 
 
-class SmsSettings(BaseModel):
-    """The SMSC, how fast we may send to it, and how long we wait for it.
+def _separated(value: Any) -> Any:
+    """In the environment a list is one text."""
+    return [each.strip() for each in value.split(",")] if isinstance(value, str) else value
 
-    Without ``host`` the channel is not configured: devices that offer it are told so.
-    """
+
+Prefix = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{0,14}$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+
+
+class SmscSettings(BaseModel):
+    """One SMSC, how fast we may send to it, and how long we wait for it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,18 +40,15 @@ class SmsSettings(BaseModel):
     """Kind of our system, if the SMSC wants one (SMPP 3.4, 5.2.3)."""
     source: Annotated[str, Field(pattern=r"^(\+?[0-9]{1,15}|[A-Za-z0-9 ._-]{1,11})$")] = "AOI"
     """Sender of our messages: +E.164, a short code, or up to 11 letters and digits."""
-    parts: Annotated[int, Field(ge=1, le=MOST_SEGMENTS)] = 4
-    """Most short messages for one push; what is larger becomes a wake-up."""
-    reference_bits: Bits = 16
-    """Width of the reference that parts of a push have in common, 8 or 16 bits. 16 takes one octet
-    more of each part, and mixes up nothing where a telephone gets many."""
+    prefixes: Annotated[tuple[Prefix, ...], BeforeValidator(_separated)] = ()
+    """Numbers that it takes, by how they begin (`+31, +49`); empty: all of them."""
+    rate: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    """Short messages a second that each copy of the worker sends to it at most; unset: as many as
+    it answers."""
     window: Annotated[int, Field(ge=1, le=1_000)] = 10
     """How many submissions may wait for their response at once."""
     response_time: Annotated[float, Field(gt=0, le=25)] = 10.0
     """Seconds to wait for the response to a submission (below the 30 s of the SMPP library)."""
-    turn_time: Annotated[float, Field(gt=0, le=300)] = 20.0
-    """Seconds that a message waits for the link, the window and a throttled SMSC, before it goes
-    back to be tried again."""
     connect_time: Annotated[float, Field(gt=0, le=60)] = 10.0
     """Seconds to connect and bind."""
     throttle_pause: Annotated[float, Field(gt=0, le=60)] = 1.0
@@ -53,7 +57,43 @@ class SmsSettings(BaseModel):
     """Seconds before the first new attempt to connect; doubled for each further one."""
     reconnect_most: Annotated[float, Field(gt=0, le=300)] = 10.0
     """Longest pause between attempts to connect, in seconds."""
+    turn_time: Annotated[float, Field(gt=0, le=300)] = 20.0
+    """Seconds that a message waits for the link, the window, the rate and a throttled SMSC, before
+    it goes back to be tried again."""
+
+
+class SmsSettings(SmscSettings):
+    """The SMSC, or the table of several, and what a push may take.
+
+    Without a host the channel is not configured: devices that offer it are told so.
+    """
+
+    smscs: Mapping[Name, SmscSettings] = Field(default_factory=dict)
+    """Several SMSCs instead of the one above: a table of such settings by name
+    (`AOI_CHANNELS__SMS__SMSCS__EU__HOST`, `…__EU__PREFIXES`). A number goes to the SMSC with the
+    longest prefix of it, and to the next one that takes it while that is down."""
+    parts: Annotated[int, Field(ge=1, le=MOST_SEGMENTS)] = 4
+    """Most short messages for one push; what is larger becomes a wake-up."""
+    reference_bits: Bits = 16
+    """Width of the reference that parts of a push have in common, 8 or 16 bits. 16 takes one octet
+    more of each part, and mixes up nothing where a telephone gets many."""
     ack_within: Annotated[float, Field(gt=0, le=3_600)] = 60.0
     """Seconds that a device may take to acknowledge what went out by SMS."""
     cost: Annotated[float, Field(ge=0)] = 1.0
     """Cost of one message, in any unit that the channels share."""
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        if self.smscs and self.host is not None:
+            raise ValueError("set either host, for one SMSC, or smscs, for several: not both")
+        for name, smsc in self.smscs.items():
+            if smsc.host is None:
+                raise ValueError(f"the SMSC {name} has no host: set smscs.{name}.host")
+        return self
+
+    @property
+    def providers(self) -> Mapping[str, SmscSettings]:
+        """The SMSCs by what they are called: their name in the table, or who we are where."""
+        if self.host is None:
+            return self.smscs
+        return {f"{self.system_id}@{self.host}:{self.port}": self}

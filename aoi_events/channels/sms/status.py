@@ -24,6 +24,8 @@ class Verdict(StrEnum):
     """Never: something else about the message."""
     UNANSWERED = "unanswered"
     """Submitted, and nobody said what became of it: it may go out."""
+    BUSY = "busy"
+    """Never left us: more wait for the SMSC already than it takes in time."""
     NOT_SENT = "not_sent"
     """Never left us: no room in the window, or a throttled SMSC, for too long."""
     UNAVAILABLE = "unavailable"

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from aoi_events.channels.sms import SmsSettings, plugin
 from aoi_events.channels.sms.receipts import MessageState
-from aoi_events.contracts.content import Content
-from aoi_events.contracts.envelopes import DeliverItem, OutcomeItem, OutcomeKind
-from aoi_events.contracts.identifiers import Urgency, base32_id
+from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.domain.push_payload import ContentPush
-from aoi_events.ports.channel import ConnectionlessChannel, Receipt, Sent
+from aoi_events.ports.channel import ConnectionlessChannel
 from aoi_events.testing import Reply
+from tests.integration.sms.deliveries import (
+    NUMBER,
+    SOON,
+    delivery,
+    kinds,
+    names,
+    next_receipts,
+    until_taken,
+)
 from tests.integration.sms.smscs import SMSCS, NodeSmsc, Smsc
 from tests.pushes import payload_of, payloads_of
 
-NUMBER = "+31600000001"
-FINGERPRINT = base32_id("fp_", bytes(range(8)))
 LONG = "The gate has changed. " * 20
-SOON = 20.0
 
 
 @pytest.fixture(params=SMSCS)
@@ -55,60 +58,12 @@ async def channel(smsc: Smsc) -> AsyncIterator[ConnectionlessChannel]:
         yield channel
 
 
-def delivery(number: int = 1, text: str = "Gate B12", *, attempt: int = 1) -> DeliverItem:
-    """An attempt to deliver a text."""
-    return DeliverItem(
-        delivery=base32_id("dlv_", number.to_bytes(16, "big")),
-        notification=f"n{number}",
-        client=base32_id("cli_", bytes(16)),
-        token="k1.token",
-        fingerprint=FINGERPRINT,
-        application="org.mail",
-        instance="default",
-        channel="sms",
-        step=0,
-        attempt=attempt,
-        urgency=Urgency.HIGH,
-        accepted_at=datetime.now(UTC),
-        expires_at=datetime.now(UTC) + timedelta(hours=1),
-        content=Content(data=text),
-        parameters={"msisdn": NUMBER},
-    )
-
-
-def kinds(sent: Sequence[Sent]) -> list[OutcomeKind]:
-    """What became of each."""
-    outcomes = [each.outcome for each in sent]
-    return [outcome.kind for outcome in outcomes if isinstance(outcome, OutcomeItem)]
-
-
-async def next_receipts(channel: ConnectionlessChannel, number: int) -> list[Receipt]:
-    """The next receipts, however they are batched."""
-    heard: list[Receipt] = []
-    async with asyncio.timeout(SOON):
-        async for batch in channel.receipts():
-            heard += batch
-            if len(heard) >= number:
-                break
-    return heard
-
-
-async def until_taken(channel: ConnectionlessChannel, item: DeliverItem) -> Sent:
-    """The result of an item that is tried again until the SMSC takes it."""
-    async with asyncio.timeout(SOON):
-        while True:
-            [sent] = await channel.deliver([item])
-            if kinds([sent]) == [OutcomeKind.ACCEPTED]:
-                return sent
-            await asyncio.sleep(0)
-
-
 async def test_a_push_arrives_as_it_was_sent(smsc: Smsc, channel: ConnectionlessChannel) -> None:
     """Number, sender and every octet; what the SMSC calls it is known."""
     [sent] = await channel.deliver([delivery()])
     [received] = smsc.submissions
     assert (received.number, received.sender) == (NUMBER, "AOI")
-    assert sent.provider_messages == (received.message_id,)
+    assert sent.provider_messages == names(smsc, received)
     payload = payload_of(received.user_data)
     assert isinstance(payload, ContentPush)
     assert payload.content.data == "Gate B12"
@@ -120,7 +75,7 @@ async def test_a_push_of_several_messages_arrives_in_order(
     """Four messages that an SMSC which reads user data headers takes apart as we do."""
     [sent] = await channel.deliver([delivery(text=LONG)])
     assert kinds([sent]) == [OutcomeKind.ACCEPTED]
-    assert sent.provider_messages == tuple(each.message_id for each in smsc.submissions)
+    assert sent.provider_messages == names(smsc, *smsc.submissions)
     assert [each.user_data[:7].hex() for each in smsc.submissions] == ["0c05040b8423f0"] * 4
     assert [each.user_data[11:13].hex() for each in smsc.submissions] == [
         f"04{number:02x}" for number in (1, 2, 3, 4)
@@ -162,8 +117,8 @@ async def test_throttling_slows_down_and_loses_nothing(
     for item in refused:
         again = await until_taken(channel, item.model_copy(update={"attempt": 2}))
         assert len(again.provider_messages) == 4
-    names = {name for each in sent for name in each.provider_messages}
-    assert len(names) == 4 * (len(items) - len(refused))
+    named = {name for each in sent for name in each.provider_messages}
+    assert len(named) == 4 * (len(items) - len(refused))
 
 
 @pytest.mark.parametrize("form", ["parameters", "text"])
@@ -197,8 +152,9 @@ async def test_receipts_that_overtake_come_twice_or_are_about_nothing(
     both = (MessageState.DELIVERED, MessageState.DELIVERED)
     await smsc.script(Reply(receipts=both, receipt_first=True))
     [sent] = await channel.deliver([delivery()])
-    heard = [receipt.provider_message for receipt in await next_receipts(channel, 3)]
-    assert heard == ["ffff", *sent.provider_messages * 2]
+    stray, *heard = [receipt.provider_message for receipt in await next_receipts(channel, 3)]
+    assert stray.endswith(" ffff")
+    assert heard == [*sent.provider_messages * 2]
 
 
 async def test_a_submission_that_is_never_answered_is_bounded(smsc: Smsc) -> None:

@@ -106,7 +106,7 @@ async def test_content_reaches_the_telephone_whole(
     [sent] = await channel.deliver([item])
     received = await smsc.receive(NUMBER)
     assert payload_of(received.user_data) == ContentPush(item.delivery, FINGERPRINT, item.content)
-    assert sent.provider_messages == (received.message_id,)
+    assert sent.provider_messages == (f"aoi@{smsc.host}:{smsc.port} {received.message_id}",)
     assert isinstance(sent.outcome, OutcomeItem)
     assert sent.outcome.kind is OutcomeKind.ACCEPTED
     assert (sent.outcome.delivery, sent.outcome.step, sent.outcome.attempt) == (item.delivery, 1, 2)

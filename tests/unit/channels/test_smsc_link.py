@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aoi_events.channels.breakers import Breakers
+from aoi_events.channels.sms.inbox import Inbox
+from aoi_events.channels.sms.link import SmscLink
 from aoi_events.channels.sms.numbers import Address, destination, normalised, source
 from aoi_events.channels.sms.push import Push
 from aoi_events.channels.sms.receipts import MessageState, SmscReceipt, read_receipt
-from aoi_events.channels.sms.settings import SmsSettings
-from aoi_events.channels.sms.smpp import SmscLink
-from aoi_events.channels.sms.status import Verdict, verdict_of
+from aoi_events.channels.sms.settings import SmscSettings, SmsSettings
+from aoi_events.channels.sms.status import Submitted, Verdict, verdict_of
 from aoi_events.client.ports import ShortMessage as Arrived
 from aoi_events.errors import MalformedPdu
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
@@ -41,12 +42,48 @@ async def smsc() -> AsyncIterator[LoopbackSmsc]:
         yield smsc
 
 
+class Linked:
+    """A link, and what it hears."""
+
+    def __init__(self, settings: SmscSettings) -> None:
+        self._inbox = Inbox()
+        self._link = SmscLink("smsc", settings, Breakers("sms"), self._inbox)
+
+    @property
+    def up(self) -> bool:
+        """Whether it can be used."""
+        return self._link.up
+
+    async def ready(self) -> None:
+        """Return once it can be used."""
+        while not self.up:  # noqa: ASYNC110 - the link has no event for it
+            await asyncio.sleep(0)
+
+    async def submit(self, pushes: list[Push]) -> list[Submitted]:
+        """The verdicts, in order."""
+        await self._link.known.wait()
+        return list(await asyncio.gather(*map(self._link.submit, pushes)))
+
+    async def receipts(self) -> AsyncIterator[list[SmscReceipt]]:
+        """What it hears."""
+        async for batch in self._inbox.batches():
+            yield [receipt for _, receipt in batch]
+
+    def open(self) -> None:
+        """Connect."""
+        self._link.open()
+
+    async def close(self) -> None:
+        """End it, and what is heard."""
+        await self._link.close()
+        self._inbox.close()
+
+
 @asynccontextmanager
-async def link_to(smsc: LoopbackSmsc, **settings: Any) -> AsyncIterator[SmscLink]:
+async def link_to(smsc: LoopbackSmsc, **settings: Any) -> AsyncIterator[Linked]:
     """A link that is open while the block runs."""
     quick = {"response_time": 5.0, "turn_time": 5.0, "connect_time": 2.0, "reconnect_first": 0.01}
-    checked = SmsSettings(host=smsc.host, port=smsc.port, **(quick | settings))
-    link = SmscLink(checked, Breakers("sms"))
+    link = Linked(SmscSettings(host=smsc.host, port=smsc.port, **(quick | settings)))
     link.open()
     try:
         yield link
@@ -54,7 +91,7 @@ async def link_to(smsc: LoopbackSmsc, **settings: Any) -> AsyncIterator[SmscLink
         await link.close()
 
 
-async def next_receipts(link: SmscLink, count: int) -> list[SmscReceipt]:
+async def next_receipts(link: Linked, count: int) -> list[SmscReceipt]:
     """The next receipts, however they are batched."""
     heard: list[SmscReceipt] = []
     async with asyncio.timeout(SOON):
@@ -344,4 +381,4 @@ def test_the_password_is_never_shown() -> None:
     """Settings can be printed and logged."""
     settings = SmsSettings.model_validate({"host": "smsc.example", "password": "s3cret"})
     assert "s3cret" not in repr(settings)
-    assert "s3cret" not in SmscLink(settings, Breakers("sms")).name
+    assert "s3cret" not in str(settings.providers)

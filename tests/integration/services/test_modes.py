@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import BOTH, OpenSystem
-from tests.integration.services.harness import System
+from tests.integration.services.harness import WORKERS, System
 
 pytestmark = BOTH
 
@@ -56,6 +56,31 @@ async def test_a_hedge_that_was_acknowledged_goes_no_further(system: System) -> 
     await system.advance(60)
     assert system.provider.deliveries == []
     assert await shop.story("n1") == ["sent", "delivered"]
+
+
+async def test_what_was_handed_over_and_not_submitted_is_not_submitted(
+    open_system: OpenSystem,
+) -> None:
+    """The acknowledgement comes when step 2 is in its worker's queue: the worker looks before it
+    submits, and leaves it.
+    """
+    without = [name for name in WORKERS if name != "scripted"]
+    system = await open_system(workers=without)
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket", "scripted:a1")
+    await node.connect(device)
+    await shop.send("n1", device.token, mode="hedged", hedge_after=3)
+    first = await node.next_delivery()
+    await system.advance(3)
+    assert await shop.story("n1") == ["sent", "sent"]
+    await node.acknowledge(first)
+    await system.events.wait_for("notification.delivered", notification="n1", channel="websocket")
+    await shop.send("n2", device.token, mode="parallel")
+    await system.serve("scripted")
+    assert (await system.provider.next_delivery()).notification == "n2"
+    assert [item.notification for item in system.provider.deliveries] == ["n2"]
+    told = system.events.of("notification.delivered", notification="n1")
+    assert len({event.id for event in told}) == 1
 
 
 async def test_a_hedge_does_not_wait_for_what_failed(system: System) -> None:

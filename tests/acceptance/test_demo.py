@@ -28,9 +28,10 @@ STEPS = (
     "4. 10 notifications, over the WebSocket",
     "5. The phone's data connection dies without a word",
     "6. Too large for SMS: a wake-up now, the content on return",
-    "7. Nothing active: stored, and delivered on return",
-    "8. Too late: an expired notification is reported",
-    "9. Another user: a new AOI Client ID, the old token ends",
+    "7. Hedged: the connection has a head start, then SMS goes out, too",
+    "8. Nothing active: stored, and delivered on return",
+    "9. Too late: an expired notification is reported",
+    "10. Another user: a new AOI Client ID, the old token ends",
 )
 FACTS = (
     r"✓ +two AOI Client IDs",
@@ -47,6 +48,10 @@ FACTS = (
     r"✓ +reached by SMS, with no new activation",
     r"phone +was told by SMS that something waits",
     r"✓ +1500 octets fetched and acknowledged",
+    r"phone +acknowledges within the head start: no SMS, cost 0",
+    r"phone +shows “It is urgent”, which came by SMS",
+    r"AOI Server +delivered over sms; sent over 2 channels, cost 1",
+    r"✓ +acknowledged in time: no SMS; silent: SMS after 0\.5 s",
     r"AOI Server +nothing can reach the tablet: stored",
     r"tablet +shows “Welcome back”",
     r"✓ +stored, then delivered when the tablet came back",
@@ -54,7 +59,7 @@ FACTS = (
     r"AOI Server +the old token: token_revoked",
     r"✓ +new ID, new token; what waited for the earlier user never came",
     r"What you saw",
-    r"All 9 steps happened in \d+\.\d s\.",
+    r"All 10 steps happened in \d+\.\d s\.",
 )
 
 
@@ -89,7 +94,7 @@ def test_twice_on_one_store(tmp_path: Path) -> None:
     ran = run("demo", "--verbose", "--store", store, cwd=tmp_path, timeout=WITHIN)
     _whole_story(ran)
     assert "started" in ran.err
-    for secret in ("message 1", "Welcome back", "Where are you", "xxxxxxxx"):
+    for secret in ("message 1", "Welcome back", "Where are you", "It is urgent", "xxxxxxxx"):
         assert secret not in ran.err
     assert not re.search(r"\bk1\.[A-Za-z0-9_-]{20,}", ran.err + ran.out)
 

@@ -11,7 +11,8 @@ from aoi_events.cli.demo.cast import WITHIN
 from aoi_events.cli.demo.timeline import Timeline
 from aoi_events.client import EventStream
 from aoi_events.client.events import Activated, WakeUpReceived
-from aoi_events.contracts.answers import NotificationAcceptedV1
+from aoi_events.contracts.answers import NotificationAcceptedV1, NotificationStatusV1
+from aoi_events.contracts.identifiers import Mode
 from aoi_events.contracts.requests import ChannelOffer
 from aoi_events.publishing import Publisher
 from aoi_events.testing.devices import FakeApp, FakeDevice
@@ -20,6 +21,7 @@ __all__ = ["Story"]
 
 _MANY: Final = 10
 _LARGE: Final = 1_500
+_HEAD_START: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -40,6 +42,7 @@ class Story:
         await self.deliver(mail, news)
         await self.bridge(mail)
         await self.come_back(mail)
+        await self.hedge(mail)
         await self.store(news)
         await self.expire(news)
         await self.change_identity(mail)
@@ -137,6 +140,31 @@ class Story:
             await self.phone.client.until_connected(timeout=WITHIN)
             tell.shown(f"{_LARGE} octets fetched and acknowledged")
 
+    async def hedge(self, mail: FakeApp) -> None:
+        """The SMS goes out after a head start, and not at all where that was enough."""
+        tell = self.timeline
+        with tell.scene("Hedged: the connection has a head start, then SMS goes out, too"):
+            quick = await self._send(mail, "quick", "Are you there?", hedge_after=5.0)
+            await self.phone.read(within=WITHIN)
+            status = await self.backend.wait(quick.notification, "delivered", timeout=WITHIN)
+            tell.check(_sent(status) == ["websocket"], f"it was sent over {_sent(status)}")
+            tell.say("phone", "acknowledges within the head start: no SMS, cost 0")
+            self.phone.cut()
+            tell.say("network", "the phone's link is cut; nobody is told")
+            hedged = await self._send(mail, "hedged", "It is urgent", hedge_after=_HEAD_START)
+            read = await self.phone.read(within=WITHIN)
+            tell.check(read.channel == "sms", f"it came over {read.channel}, not by SMS")
+            tell.say("phone", f"shows “{read.content.data}”, which came by SMS")
+            await self.phone.restore()
+            tell.say("network", "the phone's link is back")
+            status = await self.backend.wait(hedged.notification, "delivered", timeout=WITHIN)
+            tell.check(_sent(status) == ["websocket", "sms"], f"it was sent over {_sent(status)}")
+            delivery = status.deliveries[0]
+            channel, cost = delivery.channel, delivery.cost
+            tell.say("AOI Server", f"delivered over {channel}; sent over 2 channels, cost {cost:g}")
+            await self.phone.client.until_connected(timeout=WITHIN)
+            tell.shown(f"acknowledged in time: no SMS; silent: SMS after {_HEAD_START:g} s")
+
     async def store(self, news: FakeApp) -> None:
         """A device with nothing active gets what was stored, on return."""
         tell = self.timeline
@@ -204,12 +232,24 @@ class Story:
         return (self.phone, self.tablet)
 
     async def _send(
-        self, app: FakeApp, name: str, text: str, *, ttl: int = 300, shown: str | None = None
+        self,
+        app: FakeApp,
+        name: str,
+        text: str,
+        *,
+        ttl: int = 300,
+        shown: str | None = None,
+        hedge_after: float | None = None,
     ) -> NotificationAcceptedV1:
         who = app.application.rpartition(".")[2]
         self.timeline.say(who, f"sends {shown or f'“{text}”'}")
         accepted = await self.backend.send(
-            app.token, text, notification=f"{self.run}-{name}", ttl=ttl
+            app.token,
+            text,
+            notification=f"{self.run}-{name}",
+            ttl=ttl,
+            mode=None if hedge_after is None else Mode.HEDGED,
+            hedge_after=hedge_after,
         )
         self.timeline.check(bool(accepted.deliveries), f"refused: {accepted.rejected}")
         return accepted
@@ -218,6 +258,11 @@ class Story:
     def new_run() -> str:
         """Names one playing of the story, so that a second one is no repeat."""
         return f"demo-{uuid4().hex[:8]}"
+
+
+def _sent(status: NotificationStatusV1) -> list[str | None]:
+    """The channels that the only delivery was sent over."""
+    return [hop.channel for hop in status.deliveries[0].story if hop.what == "sent"]
 
 
 def _activations(events: EventStream) -> list[Activated]:

@@ -46,8 +46,10 @@ $(STAMP): requirements.lock pyproject.toml compose/python
 demo: setup ## play the whole story in one process (BROKER=amqp://... STORE=postgresql+asyncpg://... for the real parts)
 	@exec $(BIN)/aoi demo $(if $(BROKER),--broker '$(BROKER)') $(if $(STORE),--store '$(STORE)')
 
+# Tests start hundreds of processes, each of which would compile everything anew without bytecode.
 test: setup engine browser ## run every test, on a real RabbitMQ, PostgreSQL and Firefox (PYTEST="..." to choose)
 	@settings="$$(compose/images/ensure)"; eval "$$settings"; \
+	unset PYTHONDONTWRITEBYTECODE; \
 	exec $(BIN)/python -m pytest $(or $(PYTEST),-n $(PROCESSES))
 
 bench: setup engine ## measure hop and end to end, on a real RabbitMQ and PostgreSQL (BENCH="..." to choose)

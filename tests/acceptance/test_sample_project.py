@@ -155,7 +155,7 @@ def test_the_package_is_typed(project: Project) -> None:
 
 
 def test_what_is_imported_is_required(wheel: Path) -> None:
-    """Every library that a module imports comes with the wheel's requirements (or of testing)."""
+    """Every library that a module imports comes with the wheel, or with the extra of its folder."""
     with zipfile.ZipFile(wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith("METADATA"))
         described = message_from_bytes(archive.read(metadata)).get_all("Requires-Dist", [])
@@ -166,12 +166,14 @@ def test_what_is_imported_is_required(wheel: Path) -> None:
     always = _closure(
         [each for each in required if each.marker is None or each.marker.evaluate({"extra": ""})]
     )
-    testing = always | _closure(
-        [each for each in required if each.marker and each.marker.evaluate({"extra": "testing"})]
-    )
+    extras = {
+        extra: always
+        | _closure([e for e in required if e.marker and e.marker.evaluate({"extra": extra})])
+        for extra in ("testing", "bench")
+    }
     homes = packages_distributions()
     for name, source in sources.items():
-        allowed = testing if name.startswith("aoi_events/testing/") else always
+        allowed = extras.get(name.split("/")[1], always)
         for imported in _imports(source):
             found = {canonicalize_name(home) for home in homes[imported]}
             assert found & allowed, f"{name} imports {imported}: nothing that is required has it"

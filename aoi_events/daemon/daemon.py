@@ -166,7 +166,7 @@ async def _until(stop: asyncio.Event, telling: asyncio.Task[None]) -> None:
 async def _tell(events: EventStream, desk: Desk) -> None:
     """Tell apps and the log what happens."""
     async for event in events:
-        desk.heard(event)
+        await desk.heard(event)
         _note(event)
 
 

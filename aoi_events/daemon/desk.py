@@ -116,6 +116,9 @@ class Desk:
             self._seats.take(seat)
             token = self._token(seat.key)
             seat.welcome(request.application, request.instance, token)
+            if wish.lost:
+                seat.tell(Lost(count=wish.lost))
+                await self._keep(replace(wish, lost=0))
             log.info("app_attached", application=wish.application, instance=wish.instance)
             await self._register(wish, runs=True)
 
@@ -147,21 +150,32 @@ class Desk:
             case SetIdentityV1():
                 return await self._set_identity(request, rank)
 
-    def heard(self, event: ClientEvent) -> None:
-        """Something happened to the AOI Client: tell the attached apps what concerns them."""
+    async def heard(self, event: ClientEvent) -> None:
+        """Something happened to the AOI Client: tell apps what concerns them, those that are not
+        attached when they are.
+        """
         match event:
             case ApplicationRegistered():
                 for seat in self._seats.all():
                     seat.tell_token(self._token(seat.key))
             case NotificationsLost(count=count):
-                for seat in self._seats.all():
-                    seat.tell(Lost(count=count))
+                await self._tell_lost(count)
             case Refused(name="application.register", about=key, code=code, message=message):
                 seat_refused = self._seats.get(key)
                 if seat_refused is not None:
                     seat_refused.say(Failed(code=code, message=message))
             case _:
                 pass
+
+    async def _tell_lost(self, count: int) -> None:
+        async with self._changing:
+            for seat in self._seats.all():
+                seat.tell(Lost(count=count))
+            absent = [each for each in self._wishes.apps if self._seats.get(each.key) is None]
+            try:
+                await self._wishes.keep(*(replace(each, lost=each.lost + count) for each in absent))
+            except ClientStateError as error:
+                log.warning("lost_not_kept", count=count, reason=str(error))
 
     async def _register_app(self, request: RegisterAppV1, peer: Peer, rank: Rank) -> ClientFrame:
         if rank is not Rank.OPERATOR and (request.command or request.owner is not None):

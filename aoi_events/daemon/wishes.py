@@ -28,7 +28,7 @@ class Wish:
     """An app instance is to be registered. ``owner``: the user who may attach for it.
 
     ``command`` wakes it; an empty one: nothing does. ``sender_key``: whose notifications its token
-    takes, None for anybody's.
+    takes, None for anybody's. ``lost`` notifications it was not told of yet.
     """
 
     application: str
@@ -36,6 +36,7 @@ class Wish:
     owner: int
     command: tuple[str, ...] = field(default=(), repr=False)
     sender_key: str | None = None
+    lost: int = 0
 
     @property
     def key(self) -> str:

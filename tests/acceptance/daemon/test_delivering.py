@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aoi_events.contracts.apps import AppNotification
+from aoi_events.contracts.apps import AppNotification, Lost
 from aoi_events.testing.server import AoiServer
 from aoi_events.testing.waiting import WaitFor
 from tests.acceptance.daemon.machine import MAIL, WITHIN, Machine, writes_to
@@ -45,6 +45,38 @@ async def test_an_app_that_runs_gets_its_notification(
     assert status.by == "device"
     await shop.send(str(news.token), "first for the other", notification="n2")
     assert await news.read() == "first for the other"
+
+
+@pytest.mark.aoi_settings(policy={"backlog": 2})
+async def test_what_was_lost_is_told_to_each_app_once(
+    machine: Machine, aoi: AoiServer, wait_for: WaitFor
+) -> None:
+    """The server says it when the device connects, before any app may run: each hears of it when it
+    attaches, also after a kill -9, and not again.
+    """
+    daemon = await machine.start()
+    token = await machine.register(MAIL)
+    await machine.register(NEWS)
+    daemon.kill()
+    await daemon.ended(within=WITHIN)
+    shop = await aoi.publisher()
+    for number in range(4):
+        await shop.send(token, f"mail {number}", notification=f"n{number}")
+    for name in ("n2", "n3"):
+        await wait_for("notification.failed", notification=name, reason="backlog_full")
+    daemon = await machine.start()
+    await daemon.until_logged("notifications_lost", within=WITHIN)
+    mail = await machine.attach(MAIL)
+    assert (await mail.next(Lost)).count == 2
+    assert [await mail.read() for _ in range(2)] == ["mail 0", "mail 1"]
+    await wait_for.state("n1", "delivered", within=WITHIN)
+    daemon.kill()
+    await daemon.ended(within=WITHIN)
+    await machine.start()
+    assert (await (await machine.attach(NEWS)).next(Lost)).count == 2
+    mail = await machine.attach(MAIL)
+    await shop.send(token, "one more", notification="n4")
+    assert await mail.read() == "one more", "nothing comes before it"
 
 
 async def test_an_app_that_does_not_run_is_woken(

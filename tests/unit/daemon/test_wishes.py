@@ -12,7 +12,7 @@ from aoi_events.daemon.wishes import Wish, Wishes
 from aoi_events.errors import ClientStateError
 
 MAIL = Wish("org.example.mail", "default", 1000, ("/bin/true", "a b"))
-CHAT = Wish("org.example.chat", "default", 1001, sender_key="B" + "A" * 86)
+CHAT = Wish("org.example.chat", "default", 1001, sender_key="B" + "A" * 86, lost=3)
 
 
 class FullDisk(MemoryStorage):

@@ -13,7 +13,7 @@ from aoi_events.bootstrap import load_settings
 from aoi_events.cli.output import console, fail, plain, print_json
 from aoi_events.contracts.answers import MAX_STORIES, DeliveryStatus
 from aoi_events.domain.delivery import Delivery
-from aoi_events.services.status import delivery_status
+from aoi_events.services.status import delivery_statuses
 from aoi_events.store import open_store
 
 __all__ = ["status"]
@@ -31,10 +31,9 @@ def status(
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Tell the story of a delivery, or of each one of a notification (of many: the states)."""
-    rows = asyncio.run(_find(identifier, sender))
-    if not rows:
+    found = asyncio.run(_find(identifier, sender))
+    if not found:
         fail(f"nothing is known of {identifier!r}; settled ones are forgotten after a while")
-    stories = len(rows) <= MAX_STORIES
     if json:
         print_json(
             [
@@ -43,22 +42,20 @@ def status(
                     "sender": row.sender,
                     "client": row.client,
                     "application": row.application,
-                    **delivery_status(row, story=stories).model_dump(
-                        mode="json", exclude_none=True
-                    ),
+                    **shown.model_dump(mode="json", exclude_none=True),
                 }
-                for row in rows
+                for row, shown in found
             ]
         )
         return
-    for row in rows:
-        _print(row, delivery_status(row, story=stories))
-    if not stories:
-        said = f"{len(rows)} deliveries; `aoi status dlv_…` tells the story of one"
+    for row, shown in found:
+        _print(row, shown)
+    if len(found) > MAX_STORIES:
+        said = f"{len(found)} deliveries; `aoi status dlv_…` tells the story of one"
         console.print(plain(said), soft_wrap=True)
 
 
-async def _find(identifier: str, sender: str | None) -> Sequence[Delivery]:
+async def _find(identifier: str, sender: str | None) -> Sequence[tuple[Delivery, DeliveryStatus]]:
     settings = load_settings()
     store = await open_store(settings.store.get_secret_value())
     try:
@@ -68,9 +65,11 @@ async def _find(identifier: str, sender: str | None) -> Sequence[Delivery]:
                 rows: Sequence[Delivery] = list((await tx.deliveries({identifier})).values())
             else:
                 rows = await tx.deliveries_named(identifier)
+            rows = [row for row in rows if sender is None or row.sender == sender]
+            statuses = await delivery_statuses(tx, rows, story=len(rows) <= MAX_STORIES)
     finally:
         await store.close()
-    return [row for row in rows if sender is None or row.sender == sender]
+    return list(zip(rows, statuses, strict=True))
 
 
 def _print(row: Delivery, shown: DeliveryStatus) -> None:

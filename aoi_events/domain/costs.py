@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from aoi_events.contracts.envelopes import OutcomeKind
-from aoi_events.domain.delivery_state import Delivery
+from aoi_events.domain.delivery_state import Delivery, StoryEntry
 
-__all__ = ["spent"]
+__all__ = ["Attempt", "doubtful", "spent"]
+
+Attempt = tuple[str, int, int]
+"""Delivery ID, step and attempt: the key of a submission."""
 
 _NOT_TAKEN: Final[frozenset[str]] = frozenset(
     {
@@ -20,19 +24,49 @@ _NOT_TAKEN: Final[frozenset[str]] = frozenset(
 )
 
 
-def spent(delivery: Delivery) -> float:
+def spent(delivery: Delivery, *, overtaken: Collection[Attempt] = ()) -> float:
     """What its messages cost together, in the unit of all costs, as of when they were sent.
 
-    One that nobody took costs nothing; one of which nothing was heard counts. Of a very long story
-    the middle is left out, and what was sent then does not count.
+    One that nobody took costs nothing, and so do those that are known to be ``overtaken``; one of
+    which nothing was heard counts. Of a very long story the middle is left out, and what was sent
+    then does not count.
     """
+    costs = (
+        entry.cost
+        for entry, last in _sent(delivery)
+        if last not in _NOT_TAKEN and _key(delivery, entry) not in overtaken
+    )
+    return sum(costs, 0.0)
+
+
+def doubtful(delivery: Delivery) -> set[Attempt]:
+    """What may have been overtaken by the delivery's end: handed to a channel that another one was
+    faster than, and of which nobody said a word. Whether it was submitted, its worker has noted.
+    """
+    if not delivery.state.terminal:
+        return set()
+    return {
+        key
+        for entry, last in _sent(delivery)
+        if last is None
+        and entry.channel != delivery.channel
+        and (key := _key(delivery, entry)) is not None
+    }
+
+
+def _sent(delivery: Delivery) -> Iterator[tuple[StoryEntry, str | None]]:
+    """What was sent and has a cost, each with the last that was said of it."""
     last = {
         entry.attempt: entry.what
         for entry in delivery.story
         if entry.attempt is not None and not entry.cost
     }
-    return sum(
-        entry.cost
-        for entry in delivery.story
-        if entry.attempt is not None and last.get(entry.attempt) not in _NOT_TAKEN
-    )
+    for entry in delivery.story:
+        if entry.cost and entry.attempt is not None:
+            yield entry, last.get(entry.attempt)
+
+
+def _key(delivery: Delivery, entry: StoryEntry) -> Attempt | None:
+    if entry.step is None or entry.attempt is None:
+        return None
+    return (delivery.id, entry.step, entry.attempt)

@@ -303,6 +303,11 @@ class Transaction(Protocol):
     ) -> Collection[tuple[str, int, int]]:
         """Note submissions; returns the (delivery, step, attempt) keys that were new."""
 
+    async def submitted(
+        self, submissions: Collection[tuple[str, int, int]]
+    ) -> Collection[tuple[str, int, int]]:
+        """Those of these (delivery, step, attempt) keys that were noted."""
+
     async def note_provider_messages(self, messages: Sequence[ProviderMessage]) -> None:
         """Insert those whose (delivery, step, attempt, part) is new."""
 

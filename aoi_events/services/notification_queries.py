@@ -33,7 +33,7 @@ from aoi_events.services.incoming import Asked
 from aoi_events.services.outgoing import answer, refusal
 from aoi_events.services.releasing import follow
 from aoi_events.services.settings import ServiceSettings
-from aoi_events.services.status import delivery_status
+from aoi_events.services.status import delivery_statuses
 
 __all__ = ["NotificationQueries"]
 
@@ -115,6 +115,8 @@ class NotificationQueries:
             else:
                 found = (await tx.deliveries({only})).values()
                 rows = [r for r in found if (r.sender, r.notification) == (sender, notification)]
+            stories = len(rows) <= MAX_STORIES
+            statuses = await delivery_statuses(tx, rows, story=stories)
         if not known:
             raise Refusal(
                 ErrorCode.NOT_FOUND,
@@ -127,10 +129,9 @@ class NotificationQueries:
                 "this notification has no delivery with this ID",
                 field="delivery",
             )
-        stories = len(rows) <= MAX_STORIES
         body = NotificationStatusV1(
             notification=notification,
-            deliveries=tuple(delivery_status(row, story=stories) for row in rows),
+            deliveries=tuple(statuses),
             stories=stories,
         )
         return answer(asked.message, body)

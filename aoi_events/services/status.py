@@ -2,36 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from typing import Final
+
 from aoi_events.contracts.answers import DeliveryStatus, Hop
-from aoi_events.domain.costs import spent
+from aoi_events.domain.costs import Attempt, doubtful, spent
 from aoi_events.domain.delivery import Delivery
+from aoi_events.ports.store import Transaction
 
-__all__ = ["delivery_status"]
+__all__ = ["delivery_statuses"]
+
+_OVERTAKEN: Final = "and not submitted: it had ended before"
 
 
-def delivery_status(delivery: Delivery, *, story: bool = True) -> DeliveryStatus:
-    """What may be shown of a delivery, with its ``story`` or without; nothing of it is a secret."""
-    return DeliveryStatus(
-        delivery=delivery.id,
-        fingerprint=delivery.fingerprint,
-        state=delivery.state,
-        by=delivery.by,
-        channel=delivery.channel,
-        cost=spent(delivery),
-        reason=delivery.reason,
-        accepted_at=delivery.accepted_at,
-        expires_at=delivery.expires_at,
-        settled_at=delivery.settled_at,
-        story=tuple(
+async def delivery_statuses(
+    tx: Transaction, rows: Sequence[Delivery], *, story: bool = True
+) -> list[DeliveryStatus]:
+    """What may be shown of deliveries, with their ``story`` or without; nothing of it is a secret.
+
+    What was on its way to a channel when another one delivered is said to be sent only if its
+    worker noted that it was.
+    """
+    asked = {attempt for row in rows for attempt in doubtful(row)}
+    overtaken = asked - set(await tx.submitted(asked)) if asked else asked
+    return [_status(row, overtaken, story=story) for row in rows]
+
+
+def _status(delivery: Delivery, overtaken: Collection[Attempt], *, story: bool) -> DeliveryStatus:
+    hops = []
+    for entry in delivery.story if story else ():
+        late = (delivery.id, entry.step, entry.attempt) in overtaken and entry.cost > 0
+        hops.append(
             Hop(
                 at=entry.at,
                 what=entry.what,
                 channel=entry.channel,
                 step=entry.step,
                 attempt=entry.attempt,
-                detail=entry.detail,
-                cost=entry.cost or None,
+                detail=_OVERTAKEN if late else entry.detail,
+                cost=None if late else entry.cost or None,
             )
-            for entry in (delivery.story if story else ())
-        ),
+        )
+    return DeliveryStatus(
+        delivery=delivery.id,
+        fingerprint=delivery.fingerprint,
+        state=delivery.state,
+        by=delivery.by,
+        channel=delivery.channel,
+        cost=spent(delivery, overtaken=overtaken),
+        reason=delivery.reason,
+        accepted_at=delivery.accepted_at,
+        expires_at=delivery.expires_at,
+        settled_at=delivery.settled_at,
+        story=tuple(hops),
     )

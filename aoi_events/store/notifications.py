@@ -43,6 +43,13 @@ class SubmissionQueries(Queries):
         added = await self._insert_new(SUBMISSIONS, submissions)
         return {(delivery, step, attempt) for delivery, step, attempt in added}
 
+    async def submitted(
+        self, submissions: Collection[tuple[str, int, int]]
+    ) -> Collection[tuple[str, int, int]]:
+        """Those of these (delivery, step, attempt) keys that were noted."""
+        found = await self._find(SUBMISSIONS, submissions)
+        return {(each.delivery, each.step, each.attempt) for each in found}
+
     async def note_provider_messages(self, messages: Sequence[ProviderMessage]) -> None:
         """Insert those whose (delivery, step, attempt, part) is new."""
         await self._insert_new(PROVIDER_MESSAGES, messages)

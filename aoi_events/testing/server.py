@@ -27,7 +27,7 @@ from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.ports.patience import Patience, patiently
 from aoi_events.publishing import Publisher
 from aoi_events.publishing.feed import read_event
-from aoi_events.services.status import delivery_status
+from aoi_events.services.status import delivery_statuses
 from aoi_events.testing.devices import FakeDevice
 from aoi_events.testing.diary import Diary
 from aoi_events.testing.movable_clock import MovableClock
@@ -150,7 +150,7 @@ class AoiServer:
     async def status(self, notification: str) -> list[DeliveryStatus]:
         """Every delivery of the notification with its story; none for one that is not known."""
         async with self.installation.store.transaction(read_only=True) as tx:
-            return [delivery_status(row) for row in await tx.deliveries_named(notification)]
+            return await delivery_statuses(tx, await tx.deliveries_named(notification))
 
     def advance(self, seconds: float) -> None:
         """Put the server's clock forward: times to live, retries and deadlines come at once.

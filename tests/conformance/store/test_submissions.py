@@ -23,6 +23,9 @@ async def test_a_submission_is_noted_once(store: Store) -> None:
         added = await transaction.add_submissions([first, other_step, other_step])
         assert set(added) == {(delivery_id(1), 1, 1)}
         assert not await transaction.add_submissions([])
+        keys = {(delivery_id(1), 1, 1), (delivery_id(1), 0, 2), (delivery_id(1), 1, 2)}
+        assert set(await transaction.submitted(keys)) == keys - {(delivery_id(1), 1, 2)}
+        assert not await transaction.submitted([])
 
 
 async def test_receipts_find_what_they_are_about(store: Store) -> None:

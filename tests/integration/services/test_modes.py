@@ -65,7 +65,7 @@ async def test_what_was_handed_over_and_not_submitted_is_not_submitted(
     submits, and leaves it.
     """
     without = [name for name in WORKERS if name != "scripted"]
-    system = await open_system(workers=without)
+    system = await open_system(workers=without, plugin={"cost": 3.0})
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket", "scripted:a1")
     await node.connect(device)
@@ -79,6 +79,11 @@ async def test_what_was_handed_over_and_not_submitted_is_not_submitted(
     await system.serve("scripted")
     assert (await system.provider.next_delivery()).notification == "n2"
     assert [item.notification for item in system.provider.deliveries] == ["n2"]
+    for name, cost in (("n1", 0.0), ("n2", 3.0)):
+        (status,) = await shop.status(name)
+        hops = [(hop.channel, hop.cost) for hop in status.story if hop.what == "sent"]
+        assert hops == [("websocket", None), ("scripted", cost or None)]
+        assert status.cost == cost
     told = system.events.of("notification.delivered", notification="n1")
     assert len({event.id for event in told}) == 1
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from aoi_events.contracts.envelopes import OutcomeKind
-from aoi_events.domain.costs import spent
+from aoi_events.domain.costs import doubtful, spent
 from aoi_events.domain.delivery import DeadlineReached, Delivery, Planned, Reported
 from aoi_events.domain.plans import Step
 from tests.strategies import EPOCH, a_delivery
@@ -61,3 +61,17 @@ def test_the_last_word_of_a_message_counts(sent: Delivery) -> None:
     held = heard(sent, OutcomeKind.UNAVAILABLE)
     assert spent(held) == 0.25
     assert spent(heard(held, OutcomeKind.ACCEPTED)) == 1.75
+
+
+def test_what_an_end_may_have_overtaken_is_in_doubt(sent: Delivery) -> None:
+    """Once it was delivered over one channel, the other's message may never have left, unless
+    somebody spoke of it; while it is under way nothing is in doubt.
+    """
+    assert doubtful(sent) == set()
+    ack = Reported(OutcomeKind.ACKNOWLEDGED, EPOCH, step=0, attempt=1, channel="sms")
+    push = (sent.id, 1, 2)
+    ended = take(sent, ack, EPOCH).delivery
+    assert doubtful(ended) == {push}
+    assert (spent(ended), spent(ended, overtaken={push})) == (1.75, 1.5)
+    taken = take(heard(sent, OutcomeKind.ACCEPTED, step=1), ack, EPOCH).delivery
+    assert doubtful(taken) == set()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from aoi_events import Publisher
@@ -15,6 +18,13 @@ from tests.pushes import payload_of, payloads_of
 LONG = "The gate has changed. " * 20
 PARTS = 4
 NO_RECEIPT = Reply(receipts=())
+
+
+@pytest.fixture
+def aoi_settings() -> Mapping[str, Any]:
+    """Nothing here is about time-outs: a busy machine must not bring them on."""
+    sms = {"throttle_pause": 0.05, "response_time": 20.0, "turn_time": 20.0}
+    return {"channels": {"sms": sms}, "policy": {"retry_first": 0.1, "poll": 0.05}}
 
 
 async def arrived(

@@ -19,7 +19,7 @@ from tests.integration.sms.handset import Handset
 from tests.integration.sms.smscs import NodeSmsc, Smpp34Smsc, Smsc
 
 DUTCH, GERMAN, BELGIAN = "+31600000001", "+49170000001", "+32470000001"
-QUICK = {"throttle_pause": 0.02, "connect_time": 2.0, "reconnect_first": 0.02}
+QUICK = {"throttle_pause": 0.02, "connect_time": 5.0, "reconnect_first": 0.02}
 
 
 @pytest.fixture
@@ -63,8 +63,9 @@ async def channel(dutch: Smsc, world: Smsc) -> AsyncIterator[ConnectionlessChann
 
 async def in_use(channel: ConnectionlessChannel, dutch: Smsc, world: Smsc) -> None:
     """Return once both links are up; until then the one takes what is the other's."""
-    for smsc, number in ((dutch, DUTCH), (world, GERMAN)):
+    for smsc in (dutch, world):
         await smsc.standard(Reply(receipts=()))
+    for smsc, number in ((dutch, DUTCH), (world, GERMAN)):
         async with asyncio.timeout(SOON):
             while not smsc.submissions:
                 await until_taken(channel, delivery(to=number))
@@ -209,7 +210,13 @@ class TestWithinAServer:
     def aoi_settings(self, first: LoopbackSmsc, second: LoopbackSmsc) -> Mapping[str, Any]:
         """Two SMSCs instead of the one of the fixtures."""
         smscs = {
-            name: {**QUICK, "host": smsc.host, "port": smsc.port, "prefixes": prefix}
+            name: {
+                **QUICK,
+                "response_time": 4.0,
+                "host": smsc.host,
+                "port": smsc.port,
+                "prefixes": prefix,
+            }
             for name, smsc, prefix in (("first", first, "+31"), ("second", second, "+49"))
         }
         return {"channels": {"sms": {"host": None, "smscs": smscs}}}

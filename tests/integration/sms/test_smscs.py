@@ -40,7 +40,7 @@ async def smsc(request: pytest.FixtureRequest) -> AsyncIterator[Smsc]:
 @asynccontextmanager
 async def channel_to(smsc: Smsc, **settings: Any) -> AsyncIterator[ConnectionlessChannel]:
     """The SMS channel, bound to the SMSC while the block runs."""
-    quick = {"throttle_pause": 0.02, "connect_time": 2.0, "reconnect_first": 0.02}
+    quick = {"throttle_pause": 0.02, "connect_time": 5.0, "reconnect_first": 0.02}
     given = SmsSettings(host=smsc.host, port=smsc.port, **{**quick, **settings})
     channel = await plugin.connect(given)
     assert channel is not None
@@ -159,7 +159,7 @@ async def test_receipts_that_overtake_come_twice_or_are_about_nothing(
 
 async def test_a_submission_that_is_never_answered_is_bounded(smsc: Smsc) -> None:
     """An SMSC that accepts and never answers: refused after its time, the others go on."""
-    async with channel_to(smsc, response_time=0.5, turn_time=5) as channel:
+    async with channel_to(smsc, response_time=3) as channel:
         await smsc.bound(1)
         await smsc.script(Reply.silence())
         async with asyncio.timeout(SOON):
@@ -212,7 +212,7 @@ async def test_a_wrong_password_is_no_session_until_it_is_right() -> None:
     async with NodeSmsc.running() as smsc:
         assert isinstance(smsc, NodeSmsc)
         await smsc.expect_password("secret")
-        settings = {"password": "wrong", "connect_time": 0.3, "turn_time": 0.3}
+        settings = {"password": "wrong", "connect_time": 2.0, "turn_time": 0.3}
         async with channel_to(smsc, **settings) as channel:
             sent = await channel.deliver([delivery()])
             assert OutcomeKind.ACCEPTED not in kinds(sent)

@@ -1,0 +1,98 @@
+"""Origins in trouble: one that is slow or away holds back no other, and no other channel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from aoi_events import Publisher
+from aoi_events.testing import AoiServer, WaitFor
+from tests.integration.http.conftest import MakeGadget
+from tests.integration.http.test_webhooks import proved
+from tests.receivers import Receiver, Reply
+
+FAST = 20
+LONG = 30.0
+
+
+@pytest.fixture
+def aoi_settings(aoi_settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Requests may take longer than the test waits for those that do not; two failures are many."""
+    channels = dict(aoi_settings["channels"])
+    channels["webhook"] = {
+        **channels["webhook"],
+        "within": LONG,
+        "failures": 2,
+        "probe_first": 10.0,
+        "probe_most": 10.0,
+    }
+    return {**aoi_settings, "channels": channels}
+
+
+async def test_a_slow_origin_holds_back_no_other(
+    server: AoiServer, receiver: Receiver, shop: Publisher, gadget: MakeGadget, wait_for: WaitFor
+) -> None:
+    """One of them answers after a long time: everybody else's outcomes are told before, also those
+    of messages that came later.
+    """
+    phones = [await gadget(f"fast-{number}") for number in range(FAST)]
+    for number, phone in enumerate(phones):
+        await proved(phone, receiver, f"/{number}")
+    async with Receiver() as slow:
+        slowest = await gadget("slow")
+        await proved(slowest, slow, "/slow")
+        slow.default = Reply(silent=True)
+        tokens = [slowest.token, *(phone.token for phone in phones)]
+        for name in ("n1", "n2"):
+            await shop.send(tokens, "hello", notification=name)
+            await slow.next(1 if name == "n1" else 2)
+
+        async def told() -> bool:
+            rows = [row for name in ("n1", "n2") for row in await server.status(name)]
+            accepted = [row for row in rows if any(hop.what == "accepted" for hop in row.story)]
+            return len(accepted) == 2 * FAST
+
+        assert await wait_for(told, within=LONG / 2)
+
+
+async def test_an_origin_that_is_away_is_not_asked_for_a_while(
+    server: AoiServer, receiver: Receiver, shop: Publisher, gadget: MakeGadget, wait_for: WaitFor
+) -> None:
+    """After failures in a row nothing is attempted there; another origin does not notice; what
+    waited goes out by itself, once, when it is back.
+    """
+    phone, other = await gadget("phone"), await gadget("other")
+    await proved(phone, receiver)
+    async with Receiver() as well:
+        await proved(other, well)
+        await receiver.go_down()
+        await shop.send(phone.token, "hello", notification="n1")
+        await wait_for.hop("n1", "unavailable")
+        await shop.send(other.token, "well", notification="n2")
+        assert b"well" in (await well.next(1)).body
+        before = len(receiver.got)
+        await receiver.come_back()
+        async with asyncio.timeout(LONG):
+            while len(receiver.got) == before:
+                server.advance(5)
+                await asyncio.wait([asyncio.ensure_future(receiver.next(before))], timeout=0.2)
+        await wait_for.hop("n1", "accepted")
+    assert len(receiver.got) == before + 1
+
+
+async def test_a_dead_origin_of_many_costs_each_of_them_no_time_out(
+    receiver: Receiver, shop: Publisher, gadget: MakeGadget, wait_for: WaitFor
+) -> None:
+    """Its breaker opens with the first failures: the others of the batch are not even tried."""
+    phones = [await gadget(f"phone-{number}") for number in range(FAST)]
+    for number, phone in enumerate(phones):
+        await proved(phone, receiver, f"/{number}")
+    receiver.default = Reply(503)
+    before = len(receiver.got)
+    await shop.send([phone.token for phone in phones], "hello", notification="n1")
+    await wait_for.hop("n1", "unavailable")
+    # Those under way at once, and probes.
+    assert len(receiver.got) - before < FAST

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
+from aoi_events.bootstrap.channels import ChannelWorker
 from aoi_events.bootstrap.clocks import Clocks
 from aoi_events.bootstrap.identities import identity_check
 from aoi_events.bootstrap.keys import ServerKeys
@@ -22,7 +23,7 @@ from aoi_events.endpoint import Endpoint
 from aoi_events.errors import AoiError, ConfigurationError
 from aoi_events.gateway import Gateway
 from aoi_events.ports.broker import Broker
-from aoi_events.ports.channel import ChannelPlugin, Windowed
+from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Store
@@ -32,13 +33,10 @@ from aoi_events.services.handler import Handler
 from aoi_events.services.notification import NotificationHandler
 from aoi_events.services.outcome import OutcomeHandler
 from aoi_events.services.parking import Parking
-from aoi_events.services.provider import ProviderHandler
-from aoi_events.services.receipts import Receipts
 from aoi_events.services.registration import RegistrationHandler
 from aoi_events.services.runtime import BatchWorker
 from aoi_events.services.settings import ServiceSettings
 from aoi_events.services.stray import DeadLetterHandler, UnroutableHandler
-from aoi_events.services.submitting import Submissions
 from aoi_events.telemetry.prometheus import PrometheusMetrics
 
 __all__ = ["EXIT_GAVE_UP", "Installation", "Worker", "open_installation"]
@@ -293,23 +291,17 @@ class Installation:
             channel = await self._plugins.plugins[kind].connect(self._plugins.settings[kind])
             if channel is None:
                 raise ConfigurationError(f"channel {kind!r} has no provider to connect to")
-            receipts = Receipts(kind, channel, self.store, self.broker, self._clock)
-            submissions = Submissions(
-                kind, channel, self.store, self.broker, self._clock, self.metrics
+            worker = ChannelWorker(
+                kind,
+                channel,
+                store=self.store,
+                broker=self.broker,
+                clock=self._clock,
+                dice=self._dice,
+                metrics=self.metrics,
+                drive=self._batches,
             )
-            handler = ProviderHandler(kind, submissions, self.store, self._clock)
-            batches = self._batches(handler)
-            if isinstance(channel, Windowed):
-                self.metrics.watch_window(kind, lambda: channel.window_in_use)
-            try:
-                async with asyncio.TaskGroup() as group:
-                    listening = group.create_task(receipts.run())
-                    await batches(stop, started)
-                    await submissions.drain()
-                    listening.cancel()
-            finally:
-                await submissions.close()
-                await channel.close()
+            await worker.run(stop, started)
 
         return run
 

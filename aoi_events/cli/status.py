@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from aoi_events.bootstrap import load_settings
+from aoi_events.cli.channels import show_channels
 from aoi_events.cli.output import console, fail, plain, print_json
 from aoi_events.contracts.answers import MAX_STORIES, DeliveryStatus
 from aoi_events.domain.delivery import Delivery
@@ -23,14 +24,22 @@ _COLOURS: Final = {"delivered": "green", "failed": "red", "expired": "yellow", "
 
 def status(
     identifier: Annotated[
-        str, typer.Argument(metavar="ID", help="a notification's or a delivery's ID (dlv_…)")
-    ],
+        str | None, typer.Argument(metavar="ID", help="a notification's or a delivery's ID (dlv_…)")
+    ] = None,
     sender: Annotated[
         str | None, typer.Option(help="only this sender's notification of that ID")
     ] = None,
+    channels: Annotated[
+        bool, typer.Option("--channels", help="how the providers of the channels are, instead")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Tell the story of a delivery, or of each one of a notification (of many: the states)."""
+    if channels:
+        show_channels(json=json)
+        return
+    if identifier is None:
+        fail("say which: aoi status ID, or aoi status --channels", code=2)
     found = asyncio.run(_find(identifier, sender))
     if not found:
         fail(f"nothing is known of {identifier!r}; settled ones are forgotten after a while")

@@ -13,7 +13,7 @@ and passes ``tests/conformance/channel``:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -127,6 +127,10 @@ class ConnectionlessChannel(Protocol):
 @runtime_checkable
 class Guarded(Protocol):
     """A channel that knows which of its providers work; optional."""
+
+    @property
+    def providers(self) -> Collection[str]:
+        """Names of those that the operator set; devices may name others."""
 
     @property
     def in_trouble(self) -> Mapping[str, Breaker]:

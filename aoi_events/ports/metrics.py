@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
 
+from aoi_events.domain.breaker import Breaker
 from aoi_events.domain.delivery import Delivery
 from aoi_events.ports.broker import Outbound, Published
 from aoi_events.ports.channel import Sent
@@ -97,6 +98,9 @@ class WorkerMetrics(Protocol):
 
     def watch_window(self, channel: str, in_use: Callable[[], int]) -> None:
         """How many of a provider's window are in use is to be asked there."""
+
+    def watch_breakers(self, channel: str, in_trouble: Callable[[], Mapping[str, Breaker]]) -> None:
+        """The breakers of a channel's providers that are not closed are to be asked for there."""
 
     def policy_reloaded(self, result: str) -> None:
         """The operator's policy file had changed, and was ``taken`` or ``refused``."""
@@ -205,6 +209,9 @@ class NoMetrics:
         """Not counted."""
 
     def watch_window(self, channel: str, in_use: Callable[[], int]) -> None:
+        """Not watched."""
+
+    def watch_breakers(self, channel: str, in_trouble: Callable[[], Mapping[str, Breaker]]) -> None:
         """Not watched."""
 
     def policy_reloaded(self, result: str) -> None:

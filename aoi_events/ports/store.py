@@ -20,6 +20,7 @@ from aoi_events.domain.applications import Application
 from aoi_events.domain.channels import Channel, Proof
 from aoi_events.domain.clients import Client
 from aoi_events.domain.delivery import Delivery
+from aoi_events.domain.health import ProviderHealth
 from aoi_events.domain.losses import Loss
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
@@ -323,6 +324,21 @@ class Transaction(Protocol):
         self, submissions: Collection[tuple[str, int, int]]
     ) -> Mapping[tuple[str, int, int], int]:
         """How many parts of each submission the device is known to have (absent: none)."""
+
+    # --- health ----------------------------------------------------------------------------
+
+    async def note_health(
+        self, channel: str, worker: str, found: Sequence[ProviderHealth], *, forget: datetime
+    ) -> None:
+        """Replace what is noted of that worker; forget what anybody noted before ``forget``."""
+
+    async def health(self, since: datetime) -> Sequence[ProviderHealth]:
+        """What was noted since then, by channel, provider and worker."""
+
+    async def held_back(self, limit: int) -> Mapping[str, int]:
+        """By channel, how many deliveries wait for a provider that is down; counts at most
+        ``limit`` deliveries.
+        """
 
     # --- parked messages --------------------------------------------------------------------
 

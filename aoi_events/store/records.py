@@ -19,6 +19,7 @@ from aoi_events.domain.applications import Application
 from aoi_events.domain.channels import Channel, Proof
 from aoi_events.domain.clients import Client
 from aoi_events.domain.delivery import Delivery
+from aoi_events.domain.health import ProviderHealth
 from aoi_events.domain.losses import Loss
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
@@ -185,6 +186,7 @@ DELIVERIES: Final = Kept(
         "topic",
     ),
 )
+HEALTH: Final = Kept(tables.health, ProviderHealth, ("channel", "worker", "provider"))
 LOSSES: Final = Kept(tables.losses, Loss, ("client",))
 PROVIDER_MESSAGES: Final = Kept(
     tables.provider_messages, ProviderMessage, ("delivery", "step", "attempt", "part")

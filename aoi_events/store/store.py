@@ -22,6 +22,7 @@ from aoi_events.store.engine import READ_ONLY, Database, database_of
 from aoi_events.store.faults import translated
 from aoi_events.store.finishing import to_its_end
 from aoi_events.store.given import Sql
+from aoi_events.store.health import HealthQueries
 from aoi_events.store.losses import LossQueries
 from aoi_events.store.notifications import NotificationQueries, SubmissionQueries
 from aoi_events.store.parking import ParkingQueries
@@ -43,6 +44,7 @@ class SqlTransaction(
     DeliveryQueries,
     BacklogQueries,
     LossQueries,
+    HealthQueries,
     SubmissionQueries,
     ParkingQueries,
     RetentionQueries,

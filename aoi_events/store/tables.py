@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.states import DeliveryState, Evidence
+from aoi_events.domain.breaker import BreakerState
 from aoi_events.domain.channels import ChannelState, ProofState
 from aoi_events.store import packing
 from aoi_events.store.types import AnyText, Choice, Instant, Name, Octets, Packed
@@ -40,6 +41,7 @@ __all__ = [
     "channels",
     "clients",
     "deliveries",
+    "health",
     "losses",
     "notifications",
     "parked",
@@ -268,6 +270,19 @@ losses: Final = Table(
     Column("lost", BigInteger(), nullable=False),
     Column("told", BigInteger(), nullable=False),
     Column("session", AnyText(), nullable=False),
+)
+
+health: Final = Table(
+    "health",
+    METADATA,
+    Column("channel", Name(), primary_key=True),
+    Column("worker", Name(), primary_key=True),
+    Column("provider", Name(), primary_key=True),
+    Column("state", Choice(BreakerState), nullable=False),
+    Column("seen_at", Instant(), nullable=False),
+    Column("since", Instant()),
+    Column("until", Instant()),
+    Column("why", AnyText(), nullable=False),
 )
 
 submissions: Final = Table(

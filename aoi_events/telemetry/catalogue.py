@@ -174,6 +174,13 @@ CATALOGUE: Final = (
         "`refused` leaves the policy before it in force.",
         (_label("result", ("taken", "refused")),),
     ),
+    Definition(
+        "aoi_breakers_not_closed",
+        "gauge",
+        "Providers (SMSCs, origins of webhooks and push services) that this worker found down and "
+        "gives nothing (`open`), or probes (`half_open`); `aoi status --channels` names them.",
+        (_CHANNEL, _label("state", ("open", "half_open"))),
+    ),
     Definition("aoi_gateway_connections", "gauge", "Devices that are connected to this gateway."),
     Definition("aoi_gateway_sessions", "gauge", "Of these, AOI Clients that were admitted."),
     Definition("aoi_gateway_outbox_entries", "gauge", "Outcomes that wait for the broker."),

@@ -7,6 +7,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -14,6 +15,7 @@ from prometheus_client.exposition import choose_encoder
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState
+from aoi_events.domain.breaker import Breaker, BreakerState
 from aoi_events.domain.delivery import Delivery
 from aoi_events.ports.broker import Answered, FirstSteps, Outbound, Published
 from aoi_events.ports.channel import Sent
@@ -59,6 +61,7 @@ class PrometheusMetrics:
         self._submissions = make.counter("aoi_submissions_total")
         self._window = make.gauge("aoi_submission_window_in_use")
         self._reloads = make.counter("aoi_policy_reloads_total")
+        self._breakers = make.gauge("aoi_breakers_not_closed")
         frames = make.counter("aoi_gateway_frames_total")
         self._received, self._sent = frames("received"), frames("sent")
         self._closes = make.counter("aoi_gateway_closes_total")
@@ -180,6 +183,11 @@ class PrometheusMetrics:
         """Count a change of the policy file."""
         self._reloads(result).inc()
 
+    def watch_breakers(self, channel: str, in_trouble: Callable[[], Mapping[str, Breaker]]) -> None:
+        """Count those of each state at each exposition."""
+        for state in (BreakerState.OPEN, BreakerState.HALF_OPEN):
+            self._breakers(channel, state).set_function(partial(_number_of, state, in_trouble))
+
     # -- the gateway ----------------------------------------------------------------------------
 
     def frame_received(self) -> None:
@@ -247,6 +255,10 @@ def _channel_of(delivery: Delivery) -> str | None:
         return delivery.channel
     tried = [state for state in delivery.steps if state.started]
     return max(tried, key=lambda state: state.attempt).step.channel if tried else None
+
+
+def _number_of(state: BreakerState, in_trouble: Callable[[], Mapping[str, Breaker]]) -> int:
+    return sum(breaker.state is state for breaker in in_trouble().values())
 
 
 def _result_of(sent: Sent) -> str:

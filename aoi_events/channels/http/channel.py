@@ -103,6 +103,11 @@ class HttpChannel:
         return await asyncio.gather(*(self._deliver(item) for item in items))
 
     @property
+    def providers(self) -> Collection[str]:
+        """None: devices name them all."""
+        return ()
+
+    @property
     def in_trouble(self) -> Mapping[str, Breaker]:
         """Origins whose breaker is not closed."""
         return self._breakers.in_trouble

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
@@ -91,6 +91,11 @@ class SmsChannel:
             told = [_receipt(smsc, heard) for smsc, heard in batch]
             if known := [receipt for receipt in told if receipt is not None]:
                 yield known
+
+    @property
+    def providers(self) -> Collection[str]:
+        """The SMSCs."""
+        return self._links.keys()
 
     @property
     def in_trouble(self) -> Mapping[str, Breaker]:

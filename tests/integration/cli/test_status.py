@@ -101,3 +101,35 @@ async def test_an_unknown_id(cli: Cli, identifier: str) -> None:
     assert (ran.code, ran.out) == (1, "")
     assert "nothing is known of" in ran.err
     assert "\x1b" not in ran.err
+
+
+async def test_the_providers_of_channels(cli: Cli, aoi: AoiServer, wait_for: WaitFor) -> None:
+    """``--channels``: each worker's providers, which of them is down since when and why, when it is
+    probed, and how many deliveries wait; a table, and the same for scripts.
+    """
+
+    async def told(state: str) -> list[dict[str, str]]:
+        found = (await status(cli, "--channels", "--json")).json["providers"]
+        return [row for row in found if row.get("provider") and row["state"] == state]
+
+    assert await wait_for(lambda: told("closed"), within=20)
+    await aoi.smsc.go_down()
+    (down,) = await wait_for(lambda: told("open"), within=20)
+    assert down["channel"] == "sms"
+    assert down["why"] == "no link to the SMSC"
+    assert down["since"] < down["next_probe"]
+    shown = await status(cli, "--channels")
+    assert shown.code == 0
+    (line,) = [
+        line for line in shown.out.splitlines() if line.split()[:1] == ["sms"] and "open" in line
+    ]
+    assert "ago" in line
+    await aoi.smsc.come_back()
+    assert (await status(cli, "--channels", "--json")).json["waiting"]["sms"] == 0
+
+
+async def test_what_to_ask_must_be_said(cli: Cli) -> None:
+    """Neither an ID nor ``--channels``: what to type is said, with exit code 2."""
+    ran = await status(cli)
+    assert ran.code == 2
+    assert "aoi status --channels" in ran.err

@@ -31,10 +31,10 @@ class Handset:
         self.number = number
         self.client = ""
         self.token = ""
-        self._requests = requests
+        self.requests = requests
         self._smsc = smsc
         octets = secrets.token_bytes(32)
-        self._secret = base64.urlsafe_b64encode(octets).decode().rstrip("=")
+        self.secret = base64.urlsafe_b64encode(octets).decode().rstrip("=")
         self._hash = hashlib.sha256(octets).hexdigest()
         self._sequence = 0
         self._read: list[bytes] = []
@@ -44,15 +44,15 @@ class Handset:
         request = RegisterClientV1(
             version=1, device="handset", identity=f"tel:{self.number}", secret_hash=self._hash
         )
-        self.client = (await self._requests.register(request)).client
+        self.client = (await self.requests.register(request)).client
         app = RegisterApplicationV1(
             version=1,
             client=self.client,
-            secret=self._secret,
+            secret=self.secret,
             application="org.mail",
-            sequence=self._next(),
+            sequence=self.next(),
         )
-        self.token = (await self._requests.register_application(app)).token or ""
+        self.token = (await self.requests.register_application(app)).token or ""
 
     async def offer(self, number: str | None = None) -> ChannelsActivatedV1:
         """Offer SMS to the number, and nothing else."""
@@ -61,29 +61,29 @@ class Handset:
         request = ActivateChannelsV1(
             version=1,
             client=self.client,
-            secret=self._secret,
-            sequence=self._next(),
+            secret=self.secret,
+            sequence=self.next(),
             offers=(offer,),
         )
-        return await self._requests.activate_channels(request)
+        return await self.requests.activate_channels(request)
 
     async def withdraw(self) -> ChannelsActivatedV1:
         """Use SMS no more."""
         request = DeactivateChannelsV1(
             version=1,
             client=self.client,
-            secret=self._secret,
-            sequence=self._next(),
+            secret=self.secret,
+            sequence=self.next(),
             channels=("sms",),
         )
-        return await self._requests.deactivate_channels(request)
+        return await self.requests.deactivate_channels(request)
 
     async def confirm(self, code: str) -> ChannelsActivatedV1:
         """Say a code back. Raises RequestRefused."""
         request = ConfirmChannelV1(
-            version=1, client=self.client, secret=self._secret, channel="sms", code=code
+            version=1, client=self.client, secret=self.secret, channel="sms", code=code
         )
-        return await self._requests.confirm_channel(request)
+        return await self.requests.confirm_channel(request)
 
     async def prove(self) -> None:
         """Offer the number and say the code back that comes there."""
@@ -107,16 +107,17 @@ class Handset:
     async def fetch(self, delivery: str) -> NotificationContentV1:
         """The content behind a wake-up."""
         request = FetchNotificationV1(
-            version=1, client=self.client, secret=self._secret, delivery=delivery
+            version=1, client=self.client, secret=self.secret, delivery=delivery
         )
-        return await self._requests.fetch(request)
+        return await self.requests.fetch(request)
 
     @property
     def unread(self) -> int:
         """How many messages arrived and were not read."""
         return self._smsc.mailbox(self.number).qsize()
 
-    def _next(self) -> int:
+    def next(self) -> int:
+        """The number of the next command."""
         self._sequence += 1
         return self._sequence
 

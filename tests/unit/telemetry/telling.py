@@ -8,6 +8,7 @@ from typing import Final
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
+from aoi_events.domain.breaker import Breaker, BreakerState
 from aoi_events.domain.delivery import Delivery
 from aoi_events.ports.broker import Answered, FirstSteps, Outbound, Published
 from aoi_events.ports.channel import Sent
@@ -65,6 +66,7 @@ def tell_everything(
     metrics.due("proof", 1)
     metrics.submitted(channel or "", [Sent(None), Sent(None, throttled=True)])
     metrics.watch_window(channel or "", lambda: 3)
+    metrics.watch_breakers(channel or "", lambda: {"a": Breaker(BreakerState.OPEN)})
     metrics.policy_reloaded("taken")
     metrics.policy_reloaded("refused")
     metrics.frame_received()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
+from aoi_events.domain.breaker import Breaker, BreakerState
 from aoi_events.domain.delivery import Fact, Planned
 from aoi_events.domain.plans import Step
 from aoi_events.ports.broker import Published
@@ -210,6 +211,23 @@ def test_what_a_provider_says(metrics: PrometheusMetrics) -> None:
         for result in ("accepted", "refused", "throttled", "bad_address")
     }
     assert found == {"accepted": 2, "refused": 1, "throttled": 1, "bad_address": 1}
+
+
+def test_breakers_by_state(metrics: PrometheusMetrics) -> None:
+    """Those that are not closed, as they are when somebody asks; names of hosts make no series."""
+    known = {f"https://host-{number}": Breaker(BreakerState.OPEN) for number in range(50)}
+    metrics.watch_breakers("sms", lambda: known)
+
+    def found() -> dict[str, float | None]:
+        return {
+            state: value(metrics, "aoi_breakers_not_closed", channel="sms", state=state)
+            for state in ("open", "half_open")
+        }
+
+    assert found() == {"open": 50, "half_open": 0}
+    known["https://host-1"] = Breaker(BreakerState.HALF_OPEN)
+    assert found() == {"open": 49, "half_open": 1}
+    assert b"host-" not in metrics.exposition("")[0]
 
 
 def test_first_steps_and_stored(metrics: PrometheusMetrics) -> None:

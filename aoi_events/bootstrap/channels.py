@@ -1,0 +1,67 @@
+"""The worker of one connectionless channel, with all that runs beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from aoi_events.ports.broker import Broker
+from aoi_events.ports.channel import ConnectionlessChannel, Guarded, Windowed
+from aoi_events.ports.clock import Clock, Dice
+from aoi_events.ports.metrics import WorkerMetrics
+from aoi_events.ports.store import Store
+from aoi_events.services.handler import Handler
+from aoi_events.services.health import HealthNotes
+from aoi_events.services.provider import ProviderHandler
+from aoi_events.services.receipts import Receipts
+from aoi_events.services.submitting import Submissions
+
+__all__ = ["ChannelWorker"]
+
+Drive = Callable[[Handler[Any]], Callable[[asyncio.Event, asyncio.Event], Awaitable[None]]]
+
+
+class ChannelWorker:
+    """Serves ``channel`` with messages (``drive``), receipts and notes of its health."""
+
+    def __init__(
+        self,
+        kind: str,
+        channel: ConnectionlessChannel,
+        *,
+        store: Store,
+        broker: Broker,
+        clock: Clock,
+        dice: Dice,
+        metrics: WorkerMetrics,
+        drive: Drive,
+    ) -> None:
+        # Names this worker of this process, and no other that ever was.
+        name = f"{socket.gethostname()}/{os.getpid()}/{dice.token_hex(4)}"
+        self._channel: Final = channel
+        self._submissions = Submissions(kind, channel, store, broker, clock, metrics)
+        self._beside = (
+            Receipts(kind, channel, store, broker, clock),
+            HealthNotes(kind, name, channel, store, clock),
+        )
+        self._batches = drive(ProviderHandler(kind, self._submissions, store, clock))
+        if isinstance(channel, Windowed):
+            metrics.watch_window(kind, lambda: channel.window_in_use)
+        if isinstance(channel, Guarded):
+            metrics.watch_breakers(kind, lambda: channel.in_trouble)
+
+    async def run(self, stop: asyncio.Event, started: asyncio.Event) -> None:
+        """Until ``stop``; then what is under way is finished, and the channel closed."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                beside = [group.create_task(each.run()) for each in self._beside]
+                await self._batches(stop, started)
+                await self._submissions.drain()
+                for task in beside:
+                    task.cancel()
+        finally:
+            await self._submissions.close()
+            await self._channel.close()

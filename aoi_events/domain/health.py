@@ -1,0 +1,29 @@
+"""How the providers of a channel are, as one worker sees it, for whoever asks the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from aoi_events.domain.breaker import BreakerState
+
+__all__ = ["ProviderHealth"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderHealth:
+    """``provider`` of ``channel`` as ``worker`` knew it at ``seen_at``.
+
+    An empty ``provider`` stands for all that the worker does not name: it serves the channel.
+    ``since``: when the breaker opened; ``until``: when the provider is probed next; ``why`` in
+    words for people.
+    """
+
+    channel: str
+    worker: str
+    provider: str
+    state: BreakerState
+    seen_at: datetime
+    since: datetime | None = None
+    until: datetime | None = None
+    why: str = ""

@@ -1,0 +1,49 @@
+"""Queries about the providers of channels, and what waits for them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Text, delete, or_, select, type_coerce
+
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.domain.health import ProviderHealth
+from aoi_events.store.queries import Queries
+from aoi_events.store.records import HEALTH
+from aoi_events.store.tables import deliveries, health
+
+__all__ = ["HealthQueries"]
+
+_MOST: Final = 10_000
+
+
+class HealthQueries(Queries):
+    """The port's section "health"."""
+
+    async def note_health(
+        self, channel: str, worker: str, found: Sequence[ProviderHealth], *, forget: datetime
+    ) -> None:
+        """Replace what is noted of that worker; forget what was noted before ``forget``."""
+        own = (health.c.channel == channel) & (health.c.worker == worker)
+        await self._run(delete(health).where(or_(own, health.c.seen_at < forget)))
+        await self._replace(HEALTH, found)
+
+    async def health(self, since: datetime) -> Sequence[ProviderHealth]:
+        """What was noted since then, by channel, provider and worker."""
+        order = (health.c.channel, health.c.provider, health.c.worker)
+        found = select(*HEALTH.columns).where(health.c.seen_at >= since).order_by(*order)
+        return HEALTH.read(await self._run(found.limit(_MOST)))
+
+    async def held_back(self, limit: int) -> Mapping[str, int]:
+        """By channel, how many deliveries wait for a provider that is down; of so many at most."""
+        # Only what is not settled has a deadline, and the index on it is all that is read.
+        said = type_coerce(deliveries.c.steps, Text()).contains(f'"{OutcomeKind.UNAVAILABLE}"')
+        found = select(deliveries.c.steps).where(deliveries.c.deadline.is_not(None), said)
+        rows = await self._run(found.limit(limit))
+        waiting: Counter[str] = Counter()
+        for (steps,) in rows:
+            waiting.update({state.step.channel for state in steps if state.held_back})
+        return waiting

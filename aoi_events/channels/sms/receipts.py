@@ -58,7 +58,10 @@ _MESSAGE_PAYLOAD: Final = 0x0424
 _LONGEST_ID: Final = 65  # octets with NUL, SMPP 3.4, 5.2.23
 _LONGEST_TEXT: Final = 512
 
-_ID_TEXT: Final = re.compile(r"\bid:\s?([\x21-\x7e]{1,64})(?:\s|$)", re.IGNORECASE)
+_ID_TEXT: Final = re.compile(
+    r"\bid:\s?(?!(?:sub|dlvrd|submit|done|stat|err|text):)([\x21-\x7e]{1,64})(?:\s|$)",
+    re.IGNORECASE,
+)
 _STATE_TEXT: Final = re.compile(r"\bstat:\s?([A-Za-z]{1,10})", re.IGNORECASE)
 _ERROR_TEXT: Final = re.compile(r"\berr:\s?([0-9A-Za-z]{1,8})", re.IGNORECASE)
 _STATES: Final = {

@@ -16,7 +16,12 @@ from aoi_events.channels.sms.inbox import Inbox
 from aoi_events.channels.sms.link import SmscLink
 from aoi_events.channels.sms.numbers import Address, destination, normalised, source
 from aoi_events.channels.sms.push import Push
-from aoi_events.channels.sms.receipts import MessageState, SmscReceipt, read_receipt
+from aoi_events.channels.sms.receipts import (
+    MESSAGE_STATE,
+    MessageState,
+    SmscReceipt,
+    read_receipt,
+)
 from aoi_events.channels.sms.settings import SmscSettings, SmsSettings
 from aoi_events.channels.sms.status import Submitted, Verdict, verdict_of
 from aoi_events.client.ports import ShortMessage as Arrived
@@ -335,6 +340,15 @@ def test_any_deliver_sm_is_a_receipt_or_none_or_malformed(
         assert esm_class & 0x3C == 0x04
     else:
         assert receipt is None or 0 < len(receipt.message_id) <= 65
+
+
+@pytest.mark.parametrize(
+    "text", [b"id: stat:DELIVRD", b"id:sub:001 stat:DELIVRD", b"stat:DELIVRD", b""]
+)
+def test_a_receipt_that_names_no_message_is_malformed(text: bytes) -> None:
+    """The next field is not taken for the name."""
+    with pytest.raises(MalformedPdu, match="names no message"):
+        read_receipt(0x04, text, [(MESSAGE_STATE, b"\x02")])
 
 
 @pytest.mark.parametrize("esm_class, is_receipt", [(0x04, True), (0x44, True), (0x08, False)])

@@ -17,8 +17,8 @@ from tests.scheduling import ALONE, Scheduling, group_of
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
-# A project of its own, which tests/acceptance/test_sample_project.py runs against the wheel.
-collect_ignore = ["sample_project"]
+# Projects of their own, which tests/acceptance runs against the wheel.
+collect_ignore = ["sample_project", "own_channel"]
 
 _FOR_ONE = {"own_rabbit_server", "own_postgres_server", "visitor"}
 """Fixtures of tests that want much of the machine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -13,9 +14,25 @@ from aoi_events.contracts.envelopes import (
 )
 from aoi_events.ports.channel import Sent
 
-__all__ = ["ended"]
+__all__ = ["Verdict", "ended"]
 
 _LONGEST_DETAIL: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a provider's answer means for the item: an outcome's kind, words for people that name no
+    address, and what follows.
+
+    ``retry_after`` in seconds, 0: not said. ``works``: whether the provider itself does, which its
+    refusal of one message shows as well; None: nothing was learnt of it.
+    """
+
+    kind: OutcomeKind
+    detail: str
+    closes_channel: bool = False
+    retry_after: float = 0.0
+    works: bool | None = True
 
 
 def ended(

@@ -15,6 +15,7 @@ from aoi_events.client.inputs import (
     ApplicationAsked,
     ApplicationLeft,
     ApplicationStopped,
+    CodeEntered,
     IdentityChanged,
     NetworkChanged,
     OffersChanged,
@@ -282,6 +283,14 @@ class AoiClient:
         await self._runner.put_and_wait(
             IdentityChanged(_checked(_identity, identity, "identity"), checked)
         )
+
+    async def confirm(self, channel: str, code: str) -> None:
+        """The user typed the ``code`` of a challenge that came where only people read (8.1.2).
+
+        Channels that the device reads itself need no such help. What is no code is ignored;
+        whether it was the right one, the events tell: Activated, or Refused.
+        """
+        await self._runner.put_and_wait(CodeEntered(channel, code))
 
     async def reconnect(self) -> None:
         """Connect now: without the rest of a pause, or after another connection took over."""

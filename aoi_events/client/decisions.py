@@ -20,6 +20,7 @@ from aoi_events.client.inputs import (
     ApplicationLeft,
     ApplicationStopped,
     Closed,
+    CodeEntered,
     Handled,
     IdentityChanged,
     Input,
@@ -102,6 +103,8 @@ def _react(turn: Turn, event: Input) -> None:
         case OffersChanged(offers):
             turn.view = turn.view.offering(offers=offers)
             activation.changed(turn)
+        case CodeEntered(channel, code):
+            activation.challenged(turn, channel, code)
         case ReconnectAsked():
             if turn.link.phase is Phase.CONNECTING:
                 turn.close()

@@ -17,6 +17,7 @@ __all__ = [
     "ApplicationLeft",
     "ApplicationStopped",
     "Closed",
+    "CodeEntered",
     "Handled",
     "IdentityChanged",
     "Input",
@@ -80,6 +81,14 @@ class OffersChanged:
     """The device can use other channels, or the same in another way (8.1.2)."""
 
     offers: tuple[ChannelOffer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CodeEntered:
+    """A person read the code of a challenge that came over a channel of people, and typed it."""
+
+    channel: str
+    code: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +160,7 @@ Input: TypeAlias = (
     | IdentityChanged
     | NetworkChanged
     | OffersChanged
+    | CodeEntered
     | ReconnectAsked
     | Opened
     | Received

@@ -33,6 +33,7 @@ __all__ = [
     "Confirming",
     "ConnectionlessChannel",
     "Guarded",
+    "OfferParameters",
     "Offered",
     "Receipt",
     "Sent",
@@ -46,6 +47,10 @@ SettingsModel: TypeAlias = type[BaseModel]
 
 Confirming: TypeAlias = Callable[[str, Parameters], Parameters]
 """From an AOI Client ID and the parameters of its channel to what only that device is told."""
+
+
+OfferParameters: TypeAlias = Mapping[str, str | int | bool]
+"""The parameters of an offer, as a device wrote them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,9 @@ class Windowed(Protocol):
 
 
 class ChannelPlugin(Protocol):
-    """One type of notification channel."""
+    """One type of notification channel. Derive from it to tell a device nothing more, and to be
+    always configured.
+    """
 
     @property
     def type(self) -> str:
@@ -160,7 +167,7 @@ class ChannelPlugin(Protocol):
     def traits(self, settings: Any) -> ChannelTraits:
         """What decisions need to know of it."""
 
-    def offer(self, parameters: Mapping[str, str | int | bool], settings: Any) -> Offered:
+    def offer(self, parameters: OfferParameters, settings: Any) -> Offered:
         """Check what a device offers. Raises Refusal (invalid) that says what to send instead."""
 
     def confirming(self, settings: Any) -> Confirming | None:
@@ -171,9 +178,11 @@ class ChannelPlugin(Protocol):
         Asked once, when the activation worker starts. Raises ConfigurationError when a key is not
         set.
         """
+        return None
 
     def configured(self, settings: Any) -> bool:
         """Whether this installation can use it (an SMSC is set, say)."""
+        return True
 
     async def connect(self, settings: Any) -> ConnectionlessChannel | None:
         """The sender, or None for a connection-oriented channel."""

@@ -35,6 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "aoi_settings(**settings): settings of the AOI Server for this test, section by section, "
         "for example policy={'backlog': 3}",
     )
+    # What the suites for channels assert is told as pytest tells it.
+    pytest.register_assert_rewrite("aoi_events.testing.conformance")
     try:
         from aoi_events.testing import fixtures
     except ModuleNotFoundError as error:

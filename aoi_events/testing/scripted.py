@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
+from aoi_events.channels.offering import texts
 from aoi_events.contracts.envelopes import (
     ChallengeItem,
     ChallengeOutcome,
@@ -20,8 +21,7 @@ from aoi_events.contracts.envelopes import (
     OutcomeKind,
 )
 from aoi_events.domain.channels import ChannelTraits
-from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.ports.channel import Offered, Receipt, Sent, SettingsModel
+from aoi_events.ports.channel import Offered, OfferParameters, Receipt, Sent, SettingsModel
 from aoi_events.ports.clock import Clock, SystemClock
 
 __all__ = ["ADDRESS", "Say", "ScriptedPlugin", "ScriptedProvider"]
@@ -314,18 +314,10 @@ class ScriptedPlugin:
             cost=self._cost,
         )
 
-    def offer(self, parameters: Mapping[str, str | int | bool], settings: Any) -> Offered:
+    def offer(self, parameters: OfferParameters, settings: Any) -> Offered:
         """Any address. Raises Refusal (invalid) for an offer without one, or with more."""
-        for name in sorted(set(parameters) - {ADDRESS}):
-            raise Refusal(
-                ErrorCode.INVALID,
-                f"this channel has one parameter, {ADDRESS}; leave this one out",
-                field=f"parameters.{name}",
-            )
-        address = parameters.get(ADDRESS)
-        if not isinstance(address, str) or not address:
-            raise Refusal(ErrorCode.INVALID, "offer an address", field=f"parameters.{ADDRESS}")
-        return Offered({ADDRESS: address}, address if self.needs_proof else None)
+        offered = texts(self.type, parameters, **{ADDRESS: r"(?s).+"})
+        return Offered(offered, str(offered[ADDRESS]) if self.needs_proof else None)
 
     def confirming(self, settings: Any) -> None:
         """Nothing more to tell."""

@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "tests" / "sample_project"
+OWN_CHANNEL = ROOT / "tests" / "own_channel"
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,18 @@ def project(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(folder, python)
 
 
+@pytest.fixture(scope="module")
+def own_channel(project: Project) -> Project:
+    """Somebody's channel plug-in, installed beside the wheel, with its tests."""
+    folder = project.folder.parent / "own_channel"
+    shutil.copytree(OWN_CHANNEL, folder, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    _ok(
+        sys.executable, "-m", "pip", "--python", project.python, "install", "--quiet",
+        "--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", folder,
+    )  # fmt: skip
+    return Project(folder, project.python)
+
+
 def _ok(*command: str | Path) -> None:
     ran = subprocess.run(  # noqa: S603 - our own program
         command, capture_output=True, text=True, timeout=60, check=False
@@ -131,13 +144,30 @@ def test_every_module_of_the_checkout_is_in_the_wheel(wheel: Path) -> None:
 
 def test_the_sample_project_passes_its_tests(project: Project) -> None:
     """Its tests run with the plug-in of the wheel, warnings as errors, and all pass."""
+    assert passed(project) >= 10
+
+
+def test_a_channel_of_ones_own_passes_the_suite(own_channel: Project) -> None:
+    """A plug-in that is installed beside the wheel is found, passes the suite that ships, and ends
+    at a person what a device misses; it is typed, and the README shows it as it is.
+    """
+    assert passed(own_channel) >= 20
+    checked = own_channel.run("-m", "mypy", "--no-incremental", ".")
+    assert checked.returncode == 0, checked.stdout
+    source = (OWN_CHANNEL / "aoi_apprise.py").read_text()
+    assert len(source.splitlines()) < 60
+    assert f"```python\n{source}```" in (ROOT / "README.md").read_text()
+
+
+def passed(project: Project) -> int:
+    """How many tests the project has; all of them pass."""
     ran = project.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml", "report.xml")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     report = ElementTree.parse(project.folder / "report.xml").getroot()  # noqa: S314 - ours
     (suite,) = report.iter("testsuite")
     told = {name: int(suite.attrib[name]) for name in ("tests", "failures", "errors", "skipped")}
-    assert told["tests"] >= 10
     assert (told["failures"], told["errors"], told["skipped"]) == (0, 0, 0)
+    return told["tests"]
 
 
 def test_the_package_is_typed(project: Project) -> None:

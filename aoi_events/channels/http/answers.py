@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from aoi_events.channels.results import Verdict
 from aoi_events.contracts.envelopes import OutcomeKind
 
-__all__ = ["Verdict", "seconds_to_wait", "verdict_of"]
+__all__ = ["seconds_to_wait", "verdict_of"]
 
 _LONGEST_WAIT: Final = 86_400.0
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 _GONE: Final = frozenset({404, 410})
+_ITS_OWN_FAULT: Final = 500
 _PASSING: Final = frozenset({408, 425, 429})
 """Refusals that say themselves that a repeat may succeed (RFC 9110, RFC 8470, RFC 6585)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """An outcome's kind, words for people that name no address, and what follows.
-
-    ``retry_after`` in seconds, 0: not said.
-    """
-
-    kind: OutcomeKind
-    detail: str
-    closes_channel: bool = False
-    retry_after: float = 0.0
 
 
 def verdict_of(status: int, retry_after: str | None, now: datetime) -> Verdict:
@@ -48,7 +36,8 @@ def verdict_of(status: int, retry_after: str | None, now: datetime) -> Verdict:
     if 400 <= status < 500 and status not in _PASSING:
         return Verdict(OutcomeKind.REJECTED, detail)
     wait = seconds_to_wait(retry_after, now)
-    return Verdict(OutcomeKind.REFUSED, detail, retry_after=wait)
+    works = status < _ITS_OWN_FAULT
+    return Verdict(OutcomeKind.REFUSED, detail, retry_after=wait, works=works)
 
 
 def seconds_to_wait(retry_after: str | None, now: datetime) -> float:

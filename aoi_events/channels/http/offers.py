@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from aoi_events.channels.http.settings import OutgoingSettings
 from aoi_events.channels.http.urls import BadUrl, checked_url
+from aoi_events.channels.offering import only
 from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.ports.channel import OfferParameters
 
 __all__ = ["checked_offer"]
 
 
 def checked_offer(
     channel: str,
-    parameters: Mapping[str, str | int | bool],
+    parameters: OfferParameters,
     names: Sequence[str],
     url_name: str,
     settings: OutgoingSettings,
@@ -22,12 +24,7 @@ def checked_offer(
 
     Raises Refusal (invalid) that says what to offer instead, and never repeats the URL.
     """
-    for name in sorted(set(parameters) - set(names)):
-        raise Refusal(
-            ErrorCode.INVALID,
-            f"the channel {channel} has the parameters {', '.join(names)}; leave this one out",
-            field=f"parameters.{name}",
-        )
+    only(channel, parameters, *names)
     url = parameters.get(url_name)
     try:
         return checked_url(url if isinstance(url, str) else "", settings)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from aoi_events.channels.http.addresses import permitted
 from aoi_events.channels.http.settings import OutgoingSettings
 
-__all__ = ["BadUrl", "checked_url"]
+__all__ = ["BadUrl", "checked_url", "origin_of"]
 
 _LONGEST: Final = 512
 _PLAIN: Final = re.compile(r"[!#-;=?-\[\]_a-z~%]+")
@@ -88,3 +88,12 @@ def _host(netloc: str, settings: OutgoingSettings) -> str:
 def _permit(address: str, settings: OutgoingSettings) -> None:
     if not permitted(address, settings.networks):
         raise BadUrl("offer a URL with a public address: this server sends to no others")
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL in its one spelling (RFC 6454, section 4)."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, get_args
 
+from aoi_events.channels.offering import only
 from aoi_events.channels.sms.channel import NUMBER, SmsChannel
 from aoi_events.channels.sms.numbers import normalised
 from aoi_events.channels.sms.routing import routes
@@ -15,7 +16,7 @@ from aoi_events.domain.channels import ChannelTraits
 from aoi_events.domain.datagrams import Bits
 from aoi_events.domain.push_payload import largest_content, messages_for, room_for
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
-from aoi_events.ports.channel import ChannelPlugin, Offered, SettingsModel
+from aoi_events.ports.channel import ChannelPlugin, Offered, OfferParameters, SettingsModel
 from aoi_events.ports.clock import Clock
 
 __all__ = ["SmsPlugin", "plugin"]
@@ -61,16 +62,11 @@ class SmsPlugin:
             uses_data=False,
         )
 
-    def offer(self, parameters: Mapping[str, str | int | bool], settings: Any) -> Offered:
+    def offer(self, parameters: OfferParameters, settings: Any) -> Offered:
         """A telephone number, normalised, that an SMSC takes. Raises Refusal (invalid) for anything
         else.
         """
-        for name in sorted(set(parameters) - {NUMBER}):
-            raise Refusal(
-                ErrorCode.INVALID,
-                f"the channel sms has one parameter, {NUMBER}; leave this one out",
-                field=f"parameters.{name}",
-            )
+        only(self.type, parameters, NUMBER)
         offered = parameters.get(NUMBER)
         number = normalised(offered) if isinstance(offered, str) else None
         if number is None:

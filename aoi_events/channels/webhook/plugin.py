@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from aiohttp.abc import AbstractResolver
 
-from aoi_events.channels.http.channel import CannotSend, HttpChannel, Item, Post
+from aoi_events.channels.http.channel import HttpChannel, Post
 from aoi_events.channels.http.offers import checked_offer
 from aoi_events.channels.http.pushes import pushed
 from aoi_events.channels.http.urls import BadUrl, checked_url
+from aoi_events.channels.requesting import CannotSend, Item
 from aoi_events.channels.webhook.settings import WebhookSettings
 from aoi_events.channels.webhook.signing import secret_of, signed
 from aoi_events.contracts.content import MAX_CONTENT
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.domain.channels import ChannelTraits, Parameters
 from aoi_events.errors import ConfigurationError
-from aoi_events.ports.channel import ChannelPlugin, Confirming, Offered, SettingsModel
+from aoi_events.ports.channel import (
+    ChannelPlugin,
+    Confirming,
+    Offered,
+    OfferParameters,
+    SettingsModel,
+)
 from aoi_events.ports.clock import Clock
 
 __all__ = ["URL", "WebhookPlugin", "plugin"]
@@ -69,7 +75,7 @@ class WebhookPlugin:
             cost=checked.cost,
         )
 
-    def offer(self, parameters: Mapping[str, str | int | bool], settings: Any) -> Offered:
+    def offer(self, parameters: OfferParameters, settings: Any) -> Offered:
         """A URL in its one spelling. Raises Refusal (invalid) for anything else."""
         checked = WebhookSettings.model_validate(settings)
         url = checked_offer(self.type, parameters, (URL,), URL, checked)

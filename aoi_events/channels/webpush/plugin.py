@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from aiohttp.abc import AbstractResolver
 
-from aoi_events.channels.http.channel import CannotSend, HttpChannel, Item, Post
+from aoi_events.channels.http.channel import HttpChannel, Post
 from aoi_events.channels.http.offers import checked_offer
 from aoi_events.channels.http.pushes import pushed
 from aoi_events.channels.http.urls import BadUrl, checked_url
+from aoi_events.channels.requesting import CannotSend, Item
 from aoi_events.channels.webpush.settings import WebPushSettings
 from aoi_events.channels.webpush.subscription import (
     AUTH,
@@ -27,7 +27,13 @@ from aoi_events.contracts.identifiers import Urgency, base32_id
 from aoi_events.contracts.push import PushedNotification
 from aoi_events.domain.channels import ChannelTraits, Parameters
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
-from aoi_events.ports.channel import ChannelPlugin, Confirming, Offered, SettingsModel
+from aoi_events.ports.channel import (
+    ChannelPlugin,
+    Confirming,
+    Offered,
+    OfferParameters,
+    SettingsModel,
+)
 from aoi_events.ports.clock import Clock
 
 __all__ = ["LARGEST_PLAINTEXT", "VAPID_KEY", "WebPushPlugin", "plugin"]
@@ -79,7 +85,7 @@ class WebPushPlugin:
             measure=_measure,
         )
 
-    def offer(self, parameters: Mapping[str, str | int | bool], settings: Any) -> Offered:
+    def offer(self, parameters: OfferParameters, settings: Any) -> Offered:
         """A subscription in its one spelling. Raises Refusal (invalid) for anything else."""
         checked = WebPushSettings.model_validate(settings)
         endpoint = checked_offer(self.type, parameters, _SUBSCRIPTION, ENDPOINT, checked)

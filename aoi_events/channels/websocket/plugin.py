@@ -7,14 +7,13 @@ channel itself. Whether the device *is* connected is presence, which the activat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
+from aoi_events.channels.offering import only
 from aoi_events.channels.websocket.settings import WebSocketSettings
 from aoi_events.contracts.content import MAX_CONTENT
 from aoi_events.domain.channels import ChannelTraits
-from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.ports.channel import ChannelPlugin, Offered, SettingsModel
+from aoi_events.ports.channel import ChannelPlugin, Offered, OfferParameters, SettingsModel
 
 __all__ = ["WebSocketChannel", "plugin"]
 
@@ -43,14 +42,9 @@ class WebSocketChannel:
             cost=checked.cost,
         )
 
-    def offer(self, parameters: Mapping[str, str | int | bool], settings: Any) -> Offered:
+    def offer(self, parameters: OfferParameters, settings: Any) -> Offered:
         """An offer without parameters. Raises Refusal (invalid) for any other."""
-        for name in sorted(parameters):
-            raise Refusal(
-                ErrorCode.INVALID,
-                "the channel websocket has no parameters; offer it without any",
-                field=f"parameters.{name}",
-            )
+        only(self.type, parameters)
         return Offered(parameters={})
 
     def confirming(self, settings: Any) -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from enum import Enum, auto
 from typing import Any, assert_never
 
 from aoi_events.bootstrap.plugins import installed_plugins
@@ -17,14 +13,15 @@ from aoi_events.channels.sms.receipts import MessageState
 from aoi_events.channels.webhook import WebhookSettings
 from aoi_events.channels.webpush import WebPushSettings
 from aoi_events.channels.webpush.vapid import new_key
-from aoi_events.contracts.content import Content
-from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
-from aoi_events.contracts.identifiers import Urgency, base32_id
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.contracts.identifiers import base32_id
 from aoi_events.contracts.push import PushedChallenge, PushedNotification, PushedWakeUp, push_frames
 from aoi_events.domain import push_payload
-from aoi_events.domain.channels import ChannelTraits, Parameters
+from aoi_events.domain.channels import Parameters
 from aoi_events.domain.push_payload import ChallengePush, ContentPush, WakeUpPush
-from aoi_events.ports.channel import ChannelPlugin, ConnectionlessChannel
+from aoi_events.ports.channel import ChannelPlugin
+from aoi_events.testing.conformance import Answer, Offers, Provider, told_of
+from aoi_events.testing.conformance.provider import Told
 from aoi_events.testing.scripted import ADDRESS, Say, ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
 from tests import receivers
@@ -32,19 +29,10 @@ from tests.pushes import payloads_of
 from tests.receivers import Receiver, Subscription
 
 __all__ = [
-    "CLIENT",
     "CONNECTIONLESS",
     "LIMITED",
     "OFFERS",
-    "OF_ONE_PROVIDER",
-    "OF_THEIR_HOSTS",
-    "SOON",
-    "Answer",
-    "Offers",
-    "Provider",
-    "challenge",
-    "delivery",
-    "healthy",
+    "WITH_RECEIPTS",
     "open_provider",
     "plugin_of",
 ]
@@ -53,14 +41,6 @@ SOON = 10.0
 CLIENT = base32_id("cli_", bytes(16))
 SUBSCRIPTION = Subscription()
 FINGERPRINT = base32_id("fp_", bytes(8))
-
-
-@dataclass(frozen=True)
-class Offers:
-    """Parameters that a plug-in takes, and the fields of others that it refuses."""
-
-    good: Sequence[Parameters]
-    bad: Sequence[tuple[Parameters, str]]
 
 
 OFFERS: Mapping[str, Offers] = {
@@ -131,11 +111,11 @@ OFFERS: Mapping[str, Offers] = {
 }
 """By type, of every plug-in that is installed, and of the scripted one, which is handed over."""
 
-OF_ONE_PROVIDER = ("sms", "scripted")
+WITH_RECEIPTS = ("sms", "scripted")
 """One provider serves every device, names messages, tells of them later, and may be down."""
 OF_THEIR_HOSTS = ("webhook", "webpush")
 """Devices name hosts of their own, which say what they have to say in their answer."""
-CONNECTIONLESS = (*OF_ONE_PROVIDER, *OF_THEIR_HOSTS)
+CONNECTIONLESS = (*WITH_RECEIPTS, *OF_THEIR_HOSTS)
 LIMITED = ("sms", "scripted", "webpush")
 """Carry less than content may measure."""
 
@@ -147,76 +127,17 @@ def plugin_of(kind: str) -> ChannelPlugin:
     return installed_plugins()[kind]
 
 
-class Answer(Enum):
-    """What a provider says to an item."""
-
-    TAKEN = auto()
-    RECEIPTED = auto()
-    """Taken, and later it says that the device has it."""
-    UNDELIVERED = auto()
-    """Taken, and later it says that the device never got it."""
-    REFUSED = auto()
-    SLOW_DOWN = auto()
-    REJECTED = auto()
-    NO_SUCH_ADDRESS = auto()
-
-
-@dataclass
-class Provider(ABC):
-    """The provider behind a connectionless channel, in the hand of a test."""
-
-    plugin: ChannelPlugin
-    settings: Any
-    addresses: Sequence[Parameters]
-    channels: list[ConnectionlessChannel] = field(default_factory=list)
-
-    @property
-    def for_everybody(self) -> bool:
-        """Whether one provider serves every device."""
-        return self.plugin.type in OF_ONE_PROVIDER
-
-    @property
-    def names_messages(self) -> bool:
-        """Whether it names the messages that it took, to tell of them later."""
-        return self.for_everybody
-
-    @property
-    def traits(self) -> ChannelTraits:
-        """What decisions know of the channel."""
-        return self.plugin.traits(self.settings)
-
-    async def connect(self) -> ConnectionlessChannel:
-        """A channel as a worker has it, closed when the test ends."""
-        channel: ConnectionlessChannel | None = await self.plugin.connect(self.settings)
-        assert channel is not None
-        self.channels.append(channel)
-        return channel
-
-    @abstractmethod
-    def script(self, *answers: Answer) -> None:
-        """Answer the next items so; what is not scripted is taken."""
-
-    @abstractmethod
-    def arrived(self) -> list[tuple[str, ...]]:
-        """What the provider was handed, in order: content, wake-ups and challenges."""
-
-    @abstractmethod
-    async def go_down(self) -> None:
-        """Nobody answers any more."""
-
-    @abstractmethod
-    async def come_back(self) -> None:
-        """Everything is as before."""
-
-
 @dataclass
 class _Smsc(Provider):
+    for_everybody = True
+    names_messages = True
+
     smsc: LoopbackSmsc = field(kw_only=True)
 
     def script(self, *answers: Answer) -> None:
         self.smsc.script(*(_reply(answer) for answer in answers))
 
-    def arrived(self) -> list[tuple[str, ...]]:
+    def arrived(self) -> list[Told]:
         handed = ((each.number, each.user_data) for each in self.smsc.submissions)
         return [_told(payload) for payload in payloads_of(handed)]
 
@@ -229,13 +150,16 @@ class _Smsc(Provider):
 
 @dataclass
 class _Scripted(Provider):
+    for_everybody = True
+    names_messages = True
+
     provider: ScriptedProvider = field(kw_only=True)
 
     def script(self, *answers: Answer) -> None:
         self.provider.script(*(_say(answer) for answer in answers))
 
-    def arrived(self) -> list[tuple[str, ...]]:
-        return [_handed(item) for item in self.provider.taken]
+    def arrived(self) -> list[Told]:
+        return [told_of(item) for item in self.provider.taken]
 
     async def go_down(self) -> None:
         self.provider.up.clear()
@@ -251,7 +175,7 @@ class _Host(Provider):
     def script(self, *answers: Answer) -> None:
         self.receiver.script(*(_status(answer) for answer in answers))
 
-    def arrived(self) -> list[tuple[str, ...]]:
+    def arrived(self) -> list[Told]:
         if self.plugin.type == "webpush":
             return [_pushed(SUBSCRIPTION.read(got.body)) for got in self.receiver.got]
         return [_pushed(got.body) for got in self.receiver.got]
@@ -320,55 +244,7 @@ async def _closing(provider: Provider) -> AsyncIterator[Provider]:
     try:
         yield provider
     finally:
-        for channel in provider.channels:
-            await channel.close()
-
-
-async def healthy(channel: ConnectionlessChannel, *, is_so: bool = True) -> None:
-    """Return once the channel is healthy, or not any more."""
-    async with asyncio.timeout(SOON):
-        while await channel.healthy() is not is_so:  # noqa: ASYNC110 - the port has no event for it
-            await asyncio.sleep(0)
-
-
-def delivery(provider: Provider, number: int = 1, **changes: Any) -> DeliverItem:
-    """One step of delivery ``number``, to the provider's first address."""
-    now = datetime.now(UTC)
-    return DeliverItem(
-        delivery=base32_id("dlv_", number.to_bytes(16, "big")),
-        notification="gate-change",
-        client=CLIENT,
-        channel=provider.plugin.type,
-        token="token-of-an-app",
-        fingerprint=FINGERPRINT,
-        application="travel",
-        instance="default",
-        urgency=Urgency.NORMAL,
-        accepted_at=now,
-        **{
-            "step": 1,
-            "attempt": 2,
-            "content": Content(data=f"Gate B{number}"),
-            "expires_at": now + timedelta(hours=1),
-            "parameters": provider.addresses[0],
-            **changes,
-        },
-    )
-
-
-def challenge(provider: Provider, code: str = "K7QM2XPD", **changes: Any) -> ChallengeItem:
-    """A challenge to the provider's first address."""
-    return ChallengeItem(
-        client=CLIENT,
-        channel=provider.plugin.type,
-        attempt=1,
-        code=code,
-        **{
-            "parameters": provider.addresses[0],
-            "expires_at": datetime.now(UTC) + timedelta(minutes=2),
-            **changes,
-        },
-    )
+        await provider.close()
 
 
 def _reply(answer: Answer) -> Reply:
@@ -427,7 +303,7 @@ def _status(answer: Answer) -> receivers.Reply:
             assert_never(answer)
 
 
-def _pushed(body: bytes) -> tuple[str, ...]:
+def _pushed(body: bytes) -> Told:
     frame = push_frames.validate_json(body)
     match frame:
         case PushedNotification():
@@ -440,7 +316,7 @@ def _pushed(body: bytes) -> tuple[str, ...]:
             assert_never(frame)
 
 
-def _told(payload: push_payload.Payload) -> tuple[str, ...]:
+def _told(payload: push_payload.Payload) -> Told:
     match payload:
         case ContentPush(delivery, _, content):
             return ("content", delivery, content.data)
@@ -450,11 +326,3 @@ def _told(payload: push_payload.Payload) -> tuple[str, ...]:
             return ("challenge", code)
         case _:
             assert_never(payload)
-
-
-def _handed(item: DeliverItem | ChallengeItem) -> tuple[str, ...]:
-    if isinstance(item, ChallengeItem):
-        return ("challenge", item.code)
-    if item.wake_up:
-        return ("wake-up", item.delivery)
-    return ("content", item.delivery, item.content.data)

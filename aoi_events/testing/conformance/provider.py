@@ -1,0 +1,199 @@
+"""The provider behind a channel, in the hand of a test, and what the test hands over."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
+from typing import Any, ClassVar, Final
+
+import pytest_asyncio
+
+from aoi_events.contracts.content import Content
+from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeItem
+from aoi_events.contracts.identifiers import Urgency, base32_id
+from aoi_events.domain.channels import ChannelTraits, Parameters
+from aoi_events.ports.channel import ChannelPlugin, ConnectionlessChannel, Sent
+
+__all__ = [
+    "SOON",
+    "Answer",
+    "OfProvider",
+    "Offers",
+    "Provider",
+    "Told",
+    "Work",
+    "challenge",
+    "delivery",
+    "healthy",
+    "outcomes",
+    "told_of",
+]
+
+SOON: Final = 20.0
+"""Seconds within which what should happen happens, on a busy machine, too."""
+
+_CLIENT: Final = base32_id("cli_", bytes(16))
+_FINGERPRINT: Final = base32_id("fp_", bytes(8))
+
+Work = DeliverItem | ChallengeItem
+Told = tuple[str, ...]
+"""What a provider was handed: ``("content", delivery, text)``, ``("wake-up", delivery)``,
+``("challenge", code)``."""
+
+
+@dataclass(frozen=True)
+class Offers:
+    """Parameters that a plug-in takes; others, each with the field that it refuses."""
+
+    good: Sequence[Parameters]
+    bad: Sequence[tuple[Parameters, str]]
+
+
+class Answer(Enum):
+    """What a provider says to an item."""
+
+    TAKEN = auto()
+    RECEIPTED = auto()
+    """Taken, and later it says that the device has it."""
+    UNDELIVERED = auto()
+    """Taken, and later it says that the device never got it."""
+    REFUSED = auto()
+    SLOW_DOWN = auto()
+    REJECTED = auto()
+    NO_SUCH_ADDRESS = auto()
+
+
+@dataclass
+class Provider(ABC):
+    """The provider behind a connectionless channel; `addresses`: three that it knows.
+
+    `settings` make the channel hand over one item after the other, give up within two seconds, and
+    look soon again whether a provider works.
+    """
+
+    plugin: ChannelPlugin
+    settings: Any
+    addresses: Sequence[Parameters]
+    channels: list[ConnectionlessChannel] = field(default_factory=list)
+
+    for_everybody: ClassVar[bool] = False
+    """Whether one provider serves every device; else devices name hosts of their own."""
+    names_messages: ClassVar[bool] = False
+    """Whether it names the messages that it took, to tell of them later."""
+    says: ClassVar[frozenset[Answer]] = frozenset(Answer)
+    """What the channel can tell apart of what it answers."""
+
+    @property
+    def traits(self) -> ChannelTraits:
+        """What decisions know of the channel."""
+        return self.plugin.traits(self.settings)
+
+    async def connect(self) -> ConnectionlessChannel:
+        """A channel as a worker has it; :meth:`close` closes it."""
+        channel: ConnectionlessChannel | None = await self.plugin.connect(self.settings)
+        assert channel is not None, "a connectionless channel has a sender"
+        self.channels.append(channel)
+        return channel
+
+    async def close(self) -> None:
+        """Close every channel that was connected."""
+        for channel in self.channels:
+            await channel.close()
+
+    def expects(self, item: Work) -> Told:
+        """What :meth:`arrived` says of an item that was handed over."""
+        return told_of(item)
+
+    @abstractmethod
+    def script(self, *answers: Answer) -> None:
+        """Answer the next items so; what is not scripted is taken."""
+
+    @abstractmethod
+    def arrived(self) -> list[Told]:
+        """What the provider was handed, in order."""
+
+    @abstractmethod
+    async def go_down(self) -> None:
+        """Nobody answers any more."""
+
+    @abstractmethod
+    async def come_back(self) -> None:
+        """Everything is as before."""
+
+
+class OfProvider:
+    """Tests of a channel and its provider: give them a fixture ``provider`` that is up and
+    answering, and is closed at the end.
+    """
+
+    @pytest_asyncio.fixture
+    async def channel(self, provider: Provider) -> ConnectionlessChannel:
+        """A channel that is connected to it."""
+        channel = await provider.connect()
+        await healthy(channel)
+        return channel
+
+
+def told_of(item: Work) -> Told:
+    """What an item tells."""
+    if isinstance(item, ChallengeItem):
+        return ("challenge", item.code)
+    if item.wake_up:
+        return ("wake-up", item.delivery)
+    return ("content", item.delivery, item.content.data)
+
+
+def delivery(provider: Provider, number: int = 1, **changes: Any) -> DeliverItem:
+    """One step of delivery ``number``, to the provider's first address."""
+    now = datetime.now(UTC)
+    return DeliverItem(
+        delivery=base32_id("dlv_", number.to_bytes(16, "big")),
+        notification="gate-change",
+        client=_CLIENT,
+        channel=provider.plugin.type,
+        token="token-of-an-app",  # noqa: S106 - of nobody
+        fingerprint=_FINGERPRINT,
+        application="travel",
+        instance="default",
+        urgency=Urgency.NORMAL,
+        accepted_at=now,
+        **{
+            "step": 1,
+            "attempt": 2,
+            "content": Content(data=f"Gate B{number}"),
+            "expires_at": now + timedelta(hours=1),
+            "parameters": provider.addresses[0],
+            **changes,
+        },
+    )
+
+
+def challenge(provider: Provider, code: str = "K7QM2XPD", **changes: Any) -> ChallengeItem:
+    """A challenge to the provider's first address."""
+    return ChallengeItem(
+        client=_CLIENT,
+        channel=provider.plugin.type,
+        attempt=1,
+        code=code,
+        **{
+            "parameters": provider.addresses[0],
+            "expires_at": datetime.now(UTC) + timedelta(minutes=2),
+            **changes,
+        },
+    )
+
+
+def outcomes(sent: Sequence[Sent]) -> list[OutcomeItem]:
+    """What became of deliveries."""
+    return [each.outcome for each in sent if isinstance(each.outcome, OutcomeItem)]
+
+
+async def healthy(channel: ConnectionlessChannel, *, is_so: bool = True) -> None:
+    """Return once the channel is healthy, or not any more."""
+    async with asyncio.timeout(SOON):
+        while await channel.healthy() is not is_so:  # noqa: ASYNC110 - the port has no event for it
+            await asyncio.sleep(0)

@@ -1,0 +1,79 @@
+"""What a channel keeps whose provider says later what became of a message."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.ports.channel import ConnectionlessChannel, Receipt
+from aoi_events.testing.conformance.provider import (
+    SOON,
+    Answer,
+    OfProvider,
+    Provider,
+    challenge,
+    delivery,
+)
+
+__all__ = ["ReceiptSuite", "hear"]
+
+
+async def hear(channel: ConnectionlessChannel, count: int) -> list[Receipt]:
+    """The next receipts, however they are batched; fewer when the channel is closed."""
+    heard: list[Receipt] = []
+    async with asyncio.timeout(SOON):
+        async for batch in channel.receipts():
+            assert batch
+            heard.extend(batch)
+            if len(heard) >= count:
+                break
+    return heard
+
+
+class ReceiptSuite(OfProvider):
+    """For a channel with receipts, beside ``ChannelSuite``."""
+
+    @pytest.mark.asyncio
+    async def test_names_of_messages_lead_receipts_back(
+        self, provider: Provider, channel: ConnectionlessChannel
+    ) -> None:
+        """A receipt names the message as its submission did, and says what an outcome can say."""
+        provider.script(Answer.TAKEN, Answer.RECEIPTED, Answer.UNDELIVERED)
+        sent = list(await channel.deliver([delivery(provider, n) for n in range(3)]))
+        heard = await hear(channel, 2)
+        assert {receipt.provider_message: receipt.kind for receipt in heard} == {
+            sent[1].provider_messages[0]: OutcomeKind.RECEIPTED,
+            sent[2].provider_messages[0]: OutcomeKind.REJECTED,
+        }
+        assert all(OutcomeKind(receipt.kind) for receipt in heard)
+        assert not any(receipt.closes_channel for receipt in heard)
+
+    @pytest.mark.asyncio
+    async def test_receipts_of_challenges_are_told_like_others(
+        self, provider: Provider, channel: ConnectionlessChannel
+    ) -> None:
+        """The channel does not know what is behind a message; the worker does."""
+        provider.script(Answer.RECEIPTED)
+        [sent] = await channel.deliver([challenge(provider)])
+        [receipt] = await hear(channel, 1)
+        assert (receipt.provider_message,) == sent.provider_messages
+
+    @pytest.mark.asyncio
+    async def test_receipts_wait_for_whoever_listens_next(
+        self, provider: Provider, channel: ConnectionlessChannel
+    ) -> None:
+        """A listener that ends between two receipts loses none of them."""
+        provider.script(Answer.RECEIPTED)
+        [first] = await channel.deliver([delivery(provider, 1)])
+        [receipt] = await hear(channel, 1)
+        assert (receipt.provider_message,) == first.provider_messages
+        listening = asyncio.create_task(hear(channel, 1))
+        await asyncio.sleep(0)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        provider.script(Answer.RECEIPTED)
+        [second] = await channel.deliver([delivery(provider, 2)])
+        [receipt] = await hear(channel, 1)
+        assert (receipt.provider_message,) == second.provider_messages

@@ -60,6 +60,26 @@ async def test_for_scripts(
     assert phone.token not in str(told)
 
 
+async def test_what_else_was_sent_and_what_it_cost(
+    cli: Cli, aoi: AoiServer, fake_device: MakeDevice, wait_for: WaitFor
+) -> None:
+    """Of a hedge over two channels: which delivered, that both were sent, and the cost."""
+    phone = await fake_device("phone", apps=["org.example.mail"])
+    shop = await aoi.publisher("shop")
+    phone.cut()
+    await shop.send(phone.token, "hi", notification="n1", mode="hedged", hedge_after=0.2)
+    assert (await phone.read()).channel == "sms"
+    await phone.restore()
+    await wait_for.state("n1", "delivered")
+    ran = await status(cli, "n1")
+    assert "over sms" in ran.out.splitlines()[0]
+    assert ran.out.splitlines()[1].endswith("cost 1")
+    (told,) = (await status(cli, "n1", "--json")).json
+    sent = [(hop["channel"], hop.get("cost")) for hop in told["story"] if hop["what"] == "sent"]
+    assert sent == [("websocket", None), ("sms", 1.0)]
+    assert (told["channel"], told["cost"]) == ("sms", 1.0)
+
+
 async def test_of_many_deliveries_the_states(
     cli: Cli, aoi: AoiServer, fake_device: MakeDevice, wait_for: WaitFor
 ) -> None:

@@ -251,11 +251,9 @@ class Broker(Protocol):
         A publish may be cancelled at any moment; the next ones are not affected.
         """
 
-    async def subscribe(self, queue: Queue, *, prefetch: int, paused: bool = False) -> Subscription:
+    async def subscribe(self, queue: Queue, *, prefetch: int) -> Subscription:
         """Declare ``queue`` if it is exclusive, and consume it with manual acknowledgement.
 
-        ``paused``: nothing comes before :meth:`Subscription.resume`, so that whoever cannot work
-        yet keeps nothing from others.
         Raises ConfigurationError when there is no such queue, or it is exclusive to another
         connection, and BrokerUnavailable when there is no connection now.
         """

@@ -72,9 +72,7 @@ class MemoryBroker:
         self._metrics.confirmed(results)
         return results
 
-    async def subscribe(
-        self, queue: Queue, *, prefetch: int, paused: bool = False
-    ) -> MemorySubscription:
+    async def subscribe(self, queue: Queue, *, prefetch: int) -> MemorySubscription:
         """Consume ``queue``; it is declared first if it is exclusive."""
         self._check()
         if queue.kind is QueueKind.EXCLUSIVE:
@@ -82,7 +80,7 @@ class MemoryBroker:
         else:
             source = self.server.queue(queue.name)
         subscription = MemorySubscription(
-            source, prefetch=prefetch, delete=self.server.delete_queue, paused=paused
+            source, prefetch=prefetch, delete=self.server.delete_queue
         )
         self._subscriptions = [each for each in self._subscriptions if not each.gone]
         self._subscriptions.append(subscription)

@@ -24,7 +24,6 @@ class MemorySubscription:
         *,
         prefetch: int,
         delete: Callable[[MemoryQueue], None],
-        paused: bool,
     ) -> None:
         """``delete`` removes an exclusive queue from its server."""
         if prefetch < 1:
@@ -37,7 +36,7 @@ class MemorySubscription:
         self._unsettled: dict[int, tuple[Stored, Inbound]] = {}
         self._changed = asyncio.Event()
         self._connected = True
-        self._paused = paused
+        self._paused = False
         self._stopped = False
         self.gone = False
         self._join()

@@ -132,13 +132,11 @@ class RabbitBroker:
                 "look for a memory or disk alarm (rabbitmq-diagnostics alarms)"
             ) from None
 
-    async def subscribe(
-        self, queue: Queue, *, prefetch: int, paused: bool = False
-    ) -> RabbitSubscription:
+    async def subscribe(self, queue: Queue, *, prefetch: int) -> RabbitSubscription:
         """Consume ``queue``; it is declared first if it is exclusive."""
         self._check()
         subscription = RabbitSubscription(
-            self._consuming, queue, prefetch=prefetch, redeclare=self._redeclare, paused=paused
+            self._consuming, queue, prefetch=prefetch, redeclare=self._redeclare
         )
         await subscription.open()
         self._subscriptions = [each for each in self._subscriptions if not each.gone]

@@ -53,7 +53,6 @@ class RabbitSubscription:
         *,
         prefetch: int,
         redeclare: Callable[[], Awaitable[None]],
-        paused: bool,
     ) -> None:
         if not 1 <= prefetch <= 65535:
             raise ValueError(f"prefetch must be from 1 to 65535, not {prefetch}")
@@ -72,7 +71,7 @@ class RabbitSubscription:
         self._broken = asyncio.Event()
         self._switching = asyncio.Lock()
         self._settling = asyncio.Lock()
-        self._paused = paused
+        self._paused = False
         self._leaving: asyncio.TimerHandle | None = None
         self._left: asyncio.Task[None] | None = None
         self._stopped = False

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from aoi_events.errors import ConfigurationError
 from aoi_events.ports.broker import Binding, Broker, Queue, QueueKind
 from tests.conformance.broker.conftest import BOB, Installation
 from tests.conformance.broker.messages import (
@@ -201,25 +200,6 @@ async def test_paused_it_keeps_what_it_has_and_others_get_the_rest(
     await pausing.ack(kept)
     await send(one, "work", "h")
     assert await bodies(pausing, 1) == ["h"]
-
-
-async def test_subscribed_paused_it_holds_nothing(installation: Installation) -> None:
-    """Whoever cannot work yet keeps nothing from others, and gets its share once it resumes."""
-    one, other = await installation.connect(), await installation.connect(BOB)
-    await declare(one, WORK)
-    await send(one, "work", *"abc")
-    with pytest.raises(ConfigurationError, match="nowhere"):
-        await one.subscribe(Queue("nowhere"), prefetch=10, paused=True)
-    paused = await one.subscribe(WORK, prefetch=10, paused=True)
-    waiting = asyncio.create_task(bodies(paused, 1))
-    helping = await other.subscribe(WORK, prefetch=10)
-    assert await bodies(helping, 3) == ["a", "b", "c"]
-    await helping.stop()
-    await send(one, "work", "d")
-    assert not waiting.done()
-    await paused.resume()
-    async with asyncio.timeout(WITHIN):
-        assert await waiting == ["d"]
 
 
 async def test_pausing_is_no_failed_delivery(broker: Broker) -> None:

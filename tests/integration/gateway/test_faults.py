@@ -237,14 +237,12 @@ class Reluctant(MemoryBroker):
 
     refusals = 0
 
-    async def subscribe(
-        self, queue: Queue, *, prefetch: int, paused: bool = False
-    ) -> MemorySubscription:
+    async def subscribe(self, queue: Queue, *, prefetch: int) -> MemorySubscription:
         """As the one below, after that."""
         if self.refusals:
             self.refusals -= 1
             raise ConfigurationError("not now")
-        return await super().subscribe(queue, prefetch=prefetch, paused=paused)
+        return await super().subscribe(queue, prefetch=prefetch)
 
 
 async def test_a_broker_that_refuses_for_now_ends_no_gateway(

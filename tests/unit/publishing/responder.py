@@ -53,11 +53,9 @@ class TellingBroker(MemoryBroker):
         self.subscribed = 0
         self._again = asyncio.Event()
 
-    async def subscribe(
-        self, queue: Queue, *, prefetch: int, paused: bool = False
-    ) -> MemorySubscription:
+    async def subscribe(self, queue: Queue, *, prefetch: int) -> MemorySubscription:
         """Count after the queue is there."""
-        subscription = await super().subscribe(queue, prefetch=prefetch, paused=paused)
+        subscription = await super().subscribe(queue, prefetch=prefetch)
         self.subscribed += 1
         self._again.set()
         return subscription

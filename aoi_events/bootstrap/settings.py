@@ -188,7 +188,7 @@ class Settings(BaseSettings):
     """Seconds that broker and store may take to come up when this starts; then it ends with 69."""
     drain_within: Annotated[float, Field(gt=0, le=600)] = 20.0
     """Seconds to finish after TERM; then what is unfinished is left to others."""
-    channels: dict[str, dict[str, Any]] = {}
+    channels: Annotated[dict[str, dict[str, Any]], Field(repr=False)] = {}
     """One section per channel type, for example ``AOI_CHANNELS__SMS__HOST``."""
     gateway: GatewaySettings = GatewaySettings()
     endpoint: EndpointSettings = EndpointSettings()

@@ -54,18 +54,24 @@ class HealthNotes:
         """Until it is cancelled; then nothing of this worker stays noted."""
         try:
             while True:
-                await self._look()
-                await self._clock.sleep(_LOOK_EVERY)
+                noted = await self._look()
+                # A store that is away is not asked, and complained of, every second.
+                await self._clock.sleep(_LOOK_EVERY if noted else _NOTE_EVERY.total_seconds())
         finally:
             await self._note([], self._clock.now())
 
-    async def _look(self) -> None:
+    async def _look(self) -> bool:
+        """Note what has changed, or is due; False: the store is away."""
         now = self._clock.now()
         found = self._found(now)
         before = [replace(each, seen_at=now) for each in self._noted]
         due = not self._noted or now - self._noted[0].seen_at >= _NOTE_EVERY
-        if (found != before or due) and await self._note(found, now):
+        if found == before and not due:
+            return True
+        noted = await self._note(found, now)
+        if noted:
             self._noted = found
+        return noted
 
     def _found(self, now: datetime) -> list[ProviderHealth]:
         known: dict[str, Breaker] = {}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 from aoi_events.contracts.identifiers import Mode
 from aoi_events.domain.applications import Application
@@ -54,17 +53,22 @@ class Explanation:
 
     def starts(self) -> list[str]:
         """When each step starts, in words."""
-        steps = self.steps
-        silence = [0.0, *accumulate(step.ack_within for step in steps)]
-        return [self._start(index, steps, silence[index]) for index in range(len(steps))]
+        told: list[str] = []
+        # Seconds after which all steps so far are over, if each of them stays silent.
+        silence = 0.0
+        for index, step in enumerate(self.steps):
+            told.append(self._start(index, silence))
+            own = silence if step.start_after is None else min(step.start_after, silence)
+            silence = max(silence, own + step.ack_within)
+        return told
 
-    def _start(self, index: int, steps: Sequence[Step], silence: float) -> str:
-        own = steps[index].start_after
+    def _start(self, index: int, silence: float) -> str:
+        own = self.steps[index].start_after
         if index == 0 or own == 0:
             return "at once"
-        before = " and ".join(step.channel for step in steps[:index])
+        before = " and ".join(step.channel for step in self.steps[:index])
         failed = f"when {before} failed"
-        if own is None:
+        if own is None or own >= silence:
             said = f"{failed} or stayed silent, after {silence:g} s at the latest"
             late = silence >= self.ttl
         else:

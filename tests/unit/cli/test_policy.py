@@ -150,6 +150,10 @@ def test_a_fallback_in_words(place: Place) -> None:
             ["--mode", "hedged", "--hedge-after", "9", "--ttl", "5"],
             ["only when websocket failed at once: the time to live of 5 s ends before"],
         ),
+        (
+            ["--mode", "hedged", "--hedge-after", "60", "--ttl", "30"],
+            ["2. sms        when websocket failed or stayed silent, after 10 s at the latest"],
+        ),
         (["--ttl", "0"], ["time to live 0: it expires after 10 s, and is not stored"]),
     ],
 )

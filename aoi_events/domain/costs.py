@@ -22,19 +22,20 @@ _NOT_TAKEN: Final[frozenset[str]] = frozenset(
         OutcomeKind.PARKED,
     }
 )
+_TAKEN: Final[frozenset[str]] = frozenset({OutcomeKind.ACCEPTED, OutcomeKind.RECEIPTED})
 
 
 def spent(delivery: Delivery, *, overtaken: Collection[Attempt] = ()) -> float:
     """What its messages cost together, in the unit of all costs, as of when they were sent.
 
     One that nobody took costs nothing, and so do those that are known to be ``overtaken``; one of
-    which nothing was heard counts. Of a very long story the middle is left out, and what was sent
-    then does not count.
+    which nothing was heard counts, and so does one that was taken and never arrived. Of a very long
+    story the middle is left out, and what was sent then does not count.
     """
     costs = (
         entry.cost
-        for entry, last in _sent(delivery)
-        if last not in _NOT_TAKEN and _key(delivery, entry) not in overtaken
+        for entry, said in _sent(delivery)
+        if said not in _NOT_TAKEN and _key(delivery, entry) not in overtaken
     )
     return sum(costs, 0.0)
 
@@ -47,23 +48,24 @@ def doubtful(delivery: Delivery) -> set[Attempt]:
         return set()
     return {
         key
-        for entry, last in _sent(delivery)
-        if last is None
+        for entry, said in _sent(delivery)
+        if said is None
         and entry.channel != delivery.channel
         and (key := _key(delivery, entry)) is not None
     }
 
 
 def _sent(delivery: Delivery) -> Iterator[tuple[StoryEntry, str | None]]:
-    """What was sent and has a cost, each with the last that was said of it."""
-    last = {
-        entry.attempt: entry.what
-        for entry in delivery.story
-        if entry.attempt is not None and not entry.cost
-    }
+    """What was sent and has a cost, each with the last that was said of it, but for what a provider
+    that took it said later.
+    """
+    said: dict[int, str] = {}
+    for entry in delivery.story:
+        if entry.attempt is not None and not entry.cost and said.get(entry.attempt) not in _TAKEN:
+            said[entry.attempt] = entry.what
     for entry in delivery.story:
         if entry.cost and entry.attempt is not None:
-            yield entry, last.get(entry.attempt)
+            yield entry, said.get(entry.attempt)
 
 
 def _key(delivery: Delivery, entry: StoryEntry) -> Attempt | None:

@@ -63,6 +63,12 @@ def test_the_last_word_of_a_message_counts(sent: Delivery) -> None:
     assert spent(heard(held, OutcomeKind.ACCEPTED)) == 1.75
 
 
+@pytest.mark.parametrize("kind", [OutcomeKind.REFUSED, OutcomeKind.REJECTED])
+def test_what_was_taken_and_did_not_arrive_counts(sent: Delivery, kind: OutcomeKind) -> None:
+    """An SMSC that took a message bills it, whatever its receipt says later."""
+    assert spent(heard(heard(sent, OutcomeKind.ACCEPTED), kind)) == 1.75
+
+
 def test_what_an_end_may_have_overtaken_is_in_doubt(sent: Delivery) -> None:
     """Once it was delivered over one channel, the other's message may never have left, unless
     somebody spoke of it; while it is under way nothing is in doubt.

@@ -155,7 +155,8 @@ class SmsChannel:
             )
         except (PduTooLarge, MalformedPdu) as error:
             return ended(item, OutcomeKind.REJECTED, now, str(error))
-        return Push(to, parts, (item.expires_at - now) / timedelta(seconds=1))
+        left = (item.expires_at - now) / timedelta(seconds=1)
+        return Push(to, parts, asyncio.get_running_loop().time() + left)
 
     def _sent(
         self,

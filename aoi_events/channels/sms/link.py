@@ -77,7 +77,8 @@ class SmscLink:
             await asyncio.gather(keeper, return_exceptions=True)
 
     async def submit(self, push: Push) -> Submitted:
-        """The verdict on a push; within ``turn_time`` plus ``response_time`` seconds.
+        """The verdict on a push; within ``turn_time`` plus ``response_time`` seconds, and not sent
+        once it is useless.
 
         Of a push of several messages one goes after the other, so that the SMSC has them in order;
         it is accepted when all are, and the first that is not ends it. Never raises for what the
@@ -122,7 +123,8 @@ class SmscLink:
         return self._pushes < self.at_once and not slow
 
     async def _submit_parts(self, push: Push) -> Submitted:
-        until = asyncio.get_running_loop().time() + self.settings.turn_time
+        turn_ends = asyncio.get_running_loop().time() + self.settings.turn_time
+        until = min(turn_ends, push.useless_at)
         names: list[str | None] = []
         for number, user_data in enumerate(push.parts, 1):
             submitted = await self._submit_one(push, user_data, until)
@@ -141,17 +143,17 @@ class SmscLink:
             async with asyncio.timeout_at(until):
                 await self._window.acquire()
         except TimeoutError:
-            return Submitted(Verdict.NOT_SENT, detail="no room in the window for too long")
+            return _no_turn(push, "no room in the window for too long")
         try:
             async with asyncio.timeout_at(until):
                 await self._not_throttled.wait()
                 wait = self._pace.take(asyncio.get_running_loop().time(), until)
                 if wait is None:
-                    return Submitted(Verdict.NOT_SENT, detail="the rate was used up for too long")
+                    return _no_turn(push, "the rate was used up for too long")
                 if wait:
                     await asyncio.sleep(wait)
         except TimeoutError:
-            return Submitted(Verdict.NOT_SENT, detail="the SMSC throttles us for too long")
+            return _no_turn(push, "the SMSC throttles us for too long")
         else:
             return await self._exchange(push, user_data)
         finally:
@@ -214,3 +216,9 @@ class SmscLink:
             error=str(attempt.error),
             again_in=round(attempt.pause, 3),
         )
+
+
+def _no_turn(push: Push, why: str) -> Submitted:
+    """It never left us: there was no turn for it, or none before it was useless."""
+    expired = asyncio.get_running_loop().time() >= push.useless_at
+    return Submitted(Verdict.NOT_SENT, detail="expired before its turn came" if expired else why)

@@ -12,11 +12,13 @@ __all__ = ["Push", "broken_off"]
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """One push: to whom, the user data of its short messages, and seconds until it is useless."""
+    """One push: to whom, the user data of its short messages, and when it is useless, by the clock
+    of the event loop.
+    """
 
     to: Address
     parts: tuple[bytes, ...]
-    valid_for: float
+    useless_at: float
 
 
 def broken_off(submitted: Submitted, number: int, count: int) -> Submitted:

@@ -125,7 +125,7 @@ class Session:
                 esm_class=_USER_DATA_HEADER,
                 data_coding=_OCTETS,
                 registered_delivery=_WITH_RECEIPT,
-                validity_period=relative_time(push.valid_for),
+                validity_period=relative_time(push.useless_at - submitted_at),
             )
         )
         either: set[asyncio.Future[Any]] = {response, self.lost}

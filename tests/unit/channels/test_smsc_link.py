@@ -37,7 +37,7 @@ def message(number: str = NUMBER, valid_for: float = 60.0) -> Push:
     """A binary message that the loopback SMSC can take."""
     to = destination(number)
     assert to is not None
-    return Push(to, (USER_DATA,), valid_for)
+    return Push(to, (USER_DATA,), asyncio.get_running_loop().time() + valid_for)
 
 
 @pytest.fixture
@@ -168,6 +168,18 @@ async def test_a_throttled_link_pauses_and_recovers(smsc: LoopbackSmsc, refusal:
         others = await link.submit([message()] * 5)
         assert loop.time() - started > 0.1
     assert [each.verdict for each in others] == [Verdict.ACCEPTED] * 5
+
+
+async def test_what_expires_while_it_waits_does_not_go_out(smsc: LoopbackSmsc) -> None:
+    """A push whose time ends before its turn comes is given back then, and says why."""
+    smsc.script(Reply.throttle())
+    async with link_to(smsc, throttle_pause=60, turn_time=300) as link:
+        await link.submit([message()])
+        async with asyncio.timeout(SOON):
+            [waited, late] = await link.submit([message(valid_for=0.05), message(valid_for=-1)])
+    expired = Submitted(Verdict.NOT_SENT, detail="expired before its turn came")
+    assert (waited, late) == (expired, expired)
+    assert len(smsc.submissions) == 1
 
 
 async def test_a_receipt_tells_what_became_of_a_message(smsc: LoopbackSmsc) -> None:

@@ -20,8 +20,11 @@ from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKi
 from aoi_events.domain.breaker import Breaker, BreakerPolicy
 from aoi_events.ports.channel import Receipt, Sent
 from aoi_events.ports.clock import Clock, SystemClock
+from aoi_events.ports.logs import get_logger
 
 __all__ = ["CannotSend", "Item", "RequestChannel"]
+
+log = get_logger(__name__)
 
 Item: TypeAlias = DeliverItem | ChallengeItem
 P = TypeVar("P")
@@ -47,10 +50,12 @@ class RequestChannel(ABC, Generic[P]):
 
     Each lane (see :meth:`lane`) has a circuit breaker of its own: one that is slow or away, or says
     when to come again, holds back its own items only. What was never answered counts as refused, so
-    it is sent again and may arrive twice, with the same ID.
+    it is sent again and may arrive twice, with the same ID. An item that brings out a bug (an
+    exception) is parked, and no other with it.
 
     ``name``: of the provider, or of the channel where only devices know whose hosts they are.
-    ``within``: seconds that an answer may take, and before it the wait for a turn. ``at_once``:
+    ``within``: seconds that an answer may take, and before it the wait for a turn; the traits'
+    ``ack_within`` is more than twice that, or what is still on its way goes out again. ``at_once``:
     requests at once, ``each`` of them in one lane.
     """
 
@@ -106,7 +111,7 @@ class RequestChannel(ABC, Generic[P]):
 
     async def deliver(self, items: Sequence[Item]) -> Sequence[Sent]:
         """One result per item, in order, within twice the time that an answer may take."""
-        return await asyncio.gather(*(self._deliver(item) for item in items))
+        return await asyncio.gather(*(self._alone(item) for item in items))
 
     async def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
         """None ever come; ends when the channel is closed."""
@@ -122,6 +127,17 @@ class RequestChannel(ABC, Generic[P]):
     async def close(self) -> None:
         """Take nothing more, and end the receipts; idempotent."""
         self._closed.set()
+
+    async def _alone(self, item: Item) -> Sent:
+        try:
+            return await self._deliver(item)
+        except Exception:
+            # Whoever heard of a bug of one item would hand over the others once more.
+            log.exception("step_parked", channel=self._name, client=item.client)
+        if isinstance(item, ChallengeItem):
+            return Sent(None)
+        why = "the channel could not handle it"
+        return ended(item, OutcomeKind.PARKED, self._clock.now(), why)
 
     async def _deliver(self, item: Item) -> Sent:
         lane = self.lane(item)

@@ -1,7 +1,7 @@
 """The channel port: what a notification channel's plug-in provides.
 
 A plug-in is found by the entry point group ``aoi_events.channels``. Every one has the same anatomy
-and passes ``tests/conformance/channel``:
+and passes the suite in ``aoi_events.testing.conformance``:
 
 * ``offer(parameters, settings)``: pure; validates what a device offers and names the address.
 * ``confirming(settings)``: what a device is told of its channel beside that.

@@ -18,7 +18,7 @@ class Settings(BaseModel):
 
 class AppriseChannel(channels.RequestChannel[tuple[str, str]]):
     def __init__(self, services: dict[str, SecretStr]) -> None:
-        super().__init__("apprise", within=30.0, at_once=8, each=1)
+        super().__init__("apprise", within=5.0, at_once=8, each=1)
         self.services = services
 
     def lane(self, item: channels.Item) -> str:
@@ -45,7 +45,7 @@ class ApprisePlugin(channels.ChannelPlugin):
     type, settings_model = "apprise", Settings
 
     def traits(self, settings: Settings) -> channels.ChannelTraits:
-        return channels.ChannelTraits("apprise", False, ack_within=5.0, needs_proof=True)
+        return channels.ChannelTraits("apprise", False, ack_within=12.0, needs_proof=True)
 
     def offer(self, parameters: channels.OfferParameters, settings: Settings) -> channels.Offered:
         ours = "|".join(map(re.escape, settings.services)) or "(?!)"

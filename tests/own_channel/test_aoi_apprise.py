@@ -152,6 +152,6 @@ async def test_a_person_gets_what_a_device_misses(aoi: AoiServer, service: Servi
     phone.cut()
     shop = await aoi.publisher("shop")
     sent = await shop.send(phone.app.last_token, "Your parcel is here")
-    [status] = await aoi.wait_for.state(sent.notification, "delivered", within=30.0)
+    [status] = await aoi.wait_for.state(sent.notification, "delivered", within=45.0)
     assert (status.by, service.texts[1:]) == ("provider", ["Your parcel is here"])
     assert json.dumps(service.texts).count("parcel") == 1

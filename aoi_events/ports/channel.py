@@ -80,8 +80,8 @@ class Sent:
 class Receipt:
     """A later word of the provider about ``provider_message``, one of those that it took.
 
-    ``outcome_kind`` and so on are put into an OutcomeItem by the channel worker, which knows the
-    step from the store.
+    ``kind`` (of an outcome) and the rest are put into an OutcomeItem by the channel worker, which
+    knows the step from the store.
     """
 
     provider_message: str

@@ -17,9 +17,9 @@ BROKER ?=
 STORE ?=
 # For pytest, instead of everything: make test PYTEST="tests/broker -k returns -x"
 PYTEST ?=
-# Everything can run in so many processes at once: most tests wait for others most of the time. They
+# Everything runs in so many processes at once: most tests wait for others most of the time. They
 # share the containers; tests/scheduling.py keeps apart what would be in each other's way.
-PROCESSES ?= 0
+PROCESSES ?= 3
 # More for the benchmark, when given: make bench BENCH="hop"
 BENCH ?=
 

@@ -41,6 +41,10 @@ _SETTINGS: Final = {
     "AOI_CHANNELS__SMS__CONNECT_TIME": "2",
     "AOI_CHANNELS__SMS__RECONNECT_MOST": "1",
     "AOI_POLICY__HOLD": "1.5",
+    # A challenge that went down with its worker goes out again soon, and as often as that happens.
+    "AOI_POLICY__CHALLENGE_AGAIN_AFTER": "8",
+    "AOI_POLICY__CHALLENGES": "10",
+    "AOI_POLICY__CHALLENGES_PER_ADDRESS": "20",
     "AOI_POLICY__RETRY_FIRST": "0.3",
     "AOI_POLICY__RETRY_MOST": "2",
     "AOI_GATEWAY__REQUEST_WITHIN": "4",

@@ -39,21 +39,13 @@ def rabbit_server(own_rabbit_server: RabbitServer) -> RabbitServer:
 
 
 class Troubled(Handler[Inbound]):
-    """Echoes every message; its store fails at first, and its provider comes and goes."""
+    """Echoes every message; its store fails at first."""
 
     queue = OUTCOME
 
-    def __init__(self, *, failures: int = 0, flaps: int = 0) -> None:
+    def __init__(self, *, failures: int = 0) -> None:
         self.failures = failures
-        self.flaps = flaps
         self.delivery_counts: set[int] = set()
-
-    async def ready(self) -> None:
-        """Not at once, and then soon, as often as it flaps."""
-        if self.flaps:
-            self.flaps -= 1
-            for _ in range(5):
-                await asyncio.sleep(0)
 
     def read(self, message: Inbound) -> Inbound:
         """Any message is valid."""
@@ -124,14 +116,11 @@ async def echoes(subscription: Subscription, number: int) -> list[int]:
     return sorted(heard)
 
 
-@pytest.mark.parametrize("failures, flaps", [(OFTEN, 0), (0, OFTEN), (OFTEN, OFTEN)])
-async def test_pauses_send_nobody_to_quarantine(
-    rabbit_url: str, store: SqlStore, failures: int, flaps: int
-) -> None:
-    """Faults of store and provider, however many, count against no message that waits: each is
-    handled once they end, none is quarantined or parked.
+async def test_pauses_send_nobody_to_quarantine(rabbit_url: str, store: SqlStore) -> None:
+    """Faults of the store, however many, count against no message that waits: each is handled once
+    they end, none is quarantined or parked.
     """
-    handler = Troubled(failures=failures, flaps=flaps)
+    handler = Troubled(failures=OFTEN)
     broker = await RabbitBroker.connect(rabbit_url)
     await broker.declare(topology())
     echo = await broker.subscribe(ECHO, prefetch=1000)
@@ -140,7 +129,7 @@ async def test_pauses_send_nobody_to_quarantine(
     gave_up = asyncio.Event()
     async with working(broker, handler, store, gave_up):
         assert await echoes(echo, len(numbers)) == list(numbers)
-    assert (handler.failures, handler.flaps) == (0, 0)
+    assert handler.failures == 0
     assert handler.delivery_counts == {0}
     async with store.transaction(read_only=True) as tx:
         assert await tx.parked() == []

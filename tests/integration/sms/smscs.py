@@ -20,6 +20,8 @@ __all__ = ["SMSCS", "NodeSmsc", "Smpp34Smsc", "Smsc"]
 
 _NODE: Final = Path(__file__).with_name("node")
 _SOON: Final = 20.0
+_ENQUIRED_WITHIN: Final = 80.0
+"""Of the library's 30 s, on a busy machine."""
 
 
 class Smsc(ABC):
@@ -127,6 +129,7 @@ class NodeSmsc(Smsc):
         self._process = process
         self._submissions: list[ShortMessageReceived] = []
         self._sessions = 0
+        self._enquiries = 0
         self._changed = asyncio.Condition()
         self._numbers = count()
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -178,6 +181,10 @@ class NodeSmsc(Smsc):
         """Return once exactly so many sessions are bound."""
         await self._until(lambda: self._sessions == number)
 
+    async def enquired(self) -> None:
+        """Return once somebody has asked whether the line still lives."""
+        await self._until(lambda: self._enquiries > 0, within=_ENQUIRED_WITHIN)
+
     async def say(self, text: str) -> None:
         """Deliver a receipt, in text, to every session."""
         await self._do("say", text=text)
@@ -198,8 +205,8 @@ class NodeSmsc(Smsc):
         """Refuse every bind with another one."""
         await self._do("password", value=password)
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(_SOON), self._changed:
+    async def _until(self, condition: Callable[[], bool], *, within: float = _SOON) -> None:
+        async with asyncio.timeout(within), self._changed:
             await self._changed.wait_for(condition)
 
     async def _do(self, name: str, **rest: Any) -> dict[str, Any]:
@@ -222,6 +229,8 @@ class NodeSmsc(Smsc):
             async with self._changed:
                 if said["event"] == "bound":
                     self._sessions = said["count"]
+                elif said["event"] == "enquired":
+                    self._enquiries += 1
                 else:
                     self._submissions.append(
                         ShortMessageReceived(

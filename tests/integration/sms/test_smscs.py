@@ -168,6 +168,16 @@ async def test_a_submission_that_is_never_answered_is_bounded(smsc: Smsc) -> Non
         assert len(smsc.submissions) in (3, 6)  # a large push ends with the part that is stuck
 
 
+async def test_an_idle_line_is_asked_whether_it_lives() -> None:
+    """An SMSC that hears nothing else is sent *enquire_link*, so that it keeps the session, and a
+    line that was cut without a word is noticed.
+    """
+    async with NodeSmsc.running() as smsc, channel_to(smsc):
+        assert isinstance(smsc, NodeSmsc)
+        await smsc.bound(1)
+        await smsc.enquired()
+
+
 async def test_a_cut_line_is_made_anew(smsc: Smsc, channel: ConnectionlessChannel) -> None:
     """What was under way is refused, for nobody knows; the next goes out over the new session."""
     await smsc.script(Reply.silence())

@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from aoi_events.bench.channels import WAYS, compare
+from aoi_events.bench.playing import Way
 from aoi_events.bench.world import World
 
 README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_table_is_current() -> None:
-    """Its lines for hedged plans, computed again: the same share, times, messages and cost."""
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+def test_the_table_is_current(way: Way) -> None:
+    """Its lines for each plan, computed again: the same share, times, messages and cost."""
     section = README.split("## What a second channel is worth")[1].split("\n## ")[0]
-    told = re.findall(r"^ +hedged +(.+)$", section, re.MULTILINE)
-    [hedged] = [way for way in WAYS if way.name == "hedged"]
+    told = re.findall(rf"^[ 0-9]+ {way.name} +(.+)$", section, re.MULTILINE)
     shares = (0.0, 0.05, 0.2, 0.5)
     cells = compare(
         World(),
@@ -24,7 +27,7 @@ def test_the_table_is_current() -> None:
         seed=1,
         hedge_after=2.0,
         ttl=300.0,
-        ways=[hedged],
+        ways=[way],
     )
     assert len(told) == len(shares)
     for line, cell in zip(told, cells, strict=True):

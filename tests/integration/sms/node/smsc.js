@@ -90,7 +90,10 @@ function welcome(session) {
     tell({ event: 'bound', count: sessions.size });
   });
   session.on('submit_sm', (pdu) => submitted(session, pdu));
-  session.on('enquire_link', (pdu) => session.send(pdu.response()));
+  session.on('enquire_link', (pdu) => {
+    session.send(pdu.response());
+    tell({ event: 'enquired' });
+  });
   session.on('unbind', (pdu) => {
     session.send(pdu.response());
     session.close();

@@ -42,10 +42,19 @@ def take(
     _deadline(delivery, fact, after, now)
     _starts(delivery, decision, now)
     _provider_settles_last(delivery, fact, after, now)
-    _repeat(fact, decision, now, jitter, backoff)
+    if not _foretold(delivery, fact, after):
+        _repeat(fact, decision, now, jitter, backoff)
     if not delivery.published:
         assert set(resend(after)) <= set(decision.effects), "what may not have left is told again"
     return decision
+
+
+def _foretold(before: Delivery, fact: Fact, after: Delivery) -> bool:
+    """Whether it speaks of an attempt that is made only now, which nobody can; said once more, it
+    would not be stray any longer.
+    """
+    attempt = fact.attempt if isinstance(fact, Reported) else None
+    return attempt is not None and before.attempts < attempt <= after.attempts
 
 
 def _identity_stays(before: Delivery, after: Delivery) -> None:

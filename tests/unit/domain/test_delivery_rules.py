@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
 from aoi_events.domain.delivery import (
@@ -42,6 +44,21 @@ def test_a_cut_connection_falls_back_by_deadline() -> None:
     assert later.effects == (StartStep(1, 2),)
     assert later.delivery.steps[0].over is Reason.NOT_ACKNOWLEDGED
     assert later.delivery.deadline == at(40)
+
+
+@pytest.mark.parametrize("kind", OutcomeKind)
+def test_nobody_speaks_of_an_attempt_before_it_is_made(kind: OutcomeKind) -> None:
+    """What names an attempt that this very decision makes is stray: the step starts all the same,
+    as by the deadline alone. Only what a device says of the delivery itself counts whatever it
+    names: that the app has it, or that it was thrown away.
+    """
+    delivery = planned(WEBSOCKET, SMS)
+    early = take(delivery, said(kind, 10, step=1, attempt=2), at(10))
+    if kind in (OutcomeKind.ACKNOWLEDGED, OutcomeKind.DISCARDED):
+        assert early.delivery.state.terminal
+    else:
+        assert early.effects == (StartStep(1, 2),)
+        assert early.delivery.steps == take(delivery, DeadlineReached(), at(10)).delivery.steps
 
 
 def test_a_lost_route_falls_back_at_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -13,8 +14,14 @@ from hypothesis import HealthCheck, settings
 from tests.containers import PostgresServer, RabbitServer
 from tests.scheduling import ALONE, Scheduling, group_of
 
-# How long an example takes says how busy the machine is, and nothing of the code.
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes says how busy the machine is, and nothing of the code. Where CI is set, a
+# change is judged by the same examples each time; elsewhere every run looks for new ones.
+settings.register_profile(
+    "busy",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+)
 settings.load_profile("busy")
 
 # Projects of their own, which tests/acceptance runs against the wheel.

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, settings
 from tests.containers import PostgresServer, RabbitServer
 from tests.scheduling import ALONE, Scheduling, group_of
 
-# How long an example takes says how busy the machine is, and nothing of the code. Where CI is set, a
-# change is judged by the same examples each time; elsewhere every run looks for new ones.
+# How long an example takes says how busy the machine is, and nothing of the code. Where CI is set,
+# a change is judged by the same examples each time; elsewhere every run looks for new ones.
 settings.register_profile(
     "busy",
     deadline=None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Final
@@ -89,9 +89,8 @@ def _cell(
     way: Way, failing: float, played: Sequence[Played], traits: Mapping[str, ChannelTraits]
 ) -> Cell:
     times = sorted(each.arrived for each in played if each.arrived is not None)
-    claimed = (
-        each for each in played if each.reported is DeliveryState.DELIVERED and each.arrived is None
-    )
+    delivered = DeliveryState.DELIVERED
+    overstated = [each for each in played if each.reported is delivered and each.arrived is None]
     count = len(played)
     messages = sum(each.sent.total() for each in played)
     cost = sum(traits[kind].cost * n for each in played for kind, n in each.sent.items())
@@ -99,7 +98,7 @@ def _cell(
         way=way.name,
         failing=failing,
         delivered=len(times) / count,
-        overstated=_count(claimed) / count,
+        overstated=len(overstated) / count,
         p50=_percentile(times, 0.50),
         p95=_percentile(times, 0.95),
         p99=_percentile(times, 0.99),
@@ -111,7 +110,3 @@ def _cell(
 def _percentile(ordered: Sequence[float], share: float) -> float | None:
     """The nearest rank: the least of ``ordered`` that ``share`` of them do not exceed."""
     return ordered[ceil(share * len(ordered)) - 1] if ordered else None
-
-
-def _count(things: Iterable[object]) -> int:
-    return sum(1 for _ in things)

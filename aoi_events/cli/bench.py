@@ -115,10 +115,5 @@ def _time(seconds: float | None) -> str:
     """Three figures are enough."""
     if seconds is None:
         return "-"
-    return (
-        f"{seconds:.2f}"
-        if seconds < 10
-        else f"{seconds:.1f}"
-        if seconds < 100
-        else f"{seconds:.0f}"
-    )
+    digits = 2 if seconds < 10 else 1 if seconds < 100 else 0
+    return f"{seconds:.{digits}f}"

@@ -18,13 +18,14 @@ from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.gateway.actions import Action, Ask
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.webpush import WebPushSession
-from aoi_events.gateway.webpush.uaids import write_uaid
+from aoi_events.gateway.webpush.uaids import secret_text, write_uaid
 from tests.unit.gateway.samples import CLIENT, NOW, SECRET, SESSION, connected, deliver, delivery_id
 
 CHANNEL_ID = "01234567-89ab-cdef-0123-456789abcdef"
 OTHER_CHANNEL_ID = "fedcba98-7654-3210-fedc-ba9876543210"
 KEY = "B" + "A" * 85 + "A"
 RANDOM = bytes(range(32))
+OWN_SECRET = secret_text(RANDOM)
 UAID = write_uaid(CLIENT, SECRET)
 TOKEN = "k1." + "T" * 40
 ENCRYPTED = ContentEncryption(coding="aes128gcm")
@@ -73,6 +74,16 @@ def new_session(**settings: Any) -> WebPushSession:
         randomness=RANDOM,
         elapsed=0.0,
     )
+
+
+def receive(session: WebPushSession, data: str | bytes, elapsed: float = 1.0) -> list[Action]:
+    """What the session does about a frame."""
+    return session.received(data, elapsed=elapsed, now=NOW)
+
+
+def admit(session: WebPushSession, **changes: Any) -> list[Action]:
+    """The workers admit it."""
+    return session.admitted(connected(**changes), elapsed=1.0, now=NOW)
 
 
 def open_session(**settings: Any) -> WebPushSession:

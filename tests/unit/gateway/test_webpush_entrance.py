@@ -14,42 +14,32 @@ from aoi_events.contracts.requests import (
     RegisterClientV1,
 )
 from aoi_events.domain.clients import client_id_of, hash_secret
-from aoi_events.gateway.actions import Action, Admit, Ask, Leave, Report
+from aoi_events.gateway.actions import Admit, Ask, Leave, Report
 from aoi_events.gateway.session import State
 from aoi_events.gateway.webpush import WebPushSession
-from aoi_events.gateway.webpush.uaids import secret_text, write_uaid
+from aoi_events.gateway.webpush.uaids import write_uaid
 from tests.unit.gateway.browsers import (
     ACTIVATED,
     CHANNEL_ID,
     OTHER_CHANNEL_ID,
-    RANDOM,
+    OWN_SECRET,
     REGISTERED,
     SUBSCRIBED,
     UAID,
     ack,
+    admit,
     answer,
     asked,
     hello,
     new_session,
     push,
+    receive,
     refused,
     register,
     say,
     unregister,
 )
 from tests.unit.gateway.samples import CLIENT, NOW, SECRET, SESSION, closing, connected, frames
-
-OWN_SECRET = secret_text(RANDOM)
-
-
-def receive(session: WebPushSession, data: str | bytes, elapsed: float = 1.0) -> list[Action]:
-    """What the session does about a frame."""
-    return session.received(data, elapsed=elapsed, now=NOW)
-
-
-def admit(session: WebPushSession, **changes: Any) -> list[Action]:
-    """The workers admit it."""
-    return session.admitted(connected(**changes), elapsed=1.0, now=NOW)
 
 
 def guest(**settings: Any) -> WebPushSession:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
@@ -18,14 +17,13 @@ from aoi_events.contracts.requests import (
     DeregisterApplicationV1,
     RegisterApplicationV1,
 )
-from aoi_events.gateway.actions import Action, Close, Leave
-from aoi_events.gateway.webpush import WebPushSession
-from aoi_events.gateway.webpush.uaids import read_uaid, secret_text, write_uaid
+from aoi_events.gateway.actions import Close, Leave
+from aoi_events.gateway.webpush.uaids import read_uaid, write_uaid
 from tests.unit.gateway.browsers import (
     ACTIVATED,
     CHANNEL_ID,
     KEY,
-    RANDOM,
+    OWN_SECRET,
     REGISTERED,
     SUBSCRIBED,
     TOKEN,
@@ -36,24 +34,13 @@ from tests.unit.gateway.browsers import (
     hello,
     new_session,
     open_session,
+    receive,
     refused,
     register,
     say,
     unregister,
 )
 from tests.unit.gateway.samples import CLIENT, NOW, SECRET, closing, connected, frames
-
-OWN_SECRET = secret_text(RANDOM)
-
-
-def receive(session: WebPushSession, data: str | bytes, elapsed: float = 1.0) -> list[Action]:
-    """What the session does about a frame."""
-    return session.received(data, elapsed=elapsed, now=NOW)
-
-
-def admit(session: WebPushSession, **changes: Any) -> list[Action]:
-    """The workers admit it."""
-    return session.admitted(connected(**changes), elapsed=1.0, now=NOW)
 
 
 def test_a_channel_that_the_server_closed_is_offered_again() -> None:

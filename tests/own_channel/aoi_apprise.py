@@ -10,7 +10,7 @@ from aoi_events import channels
 
 
 class Settings(BaseModel):
-    """``AOI_CHANNELS__APPRISE__SERVICES='{"chat": "slack://TOKEN/{target}"}'``."""
+    """``AOI_CHANNELS__APPRISE__SERVICES__CHAT='slack://TOKEN/{target}'``, and so on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     services: dict[str, SecretStr] = {}  # URLs of Apprise; a device picks one, and a target

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aoi_events.errors import StoreUnavailable
 from aoi_events.ports.metrics import NO_METRICS, Level, StoreMetrics
-from aoi_events.store import migration
+from aoi_events.store import schema
 from aoi_events.store.backlog import BacklogQueries
 from aoi_events.store.channels import ChannelQueries, ProofQueries
 from aoi_events.store.claiming import ClaimQueries
@@ -99,7 +99,7 @@ class SqlStore:
         not the one that this version needs, or (``rights``) its user may not write there; it says
         what mends it.
         """
-        await migration.check(self._database, rights=rights)
+        await schema.check(self._database, rights=rights)
 
     async def now(self) -> datetime | None:
         """The time by the database's own clock, in UTC; None when it has none but this machine's.
@@ -141,5 +141,8 @@ async def open_store(
     """
     database = database_of(url, pool=pool, patience=patience, create=upgrade)
     if upgrade or database.memory:
-        await migration.migrate(database)
+        # Alembic takes as long to load as the rest of the store, and workers do not need it.
+        from aoi_events.store.migration import migrate
+
+        await migrate(database)
     return SqlStore(database, metrics)

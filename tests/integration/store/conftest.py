@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aoi_events.store import SqlStore, open_store
+from aoi_events.store.store import SqlStore, open_store
 from tests.containers import PostgresServer
 
 

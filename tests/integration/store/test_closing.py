@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from aoi_events.errors import StoreUnavailable
-from aoi_events.store import open_store
+from aoi_events.store.store import open_store
 
 SLOW = text(
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) "

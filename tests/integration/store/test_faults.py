@@ -12,7 +12,8 @@ from sqlalchemy.exc import DBAPIError
 
 from aoi_events.errors import StoreUnavailable
 from aoi_events.ports.store import Lock
-from aoi_events.store import SqlStore, open_store, upgrade
+from aoi_events.store.migration import upgrade
+from aoi_events.store.store import SqlStore, open_store
 from tests.conformance.store.rows import a_client, a_submission, client_id, fill
 
 

@@ -10,11 +10,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
-from aoi_events.domain.tokens import app_key_of
 from aoi_events.errors import ConfigurationError, StoreUnavailable
-from aoi_events.store import migration, open_store, records, upgrade
+from aoi_events.store import records
 from aoi_events.store.engine import database_of
+from aoi_events.store.migration import upgrade
 from aoi_events.store.records import Kept
+from aoi_events.store.store import open_store
 from aoi_events.store.tables import METADATA
 from tests.containers import PostgresServer
 
@@ -71,49 +72,6 @@ def test_every_field_has_its_column(kept: Kept[object]) -> None:
     """A field that a record gains cannot be forgotten in its table, nor the other way round."""
     names = {field.name for field in fields(kept.record)}  # type: ignore[arg-type]
     assert {column.name for column in kept.table.columns} == names | set(kept.derived)
-
-
-_OF_0001 = """
-    INSERT INTO clients (id, secret_hash, device, identity, registered_at, seen_at, sequence,
-        sequence_hash, epoch, returns) VALUES ('cli_a', '00', 'phone', 'tel:+1', 1, 1, 0, '', 0, 0);
-    INSERT INTO applications (client, app_key, application, instance, generation, key_id, sequence,
-        registered, fingerprint, registered_at)
-        VALUES ('cli_a', '{key}', 'org.mail', 'default', 1, 'k1', 1, true, 'fp_a', 1);
-    INSERT INTO deliveries (id, sender, notification, client, application, instance, fingerprint,
-        accepted_at, expires_at, storable, state, steps, attempts, returns, deadline, published,
-        released, resting, story)
-        VALUES ('dlv_a', 'shop', 'n1', 'cli_a', 'org.mail', 'default', 'fp_a', 1, 2, true, 'stored',
-        '[]', 0, 0, 2, true, false, true, '[]');
-    INSERT INTO submissions (delivery, step, attempt, channel, client, provider, at,
-        provider_message) VALUES ('dlv_a', 1, 2, 'sms', 'cli_a', 'smsc', 3, 'm1'),
-        ('dlv_b', 0, 1, 'sms', 'cli_a', 'smsc', 3, NULL)
-"""
-
-
-async def test_rows_of_the_first_schema_live_on(empty_url: str) -> None:
-    """What was registered and accepted before 0002 is bound to no sender and has no topic; what a
-    provider took before 0008 was one message.
-    """
-    database = database_of(empty_url)
-    key = app_key_of("org.mail", "default")
-    async with database.engine.begin() as connection:
-        await connection.run_sync(migration.upgrade_to, "0001")
-        for statement in _OF_0001.format(key=key).split(";"):
-            await connection.execute(text(statement))
-    await database.engine.dispose()
-    await upgrade(empty_url)
-    store = await open_store(empty_url)
-    async with store.transaction() as transaction:
-        (app,) = await transaction.applications_of({"cli_a"})
-        (delivery,) = await transaction.open_deliveries_of({"cli_a"})
-        assert not await transaction.losses({"cli_a"})
-        assert (await transaction.clients({"cli_a"}))["cli_a"].presences == ()
-        named = await transaction.provider_messages("smsc", ["m1"])
-    await store.close()
-    assert {(name.submission, name.part, name.parts) for name in named.values()} == {
-        (("dlv_a", 1, 2), 1, 1)
-    }
-    assert (app.sender_key, app.replaced, delivery.topic) == (None, None, None)
 
 
 async def test_upgrades_at_once_are_one(empty_url: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aoi_events.errors import ConfigurationError
-from aoi_events.store import open_store
+from aoi_events.store.store import open_store
 from tests.conformance.store.rows import a_client, client_id
 
 

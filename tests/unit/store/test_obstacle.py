@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
-from aoi_events.store.migration import obstacle_of
+from aoi_events.store.schema import MIGRATIONS, known_revisions, obstacle_of
 
 
 def test_the_newest_schema_is_no_obstacle() -> None:
@@ -26,3 +28,12 @@ def test_a_newer_schema_is_not_to_be_upgraded() -> None:
     said = obstacle_of("0003", ["0002", "0001"])
     assert said is not None
     assert "only goes forward" in said
+
+
+def test_the_known_revisions_are_those_of_alembic() -> None:
+    """The revisions read from the file names are Alembic's, in its order."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    scripts = ScriptDirectory.from_config(config).walk_revisions()
+    assert known_revisions() == tuple(script.revision for script in scripts)

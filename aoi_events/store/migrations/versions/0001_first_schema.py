@@ -1,4 +1,4 @@
-"""The first schema."""
+"""The schema of version 0.1.0."""
 
 from __future__ import annotations
 
@@ -37,11 +37,18 @@ def upgrade() -> None:
         sa.Column("presence", sa.Text()),
         sa.Column("retired_at", sa.BigInteger()),
         sa.Column("retired_reason", sa.Text()),
+        sa.Column("replaced", sa.Text()),
+        sa.Column("untold_since", sa.BigInteger()),
+        sa.Column("presences", sa.Text()),
         sa.PrimaryKeyConstraint("id", name="clients_pkey"),
         sa.UniqueConstraint("secret_hash", name="clients_secret_hash_key"),
     )
     op.create_index("clients_identity", "clients", ["identity", "registered_at"])
     op.create_index("clients_retired", "clients", ["retired_at"], **where("retired_at IS NOT NULL"))
+    op.create_index("clients_silent", "clients", ["seen_at"], **where("retired_at IS NULL"))
+    op.create_index(
+        "clients_untold", "clients", ["untold_since"], **where("untold_since IS NOT NULL")
+    )
     op.create_index(
         "clients_unused", "clients", ["registered_at"], **where("epoch = 0 AND sequence = 0")
     )
@@ -74,16 +81,15 @@ def upgrade() -> None:
         sa.Column("resting", sa.Boolean(), nullable=False),
         sa.Column("batch", sa.BigInteger()),
         sa.Column("story", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("order", name="deliveries_pkey"),
+        sa.Column("topic", name),
         sa.UniqueConstraint("id", name="deliveries_id_key"),
         sa.CheckConstraint(
-            "(settled_at IS NULL) = (state IN ('sending', 'stored'))",
-            name=op.f("deliveries_settled"),
+            "(settled_at IS NULL) = (state IN ('sending', 'stored'))", name="settled"
         ),
         sa.CheckConstraint(
-            "deadline IS NOT NULL OR (settled_at IS NOT NULL AND published)",
-            name=op.f("deliveries_watched"),
+            "deadline IS NOT NULL OR (settled_at IS NOT NULL AND published)", name="watched"
         ),
+        sa.PrimaryKeyConstraint("order", name="deliveries_pkey"),
         sqlite_autoincrement=True,
     )
     op.create_index("deliveries_done", "deliveries", ["settled_at"], **where("deadline IS NULL"))
@@ -93,6 +99,36 @@ def upgrade() -> None:
     op.create_index("deliveries_notification", "deliveries", ["notification", "sender"])
     op.create_index(
         "deliveries_open", "deliveries", ["client", "order"], **where("settled_at IS NULL")
+    )
+    op.create_index(
+        "deliveries_released",
+        "deliveries",
+        ["client", "batch", "order"],
+        **where("released = true"),
+    )
+    op.create_index(
+        "deliveries_topic",
+        "deliveries",
+        ["client", "fingerprint", "sender", "topic"],
+        **where("topic IS NOT NULL AND settled_at IS NULL"),
+    )
+    op.create_index(
+        "deliveries_untold",
+        "deliveries",
+        ["client"],
+        **where("settled_at IS NOT NULL AND deadline IS NOT NULL"),
+    )
+    op.create_table(
+        "health",
+        sa.Column("channel", name, nullable=False),
+        sa.Column("worker", name, nullable=False),
+        sa.Column("provider", name, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("since", sa.BigInteger()),
+        sa.Column("until", sa.BigInteger()),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("channel", "worker", "provider", name="health_pkey"),
     )
     op.create_table(
         "notifications",
@@ -107,6 +143,8 @@ def upgrade() -> None:
         sa.Column("deliveries", sa.Text(), nullable=False),
         sa.Column("rejected", sa.Text(), nullable=False),
         sa.Column("tombstone", sa.Boolean(), nullable=False),
+        sa.Column("mode", sa.Text()),
+        sa.Column("hedge_after", sa.Double()),
         sa.PrimaryKeyConstraint("sender", "id", name="notifications_pkey"),
     )
     op.create_index(
@@ -143,6 +181,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sender", name="parked_senders_pkey"),
     )
     op.create_table(
+        "provider_messages",
+        sa.Column("delivery", name, nullable=False),
+        sa.Column("step", sa.BigInteger(), nullable=False),
+        sa.Column("attempt", sa.BigInteger(), nullable=False),
+        sa.Column("part", sa.BigInteger(), nullable=False),
+        sa.Column("parts", sa.BigInteger(), nullable=False),
+        sa.Column("provider", name, nullable=False),
+        sa.Column("message", name, nullable=False),
+        sa.Column("client", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("received", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "delivery", "step", "attempt", "part", name="provider_messages_pkey"
+        ),
+    )
+    op.create_index("provider_messages_at", "provider_messages", ["at"])
+    op.create_index("provider_messages_name", "provider_messages", ["provider", "message"])
+    op.create_table(
         "submissions",
         sa.Column("delivery", name, nullable=False),
         sa.Column("step", sa.BigInteger(), nullable=False),
@@ -151,16 +207,9 @@ def upgrade() -> None:
         sa.Column("client", sa.Text(), nullable=False),
         sa.Column("provider", name, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.Column("provider_message", name),
         sa.PrimaryKeyConstraint("delivery", "step", "attempt", name="submissions_pkey"),
     )
     op.create_index("submissions_at", "submissions", ["at"])
-    op.create_index(
-        "submissions_provider",
-        "submissions",
-        ["provider", "provider_message"],
-        **where("provider_message IS NOT NULL"),
-    )
     op.create_table(
         "applications",
         sa.Column("client", name, nullable=False),
@@ -174,6 +223,8 @@ def upgrade() -> None:
         sa.Column("fingerprint", sa.Text(), nullable=False),
         sa.Column("registered_at", sa.BigInteger(), nullable=False),
         sa.Column("revoked_reason", sa.Text()),
+        sa.Column("sender_key", sa.Text()),
+        sa.Column("replaced", sa.Text()),
         sa.ForeignKeyConstraint(
             ["client"], ["clients.id"], name="applications_client_fkey", ondelete="CASCADE"
         ),
@@ -220,6 +271,17 @@ def upgrade() -> None:
             ["client"], ["clients.id"], name="channels_client_fkey", ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("client", "type", name="channels_pkey"),
+    )
+    op.create_table(
+        "losses",
+        sa.Column("client", name, nullable=False),
+        sa.Column("lost", sa.BigInteger(), nullable=False),
+        sa.Column("told", sa.BigInteger(), nullable=False),
+        sa.Column("session", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["client"], ["clients.id"], name="losses_client_fkey", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("client", name="losses_pkey"),
     )
     op.create_table(
         "proofs",

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pytest
 
-from aoi_events.cli import main
+from aoi_events.cli.app import main
 
 __all__ = ["AOI", "Cli", "Ran", "environment", "run"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from aoi_events.cli import worker_process
+from aoi_events.cli.run import worker_process
 
 if __name__ == "__main__":
     sys.exit(worker_process("gateway"))

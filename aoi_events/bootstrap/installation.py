@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aoi_events.bootstrap.channels import ChannelWorker
 from aoi_events.bootstrap.clocks import Clocks
@@ -19,9 +19,7 @@ from aoi_events.bootstrap.policy_file import PolicyFile, open_policy
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.broker.topology import topology
 from aoi_events.domain.policy import Policy
-from aoi_events.endpoint import Endpoint
 from aoi_events.errors import AoiError, ConfigurationError
-from aoi_events.gateway import Gateway
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
@@ -38,6 +36,10 @@ from aoi_events.services.runtime import BatchWorker
 from aoi_events.services.settings import ServiceSettings
 from aoi_events.services.stray import DeadLetterHandler, UnroutableHandler
 from aoi_events.telemetry.prometheus import PrometheusMetrics
+
+if TYPE_CHECKING:
+    from aoi_events.endpoint.endpoint import Endpoint
+    from aoi_events.gateway.gateway import Gateway
 
 __all__ = ["EXIT_GAVE_UP", "Installation", "Worker", "open_installation"]
 
@@ -102,6 +104,9 @@ class Installation:
         self._endpoints = endpoints
         self._gateway: Gateway | None = None
         if opened.gateway_broker is not None:
+            # The servers' libraries are loaded by the processes that run them, and by no others.
+            from aoi_events.gateway.gateway import Gateway
+
             self._gateway = Gateway(
                 opened.gateway_broker,
                 clock=clock,
@@ -113,6 +118,8 @@ class Installation:
 
         self._endpoint: Endpoint | None = None
         if opened.endpoint_broker is not None:
+            from aoi_events.endpoint.endpoint import Endpoint
+
             self._endpoint = Endpoint(
                 opened.endpoint_broker,
                 clock=clock,

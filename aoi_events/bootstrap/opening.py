@@ -31,7 +31,7 @@ from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics, Metrics, StoreMetrics
 from aoi_events.ports.patience import Attempt, Patience, patiently
 from aoi_events.ports.store import Store
-from aoi_events.store import open_store
+from aoi_events.store.store import open_store
 
 __all__ = ["AT_THE_EDGE", "WITH_KEYS", "WORKERS", "Opened", "declare", "open_parts"]
 

@@ -1,6 +1,6 @@
 """``python -m aoi_events.cli`` is ``aoi``."""
 
-from aoi_events.cli import main
+from aoi_events.cli.app import main
 
 if __name__ == "__main__":
     main()

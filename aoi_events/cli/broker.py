@@ -6,8 +6,8 @@ import asyncio
 
 import typer
 
-from aoi_events.bootstrap import declare as declare_topology
-from aoi_events.bootstrap import load_settings
+from aoi_events.bootstrap.opening import declare as declare_topology
+from aoi_events.bootstrap.settings import load_settings
 from aoi_events.cli.output import console
 from aoi_events.errors import ConfigurationError
 

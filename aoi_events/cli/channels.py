@@ -10,12 +10,12 @@ from typing import Final
 
 from rich.table import Table
 
-from aoi_events.bootstrap import load_settings
+from aoi_events.bootstrap.settings import load_settings
 from aoi_events.cli.output import console, plain, print_json
 from aoi_events.domain.breaker import BreakerState
 from aoi_events.domain.health import ProviderHealth
 from aoi_events.services.health import FRESH
-from aoi_events.store import open_store
+from aoi_events.store.store import open_store
 
 __all__ = ["show_channels"]
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from aoi_events.bootstrap import Settings, load_settings
+from aoi_events.bootstrap.settings import Settings, load_settings
 from aoi_events.cli.output import console, fail, plain, print_json
 from aoi_events.contracts.apps import (
     MAX_WAIT,

@@ -6,9 +6,9 @@ import asyncio
 
 import typer
 
-from aoi_events.bootstrap import load_settings
+from aoi_events.bootstrap.settings import load_settings
 from aoi_events.cli.output import console
-from aoi_events.store import upgrade as upgrade_schema
+from aoi_events.store.migration import upgrade as upgrade_schema
 
 __all__ = ["app"]
 

@@ -12,7 +12,7 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
-from aoi_events.bootstrap import load_settings
+from aoi_events.bootstrap.settings import load_settings
 from aoi_events.broker.open import open_broker
 from aoi_events.cli.output import console, fail, plain, print_json
 from aoi_events.domain.parked import ParkedMessage
@@ -20,7 +20,7 @@ from aoi_events.errors import ConfigurationError
 from aoi_events.ports.store import Store
 from aoi_events.services.parking import Replayed, replayable
 from aoi_events.services.parking import replay as send_again
-from aoi_events.store import open_store
+from aoi_events.store.store import open_store
 
 __all__ = ["app"]
 

@@ -13,20 +13,20 @@ from typing import Annotated, Any
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from aoi_events.bootstrap import Settings, load_settings
 from aoi_events.bootstrap.keys import (
     add_token_key,
     create_key_file,
     issue_with,
     load_keys,
 )
+from aoi_events.bootstrap.settings import Settings, load_settings
 from aoi_events.channels.webhook.settings import SIGNING_OCTETS
 from aoi_events.channels.webpush.vapid import new_key as new_vapid_key
 from aoi_events.cli.output import console, plain, print_json
 from aoi_events.contracts.senders import KeyName
 from aoi_events.endpoint.api_keys import hash_key, new_key
 from aoi_events.errors import ConfigurationError
-from aoi_events.store import open_store
+from aoi_events.store.store import open_store
 
 __all__ = ["app"]
 

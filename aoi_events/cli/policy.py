@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from aoi_events.bootstrap import Settings, load_settings
 from aoi_events.bootstrap.keys import load_keys
 from aoi_events.bootstrap.plugins import configure, installed_plugins
 from aoi_events.bootstrap.policy_file import read_policy
+from aoi_events.bootstrap.settings import Settings, load_settings
 from aoi_events.cli.output import console, fail, plain, print_json
 from aoi_events.contracts.content import MAX_CONTENT, Content
 from aoi_events.contracts.identifiers import Mode, Urgency
@@ -22,7 +22,7 @@ from aoi_events.domain.policy import Policy
 from aoi_events.errors import ConfigurationError, PolicyRefused
 from aoi_events.services.explaining import Explanation
 from aoi_events.services.explaining import explain as explain_plan
-from aoi_events.store import open_store
+from aoi_events.store.store import open_store
 
 __all__ = ["app"]
 

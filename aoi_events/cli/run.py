@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from aoi_events.bootstrap import load_settings
 from aoi_events.bootstrap.opening import WORKERS
 from aoi_events.bootstrap.plugins import installed_plugins
 from aoi_events.bootstrap.process import EXIT_CONFIG, run_process
+from aoi_events.bootstrap.settings import load_settings
 from aoi_events.cli.output import fail
 from aoi_events.errors import ConfigurationError
 

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 from rich.text import Text
 
-from aoi_events.bootstrap import load_settings
+from aoi_events.bootstrap.settings import load_settings
 from aoi_events.broker.open import open_broker
 from aoi_events.cli.output import console, fail, plain, print_json
 from aoi_events.contracts.answers import NotificationAcceptedV1, NotificationStatusV1
@@ -77,7 +77,7 @@ def send(
     ] = 10.0,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Send a notification; exits 0 when every token was accepted, and the awaited state reached.
+    """Send a notification; exits 0 when each token was accepted and reached the awaited state.
 
     AOI_BROKER is the URL of your broker user, who is the sender.
     """

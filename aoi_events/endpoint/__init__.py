@@ -4,10 +4,3 @@ Web Push (RFC 8030, 8291, 8292) and a JSON API with API keys. It holds no state,
 server and no store: every request becomes one on the broker, made in the name of its sender, and is
 answered when the workers answered. Nothing here reads a notification's content.
 """
-
-from __future__ import annotations
-
-from aoi_events.endpoint.endpoint import Endpoint
-from aoi_events.endpoint.settings import EndpointSettings
-
-__all__ = ["Endpoint", "EndpointSettings"]

@@ -3,8 +3,3 @@
 The rules of one connection are in :mod:`aoi_events.gateway.session`, without I/O; everything else
 here moves bytes between sockets, sessions and the broker.
 """
-
-from aoi_events.gateway.gateway import Gateway, GatewayHealth
-from aoi_events.gateway.settings import GatewaySettings
-
-__all__ = ["Gateway", "GatewayHealth", "GatewaySettings"]

@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 import asyncpg
 
-from aoi_events.store import upgrade
+from aoi_events.store.migration import upgrade
 
 __all__ = ["ContainersUnavailable", "PostgresServer", "RabbitServer", "free_port"]
 

@@ -86,7 +86,7 @@ async def aoi(
 @pytest.fixture(scope="session")
 def aoi_empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite database with the schema and nothing in it, to be copied."""
-    from aoi_events.store import upgrade
+    from aoi_events.store.migration import upgrade
 
     file = tmp_path_factory.mktemp("aoi") / "empty.sqlite3"
     asyncio.run(upgrade(f"sqlite:///{file}"))

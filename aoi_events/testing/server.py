@@ -9,10 +9,11 @@ from itertools import count
 from typing import Any, Final
 from uuid import uuid4
 
-from aoi_events.bootstrap import Installation, Settings, load_settings, open_installation
+from aoi_events.bootstrap.installation import Installation, open_installation
 from aoi_events.bootstrap.keys import ephemeral_keys
 from aoi_events.bootstrap.plugins import installed_plugins
 from aoi_events.bootstrap.process import serve
+from aoi_events.bootstrap.settings import Settings, load_settings
 from aoi_events.broker.topology import EVENTS
 from aoi_events.channels.sms.plugin import SmsPlugin
 from aoi_events.channels.webhook.plugin import WebhookPlugin

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from aoi_events.bootstrap import installation
-from aoi_events.cli import worker_process
+from aoi_events.cli.run import worker_process
 from aoi_events.contracts.requests import AnyRequest, SendNotificationV1
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.logs import get_logger

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from aoi_events.cli.demo import command
+from aoi_events.cli.demo.command import demo
 from aoi_events.cli.demo.timeline import DemoFailed, Timeline
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
 from tests.commands import Ran, environment, run
@@ -134,7 +134,7 @@ def test_a_step_that_does_not_happen(
     monkeypatch.setattr(module, "LoopbackSmsc", RefusingSmsc)
     monkeypatch.setattr("aoi_events.cli.demo.story.WITHIN", 2.0)
     with pytest.raises(SystemExit) as ended:
-        command(broker="memory://", store="", verbose=False)
+        demo(broker="memory://", store="", verbose=False)
     said = capsys.readouterr()
     assert ended.value.code == 1
     assert "the demo failed: step 3 did not happen (They activate WebSocket and SMS" in said.err

@@ -120,7 +120,7 @@ def test_the_wheel_is_complete(wheel: Path) -> None:
     assert "aoi_events/store/migrations/env.py" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     for line in (
-        "aoi = aoi_events.cli:main",
+        "aoi = aoi_events.cli.app:main",
         "aoi_events = aoi_events.testing.plugin",
         "websocket = aoi_events.channels.websocket:plugin",
         "sms = aoi_events.channels.sms:plugin",

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from aoi_events.bootstrap import load_settings, open_installation
+from aoi_events.bootstrap.installation import open_installation
 from aoi_events.bootstrap.keys import ephemeral_keys
 from aoi_events.bootstrap.process import serve
+from aoi_events.bootstrap.settings import load_settings
 from aoi_events.cli.demo.cast import WITHIN, device
 from aoi_events.cli.demo.story import Story
 from aoi_events.cli.demo.timeline import DemoFailed, Timeline
@@ -22,10 +23,10 @@ from aoi_events.publishing import Publisher
 from aoi_events.telemetry.logs import configure_logging
 from aoi_events.testing.smsc import LoopbackSmsc
 
-__all__ = ["command"]
+__all__ = ["demo"]
 
 
-def command(
+def demo(
     broker: Annotated[
         str, typer.Option(help="amqp://user:password@host/vhost; default: in this process")
     ] = "memory://",

@@ -19,7 +19,7 @@ from aoi_events import Publisher, send_request
 from aoi_events.bootstrap.keys import create_key_file
 from aoi_events.contracts.events import DeliveryChanged
 from aoi_events.contracts.requests import SendNotificationV1
-from aoi_events.store import upgrade
+from aoi_events.store.migration import upgrade
 from tests.benchmarks.delivery.fleet import Fleet, fleet
 from tests.benchmarks.delivery.workers import workers
 from tests.benchmarks.measure import Figure

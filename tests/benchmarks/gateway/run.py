@@ -23,7 +23,7 @@ from aoi_events.contracts.device import SUBPROTOCOL, HelloFrame
 from aoi_events.contracts.requests import ActivateChannelsV1, ChannelOffer, RegisterClientV1
 from aoi_events.domain.clients import hash_secret
 from aoi_events.gateway.server import PATH
-from aoi_events.store import upgrade
+from aoi_events.store.migration import upgrade
 from tests.benchmarks.delivery.workers import workers
 from tests.benchmarks.gateway.candidates import CANDIDATES
 from tests.benchmarks.gateway.crowd import Crowd, crowd, masked

@@ -16,7 +16,7 @@ from aoi_events.ports.clock import SystemClock
 from aoi_events.services.handler import Handler
 from aoi_events.services.parking import Parking
 from aoi_events.services.runtime import BatchWorker
-from aoi_events.store import open_store
+from aoi_events.store.store import open_store
 from aoi_events.telemetry.prometheus import PrometheusMetrics
 from tests.benchmarks.hop.message import IN_QUEUE, OUT_QUEUE, PREFETCH, HopIn, HopOut
 from tests.benchmarks.measure import Meter

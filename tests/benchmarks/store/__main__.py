@@ -19,9 +19,8 @@ from sqlalchemy import insert
 from aoi_events.contracts.states import DeliveryState, Evidence
 from aoi_events.domain.delivery import Delivery, StoryEntry
 from aoi_events.ports.store import Lock
-from aoi_events.store import SqlStore, open_store
 from aoi_events.store.records import DELIVERIES
-from aoi_events.store.store import SqlTransaction
+from aoi_events.store.store import SqlStore, SqlTransaction, open_store
 from aoi_events.store.tables import deliveries
 from tests.conformance.store.rows import NOW, a_client, a_delivery, client_id, later, under_way
 from tests.containers import PostgresServer

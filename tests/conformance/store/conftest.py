@@ -11,7 +11,7 @@ from shutil import copyfile
 import asyncpg
 import pytest
 
-from aoi_events.store import SqlStore, open_store
+from aoi_events.store.store import SqlStore, open_store
 from tests.containers import SOMEBODY_WAITS, PostgresServer
 
 

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from aoi_events.bootstrap import load_settings, open_installation
 from aoi_events.bootstrap.clocks import Clocks
+from aoi_events.bootstrap.installation import open_installation
 from aoi_events.bootstrap.keys import ephemeral_keys
 from aoi_events.bootstrap.process import serve
+from aoi_events.bootstrap.settings import load_settings
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.clock import SystemClock
-from aoi_events.store import open_store, upgrade
+from aoi_events.store.migration import upgrade
+from aoi_events.store.store import open_store
 from aoi_events.testing.movable_clock import MovableClock
 
 

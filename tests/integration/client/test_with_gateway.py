@@ -19,8 +19,9 @@ from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.envelopes import CloseItem, OutcomeKind
 from aoi_events.contracts.requests import ConnectClientV1
 from aoi_events.domain.clients import client_id_of, hash_secret
-from aoi_events.gateway import Gateway, GatewaySettings
+from aoi_events.gateway.gateway import Gateway
 from aoi_events.gateway.server import PATH
+from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.broker import Inbound
 from tests.integration.client.server import WITHIN
 from tests.integration.client.test_client import MAIL, Inbox, next_event

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from aoi_events.endpoint import Endpoint, EndpointSettings
+from aoi_events.endpoint.endpoint import Endpoint
+from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
 from tests.containers import RabbitServer
 from tests.integration.endpoint.conftest import OpenPlace

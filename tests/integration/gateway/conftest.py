@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
-from aoi_events.gateway import Gateway, GatewaySettings
+from aoi_events.gateway.gateway import Gateway
+from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.broker import Broker
 from tests.integration.gateway.devices import Devices
 from tests.integration.gateway.workers import WITHIN, Workers

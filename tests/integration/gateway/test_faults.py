@@ -11,7 +11,8 @@ from aoi_events.broker.memory.subscription import MemorySubscription
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.errors import ConfigurationError
-from aoi_events.gateway import Gateway, GatewaySettings
+from aoi_events.gateway.gateway import Gateway
+from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.broker import Broker, Inbound, Published, Queue
 from tests.integration.gateway.conftest import GATEWAY_USER, Place, Running, Start
 from tests.integration.gateway.workers import Reply, Workers, refusal

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from aoi_events.contracts.device import MAX_FRAME
 from aoi_events.errors import ConfigurationError
-from aoi_events.gateway import Gateway, GatewaySettings
+from aoi_events.gateway.gateway import Gateway
+from aoi_events.gateway.settings import GatewaySettings
 from tests.integration.gateway.conftest import Running, Start
 from tests.integration.gateway.workers import Workers
 from tests.unit.gateway.samples import CLIENT, OTHER_CLIENT, hello, request

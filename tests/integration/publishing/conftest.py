@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from aoi_events.bootstrap import open_installation
+from aoi_events.bootstrap.installation import open_installation
 from aoi_events.bootstrap.process import serve
 from aoi_events.bootstrap.settings import HealthSettings, Settings
-from aoi_events.endpoint import EndpointSettings
-from aoi_events.gateway import GatewaySettings
+from aoi_events.endpoint.settings import EndpointSettings
+from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.publishing import DeviceRequests, Publisher
 from tests.containers import RabbitServer
 from tests.integration.publishing.device import Device

@@ -12,8 +12,9 @@ from uuid import uuid4
 
 import pytest
 
-from aoi_events.bootstrap import load_settings, open_installation
+from aoi_events.bootstrap.installation import open_installation
 from aoi_events.bootstrap.keys import ServerKeys
+from aoi_events.bootstrap.settings import load_settings
 from aoi_events.broker.memory import MemoryBroker
 from aoi_events.broker.open import memory_server
 from aoi_events.broker.rabbitmq import RabbitBroker

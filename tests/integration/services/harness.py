@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from aoi_events.bootstrap import Installation
+from aoi_events.bootstrap.installation import Installation
 from aoi_events.broker.topology import EVENTS, gateway_queue
 from aoi_events.contracts.answers import (
     ClientRegisteredV1,

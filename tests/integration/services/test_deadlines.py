@@ -15,7 +15,7 @@ from aoi_events.domain.clients import Client
 from aoi_events.domain.tokens import TokenKeys
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.services.deadlines import DeadlinesWorker
-from aoi_events.store import SqlStore
+from aoi_events.store.store import SqlStore
 from aoi_events.store.tables import deliveries
 from aoi_events.testing.scripted import Say
 from aoi_events.testing.stopped_clock import FixedDice

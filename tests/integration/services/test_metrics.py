@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from aoi_events.bootstrap import Installation
+from aoi_events.bootstrap.installation import Installation
 from aoi_events.broker.topology import worker_queue
 from aoi_events.services.notification import NotificationHandler
 from aoi_events.services.outcome import OutcomeHandler

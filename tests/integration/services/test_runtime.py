@@ -19,7 +19,7 @@ from aoi_events.ports.broker import Inbound, Outbound, Queue, QueueKind, Subscri
 from aoi_events.services.handler import Handler
 from aoi_events.services.parking import Parking
 from aoi_events.services.runtime import BatchWorker
-from aoi_events.store import SqlStore, open_store
+from aoi_events.store.store import SqlStore, open_store
 from aoi_events.testing.stopped_clock import ManualClock
 
 WITHIN = 5.0

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from aoi_events.contracts.answers import ClientRegisteredV1
 from aoi_events.contracts.envelopes import DeliverItem, OutcomeKind
 from aoi_events.contracts.events import DeliveryChanged
-from aoi_events.store import SqlStore
+from aoi_events.store.store import SqlStore
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import OpenSystem
 from tests.integration.services.harness import WORKERS, Device, Node, System, secret_and_hash

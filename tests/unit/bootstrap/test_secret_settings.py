@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aoi_events.bootstrap import load_settings
+from aoi_events.bootstrap.settings import load_settings
 
 
 @pytest.mark.parametrize(

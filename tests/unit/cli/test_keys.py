@@ -12,16 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from aoi_events.bootstrap import load_settings, open_installation
+from aoi_events.bootstrap.installation import open_installation
 from aoi_events.bootstrap.keys import load_key_file
 from aoi_events.bootstrap.plugins import configure, installed_plugins
+from aoi_events.bootstrap.settings import load_settings
 from aoi_events.channels.webhook import WebhookSettings
 from aoi_events.channels.webpush import WebPushSettings
 from aoi_events.domain.tokens import TokenClaims, fingerprint_of
-from aoi_events.endpoint import EndpointSettings
 from aoi_events.endpoint.api_keys import name_of
+from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
-from aoi_events.store import open_store
+from aoi_events.store.store import open_store
 from tests.commands import Cli
 from tests.conformance.store.rows import a_client, an_application
 

@@ -15,7 +15,7 @@ from aoi_events.bootstrap.keys import load_key_file
 from aoi_events.domain.channels import Channel, ChannelState
 from aoi_events.domain.clients import Presence
 from aoi_events.domain.tokens import fingerprint_of
-from aoi_events.store import open_store
+from aoi_events.store.store import open_store
 from tests.commands import AOI, Cli, environment
 from tests.conformance.store.rows import a_channel, a_client, an_application
 

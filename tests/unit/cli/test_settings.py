@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aoi_events.bootstrap import load_settings
+from aoi_events.bootstrap.settings import load_settings
 from aoi_events.cli.settings import as_markdown, every_setting
 from tests.commands import Cli
 

@@ -10,32 +10,30 @@ import asyncio
 import json
 import logging
 import os
-import random
 import secrets
-import socket
 import time
 import warnings
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 import asyncpg
 
 from aoi_events.store.migration import upgrade
+from aoi_events.testing.ports import free_port
+from aoi_events.testing.reaper import Lease
 
-__all__ = ["ContainersUnavailable", "PostgresServer", "RabbitServer", "free_port"]
+__all__ = ["ContainersUnavailable", "PostgresServer", "RabbitServer"]
 
 POSTGRES_IMAGE: Final = "postgres:17"
 RABBITMQ_IMAGE: Final = "rabbitmq:4-management"
 _AMQP, _MANAGEMENT, _POSTGRES = 5672, 15672, 5432
 _LOOPBACK = "127.0.0.1"
-_READY_WITHIN = 90.0
-_PORTS: Final = range(20_000, 32_000)
-_SLICES: Final = 16
-_given: set[int] = set()
+_READY_WITHIN = 300.0
 _AS_GUEST = "Basic " + b64encode(b"guest:guest").decode()
 
 Known = dict[str, str]
@@ -49,18 +47,38 @@ class ContainersUnavailable(RuntimeError):
 class _Server:
     """A server in a container; it keeps its ports when it is restarted."""
 
-    image: str
-    port: int
     container: Any
+    _lease: Lease | None = None
+
+    def __init__(self, image: str) -> None:
+        self.image = image
+        self.port = free_port()
+        self.label = f"aoi-events.testing={os.getpid()}-{secrets.token_hex(8)}"
+        """What the container carries; when no process uses it any more, a reaper removes it."""
 
     def stop(self) -> None:
         """Remove the container with everything in it; nothing where none was started."""
-        if hasattr(self, "container"):
-            self.container.stop()
+        lease, self._lease = self._lease, None
+        if lease is None:
+            return
+        from docker.errors import NotFound
+
+        # Where its creation was interrupted we have no container, but the engine may: the reaper
+        # waits for it. So it does if this is interrupted, too.
+        created = self.container._container is not None
+        try:
+            with suppress(NotFound):
+                self.container.stop()
+            if created:
+                lease.settle()
+        finally:
+            lease.give_up()
 
     def leave(self) -> None:
         """Use no more what another process started; it goes on there."""
         self.container.get_docker_client().client.close()
+        if self._lease is not None:
+            self._lease.give_up()
 
     def kill(self) -> None:
         """End the server as a power cut would: nothing is flushed or said."""
@@ -82,9 +100,29 @@ class _Server:
 
     def known(self) -> Known:
         """What another process on this machine must know to join it."""
-        return {"container": self.container.get_container_id(), "port": str(self.port)}
+        assert self._lease is not None, "it does not run"
+        return {
+            "container": self.container.get_container_id(),
+            "port": str(self.port),
+            "lease": str(self._lease.path),
+        }
+
+    def _create(self, container: Any) -> None:
+        """Create and start it, and wait until it serves."""
+        from testcontainers.core.config import testcontainers_config
+
+        key, _, value = self.label.partition("=")
+        self.container = container.with_kwargs(labels={key: value})
+        self._lease = Lease(self.label)
+        ryuk_disabled = testcontainers_config.ryuk_disabled
+        testcontainers_config.ryuk_disabled = True
+        try:
+            container.start()
+        finally:
+            testcontainers_config.ryuk_disabled = ryuk_disabled
 
     def _attach(self, kind: type[Any], known: Known) -> None:
+        self._lease = Lease.joined(Path(known["lease"]))
         with warnings.catch_warnings():
             # See _containers.
             warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -102,8 +140,7 @@ class RabbitServer(_Server):
     """
 
     def __init__(self, image: str | None = None) -> None:
-        self.image = image or os.environ.get("AOI_TEST_RABBITMQ_IMAGE") or RABBITMQ_IMAGE
-        self.port = free_port()
+        super().__init__(image or os.environ.get("AOI_TEST_RABBITMQ_IMAGE") or RABBITMQ_IMAGE)
         self._management = free_port()
 
     def start(self) -> None:
@@ -116,12 +153,11 @@ class RabbitServer(_Server):
         with _containers(self.image):
             from testcontainers.community.rabbitmq import RabbitMqContainer
 
-            self.container = (
+            self._create(
                 RabbitMqContainer(self.image, username="guest", password="guest")  # noqa: S106
                 .with_bind_ports(_AMQP, self.port)
                 .with_bind_ports(_MANAGEMENT, self._management)
             )
-            self.container.start()
             self.wait_ready()
 
     def join(self, known: Known) -> None:
@@ -225,8 +261,7 @@ class PostgresServer(_Server):
     """A PostgreSQL server in a container; it keeps its port when it is restarted."""
 
     def __init__(self, image: str | None = None) -> None:
-        self.image = image or os.environ.get("AOI_TEST_POSTGRES_IMAGE") or POSTGRES_IMAGE
-        self.port = free_port()
+        super().__init__(image or os.environ.get("AOI_TEST_POSTGRES_IMAGE") or POSTGRES_IMAGE)
         self._template: str | None = None
 
     def start(self) -> None:
@@ -238,7 +273,7 @@ class PostgresServer(_Server):
             from testcontainers.community.postgres import PostgresContainer
 
             # A crash of the machine is not what tests try, so nothing need reach its disk.
-            self.container = (
+            self._create(
                 PostgresContainer(
                     self.image,
                     username="aoi",
@@ -247,7 +282,6 @@ class PostgresServer(_Server):
                 .with_command("postgres -c fsync=off -c max_connections=300")
                 .with_bind_ports(_POSTGRES, self.port)
             )
-            self.container.start()
 
     def join(self, known: Known) -> None:
         """Use the server that another process started, of which it said :meth:`known`."""
@@ -322,38 +356,6 @@ def _containers(image: str) -> Iterator[None]:
                 "Docker engine running, may you use it, and can it have that image? "
                 "AOI_TEST_RABBITMQ_IMAGE and AOI_TEST_POSTGRES_IMAGE name others"
             ) from error
-
-
-def _attached(kind: type[Any], image: str, known: Known) -> Any:
-    with warnings.catch_warnings():
-        # See _containers.
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        container = kind(image)
-    # testcontainers has no way to take up a container that runs already.
-    container._container = container.get_docker_client().client.containers.get(known["container"])
-    return container
-
-
-def free_port() -> int:
-    """A port of loopback for what must come back under the same one.
-
-    It is below those that a kernel gives to outgoing connections: whoever tries to connect while
-    nobody listens could be given just that one, and keep it. No port is given twice, and each
-    process of a run (pytest-xdist) gives others.
-    """
-    name = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
-    ours = _PORTS[int(name.removeprefix("gw")) % _SLICES :: _SLICES]
-    while True:
-        port = random.choice(ours)  # noqa: S311 - guards nothing
-        if port in _given:
-            continue
-        with socket.socket() as probe:
-            try:
-                probe.bind((_LOOPBACK, port))
-            except OSError:
-                continue
-        _given.add(port)
-        return port
 
 
 def _until(ready: Callable[[], bool]) -> None:

@@ -2,7 +2,8 @@
 others join it, and who started it takes it down when all the others have let go of it.
 
 Who uses a server holds a shared lock on a file, which the kernel takes back from a process that
-dies: so nobody is waited for who is not there any more.
+dies: so nobody is waited for who is not there any more. If the process that started a server dies,
+the reaper takes it down when all the others have let go of it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -29,7 +30,10 @@ class Shareable(Protocol):
         """Take it down, as far as it was started."""
 
     def join(self, known: Known) -> None:
-        """Use the one that another process started."""
+        """Use the one that another process started.
+
+        Raises FileNotFoundError where it is gone, as every process that used it is.
+        """
 
     def leave(self) -> None:
         """Use it no more."""
@@ -48,13 +52,13 @@ class SharedServers:
         self._started: list[tuple[Shareable, IO[str], str]] = []
 
     def use(self, server: Shareable, name: str) -> None:
-        """Join the server of that name, or start it where nobody has.
+        """Join the server of that name, or start it where none runs.
 
         Raises what its ``start`` raises.
         """
         with self._alone(name):
             record = self._record(name)
-            if record.exists():
+            with suppress(FileNotFoundError):
                 known = json.loads(record.read_text())
                 server.join(known)
                 self._joined.append((server, self._users(known)))
@@ -80,7 +84,7 @@ class SharedServers:
             server, users, name = self._started.pop()
             try:
                 with self._alone(name):
-                    self._record(name).unlink()
+                    self._record(name).unlink(missing_ok=True)
                 fcntl.flock(users, fcntl.LOCK_EX)
             finally:
                 users.close()

@@ -8,7 +8,6 @@ the line, freeze it without a word, take the SMSC away, or let it say nonsense.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
@@ -21,12 +20,12 @@ import smpp34
 from aoi_events.channels.sms.receipts import MESSAGE_STATE, RECEIPTED_MESSAGE_ID, MessageState
 from aoi_events.channels.sms.runtime import rest_before_exit
 from aoi_events.client.ports import ShortMessage
+from aoi_events.testing.ports import free_port
 
 __all__ = ["LoopbackSmsc", "Reply", "ShortMessageReceived"]
 
 _HOST: Final = "127.0.0.1"
 _PATIENCE: Final = 10.0
-_PORTS_TRIED: Final = 20
 _RECEIPT: Final = 0x04
 _STATE_TEXTS: Final = {
     MessageState.ENROUTE: "ENROUTE",
@@ -110,9 +109,9 @@ class LoopbackSmsc:
         self._lines: Final[set[asyncio.StreamWriter]] = set()
         self._tasks: Final[set[asyncio.Task[None]]] = set()
         self._server: smpp34.Server | None = None
-        self._server_port = 0
+        self._server_port = free_port()
         self._relay: asyncio.Server | None = None
-        self._port = 0
+        self._port = free_port()
 
     @property
     def host(self) -> str:
@@ -130,7 +129,8 @@ class LoopbackSmsc:
         return len(self._sessions)
 
     async def __aenter__(self) -> Self:
-        await self._start_server()
+        self._server = smpp34.Server(_HOST, self._server_port, system_id="LOOPBACK")
+        await self._server.start()
         await self.come_back()
         self._spawn(self._serve())
         return self
@@ -212,22 +212,6 @@ class LoopbackSmsc:
     async def come_back(self) -> None:
         """Listen again, on the same port."""
         self._relay = await asyncio.start_server(self._carry, _HOST, self._port)
-        self._port = self._relay.sockets[0].getsockname()[1]
-
-    async def _start_server(self) -> None:
-        # The server cannot tell which port it got for port 0, so a free one is looked for.
-        for _ in range(_PORTS_TRIED):
-            with socket.socket() as probe:
-                probe.bind((_HOST, 0))
-                port: int = probe.getsockname()[1]
-            server = smpp34.Server(_HOST, port, system_id="LOOPBACK")
-            try:
-                await server.start()
-            except smpp34.SmppError:  # somebody else took the port in between
-                continue
-            self._server, self._server_port = server, port
-            return
-        raise OSError(f"no port of {_HOST} stayed free in {_PORTS_TRIED} attempts")
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._lines.add(writer)

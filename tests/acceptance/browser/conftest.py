@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from aoi_events.testing.containers import free_port
+from aoi_events.testing.ports import free_port
 from tests.acceptance.browser.bidi import Page
 from tests.acceptance.browser.certificates import self_signed
 from tests.acceptance.browser.firefox import PUSH, Firefox, Outside

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from aoi_events.testing.containers import free_port
+from aoi_events.testing.ports import free_port
 from tests.acceptance.browser.conftest import received, subscribed
 from tests.acceptance.browser.firefox import Firefox, Outside
 from tests.acceptance.browser.senders import PythonSender

@@ -6,16 +6,18 @@ import json
 import os
 import secrets
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from aoi_events.testing.containers import free_port
+from aoi_events.testing.ports import free_port
+from aoi_events.testing.reaper import Lease
 
 __all__ = ["COMPOSE", "Stack"]
 
 COMPOSE: Final = Path(__file__).parents[3] / "compose"
 _LOOPBACK: Final = "127.0.0.1"
+_WITHIN: Final = 300.0
 _EVERY_PROFILE: Final = tuple(
     part for name in ("sms", "smsc", "webhook", "webpush") for part in ("--profile", name)
 )
@@ -44,6 +46,9 @@ class Stack:
             "PUBLISH_MANAGEMENT": f"{_LOOPBACK}:{free_port()}",
             **_given(),
         }
+        # Compose puts this label on containers, networks, volumes and images of its own making.
+        self._label = f"com.docker.compose.project={self.project}"
+        self._lease = Lease(self._label)
 
     @property
     def gateway(self) -> str:
@@ -60,32 +65,40 @@ class Stack:
         return inherited | self.variables | dict(more or {})
 
     def compose(
-        self, *arguments: str, within: float = 60, more: Mapping[str, str] | None = None
+        self, *arguments: str, within: float = _WITHIN, more: Mapping[str, str] | None = None
     ) -> str:
         """Run `docker compose`; what it printed. Raises AssertionError with its complaint."""
+        # If this process is killed, the command goes on for a moment, with the lease.
         return _run(
-            "docker", "compose", *arguments, within=within, environment=self.environment(more)
+            *("docker", "compose", *arguments),
+            within=within,
+            environment=self.environment(more),
+            pass_fds=[self._lease.fileno()],
         )
 
     def up(self, *arguments: str, more: Mapping[str, str] | None = None) -> None:
         """Bring everything up, and return when everything is healthy."""
         try:
-            self.compose("up", "--detach", "--wait", *arguments, within=150, more=more)
+            self.compose("up", "--detach", "--wait", *arguments, more=more)
         except AssertionError as error:
             logs = self.compose("logs", "--no-color", "--tail", "40")
             raise AssertionError(f"{error}\n{logs}") from None
 
     def remove(self) -> None:
         """Take everything away that this project made, and see that nothing of it is left."""
-        self.compose(*_EVERY_PROFILE, "down", "--volumes", "--remove-orphans", within=120)
-        _run("docker", "image", "rm", "--force", self.variables["AOI_IMAGE"])
-        of_project = ("--quiet", "--filter", f"label=com.docker.compose.project={self.project}")
-        left = {
-            "containers": _run("docker", "ps", "--all", *of_project).split(),
-            "volumes": _run("docker", "volume", "ls", *of_project).split(),
-            "networks": _run("docker", "network", "ls", *of_project).split(),
-        }
-        assert not any(left.values()), f"left behind: {left}"
+        try:
+            self.compose(*_EVERY_PROFILE, "down", "--volumes", "--remove-orphans")
+            _run("docker", "image", "rm", "--force", self.variables["AOI_IMAGE"])
+            of_project = ("--quiet", "--filter", f"label={self._label}")
+            left = {
+                "containers": _run("docker", "ps", "--all", *of_project).split(),
+                "volumes": _run("docker", "volume", "ls", *of_project).split(),
+                "networks": _run("docker", "network", "ls", *of_project).split(),
+            }
+            assert not any(left.values()), f"left behind: {left}"
+            self._lease.settle()
+        finally:
+            self._lease.give_up()
 
     def containers(self) -> dict[str, list[dict[str, Any]]]:
         """What the engine says of each container, by service."""
@@ -128,9 +141,20 @@ def _given() -> dict[str, str]:
     return found
 
 
-def _run(*command: str, within: float = 60, environment: Mapping[str, str] | None = None) -> str:
+def _run(
+    *command: str,
+    within: float = _WITHIN,
+    environment: Mapping[str, str] | None = None,
+    pass_fds: Collection[int] = (),
+) -> str:
     done = subprocess.run(  # noqa: S603 - commands of this folder's tests
-        command, capture_output=True, text=True, timeout=within, env=environment, check=False
+        command,
+        capture_output=True,
+        text=True,
+        timeout=within,
+        env=environment,
+        pass_fds=pass_fds,
+        check=False,
     )
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr[-4000:]}"
     return done.stdout

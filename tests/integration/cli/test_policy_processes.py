@@ -13,7 +13,7 @@ import pytest
 
 from aoi_events.client import AoiClient, ChannelOffer, FileStorage
 from aoi_events.endpoint.api_keys import hash_key, new_key
-from aoi_events.testing.containers import free_port
+from aoi_events.testing.ports import free_port
 from tests.processes import Worker, Workers
 
 WITHIN = 60.0

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from aoi_events.telemetry.catalogue import CATALOGUE
-from aoi_events.testing.containers import free_port
+from aoi_events.testing.ports import free_port
 from tests.commands import AOI, environment, run
 
 WITHIN = 100.0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import docker
+
+from aoi_events.testing.containers import POSTGRES_IMAGE
 
 __all__ = ["Engine"]
 
@@ -24,6 +27,12 @@ class Engine:
     def close(self) -> None:
         """Close the connections to it."""
         self.client.close()
+
+    def create(self, **labels: str) -> str:
+        """A container with these labels that never runs."""
+        image = os.environ.get("AOI_TEST_POSTGRES_IMAGE") or POSTGRES_IMAGE
+        container: str = self.client.containers.create(image, "true", labels=labels).id
+        return container
 
     def happened(self, event: str, **filters: str) -> Iterator[dict[str, str]]:
         """The attributes of each such event; it waits for the next, and fails without one."""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from aoi_events.testing.containers import POSTGRES_IMAGE, PostgresServer
+from aoi_events.testing.containers import PostgresServer
 from aoi_events.testing.reaper import Lease
 from aoi_events.testing.sharing import SharedServers
 from tests.engine import Engine
 
-IMAGE = os.environ.get("AOI_TEST_POSTGRES_IMAGE") or POSTGRES_IMAGE
 KEY = "aoi-events.testing"
 
 
@@ -27,17 +25,11 @@ def engine() -> Iterator[Engine]:
     engine.close()
 
 
-def create(engine: Engine, name: str) -> str:
-    """A container with that label that never runs."""
-    container: str = engine.client.containers.create(IMAGE, "true", labels={KEY: name}).id
-    return container
-
-
 def test_everything_with_the_label_goes_with_the_lease(engine: Engine) -> None:
     """Containers, networks and volumes go, those that the engine makes late too; others stay."""
     name = f"test-{secrets.token_hex(8)}"
     lease = Lease(f"{KEY}={name}")
-    container, other = create(engine, name), create(engine, f"{name}-not")
+    container, other = engine.create(**{KEY: name}), engine.create(**{KEY: f"{name}-not"})
     network = engine.client.networks.create(name, labels={KEY: name})
     volume = engine.client.volumes.create(name, labels={KEY: name})
     lease.give_up()
@@ -46,7 +38,7 @@ def test_everything_with_the_label_goes_with_the_lease(engine: Engine) -> None:
         next(engine.happened("destroy", type="network", network=network.id))
         next(engine.happened("destroy", type="volume", volume=volume.id))
         # What the engine finishes after the end of the process that asked for it.
-        engine.until_removed(create(engine, name))
+        engine.until_removed(engine.create(**{KEY: name}))
         assert engine.there(other)
     finally:
         engine.client.containers.get(other).remove()
@@ -57,7 +49,7 @@ def test_a_lease_lasts_as_long_as_its_last_user(engine: Engine, tmp_path: Path) 
     name = f"test-{secrets.token_hex(8)}"
     lease = Lease(f"{KEY}={name}")
     joined = Lease.joined(lease.path)
-    container = create(engine, name)
+    container = engine.create(**{KEY: name})
     lease.give_up()
     third = Lease.joined(lease.path)
     joined.give_up()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
+from aoi_events.testing.reaper import Lease
 from tests.commands import environment
 from tests.engine import Engine
 
@@ -138,7 +140,13 @@ def test_the_server_outlives_the_process_that_started_it(tmp_path: Path, engine:
         label = engine.client.containers.get(users[0].container).labels["aoi-events.testing"]
         (starter,) = (user for user in users if label.startswith(f"{user.process}-"))
         (other,) = (user for user in users if user is not starter)
+        name = f"test-{secrets.token_hex(8)}"
+        lease = Lease(f"aoi-events.testing={name}")
+        another = engine.create(**{"aoi-events.testing": name})
         os.kill(starter.process, signal.SIGKILL)
+        lease.give_up()
+        # Another reaper is done by now, so this one waits.
+        engine.until_removed(another)
         run.let_go(other.number)
         said = run.ended()
         assert "1 failed, 1 passed" in said

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
@@ -16,6 +22,8 @@ __all__ = ["migrate", "upgrade"]
 
 _MIGRATING = 0x616F6920_6D696772
 """Key of the advisory lock that only one upgrade holds (PostgreSQL)."""
+_ALEMBIC: Final = threading.Lock()
+_LOOK_AGAIN: Final = 0.05
 
 
 async def upgrade(url: str) -> None:
@@ -35,11 +43,24 @@ async def upgrade(url: str) -> None:
 async def migrate(database: Database) -> None:
     """:func:`upgrade` by an engine that there is already; all of it is one transaction."""
     with translated():
-        async with database.writer(), database.engine.begin() as connection:
+        async with _alone(), database.writer(), database.engine.begin() as connection:
             if database.sql is Sql.POSTGRESQL:
                 lock = text("SELECT pg_advisory_xact_lock(:key)")
                 await connection.execute(lock, {"key": _MIGRATING})
             await connection.run_sync(_upgrade)
+
+
+@asynccontextmanager
+async def _alone() -> AsyncIterator[None]:
+    """One migration at a time in this process: Alembic keeps the connection of the one that runs
+    in a global, which all tasks and threads share.
+    """
+    while not _ALEMBIC.acquire(blocking=False):  # noqa: ASYNC110 - of several threads
+        await asyncio.sleep(_LOOK_AGAIN)
+    try:
+        yield
+    finally:
+        _ALEMBIC.release()
 
 
 def _upgrade(connection: Connection) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -19,6 +21,9 @@ from aoi_events.store.store import open_store
 from aoi_events.store.tables import METADATA
 from tests.containers import PostgresServer
 
+UPGRADE = (
+    "import asyncio, sys; from aoi_events.store import upgrade; asyncio.run(upgrade(sys.argv[1]))"
+)
 _POSTGRES_SCHEMA = """
     SELECT 'column', c.relname || '.' || a.attname, concat_ws(' ', format_type(atttypid, atttypmod),
            (SELECT collname FROM pg_collation o WHERE o.oid = attcollation),
@@ -76,11 +81,33 @@ def test_every_field_has_its_column(kept: Kept[object]) -> None:
 
 async def test_upgrades_at_once_are_one(empty_url: str) -> None:
     """Several processes that upgrade at the same time all succeed, and so does one more."""
-    await asyncio.gather(*(upgrade(empty_url) for _ in range(4)))
+    processes = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", UPGRADE, empty_url)
+        for _ in range(4)
+    ]
+    assert [await process.wait() for process in processes] == [0, 0, 0, 0]
     await upgrade(empty_url)
     store = await open_store(empty_url)
     await store.check()
     await store.close()
+
+
+async def upgrade_several(folder: Path, prefix: str) -> None:
+    """Upgrade three databases at once, and see that each has the schema."""
+    urls = [f"sqlite:///{folder / f'{prefix}{number}.sqlite3'}" for number in range(3)]
+    await asyncio.gather(*(upgrade(url) for url in urls))
+    for url in urls:
+        store = await open_store(url)
+        await store.check()
+        await store.close()
+
+
+async def test_upgrades_of_several_databases_in_one_process(tmp_path: Path) -> None:
+    """Each migration works on its own database, also beside others of other tasks and threads."""
+    await asyncio.gather(
+        upgrade_several(tmp_path, "a"),
+        asyncio.to_thread(asyncio.run, upgrade_several(tmp_path, "b")),
+    )
 
 
 async def test_an_empty_database_is_refused(empty_url: str) -> None:

@@ -14,7 +14,7 @@ import secrets
 import time
 import warnings
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -91,7 +91,7 @@ class _Server:
 
     def restart(self) -> None:
         """Stop the server in good order, which ends its sessions, and start it again."""
-        self.container.get_wrapped_container().restart(timeout=30)
+        self.container.get_wrapped_container().restart(timeout=60)
         self.wait_ready()
 
     def wait_ready(self) -> None:
@@ -199,10 +199,12 @@ class RabbitServer(_Server):
         return vhost
 
     def add_user(self, vhost: str, user: str, *, configure: str = ".*") -> str:
-        """Add a user with password ``user`` to a vhost; returns its URL."""
-        self.api("PUT", f"/users/{user}", {"password": user, "tags": ""})
-        rights = {"configure": configure, "write": ".*", "read": ".*"}
-        self.api("PUT", f"/permissions/{vhost}/{user}", rights)
+        """Add a user with password ``user`` to a vhost; returns its URL.
+
+        One that exists, also one that another process adds meanwhile, is set to the same.
+        """
+        self._add_user(user)
+        self._permit(vhost, user, configure=configure, write=".*", read=".*")
         return self.url(vhost, user=user)
 
     def add_sender(self, vhost: str, user: str) -> str:
@@ -210,14 +212,15 @@ class RabbitServer(_Server):
 
         It may ask for notifications and hear of its own; returns its URL.
         """
-        url = self.add_user(vhost, user)
+        self._add_user(user)
         own = rf"aoi\.reply\.{user}\..*"
-        rights = {
-            "configure": f"^{own}$",
-            "write": rf"^(aoi\.requests|{own})$",
-            "read": rf"^(aoi\.events|{own})$",
-        }
-        self.api("PUT", f"/permissions/{vhost}/{user}", rights)
+        self._permit(
+            vhost,
+            user,
+            configure=f"^{own}$",
+            write=rf"^(aoi\.requests|{own})$",
+            read=rf"^(aoi\.events|{own})$",
+        )
         topics = {
             "aoi.requests": (r"^notification\.(send|cancel|status)$", "^$"),
             "aoi.events": ("^$", rf"^notification\.[a-z*]+\.{user}$"),
@@ -228,15 +231,22 @@ class RabbitServer(_Server):
                 f"/topic-permissions/{vhost}/{user}",
                 {"exchange": exchange, "write": write, "read": read},
             )
-        return url
+        return self.url(vhost, user=user)
 
     def delete_vhost(self, vhost: str) -> None:
-        """Forget a virtual host with all its queues."""
-        self.api("DELETE", f"/vhosts/{vhost}")
+        """Forget a virtual host with all its queues; nothing where it is gone already."""
+        # 500 says that another process deleted it meanwhile, among other things.
+        if self.api("DELETE", f"/vhosts/{vhost}", besides=(404, 500)):
+            self.api("DELETE", f"/vhosts/{vhost}", besides=(404,))
 
-    def api(self, method: str, path: str, body: object = None) -> Any:
-        """Call the management API; what it answered, decoded."""
-        connection = HTTPConnection(_LOOPBACK, self._management, timeout=30)
+    def api(
+        self, method: str, path: str, body: object = None, *, besides: Collection[int] = ()
+    ) -> Any:
+        """Call the management API; what it answered, decoded.
+
+        Raises AssertionError for an error whose status is not in ``besides``.
+        """
+        connection = HTTPConnection(_LOOPBACK, self._management, timeout=_READY_WITHIN)
         try:
             connection.request(
                 method,
@@ -248,8 +258,19 @@ class RabbitServer(_Server):
             content = answer.read()
         finally:
             connection.close()
-        assert answer.status < 300, f"{method} {path}: {answer.status} {content.decode()}"
+        fine = answer.status < 300 or answer.status in besides
+        assert fine, f"{method} {path}: {answer.status} {content.decode()}"
         return json.loads(content) if content else None
+
+    def _add_user(self, user: str) -> None:
+        settings = {"password": user, "tags": ""}
+        # RabbitMQ looks whether the user exists, then adds or changes it; 400 says that another
+        # process added it in between. Then the second request changes it.
+        if self.api("PUT", f"/users/{user}", settings, besides=(400,)):
+            self.api("PUT", f"/users/{user}", settings)
+
+    def _permit(self, vhost: str, user: str, **rights: str) -> None:
+        self.api("PUT", f"/permissions/{vhost}/{user}", rights)
 
     def wait_ready(self) -> None:
         """Wait until both AMQP and the management API answer."""
@@ -308,8 +329,8 @@ class PostgresServer(_Server):
         return await self._copied(self._template)
 
     async def delete_database(self, database: str) -> None:
-        """Forget a database, whoever is still connected to it."""
-        await self._execute(f'DROP DATABASE "{database}" WITH (FORCE)')
+        """Forget a database and end its sessions; nothing where it is gone already."""
+        await self._execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
 
     async def _copied(self, template: str) -> str:
         database = f"test_{secrets.token_hex(6)}"
@@ -324,10 +345,15 @@ class PostgresServer(_Server):
         return True
 
     async def _execute(self, statement: str) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(_READY_WITHIN):
             connection = await asyncpg.connect(self.url("postgres", scheme="postgresql"))
             try:
-                await connection.execute(statement)
+                while True:
+                    # Sessions that were closed end a little later. The server waits 5 s for them
+                    # before it raises this, which may be too short on a busy machine.
+                    with suppress(asyncpg.ObjectInUseError):
+                        await connection.execute(statement)
+                        return
             finally:
                 await connection.close()
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 import pytest
 
 from aoi_events.cli.app import main
+from tests.limits import WITHIN
 
 __all__ = ["AOI", "Cli", "Ran", "environment", "run"]
 
@@ -75,7 +76,7 @@ def environment(settings: Mapping[str, str] = _NONE) -> dict[str, str]:
 
 
 def run(
-    *arguments: str, cwd: Path, settings: Mapping[str, str] = _NONE, timeout: float = 60.0
+    *arguments: str, cwd: Path, settings: Mapping[str, str] = _NONE, timeout: float = WITHIN
 ) -> Ran:
     """Run ``aoi`` in a process of its own to its end."""
     done = subprocess.run(  # noqa: S603 - our own program

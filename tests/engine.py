@@ -11,10 +11,9 @@ from typing import Any
 import docker
 
 from aoi_events.testing.containers import POSTGRES_IMAGE
+from tests.limits import WITHIN
 
 __all__ = ["Engine"]
-
-_WITHIN = 240
 
 
 class Engine:
@@ -37,14 +36,14 @@ class Engine:
     def happened(self, event: str, **filters: str) -> Iterator[dict[str, str]]:
         """The attributes of each such event; it waits for the next, and fails without one."""
         wanted = {"event": event, **filters}
-        until = int(time.time()) + _WITHIN
+        until = int(time.time() + WITHIN)
         with closing(
             self.client.events(since=self._since, until=until, filters=wanted, decode=True)
         ) as events:
             for each in events:
                 actor: dict[str, Any] = each["Actor"]
                 yield {"id": actor["ID"], **actor["Attributes"]}
-        raise AssertionError(f"no {wanted} within {_WITHIN} s")
+        raise AssertionError(f"no {wanted} within {WITHIN} s")
 
     def until_removed(self, container: str) -> None:
         """Return when that container is no more."""

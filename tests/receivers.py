@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from aoi_events.channels.webpush.vapid import encoded
 from aoi_events.domain.channels import Parameters
+from tests.limits import WITHIN
 
 __all__ = ["Got", "Receiver", "Reply", "Subscription"]
 
 _HOST: Final = "127.0.0.1"
-_PATIENCE: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Receiver:
 
     async def next(self, number: int) -> Got:
         """Request ``number``, from 0, as soon as it came. Raises TimeoutError."""
-        async with asyncio.timeout(_PATIENCE), self._changed:
+        async with asyncio.timeout(WITHIN), self._changed:
             await self._changed.wait_for(lambda: len(self.got) > number)
             return self.got[number]
 

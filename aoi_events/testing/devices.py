@@ -20,11 +20,11 @@ from aoi_events.client import (
 from aoi_events.client.scripted import CuttableTransport
 from aoi_events.errors import CouldNotWake
 from aoi_events.testing.diary import Diary
+from aoi_events.testing.limits import WITHIN
 from aoi_events.testing.smsc import LoopbackSmsc
 
 __all__ = ["FakeApp", "FakeDevice"]
 
-_WITHIN: Final = 10.0
 _QUICKLY: Final = Backoff(first=0.05, most=0.5)
 _HANDLE_WITHIN: Final = 1.5  # less than the 2 s that the server of the fixtures waits
 
@@ -80,7 +80,7 @@ class FakeApp:
         """How many were received and not read yet."""
         return len(self.received) - self._read
 
-    async def start(self, *, within: float = _WITHIN) -> None:
+    async def start(self, *, within: float = WITHIN) -> None:
         """The app starts: registers, and gets what was stored for it meanwhile."""
         self._registration = await self.device.client.register_application(
             self.application, self._take, instance=self.instance, timeout=within
@@ -91,7 +91,7 @@ class FakeApp:
         """The app ends, and stays registered: what comes now is kept by the server."""
         await self.registration.stop()
 
-    async def read(self, *, within: float = _WITHIN) -> Notification:
+    async def read(self, *, within: float = WITHIN) -> Notification:
         """The next notification that nobody has read. Raises DidNotHappen."""
         await self.device.diary.find(
             lambda: self.unread or None,
@@ -198,7 +198,7 @@ class FakeDevice:
             self._transport.cut()
 
     async def install(
-        self, application: str, *, instance: str = "default", within: float = _WITHIN
+        self, application: str, *, instance: str = "default", within: float = WITHIN
     ) -> FakeApp:
         """An app is installed and starts; returns once it has its token."""
         app = FakeApp(self, application, instance)
@@ -218,9 +218,7 @@ class FakeDevice:
         """The token of the only app."""
         return self.app.token
 
-    async def read(
-        self, application: str | None = None, *, within: float = _WITHIN
-    ) -> Notification:
+    async def read(self, application: str | None = None, *, within: float = WITHIN) -> Notification:
         """The next notification of that app, or of the only one. Raises DidNotHappen."""
         app = self.app if application is None else self.apps[application]
         return await app.read(within=within)
@@ -235,7 +233,7 @@ class FakeDevice:
         self._is_cut = False
         await self._transport.restore()
 
-    async def ready(self, *channels: str, within: float = _WITHIN) -> Self:
+    async def ready(self, *channels: str, within: float = WITHIN) -> Self:
         """Return once connected, with these channels active.
 
         If none is named: with all that it offers, or without any as long as it has no app, since an
@@ -256,7 +254,7 @@ class FakeDevice:
         self.offers = offers
         await self.client.set_offers(offers)
 
-    async def change_user(self, identity: str, *, within: float = _WITHIN) -> None:
+    async def change_user(self, identity: str, *, within: float = WITHIN) -> None:
         """Another user has the device; returns once it is another AOI Client, apps included."""
         client, before = self.client, self.client.client_id
         tokens = {name: app.token for name, app in self.apps.items()}

@@ -12,6 +12,8 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from aoi_events.testing.limits import WITHIN
+
 if TYPE_CHECKING:
     from aoi_events.testing.containers import PostgresServer, RabbitServer
     from aoi_events.testing.devices import FakeDevice
@@ -38,7 +40,7 @@ class MakeDevice(Protocol):
         number: str | None = None,
         identity: str | None = None,
         ready: bool = True,
-        within: float = 10.0,
+        within: float = WITHIN,
     ) -> Awaitable[FakeDevice]:
         """A device that is switched on."""
 

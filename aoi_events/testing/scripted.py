@@ -23,6 +23,7 @@ from aoi_events.contracts.envelopes import (
 from aoi_events.domain.channels import ChannelTraits
 from aoi_events.ports.channel import Offered, OfferParameters, Receipt, Sent, SettingsModel
 from aoi_events.ports.clock import Clock, SystemClock
+from aoi_events.testing.limits import WITHIN
 
 __all__ = ["ADDRESS", "Say", "ScriptedPlugin", "ScriptedProvider"]
 
@@ -112,20 +113,20 @@ class ScriptedProvider:
         """Every challenge that was handed over so far."""
         return [item for item in self.taken if isinstance(item, ChallengeItem)]
 
-    async def next(self, *, within: float = 5.0) -> Work:
+    async def next(self, *, within: float = WITHIN) -> Work:
         """The next item that was handed over, in order. Raises TimeoutError."""
         async with asyncio.timeout(within), self._changed:
             await self._changed.wait_for(lambda: len(self.taken) > self._read)
             self._read += 1
             return self.taken[self._read - 1]
 
-    async def next_delivery(self, *, within: float = 5.0) -> DeliverItem:
+    async def next_delivery(self, *, within: float = WITHIN) -> DeliverItem:
         """The next item, which must be a delivery."""
         item = await self.next(within=within)
         assert isinstance(item, DeliverItem), f"expected a delivery, not {item!r}"
         return item
 
-    async def next_challenge(self, *, within: float = 5.0) -> ChallengeItem:
+    async def next_challenge(self, *, within: float = WITHIN) -> ChallengeItem:
         """The next item, which must be a challenge."""
         item = await self.next(within=within)
         assert isinstance(item, ChallengeItem), f"expected a challenge, not {item!r}"

@@ -31,6 +31,7 @@ from aoi_events.publishing.feed import read_event
 from aoi_events.services.status import delivery_statuses
 from aoi_events.testing.devices import FakeDevice
 from aoi_events.testing.diary import Diary
+from aoi_events.testing.limits import WITHIN
 from aoi_events.testing.movable_clock import MovableClock
 from aoi_events.testing.scripted import ADDRESS, ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.smsc import LoopbackSmsc
@@ -38,7 +39,6 @@ from aoi_events.testing.waiting import WaitFor
 
 __all__ = ["AoiServer", "open_server"]
 
-_WITHIN: Final = 10.0
 _PREFETCH: Final = 500
 _AGAIN: Final = Patience(first=0.1, most=1.0, jitter=0.1)
 
@@ -105,7 +105,7 @@ class AoiServer:
         """The broker as that sender reaches it: what your backend is given as its setting."""
         return self._sender_url(sender)
 
-    async def publisher(self, sender: str = "shop", *, timeout: float = _WITHIN) -> Publisher:
+    async def publisher(self, sender: str = "shop", *, timeout: float = WITHIN) -> Publisher:
         """An open Publisher; ``timeout`` as there."""
         url = await asyncio.to_thread(self.broker_url, sender)
         return await self._stack.enter_async_context(Publisher(url, timeout=timeout))
@@ -120,7 +120,7 @@ class AoiServer:
         number: str | None = None,
         identity: str | None = None,
         ready: bool = True,
-        within: float = _WITHIN,
+        within: float = WITHIN,
     ) -> FakeDevice:
         """A device that is switched on, with these apps registered.
 

@@ -20,12 +20,12 @@ import smpp34
 from aoi_events.channels.sms.receipts import MESSAGE_STATE, RECEIPTED_MESSAGE_ID, MessageState
 from aoi_events.channels.sms.runtime import rest_before_exit
 from aoi_events.client.ports import ShortMessage
+from aoi_events.testing.limits import WITHIN
 from aoi_events.testing.ports import free_port
 
 __all__ = ["LoopbackSmsc", "Reply", "ShortMessageReceived"]
 
 _HOST: Final = "127.0.0.1"
-_PATIENCE: Final = 10.0
 _RECEIPT: Final = 0x04
 _STATE_TEXTS: Final = {
     MessageState.ENROUTE: "ENROUTE",
@@ -152,7 +152,7 @@ class LoopbackSmsc:
         """Answer the next submissions so, in the order of their arrival."""
         self._script.extend(replies)
 
-    async def receive(self, number: str, within: float = _PATIENCE) -> ShortMessageReceived:
+    async def receive(self, number: str, within: float = WITHIN) -> ShortMessageReceived:
         """The next message to ``number``, as its telephone gets it. Raises TimeoutError."""
         async with asyncio.timeout(within):
             return await self.mailbox(number).get()
@@ -168,12 +168,12 @@ class LoopbackSmsc:
             message = await mailbox.get()
             yield ShortMessage(message.user_data, message.sender)
 
-    async def submitted(self, count: int, within: float = _PATIENCE) -> None:
+    async def submitted(self, count: int, within: float = WITHIN) -> None:
         """Return once at least ``count`` submissions have come. Raises TimeoutError."""
         async with asyncio.timeout(within), self._changed:
             await self._changed.wait_for(lambda: len(self.submissions) >= count)
 
-    async def bound(self, count: int = 1, within: float = _PATIENCE) -> None:
+    async def bound(self, count: int = 1, within: float = WITHIN) -> None:
         """Return once exactly ``count`` sessions are bound. Raises TimeoutError."""
         async with asyncio.timeout(within), self._changed:
             await self._changed.wait_for(lambda: len(self._sessions) == count)

@@ -22,13 +22,13 @@ from aoi_events.contracts.events import (
 )
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.testing.diary import Diary, DidNotHappen
+from aoi_events.testing.limits import WITHIN
 
 __all__ = ["WaitFor"]
 
 E = TypeVar("E")
 T = TypeVar("T")
 
-_WITHIN: Final = 5.0
 _LOOK_AGAIN: Final = 0.05
 """Seconds after which a condition is looked at again: what it looks at may be nothing of ours."""
 
@@ -54,19 +54,17 @@ class WaitFor:
 
     @overload
     async def __call__(
-        self, what: str, *, within: float = _WITHIN, **matching: object
+        self, what: str, *, within: float = WITHIN, **matching: object
     ) -> CloudEvent: ...
     @overload
-    async def __call__(
-        self, what: type[E], *, within: float = _WITHIN, **matching: object
-    ) -> E: ...
+    async def __call__(self, what: type[E], *, within: float = WITHIN, **matching: object) -> E: ...
     @overload
-    async def __call__(self, what: Callable[[], Awaitable[T]], *, within: float = _WITHIN) -> T: ...
+    async def __call__(self, what: Callable[[], Awaitable[T]], *, within: float = WITHIN) -> T: ...
     @overload
-    async def __call__(self, what: Callable[[], T], *, within: float = _WITHIN) -> T: ...
+    async def __call__(self, what: Callable[[], T], *, within: float = WITHIN) -> T: ...
     @overload
-    async def __call__(self, what: Awaitable[T], *, within: float = _WITHIN) -> T: ...
-    async def __call__(self, what: Any, *, within: float = _WITHIN, **matching: object) -> object:
+    async def __call__(self, what: Awaitable[T], *, within: float = WITHIN) -> T: ...
+    async def __call__(self, what: Any, *, within: float = WITHIN, **matching: object) -> object:
         """Wait for an event, a condition or anything awaitable, ``within`` seconds.
 
         * ``wait_for("notification.delivered", notification="n1")``: the event of the server whose
@@ -94,7 +92,7 @@ class WaitFor:
         raise ValueError(f"wait for an event, a condition or an awaitable; not for {what!r}")
 
     async def state(
-        self, notification: str, state: DeliveryState | str, *, within: float = _WITHIN
+        self, notification: str, state: DeliveryState | str, *, within: float = WITHIN
     ) -> list[DeliveryStatus]:
         """Wait until every delivery of the notification is in ``state``; what is known of them.
 
@@ -110,7 +108,7 @@ class WaitFor:
 
         return await self._known(notification, reached, f"was not {wanted or 'terminal'}", within)
 
-    async def hop(self, notification: str, what: str, *, within: float = _WITHIN) -> Hop:
+    async def hop(self, notification: str, what: str, *, within: float = WITHIN) -> Hop:
         """Wait until the story of a delivery has a hop of that name (``started``, ``refused``, …).
 
         Returns the last such hop. Raises DidNotHappen with the stories as they are.

@@ -20,12 +20,12 @@ from aoi_events.client import (
 )
 from aoi_events.client.ports import Connection
 from aoi_events.testing.smsc import LoopbackSmsc
+from tests.limits import WITHIN
 
 __all__ = ["APPS", "Device", "Fleet"]
 
 APPS: Final = ("org.example.mail", "org.example.news")
 _BACKOFF: Final = Backoff(first=0.1, most=1.0)
-_WITHIN: Final = 60.0
 
 
 class _Roaming:
@@ -58,7 +58,7 @@ class Device:
             self.seen[application, notification.content.data] += 1
             self.arrived.set()
 
-        app = await self.client.register_application(application, take, timeout=_WITHIN)
+        app = await self.client.register_application(application, take, timeout=WITHIN)
         self.tokens[application] = app.token
 
 
@@ -118,5 +118,5 @@ class Fleet:
         device = Device(f"device-{number}", client, channels, self._arrived)
         for application in APPS:
             await device.install(application)
-        await client.until_channels(channels, timeout=_WITHIN)
+        await client.until_channels(channels, timeout=WITHIN)
         self.devices.append(device)

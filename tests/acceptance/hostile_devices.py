@@ -13,7 +13,7 @@ import aiohttp
 
 from aoi_events.contracts.device import DEVICE_REQUESTS, MAX_FRAME, SUBPROTOCOL
 from tests.integration.publishing.device import Device
-from tests.processes import WITHIN
+from tests.limits import WITHIN
 
 __all__ = ["Talk", "bad_frames", "forbidden", "say", "throw"]
 

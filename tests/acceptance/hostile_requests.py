@@ -15,7 +15,7 @@ import pika.exceptions
 
 from aoi_events.contracts.requests import REQUESTS
 from tests.integration.publishing.device import Device
-from tests.processes import WITHIN
+from tests.limits import WITHIN
 
 __all__ = ["Answered", "Case", "ask_all", "cases", "noise", "pretend_to_be"]
 

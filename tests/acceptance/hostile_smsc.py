@@ -11,7 +11,7 @@ from contextlib import suppress
 import smpp34
 
 from aoi_events.testing.smsc import LoopbackSmsc
-from tests.processes import WITHIN
+from tests.limits import WITHIN
 
 __all__ = ["be_mad", "talk_nonsense"]
 

@@ -18,7 +18,7 @@ from aoi_events.ports.patience import Patience, patiently
 from tests.acceptance.audit import Audit
 from tests.acceptance.fleet import APPS, Device, Fleet
 from tests.acceptance.place import Place
-from tests.processes import WITHIN
+from tests.limits import WITHIN
 
 __all__ = ["Load"]
 
@@ -92,7 +92,7 @@ class Load:
         assert stored.keys() == self.deliveries.keys()
         assert all(row["settled_at"] is not None and row["published"] for row in rows)
         await self._audit.until(
-            lambda: self._audit.states() == stored, "events and store agree", within=10
+            lambda: self._audit.states() == stored, "events and store agree", within=WITHIN
         )
         addressed = Counter(
             (each.device.name, each.application, each.content) for each in self.deliveries.values()

@@ -23,7 +23,8 @@ from tests.acceptance.hostile_requests import ask_all, cases, noise, pretend_to_
 from tests.acceptance.hostile_smsc import be_mad, talk_nonsense
 from tests.acceptance.place import EVERY_KIND, Place, seeded
 from tests.integration.publishing.device import APPLICATION, Device
-from tests.processes import WITHIN, Workers
+from tests.limits import WITHIN
+from tests.processes import Workers
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ def logs(workers: Workers) -> list[dict[str, Any]]:
     return [entry for worker in workers.all for entry in worker.log]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_a_storm_of_bad_input_from_everywhere(place: Place) -> None:
     """Point "Bad input": at the broker, at a gateway and from the SMSC at once. Every answer has a
     stable code and nothing internal, no worker dies or logs an error, no log holds a secret, nobody

@@ -13,7 +13,8 @@ from tests.acceptance.doomed import DIED, LAUNCHER
 from tests.acceptance.fleet import APPS, Fleet
 from tests.acceptance.place import Place
 from tests.commands import run
-from tests.processes import WITHIN, Workers
+from tests.limits import WITHIN
+from tests.processes import Workers
 
 OTHERS = ("registration-1", "activation-1", "gateway-1", "outcome-1", "deadlines-1")
 INNOCENT = 40
@@ -28,7 +29,7 @@ async def restart_whenever_it_dies(workers: Workers) -> None:
     assert code == 0, worker.seen()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_what_kills_its_process_is_set_aside_and_takes_nobody_along(
     place: Place, tmp_path: Path
 ) -> None:
@@ -81,7 +82,7 @@ async def test_what_kills_its_process_is_set_aside_and_takes_nobody_along(
     assert 3 <= len(died) <= 12
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_what_was_committed_and_never_sent_is_sent_by_the_next(place: Place) -> None:
     """The process dies between commit and publish, and nobody takes its place until the delivery is
     stored, as its device said nothing: the device, connected all the time, gets it all the same.

@@ -11,7 +11,8 @@ from tests.acceptance.audit import Audit
 from tests.acceptance.fleet import Fleet
 from tests.acceptance.load import Load
 from tests.acceptance.place import EVERY_KIND, Place, seeded
-from tests.processes import WITHIN, Workers
+from tests.limits import WITHIN
+from tests.processes import Workers
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ async def kill_at_random(
     done.set()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_every_accepted_delivery_ends_once_whoever_is_killed(place: Place) -> None:
     """Workers of every kind die at random moments under load: nothing is lost or doubled."""
     rng = seeded()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tests.commands import environment
 from tests.containers import PostgresServer, RabbitServer
+from tests.limits import WITHIN
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
-WITHIN = 60.0
 
 
 def block(heading: str) -> str:

@@ -11,7 +11,7 @@ from tests.acceptance.audit import Audit
 from tests.acceptance.fleet import Fleet
 from tests.acceptance.load import Load
 from tests.acceptance.place import EVERY_KIND, Place, seeded
-from tests.processes import WITHIN
+from tests.limits import WITHIN
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ async def under_load(place: Place, *faults: Callable[[], None]) -> None:
         log.warning("%d deliveries, %d events came again", len(load.deliveries), audit.repeats)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_the_broker_restarts_and_is_killed_under_load(place: Place) -> None:
     """Whatever the broker does, what was accepted is delivered, and workers go on by themselves."""
 
@@ -59,7 +59,7 @@ async def test_the_broker_restarts_and_is_killed_under_load(place: Place) -> Non
     await under_load(place, place.rabbit.restart, killed)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_the_store_restarts_and_is_killed_under_load(place: Place) -> None:
     """While the database is away workers pause; then they go on, and nothing was parked for it."""
 

@@ -19,6 +19,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.limits import WITHIN
+
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "tests" / "sample_project"
 OWN_CHANNEL = ROOT / "tests" / "own_channel"
@@ -44,7 +46,7 @@ class Project:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=WITHIN,
             check=False,
         )
 
@@ -57,7 +59,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WITHIN,
         check=False,
     )
     assert built.returncode == 0, built.stdout + built.stderr
@@ -103,7 +105,7 @@ def own_channel(project: Project) -> Project:
 
 def _ok(*command: str | Path) -> None:
     ran = subprocess.run(  # noqa: S603 - our own program
-        command, capture_output=True, text=True, timeout=60, check=False
+        command, capture_output=True, text=True, timeout=WITHIN, check=False
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
@@ -135,7 +137,7 @@ def test_every_module_of_the_checkout_is_in_the_wheel(wheel: Path) -> None:
     """What is committed in the package is what people get."""
     tracked = subprocess.run(
         ["git", "ls-files", "aoi_events"],  # noqa: S607 - whichever git made the checkout
-        cwd=ROOT, capture_output=True, text=True, check=True, timeout=30,
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=WITHIN,
     ).stdout.split()  # fmt: skip
     with zipfile.ZipFile(wheel) as archive:
         missing = {name for name in tracked if (ROOT / name).exists()} - set(archive.namelist())

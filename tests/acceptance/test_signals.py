@@ -16,7 +16,8 @@ from tests.acceptance.doomed import LAUNCHER
 from tests.acceptance.fleet import Fleet
 from tests.acceptance.load import Load
 from tests.acceptance.place import EVERY_KIND, Place, seeded
-from tests.processes import WITHIN, Worker, Workers
+from tests.limits import WITHIN
+from tests.processes import Worker, Workers
 
 DRAINED, UNREACHABLE, GAVE_UP, NOT_DRAINED, SETTINGS, AT_ONCE = 0, 69, 70, 75, 78, 143
 
@@ -50,7 +51,7 @@ async def held(place: Place, folder: Path, **settings: str) -> AsyncIterator[Hel
     os.mkfifo(fifo)
     async with (
         place.workers([]) as workers,
-        Publisher(place.broker("shop"), timeout=2 * WITHIN) as publisher,
+        Publisher(place.broker("shop"), timeout=WITHIN) as publisher,
     ):
         settings["DOOMED_FIFO"] = str(fifo)
         worker = await workers.spawn("notification-1", launcher=LAUNCHER, **settings)
@@ -134,7 +135,7 @@ async def test_a_worker_that_cannot_start_says_why(
         assert worker.logged(told), worker.seen()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_a_rolling_restart_is_not_noticed(place: Place) -> None:
     """Under load one copy of every worker after the other gets TERM, and the other goes on: each
     exits 0, and nothing is lost, doubled or parked.

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.limits import WITHIN
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "aoi_events"
 PURE = ("domain", "contracts")
@@ -33,7 +35,7 @@ def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": str(root), "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WITHIN,
         check=False,
     )
 

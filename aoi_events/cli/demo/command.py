@@ -108,7 +108,7 @@ def _settings(broker: str, store: str, smsc: LoopbackSmsc) -> dict[str, Any]:
         "endpoint": {"port": 0},
         "health": {"enabled": False},
         "channels": {
-            "websocket": {"ack_within": 0.8},
+            "websocket": {"ack_within": 2.0},
             "sms": {"host": smsc.host, "port": smsc.port, "ack_within": 2.0},
         },
     }

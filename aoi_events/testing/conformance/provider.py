@@ -17,6 +17,7 @@ from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeIt
 from aoi_events.contracts.identifiers import Urgency, base32_id
 from aoi_events.domain.channels import ChannelTraits, Parameters
 from aoi_events.ports.channel import ChannelPlugin, ConnectionlessChannel, Sent
+from aoi_events.testing.limits import WITHIN
 
 __all__ = [
     "SOON",
@@ -33,7 +34,7 @@ __all__ = [
     "told_of",
 ]
 
-SOON: Final = 20.0
+SOON: Final = WITHIN
 """Seconds within which what should happen happens, on a busy machine, too."""
 
 _CLIENT: Final = base32_id("cli_", bytes(16))

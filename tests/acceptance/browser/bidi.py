@@ -16,9 +16,10 @@ from typing import Any, Final
 
 import aiohttp
 
+from tests.limits import WITHIN
+
 __all__ = ["Page", "Refused", "connected"]
 
-_WITHIN: Final = 60.0
 _LARGEST: Final = 64 * 2**20
 
 
@@ -72,7 +73,7 @@ class Page:
     async def command(self, method: str, **params: Any) -> dict[str, Any]:
         """What the browser answers. Raises Refused, TimeoutError."""
         number = next(self._numbers)
-        async with asyncio.timeout(_WITHIN):
+        async with asyncio.timeout(WITHIN):
             await self._socket.send_json({"id": number, "method": method, "params": params})
             while True:
                 answer: dict[str, Any] = json.loads(await self._socket.receive_str())

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.acceptance.browser.bidi import Page, connected
+from tests.limits import WITHIN
 
 __all__ = ["PUSH", "Firefox", "Outside"]
 
-_WITHIN: Final = 90.0
 _LISTENS: Final = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
 _PROGRAMS: Final = ("firefox-esr", "firefox")
 
@@ -156,7 +156,7 @@ class Firefox:
                 async with connected(f"{url}/session") as page:
                     yield page
                     await page.quit()
-                async with asyncio.timeout(_WITHIN):
+                async with asyncio.timeout(WITHIN):
                     await process.wait()
             finally:
                 reading.cancel()
@@ -189,7 +189,7 @@ class Firefox:
     async def _url(self, process: Process) -> str:
         assert process.stdout is not None
         said = b""
-        async with asyncio.timeout(_WITHIN):
+        async with asyncio.timeout(WITHIN):
             while line := await process.stdout.readline():
                 said += line
                 if found := _LISTENS.search(line.decode(errors="replace")):

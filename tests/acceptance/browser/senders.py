@@ -17,11 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pywebpush import WebPushException, webpush
 
+from tests.limits import WITHIN
+
 __all__ = ["NodeSender", "PythonSender", "Sender", "Sent", "VapidKey"]
 
 _HERE: Final = Path(__file__).parent
 _SUBJECT: Final = "mailto:push@example.org"
-_WITHIN: Final = 60.0
 
 
 def _base64url(octets: bytes) -> str:
@@ -103,7 +104,7 @@ class PythonSender:
                     content_encoding=coding,
                     headers={} if topic is None else {"Topic": topic},
                     ttl=ttl,
-                    timeout=_WITHIN,
+                    timeout=WITHIN,
                     requests_session=session,
                 )
             except WebPushException as error:
@@ -150,7 +151,7 @@ class NodeSender:
             stderr=PIPE,
             env={"PATH": os.environ["PATH"], "NODE_EXTRA_CA_CERTS": str(self._authority)},
         )
-        async with asyncio.timeout(_WITHIN):
+        async with asyncio.timeout(WITHIN):
             out, err = await process.communicate(json.dumps(order).encode())
         assert process.returncode == 0, f"{err.decode()} (run compose/browser)"
         answer = json.loads(out)

@@ -10,9 +10,9 @@ from tests.acceptance.audit import Audit
 from tests.acceptance.browser.conftest import Service, Visitor, received, subscribed
 from tests.acceptance.browser.senders import NodeSender, PythonSender, VapidKey
 from tests.acceptance.place import Place
-from tests.processes import WITHIN
+from tests.limits import WITHIN
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 async def test_a_page_receives_what_two_libraries_send(

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from aoi_events.testing.ports import free_port
 from aoi_events.testing.reaper import Lease
+from tests.limits import WITHIN
 
 __all__ = ["COMPOSE", "Stack"]
 
 COMPOSE: Final = Path(__file__).parents[3] / "compose"
 _LOOPBACK: Final = "127.0.0.1"
-_WITHIN: Final = 300.0
 _EVERY_PROFILE: Final = tuple(
     part for name in ("sms", "smsc", "webhook", "webpush") for part in ("--profile", name)
 )
@@ -65,7 +65,7 @@ class Stack:
         return inherited | self.variables | dict(more or {})
 
     def compose(
-        self, *arguments: str, within: float = _WITHIN, more: Mapping[str, str] | None = None
+        self, *arguments: str, within: float = WITHIN, more: Mapping[str, str] | None = None
     ) -> str:
         """Run `docker compose`; what it printed. Raises AssertionError with its complaint."""
         # If this process is killed, the command goes on for a moment, with the lease.
@@ -143,7 +143,7 @@ def _given() -> dict[str, str]:
 
 def _run(
     *command: str,
-    within: float = _WITHIN,
+    within: float = WITHIN,
     environment: Mapping[str, str] | None = None,
     pass_fds: Collection[int] = (),
 ) -> str:

@@ -16,6 +16,7 @@ from aoi_events.client.scripted import CuttableTransport, ScriptedSms
 from aoi_events.client.websocket import WebSocketTransport
 from aoi_events.publishing import Publisher
 from tests.acceptance.compose.stack import COMPOSE, Stack
+from tests.limits import WITHIN
 
 # The first test of a run waits for the image and for everything to start.
 pytestmark = pytest.mark.timeout(600)
@@ -26,7 +27,6 @@ WORKERS = {"registration", "activation", "notification", *EDGE, "outcome", "dead
 SERVERS = {"rabbitmq", "postgres"}
 ONCE = {"credentials", "migrate"}
 APPLICATION = "com.example.shop"
-WITHIN = 30.0
 
 
 class Inbox:

@@ -9,7 +9,7 @@ from asyncio.subprocess import PIPE, Process
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from tests.acceptance.daemon.machine import WITHIN
+from tests.limits import WITHIN
 
 __all__ = ["Network", "Proxy"]
 

@@ -33,12 +33,11 @@ from aoi_events.contracts.apps import (
 )
 from aoi_events.daemon.asking import ask
 from tests.commands import AOI, Ran, environment
+from tests.limits import WITHIN
 from tests.processes import Worker
 
-__all__ = ["IDENTITY", "MAIL", "WITHIN", "App", "Machine", "writes_to"]
+__all__ = ["IDENTITY", "MAIL", "App", "Machine", "writes_to"]
 
-WITHIN: Final = 30.0
-"""Seconds that anything may take on a machine that is busy."""
 MAIL: Final = "org.example.mail"
 IDENTITY: Final = "tel:+15550100"
 

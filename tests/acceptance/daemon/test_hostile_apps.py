@@ -17,7 +17,8 @@ import pytest
 
 from aoi_events.contracts.apps import MAX_LINE, AppNotification, AppsListed, Failed
 from aoi_events.testing.server import AoiServer
-from tests.acceptance.daemon.machine import MAIL, WITHIN, App, Machine
+from tests.acceptance.daemon.machine import MAIL, App, Machine
+from tests.limits import WITHIN
 
 STRANGER: Final = 12_345
 GROUP: Final = 23_456

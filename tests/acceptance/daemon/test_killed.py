@@ -11,9 +11,10 @@ from aoi_events import Publisher
 from aoi_events.contracts.apps import AppNotification
 from aoi_events.testing.server import AoiServer
 from aoi_events.testing.waiting import WaitFor
-from tests.acceptance.daemon.machine import WITHIN, Machine, writes_to
+from tests.acceptance.daemon.machine import Machine, writes_to
 from tests.acceptance.daemon.test_delivering import lines_of
 from tests.acceptance.place import seeded
+from tests.limits import WITHIN
 
 LIVES = 6
 APPS = 3

@@ -12,8 +12,9 @@ import pytest
 from aoi_events.testing.server import AoiServer
 from aoi_events.testing.waiting import WaitFor
 from tests.acceptance.daemon.between import Network, Proxy
-from tests.acceptance.daemon.machine import MAIL, WITHIN, Machine
+from tests.acceptance.daemon.machine import MAIL, Machine
 from tests.integration.client.server import Server
+from tests.limits import WITHIN
 
 
 @dataclass(frozen=True)

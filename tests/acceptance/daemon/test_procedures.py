@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from aoi_events.contracts.device import HelloFrame, RequestFrame
-from tests.acceptance.daemon.machine import IDENTITY, MAIL, WITHIN, Machine
+from tests.acceptance.daemon.machine import IDENTITY, MAIL, Machine
 from tests.integration.client.server import Server
+from tests.limits import WITHIN
 
 
 @pytest.fixture

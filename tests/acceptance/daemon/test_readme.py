@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 from aoi_events.contracts.apps import AppNotification
 from aoi_events.testing.server import AoiServer
 from aoi_events.testing.waiting import WaitFor
-from tests.acceptance.daemon.machine import MAIL, WITHIN, Machine
+from tests.acceptance.daemon.machine import MAIL, Machine
 from tests.acceptance.daemon.test_delivering import lines_of
 from tests.commands import environment
+from tests.limits import WITHIN
 
 README = (Path(__file__).parents[3] / "README.md").read_text()
 _, _, AFTER = README.partition("### The AOI Client daemon\n")

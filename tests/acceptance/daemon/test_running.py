@@ -16,8 +16,9 @@ import pytest
 from aoi_events.contracts.apps import AppNotification, Attached
 from aoi_events.testing.server import AoiServer
 from aoi_events.testing.waiting import WaitFor
-from tests.acceptance.daemon.machine import IDENTITY, MAIL, WITHIN, Machine
+from tests.acceptance.daemon.machine import IDENTITY, MAIL, Machine
 from tests.acceptance.daemon.test_delivering import runs
+from tests.limits import WITHIN
 
 DRAINED, STATE, NOT_DRAINED, SETTINGS, AT_ONCE, KILLED = 0, 74, 75, 78, 143, -9
 

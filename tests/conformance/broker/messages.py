@@ -18,9 +18,7 @@ from aoi_events.ports.broker import (
     Topology,
 )
 from aoi_events.ports.patience import Patience, patiently
-
-WITHIN = 20.0
-"""Seconds after which a test that waits has failed."""
+from tests.limits import WITHIN
 
 WORK = Queue("work")
 DEAD_EXCHANGE = Exchange("dead", ExchangeType.FANOUT)

@@ -8,7 +8,8 @@ from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.ports.broker import Binding, Exchange, Outbound, Published, Queue, QueueKind
 from aoi_events.ports.patience import Patience, patiently
 from tests.conformance.broker.conftest import ALICE, BOB, Installation
-from tests.conformance.broker.messages import WITHIN, WORK, bodies, declare, send, take, to
+from tests.conformance.broker.messages import WORK, bodies, declare, send, take, to
+from tests.limits import WITHIN
 
 GATEWAY = Queue("aoi.gateway.one", QueueKind.EXCLUSIVE)
 
@@ -171,7 +172,7 @@ async def test_calls_under_way_fail_and_the_next_ones_work(installation: Install
     await declare(working, WORK)
     worker = await working.subscribe(WORK, prefetch=10)
     requester = await asking.requester()
-    calling = asyncio.create_task(requester.call(to("work"), timeout=60.0))
+    calling = asyncio.create_task(requester.call(to("work"), timeout=WITHIN))
     (request,) = await take(worker, 1)
     await installation.drop_connections()
     with pytest.raises(BrokerUnavailable):

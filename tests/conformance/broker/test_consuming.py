@@ -6,15 +6,8 @@ import pytest
 
 from aoi_events.ports.broker import Binding, Broker, Queue, QueueKind
 from tests.conformance.broker.conftest import BOB, Installation
-from tests.conformance.broker.messages import (
-    DEAD_EXCHANGE,
-    WITHIN,
-    WORK,
-    bodies,
-    declare,
-    send,
-    take,
-)
+from tests.conformance.broker.messages import DEAD_EXCHANGE, WORK, bodies, declare, send, take
+from tests.limits import WITHIN
 
 
 async def test_take_returns_what_waits_in_order_up_to_the_limit(broker: Broker) -> None:

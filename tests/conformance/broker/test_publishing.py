@@ -15,7 +15,8 @@ from aoi_events.ports.broker import (
     Queue,
 )
 from tests.conformance.broker.conftest import ALICE, BOB, Installation
-from tests.conformance.broker.messages import WITHIN, WORK, bodies, declare, send, take, to
+from tests.conformance.broker.messages import WORK, bodies, declare, send, take, to
+from tests.limits import WITHIN
 
 CONFIRMED, RETURNED, NACKED = Published.CONFIRMED, Published.RETURNED, Published.NACKED
 

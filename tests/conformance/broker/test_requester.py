@@ -9,7 +9,8 @@ import pytest
 from aoi_events.errors import BrokerUnavailable, PublishRefused, RequestTimeout
 from aoi_events.ports.broker import Broker, Inbound, Outbound, Subscription
 from tests.conformance.broker.conftest import BOB, Installation
-from tests.conformance.broker.messages import WITHIN, WORK, declare, take, to
+from tests.conformance.broker.messages import WORK, declare, take, to
+from tests.limits import WITHIN
 
 
 def answer(request: Inbound, body: bytes) -> Outbound:

@@ -37,7 +37,6 @@ __all__ = [
     "plugin_of",
 ]
 
-SOON = 10.0
 CLIENT = base32_id("cli_", bytes(16))
 SUBSCRIPTION = Subscription()
 FINGERPRINT = base32_id("fp_", bytes(8))

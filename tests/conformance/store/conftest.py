@@ -13,6 +13,7 @@ import pytest
 
 from aoi_events.store.store import SqlStore, open_store
 from tests.containers import SOMEBODY_WAITS, PostgresServer
+from tests.limits import WITHIN
 
 
 @dataclass
@@ -73,7 +74,7 @@ class _Watch:
     async def __call__(self) -> None:
         connection = await asyncpg.connect(self.url)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(WITHIN):
                 # Each look is a round trip to the server, so this loop is no busy one.
                 while not await connection.fetchval(SOMEBODY_WAITS):
                     continue

@@ -13,6 +13,7 @@ from aoi_events.channels.sms import plugin as sms
 from aoi_events.channels.websocket import plugin as websocket
 from aoi_events.contracts.identifiers import Mode
 from aoi_events.testing.server import AoiServer
+from tests.limits import WITHIN
 
 HEDGE_AFTER = 1.0
 
@@ -41,9 +42,9 @@ async def test_the_same_as_in_the_model(aoi: AoiServer, way: Way, dead: bool) ->
     )
     name = sent.notification
     if dead and way.most == 1:
-        await aoi.wait_for.state(name, "stored", within=30.0)
+        await aoi.wait_for.state(name, "stored", within=WITHIN)
         aoi.advance(61.0)
-    [status] = await aoi.wait_for.state(name, "terminal", within=30.0)
+    [status] = await aoi.wait_for.state(name, "terminal", within=WITHIN)
     fate = Fate(WORLD, "1/1", 0.0, noticed_at=1e3, back_at=1e6, dead=dead)
     told = play(fate, way, TRAITS, hedge_after=HEDGE_AFTER, ttl=60.0)
     went_out = Counter(hop.channel for hop in status.story if hop.what == "sent")

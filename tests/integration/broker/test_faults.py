@@ -10,13 +10,8 @@ from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Outbound, Published, Queue, Topology
 from aoi_events.ports.patience import Patience, patiently
 from tests.containers import RabbitServer
-from tests.integration.broker.traffic import (
-    QUEUE,
-    WITHIN,
-    Ledger,
-    consume_steadily,
-    publish_steadily,
-)
+from tests.integration.broker.traffic import QUEUE, Ledger, consume_steadily, publish_steadily
+from tests.limits import WITHIN
 
 
 @pytest.fixture(scope="session")
@@ -233,7 +228,7 @@ async def test_no_publish_waits_for_ever(rabbit_server: RabbitServer, rabbit_url
     """Under a long memory alarm publishes fail in time, all those under way, again and again, and
     the connection is replaced; what is published afterwards has results of its own.
     """
-    broker = await RabbitBroker.connect(rabbit_url, publish_within=0.5)
+    broker = await RabbitBroker.connect(rabbit_url, publish_within=2.0)
     await broker.declare(Topology((), (QUEUE,)))
     subscription = await broker.subscribe(QUEUE, prefetch=1000)
     large = [Outbound("", QUEUE.name, b"late" * 250_000)] * 12

@@ -24,6 +24,7 @@ from aoi_events.contracts.senders import SENDER_REQUESTS
 from aoi_events.errors import PublishRefused
 from aoi_events.ports.broker import Outbound, Published
 from tests.containers import RabbitServer
+from tests.limits import WITHIN
 
 DEFINED: dict[str, Any] = json.loads(
     (Path(__file__).parents[3] / "compose" / "broker" / "definitions.json").read_text()
@@ -80,7 +81,7 @@ async def test_an_endpoint_asks_about_notifications_only(
         taking = await worker.subscribe(worker_queue(NOTIFICATION)[0], prefetch=9)
         for key in SENDER_REQUESTS:
             asking = asyncio.ensure_future(
-                requester.call(Outbound(REQUESTS, key, b"{}"), timeout=10.0)
+                requester.call(Outbound(REQUESTS, key, b"{}"), timeout=WITHIN)
             )
             (message,) = await taking.take(1)
             await worker.publish(

@@ -24,8 +24,8 @@ from aoi_events.services.runtime import BatchWorker
 from aoi_events.store.store import SqlStore, open_store
 from aoi_events.testing.stopped_clock import ManualClock
 from tests.containers import RabbitServer
+from tests.limits import WITHIN
 
-WITHIN = 60.0
 ECHO = Queue("echo", QueueKind.EXCLUSIVE)
 BATCH = 10
 OFTEN = 4 * QUARANTINE_AFTER
@@ -171,7 +171,7 @@ class Impatient(RabbitBroker):
         url: str,
         *,
         name: str = "aoi",
-        publish_within: float = 0.5,
+        publish_within: float = 2.0,
         metrics: BrokerMetrics = NO_METRICS,
     ) -> None:
         super().__init__(url, name=name, publish_within=publish_within, metrics=metrics)
@@ -196,7 +196,7 @@ async def test_a_memory_alarm_pauses_and_parks_nothing(
     """While the broker takes no publishes a worker tries again and again; afterwards everything is
     handled, nothing was quarantined or parked, and nobody ended the process.
     """
-    broker = await Impatient.connect(rabbit_url, publish_within=0.5)
+    broker = await Impatient.connect(rabbit_url, publish_within=2.0)
     await broker.declare(topology())
     echo = await broker.subscribe(ECHO, prefetch=1000)
     numbers = range(BATCH)

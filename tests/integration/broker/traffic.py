@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Broker, Inbound, Outbound, Published, Queue, Subscription
 from aoi_events.ports.patience import Patience
+from tests.limits import WITHIN
 
 QUEUE = Queue("traffic", delivery_limit=1000)
 BATCH = 40
-WITHIN = 60.0
 _AGAIN = Patience(first=0.05, most=0.5, jitter=0.05)
 
 

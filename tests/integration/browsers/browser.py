@@ -6,16 +6,15 @@ import asyncio
 import json
 from base64 import urlsafe_b64decode
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
 import aiohttp
 
 from aoi_events.contracts.webpush import WEBPUSH_SUBPROTOCOL, service_messages
+from tests.limits import WITHIN
 
 __all__ = ["Browser"]
-
-_WITHIN: Final = 20.0
 
 
 class Browser:
@@ -55,7 +54,7 @@ class Browser:
 
     async def hear(self, kind: str | None = None) -> dict[str, Any]:
         """The next message, which must be of that kind and one that Firefox reads."""
-        message: dict[str, Any] = json.loads(await self.socket.receive_str(timeout=_WITHIN))
+        message: dict[str, Any] = json.loads(await self.socket.receive_str(timeout=WITHIN))
         assert kind is None or message.get("messageType") == kind, message
         if message:
             service_messages.validate_python(message)
@@ -99,7 +98,7 @@ class Browser:
 
     async def closed(self) -> int | None:
         """The close code, whatever comes before it."""
-        async with asyncio.timeout(_WITHIN):
+        async with asyncio.timeout(WITHIN):
             async for _ in self.socket:
                 pass
         return self.socket.close_code

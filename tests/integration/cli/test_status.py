@@ -9,6 +9,7 @@ import pytest
 from aoi_events.contracts.answers import MAX_STORIES
 from aoi_events.testing import AoiServer, MakeDevice, WaitFor
 from tests.commands import Cli, Ran
+from tests.limits import WITHIN
 
 
 @pytest.fixture(autouse=True)
@@ -132,9 +133,9 @@ async def test_the_providers_of_channels(cli: Cli, aoi: AoiServer, wait_for: Wai
         found = (await status(cli, "--channels", "--json")).json["providers"]
         return [row for row in found if row.get("provider") and row["state"] == state]
 
-    assert await wait_for(lambda: told("closed"), within=20)
+    assert await wait_for(lambda: told("closed"), within=WITHIN)
     await aoi.smsc.go_down()
-    (down,) = await wait_for(lambda: told("open"), within=20)
+    (down,) = await wait_for(lambda: told("open"), within=WITHIN)
     assert down["channel"] == "sms"
     assert down["why"] == "no link to the SMSC"
     assert down["since"] < down["next_probe"]

@@ -19,9 +19,9 @@ from aoi_events.contracts.device import (
 )
 from aoi_events.contracts.identifiers import base32_id
 from aoi_events.domain.clients import client_id_of, hash_secret
+from tests.limits import WITHIN
 
 F = TypeVar("F", bound=DeviceFrame)
-WITHIN = 10.0
 
 
 def delivery_id(number: int) -> str:

@@ -35,7 +35,8 @@ from aoi_events.errors import (
     RequestTimeout,
 )
 from tests.integration.client.conftest import Device
-from tests.integration.client.server import WITHIN, Server, delivery_id
+from tests.integration.client.server import Server, delivery_id
+from tests.limits import WITHIN
 
 MAIL = "org.example.mail"
 BOTH = (

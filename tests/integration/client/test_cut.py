@@ -43,7 +43,7 @@ async def test_sms_bridges_a_cut_and_no_activation_is_needed(
 async def test_cut_that_a_request_runs_into_is_noticed(server: Server, device: Device) -> None:
     """A request without an answer shows that the connection is dead; a new one is made."""
     transport = CuttableTransport(WebSocketTransport(server.url))
-    client = await device(transport=transport, answer_within=0.05)
+    client = await device(transport=transport, answer_within=1.0)
     await client.register_application(MAIL, Inbox())
     await client.until_connected()
     transport.cut()

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from tests.integration.client import diary
+from tests.limits import WITHIN
 
 LIVES = 8
-WITHIN = 30.0
 
 
 async def test_state_survives_kill_9(tmp_path: Path) -> None:

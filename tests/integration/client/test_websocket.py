@@ -17,7 +17,8 @@ from aoi_events.contracts.device import (
     WelcomeFrame,
 )
 from aoi_events.errors import ConfigurationError, ConnectionLost
-from tests.integration.client.server import WITHIN, Server
+from tests.integration.client.server import Server
+from tests.limits import WITHIN
 
 REGISTER = RequestFrame(id=1, name="client.register", body={"secret_hash": "0" * 64})
 

@@ -16,10 +16,10 @@ from multidict import CIMultiDictProxy
 
 from aoi_events.endpoint.api_keys import hash_key
 from tests.integration.services.harness import System
+from tests.limits import WITHIN
 
-__all__ = ["AES128GCM", "WITHIN", "Place", "Reply", "Sender"]
+__all__ = ["AES128GCM", "Place", "Reply", "Sender"]
 
-WITHIN = 10.0
 AES128GCM = {"Content-Encoding": "aes128gcm"}
 
 

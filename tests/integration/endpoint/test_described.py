@@ -20,7 +20,7 @@ from tests.integration.endpoint.conftest import OpenPlace
 UNFIT = ("positive_data_acceptance", "missing_required_header")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_every_answer_is_as_the_document_says(
     open_place: OpenPlace, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -16,8 +16,9 @@ from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
 from tests.containers import RabbitServer
 from tests.integration.endpoint.conftest import OpenPlace
-from tests.integration.endpoint.senders import AES128GCM, WITHIN, Place
+from tests.integration.endpoint.senders import AES128GCM, Place
 from tests.integration.gateway.test_limits import self_signed
+from tests.limits import WITHIN
 
 PUSH = {"TTL": "60"} | AES128GCM
 
@@ -56,7 +57,7 @@ async def test_a_broker_that_is_gone_is_503(open_place: OpenPlace) -> None:
     place = await open_place()
     broker = await place.system.connect("aoi-endpoint")
     stop = asyncio.Event()
-    endpoint = Endpoint(broker, settings=EndpointSettings(port=0, request_within=1.0))
+    endpoint = Endpoint(broker, settings=EndpointSettings(port=0, request_within=5.0))
     running = asyncio.ensure_future(endpoint.run(stop))
     try:
         async with asyncio.timeout(WITHIN):
@@ -164,7 +165,7 @@ async def test_a_connection_that_was_cut_comes_back(
     device = await place.system.device()
     broker = await place.system.connect("aoi-endpoint")
     stop = asyncio.Event()
-    endpoint = Endpoint(broker, settings=EndpointSettings(port=0, request_within=1.0))
+    endpoint = Endpoint(broker, settings=EndpointSettings(port=0, request_within=5.0))
     running = asyncio.ensure_future(endpoint.run(stop))
     url = ""
 

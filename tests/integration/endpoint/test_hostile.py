@@ -8,7 +8,8 @@ import logging
 import pytest
 
 from tests.integration.endpoint.conftest import OpenPlace
-from tests.integration.endpoint.senders import WITHIN, Place
+from tests.integration.endpoint.senders import Place
+from tests.limits import WITHIN
 
 REQUEST = b"POST /wpush/v1/k1.x HTTP/1.1\r\nHost: x\r\nTTL: 1\r\n"
 

@@ -18,8 +18,9 @@ from aoi_events.contracts.answers import (
     NotificationStatusV1,
 )
 from tests.commands import environment
-from tests.integration.endpoint.senders import WITHIN, Place, Sender
+from tests.integration.endpoint.senders import Place, Sender
 from tests.integration.endpoint.test_libraries import Browser
+from tests.limits import WITHIN
 
 README = (Path(__file__).parents[3] / "README.md").read_text()
 

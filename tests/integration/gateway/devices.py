@@ -14,7 +14,7 @@ import aiohttp
 
 from aoi_events.contracts.device import SUBPROTOCOL
 from aoi_events.gateway.server import PATH
-from tests.integration.gateway.workers import WITHIN
+from tests.limits import WITHIN
 from tests.unit.gateway.samples import CLIENT, SECRET, hello
 
 

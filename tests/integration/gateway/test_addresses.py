@@ -11,6 +11,7 @@ import pytest
 from aoi_events.contracts.device import SUBPROTOCOL
 from aoi_events.contracts.webpush import WEBPUSH_SUBPROTOCOL
 from tests.integration.gateway.conftest import Start
+from tests.limits import WITHIN
 from tests.unit.gateway import browsers
 from tests.unit.gateway.samples import CLIENT, OTHER_CLIENT, hello, request
 
@@ -57,7 +58,7 @@ async def test_registrations_of_an_address_are_limited(start: Start) -> None:
     browser = await running.devices.connect(protocols=(WEBPUSH_SUBPROTOCOL,))
     for message, status in ((browsers.hello(None), 200), (browsers.register(), 429)):
         await browser.send(message)
-        assert json.loads(await browser.web.receive_str(timeout=10))["status"] == status
+        assert json.loads(await browser.web.receive_str(timeout=WITHIN))["status"] == status
     assert not running.workers.requests_named("client.register")
 
 

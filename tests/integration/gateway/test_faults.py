@@ -16,6 +16,7 @@ from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.broker import Broker, Inbound, Published, Queue
 from tests.integration.gateway.conftest import GATEWAY_USER, Place, Running, Start
 from tests.integration.gateway.workers import Reply, Workers, refusal
+from tests.limits import WITHIN
 from tests.unit.gateway.samples import CLIENT, OTHER_CLIENT, ack, deliver, delivery_id, hello
 
 
@@ -32,11 +33,11 @@ async def test_a_device_that_was_cut_without_a_word_is_noticed(start: Start) -> 
 
 async def test_a_device_that_answers_pings_stays(start: Start) -> None:
     """Many pings later the session is still open: only silence ends it."""
-    running = await start(ping_every=0.04, pong_within=0.2)
+    running = await start(ping_every=0.5, pong_within=3)
     quiet = await running.devices.open(answers_pings=False)
     pings = 0
-    async with asyncio.timeout(10):
-        while pings < 10:
+    async with asyncio.timeout(WITHIN):
+        while pings < 8:
             message = await quiet.web.receive()
             pings += 1
             await quiet.web.pong(message.data)
@@ -142,7 +143,7 @@ async def test_cancelling_stops_at_once(start: Start) -> None:
     running = await start(close_within=3_600)
     device = await running.devices.open(answers_pings=False)
     running.task.cancel()
-    await asyncio.wait({running.task}, timeout=10)
+    await asyncio.wait({running.task}, timeout=WITHIN)
     assert running.task.cancelled()
     assert (await device.closed())[0] == 1006
 

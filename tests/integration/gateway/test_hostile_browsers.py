@@ -15,6 +15,7 @@ from tests.integration.gateway.conftest import Running, Start
 from tests.integration.gateway.devices import Device
 from tests.integration.gateway.test_limits import UPGRADE, ended
 from tests.integration.gateway.workers import refusal
+from tests.limits import WITHIN
 from tests.unit.gateway.browsers import UAID, ack, hello, push, register
 from tests.unit.gateway.samples import CLIENT, OTHER_CLIENT, delivery_id
 
@@ -23,7 +24,7 @@ async def opened(running: Running, **options: Any) -> Device:
     """A browser that is connected as :data:`CLIENT`."""
     device = await running.devices.connect(protocols=(WEBPUSH_SUBPROTOCOL,), **options)
     await device.send(hello())
-    assert json.loads(await device.web.receive_str(timeout=10))["uaid"] == UAID
+    assert json.loads(await device.web.receive_str(timeout=WITHIN))["uaid"] == UAID
     return device
 
 
@@ -31,7 +32,7 @@ async def healthy(running: Running) -> None:
     """A browser is served as ever."""
     device = await opened(running)
     await device.send("{}")
-    assert await device.web.receive_str(timeout=10) == "{}"
+    assert await device.web.receive_str(timeout=WITHIN) == "{}"
     await device.web.close()
 
 
@@ -93,7 +94,7 @@ async def test_a_hello_that_no_worker_answers(start: Start) -> None:
     device = await running.devices.connect(protocols=(WEBPUSH_SUBPROTOCOL,))
     for message, answer in ((hello(None), "hello"), (register(), "register")):
         await device.send(message)
-        said = json.loads(await device.web.receive_str(timeout=10))
+        said = json.loads(await device.web.receive_str(timeout=WITHIN))
         assert (said["messageType"], said["status"]) == (answer, 200 if answer == "hello" else 503)
 
 
@@ -173,7 +174,7 @@ async def test_sessions_survive_a_lost_broker(running: Running) -> None:
     await running.workers.until(lambda: running.workers.epochs[CLIENT] == 2)
     item = push(7, session=session, epoch=2)
     await running.workers.send(running.node, item)
-    message = json.loads(await device.web.receive_str(timeout=10))
+    message = json.loads(await device.web.receive_str(timeout=WITHIN))
     assert message["version"] == delivery_id(7)
     await device.send(ack(7))
     outcome = (await running.workers.outcome())[-1]

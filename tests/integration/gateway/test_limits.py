@@ -21,6 +21,7 @@ from aoi_events.gateway.gateway import Gateway
 from aoi_events.gateway.settings import GatewaySettings
 from tests.integration.gateway.conftest import Running, Start
 from tests.integration.gateway.workers import Workers
+from tests.limits import WITHIN
 from tests.unit.gateway.samples import CLIENT, OTHER_CLIENT, hello, request
 
 UPGRADE = (
@@ -41,7 +42,7 @@ async def ended(reader: asyncio.StreamReader) -> bytes:
     """What the server sent until it ended the connection."""
     received = b""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN):
             while octets := await reader.read(65_536):
                 received += octets
     except ConnectionError:
@@ -182,7 +183,7 @@ async def test_connections_are_bounded(start: Start) -> None:
         await running.devices.connect()
     await first.web.close()
     await running.workers.until(lambda: running.workers.left)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN):
         while True:
             try:
                 await running.devices.open()
@@ -212,7 +213,7 @@ async def test_pings_are_answered_and_counted(start: Start) -> None:
     assert (message.type, message.data) == (aiohttp.WSMsgType.PONG, b"are you there")
     for _ in range(60):
         await device.web.ping()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN):
         while (await device.web.receive()).type is not aiohttp.WSMsgType.CLOSED:
             pass
     assert device.web.close_code == 4429

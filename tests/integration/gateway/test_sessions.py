@@ -106,7 +106,7 @@ async def test_an_unregistered_device_registers_and_says_hello(running: Running)
 
 async def test_a_request_that_nobody_answers_is_answered_unavailable(start: Start) -> None:
     """The device hears it in time, and its session goes on."""
-    running = await start(request_within=0.5)
+    running = await start(request_within=3)
     running.workers.replies["channel.activate"] = lambda message: None
     device = await running.devices.open()
     answer = await device.ask("channel.activate")

@@ -20,9 +20,8 @@ from aoi_events.client import (
 from aoi_events.client.scripted import CuttableTransport
 from aoi_events.contracts.events import DeliveryChanged
 from aoi_events.testing import AoiServer, WaitFor
+from tests.limits import WITHIN
 from tests.receivers import Receiver, Subscription
-
-SOON = 20.0
 
 
 class Pushed:
@@ -74,7 +73,7 @@ async def test_a_device_is_reached_over_http_when_its_connection_is_gone(
         backoff=Backoff(first=0.05, most=0.1),
     )
     source.client = client
-    async with asyncio.timeout(SOON), client:
+    async with asyncio.timeout(WITHIN), client:
         app = await client.register_application("org.mail", inbox.put)
         await client.until_channels({"websocket", channel})
         await shop.send(app.token, "over the connection")

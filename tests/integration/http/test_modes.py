@@ -23,11 +23,11 @@ from aoi_events.contracts.events import DeliveryChanged
 from aoi_events.testing import AoiServer, WaitFor
 from tests.integration.http.conftest import BOTH
 from tests.integration.http.test_aoi_client import Pushed
+from tests.limits import WITHIN
 from tests.receivers import Receiver
 
 pytestmark = BOTH
 
-SOON = 40.0
 NUMBER = "+15550177"
 KINDS = {"websocket", "sms", "webhook"}
 
@@ -97,10 +97,10 @@ async def device(server: AoiServer, receiver: Receiver) -> AsyncIterator[Device]
         pushes={"webhook": source},
         sms=radio,  # type: ignore[arg-type]  # it yields what the SMSC's does
         backoff=Backoff(first=0.05, most=0.1),
-        handle_within=SOON,
+        handle_within=WITHIN,
     )
     source.client = client
-    async with asyncio.timeout(SOON), client:
+    async with asyncio.timeout(WITHIN), client:
         app = await client.register_application("org.mail", device.take)
         device.token = app.token
         await client.until_channels(KINDS)

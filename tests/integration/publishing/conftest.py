@@ -19,8 +19,7 @@ from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.publishing import DeviceRequests, Publisher
 from tests.containers import RabbitServer
 from tests.integration.publishing.device import Device
-
-WITHIN = 30.0
+from tests.limits import WITHIN
 
 
 @dataclass(frozen=True)

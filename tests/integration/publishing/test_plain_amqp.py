@@ -16,8 +16,7 @@ import pytest
 from aoi_events.publishing import DeviceRequests
 from tests.integration.publishing.conftest import Running
 from tests.integration.publishing.device import Device
-
-WITHIN = 20.0
+from tests.limits import WITHIN
 
 Answer = tuple[str, pika.BasicProperties, dict[str, Any]]
 

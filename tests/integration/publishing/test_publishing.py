@@ -13,6 +13,7 @@ from aoi_events.publishing import DeviceRequests, Publisher, send_request
 from tests.containers import RabbitServer
 from tests.integration.publishing.conftest import Running
 from tests.integration.publishing.device import Device
+from tests.limits import WITHIN
 
 FORGED = "k1.forged-forged-forged"
 
@@ -31,7 +32,7 @@ async def connected(running: Running, device: Device) -> AsyncIterator[Device]:
 async def test_send_and_wait_until_delivered(publisher: Publisher, connected: Device) -> None:
     """A notification reaches the device, and its sender learns that the device acknowledged it."""
     accepted = await publisher.send(connected.token, "Your parcel is here")
-    status = await publisher.wait(accepted.notification, "delivered", timeout=20)
+    status = await publisher.wait(accepted.notification, "delivered", timeout=WITHIN)
     assert status.deliveries[0].by is Evidence.DEVICE
     assert connected.received == ["Your parcel is here"]
 
@@ -39,7 +40,7 @@ async def test_send_and_wait_until_delivered(publisher: Publisher, connected: De
 async def test_the_status_of_one_delivery(publisher: Publisher, connected: Device) -> None:
     """Whoever sent to many asks for the story of one; another's ID is refused."""
     sent = await publisher.send(connected.token, "hello", notification="n1")
-    await publisher.wait("n1", timeout=10)
+    await publisher.wait("n1", timeout=WITHIN)
     status = await publisher.status("n1", delivery=sent.deliveries[0].delivery)
     assert [each.delivery for each in status.deliveries] == [sent.deliveries[0].delivery]
     assert status.stories
@@ -51,7 +52,7 @@ async def test_events_tell_the_story(publisher: Publisher, device: Device) -> No
     """A sender hears that its notification was accepted, stored and cancelled, in that order."""
     async with publisher.events() as events:
         await publisher.send(device.token, "hello", notification="n1")
-        await publisher.wait("n1", "stored", timeout=20)
+        await publisher.wait("n1", "stored", timeout=WITHIN)
         assert (await publisher.cancel("n1")).cancelled == 1
         kinds = [(await anext(events)).kind for _ in range(3)]
     assert kinds == ["notification.accepted", "notification.stored", "notification.cancelled"]
@@ -63,7 +64,7 @@ async def test_waiting_for_delivered_ends_with_the_cancellation(
     """Whoever waits for a delivery learns at once that it was withdrawn."""
     await publisher.send(device.token, "hello", notification="n1")
     async with publisher.events("notification.cancelled") as events:
-        waiter = asyncio.create_task(publisher.wait("n1", timeout=20))
+        waiter = asyncio.create_task(publisher.wait("n1", timeout=WITHIN))
         await publisher.cancel("n1")
         event = await anext(events)
         assert isinstance(event.data, DeliveryChanged)
@@ -75,7 +76,7 @@ async def test_waiting_for_delivered_ends_with_the_cancellation(
 async def test_expiry_is_told(publisher: Publisher, device: Device) -> None:
     """A notification that may not be stored and reaches nobody is expired, and says so."""
     await publisher.send(device.token, "now or never", notification="n1", ttl=0)
-    status = await publisher.wait("n1", "terminal", timeout=20)
+    status = await publisher.wait("n1", "terminal", timeout=WITHIN)
     assert status.deliveries[0].state is DeliveryState.EXPIRED
 
 
@@ -111,7 +112,7 @@ async def test_streams_and_waits_survive_the_connection(
         device = Device(requests)
         await device.register()
         await publisher.send(device.token, "hello", notification="n1", ttl=3)
-        waiter = asyncio.create_task(publisher.wait("n1", "terminal", timeout=30))
+        waiter = asyncio.create_task(publisher.wait("n1", "terminal", timeout=WITHIN))
         following = asyncio.ensure_future(anext(events))
         await publisher.status("n1")
         await asyncio.to_thread(rabbit_server.cut, rabbit_vhost, "shop")

@@ -32,11 +32,9 @@ from aoi_events.contracts.envelopes import (
     OutcomeKind,
 )
 from aoi_events.ports.broker import Broker, Outbound, Requester, Subscription
+from tests.limits import WITHIN
 
-__all__ = ["WITHIN", "Device", "Node", "User", "secret_and_hash"]
-
-WITHIN = 10.0
-"""Seconds of the machine's time that anything may take; nothing should come near."""
+__all__ = ["Device", "Node", "User", "secret_and_hash"]
 
 
 def secret_and_hash() -> tuple[str, str]:

@@ -28,10 +28,10 @@ from aoi_events.ports.broker import (
 )
 from aoi_events.testing.scripted import ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
-from tests.integration.services.actors import WITHIN, Device, Node, User, secret_and_hash
+from tests.integration.services.actors import Device, Node, User, secret_and_hash
+from tests.limits import WITHIN
 
 __all__ = [
-    "WITHIN",
     "WORKERS",
     "Device",
     "Events",

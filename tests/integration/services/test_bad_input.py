@@ -16,6 +16,7 @@ from aoi_events.ports.broker import Outbound, Queue, QueueKind
 from aoi_events.services.parking import replay
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import System
+from tests.limits import WITHIN
 
 SEND = {"version": 1, "notification": "n1", "tokens": ["k1.x"], "content": {"data": "x"}}
 
@@ -113,12 +114,12 @@ async def test_answers_go_to_the_senders_own_queues_only(system: System) -> None
     for queue in ("aoi.outcome", "aoi.reply.eve.q", "aoi.reply.shopkeeper.q", "aoi.dead"):
         await shop.tell("notification.send", reply_to=queue, **body)
     await shop.tell("notification.send", reply_to="aoi.reply.shop.q", **body)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN):
         (answer,) = await own.take(10)
     assert answer.type == "notification.accepted.v1"
     assert {row.code for row in await system.parked()} == {"reply_to_refused"}
     await shop.broker.publish([Outbound("", "aoi.reply.eve.q", b"last")])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN):
         assert [message.body for message in await theirs.take(10)] == [b"last"]
 
 

@@ -20,7 +20,8 @@ from aoi_events.store.tables import deliveries
 from aoi_events.testing.scripted import Say
 from aoi_events.testing.stopped_clock import FixedDice
 from tests.integration.services.conftest import BOTH, OpenSystem
-from tests.integration.services.harness import WITHIN, System
+from tests.integration.services.harness import System
+from tests.limits import WITHIN
 
 
 async def worker_that_dies(system: System) -> DeadlinesWorker:

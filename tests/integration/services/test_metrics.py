@@ -9,7 +9,8 @@ from aoi_events.broker.topology import worker_queue
 from aoi_events.services.notification import NotificationHandler
 from aoi_events.services.outcome import OutcomeHandler
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.harness import WITHIN, WORKERS, System
+from tests.integration.services.harness import WORKERS, System
+from tests.limits import WITHIN
 
 
 def value(found: Installation, name: str, **labels: str) -> float:

@@ -16,7 +16,8 @@ from aoi_events.domain.proofs import challenge_code
 from aoi_events.ports.store import Lock
 from tests.containers import SOMEBODY_WAITS
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.harness import WITHIN, System, secret_and_hash
+from tests.integration.services.harness import System, secret_and_hash
+from tests.limits import WITHIN
 
 pytestmark = pytest.mark.parametrize("backend", ["memory+postgresql"], indirect=True)
 

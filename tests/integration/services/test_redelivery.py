@@ -32,7 +32,8 @@ from aoi_events.services.provider import ProviderHandler
 from aoi_events.services.registration import RegistrationHandler
 from aoi_events.services.submitting import Submissions
 from tests.integration.services.conftest import BOTH, OpenSystem
-from tests.integration.services.harness import WITHIN, WORKERS, System, User, secret_and_hash
+from tests.integration.services.harness import WORKERS, System, User, secret_and_hash
+from tests.limits import WITHIN
 
 
 def handler(system: System, name: str) -> Handler[Any]:

@@ -21,8 +21,8 @@ from aoi_events.services.parking import Parking
 from aoi_events.services.runtime import BatchWorker
 from aoi_events.store.store import SqlStore, open_store
 from aoi_events.testing.stopped_clock import ManualClock
+from tests.limits import WITHIN
 
-WITHIN = 5.0
 ANSWERS = "aoi.reply.shop.answers"
 
 

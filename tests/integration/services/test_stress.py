@@ -132,7 +132,7 @@ async def move_time(system: System) -> None:
         await asyncio.sleep(0)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_every_delivery_ends_once_and_nobody_blocks_anybody(open_system: OpenSystem) -> None:
     """Promise: every accepted delivery ends in exactly one terminal state; locks are taken in one
     order, so PostgreSQL finds no deadlock.

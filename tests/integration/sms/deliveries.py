@@ -12,11 +12,11 @@ from aoi_events.contracts.identifiers import Urgency, base32_id
 from aoi_events.ports.channel import ConnectionlessChannel, Receipt, Sent
 from aoi_events.testing.smsc import ShortMessageReceived
 from tests.integration.sms.smscs import Smsc
+from tests.limits import WITHIN
 
-__all__ = ["NUMBER", "SOON", "delivery", "kinds", "names", "next_receipts", "until_taken"]
+__all__ = ["NUMBER", "delivery", "kinds", "names", "next_receipts", "until_taken"]
 
 NUMBER = "+31600000001"
-SOON = 20.0
 _FINGERPRINT = base32_id("fp_", bytes(range(8)))
 
 
@@ -57,7 +57,7 @@ def names(smsc: Smsc, *messages: ShortMessageReceived) -> tuple[str, ...]:
 async def next_receipts(channel: ConnectionlessChannel, number: int) -> list[Receipt]:
     """The next receipts, however they are batched."""
     heard: list[Receipt] = []
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(WITHIN):
         async for batch in channel.receipts():
             heard += batch
             if len(heard) >= number:
@@ -67,7 +67,7 @@ async def next_receipts(channel: ConnectionlessChannel, number: int) -> list[Rec
 
 async def until_taken(channel: ConnectionlessChannel, item: DeliverItem) -> Sent:
     """The result of an item that is tried again until the SMSC takes it."""
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(WITHIN):
         while True:
             [sent] = await channel.deliver([item])
             if kinds([sent]) == [OutcomeKind.ACCEPTED]:

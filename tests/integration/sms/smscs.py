@@ -15,13 +15,11 @@ from typing import Any, Final
 
 from aoi_events.testing import LoopbackSmsc, Reply
 from aoi_events.testing.smsc import ShortMessageReceived
+from tests.limits import WITHIN
 
 __all__ = ["SMSCS", "NodeSmsc", "Smpp34Smsc", "Smsc"]
 
 _NODE: Final = Path(__file__).with_name("node")
-_SOON: Final = 20.0
-_ENQUIRED_WITHIN: Final = 80.0
-"""Of the library's 30 s, on a busy machine."""
 
 
 class Smsc(ABC):
@@ -97,11 +95,11 @@ class Smpp34Smsc(Smsc):
 
     async def submitted(self, number: int) -> None:
         """Return once so many submissions have come."""
-        await self._smsc.submitted(number, _SOON)
+        await self._smsc.submitted(number, WITHIN)
 
     async def bound(self, number: int) -> None:
         """Return once exactly so many sessions are bound."""
-        await self._smsc.bound(number, _SOON)
+        await self._smsc.bound(number, WITHIN)
 
     async def say(self, text: str) -> None:
         """Deliver a receipt, in text, to every session."""
@@ -183,7 +181,7 @@ class NodeSmsc(Smsc):
 
     async def enquired(self) -> None:
         """Return once somebody has asked whether the line still lives."""
-        await self._until(lambda: self._enquiries > 0, within=_ENQUIRED_WITHIN)
+        await self._until(lambda: self._enquiries > 0, within=WITHIN)
 
     async def say(self, text: str) -> None:
         """Deliver a receipt, in text, to every session."""
@@ -205,7 +203,7 @@ class NodeSmsc(Smsc):
         """Refuse every bind with another one."""
         await self._do("password", value=password)
 
-    async def _until(self, condition: Callable[[], bool], *, within: float = _SOON) -> None:
+    async def _until(self, condition: Callable[[], bool], *, within: float = WITHIN) -> None:
         async with asyncio.timeout(within), self._changed:
             await self._changed.wait_for(condition)
 
@@ -216,7 +214,7 @@ class NodeSmsc(Smsc):
         assert self._process.stdin is not None
         line = json.dumps({"id": number, "do": name, **rest}) + "\n"
         self._process.stdin.write(line.encode())
-        async with asyncio.timeout(_SOON):
+        async with asyncio.timeout(WITHIN):
             return await done
 
     async def _read(self) -> None:

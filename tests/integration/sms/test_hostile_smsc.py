@@ -12,6 +12,7 @@ from aoi_events import Publisher
 from aoi_events.testing import AoiServer, LoopbackSmsc
 from tests.integration.sms.conftest import MakeHandset
 from tests.integration.sms.traffic import all_delivered, contents, send
+from tests.limits import WITHIN
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ async def test_an_impostor_at_the_address_of_the_smsc_harms_nothing(
     await smsc.go_down()
     await smsc.bound(0)
     liar = await asyncio.start_server(impostor, smsc.host, smsc.port)
-    async with liar, asyncio.timeout(10):
+    async with liar, asyncio.timeout(WITHIN):
         names = await send(shop, phone, 3)
         for _ in range(2):
             await visits.get()

@@ -13,6 +13,7 @@ from aoi_events.domain.push_payload import ContentPush, WakeUpPush, largest_cont
 from aoi_events.testing import AoiServer, FakeDevice, LoopbackSmsc, Reply, WaitFor
 from aoi_events.testing.smsc import ShortMessageReceived
 from tests.integration.sms.conftest import BOTH, MakeHandset
+from tests.limits import WITHIN
 from tests.pushes import payload_of, payloads_of
 
 LONG = "The gate has changed. " * 20
@@ -172,7 +173,7 @@ async def test_large_and_small_pushes_through_one_narrow_window(
     for name, text in texts.items():
         await shop.send(phone.token, text, notification=name)
     for name in texts:
-        await wait_for("notification.delivered", notification=name, within=20)
+        await wait_for("notification.delivered", notification=name, within=WITHIN)
     seen = sorted(
         payload.content.data
         for payload in payloads_of((each.number, each.user_data) for each in smsc.submissions)

@@ -14,9 +14,10 @@ from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.channel import ConnectionlessChannel
 from aoi_events.testing import AoiServer, LoopbackSmsc, Reply
-from tests.integration.sms.deliveries import SOON, delivery, kinds, next_receipts, until_taken
+from tests.integration.sms.deliveries import delivery, kinds, next_receipts, until_taken
 from tests.integration.sms.handset import Handset
 from tests.integration.sms.smscs import NodeSmsc, Smpp34Smsc, Smsc
+from tests.limits import WITHIN
 
 DUTCH, GERMAN, BELGIAN = "+31600000001", "+49170000001", "+32470000001"
 QUICK = {"throttle_pause": 0.02, "connect_time": 5.0, "reconnect_first": 0.02}
@@ -66,7 +67,7 @@ async def in_use(channel: ConnectionlessChannel, dutch: Smsc, world: Smsc) -> No
     for smsc in (dutch, world):
         await smsc.standard(Reply(receipts=()))
     for smsc, number in ((dutch, DUTCH), (world, GERMAN)):
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(WITHIN):
             while not smsc.submissions:
                 await until_taken(channel, delivery(to=number))
     for smsc in (dutch, world):
@@ -121,7 +122,7 @@ async def test_the_next_smsc_takes_over_and_gives_back(
         assert sent.provider_messages[0].startswith("world ")
     await dutch.come_back()
     await dutch.bound(1)
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(WITHIN):
         while not taken_by(dutch):
             await until_taken(channel, delivery(to=DUTCH))
 
@@ -136,7 +137,7 @@ async def test_a_large_push_goes_through_one_smsc(
     under_way = asyncio.create_task(channel.deliver([delivery(1, "long " * 60, to=DUTCH)]))
     await dutch.submitted(2)
     await dutch.cut()
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(WITHIN):
         assert kinds(await under_way) == [OutcomeKind.REFUSED]
     assert taken_by(world) == []
 

@@ -17,7 +17,6 @@ from aoi_events.ports.channel import ConnectionlessChannel
 from aoi_events.testing import Reply
 from tests.integration.sms.deliveries import (
     NUMBER,
-    SOON,
     delivery,
     kinds,
     names,
@@ -25,6 +24,7 @@ from tests.integration.sms.deliveries import (
     until_taken,
 )
 from tests.integration.sms.smscs import SMSCS, NodeSmsc, Smsc
+from tests.limits import WITHIN
 from tests.pushes import payload_of, payloads_of
 
 LONG = "The gate has changed. " * 20
@@ -162,7 +162,7 @@ async def test_a_submission_that_is_never_answered_is_bounded(smsc: Smsc) -> Non
     async with channel_to(smsc, response_time=3) as channel:
         await smsc.bound(1)
         await smsc.script(Reply.silence())
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(WITHIN):
             sent = await channel.deliver([delivery(1), delivery(2), delivery(3, LONG)])
         assert sorted(kinds(sent)) == ["accepted", "accepted", "refused"]
         assert len(smsc.submissions) in (3, 6)  # a large push ends with the part that is stuck
@@ -184,7 +184,7 @@ async def test_a_cut_line_is_made_anew(smsc: Smsc, channel: ConnectionlessChanne
     under_way = asyncio.create_task(channel.deliver([delivery(1)]))
     await smsc.submitted(1)
     await smsc.cut()
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(WITHIN):
         assert kinds(await under_way) == [OutcomeKind.REFUSED]
     await until_taken(channel, delivery(2))
 
@@ -199,7 +199,7 @@ async def test_a_large_push_that_is_cut_in_the_middle_is_sent_again_whole(
     under_way = asyncio.create_task(channel.deliver([delivery(1, LONG)]))
     await smsc.submitted(2)
     await smsc.cut()
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(WITHIN):
         assert kinds(await under_way) == [OutcomeKind.REFUSED]
     await until_taken(channel, delivery(1, LONG, attempt=2))
     heard = payloads_of((each.number, each.user_data) for each in smsc.submissions)

@@ -12,6 +12,7 @@ from aoi_events.domain.push_payload import ContentPush
 from aoi_events.testing import AoiServer, LoopbackSmsc
 from aoi_events.testing.diary import DidNotHappen
 from tests.integration.sms.handset import Handset
+from tests.limits import WITHIN
 from tests.pushes import payloads_of
 
 __all__ = [
@@ -35,13 +36,13 @@ async def send(shop: Publisher, handset: Handset, count: int) -> list[str]:
 async def all_delivered(server: AoiServer, names: list[str]) -> None:
     """Every one of them ends as delivered."""
     for name in names:
-        await server.wait_for("notification.delivered", notification=name, within=20)
+        await server.wait_for("notification.delivered", notification=name, within=WITHIN)
 
 
 async def all_delivered_in_time(server: AoiServer, names: list[str]) -> None:
     """Every one of them ends as delivered, while time goes by faster than a test waits."""
     for name in names:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WITHIN):
             while not await _delivered(server, name):
                 server.advance(30)
 
@@ -73,7 +74,7 @@ async def a_second_worker(server: AoiServer) -> AsyncIterator[None]:
     stop, started = asyncio.Event(), asyncio.Event()
     running = asyncio.create_task(server.installation.worker("sms").run(stop, started))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN):
             await started.wait()
         yield
     finally:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from aoi_events.errors import StoreUnavailable
 from aoi_events.store.store import open_store
+from tests.limits import WITHIN
 
 SLOW = text(
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) "
@@ -48,7 +49,7 @@ def test_no_statement_outlives_a_closed_store(
     asyncio.run(main())
     left = set(threading.enumerate()) - before
     for thread in left:
-        thread.join(timeout=10)
+        thread.join(timeout=WITHIN)
     assert broken == []
     assert left == set()
 

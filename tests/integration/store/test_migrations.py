@@ -22,7 +22,7 @@ from aoi_events.store.tables import METADATA
 from tests.containers import PostgresServer
 
 UPGRADE = (
-    "import asyncio, sys; from aoi_events.store import upgrade; asyncio.run(upgrade(sys.argv[1]))"
+    "import asyncio, sys; from aoi_events.store.migration import upgrade; asyncio.run(upgrade(sys.argv[1]))"
 )
 _POSTGRES_SCHEMA = """
     SELECT 'column', c.relname || '.' || a.attname, concat_ws(' ', format_type(atttypid, atttypmod),

@@ -98,7 +98,7 @@ async def test_retention_skips_what_others_hold(postgres: SqlStore) -> None:
         assert set(await one.clients([client_id(1)])) == {client_id(1)}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_due_rows_are_found_among_a_million_settled_ones(postgres_url: str) -> None:
     """Due rows come from the partial index, touching no others; no query reads the whole table, and
     each is answered in the time that workers give it.

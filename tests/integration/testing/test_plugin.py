@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import environment
+from tests.limits import WITHIN
 
 WITHOUT = """
 import builtins
@@ -54,7 +55,7 @@ def pytest_in(
         env=environment(settings or {}),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=WITHIN,
         check=False,
     )
 

@@ -12,9 +12,9 @@ import pytest
 
 from aoi_events.client import Notification
 from aoi_events.testing import AoiServer, MakeDevice, WaitFor
+from tests.limits import WITHIN
 
 README = (Path(__file__).parents[3] / "README.md").read_text()
-WITHIN = 30.0
 
 
 def example(heading: str) -> str:

@@ -18,8 +18,8 @@ import pytest
 from aoi_events.testing.reaper import Lease
 from tests.commands import environment
 from tests.engine import Engine
+from tests.limits import WITHIN
 
-WITHIN = 240.0
 IMAGES = ("AOI_TEST_RABBITMQ_IMAGE", "AOI_TEST_POSTGRES_IMAGE")
 
 TEST = """

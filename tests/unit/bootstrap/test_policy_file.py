@@ -14,6 +14,7 @@ from aoi_events.bootstrap.policy_file import PolicyFile, open_policy
 from aoi_events.errors import PolicyRefused
 from aoi_events.ports.metrics import NO_METRICS, NoMetrics
 from aoi_events.testing.stopped_clock import ManualClock
+from tests.limits import WITHIN
 
 CHANNELS = ("websocket", "sms")
 
@@ -59,7 +60,7 @@ class Following:
         """Let it look so many times."""
         for _ in range(times):
             self.clock.advance(0.5)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(WITHIN):
                 await self.clock.somebody_sleeps()
 
 

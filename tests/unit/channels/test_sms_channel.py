@@ -24,12 +24,12 @@ from aoi_events.domain.push_payload import ChallengePush, ContentPush, WakeUpPus
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
 from aoi_events.ports.channel import ConnectionlessChannel, Receipt
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
+from tests.limits import WITHIN
 from tests.pushes import payload_of
 
 NUMBER = "+31600000001"
 FINGERPRINT = base32_id("fp_", bytes(8))
 NOW = datetime.now(UTC)
-SOON = 10.0
 
 
 def delivery(number: int = 1, **changes: Any) -> DeliverItem:
@@ -90,7 +90,7 @@ async def channel(smsc: LoopbackSmsc) -> AsyncIterator[ConnectionlessChannel]:
 async def next_receipts(channel: ConnectionlessChannel, count: int) -> list[Receipt]:
     """The next receipts, however they are batched."""
     heard: list[Receipt] = []
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(WITHIN):
         async for batch in channel.receipts():
             heard.extend(batch)
             if len(heard) >= count:
@@ -226,7 +226,7 @@ async def test_health_follows_the_smsc(smsc: LoopbackSmsc, channel: Connectionle
 
 
 async def _healthy(channel: ConnectionlessChannel, *, is_so: bool = True) -> None:
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(WITHIN):
         while await channel.healthy() is not is_so:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0)
 
@@ -236,7 +236,7 @@ async def test_closing_twice_ends_receipts_once(channel: ConnectionlessChannel) 
     listening = asyncio.create_task(next_receipts(channel, 1))
     await channel.close()
     await channel.close()
-    assert await asyncio.wait_for(listening, SOON) == []
+    assert await asyncio.wait_for(listening, WITHIN) == []
     assert not await channel.healthy()
 
 

@@ -27,10 +27,10 @@ from aoi_events.channels.sms.status import Submitted, Verdict, verdict_of
 from aoi_events.client.ports import ShortMessage as Arrived
 from aoi_events.errors import MalformedPdu
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
+from tests.limits import WITHIN
 
 NUMBER = "+31600000001"
 USER_DATA = bytes.fromhex("0605040b8423f0070601da") + b"hello"
-SOON = 10.0
 
 
 def message(number: str = NUMBER, valid_for: float = 60.0) -> Push:
@@ -99,7 +99,7 @@ async def link_to(smsc: LoopbackSmsc, **settings: Any) -> AsyncIterator[Linked]:
 async def next_receipts(link: Linked, count: int) -> list[SmscReceipt]:
     """The next receipts, however they are batched."""
     heard: list[SmscReceipt] = []
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(WITHIN):
         async for batch in link.receipts():
             heard.extend(batch)
             if len(heard) >= count:
@@ -122,7 +122,7 @@ async def test_a_telephone_hands_on_every_message_in_order(smsc: LoopbackSmsc) -
     async with link_to(smsc, window=1) as link:
         await link.submit([message(), message("+31600000002"), message()])
         telephone = smsc.telephone(NUMBER)
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(WITHIN):
             heard = [await anext(telephone), await anext(telephone)]
     assert heard == [Arrived(USER_DATA, "AOI")] * 2
     assert smsc.mailbox(NUMBER).empty()
@@ -175,7 +175,7 @@ async def test_what_expires_while_it_waits_does_not_go_out(smsc: LoopbackSmsc) -
     smsc.script(Reply.throttle())
     async with link_to(smsc, throttle_pause=60, turn_time=300) as link:
         await link.submit([message()])
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(WITHIN):
             [waited, late] = await link.submit([message(valid_for=0.05), message(valid_for=-1)])
     expired = Submitted(Verdict.NOT_SENT, detail="expired before its turn came")
     assert (waited, late) == (expired, expired)
@@ -248,9 +248,9 @@ async def test_a_lost_link_answers_at_once_and_comes_back(
         submitting = asyncio.create_task(link.submit([message()]))
         await smsc.submitted(1)
         how(smsc)
-        [open_one] = await asyncio.wait_for(submitting, SOON)
-        await asyncio.wait_for(link.ready(), SOON)
-        [next_one] = await asyncio.wait_for(link.submit([message()]), SOON)
+        [open_one] = await asyncio.wait_for(submitting, WITHIN)
+        await asyncio.wait_for(link.ready(), WITHIN)
+        [next_one] = await asyncio.wait_for(link.submit([message()]), WITHIN)
     assert open_one.verdict is Verdict.UNANSWERED
     assert next_one.verdict is Verdict.ACCEPTED
 
@@ -264,7 +264,7 @@ async def test_a_line_cut_without_a_word_is_found_by_the_next_message(smsc: Loop
         assert lost.verdict is Verdict.UNANSWERED
         assert not link.up
         smsc.thaw()
-        await asyncio.wait_for(link.ready(), SOON)
+        await asyncio.wait_for(link.ready(), WITHIN)
         [next_one] = await link.submit([message()])
     assert next_one.verdict is Verdict.ACCEPTED
 
@@ -280,7 +280,7 @@ async def test_an_smsc_that_is_away_holds_messages_back_and_is_found_again(
         [held] = await link.submit([message()])
         assert held.verdict is Verdict.UNAVAILABLE
         await smsc.come_back()
-        await asyncio.wait_for(link.ready(), SOON)
+        await asyncio.wait_for(link.ready(), WITHIN)
         [submitted] = await link.submit([message()])
     assert submitted.verdict is Verdict.ACCEPTED
 
@@ -290,7 +290,7 @@ async def test_closing_ends_receipts_and_unbinds(smsc: LoopbackSmsc) -> None:
     async with link_to(smsc) as link:
         await smsc.bound(1)
         listening = asyncio.create_task(next_receipts(link, 1))
-    assert await asyncio.wait_for(listening, SOON) == []
+    assert await asyncio.wait_for(listening, WITHIN) == []
     await smsc.bound(0)
     await link.close()
     assert await next_receipts(link, 1) == []

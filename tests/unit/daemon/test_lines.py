@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from aoi_events.contracts.apps import APP_REQUESTS, AttachV1, Failed, RegisterAppV1
 from aoi_events.daemon.lines import Lines, read_request
 from aoi_events.errors import ErrorCode, Refusal
+from tests.limits import WITHIN
 from tests.strategies_of_contracts import json_values, values_of
 
 
@@ -95,7 +96,7 @@ async def test_who_is_refused_while_it_speaks_reads_why(tmp_path: Path) -> None:
 
     loop = asyncio.get_running_loop()
     server = await asyncio.start_unix_server(serve, tmp_path / "socket")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WITHIN):
         with socket.socket(socket.AF_UNIX) as app:
             app.setblocking(False)
             await loop.sock_connect(app, str(tmp_path / "socket"))

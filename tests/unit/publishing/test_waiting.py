@@ -11,6 +11,7 @@ from aoi_events.contracts.requests import AnyRequest, QueryNotificationV1
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.errors import BrokerUnavailable, EndedOtherwise, RequestRefused, WaitTimeout
 from aoi_events.publishing import Publisher, waiting
+from tests.limits import WITHIN
 from tests.unit.publishing.responder import Responder, TellingBroker, delivery_id
 
 TOKEN = "token-of-an-app"
@@ -109,7 +110,7 @@ async def test_another_end_is_told_at_once(
 ) -> None:
     """A delivery that failed will not be waited for until the timeout; the error says why."""
     await publisher.send(TOKEN, "hello", notification="n1")
-    waiter = await wait("n1", timeout=60)
+    waiter = await wait("n1", timeout=WITHIN)
     await responder.become("n1", FAILED)
     with pytest.raises(EndedOtherwise, match=r"1 failed \(unreachable\)"):
         await waiter
@@ -206,7 +207,7 @@ async def test_many_waits_share_one_queue(
 async def test_closing_ends_the_waits(publisher: Publisher, wait: Wait) -> None:
     """Whoever waits when the Publisher is closed is told so."""
     await publisher.send(TOKEN, "hello", notification="n1")
-    waiter = await wait("n1", timeout=60)
+    waiter = await wait("n1", timeout=WITHIN)
     await publisher.close()
     with pytest.raises((BrokerUnavailable, RuntimeError), match="closed"):
         await waiter

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from aoi_events.testing.movable_clock import MovableClock
+from tests.limits import WITHIN
 
 
 def test_it_runs_as_the_machines_does() -> None:
@@ -31,17 +32,17 @@ async def test_sleepers_wake_when_their_time_has_come() -> None:
     hour = asyncio.ensure_future(clock.sleep(3600))
     await asyncio.sleep(0)  # both have begun
     clock.advance(61)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN):
         await minute
     assert not hour.done()
     clock.advance(3600)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN):
         await hour
 
 
 async def test_short_sleeps_need_nobody() -> None:
     """Real time passes, too."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN):
         await MovableClock().sleep(0.01)
 
 

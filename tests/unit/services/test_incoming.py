@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
+from aoi_events.broker.topology import QUARANTINES, quarantine_of
+from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound
 from aoi_events.services.incoming import (
@@ -12,10 +16,13 @@ from aoi_events.services.incoming import (
     may_answer,
     read_request,
     to_quarantine,
+    to_replay,
     unwrap,
 )
 
 GATEWAYS = frozenset({"aoi-gateway"})
+ENDPOINTS = frozenset({"aoi-endpoint"})
+KEY = "B" + "A" * 86
 STATUS = b'{"version": 1, "notification": "n1"}'
 
 
@@ -88,6 +95,73 @@ def test_quarantine_and_back() -> None:
     assert refused.value.code is ErrorCode.NOT_ALLOWED
 
 
+@pytest.mark.parametrize(
+    "user, headers, sender, session",
+    [
+        ("shop", {}, "shop", None),
+        ("shop", {"aoi-client": "cli_x"}, "shop", None),
+        ("aoi-gateway", {"aoi-client": "cli_x"}, "aoi-gateway", "cli_x"),
+        ("aoi-endpoint", {"aoi-sender": "key:shop"}, "key:shop", None),
+        ("aoi-endpoint", {}, "aoi-endpoint", None),
+    ],
+)
+def test_a_replay_asks_as_its_sender_did(
+    user: str, headers: dict[str, str], sender: str, session: str | None
+) -> None:
+    """Section 5: a replay is the request that was parked, by whom the broker validated then, with
+    no more authority; it has an ID of its own, the same each time, and nobody waits for its answer.
+    """
+    parked = parked_by(user, headers)
+    back = replayed(parked, "first")
+    found = read_request(back, GATEWAYS, ENDPOINTS)
+    assert (found.sender, found.session, found.reply_to) == (sender, session, None)
+    assert getattr(found.request, "notification", None) == "n1"
+    for name in ("body", "routing_key", "exchange"):
+        assert getattr(back, name) == getattr(parked, name)
+    assert (back.correlation_id, back.redelivered) == (None, True)
+    assert back.message_id == replayed(parked, "second").message_id
+    assert back.message_id not in ("m1", "first", "second")
+
+
+def test_a_replay_of_nobody_is_not_the_operators() -> None:
+    """Section 3: what was parked because the broker had validated no sender has none afterwards."""
+    with pytest.raises(Refusal) as refused:
+        read_request(replayed(parked_by("", {}), "first"), GATEWAYS)
+    assert refused.value.code is ErrorCode.SENDER_UNKNOWN
+
+
+def parked_by(user: str, headers: dict[str, str]) -> ParkedMessage:
+    """A valid request that was set aside."""
+    return ParkedMessage(
+        id="prk_1",
+        parked_at=datetime.now(UTC),
+        queue="aoi.notification",
+        routing_key="notification.status",
+        exchange="aoi.requests",
+        sender=user,
+        code="internal",
+        reason="a bug",
+        body=STATUS,
+        replayable=True,
+        headers=headers,
+    )
+
+
+def replayed(parked: ParkedMessage, message_id: str) -> Inbound:
+    """What a worker makes of a replay, whose publish had this message ID."""
+    sent = to_replay(parked)
+    assert (sent.exchange, sent.routing_key) == (QUARANTINES, quarantine_of(parked.queue))
+    there = Inbound(
+        sent.body,
+        sent.routing_key,
+        sent.exchange,
+        message_id=message_id,
+        user_id="operator",
+        headers=dict(sent.headers),
+    )
+    return unwrap(there, {"operator"})
+
+
 def test_a_sender_cannot_pose_as_another_by_our_headers() -> None:
     """Section 3: our own headers count only where only we can write."""
     forged = {"aoi-replayed": "prk_x", "aoi-origin-user-id": "bank"}
@@ -103,10 +177,6 @@ def test_a_session_is_a_gateways_word(user: str, session: str | None) -> None:
     """Section 3: whose session asks is believed of gateways only."""
     message = asked(user_id=user, headers={"aoi-client": "cli_x"})
     assert read_request(message, GATEWAYS).session == session
-
-
-KEY = "B" + "A" * 86
-ENDPOINTS = frozenset({"aoi-endpoint"})
 
 
 @pytest.mark.parametrize("sender", ["webpush", "key:shop", f"vapid:{KEY}"])

@@ -1,0 +1,145 @@
+"""A parked request that comes again is handled as its sender's (section 5: ``aoi dead replay``)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from aoi_events.broker.topology import (
+    DEAD,
+    NOTIFICATION,
+    REGISTRATION,
+    REQUESTS,
+    quarantine_of,
+)
+from aoi_events.contracts.requests import CLIENT_HEADER
+from aoi_events.contracts.senders import SENDER_HEADER
+from aoi_events.domain.parked import ParkedMessage
+from aoi_events.ports.broker import Inbound, Outbound
+from aoi_events.services.incoming import to_quarantine
+from aoi_events.services.parking import Parked, Parking, replay
+from tests.integration.services.harness import GATEWAY, System
+
+KEY = "BP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A8"
+"""A point of P-256."""
+SENDERS = [
+    ("shop", None, "shop"),
+    ("aoi-endpoint", "key:shop", "key:shop"),
+    ("aoi-endpoint", f"vapid:{KEY}", f"vapid:{KEY}"),
+    ("aoi-endpoint", "webpush", "webpush"),
+]
+"""The broker user, for whom it speaks, and so the sender."""
+
+
+def request(name: str, user: str, headers: dict[str, object], **body: Any) -> Inbound:
+    """A valid request as a worker took it."""
+    return Inbound(
+        json.dumps({"version": 1} | body).encode(),
+        name,
+        REQUESTS,
+        message_id="m1",
+        correlation_id="c1",
+        reply_to=f"aoi.reply.{user}.answers",
+        user_id=user,
+        headers=headers,
+    )
+
+
+async def park_at_once(system: System, queue: str, message: Inbound) -> ParkedMessage:
+    """Set the message aside, as a worker that could not handle it does."""
+    parking = Parking(system.installation.store, system.clock, quota=10)
+    assert await parking.park(queue, [Parked(message, "internal", "a bug")]) == 1
+    (row,) = await system.parked()
+    return row
+
+
+async def park_as_it_died(system: System, queue: str, message: Inbound) -> ParkedMessage:
+    """The message ended worker after worker, in quarantine too, and was dead-lettered."""
+    moved = to_quarantine(message, quarantine_of(queue))
+    broker = await system.connect("aoi")
+    died = {**moved.headers, "x-first-death-queue": quarantine_of(queue)}
+    await broker.publish([Outbound("", DEAD, moved.body, headers=died)])
+    await broker.close()
+    (row,) = await system.until(system.parked, bool)
+    return row
+
+
+async def again(system: System, row: ParkedMessage) -> None:
+    """Send it again."""
+    broker = await system.connect("aoi")
+    done = await replay(system.installation.store, broker, [row.id])
+    assert done.done == (row.id,)
+    await broker.close()
+
+
+@pytest.mark.parametrize("park", [park_at_once, park_as_it_died])
+@pytest.mark.parametrize("user, speaks_for, sender", SENDERS)
+async def test_it_is_sent_by_who_sent_it_first(
+    system: System, park: Any, user: str, speaks_for: str | None, sender: str
+) -> None:
+    """Section 3: the validated sender stays with a request that is parked and replayed, and so does
+    its authority: a token that is bound to a VAPID key takes it of that key only. The notification
+    has the ID that its sender chose.
+    """
+    device = await system.device(apps=("free",))
+    await device.register_app("bound", sender_key=KEY)
+    headers: dict[str, object] = {} if speaks_for is None else {SENDER_HEADER: speaks_for}
+    tokens = [device.tokens["free"], device.tokens["bound"]]
+    message = request(
+        "notification.send", user, headers, notification="n1", tokens=tokens, content={"data": "x"}
+    )
+    row = await park(system, NOTIFICATION, message)
+    assert row.sender == user
+    await again(system, row)
+    await system.events.wait_for("notification.accepted", notification="n1")
+    apps = {delivery.application for delivery in await system.rows("n1", sender=sender)}
+    assert apps == ({"free", "bound"} if sender == f"vapid:{KEY}" else {"free"})
+    assert await system.parked() == []
+
+
+@pytest.mark.parametrize("park", [park_at_once, park_as_it_died])
+async def test_it_is_asked_in_the_session_that_asked_first(system: System, park: Any) -> None:
+    """Section 3: what a device asked in its session, without its secret, is granted when it comes
+    again: for that client, which the gateway named.
+    """
+    device = await system.client()
+    message = request(
+        "application.register",
+        GATEWAY,
+        {CLIENT_HEADER: device.client},
+        client=device.client,
+        application="org.mail",
+        sequence=1,
+    )
+    await again(system, await park(system, REGISTRATION, message))
+    await system.events.wait_for("application.registered", client=device.client)
+    assert await system.parked() == []
+
+
+async def test_one_that_fails_again_is_parked_anew_and_once(system: System) -> None:
+    """Section 5: a replay that broke off before the message was forgotten comes twice; both are the
+    same message, another one than that which was parked first, of the same sender.
+    """
+    shop = await system.user()
+    for body in (b"first", b"second"):
+        await shop.ask_bytes("notification.send", body)
+    first, second = sorted(await system.parked(), key=lambda row: row.body)
+
+    async def parked() -> dict[bytes, tuple[str, str]]:
+        return {row.body: (row.id, row.sender) for row in await system.parked()}
+
+    await again(system, first)
+    found = await system.until(
+        parked, lambda rows: rows.get(b"first", (first.id, ""))[0] != first.id
+    )
+    async with system.installation.store.transaction() as tx:
+        await tx.park([first], quota=10)
+    for row in (first, second):
+        await again(system, row)
+    # The quarantine is handled in order.
+    await system.until(parked, lambda rows: rows.get(b"second", (second.id, ""))[0] != second.id)
+    assert [row.id for row in await system.parked()].count(found[b"first"][0]) == 1
+    assert len(await system.parked()) == 2
+    assert {sender for _, sender in (await parked()).values()} == {"shop"}

@@ -45,6 +45,7 @@ __all__ = [
     "facts",
     "instants",
     "jitters",
+    "near_misses",
     "outcomes",
     "plans",
     "reports",
@@ -55,6 +56,18 @@ __all__ = [
 EPOCH: Final = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 _ENDS: Final = (OutcomeKind.ACKNOWLEDGED, OutcomeKind.NO_SUCH_APPLICATION)
 CHANNELS: Final = ("websocket", "sms", "webpush")
+
+
+def near_misses(text: str) -> list[str]:
+    """Texts that are almost ``text``: one letter or digit is another one, each in its turn, or one
+    is left out or added at an end, or the case is another. For secrets, which are compared whole.
+    """
+    changed = [
+        text[:place] + ("a" if text[place] != "a" else "b") + text[place + 1 :]
+        for place in range(len(text))
+    ]
+    ends = [text[1:], text[:-1], text[:16], "a" + text, text + "a", text + text]
+    return [each for each in [*changed, *ends, text.swapcase()] if each != text]
 
 
 def instants(seconds: float = 120.0) -> st.SearchStrategy[datetime]:

@@ -25,12 +25,16 @@ from aoi_events.domain.clients import (
     register,
 )
 from aoi_events.errors import ErrorCode, Refusal
-from tests.strategies import EPOCH
+from tests.strategies import EPOCH, near_misses
 
 
 def secret_of(number: int) -> str:
     """A client's secret: 256 bits, base64url without padding."""
-    octets = hashlib.sha256(f"secret {number}".encode()).digest()
+    return secret_text(hashlib.sha256(f"secret {number}".encode()).digest())
+
+
+def secret_text(octets: bytes) -> str:
+    """32 octets as the text of a secret."""
     return base64.urlsafe_b64encode(octets).decode().rstrip("=")
 
 
@@ -204,6 +208,49 @@ def test_who_is_not_told_apart() -> None:
     with pytest.raises(Refusal) as ended:
         current(replace(client, retired_at=EPOCH, retired_reason="deregistered"))
     assert ended.value.code is ErrorCode.CLIENT_RETIRED
+
+
+def test_secrets_are_compared_whole() -> None:
+    """A secret that differs from the client's in a single octet is a wrong one, also as the proof
+    of an earlier registration; so is one whose hash differs from the stored one in a single place.
+    """
+    octets = hashlib.sha256(b"secret").digest()
+    right = secret_text(octets)
+    client = replace(Registry().register(request(1)).client, secret_hash=hash_secret(right))
+    assert authenticate(client, right) == client
+    assert proves(client, right)
+    for place in range(len(octets)):
+        other = bytes(octet ^ (index == place) for index, octet in enumerate(octets))
+        assert not known(client, secret_text(other))
+        assert not proves(client, secret_text(other))
+    for wrong in near_misses(client.secret_hash):
+        assert not known(replace(client, secret_hash=wrong), right)
+        assert not proves(replace(client, secret_hash=wrong), right)
+
+
+def test_a_retired_client_has_no_secret_any_more() -> None:
+    """Section 4: with the end of a client its secret opens nothing, and its holder is told why."""
+    client = Registry().register(request(1)).client
+    gone = replace(client, retired_at=EPOCH, retired_reason="deregistered")
+    with pytest.raises(Refusal) as refused:
+        authenticate(gone, secret_of(1))
+    assert refused.value.code is ErrorCode.CLIENT_RETIRED
+
+
+def known(client: Client, secret: str) -> bool:
+    """Whether the secret is taken for the client's, or refused as anything but a wrong one."""
+    try:
+        return authenticate(client, secret) == client
+    except Refusal as refused:
+        return refused.code is not ErrorCode.UNAUTHENTICATED
+
+
+def proves(client: Client, secret: str) -> bool:
+    """Whether the secret proves that the client was registered before."""
+    previous = PreviousClient(client=client.id, secret=secret)
+    asked = request(2, previous=previous)
+    decided = register(asked, same_secret=None, same_id=None, previous=client, now=EPOCH)
+    return decided.client.id == client.id
 
 
 requests_of_anybody = st.lists(

@@ -22,7 +22,7 @@ from aoi_events.domain.proofs import (
 )
 from aoi_events.domain.retry import Backoff
 from aoi_events.errors import ErrorCode, Refusal
-from tests.strategies import EPOCH
+from tests.strategies import EPOCH, near_misses
 
 KEY = bytes(range(32))
 POLICY = ProofPolicy()
@@ -101,6 +101,17 @@ def test_wrong_codes_end_the_challenge() -> None:
         confirm(proof, code, key=KEY, now=EPOCH, policy=POLICY)
     assert refused.value.code is ErrorCode.CHALLENGE_EXPIRED
     assert code not in str(refused.value)
+
+
+def test_codes_are_compared_whole() -> None:
+    """A code that differs in a single place, or in its length, is a wrong one and is counted."""
+    proof, _ = claim()
+    code = challenge_code(KEY, proof)
+    for wrong in near_misses(code):
+        if wrong.upper() == code:
+            continue  # spelling is forgiven
+        after, right = confirm(proof, wrong, key=KEY, now=EPOCH, policy=POLICY)
+        assert (right, after.wrong, after.state) == (False, 1, ProofState.OPEN)
 
 
 def test_without_a_challenge_there_is_nothing_to_confirm() -> None:

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from aoi_events.endpoint.api_keys import bearer_of, hash_key, name_of, new_key
 from aoi_events.endpoint.settings import EndpointSettings, origin_of
+from tests.strategies import near_misses
 
 
 @pytest.mark.parametrize(
@@ -72,3 +73,21 @@ def test_an_api_key_is_known_by_its_hash() -> None:
     assert bearer_of(f"bearer  {key}") == key
     for said in ("", "Bearer", key, f"Bearer {key} x", "Bearer " + "x" * 300, f"Basic {key}"):
         assert bearer_of(said) is None
+
+
+def test_api_keys_are_compared_whole() -> None:
+    """A key that differs from a known one in a single character, in its length or in its case is
+    no key; nor is one whose hash differs from the stored one in a single place.
+    """
+    key = new_key("ab" * 32)
+    for wrong in near_misses(key):
+        assert name_of(wrong, {"shop": hash_key(key)}) is None
+    for other in near_misses(hash_key(key)):
+        assert name_of(key, {"shop": other}) is None
+
+
+def test_each_api_key_has_its_own_name() -> None:
+    """Wherever a key stands among the known ones, it is found under its own name."""
+    keys = {name: new_key(digit * 64) for name, digit in zip("abc", "123", strict=True)}
+    hashes = {name: hash_key(key) for name, key in keys.items()}
+    assert {name: name_of(key, hashes) for name, key in keys.items()} == {n: n for n in keys}

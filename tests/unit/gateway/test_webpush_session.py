@@ -19,6 +19,7 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.gateway.actions import Close, Leave
 from aoi_events.gateway.webpush.uaids import read_uaid, write_uaid
+from tests.strategies import near_misses
 from tests.unit.gateway.browsers import (
     ACTIVATED,
     CHANNEL_ID,
@@ -287,6 +288,16 @@ def test_uaids_are_read_as_they_were_written() -> None:
     """Every client and secret comes back from its uaid, and nothing else is one."""
     assert read_uaid(write_uaid(CLIENT, OWN_SECRET)) == (CLIENT, OWN_SECRET)
     assert len(UAID) <= 128, "Firefox takes no longer one"
+
+
+def test_every_character_of_a_uaid_counts() -> None:
+    """A text that differs from a uaid in a single place names another client or another secret; one
+    of another length names nothing.
+    """
+    for other in near_misses(UAID):
+        found = read_uaid(other)
+        assert (found is None) == (len(other) != len(UAID))
+        assert found != (CLIENT, OWN_SECRET)
 
 
 def test_secrets_do_not_show() -> None:

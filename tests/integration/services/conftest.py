@@ -21,6 +21,8 @@ from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.channels.websocket import plugin as websocket
 from aoi_events.domain.tokens import TokenKeys
 from aoi_events.ports.broker import Broker
+from aoi_events.ports.channel import ChannelPlugin
+from aoi_events.ports.clock import Clock
 from aoi_events.testing.containers import PostgresServer, RabbitServer
 from aoi_events.testing.scripted import ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
@@ -75,11 +77,19 @@ async def open_system(
                 return await RabbitBroker.connect(url)
 
         async def open_(
-            *, workers: Sequence[str] = WORKERS, plugin: Any = None, **settings: Any
+            *,
+            workers: Sequence[str] = WORKERS,
+            plugin: Any = None,
+            beside: Callable[[Clock], ChannelPlugin] | None = None,
+            **settings: Any,
         ) -> System:
             clock, dice = ManualClock(), FixedDice()
             provider = ScriptedProvider(clock=clock)
             scripted = ScriptedPlugin(provider, **({"ack_within": ACK_WITHIN} | (plugin or {})))
+            plugins: dict[str, ChannelPlugin] = {"websocket": websocket, "scripted": scripted}
+            if beside is not None:
+                another = beside(clock)
+                plugins[another.type] = another
             plain = {
                 "broker": broker_url,
                 "store": store_url,
@@ -93,7 +103,7 @@ async def open_system(
                     alone=True,
                     clock=clock,
                     dice=dice,
-                    plugins={"websocket": websocket, "scripted": scripted},
+                    plugins=plugins,
                     keys=KEYS,
                 )
             )

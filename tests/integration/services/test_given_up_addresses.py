@@ -3,36 +3,59 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Final
 
 import pytest
 
 from aoi_events.broker.topology import delivery_queue, worker_queue
+from aoi_events.channels.sms.plugin import SmsPlugin
+from aoi_events.channels.webhook.plugin import WebhookPlugin
+from aoi_events.channels.webpush.plugin import WebPushPlugin
+from aoi_events.channels.webpush.vapid import new_key
 from aoi_events.contracts.answers import ChannelsActivatedV1
 from aoi_events.contracts.envelopes import DeliverItem, DeliveryBatchV1
-from aoi_events.domain.channels import ProofState
+from aoi_events.domain.channels import Parameters, ProofState
 from aoi_events.domain.proofs import challenge_code
-from aoi_events.ports.broker import Outbound, Subscription
+from aoi_events.ports.broker import Broker, Outbound
+from aoi_events.ports.channel import ChannelPlugin
+from aoi_events.ports.clock import Clock
 from aoi_events.services.submitting import Work
+from aoi_events.testing import LoopbackSmsc
 from aoi_events.testing.scripted import ADDRESS
 from tests.integration.services.conftest import OpenSystem
 from tests.integration.services.harness import WITHIN, WORKERS, Device, System
+from tests.receivers import Receiver, Subscription
 
 OLD, NEW = "old", "new"
 WITHOUT_THE_CHANNEL = [name for name in WORKERS if name != "scripted"]
+
+ON_LOOPBACK: Final[Mapping[str, object]] = {
+    "enabled": True,
+    "allow_http": True,
+    "networks": ["127.0.0.0/8"],
+    "ports": [],
+}
 
 GiveUp = Callable[[System, Device], Awaitable[None]]
 
 
 async def prove(system: System, device: Device, address: str) -> None:
     """Offer the address and prove it, though no worker sends its challenge."""
-    await device.activate(f"scripted:{address}")
+    await prove_offer(system, device, "scripted", {ADDRESS: address})
+
+
+async def prove_offer(system: System, device: Device, kind: str, parameters: Parameters) -> None:
+    """The same on a channel of any kind."""
+    await device.activate(offers=[{"type": kind, "parameters": parameters}])
     async with system.installation.store.transaction(read_only=True) as tx:
         proofs = (await tx.proofs({device.client}))[device.client]
     (proof,) = [each for each in proofs if each.state is ProofState.OPEN]
     code = challenge_code(system.installation.services.challenge_key, proof)
-    answer = await device.ask("channel.confirm", channel="scripted", code=code)
+    answer = await device.ask("channel.confirm", channel=kind, code=code)
     assert isinstance(answer, ChannelsActivatedV1), answer
 
 
@@ -146,6 +169,85 @@ async def test_it_goes_to_the_new_address(system: System) -> None:
     assert [(item.notification, item.parameters[ADDRESS]) for item in mine] == [("n1", NEW)]
 
 
+@dataclass(frozen=True)
+class Outside:
+    """The other side of a channel: two addresses there, and which of them were reached."""
+
+    plugin: Callable[[Clock], ChannelPlugin]
+    settings: Mapping[str, object]
+    old: Parameters
+    new: Parameters
+    reached: Callable[[], Sequence[str]]
+
+
+@asynccontextmanager
+async def sms() -> AsyncIterator[Outside]:
+    """An SMSC and two numbers."""
+    numbers = ("+31600000001", "+31600000002")
+    async with LoopbackSmsc() as smsc:
+        old, new = ({"msisdn": number} for number in numbers)
+        settings = {"host": smsc.host, "port": smsc.port}
+
+        def reached() -> list[str]:
+            return [(OLD, NEW)[numbers.index(message.number)] for message in smsc.submissions]
+
+        yield Outside(SmsPlugin, settings, old, new, reached)
+
+
+@asynccontextmanager
+async def webhook() -> AsyncIterator[Outside]:
+    """Two URLs of a receiver."""
+    key = base64.b64encode(bytes(32)).decode()
+    async with Receiver() as receiver:
+        old, new = ({"url": receiver.url(f"/{name}")} for name in (OLD, NEW))
+
+        def plugin(clock: Clock) -> ChannelPlugin:
+            return WebhookPlugin(clock=clock)
+
+        yield Outside(plugin, {**ON_LOOPBACK, "signing_key": key}, old, new, _paths(receiver))
+
+
+@asynccontextmanager
+async def webpush() -> AsyncIterator[Outside]:
+    """Two subscriptions at a push service."""
+    private, _ = new_key()
+    vapid = {"private_key": private, "contact": "mailto:ops@example.org"}
+    async with Receiver() as receiver:
+        old, new = (Subscription().parameters(receiver.url(f"/{name}")) for name in (OLD, NEW))
+
+        def plugin(clock: Clock) -> ChannelPlugin:
+            return WebPushPlugin(clock=clock)
+
+        yield Outside(plugin, {**ON_LOOPBACK, **vapid}, old, new, _paths(receiver))
+
+
+def _paths(receiver: Receiver) -> Callable[[], list[str]]:
+    return lambda: [got.path.removeprefix("/") for got in receiver.got]
+
+
+@pytest.mark.parametrize("outside", [sms, webhook, webpush])
+async def test_every_channel_goes_to_the_new_address_only(
+    open_system: OpenSystem, outside: Callable[[], AbstractAsyncContextManager[Outside]]
+) -> None:
+    """Promise (no borrowed addresses): what waited for the old address goes to the one that was
+    proved since, by SMS, webhook and Web Push alike.
+    """
+    async with outside() as there:
+        kind = outside.__name__
+        system = await open_system(
+            workers=WITHOUT_THE_CHANNEL, beside=there.plugin, channels={kind: there.settings}
+        )
+        shop, device = await system.user(), await system.device()
+        await prove_offer(system, device, kind, there.old)
+        await shop.send("n1", device.token)
+        await prove_offer(system, device, kind, there.new)
+        await system.serve(kind)
+        await system.until(lambda: shop.story("n1"), lambda story: "route_lost" in story)
+        await system.look()
+        await system.until(lambda: shop.story("n1"), lambda story: "accepted" in story)
+        assert set(there.reached()) == {NEW}
+
+
 async def test_a_delivery_goes_to_its_own_client_only(system: System) -> None:
     """Section 4: an envelope that names another client than the delivery's row submits nothing,
     though that client receives at the address.
@@ -155,10 +257,9 @@ async def test_a_delivery_goes_to_its_own_client_only(system: System) -> None:
     other = await system.device(identity="tel:+15550122")
     await prove(system, other, NEW)
     broker = await system.connect("aoi")
-    waiting = await broker.subscribe(worker_queue(delivery_queue("scripted"))[0], prefetch=10)
     await shop.send("n1", device.token)
     async with asyncio.timeout(WITHIN):
-        item = await _delivery(waiting)
+        item = await _delivery(broker)
     changed = item.model_copy(update={"client": other.client, "parameters": {ADDRESS: NEW}})
     envelope = DeliveryBatchV1(items=(changed,)).encode()
     await broker.publish([Outbound("", delivery_queue("scripted"), envelope)])
@@ -167,8 +268,9 @@ async def test_a_delivery_goes_to_its_own_client_only(system: System) -> None:
     assert [each.notification for each in system.provider.deliveries] == ["last"]
 
 
-async def _delivery(waiting: Subscription) -> DeliverItem:
+async def _delivery(broker: Broker) -> DeliverItem:
     """The first delivery that waits; it waits no more."""
+    waiting = await broker.subscribe(worker_queue(delivery_queue("scripted"))[0], prefetch=10)
     while True:
         messages = await waiting.take(10)
         await waiting.ack(messages)

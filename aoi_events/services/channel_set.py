@@ -306,7 +306,8 @@ def _channel(
         address=chosen.address,
         changed_at=now,
     )
-    same = before is not None and (before.state, before.address) == (row.state, row.address)
+    # What needs no proof has no address, only parameters.
+    same = before is not None and (before.state, before.parameters) == (row.state, row.parameters)
     return replace(row, changed_at=before.changed_at) if before and same else row
 
 

@@ -49,6 +49,25 @@ async def test_an_old_refusal_does_not_close_a_channel_that_was_activated_since(
     assert channel.state == "active"
 
 
+async def test_what_is_said_of_the_old_address_does_not_close_the_new_one(system: System) -> None:
+    """Section 4: a permanent refusal closes that channel; one that comes when the client has
+    another address, which needed no proof, says nothing of it.
+    """
+    shop, node = await system.user(), await system.node()
+    device = await system.device("scripted:a1")
+    await shop.send("n1", device.token)
+    item = await system.provider.next_delivery()
+    await system.until(lambda: shop.story("n1"), lambda story: "accepted" in story)
+    system.clock.advance(1)
+    await device.activate("scripted:a2")
+    at = system.clock.now()
+    await node.report(item, OutcomeKind.REJECTED, closes_channel=True, at=at)
+    await system.until(lambda: shop.story("n1"), lambda story: "rejected" in story)
+    async with system.installation.store.transaction(read_only=True) as tx:
+        (channel,) = (await tx.channels({device.client}))[device.client]
+    assert (channel.state, channel.parameters) == ("active", {"address": "a2"})
+
+
 async def test_the_event_of_a_stored_delivery_keeps_its_id(system: System) -> None:
     """A late word about an attempt adds a line to the story; told again, *stored* is told as it was
     the first time, so that whoever listens can tell a repeat.

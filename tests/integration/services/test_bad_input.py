@@ -12,8 +12,9 @@ from aoi_events.broker.topology import DEAD, NOTIFICATION, OUTCOME, delivery_que
 from aoi_events.contracts.answers import RefusedV1
 from aoi_events.contracts.base import MAX_BODY
 from aoi_events.domain.parked import MAX_PARKED
-from aoi_events.ports.broker import Outbound, Queue, QueueKind
-from aoi_events.services.parking import replay
+from aoi_events.ports.broker import Inbound, Outbound, Queue, QueueKind
+from aoi_events.services.parking import Parking, replay
+from aoi_events.services.stray import UnroutableHandler
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import System
 from tests.limits import WITHIN
@@ -75,6 +76,15 @@ async def test_unknown_requests_are_answered(system: System) -> None:
         assert isinstance(answer, RefusedV1)
         assert answer.code == "unknown_request", name
     assert len(await system.parked()) == 5
+
+
+async def test_each_unknown_request_of_a_batch_is_parked(system: System) -> None:
+    """Section 3: of unknown requests that are handled together, none is lost."""
+    found = system.installation
+    handler = UnroutableHandler(Parking(found.store, system.clock, quota=10))
+    messages = [Inbound(b"x", f"bogus.{n}", "aoi.requests", user_id="shop") for n in range(3)]
+    assert await handler.handle(messages) == []
+    assert {row.routing_key for row in await system.parked()} == {"bogus.0", "bogus.1", "bogus.2"}
 
 
 async def test_secrets_are_redacted(system: System) -> None:

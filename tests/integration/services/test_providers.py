@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -52,6 +53,51 @@ async def test_a_receipt_may_be_bad_news(system: System) -> None:
     system.provider.receipt(item, OutcomeKind.REJECTED, closes_channel=True)
     await system.events.wait_for("notification.stored", notification="n1")
     await system.events.wait_for("channel.closed", client=device.client)
+
+
+async def test_each_kind_of_a_receipt_waits_for_its_submission(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Receipts that overtake the note of their submission wait for it, a minute at most; of one
+    message each kind does, and which of them stands is decided by their rank.
+    """
+    caplog.set_level(logging.INFO, "aoi_events")
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    for kind in (OutcomeKind.RECEIPTED, OutcomeKind.REJECTED):
+        system.provider.receipts.put_nowait(Receipt("scripted-1", kind))
+    await _all_kept(system, caplog)
+    system.clock.advance(59)
+    await shop.send("n1", device.token)
+    await system.provider.next_delivery()
+    await system.until(_receipted(system), bool)
+    await system.events.wait_for("notification.delivered", notification="n1", by="provider")
+    assert "receipt_of_unknown_message" not in caplog.text
+
+
+async def test_a_receipt_waits_for_no_more_than_a_minute(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A receipt of a message that is not ours is forgotten, so that it cannot count for another one
+    of the same name later.
+    """
+    caplog.set_level(logging.INFO, "aoi_events")
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    system.provider.receipts.put_nowait(Receipt("scripted-1", OutcomeKind.RECEIPTED))
+    await _all_kept(system, caplog)
+    system.clock.advance(61)
+
+    async def said() -> bool:
+        return "receipt_of_unknown_message" in caplog.text
+
+    await system.until(said, bool)
+    await shop.send("n1", device.token)
+    await system.provider.next_delivery()
+    await system.until(lambda: shop.story("n1"), lambda story: "accepted" in story)
+    system.provider.receipts.put_nowait(Receipt("scripted-1", OutcomeKind.REJECTED))
+    await system.events.wait_for("notification.stored", notification="n1")
+    assert "receipted" not in await shop.story("n1")
 
 
 async def test_the_device_outranks_the_provider(system: System) -> None:
@@ -176,6 +222,16 @@ async def test_what_was_held_back_does_not_depend_on_its_worker(
     await system.advance(1.1)
     await system.serve("scripted")
     assert (await system.provider.next_delivery()).notification == "n1"
+
+
+async def _all_kept(system: System, caplog: pytest.LogCaptureFixture) -> None:
+    """The worker has every receipt so far: they are read in order, and it complains of this one."""
+    system.provider.receipts.put_nowait(Receipt("any", "no such kind"))
+
+    async def said() -> bool:
+        return "receipt_of_unknown_kind" in caplog.text
+
+    await system.until(said, bool)
 
 
 async def _held_back(system: System) -> int | None:

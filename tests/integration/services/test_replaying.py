@@ -17,6 +17,7 @@ from aoi_events.broker.topology import (
 from aoi_events.contracts.requests import CLIENT_HEADER
 from aoi_events.contracts.senders import SENDER_HEADER
 from aoi_events.domain.parked import ParkedMessage
+from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.services.incoming import to_quarantine
 from aoi_events.services.parking import Parked, Parking, replay
@@ -143,3 +144,30 @@ async def test_one_that_fails_again_is_parked_anew_and_once(system: System) -> N
     assert [row.id for row in await system.parked()].count(found[b"first"][0]) == 1
     assert len(await system.parked()) == 2
     assert {sender for _, sender in (await parked()).values()} == {"shop"}
+
+
+async def test_nothing_is_forgotten_that_the_broker_does_not_have(system: System) -> None:
+    """Promise: a parked message never vanishes: it stays parked when its replay cannot be
+    published.
+    """
+    shop = await system.user()
+    await shop.ask_bytes("notification.send", b"nonsense")
+    before = await system.parked()
+    broker = await system.connect("aoi")
+    await broker.close()
+    with pytest.raises(BrokerUnavailable):
+        await replay(system.installation.store, broker, [before[0].id])
+    assert await system.parked() == before
+
+
+async def test_two_messages_of_one_id_are_two(system: System) -> None:
+    """Section 5: senders choose message IDs: with the ID of another one a message is parked beside
+    that, in whichever queue it was; the same one again changes nothing.
+    """
+    parking = Parking(system.installation.store, system.clock, quota=10)
+    one = request("notification.send", "shop", {}, notification="n1")
+    other = request("notification.send", "shop", {}, notification="n2")
+    for queue, message in ((NOTIFICATION, one), (NOTIFICATION, other), (REGISTRATION, one)):
+        for stored in (1, 0):
+            assert await parking.park(queue, [Parked(message, "internal", "a bug")]) == stored
+    assert len(await system.parked()) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -91,9 +92,15 @@ async def replayable(
 def _row(queue: str, entry: Parked, now: datetime) -> ParkedMessage:
     message = entry.message
     body, obstacle = redact(message.body)
-    # The same message parked twice (a crash before its ack) is one row.
-    identity = f"{queue}\0{message.message_id}".encode() + b"\0" + message.body
-    said = {name: message.headers.get(name) for name in (CLIENT_HEADER, SENDER_HEADER)}
+    said = {
+        name: text
+        for name in (CLIENT_HEADER, SENDER_HEADER)
+        if isinstance(text := message.headers.get(name), str)
+    }
+    # The same message parked twice (a crash before its ack) is one row. Its ID is the sender's to
+    # choose, or to leave out.
+    named = (queue, message.exchange, message.routing_key, message.user_id, message.message_id)
+    identity = json.dumps([*named, said]).encode() + b"\0" + message.body
     return ParkedMessage(
         id="prk_" + hashlib.sha256(identity).hexdigest()[:24],
         parked_at=now,
@@ -106,5 +113,5 @@ def _row(queue: str, entry: Parked, now: datetime) -> ParkedMessage:
         body=body,
         replayable=obstacle is None,
         obstacle=obstacle,
-        headers={name: text[:128] for name, text in said.items() if isinstance(text, str)},
+        headers={name: text[:128] for name, text in said.items()},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -158,6 +159,26 @@ async def test_nothing_is_forgotten_that_the_broker_does_not_have(system: System
     with pytest.raises(BrokerUnavailable):
         await replay(system.installation.store, broker, [before[0].id])
     assert await system.parked() == before
+
+
+async def test_messages_without_an_id_are_told_apart_by_who_asked_what(system: System) -> None:
+    """Promise: bad input never vanishes: senders need not set a message ID, and the same octets of
+    another sender, or under another routing key, are another message.
+    """
+    parking = Parking(system.installation.store, system.clock, quota=10)
+    one = replace(request("notification.send", "shop", {}), message_id=None)
+    others = [
+        replace(one, user_id="bank"),
+        replace(one, routing_key="notification.cancel"),
+        replace(one, user_id=GATEWAY, headers={CLIENT_HEADER: "cli_a"}),
+        replace(one, user_id=GATEWAY, headers={CLIENT_HEADER: "cli_b"}),
+        replace(one, user_id="aoi-endpoint", headers={SENDER_HEADER: "key:shop"}),
+        replace(one, user_id="aoi-endpoint", headers={SENDER_HEADER: "key:bank"}),
+    ]
+    for message in (one, *others):
+        for stored in (1, 0):
+            assert await parking.park(NOTIFICATION, [Parked(message, "internal", "")]) == stored
+    assert len(await system.parked()) == 1 + len(others)
 
 
 async def test_two_messages_of_one_id_are_two(system: System) -> None:

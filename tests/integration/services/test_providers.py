@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -12,7 +11,7 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.ports.channel import Receipt
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import BOTH, OpenSystem
-from tests.integration.services.harness import WORKERS, System
+from tests.integration.services.harness import WORKERS, System, User
 
 pytestmark = BOTH
 
@@ -37,7 +36,7 @@ async def test_a_receipt_settles_at_once(system: System) -> None:
     system.provider.script(Say.accepted(receipt=OutcomeKind.RECEIPTED))
     await shop.send("n1", device.token)
     await system.provider.next_delivery()
-    await system.until(_receipted(system), bool)
+    await _a_moment_passes(system, shop)
     await system.events.wait_for("notification.delivered", notification="n1", by="provider")
 
 
@@ -70,7 +69,8 @@ async def test_each_kind_of_a_receipt_waits_for_its_submission(
     system.clock.advance(59)
     await shop.send("n1", device.token)
     await system.provider.next_delivery()
-    await system.until(_receipted(system), bool)
+    await system.until(lambda: shop.story("n1"), lambda story: "accepted" in story)
+    system.provider.receipts.put_nowait(Receipt("any", "no such kind"))  # all are looked at again
     await system.events.wait_for("notification.delivered", notification="n1", by="provider")
     assert "receipt_of_unknown_message" not in caplog.text
 
@@ -107,7 +107,7 @@ async def test_the_device_outranks_the_provider(system: System) -> None:
     system.provider.script(Say.accepted(receipt=OutcomeKind.RECEIPTED))
     await shop.send("n1", device.token)
     item = await system.provider.next_delivery()
-    await system.until(_receipted(system), bool)
+    await _a_moment_passes(system, shop)
     await system.events.wait_for("notification.delivered", notification="n1", by="provider")
 
     await node.acknowledge(item)
@@ -249,11 +249,7 @@ async def _taken(system: System) -> None:
     await system.events.wait_for("notification.delivered", notification="last", by="device")
 
 
-def _receipted(system: System) -> Callable[[], Awaitable[bool]]:
-    """Receipts look for their submission again after a moment of the clock's time."""
-
-    async def look() -> bool:
-        system.clock.advance(0.5)
-        return bool(system.events.of("notification.delivered"))
-
-    return look
+async def _a_moment_passes(system: System, shop: User) -> None:
+    """Receipts look for their submission again, long before the window of the step ends."""
+    await system.until(lambda: shop.story("n1"), lambda story: "accepted" in story)
+    system.clock.advance(0.5)

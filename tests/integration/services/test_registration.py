@@ -10,9 +10,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from aoi_events.contracts.answers import ClientRegisteredV1
+from aoi_events.contracts.answers import ANSWERS, ClientRegisteredV1
+from aoi_events.contracts.requests import AnyRequest, RegisterClientV1
 from aoi_events.contracts.states import Reason
+from aoi_events.domain.clients import hash_secret
 from aoi_events.errors import ConfigurationError
+from aoi_events.ports.broker import Inbound
+from aoi_events.services.incoming import Asked
+from aoi_events.services.registration import RegistrationHandler
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import Device, System, secret_and_hash
 
@@ -153,7 +158,11 @@ async def test_registrations_of_one_identity_are_bounded(open_system: OpenSystem
     body = {"device": "phone", "identity": "a", "secret_hash": hashed}
     assert (await user.refused("client.register", **body)).code == "quota_exceeded"
     await register(system, secret_hash=hashed, previous=device.proof)
-    system.clock.advance(86_401)
+    system.clock.advance(86_399)
+    _, another = secret_and_hash()
+    body["secret_hash"] = another
+    assert (await user.refused("client.register", **body)).code == "quota_exceeded"
+    system.clock.advance(2)
     await system.client("a")
 
 
@@ -173,6 +182,50 @@ async def test_deregistration_ends_everything(system: System) -> None:
     for count in (1, 2):
         event = await system.events.wait_for("notification.failed", count=count)
         assert event.data.reason == Reason.DEREGISTERED  # type: ignore[union-attr]
+
+
+async def test_each_end_has_its_own_word(system: System) -> None:
+    """Section 4: a client that was deregistered is not reassigned by a later registration that
+    names it, and one that was reassigned is not deregistered afterwards: it has ended.
+    """
+    gone, moved = await system.client("a"), await system.client("b")
+    await gone.ask("client.deregister")
+    await system.client("c", previous=gone.proof)
+    new = await system.client("d", previous=moved.proof)
+    await system.events.wait_for("client.reassigned", client=moved.client, replaced_by=new.client)
+    assert system.events.of("client.reassigned", client=gone.client) == []
+    assert (await moved.refused("client.deregister")).code == "client_retired"
+    assert system.events.of("client.deregistered", client=moved.client) == []
+
+
+async def test_an_old_secret_is_none_within_one_batch(system: System) -> None:
+    """Section 4: two requests that are handled together see each other: the secret that the first
+    one replaced does not get the client back with the second.
+    """
+    device = await system.client("a")
+    _, fresh = secret_and_hash()
+    handler = RegistrationHandler(
+        system.installation.store, system.installation.services, system.clock
+    )
+    first = hash_secret(device.secret)
+    answers = await handler.handle(
+        [
+            asked(secret_hash=fresh, previous=device.proof),
+            asked(secret_hash=first, previous={"client": "cli_" + "a" * 26, "secret": "A" * 43}),
+        ]
+    )
+    told = [ANSWERS[out.type].decode(out.body) for out in answers if out.type in ANSWERS]
+    assert [getattr(each, "client", None) for each in told] == [device.client, None]
+    assert [getattr(each, "code", None) for each in told] == [None, "conflict"]
+
+
+def asked(**body: Any) -> Asked[AnyRequest]:
+    """A registration of the identity as the worker reads it."""
+    request = RegisterClientV1.model_validate(
+        {"version": 1, "device": "phone", "identity": "a"} | body
+    )
+    message = Inbound(b"", "client.register", reply_to="replies", user_id="devices")
+    return Asked(request, "devices", None, message)
 
 
 @pytest.mark.parametrize("field", ["client", "secret"])

@@ -210,6 +210,27 @@ def test_who_is_not_told_apart() -> None:
     assert ended.value.code is ErrorCode.CLIENT_RETIRED
 
 
+def test_a_client_that_ended_is_not_revived() -> None:
+    """Section 4: with proof and the same identity a client keeps its ID, but not one that ended:
+    its holder gets a new one.
+    """
+    registry = Registry()
+    old = registry.register(request(1)).client
+    registry.clients[old.id] = replace(old, retired_at=EPOCH, retired_reason="deregistered")
+    decided = registry.register(request(2, previous=registry.proof(old.id, 1)))
+    assert (decided.fresh, decided.client.retired) == (True, False)
+    assert decided.client.id != old.id
+
+
+def test_a_client_does_not_end_itself() -> None:
+    """Section 5: a refresh that is repeated with the new secret as its own proof ends nothing."""
+    registry = Registry()
+    old = registry.register(request(1)).client
+    registry.register(request(2, previous=registry.proof(old.id, 1)))
+    again = registry.register(request(2, previous=registry.proof(old.id, 2)))
+    assert (again.client.id, again.retired) == (old.id, None)
+
+
 def test_secrets_are_compared_whole() -> None:
     """A secret that differs from the client's in a single octet is a wrong one, also as the proof
     of an earlier registration; so is one whose hash differs from the stored one in a single place.

@@ -103,6 +103,14 @@ def test_wrong_codes_end_the_challenge() -> None:
     assert code not in str(refused.value)
 
 
+def test_wrong_codes_do_not_end_a_proof_that_holds() -> None:
+    """Section 4: a proof holds for 90 days; codes that are guessed at its renewal are counted."""
+    proof = look(proved(), now=at(83), policy=POLICY).proof
+    for count in range(1, POLICY.wrong_codes + 2):
+        proof, right = confirm(proof, "A" * 16, key=KEY, now=at(83), policy=POLICY)
+        assert (right, proof.wrong, proof.state) == (False, count, ProofState.PROVED)
+
+
 def test_codes_are_compared_whole() -> None:
     """A code that differs in a single place, or in its length, is a wrong one and is counted."""
     proof, _ = claim()

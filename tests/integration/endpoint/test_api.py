@@ -93,6 +93,14 @@ async def test_without_a_known_key_nothing_is_said(place: Place, said: str | Non
         assert reply.headers["WWW-Authenticate"] == "Bearer"
 
 
+async def test_two_keys_are_none(place: Place) -> None:
+    """Two Authorization headers could be read as either, so neither counts: 401."""
+    said = f"Authorization: Bearer {place.api_key()}\r\n"
+    for headers, status in ((said, b"404"), (said * 2, b"401")):
+        head = f"GET /v1/notifications/n1 HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n"
+        assert (await place.raw(head.encode())).split()[1] == status
+
+
 @pytest.mark.parametrize(
     "body, status, code, field",
     [

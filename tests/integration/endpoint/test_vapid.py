@@ -83,6 +83,14 @@ async def test_claims_that_are_not_valid(place: Place, claims: dict[str, Any]) -
     assert (reply.status, reply.errno) == (403, 109)
 
 
+@pytest.mark.parametrize("other", [7, None, {"origin": "x"}])
+async def test_every_audience_is_a_text(place: Place, other: Any) -> None:
+    """403 for a list that names us, and beside us what is no text (RFC 7519, 4.1.3)."""
+    device = await place.system.device()
+    reply = await place.push(device.token, **place.vapid(Sender(), aud=[place.origin, other]))
+    assert (reply.status, reply.errno) == (403, 109)
+
+
 @pytest.mark.parametrize(
     "offset, status",
     [(-1, 403), (0, 403), (1, 201), (24 * HOUR, 201), (24 * HOUR + 1, 403)],

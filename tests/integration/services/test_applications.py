@@ -205,9 +205,12 @@ async def test_a_token_of_a_key_that_this_worker_lacks_is_put_off(system: System
     again, and goes on with its other work.
     """
     device = await system.device()
+    accepted = await (await system.user()).send("n1", device.token)
     async with system.installation.store.transaction() as tx:
         (app,) = await tx.applications_of({device.client})
         await tx.save_applications([replace(app, key_id="k2")])
+    content = await device.refused("notification.fetch", delivery=accepted.deliveries[0].delivery)
+    assert (content.code, "k2" in content.message) == ("unavailable", True)
     late = await device.refused(
         "application.register", application="org.mail", sequence=device.next()
     )

@@ -135,6 +135,21 @@ async def test_only_its_sender_cancels(system: System) -> None:
     assert (await bank.refused("notification.status", notification="n2")).code == "not_found"
 
 
+async def test_only_its_sender_asks_about_a_delivery(system: System) -> None:
+    """Section 4: the ID of another sender's delivery tells nothing, though its notification has the
+    same ID as one's own.
+    """
+    shop, bank = await system.user("shop"), await system.user("bank")
+    device = await system.device()
+    theirs = (await shop.send("n1", device.token)).deliveries[0].delivery
+    mine = (await bank.send("n1", device.token)).deliveries[0].delivery
+    refused = await bank.refused("notification.status", notification="n1", delivery=theirs)
+    assert (refused.code, refused.field) == ("not_found", "delivery")
+    answer = await bank.ask("notification.status", notification="n1", delivery=mine)
+    assert isinstance(answer, NotificationStatusV1)
+    assert [each.delivery for each in answer.deliveries] == [mine]
+
+
 async def test_cancelling_what_is_still_on_its_way_leaves_a_tombstone(system: System) -> None:
     """Section 4: cancelling an unknown ID leaves a tombstone; what comes later is not sent."""
     shop = await system.user()

@@ -6,7 +6,15 @@ from dataclasses import replace
 
 from aoi_events.contracts.answers import ApplicationDeregisteredV1
 from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.contracts.requests import (
+    AnyRequest,
+    DeregisterApplicationV1,
+    RegisterApplicationV1,
+)
 from aoi_events.contracts.states import Reason
+from aoi_events.ports.broker import Inbound
+from aoi_events.services.incoming import Asked
+from aoi_events.services.registration import RegistrationHandler
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import Device, System
 
@@ -178,6 +186,29 @@ async def test_a_client_has_so_many_apps(open_system: OpenSystem) -> None:
     assert (await device.register_app("a.three")).token is not None
     refused = await device.refused("application.register", application="a.two", sequence=40)
     assert refused.code == "quota_exceeded"
+
+
+async def test_an_end_makes_room_within_its_batch(open_system: OpenSystem) -> None:
+    """Section 4: requests that are handled together see each other: the end of one app instance
+    makes room for the next, and that for none beside it.
+    """
+    system = await open_system(policy={"applications_per_client": 1})
+    device = await system.device(apps=["a.one"])
+    about = {"version": 1, "client": device.client, "secret": device.secret}
+    requests: list[AnyRequest] = [
+        DeregisterApplicationV1.model_validate(about | {"application": "a.one", "sequence": 8}),
+        RegisterApplicationV1.model_validate(about | {"application": "a.two", "sequence": 9}),
+        RegisterApplicationV1.model_validate(about | {"application": "a.three", "sequence": 9}),
+    ]
+    found = system.installation
+    handler = RegistrationHandler(found.store, found.services, system.clock)
+    message = Inbound(b"", "", reply_to="replies", user_id="devices")
+    outputs = await handler.handle([Asked(each, "devices", None, message) for each in requests])
+    assert [out.type for out in outputs if out.routing_key == "replies"] == [
+        "application.deregistered.v1",
+        "application.registered.v1",
+        "refused.v1",
+    ]
 
 
 @BOTH

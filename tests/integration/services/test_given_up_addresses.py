@@ -18,10 +18,10 @@ from aoi_events.channels.webpush.plugin import WebPushPlugin
 from aoi_events.channels.webpush.vapid import new_key
 from aoi_events.contracts.answers import ChannelsActivatedV1
 from aoi_events.contracts.envelopes import DeliverItem, DeliveryBatchV1
-from aoi_events.domain.channels import Parameters, ProofState
+from aoi_events.domain.channels import ProofState
 from aoi_events.domain.proofs import challenge_code
 from aoi_events.ports.broker import Broker, Outbound
-from aoi_events.ports.channel import ChannelPlugin
+from aoi_events.ports.channel import ChannelPlugin, OfferParameters
 from aoi_events.ports.clock import Clock
 from aoi_events.services.submitting import Work
 from aoi_events.testing import LoopbackSmsc
@@ -48,7 +48,9 @@ async def prove(system: System, device: Device, address: str) -> None:
     await prove_offer(system, device, "scripted", {ADDRESS: address})
 
 
-async def prove_offer(system: System, device: Device, kind: str, parameters: Parameters) -> None:
+async def prove_offer(
+    system: System, device: Device, kind: str, parameters: OfferParameters
+) -> None:
     """The same on a channel of any kind."""
     await device.activate(offers=[{"type": kind, "parameters": parameters}])
     async with system.installation.store.transaction(read_only=True) as tx:
@@ -175,8 +177,8 @@ class Outside:
 
     plugin: Callable[[Clock], ChannelPlugin]
     settings: Mapping[str, object]
-    old: Parameters
-    new: Parameters
+    old: OfferParameters
+    new: OfferParameters
     reached: Callable[[], Sequence[str]]
 
 

@@ -57,14 +57,28 @@ async def test_a_receipt_may_be_bad_news(system: System) -> None:
 async def test_each_kind_of_a_receipt_waits_for_its_submission(
     system: System, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Receipts that overtake the note of their submission wait for it, a minute at most; of one
-    message each kind does, and which of them stands is decided by their rank.
+    """Receipts that overtake the note of their submission are looked at again a moment later; of
+    one message each kind is, and which of them stands is decided by their rank.
     """
-    caplog.set_level(logging.INFO, "aoi_events")
     shop = await system.user()
     device = await system.device("scripted:a1")
     for kind in (OutcomeKind.RECEIPTED, OutcomeKind.REJECTED):
         system.provider.receipts.put_nowait(Receipt("scripted-1", kind))
+    await _all_kept(system, caplog)
+    await shop.send("n1", device.token)
+    await system.provider.next_delivery()
+    await _a_moment_passes(system, shop)
+    await system.events.wait_for("notification.delivered", notification="n1", by="provider")
+
+
+async def test_a_receipt_waits_for_a_minute(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A receipt is not forgotten while its submission may still be noted."""
+    caplog.set_level(logging.INFO, "aoi_events")
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    system.provider.receipts.put_nowait(Receipt("scripted-1", OutcomeKind.RECEIPTED))
     await _all_kept(system, caplog)
     system.clock.advance(59)
     await shop.send("n1", device.token)

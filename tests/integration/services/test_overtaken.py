@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-import asyncpg
 import pytest
 
 from aoi_events.contracts.answers import ChannelsActivatedV1, ClientRegisteredV1
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.contracts.states import Evidence
 from aoi_events.domain.channels import ProofState
-from aoi_events.domain.clients import Client, Presence, client_id_of
+from aoi_events.domain.clients import Client, Presence, client_id_of, connected
+from aoi_events.domain.delivery_state import deliver
 from aoi_events.domain.proofs import challenge_code
 from aoi_events.ports.store import Lock
-from tests.containers import SOMEBODY_WAITS
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.harness import System, secret_and_hash
+from tests.integration.services.harness import Device, Node, System, secret_and_hash
+from tests.integration.services.locks import somebody_waits
 from tests.limits import WITHIN
 
 pytestmark = pytest.mark.parametrize("backend", ["memory+postgresql"], indirect=True)
-
-
-async def somebody_waits(system: System) -> None:
-    """Return as soon as a transaction waits for a lock of another one."""
-    url = system.installation.settings.store.get_secret_value()
-    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
-    try:
-        async with asyncio.timeout(WITHIN):
-            # Each look is a round trip to the server, so this loop is no busy one.
-            while not await connection.fetchval(SOMEBODY_WAITS):
-                continue
-    finally:
-        await connection.close()
 
 
 async def patience_passes(system: System) -> None:
@@ -98,3 +88,98 @@ async def test_an_address_offered_while_it_is_proved(open_system: OpenSystem) ->
     async with store.transaction(read_only=True) as tx:
         (lost,) = (await tx.proofs({other.client}))[other.client]
     assert lost.state is ProofState.FAILED
+
+
+async def registers_an_app(device: Device, node: Node) -> object:
+    """An app starts."""
+    return await device.register_app()
+
+
+async def registers_again(device: Device, node: Node) -> object:
+    """The client proves itself, with another secret."""
+    given = {"device": "phone", "identity": device.identity, "previous": device.proof}
+    return await device.user.ask("client.register", secret_hash=secret_and_hash()[1], **given)
+
+
+async def activates(device: Device, node: Node) -> object:
+    """It offers its channels."""
+    return await device.activate("websocket")
+
+
+async def deactivates(device: Device, node: Node) -> object:
+    """It gives its channels up."""
+    return await device.ask("channel.deactivate", sequence=device.next(), channels=[])
+
+
+async def connects(device: Device, node: Node) -> object:
+    """It opens one more session."""
+    return await node.connect(device, "s3")
+
+
+@pytest.mark.parametrize(
+    "asks", [registers_an_app, registers_again, activates, deactivates, connects]
+)
+async def test_a_command_keeps_what_it_waited_for(
+    open_system: OpenSystem, asks: Callable[[Device, Node], Awaitable[object]]
+) -> None:
+    """Commands read a client's row once they have its lock: a session that opened at the same
+    moment stays, and the epoch and the returns that it counted stay counted.
+    """
+    system = await open_system(workers=["registration", "activation"])
+    node, device = await system.node(), await system.device("websocket")
+    await node.connect(device, "s1")
+    store, now = system.installation.store, system.clock.now()
+    async with store.transaction() as tx:
+        (row,) = (await tx.clients({device.client}, Lock.EXCLUSIVE)).values()
+        opened = connected(row, Presence(node.name, "s2"), now)
+        await tx.save_clients([opened])
+        asking = asyncio.ensure_future(asks(device, node))
+        await somebody_waits(system)
+    async with asyncio.timeout(WITHIN):
+        await asking
+    async with store.transaction(read_only=True) as tx:
+        (kept,) = (await tx.clients({device.client})).values()
+    returned = asks in (registers_an_app, activates, connects)
+    assert kept.returns == opened.returns + int(returned)
+    if asks is connects:
+        assert (kept.presence, kept.epoch) == (Presence(node.name, "s3"), opened.epoch + 1)
+        assert (await node.next_close()).session == "s2"
+    else:
+        assert (kept.presence, kept.epoch) == (opened.presence, opened.epoch)
+
+
+@pytest.mark.parametrize("by", ["outcome", "deadlines"])
+async def test_an_acknowledgement_at_the_same_moment_stays(
+    open_system: OpenSystem, by: str
+) -> None:
+    """Who merges an outcome, or looks at a deadline, reads the delivery's row once it has its lock:
+    what another worker wrote meanwhile is not undone.
+    """
+    system = await open_system(store_pool=8)
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    await node.connect(device)
+    await shop.send("n1", device.token)
+    item = await node.next_delivery()
+    system.clock.advance(31)
+    store, now = system.installation.store, system.clock.now()
+    async with store.transaction() as other:
+        async with store.transaction() as first:
+            # What both lock before the delivery, so that it can be claimed.
+            await first.clients({device.client}, Lock.EXCLUSIVE)
+            if by == "outcome":
+                await node.report(item, OutcomeKind.ROUTE_LOST, epoch=item.epoch)
+                looking = None
+            else:
+                looking = asyncio.ensure_future(system.installation.deadlines().look())
+            await somebody_waits(system)
+            (row,) = (await other.deliveries({item.delivery}, Lock.EXCLUSIVE)).values()
+        await somebody_waits(system)
+        delivered = replace(deliver(row, Evidence.DEVICE, "websocket", now), deadline=None)
+        await other.save_deliveries([delivered])
+    if looking is not None:
+        await looking
+    else:
+        await system.events.wait_for("notification.delivered", notification="n1")
+    (kept,) = await system.rows("n1")
+    assert (kept.state, kept.by) == ("delivered", "device")

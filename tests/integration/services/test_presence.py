@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from aoi_events.contracts.answers import RefusedV1
-from aoi_events.domain.clients import Client
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.domain.clients import Client, Presence
 from tests.integration.services.conftest import BOTH
 from tests.integration.services.harness import Device, Node, System
 
@@ -64,10 +67,11 @@ async def test_a_late_repeat_of_the_present_session_tells_the_same(system: Syste
     await node.connect(device, "s1")
     answer_by = (system.clock.now() + timedelta(seconds=10)).isoformat()
     welcome = await node.connect(device, "s2", answer_by=answer_by)
-    assert (await node.next_close()).session == "s1"
+    first = await node.next_close()
+    assert (first.session, first.epoch) == ("s1", 1)
     system.clock.advance(60)
     assert await node.connect(device, "s2", answer_by=answer_by) == welcome
-    assert (await node.next_close()).session == "s1"
+    assert await node.next_close() == first
 
 
 @BOTH
@@ -116,3 +120,66 @@ async def test_an_announcement_that_nobody_waits_for_changes_nothing(system: Sys
     late = await refused(second, device, "s1", epoch=1, answer_by=answer_by)
     assert late.code == "unavailable"
     assert (await row_of(system, device)).epoch == 1
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+async def test_an_announcement_of_another_session_changes_nothing(
+    system: System, epoch: int
+) -> None:
+    """A session that another one took over from, or one of an epoch that nobody got, is refused
+    also under a name of its node that is new.
+    """
+    old, new, renamed = [await system.node(f"gw-{n}") for n in (1, 2, 3)]
+    device = await system.device("websocket")
+    await old.connect(device, "s1")
+    await new.connect(device, "s2")
+    before = await row_of(system, device)
+    assert before.epoch == 2
+    assert (await refused(renamed, device, "s1", epoch=epoch)).code == "conflict"
+    assert await row_of(system, device) == before
+    assert new.items.empty()
+
+
+async def test_the_newest_session_is_announced_after_its_presence_was_given_up(
+    system: System,
+) -> None:
+    """A delivery came back from the name that went, so the presence is gone; as no other session
+    has begun, the newest one goes on.
+    """
+    first, second = await system.node("gw-1"), await system.node("gw-2")
+    device = await system.device("websocket")
+    await first.connect(device, "s1")
+    await first.disconnect(device, 1)
+    assert (await row_of(system, device)).presence is None
+    assert (await second.announce(device, "s1", 1)).epoch == 2
+    assert (await row_of(system, device)).presence == Presence("gw-2", "s1")
+
+
+EPOCHS = pytest.mark.parametrize("epoch,ends", [(1, False), (2, True), (3, False)])
+"""What is said of an older, the present, and a later session of a client, and which one ends it."""
+
+
+@EPOCHS
+async def test_only_the_present_session_leaves(system: System, epoch: int, *, ends: bool) -> None:
+    """Late word of a session that another one took over from leaves the present one alone."""
+    node, device = await system.node(), await system.device("websocket")
+    for session in ("s1", "s2"):
+        await node.connect(device, session)
+    await node.disconnect(device, epoch)
+    row = await row_of(system, device)
+    assert (row.presence is None, row.epoch) == (ends, 2)
+
+
+@EPOCHS
+async def test_only_the_present_session_is_lost(system: System, epoch: int, *, ends: bool) -> None:
+    """*Route lost* ends the presence of the epoch that it names, and of no other."""
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    await node.connect(device, "s1")
+    await shop.send("n1", device.token)
+    item = await node.next_delivery()
+    await node.connect(device, "s2")
+    await node.report(item, OutcomeKind.ROUTE_LOST, epoch=epoch)
+    await system.events.wait_for("notification.stored", notification="n1")
+    row = await row_of(system, device)
+    assert (row.presence is None, row.epoch) == (ends, 2)

@@ -262,6 +262,32 @@ def test_between_epochs_deliveries_for_the_next_one_wait() -> None:
     assert (old.kind, old.epoch) == (OutcomeKind.ROUTE_LOST, 1)
 
 
+@pytest.mark.parametrize("epoch,expected", [(1, False), (2, True), (3, False)])
+def test_only_deliveries_of_the_present_epoch_are_sent(epoch: int, *, expected: bool) -> None:
+    """Under an open session an older epoch is lost, and so is one that nobody announced."""
+    session = open_session()
+    session.renamed()
+    session.announced(connected(2), elapsed=1.0, now=NOW)
+    actions = session.deliver(deliver(1, epoch=epoch), elapsed=1.0, now=NOW)
+    assert sent(actions) == ([delivery_id(1)] if expected else [])
+    assert [each.epoch for each in outcomes(actions)] == ([] if expected else [epoch])
+
+
+def test_between_epochs_only_the_next_one_is_waited_for() -> None:
+    """An epoch that is over is lost at once, the present one when the next begins."""
+    session = open_session()
+    session.renamed()
+    session.announced(connected(2), elapsed=1.0, now=NOW)
+    session.renamed()
+    (older,) = outcomes(session.deliver(deliver(1, epoch=1), elapsed=2.0, now=NOW))
+    assert (older.kind, older.epoch) == (OutcomeKind.ROUTE_LOST, 1)
+    for epoch in (2, 3):
+        assert session.deliver(deliver(epoch, epoch=epoch), elapsed=2.0, now=NOW) == []
+    actions = session.announced(connected(3), elapsed=3.0, now=NOW)
+    assert sent(actions) == [delivery_id(3)]
+    assert [(each.delivery, each.epoch) for each in outcomes(actions)] == [(delivery_id(2), 2)]
+
+
 def test_an_announcement_that_is_out_of_date_keeps_the_session_between_epochs() -> None:
     """The name changed again meanwhile: the epoch counts, deliveries go on waiting."""
     session = open_session()

@@ -88,12 +88,16 @@ async def test_deliveries_get_their_order_at_acceptance(store: Store) -> None:
 
 
 async def test_a_delivery_id_is_new(store: Store) -> None:
-    """Adding a delivery twice is a bug of the caller and not swallowed."""
+    """Adding a delivery twice is a bug of the caller and not swallowed; what the error says shows
+    nothing of the row.
+    """
     async with store.transaction() as transaction:
         await fill(transaction, (1,), [a_delivery(1)])
-    with pytest.raises(IntegrityError):
+    with pytest.raises(IntegrityError) as twice:
         async with store.transaction() as transaction:
-            await transaction.add_deliveries([a_delivery(1)])
+            await transaction.add_deliveries([a_delivery(1, application="private-words")])
+    # It is logged, with its traceback.
+    assert "private-words" not in str(twice.value) + repr(twice.value)
 
 
 async def test_saving_changes_what_may_change(store: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator
 from inspect import signature
@@ -441,6 +442,32 @@ async def test_secrets_and_tokens_are_not_logged(
     secret = server.sent(HelloFrame)[0].secret
     for hidden in (secret, app.token, "K3Y9AB", "private words", "+15550100"):
         assert hidden not in text
+
+
+async def test_a_server_that_fails_is_logged_without_secrets(
+    server: Server, device: Device, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that does not answer, refuses with what it was sent, or sends frames that cannot be
+    read, brings no secret, token, code or content into the log.
+    """
+    caplog.set_level(logging.DEBUG)
+    sms = ScriptedSms()
+    server.unproved = {"sms"}
+    server.mute = {"channel.confirm"}
+    client = await device(sms=sms, offers=BOTH, answer_within=0.1)
+    app = await client.register_application(MAIL, Inbox())
+    sms.receive(*encode(ChallengePush("K3Y9AB"), transaction_id=1))
+    secret = server.sent(HelloFrame)[0].secret
+    await server.until(lambda: len(server.requests("channel.confirm")) > 1)
+    for wrong in ({"type": "notification", "token": app.token, "content": "private words"}, secret):
+        connections = server.connections
+        await client.until_connected()
+        await server.send_text(json.dumps(wrong))
+        await server.until(lambda seen=connections: server.connections > seen)
+    text = caplog.text + repr([vars(record) for record in caplog.records])
+    assert "cannot be read" in text
+    hidden = (secret, app.token, "K3Y9AB", "private words", "+15550100")
+    assert [each for each in hidden if each in text] == []
 
 
 async def test_file_holds_everything(device: Device, tmp_path: Path) -> None:

@@ -39,6 +39,26 @@ async def test_silent_workers_are_503(open_place: OpenPlace) -> None:
     await place.system.events.wait_for("notification.accepted", count=2)
 
 
+async def test_silent_workers_are_logged_without_secrets(
+    open_place: OpenPlace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When nobody answers what a sender asks, the log names the request, and neither its token, nor
+    its content, nor the sender's keys.
+    """
+    caplog.set_level(logging.DEBUG)
+    place = await open_place(workers=("registration",), endpoint={"request_within": 0.1})
+    device = await place.system.device()
+    signed = {"Authorization": "Bearer 5ec7e7"}
+    await place.push(device.token, b"private words")
+    await place.push(device.token, b"private words", **signed)
+    body = {"tokens": [device.token], "content": {"data": "private words"}}
+    await place.api("POST", json=body)
+    told = caplog.text + repr([vars(record) for record in caplog.records])
+    assert told.count("workers_silent") >= 2
+    hidden = (device.token, device.secret, place.api_key(), "5ec7e7", "private words")
+    assert [each for each in hidden if each in told] == []
+
+
 async def test_too_many_that_wait_are_503(open_place: OpenPlace) -> None:
     """Requests that wait for an answer are bounded; one too many is told to come again at once."""
     place = await open_place(

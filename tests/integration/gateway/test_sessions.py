@@ -7,10 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from aoi_events.broker.memory import MemoryServer
 from aoi_events.contracts.content import Content
+from aoi_events.contracts.device import SUBPROTOCOL
 from aoi_events.contracts.envelopes import CloseItem, OutcomeKind
+from aoi_events.contracts.webpush import WEBPUSH_SUBPROTOCOL
 from tests.integration.gateway.conftest import Running, Start
 from tests.integration.gateway.workers import refusal, values
+from tests.unit.gateway.browsers import UAID
+from tests.unit.gateway.browsers import hello as hello_of_browser
 from tests.unit.gateway.samples import (
     CLIENT,
     OTHER_CLIENT,
@@ -237,3 +242,41 @@ async def test_logs_have_ids_and_no_secrets(
     assert CLIENT in told
     for hidden in (SECRET, item.token, "private words", "CODE1234"):
         assert hidden not in told
+
+
+async def test_silent_workers_are_logged_without_secrets(
+    start: Start, server: MemoryServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When nobody answers what devices ask, or the broker is gone, the log names the request, and
+    nothing of what it carries: whatever a device or a browser sent.
+    """
+    caplog.set_level(logging.DEBUG)
+    running = await start(request_within=0.1)
+    silent = ("client.register", "channel.confirm", "application.register")
+    for name in silent:
+        running.workers.replies[name] = lambda message: None
+    device = await running.devices.connect()
+    previous = {"client": CLIENT, "secret": "p" * 43}
+    given = {"device": "d", "identity": "tel:+15550100", "secret_hash": "5ec7e7" * 10 + "0000"}
+    hidden = [SECRET, UAID, "p" * 43, "+15550100", "5ec7e7", "CODE1234", "private-app"]
+    await device.ask("client.register", **given, previous=previous, assertion="private-app")
+    await device.welcome()
+    await device.ask("channel.confirm", channel="sms", code="CODE1234")
+    await device.ask("application.register", application="private-app", sequence=1)
+    server.stop()
+    await device.ask("channel.confirm", channel="sms", code="CODE1234")
+    hellos = {SUBPROTOCOL: hello(OTHER_CLIENT), WEBPUSH_SUBPROTOCOL: hello_of_browser()}
+    for protocol, frame in hellos.items():
+        late = await running.devices.connect(protocols=(protocol,))
+        await late.send(frame)
+        await late.closed()
+    # Nor do frames that cannot be read.
+    for protocol in hellos:
+        wrong = await running.devices.connect(protocols=(protocol,))
+        await wrong.send({"type": "hello", "secret": SECRET, "uaid": UAID, "code": ["CODE1234"]})
+        await wrong.closed()
+    server.start()
+    told = caplog.text + repr([vars(record) for record in caplog.records])
+    requests = {vars(record).get("request") for record in caplog.records}
+    assert {*silent, "client.connected"} <= requests
+    assert [each for each in hidden if each in told] == []

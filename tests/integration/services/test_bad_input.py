@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -96,6 +97,30 @@ async def test_secrets_are_redacted(system: System) -> None:
     (parked,) = await system.parked()
     assert device.secret.encode() not in parked.body
     assert (parked.replayable, parked.obstacle) == (False, "a secret was redacted")
+
+
+async def test_what_is_parked_is_logged_without_secrets(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Requests that nobody can read are parked and logged, and what they carry is in no log: wrong
+    JSON, a wrong field, another version, a body that is too large, and a key that nobody knows.
+    """
+    caplog.set_level(logging.DEBUG)
+    device = await system.device()
+    known = {"client": device.client, "secret": device.secret, "token": device.token}
+    wrong = [
+        ("application.register", json.dumps(known | {"version": 1, "more": "K3Y9AB"})[:-1]),
+        ("application.register", json.dumps(known | {"version": 1, "more": "K3Y9AB"})),
+        ("channel.confirm", json.dumps(known | {"version": 1, "code": ["K3Y9AB"]})),
+        ("client.connected", json.dumps(known | {"version": 7})),
+        ("notification.send", json.dumps(known | {"content": "K3Y9AB" * 100_000})),
+        ("bogus.thing", json.dumps(known | {"code": "K3Y9AB"})),
+    ]
+    for name, body in wrong:
+        assert isinstance(await device.user.ask_bytes(name, body.encode()), RefusedV1)
+    told = caplog.text + repr([vars(record) for record in caplog.records])
+    assert told.count("parked") >= len(wrong)
+    assert [each for each in (device.secret, device.token, "K3Y9AB") if each in told] == []
 
 
 async def test_a_quota_per_sender_bounds_it(open_system: OpenSystem) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from aoi_events.broker.memory import MemoryServer
 from aoi_events.broker.memory.broker import MemoryBroker
+from aoi_events.broker.topology import topology
 from aoi_events.contracts.answers import (
     AnyAnswer,
     ApplicationDeregisteredV1,
@@ -30,7 +32,7 @@ from aoi_events.contracts.requests import (
     RegisterApplicationV1,
     RegisterClientV1,
 )
-from aoi_events.errors import RequestRefused
+from aoi_events.errors import RequestRefused, RequestTimeout
 from aoi_events.publishing import DeviceRequests
 from tests.unit.publishing.responder import NOW, Responder
 
@@ -125,3 +127,23 @@ async def test_a_refused_device_hears_the_code(responder: Responder, server: Mem
     with pytest.raises(RequestRefused, match="unauthenticated"):
         await devices.deregister(DeregisterClientV1(version=1, client=CLIENT, secret=SECRET))
     await devices.close()
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case[1])
+async def test_silence_is_told_without_secrets(
+    case: Case, server: MemoryServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When nobody answers, the error names the request, and neither it nor the log shows what was
+    asked.
+    """
+    caplog.set_level(logging.DEBUG)
+    call, routing_key, request, _ = case
+    broker = MemoryBroker(server, user="fleet")
+    await broker.declare(topology())
+    async with DeviceRequests(broker, timeout=0.01) as devices:
+        with pytest.raises(RequestTimeout, match=routing_key) as silent:
+            await call(devices)
+    await broker.close()
+    told = caplog.text + repr([vars(record) for record in caplog.records]) + repr(silent.value)
+    sent = request.model_dump(exclude={"channel"}).values()
+    assert [each for each in sent if isinstance(each, str) and len(each) > 3 and each in told] == []

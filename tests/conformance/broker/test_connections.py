@@ -35,6 +35,41 @@ async def test_a_subscription_goes_on_after_a_lost_connection(installation: Inst
     assert await bodies(subscription, 1) == ["e"]
 
 
+async def test_an_ack_from_before_a_lost_connection_settles_nothing(
+    installation: Installation,
+) -> None:
+    """The broker counts deliveries anew, so an ack that comes late names others by number: these
+    are not settled by it, and come again when the connection is lost once more.
+    """
+    broker = await installation.connect()
+    await declare(broker, WORK)
+    await send(broker, "work", "a", "b")
+    subscription = await broker.subscribe(WORK, prefetch=2)
+    before = await take(subscription, 2)
+    await installation.drop_connections()
+    await take(subscription, 2)
+    await subscription.ack(before)
+    await installation.drop_connections()
+    assert sorted(await bodies(subscription, 2)) == ["a", "b"]
+
+
+async def test_a_requeue_from_before_a_lost_connection_gives_nothing_back(
+    installation: Installation,
+) -> None:
+    """What came over the new connection stays with its consumer, who settles it, and comes once."""
+    broker = await installation.connect()
+    await declare(broker, WORK)
+    await send(broker, "work", "a", "b")
+    subscription = await broker.subscribe(WORK, prefetch=2)
+    before = await take(subscription, 2)
+    await installation.drop_connections()
+    again = await take(subscription, 2)
+    await subscription.requeue(before)
+    await subscription.ack(again)
+    await send(broker, "work", "c")
+    assert await bodies(subscription, 1) == ["c"]
+
+
 async def test_a_paused_subscription_stays_paused(installation: Installation) -> None:
     """A new connection does not resume what was paused; resuming does."""
     broker, other = await installation.connect(), await installation.connect(BOB)

@@ -288,6 +288,21 @@ def test_between_epochs_only_the_next_one_is_waited_for() -> None:
     assert [(each.delivery, each.epoch) for each in outcomes(actions)] == [(delivery_id(2), 2)]
 
 
+def test_an_admission_that_is_out_of_date_begins_between_epochs() -> None:
+    """The node's name changed while the workers looked: the device is welcomed, and what was sent
+    under the old name waits for the announcement, which says that it is lost.
+    """
+    session = new_session()
+    session.received(hello(), elapsed=0.0, now=NOW)
+    actions = session.admitted(connected(), elapsed=0.0, now=NOW, current=False)
+    assert [frame["type"] for frame in frames(actions)] == ["welcome"]
+    for epoch in (1, 2):
+        assert session.deliver(deliver(epoch, epoch=epoch), elapsed=1.0, now=NOW) == []
+    actions = session.announced(connected(2), elapsed=1.0, now=NOW)
+    assert sent(actions) == [delivery_id(2)]
+    assert [each.epoch for each in outcomes(actions)] == [1]
+
+
 def test_an_announcement_that_is_out_of_date_keeps_the_session_between_epochs() -> None:
     """The name changed again meanwhile: the epoch counts, deliveries go on waiting."""
     session = open_session()

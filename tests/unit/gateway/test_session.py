@@ -221,6 +221,17 @@ def test_an_improper_answer_becomes_a_refusal(name: str | None, body: bytes, cod
     assert (answer["id"], answer["body"]["code"]) == (9, code)
 
 
+def test_an_answer_that_nobody_waits_for_is_ignored() -> None:
+    """An answer counts once, and none to what was not asked on this connection."""
+    session = open_session()
+    body = b"{}"
+    assert session.answered(9, "x.v1", body, elapsed=1.0, now=NOW) == []
+    receive(session, request("channel.activate", 9))
+    assert len(session.answered(9, "x.v1", body, elapsed=1.0, now=NOW)) == 1
+    assert session.answered(9, "x.v1", body, elapsed=2.0, now=NOW) == []
+    assert session.unanswered(9, elapsed=2.0, now=NOW) == []
+
+
 def test_no_answer_in_time_is_said() -> None:
     """The device hears *unavailable*, which it may answer by repeating the request."""
     session = open_session()

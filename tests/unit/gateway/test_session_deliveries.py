@@ -186,6 +186,15 @@ def test_places_of_the_never_acknowledged_are_given_up_in_time() -> None:
     assert (late.kind, late.step) == (OutcomeKind.ACKNOWLEDGED, None)
 
 
+def test_a_new_attempt_takes_a_new_place() -> None:
+    """A delivery that was sent again is no more the oldest under way: its time begins anew."""
+    session = open_session(window=3, forget_after=60)
+    push(session, 1, elapsed=5.0)
+    push(session, 2, elapsed=6.0)
+    session.deliver(deliver(1, attempt=2), elapsed=7.0, now=NOW)
+    assert session.due() == 66.0
+
+
 def test_nothing_expired_is_sent() -> None:
     """Expiry is checked on arrival and again when a place in the window is free."""
     session = open_session(window=1)
@@ -286,6 +295,17 @@ def test_between_epochs_only_the_next_one_is_waited_for() -> None:
     actions = session.announced(connected(3), elapsed=3.0, now=NOW)
     assert sent(actions) == [delivery_id(3)]
     assert [(each.delivery, each.epoch) for each in outcomes(actions)] == [(delivery_id(2), 2)]
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_what_waited_for_another_admission_is_route_lost(epoch: int) -> None:
+    """Whatever came before the answer and is not of its epoch, older or newer, goes back."""
+    session = new_session()
+    session.received(hello(), elapsed=0.0, now=NOW)
+    assert session.deliver(deliver(1, epoch=epoch), elapsed=0.0, now=NOW) == []
+    actions = session.admitted(connected(2), elapsed=0.0, now=NOW)
+    assert sent(actions) == []
+    assert [each.epoch for each in outcomes(actions)] == [epoch]
 
 
 def test_an_admission_that_is_out_of_date_begins_between_epochs() -> None:

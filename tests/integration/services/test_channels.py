@@ -75,12 +75,13 @@ async def test_a_repeat_is_answered_the_same(system: System) -> None:
 
 
 async def test_an_older_or_different_command_changes_nothing(system: System) -> None:
-    """Section 4: an older sequence number, or an equal one with another body, is answered with the
-    stored state and number, above which the client goes on.
+    """Section 4: an older sequence number, with whatever body, or an equal one with another body,
+    is answered with the stored state and number, above which the client goes on.
     """
     device = await system.client()
     await device.activate("websocket", sequence=5)
     for answer in (
+        await device.activate("websocket", sequence=4),
         await device.activate("scripted:a1", sequence=4),
         await device.activate("scripted:a1", sequence=5),
         await deactivate(device, sequence=5),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from aoi_events.broker.topology import OUTCOME
+import pytest
+
+from aoi_events.broker.topology import OUTCOME, delivery_queue
 from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeItem, OutcomeKind
 from aoi_events.ports.broker import Outbound
+from aoi_events.services.outcome import OutcomeHandler
 from aoi_events.testing.scripted import Say
+from tests.integration.services.conftest import OpenSystem
 from tests.integration.services.harness import System
 
 
@@ -85,3 +89,26 @@ async def test_the_event_of_a_stored_delivery_keeps_its_id(system: System) -> No
     await system.events.wait_for("notification.stored", notification="n1", count=2)
     assert (await shop.story("n1"))[-1] == "route_lost"
     assert len({told.id for told in system.events.of("notification.stored")}) == 1
+
+
+@pytest.mark.parametrize("acknowledged", [False, True])
+async def test_a_step_that_its_own_batch_made_superfluous_is_not_started(
+    open_system: OpenSystem, *, acknowledged: bool
+) -> None:
+    """The route was lost, and the device acknowledged all the same: taken together, the next step
+    is never started.
+    """
+    system = await open_system(workers=("registration", "activation", "notification"))
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket", "scripted:a1")
+    await node.connect(device)
+    await shop.send("n1", device.token)
+    item = await node.next_delivery()
+    said = [item.outcome(OutcomeKind.ROUTE_LOST, system.clock.now(), epoch=item.epoch)]
+    if acknowledged:
+        said.append(item.outcome(OutcomeKind.ACKNOWLEDGED, system.clock.now()))
+    found = system.installation
+    handler = OutcomeHandler(found.store, found.services, system.clock, system.dice)
+    outputs = await handler.handle([OutcomeBatchV1(items=tuple(said))])
+    started = [each for each in outputs if each.routing_key == delivery_queue("scripted")]
+    assert len(started) == int(not acknowledged)

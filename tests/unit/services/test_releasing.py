@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -68,3 +70,33 @@ def test_without_a_return_it_waits_for_the_next_one(skew: float) -> None:
     decision = stored(planned_with=3, at=NOON)
     same = client(3, NOON + timedelta(seconds=skew))
     assert noticed(decision, {same.id: same}, NOON) == decision
+
+
+@pytest.mark.parametrize("returns,released", [(2, False), (3, False), (4, True)])
+def test_only_a_later_return_counts(returns: int, *, released: bool) -> None:
+    """A return that the plan knew, or one before that, is none that it missed."""
+    decision = stored(planned_with=3, at=NOON)
+    known = client(returns, NOON)
+    assert noticed(decision, {known.id: known}, NOON).delivery.released == released
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"state": DeliveryState.SENDING}, {"released": True}, {"planned_at": None}],
+    ids=["under way", "released before", "never planned"],
+)
+def test_what_needs_no_release_is_left_alone(changes: dict[str, Any]) -> None:
+    """Only what is stored now, after a plan, and not due already, becomes due by a return."""
+    decision = stored(planned_with=3, at=NOON)
+    other = replace(decision, delivery=replace(decision.delivery, **changes))
+    back = client(4, NOON)
+    assert noticed(other, {back.id: back}, NOON) == other
+
+
+def test_a_repeat_and_an_unknown_client_release_nothing() -> None:
+    """What was stored before, and is told again, waits for the next return."""
+    decision = stored(planned_with=3, at=NOON)
+    back = client(4, NOON)
+    repeated = replace(decision, changed=False)
+    assert noticed(repeated, {back.id: back}, NOON) == repeated
+    assert noticed(decision, {}, NOON) == decision

@@ -81,7 +81,6 @@ async def test_an_older_or_different_command_changes_nothing(system: System) -> 
     device = await system.client()
     await device.activate("websocket", sequence=5)
     for answer in (
-        await device.activate("websocket", sequence=4),
         await device.activate("scripted:a1", sequence=4),
         await device.activate("scripted:a1", sequence=5),
         await deactivate(device, sequence=5),
@@ -89,6 +88,9 @@ async def test_an_older_or_different_command_changes_nothing(system: System) -> 
         assert (answer.applied, answer.sequence) == (False, 5)
         assert selected(answer) == [("websocket", "active")]
     assert (await device.activate("scripted:a1", sequence=6)).applied
+    assert (await deactivate(device, sequence=8)).applied
+    older = await deactivate(device, sequence=7)
+    assert (older.applied, older.sequence) == (False, 8)
 
 
 async def test_a_new_command_replaces_the_set(system: System) -> None:
@@ -100,6 +102,17 @@ async def test_a_new_command_replaces_the_set(system: System) -> None:
     await system.events.wait_for("channel.closed", channel="websocket", reason="no longer offered")
     await shop.send("n1", device.token)
     assert (await system.provider.next_delivery()).parameters == {"address": "a2"}
+
+
+async def test_what_the_client_ended_itself_is_not_told_to_it(system: System) -> None:
+    """Section 4: a welcome names the channels that the server closed, and neither those that the
+    client offers no longer nor those that it deactivated.
+    """
+    node, device = await system.node(), await system.device("websocket", "scripted:a1")
+    assert selected(await device.activate("websocket")) == [("websocket", "active")]
+    assert (await node.connect(device, "s1")).closed == ()
+    await deactivate(device, "websocket", sequence=device.next())
+    assert (await node.connect(device, "s2")).closed == ()
 
 
 async def test_deactivated_channels_are_not_used(system: System) -> None:

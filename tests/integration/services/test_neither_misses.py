@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from aoi_events.contracts.envelopes import DeliverItem, OutcomeKind
-from aoi_events.domain.channels import Channel, ChannelState
+from aoi_events.domain.channels import Channel, ChannelState, Parameters
 from aoi_events.domain.clients import Client, Presence
 from aoi_events.domain.notifications import Notification
 from aoi_events.ports.store import Lock, Transaction
@@ -163,7 +163,7 @@ async def connecting(tx: Transaction, client: Client) -> None:
 async def proving(tx: Transaction, client: Client) -> None:
     """What the proof of an address writes."""
     await tx.save_clients([client])
-    address = {"address": "a1"}
+    address: Parameters = {"address": "a1"}
     row = Channel(client.id, "scripted", ChannelState.ACTIVE, 1, address, address="a1")
     await tx.save_channels([row])
 

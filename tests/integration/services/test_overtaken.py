@@ -97,8 +97,11 @@ async def registers_an_app(device: Device, node: Node) -> object:
 
 async def registers_again(device: Device, node: Node) -> object:
     """The client proves itself, with another secret."""
-    given = {"device": "phone", "identity": device.identity, "previous": device.proof}
-    return await device.user.ask("client.register", secret_hash=secret_and_hash()[1], **given)
+    given: dict[str, Any] = {"device": "phone", "identity": device.identity}
+    hashed = secret_and_hash()[1]
+    return await device.user.ask(
+        "client.register", secret_hash=hashed, previous=device.proof, **given
+    )
 
 
 async def activates(device: Device, node: Node) -> object:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from aoi_events.contracts.answers import ChannelsActivatedV1
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import BOTH, OpenSystem
@@ -46,6 +47,48 @@ async def test_it_is_due_when_the_device_returns(
         "stored" if returns is starts_an_app else "sending",
         False,
     )
+
+
+async def confirms(system: System, device: Device) -> None:
+    """Comes back with the proof of an address."""
+    code = (await system.provider.next_challenge()).code
+    answer = await device.ask("channel.confirm", channel="scripted", code=code)
+    assert isinstance(answer, ChannelsActivatedV1), answer
+
+
+async def deactivates(system: System, device: Device) -> None:
+    """Gives its channels up."""
+    await device.ask("channel.deactivate", sequence=device.next(), channels=[])
+
+
+@pytest.mark.parametrize(
+    "acts,counted",
+    [
+        (connects, True),
+        (activates, True),
+        (confirms, True),
+        (starts_an_app, True),
+        (deactivates, False),
+    ],
+)
+async def test_returns_are_counted(
+    open_system: OpenSystem,
+    acts: Callable[[System, Device], Awaitable[None]],
+    *,
+    counted: bool,
+) -> None:
+    """Section 4: whatever may make a client reachable counts as a return, so that who stores one of
+    its deliveries at that moment can tell; what makes it less reachable does not.
+    """
+    system = await open_system(plugin={"needs_proof": True})
+    device = await system.device("websocket", "scripted:a1")
+    store = system.installation.store
+    async with store.transaction(read_only=True) as tx:
+        before = (await tx.clients({device.client}))[device.client].returns
+    await acts(system, device)
+    async with store.transaction(read_only=True) as tx:
+        after = (await tx.clients({device.client}))[device.client].returns
+    assert after == before + int(counted)
 
 
 @BOTH

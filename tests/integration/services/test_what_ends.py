@@ -8,6 +8,7 @@ import shutil
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,7 +148,7 @@ async def test_only_the_proof_of_the_refused_address_ends(store: Store) -> None:
     ids=["present", "another token", "ended otherwise", "repeated"],
 )
 async def test_no_such_application_ends_the_token_that_was_meant(
-    store: Store, changes: dict[str, object], *, told: bool
+    store: Store, changes: dict[str, Any], *, told: bool
 ) -> None:
     """A token that the app got since stays, and one that ended in another way is not told anew."""
     known = an_application(1, **changes)

@@ -125,7 +125,7 @@ async def test_deactivated_channels_are_not_used(system: System) -> None:
     assert await deactivate(device, "scripted", sequence=3) == first
     assert selected(first) == [("websocket", "active")]
     assert [c.reason for c in first.not_selected] == ["deactivated by the client"]
-    await deactivate(device, sequence=4)
+    assert selected(await deactivate(device, sequence=4)) == []
     await shop.send("n1", device.token)
     await system.events.wait_for("notification.stored", notification="n1")
     assert system.provider.taken == []

@@ -6,8 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from aoi_events.contracts.envelopes import ChallengeOutcome, OutcomeBatchV1, OutcomeKind
 from aoi_events.domain.channels import Proof, ProofState
 from aoi_events.services.due_proofs import DueProofs
+from aoi_events.services.outcome import OutcomeHandler
 from tests.integration.services.conftest import OpenSystem
 from tests.integration.services.harness import Device, System
 from tests.integration.services.test_proofs import DAY, code_of, confirm, prove, state
@@ -74,6 +76,37 @@ async def test_a_proof_that_no_channel_uses_holds_until_it_lapses(proving: Syste
     assert (await proofs_of(proving, device))["a1"].state is ProofState.PROVED
     assert state(await device.activate("scripted:a1")) == "active"
     assert len(proving.provider.challenges) == 1
+
+
+@pytest.mark.parametrize("address,closed", [("a1", True), ("a2", False)])
+async def test_a_refused_challenge_closes_the_channel_of_its_address(
+    open_system: OpenSystem, address: str, *, closed: bool
+) -> None:
+    """The provider's refusal comes when the client offers another address by now: that one stays
+    pending.
+    """
+    system = await open_system(
+        plugin={"needs_proof": True}, workers=("registration", "activation", "scripted")
+    )
+    device = await system.device("scripted:a1")
+    item = await system.provider.next_challenge()
+    await device.activate(f"scripted:{address}")
+    refused = ChallengeOutcome(
+        challenge=item.id,
+        attempt=item.attempt,
+        kind=OutcomeKind.REJECTED,
+        at=system.clock.now(),
+        client=item.client,
+        channel=item.channel,
+        closes_channel=True,
+    )
+    found = system.installation
+    handler = OutcomeHandler(found.store, found.services, system.clock, system.dice)
+    await handler.handle([OutcomeBatchV1(items=(), challenges=(refused,))])
+    async with found.store.transaction(read_only=True) as tx:
+        (row,) = (await tx.channels({device.client}))[device.client]
+    assert (row.address, row.state) == (address, "closed" if closed else "pending")
+    assert (await proofs_of(system, device))["a1"].state is ProofState.FAILED
 
 
 async def test_a_code_that_comes_after_its_channel_was_given_up_opens_nothing(

@@ -193,6 +193,20 @@ def test_challenges_that_were_not_taken_use_no_round_up() -> None:
     assert (now - EPOCH).total_seconds() >= POLICY.sends * POLICY.send_again_after
 
 
+@pytest.mark.parametrize("attempt,ends", [(1, False), (2, True), (3, False)])
+def test_only_the_present_challenge_can_be_refused(attempt: int, *, ends: bool) -> None:
+    """Late word of a challenge that another one followed, or of one that never went out, changes
+    nothing.
+    """
+    proof, _ = claim()
+    assert proof.deadline is not None
+    second = look(proof, now=proof.deadline, policy=POLICY).proof
+    assert second.sent == 2
+    for permanent in (False, True):
+        refused = refuse(second, attempt, at(0.01), permanent=permanent)
+        assert (refused.proof != second) == ends
+
+
 def test_a_challenge_refused_for_good_ends_what_was_only_claimed() -> None:
     """A proof that holds ends only with a bad address; a round that is over takes no refusal."""
     proof, _ = claim()

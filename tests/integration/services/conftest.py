@@ -15,18 +15,22 @@ import pytest
 from aoi_events.bootstrap.installation import open_installation
 from aoi_events.bootstrap.keys import ServerKeys
 from aoi_events.bootstrap.settings import load_settings
-from aoi_events.broker.memory import MemoryBroker
+from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.broker.open import memory_server
 from aoi_events.broker.rabbitmq import RabbitBroker
+from aoi_events.broker.topology import topology
 from aoi_events.channels.websocket import plugin as websocket
 from aoi_events.domain.tokens import TokenKeys
-from aoi_events.ports.broker import Broker
+from aoi_events.ports.broker import Broker, Queue, QueueKind
 from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.ports.clock import Clock
+from aoi_events.services.runtime import BatchWorker
+from aoi_events.store.store import open_store
 from aoi_events.testing.containers import PostgresServer, RabbitServer
 from aoi_events.testing.scripted import ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
 from tests.integration.services.harness import WORKERS, System
+from tests.integration.services.one_worker import ANSWERS, Bench, FailingParking, Wishes
 
 KEYS = ServerKeys(TokenKeys({"k1": bytes(range(64))}), b"challenge key of 32 octets, fixed")
 
@@ -118,6 +122,52 @@ async def open_system(
 async def system(open_system: OpenSystem) -> System:
     """The installation with settings as they are by default."""
     return await open_system()
+
+
+@pytest.fixture
+async def bench(aoi_empty_database: Path, tmp_path: Path) -> AsyncIterator[Bench]:
+    """A worker that is not running yet."""
+    shutil.copy(aoi_empty_database, tmp_path / "aoi.sqlite3")
+    server, clock, handler = MemoryServer(), ManualClock(), Wishes()
+    async with AsyncExitStack() as stack:
+        store = await open_store(f"sqlite:///{tmp_path / 'aoi.sqlite3'}")
+        stack.push_async_callback(store.close)
+        broker, sender = MemoryBroker(server), MemoryBroker(server, user="shop")
+        for each in (broker, sender):
+            stack.push_async_callback(each.close)
+        await broker.declare(topology())
+        listener = MemoryBroker(server, user="listener")
+        stack.push_async_callback(listener.close)
+        gave_up = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def give_up() -> None:
+            loop.call_soon_threadsafe(gave_up.set)
+
+        parking = FailingParking(store, clock, quota=3)
+        bench = Bench(
+            server,
+            store,
+            clock,
+            handler,
+            parking,
+            BatchWorker(
+                handler,
+                broker=broker,
+                parking=parking,
+                clock=clock,
+                hard_limit=0.05,
+                give_up=give_up,
+            ),
+            broker,
+            sender,
+            await listener.subscribe(Queue("echo", QueueKind.EXCLUSIVE), prefetch=100),
+            await listener.subscribe(Queue(ANSWERS, QueueKind.EXCLUSIVE), prefetch=100),
+            gave_up,
+        )
+        yield bench
+        handler.store_is_up.set()
+        await bench.end()
 
 
 @asynccontextmanager

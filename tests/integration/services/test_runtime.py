@@ -3,202 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
 
-import pytest
-
-from aoi_events.broker.memory import MemoryBroker, MemoryServer
-from aoi_events.broker.topology import OUTCOME, quarantine_of, topology, worker_queue
-from aoi_events.domain.parked import ParkedMessage
-from aoi_events.errors import ConfigurationError, ErrorCode, Refusal, StoreUnavailable
-from aoi_events.ports.broker import Inbound, Outbound, Queue, QueueKind, Subscription
-from aoi_events.services.handler import Handler
-from aoi_events.services.parking import Parking
-from aoi_events.services.runtime import BatchWorker
-from aoi_events.store.store import SqlStore, open_store
-from aoi_events.testing.stopped_clock import ManualClock
+from aoi_events.broker.topology import OUTCOME, quarantine_of
+from aoi_events.errors import ConfigurationError
+from tests.integration.services.one_worker import Bench
 from tests.limits import WITHIN
-
-ANSWERS = "aoi.reply.shop.answers"
-
-
-class Wishes(Handler[Inbound]):
-    """Does what messages wish: their bodies name it. Everything handled is echoed to a queue."""
-
-    queue = OUTCOME
-
-    def __init__(self) -> None:
-        self.batches: list[list[str]] = []
-        self.again: list[bool] = []
-        self.store_is_up = asyncio.Event()
-        self.store_is_up.set()
-        self.fault: Exception = StoreUnavailable("the test took it away")
-        self.may_end = asyncio.Event()
-        self.may_end.set()
-        self.after: Callable[[], None] = lambda: None
-        self.called = asyncio.Condition()
-
-    def read(self, message: Inbound) -> Inbound:
-        """Refuses and breaks where the body says so."""
-        if message.body == b"refuse me":
-            raise Refusal(ErrorCode.INVALID, "as it wishes", field="a.b")
-        if message.body == b"break reading":
-            raise KeyError("a bug in reading")
-        return message
-
-    async def handle(self, items: Sequence[Inbound]) -> Sequence[Outbound]:
-        """Echo."""
-        bodies = [item.body.decode() for item in items]
-        async with self.called:
-            self.batches.append(bodies)
-            self.again += [item.redelivered for item in items]
-            self.called.notify_all()
-        await self.may_end.wait()
-        if not self.store_is_up.is_set():
-            raise self.fault
-        if "break" in bodies:
-            raise ValueError("a bug in handling")
-        if "hang" in bodies:
-            await asyncio.Event().wait()
-        self.after()
-        return [Outbound("", "echo", item.body) for item in items]
-
-    def abandoned(self, item: Inbound) -> Sequence[Outbound]:
-        """Say so."""
-        return [Outbound("", "echo", b"abandoned " + item.body)]
-
-    async def calls(self, count: int) -> None:
-        """Return once it was called so often."""
-        async with asyncio.timeout(WITHIN), self.called:
-            await self.called.wait_for(lambda: len(self.batches) >= count)
-
-
-@dataclass
-class Bench:
-    """One worker on a broker of its own; ``sender`` is who sends and hears."""
-
-    server: MemoryServer
-    store: SqlStore
-    clock: ManualClock
-    handler: Wishes
-    worker: BatchWorker[Inbound]
-    broker: MemoryBroker
-    sender: MemoryBroker
-    echo: Subscription
-    answers: Subscription
-    gave_up: asyncio.Event
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    running: asyncio.Task[None] | None = None
-
-    async def send(self, *bodies: str, queue: str = OUTCOME) -> None:
-        """Publish these, with a usable reply_to."""
-        await self.sender.publish(
-            [Outbound("", queue, b.encode(), reply_to=ANSWERS) for b in bodies]
-        )
-
-    async def start(self) -> None:
-        """Run the worker."""
-        started = asyncio.Event()
-        self.running = asyncio.create_task(self.worker.run(self.stop, started))
-        await started.wait()
-
-    async def end(self) -> None:
-        """Tell the worker to stop, and see that it does."""
-        self.stop.set()
-        if self.running is not None:
-            async with asyncio.timeout(WITHIN):
-                await self.running
-
-    async def patience_passes(self) -> None:
-        """The worker rests, and then it has rested long enough."""
-        async with asyncio.timeout(WITHIN):
-            await self.clock.somebody_sleeps()
-        self.clock.advance(6)
-
-    async def echoed(self, count: int) -> list[str]:
-        """The next echoes."""
-        return [message.body.decode() for message in await _take(self.echo, count)]
-
-    async def answered(self) -> str:
-        """The next answer."""
-        (message,) = await _take(self.answers, 1)
-        return message.body.decode()
-
-    async def parked(self) -> Sequence[ParkedMessage]:
-        """What was set aside."""
-        async with self.store.transaction(read_only=True) as tx:
-            return await tx.parked()
-
-    async def fail_twice(self, *bodies: str) -> None:
-        """Publish messages whose deliveries fail twice before the worker starts."""
-        await self.send(*bodies)
-        held = await self.sender.subscribe(worker_queue(OUTCOME)[0], prefetch=len(bodies))
-        async with asyncio.timeout(WITHIN):
-            for _ in range(2):
-                taken: list[Inbound] = []
-                while len(taken) < len(bodies):
-                    taken += await held.take(len(bodies))
-                await held.requeue(taken)
-        await held.pause()
-        await held.stop()
-
-
-async def _take(subscription: Subscription, count: int) -> list[Inbound]:
-    found: list[Inbound] = []
-    async with asyncio.timeout(WITHIN):
-        while len(found) < count:
-            taken = await subscription.take(count - len(found))
-            await subscription.ack(taken)
-            found += taken
-    return found
-
-
-@pytest.fixture
-async def bench(aoi_empty_database: Path, tmp_path: Path) -> AsyncIterator[Bench]:
-    """A worker that is not running yet."""
-    shutil.copy(aoi_empty_database, tmp_path / "aoi.sqlite3")
-    server, clock, handler = MemoryServer(), ManualClock(), Wishes()
-    async with AsyncExitStack() as stack:
-        store = await open_store(f"sqlite:///{tmp_path / 'aoi.sqlite3'}")
-        stack.push_async_callback(store.close)
-        broker, sender = MemoryBroker(server), MemoryBroker(server, user="shop")
-        for each in (broker, sender):
-            stack.push_async_callback(each.close)
-        await broker.declare(topology())
-        listener = MemoryBroker(server, user="listener")
-        stack.push_async_callback(listener.close)
-        gave_up = asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def give_up() -> None:
-            loop.call_soon_threadsafe(gave_up.set)
-
-        bench = Bench(
-            server,
-            store,
-            clock,
-            handler,
-            BatchWorker(
-                handler,
-                broker=broker,
-                parking=Parking(store, clock, quota=3),
-                clock=clock,
-                hard_limit=0.05,
-                give_up=give_up,
-            ),
-            broker,
-            sender,
-            await listener.subscribe(Queue("echo", QueueKind.EXCLUSIVE), prefetch=100),
-            await listener.subscribe(Queue(ANSWERS, QueueKind.EXCLUSIVE), prefetch=100),
-            gave_up,
-        )
-        yield bench
-        handler.store_is_up.set()
-        await bench.end()
 
 
 async def test_a_batch_is_whatever_waits(bench: Bench) -> None:
@@ -221,6 +30,17 @@ async def test_a_bug_parks_the_item_that_has_it_and_no_other(bench: Bench) -> No
     assert (parked.code, parked.body, parked.sender) == ("internal", b"break", "shop")
     assert "ValueError" in parked.reason
     assert bench.server.waiting(OUTCOME) == 0
+
+
+async def test_the_items_of_a_broken_batch_are_repeats(bench: Bench) -> None:
+    """Section 5: a batch may break after its commit, so each item that is handled again alone is
+    marked as redelivered, and its handler publishes everything once more.
+    """
+    await bench.send("a", "break", "c")
+    await bench.start()
+    await bench.echoed(3)
+    assert bench.handler.batches == [["a", "break", "c"], ["a"], ["break"], ["c"]]
+    assert bench.handler.again == [False] * 3 + [True] * 3
 
 
 async def test_what_cannot_be_read_is_parked_and_answered(bench: Bench) -> None:

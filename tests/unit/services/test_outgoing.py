@@ -15,6 +15,7 @@ from aoi_events.services.outgoing import event, publish_all
 from tests.strategies import EPOCH
 
 FULL = Queue("aoi.reply.shop.full", bindings=(Binding(EVENTS),), max_length_bytes=1)
+OPEN = Queue("aoi.reply.shop.open")
 
 
 async def test_facts_that_a_full_queue_refuses_are_counted_and_hold_nothing_back(
@@ -38,4 +39,39 @@ async def test_facts_that_a_full_queue_refuses_are_counted_and_hold_nothing_back
     assert record.__dict__["of"] == {"aoi.client.expired.v1": 3}
     with pytest.raises(PublishRefused, match="is it full"):
         await publish_all(broker, [Outbound("", FULL.name, b"needed")])
+    await broker.close()
+
+
+@pytest.mark.parametrize("best_effort", [False, True])
+@pytest.mark.parametrize(
+    "queue, if_returned, raises",
+    [
+        ("aoi.reply.shop.full", None, True),
+        ("aoi.reply.shop.none", None, True),
+        ("aoi.reply.shop.none", "aoi.reply.shop.open", False),
+        ("aoi.reply.shop.none", "aoi.reply.shop.full", True),
+        ("aoi.reply.shop.none", "aoi.reply.shop.none", True),
+        ("aoi.reply.shop.open", None, False),
+    ],
+)
+async def test_what_must_not_be_lost_raises_when_no_queue_took_it(
+    queue: str, if_returned: str | None, *, raises: bool, best_effort: bool
+) -> None:
+    """Section 5: a nack and a return raise alike, but where a substitute was taken in its place, or
+    where the message may be lost; the messages beside it are published all the same.
+    """
+    broker = MemoryBroker(MemoryServer())
+    await broker.declare(topology())
+    await broker.declare(Topology((), (FULL, OPEN)))
+    await broker.publish([Outbound("", FULL.name, b"as much as it takes")])
+    substitute = None if if_returned is None else Outbound("", if_returned, b"substitute")
+    message = Outbound("", queue, b"x", if_returned=substitute, best_effort=best_effort)
+    beside = Outbound("", OPEN.name, b"beside")
+    if raises and not best_effort:
+        with pytest.raises(PublishRefused, match=queue):
+            await publish_all(broker, [beside, message, beside])
+    else:
+        await publish_all(broker, [beside, message, beside])
+    taken = 2 + (OPEN.name in (queue, if_returned))
+    assert broker.server.waiting(OPEN.name) == taken
     await broker.close()

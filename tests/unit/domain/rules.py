@@ -22,7 +22,7 @@ from aoi_events.domain.delivery import (
 from aoi_events.domain.delivery_state import DEVICE_REFUSALS
 from aoi_events.domain.retry import Backoff
 
-__all__ = ["take"]
+__all__ = ["is_of_this_plan", "take"]
 
 
 def take(
@@ -39,6 +39,7 @@ def take(
     assert decision.changed == (after != delivery)
     _identity_stays(delivery, after)
     _terminal_changes_only_to_delivered(delivery, decision)
+    _the_better_word_stands(delivery, fact, after, now)
     _deadline(delivery, fact, after, now)
     _starts(delivery, decision, now)
     _provider_settles_last(delivery, fact, after, now)
@@ -88,6 +89,39 @@ def _terminal_changes_only_to_delivered(before: Delivery, decision: Decision) ->
             assert decision.effects.count(Announce()) == 1
 
 
+def _the_better_word_stands(before: Delivery, fact: Fact, after: Delivery, now: datetime) -> None:
+    """What is said after an end: the device is always believed, a provider's receipt only where
+    nobody had said that the device has it, or does not want it.
+    """
+    if before.by is Evidence.DEVICE:
+        told = replace(after, published=before.published, deadline=before.deadline)
+        assert told == before, "after the device's word nothing changes"
+        return
+    if isinstance(fact, Reported) and fact.kind is OutcomeKind.ACKNOWLEDGED:
+        assert after.by is Evidence.DEVICE
+        assert (after.settled_at, after.reason) == (now, None)
+        assert after.channel == (fact.channel or before.channel)
+        return
+    if not before.state.terminal:
+        return
+    receipt = isinstance(fact, Reported) and fact.kind is OutcomeKind.RECEIPTED
+    counts = receipt and before.by is None and not before.refused_by_device
+    if counts and isinstance(fact, Reported) and is_of_this_plan(before, fact):
+        assert (after.by, after.settled_at) == (Evidence.PROVIDER, now)
+    else:
+        kept = ("state", "by", "channel", "settled_at", "supersedes")
+        assert [getattr(after, name) for name in kept] == [getattr(before, name) for name in kept]
+
+
+def is_of_this_plan(delivery: Delivery, fact: Reported) -> bool:
+    """Whether the fact names an attempt of the present plan that carried the content itself."""
+    if fact.step is None or fact.attempt is None or not 0 <= fact.step < len(delivery.steps):
+        return False
+    state = delivery.steps[fact.step]
+    made = state.attempt > 0 and state.first_attempt <= fact.attempt <= state.attempt
+    return made and not state.step.wake_up
+
+
 def _deadline(before: Delivery, fact: Fact, after: Delivery, now: datetime) -> None:
     if after.state.terminal:
         assert after.deadline is None or not after.published
@@ -121,6 +155,7 @@ def _starts(before: Delivery, decision: Decision, now: datetime) -> None:
         assert made == 0
     for index, step in enumerate(after.steps):
         assert step.attempt <= after.attempts
+        assert not any(after.current(index, n) for n in (step.attempt - 1, step.attempt + 1))
         assert after.current(index, step.attempt) == (
             step.under_way and after.state is DeliveryState.SENDING
         )

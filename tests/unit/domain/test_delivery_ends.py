@@ -79,6 +79,8 @@ def test_nothing_active_stores_until_expiry() -> None:
     stored = take(a_delivery(ttl=60), Planned(()), at(0))
     assert stored.delivery.state is DeliveryState.STORED
     assert stored.effects == (Announce(),)
+    last = stored.delivery.story[-1]
+    assert (last.at, last.what, last.detail) == (at(0), "stored", Reason.UNREACHABLE)
     expired = take(stored.delivery, DeadlineReached(), at(60))
     assert expired.delivery.state is DeliveryState.EXPIRED
     assert expired.delivery.reason == Reason.UNREACHABLE
@@ -242,7 +244,7 @@ def test_effects_lost_in_a_crash_are_told_again() -> None:
 def test_a_stray_outcome_changes_nothing() -> None:
     """Steps and attempts that never were, or are no more, are of no account."""
     delivery = planned(WEBSOCKET, SMS)
-    for step, attempt in ((0, 2), (0, 0), (1, 1), (7, 1), (-1, 1), (None, 1), (0, None)):
+    for step, attempt in ((0, 2), (0, 0), (1, 0), (1, 1), (7, 1), (-1, 1), (None, 1), (0, None)):
         for kind in (OutcomeKind.ACCEPTED, OutcomeKind.REJECTED, OutcomeKind.RECEIPTED):
             decision = take(delivery, said(kind, 1, step=step, attempt=attempt), at(1))
             assert decision.delivery == delivery

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from hypothesis import settings
+from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -91,6 +91,14 @@ class Histories(RuleBasedStateMachine):
                 kind, at=self.now, step=made.step, attempt=made.attempt, retry_after=retry_after
             )
         )
+
+    @precondition(lambda self: self.started and self.delivery.state.terminal)
+    @rule(data=st.data(), kind=st.sampled_from(OutcomeKind))
+    def a_word_after_the_end(self, data: st.DataObject, kind: OutcomeKind) -> None:
+        """What a provider or the device says of an attempt after the delivery has ended."""
+        event(f"{kind} after {self.delivery.by or self.delivery.state}")
+        made = data.draw(st.sampled_from(self.started))
+        self._apply(Reported(kind, at=self.now, step=made.step, attempt=made.attempt))
 
     @rule(seconds=st.floats(-2.0, 40.0))
     def time_passes(self, seconds: float) -> None:

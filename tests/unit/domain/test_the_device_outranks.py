@@ -230,3 +230,55 @@ def test_no_such_application_now_or_never_expires() -> None:
     )
     assert over.delivery.state is DeliveryState.EXPIRED
     assert RevokeToken() not in over.effects
+
+
+def test_a_stronger_refusal_takes_the_place_of_a_weaker_one() -> None:
+    """It could not wake the app, and then the app turned out to be gone: the latter is why."""
+    asleep = take(planned(WEBSOCKET), said(OutcomeKind.COULD_NOT_WAKE, 1), at(1)).delivery
+    gone = take(asleep, said(OutcomeKind.NO_SUCH_APPLICATION, 2, returns=1), at(2)).delivery
+    assert (gone.state, gone.reason) == (DeliveryState.STORED, Reason.NO_SUCH_APPLICATION)
+    weaker = take(gone, said(OutcomeKind.COULD_NOT_WAKE, 3), at(3)).delivery
+    assert weaker.reason == Reason.NO_SUCH_APPLICATION
+
+
+def test_a_refusal_at_the_moment_of_the_plan_is_about_it() -> None:
+    """A device that names no attempt means the present plan, from the moment it was made."""
+    delivery = planned(WEBSOCKET)
+    word = said(OutcomeKind.COULD_NOT_WAKE, 0, attempt=None)
+    assert take(delivery, word, at(0)).delivery.state is DeliveryState.STORED
+    earlier = said(OutcomeKind.COULD_NOT_WAKE, -0.001, attempt=None)
+    assert not take(delivery, earlier, at(0)).changed
+
+
+def test_a_receipt_of_a_wake_up_corrects_no_end() -> None:
+    """The device has been told to fetch, and did not: expired stays expired."""
+    woken = planned(replace(SMS, wake_up=True), ttl=20)
+    expired = take(woken, DeadlineReached(), at(20)).delivery
+    assert take(expired, receipt(21, 0, 1), at(21)).delivery.state is DeliveryState.EXPIRED
+
+
+def test_an_acceptance_counts_at_expiry() -> None:
+    """The window is longer than the notification lives: at its expiry the provider is believed,
+    although another step is under way.
+    """
+    connected = replace(WEBSOCKET, start_after=0.0, ack_within=60.0)
+    both = planned(replace(SMS, start_after=0.0), connected, ttl=20)
+    accepted = take(both, said(OutcomeKind.ACCEPTED, 1), at(1)).delivery
+    ended = take(accepted, DeadlineReached(), at(20)).delivery
+    assert (ended.by, ended.channel) == (Evidence.PROVIDER, "sms")
+
+
+def test_a_plan_fails_for_the_reason_of_its_last_step() -> None:
+    """The connection was lost, and the short message was rejected: that is why it is stored."""
+    told = follow(
+        planned(WEBSOCKET, SMS),
+        [(1, said(OutcomeKind.ROUTE_LOST, 1)), (2, said(OutcomeKind.REJECTED, 2, 1, 2))],
+    ).delivery
+    assert (told.state, told.reason) == (DeliveryState.STORED, Reason.REFUSED)
+
+
+def test_a_device_that_names_no_channel_leaves_the_providers() -> None:
+    """Delivered by provider over SMS, then acknowledged over nobody knows what: SMS it was."""
+    done = take(planned(SMS), receipt(6, 0, 1), at(6)).delivery
+    device = take(done, said(OutcomeKind.ACKNOWLEDGED, 9), at(9)).delivery
+    assert (device.by, device.channel, device.settled_at) == (Evidence.DEVICE, "sms", at(9))

@@ -40,7 +40,6 @@ def delivery(number: int = 1, **changes: Any) -> DeliverItem:
         client=base32_id("cli_", bytes(16)),
         channel="sms",
         step=1,
-        attempt=2,
         token="token-of-an-app",
         fingerprint=FINGERPRINT,
         application="travel",
@@ -48,6 +47,7 @@ def delivery(number: int = 1, **changes: Any) -> DeliverItem:
         urgency=Urgency.NORMAL,
         accepted_at=NOW,
         **{
+            "attempt": 2,
             "content": Content(data="Gate B12"),
             "expires_at": datetime.now(UTC) + timedelta(hours=1),
             "parameters": {"msisdn": NUMBER},
@@ -61,11 +61,10 @@ def challenge(**changes: Any) -> ChallengeItem:
     return ChallengeItem(
         client=base32_id("cli_", bytes(16)),
         channel="sms",
-        attempt=1,
         code="K7QM2XPD",
         # Of this moment: a long test run begins more than ten minutes before its end.
         expires_at=datetime.now(UTC) + timedelta(minutes=10),
-        **{"parameters": {"msisdn": NUMBER}, **changes},
+        **{"attempt": 1, "parameters": {"msisdn": NUMBER}, **changes},
     )
 
 

@@ -20,8 +20,9 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import AckFrame, DeviceFrame, ServerFrame
 from aoi_events.domain.push_payload import ContentPush, encode
 from aoi_events.errors import ClientStateError, ClientStopped
-from tests.integration.client.server import WITHIN, Server, delivery_id
+from tests.integration.client.server import Server, delivery_id
 from tests.integration.client.test_client import BOTH, MAIL, Inbox
+from tests.limits import WITHIN
 
 STEPS = ("memory", "write", "fsync", "replace")
 """What fails: the save of a storage in memory, or one system call of a save to a file."""

@@ -7,7 +7,8 @@ import asyncio
 import asyncpg
 
 from tests.containers import SOMEBODY_WAITS
-from tests.integration.services.harness import WITHIN, System
+from tests.integration.services.harness import System
+from tests.limits import WITHIN
 
 __all__ = ["somebody_waits"]
 

@@ -14,7 +14,7 @@ from aoi_events.ports.broker import Inbound, Outbound, Subscription
 from aoi_events.services.handler import Handler
 from aoi_events.services.parking import Parked, Parking
 from aoi_events.services.runtime import BatchWorker
-from aoi_events.store import SqlStore
+from aoi_events.store.store import SqlStore
 from aoi_events.testing.stopped_clock import ManualClock
 from tests.limits import WITHIN
 

@@ -27,7 +27,8 @@ from aoi_events.services.submitting import Work
 from aoi_events.testing import LoopbackSmsc
 from aoi_events.testing.scripted import ADDRESS
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.harness import WITHIN, WORKERS, Device, System
+from tests.integration.services.harness import WORKERS, Device, System
+from tests.limits import WITHIN
 from tests.receivers import Receiver, Subscription
 
 OLD, NEW = "old", "new"

@@ -17,8 +17,9 @@ from aoi_events.domain.clients import Client, Presence
 from aoi_events.domain.notifications import Notification
 from aoi_events.ports.store import Lock, Transaction
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.harness import WITHIN, Device, Node, System, User
+from tests.integration.services.harness import Device, Node, System, User
 from tests.integration.services.locks import somebody_waits
+from tests.limits import WITHIN
 
 pytestmark = pytest.mark.parametrize("backend", ["memory+postgresql"], indirect=True)
 

@@ -21,7 +21,7 @@ from aoi_events.domain.delivery_state import StepState
 from aoi_events.domain.plans import Step
 from aoi_events.ports.store import Store
 from aoi_events.services.closing import close_what_ended
-from aoi_events.store import open_store
+from aoi_events.store.store import open_store
 from tests.conformance.store.rows import (
     a_channel,
     a_client,

@@ -21,7 +21,11 @@ from aoi_events.store.store import open_store
 from aoi_events.store.tables import METADATA
 from tests.containers import PostgresServer
 
-UPGRADE = "import asyncio, sys; from aoi_events.store.migration import upgrade; asyncio.run(upgrade(sys.argv[1]))"
+UPGRADE = """
+import asyncio, sys
+from aoi_events.store.migration import upgrade
+asyncio.run(upgrade(sys.argv[1]))
+"""
 _POSTGRES_SCHEMA = """
     SELECT 'column', c.relname || '.' || a.attname, concat_ws(' ', format_type(atttypid, atttypmod),
            (SELECT collname FROM pg_collation o WHERE o.oid = attcollation),

@@ -12,7 +12,8 @@ from aoi_events.channels.sms import SmsSettings, plugin
 from aoi_events.contracts.content import Content
 from aoi_events.domain.datagrams import Bits, Part, Segment, read
 from aoi_events.testing.smsc import LoopbackSmsc
-from tests.unit.channels.test_sms_channel import NUMBER, SOON, challenge, delivery
+from tests.limits import WITHIN
+from tests.unit.channels.test_sms_channel import NUMBER, challenge, delivery
 
 LONG = Content(data="x" * 300)
 ATTEMPTS = (1, 2, 3, 4, 253, 254, 255, 256, 257, 65_535, 65_536)
@@ -27,7 +28,7 @@ async def sent(bits: Bits, *items: Any) -> list[list[Segment]]:
         )
         assert channel is not None
         found: list[list[Segment]] = []
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(WITHIN):
             for item in items:
                 (result,) = await channel.deliver([item])
                 parts = len(result.provider_messages)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from aoi_events.broker.topology import EVENTS
 from aoi_events.contracts.events import CloudEvent
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.channels import Channel, ChannelState, ProofState
@@ -21,6 +22,7 @@ from aoi_events.domain.delivery_state import StepState
 from aoi_events.domain.plans import Step
 from aoi_events.ports.store import Store
 from aoi_events.services.closing import close_what_ended
+from aoi_events.services.retiring import Endings, retire
 from aoi_events.store.store import open_store
 from tests.conformance.store.rows import (
     a_channel,
@@ -160,6 +162,35 @@ async def test_no_such_application_ends_the_token_that_was_meant(
         (row,) = (await tx.applications([(HERE, known.app_key)])).values()
     revoked = replace(known, registered=False, revoked_reason=Reason.NO_SUCH_APPLICATION)
     assert row == (revoked if told else known)
+
+
+async def test_a_retired_client_tells_of_the_tokens_that_it_ended(store: Store) -> None:
+    """A token that had ended otherwise, and an app that never had one, are not told of."""
+    before = an_application(1, "com.example.left", registered=False, revoked_reason="deregistered")
+    reason = str(Reason.REASSIGNED)
+    never = an_application(
+        1, "com.example.never", generation=0, registered=False, revoked_reason=reason
+    )
+    async with store.transaction() as tx:
+        await tx.save_applications([before, never])
+        (client,) = (await tx.clients([HERE])).values()
+        outputs = await retire(tx, client, Reason.REASSIGNED, "a", later(60), Endings())
+    events = [each for each in outputs if each.exchange == EVENTS]
+    told = [CloudEvent.decode(each.body).data for each in events]
+    assert [getattr(each, "application", None) for each in told] == ["com.example.news"]
+
+
+async def test_only_what_ended_becomes_due_and_never_later(store: Store) -> None:
+    """Deliveries for another token of the client wait as before, and what was overdue stays so."""
+    ended, overdue = a_delivery(1, deadline=later(3600)), a_delivery(2, deadline=later(5))
+    other = a_delivery(3, deadline=later(3600), fingerprint="fp_bbbbbbbbbbbbb")
+    async with store.transaction() as tx:
+        await tx.add_deliveries([ended, overdue, other])
+        endings = Endings(tokens={(HERE, ended.fingerprint)})
+        assert await endings.make_due(tx, later(60))
+        rows = await tx.deliveries([ended.id, overdue.id, other.id])
+    deadlines = [rows[each.id].deadline for each in (ended, overdue, other)]
+    assert deadlines == [later(60), later(5), later(3600)]
 
 
 async def _client(store: Store) -> Client:

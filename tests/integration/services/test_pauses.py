@@ -161,3 +161,21 @@ async def test_what_follows_a_parked_message_is_published_before_the_acknowledge
     await bench.patience_passes()
     assert await bench.echoed(1) == ["abandoned break"]
     assert len(await bench.parked()) == 1
+
+
+async def test_each_pause_is_longer_up_to_five_seconds(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The worker waits 0.1, 0.2, 0.4 … seconds, 5 at most, and up to half a second more."""
+    bench.handler.store_is_up.clear()
+    await bench.send("a")
+    await bench.start()
+    for tries in range(1, 9):
+        await bench.handler.calls(tries)
+        await bench.patience_passes()
+    bench.handler.store_is_up.set()
+    assert await bench.echoed(1) == ["a"]
+    told = [record.__dict__ for record in caplog.records if record.getMessage() == "paused"]
+    seconds = [line["seconds"] for line in told]
+    least = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    assert all(low <= found <= low + 0.5 for low, found in zip(least, seconds, strict=True))

@@ -134,3 +134,32 @@ async def test_killed_after_any_step(
     await next_life.close()
     assert await next_life.load() == b"newest"
     await next_life.close()
+
+
+async def test_a_save_is_on_the_disk_before_it_takes_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new file is synced before it is renamed over the old one, and the folder after that: no
+    other order survives a loss of power.
+    """
+    storage = FileStorage(tmp_path / "state")
+    await storage.load()
+    taken: list[str] = []
+
+    def noting(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*arguments: Any, **options: Any) -> Any:
+            if name == "fsync":
+                folder = stat.S_ISDIR(os.fstat(arguments[0]).st_mode)
+                taken.append("sync folder" if folder else "sync file")
+            else:
+                taken.append(name)
+            return real(*arguments, **options)
+
+        return step
+
+    with monkeypatch.context() as patch:
+        for name in ("write", "fsync", "replace"):
+            patch.setattr(os, name, noting(name, getattr(os, name)))
+        await storage.save(b"new value")
+    await storage.close()
+    assert taken == ["write", "sync file", "replace", "sync folder"]

@@ -260,3 +260,11 @@ def test_a_long_story_keeps_its_beginning_and_its_end() -> None:
     assert delivery.story[0].attempt == 1
     assert delivery.story[-1].attempt == delivery.attempts
     assert deadline_of(delivery) == delivery.deadline
+
+
+def test_a_return_while_an_attempt_is_under_way_makes_nothing_due() -> None:
+    """The new plan waits for the attempt's window, and until then nobody looks in vain."""
+    hedged = replace(planned(WEBSOCKET, replace(SMS, start_after=2.0)), released=True)
+    looked = take(hedged, Planned((WEBSOCKET,)), at(2)).delivery
+    assert looked.released
+    assert looked.deadline == at(10)

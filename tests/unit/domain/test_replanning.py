@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Reason
 from aoi_events.domain.delivery import DeadlineReached, Planned, StartStep
+from aoi_events.domain.delivery_state import StepState
+from aoi_events.domain.evidence import StepOutcome
 from aoi_events.domain.plans import Step
+from aoi_events.domain.replanning import replan
 from tests.strategies import jitters, plans
 from tests.unit.domain.histories import SMS, WEBSOCKET, at, follow, planned, said
 from tests.unit.domain.rules import take
@@ -89,3 +92,30 @@ def test_no_plan_asks_a_provider_too_early(
                 channel = delivery.steps[effect.step].step.channel
                 early = at(seconds) < at(1) + timedelta(seconds=retry_after)
                 assert not (channel == "sms" and early)
+
+
+def test_the_later_of_two_times_stands() -> None:
+    """A provider that named two times wants nothing before the later one, in either order."""
+    states = [
+        StepState(SMS, attempt=n, outcome=StepOutcome(n, OutcomeKind.REFUSED, at(0), "", wait))
+        for n, wait in ((1, 30.0), (2, 50.0))
+    ]
+    for before in (states, states[::-1]):
+        (state,) = replan((SMS,), before, now=at(1), expires_at=at(100))
+        assert state.retry_at == at(50)
+
+
+def test_a_time_at_the_expiry_is_too_late() -> None:
+    """Nothing is started at the expiry itself, so the step is over."""
+    before = StepState(SMS, attempt=1, outcome=StepOutcome(1, OutcomeKind.REFUSED, at(0), "", 60.0))
+    (over,) = replan((SMS,), [before], now=at(1), expires_at=at(60))
+    assert (over.over, over.retry_at) == (Reason.REFUSED, None)
+    (waits,) = replan((SMS,), [before], now=at(1), expires_at=at(60.001))
+    assert (waits.over, waits.retry_at) == (None, at(60))
+
+
+def test_an_outage_ends_with_the_plan() -> None:
+    """That a provider was down is our own guess, so a new plan asks it at once."""
+    held = take(planned(SMS), said(OutcomeKind.UNAVAILABLE, 1, retry_after=300), at(1)).delivery
+    released = replace(held, released=True, deadline=at(5))
+    assert take(released, Planned((SMS,)), at(5)).effects == (StartStep(0, 2),)

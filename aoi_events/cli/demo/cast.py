@@ -10,7 +10,7 @@ from aoi_events.testing.smsc import LoopbackSmsc
 
 __all__ = ["WITHIN", "device"]
 
-WITHIN: Final = 8.0
+WITHIN: Final = 30.0
 """Seconds that anything in the story may take."""
 
 

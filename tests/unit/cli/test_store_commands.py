@@ -51,7 +51,7 @@ def test_only_its_owner_reads_a_database(cli: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["db upgrade", "status n1", "dead list", "dead drop prk_1"])
-def test_an_unreachable_store_is_told_soon(
+def test_an_unreachable_store_is_told(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     """Exit code 69, what was tried, and which setting says so; no password."""
@@ -63,7 +63,7 @@ def test_an_unreachable_store_is_told_soon(
     assert "hidden" not in ran.err
 
 
-def test_an_unreachable_broker_is_told_soon(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_broker_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """``aoi send`` gives up, with 69."""
     monkeypatch.setenv("AOI_BROKER", "amqp://shop:hidden@127.0.0.1:1/")
     ran = cli("send", "k1.token", "-c", "hello")

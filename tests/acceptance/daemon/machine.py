@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from aoi_events.contracts.apps import (
+    MAX_WAIT,
     AppNotification,
     AppRequest,
     AppsListed,
@@ -227,13 +228,13 @@ class Machine:
     ) -> str:
         """Register an app that does not run; its token."""
         request = RegisterAppV1(
-            version=1, application=application, command=command, **{"wait": WITHIN, **fields}
+            version=1, application=application, command=command, **{"wait": MAX_WAIT, **fields}
         )
         registered = await self.ask(request, Registered)
         assert registered.token is not None or not request.wait
         return registered.token or ""
 
-    async def unregister(self, application: str = MAIL, *, wait: float = WITHIN) -> bool:
+    async def unregister(self, application: str = MAIL, *, wait: float = MAX_WAIT) -> bool:
         """Unregister an app; whether the AOI Server has confirmed."""
         request = UnregisterAppV1(version=1, application=application, wait=wait)
         return (await self.ask(request, Unregistered)).confirmed

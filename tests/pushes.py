@@ -11,8 +11,6 @@ from aoi_events.domain.reassembly import HeldPart, take
 
 __all__ = ["payload_of", "payloads_of"]
 
-_NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-
 
 def payload_of(*user_data: bytes) -> Payload:
     """The one payload in the user data of some short messages. Raises PduError."""
@@ -24,6 +22,7 @@ def payloads_of(messages: Iterable[tuple[str, bytes]]) -> list[Payload]:
     """Each payload of a stream of short messages (whose parts belong together, user data), in the
     order in which they were complete. Raises PduError.
     """
+    now = datetime.now(UTC)
     held: tuple[HeldPart, ...] = ()
     payloads: list[Payload] = []
     for between, octets in messages:
@@ -31,7 +30,7 @@ def payloads_of(messages: Iterable[tuple[str, bytes]]) -> list[Payload]:
         if segment.part is None:
             payloads.append(decode(segment.octets))
             continue
-        taken = take(held, between, segment.part, segment.octets, now=_NOW)
+        taken = take(held, between, segment.part, segment.octets, now=now)
         held = taken.held
         if taken.datagram is not None:
             payloads.append(decode(taken.datagram))

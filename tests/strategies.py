@@ -32,6 +32,7 @@ from aoi_events.domain.evidence import StepOutcome
 from aoi_events.domain.plans import Demand, Step
 from aoi_events.domain.policy import ChannelRules, Rules
 from aoi_events.domain.retry import Backoff
+from tests.instant import INSTANT
 
 __all__ = [
     "CHANNELS",
@@ -53,7 +54,7 @@ __all__ = [
     "steps",
 ]
 
-EPOCH: Final = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+EPOCH: Final = INSTANT
 _ENDS: Final = (OutcomeKind.ACKNOWLEDGED, OutcomeKind.NO_SUCH_APPLICATION)
 CHANNELS: Final = ("websocket", "sms", "webpush")
 

@@ -12,6 +12,7 @@ from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
@@ -301,7 +302,8 @@ class LoopbackSmsc:
     ) -> None:
         name, stat = message.message_id, _STATE_TEXTS[state]
         if form == "text":
-            text = f"id:{name} sub:001 dlvrd:001 submit date:2611231200 done date:2611231201 "
+            now = f"{datetime.now(UTC):%y%m%d%H%M}"
+            text = f"id:{name} sub:001 dlvrd:001 submit date:{now} done date:{now} "
             text += f"stat:{stat} err:000 Text:"
             tlvs = []
         else:

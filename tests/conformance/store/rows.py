@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from aoi_events.contracts.content import Content
@@ -18,8 +18,9 @@ from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.domain.plans import Step
 from aoi_events.ports.store import ProviderMessage, Submission, Transaction
+from tests.instant import INSTANT
 
-NOW: Final = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
+NOW: Final = INSTANT + timedelta(microseconds=123_456)
 SENDER: Final = "news"
 
 _LETTERS: Final = str.maketrans("0123456789", "abcdefghij")

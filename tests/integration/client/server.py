@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -107,7 +108,7 @@ class Server:
                 "instance": "ignored",
                 "content": {"data": data},
                 "urgency": "normal",
-                "expires_at": "2036-11-24T12:00:00Z",
+                "expires_at": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
                 "from_a_newer_server": True,
             }
         )

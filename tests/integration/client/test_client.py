@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from inspect import signature
 from pathlib import Path
 
@@ -138,7 +139,7 @@ async def test_wake_up_by_sms_is_fetched(server: Server, device: Device) -> None
             "token": app.token,
             "content": {"data": "x" * 4000},
             "urgency": "high",
-            "expires_at": "2036-11-24T12:00:00Z",
+            "expires_at": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
         },
     )
     sms.receive(*encode(WakeUpPush(delivery_id(8), app.fingerprint), transaction_id=1))

@@ -23,10 +23,10 @@ from aoi_events.gateway.gateway import Gateway
 from aoi_events.gateway.server import PATH
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.broker import Inbound
+from tests.device_frames import deliver
 from tests.integration.client.test_client import MAIL, Inbox, next_event
 from tests.integration.gateway.workers import Workers
 from tests.limits import WITHIN
-from tests.unit.gateway.samples import deliver
 
 Reply = tuple[str, bytes] | None
 

@@ -14,8 +14,8 @@ import aiohttp
 
 from aoi_events.contracts.device import SUBPROTOCOL
 from aoi_events.gateway.server import PATH
+from tests.device_frames import CLIENT, SECRET, hello
 from tests.limits import WITHIN
-from tests.unit.gateway.samples import CLIENT, SECRET, hello
 
 
 class Device:

@@ -14,10 +14,10 @@ from aoi_events.errors import ConfigurationError
 from aoi_events.gateway.gateway import Gateway
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.broker import Broker, Inbound, Published, Queue
+from tests.device_frames import CLIENT, OTHER_CLIENT, ack, deliver, delivery_id, hello
 from tests.integration.gateway.conftest import GATEWAY_USER, Place, Running, Start
 from tests.integration.gateway.workers import Reply, Workers, refusal
 from tests.limits import WITHIN
-from tests.unit.gateway.samples import CLIENT, OTHER_CLIENT, ack, deliver, delivery_id, hello
 
 
 async def test_a_device_that_was_cut_without_a_word_is_noticed(start: Start) -> None:

@@ -12,11 +12,9 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import SUBPROTOCOL
 from aoi_events.contracts.envelopes import CloseItem, OutcomeKind
 from aoi_events.contracts.webpush import WEBPUSH_SUBPROTOCOL
-from tests.integration.gateway.conftest import Running, Start
-from tests.integration.gateway.workers import refusal, values
-from tests.unit.gateway.browsers import UAID
-from tests.unit.gateway.browsers import hello as hello_of_browser
-from tests.unit.gateway.samples import (
+from tests.browser_frames import UAID
+from tests.browser_frames import hello as hello_of_browser
+from tests.device_frames import (
     CLIENT,
     OTHER_CLIENT,
     SECRET,
@@ -25,6 +23,8 @@ from tests.unit.gateway.samples import (
     delivery_id,
     hello,
 )
+from tests.integration.gateway.conftest import Running, Start
+from tests.integration.gateway.workers import refusal, values
 
 
 async def test_hello_and_welcome(running: Running) -> None:

@@ -27,8 +27,8 @@ from aoi_events.contracts.envelopes import (
 from aoi_events.contracts.requests import ConnectClientV1
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Broker, Inbound, Outbound, Published, Queue, Subscription
+from tests.device_frames import SECRET
 from tests.limits import WITHIN
-from tests.unit.gateway.samples import SECRET
 
 Reply = tuple[str, bytes] | None
 

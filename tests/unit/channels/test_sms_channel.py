@@ -29,11 +29,11 @@ from tests.pushes import payload_of
 
 NUMBER = "+31600000001"
 FINGERPRINT = base32_id("fp_", bytes(8))
-NOW = datetime.now(UTC)
 
 
-def delivery(number: int = 1, **changes: Any) -> DeliverItem:
-    """One step of delivery ``number``, to a telephone."""
+def delivery(number: int = 1, *, ttl: float = 3600.0, **changes: Any) -> DeliverItem:
+    """One step of delivery ``number``, to a telephone; ``ttl`` seconds are left to it."""
+    now = datetime.now(UTC)
     return DeliverItem(
         delivery=base32_id("dlv_", number.to_bytes(16, "big")),
         notification="gate-change",
@@ -45,11 +45,11 @@ def delivery(number: int = 1, **changes: Any) -> DeliverItem:
         application="travel",
         instance="default",
         urgency=Urgency.NORMAL,
-        accepted_at=NOW,
+        accepted_at=now,
         **{
             "attempt": 2,
             "content": Content(data="Gate B12"),
-            "expires_at": datetime.now(UTC) + timedelta(hours=1),
+            "expires_at": now + timedelta(seconds=ttl),
             "parameters": {"msisdn": NUMBER},
             **changes,
         },
@@ -158,7 +158,7 @@ async def test_outcomes_stand_in_the_order_of_the_items(
 @pytest.mark.parametrize(
     "changes, kind, closes",
     [
-        ({"expires_at": NOW - timedelta(seconds=1)}, OutcomeKind.REFUSED, False),
+        ({"ttl": -1}, OutcomeKind.REFUSED, False),
         ({"parameters": {}}, OutcomeKind.REJECTED, True),
         ({"parameters": {"msisdn": "0612345678"}}, OutcomeKind.REJECTED, True),
         ({"content": Content(data="x" * 471)}, OutcomeKind.REJECTED, False),

@@ -6,7 +6,7 @@ import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, TypeVar
 
@@ -41,12 +41,13 @@ from aoi_events.contracts.requests import ChannelOffer, Circumstances
 from aoi_events.domain.clients import client_id_of, hash_secret
 from aoi_events.domain.push_payload import Payload
 from aoi_events.domain.push_payload import encode as encode_push
+from tests.instant import INSTANT as NOW
 
 E = TypeVar("E")
 F = TypeVar("F", bound=DeviceFrame)
 
 MAIL = "org.example.mail"
-NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+EXPIRES_AT = (NOW + timedelta(days=1)).isoformat()
 WIFI = Network(Circumstances(bearer="wifi"), "192.0.2.1")
 CELLULAR = Network(Circumstances(bearer="cellular", metered=True), "198.51.100.7")
 OFFERS = (
@@ -93,7 +94,7 @@ def notification(number: int, token: str, *, attempt: int = 1) -> NotificationFr
         "instance": "default",
         "content": {"data": "hello"},
         "urgency": "normal",
-        "expires_at": "2026-11-24T12:00:00Z",
+        "expires_at": EXPIRES_AT,
     }
     read = server_frames.validate_python(frame)
     assert isinstance(read, NotificationFrame)

@@ -43,6 +43,7 @@ from aoi_events.domain.tokens import fingerprint_of
 from aoi_events.errors import ErrorCode
 from tests.unit.client.rehearsal import (
     CELLULAR,
+    EXPIRES_AT,
     OFFERS,
     WIFI,
     Rehearsal,
@@ -236,7 +237,7 @@ class AnyHistory(RuleBasedStateMachine):
             "content": {"data": "hi"},
             "channel": channel,
             "code": "AAAAAA",
-            "expires_at": "2026-11-24T12:00:00Z",
+            "expires_at": EXPIRES_AT,
         }
         self.device.play(PushArrived(channel, json.dumps(push).encode()))
 
@@ -322,7 +323,7 @@ class AnyHistory(RuleBasedStateMachine):
                 "token": token,
                 "content": {"data": "large"},
                 "urgency": "normal",
-                "expires_at": "2026-11-24T12:00:00Z",
+                "expires_at": EXPIRES_AT,
             }
         )
 

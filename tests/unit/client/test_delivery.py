@@ -26,7 +26,14 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import AckFrame, WakeUpFrame
 from aoi_events.domain.push_payload import ContentPush, WakeUpPush
 from aoi_events.domain.tokens import fingerprint_of
-from tests.unit.client.rehearsal import MAIL, Rehearsal, by_sms, delivery_id, notification
+from tests.unit.client.rehearsal import (
+    EXPIRES_AT,
+    MAIL,
+    Rehearsal,
+    by_sms,
+    delivery_id,
+    notification,
+)
 
 KEY = f"{MAIL}/default"
 ONE = delivery_id(1)
@@ -63,7 +70,7 @@ class Device:
                 "token": self.token,
                 "content": {"data": "large"},
                 "urgency": "normal",
-                "expires_at": "2026-11-24T12:00:00Z",
+                "expires_at": EXPIRES_AT,
             }
         )
 

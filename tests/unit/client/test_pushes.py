@@ -18,11 +18,10 @@ from aoi_events.contracts.push import (
 )
 from aoi_events.domain.tokens import fingerprint_of
 from aoi_events.errors import ConfigurationError
-from tests.unit.client.rehearsal import MAIL, delivery_id, notification
+from tests.unit.client.rehearsal import EXPIRES_AT, MAIL, delivery_id, notification
 from tests.unit.client.test_delivery import ONE, Device
 
 BOTH = pytest.mark.parametrize("channel", ["webpush", "webhook"])
-LATER = "2026-11-24T12:00:00Z"
 
 
 def content(device: Device, channel: str, number: int = 1) -> PushArrived:
@@ -33,7 +32,7 @@ def content(device: Device, channel: str, number: int = 1) -> PushArrived:
             "attempt": 3,
             "fingerprint": fingerprint_of(device.token),
             "urgency": "high",
-            "expires_at": LATER,
+            "expires_at": EXPIRES_AT,
             "content": {"data": "hello"},
         }
     )
@@ -73,7 +72,7 @@ def test_fetches_after_a_wake_up(channel: str) -> None:
             "attempt": 1,
             "fingerprint": fingerprint_of(device.token),
             "urgency": "normal",
-            "expires_at": LATER,
+            "expires_at": EXPIRES_AT,
         }
     )
     device.rehearsal.play(PushArrived(channel, push.encode()))
@@ -85,7 +84,9 @@ def test_fetches_after_a_wake_up(channel: str) -> None:
 def test_challenges_are_noted_for_their_channel() -> None:
     """8.1.2: the code goes back for the channel that it came over, whatever the push says."""
     device = Device()
-    push = PushedChallenge.model_validate({"channel": "sms", "code": "K3Y9AB", "expires_at": LATER})
+    push = PushedChallenge.model_validate(
+        {"channel": "sms", "code": "K3Y9AB", "expires_at": EXPIRES_AT}
+    )
     device.rehearsal.play(PushArrived("webpush", push.encode()))
     assert [event.channel for event in device.rehearsal.told(ChallengeReceived)] == ["webpush"]
     assert device.rehearsal.stored.codes == {"webpush": "K3Y9AB"}

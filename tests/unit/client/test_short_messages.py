@@ -17,7 +17,8 @@ from aoi_events.domain.datagrams import Reference
 from aoi_events.domain.push_payload import ContentPush, encode
 from aoi_events.domain.reassembly import KEPT_FOR
 from aoi_events.domain.tokens import fingerprint_of
-from tests.unit.client.rehearsal import MAIL, NOW, arrived, delivery_id
+from tests.instant import INSTANT as NOW
+from tests.unit.client.rehearsal import MAIL, arrived, delivery_id
 from tests.unit.client.test_delivery import ONE, Device
 
 LONG = "long " * 60

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 from random import Random
 
@@ -19,8 +19,8 @@ from aoi_events.domain.datagrams import (
     split,
 )
 from aoi_events.domain.reassembly import KEPT_FOR, MOST_ALIKE, MOST_HELD, HeldPart, Taken, take
+from tests.instant import INSTANT as NOW
 
-NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 REFERENCE = Reference(16, 0x1234)
 
 Came = tuple[str, Part, bytes]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from aoi_events.contracts.answers import (
@@ -13,56 +12,59 @@ from aoi_events.contracts.answers import (
     SelectedChannel,
 )
 from aoi_events.contracts.base import Answer
-from aoi_events.contracts.content import Content, ContentEncryption
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.gateway.actions import Action, Ask
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.webpush import WebPushSession
-from aoi_events.gateway.webpush.uaids import secret_text, write_uaid
-from tests.unit.gateway.samples import CLIENT, NOW, SECRET, SESSION, connected, deliver, delivery_id
+from tests import browser_frames
+from tests.browser_frames import (
+    CHANNEL_ID,
+    ENCRYPTED,
+    KEY,
+    OTHER_CHANNEL_ID,
+    OWN_SECRET,
+    RANDOM,
+    TOKEN,
+    UAID,
+    ack,
+    hello,
+    register,
+    say,
+    unregister,
+)
+from tests.unit.gateway.samples import CLIENT, NOW, SESSION, connected
 
-CHANNEL_ID = "01234567-89ab-cdef-0123-456789abcdef"
-OTHER_CHANNEL_ID = "fedcba98-7654-3210-fedc-ba9876543210"
-KEY = "B" + "A" * 85 + "A"
-RANDOM = bytes(range(32))
-OWN_SECRET = secret_text(RANDOM)
-UAID = write_uaid(CLIENT, SECRET)
-TOKEN = "k1." + "T" * 40
-ENCRYPTED = ContentEncryption(coding="aes128gcm")
-
-
-def say(kind: str, **more: Any) -> str:
-    """A message of a browser."""
-    return json.dumps({"messageType": kind, **more})
-
-
-def hello(uaid: str | None = UAID) -> str:
-    """A hello as Firefox says it."""
-    known = {} if uaid is None else {"uaid": uaid}
-    return say("hello", broadcasts={"x/y": '"1"'}, use_webpush=True, **known)
-
-
-def register(channel: str = CHANNEL_ID, **more: Any) -> str:
-    """A page subscribes."""
-    return say("register", channelID=channel, **more)
-
-
-def unregister(channel: str = CHANNEL_ID) -> str:
-    """A page unsubscribes."""
-    return say("unregister", channelID=channel, code=200)
-
-
-def ack(number: int = 1, code: int | None = 100, channel: str = CHANNEL_ID) -> str:
-    """An acknowledgement of the delivery with that number."""
-    update = {"channelID": channel, "version": delivery_id(number), "code": code}
-    return say("ack", updates=[{name: each for name, each in update.items() if each is not None}])
+__all__ = [
+    "ACTIVATED",
+    "CHANNEL_ID",
+    "ENCRYPTED",
+    "KEY",
+    "OTHER_CHANNEL_ID",
+    "OWN_SECRET",
+    "RANDOM",
+    "REGISTERED",
+    "SUBSCRIBED",
+    "TOKEN",
+    "UAID",
+    "ack",
+    "admit",
+    "answer",
+    "asked",
+    "hello",
+    "new_session",
+    "open_session",
+    "push",
+    "receive",
+    "refused",
+    "register",
+    "say",
+    "unregister",
+]
 
 
 def push(number: int = 1, data: bytes = b"\xfb\xff sealed", **changes: Any) -> DeliverItem:
-    """A step of an encrypted delivery for the subscription :data:`CHANNEL_ID`."""
-    content = Content.of(data).model_copy(update={"encryption": ENCRYPTED})
-    values = {"content": content, "application": "webpush", "instance": CHANNEL_ID}
-    return deliver(number, **{**values, **changes})
+    """A step of an encrypted delivery for :data:`CHANNEL_ID`, accepted at :data:`NOW`."""
+    return browser_frames.push(number, data, now=NOW, **changes)
 
 
 def new_session(**settings: Any) -> WebPushSession:

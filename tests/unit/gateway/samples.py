@@ -1,78 +1,50 @@
-"""Values that the gateway's tests are made of."""
+"""Values that tests of sessions are made of, whose clock stands still."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from aoi_events.contracts.answers import ClientConnectedV1
-from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.gateway.actions import Action, Close, Send
 from aoi_events.gateway.aoi_session import AoiSession
 from aoi_events.gateway.settings import GatewaySettings
+from tests import device_frames
+from tests.device_frames import (
+    CLIENT,
+    OTHER_CLIENT,
+    SECRET,
+    SESSION,
+    ack,
+    connected,
+    delivery_id,
+    hello,
+    request,
+)
+from tests.instant import INSTANT as NOW
 
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-CLIENT = "cli_" + "a" * 26
-OTHER_CLIENT = "cli_" + "b" * 26
-SECRET = "s" * 42 + "w"
-SESSION = "0123456789abcdef"
-
-
-def delivery_id(number: int) -> str:
-    """The ID of the delivery with that number."""
-    letters = "abcdefghijklmnopqrstuvwxyz234567"
-    digits = ""
-    for _ in range(26):
-        number, digit = divmod(number, 32)
-        digits = letters[digit] + digits
-    return f"dlv_{digits}"
+__all__ = [
+    "CLIENT",
+    "NOW",
+    "OTHER_CLIENT",
+    "SECRET",
+    "SESSION",
+    "ack",
+    "closing",
+    "connected",
+    "deliver",
+    "delivery_id",
+    "frames",
+    "hello",
+    "new_session",
+    "open_session",
+    "request",
+]
 
 
 def deliver(number: int = 1, **changes: Any) -> DeliverItem:
-    """A step of the delivery with that number, for :data:`CLIENT` under epoch 1."""
-    values: dict[str, Any] = {
-        "delivery": delivery_id(number),
-        "notification": f"n-{number}",
-        "client": CLIENT,
-        "channel": "websocket",
-        "step": 0,
-        "attempt": 1,
-        "token": "k1." + "T" * 40,
-        "fingerprint": "fp_" + "c" * 13,
-        "application": "mail",
-        "instance": "default",
-        "content": Content.of(f"content {number}"),
-        "urgency": "normal",
-        "accepted_at": NOW,
-        "expires_at": NOW + timedelta(hours=1),
-        "session": SESSION,
-        "epoch": 1,
-    }
-    return DeliverItem.model_validate({**values, **changes})
-
-
-def connected(epoch: int = 1, **changes: Any) -> ClientConnectedV1:
-    """The answer that opens a session."""
-    return ClientConnectedV1.model_validate(
-        {"client": CLIENT, "epoch": epoch, "sequence": 7, **changes}
-    )
-
-
-def hello(client: str = CLIENT, secret: str = SECRET) -> str:
-    """A hello frame."""
-    return json.dumps({"type": "hello", "client": client, "secret": secret})
-
-
-def request(name: str, number: int = 1, **body: Any) -> str:
-    """A request frame."""
-    return json.dumps({"type": "request", "id": number, "name": name, "body": body})
-
-
-def ack(number: int = 1, **changes: Any) -> str:
-    """An ack frame."""
-    return json.dumps({"type": "ack", "delivery": delivery_id(number), **changes})
+    """A step of the delivery with that number, accepted at :data:`NOW`."""
+    return device_frames.deliver(number, now=NOW, **changes)
 
 
 def new_session(**settings: Any) -> AoiSession:

@@ -62,7 +62,7 @@ def test_a_notification_names_everything_that_the_device_needs() -> None:
         "instance": "default",
         "content": {"data": "content 1", "encoding": "utf-8", "type": "text/plain"},
         "urgency": "normal",
-        "expires_at": "2026-11-23T13:00:00Z",
+        "expires_at": f"{NOW + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}",
     }
 
 

@@ -34,7 +34,6 @@ from aoi_events.contracts.requests import (
 from aoi_events.contracts.states import DeliveryState, Evidence
 from aoi_events.ports.broker import Inbound, Outbound, Queue, Subscription
 
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 FINGERPRINT = "fp_" + "a" * 13
 
 Script = Callable[[AnyRequest], AnyAnswer | None]
@@ -139,7 +138,7 @@ class Responder:
         )
         return NotificationAcceptedV1(
             notification=request.notification,
-            expires_at=NOW + timedelta(seconds=request.ttl),
+            expires_at=datetime.now(UTC) + timedelta(seconds=request.ttl),
             deliveries=tuple(AcceptedDelivery(index=i, delivery=d) for i, d in ids.items()),
             rejected=tuple(
                 RejectedToken(index=i, fingerprint=FINGERPRINT, code="token_forged", message="no")
@@ -152,6 +151,7 @@ class Responder:
         """What the states are now."""
         if notification not in self.states:
             return RefusedV1(code="not_found", message="nothing", field="notification")
+        now = datetime.now(UTC)
         return NotificationStatusV1(
             notification=notification,
             deliveries=tuple(
@@ -161,9 +161,9 @@ class Responder:
                     state=state,
                     by=Evidence.DEVICE if state is DeliveryState.DELIVERED else None,
                     reason="unreachable" if state is DeliveryState.FAILED else None,
-                    accepted_at=NOW,
-                    expires_at=NOW + timedelta(days=1),
-                    settled_at=NOW if state.terminal else None,
+                    accepted_at=now,
+                    expires_at=now + timedelta(days=1),
+                    settled_at=now if state.terminal else None,
                 )
                 for delivery, state in self.states[notification].items()
             ),
@@ -192,7 +192,7 @@ class Responder:
         event = CloudEvent(
             id=f"{delivery}-{state}",
             type=f"aoi.{kind}.v1",
-            time=NOW,
+            time=datetime.now(UTC),
             data=DeliveryChanged(
                 notification=notification,
                 delivery=delivery,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -34,7 +35,7 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.errors import RequestRefused, RequestTimeout
 from aoi_events.publishing import DeviceRequests
-from tests.unit.publishing.responder import NOW, Responder
+from tests.unit.publishing.responder import Responder
 
 CLIENT = "cli_" + "a" * 26
 DELIVERY = "dlv_" + "a" * 26
@@ -72,7 +73,7 @@ def cases() -> list[Case]:
         token="token-of-an-app",
         content=Content(data="hello"),
         urgency=Urgency.NORMAL,
-        expires_at=NOW,
+        expires_at=datetime.now(UTC),
     )
     return [
         (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import jwt
@@ -16,9 +16,9 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
 from aoi_events.services.assertions import IdentityCheck, identity_keys
+from tests.instant import INSTANT as NOW
 from tests.strategies import near_misses
 
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ANN = "tel:+15550100"
 OURS = "https://push.example.org"
 

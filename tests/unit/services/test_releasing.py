@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,8 +13,8 @@ from aoi_events.domain.clients import Client
 from aoi_events.domain.delivery import DeadlineReached, Decision, Delivery, Planned, decide
 from aoi_events.domain.plans import Step
 from aoi_events.services.releasing import noticed
+from tests.instant import INSTANT
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 CONNECTED = Step("websocket", start_after=0.0, ack_within=10.0, connected=True)
 
 
@@ -28,8 +28,8 @@ def stored(planned_with: int, at: datetime) -> Decision:
         application="app",
         instance="default",
         fingerprint="fp_" + "a" * 13,
-        accepted_at=NOON,
-        expires_at=NOON + timedelta(hours=1),
+        accepted_at=INSTANT,
+        expires_at=INSTANT + timedelta(hours=1),
     )
     planned = decide(delivery, Planned((CONNECTED,), returns=planned_with), now=at, jitter=0.0)
     later = at + timedelta(seconds=10)
@@ -45,7 +45,7 @@ def client(returns: int, seen_at: datetime) -> Client:
         secret_hash="0" * 64,
         device="phone",
         identity="tel:+1",
-        registered_at=NOON,
+        registered_at=INSTANT,
         seen_at=seen_at,
         returns=returns,
     )
@@ -56,9 +56,9 @@ def test_a_return_during_the_plan_is_noticed_whatever_the_clocks_say(skew: float
     """A device that came back after the plan was made gets the delivery at once, also where the
     worker that noted its return has another time.
     """
-    decision = stored(planned_with=3, at=NOON)
-    back = client(4, NOON + timedelta(seconds=skew))
-    now = NOON + timedelta(seconds=11)
+    decision = stored(planned_with=3, at=INSTANT)
+    back = client(4, INSTANT + timedelta(seconds=skew))
+    now = INSTANT + timedelta(seconds=11)
     after = noticed(decision, {back.id: back}, now).delivery
     assert after.released
     assert after.deadline == now
@@ -67,17 +67,17 @@ def test_a_return_during_the_plan_is_noticed_whatever_the_clocks_say(skew: float
 @pytest.mark.parametrize("skew", [-3600.0, 0.0, 3600.0])
 def test_without_a_return_it_waits_for_the_next_one(skew: float) -> None:
     """A plan that knew of the last return is not made again and again."""
-    decision = stored(planned_with=3, at=NOON)
-    same = client(3, NOON + timedelta(seconds=skew))
-    assert noticed(decision, {same.id: same}, NOON) == decision
+    decision = stored(planned_with=3, at=INSTANT)
+    same = client(3, INSTANT + timedelta(seconds=skew))
+    assert noticed(decision, {same.id: same}, INSTANT) == decision
 
 
 @pytest.mark.parametrize("returns,released", [(2, False), (3, False), (4, True)])
 def test_only_a_later_return_counts(returns: int, *, released: bool) -> None:
     """A return that the plan knew, or one before that, is none that it missed."""
-    decision = stored(planned_with=3, at=NOON)
-    known = client(returns, NOON)
-    assert noticed(decision, {known.id: known}, NOON).delivery.released == released
+    decision = stored(planned_with=3, at=INSTANT)
+    known = client(returns, INSTANT)
+    assert noticed(decision, {known.id: known}, INSTANT).delivery.released == released
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,16 @@ def test_only_a_later_return_counts(returns: int, *, released: bool) -> None:
 )
 def test_what_needs_no_release_is_left_alone(changes: dict[str, Any]) -> None:
     """Only what is stored now, after a plan, and not due already, becomes due by a return."""
-    decision = stored(planned_with=3, at=NOON)
+    decision = stored(planned_with=3, at=INSTANT)
     other = replace(decision, delivery=replace(decision.delivery, **changes))
-    back = client(4, NOON)
-    assert noticed(other, {back.id: back}, NOON) == other
+    back = client(4, INSTANT)
+    assert noticed(other, {back.id: back}, INSTANT) == other
 
 
 def test_a_repeat_and_an_unknown_client_release_nothing() -> None:
     """What was stored before, and is told again, waits for the next return."""
-    decision = stored(planned_with=3, at=NOON)
-    back = client(4, NOON)
+    decision = stored(planned_with=3, at=INSTANT)
+    back = client(4, INSTANT)
     repeated = replace(decision, changed=False)
-    assert noticed(repeated, {back.id: back}, NOON) == repeated
-    assert noticed(decision, {}, NOON) == decision
+    assert noticed(repeated, {back.id: back}, INSTANT) == repeated
+    assert noticed(decision, {}, INSTANT) == decision

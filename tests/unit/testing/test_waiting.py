@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 
 import pytest
 
@@ -13,8 +12,8 @@ from aoi_events.contracts.events import ClientChanged, CloudEvent
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.testing.diary import Diary, DidNotHappen
 from aoi_events.testing.waiting import WaitFor
+from tests.instant import INSTANT as NOW
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLIENT = "cli_" + "a" * 26
 CONNECTED = Connected(client=CLIENT, session="s1", epoch=1)
 

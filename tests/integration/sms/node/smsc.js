@@ -37,8 +37,9 @@ function report(session, pdu, name, state, form) {
     destination_addr: pdu.source_addr,
   };
   if (form === 'text') {
+    const now = new Date().toISOString().replace(/\D/g, '').slice(2, 12);
     receipt.short_message =
-      `id:${name} sub:001 dlvrd:001 submit date:2611231200 done date:2611231201 ` +
+      `id:${name} sub:001 dlvrd:001 submit date:${now} done date:${now} ` +
       `stat:${STATES[state]} err:000 text:`;
   } else {
     receipt.receipted_message_id = name;

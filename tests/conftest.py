@@ -24,6 +24,8 @@ settings.register_profile(
 )
 settings.load_profile("busy")
 
+pytest_plugins = ["tests.without_containers"]
+
 # Projects of their own, which tests/acceptance runs against the wheel.
 collect_ignore = ["sample_project", "own_channel"]
 
@@ -57,6 +59,11 @@ def _logging_as_it_was() -> Iterator[None]:
         if handler not in handlers and not isinstance(handler, LogCaptureHandler):
             root.removeHandler(handler)
     root.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> None:
+    """The Docker engine, for fixtures and tests that start containers by themselves."""
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,7 @@ def preferences(port: int) -> dict[str, Any]:
     return {**said, "dom.push.serverURL": f"ws://localhost:{port}/aoi"}
 
 
+@pytest.mark.containers
 @pytest.mark.timeout(600)
 async def test_three_lines_and_aoi_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``aoi up`` as it is, but for its ports; a page subscribes, and gets what anybody sends."""

@@ -10,7 +10,7 @@ from tests.acceptance.compose.stack import Stack
 
 
 @pytest.fixture(scope="package")
-def stack() -> Iterator[Stack]:
+def stack(docker_engine: None) -> Iterator[Stack]:
     """The stack as it comes up when nobody set anything: every worker, no SMSC."""
     stack = Stack()
     try:

@@ -11,7 +11,7 @@ import pytest
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.ports.broker import Broker
-from tests.containers import RabbitServer
+from tests.containers import RabbitServer, in_containers
 
 ALICE, BOB = "alice", "bob"
 
@@ -31,7 +31,7 @@ class Installation:
         return broker
 
 
-@pytest.fixture(params=["memory", "rabbitmq"])
+@pytest.fixture(params=["memory", in_containers("rabbitmq")])
 async def installation(request: pytest.FixtureRequest) -> AsyncIterator[Installation]:
     """An empty broker."""
     made = memory() if request.param == "memory" else rabbitmq(request)

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from aoi_events.store.store import SqlStore, open_store
-from tests.containers import SOMEBODY_WAITS, PostgresServer
+from tests.containers import SOMEBODY_WAITS, PostgresServer, in_containers
 from tests.limits import WITHIN
 
 
@@ -34,7 +34,7 @@ class Installation:
         return store
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", in_containers("postgresql")])
 async def installation(
     request: pytest.FixtureRequest, aoi_empty_database: Path, tmp_path: Path
 ) -> AsyncIterator[Installation]:

@@ -9,12 +9,13 @@ import pytest
 
 from aoi_events.contracts.content import Content, ContentEncryption
 from aoi_events.testing import AoiServer
+from tests.containers import in_containers
 from tests.integration.browsers.browser import Browser
 
 NewBrowser = Callable[[], Browser]
 
 
-@pytest.fixture(params=["aoi", "aoi_rabbitmq"])
+@pytest.fixture(params=["aoi", in_containers("aoi_rabbitmq")])
 def place(request: pytest.FixtureRequest) -> AoiServer:
     """A server on ``memory://`` and SQLite, and one on RabbitMQ and PostgreSQL."""
     server: AoiServer = request.getfixturevalue(request.param)

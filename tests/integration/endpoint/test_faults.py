@@ -14,7 +14,7 @@ import pytest
 from aoi_events.endpoint.endpoint import Endpoint
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
-from tests.containers import RabbitServer
+from tests.containers import RabbitServer, in_containers
 from tests.integration.endpoint.conftest import OpenPlace
 from tests.integration.endpoint.senders import AES128GCM, Place
 from tests.integration.gateway.test_limits import self_signed
@@ -176,7 +176,7 @@ async def test_a_bug_is_answered_and_told(
     assert (await place.push("k1.x")).status == 404
 
 
-@pytest.mark.parametrize("backend", ["rabbitmq+postgresql"], indirect=True)
+@pytest.mark.parametrize("backend", [in_containers("rabbitmq+postgresql")], indirect=True)
 async def test_a_connection_that_was_cut_comes_back(
     open_place: OpenPlace, rabbit_server: RabbitServer
 ) -> None:

@@ -12,10 +12,13 @@ import pytest
 from aoi_events import DeviceRequests, Publisher
 from aoi_events.channels.webpush.vapid import new_key
 from aoi_events.testing import AoiServer, WaitFor
+from tests.containers import in_containers
 from tests.integration.http.gadget import Gadget
 from tests.receivers import Receiver
 
-BOTH = pytest.mark.parametrize("backend", ["memory+sqlite", "rabbitmq+postgresql"], indirect=True)
+BOTH = pytest.mark.parametrize(
+    "backend", ["memory+sqlite", in_containers("rabbitmq+postgresql")], indirect=True
+)
 """Marks tests that run on the real broker and store, too."""
 
 MakeGadget = Callable[..., Awaitable[Gadget]]

@@ -17,7 +17,7 @@ from aoi_events.bootstrap.settings import HealthSettings, Settings
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.publishing import DeviceRequests, Publisher
-from tests.containers import RabbitServer
+from tests.containers import RabbitServer, in_containers
 from tests.integration.publishing.device import Device
 from tests.limits import WITHIN
 
@@ -75,7 +75,7 @@ def rabbit_urls(rabbit_server: RabbitServer, rabbit_vhost: str) -> Urls:
     return urls
 
 
-@pytest.fixture(params=["memory", "rabbitmq"])
+@pytest.fixture(params=["memory", in_containers("rabbitmq")])
 def urls(request: pytest.FixtureRequest) -> Urls:
     """Each of the brokers."""
     if request.param == "rabbitmq":

@@ -29,6 +29,7 @@ from aoi_events.store.store import open_store
 from aoi_events.testing.containers import PostgresServer, RabbitServer
 from aoi_events.testing.scripted import ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
+from tests.containers import in_containers
 from tests.integration.services.harness import WORKERS, System
 from tests.integration.services.one_worker import ANSWERS, Bench, FailingParking, Wishes
 
@@ -46,7 +47,9 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-BOTH = pytest.mark.parametrize("backend", ["memory+sqlite", "rabbitmq+postgresql"], indirect=True)
+BOTH = pytest.mark.parametrize(
+    "backend", ["memory+sqlite", in_containers("rabbitmq+postgresql")], indirect=True
+)
 """Marks tests that run on the real broker and store, too."""
 
 

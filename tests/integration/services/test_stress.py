@@ -14,11 +14,14 @@ from aoi_events.contracts.envelopes import DeliverItem, OutcomeKind
 from aoi_events.contracts.events import DeliveryChanged
 from aoi_events.store.store import SqlStore
 from aoi_events.testing.scripted import Say
+from tests.containers import in_containers
 from tests.integration.services.conftest import OpenSystem
 from tests.integration.services.harness import WORKERS, Device, Node, System, secret_and_hash
 
 pytestmark = pytest.mark.parametrize(
-    "backend", ["memory+postgresql", "rabbitmq+postgresql"], indirect=True
+    "backend",
+    [in_containers("memory+postgresql"), in_containers("rabbitmq+postgresql")],
+    indirect=True,
 )
 
 DEVICES, ROUNDS, APPS = 8, 12, 3

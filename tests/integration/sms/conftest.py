@@ -9,9 +9,12 @@ import pytest
 
 from aoi_events import DeviceRequests, Publisher
 from aoi_events.testing import AoiServer, LoopbackSmsc, WaitFor
+from tests.containers import in_containers
 from tests.integration.sms.handset import Handset
 
-BOTH = pytest.mark.parametrize("backend", ["memory+sqlite", "rabbitmq+postgresql"], indirect=True)
+BOTH = pytest.mark.parametrize(
+    "backend", ["memory+sqlite", in_containers("rabbitmq+postgresql")], indirect=True
+)
 """Marks tests that run on the real broker and store, too."""
 
 MakeHandset = Callable[..., Awaitable[Handset]]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from aoi_events.store.store import SqlStore, open_store
-from tests.containers import PostgresServer
+from tests.containers import PostgresServer, in_containers
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", in_containers("postgresql")])
 async def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
     """The URL of a database with nothing in it."""
     if request.param == "sqlite":

@@ -20,6 +20,7 @@ from tests.commands import environment
 from tests.engine import Engine
 from tests.limits import WITHIN
 
+pytestmark = pytest.mark.usefixtures("docker_engine")
 IMAGES = ("AOI_TEST_RABBITMQ_IMAGE", "AOI_TEST_POSTGRES_IMAGE")
 
 TEST = """

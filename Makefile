@@ -23,11 +23,11 @@ PROCESSES ?= 3
 # More for the benchmark, when given: make bench BENCH="hop"
 BENCH ?=
 
-.PHONY: help setup demo test bench lint format lock engine browser images clean
+.PHONY: help setup demo test test-dates bench lint format lock engine browser images clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
-		|| sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+		|| sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv from the lock file, with the project in it (at once when it is current)
 
@@ -51,6 +51,12 @@ test: setup engine browser ## run every test, on a real RabbitMQ, PostgreSQL and
 	@settings="$$(compose/images/ensure)"; eval "$$settings"; \
 	unset PYTHONDONTWRITEBYTECODE; \
 	exec $(BIN)/python -m pytest $(or $(PYTEST),-n $(PROCESSES))
+
+# Clocks that measure how long something takes run as ever; only the date is another.
+test-dates: setup ## run the tests that need no container and no browser with the clock 400 days ahead
+	@compose/faketime; unset PYTHONDONTWRITEBYTECODE; \
+	FAKETIME_DONT_FAKE_MONOTONIC=1 exec faketime -f +400d $(BIN)/python -m pytest --no-containers \
+		--hypothesis-profile=dates $(or $(PYTEST),-n $(PROCESSES))
 
 bench: setup engine ## measure hop and end to end, on a real RabbitMQ and PostgreSQL (BENCH="..." to choose)
 	@settings="$$(compose/images/ensure)"; eval "$$settings"; exec $(BIN)/python -m tests.benchmarks $(BENCH)

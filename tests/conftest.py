@@ -22,6 +22,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=bool(os.environ.get("CI")),
 )
+settings.register_profile("dates", settings.get_profile("busy"), max_examples=5)
 settings.load_profile("busy")
 
 pytest_plugins = ["tests.without_containers"]

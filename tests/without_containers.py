@@ -25,6 +25,8 @@ _STARTED_BY: Final = {
     "docker_engine",
 }
 """Fixtures that start a container."""
+_SERVERS: Final = {"postgresql", "rabbitmq"}
+"""Parts of a parameter with which fixtures start one: ``memory+postgresql``."""
 _PROGRAMS: Final = ("docker", "firefox", "firefox-esr")
 _WHY: Final = (
     "--no-containers: tests that use a container or a Firefox are left out; another one that "
@@ -68,4 +70,8 @@ def needs_containers(item: pytest.Item) -> bool:
     """Whether a test starts a container or a Firefox, by its fixtures or its mark."""
     if item.get_closest_marker("containers") is not None:
         return True
+    parameters = getattr(item, "callspec", None)
+    for value in parameters.params.values() if parameters else ():
+        if isinstance(value, str) and not _SERVERS.isdisjoint(value.split("+")):
+            return True
     return not _STARTED_BY.isdisjoint(getattr(item, "fixturenames", ()))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.engine import Engine
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 SERVICE = """
 services:

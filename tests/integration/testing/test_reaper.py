@@ -16,6 +16,8 @@ from tests.engine import Engine
 
 KEY = "aoi-events.testing"
 
+pytestmark = pytest.mark.containers
+
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:

@@ -13,19 +13,23 @@ import pytest
 
 from aoi_events.client import AoiClient, Backoff, FileStorage, MemoryStorage
 from aoi_events.client.ports import Connection, Storage, Transport
-from aoi_events.client.scripted import ScriptedSms
+from aoi_events.client.scripted import ScriptedIdentity, ScriptedSms
 from aoi_events.client.state import Stored, decode
 from aoi_events.client.websocket import WebSocketTransport
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import AckFrame, DeviceFrame, ServerFrame
 from aoi_events.domain.push_payload import ContentPush, encode
 from aoi_events.errors import ClientStateError, ClientStopped
+from tests.integration.client.conftest import Device
 from tests.integration.client.server import Server, delivery_id
 from tests.integration.client.test_client import BOTH, MAIL, Inbox
 from tests.limits import WITHIN
 
 STEPS = ("memory", "write", "fsync", "replace")
 """What fails: the save of a storage in memory, or one system call of a save to a file."""
+
+GONE = 6
+"""Notifications for an app that is gone, which come at once and are decided on together."""
 
 _TURNS = 50
 """Turns of the event loop in which everything that was sent too early would leave."""
@@ -123,7 +127,7 @@ def storage_and_memory(
 
 
 async def live(client: AoiClient, server: Server, sms: ScriptedSms) -> None:
-    """Notifications over both channels, duplicates across them, and one for an app that is gone."""
+    """Notifications over both channels, duplicates, and some for an app that is gone."""
     inbox = Inbox()
     app = await client.register_application(MAIL, inbox)
     await client.until_channels({"websocket", "sms"})
@@ -143,8 +147,9 @@ async def live(client: AoiClient, server: Server, sms: ScriptedSms) -> None:
     await server.acks(3)
     await server.notify(2, token)
     await server.acks(4)
-    await server.notify(3, "k.of-an-app-that-is-gone")
-    await server.acks(5)
+    for gone in range(3, 3 + GONE):
+        await server.notify(gone, "k.of-an-app-that-is-gone")
+    await server.acks(4 + GONE)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -182,7 +187,7 @@ async def test_nothing_is_acknowledged_that_was_not_remembered(tmp_path: Path, s
         (delivery_id(1), "sms"),
         (delivery_id(2), "sms"),
         (delivery_id(2), "websocket"),
-        (delivery_id(3), "websocket"),
+        *((delivery_id(gone), "websocket") for gone in range(3, 3 + GONE)),
     ]
 
 
@@ -204,3 +209,31 @@ async def _stopped(client: AoiClient) -> None:
     """Return when the client has stopped."""
     async for _ in client.events():
         pass
+
+
+class Recorded(MemoryStorage):
+    """Notes which secret of which user was saved, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.secrets: dict[str, str] = {}
+
+    async def save(self, data: bytes) -> None:
+        """Save, and note."""
+        await super().save(data)
+        credentials = decode(data).credentials
+        if credentials is not None:
+            self.secrets[credentials.secret] = credentials.identity
+
+
+async def test_a_secret_that_is_replaced_at_once_was_saved(device: Device) -> None:
+    """Section 4: a secret is stored before it is sent, also that of a user who was followed by
+    another one in the same moment.
+    """
+    storage, identities = Recorded(), ScriptedIdentity()
+    client = await device(storage=storage, identities=identities, register_on="install")
+    old = await client.until_registered()
+    identities.change("tel:+15550198")
+    identities.change("tel:+15550199")
+    await client.until_registered(other_than=old)
+    assert list(storage.secrets.values()) == ["tel:+15550100", "tel:+15550198", "tel:+15550199"]

@@ -61,8 +61,11 @@ async def test_each_attempt_has_another_reference_than_the_one_before(bits: Bits
 
 @pytest.mark.parametrize("bits", [8, 16])
 async def test_deliveries_have_references_of_their_own(bits: Bits) -> None:
-    """The reference depends on the delivery: first attempts of several do not share one."""
-    first = [delivery(n << 104, attempt=1, content=LONG) for n in range(1, 5)]
+    """The reference depends on the delivery: first attempts of several do not share one, and all of
+    its bits count.
+    """
+    octet = 1 if bits == 16 else 2
+    first = [delivery(n << 8 * (15 - octet), attempt=1, content=LONG) for n in range(1, 5)]
     segments = await sent(bits, *first)
     assert len({part_of(parts[0]).reference for parts in segments}) == len(first)
 

@@ -7,7 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from aoi_events.client.connection import Backoff, pause
+from aoi_events.client.events import Disconnected
 from aoi_events.client.inputs import Closed, NetworkChanged, ReconnectAsked, Started, Unanswered
+from aoi_events.client.state import MAX_SEQUENCE
+from aoi_events.contracts.device import CloseCode, GoodbyeFrame, WelcomeFrame
 from tests.unit.client.rehearsal import CELLULAR, Rehearsal
 
 BACKOFF = Backoff(first=1.0, most=20.0)
@@ -84,3 +87,29 @@ def test_a_connection_that_does_not_work_counts_as_a_failure() -> None:
         number, _ = device.pending("client.register")
         device.play(Unanswered(device.generation, number))
     assert pauses(device) == [0, 1, 2, 4, 8]
+
+
+def test_a_goodbye_says_why_a_connection_without_a_code_ended() -> None:
+    """Not every end carries the server's code: then that of the goodbye before it counts."""
+    device = registered()
+    device.receive(GoodbyeFrame(code=CloseCode.REPLACED, message="another one"))
+    device.play(Closed(device.generation, None, "ended"))
+    assert device.told(Disconnected)[-1].code == CloseCode.REPLACED
+    assert device.opened()[-1].replaced
+    device.connect()
+    device.play(Closed(device.generation, None, "ended"))
+    assert device.told(Disconnected)[-1].code is None
+
+
+@pytest.mark.parametrize("sequence", [MAX_SEQUENCE, MAX_SEQUENCE + 1])
+def test_a_welcome_does_not_use_the_numbers_up(sequence: int) -> None:
+    """A sequence number after which there is none is not believed."""
+    device = registered()
+    device.play(Closed(device.generation, None, "cut"))
+    device.open()
+    before = device.stored.sequence
+    client = device.stored.client or ""
+    device.receive(
+        WelcomeFrame(client=client, session="s", epoch=2, sequence=sequence, ping_every=30.0)
+    )
+    assert device.stored.sequence == before

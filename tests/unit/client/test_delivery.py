@@ -295,6 +295,29 @@ def test_wake_up_that_cannot_be_fetched_now(device: Device) -> None:
     assert len(rehearsal.requests("notification.fetch")) == 2
 
 
+def test_wake_up_that_comes_again_is_fetched_again(device: Device) -> None:
+    """A fetch that was refused waits, but another wake-up of the delivery is a new occasion."""
+    rehearsal = device.rehearsal
+    rehearsal.play(device.wake_up(1))
+    rehearsal.answer("notification.fetch", RefusedV1(code="not_allowed", message="no"))
+    rehearsal.play(device.wake_up(2))
+    assert [each.body["delivery"] for each in rehearsal.requests("notification.fetch")] == [
+        ONE,
+        delivery_id(2),
+    ]
+    rehearsal.play(device.wake_up(1))
+    assert rehearsal.requests("notification.fetch")[-1].body["delivery"] == ONE
+
+
+def test_content_of_another_delivery_is_ignored(device: Device) -> None:
+    """An answer that names another delivery than was asked for reaches no app."""
+    rehearsal = device.rehearsal
+    rehearsal.play(device.wake_up(1))
+    rehearsal.answer("notification.fetch", device.content(2))
+    assert rehearsal.delivered() == []
+    assert rehearsal.acks() == []
+
+
 def test_memory_of_deliveries_is_bounded(device: Device) -> None:
     """Old acknowledgements make room for new ones."""
     for number in range(SEEN_LIMIT + 10):

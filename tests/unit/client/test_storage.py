@@ -163,3 +163,18 @@ async def test_a_save_is_on_the_disk_before_it_takes_the_name(
         await storage.save(b"new value")
     await storage.close()
     assert taken == ["write", "sync file", "replace", "sync folder"]
+
+
+async def test_a_write_that_takes_a_part_is_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system call may write less than it was handed; what is saved is whole all the same."""
+    storage = FileStorage(tmp_path / "state")
+    await storage.load()
+    real = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda file, data: real(file, data[: len(data) // 2 + 1]))
+        await storage.save(b"a value of some length")
+    await storage.close()
+    assert await storage.load() == b"a value of some length"
+    await storage.close()

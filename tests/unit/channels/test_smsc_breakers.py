@@ -1,0 +1,161 @@
+"""The breaker of each SMSC: opened by silence, probed, and closed by an answer of any kind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from aoi_events.channels.breakers import Breakers
+from aoi_events.channels.sms.inbox import Inbox
+from aoi_events.channels.sms.link import SmscLink
+from aoi_events.channels.sms.settings import SmscSettings
+from aoi_events.channels.sms.status import Verdict
+from aoi_events.domain.breaker import BreakerPolicy, BreakerState
+from aoi_events.domain.retry import Backoff
+from aoi_events.testing.smsc import LoopbackSmsc, Reply
+from aoi_events.testing.stopped_clock import FixedDice, ManualClock
+from tests.unit.channels.test_smsc_link import SOON, message
+
+FAILURES = 2
+POLICY = BreakerPolicy(failures=FAILURES, wait=Backoff(first=4.0, ceiling=10.0))
+
+
+def _settings(smsc: LoopbackSmsc) -> SmscSettings:
+    return SmscSettings(
+        host=smsc.host,
+        port=smsc.port,
+        reconnect_first=0.01,
+        response_time=0.05,
+        turn_time=5.0,
+        throttle_pause=60.0,
+    )
+
+
+class Two:
+    """Links to two SMSCs, whose breakers go by a clock of the test's."""
+
+    def __init__(self, north: LoopbackSmsc, south: LoopbackSmsc) -> None:
+        self.north = north
+        self.clock = ManualClock()
+        self.breakers = Breakers("sms", policy=POLICY, clock=self.clock, dice=FixedDice(1.0))
+        self._links = {
+            name: SmscLink(
+                name,
+                _settings(smsc),
+                self.breakers,
+                Inbox(),
+            )
+            for name, smsc in (("north", north), ("south", south))
+        }
+
+    async def open(self) -> None:
+        """Return once both are bound."""
+        for link in self._links.values():
+            link.open()
+            await link.known.wait()
+
+    async def close(self) -> None:
+        """End both."""
+        for link in self._links.values():
+            await link.close()
+
+    async def verdict(self, smsc: str = "north", *, valid_for: float = 60.0) -> Verdict:
+        """What becomes of a message, whether or not the link is up."""
+        return (await self._links[smsc].submit(message(valid_for=valid_for))).verdict
+
+    async def verdicts(self, times: int, smsc: str = "north") -> list[Verdict]:
+        """What becomes of so many messages, each once the link is up: silence ends a session."""
+        found: list[Verdict] = []
+        for _ in range(times):
+            async with asyncio.timeout(SOON):
+                while not self._links[smsc].up:  # noqa: ASYNC110 - the link has no event for it
+                    await asyncio.sleep(0)
+            found.append(await self.verdict(smsc))
+        return found
+
+    @property
+    def waits(self) -> float:
+        """Seconds until the northern SMSC may be probed."""
+        until = self.breakers.of("north").until
+        assert until is not None
+        return (until - self.clock.now()).total_seconds()
+
+
+@pytest.fixture
+async def two() -> AsyncIterator[Two]:
+    """Both links, of which the northern SMSC says nothing."""
+    async with AsyncExitStack() as stack:
+        north = await stack.enter_async_context(LoopbackSmsc())
+        south = await stack.enter_async_context(LoopbackSmsc())
+        two = Two(north, south)
+        stack.push_async_callback(two.close)
+        await two.open()
+        north.default = Reply.silence()
+        yield two
+
+
+@pytest.mark.parametrize(
+    "reply, verdict",
+    [
+        (Reply(), Verdict.ACCEPTED),
+        (Reply.bad_number(), Verdict.BAD_ADDRESS),
+        (Reply(status=0x45), Verdict.REFUSED),
+    ],
+)
+async def test_an_answer_to_a_probe_closes_it(two: Two, reply: Reply, verdict: Verdict) -> None:
+    """After failures in a row nothing goes out; once the SMSC can be reached one message does, and
+    any answer, also one that refuses the message, closes the breaker; failures count from zero.
+    """
+    assert await two.verdicts(FAILURES) == [Verdict.UNANSWERED] * FAILURES
+    assert await two.verdict() is Verdict.UNAVAILABLE
+    two.north.default = reply
+    assert await two.verdicts(3) == [verdict] * 3
+    assert two.breakers.in_trouble == {}
+    two.north.default = Reply.silence()
+    assert await two.verdicts(FAILURES - 1) == [Verdict.UNANSWERED] * (FAILURES - 1)
+    assert two.breakers.in_trouble == {}
+    assert await two.verdicts(1) == [Verdict.UNANSWERED]
+    assert two.breakers.in_trouble.keys() == {"north"}
+
+
+async def test_a_probe_without_an_answer_opens_it_for_longer(two: Two) -> None:
+    """One failure of a probe is enough, and the time until the next one grows up to its limit."""
+    assert await two.verdicts(FAILURES) == [Verdict.UNANSWERED] * FAILURES
+    assert two.waits == 4
+    for seconds in (8, 10, 10):
+        assert await two.verdicts(1) == [Verdict.UNANSWERED]
+        assert two.breakers.of("north").state is BreakerState.OPEN
+        assert two.waits == seconds
+
+
+async def test_each_smsc_has_its_own(two: Two) -> None:
+    """One SMSC is silent: the other one takes messages, and does not close the first's breaker."""
+    assert await two.verdicts(FAILURES) == [Verdict.UNANSWERED] * FAILURES
+    assert await two.verdicts(2, "south") == [Verdict.ACCEPTED] * 2
+    assert two.breakers.in_trouble.keys() == {"north"}
+
+
+async def test_an_answer_in_between_counts_from_zero(two: Two) -> None:
+    """An SMSC that answers now and then is slow, not down."""
+    for _ in range(3):
+        two.north.script(*[Reply.silence()] * (FAILURES - 1), Reply())
+        expected = [*[Verdict.UNANSWERED] * (FAILURES - 1), Verdict.ACCEPTED]
+        assert await two.verdicts(FAILURES) == expected
+    assert two.breakers.in_trouble == {}
+
+
+async def test_what_was_never_sent_says_nothing(two: Two) -> None:
+    """A probe that had no turn, because the SMSC throttles, neither closes nor opens the breaker;
+    the next message is the probe.
+    """
+    two.north.script(Reply.throttle())
+    assert await two.verdicts(1) == [Verdict.THROTTLED]
+    for _ in range(FAILURES):
+        two.breakers.unreachable("north", "no link")
+    two.clock.advance(4)
+    for _ in range(2):
+        assert await two.verdict(valid_for=0.05) is Verdict.NOT_SENT
+        assert two.breakers.of("north").state is BreakerState.HALF_OPEN

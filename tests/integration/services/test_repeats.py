@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from aoi_events.broker.topology import OUTCOME, delivery_queue
+from aoi_events.broker.topology import HINTS, OUTCOME, delivery_queue
 from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeItem, OutcomeKind
-from aoi_events.ports.broker import Outbound
+from aoi_events.ports.broker import Binding, Outbound, Queue, QueueKind, Subscription
 from aoi_events.services.outcome import OutcomeHandler
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import OpenSystem
 from tests.integration.services.harness import System
+from tests.integration.services.test_redelivery import Replies, die_after_commit, system_without
+from tests.limits import WITHIN
 
 
 async def test_an_old_refusal_does_not_close_a_channel_that_was_activated_since(
@@ -112,3 +116,66 @@ async def test_a_step_that_its_own_batch_made_superfluous_is_not_started(
     outputs = await handler.handle([OutcomeBatchV1(items=tuple(said))])
     started = [each for each in outputs if each.routing_key == delivery_queue("scripted")]
     assert len(started) == int(not acknowledged)
+
+
+async def hints(system: System) -> Subscription:
+    """What wakes the deadlines workers from now on."""
+    broker = await system.connect("watcher-of-hints")
+    system.stack.push_async_callback(broker.close)
+    queue = Queue("aoi.reply.hints", QueueKind.EXCLUSIVE, bindings=(Binding(HINTS),))
+    return await broker.subscribe(queue, prefetch=100)
+
+
+async def test_a_repeated_request_is_answered_and_does_no_more(system: System) -> None:
+    """A sender that asks again, and not because a worker died, gets the same answer: nothing is
+    announced twice, and what is stored for the device does not become due by it.
+    """
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    system.provider.script(Say.rejected())
+    first = await shop.send("n1", device.token)
+    await system.events.wait_for("notification.stored", notification="n1")
+    (before,) = await system.rows("n1")
+    assert await shop.send("n1", device.token) == first
+    await shop.send("n2", device.token)
+    await system.events.wait_for("notification.accepted", notification="n2")
+    assert await system.rows("n1") == [before]
+    assert len(system.events.of("notification.accepted", notification="n1")) == 1
+    assert len(system.events.of("notification.stored", notification="n1")) == 1
+
+
+async def test_what_looked_silent_for_want_of_a_publish_is_tried_again(
+    open_system: OpenSystem,
+) -> None:
+    """The worker dies between its commit and the publish of the first step, and the device, which
+    was connected all the time, looks silent: the run that comes after makes the delivery due.
+    """
+    system = await system_without(open_system, "notification")
+    node, device = await system.node(), await system.device("websocket")
+    await node.connect(device)
+    replies = await Replies.of(await system.user())
+    await replies.ask(
+        "notification.send", notification="n1", tokens=[device.token], content={"data": "x"}
+    )
+    await die_after_commit(system, "notification")
+    await system.advance(31)
+    assert [row.state for row in await system.rows("n1")] == ["stored"]
+    hinted = await hints(system)
+    await system.serve("notification")
+    await replies.next()
+    async with asyncio.timeout(WITHIN):
+        await hinted.take(1)
+    await system.look()
+    assert (await node.next_delivery()).attempt == 2
+
+
+async def test_a_replaced_notification_wakes_the_deadlines_workers(system: System) -> None:
+    """The end of the older one may let others follow, so nobody waits for the next poll."""
+    shop, device = await system.user(), await system.device()
+    await shop.send("n1", device.token, topic="score")
+    hinted = await hints(system)
+    await shop.send("n2", device.token, topic="score")
+    async with asyncio.timeout(WITHIN):
+        assert len(await hinted.take(1)) == 1
+    await system.look()
+    await system.events.wait_for("notification.replaced", notification="n1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
@@ -23,12 +23,12 @@ FAILURES = 2
 POLICY = BreakerPolicy(failures=FAILURES, wait=Backoff(first=4.0, ceiling=10.0))
 
 
-def _settings(smsc: LoopbackSmsc) -> SmscSettings:
+def _settings(smsc: LoopbackSmsc, response_time: float) -> SmscSettings:
     return SmscSettings(
         host=smsc.host,
         port=smsc.port,
         reconnect_first=0.01,
-        response_time=0.05,
+        response_time=response_time,
         turn_time=5.0,
         throttle_pause=60.0,
     )
@@ -37,18 +37,21 @@ def _settings(smsc: LoopbackSmsc) -> SmscSettings:
 class Two:
     """Links to two SMSCs, whose breakers go by a clock of the test's."""
 
-    def __init__(self, north: LoopbackSmsc, south: LoopbackSmsc) -> None:
+    def __init__(self, north: LoopbackSmsc, south: LoopbackSmsc, northern_time: float) -> None:
         self.north = north
         self.clock = ManualClock()
         self.breakers = Breakers("sms", policy=POLICY, clock=self.clock, dice=FixedDice(1.0))
         self._links = {
             name: SmscLink(
                 name,
-                _settings(smsc),
+                _settings(smsc, within),
                 self.breakers,
                 Inbox(),
             )
-            for name, smsc in (("north", north), ("south", south))
+            for name, smsc, within in (
+                ("north", north, northern_time),
+                ("south", south, 5.0),
+            )
         }
 
     async def open(self) -> None:
@@ -76,6 +79,11 @@ class Two:
             found.append(await self.verdict(smsc))
         return found
 
+    def fail(self, times: int) -> None:
+        """So many failures of the northern SMSC in a row."""
+        for _ in range(times):
+            self.breakers.unreachable("north", "no link")
+
     @property
     def waits(self) -> float:
         """Seconds until the northern SMSC may be probed."""
@@ -84,16 +92,29 @@ class Two:
         return (until - self.clock.now()).total_seconds()
 
 
-@pytest.fixture
-async def two() -> AsyncIterator[Two]:
-    """Both links, of which the northern SMSC says nothing."""
+@asynccontextmanager
+async def _open(northern_time: float) -> AsyncIterator[Two]:
     async with AsyncExitStack() as stack:
         north = await stack.enter_async_context(LoopbackSmsc())
         south = await stack.enter_async_context(LoopbackSmsc())
-        two = Two(north, south)
+        two = Two(north, south, northern_time)
         stack.push_async_callback(two.close)
         await two.open()
-        north.default = Reply.silence()
+        yield two
+
+
+@pytest.fixture
+async def two() -> AsyncIterator[Two]:
+    """Both links, to SMSCs that answer and may take their time."""
+    async with _open(5.0) as two:
+        yield two
+
+
+@pytest.fixture
+async def silent() -> AsyncIterator[Two]:
+    """Both links, of which the northern SMSC never answers."""
+    async with _open(0.05) as two:
+        two.north.default = Reply.silence()
         yield two
 
 
@@ -106,44 +127,26 @@ async def two() -> AsyncIterator[Two]:
     ],
 )
 async def test_an_answer_to_a_probe_closes_it(two: Two, reply: Reply, verdict: Verdict) -> None:
-    """After failures in a row nothing goes out; once the SMSC can be reached one message does, and
-    any answer, also one that refuses the message, closes the breaker; failures count from zero.
+    """After failures in a row nothing goes out; in its time one message does, and any answer, also
+    one that refuses the message, closes the breaker; failures count from zero.
     """
-    assert await two.verdicts(FAILURES) == [Verdict.UNANSWERED] * FAILURES
+    two.fail(FAILURES)
     assert await two.verdict() is Verdict.UNAVAILABLE
+    two.clock.advance(4)
     two.north.default = reply
     assert await two.verdicts(3) == [verdict] * 3
     assert two.breakers.in_trouble == {}
-    two.north.default = Reply.silence()
-    assert await two.verdicts(FAILURES - 1) == [Verdict.UNANSWERED] * (FAILURES - 1)
+    two.fail(FAILURES - 1)
     assert two.breakers.in_trouble == {}
-    assert await two.verdicts(1) == [Verdict.UNANSWERED]
-    assert two.breakers.in_trouble.keys() == {"north"}
-
-
-async def test_a_probe_without_an_answer_opens_it_for_longer(two: Two) -> None:
-    """One failure of a probe is enough, and the time until the next one grows up to its limit."""
-    assert await two.verdicts(FAILURES) == [Verdict.UNANSWERED] * FAILURES
-    assert two.waits == 4
-    for seconds in (8, 10, 10):
-        assert await two.verdicts(1) == [Verdict.UNANSWERED]
-        assert two.breakers.of("north").state is BreakerState.OPEN
-        assert two.waits == seconds
-
-
-async def test_each_smsc_has_its_own(two: Two) -> None:
-    """One SMSC is silent: the other one takes messages, and does not close the first's breaker."""
-    assert await two.verdicts(FAILURES) == [Verdict.UNANSWERED] * FAILURES
-    assert await two.verdicts(2, "south") == [Verdict.ACCEPTED] * 2
+    two.fail(1)
     assert two.breakers.in_trouble.keys() == {"north"}
 
 
 async def test_an_answer_in_between_counts_from_zero(two: Two) -> None:
     """An SMSC that answers now and then is slow, not down."""
     for _ in range(3):
-        two.north.script(*[Reply.silence()] * (FAILURES - 1), Reply())
-        expected = [*[Verdict.UNANSWERED] * (FAILURES - 1), Verdict.ACCEPTED]
-        assert await two.verdicts(FAILURES) == expected
+        two.fail(FAILURES - 1)
+        assert await two.verdicts(1) == [Verdict.ACCEPTED]
     assert two.breakers.in_trouble == {}
 
 
@@ -153,9 +156,27 @@ async def test_what_was_never_sent_says_nothing(two: Two) -> None:
     """
     two.north.script(Reply.throttle())
     assert await two.verdicts(1) == [Verdict.THROTTLED]
-    for _ in range(FAILURES):
-        two.breakers.unreachable("north", "no link")
+    two.fail(FAILURES)
     two.clock.advance(4)
     for _ in range(2):
         assert await two.verdict(valid_for=0.05) is Verdict.NOT_SENT
         assert two.breakers.of("north").state is BreakerState.HALF_OPEN
+
+
+async def test_a_probe_without_an_answer_opens_it_for_longer(silent: Two) -> None:
+    """Silence is a failure. Of a probe one is enough, and the time until the next one grows up to
+    its limit.
+    """
+    assert await silent.verdicts(FAILURES) == [Verdict.UNANSWERED] * FAILURES
+    assert silent.waits == 4
+    for seconds in (8, 10, 10):
+        assert await silent.verdicts(1) == [Verdict.UNANSWERED]
+        assert silent.breakers.of("north").state is BreakerState.OPEN
+        assert silent.waits == seconds
+
+
+async def test_each_smsc_has_its_own(silent: Two) -> None:
+    """One SMSC is silent: the other one takes messages, and does not close the first's breaker."""
+    assert await silent.verdicts(FAILURES) == [Verdict.UNANSWERED] * FAILURES
+    assert await silent.verdicts(2, "south") == [Verdict.ACCEPTED] * 2
+    assert silent.breakers.in_trouble.keys() == {"north"}

@@ -119,3 +119,11 @@ def test_an_outage_ends_with_the_plan() -> None:
     held = take(planned(SMS), said(OutcomeKind.UNAVAILABLE, 1, retry_after=300), at(1)).delivery
     released = replace(held, released=True, deadline=at(5))
     assert take(released, Planned((SMS,)), at(5)).effects == (StartStep(0, 2),)
+
+
+def test_a_time_that_has_come_holds_nothing_back() -> None:
+    """The provider takes it again: the new plan begins as if it had never refused."""
+    before = StepState(SMS, attempt=1, outcome=StepOutcome(1, OutcomeKind.REFUSED, at(0), "", 60.0))
+    for now in (60, 61):
+        assert replan((SMS,), [before], now=at(now), expires_at=at(600)) == (StepState(SMS),)
+        assert replan((), [before], now=at(now), expires_at=at(600)) == ()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 import pytest
 
 from aoi_events.contracts.envelopes import OutcomeKind
-from aoi_events.ports.channel import Receipt
+from aoi_events.errors import ConfigurationError, ProviderUnavailable
+from aoi_events.ports.channel import Receipt, Sent
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import WORKERS, System, User
@@ -267,3 +269,26 @@ async def _a_moment_passes(system: System, shop: User) -> None:
     """Receipts look for their submission again, long before the window of the step ends."""
     await system.until(lambda: shop.story("n1"), lambda story: "accepted" in story)
     system.clock.advance(0.5)
+
+
+@pytest.mark.parametrize("kind", [ProviderUnavailable, ConfigurationError])
+async def test_a_channel_that_cannot_be_used_parks_nothing(
+    system: System, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    """Section 5: a fault of the provider's connection or of the channel's settings is no message's
+    fault: nothing was attempted, and the step is tried again when it has passed.
+    """
+
+    async def away(items: Sequence[object]) -> Sequence[Sent]:
+        raise kind("the test took it away")
+
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    with monkeypatch.context() as patch:
+        patch.setattr(system.provider, "take", away)
+        await shop.send("n1", device.token)
+        story = await system.until(lambda: shop.story("n1"), lambda told: len(told) > 1)
+    assert story == ["sent", "unavailable"]
+    await system.advance(10)
+    assert (await system.provider.next_delivery()).attempt == 2
+    assert await system.parked() == []

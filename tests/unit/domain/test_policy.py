@@ -215,3 +215,14 @@ def test_each_message_of_a_content_costs() -> None:
 def test_preferred_channels_come_first() -> None:
     """In the operator's order; those that it does not name follow in the client's."""
     assert made(preference=("sms", "websocket")) == ["sms", "websocket", "webpush"]
+
+
+@pytest.mark.parametrize("device, operator", [(50, 100), (100, 50)])
+def test_the_smaller_of_two_limits_holds(device: int, operator: int) -> None:
+    """The device's limit of content and the operator's: what is larger than either wakes up."""
+    channels = [replace(EVERY[1], largest_content=device)]
+    own = Rules(channels={"webpush": ChannelRules(largest=operator)})
+    for octets, wake_up in ((50, False), (51, True)):
+        demand = Demand(Content(data="x" * octets))
+        (step,) = plan(channels, TRAITS, demand, connected=False, rules=own)
+        assert step.wake_up is wake_up

@@ -198,3 +198,13 @@ def test_whatever_comes_it_stays_bounded_and_makes_up_nothing(
             ] + [(part.number, octets)]
             assert taken.datagram == b"".join(octets for _, octets in sorted(alike))
             assert all(a[0] + 1 == b[0] for a, b in pairwise(sorted(alike)))
+
+
+def test_no_part_is_given_up_before_there_is_no_room() -> None:
+    """As many parts as may be held are held; one more costs the oldest datagram."""
+    flood = [("a", Part(Reference(16, number), 2, 1), b"x") for number in range(MOST_HELD + 1)]
+    _, full = play(flood[:-1])
+    assert (len(full.held), full.dropped) == (MOST_HELD, 0)
+    _, over = play(flood)
+    assert (len(over.held), over.dropped) == (MOST_HELD, 1)
+    assert over.held[0].reference == 1

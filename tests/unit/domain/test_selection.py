@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,3 +118,19 @@ def test_equal_bodies_have_equal_hashes() -> None:
     """Under one sequence number another body is told apart; how the client proved itself is not."""
     assert offers_hash(activation()) == offers_hash(activation(secret="A" * 43))
     assert offers_hash(activation()) != offers_hash(activation(preference=51))
+
+
+def test_equals_go_by_cost() -> None:
+    """Of two that the device prefers alike the cheaper one comes first, and stays."""
+    offered = [offer("mail", 50, 0.5), offer("webhook", 50, 0.1), offer("sms", 50, 0.3)]
+    chosen = select(offered, Circumstances(), SelectionPolicy(connectionless=2))
+    assert kinds(chosen.selected) == ["webhook", "sms"]
+    assert set(chosen.reasons) == {"mail"}
+
+
+def test_a_connection_without_data_is_not_preferred_to_one_with() -> None:
+    """To spare data concerns the fall-backs only: among connections the preference decides."""
+    quiet = replace(offer("mqtt", 1), traits=replace(offer("mqtt").traits, uses_data=False))
+    offered = [quiet, offer("websocket", 99)]
+    chosen = select(offered, Circumstances(metered=True), SelectionPolicy())
+    assert kinds(chosen.selected) == ["websocket"]

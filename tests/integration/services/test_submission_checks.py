@@ -11,8 +11,9 @@ from aoi_events.contracts.envelopes import DeliverItem, DeliveryBatchV1
 from aoi_events.services.provider import ProviderHandler
 from aoi_events.services.submitting import Submissions
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.harness import WITHIN, System, secret_and_hash
+from tests.integration.services.harness import System, secret_and_hash
 from tests.integration.services.test_redelivery import system_without
+from tests.limits import WITHIN
 
 
 async def waiting(system: System) -> DeliverItem:

@@ -17,7 +17,8 @@ from aoi_events.domain.breaker import BreakerPolicy, BreakerState
 from aoi_events.domain.retry import Backoff
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
-from tests.unit.channels.test_smsc_link import SOON, message
+from tests.limits import WITHIN
+from tests.unit.channels.test_smsc_link import message
 
 FAILURES = 2
 POLICY = BreakerPolicy(failures=FAILURES, wait=Backoff(first=4.0, ceiling=10.0))
@@ -73,7 +74,7 @@ class Two:
         """What becomes of so many messages, each once the link is up: silence ends a session."""
         found: list[Verdict] = []
         for _ in range(times):
-            async with asyncio.timeout(SOON):
+            async with asyncio.timeout(WITHIN):
                 while not self._links[smsc].up:  # noqa: ASYNC110 - the link has no event for it
                     await asyncio.sleep(0)
             found.append(await self.verdict(smsc))

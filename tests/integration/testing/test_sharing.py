@@ -21,6 +21,8 @@ from tests.engine import Engine
 from tests.limits import WITHIN
 
 pytestmark = pytest.mark.usefixtures("docker_engine")
+INTERRUPTIBLE = ("env", "--default-signal=INT")
+"""What a shell starts in the background ignores Ctrl-C, and so do its children."""
 IMAGES = ("AOI_TEST_RABBITMQ_IMAGE", "AOI_TEST_POSTGRES_IMAGE")
 
 TEST = """
@@ -58,7 +60,7 @@ class Run:
         self._said = os.open(project / "said", os.O_RDWR)
         images = {name: os.environ[name] for name in IMAGES if name in os.environ}
         self.process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
+            [*INTERRUPTIBLE, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
             cwd=project,
             env=environment(images),
             stdout=subprocess.PIPE,

@@ -66,7 +66,7 @@ def ask(url: str, body: bytes, *, routing_key: str = "notification.send", **more
         "reply_to": "amq.rabbitmq.reply-to",
         "expiration": "60000",
         "message_id": uuid.uuid4().hex,
-        "timestamp": 1_795_435_200,
+        "timestamp": int(time.time()),
         "type": "notification.send.v1",
         "user_id": "shop",
         "app_id": "shop-backend",

@@ -54,8 +54,8 @@ test: setup engine browser ## run every test, on a real RabbitMQ, PostgreSQL and
 
 # Clocks that measure how long something takes run as ever; only the date is another.
 test-dates: setup ## run the tests that need no container and no browser with the clock 400 days ahead
-	@compose/faketime; unset PYTHONDONTWRITEBYTECODE; \
-	FAKETIME_DONT_FAKE_MONOTONIC=1 exec faketime -f +400d $(BIN)/python -m pytest --no-containers \
+	@compose/datefudge $(BIN)/python; unset PYTHONDONTWRITEBYTECODE; \
+	exec datefudge "400 days" $(BIN)/python -m pytest --no-containers \
 		--hypothesis-profile=dates $(or $(PYTEST),-n $(PROCESSES))
 
 bench: setup engine ## measure hop and end to end, on a real RabbitMQ and PostgreSQL (BENCH="..." to choose)

@@ -21,8 +21,10 @@ from tests.engine import Engine
 from tests.limits import WITHIN
 
 pytestmark = pytest.mark.usefixtures("docker_engine")
-INTERRUPTIBLE = ("env", "--default-signal=INT")
-"""What a shell starts in the background ignores Ctrl-C, and so do its children."""
+BESIDE = ("setpriv", "--pdeathsig", "KILL", "env", "--default-signal=INT")
+"""Before a command that ends with this process, and does not ignore Ctrl-C as all children of a
+command do that a shell starts in the background.
+"""
 IMAGES = ("AOI_TEST_RABBITMQ_IMAGE", "AOI_TEST_POSTGRES_IMAGE")
 
 TEST = """
@@ -60,7 +62,7 @@ class Run:
         self._said = os.open(project / "said", os.O_RDWR)
         images = {name: os.environ[name] for name in IMAGES if name in os.environ}
         self.process = subprocess.Popen(  # noqa: S603 - our own program
-            [*INTERRUPTIBLE, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
+            [*BESIDE, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
             cwd=project,
             env=environment(images),
             stdout=subprocess.PIPE,

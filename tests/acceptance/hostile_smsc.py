@@ -17,7 +17,7 @@ __all__ = ["be_mad", "talk_nonsense"]
 
 _RECEIPT = 0x04
 _RECEIPTS = (
-    b"id:deadbeef sub:001 dlvrd:001 done date:2611231201 stat:DELIVRD err:000 Text:",
+    b"id:deadbeef sub:001 dlvrd:001 done date:0 stat:DELIVRD err:000 Text:",
     b"id: stat:",
     b"id:" + b"f" * 200 + b" stat:DELIVRD",
     b"id:00000001 stat:NONSENSE err:\xff",

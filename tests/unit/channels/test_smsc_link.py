@@ -366,7 +366,7 @@ def test_a_receipt_that_names_no_message_is_malformed(text: bytes) -> None:
 @pytest.mark.parametrize("esm_class, is_receipt", [(0x04, True), (0x44, True), (0x08, False)])
 def test_a_receipt_is_told_by_its_type_bits(esm_class: int, is_receipt: bool) -> None:
     """Bits 5 to 2 decide, whatever else the octet holds; acknowledgements are no receipts."""
-    text = b"id:42 sub:001 dlvrd:001 submit date:2611231200 done date:2611231201 stat:EXPIRED err:7"
+    text = b"id:42 sub:001 dlvrd:001 submit date:0 done date:0 stat:EXPIRED err:7"
     receipt = read_receipt(esm_class, text, [])
     assert (receipt == SmscReceipt("42", MessageState.EXPIRED, "7")) is is_receipt
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,7 +16,7 @@ from aoi_events.domain.delivery import Fact, Planned
 from aoi_events.domain.plans import Step
 from aoi_events.ports.broker import Published
 from aoi_events.ports.channel import Sent
-from aoi_events.ports.message_ids import MessageIds, published_at
+from aoi_events.ports.message_ids import MessageIds
 from aoi_events.ports.metrics import Change
 from aoi_events.telemetry.catalogue import CATALOGUE, NONE, OTHER
 from aoi_events.telemetry.prometheus import PrometheusMetrics
@@ -244,26 +243,6 @@ def test_levels_are_asked_when_they_are_served(metrics: PrometheusMetrics) -> No
     metrics.watch_window("sms", lambda: len(window))
     window.append(2)
     assert value(metrics, "aoi_submission_window_in_use", channel="sms") == 2
-
-
-def test_message_ids_are_unique_and_say_when() -> None:
-    """Two connections never make the same one, and the time is that of the publish."""
-    one, two = MessageIds(), MessageIds()
-    before = time.time()
-    made = [id_ for ids in (one, two, one) for _, id_ in zip(range(50), ids.now(), strict=False)]
-    assert len(set(made)) == len(made)
-    assert max(map(len, made)) <= 255
-    for id_ in made:
-        at = published_at(id_)
-        assert at is not None
-        assert before - 0.001 <= at <= time.time()
-
-
-@given(st.none() | st.text(max_size=300) | st.from_regex(r"aoi-[0-9a-f_ x-]{0,20}"))
-def test_any_message_id_can_be_read(message_id: str | None) -> None:
-    """A foreign one says a time or nothing, and never raises."""
-    at = published_at(message_id)
-    assert at is None or isinstance(at, float)
 
 
 def test_what_is_new_and_stored_at_once_counts_as_both(metrics: PrometheusMetrics) -> None:

@@ -49,8 +49,10 @@ def written_dates(name: str, source: str) -> Iterator[tuple[int, str]]:
             case ast.Constant(value=bytes(octets)):
                 text = octets.decode("latin-1")
                 yield from ((node.lineno, found[0]) for found in _TEXT.finditer(text))
-            case ast.Constant(value=int() | float() as number):
-                yield from ((node.lineno, found[0]) for found in _TEXT.finditer(f"{number:.0f}"))
+            case ast.Constant(value=int() | float() as seconds):
+                yield from ((node.lineno, found[0]) for found in _TEXT.finditer(f"{seconds:.0f}"))
+            case _:
+                continue
 
 
 def clock_reads(source: str, *, on_import: bool = False) -> Iterator[tuple[int, str]]:
@@ -79,6 +81,8 @@ def imported(root: Path, file: Path) -> Iterator[str]:
             case ast.ImportFrom(module=str(module), names=names):
                 found |= {_module(root, module)}
                 found |= {_module(root, f"{module}.{name.name}") for name in names}
+            case _:
+                continue
     yield from (str(each.relative_to(root)) for each in found if each != file and each.is_file())
 
 

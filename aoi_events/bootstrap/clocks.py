@@ -15,7 +15,7 @@ from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Store
-from aoi_events.services.resting import Stopped, rest
+from aoi_events.services.runtime.pausing import Stopped, rest
 
 __all__ = ["Clocks", "SteadyClock"]
 

@@ -27,13 +27,13 @@ from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Store
 from aoi_events.services.activation import ActivationHandler
 from aoi_events.services.deadlines import DeadlinesWorker
-from aoi_events.services.handler import Handler
 from aoi_events.services.notification import NotificationHandler
 from aoi_events.services.outcome import OutcomeHandler
-from aoi_events.services.parking import Parking
 from aoi_events.services.registration import RegistrationHandler
-from aoi_events.services.runtime import BatchWorker
-from aoi_events.services.settings import ServiceSettings
+from aoi_events.services.runtime.batch_worker import BatchWorker
+from aoi_events.services.runtime.handler import Handler
+from aoi_events.services.runtime.parking import Parking
+from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.services.stray import DeadLetterHandler, UnroutableHandler
 from aoi_events.telemetry.prometheus import PrometheusMetrics
 

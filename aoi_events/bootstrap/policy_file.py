@@ -19,7 +19,7 @@ from aoi_events.errors import PolicyRefused
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import WorkerMetrics
-from aoi_events.services.resting import Stopped, rest
+from aoi_events.services.runtime.pausing import Stopped, rest
 
 __all__ = ["PolicyFile", "open_policy", "read_policy"]
 

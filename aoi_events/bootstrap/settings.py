@@ -27,7 +27,7 @@ from aoi_events.domain.selection import SelectionPolicy
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
 from aoi_events.gateway.settings import GatewaySettings
-from aoi_events.services.settings import Policies
+from aoi_events.services.runtime.settings import Policies
 
 __all__ = ["HealthSettings", "LogSettings", "PolicySettings", "Settings", "load_settings"]
 

@@ -18,8 +18,8 @@ from aoi_events.cli.output import console, fail, plain, print_json
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.store import Store
-from aoi_events.services.parking import Replayed, replayable
-from aoi_events.services.parking import replay as send_again
+from aoi_events.services.runtime.parking import Replayed, replayable
+from aoi_events.services.runtime.parking import replay as send_again
 from aoi_events.store.store import open_store
 
 __all__ = ["app"]

@@ -24,7 +24,7 @@ from aoi_events.services.bounding import bounded
 from aoi_events.services.dispatch import Context, Dispatcher
 from aoi_events.services.incoming import Asked
 from aoi_events.services.replacing import older_of_topics, replaced
-from aoi_events.services.settings import ServiceSettings
+from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["Acceptance", "Sending"]
 

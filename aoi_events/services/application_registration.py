@@ -23,7 +23,7 @@ from aoi_events.services.incoming import Asked
 from aoi_events.services.outgoing import answer, event
 from aoi_events.services.registry import Registry
 from aoi_events.services.retiring import Endings
-from aoi_events.services.settings import ServiceSettings
+from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["ApplicationRegistration"]
 

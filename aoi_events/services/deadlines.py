@@ -22,8 +22,8 @@ from aoi_events.ports.store import Kind, Store
 from aoi_events.services.due_deliveries import DueDeliveries
 from aoi_events.services.due_proofs import DueProofs
 from aoi_events.services.expiring import UnusedClients
-from aoi_events.services.resting import PAUSES, Stopped, first_of, rest
-from aoi_events.services.settings import ServiceSettings
+from aoi_events.services.runtime.pausing import PAUSES, Stopped, first_of, rest
+from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["DeadlinesWorker"]
 

@@ -37,7 +37,7 @@ from aoi_events.ports.broker import Outbound
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Transaction
 from aoi_events.services.outgoing import batches, delivery_event, outcomes
-from aoi_events.services.settings import ServiceSettings
+from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["Context", "Dispatcher"]
 

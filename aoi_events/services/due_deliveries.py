@@ -34,8 +34,8 @@ from aoi_events.services.bounding import bounded
 from aoi_events.services.dispatch import Context, Dispatcher
 from aoi_events.services.outgoing import publish_all
 from aoi_events.services.releasing import follow, noticed
-from aoi_events.services.resting import PAUSES
-from aoi_events.services.settings import ServiceSettings
+from aoi_events.services.runtime.pausing import PAUSES
+from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["DueDeliveries"]
 

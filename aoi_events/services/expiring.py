@@ -14,7 +14,7 @@ from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Store
 from aoi_events.services.outgoing import event, hint, publish_all
 from aoi_events.services.retiring import Endings, retire
-from aoi_events.services.settings import Policies
+from aoi_events.services.runtime.settings import Policies
 
 __all__ = ["UnusedClients"]
 

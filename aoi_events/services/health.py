@@ -13,7 +13,7 @@ from aoi_events.ports.channel import ConnectionlessChannel, Guarded
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Store
-from aoi_events.services.resting import PAUSES
+from aoi_events.services.runtime.pausing import PAUSES
 
 __all__ = ["FRESH", "HealthNotes"]
 

@@ -32,7 +32,7 @@ from aoi_events.services.dispatch import Context, Dispatcher
 from aoi_events.services.incoming import Asked
 from aoi_events.services.outgoing import answer, refusal
 from aoi_events.services.releasing import follow
-from aoi_events.services.settings import ServiceSettings
+from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.services.status import delivery_statuses
 
 __all__ = ["NotificationQueries"]

@@ -25,10 +25,10 @@ from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.bounding import bounded
 from aoi_events.services.closing import close_what_ended
 from aoi_events.services.dispatch import Dispatcher
-from aoi_events.services.handler import Handler
 from aoi_events.services.refused_challenges import note_refused_challenges
 from aoi_events.services.releasing import follow, noticed
-from aoi_events.services.settings import ServiceSettings
+from aoi_events.services.runtime.handler import Handler
+from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["OutcomeHandler"]
 

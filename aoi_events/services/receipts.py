@@ -15,7 +15,7 @@ from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import ProviderMessage, Store
 from aoi_events.services.outgoing import outcomes, publish_all
-from aoi_events.services.resting import PAUSES
+from aoi_events.services.runtime.pausing import PAUSES
 
 __all__ = ["Receipts"]
 

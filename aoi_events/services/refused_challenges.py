@@ -15,7 +15,7 @@ from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Dice
 from aoi_events.ports.store import Transaction
 from aoi_events.services.closing import channel_closed
-from aoi_events.services.settings import ServiceSettings
+from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["note_refused_challenges"]
 

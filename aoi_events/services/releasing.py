@@ -18,7 +18,7 @@ from aoi_events.domain.delivery import Decision, Delivery
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Lock, Store
 from aoi_events.services.outgoing import hint
-from aoi_events.services.settings import ServiceSettings
+from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["follow", "noticed", "release_resting"]
 

@@ -58,9 +58,12 @@ PLANTED = {
     "up": ("domain/retry.py", "import aoi_events.ports.clock"),
     "up from the bottom": ("errors.py", "import aoi_events.contracts.base"),
     "sideways": ("store/queries.py", "import aoi_events.broker.topology"),
-    "sideways above": ("gateway/__init__.py", "import aoi_events.services.settings"),
+    "sideways above": ("gateway/__init__.py", "import aoi_events.services.runtime.settings"),
     "up from the library": ("client/__init__.py", "import aoi_events.daemon.settings"),
-    "a device that needs a server": ("daemon/lines.py", "import aoi_events.services.settings"),
+    "a device that needs a server": (
+        "daemon/lines.py",
+        "import aoi_events.services.runtime.settings",
+    ),
     "up inside a function": (
         "contracts/base.py",
         "def f():\n    from aoi_events.domain import retry",

@@ -13,9 +13,9 @@ from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import SystemClock
-from aoi_events.services.handler import Handler
-from aoi_events.services.parking import Parking
-from aoi_events.services.runtime import BatchWorker
+from aoi_events.services.runtime.batch_worker import BatchWorker
+from aoi_events.services.runtime.handler import Handler
+from aoi_events.services.runtime.parking import Parking
 from aoi_events.store.store import open_store
 from aoi_events.telemetry.prometheus import PrometheusMetrics
 from tests.benchmarks.hop.message import IN_QUEUE, OUT_QUEUE, PREFETCH, HopIn, HopOut

@@ -18,9 +18,9 @@ from aoi_events.ports.broker import (
     Subscription,
 )
 from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics
-from aoi_events.services.handler import Handler
-from aoi_events.services.parking import Parking
-from aoi_events.services.runtime import BatchWorker
+from aoi_events.services.runtime.batch_worker import BatchWorker
+from aoi_events.services.runtime.handler import Handler
+from aoi_events.services.runtime.parking import Parking
 from aoi_events.store.store import SqlStore, open_store
 from aoi_events.testing.stopped_clock import ManualClock
 from tests.containers import RabbitServer

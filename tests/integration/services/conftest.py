@@ -24,7 +24,7 @@ from aoi_events.domain.tokens import TokenKeys
 from aoi_events.ports.broker import Broker, Queue, QueueKind
 from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.ports.clock import Clock
-from aoi_events.services.runtime import BatchWorker
+from aoi_events.services.runtime.batch_worker import BatchWorker
 from aoi_events.store.store import open_store
 from aoi_events.testing.containers import PostgresServer, RabbitServer
 from aoi_events.testing.scripted import ScriptedPlugin, ScriptedProvider

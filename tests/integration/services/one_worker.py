@@ -11,9 +11,9 @@ from aoi_events.broker.topology import OUTCOME, worker_queue
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import ErrorCode, Refusal, StoreUnavailable
 from aoi_events.ports.broker import Inbound, Outbound, Subscription
-from aoi_events.services.handler import Handler
-from aoi_events.services.parking import Parked, Parking
-from aoi_events.services.runtime import BatchWorker
+from aoi_events.services.runtime.batch_worker import BatchWorker
+from aoi_events.services.runtime.handler import Handler
+from aoi_events.services.runtime.parking import Parked, Parking
 from aoi_events.store.store import SqlStore
 from aoi_events.testing.stopped_clock import ManualClock
 from tests.limits import WITHIN

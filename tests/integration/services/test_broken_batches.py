@@ -10,11 +10,11 @@ import pytest
 from aoi_events.broker.memory import MemoryBroker
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.ports.broker import Outbound, Published
-from aoi_events.services.handler import Handler
 from aoi_events.services.incoming import Asked
 from aoi_events.services.notification import NotificationHandler
-from aoi_events.services.parking import Parking
-from aoi_events.services.runtime import BatchWorker
+from aoi_events.services.runtime.batch_worker import BatchWorker
+from aoi_events.services.runtime.handler import Handler
+from aoi_events.services.runtime.parking import Parking
 from tests.integration.services.conftest import OpenSystem
 from tests.integration.services.harness import System
 from tests.integration.services.test_redelivery import Replies, handler, system_without

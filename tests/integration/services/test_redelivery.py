@@ -23,13 +23,13 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Inbound, Outbound, Published, Queue, QueueKind, Subscription
 from aoi_events.services.activation import ActivationHandler
-from aoi_events.services.handler import Handler
 from aoi_events.services.incoming import to_quarantine, unwrap
 from aoi_events.services.notification import NotificationHandler
 from aoi_events.services.outcome import OutcomeHandler
-from aoi_events.services.parking import replay
 from aoi_events.services.provider import ProviderHandler
 from aoi_events.services.registration import RegistrationHandler
+from aoi_events.services.runtime.handler import Handler
+from aoi_events.services.runtime.parking import replay
 from aoi_events.services.submitting import Submissions
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import WORKERS, System, User, secret_and_hash

@@ -21,7 +21,7 @@ from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.services.incoming import to_quarantine
-from aoi_events.services.parking import Parked, Parking, replay
+from aoi_events.services.runtime.parking import Parked, Parking, replay
 from tests.integration.services.harness import GATEWAY, System
 
 KEY = "BP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A8"

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from aoi_events.services.resting import Stopped, first_of, rest
+from aoi_events.services.runtime.pausing import Stopped, first_of, rest
 from aoi_events.testing.stopped_clock import ManualClock
 
 

@@ -1,0 +1,1 @@
+"""Shared by every worker: batches, handlers, parking and pauses."""

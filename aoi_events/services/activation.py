@@ -27,12 +27,12 @@ from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Store, Transaction
-from aoi_events.services.authority import proved_client
 from aoi_events.services.challenges import claims, rivals
 from aoi_events.services.channel_set import ChannelSet, closed_by_server
 from aoi_events.services.held import Held
-from aoi_events.services.incoming import Asked, about_request, read_request
-from aoi_events.services.outgoing import answer, batches, hint, refusal
+from aoi_events.services.messages.answers import answer, batches, hint, refusal
+from aoi_events.services.messages.authorization import proved_client
+from aoi_events.services.messages.requests import Asked, about_request, read_request
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.settings import ServiceSettings
 

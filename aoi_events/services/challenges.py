@@ -18,7 +18,7 @@ from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
 from aoi_events.services.closing import channel_closed
 from aoi_events.services.held import Held
-from aoi_events.services.outgoing import batches
+from aoi_events.services.messages.answers import batches
 from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["TOO_MANY", "Challenges", "claims", "rivals", "take_from_others"]

@@ -29,7 +29,7 @@ from aoi_events.ports.store import Transaction
 from aoi_events.services.challenges import Challenges, take_from_others
 from aoi_events.services.closing import channel_closed
 from aoi_events.services.held import Held
-from aoi_events.services.outgoing import event
+from aoi_events.services.messages.answers import event
 from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["Change", "ChannelSet", "closed_by_server"]

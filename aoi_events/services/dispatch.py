@@ -36,7 +36,7 @@ from aoi_events.domain.tokens import app_key_of
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Transaction
-from aoi_events.services.outgoing import batches, delivery_event, outcomes
+from aoi_events.services.messages.answers import batches, delivery_event, outcomes
 from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["Context", "Dispatcher"]

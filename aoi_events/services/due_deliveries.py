@@ -32,7 +32,7 @@ from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.bounding import bounded
 from aoi_events.services.dispatch import Context, Dispatcher
-from aoi_events.services.outgoing import publish_all
+from aoi_events.services.messages.answers import publish_all
 from aoi_events.services.releasing import follow, noticed
 from aoi_events.services.runtime.pausing import PAUSES
 from aoi_events.services.runtime.settings import ServiceSettings

@@ -22,8 +22,8 @@ from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.channel import Sent
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Store, Transaction
+from aoi_events.services.messages.parked_steps import parked_steps
 from aoi_events.services.runtime.handler import Handler
-from aoi_events.services.steps import parked_steps
 from aoi_events.services.submitting import Key, Submissions, Work, key_of
 
 __all__ = ["ProviderHandler"]

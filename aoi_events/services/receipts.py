@@ -14,7 +14,7 @@ from aoi_events.ports.channel import ConnectionlessChannel, Receipt
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import ProviderMessage, Store
-from aoi_events.services.outgoing import outcomes, publish_all
+from aoi_events.services.messages.answers import outcomes, publish_all
 from aoi_events.services.runtime.pausing import PAUSES
 
 __all__ = ["Receipts"]

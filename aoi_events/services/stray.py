@@ -11,11 +11,11 @@ from aoi_events.contracts.requests import REQUESTS
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock
-from aoi_events.services.incoming import may_answer, unwrap
-from aoi_events.services.outgoing import internal, refusal
+from aoi_events.services.messages.answers import internal, refusal
+from aoi_events.services.messages.parked_steps import parked_steps
+from aoi_events.services.messages.requests import may_answer, unwrap
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
-from aoi_events.services.steps import parked_steps
 
 __all__ = ["DeadLetterHandler", "UnroutableHandler"]
 

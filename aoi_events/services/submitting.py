@@ -28,7 +28,7 @@ from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.patience import Attempt, Patience, patiently
 from aoi_events.ports.store import ProviderMessage, Store, Submission
-from aoi_events.services.outgoing import outcomes, publish_all
+from aoi_events.services.messages.answers import outcomes, publish_all
 from aoi_events.services.runtime.pausing import PAUSES, Stopped, rest
 
 __all__ = ["Key", "Submissions", "Work", "key_of"]

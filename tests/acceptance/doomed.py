@@ -18,7 +18,7 @@ from aoi_events.cli.run import worker_process
 from aoi_events.contracts.requests import AnyRequest, SendNotificationV1
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.logs import get_logger
-from aoi_events.services.incoming import Asked
+from aoi_events.services.messages.requests import Asked
 from aoi_events.services.notification import NotificationHandler
 
 __all__ = ["DIED", "LAUNCHER", "Doomed"]

@@ -31,8 +31,8 @@ from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.patience import Attempt, Patience, patiently
-from aoi_events.services.incoming import as_sent, may_answer, to_quarantine, unwrap
-from aoi_events.services.outgoing import internal, publish_all, refusal
+from aoi_events.services.messages.answers import internal, publish_all, refusal
+from aoi_events.services.messages.requests import as_sent, may_answer, to_quarantine, unwrap
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
 from aoi_events.services.runtime.pausing import PAUSES, Stopped, rest

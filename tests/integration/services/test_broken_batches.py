@@ -10,7 +10,7 @@ import pytest
 from aoi_events.broker.memory import MemoryBroker
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.ports.broker import Outbound, Published
-from aoi_events.services.incoming import Asked
+from aoi_events.services.messages.requests import Asked
 from aoi_events.services.notification import NotificationHandler
 from aoi_events.services.runtime.batch_worker import BatchWorker
 from aoi_events.services.runtime.handler import Handler

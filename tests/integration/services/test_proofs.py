@@ -12,7 +12,7 @@ from aoi_events.contracts.requests import ActivateChannelsV1, AnyRequest, Confir
 from aoi_events.domain.channels import ChannelState
 from aoi_events.ports.broker import Inbound
 from aoi_events.services.activation import ActivationHandler
-from aoi_events.services.incoming import Asked
+from aoi_events.services.messages.requests import Asked
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import Device, System

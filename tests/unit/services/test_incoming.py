@@ -10,7 +10,7 @@ from aoi_events.broker.topology import QUARANTINES, quarantine_of
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound
-from aoi_events.services.incoming import (
+from aoi_events.services.messages.requests import (
     as_sent,
     check_reply_to,
     may_answer,

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from aoi_events.domain.clients import Client, authenticate, current
 from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.services.incoming import Asked
+from aoi_events.services.messages.requests import Asked
 
 __all__ = ["proved_client"]
 

@@ -1,0 +1,1 @@
+"""Shared by the workers: what arrives, and what they publish."""

@@ -27,9 +27,9 @@ from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Store, Transaction
-from aoi_events.services.challenges import claims, rivals
 from aoi_events.services.channel_set import ChannelSet, closed_by_server
-from aoi_events.services.held import Held
+from aoi_events.services.clients.challenges import claims, rivals
+from aoi_events.services.clients.unit_of_work import Held
 from aoi_events.services.messages.answers import answer, batches, hint, refusal
 from aoi_events.services.messages.authorization import proved_client
 from aoi_events.services.messages.requests import Asked, about_request, read_request

@@ -17,12 +17,12 @@ from aoi_events.domain.tokens import app_key_of, fingerprint_of
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
-from aoi_events.services.closing import application_revoked
+from aoi_events.services.clients.endings import application_revoked
+from aoi_events.services.clients.retirement import Endings
 from aoi_events.services.messages.answers import answer, event
 from aoi_events.services.messages.authorization import proved_client
 from aoi_events.services.messages.requests import Asked
 from aoi_events.services.registry import Registry
-from aoi_events.services.retiring import Endings
 from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["ApplicationRegistration"]

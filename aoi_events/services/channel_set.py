@@ -26,9 +26,9 @@ from aoi_events.domain.selection import ValidOffer, offers_hash, select
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
-from aoi_events.services.challenges import Challenges, take_from_others
-from aoi_events.services.closing import channel_closed
-from aoi_events.services.held import Held
+from aoi_events.services.clients.challenges import Challenges, take_from_others
+from aoi_events.services.clients.endings import channel_closed
+from aoi_events.services.clients.unit_of_work import Held
 from aoi_events.services.messages.answers import event
 from aoi_events.services.runtime.settings import ServiceSettings
 

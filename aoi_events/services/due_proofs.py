@@ -14,8 +14,8 @@ from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import Lock, Store, Transaction
-from aoi_events.services.challenges import TOO_MANY, Challenges
-from aoi_events.services.closing import channel_closed
+from aoi_events.services.clients.challenges import TOO_MANY, Challenges
+from aoi_events.services.clients.endings import channel_closed
 from aoi_events.services.messages.answers import publish_all
 from aoi_events.services.runtime.pausing import PAUSES
 from aoi_events.services.runtime.settings import ServiceSettings

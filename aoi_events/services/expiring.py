@@ -12,8 +12,8 @@ from aoi_events.domain.clients import Client, expired
 from aoi_events.ports.broker import Broker, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Store
+from aoi_events.services.clients.retirement import Endings, retire
 from aoi_events.services.messages.answers import event, hint, publish_all
-from aoi_events.services.retiring import Endings, retire
 from aoi_events.services.runtime.settings import Policies
 
 __all__ = ["UnusedClients"]

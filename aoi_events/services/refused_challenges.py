@@ -14,7 +14,7 @@ from aoi_events.domain.proofs import challenge_code, not_taken
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Dice
 from aoi_events.ports.store import Transaction
-from aoi_events.services.closing import channel_closed
+from aoi_events.services.clients.endings import channel_closed
 from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["note_refused_challenges"]

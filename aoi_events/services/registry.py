@@ -19,7 +19,7 @@ from aoi_events.domain.clients import Client, client_id_of
 from aoi_events.domain.tokens import app_key_of
 from aoi_events.errors import Overtaken
 from aoi_events.ports.store import Lock, Transaction
-from aoi_events.services.held import Rows
+from aoi_events.services.clients.unit_of_work import Rows
 
 __all__ = ["Registry"]
 

@@ -21,8 +21,8 @@ from aoi_events.domain.delivery import CloseChannel, Decision, Effect, LosePrese
 from aoi_events.domain.delivery_state import StepState
 from aoi_events.domain.plans import Step
 from aoi_events.ports.store import Store
-from aoi_events.services.closing import close_what_ended
-from aoi_events.services.retiring import Endings, retire
+from aoi_events.services.clients.endings import close_what_ended
+from aoi_events.services.clients.retirement import Endings, retire
 from aoi_events.store.store import open_store
 from tests.conformance.store.rows import (
     a_channel,

@@ -16,8 +16,8 @@ from aoi_events.domain.selection import ValidOffer
 from aoi_events.errors import ErrorCode, Overtaken, Refusal
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
-from aoi_events.services.closing import channel_closed
-from aoi_events.services.held import Held
+from aoi_events.services.clients.endings import channel_closed
+from aoi_events.services.clients.unit_of_work import Held
 from aoi_events.services.messages.answers import batches
 from aoi_events.services.runtime.settings import ServiceSettings
 

@@ -13,7 +13,7 @@ from aoi_events.domain import applications
 from aoi_events.domain.clients import Client
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
-from aoi_events.services.closing import application_revoked
+from aoi_events.services.clients.endings import application_revoked
 from aoi_events.services.messages.answers import batches
 
 __all__ = ["Endings", "retire"]

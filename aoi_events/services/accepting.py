@@ -20,8 +20,8 @@ from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.clock import Dice
 from aoi_events.ports.metrics import Change
 from aoi_events.ports.store import Lock, Transaction
-from aoi_events.services.bounding import bounded
-from aoi_events.services.dispatch import Context, Dispatcher
+from aoi_events.services.delivery.backlog import bounded
+from aoi_events.services.delivery.dispatch import Context, Dispatcher
 from aoi_events.services.messages.requests import Asked
 from aoi_events.services.replacing import older_of_topics, replaced
 from aoi_events.services.runtime.settings import ServiceSettings

@@ -30,10 +30,10 @@ from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import Lock, Store, Transaction
-from aoi_events.services.bounding import bounded
-from aoi_events.services.dispatch import Context, Dispatcher
+from aoi_events.services.delivery.backlog import bounded
+from aoi_events.services.delivery.dispatch import Context, Dispatcher
+from aoi_events.services.delivery.release import follow, noticed
 from aoi_events.services.messages.answers import publish_all
-from aoi_events.services.releasing import follow, noticed
 from aoi_events.services.runtime.pausing import PAUSES
 from aoi_events.services.runtime.settings import ServiceSettings
 

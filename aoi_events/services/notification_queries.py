@@ -27,11 +27,11 @@ from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import Lock, Store
-from aoi_events.services.dispatch import Context, Dispatcher
+from aoi_events.services.delivery.dispatch import Context, Dispatcher
+from aoi_events.services.delivery.release import follow
 from aoi_events.services.messages.answers import answer, refusal
 from aoi_events.services.messages.authorization import proved_client
 from aoi_events.services.messages.requests import Asked
-from aoi_events.services.releasing import follow
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.services.status import delivery_statuses
 

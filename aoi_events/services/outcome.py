@@ -22,11 +22,11 @@ from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import Lock, Store, Transaction
-from aoi_events.services.bounding import bounded
 from aoi_events.services.clients.endings import close_what_ended
-from aoi_events.services.dispatch import Dispatcher
+from aoi_events.services.delivery.backlog import bounded
+from aoi_events.services.delivery.dispatch import Dispatcher
+from aoi_events.services.delivery.release import follow, noticed
 from aoi_events.services.refused_challenges import note_refused_challenges
-from aoi_events.services.releasing import follow, noticed
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.settings import ServiceSettings
 

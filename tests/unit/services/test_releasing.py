@@ -12,7 +12,7 @@ from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.clients import Client
 from aoi_events.domain.delivery import DeadlineReached, Decision, Delivery, Planned, decide
 from aoi_events.domain.plans import Step
-from aoi_events.services.releasing import noticed
+from aoi_events.services.delivery.release import noticed
 from tests.instant import INSTANT
 
 CONNECTED = Step("websocket", start_after=0.0, ack_within=10.0, connected=True)

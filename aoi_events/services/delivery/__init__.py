@@ -1,0 +1,1 @@
+"""Shared by the workers: plans become first steps, backlogs are bounded and released."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aoi_events.bootstrap.settings import PolicySettings
 from aoi_events.errors import ConfigurationError
-from aoi_events.services.assertions import IdentityCheck, identity_keys
+from aoi_events.services.registration.identity_assertions import IdentityCheck, identity_keys
 
 __all__ = ["identity_check"]
 

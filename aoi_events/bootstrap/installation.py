@@ -29,7 +29,7 @@ from aoi_events.services.activation import ActivationHandler
 from aoi_events.services.deadlines import DeadlinesWorker
 from aoi_events.services.notification import NotificationHandler
 from aoi_events.services.outcome import OutcomeHandler
-from aoi_events.services.registration import RegistrationHandler
+from aoi_events.services.registration.handler import RegistrationHandler
 from aoi_events.services.runtime.batch_worker import BatchWorker
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parking

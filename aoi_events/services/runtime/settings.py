@@ -13,7 +13,7 @@ from aoi_events.domain.retry import Backoff
 from aoi_events.domain.selection import SelectionPolicy
 from aoi_events.domain.tokens import TokenKeys
 from aoi_events.ports.channel import ChannelPlugin, Confirming
-from aoi_events.services.assertions import IdentityCheck
+from aoi_events.services.registration.identity_assertions import IdentityCheck
 
 __all__ = ["Policies", "ServiceSettings"]
 

@@ -14,7 +14,7 @@ from aoi_events.contracts.requests import (
 from aoi_events.contracts.states import Reason
 from aoi_events.ports.broker import Inbound
 from aoi_events.services.messages.requests import Asked
-from aoi_events.services.registration import RegistrationHandler
+from aoi_events.services.registration.handler import RegistrationHandler
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import Device, System
 

@@ -27,7 +27,7 @@ from aoi_events.services.messages.requests import to_quarantine, unwrap
 from aoi_events.services.notification import NotificationHandler
 from aoi_events.services.outcome import OutcomeHandler
 from aoi_events.services.provider import ProviderHandler
-from aoi_events.services.registration import RegistrationHandler
+from aoi_events.services.registration.handler import RegistrationHandler
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import replay
 from aoi_events.services.submitting import Submissions

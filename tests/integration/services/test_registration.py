@@ -17,7 +17,7 @@ from aoi_events.domain.clients import hash_secret
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.broker import Inbound
 from aoi_events.services.messages.requests import Asked
-from aoi_events.services.registration import RegistrationHandler
+from aoi_events.services.registration.handler import RegistrationHandler
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import Device, System, secret_and_hash
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
-from aoi_events.services.assertions import IdentityCheck, identity_keys
+from aoi_events.services.registration.identity_assertions import IdentityCheck, identity_keys
 from tests.instant import INSTANT as NOW
 from tests.strategies import near_misses
 

@@ -22,7 +22,7 @@ from aoi_events.services.clients.retirement import Endings
 from aoi_events.services.messages.answers import answer, event
 from aoi_events.services.messages.authorization import proved_client
 from aoi_events.services.messages.requests import Asked
-from aoi_events.services.registry import Registry
+from aoi_events.services.registration.unit_of_work import Registry
 from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["ApplicationRegistration"]

@@ -24,12 +24,12 @@ from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Store, Transaction
-from aoi_events.services.application_registration import ApplicationRegistration
 from aoi_events.services.clients.retirement import Endings, retire
 from aoi_events.services.messages.answers import answer, event, hint, refusal
 from aoi_events.services.messages.authorization import proved_client
 from aoi_events.services.messages.requests import Asked, about_request, read_request
-from aoi_events.services.registry import Registry
+from aoi_events.services.registration.applications import ApplicationRegistration
+from aoi_events.services.registration.unit_of_work import Registry
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.settings import ServiceSettings
 

@@ -25,7 +25,7 @@ from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Store
-from aoi_events.services.activation import ActivationHandler
+from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.deadlines import DeadlinesWorker
 from aoi_events.services.notification import NotificationHandler
 from aoi_events.services.outcome import OutcomeHandler

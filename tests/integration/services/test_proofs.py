@@ -11,7 +11,7 @@ from aoi_events.contracts.answers import AnyAnswer, ChannelsActivatedV1, Refused
 from aoi_events.contracts.requests import ActivateChannelsV1, AnyRequest, ConfirmChannelV1
 from aoi_events.domain.channels import ChannelState
 from aoi_events.ports.broker import Inbound
-from aoi_events.services.activation import ActivationHandler
+from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.messages.requests import Asked
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import BOTH, OpenSystem

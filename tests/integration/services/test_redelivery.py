@@ -22,7 +22,7 @@ from aoi_events.contracts.answers import ANSWERS, AnyAnswer, RefusedV1
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Inbound, Outbound, Published, Queue, QueueKind, Subscription
-from aoi_events.services.activation import ActivationHandler
+from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.messages.requests import to_quarantine, unwrap
 from aoi_events.services.notification import NotificationHandler
 from aoi_events.services.outcome import OutcomeHandler

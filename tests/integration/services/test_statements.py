@@ -20,7 +20,7 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.domain.clients import client_id_of
 from aoi_events.ports.broker import Inbound
-from aoi_events.services.activation import ActivationHandler
+from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.messages.requests import Asked
 from aoi_events.services.registration.handler import RegistrationHandler
 from aoi_events.store.store import SqlStore

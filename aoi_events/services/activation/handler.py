@@ -27,7 +27,7 @@ from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Store, Transaction
-from aoi_events.services.channel_set import ChannelSet, closed_by_server
+from aoi_events.services.activation.channel_set import ChannelSet, closed_by_server
 from aoi_events.services.clients.challenges import claims, rivals
 from aoi_events.services.clients.unit_of_work import Held
 from aoi_events.services.messages.answers import answer, batches, hint, refusal

@@ -20,8 +20,8 @@ from aoi_events.contracts.requests import MAX_TTL
 from aoi_events.domain.plans import Demand, Step
 from aoi_events.domain.policy import Policy
 from aoi_events.errors import ConfigurationError, PolicyRefused
-from aoi_events.services.explaining import Explanation
-from aoi_events.services.explaining import explain as explain_plan
+from aoi_events.services.notification.explain import Explanation
+from aoi_events.services.notification.explain import explain as explain_plan
 from aoi_events.store.store import open_store
 
 __all__ = ["app"]

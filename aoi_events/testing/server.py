@@ -28,7 +28,7 @@ from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.ports.patience import Patience, patiently
 from aoi_events.publishing import Publisher
 from aoi_events.publishing.feed import read_event
-from aoi_events.services.status import delivery_statuses
+from aoi_events.services.notification.status import delivery_statuses
 from aoi_events.testing.devices import FakeDevice
 from aoi_events.testing.diary import Diary
 from aoi_events.testing.limits import WITHIN

@@ -19,7 +19,7 @@ from aoi_events.contracts.requests import AnyRequest, SendNotificationV1
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.logs import get_logger
 from aoi_events.services.messages.requests import Asked
-from aoi_events.services.notification import NotificationHandler
+from aoi_events.services.notification.handler import NotificationHandler
 
 __all__ = ["DIED", "LAUNCHER", "Doomed"]
 

@@ -11,7 +11,7 @@ from aoi_events.broker.memory import MemoryBroker
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.ports.broker import Outbound, Published
 from aoi_events.services.messages.requests import Asked
-from aoi_events.services.notification import NotificationHandler
+from aoi_events.services.notification.handler import NotificationHandler
 from aoi_events.services.runtime.batch_worker import BatchWorker
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parking

@@ -24,7 +24,7 @@ from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Inbound, Outbound, Published, Queue, QueueKind, Subscription
 from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.messages.requests import to_quarantine, unwrap
-from aoi_events.services.notification import NotificationHandler
+from aoi_events.services.notification.handler import NotificationHandler
 from aoi_events.services.outcome import OutcomeHandler
 from aoi_events.services.provider import ProviderHandler
 from aoi_events.services.registration.handler import RegistrationHandler

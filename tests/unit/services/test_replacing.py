@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery import Cancelled, Decision, Delivery, Planned, decide
-from aoi_events.services.replacing import older_of_topics, replaced
+from aoi_events.services.notification.topics import older_of_topics, replaced
 from tests.strategies import EPOCH, a_delivery, plans
 from tests.unit.domain.histories import at
 

@@ -22,12 +22,12 @@ from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.metrics import NO_METRICS, Change, WorkerMetrics
 from aoi_events.ports.store import Store, Transaction
-from aoi_events.services.accepting import Acceptance, Sending
 from aoi_events.services.delivery.dispatch import Context, Dispatcher
 from aoi_events.services.delivery.release import release_resting
 from aoi_events.services.messages.answers import answer, event, hint, refusal
 from aoi_events.services.messages.requests import Asked, about_request, read_request
-from aoi_events.services.notification_queries import NotificationQueries
+from aoi_events.services.notification.acceptance import Acceptance, Sending
+from aoi_events.services.notification.queries import NotificationQueries
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.settings import ServiceSettings
 

@@ -23,7 +23,7 @@ from aoi_events.ports.store import Lock, Transaction
 from aoi_events.services.delivery.backlog import bounded
 from aoi_events.services.delivery.dispatch import Context, Dispatcher
 from aoi_events.services.messages.requests import Asked
-from aoi_events.services.replacing import older_of_topics, replaced
+from aoi_events.services.notification.topics import older_of_topics, replaced
 from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["Acceptance", "Sending"]

@@ -32,8 +32,8 @@ from aoi_events.services.delivery.release import follow
 from aoi_events.services.messages.answers import answer, refusal
 from aoi_events.services.messages.authorization import proved_client
 from aoi_events.services.messages.requests import Asked
+from aoi_events.services.notification.status import delivery_statuses
 from aoi_events.services.runtime.settings import ServiceSettings
-from aoi_events.services.status import delivery_statuses
 
 __all__ = ["NotificationQueries"]
 

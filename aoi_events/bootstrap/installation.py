@@ -28,7 +28,7 @@ from aoi_events.ports.store import Store
 from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.deadlines import DeadlinesWorker
 from aoi_events.services.notification.handler import NotificationHandler
-from aoi_events.services.outcome import OutcomeHandler
+from aoi_events.services.outcome.handler import OutcomeHandler
 from aoi_events.services.registration.handler import RegistrationHandler
 from aoi_events.services.runtime.batch_worker import BatchWorker
 from aoi_events.services.runtime.handler import Handler

@@ -25,7 +25,7 @@ from aoi_events.ports.broker import Inbound, Outbound, Published, Queue, QueueKi
 from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.messages.requests import to_quarantine, unwrap
 from aoi_events.services.notification.handler import NotificationHandler
-from aoi_events.services.outcome import OutcomeHandler
+from aoi_events.services.outcome.handler import OutcomeHandler
 from aoi_events.services.provider import ProviderHandler
 from aoi_events.services.registration.handler import RegistrationHandler
 from aoi_events.services.runtime.handler import Handler

@@ -14,7 +14,7 @@ from aoi_events.domain.channels import Channel, Proof, ProofState
 from aoi_events.domain.proofs import challenge_code
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Lock
-from aoi_events.services.refused_challenges import note_refused_challenges
+from aoi_events.services.outcome.refused_challenges import note_refused_challenges
 from tests.integration.services.conftest import OpenSystem
 from tests.integration.services.harness import WORKERS, Device, System
 

@@ -9,7 +9,7 @@ import pytest
 from aoi_events.broker.topology import HINTS, OUTCOME, delivery_queue
 from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeItem, OutcomeKind
 from aoi_events.ports.broker import Binding, Outbound, Queue, QueueKind, Subscription
-from aoi_events.services.outcome import OutcomeHandler
+from aoi_events.services.outcome.handler import OutcomeHandler
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import OpenSystem
 from tests.integration.services.harness import System

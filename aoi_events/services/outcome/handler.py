@@ -26,7 +26,7 @@ from aoi_events.services.clients.endings import close_what_ended
 from aoi_events.services.delivery.backlog import bounded
 from aoi_events.services.delivery.dispatch import Dispatcher
 from aoi_events.services.delivery.release import follow, noticed
-from aoi_events.services.refused_challenges import note_refused_challenges
+from aoi_events.services.outcome.refused_challenges import note_refused_challenges
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.settings import ServiceSettings
 

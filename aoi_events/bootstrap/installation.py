@@ -26,7 +26,8 @@ from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Store
 from aoi_events.services.activation.handler import ActivationHandler
-from aoi_events.services.deadlines import DeadlinesWorker
+from aoi_events.services.deadlines.dead_letters.handler import DeadLetterHandler, UnroutableHandler
+from aoi_events.services.deadlines.worker import DeadlinesWorker
 from aoi_events.services.notification.handler import NotificationHandler
 from aoi_events.services.outcome.handler import OutcomeHandler
 from aoi_events.services.registration.handler import RegistrationHandler
@@ -34,7 +35,6 @@ from aoi_events.services.runtime.batch_worker import BatchWorker
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parking
 from aoi_events.services.runtime.settings import ServiceSettings
-from aoi_events.services.stray import DeadLetterHandler, UnroutableHandler
 from aoi_events.telemetry.prometheus import PrometheusMetrics
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from aoi_events.contracts.states import Reason
 from aoi_events.domain.clients import Client
 from aoi_events.domain.tokens import TokenKeys
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
-from aoi_events.services.deadlines import DeadlinesWorker
+from aoi_events.services.deadlines.worker import DeadlinesWorker
 from aoi_events.store.store import SqlStore
 from aoi_events.store.tables import deliveries
 from aoi_events.testing.scripted import Say

@@ -8,7 +8,7 @@ import pytest
 
 from aoi_events.contracts.envelopes import ChallengeOutcome, OutcomeBatchV1, OutcomeKind
 from aoi_events.domain.channels import Proof, ProofState
-from aoi_events.services.due_proofs import DueProofs
+from aoi_events.services.deadlines.proofs import DueProofs
 from aoi_events.services.outcome.handler import OutcomeHandler
 from tests.integration.services.conftest import OpenSystem
 from tests.integration.services.harness import Device, System

@@ -19,9 +19,9 @@ from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.patience import Attempt, Patience, patiently
 from aoi_events.ports.store import Kind, Store
-from aoi_events.services.due_deliveries import DueDeliveries
-from aoi_events.services.due_proofs import DueProofs
-from aoi_events.services.expiring import UnusedClients
+from aoi_events.services.deadlines.clients import UnusedClients
+from aoi_events.services.deadlines.deliveries import DueDeliveries
+from aoi_events.services.deadlines.proofs import DueProofs
 from aoi_events.services.runtime.pausing import PAUSES, Stopped, first_of, rest
 from aoi_events.services.runtime.settings import ServiceSettings
 

@@ -1,0 +1,1 @@
+"""Dead letters and unroutable requests; they run inside the deadlines process."""

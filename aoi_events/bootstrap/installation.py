@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from aoi_events.bootstrap.channels import ChannelWorker
 from aoi_events.bootstrap.clocks import Clocks
 from aoi_events.bootstrap.identities import identity_check
 from aoi_events.bootstrap.keys import ServerKeys
@@ -26,6 +25,7 @@ from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Store
 from aoi_events.services.activation.handler import ActivationHandler
+from aoi_events.services.channel.worker import ChannelWorker
 from aoi_events.services.deadlines.dead_letters.handler import DeadLetterHandler, UnroutableHandler
 from aoi_events.services.deadlines.worker import DeadlinesWorker
 from aoi_events.services.notification.handler import NotificationHandler

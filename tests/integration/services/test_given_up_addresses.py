@@ -23,7 +23,7 @@ from aoi_events.domain.proofs import challenge_code
 from aoi_events.ports.broker import Broker, Outbound
 from aoi_events.ports.channel import ChannelPlugin, OfferParameters
 from aoi_events.ports.clock import Clock
-from aoi_events.services.submitting import Work
+from aoi_events.services.channel.submissions import Work
 from aoi_events.testing import LoopbackSmsc
 from aoi_events.testing.scripted import ADDRESS
 from tests.integration.services.conftest import OpenSystem

@@ -15,7 +15,7 @@ from aoi_events.contracts.envelopes import ChallengeItem
 from aoi_events.domain.breaker import BreakerState
 from aoi_events.domain.health import ProviderHealth
 from aoi_events.ports.channel import ConnectionlessChannel
-from aoi_events.services.health import FRESH, HealthNotes
+from aoi_events.services.channel.health import FRESH, HealthNotes
 from tests.integration.services.harness import System
 
 MOST = 100

@@ -23,14 +23,14 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Inbound, Outbound, Published, Queue, QueueKind, Subscription
 from aoi_events.services.activation.handler import ActivationHandler
+from aoi_events.services.channel.handler import ProviderHandler
+from aoi_events.services.channel.submissions import Submissions
 from aoi_events.services.messages.requests import to_quarantine, unwrap
 from aoi_events.services.notification.handler import NotificationHandler
 from aoi_events.services.outcome.handler import OutcomeHandler
-from aoi_events.services.provider import ProviderHandler
 from aoi_events.services.registration.handler import RegistrationHandler
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import replay
-from aoi_events.services.submitting import Submissions
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import WORKERS, System, User, secret_and_hash
 from tests.limits import WITHIN

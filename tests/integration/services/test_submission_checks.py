@@ -8,8 +8,8 @@ from typing import Any
 
 from aoi_events.broker.topology import delivery_queue, worker_queue
 from aoi_events.contracts.envelopes import DeliverItem, DeliveryBatchV1
-from aoi_events.services.provider import ProviderHandler
-from aoi_events.services.submitting import Submissions
+from aoi_events.services.channel.handler import ProviderHandler
+from aoi_events.services.channel.submissions import Submissions
 from tests.integration.services.conftest import OpenSystem
 from tests.integration.services.harness import System, secret_and_hash
 from tests.integration.services.test_redelivery import system_without

@@ -13,11 +13,11 @@ from aoi_events.ports.channel import ConnectionlessChannel, Guarded, Windowed
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import Store
-from aoi_events.services.health import HealthNotes
-from aoi_events.services.provider import ProviderHandler
-from aoi_events.services.receipts import Receipts
+from aoi_events.services.channel.handler import ProviderHandler
+from aoi_events.services.channel.health import HealthNotes
+from aoi_events.services.channel.receipts import Receipts
+from aoi_events.services.channel.submissions import Submissions
 from aoi_events.services.runtime.handler import Handler
-from aoi_events.services.submitting import Submissions
 
 __all__ = ["ChannelWorker"]
 

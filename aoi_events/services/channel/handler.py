@@ -22,9 +22,9 @@ from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.channel import Sent
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Store, Transaction
+from aoi_events.services.channel.submissions import Key, Submissions, Work, key_of
 from aoi_events.services.messages.parked_steps import parked_steps
 from aoi_events.services.runtime.handler import Handler
-from aoi_events.services.submitting import Key, Submissions, Work, key_of
 
 __all__ = ["ProviderHandler"]
 
@@ -33,7 +33,7 @@ _GIVEN_UP: Final = "the client gave the address up"
 
 class ProviderHandler(Handler[DeliveryBatchV1]):
     """Takes ``aoi.delivery.<type>``; writes submissions; publishes nothing itself, but see
-    :class:`aoi_events.services.submitting.Submissions`.
+    :class:`aoi_events.services.channel.submissions.Submissions`.
 
     It is ready whatever providers are: for one that is down the channel answers at once.
     """

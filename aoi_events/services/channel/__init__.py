@@ -1,0 +1,1 @@
+"""The worker of a connectionless channel type, one process per type."""

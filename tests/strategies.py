@@ -18,7 +18,8 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.channels import Channel, ChannelState, ChannelTraits
-from aoi_events.domain.delivery import (
+from aoi_events.domain.delivery.evidence import StepOutcome
+from aoi_events.domain.delivery.machine import (
     Cancelled,
     DeadlineReached,
     Delivery,
@@ -28,7 +29,6 @@ from aoi_events.domain.delivery import (
     Replaced,
     Reported,
 )
-from aoi_events.domain.evidence import StepOutcome
 from aoi_events.domain.plans import Demand, Step
 from aoi_events.domain.policy import ChannelRules, Rules
 from aoi_events.domain.retry import Backoff

@@ -1,7 +1,7 @@
 """One notification, played in virtual time: the product decides, the modelled world answers.
 
 Plans are made by :func:`aoi_events.domain.plans.plan`, and every change of the delivery is one of
-:func:`aoi_events.domain.delivery.decide`, with the traits of the installed channels: what is
+:func:`aoi_events.domain.delivery.machine.decide`, with the traits of the installed channels: what is
 modelled is only what the workers would hear, and when.
 """
 
@@ -20,7 +20,7 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.identifiers import Mode
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.channels import Channel, ChannelState, ChannelTraits
-from aoi_events.domain.delivery import (
+from aoi_events.domain.delivery.machine import (
     DeadlineReached,
     Delivery,
     Fact,

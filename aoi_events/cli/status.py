@@ -13,7 +13,7 @@ from aoi_events.bootstrap.settings import load_settings
 from aoi_events.cli.channels import show_channels
 from aoi_events.cli.output import console, fail, plain, print_json
 from aoi_events.contracts.answers import MAX_STORIES, DeliveryStatus
-from aoi_events.domain.delivery import Delivery
+from aoi_events.domain.delivery.machine import Delivery
 from aoi_events.services.notification.status import delivery_statuses
 from aoi_events.store.store import open_store
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Column, and_, false, func, or_, select, true, update
 
-from aoi_events.domain.delivery import Delivery
+from aoi_events.domain.delivery.machine import Delivery
 from aoi_events.ports.store import Lock
 from aoi_events.store import records
 from aoi_events.store.given import Given

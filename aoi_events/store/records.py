@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from aoi_events.domain.applications import Application
 from aoi_events.domain.channels import Channel, Proof
 from aoi_events.domain.clients import Client
-from aoi_events.domain.delivery import Delivery
+from aoi_events.domain.delivery.machine import Delivery
 from aoi_events.domain.health import ProviderHealth
 from aoi_events.domain.losses import Loss
 from aoi_events.domain.notifications import Notification

@@ -11,7 +11,7 @@ from aoi_events.contracts.states import Reason
 from aoi_events.domain.applications import Application, revoke
 from aoi_events.domain.channels import Channel, ChannelState, ProofState
 from aoi_events.domain.clients import Client
-from aoi_events.domain.delivery import (
+from aoi_events.domain.delivery.machine import (
     CloseChannel,
     Decision,
     Delivery,

@@ -12,8 +12,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from aoi_events.contracts.states import Reason
-from aoi_events.domain.costs import spent
-from aoi_events.domain.delivery import (
+from aoi_events.domain.delivery.costs import spent
+from aoi_events.domain.delivery.machine import (
     DeadlineReached,
     Decision,
     Delivery,

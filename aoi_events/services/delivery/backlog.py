@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from aoi_events.contracts.states import Reason
-from aoi_events.domain.delivery import Announce, Decision, Delivery, Failed, decide
+from aoi_events.domain.delivery.machine import Announce, Decision, Delivery, Failed, decide
 from aoi_events.ports.store import Transaction
 
 __all__ = ["bounded"]

@@ -21,7 +21,7 @@ from aoi_events.contracts.envelopes import DeliverItem, OutcomeItem, OutcomeKind
 from aoi_events.domain.applications import Application
 from aoi_events.domain.channels import Channel
 from aoi_events.domain.clients import Client
-from aoi_events.domain.delivery import (
+from aoi_events.domain.delivery.machine import (
     Announce,
     CloseChannel,
     Decision,

@@ -21,7 +21,7 @@ from aoi_events.contracts.envelopes import (
     OutcomeKind,
 )
 from aoi_events.contracts.events import CloudEvent, DeliveryChanged, EventData, event_routing_key
-from aoi_events.domain.delivery import Delivery
+from aoi_events.domain.delivery.machine import Delivery
 from aoi_events.errors import ErrorCode, PublishRefused, Refusal
 from aoi_events.ports.broker import (
     Answered,

@@ -11,7 +11,7 @@ from typing import Final
 from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.domain.applications import Application
 from aoi_events.domain.clients import Client
-from aoi_events.domain.delivery import Decision, Delivery, Planned, decide
+from aoi_events.domain.delivery.machine import Decision, Delivery, Planned, decide
 from aoi_events.domain.notifications import Notification, RejectedEntry
 from aoi_events.domain.plans import Step, demand_of
 from aoi_events.domain.sender_keys import may_send

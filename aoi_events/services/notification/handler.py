@@ -15,7 +15,7 @@ from aoi_events.contracts.answers import (
 from aoi_events.contracts.events import NotificationAccepted
 from aoi_events.contracts.requests import AnyRequest, SendNotificationV1
 from aoi_events.contracts.states import DeliveryState
-from aoi_events.domain.delivery import Decision, Delivery, resend
+from aoi_events.domain.delivery.machine import Decision, Delivery, resend
 from aoi_events.domain.notifications import Notification, body_hash
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound

@@ -20,7 +20,7 @@ from aoi_events.contracts.requests import (
     QueryNotificationV1,
 )
 from aoi_events.contracts.states import DeliveryState
-from aoi_events.domain.delivery import Cancelled, Decision, decide
+from aoi_events.domain.delivery.machine import Cancelled, Decision, decide
 from aoi_events.domain.notifications import Notification
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Outbound

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from aoi_events.contracts.answers import DeliveryStatus, Hop
-from aoi_events.domain.costs import Attempt, doubtful, spent
-from aoi_events.domain.delivery import Delivery
+from aoi_events.domain.delivery.costs import Attempt, doubtful, spent
+from aoi_events.domain.delivery.machine import Delivery
 from aoi_events.ports.store import Transaction
 
 __all__ = ["delivery_statuses"]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from aoi_events.domain.delivery import Decision, Delivery, Replaced, decide
+from aoi_events.domain.delivery.machine import Decision, Delivery, Replaced, decide
 from aoi_events.ports.store import Transaction
 
 __all__ = ["older_of_topics", "replaced"]

@@ -17,7 +17,7 @@ from dataclasses import replace
 from sqlalchemy import insert
 
 from aoi_events.contracts.states import DeliveryState, Evidence
-from aoi_events.domain.delivery import Delivery, StoryEntry
+from aoi_events.domain.delivery.machine import Delivery, StoryEntry
 from aoi_events.ports.store import Lock
 from aoi_events.store.records import DELIVERIES
 from aoi_events.store.store import SqlStore, SqlTransaction, open_store

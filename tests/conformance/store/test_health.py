@@ -7,8 +7,8 @@ from dataclasses import replace
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.breaker import BreakerState
-from aoi_events.domain.delivery import StepState
-from aoi_events.domain.evidence import StepOutcome
+from aoi_events.domain.delivery.evidence import StepOutcome
+from aoi_events.domain.delivery.machine import StepState
 from aoi_events.domain.health import ProviderHealth
 from aoi_events.domain.plans import Step
 from aoi_events.ports.store import Store

@@ -17,7 +17,7 @@ from aoi_events.contracts.answers import (
     ClientRegisteredV1,
 )
 from aoi_events.contracts.events import CloudEvent
-from aoi_events.domain.delivery import Delivery
+from aoi_events.domain.delivery.machine import Delivery
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.ports.broker import (
     Binding,

@@ -14,7 +14,7 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import Evidence
 from aoi_events.domain.channels import ProofState
 from aoi_events.domain.clients import Client, Presence, client_id_of, connected
-from aoi_events.domain.delivery_state import deliver
+from aoi_events.domain.delivery.state import deliver
 from aoi_events.domain.proofs import challenge_code
 from aoi_events.ports.store import Lock
 from tests.integration.services.conftest import OpenSystem

@@ -17,8 +17,14 @@ from aoi_events.contracts.events import CloudEvent
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.channels import Channel, ChannelState, ProofState
 from aoi_events.domain.clients import Client, Presence
-from aoi_events.domain.delivery import CloseChannel, Decision, Effect, LosePresence, RevokeToken
-from aoi_events.domain.delivery_state import StepState
+from aoi_events.domain.delivery.machine import (
+    CloseChannel,
+    Decision,
+    Effect,
+    LosePresence,
+    RevokeToken,
+)
+from aoi_events.domain.delivery.state import StepState
 from aoi_events.domain.plans import Step
 from aoi_events.ports.store import Store
 from aoi_events.services.clients.endings import close_what_ended

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from aoi_events.contracts.envelopes import OutcomeKind
-from aoi_events.domain.delivery import Decision, Delivery, Fact, Planned, Reported
+from aoi_events.domain.delivery.machine import Decision, Delivery, Fact, Planned, Reported
 from aoi_events.domain.plans import Step
 from tests.strategies import EPOCH, a_delivery
 from tests.unit.domain.rules import take

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
-from aoi_events.domain.delivery import (
+from aoi_events.domain.delivery.machine import (
     Announce,
     DeadlineReached,
     Decision,
@@ -19,7 +19,7 @@ from aoi_events.domain.delivery import (
     decide,
     resend,
 )
-from aoi_events.domain.delivery_state import DEVICE_REFUSALS
+from aoi_events.domain.delivery.state import DEVICE_REFUSALS
 from aoi_events.domain.retry import Backoff
 
 __all__ = ["is_of_this_plan", "take"]

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from aoi_events.contracts.envelopes import OutcomeKind
-from aoi_events.domain.costs import doubtful, spent
-from aoi_events.domain.delivery import DeadlineReached, Delivery, Planned, Reported
+from aoi_events.domain.delivery.costs import doubtful, spent
+from aoi_events.domain.delivery.machine import DeadlineReached, Delivery, Planned, Reported
 from aoi_events.domain.plans import Step
 from tests.strategies import EPOCH, a_delivery
 from tests.unit.domain.rules import take

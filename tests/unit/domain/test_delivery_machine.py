@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState
-from aoi_events.domain.delivery import (
+from aoi_events.domain.delivery.machine import (
     Announce,
     DeadlineReached,
     Fact,

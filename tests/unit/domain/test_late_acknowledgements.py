@@ -11,7 +11,14 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.identifiers import Mode
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.channels import Channel, ChannelTraits
-from aoi_events.domain.delivery import Announce, DeadlineReached, Fact, Planned, Reported, StartStep
+from aoi_events.domain.delivery.machine import (
+    Announce,
+    DeadlineReached,
+    Fact,
+    Planned,
+    Reported,
+    StartStep,
+)
 from aoi_events.domain.plans import Demand, Step, plan
 from aoi_events.domain.policy import Rules
 from tests.strategies import (

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
-from aoi_events.domain.delivery import (
+from aoi_events.domain.delivery.machine import (
     Cancelled,
     DeadlineReached,
     Delivery,

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Reason
-from aoi_events.domain.delivery import DeadlineReached, Planned, StartStep
-from aoi_events.domain.delivery_state import StepState
-from aoi_events.domain.evidence import StepOutcome
+from aoi_events.domain.delivery.evidence import StepOutcome
+from aoi_events.domain.delivery.machine import DeadlineReached, Planned, StartStep
+from aoi_events.domain.delivery.replanning import replan
+from aoi_events.domain.delivery.state import StepState
 from aoi_events.domain.plans import Step
-from aoi_events.domain.replanning import replan
 from tests.strategies import jitters, plans
 from tests.unit.domain.histories import SMS, WEBSOCKET, at, follow, planned, said
 from tests.unit.domain.rules import take

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
 from aoi_events.domain.breaker import Breaker, BreakerState
-from aoi_events.domain.delivery import Fact, Planned
+from aoi_events.domain.delivery.machine import Fact, Planned
 from aoi_events.domain.plans import Step
 from aoi_events.ports.broker import Published
 from aoi_events.ports.channel import Sent

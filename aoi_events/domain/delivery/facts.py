@@ -7,7 +7,7 @@ from datetime import datetime
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import Reason
-from aoi_events.domain.delivery_state import Delivery
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.plans import Step
 
 __all__ = [

@@ -15,15 +15,16 @@ from typing import assert_never
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
-from aoi_events.domain.attempts import Retry, again, hold_back, sent
-from aoi_events.domain.delivery_facts import (
+from aoi_events.domain.delivery.attempts import Retry, again, hold_back, sent
+from aoi_events.domain.delivery.evidence import StepOutcome, join
+from aoi_events.domain.delivery.facts import (
     CloseChannel,
     Effect,
     LosePresence,
     Reported,
     RevokeToken,
 )
-from aoi_events.domain.delivery_state import (
+from aoi_events.domain.delivery.state import (
     DEVICE_REFUSALS,
     Delivery,
     StepState,
@@ -33,7 +34,6 @@ from aoi_events.domain.delivery_state import (
     tell,
     with_step,
 )
-from aoi_events.domain.evidence import StepOutcome, join
 
 __all__ = ["report"]
 

@@ -1,6 +1,6 @@
 """What is kept of a delivery: its plan, how far each step got, and its story.
 
-How a delivery changes is decided in :mod:`aoi_events.domain.delivery`, and nowhere else.
+How a delivery changes is decided in :mod:`aoi_events.domain.delivery.machine`, and nowhere else.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
-from aoi_events.domain.evidence import StepOutcome
+from aoi_events.domain.delivery.evidence import StepOutcome
 from aoi_events.domain.plans import Step
 
 __all__ = [

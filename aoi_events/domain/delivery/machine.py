@@ -26,9 +26,9 @@ from datetime import datetime
 from typing import assert_never
 
 from aoi_events.contracts.states import DeliveryState, Evidence
-from aoi_events.domain.attempts import Retry, close_windows, start_due
-from aoi_events.domain.deadlines import deadline_of, next_look
-from aoi_events.domain.delivery_facts import (
+from aoi_events.domain.delivery.attempts import Retry, close_windows, start_due
+from aoi_events.domain.delivery.deadlines import deadline_of, next_look
+from aoi_events.domain.delivery.facts import (
     Announce,
     Cancelled,
     CloseChannel,
@@ -44,7 +44,9 @@ from aoi_events.domain.delivery_facts import (
     RevokeToken,
     StartStep,
 )
-from aoi_events.domain.delivery_state import (
+from aoi_events.domain.delivery.replanning import replan
+from aoi_events.domain.delivery.reports import report
+from aoi_events.domain.delivery.state import (
     Delivery,
     StepState,
     StoryEntry,
@@ -52,8 +54,6 @@ from aoi_events.domain.delivery_state import (
     settle,
     store,
 )
-from aoi_events.domain.replanning import replan
-from aoi_events.domain.reports import report
 from aoi_events.domain.retry import Backoff
 
 __all__ = [

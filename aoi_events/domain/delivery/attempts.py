@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from aoi_events.contracts.states import Reason
-from aoi_events.domain.delivery_state import Delivery, StepState, stood_in_for, tell, with_step
+from aoi_events.domain.delivery.state import Delivery, StepState, stood_in_for, tell, with_step
 from aoi_events.domain.plans import may_start
 from aoi_events.domain.retry import Backoff
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from aoi_events.contracts.envelopes import OutcomeKind
-from aoi_events.domain.delivery_state import Delivery, StoryEntry
+from aoi_events.domain.delivery.state import Delivery, StoryEntry
 
 __all__ = ["Attempt", "doubtful", "spent"]
 

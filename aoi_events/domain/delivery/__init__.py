@@ -1,0 +1,1 @@
+"""The life of one delivery: states, attempts, deadlines, evidence and costs."""

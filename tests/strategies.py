@@ -29,8 +29,8 @@ from aoi_events.domain.delivery.machine import (
     Replaced,
     Reported,
 )
-from aoi_events.domain.plans import Demand, Step
-from aoi_events.domain.policy import ChannelRules, Rules
+from aoi_events.domain.planning.plans import Demand, Step
+from aoi_events.domain.planning.policy import ChannelRules, Rules
 from aoi_events.domain.retry import Backoff
 from tests.instant import INSTANT
 

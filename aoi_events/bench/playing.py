@@ -1,6 +1,6 @@
 """One notification, played in virtual time: the product decides, the modelled world answers.
 
-Plans are made by :func:`aoi_events.domain.plans.plan`, and every change of the delivery is one of
+Plans are made by :func:`aoi_events.domain.planning.plans.plan`, and every change of the delivery is one of
 :func:`aoi_events.domain.delivery.machine.decide`, with the traits of the installed channels: what is
 modelled is only what the workers would hear, and when.
 """
@@ -29,7 +29,7 @@ from aoi_events.domain.delivery.machine import (
     StartStep,
     decide,
 )
-from aoi_events.domain.plans import Demand, plan
+from aoi_events.domain.planning.plans import Demand, plan
 
 __all__ = ["CONNECTION", "Played", "Way", "play"]
 

@@ -17,7 +17,7 @@ from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
 from aoi_events.bootstrap.policy_file import PolicyFile, open_policy
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.broker.topology import topology
-from aoi_events.domain.policy import Policy
+from aoi_events.domain.planning.policy import Policy
 from aoi_events.errors import AoiError, ConfigurationError
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ChannelPlugin

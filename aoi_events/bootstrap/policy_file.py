@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from aoi_events.bootstrap.policy_format import MAX_FILE, parse_policy
-from aoi_events.domain.policy import Policy, Rules
+from aoi_events.domain.planning.policy import Policy, Rules
 from aoi_events.errors import PolicyRefused
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger

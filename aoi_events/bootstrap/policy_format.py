@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from aoi_events.contracts.content import MAX_CONTENT
 from aoi_events.contracts.identifiers import ApplicationName, ChannelType, Mode, Urgency
 from aoi_events.contracts.requests import HedgeAfter
-from aoi_events.domain.policy import ChannelRules, Policy, Rules
+from aoi_events.domain.planning.policy import ChannelRules, Policy, Rules
 from aoi_events.errors import PolicyRefused
 
 __all__ = ["MAX_FILE", "parse_policy"]

@@ -17,8 +17,8 @@ from aoi_events.cli.output import console, fail, plain, print_json
 from aoi_events.contracts.content import MAX_CONTENT, Content
 from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.requests import MAX_TTL
-from aoi_events.domain.plans import Demand, Step
-from aoi_events.domain.policy import Policy
+from aoi_events.domain.planning.plans import Demand, Step
+from aoi_events.domain.planning.policy import Policy
 from aoi_events.errors import ConfigurationError, PolicyRefused
 from aoi_events.services.notification.explain import Explanation
 from aoi_events.services.notification.explain import explain as explain_plan

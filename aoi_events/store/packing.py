@@ -19,7 +19,7 @@ from aoi_events.domain.clients import Presence, Replaced
 from aoi_events.domain.delivery.evidence import StepOutcome
 from aoi_events.domain.delivery.machine import StepState, StoryEntry
 from aoi_events.domain.notifications import RejectedEntry
-from aoi_events.domain.plans import Step
+from aoi_events.domain.planning.plans import Step
 
 __all__ = [
     "EPOCH",

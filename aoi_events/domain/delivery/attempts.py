@@ -8,7 +8,7 @@ from typing import Final
 
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.delivery.state import Delivery, StepState, stood_in_for, tell, with_step
-from aoi_events.domain.plans import may_start
+from aoi_events.domain.planning.plans import may_start
 from aoi_events.domain.retry import Backoff
 
 __all__ = ["Retry", "again", "close_windows", "hold_back", "sent", "start_due"]

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery.state import Delivery, stood_in_for
-from aoi_events.domain.plans import starts_at
+from aoi_events.domain.planning.plans import starts_at
 
 __all__ = ["deadline_of", "next_look"]
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.delivery.state import Delivery
-from aoi_events.domain.plans import Step
+from aoi_events.domain.planning.plans import Step
 
 __all__ = [
     "Announce",

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.delivery.state import StepState
-from aoi_events.domain.plans import Step
+from aoi_events.domain.planning.plans import Step
 
 __all__ = ["replan"]
 

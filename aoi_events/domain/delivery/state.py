@@ -12,7 +12,7 @@ from typing import Final
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
 from aoi_events.domain.delivery.evidence import StepOutcome
-from aoi_events.domain.plans import Step
+from aoi_events.domain.planning.plans import Step
 
 __all__ = [
     "DEVICE_REFUSALS",

@@ -24,7 +24,7 @@ from aoi_events.domain.delivery.machine import (
     decide,
     resend,
 )
-from aoi_events.domain.plans import Demand, demand_of
+from aoi_events.domain.planning.plans import Demand, demand_of
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.logs import get_logger

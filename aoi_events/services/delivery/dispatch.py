@@ -31,7 +31,7 @@ from aoi_events.domain.delivery.machine import (
     StartStep,
 )
 from aoi_events.domain.notifications import Notification
-from aoi_events.domain.plans import Demand, Step, plan
+from aoi_events.domain.planning.plans import Demand, Step, plan
 from aoi_events.domain.tokens import app_key_of
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.logs import get_logger

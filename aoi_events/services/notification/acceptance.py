@@ -13,7 +13,7 @@ from aoi_events.domain.applications import Application
 from aoi_events.domain.clients import Client
 from aoi_events.domain.delivery.machine import Decision, Delivery, Planned, decide
 from aoi_events.domain.notifications import Notification, RejectedEntry
-from aoi_events.domain.plans import Step, demand_of
+from aoi_events.domain.planning.plans import Step, demand_of
 from aoi_events.domain.sender_keys import may_send
 from aoi_events.domain.tokens import TokenClaims, delivery_id_of, fingerprint_of
 from aoi_events.errors import ErrorCode, Refusal

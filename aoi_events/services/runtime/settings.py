@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aoi_events.domain.channels import ChannelTraits
-from aoi_events.domain.policy import Policy, Rules
+from aoi_events.domain.planning.policy import Policy, Rules
 from aoi_events.domain.proofs import ProofPolicy
 from aoi_events.domain.retry import Backoff
 from aoi_events.domain.selection import SelectionPolicy

@@ -12,7 +12,7 @@ from aoi_events.bootstrap.plugins import configure
 from aoi_events.contracts.content import MAX_CONTENT, Content
 from aoi_events.contracts.requests import ChannelOffer
 from aoi_events.domain.channels import octets_of
-from aoi_events.domain.plans import Step
+from aoi_events.domain.planning.plans import Step
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.testing.conformance.provider import Offers

@@ -16,7 +16,7 @@ from aoi_events.domain.clients import Client
 from aoi_events.domain.delivery.machine import Delivery, StepState
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
-from aoi_events.domain.plans import Step
+from aoi_events.domain.planning.plans import Step
 from aoi_events.ports.store import ProviderMessage, Submission, Transaction
 from tests.instant import INSTANT
 

@@ -25,7 +25,7 @@ from aoi_events.domain.delivery.machine import (
     RevokeToken,
 )
 from aoi_events.domain.delivery.state import StepState
-from aoi_events.domain.plans import Step
+from aoi_events.domain.planning.plans import Step
 from aoi_events.ports.store import Store
 from aoi_events.services.clients.endings import close_what_ended
 from aoi_events.services.clients.retirement import Endings, retire

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aoi_events.bootstrap.policy_format import MAX_FILE, parse_policy
 from aoi_events.contracts.identifiers import Mode, Urgency
-from aoi_events.domain.policy import NO_RULES, ChannelRules, Rules
+from aoi_events.domain.planning.policy import NO_RULES, ChannelRules, Rules
 from aoi_events.errors import PolicyRefused
 
 CHANNELS = ("websocket", "sms", "webpush")

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.domain.delivery.machine import Decision, Delivery, Fact, Planned, Reported
-from aoi_events.domain.plans import Step
+from aoi_events.domain.planning.plans import Step
 from tests.strategies import EPOCH, a_delivery
 from tests.unit.domain.rules import take
 

@@ -9,7 +9,7 @@ import pytest
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.domain.delivery.costs import doubtful, spent
 from aoi_events.domain.delivery.machine import DeadlineReached, Delivery, Planned, Reported
-from aoi_events.domain.plans import Step
+from aoi_events.domain.planning.plans import Step
 from tests.strategies import EPOCH, a_delivery
 from tests.unit.domain.rules import take
 

@@ -20,7 +20,7 @@ from aoi_events.domain.delivery.machine import (
     StartStep,
     deadline_of,
 )
-from aoi_events.domain.plans import Step
+from aoi_events.domain.planning.plans import Step
 from aoi_events.domain.retry import Backoff
 from tests.strategies import EPOCH, a_delivery, backoffs, ends, facts, jitters, plans
 from tests.unit.domain.rules import take

@@ -16,7 +16,7 @@ from aoi_events.domain.delivery.machine import (
     Planned,
     StartStep,
 )
-from aoi_events.domain.plans import Step
+from aoi_events.domain.planning.plans import Step
 from tests.strategies import a_delivery
 from tests.unit.domain.histories import BEHIND, SMS, WAKE_UP, WEBSOCKET, at, follow, planned, said
 from tests.unit.domain.rules import take

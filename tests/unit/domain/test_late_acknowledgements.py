@@ -19,8 +19,8 @@ from aoi_events.domain.delivery.machine import (
     Reported,
     StartStep,
 )
-from aoi_events.domain.plans import Demand, Step, plan
-from aoi_events.domain.policy import Rules
+from aoi_events.domain.planning.plans import Demand, Step, plan
+from aoi_events.domain.planning.policy import Rules
 from tests.strategies import (
     EPOCH,
     a_delivery,

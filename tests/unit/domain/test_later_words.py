@@ -26,7 +26,7 @@ from aoi_events.domain.delivery.machine import (
     Reported,
     StartStep,
 )
-from aoi_events.domain.plans import Step
+from aoi_events.domain.planning.plans import Step
 from tests.strategies import EPOCH, a_delivery, plans
 from tests.unit.domain.rules import is_of_this_plan, take
 

@@ -18,7 +18,7 @@ from aoi_events.domain.delivery.machine import (
     Planned,
     StartStep,
 )
-from aoi_events.domain.plans import Demand, Step, may_start, plan, starts_at
+from aoi_events.domain.planning.plans import Demand, Step, may_start, plan, starts_at
 from aoi_events.domain.retry import Backoff
 from tests.strategies import EPOCH, a_delivery, channels_and_traits, plans, steps
 from tests.unit.domain.rules import take

@@ -14,7 +14,7 @@ from aoi_events.domain.delivery.evidence import StepOutcome
 from aoi_events.domain.delivery.machine import DeadlineReached, Planned, StartStep
 from aoi_events.domain.delivery.replanning import replan
 from aoi_events.domain.delivery.state import StepState
-from aoi_events.domain.plans import Step
+from aoi_events.domain.planning.plans import Step
 from tests.strategies import jitters, plans
 from tests.unit.domain.histories import SMS, WEBSOCKET, at, follow, planned, said
 from tests.unit.domain.rules import take

@@ -11,7 +11,7 @@ import pytest
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.clients import Client
 from aoi_events.domain.delivery.machine import DeadlineReached, Decision, Delivery, Planned, decide
-from aoi_events.domain.plans import Step
+from aoi_events.domain.planning.plans import Step
 from aoi_events.services.delivery.release import noticed
 from tests.instant import INSTANT
 

@@ -14,7 +14,7 @@ from aoi_events.domain.clients import Presence
 from aoi_events.domain.delivery.evidence import StepOutcome
 from aoi_events.domain.delivery.machine import StepState, StoryEntry
 from aoi_events.domain.notifications import RejectedEntry
-from aoi_events.domain.plans import Step
+from aoi_events.domain.planning.plans import Step
 from aoi_events.store import packing
 from aoi_events.store.types import from_text, to_text
 

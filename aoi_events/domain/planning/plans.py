@@ -18,7 +18,7 @@ from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.domain.channels import Channel, ChannelState, ChannelTraits, octets_of
 from aoi_events.domain.notifications import Notification
-from aoi_events.domain.policy import NO_RULES, ChannelRules, Rules, urgent_enough
+from aoi_events.domain.planning.policy import NO_RULES, ChannelRules, Rules, urgent_enough
 
 __all__ = [
     "Candidate",

@@ -1,0 +1,1 @@
+"""The plan of a delivery: its steps, and the operator's rules for them."""

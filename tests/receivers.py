@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from aoi_events.channels.webpush.vapid import encoded
-from aoi_events.domain.channels import Parameters
+from aoi_events.domain.clients.channels import Parameters
 from tests.limits import WITHIN
 
 __all__ = ["Got", "Receiver", "Reply", "Subscription"]

@@ -17,7 +17,7 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.states import Reason
-from aoi_events.domain.channels import Channel, ChannelState, ChannelTraits
+from aoi_events.domain.clients.channels import Channel, ChannelState, ChannelTraits
 from aoi_events.domain.delivery.evidence import StepOutcome
 from aoi_events.domain.delivery.machine import (
     Cancelled,

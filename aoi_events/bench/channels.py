@@ -13,7 +13,7 @@ from aoi_events.channels.sms import plugin as sms
 from aoi_events.channels.websocket import plugin as websocket
 from aoi_events.contracts.identifiers import Mode
 from aoi_events.contracts.states import DeliveryState
-from aoi_events.domain.channels import ChannelTraits
+from aoi_events.domain.clients.channels import ChannelTraits
 
 __all__ = ["WAYS", "Cell", "compare", "device_traits"]
 

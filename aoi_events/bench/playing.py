@@ -19,7 +19,7 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.identifiers import Mode
 from aoi_events.contracts.states import DeliveryState
-from aoi_events.domain.channels import Channel, ChannelState, ChannelTraits
+from aoi_events.domain.clients.channels import Channel, ChannelState, ChannelTraits
 from aoi_events.domain.delivery.machine import (
     DeadlineReached,
     Delivery,

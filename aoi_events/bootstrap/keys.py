@@ -15,8 +15,8 @@ from tempfile import mkstemp
 from typing import Any, Final
 
 from aoi_events.bootstrap.settings import Settings
-from aoi_events.domain.applications import Application
-from aoi_events.domain.tokens import TokenKeys, fingerprint_of
+from aoi_events.domain.clients.applications import Application
+from aoi_events.domain.clients.tokens import TokenKeys, fingerprint_of
 from aoi_events.errors import ConfigurationError
 
 __all__ = [

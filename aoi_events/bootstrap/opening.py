@@ -24,7 +24,7 @@ from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.broker.open import open_broker
 from aoi_events.broker.topology import topology
-from aoi_events.domain.applications import Application
+from aoi_events.domain.clients.applications import Application
 from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.logs import get_logger

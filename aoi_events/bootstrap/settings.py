@@ -21,9 +21,9 @@ from pydantic_settings import (
 )
 
 from aoi_events.daemon.settings import ClientSettings
-from aoi_events.domain.proofs import ProofPolicy
+from aoi_events.domain.clients.proofs import ProofPolicy
+from aoi_events.domain.clients.selection import SelectionPolicy
 from aoi_events.domain.retry import Backoff
-from aoi_events.domain.selection import SelectionPolicy
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
 from aoi_events.gateway.settings import GatewaySettings

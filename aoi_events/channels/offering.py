@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from aoi_events.domain.channels import Parameters
+from aoi_events.domain.clients.channels import Parameters
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.channel import OfferParameters
 

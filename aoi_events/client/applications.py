@@ -15,7 +15,7 @@ from aoi_events.contracts.answers import (
     RefusedV1,
 )
 from aoi_events.contracts.requests import DeregisterApplicationV1, RegisterApplicationV1
-from aoi_events.domain.tokens import fingerprint_of
+from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.errors import ErrorCode
 
 __all__ = ["REGISTER", "asked", "deregistered", "left", "refused", "registered", "send_due"]

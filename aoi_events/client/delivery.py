@@ -50,10 +50,10 @@ from aoi_events.contracts.push import (
     push_frames,
 )
 from aoi_events.contracts.requests import FetchNotificationV1
+from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.domain.datagrams import read
 from aoi_events.domain.push_payload import ChallengePush, ContentPush, WakeUpPush, decode
 from aoi_events.domain.reassembly import take
-from aoi_events.domain.tokens import fingerprint_of
 from aoi_events.errors import ErrorCode, PduError
 
 __all__ = ["FETCH", "fetch_due", "fetch_refused", "fetched", "handled", "notified", "send_kept"]

@@ -11,7 +11,7 @@ from aoi_events.client.view import Pending, Phase
 from aoi_events.contracts.answers import ClientRegisteredV1, RefusedV1
 from aoi_events.contracts.device import HelloFrame
 from aoi_events.contracts.requests import PreviousClient, RegisterClientV1
-from aoi_events.domain.clients import hash_secret
+from aoi_events.domain.clients.client import hash_secret
 from aoi_events.errors import ErrorCode
 
 __all__ = ["answered", "ask_or_greet", "begin_if_due", "refused", "renew"]

@@ -38,7 +38,7 @@ from aoi_events.daemon.peers import Peer, Rank
 from aoi_events.daemon.seats import Seat, Seats
 from aoi_events.daemon.settings import ClientSettings, device_name
 from aoi_events.daemon.wishes import LIMIT, Wish, Wishes
-from aoi_events.domain.tokens import fingerprint_of
+from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.errors import (
     ClientStateError,
     ClientStopped,

@@ -17,7 +17,7 @@ import jwt
 from pydantic import TypeAdapter, ValidationError
 
 from aoi_events.contracts.identifiers import SenderKey
-from aoi_events.domain.sender_keys import public_key
+from aoi_events.domain.clients.sender_keys import public_key
 from aoi_events.endpoint.refusals import BAD_AUTHORIZATION, HttpRefusal
 from aoi_events.errors import ErrorCode, Refusal
 

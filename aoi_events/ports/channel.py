@@ -26,7 +26,7 @@ from aoi_events.contracts.envelopes import (
     OutcomeItem,
 )
 from aoi_events.domain.breaker import Breaker
-from aoi_events.domain.channels import ChannelTraits, Parameters
+from aoi_events.domain.clients.channels import ChannelTraits, Parameters
 
 __all__ = [
     "ChannelPlugin",

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import delete, exists, func, literal_column, select, true
 
-from aoi_events.domain.applications import Application
-from aoi_events.domain.clients import Client
+from aoi_events.domain.clients.applications import Application
+from aoi_events.domain.clients.client import Client
 from aoi_events.ports.store import Lock
 from aoi_events.store.given import Given
 from aoi_events.store.queries import Queries

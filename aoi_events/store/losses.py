@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from aoi_events.domain.losses import Loss
+from aoi_events.domain.clients.losses import Loss
 from aoi_events.store import records
 from aoi_events.store.queries import Queries
 from aoi_events.store.records import LOSSES

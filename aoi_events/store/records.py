@@ -15,12 +15,12 @@ from typing import Any, Final, Generic, TypeVar
 from sqlalchemy import Column, FromClause, Select, Table, Update, and_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from aoi_events.domain.applications import Application
-from aoi_events.domain.channels import Channel, Proof
-from aoi_events.domain.clients import Client
+from aoi_events.domain.clients.applications import Application
+from aoi_events.domain.clients.channels import Channel, Proof
+from aoi_events.domain.clients.client import Client
+from aoi_events.domain.clients.losses import Loss
 from aoi_events.domain.delivery.machine import Delivery
 from aoi_events.domain.health import ProviderHealth
-from aoi_events.domain.losses import Loss
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.ports.store import Lock, ProviderMessage, Submission

@@ -20,7 +20,7 @@ from aoi_events.contracts.envelopes import (
     OutcomeItem,
     OutcomeKind,
 )
-from aoi_events.domain.channels import ChannelTraits
+from aoi_events.domain.clients.channels import ChannelTraits
 from aoi_events.ports.channel import Offered, OfferParameters, Receipt, Sent, SettingsModel
 from aoi_events.ports.clock import Clock, SystemClock
 from aoi_events.testing.limits import WITHIN

@@ -16,7 +16,7 @@ from aoi_events.channels.webhook.settings import WebhookSettings
 from aoi_events.channels.webhook.signing import secret_of, signed
 from aoi_events.contracts.content import MAX_CONTENT
 from aoi_events.contracts.envelopes import DeliverItem
-from aoi_events.domain.channels import ChannelTraits, Parameters
+from aoi_events.domain.clients.channels import ChannelTraits, Parameters
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.channel import (
     ChannelPlugin,

@@ -25,7 +25,7 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.identifiers import Urgency, base32_id
 from aoi_events.contracts.push import PushedNotification
-from aoi_events.domain.channels import ChannelTraits, Parameters
+from aoi_events.domain.clients.channels import ChannelTraits, Parameters
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
 from aoi_events.ports.channel import (
     ChannelPlugin,

@@ -12,7 +12,7 @@ from typing import Any, Final
 from aoi_events.channels.offering import only
 from aoi_events.channels.websocket.settings import WebSocketSettings
 from aoi_events.contracts.content import MAX_CONTENT
-from aoi_events.domain.channels import ChannelTraits
+from aoi_events.domain.clients.channels import ChannelTraits
 from aoi_events.ports.channel import ChannelPlugin, Offered, OfferParameters, SettingsModel
 
 __all__ = ["WebSocketChannel", "plugin"]

@@ -16,7 +16,7 @@ from typing import Final
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.requests import SendNotificationV1
-from aoi_events.domain.channels import Channel, ChannelState, ChannelTraits, octets_of
+from aoi_events.domain.clients.channels import Channel, ChannelState, ChannelTraits, octets_of
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.planning.policy import NO_RULES, ChannelRules, Rules, urgent_enough
 

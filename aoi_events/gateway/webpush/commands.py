@@ -16,7 +16,7 @@ from aoi_events.contracts.requests import (
     RegisterClientV1,
 )
 from aoi_events.contracts.webpush import WEBPUSH_APPLICATION, RegisterMessage
-from aoi_events.domain.clients import hash_secret
+from aoi_events.domain.clients.client import hash_secret
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.gateway.webpush.messages import is_channel_id
 from aoi_events.gateway.webpush.replies import Command

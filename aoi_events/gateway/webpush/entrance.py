@@ -38,7 +38,7 @@ from aoi_events.contracts.webpush import (
     UnregisterReply,
     WebPushCloseCode,
 )
-from aoi_events.domain.clients import client_id_of, hash_secret
+from aoi_events.domain.clients.client import client_id_of, hash_secret
 from aoi_events.errors import ErrorCode
 from aoi_events.gateway.actions import Action, Admit, Ask, Close, Leave, Report, Send
 from aoi_events.gateway.farewells import reason

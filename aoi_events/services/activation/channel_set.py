@@ -19,10 +19,10 @@ from aoi_events.contracts.requests import (
     ConfirmChannelV1,
     DeactivateChannelsV1,
 )
-from aoi_events.domain.channels import Channel, ChannelState, Proof, ProofState
-from aoi_events.domain.clients import Client
-from aoi_events.domain.proofs import confirm
-from aoi_events.domain.selection import ValidOffer, offers_hash, select
+from aoi_events.domain.clients.channels import Channel, ChannelState, Proof, ProofState
+from aoi_events.domain.clients.client import Client
+from aoi_events.domain.clients.proofs import confirm
+from aoi_events.domain.clients.selection import ValidOffer, offers_hash, select
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction

@@ -22,7 +22,7 @@ from aoi_events.contracts.requests import (
     DeactivateChannelsV1,
     DisconnectClientV1,
 )
-from aoi_events.domain.clients import Client, Presence, connected, current
+from aoi_events.domain.clients.client import Client, Presence, connected, current
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock

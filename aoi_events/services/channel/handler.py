@@ -16,7 +16,7 @@ from aoi_events.contracts.envelopes import (
     DeliveryBatchV1,
     OutcomeKind,
 )
-from aoi_events.domain.channels import Channel, ChannelState
+from aoi_events.domain.clients.channels import Channel, ChannelState
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.channel import Sent

@@ -9,10 +9,10 @@ from typing import Final
 
 from aoi_events.broker.topology import delivery_queue
 from aoi_events.contracts.envelopes import ChallengeItem
-from aoi_events.domain.channels import ChannelState, Proof, ProofState
-from aoi_events.domain.clients import Client
-from aoi_events.domain.proofs import challenge_code, open_proof
-from aoi_events.domain.selection import ValidOffer
+from aoi_events.domain.clients.channels import ChannelState, Proof, ProofState
+from aoi_events.domain.clients.client import Client
+from aoi_events.domain.clients.proofs import challenge_code, open_proof
+from aoi_events.domain.clients.selection import ValidOffer
 from aoi_events.errors import ErrorCode, Overtaken, Refusal
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction

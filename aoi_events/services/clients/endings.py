@@ -8,9 +8,10 @@ from datetime import datetime
 
 from aoi_events.contracts.events import NOBODY, ApplicationChanged, ChannelChanged
 from aoi_events.contracts.states import Reason
-from aoi_events.domain.applications import Application, revoke
-from aoi_events.domain.channels import Channel, ChannelState, ProofState
-from aoi_events.domain.clients import Client
+from aoi_events.domain.clients.applications import Application, revoke
+from aoi_events.domain.clients.channels import Channel, ChannelState, ProofState
+from aoi_events.domain.clients.client import Client
+from aoi_events.domain.clients.tokens import app_key_of
 from aoi_events.domain.delivery.machine import (
     CloseChannel,
     Decision,
@@ -18,7 +19,6 @@ from aoi_events.domain.delivery.machine import (
     LosePresence,
     RevokeToken,
 )
-from aoi_events.domain.tokens import app_key_of
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
 from aoi_events.services.messages.answers import event

@@ -9,8 +9,8 @@ from aoi_events.broker.topology import gateway_queue
 from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.envelopes import CloseItem
 from aoi_events.contracts.states import Reason
-from aoi_events.domain import applications
-from aoi_events.domain.clients import Client
+from aoi_events.domain.clients import applications
+from aoi_events.domain.clients.client import Client
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
 from aoi_events.services.clients.endings import application_revoked

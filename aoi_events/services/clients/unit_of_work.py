@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import Generic, Protocol, TypeVar
 
-from aoi_events.domain.channels import Channel, Proof
-from aoi_events.domain.clients import Client
-from aoi_events.domain.losses import Loss
+from aoi_events.domain.clients.channels import Channel, Proof
+from aoi_events.domain.clients.client import Client
+from aoi_events.domain.clients.losses import Loss
 from aoi_events.ports.store import Transaction
 
 __all__ = ["Held", "Rows"]

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from aoi_events.contracts.events import NOBODY, ClientChanged
 from aoi_events.contracts.states import Reason
-from aoi_events.domain.clients import Client, expired
+from aoi_events.domain.clients.client import Client, expired
 from aoi_events.ports.broker import Broker, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Store

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from aoi_events.contracts.events import NOBODY
-from aoi_events.domain.channels import ChannelState, Proof, ProofState
-from aoi_events.domain.proofs import look, put_off
+from aoi_events.domain.clients.channels import ChannelState, Proof, ProofState
+from aoi_events.domain.clients.proofs import look, put_off
 from aoi_events.ports.broker import Broker, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger

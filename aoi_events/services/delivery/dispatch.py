@@ -18,9 +18,10 @@ from typing import assert_never
 
 from aoi_events.broker.topology import delivery_queue, gateway_queue
 from aoi_events.contracts.envelopes import DeliverItem, OutcomeItem, OutcomeKind
-from aoi_events.domain.applications import Application
-from aoi_events.domain.channels import Channel
-from aoi_events.domain.clients import Client
+from aoi_events.domain.clients.applications import Application
+from aoi_events.domain.clients.channels import Channel
+from aoi_events.domain.clients.client import Client
+from aoi_events.domain.clients.tokens import app_key_of
 from aoi_events.domain.delivery.machine import (
     Announce,
     CloseChannel,
@@ -32,7 +33,6 @@ from aoi_events.domain.delivery.machine import (
 )
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.planning.plans import Demand, Step, plan
-from aoi_events.domain.tokens import app_key_of
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Transaction

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from aoi_events.contracts.states import DeliveryState
-from aoi_events.domain.clients import Client
+from aoi_events.domain.clients.client import Client
 from aoi_events.domain.delivery.machine import Decision, Delivery
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Lock, Store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from aoi_events.domain.clients import Client, authenticate, current
+from aoi_events.domain.clients.client import Client, authenticate, current
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.services.messages.requests import Asked
 

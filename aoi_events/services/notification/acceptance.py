@@ -9,13 +9,13 @@ from itertools import chain, islice, repeat
 from typing import Final
 
 from aoi_events.contracts.requests import SendNotificationV1
-from aoi_events.domain.applications import Application
-from aoi_events.domain.clients import Client
+from aoi_events.domain.clients.applications import Application
+from aoi_events.domain.clients.client import Client
+from aoi_events.domain.clients.sender_keys import may_send
+from aoi_events.domain.clients.tokens import TokenClaims, delivery_id_of, fingerprint_of
 from aoi_events.domain.delivery.machine import Decision, Delivery, Planned, decide
 from aoi_events.domain.notifications import Notification, RejectedEntry
 from aoi_events.domain.planning.plans import Step, demand_of
-from aoi_events.domain.sender_keys import may_send
-from aoi_events.domain.tokens import TokenClaims, delivery_id_of, fingerprint_of
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.clock import Dice
 from aoi_events.ports.metrics import Change

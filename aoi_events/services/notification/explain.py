@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aoi_events.contracts.identifiers import Mode
-from aoi_events.domain.applications import Application
-from aoi_events.domain.channels import Channel, ChannelTraits
-from aoi_events.domain.clients import Client
+from aoi_events.domain.clients.applications import Application
+from aoi_events.domain.clients.channels import Channel, ChannelTraits
+from aoi_events.domain.clients.client import Client
+from aoi_events.domain.clients.tokens import TokenKeys
 from aoi_events.domain.planning.plans import Candidate, Demand, Obstacle, Step, candidates, mode_of
 from aoi_events.domain.planning.policy import Policy, Rules
-from aoi_events.domain.tokens import TokenKeys
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.store import Store
 

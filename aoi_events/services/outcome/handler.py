@@ -14,7 +14,7 @@ from aoi_events.contracts.envelopes import (
     OutcomeItem,
     OutcomeKind,
 )
-from aoi_events.domain.clients import Client
+from aoi_events.domain.clients.client import Client
 from aoi_events.domain.delivery.machine import Decision, Delivery, Reported, StartStep, decide
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound

@@ -9,8 +9,8 @@ from typing import Final
 
 from aoi_events.contracts.envelopes import ChallengeOutcome, OutcomeKind, challenge_id
 from aoi_events.contracts.events import NOBODY
-from aoi_events.domain.channels import Channel, ChannelState, Proof, ProofState
-from aoi_events.domain.proofs import challenge_code, not_taken
+from aoi_events.domain.clients.channels import Channel, ChannelState, Proof, ProofState
+from aoi_events.domain.clients.proofs import challenge_code, not_taken
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Dice
 from aoi_events.ports.store import Transaction

@@ -9,11 +9,11 @@ from aoi_events.contracts.answers import ApplicationDeregisteredV1, ApplicationR
 from aoi_events.contracts.events import ApplicationChanged
 from aoi_events.contracts.requests import DeregisterApplicationV1, RegisterApplicationV1
 from aoi_events.contracts.states import Reason
-from aoi_events.domain import applications
-from aoi_events.domain.applications import Application
-from aoi_events.domain.clients import Client
-from aoi_events.domain.sender_keys import public_key
-from aoi_events.domain.tokens import app_key_of, fingerprint_of
+from aoi_events.domain.clients import applications
+from aoi_events.domain.clients.applications import Application
+from aoi_events.domain.clients.client import Client
+from aoi_events.domain.clients.sender_keys import public_key
+from aoi_events.domain.clients.tokens import app_key_of, fingerprint_of
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction

@@ -18,8 +18,8 @@ from aoi_events.contracts.requests import (
     RegisterClientV1,
 )
 from aoi_events.contracts.states import Reason
-from aoi_events.domain import clients
-from aoi_events.domain.clients import Client
+from aoi_events.domain.clients import client as clients
+from aoi_events.domain.clients.client import Client
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock

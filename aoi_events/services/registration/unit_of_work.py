@@ -13,10 +13,10 @@ from aoi_events.contracts.requests import (
     RegisterApplicationV1,
     RegisterClientV1,
 )
-from aoi_events.domain import applications
-from aoi_events.domain.applications import Application
-from aoi_events.domain.clients import Client, client_id_of
-from aoi_events.domain.tokens import app_key_of
+from aoi_events.domain.clients import applications
+from aoi_events.domain.clients.applications import Application
+from aoi_events.domain.clients.client import Client, client_id_of
+from aoi_events.domain.clients.tokens import app_key_of
 from aoi_events.errors import Overtaken
 from aoi_events.ports.store import Lock, Transaction
 from aoi_events.services.clients.unit_of_work import Rows

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aoi_events.domain.channels import ChannelTraits
+from aoi_events.domain.clients.channels import ChannelTraits
+from aoi_events.domain.clients.proofs import ProofPolicy
+from aoi_events.domain.clients.selection import SelectionPolicy
+from aoi_events.domain.clients.tokens import TokenKeys
 from aoi_events.domain.planning.policy import Policy, Rules
-from aoi_events.domain.proofs import ProofPolicy
 from aoi_events.domain.retry import Backoff
-from aoi_events.domain.selection import SelectionPolicy
-from aoi_events.domain.tokens import TokenKeys
 from aoi_events.ports.channel import ChannelPlugin, Confirming
 from aoi_events.services.registration.identity_assertions import IdentityCheck
 

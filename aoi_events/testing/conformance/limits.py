@@ -6,7 +6,7 @@ import pytest
 
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import OutcomeKind
-from aoi_events.domain.channels import ChannelTraits
+from aoi_events.domain.clients.channels import ChannelTraits
 from aoi_events.ports.channel import ConnectionlessChannel
 from aoi_events.testing.conformance.provider import OfProvider, Provider, delivery, outcomes
 

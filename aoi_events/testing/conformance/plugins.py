@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from aoi_events.bootstrap.plugins import configure
 from aoi_events.contracts.content import MAX_CONTENT, Content
 from aoi_events.contracts.requests import ChannelOffer
-from aoi_events.domain.channels import octets_of
+from aoi_events.domain.clients.channels import octets_of
 from aoi_events.domain.planning.plans import Step
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.channel import ChannelPlugin

@@ -15,7 +15,7 @@ import pytest_asyncio
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeItem
 from aoi_events.contracts.identifiers import Urgency, base32_id
-from aoi_events.domain.channels import ChannelTraits, Parameters
+from aoi_events.domain.clients.channels import ChannelTraits, Parameters
 from aoi_events.ports.channel import ChannelPlugin, ConnectionlessChannel, Sent
 from aoi_events.testing.limits import WITHIN
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aoi_events.domain.tokens import fingerprint_of
+from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.testing.server import AoiServer
 from tests.acceptance.daemon.machine import IDENTITY, MAIL, Machine
 from tests.commands import run

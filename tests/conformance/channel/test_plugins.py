@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aoi_events.bootstrap.plugins import installed_plugins
 from aoi_events.contracts.content import Content
-from aoi_events.domain.channels import Parameters, octets_of
+from aoi_events.domain.clients.channels import Parameters, octets_of
 from aoi_events.errors import ErrorCode, Refusal
 from tests.conformance.channel.stages import OFFERS, plugin_of
 

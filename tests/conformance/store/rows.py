@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.states import DeliveryState
-from aoi_events.domain.applications import Application
-from aoi_events.domain.channels import Channel, ChannelState, Proof, ProofState
-from aoi_events.domain.clients import Client
+from aoi_events.domain.clients.applications import Application
+from aoi_events.domain.clients.channels import Channel, ChannelState, Proof, ProofState
+from aoi_events.domain.clients.client import Client
 from aoi_events.domain.delivery.machine import Delivery, StepState
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from aoi_events.domain.channels import ChannelState, ProofState
+from aoi_events.domain.clients.channels import ChannelState, ProofState
 from aoi_events.ports.store import Store
 from tests.conformance.store.conftest import Installation
 from tests.conformance.store.rows import (

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from aoi_events.domain.clients import Presence
+from aoi_events.domain.clients.client import Presence
 from aoi_events.ports.store import Lock, Store
 from tests.conformance.store.rows import NOW, a_client, an_application, client_id, later
 

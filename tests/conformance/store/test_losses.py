@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from aoi_events.domain.losses import Loss
+from aoi_events.domain.clients.losses import Loss
 from aoi_events.ports.store import Kind, Lock, Store
 from tests.conformance.store.conftest import Installation
 from tests.conformance.store.rows import NOW, a_client, client_id, fill, later

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from datetime import datetime
 
-from aoi_events.domain.clients import Presence, Replaced
+from aoi_events.domain.clients.client import Presence, Replaced
 from aoi_events.ports.store import Kind, Store, Transaction
 from tests.conformance.store.conftest import Installation
 from tests.conformance.store.rows import (

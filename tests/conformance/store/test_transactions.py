@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from aoi_events.domain.channels import Channel
+from aoi_events.domain.clients.channels import Channel
 from aoi_events.errors import StoreUnavailable
 from aoi_events.ports.store import Lock, Store
 from tests.conformance.store.conftest import Installation

@@ -19,7 +19,7 @@ from aoi_events.contracts.device import (
     device_frames,
 )
 from aoi_events.contracts.identifiers import base32_id
-from aoi_events.domain.clients import client_id_of, hash_secret
+from aoi_events.domain.clients.client import client_id_of, hash_secret
 from tests.limits import WITHIN
 
 F = TypeVar("F", bound=DeviceFrame)

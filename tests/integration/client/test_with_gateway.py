@@ -18,7 +18,7 @@ from aoi_events.contracts.answers import ClientConnectedV1
 from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.envelopes import CloseItem, OutcomeKind
 from aoi_events.contracts.requests import ConnectClientV1
-from aoi_events.domain.clients import client_id_of, hash_secret
+from aoi_events.domain.clients.client import client_id_of, hash_secret
 from aoi_events.gateway.gateway import Gateway
 from aoi_events.gateway.server import PATH
 from aoi_events.gateway.settings import GatewaySettings

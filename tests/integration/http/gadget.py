@@ -20,7 +20,7 @@ from aoi_events.contracts.requests import (
     RegisterApplicationV1,
     RegisterClientV1,
 )
-from aoi_events.domain.channels import Parameters
+from aoi_events.domain.clients.channels import Parameters
 
 __all__ = ["Gadget"]
 

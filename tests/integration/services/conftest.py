@@ -20,7 +20,7 @@ from aoi_events.broker.open import memory_server
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.broker.topology import topology
 from aoi_events.channels.websocket import plugin as websocket
-from aoi_events.domain.tokens import TokenKeys
+from aoi_events.domain.clients.tokens import TokenKeys
 from aoi_events.ports.broker import Broker, Queue, QueueKind
 from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.ports.clock import Clock

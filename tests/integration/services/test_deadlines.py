@@ -11,8 +11,8 @@ from sqlalchemy import text, update
 
 from aoi_events.broker.topology import hints_queue
 from aoi_events.contracts.states import Reason
-from aoi_events.domain.clients import Client
-from aoi_events.domain.tokens import TokenKeys
+from aoi_events.domain.clients.client import Client
+from aoi_events.domain.clients.tokens import TokenKeys
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.services.deadlines.worker import DeadlinesWorker
 from aoi_events.store.store import SqlStore

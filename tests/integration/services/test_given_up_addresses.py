@@ -18,8 +18,8 @@ from aoi_events.channels.webpush.plugin import WebPushPlugin
 from aoi_events.channels.webpush.vapid import new_key
 from aoi_events.contracts.answers import ChannelsActivatedV1
 from aoi_events.contracts.envelopes import DeliverItem, DeliveryBatchV1
-from aoi_events.domain.channels import ProofState
-from aoi_events.domain.proofs import challenge_code
+from aoi_events.domain.clients.channels import ProofState
+from aoi_events.domain.clients.proofs import challenge_code
 from aoi_events.ports.broker import Broker, Outbound
 from aoi_events.ports.channel import ChannelPlugin, OfferParameters
 from aoi_events.ports.clock import Clock

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from aoi_events.contracts.envelopes import ChallengeOutcome, OutcomeBatchV1, OutcomeKind
-from aoi_events.domain.channels import Proof, ProofState
+from aoi_events.domain.clients.channels import Proof, ProofState
 from aoi_events.services.deadlines.proofs import DueProofs
 from aoi_events.services.outcome.handler import OutcomeHandler
 from tests.integration.services.conftest import OpenSystem

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from aoi_events.contracts.envelopes import DeliverItem, OutcomeKind
-from aoi_events.domain.channels import Channel, ChannelState, Parameters
-from aoi_events.domain.clients import Client, Presence
+from aoi_events.domain.clients.channels import Channel, ChannelState, Parameters
+from aoi_events.domain.clients.client import Client, Presence
 from aoi_events.domain.notifications import Notification
 from aoi_events.ports.store import Lock, Transaction
 from tests.integration.services.conftest import OpenSystem

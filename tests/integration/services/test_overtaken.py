@@ -12,10 +12,10 @@ import pytest
 from aoi_events.contracts.answers import ChannelsActivatedV1, ClientRegisteredV1
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import Evidence
-from aoi_events.domain.channels import ProofState
-from aoi_events.domain.clients import Client, Presence, client_id_of, connected
+from aoi_events.domain.clients.channels import ProofState
+from aoi_events.domain.clients.client import Client, Presence, client_id_of, connected
+from aoi_events.domain.clients.proofs import challenge_code
 from aoi_events.domain.delivery.state import deliver
-from aoi_events.domain.proofs import challenge_code
 from aoi_events.ports.store import Lock
 from tests.integration.services.conftest import OpenSystem
 from tests.integration.services.harness import Device, Node, System, secret_and_hash

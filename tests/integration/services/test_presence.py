@@ -8,7 +8,7 @@ import pytest
 
 from aoi_events.contracts.answers import RefusedV1
 from aoi_events.contracts.envelopes import OutcomeKind
-from aoi_events.domain.clients import Client, Presence
+from aoi_events.domain.clients.client import Client, Presence
 from tests.integration.services.conftest import BOTH
 from tests.integration.services.harness import Device, Node, System
 

@@ -9,7 +9,7 @@ import pytest
 
 from aoi_events.contracts.answers import AnyAnswer, ChannelsActivatedV1, RefusedV1
 from aoi_events.contracts.requests import ActivateChannelsV1, AnyRequest, ConfirmChannelV1
-from aoi_events.domain.channels import ChannelState
+from aoi_events.domain.clients.channels import ChannelState
 from aoi_events.ports.broker import Inbound
 from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.messages.requests import Asked

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from aoi_events.contracts.envelopes import ChallengeOutcome, OutcomeKind, challenge_id
-from aoi_events.domain.channels import Channel, Proof, ProofState
-from aoi_events.domain.proofs import challenge_code
+from aoi_events.domain.clients.channels import Channel, Proof, ProofState
+from aoi_events.domain.clients.proofs import challenge_code
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Lock
 from aoi_events.services.outcome.refused_challenges import note_refused_challenges

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from aoi_events.contracts.answers import ANSWERS, ClientRegisteredV1
 from aoi_events.contracts.requests import AnyRequest, RegisterClientV1
 from aoi_events.contracts.states import Reason
-from aoi_events.domain.clients import hash_secret
+from aoi_events.domain.clients.client import hash_secret
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.broker import Inbound
 from aoi_events.services.messages.requests import Asked

@@ -18,7 +18,7 @@ from aoi_events.contracts.requests import (
     RegisterApplicationV1,
     RegisterClientV1,
 )
-from aoi_events.domain.clients import client_id_of
+from aoi_events.domain.clients.client import client_id_of
 from aoi_events.ports.broker import Inbound
 from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.messages.requests import Asked

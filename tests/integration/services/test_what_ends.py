@@ -15,8 +15,8 @@ import pytest
 from aoi_events.broker.topology import EVENTS
 from aoi_events.contracts.events import CloudEvent
 from aoi_events.contracts.states import Reason
-from aoi_events.domain.channels import Channel, ChannelState, ProofState
-from aoi_events.domain.clients import Client, Presence
+from aoi_events.domain.clients.channels import Channel, ChannelState, ProofState
+from aoi_events.domain.clients.client import Client, Presence
 from aoi_events.domain.delivery.machine import (
     CloseChannel,
     Decision,

@@ -11,7 +11,7 @@ import pytest
 from aoi_events import Publisher
 from aoi_events.broker.topology import delivery_queue
 from aoi_events.contracts.envelopes import DeliverItem, DeliveryBatchV1
-from aoi_events.domain.channels import ChannelState
+from aoi_events.domain.clients.channels import ChannelState
 from aoi_events.errors import StoreUnavailable
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import ProviderMessage

@@ -18,7 +18,7 @@ from aoi_events.bootstrap.plugins import configure, installed_plugins
 from aoi_events.bootstrap.settings import load_settings
 from aoi_events.channels.webhook import WebhookSettings
 from aoi_events.channels.webpush import WebPushSettings
-from aoi_events.domain.tokens import TokenClaims, fingerprint_of
+from aoi_events.domain.clients.tokens import TokenClaims, fingerprint_of
 from aoi_events.endpoint.api_keys import name_of
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from aoi_events.bootstrap.keys import load_key_file
-from aoi_events.domain.channels import Channel, ChannelState
-from aoi_events.domain.clients import Presence
-from aoi_events.domain.tokens import fingerprint_of
+from aoi_events.domain.clients.channels import Channel, ChannelState
+from aoi_events.domain.clients.client import Presence
+from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.store.store import open_store
 from tests.commands import AOI, Cli, environment
 from tests.conformance.store.rows import a_channel, a_client, an_application

@@ -37,9 +37,9 @@ from aoi_events.contracts.answers import (
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import AnswerFrame, CloseCode, WelcomeFrame
 from aoi_events.contracts.requests import ChannelOffer, Circumstances
+from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.domain.datagrams import Reference
 from aoi_events.domain.push_payload import ChallengePush, ContentPush, WakeUpPush, encode
-from aoi_events.domain.tokens import fingerprint_of
 from aoi_events.errors import ErrorCode
 from tests.unit.client.rehearsal import (
     CELLULAR,

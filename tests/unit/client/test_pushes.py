@@ -16,7 +16,7 @@ from aoi_events.contracts.push import (
     PushedNotification,
     PushedWakeUp,
 )
-from aoi_events.domain.tokens import fingerprint_of
+from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.errors import ConfigurationError
 from tests.unit.client.rehearsal import EXPIRES_AT, MAIL, delivery_id, notification
 from tests.unit.client.test_delivery import ONE, Device

@@ -9,7 +9,7 @@ from itertools import permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aoi_events.domain.applications import (
+from aoi_events.domain.clients.applications import (
     Application,
     ApplicationDecision,
     deregister,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aoi_events.contracts.requests import PreviousClient, RegisterClientV1
-from aoi_events.domain.clients import (
+from aoi_events.domain.clients.client import (
     Client,
     Presence,
     Registration,

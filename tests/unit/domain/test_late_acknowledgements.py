@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.identifiers import Mode
 from aoi_events.contracts.states import DeliveryState
-from aoi_events.domain.channels import Channel, ChannelTraits
+from aoi_events.domain.clients.channels import Channel, ChannelTraits
 from aoi_events.domain.delivery.machine import (
     Announce,
     DeadlineReached,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import Mode
-from aoi_events.domain.channels import Channel, ChannelState, ChannelTraits
+from aoi_events.domain.clients.channels import Channel, ChannelState, ChannelTraits
 from aoi_events.domain.delivery.machine import (
     DeadlineReached,
     Delivery,

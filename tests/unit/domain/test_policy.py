@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import Mode, Urgency
-from aoi_events.domain.channels import Channel, ChannelState, ChannelTraits, octets_of
+from aoi_events.domain.clients.channels import Channel, ChannelState, ChannelTraits, octets_of
 from aoi_events.domain.planning.plans import Demand, Obstacle, Step, candidates, mode_of, plan
 from aoi_events.domain.planning.policy import NO_RULES, ChannelRules, Policy, Rules, urgent_enough
 from tests.strategies import CHANNELS, channels_and_traits, demands, rules

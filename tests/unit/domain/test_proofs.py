@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aoi_events.domain.channels import Proof, ProofState
-from aoi_events.domain.proofs import (
+from aoi_events.domain.clients.channels import Proof, ProofState
+from aoi_events.domain.clients.proofs import (
     ProofDecision,
     ProofPolicy,
     challenge_code,

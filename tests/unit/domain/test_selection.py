@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aoi_events.contracts.requests import ActivateChannelsV1, ChannelOffer, Circumstances
-from aoi_events.domain.channels import ChannelTraits
-from aoi_events.domain.selection import SelectionPolicy, ValidOffer, offers_hash, select
+from aoi_events.domain.clients.channels import ChannelTraits
+from aoi_events.domain.clients.selection import SelectionPolicy, ValidOffer, offers_hash, select
 
 CONNECTED = {"websocket", "mqtt"}
 TYPES = ("websocket", "mqtt", "sms", "webpush", "webhook", "mail")

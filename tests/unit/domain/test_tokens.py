@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from aoi_events.contracts.identifiers import DeliveryId, Fingerprint, TokenText, base32_id
-from aoi_events.domain.tokens import (
+from aoi_events.domain.clients.tokens import (
     TokenClaims,
     TokenKeys,
     app_key_of,

@@ -13,7 +13,7 @@ from aoi_events.contracts.requests import (
     RegisterApplicationV1,
     RegisterClientV1,
 )
-from aoi_events.domain.clients import client_id_of, hash_secret
+from aoi_events.domain.clients.client import client_id_of, hash_secret
 from aoi_events.gateway.actions import Admit, Ask, Leave, Report
 from aoi_events.gateway.session import State
 from aoi_events.gateway.webpush import WebPushSession

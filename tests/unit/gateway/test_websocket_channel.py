@@ -8,7 +8,7 @@ import pytest
 
 from aoi_events.channels.websocket import WebSocketSettings, plugin
 from aoi_events.contracts.content import MAX_CONTENT
-from aoi_events.domain.channels import ChannelTraits
+from aoi_events.domain.clients.channels import ChannelTraits
 from aoi_events.errors import ErrorCode, Refusal
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aoi_events.contracts.states import DeliveryState
-from aoi_events.domain.clients import Client
+from aoi_events.domain.clients.client import Client
 from aoi_events.domain.delivery.machine import DeadlineReached, Decision, Delivery, Planned, decide
 from aoi_events.domain.planning.plans import Step
 from aoi_events.services.delivery.release import noticed

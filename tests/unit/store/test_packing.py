@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aoi_events.contracts.content import Content, ContentEncryption
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import Reason
-from aoi_events.domain.clients import Presence
+from aoi_events.domain.clients.client import Presence
 from aoi_events.domain.delivery.evidence import StepOutcome
 from aoi_events.domain.delivery.machine import StepState, StoryEntry
 from aoi_events.domain.notifications import RejectedEntry

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from aoi_events.domain.tokens import TokenClaims, app_key_of
+from aoi_events.domain.clients.tokens import TokenClaims, app_key_of
 
 __all__ = [
     "Application",

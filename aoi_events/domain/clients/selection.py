@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aoi_events.contracts.requests import ActivateChannelsV1, ChannelOffer, Circumstances
-from aoi_events.domain.channels import ChannelTraits, Parameters
+from aoi_events.domain.clients.channels import ChannelTraits, Parameters
 
 __all__ = ["Selection", "SelectionPolicy", "ValidOffer", "offers_hash", "select"]
 

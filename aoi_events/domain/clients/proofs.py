@@ -12,7 +12,7 @@ import hmac
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from aoi_events.domain.channels import Proof, ProofState
+from aoi_events.domain.clients.channels import Proof, ProofState
 from aoi_events.domain.retry import Backoff
 from aoi_events.errors import ErrorCode, Refusal
 

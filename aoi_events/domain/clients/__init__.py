@@ -1,0 +1,1 @@
+"""AOI Clients: registration, applications and tokens, channels and proofs of addresses."""

@@ -4,8 +4,8 @@ from aoi_events.channels.offering import texts
 from aoi_events.channels.requesting import CannotSend, Item, RequestChannel
 from aoi_events.channels.results import Verdict
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
-from aoi_events.domain.breaker import BreakerPolicy
 from aoi_events.domain.clients.channels import ChannelTraits, Parameters
+from aoi_events.domain.providers.breaker import BreakerPolicy
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
 from aoi_events.ports.channel import ChannelPlugin, ConnectionlessChannel, Offered, OfferParameters
 

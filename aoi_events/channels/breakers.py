@@ -14,7 +14,7 @@ from typing import Final
 
 from aoi_events.channels.results import ended
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
-from aoi_events.domain.breaker import (
+from aoi_events.domain.providers.breaker import (
     Answered,
     Asked,
     Breaker,

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from aoi_events.bootstrap.settings import load_settings
 from aoi_events.cli.output import console, plain, print_json
-from aoi_events.domain.breaker import BreakerState
-from aoi_events.domain.health import ProviderHealth
+from aoi_events.domain.providers.breaker import BreakerState
+from aoi_events.domain.providers.health import ProviderHealth
 from aoi_events.services.channel.health import FRESH
 from aoi_events.store.store import open_store
 

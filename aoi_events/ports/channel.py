@@ -25,8 +25,8 @@ from aoi_events.contracts.envelopes import (
     DeliverItem,
     OutcomeItem,
 )
-from aoi_events.domain.breaker import Breaker
 from aoi_events.domain.clients.channels import ChannelTraits, Parameters
+from aoi_events.domain.providers.breaker import Breaker
 
 __all__ = [
     "ChannelPlugin",

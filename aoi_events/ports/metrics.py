@@ -14,8 +14,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
 
-from aoi_events.domain.breaker import Breaker
 from aoi_events.domain.delivery.machine import Delivery
+from aoi_events.domain.providers.breaker import Breaker
 from aoi_events.ports.broker import Outbound, Published
 from aoi_events.ports.channel import Sent
 

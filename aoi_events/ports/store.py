@@ -21,9 +21,9 @@ from aoi_events.domain.clients.channels import Channel, Proof
 from aoi_events.domain.clients.client import Client
 from aoi_events.domain.clients.losses import Loss
 from aoi_events.domain.delivery.machine import Delivery
-from aoi_events.domain.health import ProviderHealth
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
+from aoi_events.domain.providers.health import ProviderHealth
 
 __all__ = ["Kind", "Lock", "ProviderMessage", "Release", "Store", "Submission", "Transaction"]
 

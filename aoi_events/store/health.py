@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import Text, delete, or_, select, type_coerce
 
 from aoi_events.contracts.envelopes import OutcomeKind
-from aoi_events.domain.health import ProviderHealth
+from aoi_events.domain.providers.health import ProviderHealth
 from aoi_events.store.queries import Queries
 from aoi_events.store.records import HEALTH
 from aoi_events.store.tables import deliveries, health

@@ -20,9 +20,9 @@ from aoi_events.domain.clients.channels import Channel, Proof
 from aoi_events.domain.clients.client import Client
 from aoi_events.domain.clients.losses import Loss
 from aoi_events.domain.delivery.machine import Delivery
-from aoi_events.domain.health import ProviderHealth
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
+from aoi_events.domain.providers.health import ProviderHealth
 from aoi_events.ports.store import Lock, ProviderMessage, Submission
 from aoi_events.store import tables
 from aoi_events.store.given import Given, Sql, insert_into

@@ -28,8 +28,8 @@ from sqlalchemy import (
 
 from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.states import DeliveryState, Evidence
-from aoi_events.domain.breaker import BreakerState
 from aoi_events.domain.clients.channels import ChannelState, ProofState
+from aoi_events.domain.providers.breaker import BreakerState
 from aoi_events.store import packing
 from aoi_events.store.types import AnyText, Choice, Instant, Name, Octets, Packed
 

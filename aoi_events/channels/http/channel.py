@@ -16,7 +16,7 @@ from aoi_events.channels.http.urls import origin_of
 from aoi_events.channels.requesting import Item, RequestChannel
 from aoi_events.channels.results import Verdict
 from aoi_events.contracts.envelopes import ChallengeItem, OutcomeKind
-from aoi_events.domain.breaker import BreakerPolicy
+from aoi_events.domain.providers.breaker import BreakerPolicy
 from aoi_events.domain.retry import Backoff
 from aoi_events.ports.clock import Clock
 

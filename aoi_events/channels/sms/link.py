@@ -14,7 +14,7 @@ from aoi_events.channels.sms.runtime import rest_before_exit
 from aoi_events.channels.sms.session import Session
 from aoi_events.channels.sms.settings import SmscSettings
 from aoi_events.channels.sms.status import Submitted, Verdict
-from aoi_events.domain.breaker import BreakerState
+from aoi_events.domain.providers.breaker import BreakerState
 from aoi_events.errors import ProviderUnavailable
 from aoi_events.ports.logs import get_logger
 from aoi_events.ports.patience import Attempt, Patience, patiently

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from aoi_events.domain.breaker import Breaker, BreakerState
-from aoi_events.domain.health import ProviderHealth
+from aoi_events.domain.providers.breaker import Breaker, BreakerState
+from aoi_events.domain.providers.health import ProviderHealth
 from aoi_events.ports.channel import ConnectionlessChannel, Guarded
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.logs import get_logger

@@ -12,8 +12,8 @@ import pytest
 
 from aoi_events.channels.webhook.plugin import WebhookPlugin
 from aoi_events.contracts.envelopes import ChallengeItem
-from aoi_events.domain.breaker import BreakerState
-from aoi_events.domain.health import ProviderHealth
+from aoi_events.domain.providers.breaker import BreakerState
+from aoi_events.domain.providers.health import ProviderHealth
 from aoi_events.ports.channel import ConnectionlessChannel
 from aoi_events.services.channel.health import FRESH, HealthNotes
 from tests.integration.services.harness import System

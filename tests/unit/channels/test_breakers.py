@@ -7,7 +7,7 @@ from datetime import timedelta
 from aoi_events.channels.breakers import Breakers
 from aoi_events.contracts.envelopes import ChallengeItem, ChallengeOutcome, OutcomeKind
 from aoi_events.contracts.identifiers import base32_id
-from aoi_events.domain.breaker import BreakerPolicy, BreakerState
+from aoi_events.domain.providers.breaker import BreakerPolicy, BreakerState
 from aoi_events.domain.retry import Backoff
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
 

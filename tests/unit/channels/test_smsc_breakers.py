@@ -13,7 +13,7 @@ from aoi_events.channels.sms.inbox import Inbox
 from aoi_events.channels.sms.link import SmscLink
 from aoi_events.channels.sms.settings import SmscSettings
 from aoi_events.channels.sms.status import Verdict
-from aoi_events.domain.breaker import BreakerPolicy, BreakerState
+from aoi_events.domain.providers.breaker import BreakerPolicy, BreakerState
 from aoi_events.domain.retry import Backoff
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock

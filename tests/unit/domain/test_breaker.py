@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from aoi_events.domain.breaker import (
+from aoi_events.domain.providers.breaker import (
     Answered,
     Asked,
     Breaker,

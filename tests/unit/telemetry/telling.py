@@ -8,8 +8,8 @@ from typing import Final
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
-from aoi_events.domain.breaker import Breaker, BreakerState
 from aoi_events.domain.delivery.machine import Delivery
+from aoi_events.domain.providers.breaker import Breaker, BreakerState
 from aoi_events.ports.broker import Answered, FirstSteps, Outbound, Published
 from aoi_events.ports.channel import Sent
 from aoi_events.ports.message_ids import MessageIds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from aoi_events.domain.breaker import BreakerState
+from aoi_events.domain.providers.breaker import BreakerState
 
 __all__ = ["ProviderHealth"]
 

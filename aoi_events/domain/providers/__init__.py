@@ -1,0 +1,1 @@
+"""Providers of channels: circuit breakers and health."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from aoi_events.domain.datagrams import read
-from aoi_events.domain.push_payload import Payload, decode
-from aoi_events.domain.reassembly import HeldPart, take
+from aoi_events.oma_push.datagrams import read
+from aoi_events.oma_push.payload import Payload, decode
+from aoi_events.oma_push.reassembly import HeldPart, take
 
 __all__ = ["payload_of", "payloads_of"]
 

@@ -51,10 +51,10 @@ from aoi_events.contracts.push import (
 )
 from aoi_events.contracts.requests import FetchNotificationV1
 from aoi_events.domain.clients.tokens import fingerprint_of
-from aoi_events.domain.datagrams import read
-from aoi_events.domain.push_payload import ChallengePush, ContentPush, WakeUpPush, decode
-from aoi_events.domain.reassembly import take
 from aoi_events.errors import ErrorCode, PduError
+from aoi_events.oma_push.datagrams import read
+from aoi_events.oma_push.payload import ChallengePush, ContentPush, WakeUpPush, decode
+from aoi_events.oma_push.reassembly import take
 
 __all__ = ["FETCH", "fetch_due", "fetch_refused", "fetched", "handled", "notified", "send_kept"]
 __all__ += ["pushed", "short_message", "woken"]

@@ -15,8 +15,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from aoi_events.contracts.answers import SelectedChannel
 from aoi_events.contracts.base import VersionOne
 from aoi_events.domain.clients.tokens import fingerprint_of
-from aoi_events.domain.reassembly import HeldPart
 from aoi_events.errors import ClientStateError
+from aoi_events.oma_push.reassembly import HeldPart
 
 __all__ = [
     "KEPT_LIMIT",

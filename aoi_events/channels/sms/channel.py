@@ -19,12 +19,12 @@ from aoi_events.channels.sms.settings import SmsSettings
 from aoi_events.channels.sms.status import Submitted, Verdict
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.contracts.identifiers import id_octets
-from aoi_events.domain import push_payload
-from aoi_events.domain.datagrams import Bits, Reference
 from aoi_events.domain.providers.breaker import Breaker, BreakerPolicy
-from aoi_events.domain.push_payload import ChallengePush, ContentPush, Payload, WakeUpPush
 from aoi_events.domain.retry import Backoff
 from aoi_events.errors import MalformedPdu, PduTooLarge
+from aoi_events.oma_push import payload as push_payload
+from aoi_events.oma_push.datagrams import Bits, Reference
+from aoi_events.oma_push.payload import ChallengePush, ContentPush, Payload, WakeUpPush
 from aoi_events.ports.channel import Receipt, Sent
 from aoi_events.ports.clock import Clock, SystemClock
 

@@ -13,9 +13,9 @@ from aoi_events.channels.sms.routing import routes
 from aoi_events.channels.sms.settings import SmsSettings
 from aoi_events.contracts.content import Content
 from aoi_events.domain.clients.channels import ChannelTraits
-from aoi_events.domain.datagrams import Bits
-from aoi_events.domain.push_payload import largest_content, messages_for, room_for
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
+from aoi_events.oma_push.datagrams import Bits
+from aoi_events.oma_push.payload import largest_content, messages_for, room_for
 from aoi_events.ports.channel import ChannelPlugin, Offered, OfferParameters, SettingsModel
 from aoi_events.ports.clock import Clock
 

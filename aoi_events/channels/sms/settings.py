@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from aoi_events.domain.datagrams import MOST_SEGMENTS, Bits
+from aoi_events.oma_push.datagrams import MOST_SEGMENTS, Bits
 
 __all__ = ["SmsSettings", "SmscSettings"]
 

@@ -16,9 +16,9 @@ from aoi_events.channels.webpush.vapid import new_key
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.identifiers import base32_id
 from aoi_events.contracts.push import PushedChallenge, PushedNotification, PushedWakeUp, push_frames
-from aoi_events.domain import push_payload
 from aoi_events.domain.clients.channels import Parameters
-from aoi_events.domain.push_payload import ChallengePush, ContentPush, WakeUpPush
+from aoi_events.oma_push import payload as push_payload
+from aoi_events.oma_push.payload import ChallengePush, ContentPush, WakeUpPush
 from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.testing.conformance import Answer, Offers, Provider, told_of
 from aoi_events.testing.conformance.provider import Told

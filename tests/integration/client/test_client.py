@@ -26,7 +26,6 @@ from aoi_events.client.scripted import ScriptedIdentity, ScriptedNetwork, Script
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import CloseCode, HelloFrame
 from aoi_events.contracts.requests import Circumstances
-from aoi_events.domain.push_payload import ChallengePush, ContentPush, WakeUpPush, encode
 from aoi_events.errors import (
     ApplicationNotRegistered,
     ClientStateError,
@@ -36,6 +35,7 @@ from aoi_events.errors import (
     RequestRefused,
     RequestTimeout,
 )
+from aoi_events.oma_push.payload import ChallengePush, ContentPush, WakeUpPush, encode
 from tests.integration.client.conftest import Device
 from tests.integration.client.server import Server, delivery_id
 from tests.limits import WITHIN

@@ -9,8 +9,8 @@ import pytest
 from aoi_events.client.scripted import CuttableTransport, ScriptedSms
 from aoi_events.client.websocket import WebSocketTransport
 from aoi_events.contracts.content import Content
-from aoi_events.domain.push_payload import ContentPush, encode
 from aoi_events.errors import ConnectionLost
+from aoi_events.oma_push.payload import ContentPush, encode
 from tests.integration.client.conftest import Device
 from tests.integration.client.server import Server, delivery_id
 from tests.integration.client.test_client import BOTH, MAIL, Inbox

@@ -17,7 +17,7 @@ from aoi_events.contracts.requests import (
     RegisterApplicationV1,
     RegisterClientV1,
 )
-from aoi_events.domain.push_payload import ChallengePush, Payload
+from aoi_events.oma_push.payload import ChallengePush, Payload
 from aoi_events.testing import LoopbackSmsc
 from tests.pushes import payloads_of
 

@@ -6,8 +6,8 @@ import pytest
 
 from aoi_events import Publisher
 from aoi_events.client.events import ChallengeReceived, ChannelClosed
-from aoi_events.domain.push_payload import ChallengePush, ContentPush
 from aoi_events.errors import ErrorCode, RequestRefused
+from aoi_events.oma_push.payload import ChallengePush, ContentPush
 from aoi_events.testing import AoiServer, LoopbackSmsc, Reply, WaitFor
 from tests.integration.sms.conftest import BOTH, MakeHandset
 from tests.integration.sms.handset import state_of

@@ -11,7 +11,7 @@ from aoi_events.channels.sms.receipts import MessageState
 from aoi_events.client.events import DuplicateDropped, NotificationAcknowledged, WakeUpReceived
 from aoi_events.contracts.answers import NotificationContentV1
 from aoi_events.contracts.requests import ChannelOffer
-from aoi_events.domain.push_payload import ContentPush, WakeUpPush, largest_content
+from aoi_events.oma_push.payload import ContentPush, WakeUpPush, largest_content
 from aoi_events.testing import AoiServer, FakeDevice, LoopbackSmsc, Reply, WaitFor
 from tests.integration.sms.conftest import BOTH, MakeHandset
 

@@ -9,7 +9,7 @@ import pytest
 
 from aoi_events import Publisher
 from aoi_events.channels.sms.receipts import MessageState
-from aoi_events.domain.push_payload import ContentPush, WakeUpPush, largest_content
+from aoi_events.oma_push.payload import ContentPush, WakeUpPush, largest_content
 from aoi_events.testing import AoiServer, FakeDevice, LoopbackSmsc, Reply, WaitFor
 from aoi_events.testing.smsc import ShortMessageReceived
 from tests.integration.sms.conftest import BOTH, MakeHandset

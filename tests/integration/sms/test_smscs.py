@@ -12,7 +12,7 @@ import pytest
 from aoi_events.channels.sms import SmsSettings, plugin
 from aoi_events.channels.sms.receipts import MessageState
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
-from aoi_events.domain.push_payload import ContentPush
+from aoi_events.oma_push.payload import ContentPush
 from aoi_events.ports.channel import ConnectionlessChannel
 from aoi_events.testing import Reply
 from tests.integration.sms.deliveries import (

@@ -7,7 +7,7 @@ from collections import Counter
 from aoi_events import Publisher
 from aoi_events.client.events import ChannelClosed
 from aoi_events.contracts.requests import ChannelOffer
-from aoi_events.domain.push_payload import ContentPush
+from aoi_events.oma_push.payload import ContentPush
 from aoi_events.testing import AoiServer, LoopbackSmsc, Reply, WaitFor
 from tests.integration.sms.conftest import BOTH, MakeHandset
 from tests.integration.sms.handset import state_of

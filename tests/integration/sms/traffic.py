@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aoi_events import Publisher
-from aoi_events.domain.push_payload import ContentPush
+from aoi_events.oma_push.payload import ContentPush
 from aoi_events.testing import AoiServer, LoopbackSmsc
 from aoi_events.testing.diary import DidNotHappen
 from tests.integration.sms.handset import Handset

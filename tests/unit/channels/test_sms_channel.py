@@ -20,8 +20,8 @@ from aoi_events.contracts.envelopes import (
     OutcomeKind,
 )
 from aoi_events.contracts.identifiers import Urgency, base32_id
-from aoi_events.domain.push_payload import ChallengePush, ContentPush, WakeUpPush
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
+from aoi_events.oma_push.payload import ChallengePush, ContentPush, WakeUpPush
 from aoi_events.ports.channel import ConnectionlessChannel, Receipt
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
 from tests.limits import WITHIN

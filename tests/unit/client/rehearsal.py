@@ -39,8 +39,8 @@ from aoi_events.contracts.device import (
 from aoi_events.contracts.identifiers import base32_id
 from aoi_events.contracts.requests import ChannelOffer, Circumstances
 from aoi_events.domain.clients.client import client_id_of, hash_secret
-from aoi_events.domain.push_payload import Payload
-from aoi_events.domain.push_payload import encode as encode_push
+from aoi_events.oma_push.payload import Payload
+from aoi_events.oma_push.payload import encode as encode_push
 from tests.instant import INSTANT as NOW
 
 E = TypeVar("E")

@@ -24,7 +24,7 @@ from aoi_events.contracts.answers import (
 )
 from aoi_events.contracts.device import AnswerFrame, HelloFrame, WelcomeFrame
 from aoi_events.contracts.requests import ChannelOffer, Circumstances
-from aoi_events.domain.push_payload import ChallengePush
+from aoi_events.oma_push.payload import ChallengePush
 from tests.unit.client.rehearsal import CELLULAR, MAIL, WIFI, Rehearsal, by_sms, notification
 
 WEBSOCKET = SelectedChannel(type="websocket", state="active")

@@ -38,9 +38,9 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import AnswerFrame, CloseCode, WelcomeFrame
 from aoi_events.contracts.requests import ChannelOffer, Circumstances
 from aoi_events.domain.clients.tokens import fingerprint_of
-from aoi_events.domain.datagrams import Reference
-from aoi_events.domain.push_payload import ChallengePush, ContentPush, WakeUpPush, encode
 from aoi_events.errors import ErrorCode
+from aoi_events.oma_push.datagrams import Reference
+from aoi_events.oma_push.payload import ChallengePush, ContentPush, WakeUpPush, encode
 from tests.unit.client.rehearsal import (
     CELLULAR,
     EXPIRES_AT,

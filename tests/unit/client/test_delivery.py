@@ -25,7 +25,7 @@ from aoi_events.contracts.answers import NotificationContentV1, RefusedV1
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import AckFrame, WakeUpFrame
 from aoi_events.domain.clients.tokens import fingerprint_of
-from aoi_events.domain.push_payload import ContentPush, WakeUpPush
+from aoi_events.oma_push.payload import ContentPush, WakeUpPush
 from tests.unit.client.rehearsal import (
     EXPIRES_AT,
     MAIL,

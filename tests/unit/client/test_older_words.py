@@ -21,7 +21,7 @@ from aoi_events.contracts.answers import (
 )
 from aoi_events.contracts.device import AnswerFrame, WelcomeFrame
 from aoi_events.contracts.requests import ChannelOffer
-from aoi_events.domain.push_payload import ChallengePush
+from aoi_events.oma_push.payload import ChallengePush
 from tests.unit.client.rehearsal import MAIL, Rehearsal, by_sms
 
 KEY = f"{MAIL}/default"

@@ -14,9 +14,9 @@ from aoi_events.client.events import (
 from aoi_events.client.inputs import ApplicationAsked, Handled, ShortMessageArrived
 from aoi_events.contracts.content import Content
 from aoi_events.domain.clients.tokens import fingerprint_of
-from aoi_events.domain.datagrams import Reference
-from aoi_events.domain.push_payload import ContentPush, encode
-from aoi_events.domain.reassembly import KEPT_FOR
+from aoi_events.oma_push.datagrams import Reference
+from aoi_events.oma_push.payload import ContentPush, encode
+from aoi_events.oma_push.reassembly import KEPT_FOR
 from tests.instant import INSTANT as NOW
 from tests.unit.client.rehearsal import MAIL, arrived, delivery_id
 from tests.unit.client.test_delivery import ONE, Device

@@ -19,8 +19,8 @@ from aoi_events.client.state import (
     encode,
 )
 from aoi_events.contracts.answers import SelectedChannel
-from aoi_events.domain.reassembly import HeldPart
 from aoi_events.errors import ClientStateError
+from aoi_events.oma_push.reassembly import HeldPart
 from tests.strategies import instants
 
 NAMES = st.text("abc", min_size=1, max_size=5)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aoi_events.domain import datagrams
-from aoi_events.domain.datagrams import (
+from aoi_events.errors import MalformedPdu, NotAPush, PduError, PduTooLarge
+from aoi_events.oma_push import datagrams
+from aoi_events.oma_push.datagrams import (
     LARGEST_ALONE,
     LARGEST_PART,
     LARGEST_USER_DATA,
@@ -20,7 +21,6 @@ from aoi_events.domain.datagrams import (
     read,
     split,
 )
-from aoi_events.errors import MalformedPdu, NotAPush, PduError, PduTooLarge
 
 references = st.one_of(
     st.builds(Reference, st.just(8), st.integers(0, 2**8 - 1)),

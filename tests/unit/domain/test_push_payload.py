@@ -10,15 +10,18 @@ from hypothesis import strategies as st
 
 from aoi_events.contracts.content import Content, ContentEncryption
 from aoi_events.contracts.identifiers import base32_id
-from aoi_events.domain import push_payload, push_pdu
-from aoi_events.domain.datagrams import (
+from aoi_events.errors import MalformedPdu, NotAPush, PduError, PduTooLarge
+from aoi_events.oma_push import payload as push_payload
+from aoi_events.oma_push import pdu as push_pdu
+from aoi_events.oma_push.content_type import ContentType
+from aoi_events.oma_push.datagrams import (
     LARGEST_USER_DATA,
     MOST_SEGMENTS,
     Bits,
     Reference,
     read,
 )
-from aoi_events.domain.push_payload import (
+from aoi_events.oma_push.payload import (
     ChallengePush,
     ContentPush,
     Payload,
@@ -29,9 +32,7 @@ from aoi_events.domain.push_payload import (
     messages_for,
     room_for,
 )
-from aoi_events.domain.push_pdu import PushPdu
-from aoi_events.domain.wsp_content_type import ContentType
-from aoi_events.errors import MalformedPdu, NotAPush, PduError, PduTooLarge
+from aoi_events.oma_push.pdu import PushPdu
 from tests.pushes import payload_of, payloads_of
 
 DELIVERY = base32_id("dlv_", bytes(range(16)))

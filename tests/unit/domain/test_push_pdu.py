@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aoi_events.domain import push_pdu
-from aoi_events.domain.datagrams import read
-from aoi_events.domain.push_pdu import PushPdu
-from aoi_events.domain.wsp import Header
-from aoi_events.domain.wsp_content_type import ContentType, Parameter
 from aoi_events.errors import MalformedPdu, NotAPush, PduError
+from aoi_events.oma_push import pdu as push_pdu
+from aoi_events.oma_push.content_type import ContentType, Parameter
+from aoi_events.oma_push.datagrams import read
+from aoi_events.oma_push.pdu import PushPdu
+from aoi_events.oma_push.wsp import Header
 
 # A service indication as a commercial gateway sends it.
 SERVICE_INDICATION = bytes.fromhex(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aoi_events.domain.datagrams import (
+from aoi_events.oma_push.datagrams import (
     MOST_SEGMENTS,
     Bits,
     Part,
@@ -18,7 +18,7 @@ from aoi_events.domain.datagrams import (
     read,
     split,
 )
-from aoi_events.domain.reassembly import KEPT_FOR, MOST_ALIKE, MOST_HELD, HeldPart, Taken, take
+from aoi_events.oma_push.reassembly import KEPT_FOR, MOST_ALIKE, MOST_HELD, HeldPart, Taken, take
 from tests.instant import INSTANT as NOW
 
 REFERENCE = Reference(16, 0x1234)

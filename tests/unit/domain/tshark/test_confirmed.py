@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from aoi_events.domain import push_pdu
-from aoi_events.domain.datagrams import Segment, read
+from aoi_events.oma_push import pdu as push_pdu
+from aoi_events.oma_push.datagrams import Segment, read
 from tests.unit.domain.tshark.vectors import CONFIRMED, VECTORS
 
 MESSAGES: list[dict[str, Any]] = json.loads(CONFIRMED.read_text())["messages"]

@@ -17,12 +17,13 @@ from typing import Final
 
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import base32_id
-from aoi_events.domain import push_payload, push_pdu
-from aoi_events.domain.datagrams import Bits, Reference, split
-from aoi_events.domain.push_payload import ChallengePush, ContentPush, Payload, WakeUpPush
-from aoi_events.domain.push_pdu import PushPdu
-from aoi_events.domain.wsp import Header
-from aoi_events.domain.wsp_content_type import ContentType, Parameter
+from aoi_events.oma_push import payload as push_payload
+from aoi_events.oma_push import pdu as push_pdu
+from aoi_events.oma_push.content_type import ContentType, Parameter
+from aoi_events.oma_push.datagrams import Bits, Reference, split
+from aoi_events.oma_push.payload import ChallengePush, ContentPush, Payload, WakeUpPush
+from aoi_events.oma_push.pdu import PushPdu
+from aoi_events.oma_push.wsp import Header
 
 __all__ = ["CONFIRMED", "VECTORS"]
 

@@ -29,8 +29,10 @@ from pydantic import ValidationError
 
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import base32_id, id_octets
-from aoi_events.domain import push_pdu
-from aoi_events.domain.datagrams import (
+from aoi_events.errors import MalformedPdu, NotAPush, PduTooLarge
+from aoi_events.oma_push import pdu as push_pdu
+from aoi_events.oma_push.content_type import ContentType
+from aoi_events.oma_push.datagrams import (
     LARGEST_ALONE,
     LARGEST_PART,
     MOST_SEGMENTS,
@@ -39,10 +41,8 @@ from aoi_events.domain.datagrams import (
     segments_of,
     split,
 )
-from aoi_events.domain.push_pdu import PushPdu
-from aoi_events.domain.wsp import Reader
-from aoi_events.domain.wsp_content_type import ContentType
-from aoi_events.errors import MalformedPdu, NotAPush, PduTooLarge
+from aoi_events.oma_push.pdu import PushPdu
+from aoi_events.oma_push.wsp import Reader
 
 __all__ = [
     "APPLICATION_ID",

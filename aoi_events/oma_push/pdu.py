@@ -18,7 +18,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from aoi_events.domain.wsp import (
+from aoi_events.errors import MalformedPdu, NotAPush
+from aoi_events.oma_push.content_type import (
+    ContentType,
+    encode_content_type,
+    read_content_type,
+)
+from aoi_events.oma_push.wsp import (
     Header,
     Reader,
     encode_header,
@@ -26,12 +32,6 @@ from aoi_events.domain.wsp import (
     encode_integer_or_text,
     encode_uintvar,
 )
-from aoi_events.domain.wsp_content_type import (
-    ContentType,
-    encode_content_type,
-    read_content_type,
-)
-from aoi_events.errors import MalformedPdu, NotAPush
 
 __all__ = ["PushPdu", "decode", "encode"]
 

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from aoi_events.domain.wsp import (
+from aoi_events.errors import MalformedPdu
+from aoi_events.oma_push.wsp import (
     Reader,
     encode_integer_or_text,
     encode_length,
     encode_uintvar,
 )
-from aoi_events.errors import MalformedPdu
 
 __all__ = ["ContentType", "Parameter", "encode_content_type", "read_content_type"]
 

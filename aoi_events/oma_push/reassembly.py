@@ -20,7 +20,7 @@ from typing import ClassVar, Final
 
 from pydantic import ConfigDict
 
-from aoi_events.domain.datagrams import Bits, Part
+from aoi_events.oma_push.datagrams import Bits, Part
 
 __all__ = ["KEPT_FOR", "MOST_ALIKE", "MOST_HELD", "HeldPart", "Taken", "take"]
 

@@ -21,8 +21,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from aoi_events.domain.wsp import Reader
 from aoi_events.errors import MalformedPdu, NotAPush, PduTooLarge
+from aoi_events.oma_push.wsp import Reader
 
 __all__ = [
     "LARGEST_ALONE",

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from aoi_events.errors import ConfigurationError, InfrastructureError
+from aoi_events.platform.logs import get_logger
 from aoi_events.ports.clock import Clock
-from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Store
 from aoi_events.services.runtime.pausing import Stopped, rest
 

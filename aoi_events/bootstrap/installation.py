@@ -19,10 +19,10 @@ from aoi_events.bootstrap.settings import Settings
 from aoi_events.broker.topology import topology
 from aoi_events.domain.planning.policy import Policy
 from aoi_events.errors import AoiError, ConfigurationError
+from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
-from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Store
 from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.channel.worker import ChannelWorker

@@ -26,10 +26,10 @@ from aoi_events.broker.open import open_broker
 from aoi_events.broker.topology import topology
 from aoi_events.domain.clients.applications import Application
 from aoi_events.errors import ConfigurationError, InfrastructureError
+from aoi_events.platform.logs import get_logger
+from aoi_events.platform.retry import Attempt, Patience, patiently
 from aoi_events.ports.broker import Broker
-from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics, Metrics, StoreMetrics
-from aoi_events.ports.patience import Attempt, Patience, patiently
 from aoi_events.ports.store import Store
 from aoi_events.store.store import open_store
 

@@ -16,8 +16,8 @@ from typing import Final
 from aoi_events.bootstrap.policy_format import MAX_FILE, parse_policy
 from aoi_events.domain.planning.policy import Policy, Rules
 from aoi_events.errors import PolicyRefused
+from aoi_events.platform.logs import get_logger
 from aoi_events.ports.clock import Clock
-from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.services.runtime.pausing import Stopped, rest
 

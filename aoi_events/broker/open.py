@@ -9,10 +9,10 @@ from aoi_events.broker.memory import NOT_DURABLE, MemoryBroker, MemoryServer
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.broker.rabbitmq.broker import FIRST_CONNECTION
 from aoi_events.errors import ConfigurationError
+from aoi_events.platform.logs import get_logger
+from aoi_events.platform.retry import Patience
 from aoi_events.ports.broker import Broker
-from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics
-from aoi_events.ports.patience import Patience
 
 __all__ = ["memory_server", "open_broker"]
 

@@ -18,9 +18,9 @@ from aoi_events.channels.results import Verdict, ended
 from aoi_events.channels.turns import Turns
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.domain.providers.breaker import Breaker, BreakerPolicy
+from aoi_events.platform.logs import get_logger
 from aoi_events.ports.channel import Receipt, Sent
 from aoi_events.ports.clock import Clock, SystemClock
-from aoi_events.ports.logs import get_logger
 
 __all__ = ["CannotSend", "Item", "RequestChannel"]
 

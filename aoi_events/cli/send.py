@@ -19,7 +19,7 @@ from aoi_events.contracts.content import MAX_CONTENT
 from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.errors import ConfigurationError, EndedOtherwise, WaitTimeout
-from aoi_events.ports.patience import Patience
+from aoi_events.platform.retry import Patience
 from aoi_events.publishing import Publisher, send_request
 
 __all__ = ["send"]

@@ -11,7 +11,7 @@ from aoi_events.client.effects import Deliver, Notification
 from aoi_events.client.inputs import Handled
 from aoi_events.client.state import AckCode
 from aoi_events.errors import CouldNotWake
-from aoi_events.ports.logs import get_logger
+from aoi_events.platform.logs import get_logger
 
 __all__ = ["Handler", "Mailbox", "Wake"]
 

@@ -32,8 +32,8 @@ from aoi_events.client.view import View
 from aoi_events.client.wire import Wire
 from aoi_events.contracts.device import RequestFrame
 from aoi_events.errors import ClientStopped
+from aoi_events.platform.logs import get_logger
 from aoi_events.ports.clock import Clock, Dice
-from aoi_events.ports.logs import get_logger
 
 __all__ = ["Parts", "Runner"]
 

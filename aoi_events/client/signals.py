@@ -11,7 +11,7 @@ from typing import Final
 from aoi_events.client.events import ClientEvent
 from aoi_events.client.view import View
 from aoi_events.errors import ClientStopped
-from aoi_events.ports.logs import get_logger
+from aoi_events.platform.logs import get_logger
 
 __all__ = ["EventStream", "Signals"]
 

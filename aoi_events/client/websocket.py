@@ -21,7 +21,7 @@ from aoi_events.contracts.device import (
     server_frames,
 )
 from aoi_events.errors import ConfigurationError, ConnectionLost
-from aoi_events.ports.logs import get_logger
+from aoi_events.platform.logs import get_logger
 
 __all__ = ["WebSocketConnection", "WebSocketTransport"]
 

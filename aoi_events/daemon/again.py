@@ -11,8 +11,8 @@ from typing import Final
 
 from aoi_events.client import Backoff
 from aoi_events.client.connection import pause
+from aoi_events.platform.logs import get_logger
 from aoi_events.ports.clock import Clock, Dice
-from aoi_events.ports.logs import get_logger
 
 __all__ = ["Again"]
 

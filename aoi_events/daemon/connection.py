@@ -11,7 +11,7 @@ from aoi_events.daemon.lines import Lines
 from aoi_events.daemon.peers import Peer, Rank
 from aoi_events.daemon.seats import Seat
 from aoi_events.errors import ClientStopped, ErrorCode, Refusal
-from aoi_events.ports.logs import get_logger
+from aoi_events.platform.logs import get_logger
 
 __all__ = ["serve_app"]
 

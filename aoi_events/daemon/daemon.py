@@ -41,8 +41,8 @@ from aoi_events.daemon.settings import ClientSettings, device_name, socket_path,
 from aoi_events.daemon.waking import Waker
 from aoi_events.daemon.wishes import Wishes
 from aoi_events.errors import ConfigurationError, RequestTimeout
+from aoi_events.platform.logs import get_logger
 from aoi_events.ports.clock import SystemClock, SystemDice
-from aoi_events.ports.logs import get_logger
 
 __all__ = ["Daemon"]
 

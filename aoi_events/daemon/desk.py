@@ -48,7 +48,7 @@ from aoi_events.errors import (
     RequestRefused,
     RequestTimeout,
 )
-from aoi_events.ports.logs import get_logger
+from aoi_events.platform.logs import get_logger
 
 __all__ = ["Desk"]
 

@@ -16,7 +16,7 @@ from aoi_events.contracts.apps import MAX_LINE, Failed
 from aoi_events.daemon.lines import Lines
 from aoi_events.daemon.peers import Doors, Peer, Rank, peer_of
 from aoi_events.errors import ConfigurationError, ErrorCode
-from aoi_events.ports.logs import get_logger
+from aoi_events.platform.logs import get_logger
 
 __all__ = ["Listener"]
 

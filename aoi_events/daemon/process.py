@@ -16,7 +16,7 @@ from aoi_events.daemon.daemon import Daemon
 from aoi_events.daemon.settings import ClientSettings
 from aoi_events.daemon.waking import Waker
 from aoi_events.errors import ClientStateError, ConfigurationError
-from aoi_events.ports.logs import get_logger
+from aoi_events.platform.logs import get_logger
 
 __all__ = ["run_daemon"]
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from aoi_events.contracts.apps import AppNotification
 from aoi_events.errors import CouldNotWake
-from aoi_events.ports.logs import get_logger
+from aoi_events.platform.logs import get_logger
 
 __all__ = ["EXIT_LATER", "Waker", "environment"]
 

@@ -18,7 +18,7 @@ from aoi_events.endpoint.openapi import OPENAPI_PATH, openapi_octets
 from aoi_events.endpoint.push import MESSAGE_PATH, PUSH_PATH, WebPush
 from aoi_events.endpoint.refusals import HttpRefusal, of_code, push_response, refused_response
 from aoi_events.errors import ErrorCode
-from aoi_events.ports.logs import get_logger
+from aoi_events.platform.logs import get_logger
 
 __all__ = ["application"]
 

@@ -18,9 +18,9 @@ from aoi_events.contracts.senders import SENDER_HEADER
 from aoi_events.endpoint.refusals import HttpRefusal, of_code
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ErrorCode, InfrastructureError, RequestTimeout
+from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Outbound, Requester
 from aoi_events.ports.clock import Dice
-from aoi_events.ports.logs import get_logger
 
 __all__ = ["Desk"]
 

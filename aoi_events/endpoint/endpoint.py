@@ -10,11 +10,11 @@ from aoi_events.endpoint.desk import Desk
 from aoi_events.endpoint.rates import Rates
 from aoi_events.endpoint.server import Server
 from aoi_events.endpoint.settings import EndpointSettings
+from aoi_events.platform.logs import get_logger
+from aoi_events.platform.retry import Patience, patiently
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
-from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, EndpointMetrics, Level
-from aoi_events.ports.patience import Patience, patiently
 
 __all__ = ["Endpoint"]
 

@@ -28,8 +28,8 @@ from aoi_events.endpoint.rates import Crowds, network_of
 from aoi_events.endpoint.refusals import HttpRefusal, push_response
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ErrorCode
-from aoi_events.ports.listening import listen
-from aoi_events.ports.logs import get_logger
+from aoi_events.platform.logs import get_logger
+from aoi_events.platform.sockets import listen
 from aoi_events.ports.metrics import NO_METRICS, EndpointMetrics
 
 __all__ = ["Server"]

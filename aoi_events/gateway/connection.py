@@ -23,7 +23,7 @@ from aoi_events.gateway.actions import Action, Admit, Ask, Close, Leave, Report,
 from aoi_events.gateway.addresses import address_of
 from aoi_events.gateway.session import Session
 from aoi_events.gateway.settings import GatewaySettings
-from aoi_events.ports.logs import get_logger
+from aoi_events.platform.logs import get_logger
 from aoi_events.ports.metrics import GatewayMetrics
 
 __all__ = ["Connection", "Workers", "websocket"]

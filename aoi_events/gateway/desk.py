@@ -19,8 +19,8 @@ from aoi_events.gateway.addresses import Addresses
 from aoi_events.gateway.connection import Connection, Workers
 from aoi_events.gateway.session import State
 from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Inbound, Outbound, Requester
-from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import Limit
 
 __all__ = ["Desk"]

@@ -24,11 +24,11 @@ from aoi_events.gateway.server import Server
 from aoi_events.gateway.session import Session, State
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.webpush import WebPushSession
+from aoi_events.platform.logs import get_logger
+from aoi_events.platform.retry import Patience, patiently
 from aoi_events.ports.broker import Broker, Requester
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
-from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, GatewayMetrics, Level
-from aoi_events.ports.patience import Patience, patiently
 
 __all__ = ["Gateway", "GatewayHealth"]
 

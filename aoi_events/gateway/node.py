@@ -27,10 +27,10 @@ from aoi_events.gateway.desk import Desk
 from aoi_events.gateway.outcomes import route_lost
 from aoi_events.gateway.session import State
 from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.platform.logs import get_logger
+from aoi_events.platform.retry import Attempt, Patience, patiently
 from aoi_events.ports.broker import Broker, Inbound, Queue, QueueKind, Subscription
 from aoi_events.ports.clock import Clock, Dice
-from aoi_events.ports.logs import get_logger
-from aoi_events.ports.patience import Attempt, Patience, patiently
 
 __all__ = ["Node"]
 

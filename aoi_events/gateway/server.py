@@ -16,8 +16,8 @@ from aoi_events.contracts.webpush import WEBPUSH_SUBPROTOCOL
 from aoi_events.gateway.addresses import Addresses, address_of
 from aoi_events.gateway.connection import websocket
 from aoi_events.gateway.settings import GatewaySettings
-from aoi_events.ports.listening import listen
-from aoi_events.ports.logs import get_logger
+from aoi_events.platform.logs import get_logger
+from aoi_events.platform.sockets import listen
 from aoi_events.ports.metrics import NO_METRICS, GatewayMetrics, Limit
 
 __all__ = ["PATH", "PROTOCOLS", "Server"]

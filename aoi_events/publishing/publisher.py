@@ -18,8 +18,8 @@ from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.errors import AoiError, InfrastructureError, RequestTimeout
+from aoi_events.platform.retry import Patience, patiently
 from aoi_events.ports.broker import Broker
-from aoi_events.ports.patience import Patience, patiently
 from aoi_events.publishing.events import EventStream, checked_kinds
 from aoi_events.publishing.pipeline import in_order
 from aoi_events.publishing.requests import (

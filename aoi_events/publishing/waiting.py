@@ -15,7 +15,7 @@ from typing import Final, Literal
 from aoi_events.contracts.answers import NotificationStatusV1
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.errors import EndedOtherwise, InfrastructureError, RequestTimeout, WaitTimeout
-from aoi_events.ports.patience import Patience, patiently
+from aoi_events.platform.retry import Patience, patiently
 from aoi_events.publishing.watching import Watch, Watches
 
 __all__ = ["Awaited", "wait_until"]

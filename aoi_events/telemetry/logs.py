@@ -8,7 +8,7 @@ from typing import Literal
 
 import structlog
 
-from aoi_events.ports.logs import mask
+from aoi_events.platform.logs import mask
 
 __all__ = ["LogFormat", "configure_logging"]
 

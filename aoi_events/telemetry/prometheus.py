@@ -17,9 +17,9 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery.machine import Delivery
 from aoi_events.domain.providers.breaker import Breaker, BreakerState
+from aoi_events.platform.message_ids import published_at
 from aoi_events.ports.broker import Answered, FirstSteps, Outbound, Published
 from aoi_events.ports.channel import Sent
-from aoi_events.ports.message_ids import published_at
 from aoi_events.ports.metrics import Change, Level, Limit
 from aoi_events.telemetry.catalogue import OTHER
 from aoi_events.telemetry.series import Batch, Maker

@@ -23,9 +23,9 @@ from aoi_events.contracts.events import CloudEvent, user_word
 from aoi_events.contracts.requests import ChannelOffer
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.gateway.server import PATH
+from aoi_events.platform.retry import Patience, patiently
 from aoi_events.ports.broker import Binding, Broker, Queue, QueueKind, Subscription
 from aoi_events.ports.channel import ChannelPlugin
-from aoi_events.ports.patience import Patience, patiently
 from aoi_events.publishing import Publisher
 from aoi_events.publishing.feed import read_event
 from aoi_events.services.notification.status import delivery_statuses

@@ -16,8 +16,8 @@ from typing import Final
 from aoi_events.bootstrap import installation
 from aoi_events.cli.run import worker_process
 from aoi_events.contracts.requests import AnyRequest, SendNotificationV1
+from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Outbound
-from aoi_events.ports.logs import get_logger
 from aoi_events.services.messages.requests import Asked
 from aoi_events.services.notification.handler import NotificationHandler
 

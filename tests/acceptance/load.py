@@ -14,7 +14,7 @@ from aoi_events import Publisher, send_request
 from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.errors import BrokerUnavailable, RequestTimeout
-from aoi_events.ports.patience import Patience, patiently
+from aoi_events.platform.retry import Patience, patiently
 from tests.acceptance.audit import Audit
 from tests.acceptance.fleet import APPS, Device, Fleet
 from tests.acceptance.place import Place

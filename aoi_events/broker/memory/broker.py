@@ -10,8 +10,8 @@ from aoi_events.broker.memory.server import MemoryServer
 from aoi_events.broker.memory.subscription import MemorySubscription
 from aoi_events.broker.substitutes import publish_with_substitutes
 from aoi_events.errors import BrokerUnavailable
+from aoi_events.platform.message_ids import MessageIds
 from aoi_events.ports.broker import Outbound, Published, Queue, QueueKind, Topology
-from aoi_events.ports.message_ids import MessageIds
 from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics
 
 __all__ = ["MemoryBroker"]

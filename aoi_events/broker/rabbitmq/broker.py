@@ -18,9 +18,9 @@ from aoi_events.broker.rabbitmq.subscription import RabbitSubscription
 from aoi_events.broker.rabbitmq.tolerance import read_anything
 from aoi_events.broker.substitutes import publish_with_substitutes
 from aoi_events.errors import BrokerUnavailable, ConfigurationError, PublishRefused
+from aoi_events.platform.retry import Patience
 from aoi_events.ports.broker import Outbound, Published, Queue, Topology
 from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics
-from aoi_events.ports.patience import Patience
 
 __all__ = ["RabbitBroker"]
 

@@ -19,8 +19,8 @@ from aoi_events.broker.rabbitmq.faults import REFUSALS
 from aoi_events.broker.rabbitmq.messages import encoded
 from aoi_events.broker.rabbitmq.writing import write
 from aoi_events.errors import BrokerUnavailable, PublishRefused
+from aoi_events.platform.message_ids import MessageIds
 from aoi_events.ports.broker import Outbound, Published
-from aoi_events.ports.message_ids import MessageIds
 
 __all__ = ["Lane"]
 

@@ -23,8 +23,8 @@ from yarl import URL
 
 from aoi_events.broker.rabbitmq.faults import broker_faults
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
-from aoi_events.ports.logs import get_logger
-from aoi_events.ports.patience import Attempt, Patience, patiently
+from aoi_events.platform.logs import get_logger
+from aoi_events.platform.retry import Attempt, Patience, patiently
 
 __all__ = ["Link"]
 

@@ -19,9 +19,9 @@ from aoi_events.broker.rabbitmq.link import Link
 from aoi_events.broker.rabbitmq.messages import TAG_BITS, inbound_of
 from aoi_events.broker.rabbitmq.writing import acks, nacks, rejects, write
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
+from aoi_events.platform.logs import get_logger
+from aoi_events.platform.retry import Attempt, Patience, patiently
 from aoi_events.ports.broker import Inbound, Queue, QueueKind
-from aoi_events.ports.logs import get_logger
-from aoi_events.ports.patience import Attempt, Patience, patiently
 
 __all__ = ["RabbitSubscription"]
 

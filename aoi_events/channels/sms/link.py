@@ -16,8 +16,8 @@ from aoi_events.channels.sms.settings import SmscSettings
 from aoi_events.channels.sms.status import Submitted, Verdict
 from aoi_events.domain.providers.breaker import BreakerState
 from aoi_events.errors import ProviderUnavailable
-from aoi_events.ports.logs import get_logger
-from aoi_events.ports.patience import Attempt, Patience, patiently
+from aoi_events.platform.logs import get_logger
+from aoi_events.platform.retry import Attempt, Patience, patiently
 
 __all__ = ["SmscLink"]
 

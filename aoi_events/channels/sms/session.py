@@ -33,7 +33,7 @@ from aoi_events.channels.sms.settings import SmscSettings
 from aoi_events.channels.sms.status import SYSTEM_ERROR, Submitted, Verdict, verdict_of
 from aoi_events.channels.sms.validity import relative_time
 from aoi_events.errors import MalformedPdu, ProviderUnavailable
-from aoi_events.ports.logs import get_logger
+from aoi_events.platform.logs import get_logger
 
 __all__ = ["Session"]
 

@@ -22,7 +22,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from aoi_events.client import Circumstances, Network
 from aoi_events.daemon.network.bearer import Link, circumstances_of
 from aoi_events.errors import ConfigurationError
-from aoi_events.ports.logs import get_logger
+from aoi_events.platform.logs import get_logger
 
 __all__ = ["NetlinkNetwork"]
 

@@ -9,9 +9,9 @@ from typing import Final
 
 from aoi_events.domain.providers.breaker import Breaker, BreakerState
 from aoi_events.domain.providers.health import ProviderHealth
+from aoi_events.platform.logs import get_logger
 from aoi_events.ports.channel import ConnectionlessChannel, Guarded
 from aoi_events.ports.clock import Clock
-from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Store
 from aoi_events.services.runtime.pausing import PAUSES
 

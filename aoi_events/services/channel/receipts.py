@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Final
 
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
+from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ConnectionlessChannel, Receipt
 from aoi_events.ports.clock import Clock
-from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import ProviderMessage, Store
 from aoi_events.services.messages.answers import outcomes, publish_all
 from aoi_events.services.runtime.pausing import PAUSES

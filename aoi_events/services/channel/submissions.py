@@ -21,12 +21,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
+from aoi_events.platform.logs import get_logger
+from aoi_events.platform.retry import Attempt, Patience, patiently
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ConnectionlessChannel, Sent
 from aoi_events.ports.clock import Clock
-from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
-from aoi_events.ports.patience import Attempt, Patience, patiently
 from aoi_events.ports.store import ProviderMessage, Store, Submission
 from aoi_events.services.messages.answers import outcomes, publish_all
 from aoi_events.services.runtime.pausing import PAUSES, Stopped, rest

@@ -25,9 +25,9 @@ from aoi_events.domain.delivery.machine import (
     resend,
 )
 from aoi_events.domain.planning.plans import Demand, demand_of
+from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
-from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.delivery.backlog import bounded

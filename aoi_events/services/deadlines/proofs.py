@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from aoi_events.contracts.events import NOBODY
 from aoi_events.domain.clients.channels import ChannelState, Proof, ProofState
 from aoi_events.domain.clients.proofs import look, put_off
+from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Broker, Outbound
 from aoi_events.ports.clock import Clock
-from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.clients.challenges import TOO_MANY, Challenges

@@ -13,11 +13,11 @@ from functools import partial
 from typing import Final
 
 from aoi_events.broker.topology import hints_queue
+from aoi_events.platform.logs import get_logger
+from aoi_events.platform.retry import Attempt, Patience, patiently
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
-from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
-from aoi_events.ports.patience import Attempt, Patience, patiently
 from aoi_events.ports.store import Kind, Store
 from aoi_events.services.deadlines.clients import UnusedClients
 from aoi_events.services.deadlines.deliveries import DueDeliveries

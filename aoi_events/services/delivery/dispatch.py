@@ -33,8 +33,8 @@ from aoi_events.domain.delivery.machine import (
 )
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.planning.plans import Demand, Step, plan
+from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Outbound
-from aoi_events.ports.logs import get_logger
 from aoi_events.ports.store import Transaction
 from aoi_events.services.messages.answers import batches, delivery_event, outcomes
 from aoi_events.services.runtime.settings import ServiceSettings

@@ -23,6 +23,7 @@ from aoi_events.contracts.envelopes import (
 from aoi_events.contracts.events import CloudEvent, DeliveryChanged, EventData, event_routing_key
 from aoi_events.domain.delivery.machine import Delivery
 from aoi_events.errors import ErrorCode, PublishRefused, Refusal
+from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import (
     Answered,
     Broker,
@@ -32,7 +33,6 @@ from aoi_events.ports.broker import (
     Outbound,
     Published,
 )
-from aoi_events.ports.logs import get_logger
 
 __all__ = [
     "answer",

@@ -26,11 +26,11 @@ from aoi_events.broker.topology import (
     worker_queue,
 )
 from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.platform.logs import get_logger
+from aoi_events.platform.retry import Attempt, Patience, patiently
 from aoi_events.ports.broker import Broker, Inbound, Outbound, Subscription
 from aoi_events.ports.clock import Clock
-from aoi_events.ports.logs import get_logger
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
-from aoi_events.ports.patience import Attempt, Patience, patiently
 from aoi_events.services.messages.answers import internal, publish_all, refusal
 from aoi_events.services.messages.requests import as_sent, may_answer, to_quarantine, unwrap
 from aoi_events.services.runtime.handler import Handler

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from aoi_events.errors import BrokerUnavailable
+from aoi_events.platform.retry import Patience, patiently
 from aoi_events.ports.broker import (
     Broker,
     Exchange,
@@ -17,7 +18,6 @@ from aoi_events.ports.broker import (
     Subscription,
     Topology,
 )
-from aoi_events.ports.patience import Patience, patiently
 from tests.limits import WITHIN
 
 WORK = Queue("work")

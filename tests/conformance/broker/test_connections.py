@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
+from aoi_events.platform.retry import Patience, patiently
 from aoi_events.ports.broker import Binding, Exchange, Outbound, Published, Queue, QueueKind
-from aoi_events.ports.patience import Patience, patiently
 from tests.conformance.broker.conftest import ALICE, BOB, Installation
 from tests.conformance.broker.messages import WORK, bodies, declare, send, take, to
 from tests.limits import WITHIN

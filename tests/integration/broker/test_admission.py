@@ -8,8 +8,8 @@ import pytest
 from aoi_events.broker import topology as names
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
+from aoi_events.platform.retry import Patience
 from aoi_events.ports.broker import Outbound, Published, Queue
-from aoi_events.ports.patience import Patience
 from aoi_events.testing.ports import free_port
 from tests.containers import RabbitServer
 

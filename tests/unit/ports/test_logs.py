@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from aoi_events.ports.logs import get_logger
+from aoi_events.platform.logs import get_logger
 
 HIDDEN = (
     *("secret", "secret_hash", "token", "tokens", "assertion"),

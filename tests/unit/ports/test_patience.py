@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
-from aoi_events.ports.patience import Attempt, Patience, patiently
+from aoi_events.platform.retry import Attempt, Patience, patiently
 
 
 class Flaky:

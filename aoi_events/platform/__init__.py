@@ -1,0 +1,1 @@
+"""What the operating system and libraries give every room: retry, sockets, logs, message IDs."""

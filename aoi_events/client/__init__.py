@@ -1,15 +1,15 @@
 """The AOI Client as a library (8.1): one connection for all the applications of a device."""
 
-from aoi_events.client.application import Application
-from aoi_events.client.client import AoiClient
-from aoi_events.client.connection import Backoff
-from aoi_events.client.effects import Notification
-from aoi_events.client.mailbox import Handler, Wake
+from aoi_events.client.core.application import Application
+from aoi_events.client.core.effects import Notification
+from aoi_events.client.core.model import Network
+from aoi_events.client.core.reconnect import Backoff
 from aoi_events.client.ports import ShortMessage
-from aoi_events.client.signals import EventStream
-from aoi_events.client.storage import FileStorage, MemoryStorage
-from aoi_events.client.view import Network
-from aoi_events.client.websocket import WebSocketTransport
+from aoi_events.client.shell.client import AoiClient
+from aoi_events.client.shell.event_stream import EventStream
+from aoi_events.client.shell.mailbox import Handler, Wake
+from aoi_events.client.shell.storage import FileStorage, MemoryStorage
+from aoi_events.client.shell.websocket import WebSocketTransport
 from aoi_events.contracts.requests import ChannelOffer, Circumstances
 
 __all__ = [

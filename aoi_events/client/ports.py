@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from aoi_events.client.view import Network
+from aoi_events.client.core.model import Network
 from aoi_events.contracts.device import DeviceFrame, ServerFrame
 
 __all__ = [

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aoi_events.client import Backoff
-from aoi_events.client.connection import pause
+from aoi_events.client.core.reconnect import pause
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.clock import Clock, Dice
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from aoi_events.client.state import application_key
+from aoi_events.client.core.state import application_key
 from aoi_events.contracts.apps import AcknowledgeV1, AppRequest, AttachV1, Failed
 from aoi_events.daemon.desk import Desk
 from aoi_events.daemon.lines import Lines

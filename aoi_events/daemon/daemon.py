@@ -17,7 +17,7 @@ from aoi_events.client import (
     FileStorage,
     WebSocketTransport,
 )
-from aoi_events.client.events import (
+from aoi_events.client.core.events import (
     ClientEvent,
     Connected,
     Disconnected,

@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Final
 
 from aoi_events.client import AoiClient
-from aoi_events.client.events import (
+from aoi_events.client.core.events import (
     ApplicationRegistered,
     ClientEvent,
     NotificationsLost,
     Refused,
 )
-from aoi_events.client.state import ApplicationRecord, application_key
+from aoi_events.client.core.state import ApplicationRecord, application_key
 from aoi_events.contracts.apps import (
     AppsListed,
     AppState,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from aoi_events.client import Notification
-from aoi_events.client.state import application_key
+from aoi_events.client.core.state import application_key
 from aoi_events.contracts.apps import AppNotification
 from aoi_events.daemon.again import Again
 from aoi_events.daemon.seats import Seats

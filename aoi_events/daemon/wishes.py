@@ -13,8 +13,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from aoi_events.client.core.state import application_key
 from aoi_events.client.ports import Storage
-from aoi_events.client.state import application_key
 from aoi_events.errors import ClientStateError
 
 __all__ = ["LIMIT", "Wish", "Wishes"]

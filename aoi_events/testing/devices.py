@@ -17,10 +17,10 @@ from aoi_events.client import (
     ShortMessage,
     WebSocketTransport,
 )
-from aoi_events.client.scripted import CuttableTransport
 from aoi_events.errors import CouldNotWake
 from aoi_events.testing.diary import Diary
 from aoi_events.testing.limits import WITHIN
+from aoi_events.testing.scripted_client import CuttableTransport
 from aoi_events.testing.smsc import LoopbackSmsc
 
 __all__ = ["FakeApp", "FakeDevice"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Final, TypeAlias, TypeVar
 
-from aoi_events.client.events import ClientEvent
+from aoi_events.client.core.events import ClientEvent
 from aoi_events.contracts.events import CloudEvent
 
 __all__ = ["Diary", "DidNotHappen", "Entry"]

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar, cast, get_args, overload
 
 from pydantic import BaseModel
 
-from aoi_events.client.events import ClientEvent
+from aoi_events.client.core.events import ClientEvent
 from aoi_events.contracts.answers import DeliveryStatus, Hop
 from aoi_events.contracts.events import (
     EVENT_KINDS,
@@ -70,7 +70,7 @@ class WaitFor:
         * ``wait_for("notification.delivered", notification="n1")``: the event of the server whose
           data is so; one that came before counts, each one once.
         * ``wait_for(Connected, device="phone")``: the same for an event of a device
-          (:mod:`aoi_events.client.events`).
+          (:mod:`aoi_events.client.core.events`).
         * ``wait_for(lambda: orders.paid)``: the first value that is true.
         * ``wait_for(queue.get())``: its result.
 

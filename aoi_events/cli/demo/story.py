@@ -10,7 +10,7 @@ from uuid import uuid4
 from aoi_events.cli.demo.cast import WITHIN
 from aoi_events.cli.demo.timeline import Timeline
 from aoi_events.client import EventStream
-from aoi_events.client.events import Activated, WakeUpReceived
+from aoi_events.client.core.events import Activated, WakeUpReceived
 from aoi_events.contracts.answers import NotificationAcceptedV1, NotificationStatusV1
 from aoi_events.contracts.identifiers import Mode
 from aoi_events.contracts.requests import ChannelOffer

@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from aoi_events.client import AoiClient, ChannelOffer, MemoryStorage, Notification
-from aoi_events.client.scripted import CuttableTransport, ScriptedSms
-from aoi_events.client.websocket import WebSocketTransport
+from aoi_events.client.shell.websocket import WebSocketTransport
 from aoi_events.publishing import Publisher
+from aoi_events.testing.scripted_client import CuttableTransport, ScriptedSms
 from tests.acceptance.compose.stack import COMPOSE, Stack
 from tests.limits import WITHIN
 

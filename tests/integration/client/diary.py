@@ -10,8 +10,8 @@ import os
 import sys
 from dataclasses import replace
 
-from aoi_events.client.state import Credentials, Stored, decode, encode
-from aoi_events.client.storage import FileStorage
+from aoi_events.client.core.state import Credentials, Stored, decode, encode
+from aoi_events.client.shell.storage import FileStorage
 
 
 async def keep(path: str) -> None:

@@ -21,8 +21,13 @@ from aoi_events.client import (
     Network,
     Notification,
 )
-from aoi_events.client.events import Activated, ClientEvent, Connected, Disconnected, Registered
-from aoi_events.client.scripted import ScriptedIdentity, ScriptedNetwork, ScriptedSms
+from aoi_events.client.core.events import (
+    Activated,
+    ClientEvent,
+    Connected,
+    Disconnected,
+    Registered,
+)
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import CloseCode, HelloFrame
 from aoi_events.contracts.requests import Circumstances
@@ -36,6 +41,7 @@ from aoi_events.errors import (
     RequestTimeout,
 )
 from aoi_events.oma_push.payload import ChallengePush, ContentPush, WakeUpPush, encode
+from aoi_events.testing.scripted_client import ScriptedIdentity, ScriptedNetwork, ScriptedSms
 from tests.integration.client.conftest import Device
 from tests.integration.client.server import Server, delivery_id
 from tests.limits import WITHIN

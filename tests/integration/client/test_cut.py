@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from aoi_events.client.scripted import CuttableTransport, ScriptedSms
-from aoi_events.client.websocket import WebSocketTransport
+from aoi_events.client.shell.websocket import WebSocketTransport
 from aoi_events.contracts.content import Content
 from aoi_events.errors import ConnectionLost
 from aoi_events.oma_push.payload import ContentPush, encode
+from aoi_events.testing.scripted_client import CuttableTransport, ScriptedSms
 from tests.integration.client.conftest import Device
 from tests.integration.client.server import Server, delivery_id
 from tests.integration.client.test_client import BOTH, MAIL, Inbox

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from aoi_events.client import AoiClient, Backoff, FileStorage, MemoryStorage
+from aoi_events.client.core.state import Stored, decode
 from aoi_events.client.ports import Connection, Storage, Transport
-from aoi_events.client.scripted import ScriptedIdentity, ScriptedSms
-from aoi_events.client.state import Stored, decode
-from aoi_events.client.websocket import WebSocketTransport
+from aoi_events.client.shell.websocket import WebSocketTransport
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import AckFrame, DeviceFrame, ServerFrame
 from aoi_events.errors import ClientStateError, ClientStopped
 from aoi_events.oma_push.payload import ContentPush, encode
+from aoi_events.testing.scripted_client import ScriptedIdentity, ScriptedSms
 from tests.integration.client.conftest import Device
 from tests.integration.client.server import Server, delivery_id
 from tests.integration.client.test_client import BOTH, MAIL, Inbox

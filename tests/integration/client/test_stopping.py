@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from aoi_events.client import Notification
-from aoi_events.client.events import NotificationReceived
+from aoi_events.client.core.events import NotificationReceived
 from aoi_events.errors import RequestTimeout
 from tests.integration.client.conftest import Device
 from tests.integration.client.server import Server

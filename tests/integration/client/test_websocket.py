@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from aoi_events.client.websocket import WebSocketConnection, WebSocketTransport
+from aoi_events.client.shell.websocket import WebSocketConnection, WebSocketTransport
 from aoi_events.contracts.device import (
     MAX_FRAME,
     AnswerFrame,

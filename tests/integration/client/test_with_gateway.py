@@ -13,7 +13,7 @@ import pytest
 
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.client import AoiClient, Backoff, MemoryStorage
-from aoi_events.client.events import Connected, Disconnected
+from aoi_events.client.core.events import Connected, Disconnected
 from aoi_events.contracts.answers import ClientConnectedV1
 from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.envelopes import CloseItem, OutcomeKind

@@ -18,9 +18,9 @@ from aoi_events.client import (
     Notification,
     WebSocketTransport,
 )
-from aoi_events.client.scripted import CuttableTransport
 from aoi_events.contracts.events import DeliveryChanged
 from aoi_events.testing import AoiServer, WaitFor
+from aoi_events.testing.scripted_client import CuttableTransport
 from tests.integration.http.conftest import BOTH
 from tests.integration.http.test_aoi_client import Pushed
 from tests.limits import WITHIN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aoi_events import Publisher
-from aoi_events.client.events import ChallengeReceived, ChannelClosed
+from aoi_events.client.core.events import ChallengeReceived, ChannelClosed
 from aoi_events.errors import ErrorCode, RequestRefused
 from aoi_events.oma_push.payload import ChallengePush, ContentPush
 from aoi_events.testing import AoiServer, LoopbackSmsc, Reply, WaitFor

@@ -8,7 +8,7 @@ import pytest
 
 from aoi_events import Content, Publisher
 from aoi_events.channels.sms.receipts import MessageState
-from aoi_events.client.events import DuplicateDropped, NotificationAcknowledged, WakeUpReceived
+from aoi_events.client.core.events import DuplicateDropped, NotificationAcknowledged, WakeUpReceived
 from aoi_events.contracts.answers import NotificationContentV1
 from aoi_events.contracts.requests import ChannelOffer
 from aoi_events.oma_push.payload import ContentPush, WakeUpPush, largest_content

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from aoi_events import Publisher
-from aoi_events.client.events import ChannelClosed
+from aoi_events.client.core.events import ChannelClosed
 from aoi_events.contracts.requests import ChannelOffer
 from aoi_events.oma_push.payload import ContentPush
 from aoi_events.testing import AoiServer, LoopbackSmsc, Reply, WaitFor

@@ -9,7 +9,7 @@ import pytest
 from aoi_events.broker.open import open_broker
 from aoi_events.broker.topology import EVENTS
 from aoi_events.client import Notification
-from aoi_events.client.events import Connected, Disconnected
+from aoi_events.client.core.events import Connected, Disconnected
 from aoi_events.errors import PublishRefused
 from aoi_events.ports.broker import Outbound
 from aoi_events.publishing import Publisher

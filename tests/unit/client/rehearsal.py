@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, TypeVar
 
-from aoi_events.client.decisions import decide
-from aoi_events.client.effects import Deliver, Effect, Open, Send, Store, Tell
-from aoi_events.client.events import ClientEvent
-from aoi_events.client.inputs import Input, Opened, Received, ShortMessageArrived, Started
+from aoi_events.client.core.decisions import decide
+from aoi_events.client.core.effects import Deliver, Effect, Open, Send, Store, Tell
+from aoi_events.client.core.events import ClientEvent
+from aoi_events.client.core.inputs import Input, Opened, Received, ShortMessageArrived, Started
+from aoi_events.client.core.model import Network, Pending, View
+from aoi_events.client.core.state import Stored, decode, encode
 from aoi_events.client.ports import ShortMessage
-from aoi_events.client.state import Stored, decode, encode
-from aoi_events.client.view import Network, Pending, View
 from aoi_events.contracts.answers import (
     ANSWER_TYPES,
     AnyAnswer,

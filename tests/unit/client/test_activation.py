@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from aoi_events.client.effects import Listen
-from aoi_events.client.events import Activated, ChannelClosed, NotificationsLost
-from aoi_events.client.inputs import (
+from aoi_events.client.core.effects import Listen
+from aoi_events.client.core.events import Activated, ChannelClosed, NotificationsLost
+from aoi_events.client.core.inputs import (
     ApplicationAsked,
     Closed,
     NetworkChanged,
@@ -14,7 +14,7 @@ from aoi_events.client.inputs import (
     Started,
     Unanswered,
 )
-from aoi_events.client.view import Network
+from aoi_events.client.core.model import Network
 from aoi_events.contracts.answers import (
     ChannelsActivatedV1,
     ClientRegisteredV1,

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from aoi_events.client.inputs import (
+from aoi_events.client.core.inputs import (
     ApplicationAsked,
     ApplicationLeft,
     ApplicationStopped,
@@ -23,8 +23,8 @@ from aoi_events.client.inputs import (
     Started,
     Unanswered,
 )
-from aoi_events.client.state import AckCode
-from aoi_events.client.view import Network, Phase
+from aoi_events.client.core.model import Network, Phase
+from aoi_events.client.core.state import AckCode
 from aoi_events.contracts.answers import (
     ANSWER_TYPES,
     AnyAnswer,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from aoi_events.client.events import ApplicationDeregistered, ApplicationRegistered
-from aoi_events.client.inputs import (
+from aoi_events.client.core.events import ApplicationDeregistered, ApplicationRegistered
+from aoi_events.client.core.inputs import (
     ApplicationAsked,
     ApplicationLeft,
     Closed,
     Started,
     Unanswered,
 )
-from aoi_events.client.turn import IN_FLIGHT_LIMIT
+from aoi_events.client.core.transition import IN_FLIGHT_LIMIT
 from aoi_events.contracts.answers import (
     ApplicationDeregisteredV1,
     ApplicationRegisteredV1,

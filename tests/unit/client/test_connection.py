@@ -6,10 +6,16 @@ from collections.abc import Callable
 
 import pytest
 
-from aoi_events.client.connection import Backoff, pause
-from aoi_events.client.events import Disconnected
-from aoi_events.client.inputs import Closed, NetworkChanged, ReconnectAsked, Started, Unanswered
-from aoi_events.client.state import MAX_SEQUENCE
+from aoi_events.client.core.events import Disconnected
+from aoi_events.client.core.inputs import (
+    Closed,
+    NetworkChanged,
+    ReconnectAsked,
+    Started,
+    Unanswered,
+)
+from aoi_events.client.core.reconnect import Backoff, pause
+from aoi_events.client.core.state import MAX_SEQUENCE
 from aoi_events.contracts.device import CloseCode, GoodbyeFrame, WelcomeFrame
 from tests.unit.client.rehearsal import CELLULAR, Rehearsal
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from aoi_events.client.effects import Deliver
-from aoi_events.client.events import (
+from aoi_events.client.core.effects import Deliver
+from aoi_events.client.core.events import (
     DuplicateDropped,
     NotificationReceived,
     WakeUpEnded,
 )
-from aoi_events.client.inputs import (
+from aoi_events.client.core.inputs import (
     ApplicationAsked,
     ApplicationLeft,
     ApplicationStopped,
@@ -19,8 +19,8 @@ from aoi_events.client.inputs import (
     ShortMessageArrived,
     Started,
 )
-from aoi_events.client.state import SEEN_LIMIT
-from aoi_events.client.view import HANDLING_LIMIT
+from aoi_events.client.core.model import HANDLING_LIMIT
+from aoi_events.client.core.state import SEEN_LIMIT
 from aoi_events.contracts.answers import NotificationContentV1, RefusedV1
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import AckFrame, WakeUpFrame

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from aoi_events.client.inputs import (
+from aoi_events.client.core.inputs import (
     ApplicationAsked,
     ApplicationLeft,
     Closed,
     OffersChanged,
     Started,
 )
-from aoi_events.client.state import MAX_SEQUENCE
+from aoi_events.client.core.state import MAX_SEQUENCE
 from aoi_events.contracts.answers import (
     AnyAnswer,
     ApplicationDeregisteredV1,

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aoi_events.client import AoiClient, ChannelOffer, MemoryStorage
-from aoi_events.client.events import ChallengeReceived, DuplicateDropped, PushIgnored
-from aoi_events.client.inputs import Handled, PushArrived
-from aoi_events.client.scripted import ScriptedPushes
+from aoi_events.client.core.events import ChallengeReceived, DuplicateDropped, PushIgnored
+from aoi_events.client.core.inputs import Handled, PushArrived
 from aoi_events.contracts.push import (
     MAX_PUSH,
     PushedChallenge,
@@ -18,6 +17,7 @@ from aoi_events.contracts.push import (
 )
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.errors import ConfigurationError
+from aoi_events.testing.scripted_client import ScriptedPushes
 from tests.unit.client.rehearsal import EXPIRES_AT, MAIL, delivery_id, notification
 from tests.unit.client.test_delivery import ONE, Device
 

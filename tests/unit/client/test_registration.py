@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from aoi_events.client.effects import Close, Open, Send, Store
-from aoi_events.client.events import Disconnected, Registered, RegistrationStarted
-from aoi_events.client.inputs import (
+from aoi_events.client.core.effects import Close, Open, Send, Store
+from aoi_events.client.core.events import Disconnected, Registered, RegistrationStarted
+from aoi_events.client.core.inputs import (
     ApplicationAsked,
     Closed,
     IdentityChanged,

@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from aoi_events.client.events import (
+from aoi_events.client.core.events import (
     DuplicateDropped,
     PartsDropped,
     ShortMessageIgnored,
 )
-from aoi_events.client.inputs import ApplicationAsked, Handled, ShortMessageArrived
+from aoi_events.client.core.inputs import ApplicationAsked, Handled, ShortMessageArrived
 from aoi_events.contracts.content import Content
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.oma_push.datagrams import Reference

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aoi_events.client.connection import Backoff, pause
-from aoi_events.client.state import (
+from aoi_events.client.core.reconnect import Backoff, pause
+from aoi_events.client.core.state import (
     ApplicationRecord,
     Credentials,
     Earlier,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from aoi_events.client.ports import Storage
-from aoi_events.client.storage import FileStorage, MemoryStorage
+from aoi_events.client.shell.storage import FileStorage, MemoryStorage
 from aoi_events.errors import ClientStateError
 
 STEPS = ("open", "fchmod", "write", "fsync", "close", "replace")

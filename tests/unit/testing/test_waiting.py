@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from aoi_events.client.events import Connected, Disconnected
+from aoi_events.client.core.events import Connected, Disconnected
 from aoi_events.contracts.answers import DeliveryStatus, Hop
 from aoi_events.contracts.events import ClientChanged, CloudEvent
 from aoi_events.contracts.states import DeliveryState

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from aoi_events.client.events import ApplicationDeregistered, ApplicationRegistered, Refused
-from aoi_events.client.state import MAX_SEQUENCE, ApplicationRecord, application_key
-from aoi_events.client.turn import Turn
-from aoi_events.client.view import Pending
+from aoi_events.client.core.events import ApplicationDeregistered, ApplicationRegistered, Refused
+from aoi_events.client.core.model import Pending
+from aoi_events.client.core.state import MAX_SEQUENCE, ApplicationRecord, application_key
+from aoi_events.client.core.transition import Turn
 from aoi_events.contracts.answers import (
     ApplicationDeregisteredV1,
     ApplicationRegisteredV1,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from aoi_events.client import registration
-from aoi_events.client.activation import closed_by_server
-from aoi_events.client.events import Connected, Disconnected, NotificationsLost
-from aoi_events.client.inputs import Closed
-from aoi_events.client.state import MAX_SEQUENCE
-from aoi_events.client.turn import Turn
-from aoi_events.client.view import Network, Phase
+from aoi_events.client.core import registration
+from aoi_events.client.core.activation import closed_by_server
+from aoi_events.client.core.events import Connected, Disconnected, NotificationsLost
+from aoi_events.client.core.inputs import Closed
+from aoi_events.client.core.model import Network, Phase
+from aoi_events.client.core.state import MAX_SEQUENCE
+from aoi_events.client.core.transition import Turn
 from aoi_events.contracts.device import CloseCode, WelcomeFrame
 from aoi_events.contracts.identifiers import MAX_SESSION
 

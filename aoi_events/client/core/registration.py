@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from aoi_events.client.events import Refused, Registered, RegistrationStarted
-from aoi_events.client.state import Credentials, Earlier
-from aoi_events.client.turn import Turn
-from aoi_events.client.view import Pending, Phase
+from aoi_events.client.core.events import Refused, Registered, RegistrationStarted
+from aoi_events.client.core.model import Pending, Phase
+from aoi_events.client.core.state import Credentials, Earlier
+from aoi_events.client.core.transition import Turn
 from aoi_events.contracts.answers import ClientRegisteredV1, RefusedV1
 from aoi_events.contracts.device import HelloFrame
 from aoi_events.contracts.requests import PreviousClient, RegisterClientV1

@@ -12,10 +12,11 @@ from typing import Final, assert_never
 
 from pydantic import ValidationError
 
-from aoi_events.client import activation, applications, connection, delivery, registration
-from aoi_events.client.effects import Effect
-from aoi_events.client.events import Refused
-from aoi_events.client.inputs import (
+from aoi_events.client.core import activation, applications, delivery, registration
+from aoi_events.client.core import reconnect as connection
+from aoi_events.client.core.effects import Effect
+from aoi_events.client.core.events import Refused
+from aoi_events.client.core.inputs import (
     ApplicationAsked,
     ApplicationLeft,
     ApplicationStopped,
@@ -34,8 +35,8 @@ from aoi_events.client.inputs import (
     Started,
     Unanswered,
 )
-from aoi_events.client.turn import Turn
-from aoi_events.client.view import Pending, Phase, View
+from aoi_events.client.core.model import Pending, Phase, View
+from aoi_events.client.core.transition import Turn
 from aoi_events.contracts.answers import (
     ANSWERS,
     AnyAnswer,

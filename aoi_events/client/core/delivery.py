@@ -13,9 +13,9 @@ from typing import Final, assert_never
 
 from pydantic import ValidationError
 
-from aoi_events.client.activation import challenged
-from aoi_events.client.effects import Deliver, Notification
-from aoi_events.client.events import (
+from aoi_events.client.core.activation import challenged
+from aoi_events.client.core.effects import Deliver, Notification
+from aoi_events.client.core.events import (
     DuplicateDropped,
     NotificationAcknowledged,
     NotificationReceived,
@@ -26,8 +26,8 @@ from aoi_events.client.events import (
     WakeUpEnded,
     WakeUpReceived,
 )
-from aoi_events.client.ports import ShortMessage
-from aoi_events.client.state import (
+from aoi_events.client.core.model import HANDLING_LIMIT, Origin, Pending
+from aoi_events.client.core.state import (
     KEPT_LIMIT,
     SEEN_LIMIT,
     AckCode,
@@ -36,8 +36,8 @@ from aoi_events.client.state import (
     WakeUp,
     bounded,
 )
-from aoi_events.client.turn import Turn
-from aoi_events.client.view import HANDLING_LIMIT, Origin, Pending
+from aoi_events.client.core.transition import Turn
+from aoi_events.client.ports import ShortMessage
 from aoi_events.contracts.answers import NotificationContentV1, RefusedV1
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import AckFrame, NotificationFrame, WakeUpFrame

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
+from aoi_events.client.core.model import Network
+from aoi_events.client.core.state import AckCode
 from aoi_events.client.ports import ShortMessage
-from aoi_events.client.state import AckCode
-from aoi_events.client.view import Network
 from aoi_events.contracts.device import ServerFrame
 from aoi_events.contracts.requests import ChannelOffer
 

@@ -13,23 +13,23 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, assert_never
 
-from aoi_events.client.connection import Backoff, pause
-from aoi_events.client.decisions import decide
-from aoi_events.client.effects import Close, Deliver, Effect, Listen, Open, Send, Store, Tell
-from aoi_events.client.events import ClientEvent, Connected, Disconnected, Refused
-from aoi_events.client.inputs import (
+from aoi_events.client.core.decisions import decide
+from aoi_events.client.core.effects import Close, Deliver, Effect, Listen, Open, Send, Store, Tell
+from aoi_events.client.core.events import ClientEvent, Connected, Disconnected, Refused
+from aoi_events.client.core.inputs import (
     Input,
     PushArrived,
     ShortMessageArrived,
     Started,
     Unanswered,
 )
-from aoi_events.client.mailbox import Handler, Mailbox, Wake
+from aoi_events.client.core.model import View
+from aoi_events.client.core.reconnect import Backoff, pause
+from aoi_events.client.core.state import Stored, application_key, decode, encode
 from aoi_events.client.ports import PushSource, SmsSource, Storage, Transport
-from aoi_events.client.signals import Signals
-from aoi_events.client.state import Stored, application_key, decode, encode
-from aoi_events.client.view import View
-from aoi_events.client.wire import Wire
+from aoi_events.client.shell.connection_task import Wire
+from aoi_events.client.shell.event_stream import Signals
+from aoi_events.client.shell.mailbox import Handler, Mailbox, Wake
 from aoi_events.contracts.device import RequestFrame
 from aoi_events.errors import ClientStopped
 from aoi_events.platform.logs import get_logger

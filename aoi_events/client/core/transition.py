@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from aoi_events.client.effects import Close, Effect, Open, Send, Store, Tell
-from aoi_events.client.events import ClientEvent
-from aoi_events.client.state import ApplicationRecord, Stored
-from aoi_events.client.view import Link, Pending, Phase, View
+from aoi_events.client.core.effects import Close, Effect, Open, Send, Store, Tell
+from aoi_events.client.core.events import ClientEvent
+from aoi_events.client.core.model import Link, Pending, Phase, View
+from aoi_events.client.core.state import ApplicationRecord, Stored
 from aoi_events.contracts.base import Request
 from aoi_events.contracts.device import DeviceFrame, RequestFrame
 

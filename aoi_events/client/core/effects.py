@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
-from aoi_events.client.events import ClientEvent
-from aoi_events.client.state import Stored
+from aoi_events.client.core.events import ClientEvent
+from aoi_events.client.core.state import Stored
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import DeviceFrame
 from aoi_events.contracts.identifiers import Urgency

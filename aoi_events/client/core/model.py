@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Final, Literal
 
-from aoi_events.client.events import Refused
-from aoi_events.client.state import Stored
+from aoi_events.client.core.events import Refused
+from aoi_events.client.core.state import Stored
 from aoi_events.contracts.requests import ChannelOffer, Circumstances
 
 __all__ = ["HANDLING_LIMIT", "Link", "Network", "Origin", "Pending", "Phase", "View"]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
-from aoi_events.client.inputs import Closed, Input, Opened, Received
+from aoi_events.client.core.inputs import Closed, Input, Opened, Received
 from aoi_events.client.ports import Connection, Transport
 from aoi_events.contracts.device import DeviceFrame
 from aoi_events.errors import ConnectionLost

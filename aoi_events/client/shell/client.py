@@ -9,9 +9,8 @@ from typing import Final, Literal, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from aoi_events.client.application import Application
-from aoi_events.client.connection import Backoff
-from aoi_events.client.inputs import (
+from aoi_events.client.core.application import Application
+from aoi_events.client.core.inputs import (
     ApplicationAsked,
     ApplicationLeft,
     ApplicationStopped,
@@ -21,7 +20,9 @@ from aoi_events.client.inputs import (
     OffersChanged,
     ReconnectAsked,
 )
-from aoi_events.client.mailbox import Handler, Wake
+from aoi_events.client.core.model import Network, View
+from aoi_events.client.core.reconnect import Backoff
+from aoi_events.client.core.state import ApplicationRecord, application_key
 from aoi_events.client.ports import (
     IdentityEvents,
     NetworkEvents,
@@ -30,11 +31,10 @@ from aoi_events.client.ports import (
     Storage,
     Transport,
 )
-from aoi_events.client.runner import Parts, Runner
-from aoi_events.client.signals import EventStream
-from aoi_events.client.state import ApplicationRecord, application_key
-from aoi_events.client.view import Network, View
-from aoi_events.client.websocket import WebSocketTransport
+from aoi_events.client.shell.event_stream import EventStream
+from aoi_events.client.shell.mailbox import Handler, Wake
+from aoi_events.client.shell.runner import Parts, Runner
+from aoi_events.client.shell.websocket import WebSocketTransport
 from aoi_events.contracts.answers import SelectedChannel
 from aoi_events.contracts.identifiers import (
     ApplicationName,

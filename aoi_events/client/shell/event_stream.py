@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from aoi_events.client.events import ClientEvent
-from aoi_events.client.view import View
+from aoi_events.client.core.events import ClientEvent
+from aoi_events.client.core.model import View
 from aoi_events.errors import ClientStopped
 from aoi_events.platform.logs import get_logger
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from aoi_events.client.state import AckCode
+from aoi_events.client.core.state import AckCode
 
 __all__ = [
     "Activated",

@@ -7,11 +7,11 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from aoi_events.client.effects import Listen
-from aoi_events.client.events import Activated, ChallengeReceived, ChannelClosed, Refused
-from aoi_events.client.state import MAX_SEQUENCE
-from aoi_events.client.turn import Turn
-from aoi_events.client.view import Pending
+from aoi_events.client.core.effects import Listen
+from aoi_events.client.core.events import Activated, ChallengeReceived, ChannelClosed, Refused
+from aoi_events.client.core.model import Pending
+from aoi_events.client.core.state import MAX_SEQUENCE
+from aoi_events.client.core.transition import Turn
 from aoi_events.contracts.answers import ChannelsActivatedV1, RefusedV1, UnselectedChannel
 from aoi_events.contracts.requests import ActivateChannelsV1, ConfirmChannelV1
 

@@ -7,9 +7,9 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from aoi_events.client.effects import Deliver, Notification
-from aoi_events.client.inputs import Handled
-from aoi_events.client.state import AckCode
+from aoi_events.client.core.effects import Deliver, Notification
+from aoi_events.client.core.inputs import Handled
+from aoi_events.client.core.state import AckCode
 from aoi_events.errors import CouldNotWake
 from aoi_events.platform.logs import get_logger
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from aoi_events.client.state import ApplicationRecord
+from aoi_events.client.core.state import ApplicationRecord
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.errors import ApplicationNotRegistered
 

@@ -1,0 +1,1 @@
+"""The decisions of the AOI Client: pure, without I/O, clock or tasks."""

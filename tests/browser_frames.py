@@ -8,7 +8,7 @@ from typing import Any
 
 from aoi_events.contracts.content import Content, ContentEncryption
 from aoi_events.contracts.envelopes import DeliverItem
-from aoi_events.gateway.webpush.uaids import secret_text, write_uaid
+from aoi_events.gateway.protocol.webpush.uaids import secret_text, write_uaid
 from tests.device_frames import CLIENT, SECRET, deliver, delivery_id
 
 __all__ = [

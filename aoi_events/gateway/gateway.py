@@ -13,17 +13,17 @@ from aiohttp import web
 from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.envelopes import OutcomeItem
 from aoi_events.contracts.identifiers import ClientId
-from aoi_events.gateway.actions import Admit, Ask
-from aoi_events.gateway.addresses import Addresses
-from aoi_events.gateway.aoi_session import AoiSession
-from aoi_events.gateway.connection import Connection
-from aoi_events.gateway.desk import Desk
-from aoi_events.gateway.node import Node
-from aoi_events.gateway.outbox import Outbox
-from aoi_events.gateway.server import Server
-from aoi_events.gateway.session import Session, State
+from aoi_events.gateway.protocol.actions import Admit, Ask
+from aoi_events.gateway.protocol.aoi_session import AoiSession
+from aoi_events.gateway.protocol.session import Session, State
+from aoi_events.gateway.protocol.webpush import WebPushSession
 from aoi_events.gateway.settings import GatewaySettings
-from aoi_events.gateway.webpush import WebPushSession
+from aoi_events.gateway.sockets.addresses import Addresses
+from aoi_events.gateway.sockets.connection import Connection
+from aoi_events.gateway.sockets.server import Server
+from aoi_events.gateway.workers.node_queue import Node
+from aoi_events.gateway.workers.outbox import Outbox
+from aoi_events.gateway.workers.worker_rpc import Desk
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.retry import Patience, patiently
 from aoi_events.ports.broker import Broker, Requester

@@ -22,7 +22,7 @@ from aoi_events.contracts.answers import DeliveryStatus
 from aoi_events.contracts.events import CloudEvent, user_word
 from aoi_events.contracts.requests import ChannelOffer
 from aoi_events.errors import BrokerUnavailable
-from aoi_events.gateway.server import PATH
+from aoi_events.gateway.sockets.server import PATH
 from aoi_events.platform.retry import Patience, patiently
 from aoi_events.ports.broker import Binding, Broker, Queue, QueueKind, Subscription
 from aoi_events.ports.channel import ChannelPlugin

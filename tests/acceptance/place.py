@@ -16,7 +16,7 @@ import aio_pika
 import asyncpg
 
 from aoi_events.broker.topology import topology
-from aoi_events.gateway.server import PATH
+from aoi_events.gateway.sockets.server import PATH
 from aoi_events.testing.ports import free_port
 from aoi_events.testing.smsc import LoopbackSmsc
 from tests.containers import PostgresServer, RabbitServer

@@ -22,7 +22,7 @@ from aoi_events.bootstrap.keys import create_key_file
 from aoi_events.contracts.device import SUBPROTOCOL, HelloFrame
 from aoi_events.contracts.requests import ActivateChannelsV1, ChannelOffer, RegisterClientV1
 from aoi_events.domain.clients.client import hash_secret
-from aoi_events.gateway.server import PATH
+from aoi_events.gateway.sockets.server import PATH
 from aoi_events.store.migration import upgrade
 from tests.benchmarks.delivery.workers import workers
 from tests.benchmarks.gateway.candidates import CANDIDATES

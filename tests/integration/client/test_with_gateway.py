@@ -20,8 +20,8 @@ from aoi_events.contracts.envelopes import CloseItem, OutcomeKind
 from aoi_events.contracts.requests import ConnectClientV1
 from aoi_events.domain.clients.client import client_id_of, hash_secret
 from aoi_events.gateway.gateway import Gateway
-from aoi_events.gateway.server import PATH
 from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.gateway.sockets.server import PATH
 from aoi_events.ports.broker import Inbound
 from tests.device_frames import deliver
 from tests.integration.client.test_client import MAIL, Inbox, next_event

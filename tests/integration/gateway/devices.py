@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from aoi_events.contracts.device import SUBPROTOCOL
-from aoi_events.gateway.server import PATH
+from aoi_events.gateway.sockets.server import PATH
 from tests.device_frames import CLIENT, SECRET, hello
 from tests.limits import WITHIN
 

@@ -16,7 +16,7 @@ from aoi_events.contracts.requests import (
     RegisterApplicationV1,
     RegisterClientV1,
 )
-from aoi_events.gateway.server import PATH
+from aoi_events.gateway.sockets.server import PATH
 from aoi_events.publishing import DeviceRequests
 
 APPLICATION = "com.example.shop"

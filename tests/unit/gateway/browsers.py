@@ -13,9 +13,9 @@ from aoi_events.contracts.answers import (
 )
 from aoi_events.contracts.base import Answer
 from aoi_events.contracts.envelopes import DeliverItem
-from aoi_events.gateway.actions import Action, Ask
+from aoi_events.gateway.protocol.actions import Action, Ask
+from aoi_events.gateway.protocol.webpush import WebPushSession
 from aoi_events.gateway.settings import GatewaySettings
-from aoi_events.gateway.webpush import WebPushSession
 from tests import browser_frames
 from tests.browser_frames import (
     CHANNEL_ID,

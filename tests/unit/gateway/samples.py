@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from aoi_events.contracts.envelopes import DeliverItem
-from aoi_events.gateway.actions import Action, Close, Send
-from aoi_events.gateway.aoi_session import AoiSession
+from aoi_events.gateway.protocol.actions import Action, Close, Send
+from aoi_events.gateway.protocol.aoi_session import AoiSession
 from aoi_events.gateway.settings import GatewaySettings
 from tests import device_frames
 from tests.device_frames import (

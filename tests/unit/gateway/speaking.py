@@ -13,8 +13,8 @@ from aoi_events.contracts.device import DEVICE_REQUESTS, MAX_FRAME, CloseCode, s
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.parse import parse_request
 from aoi_events.contracts.webpush import WebPushCloseCode, service_messages
-from aoi_events.gateway.actions import Action, Admit, Ask, Close, Leave, Report, Send
-from aoi_events.gateway.session import Session, State
+from aoi_events.gateway.protocol.actions import Action, Admit, Ask, Close, Leave, Report, Send
+from aoi_events.gateway.protocol.session import Session, State
 from tests.unit.gateway import browsers, samples
 from tests.unit.gateway.samples import CLIENT, SECRET, deliver
 

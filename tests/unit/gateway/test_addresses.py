@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from aoi_events.gateway import addresses
-from aoi_events.gateway.addresses import Addresses, address_of
 from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.gateway.sockets import addresses
+from aoi_events.gateway.sockets.addresses import Addresses, address_of
 
 
 class Wire(asyncio.BaseTransport):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aoi_events.gateway.allowance import Allowance, Charge
+from aoi_events.gateway.protocol.token_bucket import Allowance, Charge
 
 
 @settings(deadline=None)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from aoi_events.contracts.envelopes import DeliverItem, OutcomeKind
-from aoi_events.gateway.actions import Action, Admit, Ask, Close, Leave, Report, Send
-from aoi_events.gateway.session import State
+from aoi_events.gateway.protocol.actions import Action, Admit, Ask, Close, Leave, Report, Send
+from aoi_events.gateway.protocol.session import State
 from tests.unit.gateway.samples import CLIENT, NOW, connected
 from tests.unit.gateway.speaking import AOI, BROWSER, GUEST, Speaker, check
 

@@ -9,8 +9,8 @@ import pytest
 
 from aoi_events.contracts.answers import RefusedV1
 from aoi_events.contracts.device import MAX_FRAME, CloseCode
-from aoi_events.gateway.actions import Action, Admit, Ask, Close, Leave
-from aoi_events.gateway.session import Session, State
+from aoi_events.gateway.protocol.actions import Action, Admit, Ask, Close, Leave
+from aoi_events.gateway.protocol.session import Session, State
 from tests.unit.gateway.samples import (
     CLIENT,
     NOW,

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
-from aoi_events.gateway.actions import Action, Leave, Report
-from aoi_events.gateway.session import Session, State
+from aoi_events.gateway.protocol.actions import Action, Leave, Report
+from aoi_events.gateway.protocol.session import Session, State
 from tests.unit.gateway.samples import (
     CLIENT,
     NOW,

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from aoi_events.contracts.content import MAX_CONTENT, Content
 from aoi_events.contracts.device import MAX_FRAME
-from aoi_events.gateway.actions import Close, Send
-from aoi_events.gateway.session import Session
+from aoi_events.gateway.protocol.actions import Close, Send
+from aoi_events.gateway.protocol.session import Session
 from tests.unit.gateway.samples import NOW, connected, deliver, open_session
 from tests.unit.gateway.speaking import AOI, BROWSER, Speaker, check
 

@@ -11,8 +11,8 @@ import pytest
 from aoi_events.contracts.content import MAX_CONTENT, Content, ContentEncryption
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.contracts.webpush import NotificationMessage, service_messages
-from aoi_events.gateway.actions import Action, Report
-from aoi_events.gateway.webpush import WebPushSession
+from aoi_events.gateway.protocol.actions import Action, Report
+from aoi_events.gateway.protocol.webpush import WebPushSession
 from tests.unit.gateway.browsers import CHANNEL_ID, ack, open_session, push, say
 from tests.unit.gateway.samples import CLIENT, NOW, delivery_id, frames
 

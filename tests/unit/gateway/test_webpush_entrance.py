@@ -14,10 +14,10 @@ from aoi_events.contracts.requests import (
     RegisterClientV1,
 )
 from aoi_events.domain.clients.client import client_id_of, hash_secret
-from aoi_events.gateway.actions import Admit, Ask, Leave, Report
-from aoi_events.gateway.session import State
-from aoi_events.gateway.webpush import WebPushSession
-from aoi_events.gateway.webpush.uaids import write_uaid
+from aoi_events.gateway.protocol.actions import Admit, Ask, Leave, Report
+from aoi_events.gateway.protocol.session import State
+from aoi_events.gateway.protocol.webpush import WebPushSession
+from aoi_events.gateway.protocol.webpush.uaids import write_uaid
 from tests.unit.gateway.browsers import (
     ACTIVATED,
     CHANNEL_ID,

@@ -17,8 +17,8 @@ from aoi_events.contracts.requests import (
     DeregisterApplicationV1,
     RegisterApplicationV1,
 )
-from aoi_events.gateway.actions import Close, Leave
-from aoi_events.gateway.webpush.uaids import read_uaid, write_uaid
+from aoi_events.gateway.protocol.actions import Close, Leave
+from aoi_events.gateway.protocol.webpush.uaids import read_uaid, write_uaid
 from tests.strategies import near_misses
 from tests.unit.gateway.browsers import (
     ACTIVATED,

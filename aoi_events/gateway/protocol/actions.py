@@ -1,4 +1,4 @@
-"""What a session wants done, as values; :mod:`aoi_events.gateway.connection` does it."""
+"""What a session wants done, as values; :mod:`aoi_events.gateway.sockets.connection` does it."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ from aoi_events.broker.topology import REQUESTS
 from aoi_events.contracts.answers import ClientConnectedV1, RefusedV1
 from aoi_events.contracts.requests import CLIENT_HEADER, ConnectClientV1
 from aoi_events.errors import ErrorCode, InfrastructureError, RequestTimeout
-from aoi_events.gateway.actions import Admit, Ask
-from aoi_events.gateway.addresses import Addresses
-from aoi_events.gateway.connection import Connection, Workers
-from aoi_events.gateway.session import State
+from aoi_events.gateway.protocol.actions import Admit, Ask
+from aoi_events.gateway.protocol.session import State
 from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.gateway.sockets.addresses import Addresses
+from aoi_events.gateway.sockets.connection import Connection, Workers
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Inbound, Outbound, Requester
 from aoi_events.ports.metrics import Limit

@@ -16,7 +16,7 @@ from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeItem
 from aoi_events.contracts.identifiers import ClientId
 from aoi_events.contracts.requests import DisconnectClientV1
 from aoi_events.errors import InfrastructureError
-from aoi_events.gateway.actions import Leave
+from aoi_events.gateway.protocol.actions import Leave
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Broker, Outbound, Published
 from aoi_events.ports.clock import Clock

@@ -1,6 +1,6 @@
 """The session of a browser that speaks ``push-notification``: its messages; no I/O, no clock.
 
-Whose session it is, and how that comes about, stands in :mod:`aoi_events.gateway.webpush.entrance`.
+Whose session it is, and how that comes about, stands in :mod:`aoi_events.gateway.protocol.webpush.handshake`.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from aoi_events.contracts.webpush import (
     UnregisterMessage,
 )
 from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.gateway.actions import Action, Report, Send
-from aoi_events.gateway.allowance import Charge
-from aoi_events.gateway.outcomes import discarded
-from aoi_events.gateway.session import State
+from aoi_events.gateway.protocol.actions import Action, Report, Send
+from aoi_events.gateway.protocol.outcomes import discarded
+from aoi_events.gateway.protocol.session import State
+from aoi_events.gateway.protocol.token_bucket import Charge
+from aoi_events.gateway.protocol.webpush.acknowledging import outcome
+from aoi_events.gateway.protocol.webpush.commands import check_command, command_request
+from aoi_events.gateway.protocol.webpush.handshake import Entrance, Stage
+from aoi_events.gateway.protocol.webpush.messages import PONG, notification_message, read_message
+from aoi_events.gateway.protocol.webpush.replies import Command, read_answer, refusal_reply, reply
 from aoi_events.gateway.settings import GatewaySettings
-from aoi_events.gateway.webpush.acknowledging import outcome
-from aoi_events.gateway.webpush.commands import check_command, command_request
-from aoi_events.gateway.webpush.entrance import Entrance, Stage
-from aoi_events.gateway.webpush.messages import PONG, notification_message, read_message
-from aoi_events.gateway.webpush.replies import Command, read_answer, refusal_reply, reply
 
 __all__ = ["WebPushSession"]
 

@@ -8,7 +8,7 @@ from typing import Final
 from aoi_events.contracts.device import AckFrame
 from aoi_events.contracts.envelopes import DeliverItem, OutcomeItem, OutcomeKind
 from aoi_events.contracts.identifiers import ClientId, DeliveryId
-from aoi_events.gateway.window import UnderWay
+from aoi_events.gateway.protocol.window import UnderWay
 
 __all__ = ["acknowledged", "discarded", "refused", "route_lost", "sent_in_vain"]
 

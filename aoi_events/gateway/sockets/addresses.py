@@ -12,7 +12,7 @@ from collections import Counter, OrderedDict
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-from aoi_events.gateway.allowance import Allowance, Charge
+from aoi_events.gateway.protocol.token_bucket import Allowance, Charge
 from aoi_events.gateway.settings import GatewaySettings
 
 __all__ = ["Addresses", "address_of"]

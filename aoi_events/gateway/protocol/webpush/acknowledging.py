@@ -9,7 +9,7 @@ from typing import Final
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.contracts.identifiers import ClientId
 from aoi_events.contracts.webpush import AckUpdate
-from aoi_events.gateway.window import UnderWay
+from aoi_events.gateway.protocol.window import UnderWay
 
 __all__ = ["outcome"]
 

@@ -14,7 +14,7 @@ from aoi_events.contracts.device import MAX_FRAME
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.webpush import BrowserMessage, PingMessage, browser_messages
 from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.gateway.farewells import shortened
+from aoi_events.gateway.protocol.close_reasons import shortened
 
 __all__ = ["PONG", "is_channel_id", "notification_message", "read_message"]
 

@@ -20,7 +20,7 @@ from aoi_events.contracts.device import (
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.identifiers import ClientId
 from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.gateway.farewells import shortened
+from aoi_events.gateway.protocol.close_reasons import shortened
 
 __all__ = [
     "MAX_DEPTH",

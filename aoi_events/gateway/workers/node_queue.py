@@ -22,11 +22,11 @@ from aoi_events.contracts.envelopes import (
     DeliveryBatchV1,
 )
 from aoi_events.errors import BrokerUnavailable, ConfigurationError, InfrastructureError
-from aoi_events.gateway.connection import Connection, Workers
-from aoi_events.gateway.desk import Desk
-from aoi_events.gateway.outcomes import route_lost
-from aoi_events.gateway.session import State
+from aoi_events.gateway.protocol.outcomes import route_lost
+from aoi_events.gateway.protocol.session import State
 from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.gateway.sockets.connection import Connection, Workers
+from aoi_events.gateway.workers.worker_rpc import Desk
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.retry import Attempt, Patience, patiently
 from aoi_events.ports.broker import Broker, Inbound, Queue, QueueKind, Subscription

@@ -3,6 +3,6 @@
 Everything else, from the socket to the workers, is what ``aoi.v1`` has, too.
 """
 
-from aoi_events.gateway.webpush.session import WebPushSession
+from aoi_events.gateway.protocol.webpush.session import WebPushSession
 
 __all__ = ["WebPushSession"]

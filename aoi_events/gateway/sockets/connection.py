@@ -19,10 +19,10 @@ from aiohttp import WSMsgType, web
 from aoi_events.contracts.device import MAX_FRAME, CloseCode
 from aoi_events.contracts.envelopes import OutcomeItem
 from aoi_events.contracts.identifiers import ClientId
-from aoi_events.gateway.actions import Action, Admit, Ask, Close, Leave, Report, Send
-from aoi_events.gateway.addresses import address_of
-from aoi_events.gateway.session import Session
+from aoi_events.gateway.protocol.actions import Action, Admit, Ask, Close, Leave, Report, Send
+from aoi_events.gateway.protocol.session import Session
 from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.gateway.sockets.addresses import address_of
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.metrics import GatewayMetrics
 

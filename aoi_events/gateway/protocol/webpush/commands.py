@@ -18,8 +18,8 @@ from aoi_events.contracts.requests import (
 from aoi_events.contracts.webpush import WEBPUSH_APPLICATION, RegisterMessage
 from aoi_events.domain.clients.client import hash_secret
 from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.gateway.webpush.messages import is_channel_id
-from aoi_events.gateway.webpush.replies import Command
+from aoi_events.gateway.protocol.webpush.messages import is_channel_id
+from aoi_events.gateway.protocol.webpush.replies import Command
 
 __all__ = ["CHANNEL", "activation", "check_command", "command_request", "registration"]
 

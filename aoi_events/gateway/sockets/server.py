@@ -13,9 +13,9 @@ from pydantic_core import to_json
 
 from aoi_events.contracts.device import SUBPROTOCOL
 from aoi_events.contracts.webpush import WEBPUSH_SUBPROTOCOL
-from aoi_events.gateway.addresses import Addresses, address_of
-from aoi_events.gateway.connection import websocket
 from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.gateway.sockets.addresses import Addresses, address_of
+from aoi_events.gateway.sockets.connection import websocket
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.sockets import listen
 from aoi_events.ports.metrics import NO_METRICS, GatewayMetrics, Limit

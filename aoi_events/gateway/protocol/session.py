@@ -28,12 +28,12 @@ from aoi_events.contracts.answers import ClientConnectedV1
 from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.identifiers import ClientId
-from aoi_events.gateway.actions import Action, Leave, Report, Send
-from aoi_events.gateway.allowance import Allowance, Charge
-from aoi_events.gateway.farewells import displaced, turned_away
-from aoi_events.gateway.outcomes import refused, route_lost, sent_in_vain
+from aoi_events.gateway.protocol.actions import Action, Leave, Report, Send
+from aoi_events.gateway.protocol.close_reasons import displaced, turned_away
+from aoi_events.gateway.protocol.outcomes import refused, route_lost, sent_in_vain
+from aoi_events.gateway.protocol.token_bucket import Allowance, Charge
+from aoi_events.gateway.protocol.window import Window
 from aoi_events.gateway.settings import GatewaySettings
-from aoi_events.gateway.window import Window
 
 __all__ = ["Session", "State"]
 

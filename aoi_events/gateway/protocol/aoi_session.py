@@ -22,18 +22,18 @@ from aoi_events.contracts.device import (
 )
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.gateway.actions import Action, Admit, Ask, Close, Report, Send
-from aoi_events.gateway.allowance import Charge
-from aoi_events.gateway.farewells import reason, shortened
-from aoi_events.gateway.frames import (
+from aoi_events.gateway.protocol.actions import Action, Admit, Ask, Close, Report, Send
+from aoi_events.gateway.protocol.close_reasons import reason, shortened
+from aoi_events.gateway.protocol.frames import (
     answer_frame,
     delivery_frame,
     read_frame,
     refusal_frame,
     request_body,
 )
-from aoi_events.gateway.outcomes import acknowledged
-from aoi_events.gateway.session import Session, State
+from aoi_events.gateway.protocol.outcomes import acknowledged
+from aoi_events.gateway.protocol.session import Session, State
+from aoi_events.gateway.protocol.token_bucket import Charge
 from aoi_events.gateway.settings import GatewaySettings
 
 __all__ = ["AoiSession"]

@@ -40,14 +40,14 @@ from aoi_events.contracts.webpush import (
 )
 from aoi_events.domain.clients.client import client_id_of, hash_secret
 from aoi_events.errors import ErrorCode
-from aoi_events.gateway.actions import Action, Admit, Ask, Close, Leave, Report, Send
-from aoi_events.gateway.farewells import reason
-from aoi_events.gateway.outcomes import route_lost
-from aoi_events.gateway.session import Session, State
+from aoi_events.gateway.protocol.actions import Action, Admit, Ask, Close, Leave, Report, Send
+from aoi_events.gateway.protocol.close_reasons import reason
+from aoi_events.gateway.protocol.outcomes import route_lost
+from aoi_events.gateway.protocol.session import Session, State
+from aoi_events.gateway.protocol.webpush.commands import CHANNEL, activation, registration
+from aoi_events.gateway.protocol.webpush.replies import Command, refusal_reply
+from aoi_events.gateway.protocol.webpush.uaids import read_uaid, secret_text, write_uaid
 from aoi_events.gateway.settings import GatewaySettings
-from aoi_events.gateway.webpush.commands import CHANNEL, activation, registration
-from aoi_events.gateway.webpush.replies import Command, refusal_reply
-from aoi_events.gateway.webpush.uaids import read_uaid, secret_text, write_uaid
 
 __all__ = ["Entrance", "Stage"]
 

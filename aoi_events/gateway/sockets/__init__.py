@@ -1,0 +1,1 @@
+"""The gateway's side towards devices: sockets, WebSocket connections and their limits."""

@@ -1,0 +1,1 @@
+"""The gateway's side towards the workers: its queue, requests to them and outcomes."""

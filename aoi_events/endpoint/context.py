@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from aoi_events.endpoint.desk import Desk
-from aoi_events.endpoint.rates import Rates, network_of
+from aoi_events.endpoint.connection_limiter import Rates, network_of
 from aoi_events.endpoint.refusals import of_code
 from aoi_events.endpoint.settings import EndpointSettings
+from aoi_events.endpoint.worker_rpc import Desk
 from aoi_events.errors import ErrorCode
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.metrics import EndpointMetrics

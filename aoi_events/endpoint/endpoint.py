@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from aoi_events.endpoint.app import application
+from aoi_events.endpoint.connection_limiter import Rates
 from aoi_events.endpoint.context import Context
-from aoi_events.endpoint.desk import Desk
-from aoi_events.endpoint.rates import Rates
 from aoi_events.endpoint.server import Server
 from aoi_events.endpoint.settings import EndpointSettings
+from aoi_events.endpoint.worker_rpc import Desk
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.retry import Patience, patiently
 from aoi_events.ports.broker import Broker

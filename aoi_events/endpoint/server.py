@@ -24,7 +24,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from aoi_events.endpoint.rates import Crowds, network_of
+from aoi_events.endpoint.connection_limiter import Crowds, network_of
 from aoi_events.endpoint.refusals import HttpRefusal, push_response
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ErrorCode

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aoi_events.endpoint.rates import Rates, network_of
+from aoi_events.endpoint.connection_limiter import Rates, network_of
 
 
 def test_a_burst_and_then_the_rate() -> None:

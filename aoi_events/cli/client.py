@@ -27,7 +27,7 @@ from aoi_events.contracts.apps import (
     Unregistered,
 )
 from aoi_events.contracts.base import Contract, Request
-from aoi_events.daemon.asking import ask
+from aoi_events.daemon.control_client import ask
 from aoi_events.daemon.settings import socket_path
 from aoi_events.errors import UnexpectedAnswer
 from aoi_events.telemetry.logs import configure_logging

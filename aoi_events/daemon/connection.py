@@ -6,10 +6,10 @@ from typing import Final
 
 from aoi_events.client.core.state import application_key
 from aoi_events.contracts.apps import AcknowledgeV1, AppRequest, AttachV1, Failed
-from aoi_events.daemon.desk import Desk
-from aoi_events.daemon.lines import Lines
-from aoi_events.daemon.peers import Peer, Rank
-from aoi_events.daemon.seats import Seat
+from aoi_events.daemon.access import Peer, Rank
+from aoi_events.daemon.app_commands import Desk
+from aoi_events.daemon.attached_apps import Seat
+from aoi_events.daemon.json_lines import Lines
 from aoi_events.errors import ClientStopped, ErrorCode, Refusal
 from aoi_events.platform.logs import get_logger
 

@@ -27,19 +27,19 @@ from aoi_events.client.core.events import (
     Registered,
 )
 from aoi_events.client.ports import NetworkEvents
-from aoi_events.daemon.again import Again
+from aoi_events.daemon.access import Doors, Peer, Rank, group_number
+from aoi_events.daemon.app_commands import Desk
 from aoi_events.daemon.assertions import read_assertion
+from aoi_events.daemon.attached_apps import Seats
 from aoi_events.daemon.connection import serve_app
-from aoi_events.daemon.desk import Desk
-from aoi_events.daemon.hands import Hands
-from aoi_events.daemon.lines import Lines
+from aoi_events.daemon.desired_apps import Wishes
+from aoi_events.daemon.dispatcher import Hands
+from aoi_events.daemon.json_lines import Lines
+from aoi_events.daemon.launcher import Waker
 from aoi_events.daemon.listening import Listener
 from aoi_events.daemon.network.netlink import NetlinkNetwork
-from aoi_events.daemon.peers import Doors, Peer, Rank, group_number
-from aoi_events.daemon.seats import Seats
+from aoi_events.daemon.redelivery import Again
 from aoi_events.daemon.settings import ClientSettings, device_name, socket_path, state_folder
-from aoi_events.daemon.waking import Waker
-from aoi_events.daemon.wishes import Wishes
 from aoi_events.errors import ConfigurationError, RequestTimeout
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.clock import SystemClock, SystemDice

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from aoi_events.contracts.apps import MAX_LINE, Failed
-from aoi_events.daemon.lines import Lines
-from aoi_events.daemon.peers import Doors, Peer, Rank, peer_of
+from aoi_events.daemon.access import Doors, Peer, Rank, peer_of
+from aoi_events.daemon.json_lines import Lines
 from aoi_events.errors import ConfigurationError, ErrorCode
 from aoi_events.platform.logs import get_logger
 

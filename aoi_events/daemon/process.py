@@ -13,8 +13,8 @@ import signal
 from typing import Final
 
 from aoi_events.daemon.daemon import Daemon
+from aoi_events.daemon.launcher import Waker
 from aoi_events.daemon.settings import ClientSettings
-from aoi_events.daemon.waking import Waker
 from aoi_events.errors import ClientStateError, ConfigurationError
 from aoi_events.platform.logs import get_logger
 

@@ -32,7 +32,7 @@ from aoi_events.contracts.apps import (
     Unregistered,
     client_frames,
 )
-from aoi_events.daemon.asking import ask
+from aoi_events.daemon.control_client import ask
 from tests.commands import AOI, Ran, environment
 from tests.limits import WITHIN
 from tests.processes import Worker

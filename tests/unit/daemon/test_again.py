@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from aoi_events.daemon.again import Again
+from aoi_events.daemon.redelivery import Again
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
 
 MAIL, CHAT = "org.example.mail/default", "org.example.chat/default"

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aoi_events.contracts.apps import APP_REQUESTS, AttachV1, Failed, RegisterAppV1
-from aoi_events.daemon.lines import Lines, read_request
+from aoi_events.daemon.json_lines import Lines, read_request
 from aoi_events.errors import ErrorCode, Refusal
 from tests.limits import WITHIN
 from tests.strategies_of_contracts import json_values, values_of

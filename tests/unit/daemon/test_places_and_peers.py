@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aoi_events.daemon.peers import Doors, Peer, Rank, group_number, peer_of
+from aoi_events.daemon.access import Doors, Peer, Rank, group_number, peer_of
 from aoi_events.daemon.settings import ClientSettings, device_name, socket_path, state_folder
 from aoi_events.errors import ConfigurationError
 

@@ -11,10 +11,10 @@ from aoi_events.client import Notification
 from aoi_events.contracts.apps import AppNotification, ClientFrame, Detached
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import base32_id
-from aoi_events.daemon.again import Again
-from aoi_events.daemon.hands import Hands
-from aoi_events.daemon.seats import Seat, Seats
-from aoi_events.daemon.waking import Waker
+from aoi_events.daemon.attached_apps import Seat, Seats
+from aoi_events.daemon.dispatcher import Hands
+from aoi_events.daemon.launcher import Waker
+from aoi_events.daemon.redelivery import Again
 from aoi_events.errors import CouldNotWake
 from aoi_events.ports.clock import SystemClock, SystemDice
 

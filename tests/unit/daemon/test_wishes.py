@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aoi_events.client import FileStorage, MemoryStorage
-from aoi_events.daemon.wishes import Wish, Wishes
+from aoi_events.daemon.desired_apps import Wish, Wishes
 from aoi_events.errors import ClientStateError
 
 MAIL = Wish("org.example.mail", "default", 1000, ("/bin/true", "a b"))

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from aoi_events.client import Notification
 from aoi_events.client.core.state import application_key
 from aoi_events.contracts.apps import AppNotification
-from aoi_events.daemon.again import Again
-from aoi_events.daemon.seats import Seats
-from aoi_events.daemon.waking import Waker
+from aoi_events.daemon.attached_apps import Seats
+from aoi_events.daemon.launcher import Waker
+from aoi_events.daemon.redelivery import Again
 from aoi_events.errors import CouldNotWake
 
 __all__ = ["Hands"]

@@ -32,12 +32,12 @@ from aoi_events.contracts.apps import (
     UnregisterAppV1,
     Unregistered,
 )
+from aoi_events.daemon.access import Peer, Rank
 from aoi_events.daemon.assertions import read_assertion
-from aoi_events.daemon.hands import Hands
-from aoi_events.daemon.peers import Peer, Rank
-from aoi_events.daemon.seats import Seat, Seats
+from aoi_events.daemon.attached_apps import Seat, Seats
+from aoi_events.daemon.desired_apps import LIMIT, Wish, Wishes
+from aoi_events.daemon.dispatcher import Hands
 from aoi_events.daemon.settings import ClientSettings, device_name
-from aoi_events.daemon.wishes import LIMIT, Wish, Wishes
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.errors import (
     ClientStateError,

@@ -16,7 +16,6 @@ from aoi_events.bootstrap.opening import WORKERS, Opened, open_parts
 from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
 from aoi_events.bootstrap.policy_file import PolicyFile, open_policy
 from aoi_events.bootstrap.settings import Settings
-from aoi_events.broker.topology import topology
 from aoi_events.domain.planning.policy import Policy
 from aoi_events.errors import AoiError, ConfigurationError
 from aoi_events.platform.logs import get_logger
@@ -36,6 +35,7 @@ from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parking
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.telemetry.prometheus import PrometheusMetrics
+from aoi_events.topology import topology
 
 if TYPE_CHECKING:
     from aoi_events.endpoint.endpoint import Endpoint

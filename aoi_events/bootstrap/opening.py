@@ -23,7 +23,6 @@ from aoi_events.bootstrap.keys import (
 from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.broker.open import open_broker
-from aoi_events.broker.topology import topology
 from aoi_events.domain.clients.applications import Application
 from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.platform.logs import get_logger
@@ -32,6 +31,7 @@ from aoi_events.ports.broker import Broker
 from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics, Metrics, StoreMetrics
 from aoi_events.ports.store import Store
 from aoi_events.store.store import open_store
+from aoi_events.topology import topology
 
 __all__ = ["AT_THE_EDGE", "WITH_KEYS", "WORKERS", "Opened", "declare", "open_parts"]
 

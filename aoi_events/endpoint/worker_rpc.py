@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from aoi_events.broker.topology import REQUESTS
 from aoi_events.contracts.answers import ANSWERS, AnyAnswer, RefusedV1
 from aoi_events.contracts.requests import (
     CancelNotificationV1,
@@ -21,6 +20,7 @@ from aoi_events.errors import ErrorCode, InfrastructureError, RequestTimeout
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Outbound, Requester
 from aoi_events.ports.clock import Dice
+from aoi_events.topology import REQUESTS
 
 __all__ = ["Desk"]
 

@@ -7,11 +7,11 @@ import math
 from typing import Final, TypeVar
 
 from aoi_events.broker.open import open_broker
-from aoi_events.broker.topology import REQUESTS as REQUESTS_EXCHANGE
 from aoi_events.contracts.answers import AnyAnswer
 from aoi_events.contracts.requests import REQUESTS, AnyRequest
 from aoi_events.ports.broker import Broker, Outbound, Requester
 from aoi_events.publishing.answers import read_answer
+from aoi_events.topology import REQUESTS as REQUESTS_EXCHANGE
 
 __all__ = ["DEFAULT_TIMEOUT", "Session", "checked_timeout"]
 

@@ -14,7 +14,6 @@ from aoi_events.bootstrap.keys import ephemeral_keys
 from aoi_events.bootstrap.plugins import installed_plugins
 from aoi_events.bootstrap.process import serve
 from aoi_events.bootstrap.settings import Settings, load_settings
-from aoi_events.broker.topology import EVENTS
 from aoi_events.channels.sms.plugin import SmsPlugin
 from aoi_events.channels.webhook.plugin import WebhookPlugin
 from aoi_events.channels.webpush.plugin import WebPushPlugin
@@ -36,6 +35,7 @@ from aoi_events.testing.movable_clock import MovableClock
 from aoi_events.testing.scripted import ADDRESS, ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.smsc import LoopbackSmsc
 from aoi_events.testing.waiting import WaitFor
+from aoi_events.topology import EVENTS
 
 __all__ = ["AoiServer", "open_server"]
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Collection
 from typing import Final, Self
 
 from aoi_events.broker.open import open_broker
-from aoi_events.broker.topology import EVENTS
 from aoi_events.contracts.events import CloudEvent, DeliveryChanged
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.platform.retry import Patience, patiently
 from aoi_events.ports.broker import Binding, Broker, Exchange, Queue, Subscription, Topology
+from aoi_events.topology import EVENTS
 
 __all__ = ["Audit"]
 

@@ -15,10 +15,10 @@ from typing import Any, Final, Self
 import aio_pika
 import asyncpg
 
-from aoi_events.broker.topology import topology
 from aoi_events.gateway.sockets.server import PATH
 from aoi_events.testing.ports import free_port
 from aoi_events.testing.smsc import LoopbackSmsc
+from aoi_events.topology import topology
 from tests.containers import PostgresServer, RabbitServer
 from tests.processes import Worker, Workers
 

@@ -57,7 +57,7 @@ def test_imports_only_go_down() -> None:
 PLANTED = {
     "up": ("domain/retry.py", "import aoi_events.ports.clock"),
     "up from the bottom": ("errors.py", "import aoi_events.contracts.base"),
-    "sideways": ("store/queries.py", "import aoi_events.broker.topology"),
+    "sideways": ("store/queries.py", "import aoi_events.topology"),
     "sideways above": ("gateway/__init__.py", "import aoi_events.services.runtime.settings"),
     "up from the library": ("client/__init__.py", "import aoi_events.daemon.settings"),
     "a device that needs a server": (

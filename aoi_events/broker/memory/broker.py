@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from aoi_events.broker.memory.requester import MemoryRequester
 from aoi_events.broker.memory.server import MemoryServer
 from aoi_events.broker.memory.subscription import MemorySubscription
-from aoi_events.broker.substitutes import publish_with_substitutes
+from aoi_events.broker.publish_with_fallback import publish_with_substitutes
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.platform.message_ids import MessageIds
 from aoi_events.ports.broker import Outbound, Published, Queue, QueueKind, Topology

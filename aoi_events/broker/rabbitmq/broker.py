@@ -9,14 +9,14 @@ from typing import Self
 from aio_pika.abc import AbstractConnection
 from yarl import URL
 
+from aoi_events.broker.publish_with_fallback import publish_with_substitutes
 from aoi_events.broker.rabbitmq.declare import declare_topology
 from aoi_events.broker.rabbitmq.faults import broker_faults
-from aoi_events.broker.rabbitmq.lane import Lane
-from aoi_events.broker.rabbitmq.link import Link
+from aoi_events.broker.rabbitmq.lenient_decoders import read_anything
+from aoi_events.broker.rabbitmq.publish_channel import Lane
+from aoi_events.broker.rabbitmq.reconnecting_connection import Link
 from aoi_events.broker.rabbitmq.requester import RabbitRequester
 from aoi_events.broker.rabbitmq.subscription import RabbitSubscription
-from aoi_events.broker.rabbitmq.tolerance import read_anything
-from aoi_events.broker.substitutes import publish_with_substitutes
 from aoi_events.errors import BrokerUnavailable, ConfigurationError, PublishRefused
 from aoi_events.platform.retry import Patience
 from aoi_events.ports.broker import Outbound, Published, Queue, Topology

@@ -12,7 +12,7 @@ from pamqp import commands, frame
 from pamqp.common import FieldTable
 from pamqp.header import ContentHeader
 
-from aoi_events.broker.rabbitmq.tolerance import HEADERS_LIMIT
+from aoi_events.broker.rabbitmq.lenient_decoders import HEADERS_LIMIT
 from aoi_events.ports.broker import Inbound, Outbound
 
 __all__ = ["TAG_BITS", "encoded", "inbound_of"]

@@ -9,9 +9,9 @@ from itertools import count
 from aiormq.abc import DeliveredMessage
 
 from aoi_events.broker.rabbitmq.faults import broker_faults
-from aoi_events.broker.rabbitmq.lane import Lane
-from aoi_events.broker.rabbitmq.link import Link
 from aoi_events.broker.rabbitmq.messages import inbound_of
+from aoi_events.broker.rabbitmq.publish_channel import Lane
+from aoi_events.broker.rabbitmq.reconnecting_connection import Link
 from aoi_events.errors import BrokerUnavailable, PublishRefused, RequestTimeout
 from aoi_events.ports.broker import Inbound, Outbound, Published
 from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics

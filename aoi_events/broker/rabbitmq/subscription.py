@@ -15,8 +15,8 @@ from pamqp.base import Frame
 
 from aoi_events.broker.rabbitmq.declare import queue_arguments
 from aoi_events.broker.rabbitmq.faults import broker_faults
-from aoi_events.broker.rabbitmq.link import Link
 from aoi_events.broker.rabbitmq.messages import TAG_BITS, inbound_of
+from aoi_events.broker.rabbitmq.reconnecting_connection import Link
 from aoi_events.broker.rabbitmq.writing import acks, nacks, rejects, write
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.platform.logs import get_logger

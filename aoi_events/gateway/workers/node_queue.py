@@ -13,7 +13,6 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
-from aoi_events.broker.topology import gateway_queue
 from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.envelopes import (
     ChallengeItem,
@@ -31,6 +30,7 @@ from aoi_events.platform.logs import get_logger
 from aoi_events.platform.retry import Attempt, Patience, patiently
 from aoi_events.ports.broker import Broker, Inbound, Queue, QueueKind, Subscription
 from aoi_events.ports.clock import Clock, Dice
+from aoi_events.topology import gateway_queue
 
 __all__ = ["Node"]
 

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from aoi_events.broker.topology import OUTCOME, OUTCOMES, REQUESTS
 from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeItem
 from aoi_events.contracts.identifiers import ClientId
 from aoi_events.contracts.requests import DisconnectClientV1
@@ -21,6 +20,7 @@ from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Broker, Outbound, Published
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import NO_METRICS, GatewayMetrics
+from aoi_events.topology import OUTCOME, OUTCOMES, REQUESTS
 
 __all__ = ["Outbox"]
 

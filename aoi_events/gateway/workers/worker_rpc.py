@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from aoi_events.broker.topology import REQUESTS
 from aoi_events.contracts.answers import ClientConnectedV1, RefusedV1
 from aoi_events.contracts.requests import CLIENT_HEADER, ConnectClientV1
 from aoi_events.errors import ErrorCode, InfrastructureError, RequestTimeout
@@ -22,6 +21,7 @@ from aoi_events.gateway.sockets.connection import Connection, Workers
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Inbound, Outbound, Requester
 from aoi_events.ports.metrics import Limit
+from aoi_events.topology import REQUESTS
 
 __all__ = ["Desk"]
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
-from aoi_events.broker.topology import ACTIVATION, gateway_queue
 from aoi_events.contracts.answers import (
     ClientConnectedV1,
     ClientDisconnectedV1,
@@ -35,6 +34,7 @@ from aoi_events.services.messages.authorization import proved_client
 from aoi_events.services.messages.requests import Asked, about_request, read_request
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.settings import ServiceSettings
+from aoi_events.topology import ACTIVATION, gateway_queue
 
 __all__ = ["ActivationHandler"]
 

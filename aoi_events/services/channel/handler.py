@@ -8,7 +8,6 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from aoi_events.broker.topology import delivery_queue
 from aoi_events.contracts.envelopes import (
     ChallengeItem,
     CloseItem,
@@ -25,6 +24,7 @@ from aoi_events.ports.store import Store, Transaction
 from aoi_events.services.channel.submissions import Key, Submissions, Work, key_of
 from aoi_events.services.messages.parked_steps import parked_steps
 from aoi_events.services.runtime.handler import Handler
+from aoi_events.topology import delivery_queue
 
 __all__ = ["ProviderHandler"]
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from aoi_events.broker.topology import delivery_queue
 from aoi_events.contracts.envelopes import ChallengeItem
 from aoi_events.domain.clients.channels import ChannelState, Proof, ProofState
 from aoi_events.domain.clients.client import Client
@@ -20,6 +19,7 @@ from aoi_events.services.clients.endings import channel_closed
 from aoi_events.services.clients.unit_of_work import Held
 from aoi_events.services.messages.answers import batches
 from aoi_events.services.runtime.settings import ServiceSettings
+from aoi_events.topology import delivery_queue
 
 __all__ = ["TOO_MANY", "Challenges", "claims", "rivals", "take_from_others"]
 

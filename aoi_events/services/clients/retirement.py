@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from aoi_events.broker.topology import gateway_queue
 from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.envelopes import CloseItem
 from aoi_events.contracts.states import Reason
@@ -15,6 +14,7 @@ from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
 from aoi_events.services.clients.endings import application_revoked
 from aoi_events.services.messages.answers import batches
+from aoi_events.topology import gateway_queue
 
 __all__ = ["Endings", "retire"]
 

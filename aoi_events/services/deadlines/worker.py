@@ -12,7 +12,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from aoi_events.broker.topology import hints_queue
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.retry import Attempt, Patience, patiently
 from aoi_events.ports.broker import Broker
@@ -24,6 +23,7 @@ from aoi_events.services.deadlines.deliveries import DueDeliveries
 from aoi_events.services.deadlines.proofs import DueProofs
 from aoi_events.services.runtime.pausing import PAUSES, Stopped, first_of, rest
 from aoi_events.services.runtime.settings import ServiceSettings
+from aoi_events.topology import hints_queue
 
 __all__ = ["DeadlinesWorker"]
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
 
-from aoi_events.broker.topology import delivery_queue, gateway_queue
 from aoi_events.contracts.envelopes import DeliverItem, OutcomeItem, OutcomeKind
 from aoi_events.domain.clients.applications import Application
 from aoi_events.domain.clients.channels import Channel
@@ -38,6 +37,7 @@ from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
 from aoi_events.services.messages.answers import batches, delivery_event, outcomes
 from aoi_events.services.runtime.settings import ServiceSettings
+from aoi_events.topology import delivery_queue, gateway_queue
 
 __all__ = ["Context", "Dispatcher"]
 

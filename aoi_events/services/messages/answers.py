@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from aoi_events.broker.topology import EVENTS, HINTS, OUTCOME, OUTCOMES
 from aoi_events.contracts.answers import ANSWER_TYPES, AnyAnswer, RefusedV1
 from aoi_events.contracts.envelopes import (
     ChallengeItem,
@@ -33,6 +32,7 @@ from aoi_events.ports.broker import (
     Outbound,
     Published,
 )
+from aoi_events.topology import EVENTS, HINTS, OUTCOME, OUTCOMES
 
 __all__ = [
     "answer",

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, TypeVar
 
-from aoi_events.broker.topology import QUARANTINES, quarantine_of
 from aoi_events.contracts.events import user_word
 from aoi_events.contracts.parse import parse_request
 from aoi_events.contracts.requests import CLIENT_HEADER, GATEWAY_ONLY, AnyRequest
@@ -19,6 +18,7 @@ from aoi_events.contracts.senders import (
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
+from aoi_events.topology import QUARANTINES, quarantine_of
 
 __all__ = [
     "Asked",

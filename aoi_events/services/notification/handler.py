@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
-from aoi_events.broker.topology import NOTIFICATION
 from aoi_events.contracts.answers import (
     AcceptedDelivery,
     NotificationAcceptedV1,
@@ -30,6 +29,7 @@ from aoi_events.services.notification.acceptance import Acceptance, Sending
 from aoi_events.services.notification.queries import NotificationQueries
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.settings import ServiceSettings
+from aoi_events.topology import NOTIFICATION
 
 __all__ = ["NotificationHandler"]
 

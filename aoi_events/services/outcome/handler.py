@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from aoi_events.broker.topology import OUTCOME
 from aoi_events.contracts.envelopes import (
     ChallengeOutcome,
     OutcomeBatchV1,
@@ -29,6 +28,7 @@ from aoi_events.services.delivery.release import follow, noticed
 from aoi_events.services.outcome.refused_challenges import note_refused_challenges
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.settings import ServiceSettings
+from aoi_events.topology import OUTCOME
 
 __all__ = ["OutcomeHandler"]
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
-from aoi_events.broker.topology import REGISTRATION
 from aoi_events.contracts.answers import ClientDeregisteredV1, ClientRegisteredV1
 from aoi_events.contracts.events import ClientChanged
 from aoi_events.contracts.requests import (
@@ -32,6 +31,7 @@ from aoi_events.services.registration.applications import ApplicationRegistratio
 from aoi_events.services.registration.unit_of_work import Registry
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.settings import ServiceSettings
+from aoi_events.topology import REGISTRATION
 
 __all__ = ["RegistrationHandler"]
 

@@ -18,13 +18,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, Generic, TypeVar
 
-from aoi_events.broker.topology import (
-    QUARANTINE_AFTER,
-    QUARANTINE_PREFETCH,
-    REQUESTS,
-    quarantine_of,
-    worker_queue,
-)
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.retry import Attempt, Patience, patiently
@@ -36,6 +29,13 @@ from aoi_events.services.messages.requests import as_sent, may_answer, to_quaran
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
 from aoi_events.services.runtime.pausing import PAUSES, Stopped, rest
+from aoi_events.topology import (
+    QUARANTINE_AFTER,
+    QUARANTINE_PREFETCH,
+    REQUESTS,
+    quarantine_of,
+    worker_queue,
+)
 
 __all__ = ["BatchWorker"]
 

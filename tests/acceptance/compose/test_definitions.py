@@ -15,7 +15,13 @@ from typing import Any
 import pytest
 
 from aoi_events.bootstrap.plugins import configure, installed_plugins
-from aoi_events.broker.topology import (
+from aoi_events.contracts.device import DEVICE_REQUESTS
+from aoi_events.contracts.events import EVENT_KINDS, event_routing_key
+from aoi_events.contracts.requests import GATEWAY_ONLY
+from aoi_events.contracts.requests import REQUESTS as ALL_REQUESTS
+from aoi_events.contracts.senders import SENDER_REQUESTS
+from aoi_events.errors import ConfigurationError
+from aoi_events.topology import (
     EVENTS,
     OUTCOMES,
     QUARANTINES,
@@ -24,12 +30,6 @@ from aoi_events.broker.topology import (
     hints_queue,
     topology,
 )
-from aoi_events.contracts.device import DEVICE_REQUESTS
-from aoi_events.contracts.events import EVENT_KINDS, event_routing_key
-from aoi_events.contracts.requests import GATEWAY_ONLY
-from aoi_events.contracts.requests import REQUESTS as ALL_REQUESTS
-from aoi_events.contracts.senders import SENDER_REQUESTS
-from aoi_events.errors import ConfigurationError
 from tests.acceptance.compose.stack import COMPOSE
 
 TEMPLATE: dict[str, Any] = json.loads((COMPOSE / "broker" / "definitions.json").read_text())

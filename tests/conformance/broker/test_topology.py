@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from aoi_events.broker import topology as names
+from aoi_events import topology as names
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.broker import Binding, Broker, Exchange, ExchangeType, Outbound, Queue
 from tests.conformance.broker.messages import WORK, bodies, declare, take

@@ -5,7 +5,7 @@ import secrets
 
 import pytest
 
-from aoi_events.broker import topology as names
+from aoi_events import topology as names
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.platform.retry import Patience

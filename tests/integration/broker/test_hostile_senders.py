@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aoi_events.broker.rabbitmq import RabbitBroker
-from aoi_events.broker.rabbitmq.tolerance import HEADERS_LIMIT, UNREADABLE
+from aoi_events.broker.rabbitmq.lenient_decoders import HEADERS_LIMIT, UNREADABLE
 from aoi_events.ports.broker import (
     Binding,
     Exchange,

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from aoi_events.broker.rabbitmq import RabbitBroker
-from aoi_events.broker.topology import (
+from aoi_events.contracts.senders import SENDER_REQUESTS
+from aoi_events.errors import PublishRefused
+from aoi_events.ports.broker import Outbound, Published
+from aoi_events.topology import (
     NOTIFICATION,
     OUTCOME,
     OUTCOMES,
@@ -20,9 +23,6 @@ from aoi_events.broker.topology import (
     topology,
     worker_queue,
 )
-from aoi_events.contracts.senders import SENDER_REQUESTS
-from aoi_events.errors import PublishRefused
-from aoi_events.ports.broker import Outbound, Published
 from tests.containers import RabbitServer
 from tests.limits import WITHIN
 

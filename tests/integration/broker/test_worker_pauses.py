@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 import pytest
 
 from aoi_events.broker.rabbitmq import RabbitBroker
-from aoi_events.broker.topology import OUTCOME, QUARANTINE_AFTER, topology
 from aoi_events.errors import BrokerUnavailable, StoreUnavailable
 from aoi_events.ports.broker import (
     Inbound,
@@ -23,6 +22,7 @@ from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parking
 from aoi_events.store.store import SqlStore, open_store
 from aoi_events.testing.stopped_clock import ManualClock
+from aoi_events.topology import OUTCOME, QUARANTINE_AFTER, topology
 from tests.containers import RabbitServer
 from tests.limits import WITHIN
 

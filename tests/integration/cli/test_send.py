@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from aoi_events.broker.open import open_broker
-from aoi_events.broker.topology import REQUESTS
 from aoi_events.ports.broker import Outbound
 from aoi_events.testing import AoiServer, FakeDevice, MakeDevice, WaitFor
+from aoi_events.topology import REQUESTS
 from tests.commands import AOI, Cli, Ran, environment
 
 APP = "org.example.mail"

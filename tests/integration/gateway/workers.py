@@ -7,14 +7,6 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aoi_events.broker.topology import (
-    ACTIVATION,
-    NOTIFICATION,
-    OUTCOME,
-    REGISTRATION,
-    gateway_queue,
-    topology,
-)
 from aoi_events.contracts.answers import ClientConnectedV1, RefusedV1
 from aoi_events.contracts.base import Answer
 from aoi_events.contracts.envelopes import (
@@ -27,6 +19,14 @@ from aoi_events.contracts.envelopes import (
 from aoi_events.contracts.requests import ConnectClientV1
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Broker, Inbound, Outbound, Published, Queue, Subscription
+from aoi_events.topology import (
+    ACTIVATION,
+    NOTIFICATION,
+    OUTCOME,
+    REGISTRATION,
+    gateway_queue,
+    topology,
+)
 from tests.device_frames import SECRET
 from tests.limits import WITHIN
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aoi_events.broker.topology import OUTCOME, REQUESTS
 from aoi_events.contracts.answers import (
     ANSWERS,
     AnyAnswer,
@@ -32,6 +31,7 @@ from aoi_events.contracts.envelopes import (
     OutcomeKind,
 )
 from aoi_events.ports.broker import Broker, Outbound, Requester, Subscription
+from aoi_events.topology import OUTCOME, REQUESTS
 from tests.limits import WITHIN
 
 __all__ = ["Device", "Node", "User", "secret_and_hash"]

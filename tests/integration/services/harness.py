@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from aoi_events.bootstrap.installation import Installation
-from aoi_events.broker.topology import EVENTS, gateway_queue
 from aoi_events.contracts.answers import (
     ClientRegisteredV1,
 )
@@ -28,6 +27,7 @@ from aoi_events.ports.broker import (
 )
 from aoi_events.testing.scripted import ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
+from aoi_events.topology import EVENTS, gateway_queue
 from tests.integration.services.actors import Device, Node, User, secret_and_hash
 from tests.limits import WITHIN
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
-from aoi_events.broker.topology import OUTCOME, worker_queue
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import ErrorCode, Refusal, StoreUnavailable
 from aoi_events.ports.broker import Inbound, Outbound, Subscription
@@ -16,6 +15,7 @@ from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
 from aoi_events.store.store import SqlStore
 from aoi_events.testing.stopped_clock import ManualClock
+from aoi_events.topology import OUTCOME, worker_queue
 from tests.limits import WITHIN
 
 __all__ = ["ANSWERS", "Bench", "FailingParking", "Wishes"]

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text, update
 
-from aoi_events.broker.topology import hints_queue
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.clients.client import Client
 from aoi_events.domain.clients.tokens import TokenKeys
@@ -19,6 +18,7 @@ from aoi_events.store.store import SqlStore
 from aoi_events.store.tables import deliveries
 from aoi_events.testing.scripted import Say
 from aoi_events.testing.stopped_clock import FixedDice
+from aoi_events.topology import hints_queue
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import System
 from tests.limits import WITHIN

@@ -11,7 +11,6 @@ from typing import Final
 
 import pytest
 
-from aoi_events.broker.topology import delivery_queue, worker_queue
 from aoi_events.channels.sms.plugin import SmsPlugin
 from aoi_events.channels.webhook.plugin import WebhookPlugin
 from aoi_events.channels.webpush.plugin import WebPushPlugin
@@ -26,6 +25,7 @@ from aoi_events.ports.clock import Clock
 from aoi_events.services.channel.submissions import Work
 from aoi_events.testing import LoopbackSmsc
 from aoi_events.testing.scripted import ADDRESS
+from aoi_events.topology import delivery_queue, worker_queue
 from tests.integration.services.conftest import OpenSystem
 from tests.integration.services.harness import WORKERS, Device, System
 from tests.limits import WITHIN

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from aoi_events.bootstrap.installation import Installation
-from aoi_events.broker.topology import worker_queue
 from aoi_events.services.notification.handler import NotificationHandler
 from aoi_events.services.outcome.handler import OutcomeHandler
+from aoi_events.topology import worker_queue
 from tests.integration.services.conftest import OpenSystem
 from tests.integration.services.harness import WORKERS, System
 from tests.limits import WITHIN

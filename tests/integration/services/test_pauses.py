@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from aoi_events.broker.topology import OUTCOME
 from aoi_events.errors import (
     BrokerUnavailable,
     ConfigurationError,
@@ -18,6 +17,7 @@ from aoi_events.errors import (
     StoreUnavailable,
 )
 from aoi_events.ports.broker import Outbound, Queue, Topology
+from aoi_events.topology import OUTCOME
 from tests.integration.services.one_worker import Bench
 
 LATER = Queue("later")

@@ -10,14 +10,6 @@ from typing import Any
 import pytest
 
 from aoi_events.broker.memory import MemoryBroker
-from aoi_events.broker.topology import (
-    NOTIFICATION,
-    QUARANTINE_DELIVERY_LIMIT,
-    REGISTRATION,
-    WORKER_DELIVERY_LIMIT,
-    delivery_queue,
-    worker_queue,
-)
 from aoi_events.contracts.answers import ANSWERS, AnyAnswer, RefusedV1
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.errors import BrokerUnavailable
@@ -31,6 +23,14 @@ from aoi_events.services.outcome.handler import OutcomeHandler
 from aoi_events.services.registration.handler import RegistrationHandler
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import replay
+from aoi_events.topology import (
+    NOTIFICATION,
+    QUARANTINE_DELIVERY_LIMIT,
+    REGISTRATION,
+    WORKER_DELIVERY_LIMIT,
+    delivery_queue,
+    worker_queue,
+)
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import WORKERS, System, User, secret_and_hash
 from tests.limits import WITHIN

@@ -8,13 +8,6 @@ from typing import Any
 
 import pytest
 
-from aoi_events.broker.topology import (
-    DEAD,
-    NOTIFICATION,
-    REGISTRATION,
-    REQUESTS,
-    quarantine_of,
-)
 from aoi_events.contracts.requests import CLIENT_HEADER
 from aoi_events.contracts.senders import SENDER_HEADER
 from aoi_events.domain.parked import ParkedMessage
@@ -22,6 +15,13 @@ from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.services.messages.requests import to_quarantine
 from aoi_events.services.runtime.parking import Parked, Parking, replay
+from aoi_events.topology import (
+    DEAD,
+    NOTIFICATION,
+    REGISTRATION,
+    REQUESTS,
+    quarantine_of,
+)
 from tests.integration.services.harness import GATEWAY, System
 
 KEY = "BP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A8"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from aoi_events.broker.topology import OUTCOME, quarantine_of
 from aoi_events.errors import ConfigurationError
+from aoi_events.topology import OUTCOME, quarantine_of
 from tests.integration.services.one_worker import Bench
 from tests.limits import WITHIN
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from aoi_events.broker.topology import EVENTS
 from aoi_events.contracts.events import CloudEvent
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.clients.channels import Channel, ChannelState, ProofState
@@ -30,6 +29,7 @@ from aoi_events.ports.store import Store
 from aoi_events.services.clients.endings import close_what_ended
 from aoi_events.services.clients.retirement import Endings, retire
 from aoi_events.store.store import open_store
+from aoi_events.topology import EVENTS
 from tests.conformance.store.rows import (
     a_channel,
     a_client,

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from aoi_events import Publisher
-from aoi_events.broker.topology import delivery_queue
 from aoi_events.contracts.envelopes import DeliverItem, DeliveryBatchV1
 from aoi_events.domain.clients.channels import ChannelState
 from aoi_events.errors import StoreUnavailable
@@ -17,6 +16,7 @@ from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import ProviderMessage
 from aoi_events.store.store import SqlTransaction
 from aoi_events.testing import AoiServer, LoopbackSmsc, Reply, WaitFor
+from aoi_events.topology import delivery_queue
 from tests.integration.sms.conftest import BOTH, MakeHandset
 from tests.integration.sms.handset import state_of
 from tests.integration.sms.traffic import a_second_worker, all_delivered, contents, message, send

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 from aoi_events.broker.open import open_broker
-from aoi_events.broker.topology import EVENTS
 from aoi_events.client import Notification
 from aoi_events.client.core.events import Connected, Disconnected
 from aoi_events.errors import PublishRefused
@@ -15,6 +14,7 @@ from aoi_events.ports.broker import Outbound
 from aoi_events.publishing import Publisher
 from aoi_events.testing import AoiServer, DidNotHappen, FakeDevice, MakeDevice, WaitFor
 from aoi_events.testing.server import open_server
+from aoi_events.topology import EVENTS
 
 MAIL, NEWS = "org.example.mail", "org.example.news"
 

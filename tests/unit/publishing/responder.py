@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.broker.memory.subscription import MemorySubscription
-from aoi_events.broker.topology import ACTIVATION, EVENTS, NOTIFICATION, REGISTRATION, topology
 from aoi_events.contracts.answers import (
     ANSWER_TYPES,
     AcceptedDelivery,
@@ -33,6 +32,7 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.contracts.states import DeliveryState, Evidence
 from aoi_events.ports.broker import Inbound, Outbound, Queue, Subscription
+from aoi_events.topology import ACTIVATION, EVENTS, NOTIFICATION, REGISTRATION, topology
 
 FINGERPRINT = "fp_" + "a" * 13
 

@@ -8,7 +8,6 @@ import pytest
 
 from aoi_events.broker.memory import MemoryServer
 from aoi_events.broker.memory.broker import MemoryBroker
-from aoi_events.broker.topology import topology
 from aoi_events.contracts.answers import (
     AnyAnswer,
     ApplicationDeregisteredV1,
@@ -35,6 +34,7 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.errors import RequestRefused, RequestTimeout
 from aoi_events.publishing import DeviceRequests
+from aoi_events.topology import topology
 from tests.unit.publishing.responder import Responder
 
 CLIENT = "cli_" + "a" * 26

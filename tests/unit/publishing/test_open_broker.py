@@ -10,9 +10,9 @@ import pytest
 import aoi_events
 from aoi_events.broker.memory import NOT_DURABLE
 from aoi_events.broker.open import memory_server, open_broker
-from aoi_events.broker.topology import NOTIFICATION, topology
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.ports.broker import Outbound
+from aoi_events.topology import NOTIFICATION, topology
 
 
 async def test_memory_urls_of_one_name_meet() -> None:

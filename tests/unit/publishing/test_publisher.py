@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
-from aoi_events.broker.topology import topology
 from aoi_events.contracts.answers import RefusedV1
 from aoi_events.contracts.requests import AnyRequest, SendNotificationV1
 from aoi_events.errors import (
@@ -16,6 +15,7 @@ from aoi_events.errors import (
     RequestTimeout,
 )
 from aoi_events.publishing import Publisher, send_request
+from aoi_events.topology import topology
 from tests.unit.publishing.responder import Responder, delivery_id
 
 TOKEN = "token-of-an-app"

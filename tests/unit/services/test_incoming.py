@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from aoi_events.broker.topology import QUARANTINES, quarantine_of
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound
@@ -19,6 +18,7 @@ from aoi_events.services.messages.requests import (
     to_replay,
     unwrap,
 )
+from aoi_events.topology import QUARANTINES, quarantine_of
 
 GATEWAYS = frozenset({"aoi-gateway"})
 ENDPOINTS = frozenset({"aoi-endpoint"})

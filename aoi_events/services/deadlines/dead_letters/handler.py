@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from aoi_events.broker.topology import DEAD, UNROUTABLE, delivery_queue, quarantine_of
 from aoi_events.contracts.requests import REQUESTS
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
@@ -16,6 +15,7 @@ from aoi_events.services.messages.parked_steps import parked_steps
 from aoi_events.services.messages.requests import may_answer, unwrap
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
+from aoi_events.topology import DEAD, UNROUTABLE, delivery_queue, quarantine_of
 
 __all__ = ["DeadLetterHandler", "UnroutableHandler"]
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from sqlalchemy import and_, false, func, literal, or_, select, true, update
 
 from aoi_events.ports.store import Release
-from aoi_events.store.given import Given, insert_into
+from aoi_events.store.bulk_rows import Given, insert_into
 from aoi_events.store.queries import Queries
 from aoi_events.store.tables import backlogs, deliveries
 

@@ -10,7 +10,7 @@ from sqlalchemy import and_, delete, exists, func, select, update
 from sqlalchemy import insert as plain_insert
 
 from aoi_events.domain.clients.channels import Channel, Proof, ProofState
-from aoi_events.store.given import Given
+from aoi_events.store.bulk_rows import Given
 from aoi_events.store.queries import Queries
 from aoi_events.store.records import CHANNELS, PROOFS
 from aoi_events.store.tables import challenges, channels, proofs

@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from aoi_events.store.given import Given
+from aoi_events.store.bulk_rows import Given
 from aoi_events.store.queries import Queries
 from aoi_events.store.tables import deliveries
 

@@ -10,7 +10,7 @@ from sqlalchemy import delete, exists, func, literal_column, select, true
 from aoi_events.domain.clients.applications import Application
 from aoi_events.domain.clients.client import Client
 from aoi_events.ports.store import Lock
-from aoi_events.store.given import Given
+from aoi_events.store.bulk_rows import Given
 from aoi_events.store.queries import Queries
 from aoi_events.store.records import APPLICATIONS, CLIENTS
 from aoi_events.store.tables import applications, clients

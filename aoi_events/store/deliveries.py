@@ -12,7 +12,7 @@ from sqlalchemy import Column, and_, false, func, or_, select, true, update
 from aoi_events.domain.delivery.machine import Delivery
 from aoi_events.ports.store import Lock
 from aoi_events.store import records
-from aoi_events.store.given import Given
+from aoi_events.store.bulk_rows import Given
 from aoi_events.store.queries import Queries
 from aoi_events.store.records import DELIVERIES
 from aoi_events.store.tables import deliveries

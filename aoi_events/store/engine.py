@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from aoi_events.errors import ConfigurationError
-from aoi_events.store.given import Sql
+from aoi_events.store.bulk_rows import Sql
 
 __all__ = ["READ_ONLY", "Database", "database_of"]
 

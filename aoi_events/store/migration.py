@@ -13,9 +13,9 @@ from alembic.config import Config
 from sqlalchemy import Connection, text
 
 from aoi_events.errors import ConfigurationError
+from aoi_events.store.bulk_rows import Sql
 from aoi_events.store.engine import Database, database_of
 from aoi_events.store.faults import translated
-from aoi_events.store.given import Sql
 from aoi_events.store.schema import MIGRATIONS, known_revisions, obstacle_of, revision_of
 
 __all__ = ["migrate", "upgrade"]

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy import delete, func, select
 
 from aoi_events.domain.parked import ParkedMessage
-from aoi_events.store.given import Given, insert_into
+from aoi_events.store.bulk_rows import Given, insert_into
 from aoi_events.store.queries import Queries
 from aoi_events.store.records import PARKED
 from aoi_events.store.tables import parked, parked_counts, parked_senders

@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aoi_events.ports.store import Lock
 from aoi_events.store import records
+from aoi_events.store.bulk_rows import Sql
 from aoi_events.store.faults import translated
-from aoi_events.store.finishing import to_its_end
-from aoi_events.store.given import Sql
 from aoi_events.store.records import Kept, Statement
+from aoi_events.store.run_to_completion import to_its_end
 
 __all__ = ["Queries"]
 

@@ -25,7 +25,7 @@ from aoi_events.domain.parked import ParkedMessage
 from aoi_events.domain.providers.health import ProviderHealth
 from aoi_events.ports.store import Lock, ProviderMessage, Submission
 from aoi_events.store import tables
-from aoi_events.store.given import Given, Sql, insert_into
+from aoi_events.store.bulk_rows import Given, Sql, insert_into
 
 __all__ = [
     "APPLICATIONS",

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aoi_events.errors import ConfigurationError
+from aoi_events.store.bulk_rows import Sql
 from aoi_events.store.engine import Database
 from aoi_events.store.faults import translated
-from aoi_events.store.given import Sql
 from aoi_events.store.tables import METADATA
 
 __all__ = ["MIGRATIONS", "check", "known_revisions", "obstacle_of", "revision_of"]

@@ -14,19 +14,19 @@ from aoi_events.errors import StoreUnavailable
 from aoi_events.ports.metrics import NO_METRICS, Level, StoreMetrics
 from aoi_events.store import schema
 from aoi_events.store.backlog import BacklogQueries
+from aoi_events.store.bulk_rows import Sql
 from aoi_events.store.channels import ChannelQueries, ProofQueries
 from aoi_events.store.claiming import ClaimQueries
 from aoi_events.store.clients import ApplicationQueries, ClientQueries
 from aoi_events.store.deliveries import DeliveryQueries
 from aoi_events.store.engine import READ_ONLY, Database, database_of
 from aoi_events.store.faults import translated
-from aoi_events.store.finishing import to_its_end
-from aoi_events.store.given import Sql
 from aoi_events.store.health import HealthQueries
 from aoi_events.store.losses import LossQueries
 from aoi_events.store.notifications import NotificationQueries, SubmissionQueries
 from aoi_events.store.parking import ParkingQueries
-from aoi_events.store.retaining import RetentionQueries
+from aoi_events.store.retention import RetentionQueries
+from aoi_events.store.run_to_completion import to_its_end
 
 __all__ = ["SqlStore", "SqlTransaction", "open_store"]
 

@@ -30,7 +30,7 @@ from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.states import DeliveryState, Evidence
 from aoi_events.domain.clients.channels import ChannelState, ProofState
 from aoi_events.domain.providers.breaker import BreakerState
-from aoi_events.store import packing
+from aoi_events.store import json_columns as packing
 from aoi_events.store.types import AnyText, Choice, Instant, Name, Octets, Packed
 
 __all__ = [

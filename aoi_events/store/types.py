@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 from sqlalchemy import TEXT, BigInteger, Dialect, Text
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from aoi_events.store import packing
+from aoi_events.store import json_columns as packing
 
 __all__ = [
     "AnyText",

@@ -14,7 +14,7 @@ from sqlalchemy import make_url, text
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.store import Kind, Lock
 from aoi_events.store.claiming import due
-from aoi_events.store.packing import to_micros
+from aoi_events.store.json_columns import to_micros
 from aoi_events.store.store import SqlStore, SqlTransaction, open_store
 from tests.conformance.store.rows import (
     NOW,

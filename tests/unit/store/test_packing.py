@@ -15,7 +15,7 @@ from aoi_events.domain.delivery.evidence import StepOutcome
 from aoi_events.domain.delivery.machine import StepState, StoryEntry
 from aoi_events.domain.notifications import RejectedEntry
 from aoi_events.domain.planning.plans import Step
-from aoi_events.store import packing
+from aoi_events.store import json_columns as packing
 from aoi_events.store.types import from_text, to_text
 
 ANY_TEXT = st.text(st.characters(), max_size=30)  # lone surrogates and NUL, too

@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from aoi_events.ports.store import Kind
-from aoi_events.store.given import Given
+from aoi_events.store.bulk_rows import Given
 from aoi_events.store.queries import Queries
 from aoi_events.store.tables import (
     challenges,

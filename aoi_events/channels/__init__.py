@@ -1,8 +1,8 @@
 """Notification channels, one folder each, and what a channel of your own is written with."""
 
-from aoi_events.channels.offering import texts
-from aoi_events.channels.requesting import CannotSend, Item, RequestChannel
-from aoi_events.channels.results import Verdict
+from aoi_events.channels.base.offers import texts
+from aoi_events.channels.base.requests import CannotSend, Item, RequestChannel
+from aoi_events.channels.base.results import Verdict
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.domain.clients.channels import ChannelTraits, Parameters
 from aoi_events.domain.providers.breaker import BreakerPolicy

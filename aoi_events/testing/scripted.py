@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from aoi_events.channels.offering import texts
+from aoi_events.channels.base.offers import texts
 from aoi_events.contracts.envelopes import (
     ChallengeItem,
     ChallengeOutcome,

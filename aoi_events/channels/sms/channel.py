@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
-from aoi_events.channels.breakers import Breakers
-from aoi_events.channels.results import ended
+from aoi_events.channels.base.breakers import Breakers
+from aoi_events.channels.base.results import ended
 from aoi_events.channels.sms.inbox import Inbox
 from aoi_events.channels.sms.link import SmscLink
 from aoi_events.channels.sms.numbers import destination

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from aoi_events.channels.breakers import Breakers
+from aoi_events.channels.base.breakers import Breakers
 from aoi_events.channels.sms.inbox import Inbox
 from aoi_events.channels.sms.pacing import Pace
 from aoi_events.channels.sms.push import Push, broken_off

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, get_args
 
-from aoi_events.channels.offering import only
+from aoi_events.channels.base.offers import only
 from aoi_events.channels.sms.channel import NUMBER, SmsChannel
 from aoi_events.channels.sms.numbers import normalised
 from aoi_events.channels.sms.routing import routes

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from aiohttp.abc import AbstractResolver
 
-from aoi_events.channels.http.channel import HttpChannel, Post
-from aoi_events.channels.http.offers import checked_offer
-from aoi_events.channels.http.pushes import pushed
-from aoi_events.channels.http.urls import BadUrl, checked_url
-from aoi_events.channels.requesting import CannotSend, Item
+from aoi_events.channels.base.http.channel import HttpChannel, Post
+from aoi_events.channels.base.http.offers import checked_offer
+from aoi_events.channels.base.http.pushes import pushed
+from aoi_events.channels.base.http.urls import BadUrl, checked_url
+from aoi_events.channels.base.requests import CannotSend, Item
 from aoi_events.channels.webhook.settings import WebhookSettings
 from aoi_events.channels.webhook.signing import secret_of, signed
 from aoi_events.contracts.content import MAX_CONTENT

@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import SecretStr, field_validator
 
-from aoi_events.channels.http.settings import OutgoingSettings
+from aoi_events.channels.base.http.settings import OutgoingSettings
 
 __all__ = ["SIGNING_OCTETS", "WebhookSettings"]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from aoi_events.channels.http.settings import OutgoingSettings
+from aoi_events.channels.base.http.settings import OutgoingSettings
 from aoi_events.channels.webpush.vapid import VapidKey, public_text, read_key
 from aoi_events.contracts.identifiers import SenderKey
 

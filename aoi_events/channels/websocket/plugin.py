@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from aoi_events.channels.offering import only
+from aoi_events.channels.base.offers import only
 from aoi_events.channels.websocket.settings import WebSocketSettings
 from aoi_events.contracts.content import MAX_CONTENT
 from aoi_events.domain.clients.channels import ChannelTraits

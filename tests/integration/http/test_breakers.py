@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from aoi_events.channels.http.channel import HttpChannel, Post
-from aoi_events.channels.http.settings import OutgoingSettings
-from aoi_events.channels.requesting import Item
+from aoi_events.channels.base.http.channel import HttpChannel, Post
+from aoi_events.channels.base.http.settings import OutgoingSettings
+from aoi_events.channels.base.requests import Item
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.testing.stopped_clock import ManualClock
 from tests.receivers import Receiver, Reply

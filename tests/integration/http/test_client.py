@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from aoi_events.channels.http.client import Answer, HttpClient, NoAnswer
-from aoi_events.channels.http.settings import OutgoingSettings
+from aoi_events.channels.base.http.client import Answer, HttpClient, NoAnswer
+from aoi_events.channels.base.http.settings import OutgoingSettings
 from tests.limits import WITHIN
 from tests.receivers import Receiver, Reply
 

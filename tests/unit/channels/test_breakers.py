@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from aoi_events.channels.breakers import Breakers
+from aoi_events.channels.base.breakers import Breakers
 from aoi_events.contracts.envelopes import ChallengeItem, ChallengeOutcome, OutcomeKind
 from aoi_events.contracts.identifiers import base32_id
 from aoi_events.domain.providers.breaker import BreakerPolicy, BreakerState

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aoi_events.channels.http.answers import seconds_to_wait, verdict_of
+from aoi_events.channels.base.http.answers import seconds_to_wait, verdict_of
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from tests.instant import INSTANT as NOW
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from aoi_events.channels.http.addresses import permitted
-from aoi_events.channels.http.settings import OutgoingSettings
-from aoi_events.channels.http.urls import BadUrl, checked_url
+from aoi_events.channels.base.http.addresses import permitted
+from aoi_events.channels.base.http.settings import OutgoingSettings
+from aoi_events.channels.base.http.urls import BadUrl, checked_url
 
 DEFAULT = OutgoingSettings()
 OPEN = OutgoingSettings.model_validate({"allow_http": True, "ports": []})

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from aoi_events.channels.breakers import Breakers
+from aoi_events.channels.base.breakers import Breakers
 from aoi_events.channels.sms.inbox import Inbox
 from aoi_events.channels.sms.link import SmscLink
 from aoi_events.channels.sms.settings import SmscSettings

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aoi_events.channels.breakers import Breakers
+from aoi_events.channels.base.breakers import Breakers
 from aoi_events.channels.sms.inbox import Inbox
 from aoi_events.channels.sms.link import SmscLink
 from aoi_events.channels.sms.numbers import Address, destination, normalised, source

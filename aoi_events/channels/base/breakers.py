@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from aoi_events.channels.results import ended
+from aoi_events.channels.base.results import ended
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.domain.providers.breaker import (
     Answered,

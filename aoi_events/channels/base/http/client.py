@@ -23,8 +23,8 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.resolver import AsyncResolver
 from yarl import URL
 
-from aoi_events.channels.http.addresses import permitted
-from aoi_events.channels.http.settings import OutgoingSettings
+from aoi_events.channels.base.http.addresses import permitted
+from aoi_events.channels.base.http.settings import OutgoingSettings
 from aoi_events.errors import ConfigurationError
 
 __all__ = ["Answer", "HttpClient", "NoAnswer"]

@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Generic, TypeAlias, TypeVar
 
-from aoi_events.channels.breakers import Admission, Breakers
-from aoi_events.channels.results import Verdict, ended
-from aoi_events.channels.turns import Turns
+from aoi_events.channels.base.breakers import Admission, Breakers
+from aoi_events.channels.base.results import Verdict, ended
+from aoi_events.channels.base.turns import Turns
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.domain.providers.breaker import Breaker, BreakerPolicy
 from aoi_events.platform.logs import get_logger

@@ -11,8 +11,8 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 from urllib.parse import urlsplit
 
-from aoi_events.channels.http.addresses import permitted
-from aoi_events.channels.http.settings import OutgoingSettings
+from aoi_events.channels.base.http.addresses import permitted
+from aoi_events.channels.base.http.settings import OutgoingSettings
 
 __all__ = ["BadUrl", "checked_url", "origin_of"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aoi_events.channels.http.settings import OutgoingSettings
-from aoi_events.channels.http.urls import BadUrl, checked_url
-from aoi_events.channels.offering import only
+from aoi_events.channels.base.http.settings import OutgoingSettings
+from aoi_events.channels.base.http.urls import BadUrl, checked_url
+from aoi_events.channels.base.offers import only
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.channel import OfferParameters
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from aoi_events.channels.results import Verdict
+from aoi_events.channels.base.results import Verdict
 from aoi_events.contracts.envelopes import OutcomeKind
 
 __all__ = ["seconds_to_wait", "verdict_of"]

@@ -9,12 +9,12 @@ from typing import TypeAlias
 
 from aiohttp.abc import AbstractResolver
 
-from aoi_events.channels.http.answers import verdict_of
-from aoi_events.channels.http.client import HttpClient, NoAnswer
-from aoi_events.channels.http.settings import OutgoingSettings
-from aoi_events.channels.http.urls import origin_of
-from aoi_events.channels.requesting import Item, RequestChannel
-from aoi_events.channels.results import Verdict
+from aoi_events.channels.base.http.answers import verdict_of
+from aoi_events.channels.base.http.client import HttpClient, NoAnswer
+from aoi_events.channels.base.http.settings import OutgoingSettings
+from aoi_events.channels.base.http.urls import origin_of
+from aoi_events.channels.base.requests import Item, RequestChannel
+from aoi_events.channels.base.results import Verdict
 from aoi_events.contracts.envelopes import ChallengeItem, OutcomeKind
 from aoi_events.domain.providers.breaker import BreakerPolicy
 from aoi_events.domain.retry import Backoff

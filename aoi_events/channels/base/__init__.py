@@ -1,0 +1,1 @@
+"""Shared by the channels: offers, requests, results, breakers and HTTP."""

@@ -1,8 +1,8 @@
 """One notification, played in virtual time: the product decides, the modelled world answers.
 
-Plans are made by :func:`aoi_events.domain.planning.plans.plan`, and every change of the delivery is one of
-:func:`aoi_events.domain.delivery.machine.decide`, with the traits of the installed channels: what is
-modelled is only what the workers would hear, and when.
+The plan comes from :mod:`aoi_events.domain.planning.plans` and every change of the delivery from
+:mod:`aoi_events.domain.delivery.machine`, with the traits of the installed channels. The model
+supplies only the messages that the workers would receive, and their times.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The AOI Client as a library (8.1): one connection for all the applications of a device."""
 
-from aoi_events.client.core.application import Application
 from aoi_events.client.core.effects import Notification
+from aoi_events.client.core.inputs import ShortMessage
 from aoi_events.client.core.model import Network
 from aoi_events.client.core.reconnect import Backoff
-from aoi_events.client.ports import ShortMessage
+from aoi_events.client.shell.application import Application
 from aoi_events.client.shell.client import AoiClient
 from aoi_events.client.shell.event_stream import EventStream
 from aoi_events.client.shell.mailbox import Handler, Wake

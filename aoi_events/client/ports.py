@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Protocol
 
+from aoi_events.client.core.inputs import ShortMessage
 from aoi_events.client.core.model import Network
 from aoi_events.contracts.device import DeviceFrame, ServerFrame
 
@@ -14,7 +14,6 @@ __all__ = [
     "IdentityEvents",
     "NetworkEvents",
     "PushSource",
-    "ShortMessage",
     "SmsSource",
     "Storage",
     "Transport",
@@ -81,18 +80,6 @@ class PushSource(Protocol):
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Every push; those that came before are kept for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShortMessage:
-    """A short message as it arrived: the user data, header first, and the address of its sender.
-
-    The sender tells parts of pushes that have the same reference apart; "" where the device does
-    not know it.
-    """
-
-    user_data: bytes = field(repr=False)
-    sender: str = ""
 
 
 class SmsSource(Protocol):

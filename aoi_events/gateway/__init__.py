@@ -1,5 +1,5 @@
 """The gateway: devices connect to it, and the workers reach them through it.
 
-The rules of one connection are in :mod:`aoi_events.gateway.protocol.session`, without I/O; everything else
-here moves bytes between sockets, sessions and the broker.
+``protocol`` has the rules of one connection, without I/O; ``sockets`` moves frames between devices
+and sessions; ``workers`` moves messages between sessions and the broker.
 """

@@ -10,87 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Protocol
+
+from aoi_events.topology import Queue, Topology
 
 __all__ = [
     "Answered",
-    "Binding",
     "Broker",
-    "Exchange",
-    "ExchangeType",
     "FirstSteps",
     "Inbound",
     "Note",
     "Outbound",
     "Published",
-    "Queue",
-    "QueueKind",
     "Requester",
     "Subscription",
-    "Topology",
 ]
-
-
-class ExchangeType(StrEnum):
-    """How an exchange routes (AMQP 0-9-1, section 3.1.3)."""
-
-    TOPIC = "topic"
-    FANOUT = "fanout"
-    DIRECT = "direct"
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """A durable exchange. ``alternate`` gets what no binding matches."""
-
-    name: str
-    type: ExchangeType = ExchangeType.TOPIC
-    alternate: str | None = None
-
-
-class QueueKind(Enum):
-    """What becomes of a queue when the broker or its consumer goes away."""
-
-    QUORUM = "quorum"
-    """Durable and replicated; what must not be lost lives here."""
-    EXCLUSIVE = "exclusive"
-    """Belongs to one subscription of one connection and dies with either."""
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """``pattern`` is a topic pattern (``*`` one word, ``#`` any number), or ignored by fanout."""
-
-    exchange: str
-    pattern: str = "#"
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """A queue with everything that its declaration needs.
-
-    ``delivery_limit`` counts failed deliveries of one message; past it the message goes to
-    ``dead_letter_exchange`` (at least once), never nowhere. ``max_length_bytes`` makes a full queue
-    refuse publishers (``reject-publish``) and never drop.
-    """
-
-    name: str
-    kind: QueueKind = QueueKind.QUORUM
-    bindings: tuple[Binding, ...] = ()
-    delivery_limit: int | None = None
-    dead_letter_exchange: str | None = None
-    dead_letter_routing_key: str | None = None
-    max_length_bytes: int | None = None
-    single_active_consumer: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Topology:
-    """The exchanges and durable queues of an installation."""
-
-    exchanges: tuple[Exchange, ...]
-    queues: tuple[Queue, ...]
 
 
 @dataclass(frozen=True, slots=True)

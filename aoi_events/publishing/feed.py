@@ -13,8 +13,8 @@ from aoi_events.contracts.events import CloudEvent, event_routing_key, user_word
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.retry import Attempt, Patience, patiently
-from aoi_events.ports.broker import Binding, Broker, Inbound, Queue, QueueKind, Subscription
-from aoi_events.topology import EVENTS
+from aoi_events.ports.broker import Broker, Inbound, Subscription
+from aoi_events.topology import EVENTS, Binding, Queue, QueueKind
 
 __all__ = ["MAX_OCTETS", "EventFeed", "Taken", "read_event"]
 

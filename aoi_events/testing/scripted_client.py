@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Generic, Literal, TypeVar
 
+from aoi_events.client.core.inputs import ShortMessage
 from aoi_events.client.core.model import Network
-from aoi_events.client.ports import Connection, ShortMessage, Transport
+from aoi_events.client.ports import Connection, Transport
 from aoi_events.client.shell.storage import MemoryStorage
 from aoi_events.contracts.device import DeviceFrame, ServerFrame
 from aoi_events.contracts.requests import Circumstances

@@ -23,7 +23,7 @@ from aoi_events.contracts.requests import ChannelOffer
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.gateway.sockets.server import PATH
 from aoi_events.platform.retry import Patience, patiently
-from aoi_events.ports.broker import Binding, Broker, Queue, QueueKind, Subscription
+from aoi_events.ports.broker import Broker, Subscription
 from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.publishing import Publisher
 from aoi_events.publishing.feed import read_event
@@ -35,7 +35,7 @@ from aoi_events.testing.movable_clock import MovableClock
 from aoi_events.testing.scripted import ADDRESS, ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.smsc import LoopbackSmsc
 from aoi_events.testing.waiting import WaitFor
-from aoi_events.topology import EVENTS
+from aoi_events.topology import EVENTS, Binding, Queue, QueueKind
 
 __all__ = ["AoiServer", "open_server"]
 

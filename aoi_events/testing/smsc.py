@@ -20,7 +20,7 @@ import smpp34
 
 from aoi_events.channels.sms.receipts import MESSAGE_STATE, RECEIPTED_MESSAGE_ID, MessageState
 from aoi_events.channels.sms.runtime import rest_before_exit
-from aoi_events.client.ports import ShortMessage
+from aoi_events.client.core.inputs import ShortMessage
 from aoi_events.testing.limits import WITHIN
 from aoi_events.testing.ports import free_port
 

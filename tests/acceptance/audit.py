@@ -12,8 +12,8 @@ from aoi_events.contracts.events import CloudEvent, DeliveryChanged
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.platform.retry import Patience, patiently
-from aoi_events.ports.broker import Binding, Broker, Exchange, Queue, Subscription, Topology
-from aoi_events.topology import EVENTS
+from aoi_events.ports.broker import Broker, Subscription
+from aoi_events.topology import EVENTS, Binding, Exchange, Queue, Topology
 
 __all__ = ["Audit"]
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from aoi_events.ports.broker import Inbound, Queue, QueueKind
+from aoi_events.ports.broker import Inbound
+from aoi_events.topology import Queue, QueueKind
 
 __all__ = ["Consumer", "MemoryQueue", "Stored"]
 

@@ -10,16 +10,8 @@ from typing import Protocol
 from aoi_events.broker.memory.queue import MemoryQueue, Stored
 from aoi_events.broker.memory.topics import matches
 from aoi_events.errors import ConfigurationError, PublishRefused
-from aoi_events.ports.broker import (
-    Binding,
-    Exchange,
-    ExchangeType,
-    Inbound,
-    Outbound,
-    Published,
-    Queue,
-    Topology,
-)
+from aoi_events.ports.broker import Inbound, Outbound, Published
+from aoi_events.topology import Binding, Exchange, ExchangeType, Queue, Topology
 
 __all__ = ["NOT_DURABLE", "REPLY_PREFIX", "Connection", "MemoryServer"]
 

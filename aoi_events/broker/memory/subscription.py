@@ -10,7 +10,8 @@ from itertools import count
 
 from aoi_events.broker.memory.queue import MemoryQueue, Stored
 from aoi_events.errors import BrokerUnavailable
-from aoi_events.ports.broker import Inbound, QueueKind
+from aoi_events.ports.broker import Inbound
+from aoi_events.topology import QueueKind
 
 __all__ = ["MemorySubscription"]
 

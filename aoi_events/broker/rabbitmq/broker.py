@@ -19,8 +19,9 @@ from aoi_events.broker.rabbitmq.requester import RabbitRequester
 from aoi_events.broker.rabbitmq.subscription import RabbitSubscription
 from aoi_events.errors import BrokerUnavailable, ConfigurationError, PublishRefused
 from aoi_events.platform.retry import Patience
-from aoi_events.ports.broker import Outbound, Published, Queue, Topology
+from aoi_events.ports.broker import Outbound, Published
 from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics
+from aoi_events.topology import Queue, Topology
 
 __all__ = ["RabbitBroker"]
 

@@ -7,7 +7,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import ChannelAccessRefused
 from pamqp.common import FieldTable
 
-from aoi_events.ports.broker import Exchange, Queue, QueueKind, Topology
+from aoi_events.topology import Exchange, Queue, QueueKind, Topology
 
 __all__ = ["declare_topology", "queue_arguments"]
 

@@ -21,7 +21,8 @@ from aoi_events.broker.rabbitmq.writing import acks, nacks, rejects, write
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.retry import Attempt, Patience, patiently
-from aoi_events.ports.broker import Inbound, Queue, QueueKind
+from aoi_events.ports.broker import Inbound
+from aoi_events.topology import Queue, QueueKind
 
 __all__ = ["RabbitSubscription"]
 

@@ -26,6 +26,7 @@ from aoi_events.client.core.events import (
     WakeUpEnded,
     WakeUpReceived,
 )
+from aoi_events.client.core.inputs import ShortMessage
 from aoi_events.client.core.model import HANDLING_LIMIT, Origin, Pending
 from aoi_events.client.core.state import (
     KEPT_LIMIT,
@@ -37,7 +38,6 @@ from aoi_events.client.core.state import (
     bounded,
 )
 from aoi_events.client.core.transition import Turn
-from aoi_events.client.ports import ShortMessage
 from aoi_events.contracts.answers import NotificationContentV1, RefusedV1
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import AckFrame, NotificationFrame, WakeUpFrame

@@ -8,7 +8,6 @@ from typing import TypeAlias
 
 from aoi_events.client.core.model import Network
 from aoi_events.client.core.state import AckCode
-from aoi_events.client.ports import ShortMessage
 from aoi_events.contracts.device import ServerFrame
 from aoi_events.contracts.requests import ChannelOffer
 
@@ -27,10 +26,23 @@ __all__ = [
     "PushArrived",
     "Received",
     "ReconnectAsked",
+    "ShortMessage",
     "ShortMessageArrived",
     "Started",
     "Unanswered",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class ShortMessage:
+    """A short message as it arrived: the user data, header first, and the address of its sender.
+
+    The sender tells parts of pushes that have the same reference apart; "" where the device does
+    not know it.
+    """
+
+    user_data: bytes = field(repr=False)
+    sender: str = ""
 
 
 @dataclass(frozen=True, slots=True)

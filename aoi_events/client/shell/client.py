@@ -9,7 +9,6 @@ from typing import Final, Literal, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from aoi_events.client.core.application import Application
 from aoi_events.client.core.inputs import (
     ApplicationAsked,
     ApplicationLeft,
@@ -31,6 +30,7 @@ from aoi_events.client.ports import (
     Storage,
     Transport,
 )
+from aoi_events.client.shell.application import Application
 from aoi_events.client.shell.event_stream import EventStream
 from aoi_events.client.shell.mailbox import Handler, Wake
 from aoi_events.client.shell.runner import Parts, Runner

@@ -28,9 +28,9 @@ from aoi_events.gateway.sockets.connection import Connection, Workers
 from aoi_events.gateway.workers.worker_rpc import Desk
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.retry import Attempt, Patience, patiently
-from aoi_events.ports.broker import Broker, Inbound, Queue, QueueKind, Subscription
+from aoi_events.ports.broker import Broker, Inbound, Subscription
 from aoi_events.ports.clock import Clock, Dice
-from aoi_events.topology import gateway_queue
+from aoi_events.topology import Queue, QueueKind, gateway_queue
 
 __all__ = ["Node"]
 

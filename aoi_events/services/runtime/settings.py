@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 
 from aoi_events.domain.clients.channels import ChannelTraits
 from aoi_events.domain.clients.proofs import ProofPolicy
@@ -13,9 +14,15 @@ from aoi_events.domain.clients.tokens import TokenKeys
 from aoi_events.domain.planning.policy import Policy, Rules
 from aoi_events.domain.retry import Backoff
 from aoi_events.ports.channel import ChannelPlugin, Confirming
-from aoi_events.services.registration.identity_assertions import IdentityCheck
 
-__all__ = ["Policies", "ServiceSettings"]
+__all__ = ["IdentityCheck", "Policies", "ServiceSettings"]
+
+
+class IdentityCheck(Protocol):
+    """Checks signed assertions of user identities."""
+
+    def check(self, assertion: str | None, identity: str, now: datetime) -> None:
+        """Raises Refusal (identity_unproved) unless ``assertion`` proves ``identity`` now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from aoi_events.broker.rabbitmq import RabbitBroker
-from aoi_events.ports.broker import Outbound, Queue, Topology
-from aoi_events.topology import quarantine_of
+from aoi_events.ports.broker import Outbound
+from aoi_events.topology import Queue, Topology, quarantine_of
 from tests.benchmarks.hop.message import IN_QUEUE, OUT_QUEUE, request_body
 from tests.benchmarks.measure import Figure
 from tests.containers import RabbitServer

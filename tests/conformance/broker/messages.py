@@ -7,17 +7,8 @@ from collections.abc import Sequence
 
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.platform.retry import Patience, patiently
-from aoi_events.ports.broker import (
-    Broker,
-    Exchange,
-    ExchangeType,
-    Inbound,
-    Outbound,
-    Published,
-    Queue,
-    Subscription,
-    Topology,
-)
+from aoi_events.ports.broker import Broker, Inbound, Outbound, Published, Subscription
+from aoi_events.topology import Exchange, ExchangeType, Queue, Topology
 from tests.limits import WITHIN
 
 WORK = Queue("work")

@@ -6,7 +6,8 @@ import pytest
 
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.platform.retry import Patience, patiently
-from aoi_events.ports.broker import Binding, Exchange, Outbound, Published, Queue, QueueKind
+from aoi_events.ports.broker import Outbound, Published
+from aoi_events.topology import Binding, Exchange, Queue, QueueKind
 from tests.conformance.broker.conftest import ALICE, BOB, Installation
 from tests.conformance.broker.messages import WORK, bodies, declare, send, take, to
 from tests.limits import WITHIN

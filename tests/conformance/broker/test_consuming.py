@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from aoi_events.ports.broker import Binding, Broker, Queue, QueueKind
+from aoi_events.ports.broker import Broker
+from aoi_events.topology import Binding, Queue, QueueKind
 from tests.conformance.broker.conftest import BOB, Installation
 from tests.conformance.broker.messages import DEAD_EXCHANGE, WORK, bodies, declare, send, take
 from tests.limits import WITHIN

@@ -5,15 +5,8 @@ import asyncio
 import pytest
 
 from aoi_events.errors import PublishRefused
-from aoi_events.ports.broker import (
-    Binding,
-    Broker,
-    Exchange,
-    ExchangeType,
-    Outbound,
-    Published,
-    Queue,
-)
+from aoi_events.ports.broker import Broker, Outbound, Published
+from aoi_events.topology import Binding, Exchange, ExchangeType, Queue
 from tests.conformance.broker.conftest import ALICE, BOB, Installation
 from tests.conformance.broker.messages import WORK, bodies, declare, send, take, to
 from tests.limits import WITHIN

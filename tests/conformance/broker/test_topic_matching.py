@@ -5,7 +5,8 @@ from itertools import count
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aoi_events.ports.broker import Binding, Broker, Exchange, Outbound, Published, Queue, QueueKind
+from aoi_events.ports.broker import Broker, Outbound, Published
+from aoi_events.topology import Binding, Exchange, Queue, QueueKind
 from tests.conformance.broker.messages import bodies, declare
 
 WORDS = st.sampled_from(["a", "b", "client", ""])

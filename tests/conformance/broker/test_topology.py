@@ -4,7 +4,8 @@ import pytest
 
 from aoi_events import topology as names
 from aoi_events.errors import ConfigurationError
-from aoi_events.ports.broker import Binding, Broker, Exchange, ExchangeType, Outbound, Queue
+from aoi_events.ports.broker import Broker, Outbound
+from aoi_events.topology import Binding, Exchange, ExchangeType, Queue
 from tests.conformance.broker.messages import WORK, bodies, declare, take
 
 ROUTES = [

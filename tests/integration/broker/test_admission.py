@@ -9,8 +9,9 @@ from aoi_events import topology as names
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.platform.retry import Patience
-from aoi_events.ports.broker import Outbound, Published, Queue
+from aoi_events.ports.broker import Outbound, Published
 from aoi_events.testing.ports import free_port
+from aoi_events.topology import Queue
 from tests.containers import RabbitServer
 
 ONCE = Patience(attempts=1)

@@ -8,7 +8,8 @@ import pytest
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.platform.retry import Patience, patiently
-from aoi_events.ports.broker import Outbound, Published, Queue, Topology
+from aoi_events.ports.broker import Outbound, Published
+from aoi_events.topology import Queue, Topology
 from tests.containers import RabbitServer
 from tests.integration.broker.traffic import QUEUE, Ledger, consume_steadily, publish_steadily
 from tests.limits import WITHIN

@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.broker.rabbitmq.lenient_decoders import HEADERS_LIMIT, UNREADABLE
-from aoi_events.ports.broker import (
-    Binding,
-    Exchange,
-    Inbound,
-    Outbound,
-    Published,
-    Queue,
-    Subscription,
-    Topology,
-)
+from aoi_events.ports.broker import Inbound, Outbound, Published, Subscription
+from aoi_events.topology import Binding, Exchange, Queue, Topology
 
 QUEUE = Queue("open", delivery_limit=50, bindings=(Binding("open"),))
 

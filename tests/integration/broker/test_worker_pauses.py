@@ -8,21 +8,14 @@ import pytest
 
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.errors import BrokerUnavailable, StoreUnavailable
-from aoi_events.ports.broker import (
-    Inbound,
-    Outbound,
-    Published,
-    Queue,
-    QueueKind,
-    Subscription,
-)
+from aoi_events.ports.broker import Inbound, Outbound, Published, Subscription
 from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics
 from aoi_events.services.runtime.batch_worker import BatchWorker
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parking
 from aoi_events.store.store import SqlStore, open_store
 from aoi_events.testing.stopped_clock import ManualClock
-from aoi_events.topology import OUTCOME, QUARANTINE_AFTER, topology
+from aoi_events.topology import OUTCOME, QUARANTINE_AFTER, Queue, QueueKind, topology
 from tests.containers import RabbitServer
 from tests.limits import WITHIN
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.platform.retry import Patience
-from aoi_events.ports.broker import Broker, Inbound, Outbound, Published, Queue, Subscription
+from aoi_events.ports.broker import Broker, Inbound, Outbound, Published, Subscription
+from aoi_events.topology import Queue
 from tests.limits import WITHIN
 
 QUEUE = Queue("traffic", delivery_limit=1000)

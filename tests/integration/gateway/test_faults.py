@@ -13,7 +13,8 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.errors import ConfigurationError
 from aoi_events.gateway.gateway import Gateway
 from aoi_events.gateway.settings import GatewaySettings
-from aoi_events.ports.broker import Broker, Inbound, Published, Queue
+from aoi_events.ports.broker import Broker, Inbound, Published
+from aoi_events.topology import Queue
 from tests.device_frames import CLIENT, OTHER_CLIENT, ack, deliver, delivery_id, hello
 from tests.integration.gateway.conftest import GATEWAY_USER, Place, Running, Start
 from tests.integration.gateway.workers import Reply, Workers, refusal

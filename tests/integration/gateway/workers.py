@@ -18,12 +18,13 @@ from aoi_events.contracts.envelopes import (
 )
 from aoi_events.contracts.requests import ConnectClientV1
 from aoi_events.errors import BrokerUnavailable
-from aoi_events.ports.broker import Broker, Inbound, Outbound, Published, Queue, Subscription
+from aoi_events.ports.broker import Broker, Inbound, Outbound, Published, Subscription
 from aoi_events.topology import (
     ACTIVATION,
     NOTIFICATION,
     OUTCOME,
     REGISTRATION,
+    Queue,
     gateway_queue,
     topology,
 )

@@ -20,7 +20,7 @@ from aoi_events.broker.open import memory_server
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.channels.websocket import plugin as websocket
 from aoi_events.domain.clients.tokens import TokenKeys
-from aoi_events.ports.broker import Broker, Queue, QueueKind
+from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.ports.clock import Clock
 from aoi_events.services.runtime.batch_worker import BatchWorker
@@ -28,7 +28,7 @@ from aoi_events.store.store import open_store
 from aoi_events.testing.containers import PostgresServer, RabbitServer
 from aoi_events.testing.scripted import ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
-from aoi_events.topology import topology
+from aoi_events.topology import Queue, QueueKind, topology
 from tests.containers import in_containers
 from tests.integration.services.harness import WORKERS, System
 from tests.integration.services.one_worker import ANSWERS, Bench, FailingParking, Wishes

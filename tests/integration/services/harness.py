@@ -18,16 +18,10 @@ from aoi_events.contracts.answers import (
 from aoi_events.contracts.events import CloudEvent
 from aoi_events.domain.delivery.machine import Delivery
 from aoi_events.domain.parked import ParkedMessage
-from aoi_events.ports.broker import (
-    Binding,
-    Broker,
-    Queue,
-    QueueKind,
-    Subscription,
-)
+from aoi_events.ports.broker import Broker, Subscription
 from aoi_events.testing.scripted import ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
-from aoi_events.topology import EVENTS, gateway_queue
+from aoi_events.topology import EVENTS, Binding, Queue, QueueKind, gateway_queue
 from tests.integration.services.actors import Device, Node, User, secret_and_hash
 from tests.limits import WITHIN
 

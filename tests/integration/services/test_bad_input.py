@@ -12,10 +12,18 @@ import pytest
 from aoi_events.contracts.answers import RefusedV1
 from aoi_events.contracts.base import MAX_BODY
 from aoi_events.domain.parked import MAX_PARKED
-from aoi_events.ports.broker import Inbound, Outbound, Queue, QueueKind
+from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.services.deadlines.dead_letters.handler import UnroutableHandler
 from aoi_events.services.runtime.parking import Parking, replay
-from aoi_events.topology import DEAD, NOTIFICATION, OUTCOME, delivery_queue, worker_queue
+from aoi_events.topology import (
+    DEAD,
+    NOTIFICATION,
+    OUTCOME,
+    Queue,
+    QueueKind,
+    delivery_queue,
+    worker_queue,
+)
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import System
 from tests.limits import WITHIN

@@ -16,8 +16,8 @@ from aoi_events.errors import (
     PublishRefused,
     StoreUnavailable,
 )
-from aoi_events.ports.broker import Outbound, Queue, Topology
-from aoi_events.topology import OUTCOME
+from aoi_events.ports.broker import Outbound
+from aoi_events.topology import OUTCOME, Queue, Topology
 from tests.integration.services.one_worker import Bench
 
 LATER = Queue("later")

@@ -13,7 +13,7 @@ from aoi_events.broker.memory import MemoryBroker
 from aoi_events.contracts.answers import ANSWERS, AnyAnswer, RefusedV1
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.errors import BrokerUnavailable
-from aoi_events.ports.broker import Inbound, Outbound, Published, Queue, QueueKind, Subscription
+from aoi_events.ports.broker import Inbound, Outbound, Published, Subscription
 from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.channel.handler import ProviderHandler
 from aoi_events.services.channel.submissions import Submissions
@@ -28,6 +28,8 @@ from aoi_events.topology import (
     QUARANTINE_DELIVERY_LIMIT,
     REGISTRATION,
     WORKER_DELIVERY_LIMIT,
+    Queue,
+    QueueKind,
     delivery_queue,
     worker_queue,
 )

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeItem, OutcomeKind
-from aoi_events.ports.broker import Binding, Outbound, Queue, QueueKind, Subscription
+from aoi_events.ports.broker import Outbound, Subscription
 from aoi_events.services.outcome.handler import OutcomeHandler
 from aoi_events.testing.scripted import Say
-from aoi_events.topology import HINTS, OUTCOME, delivery_queue
+from aoi_events.topology import HINTS, OUTCOME, Binding, Queue, QueueKind, delivery_queue
 from tests.integration.services.conftest import OpenSystem
 from tests.integration.services.harness import System
 from tests.integration.services.test_redelivery import Replies, die_after_commit, system_without

@@ -24,7 +24,7 @@ from aoi_events.channels.sms.receipts import (
 )
 from aoi_events.channels.sms.settings import SmscSettings, SmsSettings
 from aoi_events.channels.sms.status import Submitted, Verdict, verdict_of
-from aoi_events.client.ports import ShortMessage as Arrived
+from aoi_events.client.core.inputs import ShortMessage as Arrived
 from aoi_events.errors import MalformedPdu
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
 from tests.limits import WITHIN

@@ -13,10 +13,16 @@ from typing import Any, TypeVar
 from aoi_events.client.core.decisions import decide
 from aoi_events.client.core.effects import Deliver, Effect, Open, Send, Store, Tell
 from aoi_events.client.core.events import ClientEvent
-from aoi_events.client.core.inputs import Input, Opened, Received, ShortMessageArrived, Started
+from aoi_events.client.core.inputs import (
+    Input,
+    Opened,
+    Received,
+    ShortMessage,
+    ShortMessageArrived,
+    Started,
+)
 from aoi_events.client.core.model import Network, Pending, View
 from aoi_events.client.core.state import Stored, decode, encode
-from aoi_events.client.ports import ShortMessage
 from aoi_events.contracts.answers import (
     ANSWER_TYPES,
     AnyAnswer,

@@ -31,8 +31,8 @@ from aoi_events.contracts.requests import (
     SendNotificationV1,
 )
 from aoi_events.contracts.states import DeliveryState, Evidence
-from aoi_events.ports.broker import Inbound, Outbound, Queue, Subscription
-from aoi_events.topology import ACTIVATION, EVENTS, NOTIFICATION, REGISTRATION, topology
+from aoi_events.ports.broker import Inbound, Outbound, Subscription
+from aoi_events.topology import ACTIVATION, EVENTS, NOTIFICATION, REGISTRATION, Queue, topology
 
 FINGERPRINT = "fp_" + "a" * 13
 

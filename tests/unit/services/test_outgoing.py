@@ -9,9 +9,9 @@ import pytest
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.contracts.events import NOBODY, ClientChanged
 from aoi_events.errors import PublishRefused
-from aoi_events.ports.broker import Binding, Outbound, Queue, Topology
+from aoi_events.ports.broker import Outbound
 from aoi_events.services.messages.answers import event, publish_all
-from aoi_events.topology import EVENTS, topology
+from aoi_events.topology import EVENTS, Binding, Queue, Topology, topology
 from tests.strategies import EPOCH
 
 FULL = Queue("aoi.reply.shop.full", bindings=(Binding(EVENTS),), max_length_bytes=1)

@@ -1,6 +1,6 @@
 """The session of a browser that speaks ``push-notification``: its messages; no I/O, no clock.
 
-Whose session it is, and how that comes about, stands in :mod:`aoi_events.gateway.protocol.webpush.handshake`.
+The handshake, :mod:`aoi_events.gateway.protocol.webpush.handshake`, decides whose session it is.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aoi_events.ports.message_ids import MessageIds, published_at
+from aoi_events.platform.message_ids import MessageIds, published_at
 
 
 def test_message_ids_are_unique_and_say_when() -> None:

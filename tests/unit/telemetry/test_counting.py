@@ -14,10 +14,9 @@ from aoi_events.contracts.states import DeliveryState, Evidence, Reason
 from aoi_events.domain.delivery.machine import Fact, Planned
 from aoi_events.domain.planning.plans import Step
 from aoi_events.domain.providers.breaker import Breaker, BreakerState
-from aoi_events.platform.message_ids import MessageIds, published_at
+from aoi_events.platform.message_ids import MessageIds
 from aoi_events.ports.broker import Published
 from aoi_events.ports.channel import Sent
-from aoi_events.ports.message_ids import MessageIds
 from aoi_events.ports.metrics import Change
 from aoi_events.telemetry.catalogue import CATALOGUE, NONE, OTHER
 from aoi_events.telemetry.prometheus import PrometheusMetrics

@@ -53,7 +53,7 @@ test: setup engine browser ## run every test, on a real RabbitMQ, PostgreSQL and
 	exec $(BIN)/python -m pytest $(or $(PYTEST),-n $(PROCESSES))
 
 # Clocks that measure how long something takes run as ever; only the date is another.
-test-dates: setup ## run the tests that need no container and no browser with the clock 400 days ahead
+test-dates: setup browser ## run the tests that need no container and no browser with the clock 400 days ahead
 	@compose/datefudge $(BIN)/python; unset PYTHONDONTWRITEBYTECODE; \
 	exec datefudge "400 days" $(BIN)/python -m pytest --no-containers \
 		--hypothesis-profile=dates $(or $(PYTEST),-n $(PROCESSES))

@@ -33,6 +33,7 @@ ADDRESS: Final = "address"
 Work = DeliverItem | ChallengeItem
 
 _AT_ONCE: Final = 10_000
+"""More items than a test sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ class Say:
 class ScriptedProvider:
     """The provider behind every worker of the channel; the test's side of it.
 
-    Items are answered with what :meth:`script` lists, in order, and then with ``default``.
+    Items are answered with what :meth:`script` lists, in order, and then with ``default``. While
+    ``answers`` is cleared, it takes items and does not answer.
     """
 
     def __init__(self, *, default: Say = Say(), clock: Clock | None = None) -> None:
@@ -94,6 +96,8 @@ class ScriptedProvider:
         self.receipts: asyncio.Queue[Receipt] = asyncio.Queue()
         self.up = asyncio.Event()
         self.up.set()
+        self.answers = asyncio.Event()
+        self.answers.set()
         self._script: deque[Say] = deque()
         self._changed = asyncio.Condition()
         self._numbers = count(1)
@@ -159,6 +163,7 @@ class ScriptedProvider:
         async with self._changed:
             sent = [self._sent(item, say) for item, say in zip(items, sayings, strict=True)]
             self._changed.notify_all()
+        await self.answers.wait()
         return sent
 
     def _sent(self, item: Work, say: Say) -> Sent:
@@ -203,15 +208,11 @@ class _Channel:
 
     provider = "scripted"
 
-    def __init__(self, shared: ScriptedProvider, traits: ChannelTraits) -> None:
+    def __init__(self, shared: ScriptedProvider, traits: ChannelTraits, at_once: int) -> None:
+        self.at_once: Final = at_once
         self._shared = shared
         self._traits = traits
         self._closed = asyncio.Event()
-
-    @property
-    def at_once(self) -> int:
-        """More than a test sends."""
-        return _AT_ONCE
 
     def lane(self, item: Work) -> str:
         """There is one provider."""
@@ -286,6 +287,7 @@ class ScriptedPlugin:
         ack_within: float = 30.0,
         largest_content: int | None = None,
         cost: float = 1.0,
+        at_once: int = _AT_ONCE,
     ) -> None:
         self.provider = provider
         self.needs_proof = needs_proof
@@ -293,6 +295,7 @@ class ScriptedPlugin:
         self._ack_within = ack_within
         self._largest_content = largest_content
         self._cost = cost
+        self._at_once = at_once
 
     @property
     def type(self) -> str:
@@ -329,4 +332,4 @@ class ScriptedPlugin:
 
     async def connect(self, settings: Any) -> _Channel:
         """A channel of its own for each worker."""
-        return _Channel(self.provider, self.traits(settings))
+        return _Channel(self.provider, self.traits(settings), self._at_once)

@@ -65,11 +65,9 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
         return parked_steps(item.encode(), self._clock.now())
 
     async def handle(self, items: Sequence[DeliveryBatchV1]) -> Sequence[Outbound]:
-        """Check and note in batches, and hand over."""
-        now = self._clock.now()
+        """Hand over what is still wanted when the channel has room for it."""
         work = [item for batch in items for item in batch.items if not isinstance(item, CloseItem)]
-        wanted, lost = await self._note(work, now)
-        await self._submissions.hand_over(wanted, now, known=lost)
+        await self._submissions.hand_over(work, self._note)
         return []
 
     async def _note(

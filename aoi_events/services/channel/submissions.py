@@ -8,14 +8,15 @@ again under a new attempt. The moment is for what kills the process: such a mess
 ends in quarantine.
 
 Lanes do not wait for each other, so that a provider that is slow holds back its own items only. How
-many items are under way in all is bounded: what is too much stays in the broker.
+many items are under way in all is bounded: what is too much stays in the broker. Items wait for
+room before they are checked and noted, so that nothing changes while they wait after their check.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -41,6 +42,12 @@ _PATIENCE: Final = Patience(first=0.1, most=5.0, jitter=0.5)
 
 Work = DeliverItem | ChallengeItem
 Key = tuple[str, int, int]
+
+Known = tuple[Work, Sent]
+"""An item that is not handed over, and its result."""
+
+Check = Callable[[Sequence[Work], datetime], Awaitable[tuple[Sequence[Work], Sequence[Known]]]]
+"""Notes, at a time, which of the items are still wanted; returns these, and results of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ class Submissions:
         self._clock = clock
         self._metrics = metrics
         self._under_way = 0
-        self._changed = asyncio.Condition()
+        self._freed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._untold: list[tuple[Sequence[_Said], asyncio.Future[None]]] = []
         self._teller: asyncio.Task[None] | None = None
@@ -92,25 +99,27 @@ class Submissions:
             at=now,
         )
 
-    async def hand_over(
-        self, items: Sequence[Work], now: datetime, known: Sequence[tuple[Work, Sent]] = ()
-    ) -> None:
-        """Hand over what was noted at ``now``, as soon as there is room for it; ``known`` is told
-        only. Returns when all was told, or after a moment.
+    async def hand_over(self, items: Sequence[Work], check: Check) -> None:
+        """Hand over those of the items that ``check`` chooses, each part of them as soon as there
+        is room for it, and report the others that ``check`` knows a result of. Returns when all
+        results are reported, or after a moment.
         """
         parts: set[asyncio.Task[None]] = set()
-        if known:
-            parts.add(self._begin(self._tell([_Said(*each, now) for each in known]), 0))
-        lanes: dict[str, list[Work]] = defaultdict(list)
-        for item in items:
-            lanes[self._channel.lane(item)].append(item)
         # A long lane has to wait for room itself, before it makes others wait.
-        for lane in sorted(lanes.values(), key=len):
-            given = 0
-            while given < len(lane):
-                part = lane[given : given + await self._room()]
-                given += len(part)
-                parts.add(self._begin(self._submit(part, now), len(part)))
+        left = [item for lane in sorted(self._lanes(items), key=len) for item in lane]
+        while left:
+            room = await self._room()
+            part, left = left[:room], left[room:]
+            now = self._clock.now()
+            self._under_way += len(part)
+            try:
+                wanted, known = await check(part, now)
+            finally:
+                self._free(len(part))
+            if known:
+                parts.add(self._begin(self._tell([_Said(*each, now) for each in known]), 0))
+            for lane in self._lanes(wanted):
+                parts.add(self._begin(self._submit(lane, now), len(lane)))
         if parts:
             await asyncio.wait(parts, timeout=_MOMENT)
 
@@ -132,10 +141,20 @@ class Submissions:
     # -- handing over ---------------------------------------------------------------------------
 
     async def _room(self) -> int:
-        most = self._channel.at_once
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._under_way < most)
-        return most - self._under_way
+        while (room := self._channel.at_once - self._under_way) <= 0:
+            self._freed.clear()
+            await self._freed.wait()
+        return room
+
+    def _free(self, items: int) -> None:
+        self._under_way -= items
+        self._freed.set()
+
+    def _lanes(self, items: Iterable[Work]) -> Collection[Sequence[Work]]:
+        lanes: dict[str, list[Work]] = defaultdict(list)
+        for item in items:
+            lanes[self._channel.lane(item)].append(item)
+        return lanes.values()
 
     def _begin(self, work: Coroutine[Any, Any, None], items: int) -> asyncio.Task[None]:
         self._under_way += items
@@ -148,9 +167,7 @@ class Submissions:
         try:
             await work
         finally:
-            self._under_way -= items
-            async with self._changed:
-                self._changed.notify_all()
+            self._free(items)
 
     async def _submit(self, part: Sequence[Work], now: datetime) -> None:
         results = await self._deliver(part)

@@ -116,11 +116,16 @@ async def system(open_system: OpenSystem) -> System:
 
 async def serve(system: System) -> list[Work]:
     """Start the channel worker; what it hands over of all that waited for it."""
+    await system.serve("scripted")
+    return await handed_over(system)
+
+
+async def handed_over(system: System) -> list[Work]:
+    """What the channel worker hands over of all that was sent before."""
     last = await system.device(identity="tel:+15550111")
     await prove(system, last, "another")
     await (await system.user()).send("last", last.token)
-    await system.serve("scripted")
-    # The queue is handled in order: whatever waited before is decided once this one went out.
+    # The queue is handled in order: all that was sent before is decided once this one went out.
     while getattr(await system.provider.next(within=WITHIN), "notification", None) != "last":
         continue
     return [item for item in system.provider.taken if item.client != last.client]
@@ -140,6 +145,28 @@ async def test_nothing_goes_to_it(system: System, give_up: GiveUp) -> None:
     there = [item for item in taken if item.parameters[ADDRESS] == OLD]
     assert not any(isinstance(item, DeliverItem) for item in there)
     assert bool(there) == (give_up is lose_and_claim)
+
+
+@pytest.mark.parametrize("give_up", WAYS)
+async def test_nothing_goes_to_it_after_a_wait_for_room(
+    open_system: OpenSystem, give_up: GiveUp
+) -> None:
+    """Promise (no borrowed addresses): no delivery that waits in its channel worker, because the
+    provider has not answered as much as it takes at once, goes to an address that was given up.
+    """
+    system = await open_system(
+        workers=WITHOUT_THE_CHANNEL, plugin={"needs_proof": True, "at_once": 1}
+    )
+    device = await system.device()
+    await prove(system, device, OLD)
+    await (await system.user()).send("n1", device.token)
+    system.provider.answers.clear()
+    await system.serve("scripted")
+    await system.provider.next_challenge()  # it came in one batch with the delivery
+    await give_up(system, device)
+    system.provider.answers.set()
+    taken = [item for item in await handed_over(system) if item.client == device.client]
+    assert OLD not in [item.parameters[ADDRESS] for item in taken if isinstance(item, DeliverItem)]
 
 
 @pytest.mark.parametrize("give_up", [deactivate, leave_out, claim_another, lose, lose_and_claim])

@@ -23,7 +23,7 @@ PROCESSES ?= 3
 # More for the benchmark, when given: make bench BENCH="hop"
 BENCH ?=
 
-.PHONY: help setup demo test test-dates bench lint format lock engine browser images clean
+.PHONY: help setup demo test test-dates bench lint format release lock engine browser images clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -70,6 +70,9 @@ lint: setup ## check style, types and floors
 format: setup ## put the code into its format and repair what can be repaired
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+release: setup ## build wheel, source archive, checksums and notes of the commit in dist/
+	@.ci/release
 
 lock: ## write the lock files anew from pyproject.toml (UPGRADE=1 takes the newest of everything)
 	@scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT; \

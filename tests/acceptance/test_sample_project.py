@@ -11,7 +11,7 @@ import tarfile
 import zipfile
 from dataclasses import dataclass
 from email import message_from_bytes
-from importlib.metadata import packages_distributions, requires
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,6 +19,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.acceptance.installed import closure, succeed
 from tests.limits import WITHIN
 
 ROOT = Path(__file__).parents[2]
@@ -77,11 +78,11 @@ def project(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("sample") / "shop"
     shutil.copytree(SAMPLE, folder, ignore=shutil.ignore_patterns(".*", "__pycache__"))
     place = folder.parent / "venv"
-    _ok(sys.executable, "-m", "venv", "--without-pip", place)
+    succeed(sys.executable, "-m", "venv", "--without-pip", place)
     python = place / "bin" / "python"
     (packages,) = place.glob("lib/python*/site-packages")
     (ours,) = Path(sys.prefix).glob("lib/python*/site-packages")
-    _ok(
+    succeed(
         sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index",
         "--no-deps", "--disable-pip-version-check", wheel,
     )  # fmt: skip
@@ -96,18 +97,11 @@ def own_channel(project: Project) -> Project:
     """Somebody's channel plug-in, installed beside the wheel, with its tests."""
     folder = project.folder.parent / "own_channel"
     shutil.copytree(OWN_CHANNEL, folder, ignore=shutil.ignore_patterns(".*", "__pycache__"))
-    _ok(
+    succeed(
         sys.executable, "-m", "pip", "--python", project.python, "install", "--quiet",
         "--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", folder,
     )  # fmt: skip
     return Project(folder, project.python)
-
-
-def _ok(*command: str | Path) -> None:
-    ran = subprocess.run(  # noqa: S603 - our own program
-        command, capture_output=True, text=True, timeout=WITHIN, check=False
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_the_wheel_is_complete(wheel: Path) -> None:
@@ -195,12 +189,12 @@ def test_what_is_imported_is_required(wheel: Path) -> None:
             name: archive.read(name).decode() for name in archive.namelist() if name[-3:] == ".py"
         }
     required = [Requirement(each) for each in described]
-    always = _closure(
+    always = closure(
         [each for each in required if each.marker is None or each.marker.evaluate({"extra": ""})]
     )
     extras = {
         extra: always
-        | _closure([e for e in required if e.marker and e.marker.evaluate({"extra": extra})])
+        | closure([e for e in required if e.marker and e.marker.evaluate({"extra": extra})])
         for extra in ("testing", "bench")
     }
     homes = packages_distributions()
@@ -221,24 +215,6 @@ def _imports(source: str) -> set[str]:
     return names - set(sys.stdlib_module_names) - {"aoi_events"}
 
 
-def _closure(required: list[Requirement]) -> set[str]:
-    """The names of what these requirements bring along."""
-    found: set[str] = set()
-    waiting = list(required)
-    while waiting:
-        requirement = waiting.pop()
-        name = canonicalize_name(requirement.name)
-        if name in found:
-            continue
-        found.add(name)
-        extras = requirement.extras or {""}
-        for text in requires(name) or ():
-            further = Requirement(text)
-            if further.marker is None or any(further.marker.evaluate({"extra": e}) for e in extras):
-                waiting.append(further)
-    return found
-
-
 def test_what_is_imported_is_the_wheel(project: Project) -> None:
     """The sample sees the installed package, and its command works from there."""
     ran = project.run("-c", "import aoi_events; print(aoi_events.__file__)")
@@ -250,7 +226,7 @@ def test_what_is_imported_is_the_wheel(project: Project) -> None:
 
 def test_a_source_archive_builds_the_same(tmp_path: Path) -> None:
     """The sdist holds what a distribution needs to build and test it."""
-    _ok(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path, ROOT)
+    succeed(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path, ROOT)
     (archive,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(archive) as source:
         names = {name.partition("/")[2] for name in source.getnames()}

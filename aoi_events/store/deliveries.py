@@ -7,7 +7,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Final
 
-from sqlalchemy import Column, and_, false, func, or_, select, true, update
+from sqlalchemy import Column, and_, false, func, select, true, update
 
 from aoi_events.domain.delivery.machine import Delivery
 from aoi_events.ports.store import Lock
@@ -20,10 +20,6 @@ from aoi_events.store.types import Instant
 
 __all__ = ["DeliveryQueries"]
 
-# As Delivery.put_off has it, of those that are not settled.
-_PUT_OFF: Final = or_(
-    deliveries.c.resting == true(), deliveries.c.attempts > 1, deliveries.c.batch.is_not(None)
-)
 _HELD: Final[Column[datetime]] = Column("held", Instant())
 
 
@@ -122,7 +118,7 @@ class DeliveryQueries(Queries):
         counted = (
             select(deliveries.c.client, func.count())
             .join(given.rows, given.rows.c.client == deliveries.c.client)
-            .where(deliveries.c.settled_at.is_(None), _PUT_OFF)
+            .where(deliveries.c.settled_at.is_(None), deliveries.c.put_off == true())
             .group_by(deliveries.c.client)
         )
         rows = await self._run(counted, given.bind((client,) for client in sorted(set(clients))))

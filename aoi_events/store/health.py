@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Text, delete, or_, select, type_coerce
+from sqlalchemy import delete, or_, select, true
 
-from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.domain.providers.health import ProviderHealth
 from aoi_events.store.queries import Queries
 from aoi_events.store.records import HEALTH
@@ -39,10 +38,8 @@ class HealthQueries(Queries):
 
     async def held_back(self, limit: int) -> Mapping[str, int]:
         """By channel, how many deliveries wait for a provider that is down; of so many at most."""
-        # Only what is not settled has a deadline, and the index on it is all that is read.
-        said = type_coerce(deliveries.c.steps, Text()).contains(f'"{OutcomeKind.UNAVAILABLE}"')
-        found = select(deliveries.c.steps).where(deliveries.c.deadline.is_not(None), said)
-        rows = await self._run(found.limit(limit))
+        found = select(deliveries.c.steps).where(deliveries.c.held_back == true()).limit(limit)
+        rows = await self._run(found)
         waiting: Counter[str] = Counter()
         for (steps,) in rows:
             waiting.update({state.step.channel for state in steps if state.held_back})

@@ -1,7 +1,7 @@
 """Values within a column: JSON text that survives every value, and ignores what newer code adds.
 
-Steps and stories are read and written as a whole and never searched, so they need no tables.
-Fields that have their default are left out: most of a fresh step's do.
+Steps, ledgers and stories are read and written as a whole and never searched, so they need no
+tables. Fields that have their default are left out: most of a fresh step's do.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.clients.client import Presence, Replaced
 from aoi_events.domain.delivery.evidence import StepOutcome
+from aoi_events.domain.delivery.ledger import EMPTY_LEDGER, Charge, ChargeState, Ledger
 from aoi_events.domain.delivery.machine import StepState, StoryEntry
 from aoi_events.domain.notifications import RejectedEntry
 from aoi_events.domain.planning.plans import Step
@@ -25,6 +26,7 @@ __all__ = [
     "EPOCH",
     "from_micros",
     "pack_content",
+    "pack_ledger",
     "pack_object",
     "pack_pairs",
     "pack_presence",
@@ -35,6 +37,7 @@ __all__ = [
     "pack_story",
     "to_micros",
     "unpack_content",
+    "unpack_ledger",
     "unpack_object",
     "unpack_pairs",
     "unpack_presence",
@@ -47,6 +50,7 @@ __all__ = [
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS: Final = {kind.value: kind for kind in OutcomeKind}
+_CHARGES: Final = {state.value: state for state in ChargeState}
 _REASONS: Final = {reason.value: reason for reason in Reason}
 
 
@@ -153,6 +157,25 @@ def _unpack_step(packed: dict[str, Any]) -> StepState:
 def _put(packed: dict[str, object], name: str, value: object) -> None:
     if value is not None:
         packed[name] = value
+
+
+# --- ledger ---------------------------------------------------------------------------------------
+
+
+def pack_ledger(ledger: Ledger) -> str:
+    """A delivery's ledger as JSON; of most it is empty, because their channels cost nothing."""
+    if ledger == EMPTY_LEDGER:
+        return "[]"
+    charges = ([c.step, c.attempt, c.channel, c.cost, c.state] for c in ledger.charges)
+    return _encode([ledger.final, *charges])
+
+
+def unpack_ledger(text: str) -> Ledger:
+    """The ledger that :func:`pack_ledger` packed."""
+    if text == "[]":
+        return EMPTY_LEDGER
+    final, *charges = _decode(text)
+    return Ledger(final, tuple(Charge(*fields, _CHARGES[state]) for *fields, state in charges))
 
 
 # --- story ----------------------------------------------------------------------------------------

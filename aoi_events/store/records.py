@@ -171,7 +171,7 @@ DELIVERIES: Final = Kept(
     tables.deliveries,
     Delivery,
     ("id",),
-    derived=("resting",),
+    derived=("resting", "put_off", "held_back"),
     assigned=("order",),
     fixed=(
         "sender",

@@ -215,13 +215,18 @@ deliveries: Final = Table(
     Column("by", Choice(Evidence)),
     Column("channel", AnyText()),
     Column("reason", AnyText()),
+    Column("stored_at", Instant()),
     Column("settled_at", Instant()),
     Column("supersedes", Choice(DeliveryState)),
     Column("deadline", Instant()),
     Column("published", Boolean(), nullable=False),
     Column("released", Boolean(), nullable=False),
+    # These three follow from the others, by the record's properties of these names.
     Column("resting", Boolean(), nullable=False),
+    Column("put_off", Boolean(), nullable=False),
+    Column("held_back", Boolean(), nullable=False),
     Column("batch", BigInteger()),
+    Column("ledger", Packed(packing.pack_ledger, packing.unpack_ledger), nullable=False),
     Column("story", Packed(packing.pack_story, packing.unpack_story), nullable=False),
     Column("topic", Name()),
     UniqueConstraint("id"),
@@ -236,6 +241,7 @@ deliveries: Final = Table(
     Index("deliveries_open", "client", "order", **_where("settled_at IS NULL")),
     Index("deliveries_released", "client", "batch", "order", **_where("released = true")),
     Index("deliveries_done", "settled_at", **_where("deadline IS NULL")),
+    Index("deliveries_held_back", "order", **_where("held_back = true")),
     # Hardly any at a time, so that it costs next to nothing.
     Index(
         "deliveries_untold",

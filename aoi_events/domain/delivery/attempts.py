@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from aoi_events.contracts.states import Reason
+from aoi_events.domain.delivery.ledger import Charge
 from aoi_events.domain.delivery.state import Delivery, StepState, stood_in_for, tell, with_step
 from aoi_events.domain.planning.plans import may_start
 from aoi_events.domain.retry import Backoff
@@ -59,7 +60,11 @@ def close_windows(delivery: Delivery, retry: Retry) -> Delivery:
         else:
             closed = replace(state, over=Reason.NOT_ACKNOWLEDGED)
         delivery = tell(
-            replace(delivery, steps=with_step(delivery.steps, index, closed)),
+            replace(
+                delivery,
+                steps=with_step(delivery.steps, index, closed),
+                ledger=delivery.ledger.unanswered(closed.attempt),
+            ),
             retry.at,
             "not acknowledged",
             index,
@@ -97,9 +102,14 @@ def start_due(delivery: Delivery, now: datetime) -> Delivery:
                 started_at=now,
                 retry_at=None,
             )
+            steps = with_step(delivery.steps, index, started)
+            charge = Charge(index, attempt, state.step.channel, state.step.cost)
             delivery = tell(
                 replace(
-                    delivery, attempts=attempt, steps=with_step(delivery.steps, index, started)
+                    delivery,
+                    attempts=attempt,
+                    steps=steps,
+                    ledger=delivery.ledger.charged(charge, {each.attempt for each in steps}),
                 ),
                 now,
                 sent(started),

@@ -15,6 +15,7 @@ Rules, all of them held by property tests:
 * A provider's acceptance settles only when its window ends and no other step is under way, and
   never for a wake-up. So does its receipt, while the device may still speak over a connection; else
   a receipt settles at once. Neither settles what the device refused.
+* The story decides nothing: without it every decision is the same.
 * A fact that was seen before changes nothing; its effects are told again (:func:`resend`), so that
   a crash between commit and publish costs a repeat and not a loss.
 """
@@ -138,7 +139,7 @@ def _news(before: Delivery, after: Delivery) -> list[Effect]:
         and (index, step.attempt) not in known
     ]
     if after.state is not DeliveryState.SENDING and (after.state, after.by) != (
-        before.state if before.story else None,
+        None if before.undecided else before.state,
         before.by,
     ):
         effects.append(Announce())
@@ -148,7 +149,7 @@ def _news(before: Delivery, after: Delivery) -> list[Effect]:
 def _plan(delivery: Delivery, fact: Planned, retry: Retry) -> Delivery:
     # An attempt whose time is over does not stand in the way; one under way does, and the release
     # waits for it.
-    known = _advance(delivery, retry) if delivery.story else delivery
+    known = delivery if delivery.undecided else _advance(delivery, retry)
     if not known.resting:
         return known
     rested = replace(known, released=False, returns=fact.returns, planned_at=retry.at)
@@ -196,6 +197,6 @@ def _advance(delivery: Delivery, retry: Retry) -> Delivery:
         reason = delivery.last_reason
         if not delivery.storable:
             return settle(delivery, DeliveryState.EXPIRED, now, reason=reason)
-        if delivery.state is DeliveryState.SENDING or not delivery.story:
+        if delivery.state is DeliveryState.SENDING or delivery.undecided:
             return store(delivery, now, reason)
     return delivery

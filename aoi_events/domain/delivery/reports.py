@@ -101,6 +101,7 @@ def _report_step(delivery: Delivery, fact: Reported, retry: Retry) -> Delivery:
             known,
             state=DeliveryState.SENDING if sending else delivery.state,
             steps=with_step(delivery.steps, index, merged),
+            ledger=delivery.ledger.reported(attempt, fact.kind),
         ),
         retry.at,
         fact.kind,

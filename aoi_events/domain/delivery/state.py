@@ -1,6 +1,7 @@
-"""What is kept of a delivery: its plan, how far each step got, and its story.
+"""What is kept of a delivery: its plan, how far each step got, what it cost, and its story.
 
-How a delivery changes is decided in :mod:`aoi_events.domain.delivery.machine`, and nowhere else.
+The story is for people: no decision reads it. How a delivery changes is decided in
+:mod:`aoi_events.domain.delivery.machine`, and nowhere else.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
 from aoi_events.domain.delivery.evidence import StepOutcome
+from aoi_events.domain.delivery.ledger import EMPTY_LEDGER, Ledger
 from aoi_events.domain.planning.plans import Step
 
 __all__ = [
@@ -35,7 +37,9 @@ _STORY_HEAD, _STORY_TAIL = 8, 32
 
 @dataclass(frozen=True, slots=True)
 class StoryEntry:
-    """One line of what happened, for people. ``cost``: of what was sent, as of then."""
+    """One line of what happened, for people; no decision reads it. ``cost``: of what was sent, as
+    of then.
+    """
 
     at: datetime
     what: str
@@ -154,7 +158,8 @@ class Delivery:
     ``published`` is false while effects of the last change may not have left yet. ``batch`` groups
     deliveries that were released together; ``order`` is the place in the client's backlog.
     ``returns`` is how often the client had come back when the plan was made. Of the deliveries of
-    one sender and ``topic`` for one token, at most the newest is not settled.
+    one sender and ``topic`` for one token, at most the newest is not settled. ``stored_at``: when
+    it was stored last. ``ledger``: what its messages cost.
     """
 
     id: str
@@ -175,6 +180,7 @@ class Delivery:
     by: Evidence | None = None
     channel: str | None = None
     reason: str | None = None
+    stored_at: datetime | None = None
     settled_at: datetime | None = None
     supersedes: DeliveryState | None = None
     deadline: datetime | None = None
@@ -183,7 +189,13 @@ class Delivery:
     batch: int | None = None
     order: int = 0
     topic: str | None = None
+    ledger: Ledger = EMPTY_LEDGER
     story: tuple[StoryEntry, ...] = ()
+
+    @property
+    def undecided(self) -> bool:
+        """Accepted just now: nothing was decided about it yet, and nothing was announced."""
+        return self.state is DeliveryState.STORED and self.stored_at is None
 
     @property
     def resting(self) -> bool:
@@ -195,6 +207,11 @@ class Delivery:
         """Not settled, and not delivered at its first attempt: it rests, or is tried once more."""
         again = self.resting or self.attempts > 1 or self.batch is not None
         return again and not self.state.terminal
+
+    @property
+    def held_back(self) -> bool:
+        """Not settled, and one of its steps waits for a provider that is down."""
+        return not self.state.terminal and any(step.held_back for step in self.steps)
 
     @property
     def last_reason(self) -> Reason:
@@ -282,7 +299,7 @@ def settle(
 
 def store(delivery: Delivery, now: datetime, reason: str | None) -> Delivery:
     """The delivery waiting for the device's return, because of ``reason``."""
-    stored = replace(delivery, state=DeliveryState.STORED, reason=reason)
+    stored = replace(delivery, state=DeliveryState.STORED, reason=reason, stored_at=now)
     return tell(stored, now, DeliveryState.STORED, detail=reason)
 
 

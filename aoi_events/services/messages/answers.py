@@ -114,7 +114,7 @@ def event(kind: str, sender: str, data: EventData, *, at: datetime, key: str) ->
 
 def delivery_event(delivery: Delivery, now: datetime) -> Outbound:
     """The event of the delivery's present state (stored or terminal)."""
-    at = delivery.settled_at or _since(delivery) or now
+    at = delivery.settled_at or delivery.stored_at or now
     return event(
         f"notification.{delivery.state}",
         delivery.sender,
@@ -132,12 +132,6 @@ def delivery_event(delivery: Delivery, now: datetime) -> Outbound:
         at=at,
         key=f"{delivery.id}@{at.timestamp():.6f}",
     )
-
-
-def _since(delivery: Delivery) -> datetime | None:
-    """When the delivery came to be stored: later lines of its story may tell of other things."""
-    lines = [line.at for line in delivery.story if line.what == delivery.state]
-    return lines[-1] if lines else None
 
 
 def batches(

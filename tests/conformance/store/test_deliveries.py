@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import Mode
 from aoi_events.contracts.states import DeliveryState, Evidence
+from aoi_events.domain.delivery.ledger import Charge, ChargeState, Ledger
 from aoi_events.domain.delivery.machine import Delivery, StoryEntry
 from aoi_events.domain.notifications import RejectedEntry
 from aoi_events.ports.store import Lock, Store
@@ -101,7 +102,7 @@ async def test_a_delivery_id_is_new(store: Store) -> None:
 
 
 async def test_saving_changes_what_may_change(store: Store) -> None:
-    """State, plan and story change; identity, acceptance, order stay; unknown IDs are ignored."""
+    """State, plan, costs, story change; identity, acceptance, order stay; unknown IDs are ignored."""
     async with store.transaction() as transaction:
         await fill(transaction, (1,), [a_delivery(1), a_delivery(2)])
         before = (await transaction.deliveries([delivery_id(1)]))[delivery_id(1)]
@@ -111,7 +112,9 @@ async def test_saving_changes_what_may_change(store: Store) -> None:
             batch=4,
             released=True,
             published=False,
+            ledger=Ledger(0.25, (Charge(0, 1, "sms", 1.5, ChargeState.TAKEN),)),
             story=story,
+            stored_at=later(2),
             reason="x",
             channel="sms",
         )
@@ -200,6 +203,10 @@ async def test_what_is_put_off_is_counted(store: Store) -> None:
         clients = [client_id(n) for n in (1, 2, 3, 4)]
         assert await transaction.count_put_off(clients) == {client_id(1): 3, client_id(2): 1}
         assert await transaction.count_put_off([]) == {}
+        await transaction.release([client_id(1)], now=NOW, limit=9)
+        found = await transaction.open_deliveries_of([client_id(1)])
+        assert sum(row.put_off for row in found) == 3
+        assert await transaction.count_put_off(clients) == {client_id(1): 3, client_id(2): 1}
 
 
 async def test_more_rows_than_a_statement_has_parameters(store: Store) -> None:

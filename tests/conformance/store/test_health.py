@@ -12,7 +12,7 @@ from aoi_events.domain.planning.plans import Step
 from aoi_events.domain.providers.breaker import BreakerState
 from aoi_events.domain.providers.health import ProviderHealth
 from aoi_events.ports.store import Store
-from tests.conformance.store.rows import NOW, a_delivery, later
+from tests.conformance.store.rows import NOW, a_delivery, delivery_id, later
 
 UP = ProviderHealth("sms", "host/1", "north", BreakerState.CLOSED, NOW)
 DOWN = ProviderHealth(
@@ -69,7 +69,8 @@ async def test_what_waits_is_counted_by_channel(store: Store) -> None:
     ended = replace(
         a_delivery(9), state=DeliveryState.CANCELLED, steps=(waits,), deadline=None, settled_at=NOW
     )
+    untold = replace(ended, id=delivery_id(10), published=False, deadline=later(5))
     async with store.transaction() as tx:
-        await tx.add_deliveries([*rows, ended])
+        await tx.add_deliveries([*rows, ended, untold])
         assert await tx.held_back(100) == {"sms": 2, "webhook": 1}
-        assert await tx.held_back(1) in ({"sms": 1}, {"sms": 1, "webhook": 1}, {})
+        assert await tx.held_back(1) in ({"sms": 1}, {"sms": 1, "webhook": 1})

@@ -1,15 +1,24 @@
-"""What a delivery has cost, by its story."""
+"""What a delivery has cost, by its ledger."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.domain.clients.channels import Channel, ChannelState, ChannelTraits
 from aoi_events.domain.delivery.costs import doubtful, spent
-from aoi_events.domain.delivery.machine import DeadlineReached, Delivery, Planned, Reported
-from aoi_events.domain.planning.plans import Step
+from aoi_events.domain.delivery.machine import (
+    DeadlineReached,
+    Delivery,
+    Planned,
+    Reported,
+    StartStep,
+)
+from aoi_events.domain.planning.plans import Demand, Step, plan
+from aoi_events.domain.planning.policy import Rules
 from tests.strategies import EPOCH, a_delivery
 from tests.unit.domain.rules import take
 
@@ -81,3 +90,25 @@ def test_what_an_end_may_have_overtaken_is_in_doubt(sent: Delivery) -> None:
     assert (spent(ended), spent(ended, overtaken={push})) == (1.75, 1.5)
     taken = take(heard(sent, OutcomeKind.ACCEPTED, step=1), ack, EPOCH).delivery
     assert doubtful(taken) == set()
+
+
+def test_most_cost_holds_beyond_the_lines_of_the_story() -> None:
+    """A device that refuses again and again makes a story of more than 40 lines, whose middle is
+    left out; no more messages are sent than ``most_cost`` allows all the same.
+    """
+    delivery, sent, now = a_delivery(ttl=86_400.0), 0, EPOCH
+    rules, traits = Rules(most_cost=20.0), {"sms": ChannelTraits("sms", False, 30.0, cost=1.0)}
+    channels = [Channel(delivery.client, "sms", ChannelState.ACTIVE, rank=0)]
+    for returns in range(60):
+        demand = Demand(None, spent=spent(delivery))
+        steps = plan(channels, traits, demand, connected=False, rules=rules)
+        now += timedelta(seconds=1)
+        decision = take(
+            replace(delivery, released=bool(returns)), Planned(steps, returns=returns), now
+        )
+        sent += sum(isinstance(effect, StartStep) for effect in decision.effects)
+        delivery = heard(decision.delivery, OutcomeKind.ACCEPTED) if steps else decision.delivery
+        refused = Reported(OutcomeKind.COULD_NOT_WAKE, now, channel="sms")
+        delivery = take(delivery, refused, now).delivery
+    assert len(delivery.story) == 40
+    assert (sent, spent(delivery)) == (20, 20.0)

@@ -12,6 +12,7 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.clients.client import Presence
 from aoi_events.domain.delivery.evidence import StepOutcome
+from aoi_events.domain.delivery.ledger import Charge, ChargeState, Ledger
 from aoi_events.domain.delivery.machine import StepState, StoryEntry
 from aoi_events.domain.notifications import RejectedEntry
 from aoi_events.domain.planning.plans import Step
@@ -66,6 +67,14 @@ STORY = st.builds(
     detail=st.none() | ANY_TEXT,
     cost=st.floats(0.0, 1e6),
 )
+CHARGES = st.builds(
+    Charge,
+    step=COUNTS,
+    attempt=COUNTS,
+    channel=ANY_TEXT,
+    cost=st.floats(0.0, 1e6),
+    state=st.sampled_from(ChargeState),
+)
 
 
 @given(st.lists(STEPS, max_size=4).map(tuple))
@@ -81,6 +90,15 @@ def test_stories(story: tuple[StoryEntry, ...]) -> None:
     """Every line of a story comes back equal."""
     packed = packing.pack_story(story)
     assert packing.unpack_story(packed) == story
+    packed.encode()
+
+
+@given(st.builds(Ledger, st.floats(0.0, 1e6), st.lists(CHARGES, max_size=5).map(tuple)))
+@example(Ledger())
+def test_ledgers(ledger: Ledger) -> None:
+    """The sum and every charge of a ledger come back equal."""
+    packed = packing.pack_ledger(ledger)
+    assert packing.unpack_ledger(packed) == ledger
     packed.encode()
 
 

@@ -73,13 +73,17 @@ def upgrade() -> None:
         sa.Column("by", sa.Text()),
         sa.Column("channel", sa.Text()),
         sa.Column("reason", sa.Text()),
+        sa.Column("stored_at", sa.BigInteger()),
         sa.Column("settled_at", sa.BigInteger()),
         sa.Column("supersedes", sa.Text()),
         sa.Column("deadline", sa.BigInteger()),
         sa.Column("published", sa.Boolean(), nullable=False),
         sa.Column("released", sa.Boolean(), nullable=False),
         sa.Column("resting", sa.Boolean(), nullable=False),
+        sa.Column("put_off", sa.Boolean(), nullable=False),
+        sa.Column("held_back", sa.Boolean(), nullable=False),
         sa.Column("batch", sa.BigInteger()),
+        sa.Column("ledger", sa.Text(), nullable=False),
         sa.Column("story", sa.Text(), nullable=False),
         sa.Column("topic", name),
         sa.UniqueConstraint("id", name="deliveries_id_key"),
@@ -96,6 +100,7 @@ def upgrade() -> None:
     op.create_index(
         "deliveries_due", "deliveries", ["deadline", "order"], **where("deadline IS NOT NULL")
     )
+    op.create_index("deliveries_held_back", "deliveries", ["order"], **where("held_back = true"))
     op.create_index("deliveries_notification", "deliveries", ["notification", "sender"])
     op.create_index(
         "deliveries_open", "deliveries", ["client", "order"], **where("settled_at IS NULL")

@@ -138,7 +138,7 @@ class DeliveryBatchV1(Tolerant):
 class OutcomeKind(StrEnum):
     """What a channel, a device or the broker says became of a step.
 
-    Ordered by rank, weakest first: of two outcomes of one attempt the stronger stands.
+    Of two outcomes of one attempt the stronger stands, by ``domain.delivery.evidence.RANK``.
     """
 
     UNAVAILABLE = "unavailable"

@@ -15,8 +15,20 @@ from aoi_events.contracts.envelopes import OutcomeKind
 
 __all__ = ["RANK", "StepOutcome", "join"]
 
-RANK: Final[dict[OutcomeKind, int]] = {kind: rank for rank, kind in enumerate(OutcomeKind)}
-"""Rank of each kind: the order in which OutcomeKind lists them, weakest first."""
+RANK: Final[dict[OutcomeKind, int]] = {
+    OutcomeKind.UNAVAILABLE: 10,
+    OutcomeKind.ACCEPTED: 20,
+    OutcomeKind.REFUSED: 30,
+    OutcomeKind.ROUTE_LOST: 40,
+    OutcomeKind.PARKED: 50,
+    OutcomeKind.REJECTED: 60,
+    OutcomeKind.RECEIPTED: 70,
+    OutcomeKind.COULD_NOT_WAKE: 80,
+    OutcomeKind.DISCARDED: 90,
+    OutcomeKind.NO_SUCH_APPLICATION: 100,
+    OutcomeKind.ACKNOWLEDGED: 110,
+}
+"""Of two outcomes of one attempt, that with the higher rank stands."""
 
 # Differences are exact; a float of seconds would call two times equal that are not.
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)

@@ -208,8 +208,8 @@ def _refused(delivery: Delivery, fact: Reported, reason: Reason, now: datetime) 
     """The delivery with the device's refusal noted at every step, so that no word of a provider
     about this plan settles it any more. Where that is all it does, the story tells it.
     """
-    weaker = DEVICE_REFUSALS[: DEVICE_REFUSALS.index(reason)]
-    known = any(step.over in DEVICE_REFUSALS and step.over not in weaker for step in delivery.steps)
+    rank = DEVICE_REFUSALS[reason]
+    known = any(DEVICE_REFUSALS.get(step.over or "", 0) >= rank for step in delivery.steps)
     if known or delivery.by is Evidence.DEVICE:
         return delivery
     steps = tuple(replace(step, over=reason, retry_at=None) for step in delivery.steps)

@@ -29,8 +29,14 @@ __all__ = [
     "with_step",
 ]
 
-DEVICE_REFUSALS: Final = (Reason.COULD_NOT_WAKE, Reason.DISCARDED, Reason.NO_SUCH_APPLICATION)
-"""Why a step is over when the device itself refused the delivery, the weakest word first."""
+DEVICE_REFUSALS: Final[dict[str, int]] = {
+    Reason.COULD_NOT_WAKE: 1,
+    Reason.DISCARDED: 2,
+    Reason.NO_SUCH_APPLICATION: 3,
+}
+"""Why a step is over when the device itself refused the delivery, each with its rank: a refusal
+replaces those of a lower rank.
+"""
 
 _STORY_HEAD, _STORY_TAIL = 8, 32
 

@@ -18,12 +18,12 @@ __all__ = ["NO_RULES", "ChannelRules", "Policy", "Rules", "urgent_enough"]
 
 T = TypeVar("T")
 
-_BY_URGENCY: Final = (Urgency.VERY_LOW, Urgency.LOW, Urgency.NORMAL, Urgency.HIGH)
+_URGENCY: Final = {Urgency.VERY_LOW: 1, Urgency.LOW: 2, Urgency.NORMAL: 3, Urgency.HIGH: 4}
 
 
 def urgent_enough(urgency: Urgency, least: Urgency) -> bool:
     """Whether ``urgency`` is ``least`` or more."""
-    return _BY_URGENCY.index(urgency) >= _BY_URGENCY.index(least)
+    return _URGENCY[urgency] >= _URGENCY[least]
 
 
 @dataclass(frozen=True, slots=True)

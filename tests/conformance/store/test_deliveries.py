@@ -102,7 +102,7 @@ async def test_a_delivery_id_is_new(store: Store) -> None:
 
 
 async def test_saving_changes_what_may_change(store: Store) -> None:
-    """State, plan, costs, story change; identity, acceptance, order stay; unknown IDs are ignored."""
+    """State, plan and story change; identity, acceptance, order stay; unknown IDs are no error."""
     async with store.transaction() as transaction:
         await fill(transaction, (1,), [a_delivery(1), a_delivery(2)])
         before = (await transaction.deliveries([delivery_id(1)]))[delivery_id(1)]

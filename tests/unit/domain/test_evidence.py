@@ -64,6 +64,12 @@ def test_a_device_outranks_everybody() -> None:
     assert RANK[OutcomeKind.REJECTED] < RANK[OutcomeKind.RECEIPTED]
 
 
+def test_every_kind_has_a_rank_of_its_own() -> None:
+    """Ranks are total and distinct, or the merge would depend on the order of reports."""
+    assert RANK.keys() == set(OutcomeKind)
+    assert len(set(RANK.values())) == len(RANK)
+
+
 unsettling = st.sampled_from(
     [
         OutcomeKind.UNAVAILABLE,

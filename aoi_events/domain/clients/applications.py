@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from aoi_events.domain.clients.client import Client
 from aoi_events.domain.clients.tokens import TokenClaims, app_key_of
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "forgettable",
     "register",
     "revoke",
+    "token_owner",
     "unseen",
 ]
 
@@ -157,6 +159,27 @@ def forgettable(known: Sequence[Application], *, keep: int, now: datetime) -> Se
 def _generation(now: datetime) -> int:
     """The first generation that a row may have that is made now: seconds since 1970."""
     return int(now.timestamp())
+
+
+def token_owner(
+    client: Client | None,
+    application: Application | None,
+    *,
+    generation: int | None = None,
+    fingerprint: str | None = None,
+) -> Application | None:
+    """The app instance, if a token is valid: it is the present one of a registered instance, whose
+    client is not retired. The only place that decides so.
+
+    The token is known by the ``generation`` that was read from it, or by its ``fingerprint``.
+    """
+    if client is None or client.retired or application is None or not application.registered:
+        return None
+    if generation is not None and generation != application.generation:
+        return None
+    if fingerprint is not None and fingerprint != application.fingerprint:
+        return None
+    return application
 
 
 def revoke(known: Application, reason: str) -> Application:

@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import assert_never
 
 from aoi_events.contracts.envelopes import DeliverItem, OutcomeItem, OutcomeKind
-from aoi_events.domain.clients.applications import Application
+from aoi_events.domain.clients.applications import Application, token_owner
 from aoi_events.domain.clients.channels import Channel
 from aoi_events.domain.clients.client import Client
 from aoi_events.domain.clients.tokens import app_key_of
@@ -61,10 +61,12 @@ class Context:
         return self.applications.get((delivery.client, key))
 
     def holds_token(self, delivery: Delivery) -> Application | None:
-        """The app instance, if the token that the delivery was sent to is still its own."""
-        row = self.application_of(delivery)
-        held = row is not None and row.registered and row.fingerprint == delivery.fingerprint
-        return row if held else None
+        """The app instance, if the token that the delivery was sent to is still valid."""
+        return token_owner(
+            self.clients.get(delivery.client),
+            self.application_of(delivery),
+            fingerprint=delivery.fingerprint,
+        )
 
     def and_also(self, other: Context) -> Context:
         """Both; what stands in both counts as ``other`` knows it."""
@@ -167,7 +169,7 @@ class Dispatcher:
             ),
             None,
         )
-        if client is None or client.retired or application is None or channel is None:
+        if client is None or application is None or channel is None:
             return None
         if notification is None or notification.content is None:
             return None

@@ -9,8 +9,7 @@ from itertools import chain, islice, repeat
 from typing import Final
 
 from aoi_events.contracts.requests import SendNotificationV1
-from aoi_events.domain.clients.applications import Application
-from aoi_events.domain.clients.client import Client
+from aoi_events.domain.clients.applications import token_owner
 from aoi_events.domain.clients.sender_keys import may_send
 from aoi_events.domain.clients.tokens import TokenClaims, delivery_id_of, fingerprint_of
 from aoi_events.domain.delivery.machine import Decision, Delivery, Planned, decide
@@ -129,9 +128,13 @@ class Acceptance:
         accepted: dict[str, Decision] = {}
         deliveries: list[tuple[int, str]] = []
         for index, token, claims in sending.tokens:
-            application = context.applications.get((claims.client, claims.app_key))
             client = context.clients.get(claims.client)
-            if application is None or not _usable(client, application, claims):
+            application = token_owner(
+                client,
+                context.applications.get((claims.client, claims.app_key)),
+                generation=claims.generation,
+            )
+            if client is None or application is None:
                 sending.rejected.append(_rejected(index, token, _REVOKED))
                 continue
             if not may_send(sending.asked.sender, application.sender_key):
@@ -158,7 +161,7 @@ class Acceptance:
             )
             accepted[delivery_id] = decide(
                 delivery,
-                Planned(steps, returns=client.returns if client is not None else 0),
+                Planned(steps, returns=client.returns),
                 now=now,
                 jitter=self._dice.jitter(),
                 backoff=self._settings.policies.retry,
@@ -185,15 +188,6 @@ def _lock_for(fresh: Sequence[Sending]) -> Lock:
     """Two workers that accept one topic at once must see each other; all others may share."""
     topics = any(sending.asked.request.topic is not None for sending in fresh)
     return Lock.EXCLUSIVE if topics else Lock.SHARED
-
-
-def _usable(client: Client | None, application: Application, claims: TokenClaims) -> bool:
-    return (
-        client is not None
-        and not client.retired
-        and application.registered
-        and application.generation == claims.generation
-    )
 
 
 def _rejected(index: int, token: str, refused: Refusal) -> RejectedEntry:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aoi_events.contracts.identifiers import Mode
-from aoi_events.domain.clients.applications import Application
+from aoi_events.domain.clients.applications import Application, token_owner
 from aoi_events.domain.clients.channels import Channel, ChannelTraits
 from aoi_events.domain.clients.client import Client
 from aoi_events.domain.clients.tokens import TokenKeys
@@ -131,9 +131,8 @@ async def explain(
         client = (await tx.clients({claims.client})).get(claims.client)
         application = (await tx.applications({key})).get(key)
         channels: Sequence[Channel] = (await tx.channels({claims.client})).get(claims.client, ())
-    if client is None or application is None or not application.registered:
-        raise Refusal(ErrorCode.TOKEN_REVOKED, "this token is no longer valid")
-    if client.retired or application.generation != claims.generation:
+    application = token_owner(client, application, generation=claims.generation)
+    if client is None or application is None:
         raise Refusal(ErrorCode.TOKEN_REVOKED, "this token is no longer valid")
     rules = policy.rules_for(application.application)
     mode, hedge_after = mode_of(demand, rules)

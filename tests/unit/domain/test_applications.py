@@ -16,8 +16,10 @@ from aoi_events.domain.clients.applications import (
     forgettable,
     register,
     revoke,
+    token_owner,
     unseen,
 )
+from aoi_events.domain.clients.client import Client
 from tests.strategies import EPOCH
 
 
@@ -54,6 +56,23 @@ def test_a_repeat_changes_nothing_and_is_applied() -> None:
     later = registered(first.application, 4, key_id="k2")
     assert later.application.claims == first.application.claims
     assert later.application.key_id == "k1", "the token stays under the key that issued it"
+
+
+def test_a_token_is_valid_only_as_the_present_one() -> None:
+    """By its generation or its fingerprint; not once it was revoked, replaced, or its client
+    retired.
+    """
+    app = replace(registered(None, 1).application, fingerprint="fp_new")
+    client = Client(app.client, "hash", "device", "identity", EPOCH, EPOCH)
+    assert token_owner(client, app, generation=app.generation) is app
+    assert token_owner(client, app, fingerprint="fp_new") is app
+    assert token_owner(client, app, generation=app.generation + 1) is None
+    assert token_owner(client, app, generation=app.generation - 1) is None
+    assert token_owner(client, app, fingerprint="fp_old") is None
+    assert token_owner(client, revoke(app, "deregistered"), fingerprint="fp_new") is None
+    assert token_owner(replace(client, retired_at=EPOCH), app, fingerprint="fp_new") is None
+    assert token_owner(None, app, fingerprint="fp_new") is None
+    assert token_owner(client, None, generation=app.generation) is None
 
 
 def test_a_revoked_token_stays_dead() -> None:

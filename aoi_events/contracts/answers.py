@@ -95,10 +95,15 @@ class SelectedChannel(Tolerant):
 
 
 class UnselectedChannel(Tolerant):
-    """A channel that was offered or in use, and why it is not now."""
+    """A channel that was offered or in use, and why it is not now.
+
+    ``reason`` is a :class:`~aoi_events.contracts.states.CloseReason`, or one of a newer version.
+    ``detail`` is what the channel or its provider said, for people.
+    """
 
     type: ChannelType
     reason: str
+    detail: str | None = None
 
 
 class ChannelsActivatedV1(Answer):

@@ -64,12 +64,17 @@ class ApplicationChanged(Tolerant):
 
 
 class ChannelChanged(Tolerant):
-    """``channel.*``: a channel became active or pending, or ended."""
+    """``channel.*``: a channel became active or pending, or ended.
+
+    ``reason``: why it ended, a :class:`~aoi_events.contracts.states.CloseReason` or one of a newer
+    version. ``detail`` is what the channel or its provider said, for people.
+    """
 
     about: Literal["channel"] = "channel"
     client: ClientId
     channel: ChannelType
     reason: str | None = None
+    detail: str | None = None
 
 
 class NotificationAccepted(Tolerant):

@@ -1,10 +1,13 @@
-"""Names of states, evidence and reasons, as people and programs see them."""
+"""Names of states, evidence and reasons, as people and programs see them.
+
+Programs compare these codes; sentences are made of them where a person reads.
+"""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["DeliveryState", "Evidence", "Reason"]
+__all__ = ["CloseReason", "DeliveryState", "Evidence", "Reason"]
 
 
 class DeliveryState(StrEnum):
@@ -62,3 +65,30 @@ class Reason(StrEnum):
     """The device could not wake the app."""
     DISCARDED = "discarded"
     """The device threw it away: it could not read it, or could give it to nobody."""
+
+
+class CloseReason(StrEnum):
+    """Why a notification channel was not selected, or was closed."""
+
+    DEACTIVATED = "deactivated"
+    """The client deactivated it."""
+    NOT_OFFERED = "not_offered"
+    """The client's last activation did not offer it."""
+    NO_SUCH_CHANNEL = "no_such_channel"
+    """This server has no channel of that type."""
+    OFFER_REFUSED = "offer_refused"
+    """The parameters of the offer are not usable; the detail says which and why."""
+    OTHERS_PREFERRED = "others_preferred"
+    """Enough channels of its kind were selected before it."""
+    TOO_MANY_CHALLENGES = "too_many_challenges"
+    """Its address must be proved, and the limit of challenges within an hour is reached."""
+    NOT_PROVED = "not_proved"
+    """The device did not prove in time that it receives at the address."""
+    WRONG_CODES = "wrong_codes"
+    """The device sent too many wrong codes back."""
+    CHALLENGE_REFUSED = "challenge_refused"
+    """The provider refused the challenge; the detail is what it answered."""
+    ADDRESS_REFUSED = "address_refused"
+    """The provider refused the address for good; the detail is what it answered."""
+    TAKEN_OVER = "taken_over"
+    """Another client proved the same address."""

@@ -175,7 +175,11 @@ def unpack_ledger(text: str) -> Ledger:
     if text == "[]":
         return EMPTY_LEDGER
     final, *charges = _decode(text)
-    return Ledger(final, tuple(Charge(*fields, _CHARGES[state]) for *fields, state in charges))
+    return Ledger(final, tuple(_unpack_charge(*charge) for charge in charges))
+
+
+def _unpack_charge(step: int, attempt: int, channel: str, cost: float, state: str) -> Charge:
+    return Charge(step, attempt, channel, cost, _CHARGES[state])
 
 
 # --- story ----------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from aoi_events.contracts.identifiers import Mode, Urgency
-from aoi_events.contracts.states import DeliveryState, Evidence
+from aoi_events.contracts.states import CloseReason, DeliveryState, Evidence
 from aoi_events.domain.clients.channels import ChannelState, ProofState
 from aoi_events.domain.providers.breaker import BreakerState
 from aoi_events.store import json_columns as packing
@@ -134,7 +134,8 @@ channels: Final = Table(
     Column("parameters", Packed(packing.pack_object, packing.unpack_object), nullable=False),
     Column("largest_content", BigInteger()),
     Column("address", AnyText()),
-    Column("reason", AnyText()),
+    Column("reason", Choice(CloseReason)),
+    Column("detail", AnyText()),
     Column("changed_at", Instant()),
 )
 

@@ -139,7 +139,7 @@ def closed_by_server(turn: Turn, closed: tuple[UnselectedChannel, ...]) -> None:
         return
     turn.keep(channels=tuple(c for c in turn.stored.channels if c.type not in gone))
     for channel in closed:
-        turn.tell(ChannelClosed(channel.type, channel.reason))
+        turn.tell(ChannelClosed(channel.type, channel.reason, channel.detail))
     if turn.stored.any_wanted:
         application_asked(turn)
 
@@ -164,7 +164,7 @@ def _select(turn: Turn, answer: ChannelsActivatedV1) -> None:
         Activated(
             active=tuple(c.type for c in answer.selected if c.state == "active"),
             pending=tuple(c.type for c in answer.selected if c.state == "pending"),
-            not_selected=tuple((c.type, c.reason) for c in answer.not_selected),
+            not_selected=answer.not_selected,
         )
     )
     listen(turn)

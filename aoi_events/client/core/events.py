@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from aoi_events.client.core.state import AckCode
+from aoi_events.contracts.answers import UnselectedChannel
 
 __all__ = [
     "Activated",
@@ -67,19 +68,26 @@ class ApplicationDeregistered:
 
 @dataclass(frozen=True, slots=True)
 class Activated:
-    """The channels that the server selected (8.1.2), and why each other one was not."""
+    """The channels that the server selected (8.1.2), and why each other one was not.
+
+    The ``reason`` of those not selected is a ``CloseReason``, or one of a newer server.
+    """
 
     active: tuple[str, ...]
     pending: tuple[str, ...]
-    not_selected: tuple[tuple[str, str], ...]
+    not_selected: tuple[UnselectedChannel, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelClosed:
-    """The server closed a channel while nobody was connected."""
+    """The server closed a channel while nobody was connected.
+
+    ``reason`` is a ``CloseReason``, or one of a newer server; ``detail`` is what the provider said.
+    """
 
     type: str
     reason: str
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

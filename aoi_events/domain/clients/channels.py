@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from aoi_events.contracts.content import Content
+from aoi_events.contracts.states import CloseReason
 
 __all__ = [
     "Channel",
@@ -20,6 +22,8 @@ __all__ = [
     "one_message",
 ]
 
+_LONGEST_DETAIL: Final = 200
+
 Parameters = dict[str, str | int | bool]
 
 
@@ -30,7 +34,7 @@ class ChannelState(StrEnum):
     PENDING = "pending"
     """Waits for the proof of its address."""
     CLOSED = "closed"
-    """Ended by the server or the client; ``reason`` says why."""
+    """Ended by the server or the client; ``reason`` says why, ``detail`` what a provider said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +51,24 @@ class Channel:
     parameters: Parameters = field(default_factory=dict)
     largest_content: int | None = None
     address: str | None = None
-    reason: str | None = None
+    reason: CloseReason | None = None
+    detail: str | None = None
     changed_at: datetime | None = None
 
     @property
     def usable(self) -> bool:
         """Whether deliveries may go over it."""
         return self.state is ChannelState.ACTIVE
+
+    def closed(self, reason: CloseReason, now: datetime, detail: str | None = None) -> Channel:
+        """The channel after it ended, because of ``reason``."""
+        return replace(
+            self,
+            state=ChannelState.CLOSED,
+            reason=reason,
+            detail=None if detail is None else detail[:_LONGEST_DETAIL],
+            changed_at=now,
+        )
 
 
 def octets_of(content: Content) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aoi_events.contracts.requests import ActivateChannelsV1, ChannelOffer, Circumstances
+from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.channels import ChannelTraits, Parameters
 
 __all__ = ["Selection", "SelectionPolicy", "ValidOffer", "offers_hash", "select"]
@@ -39,7 +40,7 @@ class Selection:
     """The offers selected, best first, and why each other type was not."""
 
     selected: tuple[ValidOffer, ...]
-    reasons: Mapping[str, str]
+    reasons: Mapping[str, CloseReason]
 
 
 def select(
@@ -67,14 +68,14 @@ def select(
         )
 
     selected: list[ValidOffer] = []
-    reasons: dict[str, str] = {}
+    reasons: dict[str, CloseReason] = {}
     left = {True: policy.connection_oriented, False: policy.connectionless}
     for valid in sorted(offers, key=rank):
         if left[valid.traits.connection_oriented] > 0:
             left[valid.traits.connection_oriented] -= 1
             selected.append(valid)
         else:
-            reasons[valid.offer.type] = "another channel of its kind suits better"
+            reasons[valid.offer.type] = CloseReason.OTHERS_PREFERRED
     return Selection(tuple(selected), reasons)
 
 

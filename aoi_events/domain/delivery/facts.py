@@ -103,11 +103,11 @@ class Announce:
 @dataclass(frozen=True, slots=True)
 class CloseChannel:
     """The address is bad: close the client's channel of this type, unless it was activated since
-    ``at``, when that was heard.
+    ``at``, when that was reported. ``detail``: what the provider said.
     """
 
     channel: str
-    reason: str
+    detail: str | None
     at: datetime
 
 

@@ -41,7 +41,7 @@ __all__ = ["report"]
 def report(delivery: Delivery, fact: Reported, retry: Retry, told: list[Effect]) -> Delivery:
     """The delivery after an outcome; ``told`` gets what ended besides it."""
     if fact.closes_channel and fact.channel is not None:
-        told.append(CloseChannel(fact.channel, fact.detail or fact.kind, fact.at))
+        told.append(CloseChannel(fact.channel, fact.detail or None, fact.at))
     match fact.kind:
         case OutcomeKind.ACKNOWLEDGED:
             return deliver(delivery, Evidence.DEVICE, fact.channel, retry.at)

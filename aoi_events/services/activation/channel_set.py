@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from aoi_events.contracts.answers import (
     ChannelsActivatedV1,
@@ -19,6 +19,7 @@ from aoi_events.contracts.requests import (
     ConfirmChannelV1,
     DeactivateChannelsV1,
 )
+from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.channels import Channel, ChannelState, Proof, ProofState
 from aoi_events.domain.clients.client import Client
 from aoi_events.domain.clients.proofs import confirm
@@ -34,9 +35,14 @@ from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["Change", "ChannelSet", "closed_by_server"]
 
-_DEACTIVATED: Final = "deactivated by the client"
-_NOT_OFFERED: Final = "no longer offered"
-_GUESSED: Final = "too many wrong codes"
+_BY_CLIENT: Final = (CloseReason.DEACTIVATED, CloseReason.NOT_OFFERED)
+
+
+class _Why(NamedTuple):
+    """Why a channel is not in use."""
+
+    reason: CloseReason
+    detail: str | None = None
 
 
 @dataclass(slots=True)
@@ -75,7 +81,7 @@ class ChannelSet:
         repeat = request.sequence == client.sequence
         valid, reasons = self._validate(request)
         selection = select(valid, request.circumstances, self._settings.policies.selection)
-        reasons |= selection.reasons
+        reasons |= {kind: _Why(reason) for kind, reason in selection.reasons.items()}
         before = {row.type: row for row in held.channels_of(client.id)}
         proofs = _proofs(held, client)
         outputs: list[Outbound] = []
@@ -91,7 +97,7 @@ class ChannelSet:
                     tx, client, chosen, known, now, held
                 )
                 if refused is not None:
-                    reasons[chosen.offer.type] = refused
+                    reasons[chosen.offer.type] = _Why(refused)
                     continue
                 outputs += sent
             after.append(_channel(client, chosen, proof, rank, kept, now))
@@ -108,7 +114,7 @@ class ChannelSet:
         held.save(replace(client.back(now), sequence=request.sequence, sequence_hash=digest))
         outputs += [_event(row, asker, now, request.sequence) for row in after]
         outputs += [channel_closed(row, asker, now) for row in ended]
-        reasons = {row.type: row.reason or _NOT_OFFERED for row in ended} | reasons
+        reasons = {row.type: _why(row) for row in ended} | reasons
         answer = self._answer(client, request.sequence, after, proofs, reasons, applied=True)
         return Change(answer, outputs, reachable=any(row.usable for row in after))
 
@@ -136,7 +142,7 @@ class ChannelSet:
         if not right or row is None:
             held.proofs.save([proof])
             if row is not None and proof.state is ProofState.FAILED:
-                row = _end(row, _GUESSED, now)
+                row = row.closed(CloseReason.WRONG_CODES, now)
                 held.channels.save([row])
             wrong = Refusal(
                 ErrorCode.CHALLENGE_WRONG,
@@ -147,7 +153,7 @@ class ChannelSet:
         outputs = take_from_others(held, proof, now, asker)
         held.proofs.save([proof])
         if row.state is not ChannelState.ACTIVE:
-            row = replace(row, state=ChannelState.ACTIVE, reason=None, changed_at=now)
+            row = replace(row, state=ChannelState.ACTIVE, changed_at=now)
             held.channels.save([row])
         after = client.back(now)
         held.save(after)
@@ -170,7 +176,7 @@ class ChannelSet:
         rows = held.channels_of(client.id)
         named = [row for row in rows if not request.channels or row.type in request.channels]
         ended = [
-            row if row.state is ChannelState.CLOSED else _end(row, _DEACTIVATED, now)
+            row if row.state is ChannelState.CLOSED else row.closed(CloseReason.DEACTIVATED, now)
             for row in named
             if repeat or row.state is not ChannelState.CLOSED
         ]
@@ -182,21 +188,21 @@ class ChannelSet:
         answer = self._stored(held, after, applied=True)
         return Change(answer, [channel_closed(row, asker, now) for row in ended])
 
-    def _validate(self, request: ActivateChannelsV1) -> tuple[list[ValidOffer], dict[str, str]]:
+    def _validate(self, request: ActivateChannelsV1) -> tuple[list[ValidOffer], dict[str, _Why]]:
         valid: list[ValidOffer] = []
-        reasons: dict[str, str] = {}
+        reasons: dict[str, _Why] = {}
         for offer in request.offers:
             plugin = self._settings.plugins.get(offer.type)
             traits = self._settings.traits.get(offer.type)
             if plugin is None or traits is None:
-                reasons[offer.type] = "this server has no such channel"
+                reasons[offer.type] = _Why(CloseReason.NO_SUCH_CHANNEL)
                 continue
             try:
                 offered = plugin.offer(
                     offer.parameters, self._settings.channels.get(offer.type, {})
                 )
             except Refusal as refused:
-                reasons[offer.type] = refused.message
+                reasons[offer.type] = _Why(CloseReason.OFFER_REFUSED, refused.message)
                 continue
             valid.append(ValidOffer(offer, traits, offered.parameters, offered.address))
         return valid, reasons
@@ -207,9 +213,7 @@ class ChannelSet:
 
     def _stored(self, held: Held, client: Client, *, applied: bool) -> ChannelsActivatedV1:
         rows = held.channels_of(client.id)
-        reasons = {
-            row.type: row.reason or "closed" for row in rows if row.state is ChannelState.CLOSED
-        }
+        reasons = {row.type: _why(row) for row in rows if row.state is ChannelState.CLOSED}
         proofs = _proofs(held, client)
         return self._answer(client, client.sequence, rows, proofs, reasons, applied=applied)
 
@@ -219,7 +223,7 @@ class ChannelSet:
         sequence: int,
         rows: Sequence[Channel],
         proofs: Mapping[tuple[str, str], Proof],
-        reasons: Mapping[str, str],
+        reasons: Mapping[str, _Why],
         *,
         applied: bool,
     ) -> ChannelsActivatedV1:
@@ -242,19 +246,25 @@ class ChannelSet:
             sequence=sequence,
             applied=applied,
             selected=tuple(selected),
-            not_selected=tuple(
-                UnselectedChannel(type=kind, reason=reason) for kind, reason in reasons.items()
-            ),
+            not_selected=tuple(_unselected(kind, why) for kind, why in reasons.items()),
         )
 
 
 def closed_by_server(rows: Sequence[Channel]) -> tuple[UnselectedChannel, ...]:
     """The channels that the client did not end itself, so that it must be told."""
     return tuple(
-        UnselectedChannel(type=row.type, reason=row.reason or "closed")
+        _unselected(row.type, _why(row))
         for row in rows
-        if row.state is ChannelState.CLOSED and row.reason not in (_DEACTIVATED, _NOT_OFFERED)
+        if row.state is ChannelState.CLOSED and row.reason not in _BY_CLIENT
     )
+
+
+def _why(closed: Channel) -> _Why:
+    return _Why(closed.reason or CloseReason.NOT_OFFERED, closed.detail)
+
+
+def _unselected(kind: str, why: _Why) -> UnselectedChannel:
+    return UnselectedChannel(type=kind, reason=why.reason, detail=why.detail)
 
 
 def _proofs(held: Held, client: Client) -> dict[tuple[str, str], Proof]:
@@ -276,7 +286,7 @@ def _forgettable(held: Held, client: Client) -> list[tuple[str, str]]:
 def _refused(refused: Refusal, row: Channel | None, asker: str, now: datetime) -> Change:
     """The refusal of a code, which tells (again) that the channel ended, if codes ended it."""
     body = RefusedV1(code=refused.code, message=refused.message, field=refused.field)
-    guessed = row is not None and row.state is ChannelState.CLOSED and row.reason == _GUESSED
+    guessed = row is not None and row.reason is CloseReason.WRONG_CODES
     return Change(body, [channel_closed(row, asker, now)] if row and guessed else [])
 
 
@@ -311,9 +321,9 @@ def _channel(
     return replace(row, changed_at=before.changed_at) if before and same else row
 
 
-def _end(row: Channel, reason: str | None, now: datetime) -> Channel:
-    reason = reason or _NOT_OFFERED
-    return replace(row, state=ChannelState.CLOSED, reason=reason, changed_at=now)
+def _end(row: Channel, why: _Why | None, now: datetime) -> Channel:
+    reason, detail = why or _Why(CloseReason.NOT_OFFERED)
+    return row.closed(reason, now, detail)
 
 
 def _event(row: Channel, asker: str, now: datetime, sequence: int) -> Outbound:

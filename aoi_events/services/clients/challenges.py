@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from aoi_events.contracts.envelopes import ChallengeItem
+from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.channels import ChannelState, Proof, ProofState
 from aoi_events.domain.clients.client import Client
 from aoi_events.domain.clients.proofs import challenge_code, open_proof
@@ -21,11 +22,9 @@ from aoi_events.services.messages.answers import batches
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import delivery_queue
 
-__all__ = ["TOO_MANY", "Challenges", "claims", "rivals", "take_from_others"]
+__all__ = ["Challenges", "claims", "rivals", "take_from_others"]
 
 _HOUR: Final = timedelta(hours=1)
-_TAKEN: Final = "another client proved this address"
-TOO_MANY: Final = "too many challenges within an hour; offer it again later"
 
 
 class Challenges:
@@ -42,7 +41,7 @@ class Challenges:
         known: Proof | None,
         now: datetime,
         held: Held,
-    ) -> tuple[Proof, list[Outbound], str | None]:
+    ) -> tuple[Proof, list[Outbound], CloseReason | None]:
         """The proof of an offered address, the challenge to send, or why none may be sent now."""
         policy = self._settings.policies.proofs
         kind, address = chosen.offer.type, chosen.address or ""
@@ -55,7 +54,7 @@ class Challenges:
             repeat = proof.state is ProofState.OPEN
             return proof, self.message(proof, chosen.parameters) if repeat else [], None
         if not await self.counted(tx, proof, now):
-            return proof, [], TOO_MANY
+            return proof, [], CloseReason.TOO_MANY_CHALLENGES
         held.proofs.save([proof])
         return proof, self.message(proof, chosen.parameters), None
 
@@ -151,10 +150,10 @@ def take_from_others(held: Held, proof: Proof, now: datetime, asker: str) -> lis
         and row.address == proof.address
     ]
     taken = [
-        replace(row, state=ChannelState.CLOSED, reason=_TAKEN, changed_at=now)
+        row.closed(CloseReason.TAKEN_OVER, now)
         for row in theirs
         if row.state is not ChannelState.CLOSED
     ]
     held.channels.save(taken)
-    known = [row for row in theirs if row.state is ChannelState.CLOSED and row.reason == _TAKEN]
+    known = [row for row in theirs if row.reason is CloseReason.TAKEN_OVER]
     return [channel_closed(row, asker, now) for row in [*taken, *known]]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from aoi_events.contracts.events import NOBODY, ApplicationChanged, ChannelChanged
-from aoi_events.contracts.states import Reason
+from aoi_events.contracts.states import CloseReason, Reason
 from aoi_events.domain.clients.applications import Application, revoke
 from aoi_events.domain.clients.channels import Channel, ChannelState, ProofState
 from aoi_events.domain.clients.client import Client
@@ -53,7 +53,7 @@ async def close_what_ended(
 
 def channel_closed(row: Channel, asker: str, at: datetime) -> Outbound:
     """The event of a channel that ended; its ID follows from when."""
-    data = ChannelChanged(client=row.client, channel=row.type, reason=row.reason)
+    data = ChannelChanged(client=row.client, channel=row.type, reason=row.reason, detail=row.detail)
     since = (row.changed_at or at).timestamp()
     return event("channel.closed", asker, data, at=at, key=f"{row.client}/{row.type}@{since:.6f}")
 
@@ -97,9 +97,7 @@ async def _close(
         if row is None:
             continue
         if row.state is not ChannelState.CLOSED and not _activated_since(delivery, effect, row):
-            row = replace(
-                row, state=ChannelState.CLOSED, reason=effect.reason[:200], changed_at=now
-            )
+            row = row.closed(CloseReason.ADDRESS_REFUSED, now, effect.detail)
             rows[key] = changed[key] = row
         if row.state is ChannelState.CLOSED:
             told[key] = row

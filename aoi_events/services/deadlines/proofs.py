@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from aoi_events.contracts.events import NOBODY
+from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.channels import ChannelState, Proof, ProofState
 from aoi_events.domain.clients.proofs import look, put_off
 from aoi_events.platform.logs import get_logger
@@ -14,7 +15,7 @@ from aoi_events.ports.broker import Broker, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import Lock, Store, Transaction
-from aoi_events.services.clients.challenges import TOO_MANY, Challenges
+from aoi_events.services.clients.challenges import Challenges
 from aoi_events.services.clients.endings import channel_closed
 from aoi_events.services.messages.answers import publish_all
 from aoi_events.services.runtime.pausing import PAUSES
@@ -23,8 +24,6 @@ from aoi_events.services.runtime.settings import ServiceSettings
 __all__ = ["DueProofs"]
 
 log = get_logger(__name__)
-
-_UNPROVED = "the device did not prove that it receives there"
 
 Key = tuple[str, str, str]
 
@@ -114,17 +113,18 @@ class DueProofs:
                 ),
                 None,
             )
-            decision, reason = look(proof, now=now, policy=policy), _UNPROVED
+            decision, reason = look(proof, now=now, policy=policy), CloseReason.NOT_PROVED
             if channel is None:
                 await tx.save_proofs([_unused(decision.proof)])
                 continue
             if decision.send and not await self._challenges.counted(tx, decision.proof, now):
-                decision, reason = put_off(proof, now=now, policy=policy), TOO_MANY
+                decision = put_off(proof, now=now, policy=policy)
+                reason = CloseReason.TOO_MANY_CHALLENGES
             await tx.save_proofs([decision.proof])
             if decision.send:
                 outputs += self._challenges.message(decision.proof, channel.parameters)
             if decision.lost:
-                closed = replace(channel, state=ChannelState.CLOSED, reason=reason, changed_at=now)
+                closed = channel.closed(reason, now)
                 await tx.save_channels([closed])
                 outputs.append(channel_closed(closed, NOBODY, now))
         return outputs

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from aoi_events.contracts.identifiers import Mode
+from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.applications import Application, token_owner
 from aoi_events.domain.clients.channels import Channel, ChannelTraits
 from aoi_events.domain.clients.client import Client
@@ -82,10 +84,7 @@ class Explanation:
         channel, own = candidate.channel, self.rules.of(candidate.channel.type)
         match candidate.obstacle:
             case Obstacle.CLOSED:
-                reason = channel.reason or "by the device"
-                if channel.address:
-                    reason = reason.replace(channel.address, "…")
-                return f"closed: {reason}"
+                return f"closed: {_closed(channel)}"
             case Obstacle.PENDING:
                 return "its address is not proved yet"
             case Obstacle.NOT_INSTALLED:
@@ -109,6 +108,30 @@ class Explanation:
         if not self.steps:
             return "stored until a channel comes that may be used; no channel may be now"
         return f"stored until the device comes back, {self.ttl:g} s at most"
+
+
+_CLOSED: Final[Mapping[CloseReason, str]] = {
+    CloseReason.DEACTIVATED: "deactivated by the device",
+    CloseReason.NOT_OFFERED: "no longer offered by the device",
+    CloseReason.NO_SUCH_CHANNEL: "this server has no such channel",
+    CloseReason.OFFER_REFUSED: "its parameters were refused",
+    CloseReason.OTHERS_PREFERRED: "other channels of its kind were preferred",
+    CloseReason.TOO_MANY_CHALLENGES: "too many challenges within an hour",
+    CloseReason.NOT_PROVED: "the device did not prove that it receives at the address",
+    CloseReason.WRONG_CODES: "the device sent too many wrong codes back",
+    CloseReason.CHALLENGE_REFUSED: "the provider refused the challenge",
+    CloseReason.ADDRESS_REFUSED: "the provider refused the address",
+    CloseReason.TAKEN_OVER: "another client proved the same address",
+}
+
+
+def _closed(channel: Channel) -> str:
+    """Why a channel was closed, in words, without its address."""
+    words = _CLOSED[channel.reason or CloseReason.DEACTIVATED]
+    if channel.detail is None:
+        return words
+    detail = channel.detail.replace(channel.address, "…") if channel.address else channel.detail
+    return f"{words} ({detail})"
 
 
 async def explain(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
-from typing import Final
 
 from aoi_events.contracts.envelopes import ChallengeOutcome, OutcomeKind, challenge_id
 from aoi_events.contracts.events import NOBODY
-from aoi_events.domain.clients.channels import Channel, ChannelState, Proof, ProofState
+from aoi_events.contracts.states import CloseReason
+from aoi_events.domain.clients.channels import ChannelState, Proof, ProofState
 from aoi_events.domain.clients.proofs import challenge_code, not_taken
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Dice
@@ -18,8 +17,6 @@ from aoi_events.services.clients.endings import channel_closed
 from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["note_refused_challenges"]
-
-_REFUSED: Final = "the provider refused the challenge"
 
 
 async def note_refused_challenges(
@@ -65,7 +62,8 @@ async def note_refused_challenges(
         if row is None or row.address != proof.address or proof.state is not ProofState.FAILED:
             continue
         if decision.lost and row.state is not ChannelState.CLOSED:
-            row = rows[row.client, row.type] = _closed(row, outcome, now)
+            row = row.closed(CloseReason.CHALLENGE_REFUSED, now, outcome.detail)
+            rows[row.client, row.type] = row
             await tx.save_channels([row])
         if row.state is ChannelState.CLOSED:
             told.append(channel_closed(row, NOBODY, now))
@@ -74,8 +72,3 @@ async def note_refused_challenges(
 
 def _round(proof: Proof, key: bytes) -> str:
     return challenge_id(proof.client, proof.channel, challenge_code(key, proof))
-
-
-def _closed(row: Channel, outcome: ChallengeOutcome, now: datetime) -> Channel:
-    reason = outcome.detail or _REFUSED
-    return replace(row, state=ChannelState.CLOSED, reason=reason, changed_at=now)

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from aoi_events.domain.clients.channels import ChannelState, ProofState
+from aoi_events.contracts.states import CloseReason
+from aoi_events.domain.clients.channels import ProofState
 from aoi_events.ports.store import Store
 from tests.conformance.store.conftest import Installation
 from tests.conformance.store.rows import (
@@ -26,7 +27,8 @@ async def test_channels_come_back_best_first(store: Store) -> None:
     """Channels survive with all their fields, closed ones too, in the order of their rank."""
     sms = a_channel(1, "sms", 1, address="+49\0", parameters={"number": "+49", "n": 3, "b": True})
     websocket = a_channel(1, "websocket", 0, largest_content=4096, changed_at=NOW)
-    closed = a_channel(1, "aaa", 2, state=ChannelState.CLOSED, reason="bad number")
+    ended = a_channel(1, "aaa", 2)
+    closed = ended.closed(CloseReason.ADDRESS_REFUSED, NOW, "bad number\0")
     async with store.transaction() as transaction:
         await fill(transaction, (1, 2, 3))
         await transaction.save_channels([closed, sms, websocket, a_channel(2)])

@@ -8,6 +8,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from aoi_events import Publisher
 from aoi_events.contracts.events import ChannelChanged, DeliveryChanged
 from aoi_events.contracts.push import PushedChallenge, PushedNotification, push_frames
+from aoi_events.contracts.states import CloseReason
 from aoi_events.testing import AoiServer, WaitFor
 from tests.integration.http.conftest import BOTH, MakeGadget
 from tests.integration.http.gadget import Gadget
@@ -84,7 +85,8 @@ async def test_a_receiver_that_refuses_its_challenge_ends_the_offer(
     await phone.selected("webhook", {"url": receiver.url()})
     closed = await wait_for("channel.closed", client=phone.client)
     assert isinstance(closed.data, ChannelChanged)
-    assert "400" in (closed.data.reason or "")
+    assert closed.data.reason == CloseReason.CHALLENGE_REFUSED
+    assert "400" in (closed.data.detail or "")
 
 
 async def test_one_url_has_a_secret_for_each_client(
@@ -194,4 +196,5 @@ async def test_a_bad_url_is_not_selected(
     answer = await (await gadget()).offer("webhook", {"url": url})
     assert answer.selected == ()
     [row] = answer.not_selected
-    assert says in row.reason
+    assert row.reason == CloseReason.OFFER_REFUSED
+    assert says in (row.detail or "")

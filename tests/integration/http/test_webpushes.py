@@ -19,6 +19,7 @@ from aoi_events.contracts.push import (
     PushedWakeUp,
     push_frames,
 )
+from aoi_events.contracts.states import CloseReason
 from aoi_events.testing import AoiServer, WaitFor
 from tests.integration.http.conftest import BOTH, MakeGadget
 from tests.integration.http.gadget import Gadget
@@ -163,4 +164,5 @@ async def test_a_subscription_that_is_none_is_not_selected(
     answer = await (await gadget()).offer("webpush", offered)
     assert answer.selected == ()
     [row] = answer.not_selected
-    assert "offer" in row.reason
+    assert row.reason == CloseReason.OFFER_REFUSED
+    assert "offer" in (row.detail or "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aoi_events.contracts.answers import ChannelsActivatedV1
+from aoi_events.contracts.states import CloseReason
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import Device, System
@@ -46,11 +47,12 @@ async def test_the_answer_says_why_not(open_system: OpenSystem) -> None:
     system = await open_system(policy={"connectionless_channels": 0})
     device = await system.client()
     answer = await device.activate("telex", "websocket:x", "scripted:a1")
-    reasons = {channel.type: channel.reason for channel in answer.not_selected}
+    unselected = {channel.type: channel for channel in answer.not_selected}
     assert answer.selected == ()
-    assert reasons["telex"] == "this server has no such channel"
-    assert "no parameters" in reasons["websocket"]
-    assert reasons["scripted"] == "another channel of its kind suits better"
+    assert unselected["telex"].reason == CloseReason.NO_SUCH_CHANNEL
+    assert unselected["websocket"].reason == CloseReason.OFFER_REFUSED
+    assert "no parameters" in (unselected["websocket"].detail or "")
+    assert unselected["scripted"].reason == CloseReason.OTHERS_PREFERRED
 
 
 async def test_circumstances_count(system: System) -> None:
@@ -68,7 +70,7 @@ async def test_a_repeat_is_answered_the_same(system: System) -> None:
     first = await device.activate("websocket", "telex", sequence=5)
     again = await device.activate("websocket", "telex", sequence=5)
     assert first == again
-    assert {c.type: c.reason for c in first.not_selected}["scripted"] == "no longer offered"
+    assert {c.type: c.reason for c in first.not_selected}["scripted"] == CloseReason.NOT_OFFERED
     await system.events.wait_for("channel.closed", count=2, channel="scripted")
     one, two = system.events.of("channel.closed", channel="scripted")
     assert one.id == two.id
@@ -99,7 +101,7 @@ async def test_a_new_command_replaces_the_set(system: System) -> None:
     device = await system.device("websocket", "scripted:a1")
     answer = await device.activate("scripted:a2")
     assert selected(answer) == [("scripted", "active")]
-    await system.events.wait_for("channel.closed", channel="websocket", reason="no longer offered")
+    await system.events.wait_for("channel.closed", channel="websocket", reason="not_offered")
     await shop.send("n1", device.token)
     assert (await system.provider.next_delivery()).parameters == {"address": "a2"}
 
@@ -124,7 +126,7 @@ async def test_deactivated_channels_are_not_used(system: System) -> None:
     first = await deactivate(device, "scripted", sequence=3)
     assert await deactivate(device, "scripted", sequence=3) == first
     assert selected(first) == [("websocket", "active")]
-    assert [c.reason for c in first.not_selected] == ["deactivated by the client"]
+    assert [c.reason for c in first.not_selected] == [CloseReason.DEACTIVATED]
     assert selected(await deactivate(device, sequence=4)) == []
     await shop.send("n1", device.token)
     await system.events.wait_for("notification.stored", notification="n1")
@@ -140,7 +142,9 @@ async def test_a_repeat_does_not_reopen_what_the_server_closed(system: System) -
     await system.events.wait_for("channel.closed", channel="scripted")
     again = await device.activate("scripted:a1", sequence=device.sequence)
     assert selected(again) == []
-    assert [c.reason for c in again.not_selected] == ["no such address"]
+    assert [(c.reason, c.detail) for c in again.not_selected] == [
+        (CloseReason.ADDRESS_REFUSED, "no such address")
+    ]
     assert selected(await device.activate("scripted:a1")) == [("scripted", "active")]
 
 

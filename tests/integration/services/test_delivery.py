@@ -8,6 +8,7 @@ import pytest
 
 from aoi_events.contracts.answers import NotificationContentV1
 from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.contracts.states import CloseReason
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import System
@@ -115,11 +116,14 @@ async def test_a_permanent_refusal_closes_the_channel_and_starts_the_next_step(
     await shop.send("n1", device.token)
     await system.provider.next_delivery()
     closed = await system.events.wait_for("channel.closed", client=device.client)
-    assert closed.data.reason == "no such address"  # type: ignore[union-attr]
+    assert closed.data.reason == CloseReason.ADDRESS_REFUSED  # type: ignore[union-attr]
+    assert closed.data.detail == "no such address"  # type: ignore[union-attr]
     await system.events.wait_for("notification.stored", notification="n1")
 
     welcome = await node.connect(device)
-    assert [(row.type, row.reason) for row in welcome.closed] == [("scripted", "no such address")]
+    assert [(row.type, row.reason, row.detail) for row in welcome.closed] == [
+        ("scripted", CloseReason.ADDRESS_REFUSED, "no such address")
+    ]
     await system.look()
     await node.acknowledge(await node.next_delivery())
     await system.events.wait_for("notification.delivered", notification="n1")

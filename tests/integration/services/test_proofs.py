@@ -9,6 +9,7 @@ import pytest
 
 from aoi_events.contracts.answers import AnyAnswer, ChannelsActivatedV1, RefusedV1
 from aoi_events.contracts.requests import ActivateChannelsV1, AnyRequest, ConfirmChannelV1
+from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.channels import ChannelState
 from aoi_events.ports.broker import Inbound
 from aoi_events.services.activation.handler import ActivationHandler
@@ -82,7 +83,7 @@ async def test_wrong_codes_are_counted_and_end_the_round(proving: System) -> Non
     for _ in range(5):
         assert code_of(await confirm(device, "AAAAAAAAAAAAAAAA")) == "challenge_wrong"
     closed = await proving.events.wait_for("channel.closed", client=device.client)
-    assert closed.data.reason == "too many wrong codes"  # type: ignore[union-attr]
+    assert closed.data.reason == CloseReason.WRONG_CODES  # type: ignore[union-attr]
     assert code_of(await confirm(device, first.code)) == "challenge_expired"
     await proving.events.wait_for("channel.closed", count=2, client=device.client)
     assert len({event.id for event in proving.events.of("channel.closed")}) == 1
@@ -106,7 +107,7 @@ async def test_the_challenge_is_sent_again_and_then_given_up(proving: System) ->
     await proving.events.wait_for("channel.closed", client=device.client)
     assert len(proving.provider.challenges) == 3
     (closed,) = (await node.connect(device)).closed
-    assert closed.reason == "the device did not prove that it receives there"
+    assert closed.reason == CloseReason.NOT_PROVED
 
 
 @BOTH
@@ -120,9 +121,10 @@ async def test_a_challenge_refused_for_good_ends_the_offer(open_system: OpenSyst
     device = await system.device("scripted:a1")
     first = await system.provider.next_challenge()
     closed = await system.events.wait_for("channel.closed", client=device.client)
-    assert closed.data.reason == "no such address"  # type: ignore[union-attr]
+    assert closed.data.reason == CloseReason.CHALLENGE_REFUSED  # type: ignore[union-attr]
+    assert closed.data.detail == "no such address"  # type: ignore[union-attr]
     (told,) = (await node.connect(device)).closed
-    assert told.reason == "no such address"
+    assert (told.reason, told.detail) == (CloseReason.CHALLENGE_REFUSED, "no such address")
     assert code_of(await confirm(device, first.code)) == "challenge_expired"
     await system.advance(1_000)
     assert len(system.provider.challenges) == 1
@@ -245,7 +247,7 @@ async def test_proving_takes_an_address_from_others(open_system: OpenSystem) -> 
     await prove(system, old, "a1")
     await prove(system, new, "a1")
     closed = await system.events.wait_for("channel.closed", client=old.client)
-    assert closed.data.reason == "another client proved this address"  # type: ignore[union-attr]
+    assert closed.data.reason == CloseReason.TAKEN_OVER  # type: ignore[union-attr]
     await shop.send("n1", old.token)
     await system.events.wait_for("notification.stored", notification="n1")
     assert len((await node.connect(old)).closed) == 1
@@ -282,7 +284,7 @@ async def test_challenges_are_limited(open_system: OpenSystem) -> None:
     assert state(await devices[0].activate("scripted:a2")) == "pending"
     answer = await devices[0].activate("scripted:a3")  # that client
     assert state(answer) is None
-    assert "too many challenges" in answer.not_selected[0].reason
+    assert answer.not_selected[0].reason == CloseReason.TOO_MANY_CHALLENGES
     assert state(await devices[3].activate("scripted:a4")) == "pending"
     assert state(await devices[4].activate("scripted:a5")) == "pending"
     assert state(await devices[4].activate("scripted:a6")) is None  # overall
@@ -302,7 +304,7 @@ async def test_challenges_are_limited_whoever_sends_them(open_system: OpenSystem
         await system.advance(20)
     for device in devices[:5]:
         closed = await system.events.wait_for("channel.closed", client=device.client)
-        assert "too many challenges" in (closed.data.reason or "")  # type: ignore[union-attr]
+        assert closed.data.reason == CloseReason.TOO_MANY_CHALLENGES  # type: ignore[union-attr]
     assert len(system.provider.challenges) == 5
 
 

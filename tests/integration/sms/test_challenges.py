@@ -6,6 +6,7 @@ import pytest
 
 from aoi_events import Publisher
 from aoi_events.client.core.events import ChallengeReceived, ChannelClosed
+from aoi_events.contracts.states import CloseReason
 from aoi_events.errors import ErrorCode, RequestRefused
 from aoi_events.oma_push.payload import ChallengePush, ContentPush
 from aoi_events.testing import AoiServer, LoopbackSmsc, Reply, WaitFor
@@ -136,7 +137,7 @@ async def test_the_client_learns_at_its_next_welcome_that_it_was_given_up(
     await phone.switch_off()
     await phone.switch_on()
     told = await wait_for(ChannelClosed, device="phone", type="sms")
-    assert told.reason == "the device did not prove that it receives there"
+    assert told.reason == CloseReason.NOT_PROVED
 
 
 async def test_a_challenge_that_is_too_late_stays_here(
@@ -205,5 +206,5 @@ async def test_a_recycled_number_belongs_to_whoever_proved_it_last(
 
     await old.switch_on()
     told = await wait_for(ChannelClosed, device="old", type="sms")
-    assert told.reason == "another client proved this address"
+    assert told.reason == CloseReason.TAKEN_OVER
     assert (await old.read()).notification == "n1"

@@ -7,6 +7,7 @@ from collections import Counter
 from aoi_events import Publisher
 from aoi_events.client.core.events import ChannelClosed
 from aoi_events.contracts.requests import ChannelOffer
+from aoi_events.contracts.states import CloseReason
 from aoi_events.oma_push.payload import ContentPush
 from aoi_events.testing import AoiServer, LoopbackSmsc, Reply, WaitFor
 from tests.integration.sms.conftest import BOTH, MakeHandset
@@ -52,13 +53,14 @@ async def test_a_bad_number_closes_the_channel_and_its_proof(
     await shop.send(phone.token, "Gate B12", notification="n1")
     server.advance(3)  # the WebSocket's window
     closed = await wait_for("channel.closed", client=phone.client.client_id, channel="sms")
-    assert "RINVDSTADR" in (closed.data.reason or "")  # type: ignore[union-attr]
+    assert "RINVDSTADR" in (closed.data.detail or "")  # type: ignore[union-attr]
     await wait_for("notification.stored", notification="n1")
     submitted = len(smsc.submissions)
 
     await phone.restore()
     told = await wait_for(ChannelClosed, device="phone", type="sms")
-    assert "RINVDSTADR" in told.reason
+    assert told.reason == CloseReason.ADDRESS_REFUSED
+    assert "RINVDSTADR" in (told.detail or "")
     assert (await phone.read()).channel == "websocket"
     await wait_for("notification.delivered", notification="n1", by="device")
     # Offered anew (without and with it, so that the server is asked), it must be proved anew.

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from aoi_events.bootstrap.keys import load_key_file
+from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.channels import Channel, ChannelState
 from aoi_events.domain.clients.client import Presence
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.store.store import open_store
 from tests.commands import AOI, Cli, environment
-from tests.conformance.store.rows import a_channel, a_client, an_application
+from tests.conformance.store.rows import NOW, a_channel, a_client, an_application
 
 GOOD = 'mode = "hedged"\n[channels.sms]\nleast_urgency = "high"\n[applications.mail]\n'
 NUMBER = "+15550100"
@@ -182,16 +183,15 @@ def test_why_the_others_are_not_used(place: Place) -> None:
     configured: each channel has its line.
     """
     write('[channels.sms]\nleast_urgency = "high"')
-    closed = replace(
-        WEBHOOK, type="webpush", state=ChannelState.CLOSED, reason=f"gone: {WEBHOOK.address}"
-    )
+    push = replace(WEBHOOK, type="webpush")
+    closed = push.closed(CloseReason.ADDRESS_REFUSED, NOW, f"gone: {push.address}")
     place.put([WEBSOCKET, SMS, WEBHOOK, closed], connected=False)
     told = place.explain()
     for words in (
         "websocket  not used: the device is not connected",
         "sms        not used: the policy keeps it for urgency high and above",
         "webhook    not used: it is not installed, or not configured, here",
-        "webpush    not used: closed: gone: …",
+        "webpush    not used: closed: the provider refused the address (gone: …)",
         "Unacknowledged: stored until a channel comes that may be used; no channel may be now.",
     ):
         assert words in told
@@ -202,6 +202,15 @@ def test_why_the_others_are_not_used(place: Place) -> None:
     write("most_cost = 0.5")
     place.put([SMS])
     assert "could cost more than 0.5, the policy's most_cost" in place.explain()
+
+
+@pytest.mark.parametrize("reason", list(CloseReason))
+def test_why_a_channel_was_closed(place: Place, reason: CloseReason) -> None:
+    """Each reason is shown to people as a sentence, not as its code."""
+    place.put([SMS.closed(reason, NOW)])
+    told = place.explain()
+    assert "sms        not used: closed: " in told
+    assert "_" not in told.partition("closed: ")[2].partition("\n")[0]
 
 
 def test_the_application_decides_where_the_sender_does_not(place: Place) -> None:

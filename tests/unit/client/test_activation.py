@@ -84,7 +84,7 @@ def test_a_channel_that_was_not_selected_is_not_listened_to() -> None:
     reason = UnselectedChannel(type="sms", reason="no SMSC")
     answer = ChannelsActivatedV1(sequence=1, selected=(WEBSOCKET,), not_selected=(reason,))
     assert Listen("sms") not in rehearsal.answer("channel.activate", answer)
-    assert rehearsal.told(Activated)[-1].not_selected == (("sms", "no SMSC"),)
+    assert rehearsal.told(Activated)[-1].not_selected == (reason,)
 
 
 def test_challenge_by_sms_is_answered() -> None:
@@ -287,13 +287,15 @@ def test_channel_that_the_server_closed() -> None:
     rehearsal.play(Closed(rehearsal.generation, None, "lost"))
     rehearsal.open()
     client = rehearsal.stored.client or ""
-    closed = (UnselectedChannel(type="sms", reason="number unknown"),)
+    closed = (UnselectedChannel(type="sms", reason="address_refused", detail="number unknown"),)
     rehearsal.receive(
         WelcomeFrame(
             client=client, session="s", epoch=2, sequence=1, ping_every=30.0, closed=closed
         )
     )
-    assert rehearsal.told(ChannelClosed) == [ChannelClosed("sms", "number unknown")]
+    assert rehearsal.told(ChannelClosed) == [
+        ChannelClosed("sms", "address_refused", "number unknown")
+    ]
     assert rehearsal.stored.active == {"websocket"}
     assert len(rehearsal.requests("channel.activate")) == 1
 

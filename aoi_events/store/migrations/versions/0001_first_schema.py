@@ -271,6 +271,7 @@ def upgrade() -> None:
         sa.Column("largest_content", sa.BigInteger()),
         sa.Column("address", sa.Text()),
         sa.Column("reason", sa.Text()),
+        sa.Column("detail", sa.Text()),
         sa.Column("changed_at", sa.BigInteger()),
         sa.ForeignKeyConstraint(
             ["client"], ["clients.id"], name="channels_client_fkey", ondelete="CASCADE"

@@ -133,6 +133,14 @@ async def test_deactivated_channels_are_not_used(system: System) -> None:
     assert system.provider.taken == []
 
 
+async def test_what_the_client_ended_is_no_news_to_it(system: System) -> None:
+    """Section 3: a welcome names channels that the server closed, not those that the client did."""
+    node, device = await system.node(), await system.device("websocket", "scripted:a1")
+    await device.activate("scripted:a1")
+    await deactivate(device, "scripted", sequence=device.sequence + 1)
+    assert (await node.connect(device)).closed == ()
+
+
 async def test_a_repeat_does_not_reopen_what_the_server_closed(system: System) -> None:
     """Section 4: a channel whose address is bad stays closed until a newer command offers it."""
     shop = await system.user()

@@ -282,3 +282,12 @@ def test_a_device_that_names_no_channel_leaves_the_providers() -> None:
     done = take(planned(SMS), receipt(6, 0, 1), at(6)).delivery
     device = take(done, said(OutcomeKind.ACKNOWLEDGED, 9), at(9)).delivery
     assert (device.by, device.channel, device.settled_at) == (Evidence.DEVICE, "sms", at(9))
+
+
+@pytest.mark.parametrize("one, other", list(permutations(REFUSALS, 2)))
+def test_a_refusal_replaces_only_weaker_ones(one: OutcomeKind, other: OutcomeKind) -> None:
+    """Could not wake, discarded, no such app: of two refusals the stronger stays with the steps."""
+    facts = [(11, said(kind, 11, 1, 2, channel="sms")) for kind in (one, other)]
+    refused = follow(sms_behind_silence(), facts).delivery
+    stronger = max(one, other, key=REFUSALS.index)
+    assert {step.over for step in refused.steps} == {Reason(stronger)}

@@ -164,7 +164,7 @@ def _put(packed: dict[str, object], name: str, value: object) -> None:
 
 def pack_ledger(ledger: Ledger) -> str:
     """A delivery's ledger as JSON; of most it is empty, because their channels cost nothing."""
-    if ledger == EMPTY_LEDGER:
+    if not ledger.charges and not ledger.final:
         return "[]"
     charges = ([c.step, c.attempt, c.channel, c.cost, c.state] for c in ledger.charges)
     return _encode([ledger.final, *charges])

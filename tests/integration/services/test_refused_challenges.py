@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from aoi_events.contracts.envelopes import ChallengeOutcome, OutcomeKind, challenge_id
+from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.channels import Channel, Proof, ProofState
 from aoi_events.domain.clients.proofs import challenge_code
 from aoi_events.ports.broker import Outbound
@@ -126,7 +127,8 @@ async def test_a_bad_address_ends_a_proof_that_holds(system: System) -> None:
     assert [each.routing_key.rpartition(".")[0] for each in told] == ["channel.closed"]
     assert (await proof_of(system, device, "a1")).state is ProofState.FAILED
     row = await channel_of(system, device)
-    assert (row.usable, row.reason) == (False, "nobody there")
+    assert not row.usable
+    assert (row.reason, row.detail) == (CloseReason.CHALLENGE_REFUSED, "nobody there")
 
 
 async def test_what_is_refused_for_now_tells_of_no_end(system: System) -> None:

@@ -1,0 +1,247 @@
+"""Writes the parts of the reference that follow from the code, at each build.
+
+A page under ``reference/`` includes them, so the site cannot say anything else than the code.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+from pydantic import BaseModel
+
+from aoi_events.cli import metrics as metrics_command
+from aoi_events.cli import settings as settings_command
+from aoi_events.cli.app import COMMANDS, load_command
+from aoi_events.contracts.answers import ANSWERS
+from aoi_events.contracts.apps import APP_REQUESTS, ClientFrame
+from aoi_events.contracts.device import CloseCode, DeviceFrame, ServerFrame
+from aoi_events.contracts.events import EVENT_KINDS, CloudEvent, EventData
+from aoi_events.contracts.requests import REQUESTS
+from aoi_events.contracts.schema import schema_text
+from aoi_events.contracts.states import DeliveryState, Reason
+from aoi_events.endpoint.openapi import openapi, openapi_text
+from aoi_events.errors import ErrorCode
+
+
+def write(folder: Path) -> None:
+    """Write every generated part into ``folder``; what is current already is left alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in parts().items():
+        file = folder / name
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.write_text(text, encoding="utf-8")
+
+
+def parts() -> dict[str, str]:
+    """File name → text."""
+    return {
+        "settings.md": settings_command.as_markdown(settings_command.every_setting()),
+        "metrics.md": metrics_command.as_markdown(),
+        "error-codes.md": _table(("code", "meaning"), _members(ErrorCode)),
+        "close-codes.md": _table(("code", "name", "meaning"), _close_codes()),
+        "states.md": _table(("state", "meaning"), _members(DeliveryState)),
+        "reasons.md": _table(("reason", "meaning"), _members(Reason)),
+        "commands.md": "\n".join(_commands()),
+        "requests.md": _models(REQUESTS),
+        "answers.md": _models(ANSWERS),
+        "events.md": _models({each.__name__: each for each in (CloudEvent, *_event_data())}),
+        "event-kinds.md": _table(
+            ("`type`", "routing key"), ((f"`aoi.{k}.v1`", f"`{k}.<sender>`") for k in EVENT_KINDS)
+        ),
+        "device-frames.md": _models(_by_type(get_args(DeviceFrame))),
+        "server-frames.md": _models(_by_type(get_args(ServerFrame))),
+        "app-requests.md": _models(APP_REQUESTS),
+        "client-frames.md": _models(_by_type(_union(ClientFrame))),
+        "paths.md": _paths(openapi()),
+        "openapi.json": openapi_text(),
+        "schema.json": schema_text(),
+    }
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    names = list(head)
+    lines = [_row(names), "|" + "---|" * len(names), *(_row(row) for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _plain(text: str | None) -> str:
+    """A docstring in Markdown, on one line."""
+    said = " ".join((text or "").split())
+    said = re.sub(r":\w+:`~?\.?([^`]+)`", r"`\1`", said)
+    return said.replace("``", "`")
+
+
+def _first_sentences(text: str | None) -> str:
+    """A docstring in Markdown, paragraph by paragraph."""
+    paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(text or ""))
+    return "\n\n".join(_plain(each) for each in paragraphs)
+
+
+# --- enumerations --------------------------------------------------------------------------------
+
+
+def _docs_of(kind: type[Any]) -> dict[str, str]:
+    """Member → the string that stands below it."""
+    (found,) = ast.parse(inspect.getsource(kind)).body
+    body = found.body if isinstance(found, ast.ClassDef) else []
+    said: dict[str, str] = {}
+    for member, text in pairwise(body):
+        if (
+            isinstance(member, ast.Assign)
+            and isinstance(member.targets[0], ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+        ):
+            said[member.targets[0].id] = _plain(str(text.value.value))
+    return said
+
+
+def _members(kind: type[Enum]) -> Iterator[tuple[str, str]]:
+    said = _docs_of(kind)
+    for each in kind:
+        yield f"`{each.value}`", said.get(each.name, "")
+
+
+def _close_codes() -> Iterator[tuple[str, str, str]]:
+    said = _docs_of(CloseCode)
+    for each in CloseCode:
+        yield f"`{each.value}`", each.name.lower(), said.get(each.name, "")
+
+
+# --- contracts -----------------------------------------------------------------------------------
+
+
+def _by_type(models: Iterable[type[BaseModel]]) -> dict[str, type[BaseModel]]:
+    return {str(model.model_fields["type"].default): model for model in models}
+
+
+def _union(annotated: Any) -> tuple[type[BaseModel], ...]:
+    """The members of a union, with or without a discriminator around it."""
+    found = get_args(annotated)
+    first = found[0]
+    return found if inspect.isclass(first) else get_args(first)
+
+
+def _event_data() -> tuple[type[BaseModel], ...]:
+    return _union(EventData)
+
+
+def _models(models: Mapping[str, type[BaseModel]]) -> str:
+    """A heading, what it is, and a table of fields for each."""
+    pieces = []
+    for name, model in models.items():
+        doc = _first_sentences(model.__doc__)
+        pieces += [f"### {name}", "", f"Contract `{model.__name__}`. {doc}", "", _fields(model)]
+    return "\n".join(pieces)
+
+
+def _fields(model: type[BaseModel]) -> str:
+    schema = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+    required = set(schema.get("required", ()))
+    rows = []
+    for name, field in schema.get("properties", {}).items():
+        needed = name in required or "const" in field
+        default = "" if needed or field.get("default") is None else _code(field["default"])
+        rows.append((f"`{name}`", _type(field, definitions), "yes" if needed else "", default))
+    return _table(("field", "type", "required", "default"), rows)
+
+
+def _code(value: object) -> str:
+    return f"`{json.dumps(value, ensure_ascii=False)}`"
+
+
+def _type(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """A JSON Schema in a few words."""
+    if "$ref" in field:
+        name = field["$ref"].rpartition("/")[2]
+        inner = definitions[name]
+        return _type(inner, definitions) if "enum" in inner else f"object {name}"
+    if "const" in field:
+        return _code(field["const"])
+    if "enum" in field:
+        return ", ".join(_code(each) for each in field["enum"])
+    for several in ("anyOf", "oneOf"):
+        if several in field:
+            kinds = [_type(each, definitions) for each in field[several]]
+            return " or ".join(kind for kind in dict.fromkeys(kinds) if kind != "null")
+    kind = str(field.get("type", "any"))
+    if kind == "array":
+        kind = f"array of {_type(field.get('items', {}), definitions)}"
+    bounds = [
+        f"{word} {field[key]:,}".replace(",", " ")
+        for key, word in (
+            ("minimum", "from"), ("maximum", "to"), ("exclusiveMinimum", "above"),
+            ("minLength", "at least"), ("maxLength", "at most"),
+            ("minItems", "at least"), ("maxItems", "at most"),
+        )
+        if key in field
+    ]  # fmt: skip
+    if "pattern" in field:
+        bounds.append(f"`{field['pattern']}`")
+    if "format" in field:
+        bounds.append(str(field["format"]))
+    return f"{kind} ({', '.join(bounds)})" if bounds else kind
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+def _commands() -> Iterator[str]:
+    for name in COMMANDS:
+        yield from _command(f"aoi {name}", load_command(name), 2)
+
+
+def _command(path: str, command: click.Command, level: int) -> Iterator[str]:
+    yield f"{'#' * level} {path}\n"
+    yield _first_sentences(command.help) + "\n"
+    if isinstance(command, click.Group) or hasattr(command, "commands"):
+        for name, inner in sorted(command.commands.items()):  # type: ignore[attr-defined]
+            yield from _command(f"{path} {name}", inner, level + 1)
+        return
+    rows = [_parameter(each) for each in command.params if each.name != "help"]
+    if rows:
+        yield _table(("argument or option", "meaning"), rows)
+
+
+def _parameter(parameter: Any) -> tuple[str, str]:
+    if parameter.param_type_name == "argument":
+        name = str(parameter.name).upper() + ("…" if parameter.nargs == -1 else "")
+        return f"`{name}`" + ("" if parameter.required else " (optional)"), _plain(parameter.help)
+    names = ", ".join(f"`{each}`" for each in parameter.opts)
+    said = _plain(parameter.help)
+    default = parameter.default
+    if default is None or default is False or callable(default) or "default:" in said:
+        return names, said
+    return names, f"{said} (default: `{getattr(default, 'value', default)}`)"
+
+
+# --- HTTP ----------------------------------------------------------------------------------------
+
+
+def _paths(document: Mapping[str, Any]) -> str:
+    rows = []
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if method not in ("get", "post", "delete", "put", "patch"):
+                continue
+            answers = ", ".join(f"`{status}`" for status in operation["responses"])
+            summary = operation.get("summary") or operation.get("description", "")
+            rows.append((f"`{method.upper()} {path}`", _plain(summary), answers))
+    return _table(("request", "does", "answers"), rows)

@@ -23,7 +23,7 @@ PROCESSES ?= 3
 # More for the benchmark, when given: make bench BENCH="hop"
 BENCH ?=
 
-.PHONY: help setup demo test test-dates bench lint format release lock engine browser images clean
+.PHONY: help setup demo test test-dates bench lint format docs release lock engine browser images clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -71,6 +71,10 @@ format: setup ## put the code into its format and repair what can be repaired
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: setup ## build the documentation into docs/_build, without network, warnings as errors
+	$(BIN)/python -m sphinx -q -W --keep-going -n -b html docs docs/_build
+	@echo "docs: open docs/_build/index.html"
+
 release: setup ## build wheel, source archive, checksums and notes of the commit in dist/
 	@.ci/release
 
@@ -92,5 +96,5 @@ images: engine ## make sure that the images for RabbitMQ, PostgreSQL and Python 
 	@compose/images/ensure
 
 clean: ## remove the environment and what tools and tests left here
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) dist build docs/_build docs/_generated .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -20,21 +20,27 @@ class Drawing:
     """An SVG picture of boxes, arrows and text."""
 
     def __init__(self, width: int, height: int, title: str) -> None:
-        self._parts = [
+        head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
             f'width="{width}" height="{height}" role="img" font-size="13" '
-            'font-family="system-ui, sans-serif">',
-            f"<title>{escape(title)}</title>",
+            'font-family="system-ui, sans-serif">'
+        )
+        tip = (
             '<defs><marker id="tip" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" '
-            f'markerHeight="7" orient="auto-start-reverse"><path d="M0 0L10 5L0 10z" '
-            f'fill="{INK}"/></marker></defs>',
-            f'<rect width="{width}" height="{height}" rx="8" fill="#ffffff"/>',
-        ]
+            f'markerHeight="7" orient="auto-start-reverse"><path d="M0 0L10 5L0 10z" fill="{INK}"/>'
+            "</marker></defs>"
+        )
+        paper = f'<rect width="{width}" height="{height}" rx="8" fill="#ffffff"/>'
+        self._parts = [head, f"<title>{escape(title)}</title>", tip, paper]
 
     def text(self, x: float, y: float, said: str, *, anchor: str = "middle", **more: str) -> None:
         """A line of text, whose baseline is at ``y``."""
         extra = "".join(f' {key.replace("_", "-")}="{value}"' for key, value in more.items())
-        fill = "" if "fill" in more else f' fill="{INK}"'
+        fill = (
+            ' stroke="#ffffff" stroke-width="4" paint-order="stroke"'
+            if "fill" in more
+            else f' fill="{INK}"'
+        )
         self._parts.append(
             f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}"{fill}{extra}>{escape(said)}</text>'
         )
@@ -91,23 +97,31 @@ def overview() -> str:
     d.box(20, 330, 130, 60, "device with an\nAOI Client", fill=WARM)
     d.box(200, 120, 110, 40, "endpoint")
     d.box(200, 340, 110, 40, "gateway")
-    d.box(360, 30, 130, 360, "RabbitMQ\n\nrequests,\noutcomes,\nevents,\none queue\nper worker", fill=WARM)
-    for y, name in ((30, "registration"), (84, "activation"), (138, "notification"),
-                    (192, "outcome"), (246, "deadlines"), (340, "sms, webhook, webpush")):  # fmt: skip
-        d.box(550, y, 160, 44, name)
+    d.box(
+        360,
+        30,
+        130,
+        360,
+        "RabbitMQ\n\nrequests,\noutcomes,\nevents,\none queue\nper worker",
+        fill=WARM,
+    )
+    inner = ["registration", "activation", "notification", "outcome", "deadlines"]
+    rows = [(30 + 54 * number, name) for number, name in enumerate(inner)]
+    for y, name in [*rows, (340, "sms, webhook, webpush")]:
+        d.box(550, y, 170, 44, name)
         d.arrow((490, y + 22), (550, y + 22), both=True)
     d.box(770, 30, 74, 260, "store\n\nPostgre-\nSQL or\nSQLite", fill=WARM)
     for y in (52, 106, 160, 214, 268):
-        d.arrow((710, y), (770, y), both=True)
+        d.arrow((720, y), (770, y), both=True)
     d.arrow((150, 65), (360, 65), said="AMQP")
     d.arrow((85, 90), (85, 140), (200, 140), said="HTTP", dx=22, dy=6)
     d.arrow((310, 140), (360, 140), both=True)
     d.arrow((310, 360), (360, 360), both=True)
     d.arrow((150, 352), (200, 352), both=True, said="", dashed=False)
-    d.text(175, 336, "WebSocket", fill=QUIET, font_size="12")
+    d.text(175, 322, "WebSocket", fill=QUIET, font_size="12")
     d.arrow((630, 384), (630, 414), (85, 414), (85, 390), dashed=True)
-    d.text(430, 408, "short message, webhook, Web Push: reaches the device when its connection does not",
-           fill=QUIET, font_size="12")  # fmt: skip
+    said = "short message, webhook, Web Push: reaches the device when its connection does not"
+    d.text(360, 408, said, fill=QUIET, font_size="12")
     return d.svg()
 
 
@@ -163,13 +177,13 @@ def states() -> str:
     d.arrow((120, 20), (120, 80), said="a channel can be used", dx=75, dy=-2)
     d.arrow((20, 360), (20, 295), (60, 295), said="")
     d.text(30, 378, "no channel can be used", anchor="start", fill=QUIET, font_size="12")
-    d.arrow((95, 130), (95, 270), said="plan exhausted", dx=-45, dy=4)
+    d.arrow((95, 130), (95, 270), said="plan\nexhausted", dx=-34, dy=-2)
     d.arrow((150, 270), (150, 130), said="the device is back", dx=58, dy=4)
     d.arrow((180, 95), (560, 52), said="the device acknowledged, or a provider accepted", dy=-8)
     for start in (112, 290):
         for number in range(1, 5):
             d.arrow((180, start), (560, 52 + 74 * number))
-    d.text(380, 352, "time to live over · a reason to fail · topic · withdrawn", fill=QUIET,
+    d.text(370, 376, "time to live over · a reason to fail · topic · withdrawn", fill=QUIET,
            font_size="12")  # fmt: skip
     for number in (1, 2, 3, 4):
         y = 52 + 74 * number

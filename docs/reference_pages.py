@@ -143,17 +143,25 @@ def _event_data() -> tuple[type[BaseModel], ...]:
 
 
 def _models(models: Mapping[str, type[BaseModel]]) -> str:
-    """A heading, what it is, and a table of fields for each."""
-    pieces = []
+    """A heading, what it is, and a table of fields for each; then the objects inside them."""
+    pieces: list[str] = []
+    inside: dict[str, Mapping[str, Any]] = {}
+    shown = {model.__name__ for model in models.values()}
     for name, model in models.items():
-        doc = _first_sentences(model.__doc__)
-        pieces += [f"### {name}", "", f"Contract `{model.__name__}`. {doc}", "", _fields(model)]
+        schema = model.model_json_schema()
+        inside |= schema.get("$defs", {})
+        said = _first_sentences(model.__doc__)
+        fields = _fields(schema, schema.get("$defs", {}))
+        pieces += [f"### {name}", "", f"Contract `{model.__name__}`. {said}", "", fields]
+    for name, schema in sorted(inside.items()):
+        if "properties" in schema and name not in shown:
+            said = _first_sentences(schema.get("description"))
+            pieces += [f"### {name}", "", f"An object inside others. {said}", ""]
+            pieces += [_fields(schema, inside)]
     return "\n".join(pieces)
 
 
-def _fields(model: type[BaseModel]) -> str:
-    schema = model.model_json_schema()
-    definitions = schema.get("$defs", {})
+def _fields(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     required = set(schema.get("required", ()))
     rows = []
     for name, field in schema.get("properties", {}).items():
@@ -172,7 +180,7 @@ def _type(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if "$ref" in field:
         name = field["$ref"].rpartition("/")[2]
         inner = definitions[name]
-        return _type(inner, definitions) if "enum" in inner else f"object {name}"
+        return _type(inner, definitions) if "enum" in inner else f"object `{name}`"
     if "const" in field:
         return _code(field["const"])
     if "enum" in field:

@@ -192,7 +192,8 @@ def _keys(settings: Settings, in_use: Mapping[str, int], *, alone: bool) -> Serv
         if in_use:
             raise ConfigurationError(
                 f"there is no key file {settings.key_file}, but {sum(in_use.values())} tokens in "
-                "the store were made with keys; put it back, from a copy if need be"
+                "the store were made with keys; put it back, from a copy if need be "
+                "(docs/operations/troubleshooting.md#no_key_file)"
             )
         create_key_file(settings.key_file)
         log.info("key_file_created", file=str(settings.key_file))

@@ -33,7 +33,7 @@ def metrics(
 
 
 def as_markdown() -> str:
-    """The table that stands in the README, between ``<!-- metrics -->`` and its end."""
+    """The table of the reference page, in Markdown."""
     lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
     for each in CATALOGUE:
         labels = ", ".join(f"`{label.name}`" for label in each.labels)

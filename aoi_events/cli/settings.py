@@ -50,7 +50,7 @@ def settings(
 
 
 def as_markdown(rows: Iterable[Setting]) -> str:
-    """The table that stands in the README, between ``<!-- settings -->`` and its end."""
+    """The table of the reference page, in Markdown."""
     lines = ["| variable | default | meaning |", "|---|---|---|"]
     for row in rows:
         default = f"`{row.default}`" if row.default else ""

@@ -72,7 +72,8 @@ def obstacle_of(found: str | None, known: Sequence[str]) -> str | None:
     if found not in known:
         return (
             f"the store's schema ({found}) is newer than this version of aoi-events, and "
-            "`aoi db upgrade` only goes forward; install the version that wrote it, or a newer one"
+            "`aoi db upgrade` only goes forward; install the version that wrote it, or a newer one "
+            "(docs/operations/troubleshooting.md#schema_newer)"
         )
     return (
         f"the store's schema is at {found} and this version needs {known[0]}; run `aoi db upgrade`"

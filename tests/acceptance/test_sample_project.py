@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 
 from tests.acceptance.installed import closure, succeed
 from tests.limits import WITHIN
+from tests.pages import block
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "tests" / "sample_project"
@@ -145,14 +146,14 @@ def test_the_sample_project_passes_its_tests(project: Project) -> None:
 
 def test_a_channel_of_ones_own_passes_the_suite(own_channel: Project) -> None:
     """A plug-in that is installed beside the wheel is found, passes the suite that ships, and ends
-    at a person what a device misses; it is typed, and the README shows it as it is.
+    at a person what a device misses; it is typed, and the documentation shows it as it is.
     """
     assert passed(own_channel) >= 20
     checked = own_channel.run("-m", "mypy", "--no-incremental", ".")
     assert checked.returncode == 0, checked.stdout
     source = (OWN_CHANNEL / "aoi_apprise.py").read_text()
     assert len(source.splitlines()) < 60
-    assert f"```python\n{source}```" in (ROOT / "README.md").read_text()
+    assert source == block("docs/how-to/own-channel.md", "python")
 
 
 def passed(project: Project) -> int:

@@ -17,7 +17,8 @@ __all__ = ["NOT_DURABLE", "REPLY_PREFIX", "Connection", "MemoryServer"]
 
 NOT_DURABLE = (
     "memory:// keeps every message in this process only and promises nothing across a kill; "
-    "use it for trying, testing and simulating, and RabbitMQ for everything else"
+    "use it for trying, testing and simulating, and RabbitMQ for everything else "
+    "(docs/explanation/guarantees.md#memory)"
 )
 """The warning that whoever starts on a memory broker logs first."""
 

@@ -83,7 +83,8 @@ def read_request(
         raise Refusal(
             ErrorCode.GATEWAY_UNKNOWN,
             f"only gateways may send {message.routing_key}: if {message.user_id!r} is the broker "
-            "user of one, name it in AOI_GATEWAY_USERS of every worker",
+            "user of one, name it in AOI_GATEWAY_USERS of every worker "
+            "(docs/operations/troubleshooting.md#gateway_unknown)",
         )
     replayed = REPLAYED_HEADER in message.headers
     if message.reply_to is None and message.routing_key not in _FIRE_AND_FORGET and not replayed:

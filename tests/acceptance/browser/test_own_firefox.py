@@ -1,4 +1,4 @@
-"""What the README tells a person with a Firefox of their own, as it stands there."""
+"""What the documentation tells a person with a Firefox of their own, as it stands there."""
 
 from __future__ import annotations
 
@@ -16,20 +16,17 @@ from tests.acceptance.browser.conftest import received, subscribed
 from tests.acceptance.browser.firefox import Firefox, Outside
 from tests.acceptance.browser.senders import PythonSender
 from tests.acceptance.browser.site import site
+from tests.pages import block
 from tests.processes import Workers
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
 PORT = 8090
 
 
 def preferences(port: int) -> dict[str, Any]:
-    """The lines of the README, with the gateway's port of this test."""
-    found = re.search(
-        r"^## Your own Firefox\n.*?^```js\n(.*?)^```", README, re.DOTALL | re.MULTILINE
-    )
-    assert found is not None, "the README has no lines for Firefox"
-    values = re.findall(r"^user_pref\((.*)\);$", found[1], re.MULTILINE)
-    assert len(values) == len(found[1].splitlines()) == 3
+    """The lines of the page, with the gateway's port of this test."""
+    shown = block("docs/how-to/firefox.md", "js")
+    values = re.findall(r"^user_pref\((.*)\);$", shown, re.MULTILINE)
+    assert len(values) == len(shown.splitlines()) == 3
     said = dict(json.loads(f"[{value}]") for value in values)
     assert said["dom.push.serverURL"] == f"ws://localhost:{PORT}/aoi"
     return {**said, "dom.push.serverURL": f"ws://localhost:{port}/aoi"}

@@ -110,7 +110,7 @@ class Stack:
         return services
 
     def url(self, name: str) -> str:
-        """Where an Application Server logs in, as the README says to ask."""
+        """Where an Application Server logs in, as the documentation says to ask."""
         return self.compose("run", "--rm", "credentials", "url", name).strip()
 
     def passwords(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`docker compose up` as the README says it delivers, and nobody in it may more than it must."""
+"""`docker compose up` delivers as documented, and nobody in it may more than it must."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from aoi_events.publishing import Publisher
 from aoi_events.testing.scripted_client import CuttableTransport, ScriptedSms
 from tests.acceptance.compose.stack import COMPOSE, Stack
 from tests.limits import WITHIN
+from tests.pages import block
 
 # The first test of a run waits for the image and for everything to start.
 pytestmark = pytest.mark.timeout(600)
@@ -209,7 +210,7 @@ async def test_sms_is_switched_on_by_naming_an_smsc(grown: Stack) -> None:
 
 
 def test_every_aoi_command_is_there(stack: Stack) -> None:
-    """As the README says, `exec deadlines aoi dead list` shows what was set aside: nothing."""
+    """As documented, `exec deadlines aoi dead list` shows what was set aside: nothing."""
     listed = stack.compose("exec", "-T", "deadlines", "aoi", "dead", "list", "--json")
     assert json.loads(listed)["parked"] == []
 
@@ -224,11 +225,11 @@ def test_workers_drain_when_they_are_stopped(stack: Stack) -> None:
     assert codes == {service: {0} for service in WORKERS}
 
 
-def test_the_readme_commands_are_in_the_compose_file() -> None:
+def test_the_documented_commands_are_in_the_compose_file() -> None:
     """The compose file itself says how to start it, how to scale, and how to switch SMS on."""
     text = (COMPOSE / "compose.yaml").read_text()
-    readme = (COMPOSE.parent / "README.md").read_text()
-    told = re.findall(r"^docker compose -f compose/compose.yaml (.*?) +#", readme, re.MULTILINE)
+    shown = block("docs/how-to/containers.md", "sh")
+    told = re.findall(r"^docker compose -f compose/compose.yaml (.*?) +#", shown, re.MULTILINE)
     # Each of them is what the tests above run, by way of the same command line.
     assert told == [
         "up",

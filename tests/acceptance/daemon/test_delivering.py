@@ -219,7 +219,7 @@ async def test_what_a_command_says_is_bounded_and_never_holds_it_up(
 async def test_what_a_command_that_succeeds_says_is_not_logged(
     machine: Machine, aoi: AoiServer, wait_for: WaitFor
 ) -> None:
-    """The README's ``tee`` says the notification itself, and content is nothing for a log."""
+    """The documented ``tee`` says the notification itself, and content is nothing for a log."""
     daemon = await machine.start()
     token = await machine.register(MAIL, ("tee", "/dev/null"))
     await (await aoi.publisher()).send(token, "between you and me", notification="n1")

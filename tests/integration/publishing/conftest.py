@@ -41,7 +41,7 @@ class Running:
 
 @pytest.fixture
 def rabbit_urls(rabbit_server: RabbitServer, rabbit_vhost: str) -> Urls:
-    """RabbitMQ, where each sender has the permissions that the README gives it and no more."""
+    """RabbitMQ, where each sender has the documented permissions and no more."""
     own = r"aoi\.reply\.shop\..*"
     urls = Urls(
         workers=rabbit_server.url(rabbit_vhost),

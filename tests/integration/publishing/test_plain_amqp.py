@@ -1,4 +1,4 @@
-"""What the README shows, with pika and none of our code between the test and the broker."""
+"""What the documentation shows, with pika and none of our code between the test and the broker."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def token(on_rabbitmq: Running) -> AsyncIterator[str]:
 
 
 def send(token: str, notification: str = "order-4711") -> bytes:
-    """The body of the README's request."""
+    """The body of the documented request."""
     return json.dumps(
         {
             "version": 1,
@@ -168,7 +168,7 @@ async def test_events_with_any_client(on_rabbitmq: Running, token: str) -> None:
 
 @pytest.mark.parametrize("pattern", ["#", "notification.#", "notification.*.other", "*.*.*"])
 async def test_events_of_others_cannot_be_bound(on_rabbitmq: Running, pattern: str) -> None:
-    """With the permissions that the README gives, a sender hears of its own only."""
+    """With the permissions that the documentation gives, a sender hears of its own only."""
 
     def listen() -> None:
         with pika.BlockingConnection(pika.URLParameters(on_rabbitmq.urls.shop)) as connection:

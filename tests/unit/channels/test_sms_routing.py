@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import textwrap
 import tomllib
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,6 +14,7 @@ from aoi_events.channels.sms import SmsSettings
 from aoi_events.channels.sms.pacing import Pace
 from aoi_events.channels.sms.routing import routes
 from aoi_events.channels.sms.settings import SmscSettings
+from tests.pages import block
 
 numbers = st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True)
 prefixes = st.from_regex(r"\+[1-3][0-3]{0,3}", fullmatch=True)
@@ -84,11 +83,9 @@ def test_one_smsc_or_a_table_of_several() -> None:
     assert not SmsSettings().providers
 
 
-def test_the_table_of_the_readme_is_one() -> None:
+def test_the_documented_table_is_one() -> None:
     """It is taken as it stands, and sends numbers where it says."""
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
-    example = readme.partition("Several SMSCs are a table")[2].partition("```toml\n")[2]
-    given = tomllib.loads(textwrap.dedent(example.partition("  ```")[0]))
+    given = tomllib.loads(block("docs/how-to/containers.md", "toml"))
     settings = SmsSettings.model_validate(given["channels"]["sms"])
     assert routes("+31600000001", settings.providers) == ["eu", "world"]
     assert routes("+15550100000", settings.providers) == ["world"]

@@ -19,10 +19,11 @@ from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.store.store import open_store
 from tests.commands import AOI, Cli, environment
 from tests.conformance.store.rows import NOW, a_channel, a_client, an_application
+from tests.pages import block
 
 GOOD = 'mode = "hedged"\n[channels.sms]\nleast_urgency = "high"\n[applications.mail]\n'
 NUMBER = "+15550100"
-README = (Path(__file__).parents[3] / "README.md").read_text()
+PAGE = "docs/how-to/policy.md"
 WEBSOCKET = a_channel(0, "websocket", 0)
 SMS = a_channel(0, "sms", 1, address=NUMBER, parameters={"msisdn": NUMBER})
 WEBHOOK = a_channel(0, "webhook", 2, address="https://device.example/secret-path")
@@ -166,16 +167,15 @@ def test_what_a_sender_would_say_counts(place: Place, options: list[str], said: 
         assert words in told
 
 
-def test_the_readme_shows_what_is_said(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_documentation_shows_what_is_said(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its policy, and what it says of it, to the letter."""
     monkeypatch.setenv("AOI_CHANNELS__WEBHOOK__ENABLED", "true")
-    section = README.partition("\n## Which channels, and when\n")[2]
-    policy = section.partition("```toml\n")[2].partition("```")[0]
-    write(policy.replace("org.example.mail", "com.example.news"))
+    write(block(PAGE, "toml").replace("org.example.mail", "com.example.news"))
     place.put([WEBSOCKET, SMS, replace(WEBHOOK, state=ChannelState.PENDING)])
-    shown = section.partition("```text\n")[2].partition("```")[0]
     told = place.explain("--urgency", "high")
-    assert told.replace("com.example.news", "org.example.mail") == shown
+    assert told.replace("com.example.news", "org.example.mail") == block(PAGE, "text")
 
 
 def test_why_the_others_are_not_used(place: Place) -> None:

@@ -25,6 +25,7 @@ from aoi_events.contracts.parse import parse_request
 from aoi_events.contracts.requests import GATEWAY_ONLY, REQUESTS
 from aoi_events.contracts.schema import schema_text, schemas
 from aoi_events.errors import Refusal
+from tests.pages import blocks, pages
 from tests.strategies_of_contracts import MODELS, values_of
 
 FORBIDDING = {model.__name__ for model in (*REQUESTS.values(), *APP_REQUESTS.values())} | {
@@ -275,9 +276,6 @@ def test_the_schema_names_everything() -> None:
     assert set(MODELS) <= references
 
 
-FENCE = re.compile(r"^```json[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
-
-
 def contract_of(value: Any) -> str | None:
     """The name of the contract that an example is one of, if any."""
     body = json.dumps(value).encode()
@@ -301,12 +299,13 @@ def contract_of(value: Any) -> str | None:
     return None
 
 
-def test_examples_in_the_readme_are_true() -> None:
+def test_documented_examples_are_true() -> None:
     """Every JSON example is a contract of ours, so whoever copies it gets what it promises."""
-    readme = Path(__file__).parents[3] / "README.md"
-    for example in FENCE.findall(readme.read_text(encoding="utf-8")):
+    examples = [each.code for page in pages() for each in blocks(page, "json")]
+    assert examples
+    for example in examples:
         text = example.replace("<Application Client Token>", "k1." + "A" * 70)
-        text = re.sub(r"\b(cli|dlv)_…", r"\1_" + "a" * 26, text)
+        text = re.sub(r"\b(cli|dlv)_…", r"\1_" + "a" * 26, text).replace("fp_…", "fp_" + "a" * 13)
         assert contract_of(json.loads(text)) is not None, f"no contract reads this example:\n{text}"
     wrong = {"version": 1, "notification": "n1", "tokenz": []}
     assert contract_of(wrong) is None, "a wrong example is noticed"

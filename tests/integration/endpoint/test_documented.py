@@ -1,4 +1,4 @@
-"""What the README tells a backend developer to do over HTTP, done as it stands there."""
+"""What the documentation tells a backend developer to do over HTTP, done as it stands there."""
 
 from __future__ import annotations
 
@@ -21,21 +21,12 @@ from tests.commands import environment
 from tests.integration.endpoint.senders import Place, Sender
 from tests.integration.endpoint.test_libraries import Browser
 from tests.limits import WITHIN
+from tests.pages import block
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
-
-
-def block(language: str) -> str:
-    """The section's first block of that language."""
-    heading = "## Sending with a Web Push library or HTTP"
-    found = re.search(
-        rf"^{heading}\n.*?^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE
-    )
-    assert found is not None
-    return found[1]
+PAGE = "docs/how-to/publish-http.md"
 
 
-async def test_the_python_of_the_section(place: Place, tmp_path: Path) -> None:
+async def test_the_python_of_the_page(place: Place, tmp_path: Path) -> None:
     """With a subscription and a key file, it prints 201 and the URL that withdraws the message."""
     system = place.system
     system.clock.advance((datetime.now(UTC) - system.clock.now()).total_seconds())
@@ -46,11 +37,11 @@ async def test_the_python_of_the_section(place: Place, tmp_path: Path) -> None:
     device = await system.client()
     await device.register_app("webpush", sender_key=sender.key)
     subscription = Browser().subscription(f"{place.origin}/wpush/v1/{device.token}")
-    code, said = block("python").replace("vapid.pem", str(file)), io.StringIO()
+    code, said = block(PAGE, "python").replace("vapid.pem", str(file)), io.StringIO()
 
     def run() -> None:
         with contextlib.redirect_stdout(said):
-            exec(compile(code, "README.md", "exec"), {"subscription": subscription})  # noqa: S102
+            exec(compile(code, PAGE, "exec"), {"subscription": subscription})  # noqa: S102
 
     await asyncio.to_thread(run)
     status, location = said.getvalue().split()
@@ -58,10 +49,10 @@ async def test_the_python_of_the_section(place: Place, tmp_path: Path) -> None:
     assert (await place.ask("DELETE", location)).status == 204
 
 
-async def test_the_commands_of_the_section(place: Place, tmp_path: Path) -> None:
+async def test_the_commands_of_the_page(place: Place, tmp_path: Path) -> None:
     """Against an endpoint that knows the key, each prints the contract that it should."""
     device = await place.system.device()
-    made, *commands = re.split(r"^(?=aoi |curl )", block("sh"), flags=re.MULTILINE)[1:]
+    made, *commands = re.split(r"^(?=aoi |curl )", block(PAGE, "sh"), flags=re.MULTILINE)[1:]
     assert made.startswith("aoi keys api shop")
     variables = environment({}) | {"API_KEY": place.api_key(), "TOKEN": device.token}
     contracts: tuple[type[AnyAnswer], ...] = (

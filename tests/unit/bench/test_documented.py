@@ -1,24 +1,23 @@
-"""The README's table of plans is what the command says."""
+"""The table of plans in the documentation is what the command says."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from aoi_events.bench.channels import WAYS, compare
 from aoi_events.bench.playing import Way
 from aoi_events.bench.world import World
+from tests.pages import block
 
-README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+PAGE = "docs/explanation/second-channel.md"
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 def test_the_table_is_current(way: Way) -> None:
     """Its lines for each plan, computed again: the same share, times, messages and cost."""
-    section = README.split("## What a second channel is worth")[1].split("\n## ")[0]
-    told = re.findall(rf"^[ 0-9]+ {way.name} +(.+)$", section, re.MULTILINE)
+    told = re.findall(rf"^[ 0-9]+ {way.name} +(.+)$", block(PAGE, "text"), re.MULTILINE)
     shares = (0.0, 0.05, 0.2, 0.5)
     cells = compare(
         World(),

@@ -1,9 +1,8 @@
-"""The Python that the README shows, run as it stands there."""
+"""The Python that README and documentation show, run as it stands there."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -13,16 +12,7 @@ import pytest
 from aoi_events.client import Notification
 from aoi_events.testing import AoiServer, MakeDevice, WaitFor
 from tests.limits import WITHIN
-
-README = (Path(__file__).parents[3] / "README.md").read_text()
-
-
-def example(heading: str) -> str:
-    """The Python under a heading, of which there is one."""
-    section = re.search(rf"^## {heading}\n(.*?)(?=^##+ )", README, re.DOTALL | re.MULTILINE)
-    assert section is not None, heading
-    [code] = re.findall(r"^```python\n(.*?)^```", section[1], re.DOTALL | re.MULTILINE)
-    return str(code)
+from tests.pages import block
 
 
 def put(code: str, *pairs: tuple[str, str]) -> str:
@@ -33,18 +23,19 @@ def put(code: str, *pairs: tuple[str, str]) -> str:
     return code
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/publish-amqp.md"])
 async def test_publishing(
-    aoi: AoiServer, fake_device: MakeDevice, capsys: pytest.CaptureFixture[str]
+    page: str, aoi: AoiServer, fake_device: MakeDevice, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The ten lines for a backend send to a device and print what became of it."""
     phone = await fake_device("phone", apps=["com.example.shop"])
     code = put(
-        example("Publishing"),
+        block(page, "python"),
         ("amqp://shop:secret@localhost/aoi", aoi.broker_url("shop")),
         ("asyncio.run(main())\n", ""),
     )
     names: dict[str, Any] = {"tokens": [phone.token, "no-token"]}
-    exec(code, names)  # noqa: S102 - our own README
+    exec(code, names)  # noqa: S102 - our own page
     async with asyncio.timeout(WITHIN):
         await names["main"]()
     said = capsys.readouterr().out.splitlines()
@@ -55,7 +46,7 @@ async def test_publishing(
 async def test_testing(aoi: AoiServer, fake_device: MakeDevice, wait_for: WaitFor) -> None:
     """The example of a test passes with the fixtures that it names."""
     names: dict[str, Any] = {}
-    exec(example("Testing your own code"), names)  # noqa: S102 - our own README
+    exec(block("docs/how-to/test-your-code.md", "python"), names)  # noqa: S102 - our own page
     async with asyncio.timeout(WITHIN):
         await names["test_ann_hears_of_her_order"](aoi, fake_device, wait_for)
 
@@ -63,7 +54,7 @@ async def test_testing(aoi: AoiServer, fake_device: MakeDevice, wait_for: WaitFo
 async def test_a_device(aoi: AoiServer, tmp_path: Path) -> None:
     """The lines for a device connect, register an app, and hand its token over: it works."""
     code = put(
-        example("Devices"),
+        block("docs/how-to/devices.md", "python"),
         ("wss://push.example.org/aoi", aoi.gateway_url),
         ("/var/lib/aoi/client.json", str(tmp_path / "client.json")),
     )

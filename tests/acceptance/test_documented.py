@@ -1,4 +1,4 @@
-"""What the README tells an operator to type, typed as it stands there."""
+"""What the documentation tells an operator to type, typed as it stands there."""
 
 from __future__ import annotations
 
@@ -11,15 +11,7 @@ from pathlib import Path
 from tests.commands import environment
 from tests.containers import PostgresServer, RabbitServer
 from tests.limits import WITHIN
-
-README = (Path(__file__).parents[2] / "README.md").read_text()
-
-
-def block(heading: str) -> str:
-    """The first shell block under a heading."""
-    found = re.search(rf"^## {heading}\n.*?^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-    assert found is not None, f"no commands under {heading!r}"
-    return found[1]
+from tests.pages import block
 
 
 async def test_the_commands_for_more_than_one_machine(
@@ -33,7 +25,7 @@ async def test_the_commands_for_more_than_one_machine(
     script, named = re.subn(
         r"AOI_BROKER=amqp://\S+ AOI_STORE=postgresql://\S+",
         f"AOI_BROKER={rabbit_server.url(vhost)} AOI_STORE={postgres_server.url(database)}",
-        block("Running it"),
+        block("docs/operations/running.md", "sh"),
     )
     assert named == 1
     assert script.rstrip().endswith(

@@ -1,4 +1,4 @@
-"""What the README tells the owner of a device to do, done as it stands there."""
+"""What the documentation tells the owner of a device to do, done as it stands there."""
 
 from __future__ import annotations
 
@@ -20,15 +20,9 @@ from tests.acceptance.daemon.machine import MAIL, Machine
 from tests.acceptance.daemon.test_delivering import lines_of
 from tests.commands import environment
 from tests.limits import WITHIN
+from tests.pages import block, blocks
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
-_, _, AFTER = README.partition("### The AOI Client daemon\n")
-SECTION = AFTER.partition("\n## ")[0]
-
-
-def blocks(language: str) -> list[str]:
-    """The blocks of the section in that language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)
+PAGE = "docs/how-to/linux-daemon.md"
 
 
 def with_aoi(machine: Machine) -> dict[str, str]:
@@ -54,7 +48,7 @@ async def test_the_commands(
     machine: Machine, aoi: AoiServer, wait_for: WaitFor, tmp_path: Path
 ) -> None:
     """The daemon starts, an app is registered and woken, another user takes over, the app goes."""
-    start, commands = blocks("sh")
+    start, commands = (each.code for each in blocks(PAGE, "sh"))
     port = urlsplit(aoi.gateway_url).port
     exports, run = start.replace("127.0.0.1:8090", f"127.0.0.1:{port}").splitlines()
     assert exports.startswith("export ")
@@ -100,7 +94,7 @@ async def test_the_commands(
 
 async def test_the_app(machine: Machine, aoi: AoiServer, wait_for: WaitFor) -> None:
     """The program shows a notification, and hands its token on."""
-    (program,) = blocks("python")
+    program = block(PAGE, "python")
     await machine.start()
     told = "hand_to_your_backend = show = lambda text: print(text, flush=True)\n"
     assert program.count('"/run/aoi/client.sock"') == 1
@@ -124,7 +118,7 @@ async def test_the_app(machine: Machine, aoi: AoiServer, wait_for: WaitFor) -> N
 
 async def test_the_unit(tmp_path: Path) -> None:
     """The systemd unit is one; where systemd is installed, it says so itself."""
-    (text,) = blocks("ini")
+    text = block(PAGE, "ini")
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment, method-assign]
     unit.read_string(text)

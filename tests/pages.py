@@ -1,0 +1,70 @@
+"""Reads the README and the pages of the documentation, and the code blocks in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+__all__ = ["ROOT", "Block", "block", "blocks", "pages", "text_of"]
+
+ROOT: Final = Path(__file__).parents[1]
+_FENCE: Final = re.compile(r"^(?P<indent> *)```(?P<info>.*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced code block. ``heading`` is the nearest one above it."""
+
+    page: str
+    heading: str
+    language: str
+    code: str
+
+
+def pages() -> list[str]:
+    """README and all pages, as paths from the root of the repository."""
+    found = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
+    return ["README.md", *(name for name in found if not name.startswith("docs/_"))]
+
+
+@cache
+def text_of(page: str) -> str:
+    """The text of a page, which is named from the root of the repository."""
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def blocks(page: str, language: str = "", heading: str = "") -> list[Block]:
+    """The code blocks of a page, in order: all, of one language, or below one heading."""
+    return [
+        each
+        for each in _blocks(page)
+        if language in ("", each.language) and heading in ("", each.heading)
+    ]
+
+
+def block(page: str, language: str, heading: str = "") -> str:
+    """The code of the only such block."""
+    (found,) = blocks(page, language, heading)
+    return found.code
+
+
+def _blocks(page: str) -> Iterator[Block]:
+    """Every block; directives of MyST (``{name}``) are none."""
+    heading, info, lines = "", None, list[str]()
+    for line in text_of(page).splitlines(keepends=True):
+        fence = _FENCE.match(line)
+        if info is None and fence:
+            info, lines = fence["info"].strip(), []
+        elif fence:
+            assert info is not None
+            if not info.startswith("{"):
+                yield Block(page, heading, info, "".join(lines))
+            info = None
+        elif info is not None:
+            lines.append(line)
+        elif line.startswith("#"):
+            heading = line.lstrip("#").strip()

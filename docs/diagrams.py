@@ -33,7 +33,7 @@ class Drawing:
         paper = f'<rect width="{width}" height="{height}" rx="8" fill="#ffffff"/>'
         self._parts = [head, f"<title>{escape(title)}</title>", tip, paper]
 
-    def text(self, x: float, y: float, said: str, *, anchor: str = "middle", **more: str) -> None:
+    def text(self, x: float, y: float, label: str, *, anchor: str = "middle", **more: str) -> None:
         """A line of text, whose baseline is at ``y``."""
         extra = "".join(f' {key.replace("_", "-")}="{value}"' for key, value in more.items())
         fill = (
@@ -42,27 +42,27 @@ class Drawing:
             else f' fill="{INK}"'
         )
         self._parts.append(
-            f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}"{fill}{extra}>{escape(said)}</text>'
+            f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}"{fill}{extra}>{escape(label)}</text>'
         )
 
     def box(
-        self, x: float, y: float, width: float, height: float, said: str, *, fill: str = FILL
+        self, x: float, y: float, width: float, height: float, label: str, *, fill: str = FILL
     ) -> None:
         """A box with lines of text in its middle."""
         self._parts.append(
             f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="6" '
             f'fill="{fill}" stroke="{INK}"/>'
         )
-        lines = said.split("\n")
+        lines = label.split("\n")
         top = y + height / 2 + 4.5 - 8 * (len(lines) - 1)
         for number, line in enumerate(lines):
             self.text(x + width / 2, top + 16 * number, line)
 
     def arrow(
-        self, *points: tuple[float, float], said: str = "", dashed: bool = False,
+        self, *points: tuple[float, float], label: str = "", dashed: bool = False,
         both: bool = False, dy: float = -5, dx: float = 0, anchor: str = "middle",
     ) -> None:  # fmt: skip
-        """A line through the points with a tip; ``said`` stands by its first piece."""
+        """A line through the points with a tip; ``label`` stands by its first piece."""
         path = " ".join(f"{x:g},{y:g}" for x, y in points)
         style = (' stroke-dasharray="5 4"' if dashed else "") + (
             ' marker-start="url(#tip)"' if both else ""
@@ -70,9 +70,9 @@ class Drawing:
         self._parts.append(
             f'<polyline points="{path}" fill="none" stroke="{INK}" marker-end="url(#tip)"{style}/>'
         )
-        if said:
+        if label:
             (x1, y1), (x2, y2) = points[:2]
-            for number, line in enumerate(said.split("\n")):
+            for number, line in enumerate(label.split("\n")):
                 self.text(
                     (x1 + x2) / 2 + dx, (y1 + y2) / 2 + dy + 14 * number, line,
                     anchor=anchor, fill=QUIET, font_size="12",
@@ -113,15 +113,15 @@ def overview() -> str:
     d.box(770, 30, 74, 260, "store\n\nPostgre-\nSQL or\nSQLite", fill=WARM)
     for y in (52, 106, 160, 214, 268):
         d.arrow((720, y), (770, y), both=True)
-    d.arrow((150, 65), (360, 65), said="AMQP")
-    d.arrow((85, 90), (85, 140), (200, 140), said="HTTP", dx=22, dy=6)
+    d.arrow((150, 65), (360, 65), label="AMQP")
+    d.arrow((85, 90), (85, 140), (200, 140), label="HTTP", dx=22, dy=6)
     d.arrow((310, 140), (360, 140), both=True)
     d.arrow((310, 360), (360, 360), both=True)
-    d.arrow((150, 352), (200, 352), both=True, said="", dashed=False)
+    d.arrow((150, 352), (200, 352), both=True, label="", dashed=False)
     d.text(175, 322, "WebSocket", fill=QUIET, font_size="12")
     d.arrow((630, 384), (630, 414), (85, 414), (85, 390), dashed=True)
-    said = "short message, webhook, Web Push: reaches the device when its connection does not"
-    d.text(360, 408, said, fill=QUIET, font_size="12")
+    label = "short message, webhook, Web Push: reaches the device when its connection does not"
+    d.text(360, 408, label, fill=QUIET, font_size="12")
     return d.svg()
 
 
@@ -155,13 +155,13 @@ def life() -> str:
         outside = name in ("backend", "device", "store")
         d.box(at[name] - 50, 20, 100, 40, name, fill=WARM if outside else FILL)
     y = 95
-    for start, end, said, dashed in steps:
+    for start, end, label, dashed in steps:
         if start:
             d.arrow((at[start], y), (at[end], y), dashed=dashed)
-            d.text((at[start] + at[end]) / 2, y - 6, said, font_size="12", fill=QUIET)
+            d.text((at[start] + at[end]) / 2, y - 6, label, font_size="12", fill=QUIET)
         else:
             d.line(20, y - 12, left + apart * 7 + 60, y - 12)
-            d.text(30, y + 6, said, anchor="start", font_weight="600")
+            d.text(30, y + 6, label, anchor="start", font_weight="600")
         y += 36
     return d.svg()
 
@@ -174,12 +174,12 @@ def states() -> str:
     names = ["delivered", "expired", "failed", "replaced", "cancelled"]
     for number, name in enumerate(names):
         d.box(560, 30 + 74 * number, 130, 44, name, fill=WARM)
-    d.arrow((120, 20), (120, 80), said="a channel can be used", dx=75, dy=-2)
-    d.arrow((20, 360), (20, 295), (60, 295), said="")
+    d.arrow((120, 20), (120, 80), label="a channel can be used", dx=75, dy=-2)
+    d.arrow((20, 360), (20, 295), (60, 295), label="")
     d.text(30, 378, "no channel can be used", anchor="start", fill=QUIET, font_size="12")
-    d.arrow((95, 130), (95, 270), said="plan\nexhausted", dx=-34, dy=-2)
-    d.arrow((150, 270), (150, 130), said="the device is back", dx=58, dy=4)
-    d.arrow((180, 95), (560, 52), said="the device acknowledged, or a provider accepted", dy=-8)
+    d.arrow((95, 130), (95, 270), label="plan\nexhausted", dx=-34, dy=-2)
+    d.arrow((150, 270), (150, 130), label="the device is back", dx=58, dy=4)
+    d.arrow((180, 95), (560, 52), label="the device acknowledged, or a provider accepted", dy=-8)
     for start in (112, 290):
         for number in range(1, 5):
             d.arrow((180, start), (560, 52 + 74 * number))

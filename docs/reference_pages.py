@@ -1,6 +1,6 @@
 """Writes the parts of the reference that follow from the code, at each build.
 
-A page under ``reference/`` includes them, so the site cannot say anything else than the code.
+A page under ``reference/`` includes them, so the site agrees with the code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from aoi_events.cli.app import COMMANDS, load_command
 from aoi_events.contracts.answers import ANSWERS
 from aoi_events.contracts.apps import APP_REQUESTS, ClientFrame
 from aoi_events.contracts.device import CloseCode, DeviceFrame, ServerFrame
-from aoi_events.contracts.events import EVENT_KINDS, CloudEvent, EventData
+from aoi_events.contracts.events import CloudEvent, EventData
 from aoi_events.contracts.requests import REQUESTS
 from aoi_events.contracts.schema import schema_text
 from aoi_events.contracts.states import DeliveryState, Reason
@@ -53,10 +53,7 @@ def parts() -> dict[str, str]:
         "commands.md": "\n".join(_commands()),
         "requests.md": _models(REQUESTS),
         "answers.md": _models(ANSWERS),
-        "events.md": _models({each.__name__: each for each in (CloudEvent, *_event_data())}),
-        "event-kinds.md": _table(
-            ("`type`", "routing key"), ((f"`aoi.{k}.v1`", f"`{k}.<sender>`") for k in EVENT_KINDS)
-        ),
+        "events.md": _models({each.__name__: each for each in _event_models()}),
         "device-frames.md": _models(_by_type(get_args(DeviceFrame))),
         "server-frames.md": _models(_by_type(get_args(ServerFrame))),
         "app-requests.md": _models(APP_REQUESTS),
@@ -82,12 +79,12 @@ def _row(cells: Iterable[str]) -> str:
 
 def _plain(text: str | None) -> str:
     """A docstring in Markdown, on one line."""
-    said = " ".join((text or "").split())
-    said = re.sub(r":\w+:`~?\.?([^`]+)`", r"`\1`", said)
-    return said.replace("``", "`")
+    described = " ".join((text or "").split())
+    described = re.sub(r":\w+:`~?\.?([^`]+)`", r"`\1`", described)
+    return described.replace("``", "`")
 
 
-def _first_sentences(text: str | None) -> str:
+def _paragraphs(text: str | None) -> str:
     """A docstring in Markdown, paragraph by paragraph."""
     paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(text or ""))
     return "\n\n".join(_plain(each) for each in paragraphs)
@@ -100,7 +97,7 @@ def _docs_of(kind: type[Any]) -> dict[str, str]:
     """Member → the string that stands below it."""
     (found,) = ast.parse(inspect.getsource(kind)).body
     body = found.body if isinstance(found, ast.ClassDef) else []
-    said: dict[str, str] = {}
+    described: dict[str, str] = {}
     for member, text in pairwise(body):
         if (
             isinstance(member, ast.Assign)
@@ -108,20 +105,20 @@ def _docs_of(kind: type[Any]) -> dict[str, str]:
             and isinstance(text, ast.Expr)
             and isinstance(text.value, ast.Constant)
         ):
-            said[member.targets[0].id] = _plain(str(text.value.value))
-    return said
+            described[member.targets[0].id] = _plain(str(text.value.value))
+    return described
 
 
 def _members(kind: type[Enum]) -> Iterator[tuple[str, str]]:
-    said = _docs_of(kind)
+    described = _docs_of(kind)
     for each in kind:
-        yield f"`{each.value}`", said.get(each.name, "")
+        yield f"`{each.value}`", described.get(each.name, "")
 
 
 def _close_codes() -> Iterator[tuple[str, str, str]]:
-    said = _docs_of(CloseCode)
+    described = _docs_of(CloseCode)
     for each in CloseCode:
-        yield f"`{each.value}`", each.name.lower(), said.get(each.name, "")
+        yield f"`{each.value}`", each.name.lower(), described.get(each.name, "")
 
 
 # --- contracts -----------------------------------------------------------------------------------
@@ -138,25 +135,25 @@ def _union(annotated: Any) -> tuple[type[BaseModel], ...]:
     return found if inspect.isclass(first) else get_args(first)
 
 
-def _event_data() -> tuple[type[BaseModel], ...]:
-    return _union(EventData)
+def _event_models() -> tuple[type[BaseModel], ...]:
+    return (CloudEvent, *_union(EventData))
 
 
 def _models(models: Mapping[str, type[BaseModel]]) -> str:
     """A heading, what it is, and a table of fields for each; then the objects inside them."""
     pieces: list[str] = []
-    inside: dict[str, Mapping[str, Any]] = {}
+    inside: dict[str, Any] = {}
     shown = {model.__name__ for model in models.values()}
     for name, model in models.items():
         schema = model.model_json_schema()
         inside |= schema.get("$defs", {})
-        said = _first_sentences(model.__doc__)
+        described = _paragraphs(model.__doc__)
         fields = _fields(schema, schema.get("$defs", {}))
-        pieces += [f"### {name}", "", f"Contract `{model.__name__}`. {said}", "", fields]
+        pieces += [f"### {name}", "", f"Contract `{model.__name__}`. {described}", "", fields]
     for name, schema in sorted(inside.items()):
         if "properties" in schema and name not in shown:
-            said = _first_sentences(schema.get("description"))
-            pieces += [f"### {name}", "", f"An object inside others. {said}", ""]
+            described = _paragraphs(schema.get("description"))
+            pieces += [f"### {name}", "", f"An object inside others. {described}", ""]
             pieces += [_fields(schema, inside)]
     return "\n".join(pieces)
 
@@ -218,9 +215,9 @@ def _commands() -> Iterator[str]:
 
 def _command(path: str, command: click.Command, level: int) -> Iterator[str]:
     yield f"{'#' * level} {path}\n"
-    yield _first_sentences(command.help) + "\n"
-    if isinstance(command, click.Group) or hasattr(command, "commands"):
-        for name, inner in sorted(command.commands.items()):  # type: ignore[attr-defined]
+    yield _paragraphs(command.help) + "\n"
+    if hasattr(command, "commands"):  # a group, of click or of typer's own copy of it
+        for name, inner in sorted(command.commands.items()):
             yield from _command(f"{path} {name}", inner, level + 1)
         return
     rows = [_parameter(each) for each in command.params if each.name != "help"]
@@ -233,11 +230,11 @@ def _parameter(parameter: Any) -> tuple[str, str]:
         name = str(parameter.name).upper() + ("…" if parameter.nargs == -1 else "")
         return f"`{name}`" + ("" if parameter.required else " (optional)"), _plain(parameter.help)
     names = ", ".join(f"`{each}`" for each in parameter.opts)
-    said = _plain(parameter.help)
+    described = _plain(parameter.help)
     default = parameter.default
-    if default is None or default is False or callable(default) or "default:" in said:
-        return names, said
-    return names, f"{said} (default: `{getattr(default, 'value', default)}`)"
+    if default is None or default is False or callable(default) or "default:" in described:
+        return names, described
+    return names, f"{described} (default: `{getattr(default, 'value', default)}`)"
 
 
 # --- HTTP ----------------------------------------------------------------------------------------

@@ -17,10 +17,13 @@ GROUPS: Final = {
     "tests/acceptance/test_bad_input.py": ALONE,
     "tests/acceptance/test_dying.py": ALONE,
     "tests/acceptance/test_killed.py": ALONE,
+    "tests/acceptance/test_memory_killed.py": ALONE,
     "tests/acceptance/test_restarts.py": ALONE,
     "tests/acceptance/test_signals.py": ALONE,
     "tests/integration/broker/test_faults.py": ALONE,
     "tests/integration/broker/test_worker_pauses.py": ALONE,
+    # One build of the documentation.
+    "tests/acceptance/test_docs.py": "docs",
     # One wheel, and one environment with it.
     "tests/acceptance/test_sample_project.py": "wheel",
 }

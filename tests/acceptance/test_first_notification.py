@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aoi_events.testing.containers import free_port
+from aoi_events.testing.ports import free_port
 from tests.commands import environment
 from tests.limits import WITHIN
 from tests.pages import block, blocks

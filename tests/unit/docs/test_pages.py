@@ -64,6 +64,25 @@ def test_every_process_has_its_row_and_its_folder() -> None:
     assert launchers == {f"workers/{name}.py" for name in {*WORKERS, *channels}}
 
 
+def test_every_folder_of_the_package_has_a_row() -> None:
+    """The architecture page says what each folder and module of the package is for."""
+    page, package = "docs/explanation/architecture.md", ROOT / "aoi_events"
+    parts = {each.name for each in package.iterdir() if not each.name.startswith(("_", "."))}
+    rows = re.findall(r"^\| `aoi_events/.*", text_of(page), re.MULTILINE)
+    named = re.findall(r"`aoi_events/([\w.]+)/?`", "\n".join(rows))
+    assert sorted(named) == sorted(parts - {"py.typed"})
+
+
+def test_every_stage_of_the_diagram_has_a_row() -> None:
+    """The table below the sequence diagram explains each numbered arrow of it, and no other."""
+    page = text_of("docs/explanation/life-of-a-notification.md")
+    svg = (ROOT / "docs" / "_static" / "life-of-a-notification.svg").read_text()
+    drawn = {int(number) for number in re.findall(r">(\d+) [^<]+</text>", svg)}
+    cells = re.findall(r"^\| ([\d, ]+) \|", page, re.MULTILINE)
+    explained = {int(number) for cell in cells for number in cell.split(",")}
+    assert explained == drawn == set(range(1, len(drawn) + 1))
+
+
 def test_every_kind_of_event_is_explained() -> None:
     """The hand-written table has exactly the kinds that there are, in their order."""
     assert tuple(first_cells("docs/reference/events.md", "data |\n")) == EVENT_KINDS

@@ -27,7 +27,7 @@ from aoi_events.contracts.device import CloseCode, DeviceFrame, ServerFrame
 from aoi_events.contracts.events import CloudEvent, EventData
 from aoi_events.contracts.requests import REQUESTS
 from aoi_events.contracts.schema import schema_text
-from aoi_events.contracts.states import DeliveryState, Reason
+from aoi_events.contracts.states import CloseReason, DeliveryState, Reason
 from aoi_events.endpoint.openapi import openapi, openapi_text
 from aoi_events.errors import ErrorCode
 
@@ -50,6 +50,7 @@ def parts() -> dict[str, str]:
         "close-codes.md": _table(("code", "name", "meaning"), _close_codes()),
         "states.md": _table(("state", "meaning"), _members(DeliveryState)),
         "reasons.md": _table(("reason", "meaning"), _members(Reason)),
+        "close-reasons.md": _table(("reason", "meaning"), _members(CloseReason)),
         "commands.md": "\n".join(_commands()),
         "requests.md": _models(REQUESTS),
         "answers.md": _models(ANSWERS),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.contracts.events import CloudEvent
 from aoi_events.contracts.states import Reason
@@ -11,6 +13,7 @@ from aoi_events.services.runtime.settings import Policies
 from aoi_events.testing.stopped_clock import ManualClock
 from aoi_events.topology import EVENTS, Binding, Queue, QueueKind, topology
 from tests.conformance.store.rows import NOW, a_client, client_id, later
+from tests.limits import WITHIN
 
 
 async def test_an_end_that_was_not_published_has_the_time_of_the_first_attempt(
@@ -29,7 +32,8 @@ async def test_an_end_that_was_not_published_has_the_time_of_the_first_attempt(
     subscription = await broker.subscribe(events, prefetch=10)
     worker = UnusedClients(empty_store, broker, Policies(), ManualClock(NOW), batch=10)
     assert await worker.look() == 1
-    (message,) = await subscription.take(10)
+    async with asyncio.timeout(WITHIN):
+        (message,) = await subscription.take(10)
     event = CloudEvent.decode(message.body)
     assert (event.type, event.time) == ("aoi.client.expired.v1", ended)
     async with empty_store.transaction(read_only=True) as tx:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from aoi_events.testing.stopped_clock import ManualClock
 from aoi_events.topology import OUTCOME, Queue, topology
 from tests.conformance.store.rows import NOW, client_id, delivery_id, later
 from tests.device_frames import deliver
+from tests.limits import WITHIN
 
 
 @dataclass
@@ -39,7 +41,8 @@ class Desk:
 
     async def published(self) -> OutcomeBatchV1:
         """The next batch of outcomes."""
-        (message,) = await self.outcomes.take(1)
+        async with asyncio.timeout(WITHIN):
+            (message,) = await self.outcomes.take(1)
         return OutcomeBatchV1.decode(message.body)
 
 

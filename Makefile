@@ -52,10 +52,11 @@ test: setup engine browser ## run every test, on a real RabbitMQ, PostgreSQL and
 	unset PYTHONDONTWRITEBYTECODE; \
 	exec $(BIN)/python -m pytest $(or $(PYTEST),-n $(PROCESSES))
 
-# Clocks that measure how long something takes run as ever; only the date is another.
+# Clocks that measure how long something takes run as ever; only the date is another. What is slow
+# and the same on any date is named in tests/another_day.py and left out.
 test-dates: setup browser ## run the tests that need no container and no browser with the clock 400 days ahead
 	@compose/datefudge $(BIN)/python; unset PYTHONDONTWRITEBYTECODE; \
-	exec datefudge "400 days" $(BIN)/python -m pytest --no-containers \
+	exec datefudge "400 days" $(BIN)/python -m pytest --no-containers --another-day \
 		--hypothesis-profile=dates $(or $(PYTEST),-n $(PROCESSES))
 
 bench: setup engine ## measure hop and end to end, on a real RabbitMQ and PostgreSQL (BENCH="..." to choose)

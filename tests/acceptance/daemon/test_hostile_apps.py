@@ -57,34 +57,33 @@ async def says(machine: Machine, octets: bytes) -> str:
     return await app.failed()
 
 
-@pytest.mark.parametrize(
-    "line, code",
-    [
-        (b"\n", "malformed"),
-        (b"\x00\xff\xfe\n", "malformed"),
-        (b"GET / HTTP/1.1\r\n\r\n", "malformed"),
-        (b"[" * 5_000 + b"\n", "malformed"),
-        (b"[]\n", "malformed"),
-        (b"{}\n", "unknown_request"),
-        (b'{"version": 1, "type": "explode"}\n', "unknown_request"),
-        (b'{"version": 1, "type": ["attach"]}\n', "unknown_request"),
-        (b'{"type": "status"}\n', "version_unsupported"),
-        (b'{"version": 2, "type": "status"}\n', "version_unsupported"),
-        (b'{"version": true, "type": "status"}\n', "version_unsupported"),
-        (b'{"version": 1, "type": "status", "more": 1}\n', "invalid"),
-        (b'{"version": 1, "type": "attach", "application": "../../etc"}\n', "invalid"),
-        (b'{"version": 1, "type": "attach", "application": 7}\n', "invalid"),
-        (b'{"version": 1, "type": "set_identity", "identity": "a\\u0000b"}\n', "invalid"),
-        (b'{"version": 1, "type": "ack", "delivery": "dlv_' + b"a" * 26 + b'"}\n', "invalid"),
-        (b'{"version": 1, "type": "unregister", "application": "nobody"}\n', "not_found"),
-        (b"x" * (MAX_LINE + 2) + b"\n", "too_large"),
-        (b"x" * (8 * MAX_LINE), "too_large"),
-    ],
-    ids=[str(number) for number in range(19)],
+BAD_LINES: Final = (
+    (b"\n", "malformed"),
+    (b"\x00\xff\xfe\n", "malformed"),
+    (b"GET / HTTP/1.1\r\n\r\n", "malformed"),
+    (b"[" * 5_000 + b"\n", "malformed"),
+    (b"[]\n", "malformed"),
+    (b"{}\n", "unknown_request"),
+    (b'{"version": 1, "type": "explode"}\n', "unknown_request"),
+    (b'{"version": 1, "type": ["attach"]}\n', "unknown_request"),
+    (b'{"type": "status"}\n', "version_unsupported"),
+    (b'{"version": 2, "type": "status"}\n', "version_unsupported"),
+    (b'{"version": true, "type": "status"}\n', "version_unsupported"),
+    (b'{"version": 1, "type": "status", "more": 1}\n', "invalid"),
+    (b'{"version": 1, "type": "attach", "application": "../../etc"}\n', "invalid"),
+    (b'{"version": 1, "type": "attach", "application": 7}\n', "invalid"),
+    (b'{"version": 1, "type": "set_identity", "identity": "a\\u0000b"}\n', "invalid"),
+    (b'{"version": 1, "type": "ack", "delivery": "dlv_' + b"a" * 26 + b'"}\n', "invalid"),
+    (b'{"version": 1, "type": "unregister", "application": "nobody"}\n', "not_found"),
+    (b"x" * (MAX_LINE + 2) + b"\n", "too_large"),
+    (b"x" * (8 * MAX_LINE), "too_large"),
 )
-async def test_bad_lines(running: Machine, line: bytes, code: str) -> None:
+
+
+async def test_bad_lines(running: Machine) -> None:
     """Each is answered with its stable code, and the connection is closed."""
-    assert await says(running, line) == code
+    for line, code in BAD_LINES:
+        assert await says(running, line) == code, line[:100]
 
 
 async def test_any_octets(running: Machine) -> None:

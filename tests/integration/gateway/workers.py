@@ -106,7 +106,10 @@ class Workers:
             self.outcomes += OutcomeBatchV1.decode(message.body).items
             return
         self.requests.append(message)
-        reply = self.replies.get(message.routing_key, self._usual)(message)
+        await self.answer(message, self.replies.get(message.routing_key, self._usual)(message))
+
+    async def answer(self, message: Inbound, reply: Reply) -> None:
+        """Answer a request, now or later."""
         if reply is not None and message.reply_to is not None:
             answer = Outbound(
                 exchange="",

@@ -24,7 +24,7 @@ from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.ports.clock import Clock
 from aoi_events.services.runtime.batch_worker import BatchWorker
-from aoi_events.store.store import open_store
+from aoi_events.store.store import SqlStore, open_store
 from aoi_events.testing.containers import PostgresServer, RabbitServer
 from aoi_events.testing.scripted import ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
@@ -125,6 +125,15 @@ async def open_system(
 async def system(open_system: OpenSystem) -> System:
     """The installation with settings as they are by default."""
     return await open_system()
+
+
+@pytest.fixture
+async def empty_store(aoi_empty_database: Path, tmp_path: Path) -> AsyncIterator[SqlStore]:
+    """A store with nothing in it, for tests of what services do in their transactions."""
+    shutil.copy(aoi_empty_database, tmp_path / "empty.sqlite3")
+    store = await open_store(f"sqlite:///{tmp_path / 'empty.sqlite3'}")
+    yield store
+    await store.close()
 
 
 @pytest.fixture

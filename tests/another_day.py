@@ -1,0 +1,56 @@
+"""The option ``--another-day``: leave out slow tests whose result no date can change.
+
+`make test-dates` runs with it. The tests named here build and install packages, read source files,
+simulate, generate random input for code without a clock, or start and kill processes to see what
+becomes of files, sockets and signals. Certificates, tokens and everything that expires stay in the
+run: a test that needs one of these to pass is not named here. Properties that stay are tried with
+the few examples of Hypothesis' profile ``dates``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+__all__ = ["ON_ANY_DAY", "is_left_out", "pytest_addoption", "pytest_collection_modifyitems"]
+
+ON_ANY_DAY: Final = {
+    "tests/acceptance/daemon/test_hostile_apps.py": "malformed input and limits at a local socket",
+    "tests/acceptance/daemon/test_killed.py": "kill -9 of the daemon, many times",
+    "tests/acceptance/daemon/test_network.py": "interfaces and addresses of a network namespace",
+    "tests/acceptance/daemon/test_running.py": "files, locks, signals and settings of a process",
+    "tests/acceptance/test_demo.py::test_parts_that_cannot_be_had": "wrong addresses of servers",
+    "tests/acceptance/test_demo.py::test_twice_on_one_store": "the demo again, twice",
+    "tests/acceptance/test_sample_project.py": "builds the wheel, runs mypy and tests with it",
+    "tests/conformance/channel/test_plugins.py": "random settings of channels, without a clock",
+    "tests/integration/bench/": "simulations, in their own time",
+    "tests/integration/testing/test_plugin.py": "what pytest loads and reports in other projects",
+    "tests/unit/bench/": "simulations, in their own time",
+    "tests/unit/contracts/": "random messages against schemas, without a clock",
+    "tests/unit/test_dates.py": "reads the source of the tests",
+    "tests/unit/test_floors.py": "reads the imports of each module",
+    "tests/unit/test_without_containers.py": "runs pytest in small projects",
+}
+"""The beginning of test IDs, and what these tests are about."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option."""
+    parser.addoption(
+        "--another-day",
+        action="store_true",
+        help="leave out the tests of tests/another_day.py: slow, and the same on any date",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is the same on any date."""
+    if config.getoption("--another-day"):
+        config.hook.pytest_deselected(items=[item for item in items if is_left_out(item.nodeid)])
+        items[:] = [item for item in items if not is_left_out(item.nodeid)]
+
+
+def is_left_out(nodeid: str) -> bool:
+    """Whether the test of this ID is the same on any date."""
+    return nodeid.startswith(tuple(ON_ANY_DAY))

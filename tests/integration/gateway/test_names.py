@@ -1,0 +1,125 @@
+"""Names of a gateway's node that are gone, and devices that are gone, when the workers answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aoi_events.contracts.requests import ConnectClientV1
+from aoi_events.ports.broker import Inbound
+from tests.device_frames import CLIENT, OTHER_CLIENT, deliver, delivery_id, hello
+from tests.integration.gateway.conftest import Running, Start
+from tests.integration.gateway.workers import Reply
+
+THIRD_CLIENT = "cli_" + "c" * 26
+
+
+def keep(requests: list[Inbound]) -> Callable[[Inbound], Reply]:
+    """Keep the requests, unanswered."""
+
+    def reply(message: Inbound) -> Reply:
+        requests.append(message)
+        return None
+
+    return reply
+
+
+def rename(running: Running, name: str) -> None:
+    """The node has another name, as after a new connection to the broker."""
+    running.gateway._node.name = name
+
+
+async def test_an_admission_under_a_name_that_is_gone_is_announced_under_the_next(
+    running: Running,
+) -> None:
+    """The name changes before the answer is there: the session is announced under the new one, and
+    what comes for the epoch to come waits until that is answered.
+    """
+    old = running.node
+    announced: list[Inbound] = []
+
+    def admit(message: Inbound) -> Reply:
+        rename(running, "gw-new")
+        running.workers.replies["client.connected"] = keep(announced)
+        return running.workers.admit(message)
+
+    running.workers.replies["client.connected"] = admit
+    device = await running.devices.open()
+    await running.workers.until(lambda: announced)
+    session = running.workers.connects[0].session
+    await running.workers.send(old, deliver(1, session=session, epoch=2))
+    await running.workers.answer(announced[0], running.workers.admit(announced[0]))
+    assert (await device.receive("notification"))["delivery"] == delivery_id(1)
+    first, second = running.workers.connects
+    assert (first.node, second.node) == (old, "gw-new")
+    assert (second.session, second.secret, second.epoch) == (session, None, 1)
+    assert running.workers.outcomes == []
+
+
+async def test_an_announcement_under_a_name_that_is_gone_is_made_again(running: Running) -> None:
+    """The name changes once more before the announcement is answered: the last name is announced,
+    under the epoch of that answer, and what comes for the epoch after it waits.
+    """
+    device = await running.devices.open()
+    again: list[Inbound] = []
+
+    def announce(message: Inbound) -> Reply:
+        rename(running, "gw-newest")
+        running.workers.replies["client.connected"] = keep(again)
+        return running.workers.admit(message)
+
+    running.workers.replies["client.connected"] = announce
+    await running.drop_broker()
+    await running.workers.until(lambda: again)
+    _, second = running.workers.connects
+    await running.workers.send(second.node, deliver(1, session=second.session, epoch=3))
+    await running.workers.answer(again[0], running.workers.admit(again[0]))
+    assert (await device.receive("notification"))["delivery"] == delivery_id(1)
+    third = running.workers.connects[2]
+    assert (third.node, third.epoch) == ("gw-newest", 2)
+    assert running.workers.outcomes == []
+
+
+async def test_a_device_that_left_while_it_waited_for_its_turn_is_not_admitted(
+    start: Start,
+) -> None:
+    """No worker is asked for it: an answer would end the session that it has elsewhere by then."""
+    running = await start(requests_at_once=1)
+    asked: list[Inbound] = []
+    running.workers.replies["client.connected"] = keep(asked)
+    first = await running.devices.connect()
+    await first.send(hello())
+    await running.workers.until(lambda: asked)
+    second = await running.devices.connect()
+    await second.send(hello(OTHER_CLIENT))
+    await second.web.close()
+    del running.workers.replies["client.connected"]
+    await running.workers.answer(asked[0], running.workers.admit(asked[0]))
+    await first.receive("welcome")
+    await running.devices.open(THIRD_CLIENT)
+    assert [each.client for each in running.workers.connects] == [CLIENT, THIRD_CLIENT]
+
+
+async def test_a_session_that_ended_is_not_announced_again(start: Start) -> None:
+    """Its announcement was not answered, and its device left: announced once more, it would be the
+    client's session though nobody is there.
+    """
+    running = await start(request_within=0.1)
+    gone, stays = await running.devices.open(), await running.devices.open(OTHER_CLIENT)
+    announced: list[str] = []
+
+    def answer(message: Inbound) -> Reply:
+        client = ConnectClientV1.decode(message.body).client
+        announced.append(client)
+        return None if client == CLIENT else running.workers.admit(message)
+
+    running.workers.replies["client.connected"] = answer
+    await running.drop_broker()
+    await running.workers.until(lambda: CLIENT in announced)
+    await gone.web.close()
+    await running.workers.until(lambda: running.workers.left)
+    for _ in range(2):
+        await running.drop_broker()
+        times = announced.count(OTHER_CLIENT)
+        await running.workers.until(lambda: announced.count(OTHER_CLIENT) > times)  # noqa: B023
+    assert announced.count(CLIENT) == 1
+    assert not stays.web.closed

@@ -1,0 +1,42 @@
+"""Registrations that end by themselves: what is said again is said as the first time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aoi_events.broker.memory import MemoryBroker, MemoryServer
+from aoi_events.contracts.events import CloudEvent
+from aoi_events.contracts.states import Reason
+from aoi_events.ports.store import Store
+from aoi_events.services.deadlines.clients import UnusedClients
+from aoi_events.services.runtime.settings import Policies
+from aoi_events.testing.stopped_clock import ManualClock
+from aoi_events.topology import EVENTS, Binding, Queue, QueueKind, topology
+from tests.conformance.store.rows import NOW, a_client, client_id, later
+from tests.limits import WITHIN
+
+
+async def test_an_end_that_was_not_published_has_the_time_of_the_first_attempt(
+    empty_store: Store,
+) -> None:
+    """The worker that ended a registration died before it could publish that: the event has the
+    time at which it ended, and the registration keeps it.
+    """
+    ended = later(-100)
+    row = a_client(1, retired_at=ended, retired_reason=Reason.UNUSED, untold_since=ended)
+    async with empty_store.transaction() as tx:
+        await tx.save_clients([row])
+    broker = MemoryBroker(MemoryServer())
+    events = Queue("events", QueueKind.EXCLUSIVE, (Binding(EVENTS),))
+    await broker.declare(topology())
+    subscription = await broker.subscribe(events, prefetch=10)
+    worker = UnusedClients(empty_store, broker, Policies(), ManualClock(NOW), batch=10)
+    assert await worker.look() == 1
+    async with asyncio.timeout(WITHIN):
+        (message,) = await subscription.take(10)
+    event = CloudEvent.decode(message.body)
+    assert (event.type, event.time) == ("aoi.client.expired.v1", ended)
+    async with empty_store.transaction(read_only=True) as tx:
+        after = (await tx.clients([client_id(1)]))[client_id(1)]
+    assert (after.retired_at, after.untold_since) == (ended, None)
+    await broker.close()

@@ -1,0 +1,143 @@
+"""What is said of items that a channel could not take, and what is noted of those that it took."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from aoi_events.broker.memory import MemoryBroker, MemoryServer
+from aoi_events.contracts.envelopes import (
+    ChallengeItem,
+    DeliverItem,
+    OutcomeBatchV1,
+    OutcomeItem,
+    OutcomeKind,
+)
+from aoi_events.errors import ProviderUnavailable
+from aoi_events.ports.broker import Subscription
+from aoi_events.ports.channel import ConnectionlessChannel, Sent
+from aoi_events.ports.store import Store
+from aoi_events.services.channel.submissions import Submissions
+from aoi_events.testing.scripted import ADDRESS, ScriptedPlugin, ScriptedProvider
+from aoi_events.testing.stopped_clock import ManualClock
+from aoi_events.topology import OUTCOME, Queue, topology
+from tests.conformance.store.rows import NOW, client_id, delivery_id, later
+from tests.device_frames import deliver
+from tests.limits import WITHIN
+
+
+@dataclass
+class Desk:
+    """The submissions of one channel, with what they published."""
+
+    store: Store
+    channel: ConnectionlessChannel
+    submissions: Submissions
+    outcomes: Subscription
+
+    async def published(self) -> OutcomeBatchV1:
+        """The next batch of outcomes."""
+        async with asyncio.timeout(WITHIN):
+            (message,) = await self.outcomes.take(1)
+        return OutcomeBatchV1.decode(message.body)
+
+
+@pytest.fixture
+async def desk(empty_store: Store) -> AsyncIterator[Desk]:
+    """A channel on which nothing was submitted yet."""
+    clock, broker = ManualClock(NOW), MemoryBroker(MemoryServer())
+    await broker.declare(topology())
+    channel = await ScriptedPlugin(ScriptedProvider(clock=clock)).connect(None)
+    submissions = Submissions("scripted", channel, empty_store, broker, clock)
+    yield Desk(
+        empty_store, channel, submissions, await broker.subscribe(Queue(OUTCOME), prefetch=9)
+    )
+    await submissions.close()
+    await channel.close()
+    await broker.close()
+
+
+def item(number: int) -> DeliverItem:
+    """A step over the scripted channel."""
+    return deliver(number, now=NOW, channel="scripted", parameters={ADDRESS: "a1"})
+
+
+def challenge() -> ChallengeItem:
+    """A challenge over the scripted channel."""
+    return ChallengeItem(
+        client=client_id(1),
+        channel="scripted",
+        attempt=1,
+        code="K3Y9AB",
+        parameters={ADDRESS: "a1"},
+        expires_at=later(60),
+    )
+
+
+async def test_what_a_channel_cannot_take_now_is_tried_again_after_ten_seconds(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider cannot be reached: each step is unavailable, with a pause that keeps its retry
+    from the next moment; of a challenge nothing is said, its deadline sends it again.
+    """
+
+    async def down(items: Sequence[Any]) -> Sequence[Sent]:
+        raise ProviderUnavailable("the test took it away")
+
+    monkeypatch.setattr(desk.channel, "deliver", down)
+    await desk.submissions.hand_over([item(1), challenge()], NOW)
+    published = await desk.published()
+    (outcome,) = published.items
+    assert (outcome.kind, outcome.retry_after) == (OutcomeKind.UNAVAILABLE, 10.0)
+    assert published.challenges == ()
+
+
+async def test_what_a_channel_breaks_on_is_parked_without_a_pause(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The item fails for good, so there is no time after which it would be tried again."""
+
+    async def broken(items: Sequence[Any]) -> Sequence[Sent]:
+        raise RuntimeError("a bug of the channel")
+
+    monkeypatch.setattr(desk.channel, "deliver", broken)
+    await desk.submissions.hand_over([item(1)], NOW)
+    (outcome,) = (await desk.published()).items
+    assert (outcome.kind, outcome.retry_after) == (OutcomeKind.PARKED, None)
+
+
+async def test_messages_of_deliveries_are_noted_by_their_names(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part that the provider named, counted among all parts, since the step was noted; a
+    challenge's message is not noted, nobody waits for its receipt.
+    """
+    step = item(1)
+    taken: dict[str, Sent] = {
+        step.delivery: Sent(accepted(step), ("m1", None, "m3")),
+        challenge().id: Sent(None, ("m4",)),
+    }
+
+    async def take(items: Sequence[Any]) -> Sequence[Sent]:
+        return [taken[each.delivery if each.kind == "deliver" else each.id] for each in items]
+
+    monkeypatch.setattr(desk.channel, "deliver", take)
+    await desk.submissions.hand_over([step, challenge()], later(-5))
+    await desk.published()
+    async with desk.store.transaction(read_only=True) as tx:
+        known = await tx.provider_messages("scripted", ["m1", "m3", "m4"])
+    assert {
+        name: (each.delivery, each.part, each.parts, each.at) for name, each in known.items()
+    } == {
+        "m1": (delivery_id(1), 1, 3, later(-5)),
+        "m3": (delivery_id(1), 3, 3, later(-5)),
+    }
+
+
+def accepted(step: DeliverItem) -> OutcomeItem:
+    """The provider takes responsibility."""
+    return step.outcome(OutcomeKind.ACCEPTED, NOW)

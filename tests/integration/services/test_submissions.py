@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from aoi_events.errors import ProviderUnavailable
 from aoi_events.ports.broker import Subscription
 from aoi_events.ports.channel import ConnectionlessChannel, Sent
 from aoi_events.ports.store import Store
-from aoi_events.services.channel.submissions import Submissions
+from aoi_events.services.channel.submissions import Known, Submissions, Work
 from aoi_events.testing.scripted import ADDRESS, ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import ManualClock
 from aoi_events.topology import OUTCOME, Queue, topology
@@ -35,6 +36,7 @@ class Desk:
     """The submissions of one channel, with what they published."""
 
     store: Store
+    clock: ManualClock
     channel: ConnectionlessChannel
     submissions: Submissions
     outcomes: Subscription
@@ -53,12 +55,18 @@ async def desk(empty_store: Store) -> AsyncIterator[Desk]:
     await broker.declare(topology())
     channel = await ScriptedPlugin(ScriptedProvider(clock=clock)).connect(None)
     submissions = Submissions("scripted", channel, empty_store, broker, clock)
-    yield Desk(
-        empty_store, channel, submissions, await broker.subscribe(Queue(OUTCOME), prefetch=9)
-    )
+    outcomes = await broker.subscribe(Queue(OUTCOME), prefetch=9)
+    yield Desk(empty_store, clock, channel, submissions, outcomes)
     await submissions.close()
     await channel.close()
     await broker.close()
+
+
+async def all_wanted(
+    items: Sequence[Work], now: datetime
+) -> tuple[Sequence[Work], Sequence[Known]]:
+    """The check of a worker whose items are all still wanted."""
+    return items, ()
 
 
 def item(number: int) -> DeliverItem:
@@ -89,7 +97,7 @@ async def test_what_a_channel_cannot_take_now_is_tried_again_after_ten_seconds(
         raise ProviderUnavailable("the test took it away")
 
     monkeypatch.setattr(desk.channel, "deliver", down)
-    await desk.submissions.hand_over([item(1), challenge()], NOW)
+    await desk.submissions.hand_over([item(1), challenge()], all_wanted)
     published = await desk.published()
     (outcome,) = published.items
     assert (outcome.kind, outcome.retry_after) == (OutcomeKind.UNAVAILABLE, 10.0)
@@ -105,7 +113,7 @@ async def test_what_a_channel_breaks_on_is_parked_without_a_pause(
         raise RuntimeError("a bug of the channel")
 
     monkeypatch.setattr(desk.channel, "deliver", broken)
-    await desk.submissions.hand_over([item(1)], NOW)
+    await desk.submissions.hand_over([item(1)], all_wanted)
     (outcome,) = (await desk.published()).items
     assert (outcome.kind, outcome.retry_after) == (OutcomeKind.PARKED, None)
 
@@ -123,18 +131,19 @@ async def test_messages_of_deliveries_are_noted_by_their_names(
     }
 
     async def take(items: Sequence[Any]) -> Sequence[Sent]:
+        desk.clock.advance(5)
         return [taken[each.delivery if each.kind == "deliver" else each.id] for each in items]
 
     monkeypatch.setattr(desk.channel, "deliver", take)
-    await desk.submissions.hand_over([step, challenge()], later(-5))
+    await desk.submissions.hand_over([step, challenge()], all_wanted)
     await desk.published()
     async with desk.store.transaction(read_only=True) as tx:
         known = await tx.provider_messages("scripted", ["m1", "m3", "m4"])
     assert {
         name: (each.delivery, each.part, each.parts, each.at) for name, each in known.items()
     } == {
-        "m1": (delivery_id(1), 1, 3, later(-5)),
-        "m3": (delivery_id(1), 3, 3, later(-5)),
+        "m1": (delivery_id(1), 1, 3, NOW),
+        "m3": (delivery_id(1), 3, 3, NOW),
     }
 
 

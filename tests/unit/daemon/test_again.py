@@ -78,9 +78,9 @@ async def test_what_fails_because_of_the_question_needs_another_one() -> None:
     again.start(ask)
     again.failed(MAIL)
     for seconds in (60, 120):
-        await clock.somebody_sleeps()
-        clock.advance(seconds)
         async with asyncio.timeout(WITHIN):
+            await clock.somebody_sleeps()
+            clock.advance(seconds)
             assert await asked.get() == MAIL
 
 

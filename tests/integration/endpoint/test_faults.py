@@ -54,7 +54,7 @@ async def test_silent_workers_are_logged_without_secrets(
     body = {"tokens": [device.token], "content": {"data": "private words"}}
     await place.api("POST", json=body)
     told = caplog.text + repr([vars(record) for record in caplog.records])
-    assert told.count("workers_silent") >= 2
+    assert told.count("request_not_answered") >= 2
     hidden = (device.token, device.secret, place.api_key(), "5ec7e7", "private words")
     assert [each for each in hidden if each in told] == []
 

@@ -1,4 +1,4 @@
-"""A TCP port that the world reaches: taken before it is served, with TLS or without."""
+"""TCP servers: bind a port, with or without TLS, and the network address of a peer."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import Final
 
 from aoi_events.errors import ConfigurationError
+from aoi_events.platform.limiters import network_of
 
-__all__ = ["listen"]
+__all__ = ["listen", "peer_network"]
 
 _BACKLOG: Final = 1_024
-"""Connections that the kernel holds until we accept them."""
+"""Connections that wait in the kernel to be accepted."""
+
+
+def peer_network(transport: asyncio.BaseTransport | None) -> str:
+    """The network address at the other end; empty when there is none, or none any more."""
+    peer = None if transport is None else transport.get_extra_info("peername")
+    return network_of(peer[0]) if isinstance(peer, tuple) else ""
 
 
 async def listen(
@@ -26,12 +33,14 @@ async def listen(
     handshake_within: float,
     settings: str,
 ) -> tuple[asyncio.Server, int]:
-    """Take ``port`` (0: any free one), and return what will serve it, and which port it is.
+    """Bind ``port`` (0: any free one), and return the server and the number of its port.
 
-    ``protocol`` makes one for each connection, from :meth:`asyncio.Server.start_serving` on.
-    ``certificate`` and ``private_key`` are PEM files; without the first there is no TLS, whose
-    handshake may take ``handshake_within`` seconds. ``settings``, "AOI_GATEWAY", say, is where
-    those begin that errors name: ConfigurationError, when the address or the files cannot be used.
+    The server accepts connections, each with a new ``protocol``, once
+    :meth:`asyncio.Server.start_serving` was called.
+    ``certificate`` and ``private_key`` are PEM files; without the first there is no TLS.
+    A TLS handshake may take ``handshake_within`` seconds. ``settings`` is the prefix of the
+    settings that error messages name, such as "AOI_GATEWAY". Raises ConfigurationError when the
+    address or the files cannot be used.
     """
     tls = None if certificate is None else _tls(certificate, private_key, settings)
     try:

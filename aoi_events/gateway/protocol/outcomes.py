@@ -1,4 +1,4 @@
-"""What a session reports of deliveries."""
+"""Outcomes of deliveries, as a session reports them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Final
 from aoi_events.contracts.device import AckFrame
 from aoi_events.contracts.envelopes import DeliverItem, OutcomeItem, OutcomeKind
 from aoi_events.contracts.identifiers import ClientId, DeliveryId
-from aoi_events.gateway.protocol.window import UnderWay
+from aoi_events.gateway.protocol.window import InFlight
 
-__all__ = ["acknowledged", "discarded", "refused", "route_lost", "sent_in_vain"]
+__all__ = ["acknowledged", "discarded", "refused", "route_lost", "unacknowledged"]
 
 _KINDS: Final = {
     "delivered": OutcomeKind.ACKNOWLEDGED,
@@ -20,11 +20,12 @@ _KINDS: Final = {
 
 
 def acknowledged(
-    frame: AckFrame, sent: UnderWay | None, client: ClientId, now: datetime
+    frame: AckFrame, sent: InFlight | None, client: ClientId, now: datetime
 ) -> OutcomeItem:
-    """What the device says, about what was ``sent`` to it here if it speaks of that.
+    """The outcome of an acknowledgement; ``sent`` is the attempt that this session sent, if any.
 
-    Otherwise it speaks for the delivery as a whole, and neither step nor attempt is taken from it.
+    When the acknowledgement names another attempt or channel than ``sent``, it is about the
+    delivery as a whole, and the outcome has neither step nor attempt.
     """
     if sent is not None and not (
         frame.attempt in (None, sent.attempt) and frame.channel in (None, sent.channel)
@@ -42,24 +43,24 @@ def acknowledged(
 
 
 def discarded(item: DeliverItem, detail: str, now: datetime) -> OutcomeItem:
-    """Never: the device can do nothing with it."""
+    """The delivery failed for good: the device cannot use it."""
     return item.outcome(OutcomeKind.DISCARDED, now, detail=detail)
 
 
 def refused(item: DeliverItem, detail: str, now: datetime) -> OutcomeItem:
-    """Not now; the delivery's own retries go on from here."""
+    """The delivery failed for now; its own retries continue from here."""
     return item.outcome(OutcomeKind.REFUSED, now, detail=detail)
 
 
 def route_lost(item: DeliverItem, now: datetime) -> OutcomeItem:
-    """The session, or the epoch of it, that a step was meant for is not there."""
+    """The session, or its epoch, that a step was addressed to does not exist here."""
     return item.outcome(OutcomeKind.ROUTE_LOST, now, epoch=item.epoch)
 
 
-def sent_in_vain(
-    delivery: DeliveryId, sent: UnderWay, client: ClientId, epoch: int | None, now: datetime
+def unacknowledged(
+    delivery: DeliveryId, sent: InFlight, client: ClientId, epoch: int | None, now: datetime
 ) -> OutcomeItem:
-    """The session ended before the device acknowledged."""
+    """The session ended before the device acknowledged the delivery: its route is lost."""
     return OutcomeItem(
         delivery=delivery,
         kind=OutcomeKind.ROUTE_LOST,

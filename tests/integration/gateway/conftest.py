@@ -44,7 +44,7 @@ class Running:
     @property
     def node(self) -> str:
         """The present name of the node."""
-        return self.gateway._node.name
+        return self.gateway._node_queue.name
 
     async def drop_broker(self) -> None:
         """Cut the gateway's connection to the broker; it comes back as soon as it can."""

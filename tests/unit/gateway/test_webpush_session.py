@@ -17,7 +17,7 @@ from aoi_events.contracts.requests import (
     DeregisterApplicationV1,
     RegisterApplicationV1,
 )
-from aoi_events.gateway.protocol.actions import Close, Leave
+from aoi_events.gateway.protocol.effects import Close, EndPresence
 from aoi_events.gateway.protocol.webpush.uaids import read_uaid, write_uaid
 from tests.strategies import near_misses
 from tests.unit.gateway.browsers import (
@@ -49,12 +49,12 @@ def test_a_channel_that_the_server_closed_is_offered_again() -> None:
     session = new_session()
     receive(session, hello())
     closed = [{"type": "websocket", "reason": "policy"}]
-    actions = session.admitted(connected(5, closed=closed), elapsed=1.0, now=NOW)
-    assert frames(actions[:1])[0]["messageType"] == "hello"
-    request = parse_request("channel.activate", asked(actions[1:]).body)
+    effects = session.admitted(connected(5, closed=closed), elapsed=1.0, now=NOW)
+    assert frames(effects[:1])[0]["messageType"] == "hello"
+    request = parse_request("channel.activate", asked(effects[1:]).body)
     assert isinstance(request, ActivateChannelsV1)
     assert request.sequence == (5 << 20) + 1
-    assert answer(session, asked(actions[1:]), *ACTIVATED) == []
+    assert answer(session, asked(effects[1:]), *ACTIVATED) == []
 
 
 @pytest.mark.parametrize("padding", ["", "="])
@@ -259,9 +259,9 @@ def test_no_hello_in_time_closes_1008() -> None:
 )
 def test_a_browser_is_closed_with_codes_that_it_knows(code: CloseCode, told: int) -> None:
     """4774 is the only one after which Firefox stays away, so only the replaced one gets it."""
-    actions = open_session().close(code, "why", now=NOW)
-    assert actions[0] == Close(told, "why")
-    assert (Leave(CLIENT, 1) in actions) == (told not in (4774, 1000))
+    effects = open_session().close(code, "why", now=NOW)
+    assert effects[0] == Close(told, "why")
+    assert (EndPresence(CLIENT, 1) in effects) == (told not in (4774, 1000))
 
 
 def test_a_flood_is_sent_away_for_good() -> None:

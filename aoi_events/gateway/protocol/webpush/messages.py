@@ -1,4 +1,4 @@
-"""Messages of ``push-notification``: reading what a browser sent, writing what it is told."""
+"""Decodes the messages of ``push-notification`` that browsers send, and encodes those they get."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _URL_SAFE: Final = str.maketrans("+/", "-_", "=")
 
 
 def read_message(data: str | bytes) -> BrowserMessage:
-    """The message in ``data``. Raises Refusal (too_large, malformed, invalid)."""
+    """Decode the message in ``data``. Raises Refusal (too_large, malformed, invalid)."""
     if len(data) > MAX_FRAME or (isinstance(data, str) and len(data.encode()) > MAX_FRAME):
         raise Refusal(ErrorCode.TOO_LARGE, f"a message may have {MAX_FRAME} octets")
     try:
@@ -54,12 +54,12 @@ def is_channel_id(text: str) -> bool:
 
 
 def notification_message(item: DeliverItem) -> bytes:
-    """The NotificationMessage for a step of a delivery.
+    """Encode a step of a delivery as a NotificationMessage.
 
-    ``version`` is the delivery's ID without the attempt: by it a browser knows a notification that
-    it had before, which an attempt's number would hide.
+    ``version`` is the delivery's ID without the attempt, so that a browser recognizes a repeated
+    notification.
     """
-    # Built without the model for the reason that delivery_frame has.
+    # Built without the model, for the same reason as delivery_frame.
     message: dict[str, Any] = {
         "messageType": "notification",
         "channelID": item.instance,

@@ -79,7 +79,7 @@ def new_session(**settings: Any) -> WebPushSession:
 
 
 def receive(session: WebPushSession, data: str | bytes, elapsed: float = 1.0) -> list[Effect]:
-    """What the session does about a frame."""
+    """The effects of a frame."""
     return session.received(data, elapsed=elapsed, now=NOW)
 
 

@@ -1,4 +1,4 @@
-"""What a fuzzer says in each device protocol, and what must hold of whatever a session answers."""
+"""Frames for fuzz tests of each device protocol, and the rules for a session's effects."""
 
 from __future__ import annotations
 
@@ -84,11 +84,11 @@ class ProtocolDriver(ABC):
 
     @abstractmethod
     def check_frame(self, frame: bytes) -> None:
-        """It is one that a device reads."""
+        """Check that a device can read this frame."""
 
     @abstractmethod
     def check_code(self, code: int) -> None:
-        """It is one that a device knows."""
+        """Check that a device knows this close code."""
 
 
 class _Aoi(ProtocolDriver):
@@ -194,7 +194,7 @@ UNREGISTERED: Final = _UnregisteredBrowser()
 
 
 def check(driver: ProtocolDriver, session: Session, effects: list[Effect]) -> None:
-    """What must hold of anything that a session wants done."""
+    """Check the rules that all effects of a session follow."""
     closed = False
     for effect in effects:
         match effect:

@@ -1,4 +1,4 @@
-"""Values that tests of sessions are made of, whose clock stands still."""
+"""Sessions and frames for the tests of sessions, at a fixed time."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def open_session(**settings: Any) -> AoiSession:
 
 
 def frames(effects: list[Effect]) -> list[dict[str, Any]]:
-    """What would be sent to the device."""
+    """The frames that are sent to the device."""
     return [json.loads(effect.frame) for effect in effects if isinstance(effect, Send)]
 
 

@@ -58,7 +58,7 @@ class Connections(RuleBasedStateMachine):
         self.lefts: list[int] = []
 
     def do(self, act: Callable[[], list[Effect]]) -> list[Effect]:
-        """Let something happen; check what the session wants, and keep account of it."""
+        """Apply an input; check and record the effects."""
         over = self.session.state is State.CLOSED
         effects = act()
         check(self.driver, self.session, effects)
@@ -93,12 +93,12 @@ class Connections(RuleBasedStateMachine):
     @precondition(lambda self: self.session.state is State.WAITING)
     @rule()
     def say_hello(self) -> None:
-        """The device says hello."""
+        """The device sends a hello."""
         self.receive(self.driver.hello())
 
     @rule(data=st.data())
     def say_anything(self, data: st.DataObject) -> None:
-        """The device sends whatever it likes, which mostly ends the session."""
+        """The device sends an arbitrary frame, which ends most sessions."""
         if len(self.handed) > 8:
             self.receive(data.draw(self.driver.frames))
 
@@ -137,7 +137,7 @@ class Connections(RuleBasedStateMachine):
     @precondition(lambda self: self.admitting)
     @rule(code=st.sampled_from(["unauthenticated", "client_retired", "internal", None]))
     def turn_away(self, code: str | None) -> None:
-        """The workers refuse it, or say nothing in time."""
+        """The workers refuse the hello, or do not answer in time."""
         self.admitting = False
         self.do(lambda: self.session.hello_refused(code, now=NOW))
 
@@ -177,7 +177,7 @@ class Connections(RuleBasedStateMachine):
     @precondition(lambda self: self.asked)
     @rule(answer=st.none() | ProtocolDriver.answers, last=st.booleans())
     def answer(self, answer: tuple[str | None, bytes] | None, last: bool) -> None:
-        """The workers answer something, in any order, perhaps after the end; or nobody does."""
+        """A worker answers an open request, perhaps after the session's end, or does not."""
         number = self.asked.pop(-1 if last else 0)
         self.answered.append(number)
         self.tell(number, answer)
@@ -185,13 +185,13 @@ class Connections(RuleBasedStateMachine):
     @precondition(lambda self: self.answered)
     @rule(answer=st.none() | ProtocolDriver.answers)
     def answer_again(self, answer: tuple[str | None, bytes] | None) -> None:
-        """An answer comes twice."""
+        """An answer arrives twice."""
         number = self.answered[-1]
         if number not in self.asked:
             assert self.tell(number, answer) == [], "an answer counts once"
 
     def tell(self, number: int, answer: tuple[str | None, bytes] | None) -> list[Effect]:
-        """Tell the session of an answer, or that there was none in time."""
+        """Apply an answer, or that none arrived in time."""
         elapsed = self.elapsed
         if answer is None:
             return self.do(lambda: self.session.unanswered(number, elapsed=elapsed, now=NOW))
@@ -201,7 +201,7 @@ class Connections(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 5.0, 60.0]))
     def pass_time(self, seconds: float) -> None:
-        """Time passes; what is due is done once."""
+        """Time passes; due limits are applied once."""
         self.elapsed += seconds
         due = self.session.due()
         if due is None or due > self.elapsed:
@@ -215,7 +215,7 @@ class Connections(RuleBasedStateMachine):
         assert due is None or due > self.elapsed
 
     def in_flight(self) -> set[tuple[str, int]]:
-        """What was sent and not acknowledged."""
+        """The deliveries in flight."""
         sent = self.session._window._in_flight.items()
         return {(delivery, each.attempt) for delivery, each in sent}
 
@@ -232,7 +232,7 @@ class Connections(RuleBasedStateMachine):
 
     @invariant()
     def every_delivery_is_reported_at_the_end(self) -> None:
-        """Each step that was handed over was spoken for by the device, or given back."""
+        """Each step was acknowledged by the device, or reported as lost or refused."""
         if self.session.state is State.CLOSED:
             assert not self.unsettled
             assert not self.session._window._in_flight
@@ -240,7 +240,7 @@ class Connections(RuleBasedStateMachine):
 
     @invariant()
     def whose_it_is(self) -> None:
-        """A session is one client's, or nobody's."""
+        """A session belongs to one client, or to none."""
         assert self.session.client in (None, CLIENT)
 
     def teardown(self) -> None:
@@ -259,7 +259,7 @@ class AoiConnections(Connections):
 
 
 class BrowserConnections(Connections):
-    """Browsers that come back."""
+    """Browsers that connect with a known uaid."""
 
     driver = BROWSER
 

@@ -29,7 +29,7 @@ from tests.unit.gateway.samples import (
 
 
 def receive(session: Session, data: str, elapsed: float = 1.0) -> list[Effect]:
-    """What the session does about a frame."""
+    """The effects of a frame."""
     return session.received(data, elapsed=elapsed, now=NOW)
 
 
@@ -72,7 +72,7 @@ def test_secrets_do_not_show_in_actions() -> None:
 def test_a_refused_hello_closes_with_a_code_that_says_what_to_do(
     code: str | None, close_code: int
 ) -> None:
-    """Wrong secret, retired, limited and "later" are told apart; goodbye precedes the close."""
+    """Each kind of refusal has its close code, and a goodbye precedes the close."""
     session = new_session()
     receive(session, hello())
     effects = session.hello_refused(code, now=NOW)
@@ -214,7 +214,7 @@ def test_answers_carry_contract_and_body() -> None:
     ],
 )
 def test_an_improper_answer_becomes_a_refusal(name: str | None, body: bytes, code: str) -> None:
-    """What is no answer, or does not fit a frame, is not passed on as one."""
+    """An unreadable or too large answer becomes a refusal."""
     session = open_session()
     receive(session, request("channel.activate", 9))
     (answer,) = frames(session.answered(9, name, body, elapsed=1.0, now=NOW))
@@ -222,7 +222,7 @@ def test_an_improper_answer_becomes_a_refusal(name: str | None, body: bytes, cod
 
 
 def test_an_answer_that_nobody_waits_for_is_ignored() -> None:
-    """An answer counts once, and none to what was not asked on this connection."""
+    """An answer counts once, and only for a request of this connection."""
     session = open_session()
     body = b"{}"
     assert session.answered(9, "x.v1", body, elapsed=1.0, now=NOW) == []
@@ -233,7 +233,7 @@ def test_an_answer_that_nobody_waits_for_is_ignored() -> None:
 
 
 def test_no_answer_in_time_is_said() -> None:
-    """The device hears *unavailable*, which it may answer by repeating the request."""
+    """The device gets *unavailable*, and may repeat the request."""
     session = open_session()
     receive(session, request("channel.activate", 9))
     (answer,) = frames(session.unanswered(9, elapsed=11.0, now=NOW))
@@ -267,7 +267,7 @@ def test_no_answer_in_time_is_said() -> None:
 )
 @pytest.mark.parametrize("opened", [False, True])
 def test_a_bad_frame_closes_4400_and_says_why(frame: str, opened: bool) -> None:
-    """What is no frame ends the session with goodbye, a stable code and a bounded message."""
+    """An invalid frame ends the session with a goodbye, a stable code and a bounded message."""
     session = open_session() if opened else new_session()
     effects = receive(session, frame)
     assert closing(effects) == 4400
@@ -335,7 +335,7 @@ def test_control_frames_and_unasked_acknowledgements_count_too() -> None:
 
 @pytest.mark.parametrize("code,leaves", [(4409, False), (4410, False), (1012, True)])
 def test_ending_a_session_gives_up_its_presence_once(code: int, leaves: bool) -> None:
-    """Presence of the epoch is given up, unless somebody took it already; the end is once."""
+    """The end of a session ends its presence once, unless another session replaced it."""
     session = open_session()
     effects = session.close(CloseCode(code), "why", now=NOW)
     assert closing(effects) == code

@@ -35,7 +35,7 @@ def push(session: Session, *numbers: int, elapsed: float = 1.0) -> list[Effect]:
 
 
 def outcomes(effects: list[Effect]) -> list[OutcomeItem]:
-    """What would be reported."""
+    """The reported outcomes."""
     return [effect.outcome for effect in effects if isinstance(effect, ReportOutcome)]
 
 
@@ -50,7 +50,7 @@ def acknowledge(session: Session, number: int, elapsed: float = 2.0) -> list[Eff
 
 
 def test_a_notification_names_everything_that_the_device_needs() -> None:
-    """The frame holds delivery, attempt, token, app instance, content, urgency and expiry."""
+    """The frame has delivery, attempt, token, app instance, content, urgency and expiry."""
     (frame,) = frames(push(open_session(), 1))
     assert frame == {
         "type": "notification",
@@ -67,7 +67,7 @@ def test_a_notification_names_everything_that_the_device_needs() -> None:
 
 
 def test_a_wake_up_has_no_content() -> None:
-    """What is larger than the device asked for is announced, and not sent."""
+    """A wake-up is sent without content, and acknowledged like a notification."""
     session = open_session()
     (frame,) = frames(session.deliver(deliver(1, wake_up=True), elapsed=1.0, now=NOW))
     assert frame["type"] == "wake_up"
@@ -85,7 +85,7 @@ def test_a_wake_up_has_no_content() -> None:
     ],
 )
 def test_an_acknowledgement_is_reported_with_step_and_attempt(code: str, kind: OutcomeKind) -> None:
-    """What was sent on this connection is reported with its step, attempt and channel."""
+    """An acknowledged attempt of this connection is reported with its step, attempt and channel."""
     session = open_session()
     session.deliver(deliver(1, step=2, attempt=5), elapsed=1.0, now=NOW)
     effects = session.received(ack(1, code=code, attempt=5), elapsed=2.0, now=NOW)
@@ -140,7 +140,7 @@ def test_the_window_bounds_what_is_under_way_and_acknowledgements_move_it() -> N
 
 
 def test_beyond_the_backlog_a_delivery_is_refused_for_now() -> None:
-    """What nobody can hold goes back at once, as a refusal that its retries take up."""
+    """A delivery that does not fit the backlog is refused at once, for its own retries."""
     session = open_session(window=2, backlog=1)
     (outcome,) = outcomes(push(session, 1, 2, 3, 4))
     assert (outcome.kind, outcome.delivery) == (OutcomeKind.REFUSED, delivery_id(4))
@@ -168,7 +168,7 @@ def test_a_waiting_attempt_is_replaced_by_the_next() -> None:
 
 
 def test_what_the_device_got_elsewhere_is_not_sent_any_more() -> None:
-    """An acknowledgement (of the SMS, say) takes the delivery out of the waiting ones."""
+    """An acknowledged delivery (for example, of its SMS) no longer waits."""
     session = open_session(window=1)
     push(session, 1, 2)
     session.received(ack(2, channel="sms"), elapsed=1.0, now=NOW)
@@ -209,7 +209,7 @@ def test_nothing_expired_is_sent() -> None:
 
 @pytest.mark.parametrize("change", [{"epoch": 2}, {"epoch": None}, {"client": OTHER_CLIENT}])
 def test_a_delivery_for_another_epoch_or_client_is_route_lost(change: dict[str, object]) -> None:
-    """What is not meant for this session is never sent, and says so at once, with its epoch."""
+    """A delivery for another session is not sent, and is reported at once with its epoch."""
     item = deliver(1, **change)
     (outcome,) = outcomes(open_session().deliver(item, elapsed=1.0, now=NOW))
     assert outcome == OutcomeItem(
@@ -225,7 +225,7 @@ def test_a_delivery_for_another_epoch_or_client_is_route_lost(change: dict[str, 
 
 
 def test_a_session_that_ends_says_so_of_everything_under_way() -> None:
-    """What was sent, and what waited, is route lost with its epoch, before presence is left."""
+    """Sent and waiting deliveries are reported as route lost before the presence ends."""
     session = open_session(window=1)
     push(session, 1, 2)
     effects = session.lost(now=NOW)
@@ -252,7 +252,7 @@ def test_deliveries_that_overtake_the_admission_wait_for_it() -> None:
 
 
 def test_a_refused_admission_gives_waiting_deliveries_back() -> None:
-    """Nothing is kept for a session that never opened."""
+    """Deliveries for a session that was not admitted are reported as lost."""
     session = new_session()
     session.received(hello(), elapsed=0.0, now=NOW)
     push(session, 1)
@@ -273,7 +273,7 @@ def test_between_epochs_deliveries_for_the_next_one_wait() -> None:
 
 @pytest.mark.parametrize("epoch,expected", [(1, False), (2, True), (3, False)])
 def test_only_deliveries_of_the_present_epoch_are_sent(epoch: int, *, expected: bool) -> None:
-    """Under an open session an older epoch is lost, and so is one that nobody announced."""
+    """Deliveries of an older epoch, and of one that was not announced, are lost."""
     session = open_session()
     session.node_renamed()
     session.announced(connected(2), elapsed=1.0, now=NOW)
@@ -299,7 +299,7 @@ def test_between_epochs_only_the_next_one_is_waited_for() -> None:
 
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_what_waited_for_another_admission_is_route_lost(epoch: int) -> None:
-    """Whatever came before the answer and is not of its epoch, older or newer, goes back."""
+    """Deliveries that waited for another epoch than the answer's are reported as lost."""
     session = new_session()
     session.received(hello(), elapsed=0.0, now=NOW)
     assert session.deliver(deliver(1, epoch=epoch), elapsed=0.0, now=NOW) == []

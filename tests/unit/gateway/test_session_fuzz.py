@@ -57,7 +57,7 @@ def test_every_content_fits_a_frame(data: str | bytes) -> None:
 
 
 def test_the_largest_frame_is_below_the_bound() -> None:
-    """What a browser is sent of the largest content leaves room, whatever its headers."""
+    """The largest content fits a browser's frame with any headers."""
     session = opened(BROWSER)
     (effect,) = session.deliver(BROWSER.push(1, data=b"\xff" * MAX_CONTENT), elapsed=1.0, now=NOW)
     assert isinstance(effect, Send)

@@ -1,4 +1,4 @@
-"""Notifications for a browser, and what becomes of them."""
+"""Notifications for a browser, and their outcomes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def deliver(session: WebPushSession, number: int = 1, **changes: Any) -> list[Ef
 
 
 def acknowledge(session: WebPushSession, number: int, code: int | None) -> list[OutcomeItem]:
-    """The browser acknowledges; what is reported of it."""
+    """The outcomes of an acknowledgement of the browser."""
     effects = session.received(ack(number, code), elapsed=1.0, now=NOW)
     return [effect.outcome for effect in effects if isinstance(effect, ReportOutcome)]
 
@@ -58,7 +58,7 @@ def test_the_older_coding_brings_its_headers() -> None:
 
 @pytest.mark.parametrize("encryption", [None, ContentEncryption(coding="aes128gcm")])
 def test_a_push_without_content_has_no_data(encryption: ContentEncryption | None) -> None:
-    """The service worker is woken with no data, however the sender said it."""
+    """A notification without content wakes the service worker without data."""
     content = Content(data="", encryption=encryption)
     (message,) = frames(deliver(open_session(), content=content))
     assert message.keys() == {"messageType", "channelID", "version"}
@@ -97,7 +97,7 @@ def test_content_that_nobody_encrypted_is_discarded() -> None:
     ],
 )
 def test_what_an_acknowledgement_means(code: int | None, attempt: int, kind: OutcomeKind) -> None:
-    """Delivered, unreadable, given to nobody; of what was sent before, 102 is an echo."""
+    """Each code has its outcome; for a repeated attempt a 102 means delivered."""
     session = open_session()
     deliver(session, 1, attempt=attempt)
     (outcome,) = acknowledge(session, 1, code)
@@ -111,7 +111,7 @@ def test_what_an_acknowledgement_means(code: int | None, attempt: int, kind: Out
 
 
 def test_what_was_sent_on_an_earlier_connection_is_spoken_for_as_a_whole() -> None:
-    """An acknowledgement that comes late names no attempt; a late 102 says nothing at all."""
+    """A late acknowledgement is reported without an attempt, and a late 102 is ignored."""
     session = open_session()
     assert [(o.kind, o.attempt) for o in acknowledge(session, 9, 100)] == [
         (OutcomeKind.ACKNOWLEDGED, None)
@@ -121,7 +121,7 @@ def test_what_was_sent_on_an_earlier_connection_is_spoken_for_as_a_whole() -> No
 
 
 def test_a_late_word_does_not_drop_what_waits() -> None:
-    """A 102 for what is not under way leaves the attempt that waits for its place."""
+    """A 102 without an attempt in flight leaves the waiting attempt."""
     session = open_session(window=1)
     deliver(session, 1)
     assert deliver(session, 2) == []
@@ -150,7 +150,7 @@ def test_several_acknowledgements_in_one_message() -> None:
 
 
 def test_what_was_not_acknowledged_is_told_at_the_end() -> None:
-    """Sent or waiting, it is reported as lost, so that it comes again on the next connection."""
+    """Sent and waiting deliveries are reported as lost, for the next connection."""
     session = open_session(window=1)
     deliver(session, 1)
     deliver(session, 2)
@@ -162,6 +162,6 @@ def test_what_was_not_acknowledged_is_told_at_the_end() -> None:
 
 
 def test_a_repeat_has_the_same_version() -> None:
-    """By it Firefox knows that the page has had it, when only the acknowledgement was lost."""
+    """A repeated attempt has the same version, by which Firefox recognizes it."""
     first, again = open_session(), open_session()
     assert frames(deliver(first, 1, attempt=1)) == frames(deliver(again, 1, attempt=2))

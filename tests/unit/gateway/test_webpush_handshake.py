@@ -43,7 +43,7 @@ from tests.unit.gateway.samples import CLIENT, NOW, SECRET, SESSION, closing, co
 
 
 def unregistered(**settings: Any) -> WebPushSession:
-    """A browser without a subscription, whose hello was answered."""
+    """A session of an unregistered browser whose hello was answered."""
     session = new_session(**settings)
     receive(session, hello(None))
     return session
@@ -104,7 +104,7 @@ def test_an_unregistered_browser_that_subscribes_becomes_a_client_with_one_chann
 
 
 def test_a_known_browser_keeps_its_uaid() -> None:
-    """A uaid holds client and secret; it comes back as it was, and nothing is registered."""
+    """A known uaid admits its client, is returned unchanged, and registers nothing."""
     session = new_session()
     assert receive(session, hello()) == [Admit(CLIENT, SECRET, "")]
     assert [reply["uaid"] for reply in frames(admit(session))] == [UAID]
@@ -114,7 +114,7 @@ def test_a_known_browser_keeps_its_uaid() -> None:
     "uaid", ["", "x", "a" * 63, "a" * 65, "=" * 64, "é" * 64, "01234567-89ab-cdef", "a" * 1_000]
 )
 def test_a_uaid_that_is_none_of_ours_is_the_same_as_none(uaid: str) -> None:
-    """Whatever another push service gave out, the browser begins anew here."""
+    """A uaid of another push service counts as none."""
     (reply,) = frames(receive(new_session(), hello(uaid)))
     assert reply["uaid"] not in ("", uaid)
 
@@ -139,7 +139,7 @@ def test_who_cannot_be_admitted_now_comes_again_later(code: str | None) -> None:
 
 @pytest.mark.parametrize("fails", ["registering", "activating", "selecting", "admitting"])
 def test_every_step_of_becoming_a_client_may_fail(fails: str) -> None:
-    """The pages that subscribe are told, the connection stays, and the next one may succeed."""
+    """A failed registration refuses the subscriptions, and the next one may succeed."""
     session = unregistered()
     ask = asked(receive(session, register()))
     receive(session, register(OTHER_CHANNEL_ID))
@@ -169,7 +169,7 @@ def test_every_step_of_becoming_a_client_may_fail(fails: str) -> None:
     "code,status", [("identity_unproved", 403), ("quota_exceeded", 429), ("new_code", 500)]
 )
 def test_why_a_browser_is_no_client_is_told_to_its_page(code: str, status: int) -> None:
-    """Where user identities must be proved no browser comes in, and its page hears of that."""
+    """Where user identities must be proved, subscriptions of browsers are refused."""
     session = unregistered()
     (reply,) = frames(refused(session, asked(receive(session, register())), code))
     assert reply["status"] == status
@@ -180,7 +180,7 @@ def test_why_a_browser_is_no_client_is_told_to_its_page(code: str, status: int) 
 
 
 def test_what_an_unregistered_browser_may_ask_at_once_is_bounded() -> None:
-    """Beyond the bound, what waits for the client included, it is refused with 429."""
+    """Commands above the limit, waiting ones included, are refused with 429."""
     session = unregistered(requests_in_flight=3)
     receive(session, register())
     assert receive(session, unregister()) == []
@@ -189,7 +189,7 @@ def test_what_an_unregistered_browser_may_ask_at_once_is_bounded() -> None:
 
 
 def test_a_browser_that_lost_notifications_begins_anew() -> None:
-    """Its client ends, so its subscriptions do, and its pages are told to subscribe again."""
+    """A browser that lost notifications is deregistered, so that its pages subscribe again."""
     session = new_session()
     receive(session, hello())
     session.deliver(push(1, epoch=4), elapsed=1.0, now=NOW)

@@ -11,6 +11,7 @@ from aoi_events.endpoint.server import Server
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.platform.limiters import RateLimiter
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.racing import unless_set
 from aoi_events.platform.retry import Patience, patiently
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
@@ -70,15 +71,13 @@ class Endpoint:
         Raises ConfigurationError when the port cannot be used.
         """
         self.port = await self._server.bind()
-        opening = asyncio.ensure_future(
-            patiently(self._broker.requester, patience=Patience(), sleep=self._clock.sleep)
-        )
-        stopping = asyncio.ensure_future(stop.wait())
         try:
-            await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not opening.done():
+            requester = await unless_set(
+                stop,
+                patiently(self._broker.requester, patience=Patience(), sleep=self._clock.sleep),
+            )
+            if requester is None:
                 return
-            requester = opening.result()
             try:
                 settings = self.settings
                 self._requests = SenderRequests(requester, settings, self._dice)
@@ -99,13 +98,10 @@ class Endpoint:
                 await self._server.accept(application(context))
                 self.started.set()
                 _log.info("endpoint_listens", host=settings.host, port=self.port)
-                await stopping
+                await stop.wait()
                 _log.info("endpoint_drains", connections=self._server.connections)
                 await self._server.drain(settings.drain_within)
             finally:
                 await requester.close()
         finally:
-            opening.cancel()
-            stopping.cancel()
-            await asyncio.gather(opening, stopping, return_exceptions=True)
             await self._server.close()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -24,6 +23,7 @@ from aoi_events.gateway.workers.node_queue import NodeQueue
 from aoi_events.gateway.workers.outbox import Outbox
 from aoi_events.gateway.workers.request_forwarder import RequestForwarder
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.racing import unless_set
 from aoi_events.platform.retry import Patience, patiently
 from aoi_events.ports.broker import Broker, Requester
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
@@ -32,7 +32,6 @@ from aoi_events.ports.metrics import NO_METRICS, GatewayMetrics, Level
 __all__ = ["Gateway", "GatewayHealth"]
 
 _log = get_logger(__name__)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ class Gateway:
         """
         self.port = await self._server.bind()
         try:
-            requester = await _unless(
+            requester = await unless_set(
                 stop,
                 patiently(self._broker.requester, patience=Patience(), sleep=self._clock.sleep),
             )
@@ -138,7 +137,7 @@ class Gateway:
                     group.create_task(self._tick_forever()),
                 ]
                 # The queue first: without its name the workers cannot reach a session.
-                await _unless(stop, self._node_queue.ready.wait())
+                await unless_set(stop, self._node_queue.ready.wait())
                 if not stop.is_set():
                     await self._server.accept()
                     self.started.set()
@@ -262,16 +261,3 @@ class Gateway:
     def end_presence(self, client: ClientId, epoch: int) -> None:
         """Report the end of a presence to the activation worker."""
         self._outbox.end_presence(client, epoch)
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """Return the result of ``work``; None when ``stop`` is set first, which cancels ``work``."""
-    working = asyncio.ensure_future(work)
-    stopping = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        working.cancel()
-        stopping.cancel()
-        await asyncio.gather(working, stopping, return_exceptions=True)

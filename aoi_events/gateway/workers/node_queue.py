@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -28,6 +29,7 @@ from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.sockets.device_connection import DeviceConnection, GatewayContext
 from aoi_events.gateway.workers.request_forwarder import RequestForwarder
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.racing import first_of
 from aoi_events.platform.retry import Attempt, Patience, patiently
 from aoi_events.ports.broker import Broker, Inbound, Subscription
 from aoi_events.ports.clock import Clock, Dice
@@ -112,19 +114,10 @@ class NodeQueue:
         self.ready.set()
 
     async def _consume_until_lost(self, subscription: Subscription) -> None:
-        lost = asyncio.ensure_future(self._broker.connection_lost())
-        consuming = asyncio.ensure_future(self._consume(subscription))
-        try:
-            await asyncio.wait({lost, consuming}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            lost.cancel()
-            consuming.cancel()
-            results = await asyncio.gather(lost, consuming, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BrokerUnavailable):
-                _log.warning("gateway_queue_lost", node=self.name)
-            elif isinstance(result, Exception):
-                raise result
+        with suppress(BrokerUnavailable):
+            await first_of(self._broker.connection_lost(), self._consume(subscription))
+        if not self._stopping:
+            _log.warning("gateway_queue_lost", node=self.name)
 
     async def _consume(self, subscription: Subscription) -> None:
         while messages := await subscription.take(self._settings.prefetch):

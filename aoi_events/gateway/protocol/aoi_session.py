@@ -69,9 +69,7 @@ class AoiSession(Session):
         try:
             frame = read_frame(data)
         except Refusal as refusal:
-            large = refusal.code is ErrorCode.TOO_LARGE
-            code = CloseCode.TOO_BIG if large else CloseCode.BAD_FRAME
-            return self.close(code, str(refusal), now=now)
+            return self._close_undecodable(refusal, now)
         match frame:
             case AckFrame():
                 return self._acknowledge(frame, elapsed, now)

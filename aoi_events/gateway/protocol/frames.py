@@ -25,10 +25,12 @@ from aoi_events.gateway.protocol.close_reasons import shortened
 __all__ = [
     "MAX_DEPTH",
     "answer_frame",
+    "check_size",
     "delivery_frame",
     "read_frame",
     "refusal_frame",
     "request_body",
+    "undecodable",
 ]
 
 MAX_DEPTH: Final = 16
@@ -40,21 +42,27 @@ def read_frame(data: str | bytes) -> DeviceFrame:
 
     The parser bounds the depth of nesting; the bound of a request's body is narrower.
     """
-    if len(data) > MAX_FRAME or (isinstance(data, str) and len(data.encode()) > MAX_FRAME):
-        raise Refusal(ErrorCode.TOO_LARGE, f"a frame may have {MAX_FRAME} octets")
+    check_size(data)
     try:
         return device_frames.validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        if first["type"] == "json_invalid":
-            raise Refusal(
-                ErrorCode.MALFORMED, f"the frame is not JSON in UTF-8: {first['msg']}"
-            ) from None
-        # The first part of the location is the type of the frame, which helps the reader, too.
-        field = ".".join(str(part) for part in first["loc"])
-        raise Refusal(
-            ErrorCode.INVALID, shortened(first["msg"]), field=shortened(field) or None
-        ) from None
+        raise undecodable(error) from None
+
+
+def check_size(data: str | bytes) -> None:
+    """Raises Refusal (too_large) for more octets than a frame may have."""
+    if len(data) > MAX_FRAME or (isinstance(data, str) and len(data.encode()) > MAX_FRAME):
+        raise Refusal(ErrorCode.TOO_LARGE, f"a frame may have {MAX_FRAME} octets")
+
+
+def undecodable(error: ValidationError) -> Refusal:
+    """The refusal of a frame that could not be decoded (malformed, invalid)."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        return Refusal(ErrorCode.MALFORMED, f"the frame is not JSON in UTF-8: {first['msg']}")
+    # The first part of the location is the type of the frame, which helps the reader, too.
+    field = ".".join(str(part) for part in first["loc"])
+    return Refusal(ErrorCode.INVALID, shortened(first["msg"]), field=shortened(field) or None)
 
 
 def request_body(frame: RequestFrame, client: ClientId | None) -> bytes:

@@ -7,10 +7,10 @@ from typing import Final
 
 from aoi_events.contracts.device import AckFrame
 from aoi_events.contracts.envelopes import DeliverItem, OutcomeItem, OutcomeKind
-from aoi_events.contracts.identifiers import ClientId, DeliveryId
+from aoi_events.contracts.identifiers import ChannelType, ClientId, DeliveryId
 from aoi_events.gateway.protocol.window import InFlight
 
-__all__ = ["acknowledged", "discarded", "refused", "route_lost", "unacknowledged"]
+__all__ = ["about", "acknowledged", "discarded", "refused", "route_lost", "unacknowledged"]
 
 _KINDS: Final = {
     "delivered": OutcomeKind.ACKNOWLEDGED,
@@ -31,14 +31,32 @@ def acknowledged(
         frame.attempt in (None, sent.attempt) and frame.channel in (None, sent.channel)
     ):
         sent = None
+    kind = _KINDS[frame.code]
+    return about(frame.delivery, kind, sent, client, now, channel=frame.channel)
+
+
+def about(
+    delivery: DeliveryId,
+    kind: OutcomeKind,
+    sent: InFlight | None,
+    client: ClientId,
+    now: datetime,
+    *,
+    channel: ChannelType | None = None,
+    detail: str | None = None,
+    epoch: int | None = None,
+) -> OutcomeItem:
+    """An outcome of the attempt ``sent``, or (None) of a delivery as a whole on ``channel``."""
     return OutcomeItem(
-        delivery=frame.delivery,
-        kind=_KINDS[frame.code],
+        delivery=delivery,
+        kind=kind,
         at=now,
         client=client,
-        channel=frame.channel if sent is None else sent.channel,
+        channel=channel if sent is None else sent.channel,
         step=None if sent is None else sent.step,
         attempt=None if sent is None else sent.attempt,
+        detail=detail,
+        epoch=epoch,
     )
 
 
@@ -61,13 +79,4 @@ def unacknowledged(
     delivery: DeliveryId, sent: InFlight, client: ClientId, epoch: int | None, now: datetime
 ) -> OutcomeItem:
     """The session ended before the device acknowledged the delivery: its route is lost."""
-    return OutcomeItem(
-        delivery=delivery,
-        kind=OutcomeKind.ROUTE_LOST,
-        at=now,
-        client=client,
-        channel=sent.channel,
-        step=sent.step,
-        attempt=sent.attempt,
-        epoch=epoch,
-    )
+    return about(delivery, OutcomeKind.ROUTE_LOST, sent, client, now, epoch=epoch)

@@ -28,6 +28,7 @@ from aoi_events.contracts.answers import ClientConnectedV1
 from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.identifiers import ClientId
+from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.gateway.protocol.close_reasons import announcement_refused, hello_refused
 from aoi_events.gateway.protocol.effects import Effect, EndPresence, ReportOutcome, Send
 from aoi_events.gateway.protocol.outcomes import refused, route_lost, unacknowledged
@@ -123,6 +124,11 @@ class Session(ABC):
         return True, self.close(
             CloseCode.TOO_MANY, f"send at most {rate:g} frames a second", now=now
         )
+
+    def _close_undecodable(self, refusal: Refusal, now: datetime) -> list[Effect]:
+        large = refusal.code is ErrorCode.TOO_LARGE
+        code = CloseCode.TOO_BIG if large else CloseCode.BAD_FRAME
+        return self.close(code, str(refusal), now=now)
 
     # -- from the workers -----------------------------------------------------------------------
 

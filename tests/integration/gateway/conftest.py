@@ -68,7 +68,7 @@ def server() -> MemoryServer:
 
 @pytest.fixture
 def broker_access(server: MemoryServer) -> BrokerAccess:
-    """The broker of this process; a module may put another in its broker_access."""
+    """The broker of this process; a test module may override this fixture."""
 
     async def connect(user: str) -> Broker:
         return MemoryBroker(server, user=user)

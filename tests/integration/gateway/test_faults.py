@@ -251,9 +251,7 @@ class Reluctant(MemoryBroker):
 async def test_a_broker_that_refuses_for_now_ends_no_gateway(
     server: MemoryServer, broker_access: BrokerAccess, start: Start
 ) -> None:
-    """After the connection came back the node gets its queue in the end, and announces who is
-    here.
-    """
+    """After repeated refusals the gateway gets its queue, and announces its sessions."""
     broker, others = Reluctant(server, user=GATEWAY_USER), broker_access.connect
 
     async def connect(user: str) -> Broker:

@@ -9,6 +9,7 @@ from typing import Final
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.contracts.identifiers import ClientId
 from aoi_events.contracts.webpush import AckUpdate
+from aoi_events.gateway.protocol.outcomes import about
 from aoi_events.gateway.protocol.window import InFlight
 
 __all__ = ["outcome"]
@@ -39,16 +40,7 @@ def outcome(
         if sent is None:
             return None
         if sent.attempt == 1:
-            kind, detail = OutcomeKind.DISCARDED, "the browser had nobody to give it to"
+            kind, detail = OutcomeKind.DISCARDED, "the browser had no page to deliver it to"
         else:
-            detail = "the browser has had it before"
-    return OutcomeItem(
-        delivery=update.version,
-        kind=kind,
-        at=now,
-        client=client,
-        channel=None if sent is None else sent.channel,
-        step=None if sent is None else sent.step,
-        attempt=None if sent is None else sent.attempt,
-        detail=detail,
-    )
+            detail = "the browser already had it"
+    return about(update.version, kind, sent, client, now, detail=detail)

@@ -113,7 +113,7 @@ class Handshake(Session):
         self._waiting: list[Command] = []
 
     @abstractmethod
-    def _perform(self, command: Command, now: datetime) -> list[Effect]:
+    def _forward_command(self, command: Command, now: datetime) -> list[Effect]:
         """Forward a command of an open session to the workers."""
 
     # -- a browser with an AOI Client ------------------------------------------------------------
@@ -139,7 +139,7 @@ class Handshake(Session):
         waiting, self._waiting = self._waiting, []
         if self.state is State.OPEN:
             for command in waiting:
-                effects += self._perform(command, now)
+                effects += self._forward_command(command, now)
         return effects
 
     def hello_refused(self, code: str | None, *, now: datetime) -> list[Effect]:

@@ -10,11 +10,9 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from aoi_events.contracts.content import Content
-from aoi_events.contracts.device import MAX_FRAME
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.webpush import BrowserMessage, PingMessage, browser_messages
-from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.gateway.protocol.close_reasons import shortened
+from aoi_events.gateway.protocol.frames import check_size, undecodable
 
 __all__ = ["PONG", "is_channel_id", "notification_message", "read_message"]
 
@@ -25,20 +23,13 @@ _URL_SAFE: Final = str.maketrans("+/", "-_", "=")
 
 def read_message(data: str | bytes) -> BrowserMessage:
     """Decode the message in ``data``. Raises Refusal (too_large, malformed, invalid)."""
-    if len(data) > MAX_FRAME or (isinstance(data, str) and len(data.encode()) > MAX_FRAME):
-        raise Refusal(ErrorCode.TOO_LARGE, f"a message may have {MAX_FRAME} octets")
+    check_size(data)
     try:
         return browser_messages.validate_json(data)
     except ValidationError as error:
         if _is_empty(data):
             return PingMessage()
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        if first["type"] == "json_invalid":
-            raise Refusal(ErrorCode.MALFORMED, f"no JSON in UTF-8: {first['msg']}") from None
-        field = ".".join(str(part) for part in first["loc"])
-        raise Refusal(
-            ErrorCode.INVALID, shortened(first["msg"]), field=shortened(field) or None
-        ) from None
+        raise undecodable(error) from None
 
 
 def _is_empty(data: str | bytes) -> bool:

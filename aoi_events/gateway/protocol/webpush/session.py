@@ -64,9 +64,7 @@ class WebPushSession(Handshake):
         try:
             message = read_message(data)
         except Refusal as refusal:
-            large = refusal.code is ErrorCode.TOO_LARGE
-            code = CloseCode.TOO_BIG if large else CloseCode.BAD_FRAME
-            return self.close(code, str(refusal), now=now)
+            return self._close_undecodable(refusal, now)
         if isinstance(message, HelloMessage):
             stop = self._charge(elapsed, now)[1]
             in_turn = self.state is State.WAITING
@@ -104,12 +102,12 @@ class WebPushSession(Handshake):
         except Refusal as refusal:
             return [Send(refusal_reply(command, refusal.code))]
         return (
-            self._perform(command, now)
+            self._forward_command(command, now)
             if self.state is State.OPEN
             else self._command_unregistered(command)
         )
 
-    def _perform(self, command: Command, now: datetime) -> list[Effect]:
+    def _forward_command(self, command: Command, now: datetime) -> list[Effect]:
         """Forward a command to the workers."""
         if not self._numbers_left() or self.client is None or self.epoch is None:
             return self.close(CloseCode.SERVICE_RESTART, "connect again to go on", now=now)

@@ -95,7 +95,7 @@ class Endpoint:
                     dice=self._dice,
                     metrics=self._metrics,
                 )
-                await self._server.accept(application(context))
+                await self._server.serve(application(context))
                 self.started.set()
                 _log.info("endpoint_listens", host=settings.host, port=self.port)
                 await stop.wait()

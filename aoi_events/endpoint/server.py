@@ -30,7 +30,7 @@ from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ErrorCode
 from aoi_events.platform.limiters import ConnectionLimiter, network_of
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.sockets import listen
+from aoi_events.platform.sockets import Listener
 from aoi_events.ports.metrics import NO_METRICS, EndpointMetrics
 
 __all__ = ["Server"]
@@ -41,37 +41,28 @@ _LINGER_OCTETS: Final = 1_048_576
 """Seconds and octets for which a connection is read and discarded after a refusal."""
 
 
-class Server:
+class Server(Listener):
     """A web server for one application on one port."""
 
     def __init__(self, settings: EndpointSettings, metrics: EndpointMetrics = NO_METRICS) -> None:
+        super().__init__(
+            self._connection,
+            settings,
+            handshake_within=settings.head_within,
+            prefix="AOI_ENDPOINT",
+        )
         self._settings = settings
         self._metrics = metrics
         self._state = ServerState()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._listening: asyncio.Server | None = None
         self._config: Config | None = None
         self._per_network = ConnectionLimiter(most=settings.connections_per_address)
         self._trusted: Container[str] = ()
         self._draining = False
 
-    async def bind(self) -> int:
-        """Bind the port, and return its number. Raises ConfigurationError."""
-        settings = self._settings
-        self._listening, port = await listen(
-            self._connection,
-            settings.host,
-            settings.port,
-            certificate=settings.certificate,
-            private_key=settings.private_key,
-            handshake_within=settings.head_within,
-            settings="AOI_ENDPOINT",
-        )
-        return port
-
-    async def accept(self, app: ASGIApp) -> None:
-        """Start to accept connections, for ``app``."""
+    async def serve(self, app: ASGIApp) -> None:
+        """Start to accept connections for ``app``."""
         # Both libraries define types of their own for ASGI.
         serving: Any = app
         if self._settings.proxies:
@@ -93,13 +84,7 @@ class Server:
             timeout_keep_alive=self._settings.keep_alive,
         )
         self._config.load()
-        if self._listening is not None:
-            await self._listening.start_serving()
-
-    @property
-    def listening(self) -> bool:
-        """Whether connections are accepted."""
-        return self._listening is not None and self._listening.is_serving()
+        await self.accept()
 
     @property
     def connections(self) -> int:
@@ -118,11 +103,6 @@ class Server:
         except TimeoutError:
             _log.warning("endpoint_not_drained", connections=self.connections)
 
-    def refuse(self) -> None:
-        """Stop accepting connections."""
-        if self._listening is not None:
-            self._listening.close()
-
     async def close(self) -> None:
         """Abort the connections that are left."""
         self.refuse()
@@ -135,7 +115,7 @@ class Server:
 
     def _connection(self) -> asyncio.Protocol:
         if self._config is None:
-            raise AssertionError("no connection comes before accept()")
+            raise AssertionError("no connection comes before serve()")
         most = 0 if self._draining else self._settings.max_connections
         return _HttpConnection(
             self._config,

@@ -6,12 +6,12 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from aoi_events.errors import ConfigurationError
 from aoi_events.platform.limiters import network_of
 
-__all__ = ["listen", "peer_network"]
+__all__ = ["Listener", "peer_network"]
 
 _BACKLOG: Final = 1_024
 """Connections that wait in the kernel to be accepted."""
@@ -23,43 +23,85 @@ def peer_network(transport: asyncio.BaseTransport | None) -> str:
     return network_of(peer[0]) if isinstance(peer, tuple) else ""
 
 
-async def listen(
-    protocol: Callable[[], asyncio.Protocol],
-    host: str,
-    port: int,
-    *,
-    certificate: Path | None,
-    private_key: Path | None,
-    handshake_within: float,
-    settings: str,
-) -> tuple[asyncio.Server, int]:
-    """Bind ``port`` (0: any free one), and return the server and the number of its port.
+class Address(Protocol):
+    """The settings of a port; ``certificate`` and ``private_key`` are PEM files for TLS."""
 
-    The server accepts connections, each with a new ``protocol``, once
-    :meth:`asyncio.Server.start_serving` was called.
-    ``certificate`` and ``private_key`` are PEM files; without the first there is no TLS.
-    A TLS handshake may take ``handshake_within`` seconds. ``settings`` is the prefix of the
-    settings that error messages name, such as "AOI_GATEWAY". Raises ConfigurationError when the
-    address or the files cannot be used.
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def certificate(self) -> Path | None: ...
+
+    @property
+    def private_key(self) -> Path | None: ...
+
+
+class Listener:
+    """A TCP server that binds its port first and accepts connections later.
+
+    ``protocol`` makes the protocol of each connection. A TLS handshake may take
+    ``handshake_within`` seconds. ``prefix``, such as "AOI_GATEWAY", is that of the settings that
+    error messages name.
     """
-    tls = None if certificate is None else _tls(certificate, private_key, settings)
-    try:
-        server = await asyncio.get_running_loop().create_server(
-            protocol,
-            host,
-            port,
-            ssl=tls,
-            ssl_handshake_timeout=None if tls is None else handshake_within,
-            backlog=_BACKLOG,
-            start_serving=False,
-        )
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot listen on {host} port {port}: {error}; "
-            f"set {settings}__HOST and __PORT to an address of this machine and a free port"
-        ) from error
-    taken: int = server.sockets[0].getsockname()[1]
-    return server, taken
+
+    def __init__(
+        self,
+        protocol: Callable[[], asyncio.Protocol],
+        address: Address,
+        *,
+        handshake_within: float,
+        prefix: str,
+    ) -> None:
+        self._protocol = protocol
+        self._address = address
+        self._handshake_within = handshake_within
+        self._prefix = prefix
+        self._server: asyncio.Server | None = None
+
+    async def bind(self) -> int:
+        """Bind the port (0: any free one), and return its number.
+
+        Raises ConfigurationError when the address or the TLS files cannot be used.
+        """
+        address, prefix = self._address, self._prefix
+        tls = None
+        if address.certificate is not None:
+            tls = _tls(address.certificate, address.private_key, prefix)
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                self._protocol,
+                address.host,
+                address.port,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else self._handshake_within,
+                backlog=_BACKLOG,
+                start_serving=False,
+            )
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot listen on {address.host} port {address.port}: {error}; "
+                f"set {prefix}__HOST and __PORT to an address of this machine and a free port"
+            ) from error
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def accept(self) -> None:
+        """Start to accept connections."""
+        if self._server is not None:
+            await self._server.start_serving()
+
+    @property
+    def listening(self) -> bool:
+        """Whether connections are accepted."""
+        return self._server is not None and self._server.is_serving()
+
+    def refuse(self) -> None:
+        """Stop accepting connections."""
+        if self._server is not None:
+            self._server.close()
 
 
 def _tls(certificate: Path, private_key: Path | None, settings: str) -> ssl.SSLContext:

@@ -17,7 +17,7 @@ from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.sockets.device_connection import websocket
 from aoi_events.platform.limiters import ConnectionLimiter
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.sockets import listen, peer_network
+from aoi_events.platform.sockets import Listener, peer_network
 from aoi_events.ports.metrics import NO_METRICS, GatewayMetrics, Limit
 
 __all__ = ["PATH", "PROTOCOLS", "Server"]
@@ -49,7 +49,7 @@ _http_log.addFilter(_WithoutBadRequests())
 Serve = Callable[[web.WebSocketResponse, asyncio.Transport], Awaitable[None]]
 
 
-class Server:
+class Server(Listener):
     """The gateway's web server; ``serve`` is awaited for each WebSocket until it ends."""
 
     def __init__(
@@ -58,7 +58,6 @@ class Server:
         serve: Serve,
         metrics: GatewayMetrics = NO_METRICS,
     ) -> None:
-        self._settings = settings
         self._serve = serve
         self._web = _LimitedServer(
             self._handle,
@@ -71,36 +70,9 @@ class Server:
             max_line_size=2_048,
             max_field_size=4_096,
         )
-        self._listening: asyncio.Server | None = None
-
-    async def bind(self) -> int:
-        """Bind the port, and return its number. Raises ConfigurationError."""
-        settings = self._settings
-        self._listening, port = await listen(
-            self._web,
-            settings.host,
-            settings.port,
-            certificate=settings.certificate,
-            private_key=settings.private_key,
-            handshake_within=settings.handshake_within,
-            settings="AOI_GATEWAY",
+        super().__init__(
+            self._web, settings, handshake_within=settings.handshake_within, prefix="AOI_GATEWAY"
         )
-        return port
-
-    async def accept(self) -> None:
-        """Start to accept connections."""
-        if self._listening is not None:
-            await self._listening.start_serving()
-
-    @property
-    def listening(self) -> bool:
-        """Whether connections are accepted."""
-        return self._listening is not None and self._listening.is_serving()
-
-    def refuse(self) -> None:
-        """Stop accepting connections."""
-        if self._listening is not None:
-            self._listening.close()
 
     async def close(self) -> None:
         """Abort the connections that are left."""

@@ -1,6 +1,6 @@
-"""The endpoint: where Application Servers without a broker connection send, over HTTP.
+"""The endpoint: Application Servers send notifications to it over HTTP.
 
-Web Push (RFC 8030, 8291, 8292) and a JSON API with API keys. It holds no state, no keys of the
-server and no store: every request becomes one on the broker, made in the name of its sender, and is
-answered when the workers answered. Nothing here reads a notification's content.
+It serves Web Push (RFC 8030, 8291, 8292) and a JSON API with API keys. It has no state, no store
+and no keys of the server: it forwards every HTTP request over the broker, in the name of its
+sender, and answers when the workers have answered. It does not read a notification's content.
 """

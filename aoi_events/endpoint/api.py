@@ -1,4 +1,4 @@
-"""The JSON API: what Application Servers do over the broker, over HTTP with an API key."""
+"""The JSON API: the requests of Application Servers, over HTTP with an API key."""
 
 from __future__ import annotations
 
@@ -33,46 +33,46 @@ from aoi_events.errors import ErrorCode, Refusal
 __all__ = ["API", "NOTIFICATIONS_PATH", "NOTIFICATION_PATH", "Api"]
 
 API: Final = "/v1/"
-"""Where all of its paths begin."""
+"""The beginning of all of its paths."""
 NOTIFICATIONS_PATH: Final = "/v1/notifications"
 NOTIFICATION_PATH: Final = "/v1/notifications/{notification}"
 
 
 class Api:
-    """Sends, reports, withdraws, in the name of the API key."""
+    """The handlers of the JSON API; the API key names the sender."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     async def send(self, request: Request) -> Response:
-        """``POST``: 202 with the answer of the workers, which names every token."""
+        """``POST``: accept a notification (202); the answer names every token."""
         sender = self._sender(request)
         body = await read_body(request, MAX_BODY, within=self._context.settings.body_within)
         asked = _read_send(body, new_id=f"api-{self._context.dice.token_hex(16)}")
-        answer = await self._context.desk.ask(sender, asked, NotificationAcceptedV1)
+        answer = await self._context.requests.ask(sender, asked, NotificationAcceptedV1)
         return _json(answer, HTTPStatus.ACCEPTED)
 
     async def status(self, request: Request) -> Response:
-        """``GET``: what became of each delivery."""
+        """``GET``: the status of each delivery."""
         sender = self._sender(request)
         try:
             asked = QueryNotificationV1(version=1, notification=_named(request))
         except ValidationError:
             raise of_code(ErrorCode.NOT_FOUND, "no notification has this ID") from None
-        return _json(await self._context.desk.ask(sender, asked, NotificationStatusV1))
+        return _json(await self._context.requests.ask(sender, asked, NotificationStatusV1))
 
     async def withdraw(self, request: Request) -> Response:
-        """``DELETE``: withdraw what was not delivered yet, or will be sent later."""
+        """``DELETE``: withdraw the deliveries that are not settled, or a notification to come."""
         sender = self._sender(request)
         try:
             asked = CancelNotificationV1(version=1, notification=_named(request))
         except ValidationError:
             raise of_code(ErrorCode.NOT_FOUND, "no notification has this ID") from None
-        return _json(await self._context.desk.ask(sender, asked, NotificationCancelledV1))
+        return _json(await self._context.requests.ask(sender, asked, NotificationCancelledV1))
 
     def _sender(self, request: Request) -> str:
-        given = request.headers.getlist("Authorization")
-        key = bearer_of(given[0]) if len(given) == 1 else None
+        values = request.headers.getlist("Authorization")
+        key = bearer_of(values[0]) if len(values) == 1 else None
         name = None if key is None else name_of(key, self._context.settings.api_keys)
         if name is None:
             raise HttpRefusal(
@@ -83,12 +83,12 @@ class Api:
                 challenge="Bearer",
             )
         sender = api_key_sender(name)
-        self._context.count(sender)
+        self._context.limit_sender(sender)
         return sender
 
 
 def _read_send(body: bytes, *, new_id: str) -> SendNotificationV1:
-    """``notification.send`` as over the broker; version and ID may be left out."""
+    """Decode a ``notification.send`` as over the broker; version and ID may be omitted."""
     try:
         value = from_json(body, allow_inf_nan=False)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The web application: which path is handled by whom, and every way in which a request can end."""
+"""The web application: routes, and the responses to requests that fail."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aoi_events.endpoint.api import API, NOTIFICATION_PATH, NOTIFICATIONS_PATH, 
 from aoi_events.endpoint.context import Context
 from aoi_events.endpoint.openapi import OPENAPI_PATH, openapi_octets
 from aoi_events.endpoint.push import MESSAGE_PATH, PUSH_PATH, WebPush
-from aoi_events.endpoint.refusals import HttpRefusal, of_code, push_response, refused_response
+from aoi_events.endpoint.refusals import HttpRefusal, api_response, of_code, push_response
 from aoi_events.errors import ErrorCode
 from aoi_events.platform.logs import get_logger
 
@@ -26,7 +26,7 @@ log = get_logger(__name__)
 
 
 def application(context: Context) -> ASGIApp:
-    """The application on these parts."""
+    """Make the ASGI application."""
     push, api = WebPush(context), Api(context)
     document = openapi_octets(context.origin)
 
@@ -41,20 +41,20 @@ def application(context: Context) -> ASGIApp:
         Route(NOTIFICATION_PATH, api.withdraw, methods=["DELETE"]),
         Route(OPENAPI_PATH, describe, methods=["GET"]),
     ]
-    ends = {HttpRefusal: _refused, HTTPException: _none, Exception: _fault}
-    app = Starlette(routes=routes, exception_handlers=ends)
+    failures = {HttpRefusal: _refused, HTTPException: _no_route, Exception: _fault}
+    app = Starlette(routes=routes, exception_handlers=failures)
     app.router.redirect_slashes = False
-    return _Front(app, context)
+    return _Outermost(app, context)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     if not isinstance(error, HttpRefusal):
         raise error
-    return _said(request.scope, error)
+    return _refusal_response(request.scope, error)
 
 
-async def _none(request: Request, error: Exception) -> Response:
-    """What no route handles: 404, or 405 with the methods that there are."""
+async def _no_route(request: Request, error: Exception) -> Response:
+    """Answer a request without a route: 404, or 405 with the allowed methods."""
     if not isinstance(error, HTTPException):
         raise error
     refusal = of_code(ErrorCode.NOT_FOUND, "there is nothing here")
@@ -62,24 +62,25 @@ async def _none(request: Request, error: Exception) -> Response:
         refusal = HttpRefusal(
             HTTPStatus.METHOD_NOT_ALLOWED, ErrorCode.UNKNOWN_REQUEST, "this URL takes other methods"
         )
-    response = _said(request.scope, refusal)
+    response = _refusal_response(request.scope, refusal)
     response.headers.update(error.headers or {})
     return response
 
 
 async def _fault(request: Request, _error: Exception) -> Response:
-    """A bug; Starlette raises it again for :class:`_Front`, once this is answered."""
-    return _said(request.scope, of_code(ErrorCode.INTERNAL, ""))
+    """Answer a request that met a bug; Starlette then raises the error to :class:`_Outermost`."""
+    return _refusal_response(request.scope, of_code(ErrorCode.INTERNAL, ""))
 
 
-def _said(scope: Scope, refusal: HttpRefusal) -> Response:
+def _refusal_response(scope: Scope, refusal: HttpRefusal) -> Response:
     of_api = str(scope["path"]).startswith(API)
-    return refused_response(refusal) if of_api else push_response(refusal)
+    return api_response(refusal) if of_api else push_response(refusal)
 
 
-class _Front:
-    """Around the application: addresses are counted, faults are logged, and a connection whose
-    request was not read to its end is not used again.
+class _Outermost:
+    """The outermost application: limits addresses, logs faults and measures requests.
+
+    It also closes connections whose request was not read to its end.
     """
 
     def __init__(self, app: ASGIApp, context: Context) -> None:
@@ -109,14 +110,14 @@ class _Front:
             await send(message)
 
         try:
-            self._context.count_address((scope.get("client") or (None,))[0])
+            self._context.limit_address((scope.get("client") or (None,))[0])
             await self._app(scope, receiving, sending)
         except ClientDisconnect:
             return
         except HttpRefusal as refusal:
-            await _said(scope, refusal)(scope, receiving, sending)
+            await _refusal_response(scope, refusal)(scope, receiving, sending)
         except Exception:
-            # A bug, which was answered: it is told to us, and the connection may go on.
+            # A bug, which was answered; the connection can be used further.
             log.exception("request_failed", method=scope["method"])
         finally:
             seconds = time.perf_counter() - started

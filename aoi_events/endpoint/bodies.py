@@ -1,4 +1,4 @@
-"""Bodies of requests: bounded in size and in time, with or without a declared length."""
+"""Reads the bodies of requests, within limits on size and time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from aoi_events.errors import ErrorCode
 __all__ = ["read_body"]
 
 _LINGER: Final = 1_048_576
-"""Octets that are read and thrown away of a body that is too large: a connection that is closed
-while its body is on the way loses the answer that says why."""
+"""Octets of a too large body that are read and discarded: a connection that is closed while its
+body arrives loses the answer that explains it."""
 
 
 async def read_body(request: Request, most: int, *, within: float) -> bytes:
-    """The whole body, of ``most`` octets at most, within so many seconds.
+    """Read the whole body, of at most ``most`` octets, ``within`` so many seconds.
 
     Raises HttpRefusal (413, 408), and Starlette's ClientDisconnect.
     """

@@ -1,16 +1,17 @@
-"""The endpoint: puts server, application and desk together, and runs them."""
+"""Runs an endpoint: its server, application and requests to the workers."""
 
 from __future__ import annotations
 
 import asyncio
 
 from aoi_events.endpoint.app import application
-from aoi_events.endpoint.connection_limiter import Rates
 from aoi_events.endpoint.context import Context
+from aoi_events.endpoint.sender_requests import SenderRequests
 from aoi_events.endpoint.server import Server
 from aoi_events.endpoint.settings import EndpointSettings
-from aoi_events.endpoint.worker_rpc import Desk
+from aoi_events.platform.limiters import RateLimiter
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.racing import unless_set
 from aoi_events.platform.retry import Patience, patiently
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
@@ -22,7 +23,7 @@ _log = get_logger(__name__)
 
 
 class Endpoint:
-    """Run it once. ``started`` is set when senders can connect, to ``port``."""
+    """An endpoint, to be run once. ``started`` is set when senders can connect to ``port``."""
 
     def __init__(
         self,
@@ -40,7 +41,7 @@ class Endpoint:
         self._clock = SystemClock() if clock is None else clock
         self._dice = SystemDice() if dice is None else dice
         self._server = Server(self.settings, metrics)
-        self._desk: Desk | None = None
+        self._requests: SenderRequests | None = None
         self._metrics = metrics
         metrics.watch(
             {
@@ -51,7 +52,7 @@ class Endpoint:
 
     @property
     def origin(self) -> str:
-        """What every URL begins with that it gives out."""
+        """The beginning of every URL of this endpoint."""
         return self.settings.public_url or f"http://localhost:{self.port}"
 
     @property
@@ -61,47 +62,46 @@ class Endpoint:
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for an answer of the workers now."""
-        return 0 if self._desk is None else self._desk.waiting
+        """Requests that wait for an answer of the workers."""
+        return 0 if self._requests is None else self._requests.waiting
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve senders until ``stop``, then answer what is under way. Cancel it to stop at once.
+        """Serve senders until ``stop`` is set, then drain. Cancel it to stop at once.
 
-        Raises ConfigurationError when it cannot listen.
+        Raises ConfigurationError when the port cannot be used.
         """
         self.port = await self._server.bind()
-        opening = asyncio.ensure_future(
-            patiently(self._broker.requester, patience=Patience(), sleep=self._clock.sleep)
-        )
-        stopping = asyncio.ensure_future(stop.wait())
         try:
-            await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not opening.done():
+            requester = await unless_set(
+                stop,
+                patiently(self._broker.requester, patience=Patience(), sleep=self._clock.sleep),
+            )
+            if requester is None:
                 return
-            requester = opening.result()
             try:
                 settings = self.settings
-                self._desk = Desk(requester, settings, self._dice)
+                self._requests = SenderRequests(requester, settings, self._dice)
                 context = Context(
                     settings=settings,
                     origin=self.origin,
-                    desk=self._desk,
-                    senders=Rates(rate=settings.sender_per_second, burst=settings.sender_burst),
-                    addresses=Rates(rate=settings.address_per_second, burst=settings.address_burst),
+                    requests=self._requests,
+                    senders=RateLimiter(
+                        rate=settings.sender_per_second, burst=settings.sender_burst
+                    ),
+                    addresses=RateLimiter(
+                        rate=settings.address_per_second, burst=settings.address_burst
+                    ),
                     clock=self._clock,
                     dice=self._dice,
                     metrics=self._metrics,
                 )
-                await self._server.accept(application(context))
+                await self._server.serve(application(context))
                 self.started.set()
                 _log.info("endpoint_listens", host=settings.host, port=self.port)
-                await stopping
+                await stop.wait()
                 _log.info("endpoint_drains", connections=self._server.connections)
                 await self._server.drain(settings.drain_within)
             finally:
                 await requester.close()
         finally:
-            opening.cancel()
-            stopping.cancel()
-            await asyncio.gather(opening, stopping, return_exceptions=True)
             await self._server.close()

@@ -1,6 +1,6 @@
-"""The header fields of a push (RFC 8030, section 5; RFC 8291, section 4; and the draft before it).
+"""Reads the header fields of a push (RFC 8030, section 5; RFC 8291, section 4; and its draft).
 
-Pure: from the values of header fields to what the contracts want. Raises HttpRefusal (400).
+Pure. Raises HttpRefusal (400) for invalid values.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from aoi_events.errors import ErrorCode
 __all__ = ["PushHeaders", "read_encryption", "read_headers"]
 
 Values = Callable[[str], Sequence[str]]
-"""The values of a header field, by its name."""
+"""Returns the values of the header field with a name."""
 
 _TOPIC: Final = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
 _SECONDS: Final = re.compile(r"[0-9]{1,20}", re.ASCII)
@@ -38,7 +38,7 @@ _LONGEST: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class PushHeaders:
-    """``ttl`` in seconds, lowered to what we keep anything for."""
+    """The options of a push; ``ttl`` in seconds, lowered to the longest one that is allowed."""
 
     ttl: int
     urgency: Urgency
@@ -46,7 +46,7 @@ class PushHeaders:
 
 
 def read_headers(values: Values) -> PushHeaders:
-    """TTL, Urgency and Topic (RFC 8030, sections 5.2 to 5.4)."""
+    """Read TTL, Urgency and Topic (RFC 8030, sections 5.2 to 5.4)."""
     ttl = _one(values, "TTL", INVALID_TTL)
     if ttl is None:
         raise _refusal("TTL", "send the header TTL, in seconds", MISSING_HEADER)
@@ -61,7 +61,7 @@ def read_headers(values: Values) -> PushHeaders:
 
 
 def read_encryption(values: Values) -> ContentEncryption:
-    """How the content was encrypted, by the header fields of either specification."""
+    """Read how the content is encrypted: by RFC 8188 or by the draft before it."""
     coding = _one(values, "Content-Encoding", INVALID_CRYPTO)
     if coding is None:
         raise _refusal(
@@ -71,7 +71,7 @@ def read_encryption(values: Values) -> ContentEncryption:
         )
     match coding.lower():
         case "aes128gcm":
-            # Everything that the device needs stands within the content.
+            # The content itself contains everything that the device needs.
             return ContentEncryption(coding="aes128gcm")
         case "aesgcm":
             return ContentEncryption(
@@ -94,18 +94,19 @@ def _urgency(values: Values) -> Urgency:
 
 
 def _parameters(values: Values, name: str, needed: str) -> str:
-    """The field as it goes to the device: without quotes and padding, and without the sender's key,
-    which no device may see (RFC 8292, section 4.2).
+    """Read a field for the device: without quotes and padding, and without the sender's key.
+
+    No device may see that key (RFC 8292, section 4.2).
     """
-    given = ",".join(values(name))
-    if not given.strip():
+    text = ",".join(values(name))
+    if not text.strip():
         raise _refusal(name, f"aesgcm needs the header {name}", MISSING_CRYPTO)
     entries = []
     found = False
-    for entry in given.split(","):
+    for entry in text.split(","):
         parts = []
         for part in entry.split(";"):
-            key, equals, value = (text.strip() for text in part.partition("="))
+            key, equals, value = (each.strip() for each in part.partition("="))
             value = value.strip('"').rstrip("=")
             if not key and not equals:
                 continue
@@ -117,19 +118,19 @@ def _parameters(values: Values, name: str, needed: str) -> str:
             parts.append(f"{key}={value}")
         if parts:
             entries.append(";".join(parts))
-    said = ",".join(entries)
+    parameters = ",".join(entries)
     if not found:
         raise _refusal(name, f"{name} needs {needed}=, in base64url", MISSING_CRYPTO)
-    if len(said) > _LONGEST:
+    if len(parameters) > _LONGEST:
         raise _refusal(name, f"{name} has more than {_LONGEST} characters", INVALID_CRYPTO)
-    return said
+    return parameters
 
 
 def _one(values: Values, name: str, errno: int | None) -> str | None:
-    given = values(name)
-    if len(given) > 1:
+    found = values(name)
+    if len(found) > 1:
         raise _refusal(name, f"send the header {name} once", errno)
-    return given[0].strip() if given else None
+    return found[0].strip() if found else None
 
 
 def _refusal(name: str, message: str, errno: int | None) -> HttpRefusal:

@@ -1,6 +1,6 @@
-"""The OpenAPI 3.1 document of the endpoint, made from the contracts.
+"""The OpenAPI 3.1 document of the endpoint, generated from the contracts.
 
-``openapi.json`` beside this file is its committed copy; a test holds it current. To renew it:
+``openapi.json`` in this folder is its committed copy; a test checks that it is current. Renew it:
 ``aoi contracts --openapi > aoi_events/endpoint/openapi.json``.
 """
 

@@ -1,4 +1,4 @@
-"""Web Push: a message for one subscription, and its withdrawal (RFC 8030, 8291, 8292)."""
+"""Web Push: sending a message to a subscription, and withdrawing it (RFC 8030, 8291, 8292)."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _MESSAGE: Final = re.compile(r"(wp-[0-9a-f]{32})(?:\.([A-Za-z0-9_-]{87}))?", re.
 
 
 class WebPush:
-    """The push resource of each token, and the message resource of each message."""
+    """The handlers of Web Push: push resources of tokens, and message resources."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     async def send(self, request: Request) -> Response:
-        """``POST`` to a push resource: 201 once the workers have accepted it."""
+        """``POST`` to a push resource: answer 201 when the workers have accepted the message."""
         context = self._context
         body = await read_body(request, MAX_CONTENT, within=context.settings.body_within)
         token = request.path_params["token"]
@@ -58,7 +58,7 @@ class WebPush:
             now=context.clock.now().timestamp(),
         )
         if key is not None:
-            context.count(vapid_sender(key))
+            context.limit_sender(vapid_sender(key))
         content = Content.of(body)
         if body:
             content = content.model_copy(update={"encryption": read_encryption(values)})
@@ -81,7 +81,7 @@ class WebPush:
 
     async def _deliver(self, key: str | None, request: SendNotificationV1) -> None:
         sender = ANONYMOUS if key is None else vapid_sender(key)
-        accepted = await self._context.desk.ask(sender, request, NotificationAcceptedV1)
+        accepted = await self._context.requests.ask(sender, request, NotificationAcceptedV1)
         for rejected in accepted.rejected:
             if rejected.code == ErrorCode.NOT_ALLOWED:
                 raise (
@@ -92,17 +92,18 @@ class WebPush:
             raise of_code(rejected.code, rejected.message)
 
     async def withdraw(self, request: Request) -> Response:
-        """``DELETE`` of a message resource: whoever has its URL may withdraw the message."""
+        """``DELETE`` of a message resource: withdraw the message; its URL is the permission."""
         match = _MESSAGE.fullmatch(request.path_params["message"])
         sender = "" if match is None else vapid_sender(match[2]) if match[2] else ANONYMOUS
         if match is None or not is_spoken_for(sender):
             raise of_code(ErrorCode.NOT_FOUND, "no message has this URL")
-        desk, name = self._context.desk, match[1]
-        # Asked first: withdrawing what nobody sent would be remembered, and anybody may guess URLs.
+        requests, name = self._context.requests, match[1]
+        # Check first that it exists: the workers remember the withdrawal of an unknown ID, and
+        # anybody may guess URLs.
         asked = QueryNotificationV1(version=1, notification=name)
-        await desk.ask(sender, asked, NotificationStatusV1)
+        await requests.ask(sender, asked, NotificationStatusV1)
         withdrawal = CancelNotificationV1(version=1, notification=name)
-        answer = await desk.ask(sender, withdrawal, NotificationCancelledV1)
+        answer = await requests.ask(sender, withdrawal, NotificationCancelledV1)
         if not answer.cancelled:
             raise of_code(
                 ErrorCode.EXPIRED, "the message was delivered, replaced, or has expired already"

@@ -1,7 +1,7 @@
-"""What is refused over HTTP, and how it is said: to Web Push senders, and to those of the JSON API.
+"""Refusals over HTTP, and their responses for Web Push and for the JSON API.
 
-The numbers ``errno`` are those of Mozilla's push service (autopush-rs, docs/src/errors.md), so that
-libraries that know them know ours; None where it has no number for a case.
+The numbers ``errno`` are those of Mozilla's push service (autopush-rs, docs/src/errors.md), which
+client libraries know; None where it has no number for a case.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from starlette.responses import Response
 from aoi_events.contracts.answers import RefusedV1
 from aoi_events.errors import AoiError, ErrorCode
 
-__all__ = ["HttpRefusal", "of_code", "push_response", "refused_response"]
+__all__ = ["HttpRefusal", "api_response", "of_code", "push_response"]
 
 MISSING_CRYPTO: Final = 101
 INVALID_URL: Final = 102
@@ -34,10 +34,11 @@ _JSON: Final = "application/json"
 
 
 class HttpRefusal(AoiError):
-    """A request that is not answered with success.
+    """A request failed: an error that becomes the HTTP response.
 
-    ``status`` as the RFCs have it, ``code`` and ``field`` as over the broker, ``errno`` see above.
-    ``retry_after`` in seconds. ``message`` never holds a token, a key or content.
+    ``status`` is that of the RFCs, ``code`` and ``field`` are those of a refusal over the broker,
+    ``errno`` see above; ``retry_after`` in seconds. ``message`` never contains a token, a key or
+    content.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class HttpRefusal(AoiError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """The header fields that go with it."""
+        """The header fields of the response."""
         headers = {}
         if self.retry_after is not None:
             headers["Retry-After"] = str(self.retry_after)
@@ -90,9 +91,9 @@ _CODES: Final[dict[str, tuple[HTTPStatus, int | None]]] = {
 
 
 def of_code(code: str, message: str, *, field: str | None = None, wait: int = 10) -> HttpRefusal:
-    """What a refusal of a worker is over HTTP; ``wait``: seconds before a repeat, where one helps.
+    """The HTTP refusal for a code; ``wait``: seconds before a repeat, if a repeat can succeed.
 
-    A code that is not for senders is a fault on our side.
+    A code that is not for senders becomes an internal error.
     """
     status, errno = _CODES.get(code, (HTTPStatus.INTERNAL_SERVER_ERROR, UNKNOWN))
     again = status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -109,7 +110,7 @@ def of_code(code: str, message: str, *, field: str | None = None, wait: int = 10
 
 
 def push_response(refusal: HttpRefusal) -> Response:
-    """As Web Push senders know it: ``{code, errno, error, message}``."""
+    """The response for Web Push senders: ``{code, errno, error, message}``."""
     body = {
         "code": refusal.status.value,
         "errno": refusal.errno,
@@ -119,7 +120,7 @@ def push_response(refusal: HttpRefusal) -> Response:
     return Response(to_json(body), refusal.status, refusal.headers, _JSON)
 
 
-def refused_response(refusal: HttpRefusal) -> Response:
-    """As over the broker: the contract ``refused.v1``."""
+def api_response(refusal: HttpRefusal) -> Response:
+    """The response for the JSON API: the contract ``refused.v1``, as over the broker."""
     body = RefusedV1(code=refusal.code, message=refusal.message, field=refusal.field)
     return Response(body.encode(), refusal.status, refusal.headers, _JSON)

@@ -1,9 +1,9 @@
-"""The web server: uvicorn's protocol on a port of ours, with the bounds that it has not itself.
+"""The web server: uvicorn's HTTP protocol, with limits that uvicorn does not have.
 
-Theory of operation. A connection is in one of three states: its request's head is on the way (from
-the TCP connection, or the first octet after an answer), its request is handled (bodies are bounded
-where they are read), or it is idle. uvicorn bounds the third only; a head that never ends, or never
-stops, would hold memory for ever. So the head has a deadline and a size, and connections are
+Theory of operation. A connection is in one of three states: the head of its request arrives (from
+the TCP connection, or from the first octet after an answer), its request is handled (whose body is
+bounded by its handler), or it is idle. uvicorn limits the third state only; a head without an end
+would occupy memory forever. So the head has a time limit and a size limit, and connections are
 counted.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import TimerHandle
+from collections.abc import Container
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -24,12 +25,12 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from aoi_events.endpoint.connection_limiter import Crowds, network_of
 from aoi_events.endpoint.refusals import HttpRefusal, push_response
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ErrorCode
+from aoi_events.platform.limiters import ConnectionLimiter, network_of
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.sockets import listen
+from aoi_events.platform.sockets import Listener
 from aoi_events.ports.metrics import NO_METRICS, EndpointMetrics
 
 __all__ = ["Server"]
@@ -37,46 +38,36 @@ __all__ = ["Server"]
 _log = get_logger(__name__)
 _LINGER: Final = 1.0
 _LINGER_OCTETS: Final = 1_048_576
-"""Seconds and octets for which a connection whose request was refused is still read."""
+"""Seconds and octets for which a connection is read and discarded after a refusal."""
 
 
-class Server:
-    """Serves one application on one port."""
+class Server(Listener):
+    """A web server for one application on one port."""
 
     def __init__(self, settings: EndpointSettings, metrics: EndpointMetrics = NO_METRICS) -> None:
+        super().__init__(
+            self._connection,
+            settings,
+            handshake_within=settings.head_within,
+            prefix="AOI_ENDPOINT",
+        )
         self._settings = settings
         self._metrics = metrics
         self._state = ServerState()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._listening: asyncio.Server | None = None
         self._config: Config | None = None
-        self._crowds = Crowds(most=settings.connections_per_address)
+        self._per_network = ConnectionLimiter(most=settings.connections_per_address)
+        self._trusted: Container[str] = ()
         self._draining = False
 
-    async def bind(self) -> int:
-        """Take the port, and return it. Raises ConfigurationError when that is not possible."""
-        settings = self._settings
-        self._listening, port = await listen(
-            self._connection,
-            settings.host,
-            settings.port,
-            certificate=settings.certificate,
-            private_key=settings.private_key,
-            handshake_within=settings.head_within,
-            settings="AOI_ENDPOINT",
-        )
-        return port
-
-    async def accept(self, app: ASGIApp) -> None:
-        """Accept connections from now on, for ``app``."""
-        # Both libraries mean ASGI, each in types of its own.
+    async def serve(self, app: ASGIApp) -> None:
+        """Start to accept connections for ``app``."""
+        # Both libraries define types of their own for ASGI.
         serving: Any = app
         if self._settings.proxies:
             serving = ProxyHeadersMiddleware(serving, trusted_hosts=list(self._settings.proxies))
-            self._crowds = Crowds(
-                most=self._settings.connections_per_address, exempt=serving.trusted_hosts
-            )
+            self._trusted = serving.trusted_hosts
         self._config = Config(
             serving,
             http="httptools",
@@ -87,27 +78,21 @@ class Server:
             server_header=False,
             date_header=False,
             access_log=False,
-            # What it would say is answered, and logged where it is ours, before it comes to it.
+            # The application answers and logs failures itself.
             log_config=None,
             log_level="critical",
             timeout_keep_alive=self._settings.keep_alive,
         )
         self._config.load()
-        if self._listening is not None:
-            await self._listening.start_serving()
-
-    @property
-    def listening(self) -> bool:
-        """Whether connections are accepted."""
-        return self._listening is not None and self._listening.is_serving()
+        await self.accept()
 
     @property
     def connections(self) -> int:
-        """How many there are now."""
+        """The number of open connections."""
         return len(self._state.connections)
 
     async def drain(self, within: float) -> None:
-        """Accept no more, answer what is under way for so many seconds, then end the rest."""
+        """Stop accepting connections, and wait so many seconds until all have ended."""
         self._draining = True
         self.refuse()
         for connection in list(self._state.connections):
@@ -116,15 +101,10 @@ class Server:
             async with asyncio.timeout(within):
                 await self._empty.wait()
         except TimeoutError:
-            _log.warning("not_answered_in_time", connections=self.connections)
-
-    def refuse(self) -> None:
-        """Accept no more connections."""
-        if self._listening is not None:
-            self._listening.close()
+            _log.warning("endpoint_not_drained", connections=self.connections)
 
     async def close(self) -> None:
-        """End whatever is left, without a word."""
+        """Abort the connections that are left."""
         self.refuse()
         for connection in list(self._state.connections):
             connection.transport.abort()
@@ -135,25 +115,26 @@ class Server:
 
     def _connection(self) -> asyncio.Protocol:
         if self._config is None:
-            raise AssertionError("no connection comes before accept()")
+            raise AssertionError("no connection comes before serve()")
         most = 0 if self._draining else self._settings.max_connections
-        return _Connection(
+        return _HttpConnection(
             self._config,
             self._state,
             self._settings,
             self._empty,
             self._metrics,
-            self._crowds,
+            self._per_network,
+            self._trusted,
             most=most,
         )
 
 
 class _HeadRefused(Exception):
-    """The head of a request is beyond its bounds; the parser hands it on as an error of its own."""
+    """The head of a request exceeds a limit; the parser turns this into an error of its own."""
 
 
-class _Connection(HttpToolsProtocol):
-    """uvicorn's connection, with bounds on the head of each request."""
+class _HttpConnection(HttpToolsProtocol):
+    """uvicorn's HTTP connection, with limits on the head of each request."""
 
     def __init__(
         self,
@@ -162,7 +143,8 @@ class _Connection(HttpToolsProtocol):
         settings: EndpointSettings,
         empty: asyncio.Event,
         metrics: EndpointMetrics,
-        crowds: Crowds,
+        per_network: ConnectionLimiter,
+        trusted: Container[str],
         *,
         most: int,
     ) -> None:
@@ -170,8 +152,9 @@ class _Connection(HttpToolsProtocol):
         self._settings = settings
         self._empty = empty
         self._metrics = metrics
-        self._crowds = crowds
-        self._host: str | None = None
+        self._per_network = per_network
+        self._trusted = trusted
+        self._network: str | None = None
         self._most = most
         self._deadline: TimerHandle | None = None
         self._in_head = True
@@ -179,18 +162,20 @@ class _Connection(HttpToolsProtocol):
         self._raw = 0
         self._octets = 0
         self._fields = 0
-        self._beyond = False
+        self._too_large = False
         self._refused = False
 
     # -- the connection -------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Count it, and close it when it is one too many."""
+        """Count a new connection, and abort it above a limit."""
         super().connection_made(transport)
         self._empty.clear()
-        self._host = None if self.client is None else self.client[0]
-        if not self._crowds.enter(self._host):
-            _log.warning("too_many_connections_of_an_address", address=network_of(self._host))
+        # Proxies connect for many senders, so their connections are not limited by address.
+        if self.client is not None and self.client[0] not in self._trusted:
+            self._network = network_of(self.client[0])
+        if self._network is not None and not self._per_network.enter(self._network):
+            _log.warning("too_many_connections_of_an_address", address=self._network)
             transport.abort()
             return
         if len(self.connections) > self._most:
@@ -198,19 +183,20 @@ class _Connection(HttpToolsProtocol):
                 _log.warning("too_many_connections", most=self._most)
             transport.abort()
             return
-        self._watch()
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count it out."""
-        self._crowds.leave(self._host)
-        self._unwatch()
+        """Count a connection that ended."""
+        if self._network is not None:
+            self._per_network.leave(self._network)
+        self._stop_timer()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
         if not self.connections:
             self._empty.set()
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, and stop a head that goes on and on."""
+        """Pass octets to the parser, and refuse a head that is too large."""
         if self.transport.is_closing():
             return
         if self._in_head or self._refused:
@@ -222,39 +208,39 @@ class _Connection(HttpToolsProtocol):
         super().data_received(data)
         if self._in_head and (self._begun or self._raw) and not self._refused:
             if self._raw > self._settings.head_octets:
-                self._beyond = True
+                self._too_large = True
                 self.send_400_response("")
             elif self._deadline is None:
-                self._watch()
+                self._start_timer()
 
     # -- the parser's callbacks -----------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """A request begins, perhaps behind another one in the same octets."""
+        """A request begins, perhaps in the same octets as the one before it."""
         super().on_message_begin()
         self._in_head = self._begun = True
         self._octets = self._fields = 0
 
     def on_url(self, url: bytes) -> None:
-        """Count its octets."""
+        """Count the octets of the URL."""
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count it; fields behind a chunked body count, too."""
+        """Count a header field; the trailers of a chunked body count, too."""
         self._fields += 1
         self._count(len(name) + len(value))
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is complete: what follows is bounded by whoever reads the body."""
+        """The head is complete; the handler limits the body."""
         self._in_head = self._begun = False
         self._raw = 0
-        self._unwatch()
+        self._stop_timer()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Whatever comes now is the head of the next request."""
+        """The request is complete; the next octets are the head of another one."""
         super().on_message_complete()
         self._in_head = True
 
@@ -262,14 +248,14 @@ class _Connection(HttpToolsProtocol):
         self._octets += octets
         bounds = self._settings
         if self._octets > bounds.head_octets or self._fields > bounds.head_fields:
-            self._beyond = True
+            self._too_large = True
             raise _HeadRefused
 
     # -- refusals -------------------------------------------------------------------------------
 
     def send_400_response(self, msg: str) -> None:
-        """Octets that are no request, or too much of a head: say so and close, logging nothing."""
-        if self._beyond:
+        """Refuse octets that are no request, or a too large head; close, and log nothing."""
+        if self._too_large:
             status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             self._refuse(status, ErrorCode.TOO_LARGE, "the head of the request is too large")
         else:
@@ -277,9 +263,9 @@ class _Connection(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._deadline = None
-        if self._under_way() is not None:
-            # The request before it is not answered yet, so nobody waits for this one.
-            self._watch()
+        if self._current_cycle() is not None:
+            # The previous request is not answered yet, so this one is not late.
+            self._start_timer()
         elif self._raw or self._begun:
             status = HTTPStatus.REQUEST_TIMEOUT
             self._refuse(status, ErrorCode.UNAVAILABLE, "the request did not come in time")
@@ -287,15 +273,17 @@ class _Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, status: HTTPStatus, code: ErrorCode, message: str) -> None:
-        """The answer, and the end: whatever still comes is thrown away for a moment, because a
-        connection that is closed with octets unread loses its answer.
+        """Answer, then close the connection after a short time.
+
+        Octets that still arrive are discarded: a connection that is closed with unread octets loses
+        its answer.
         """
         if self.transport.is_closing() or self._refused:
             return
         self._refused = True
         self._metrics.answered("", "", status, None)
-        if (cycle := self._under_way()) is not None:
-            # Its body is none, or nonsense came behind it: it has nobody to be answered to.
+        if (cycle := self._current_cycle()) is not None:
+            # Its body is invalid, or invalid octets follow it: its answer cannot be sent.
             cycle.disconnected = True
             cycle.message_event.set()
         response = push_response(HttpRefusal(status, code, message))
@@ -306,18 +294,18 @@ class _Connection(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[status] + head + b"\r\n" + bytes(response.body))
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._unwatch()
+        self._stop_timer()
         self._deadline = self.loop.call_later(_LINGER, self.transport.close)
 
-    def _under_way(self) -> RequestResponseCycle | None:
-        """The request that is handled now, if any."""
+    def _current_cycle(self) -> RequestResponseCycle | None:
+        """The request that is being handled, if any."""
         cycle: RequestResponseCycle | None = self.cycle
         return None if cycle is None or cycle.response_complete else cycle
 
-    def _watch(self) -> None:
+    def _start_timer(self) -> None:
         self._deadline = self.loop.call_later(self._settings.head_within, self._too_slow)
 
-    def _unwatch(self) -> None:
+    def _stop_timer(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

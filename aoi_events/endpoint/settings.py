@@ -1,4 +1,4 @@
-"""Settings of an endpoint, with the bounds that keep one sender from harming the others."""
+"""Settings of an endpoint, with the limits that protect senders from each other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 def origin_of(url: str) -> str:
     """The origin of a URL as a browser writes it (RFC 6454, section 6.1).
 
-    Raises ValueError for what is no ``http`` or ``https`` URL of a host and perhaps a port.
+    Raises ValueError unless it is an ``http`` or ``https`` URL with a host and perhaps a port.
     """
     parts = urlsplit(url)
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.username is not None:
@@ -28,7 +28,7 @@ def origin_of(url: str) -> str:
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError("the URL ends after host and port")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    port = parts.port  # raises ValueError for one that is none
+    port = parts.port  # raises ValueError when it is no number
     if port is None or port == _DEFAULT_PORTS[parts.scheme]:
         return f"{parts.scheme}://{host}"
     return f"{parts.scheme}://{host}:{port}"
@@ -39,7 +39,7 @@ _Sha256 = Annotated[str, Field(pattern=re.compile(r"^[0-9a-f]{64}$"))]
 
 
 class EndpointSettings(BaseModel):
-    """Where Application Servers send, how long they may take, and how much they may ask for."""
+    """The address that Application Servers send to, and the limits on their time and requests."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -48,15 +48,15 @@ class EndpointSettings(BaseModel):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8092
     """TCP port to listen on; 0: any free one."""
     public_url: _Origin | None = None
-    """How the world reaches the endpoint, like ``https://push.example.org``: begins every URL that
-    it gives out, and is the audience of VAPID tokens. Unset: ``http://localhost`` and the port.
-    Gateways must know it, too: the endpoints that they give browsers begin with it."""
+    """The public URL of the endpoint, such as ``https://push.example.org``: the beginning of every
+    URL that it returns, and the audience of VAPID tokens. Unset: ``http://localhost`` and the port.
+    Gateways need it, too: the endpoints that browsers get begin with it."""
     certificate: Path | None = None
-    """PEM file with the certificate chain: TLS. Unset: a proxy in front ends TLS, or nobody."""
+    """PEM file with the certificate chain for TLS. Unset: no TLS, except by a proxy."""
     private_key: Path | None = None
-    """PEM file with the certificate's key, where it is not in the same file."""
+    """PEM file with the certificate's key, if it is not in the same file."""
     proxies: tuple[str, ...] = ()
-    """Addresses and networks of proxies whose ``X-Forwarded-For`` is believed."""
+    """Addresses and networks of proxies whose ``X-Forwarded-For`` is trusted."""
     api_keys: dict[KeyName, _Sha256] = {}
     """API keys of the JSON API: name → SHA-256 of the key (``aoi keys api NAME`` makes both)."""
 
@@ -66,11 +66,11 @@ class EndpointSettings(BaseModel):
     """Connections at once from one address (one /64 of IPv6), unless it is one of ``proxies``; any
     more are closed at once."""
     head_within: Seconds = 10.0
-    """Seconds for the head of a request, from its first octet, or from the TCP connection."""
+    """Seconds for the head of a request, from its first octet or from the TCP connection."""
     body_within: Seconds = 10.0
     """Seconds for the body of a request, from its head."""
     keep_alive: Annotated[int, Field(ge=1, le=3_600)] = 30
-    """Seconds for which an idle connection is kept."""
+    """Seconds after which an idle connection is closed."""
     head_octets: Annotated[int, Field(ge=4_096, le=1_048_576)] = 16_384
     """Octets that the head of a request may have."""
     head_fields: Annotated[int, Field(ge=16, le=1_000)] = 64
@@ -78,20 +78,20 @@ class EndpointSettings(BaseModel):
     request_within: Seconds = 10.0
     """Seconds to wait for a worker's answer."""
     drain_within: Seconds = 10.0
-    """Seconds to answer what is under way when the endpoint stops."""
+    """Seconds to answer the requests in progress when the endpoint stops."""
     requests_at_once: Annotated[int, Field(ge=1, le=100_000)] = 512
-    """Requests that are at the broker at once; more wait their turn."""
+    """Requests that are at the broker at once; more wait for their turn."""
     requests_waiting: Annotated[int, Field(ge=0, le=1_000_000)] = 2_000
-    """Requests that wait their turn; more are answered 503."""
+    """Requests that wait for their turn; more are answered 503."""
 
     sender_per_second: Annotated[float, Field(gt=0, le=1_000_000)] = 200.0
-    """Requests a second that one sender (a VAPID key, an API key) may make for long."""
+    """Requests per second of one sender (a VAPID key or an API key) in the long run."""
     sender_burst: Annotated[int, Field(ge=1, le=10_000_000)] = 1_000
-    """Requests that it may make at once; more are answered 429."""
+    """Requests that one sender may make at once; more are answered 429."""
     address_per_second: Annotated[float, Field(gt=0, le=1_000_000)] = 500.0
-    """Requests a second from one address (one /64 of IPv6), whoever sends."""
+    """Requests per second from one address (one /64 of IPv6) in the long run, of all senders."""
     address_burst: Annotated[int, Field(ge=1, le=10_000_000)] = 2_000
-    """Requests that may come from it at once; more are answered 429."""
+    """Requests that may come from one address at once; more are answered 429."""
 
     @model_validator(mode="after")
     def _key_needs_certificate(self) -> Self:

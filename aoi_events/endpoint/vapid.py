@@ -1,7 +1,7 @@
-"""VAPID: who sends, proved by a signature (RFC 8292), and the draft of it that some still speak.
+"""VAPID: verifies the signature by which a sender proves its key (RFC 8292 and its draft).
 
-Pure but for the cache: the same token under the same key always says the same. Verifying one costs
-a tenth of a millisecond, and senders use theirs for hours.
+Pure except for a cache of verified tokens: verifying one takes a tenth of a millisecond, and
+senders use a token for hours.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _OLD: Final = ("webpush", "bearer")
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says that counts here."""
+    """The claims of a token that are checked."""
 
     audiences: frozenset[str]
     expires: float
 
 
 def missing() -> HttpRefusal:
-    """Who sends must be proved for this token, and nobody tried (RFC 8292, section 4.2)."""
+    """The refusal of a push without the credentials that it needs (RFC 8292, section 4.2)."""
     return HttpRefusal(
         HTTPStatus.UNAUTHORIZED,
         ErrorCode.UNAUTHENTICATED,
@@ -55,7 +55,7 @@ def missing() -> HttpRefusal:
 
 
 def invalid(message: str) -> HttpRefusal:
-    """The credentials are wrong (RFC 8292, section 4.2)."""
+    """The refusal of a push with wrong credentials (RFC 8292, section 4.2)."""
     return HttpRefusal(
         HTTPStatus.FORBIDDEN,
         ErrorCode.NOT_ALLOWED,
@@ -67,7 +67,7 @@ def invalid(message: str) -> HttpRefusal:
 def proved_key(
     authorization: Sequence[str], crypto_key: Sequence[str], *, origin: str, now: float
 ) -> str | None:
-    """The key that the sender proved, None where it did not try.
+    """The key that the sender proved; None without credentials.
 
     ``authorization`` and ``crypto_key`` are the values of these header fields, ``now`` is in
     seconds since 1970. Raises HttpRefusal (403) for credentials that are wrong.
@@ -101,7 +101,7 @@ def proved_key(
 
 
 def _old_key(crypto_key: Sequence[str]) -> str | None:
-    """The draft's place for the key: ``Crypto-Key: p256ecdsa=…``, beside what others put there."""
+    """The key by the draft: ``Crypto-Key: p256ecdsa=…``, perhaps among other parameters."""
     for header in crypto_key:
         for entry in header.split(","):
             if (key := _parts(entry, ";").get("p256ecdsa")) is not None:
@@ -110,14 +110,14 @@ def _old_key(crypto_key: Sequence[str]) -> str | None:
 
 
 def _parts(text: str, separator: str) -> dict[str, str]:
-    """``name=value`` pairs; of what is no such pair nothing is said."""
+    """The ``name=value`` pairs in a text; anything else is ignored."""
     matches = (_PART.fullmatch(part) for part in text.split(separator))
     return {match[1].lower(): match[2] for match in matches if match is not None}
 
 
 @lru_cache(_AT_ONCE)
 def _verified(token: str, key: str) -> Claims:
-    """What the token says, once its signature is right. Raises HttpRefusal, which is not cached."""
+    """Verify a token, and return its claims. Raises HttpRefusal, which is not cached."""
     try:
         _sender_key.validate_python(key)
         point = public_key(key)
@@ -128,8 +128,7 @@ def _verified(token: str, key: str) -> Claims:
             token,
             point,
             algorithms=["ES256"],
-            # The audience and the time are not the token's own affair: they are compared with what
-            # they are each time, so that a token can be remembered.
+            # The caller checks audience and time on each request, so that the rest can be cached.
             options={
                 "verify_aud": False,
                 "verify_exp": False,
@@ -153,7 +152,7 @@ def _audiences(value: Any) -> frozenset[str]:
 
 
 def _expiry(value: Any) -> float:
-    """Seconds since 1970; what is no such number has long passed."""
+    """The expiry in seconds since 1970, bounded. Raises HttpRefusal when it is no number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise invalid("exp must be a number of seconds since 1970")
     return float(min(max(value, 0), 2**53))

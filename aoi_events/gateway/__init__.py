@@ -1,5 +1,5 @@
-"""The gateway: devices connect to it, and the workers reach them through it.
+"""The gateway: devices connect to it, and the workers reach devices through it.
 
-``protocol`` has the rules of one connection, without I/O; ``sockets`` moves frames between devices
-and sessions; ``workers`` moves messages between sessions and the broker.
+``protocol`` decides what happens on one connection, without I/O; ``sockets`` moves frames between
+devices and sessions; ``workers`` moves messages between sessions and the broker.
 """

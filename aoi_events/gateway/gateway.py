@@ -1,30 +1,29 @@
-"""The gateway: puts server, connections, desk, outbox and node together, and runs them."""
+"""Runs a gateway: its server, connections, queue, requests to the workers and outbox."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
 
 from aiohttp import web
 
 from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.envelopes import OutcomeItem
 from aoi_events.contracts.identifiers import ClientId
-from aoi_events.gateway.protocol.actions import Admit, Ask
 from aoi_events.gateway.protocol.aoi_session import AoiSession
+from aoi_events.gateway.protocol.effects import Admit, ForwardRequest
 from aoi_events.gateway.protocol.session import Session, State
 from aoi_events.gateway.protocol.webpush import WebPushSession
 from aoi_events.gateway.settings import GatewaySettings
-from aoi_events.gateway.sockets.addresses import Addresses
-from aoi_events.gateway.sockets.connection import Connection
+from aoi_events.gateway.sockets.device_connection import DeviceConnection
 from aoi_events.gateway.sockets.server import Server
-from aoi_events.gateway.workers.node_queue import Node
+from aoi_events.gateway.workers.node_queue import NodeQueue
 from aoi_events.gateway.workers.outbox import Outbox
-from aoi_events.gateway.workers.worker_rpc import Desk
+from aoi_events.gateway.workers.request_forwarder import RequestForwarder
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.racing import unless_set
 from aoi_events.platform.retry import Patience, patiently
 from aoi_events.ports.broker import Broker, Requester
 from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
@@ -33,12 +32,11 @@ from aoi_events.ports.metrics import NO_METRICS, GatewayMetrics, Level
 __all__ = ["Gateway", "GatewayHealth"]
 
 _log = get_logger(__name__)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayHealth:
-    """``ready``: devices can connect, and the broker is there for what they ask."""
+    """The health of a gateway; ``ready``: devices can connect, and the broker is connected."""
 
     ready: bool
     listening: bool
@@ -48,15 +46,15 @@ class GatewayHealth:
     sessions: int
     outbox: int
     """Outcomes that wait for the broker."""
-    given_up: int
-    """Outcomes that were too many to wait."""
+    dropped: int
+    """Outcomes that were dropped because too many waited."""
 
 
 class Gateway:
-    """Run it once. ``started`` is set when devices can connect, to ``port``.
+    """A gateway, to be run once. ``started`` is set when devices can connect to ``port``.
 
-    ``senders_url`` says where senders reach the worker ``endpoint`` now: what the endpoints of
-    browsers begin with, an origin.
+    ``senders_url`` returns the origin where senders reach the worker ``endpoint`` now: the URLs
+    that browsers get for their subscriptions begin with it.
     """
 
     def __init__(
@@ -78,14 +76,13 @@ class Gateway:
         self._senders_url = senders_url
         self._clock = SystemClock() if clock is None else clock
         self._dice = SystemDice() if dice is None else dice
-        self._connections: dict[str, Connection] = {}
+        self._connections: dict[str, DeviceConnection] = {}
         self._all_gone = asyncio.Event()
         self._all_gone.set()
         self._draining = False
         self._outbox = Outbox(broker, self._clock, bound=self.settings.outbox, metrics=metrics)
-        self._addresses = Addresses(self.settings)
-        self._server = Server(self.settings, self._addresses, self._serve, metrics)
-        self._node = Node(
+        self._server = Server(self.settings, self._serve, metrics)
+        self._node_queue = NodeQueue(
             broker,
             self,
             self._connections,
@@ -93,7 +90,7 @@ class Gateway:
             dice=self._dice,
             settings=self.settings,
         )
-        self._desk: Desk | None = None
+        self._forwarder: RequestForwarder | None = None
         metrics.watch(
             {
                 Level.CONNECTIONS: lambda: len(self._connections),
@@ -105,13 +102,13 @@ class Gateway:
     # -- life -----------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve devices until ``stop``, then drain. Cancel it to stop at once.
+        """Serve devices until ``stop`` is set, then drain. Cancel it to stop at once.
 
-        Raises ConfigurationError when it cannot listen.
+        Raises ConfigurationError when the port cannot be used.
         """
         self.port = await self._server.bind()
         try:
-            requester = await _unless(
+            requester = await unless_set(
                 stop,
                 patiently(self._broker.requester, patience=Patience(), sleep=self._clock.sleep),
             )
@@ -124,60 +121,59 @@ class Gateway:
             await self._server.close()
 
     async def _run(self, requester: Requester, stop: asyncio.Event) -> None:
-        desk = self._desk = Desk(
+        forwarder = self._forwarder = RequestForwarder(
             requester,
             self,
             self.settings,
-            self._addresses,
-            node_name=lambda: self._node.name,
-            outdated=self._node.announce,
+            node_name=lambda: self._node_queue.name,
+            outdated=self._node_queue.announce,
         )
         try:
             async with asyncio.TaskGroup() as group:
-                node = group.create_task(self._node.run())
+                consuming = group.create_task(self._node_queue.run())
                 others = [
-                    group.create_task(self._node.run_announcements(desk)),
+                    group.create_task(self._node_queue.run_announcements(forwarder)),
                     group.create_task(self._outbox.run()),
-                    group.create_task(self._tick_for_ever()),
+                    group.create_task(self._tick_forever()),
                 ]
-                # The name first: a hello without one would open a session that nobody can reach.
-                await _unless(stop, self._node.ready.wait())
+                # The queue first: without its name the workers cannot reach a session.
+                await unless_set(stop, self._node_queue.ready.wait())
                 if not stop.is_set():
                     await self._server.accept()
                     self.started.set()
                     _log.info("gateway_listens", host=self.settings.host, port=self.port)
                     await stop.wait()
-                    await self._drain(node)
-                for task in (node, *others):
+                    await self._drain(consuming)
+                for task in (consuming, *others):
                     task.cancel()
         finally:
             for connection in list(self._connections.values()):
                 connection.abort()
-            await desk.close()
+            await forwarder.close()
 
-    async def _drain(self, node: asyncio.Task[None]) -> None:
-        """Send every device away, and hand over what is to be told about them."""
+    async def _drain(self, consuming: asyncio.Task[None]) -> None:
+        """Close every connection, and publish the outcomes and presences that end with them."""
         _log.info("gateway_drains", connections=len(self._connections))
         self._draining = True
         self._server.refuse()
         try:
             async with asyncio.timeout(self.settings.drain_within):
                 for connection in list(self._connections.values()):
-                    await self._send_away(connection)
-                # Ends by the tick that aborts whoever does not answer the close.
+                    await self._close(connection)
+                # The tick aborts the connections that do not answer the close.
                 await self._all_gone.wait()
-                await self._node.stop()
-                await node
+                await self._node_queue.stop()
+                await consuming
                 await self._outbox.flush()
         except TimeoutError:
             _log.warning(
                 "gateway_not_drained",
-                hint="deadlines settle the rest",
+                hint="the deadlines of their deliveries settle the rest",
                 connections=len(self._connections),
                 outbox=len(self._outbox),
             )
 
-    async def _send_away(self, connection: Connection) -> None:
+    async def _close(self, connection: DeviceConnection) -> None:
         await connection.perform(
             connection.session.close(
                 CloseCode.SERVICE_RESTART,
@@ -186,7 +182,7 @@ class Gateway:
             )
         )
 
-    async def _tick_for_ever(self) -> None:
+    async def _tick_forever(self) -> None:
         while True:
             await self._clock.sleep(self.settings.tick)
             self.elapsed += self.settings.tick
@@ -195,18 +191,18 @@ class Gateway:
                     await connection.tick()
 
     async def health(self) -> GatewayHealth:
-        """How it is."""
+        """The present health."""
         broker = await self._broker.healthy()
         listening = self._server.listening
         return GatewayHealth(
             ready=broker and listening and not self._draining,
             listening=listening,
             broker=broker,
-            node=self._node.name,
+            node=self._node_queue.name,
             connections=len(self._connections),
             sessions=self._sessions(),
             outbox=len(self._outbox),
-            given_up=self._outbox.given_up,
+            dropped=self._outbox.dropped,
         )
 
     def _sessions(self) -> int:
@@ -217,12 +213,14 @@ class Gateway:
 
     async def _serve(self, socket: web.WebSocketResponse, transport: asyncio.Transport) -> None:
         session = self._session(socket.ws_protocol)
-        connection = Connection(session, socket, transport, settings=self.settings, workers=self)
+        connection = DeviceConnection(
+            session, socket, transport, settings=self.settings, gateway=self
+        )
         self._connections[session.id] = connection
         self._all_gone.clear()
         try:
             if self._draining:
-                await self._send_away(connection)
+                await self._close(connection)
             await connection.serve()
         finally:
             del self._connections[session.id]
@@ -246,33 +244,20 @@ class Gateway:
         """The clock's time."""
         return self._clock.now()
 
-    async def admit(self, connection: Connection, action: Admit) -> None:
-        """Ask whether a client has a secret."""
-        if self._desk is not None:
-            await self._desk.admit(connection, action)
+    async def admit(self, connection: DeviceConnection, effect: Admit) -> None:
+        """Ask the workers whether a client has a secret; does not wait for the answer."""
+        if self._forwarder is not None:
+            await self._forwarder.admit(connection, effect)
 
-    async def ask(self, connection: Connection, action: Ask) -> None:
-        """Put a device's request to the workers."""
-        if self._desk is not None:
-            await self._desk.ask(connection, action)
+    async def forward(self, connection: DeviceConnection, effect: ForwardRequest) -> None:
+        """Forward a device's request to the workers; does not wait for the answer."""
+        if self._forwarder is not None:
+            await self._forwarder.forward(connection, effect)
 
     def report(self, outcome: OutcomeItem) -> None:
-        """Tell the outcome worker."""
+        """Report an outcome to the outcome worker."""
         self._outbox.report(outcome)
 
-    def leave(self, client: ClientId, epoch: int) -> None:
-        """Tell the activation worker."""
-        self._outbox.leave(client, epoch)
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """What ``work`` returns; None when ``stop`` was set first, and ``work`` is cancelled then."""
-    working = asyncio.ensure_future(work)
-    stopping = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        working.cancel()
-        stopping.cancel()
-        await asyncio.gather(working, stopping, return_exceptions=True)
+    def end_presence(self, client: ClientId, epoch: int) -> None:
+        """Report the end of a presence to the activation worker."""
+        self._outbox.end_presence(client, epoch)

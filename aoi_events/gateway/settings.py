@@ -1,4 +1,4 @@
-"""Settings of a gateway, with the bounds that keep one device from harming the others."""
+"""Settings of a gateway, with the limits that protect devices from each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Seconds = Annotated[float, Field(gt=0, le=3_600)]
 
 
 class GatewaySettings(BaseModel):
-    """Where devices connect, how long they may take, and how much they may ask for."""
+    """The address that devices connect to, and the limits on their time, requests and memory."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,9 +22,9 @@ class GatewaySettings(BaseModel):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8090
     """TCP port to listen on; 0: any free one."""
     certificate: Path | None = None
-    """PEM file with the certificate chain: TLS. Unset: a proxy in front ends TLS, or nobody."""
+    """PEM file with the certificate chain for TLS. Unset: no TLS, except by a proxy."""
     private_key: Path | None = None
-    """PEM file with the certificate's key, where it is not in the same file."""
+    """PEM file with the certificate's key, if it is not in the same file."""
 
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     """Connections at once, handshakes included; any more are closed at once."""
@@ -32,8 +32,8 @@ class GatewaySettings(BaseModel):
     """Connections at once from one IPv4 address or IPv6 /64 network; any more are closed at once.
     Behind a proxy, which all devices share, as many as ``max_connections``."""
     entries_per_second: Annotated[float, Field(gt=0, le=1_000_000)] = 50.0
-    """Hellos and registrations a second that one address may make for long; more are sent away,
-    to come again later. Behind a proxy, those of all devices."""
+    """Hellos and registrations per second of one address in the long run; more are refused, and
+    may be repeated later. Behind a proxy this limit is for all devices together."""
     entries_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
     """Hellos and registrations that one address may make at once."""
     handshake_within: Seconds = 10.0
@@ -51,32 +51,32 @@ class GatewaySettings(BaseModel):
     drain_within: Seconds = 10.0
     """Seconds to hand over the last outcomes when the gateway stops."""
     tick: Annotated[float, Field(gt=0, le=10)] = 1.0
-    """Seconds between looks at the clock; all of the above are kept to within one tick."""
+    """Seconds between two checks of the time limits above; each may be exceeded by one tick."""
 
     window: Annotated[int, Field(ge=1, le=10_000)] = 64
-    """Deliveries under way to one device at once, sent and not acknowledged."""
+    """Deliveries in flight to one device at once: sent and not acknowledged."""
     backlog: Annotated[int, Field(ge=0, le=10_000)] = 256
     """Deliveries that wait for a place in the window; more are refused for now."""
     forget_after: Seconds = 60.0
-    """Seconds after which a delivery that nobody acknowledged gives its place up."""
+    """Seconds after which an unacknowledged delivery no longer takes a place in the window."""
     requests_in_flight: Annotated[int, Field(ge=1, le=1_000)] = 16
     """Requests of one device that may wait for their answer at once."""
     requests_at_once: Annotated[int, Field(ge=1, le=100_000)] = 512
-    """Requests of all devices that are at the broker at once; more wait their turn."""
+    """Requests of all devices that are at the broker at once; more wait for their turn."""
     requests_waiting: Annotated[int, Field(ge=0, le=1_000_000)] = 20_000
-    """Requests of all devices that wait their turn; more are answered *unavailable*."""
+    """Requests of all devices that wait for their turn; more are answered *unavailable*."""
     frames_per_second: Annotated[float, Field(gt=0, le=100_000)] = 20.0
-    """Frames a second that a device may send for long; acknowledgements of what was sent to it on
-    this connection are free."""
+    """Frames per second that a device may send in the long run; acknowledgements of deliveries that
+    were sent to it on this connection do not count."""
     frames_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     """Frames that it may send at once. As many again are refused; then the connection ends."""
     write_buffer: Annotated[int, Field(ge=65_536, le=2**30)] = 1_048_576
-    """Octets that may wait for one device to read them; then the connection ends."""
+    """Octets that one device may leave unread; above that the connection ends."""
 
     prefetch: Annotated[int, Field(ge=1, le=65_535)] = 500
-    """Messages from the workers that may be under way to this node at once."""
+    """Messages from the workers that this gateway takes at once, before it acknowledges them."""
     outbox: Annotated[int, Field(ge=1_000, le=10_000_000)] = 100_000
-    """Outcomes that may wait for the broker; beyond it the oldest are given up, and the deadlines
+    """Outcomes that may wait for the broker; above that the oldest are dropped, and the deadlines
     of their deliveries settle them."""
 
     @model_validator(mode="after")

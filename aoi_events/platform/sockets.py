@@ -1,4 +1,4 @@
-"""A TCP port that the world reaches: taken before it is served, with TLS or without."""
+"""TCP servers: bind a port, with or without TLS, and the network address of a peer."""
 
 from __future__ import annotations
 
@@ -6,51 +6,102 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from aoi_events.errors import ConfigurationError
+from aoi_events.platform.limiters import network_of
 
-__all__ = ["listen"]
+__all__ = ["Listener", "peer_network"]
 
 _BACKLOG: Final = 1_024
-"""Connections that the kernel holds until we accept them."""
+"""Connections that wait in the kernel to be accepted."""
 
 
-async def listen(
-    protocol: Callable[[], asyncio.Protocol],
-    host: str,
-    port: int,
-    *,
-    certificate: Path | None,
-    private_key: Path | None,
-    handshake_within: float,
-    settings: str,
-) -> tuple[asyncio.Server, int]:
-    """Take ``port`` (0: any free one), and return what will serve it, and which port it is.
+def peer_network(transport: asyncio.BaseTransport | None) -> str:
+    """The network address at the other end; empty when there is none, or none any more."""
+    peer = None if transport is None else transport.get_extra_info("peername")
+    return network_of(peer[0]) if isinstance(peer, tuple) else ""
 
-    ``protocol`` makes one for each connection, from :meth:`asyncio.Server.start_serving` on.
-    ``certificate`` and ``private_key`` are PEM files; without the first there is no TLS, whose
-    handshake may take ``handshake_within`` seconds. ``settings``, "AOI_GATEWAY", say, is where
-    those begin that errors name: ConfigurationError, when the address or the files cannot be used.
+
+class Address(Protocol):
+    """The settings of a port; ``certificate`` and ``private_key`` are PEM files for TLS."""
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def certificate(self) -> Path | None: ...
+
+    @property
+    def private_key(self) -> Path | None: ...
+
+
+class Listener:
+    """A TCP server that binds its port first and accepts connections later.
+
+    ``protocol`` makes the protocol of each connection. A TLS handshake may take
+    ``handshake_within`` seconds. ``prefix``, such as "AOI_GATEWAY", is that of the settings that
+    error messages name.
     """
-    tls = None if certificate is None else _tls(certificate, private_key, settings)
-    try:
-        server = await asyncio.get_running_loop().create_server(
-            protocol,
-            host,
-            port,
-            ssl=tls,
-            ssl_handshake_timeout=None if tls is None else handshake_within,
-            backlog=_BACKLOG,
-            start_serving=False,
-        )
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot listen on {host} port {port}: {error}; "
-            f"set {settings}__HOST and __PORT to an address of this machine and a free port"
-        ) from error
-    taken: int = server.sockets[0].getsockname()[1]
-    return server, taken
+
+    def __init__(
+        self,
+        protocol: Callable[[], asyncio.Protocol],
+        address: Address,
+        *,
+        handshake_within: float,
+        prefix: str,
+    ) -> None:
+        self._protocol = protocol
+        self._address = address
+        self._handshake_within = handshake_within
+        self._prefix = prefix
+        self._server: asyncio.Server | None = None
+
+    async def bind(self) -> int:
+        """Bind the port (0: any free one), and return its number.
+
+        Raises ConfigurationError when the address or the TLS files cannot be used.
+        """
+        address, prefix = self._address, self._prefix
+        tls = None
+        if address.certificate is not None:
+            tls = _tls(address.certificate, address.private_key, prefix)
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                self._protocol,
+                address.host,
+                address.port,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else self._handshake_within,
+                backlog=_BACKLOG,
+                start_serving=False,
+            )
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot listen on {address.host} port {address.port}: {error}; "
+                f"set {prefix}__HOST and __PORT to an address of this machine and a free port"
+            ) from error
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def accept(self) -> None:
+        """Start to accept connections."""
+        if self._server is not None:
+            await self._server.start_serving()
+
+    @property
+    def listening(self) -> bool:
+        """Whether connections are accepted."""
+        return self._server is not None and self._server.is_serving()
+
+    def refuse(self) -> None:
+        """Stop accepting connections."""
+        if self._server is not None:
+            self._server.close()
 
 
 def _tls(certificate: Path, private_key: Path | None, settings: str) -> ssl.SSLContext:

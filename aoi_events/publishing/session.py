@@ -8,17 +8,14 @@ from typing import Final, TypeVar
 
 from aoi_events.broker.open import open_broker
 from aoi_events.contracts.answers import AnyAnswer
-from aoi_events.contracts.requests import REQUESTS, AnyRequest
-from aoi_events.ports.broker import Broker, Outbound, Requester
-from aoi_events.publishing.answers import read_answer
-from aoi_events.topology import REQUESTS as REQUESTS_EXCHANGE
+from aoi_events.contracts.requests import AnyRequest
+from aoi_events.platform.worker_rpc import WorkerRpc
+from aoi_events.ports.broker import Broker
 
 __all__ = ["DEFAULT_TIMEOUT", "Session", "checked_timeout"]
 
 DEFAULT_TIMEOUT: Final = 10.0
 """Seconds to wait for an answer, where the caller says nothing else."""
-
-_ROUTING_KEYS: Final = {contract: key for key, contract in REQUESTS.items()}
 
 A = TypeVar("A", bound=AnyAnswer)
 
@@ -34,7 +31,7 @@ class Session:
         self._name = name
         self._timeout = checked_timeout(timeout)
         self._broker: Broker | None = None
-        self._requester: Requester | None = None
+        self._rpc: WorkerRpc | None = None
         self._opening = asyncio.Lock()
         self._closed = False
 
@@ -50,13 +47,13 @@ class Session:
         async with self._opening:
             if self._closed:
                 raise RuntimeError(f"this {self._name} was closed; make another")
-            if self._requester is not None:
+            if self._rpc is not None:
                 return
             given = self._given
             if isinstance(given, str):
                 given = await open_broker(given, name=f"aoi {self._name}")
             try:
-                self._requester = await given.requester()
+                self._rpc = WorkerRpc(await given.requester(), timeout=self._timeout)
             except BaseException:
                 if given is not self._given:
                     await given.close()
@@ -67,11 +64,11 @@ class Session:
         """Give the reply address up, and disconnect where the connection is ours. Idempotent."""
         async with self._opening:
             self._closed = True
-            requester, self._requester = self._requester, None
+            rpc, self._rpc = self._rpc, None
             broker, self._broker = self._broker, None
         try:
-            if requester is not None:
-                await requester.close()
+            if rpc is not None:
+                await rpc.close()
         finally:
             if broker is not None and broker is not self._given:
                 await broker.close()
@@ -83,16 +80,10 @@ class Session:
 
         Raises RequestRefused, RequestTimeout, PublishRefused, BrokerUnavailable, UnexpectedAnswer.
         """
-        requester = self._requester
-        if requester is None:
+        if self._rpc is None:
             raise self._not_open()
-        within = self._timeout if timeout is None else checked_timeout(timeout)
-        message = Outbound(
-            exchange=REQUESTS_EXCHANGE,
-            routing_key=_ROUTING_KEYS[type(request)],
-            body=request.encode(),
-        )
-        return read_answer(await requester.call(message, timeout=within), expected)
+        within = None if timeout is None else checked_timeout(timeout)
+        return await self._rpc.ask(request, expected, timeout=within)
 
     def _not_open(self) -> RuntimeError:
         how = "was closed" if self._closed else "is not open: use `async with`, or await open()"

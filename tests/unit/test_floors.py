@@ -79,7 +79,7 @@ PLANTED = {
     "an adapter in a gateway": ("gateway/workers/outbox.py", "import aoi_events.broker.open"),
     "a socket in a protocol": (
         "gateway/protocol/window.py",
-        "import aoi_events.gateway.sockets.addresses",
+        "import aoi_events.gateway.sockets.server",
     ),
     "a library of sockets in a protocol": ("gateway/protocol/window.py", "import aiohttp"),
     "the shell in the client's core": (

@@ -1,7 +1,7 @@
 """The session of a device that speaks ``aoi.v1``; no I/O, no clock.
 
-The frames are those of :mod:`aoi_events.contracts.device`. While it waits for the hello, a device
-may make requests named ``client.register``, to get the AOI Client ID that its hello needs.
+The frames are those of :mod:`aoi_events.contracts.device`. Before its hello a device may make
+requests named ``client.register``, to get the AOI Client ID that the hello needs.
 """
 
 from __future__ import annotations
@@ -22,8 +22,15 @@ from aoi_events.contracts.device import (
 )
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.gateway.protocol.actions import Action, Admit, Ask, Close, Report, Send
 from aoi_events.gateway.protocol.close_reasons import reason, shortened
+from aoi_events.gateway.protocol.effects import (
+    Admit,
+    Close,
+    Effect,
+    ForwardRequest,
+    ReportOutcome,
+    Send,
+)
 from aoi_events.gateway.protocol.frames import (
     answer_frame,
     delivery_frame,
@@ -33,39 +40,36 @@ from aoi_events.gateway.protocol.frames import (
 )
 from aoi_events.gateway.protocol.outcomes import acknowledged
 from aoi_events.gateway.protocol.session import Session, State
-from aoi_events.gateway.protocol.token_bucket import Charge
 from aoi_events.gateway.settings import GatewaySettings
 
 __all__ = ["AoiSession"]
 
 _REGISTRATIONS: Final = 8
-"""Requests for an AOI Client ID on one connection: one, and some to repeat it."""
+"""Registrations that one connection may ask for: one, and some repeats of it."""
 
 
 class AoiSession(Session):
-    """One connection that speaks ``aoi.v1``."""
+    """The session of one connection that speaks ``aoi.v1``."""
 
-    __slots__ = ("_asked", "_registrations")
+    __slots__ = ("_registrations", "_unanswered")
 
     protocol = SUBPROTOCOL
 
     def __init__(self, name: str, settings: GatewaySettings, *, elapsed: float) -> None:
         super().__init__(name, settings, elapsed=elapsed)
-        self._asked: list[int] = []
+        self._unanswered: list[int] = []
         self._registrations = 0
 
     # -- from the device ------------------------------------------------------------------------
 
-    def received(self, data: str | bytes, *, elapsed: float, now: datetime) -> list[Action]:
+    def received(self, data: str | bytes, *, elapsed: float, now: datetime) -> list[Effect]:
         """A text frame arrived."""
         if self.state is State.CLOSED:
             return []
         try:
             frame = read_frame(data)
         except Refusal as refusal:
-            large = refusal.code is ErrorCode.TOO_LARGE
-            code = CloseCode.TOO_BIG if large else CloseCode.BAD_FRAME
-            return self.close(code, str(refusal), now=now)
+            return self._close_undecodable(refusal, now)
         match frame:
             case AckFrame():
                 return self._acknowledge(frame, elapsed, now)
@@ -76,15 +80,15 @@ class AoiSession(Session):
             case _:
                 assert_never(frame)
 
-    def _hello(self, frame: HelloFrame, now: datetime) -> list[Action]:
+    def _hello(self, frame: HelloFrame, now: datetime) -> list[Effect]:
         if self.state is not State.WAITING:
             return self.close(CloseCode.BAD_FRAME, "say hello once, as the first frame", now=now)
         self.state = State.ADMITTING
         self.client = frame.client
         return [Admit(frame.client, frame.secret, frame.heard)]
 
-    def _request(self, frame: RequestFrame, elapsed: float, now: datetime) -> list[Action]:
-        charge, stop = self._charge(elapsed, now)
+    def _request(self, frame: RequestFrame, elapsed: float, now: datetime) -> list[Effect]:
+        above_limit, stop = self._charge(elapsed, now)
         if stop:
             return stop
         if self.state is not State.OPEN and not (
@@ -93,7 +97,7 @@ class AoiSession(Session):
             return self.close(
                 CloseCode.BAD_FRAME, "say hello, and wait for the welcome, before requests", now=now
             )
-        if self._too_many(charge):
+        if self._too_many(above_limit):
             message = "too many requests; wait for answers, then repeat it"
             return [Send(refusal_frame(frame.id, ErrorCode.QUOTA_EXCEEDED, message))]
         client = self.client if self.state is State.OPEN else None
@@ -101,59 +105,59 @@ class AoiSession(Session):
             body = request_body(frame, client)
         except Refusal as refusal:
             return [Send(refusal_frame(frame.id, refusal.code, refusal.message, refusal.field))]
-        self._asked.append(frame.id)
-        # The time for the hello begins anew with the answer.
+        self._unanswered.append(frame.id)
+        # The time limit for the hello starts again with the answer.
         self._hello_by = math.inf
-        return [Ask(frame.id, frame.name, body, client)]
+        return [ForwardRequest(frame.id, frame.name, body, client)]
 
-    def _too_many(self, charge: Charge) -> bool:
+    def _too_many(self, above_limit: bool) -> bool:
         if self.state is State.WAITING:
             self._registrations += 1
         return (
-            charge is Charge.REFUSE
-            or len(self._asked) >= self._settings.requests_in_flight
+            above_limit
+            or len(self._unanswered) >= self._settings.requests_in_flight
             or self._registrations > _REGISTRATIONS
         )
 
-    def _acknowledge(self, frame: AckFrame, elapsed: float, now: datetime) -> list[Action]:
+    def _acknowledge(self, frame: AckFrame, elapsed: float, now: datetime) -> list[Effect]:
         if self.state is not State.OPEN or self.client is None:
             return self.close(
                 CloseCode.BAD_FRAME, "wait for the welcome before acknowledging", now=now
             )
         sent = self._window.acknowledged(frame.delivery)
-        # What we sent is bounded by ourselves, so only what nobody asked for is counted.
+        # Acknowledgements of what was sent are bounded by the window, so only others are counted.
         if sent is None and (stop := self._charge(elapsed, now)[1]):
             return stop
         return [
-            Report(acknowledged(frame, sent, self.client, now)),
-            *self._flow(elapsed, now),
+            ReportOutcome(acknowledged(frame, sent, self.client, now)),
+            *self._send_waiting(elapsed, now),
         ]
 
     # -- from the workers -----------------------------------------------------------------------
 
     def answered(
         self, request: int, name: str | None, body: bytes, *, elapsed: float, now: datetime
-    ) -> list[Action]:
+    ) -> list[Effect]:
         """A worker answered a request."""
         return self._answer(request, answer_frame(request, name, body), elapsed)
 
-    def unanswered(self, request: int, *, elapsed: float, now: datetime) -> list[Action]:
+    def unanswered(self, request: int, *, elapsed: float, now: datetime) -> list[Effect]:
         """No worker could answer a request in time."""
         message = "no answer in time; it may have taken effect, so repeat the same request"
         refusal = refusal_frame(request, ErrorCode.UNAVAILABLE, message)
         return self._answer(request, refusal, elapsed)
 
-    def _answer(self, request: int, frame: bytes, elapsed: float) -> list[Action]:
-        if self.state is State.CLOSED or request not in self._asked:
+    def _answer(self, request: int, frame: bytes, elapsed: float) -> list[Effect]:
+        if self.state is State.CLOSED or request not in self._unanswered:
             return []
-        self._asked.remove(request)
-        if not self._asked:
+        self._unanswered.remove(request)
+        if not self._unanswered:
             self._hello_by = elapsed + self._settings.hello_within
         return [Send(frame)]
 
     # -- frames ---------------------------------------------------------------------------------
 
-    def _welcome(self, answer: ClientConnectedV1) -> list[Action]:
+    def _welcome(self, answer: ClientConnectedV1) -> list[Effect]:
         welcome = WelcomeFrame(
             client=answer.client,
             session=self.id,
@@ -168,6 +172,6 @@ class AoiSession(Session):
     def _notification(self, item: DeliverItem) -> bytes:
         return delivery_frame(item)
 
-    def _farewell(self, code: CloseCode, message: str) -> list[Action]:
+    def _closing_effects(self, code: CloseCode, message: str) -> list[Effect]:
         goodbye = GoodbyeFrame(code=code, message=shortened(message)).encode()
         return [Send(goodbye), Close(code, reason(message))]

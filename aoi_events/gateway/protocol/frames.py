@@ -1,4 +1,4 @@
-"""Frames of ``aoi.v1``: reading what a device sent, writing what it is told; bounded, helpful."""
+"""Decodes the frames of ``aoi.v1`` that devices send, and encodes those that they receive."""
 
 from __future__ import annotations
 
@@ -25,43 +25,51 @@ from aoi_events.gateway.protocol.close_reasons import shortened
 __all__ = [
     "MAX_DEPTH",
     "answer_frame",
+    "check_size",
     "delivery_frame",
     "read_frame",
     "refusal_frame",
     "request_body",
+    "undecodable",
 ]
 
 MAX_DEPTH: Final = 16
-"""How deep lists and objects of a request's body may be nested."""
+"""Levels to which lists and objects of a request's body may be nested."""
 
 
 def read_frame(data: str | bytes) -> DeviceFrame:
-    """The frame in ``data``. Raises Refusal (too_large, malformed, invalid).
+    """Decode the frame in ``data``. Raises Refusal (too_large, malformed, invalid).
 
-    Depth is bounded by the parser already; the bound of a request's body is narrower.
+    The parser bounds the depth of nesting; the bound of a request's body is narrower.
     """
-    if len(data) > MAX_FRAME or (isinstance(data, str) and len(data.encode()) > MAX_FRAME):
-        raise Refusal(ErrorCode.TOO_LARGE, f"a frame may have {MAX_FRAME} octets")
+    check_size(data)
     try:
         return device_frames.validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        if first["type"] == "json_invalid":
-            raise Refusal(
-                ErrorCode.MALFORMED, f"the frame is not JSON in UTF-8: {first['msg']}"
-            ) from None
-        # The first part of a place is the type of the frame; it helps as much as the rest.
-        field = ".".join(str(part) for part in first["loc"])
-        raise Refusal(
-            ErrorCode.INVALID, shortened(first["msg"]), field=shortened(field) or None
-        ) from None
+        raise undecodable(error) from None
+
+
+def check_size(data: str | bytes) -> None:
+    """Raises Refusal (too_large) for more octets than a frame may have."""
+    if len(data) > MAX_FRAME or (isinstance(data, str) and len(data.encode()) > MAX_FRAME):
+        raise Refusal(ErrorCode.TOO_LARGE, f"a frame may have {MAX_FRAME} octets")
+
+
+def undecodable(error: ValidationError) -> Refusal:
+    """The refusal of a frame that could not be decoded (malformed, invalid)."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        return Refusal(ErrorCode.MALFORMED, f"the frame is not JSON in UTF-8: {first['msg']}")
+    # The first part of the location is the type of the frame, which helps the reader, too.
+    field = ".".join(str(part) for part in first["loc"])
+    return Refusal(ErrorCode.INVALID, shortened(first["msg"]), field=shortened(field) or None)
 
 
 def request_body(frame: RequestFrame, client: ClientId | None) -> bytes:
-    """What goes to the workers for a request of ``client`` (None: of a device without an ID).
+    """Encode the body that the workers get for a request of ``client`` (None: not registered).
 
-    Only what the gateway answers for is checked: who asks, and that it is plain JSON. Whether the
-    rest is as the contract says, the worker finds out. Raises Refusal.
+    The gateway checks only which client asks, and that the body is plain JSON; the worker checks
+    the body against its contract. Raises Refusal.
     """
     if frame.name not in DEVICE_REQUESTS:
         raise Refusal(
@@ -73,7 +81,7 @@ def request_body(frame: RequestFrame, client: ClientId | None) -> bytes:
     if "secret" in frame.body:
         raise Refusal(
             ErrorCode.INVALID,
-            "leave the secret out, the connection has proved it",
+            "leave the secret out; the hello has proved it",
             field="body.secret",
         )
     if frame.name == "client.register":
@@ -83,14 +91,14 @@ def request_body(frame: RequestFrame, client: ClientId | None) -> bytes:
     if frame.body.get("client", client) != client:
         raise Refusal(
             ErrorCode.NOT_ALLOWED,
-            "this connection is another client's; leave client out, or give your own",
+            "this connection belongs to another client; leave client out, or set your own",
             field="body.client",
         )
     return to_json({**frame.body, "client": client})
 
 
 def _check_plain(body: dict[str, Any]) -> None:
-    """Refuse what is nested too deeply, and numbers that JSON does not have."""
+    """Raise Refusal for too deep nesting, and for numbers that JSON does not have."""
     level: list[Any] = [body]
     for _ in range(MAX_DEPTH):
         deeper: list[Any] = []
@@ -112,13 +120,13 @@ def _check_plain(body: dict[str, Any]) -> None:
 
 
 def answer_frame(request: int, name: str | None, body: bytes) -> bytes:
-    """The frame for a worker's answer; a refusal in its place when it is none for devices."""
+    """Encode a worker's answer as a frame; as a refusal when it is no answer for devices."""
     try:
         frame = AnswerFrame(id=request, name=name or "", body=from_json(body)).encode()
     except ValueError:
         name = None
     if not name:
-        return refusal_frame(request, ErrorCode.INTERNAL, "the server gave no proper answer")
+        return refusal_frame(request, ErrorCode.INTERNAL, "the server sent no readable answer")
     if len(frame) > MAX_FRAME:
         return refusal_frame(
             request, ErrorCode.TOO_LARGE, f"the answer does not fit a frame of {MAX_FRAME} octets"
@@ -127,7 +135,7 @@ def answer_frame(request: int, name: str | None, body: bytes) -> bytes:
 
 
 def refusal_frame(request: int, code: ErrorCode, message: str, field: str | None = None) -> bytes:
-    """The frame for a request that the gateway itself refuses."""
+    """Encode the answer to a request that the gateway itself refuses."""
     refused = RefusedV1(code=code, message=message, field=field)
     return AnswerFrame(
         id=request, name="refused.v1", body=refused.model_dump(mode="json", exclude_none=True)
@@ -135,9 +143,9 @@ def refusal_frame(request: int, code: ErrorCode, message: str, field: str | None
 
 
 def delivery_frame(item: DeliverItem) -> bytes:
-    """The NotificationFrame, or WakeUpFrame, for a step of a delivery."""
-    # Every value was validated when the item came from the broker, under the same constraints, so
-    # building the frame's model once more would only cost time: a quarter of all the gateway's.
+    """Encode a step of a delivery as a NotificationFrame or WakeUpFrame."""
+    # Every value was validated under the same constraints when the item came from the broker.
+    # Building the frame's model would validate it again, and take a quarter of the gateway's time.
     frame: dict[str, Any] = {
         "type": "wake_up" if item.wake_up else "notification",
         "delivery": item.delivery,

@@ -1,4 +1,4 @@
-"""What a session reports of deliveries."""
+"""Outcomes of deliveries, as a session reports them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Final
 
 from aoi_events.contracts.device import AckFrame
 from aoi_events.contracts.envelopes import DeliverItem, OutcomeItem, OutcomeKind
-from aoi_events.contracts.identifiers import ClientId, DeliveryId
-from aoi_events.gateway.protocol.window import UnderWay
+from aoi_events.contracts.identifiers import ChannelType, ClientId, DeliveryId
+from aoi_events.gateway.protocol.window import InFlight
 
-__all__ = ["acknowledged", "discarded", "refused", "route_lost", "sent_in_vain"]
+__all__ = ["about", "acknowledged", "discarded", "refused", "route_lost", "unacknowledged"]
 
 _KINDS: Final = {
     "delivered": OutcomeKind.ACKNOWLEDGED,
@@ -20,53 +20,63 @@ _KINDS: Final = {
 
 
 def acknowledged(
-    frame: AckFrame, sent: UnderWay | None, client: ClientId, now: datetime
+    frame: AckFrame, sent: InFlight | None, client: ClientId, now: datetime
 ) -> OutcomeItem:
-    """What the device says, about what was ``sent`` to it here if it speaks of that.
+    """The outcome of an acknowledgement; ``sent`` is the attempt that this session sent, if any.
 
-    Otherwise it speaks for the delivery as a whole, and neither step nor attempt is taken from it.
+    When the acknowledgement names another attempt or channel than ``sent``, it is about the
+    delivery as a whole, and the outcome has neither step nor attempt.
     """
     if sent is not None and not (
         frame.attempt in (None, sent.attempt) and frame.channel in (None, sent.channel)
     ):
         sent = None
+    kind = _KINDS[frame.code]
+    return about(frame.delivery, kind, sent, client, now, channel=frame.channel)
+
+
+def about(
+    delivery: DeliveryId,
+    kind: OutcomeKind,
+    sent: InFlight | None,
+    client: ClientId,
+    now: datetime,
+    *,
+    channel: ChannelType | None = None,
+    detail: str | None = None,
+    epoch: int | None = None,
+) -> OutcomeItem:
+    """An outcome of the attempt ``sent``, or (None) of a delivery as a whole on ``channel``."""
     return OutcomeItem(
-        delivery=frame.delivery,
-        kind=_KINDS[frame.code],
+        delivery=delivery,
+        kind=kind,
         at=now,
         client=client,
-        channel=frame.channel if sent is None else sent.channel,
+        channel=channel if sent is None else sent.channel,
         step=None if sent is None else sent.step,
         attempt=None if sent is None else sent.attempt,
+        detail=detail,
+        epoch=epoch,
     )
 
 
 def discarded(item: DeliverItem, detail: str, now: datetime) -> OutcomeItem:
-    """Never: the device can do nothing with it."""
+    """The delivery failed for good: the device cannot use it."""
     return item.outcome(OutcomeKind.DISCARDED, now, detail=detail)
 
 
 def refused(item: DeliverItem, detail: str, now: datetime) -> OutcomeItem:
-    """Not now; the delivery's own retries go on from here."""
+    """The delivery failed for now; its own retries continue from here."""
     return item.outcome(OutcomeKind.REFUSED, now, detail=detail)
 
 
 def route_lost(item: DeliverItem, now: datetime) -> OutcomeItem:
-    """The session, or the epoch of it, that a step was meant for is not there."""
+    """The session, or its epoch, that a step was addressed to does not exist here."""
     return item.outcome(OutcomeKind.ROUTE_LOST, now, epoch=item.epoch)
 
 
-def sent_in_vain(
-    delivery: DeliveryId, sent: UnderWay, client: ClientId, epoch: int | None, now: datetime
+def unacknowledged(
+    delivery: DeliveryId, sent: InFlight, client: ClientId, epoch: int | None, now: datetime
 ) -> OutcomeItem:
-    """The session ended before the device acknowledged."""
-    return OutcomeItem(
-        delivery=delivery,
-        kind=OutcomeKind.ROUTE_LOST,
-        at=now,
-        client=client,
-        channel=sent.channel,
-        step=sent.step,
-        attempt=sent.attempt,
-        epoch=epoch,
-    )
+    """The session ended before the device acknowledged the delivery: its route is lost."""
+    return about(delivery, OutcomeKind.ROUTE_LOST, sent, client, now, epoch=epoch)

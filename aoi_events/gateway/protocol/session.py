@@ -1,20 +1,20 @@
-"""What the sessions of all device protocols have in common; no I/O, no clock.
+"""The session of one device, as far as all device protocols share it; no I/O, no clock.
 
-Theory of operation. What happens goes in as a method call with the time; what shall be done comes
-out as a list of actions, in order. A protocol adds its frames, and what may be said when; whom a
-session belongs to, what is under way to it and how it ends stands here::
+Theory of operation. An input is a method call with the time; the effects that it returns are
+performed in order. A subclass adds the frames of its protocol and their order. This class decides
+which client a session belongs to, which deliveries are in flight to it, and how it ends::
 
-    WAITING   for a hello; nothing in time -> CLOSED
-    ADMITTING admitted -> OPEN; turned away -> CLOSED; deliveries wait; the device must wait too
-    OPEN      requests, acknowledgements and deliveries
-    CLOSED    for good; whatever comes is ignored, except an epoch that was assigned too late
+    WAITING    for a hello; none in time -> CLOSED
+    ADMITTING  admitted -> OPEN; hello refused -> CLOSED; deliveries wait; the device must wait, too
+    OPEN       requests, acknowledgements and deliveries
+    CLOSED     final; inputs have no effect, but a presence that is assigned too late is ended
 
-A session whose node has a new name is *between* epochs until the announcement was answered;
-deliveries for the epoch to come wait meanwhile. Ending a session reports what was under way as
-*route lost*, so that the next step of each delivery starts at once.
+When the gateway's queue gets a new name, each open session is *between epochs* until its
+announcement is answered; deliveries for the next epoch wait meanwhile. The end of a session reports
+deliveries in flight as *route lost*, so that their next step starts at once.
 
-Two kinds of time: ``elapsed`` is seconds of the gateway's life and never jumps, for limits and
-time-outs; ``now`` is the clock's, for expiry and for what is reported.
+There are two kinds of time: ``elapsed`` counts the seconds since the gateway started and never
+jumps, for limits and time-outs; ``now`` is the clock's time, for expiry and reports.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ from aoi_events.contracts.answers import ClientConnectedV1
 from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.identifiers import ClientId
-from aoi_events.gateway.protocol.actions import Action, Leave, Report, Send
-from aoi_events.gateway.protocol.close_reasons import displaced, turned_away
-from aoi_events.gateway.protocol.outcomes import refused, route_lost, sent_in_vain
-from aoi_events.gateway.protocol.token_bucket import Allowance, Charge
+from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.gateway.protocol.close_reasons import announcement_refused, hello_refused
+from aoi_events.gateway.protocol.effects import Effect, EndPresence, ReportOutcome, Send
+from aoi_events.gateway.protocol.outcomes import refused, route_lost, unacknowledged
 from aoi_events.gateway.protocol.window import Window
 from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.platform.limiters import TokenBucket
 
 __all__ = ["Session", "State"]
 
 
 class State(Enum):
-    """Where a session stands."""
+    """The state of a session; see the head of this module."""
 
     WAITING = "waiting"
     ADMITTING = "admitting"
@@ -48,11 +49,11 @@ class State(Enum):
 
 
 class Session(ABC):
-    """One connection. ``id`` is fresh and never used again."""
+    """The session of one connection. ``id`` is never used again."""
 
     __slots__ = (
-        "_allowance",
-        "_between",
+        "_between_epochs",
+        "_bucket",
         "_hello_by",
         "_settings",
         "_window",
@@ -71,138 +72,145 @@ class Session(ABC):
         self.client: ClientId | None = None
         self.epoch: int | None = None
         self._settings = settings
-        self._allowance = Allowance(settings.frames_burst)
+        self._bucket = TokenBucket(rate=settings.frames_per_second, burst=settings.frames_burst)
         self._window = Window()
-        self._between = False
+        self._between_epochs = False
         self._hello_by = elapsed + settings.hello_within
 
-    # -- what a protocol adds -------------------------------------------------------------------
+    # -- what a subclass adds -------------------------------------------------------------------
 
     @abstractmethod
-    def received(self, data: str | bytes, *, elapsed: float, now: datetime) -> list[Action]:
+    def received(self, data: str | bytes, *, elapsed: float, now: datetime) -> list[Effect]:
         """A text frame arrived."""
 
     @abstractmethod
     def answered(
         self, request: int, name: str | None, body: bytes, *, elapsed: float, now: datetime
-    ) -> list[Action]:
+    ) -> list[Effect]:
         """A worker answered a request."""
 
     @abstractmethod
-    def unanswered(self, request: int, *, elapsed: float, now: datetime) -> list[Action]:
+    def unanswered(self, request: int, *, elapsed: float, now: datetime) -> list[Effect]:
         """No worker could answer a request in time."""
 
     @abstractmethod
-    def _welcome(self, answer: ClientConnectedV1) -> list[Action]:
-        """The first thing that an admitted device is told."""
+    def _welcome(self, answer: ClientConnectedV1) -> list[Effect]:
+        """The effects that tell a device that it is admitted."""
 
     @abstractmethod
     def _notification(self, item: DeliverItem) -> bytes:
-        """The frame for a step of a delivery."""
+        """Encode the frame for a step of a delivery."""
 
     @abstractmethod
-    def _farewell(self, code: CloseCode, message: str) -> list[Action]:
-        """The last things that a device is told."""
+    def _closing_effects(self, code: CloseCode, message: str) -> list[Effect]:
+        """The effects that tell a device why its connection ends, and close it."""
 
     # -- from the device ------------------------------------------------------------------------
 
-    def received_binary(self, *, now: datetime) -> list[Action]:
-        """A binary frame arrived: no protocol has any."""
+    def received_binary(self, *, now: datetime) -> list[Effect]:
+        """A binary frame arrived, which no protocol allows."""
         return self.close(CloseCode.UNSUPPORTED, "frames are JSON text, not binary", now=now)
 
-    def received_control(self, *, elapsed: float, now: datetime) -> list[Action]:
-        """A ping or pong arrived: answering is the connection's business, counting is ours."""
+    def received_control(self, *, elapsed: float, now: datetime) -> list[Effect]:
+        """A ping or pong arrived: it counts as a frame. The connection answers it."""
         return [] if self.state is State.CLOSED else self._charge(elapsed, now)[1]
 
-    def _charge(self, elapsed: float, now: datetime) -> tuple[Charge, list[Action]]:
-        charge = self._allowance.charge(
-            elapsed, rate=self._settings.frames_per_second, burst=self._settings.frames_burst
-        )
-        if charge is not Charge.STOP:
-            return charge, []
+    def _charge(self, elapsed: float, now: datetime) -> tuple[bool, list[Effect]]:
+        """Count a frame; return whether it is above the limit, and the effects of a flood."""
+        balance = self._bucket.overdraw(elapsed)
+        if balance >= -self._settings.frames_burst:
+            return balance < 0, []
         rate = self._settings.frames_per_second
-        return charge, self.close(
+        return True, self.close(
             CloseCode.TOO_MANY, f"send at most {rate:g} frames a second", now=now
         )
+
+    def _close_undecodable(self, refusal: Refusal, now: datetime) -> list[Effect]:
+        large = refusal.code is ErrorCode.TOO_LARGE
+        code = CloseCode.TOO_BIG if large else CloseCode.BAD_FRAME
+        return self.close(code, str(refusal), now=now)
 
     # -- from the workers -----------------------------------------------------------------------
 
     def admitted(
         self, answer: ClientConnectedV1, *, elapsed: float, now: datetime, current: bool = True
-    ) -> list[Action]:
-        """The secret is right: the session is open under the answer's epoch.
+    ) -> list[Effect]:
+        """The workers confirmed the secret: the session is open under the answer's epoch.
 
-        ``current`` is false when the answer is about a node name that is gone by now: the session
-        is between epochs then, until :meth:`announced`.
+        ``current`` is false when the answer is about an earlier name of the gateway's queue: the
+        session is between epochs then, until :meth:`announced`.
         """
         if self.state is not State.ADMITTING:
-            return [Leave(answer.client, answer.epoch)]
+            return [EndPresence(answer.client, answer.epoch)]
         self.state = State.OPEN
-        self._between = not current
-        return [*self._welcome(answer), *self._enter(answer.epoch, elapsed, now)]
+        self._between_epochs = not current
+        return [*self._welcome(answer), *self._start_epoch(answer.epoch, elapsed, now)]
 
-    def turned_away(self, code: str | None, *, now: datetime) -> list[Action]:
-        """The hello was refused (``code``), or nobody could say in time (None)."""
+    def hello_refused(self, code: str | None, *, now: datetime) -> list[Effect]:
+        """The hello was refused with ``code``, or not answered in time (None)."""
         if self.state is not State.ADMITTING:
             return []
-        return self.close(*turned_away(code), now=now)
+        return self.close(*hello_refused(code), now=now)
 
-    def renamed(self) -> None:
-        """The node has a new name: what is sent to the old one is lost."""
-        self._between = self.state is State.OPEN
+    def node_renamed(self) -> None:
+        """The gateway's queue has a new name; deliveries sent to the old one are lost."""
+        self._between_epochs = self.state is State.OPEN
 
     def announced(
         self, answer: ClientConnectedV1, *, elapsed: float, now: datetime, current: bool = True
-    ) -> list[Action]:
-        """The session goes on under a new epoch."""
+    ) -> list[Effect]:
+        """The announcement was accepted: the session continues under a new epoch."""
         if self.state is not State.OPEN:
-            return [Leave(answer.client, answer.epoch)]
-        self._between = not current
-        return self._enter(answer.epoch, elapsed, now)
+            return [EndPresence(answer.client, answer.epoch)]
+        self._between_epochs = not current
+        return self._start_epoch(answer.epoch, elapsed, now)
 
-    def displaced(self, code: str, *, now: datetime) -> list[Action]:
-        """The announcement was refused: this session is not the client's any more."""
-        return self.close(*displaced(code), now=now)
+    def announcement_refused(self, code: str, *, now: datetime) -> list[Effect]:
+        """The announcement was refused: the client has another session, or none."""
+        return self.close(*announcement_refused(code), now=now)
 
-    def deliver(self, item: DeliverItem, *, elapsed: float, now: datetime) -> list[Action]:
+    def deliver(self, item: DeliverItem, *, elapsed: float, now: datetime) -> list[Effect]:
         """A step of a delivery arrived for this session."""
-        if not self._expects(item):
-            return [Report(route_lost(item, now))]
+        if not self._is_recipient(item):
+            return [ReportOutcome(route_lost(item, now))]
         if now >= item.expires_at:
             return []
         if not self._window.push(item, room=self._settings.window + self._settings.backlog):
-            return [Report(refused(item, "the device does not keep up", now))]
-        return self._flow(elapsed, now)
+            return [ReportOutcome(refused(item, "the device does not keep up", now))]
+        return self._send_waiting(elapsed, now)
 
-    def _expects(self, item: DeliverItem) -> bool:
+    def _is_recipient(self, item: DeliverItem) -> bool:
         if item.client != self.client or item.epoch is None:
             return False
         match self.state:
             case State.ADMITTING:
                 return True
             case State.OPEN:
-                ahead = self._between and self.epoch is not None and item.epoch > self.epoch
+                ahead = self._between_epochs and self.epoch is not None and item.epoch > self.epoch
                 return ahead or item.epoch == self.epoch
             case State.WAITING | State.CLOSED:
                 return False
 
-    def _flow(self, elapsed: float, now: datetime) -> list[Action]:
-        if self.state is not State.OPEN or self._between:
+    def _send_waiting(self, elapsed: float, now: datetime) -> list[Effect]:
+        if self.state is not State.OPEN or self._between_epochs:
             return []
         pulled = self._window.pull(elapsed, now, size=self._settings.window)
         return [Send(self._notification(item)) for item in pulled]
 
-    def _enter(self, epoch: int, elapsed: float, now: datetime) -> list[Action]:
+    def _start_epoch(self, epoch: int, elapsed: float, now: datetime) -> list[Effect]:
         self.epoch = epoch
-        if self._between:
+        if self._between_epochs:
             return []
-        strangers = self._window.keep(epoch)
-        return [*(Report(route_lost(item, now)) for item in strangers), *self._flow(elapsed, now)]
+        stale = self._window.drop_other_epochs(epoch)
+        return [
+            *(ReportOutcome(route_lost(item, now)) for item in stale),
+            *self._send_waiting(elapsed, now),
+        ]
 
     # -- time and the end -----------------------------------------------------------------------
 
     def due(self) -> float | None:
-        """When :meth:`tick` has something to do, in seconds of the gateway's life."""
+        """When :meth:`tick` should be called, in seconds since the gateway started."""
         match self.state:
             case State.WAITING:
                 return self._hello_by
@@ -212,37 +220,37 @@ class Session(ABC):
             case State.ADMITTING | State.CLOSED:
                 return None
 
-    def tick(self, *, elapsed: float, now: datetime) -> list[Action]:
-        """Time has passed."""
+    def tick(self, *, elapsed: float, now: datetime) -> list[Effect]:
+        """Time has passed: apply the limits that are due."""
         if self.state is State.WAITING and elapsed >= self._hello_by:
             within = self._settings.hello_within
             return self.close(CloseCode.NO_HELLO, f"say hello within {within:g} s", now=now)
         if self.state is State.OPEN:
-            self._window.forget(elapsed, after=self._settings.forget_after)
-            return self._flow(elapsed, now)
+            self._window.expire(elapsed, after=self._settings.forget_after)
+            return self._send_waiting(elapsed, now)
         return []
 
-    def close(self, code: CloseCode, message: str, *, now: datetime) -> list[Action]:
-        """End the session from our side."""
+    def close(self, code: CloseCode, message: str, *, now: datetime) -> list[Effect]:
+        """The gateway ends the session."""
         if self.state is State.CLOSED:
             return []
         replaced = code in (CloseCode.REPLACED, CloseCode.RETIRED)
-        return [*self._farewell(code, message), *self._end(now, leave=not replaced)]
+        return [*self._closing_effects(code, message), *self._end(now, end_presence=not replaced)]
 
-    def lost(self, *, now: datetime) -> list[Action]:
-        """The connection is gone, or the device closed it."""
-        return [] if self.state is State.CLOSED else self._end(now, leave=True)
+    def lost(self, *, now: datetime) -> list[Effect]:
+        """The connection was lost, or the device closed it."""
+        return [] if self.state is State.CLOSED else self._end(now, end_presence=True)
 
-    def _end(self, now: datetime, *, leave: bool) -> list[Action]:
+    def _end(self, now: datetime, *, end_presence: bool) -> list[Effect]:
         self.state = State.CLOSED
-        under_way, waiting = self._window.clear()
-        actions: list[Action] = []
+        in_flight, waiting = self._window.clear()
+        effects: list[Effect] = []
         if self.client is not None:
-            actions += [
-                Report(sent_in_vain(delivery, sent, self.client, self.epoch, now))
-                for delivery, sent in under_way.items()
+            effects += [
+                ReportOutcome(unacknowledged(delivery, sent, self.client, self.epoch, now))
+                for delivery, sent in in_flight.items()
             ]
-            actions += [Report(route_lost(item, now)) for item in waiting]
-            if leave and self.epoch is not None:
-                actions.append(Leave(self.client, self.epoch))
-        return actions
+            effects += [ReportOutcome(route_lost(item, now)) for item in waiting]
+            if end_presence and self.epoch is not None:
+                effects.append(EndPresence(self.client, self.epoch))
+        return effects

@@ -1,7 +1,7 @@
-"""Deliveries on their way to one device: a window under way, and a bounded backlog behind it.
+"""Deliveries to one device: a window of them in flight, and a bounded backlog that waits.
 
-A device that does not acknowledge gets no more than the window; what does not fit the backlog goes
-back at once, so that the delivery's own retries, or another channel, take over.
+A device that does not acknowledge gets no more than the window. A delivery that does not fit the
+backlog is refused at once, so that its own retries, or another channel, continue with it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from itertools import islice
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.identifiers import ChannelType, DeliveryId
 
-__all__ = ["UnderWay", "Window"]
+__all__ = ["InFlight", "Window"]
 
 
 @dataclass(frozen=True, slots=True)
-class UnderWay:
-    """A step's attempt that was sent to the device at ``since`` (seconds)."""
+class InFlight:
+    """An attempt that was sent to the device at ``since`` (seconds), and not acknowledged yet."""
 
     step: int
     attempt: int
@@ -27,74 +27,74 @@ class UnderWay:
 
 
 class Window:
-    """Deliveries under way and waiting behind them, each known by its ID, in order."""
+    """The deliveries in flight, and those that wait, by ID and in order."""
 
-    __slots__ = ("_under_way", "_waiting")
+    __slots__ = ("_in_flight", "_waiting")
 
     def __init__(self) -> None:
-        # Dictionaries keep the order of insertion, so the first under way is the oldest.
-        self._under_way: dict[DeliveryId, UnderWay] = {}
+        # Dictionaries keep the order of insertion, so the first in flight is the oldest.
+        self._in_flight: dict[DeliveryId, InFlight] = {}
         self._waiting: dict[DeliveryId, DeliverItem] = {}
 
     def push(self, item: DeliverItem, *, room: int) -> bool:
-        """Take one more; False when ``room`` deliveries are here already.
+        """Add a step to those that wait; False when there are ``room`` deliveries already.
 
-        The same step and attempt once more changes nothing; another one takes the place of what
+        A repeat of the same step and attempt changes nothing; another one replaces the one that
         waits.
         """
-        known = self._waiting.get(item.delivery) or self._under_way.get(item.delivery)
+        known = self._waiting.get(item.delivery) or self._in_flight.get(item.delivery)
         if known is not None and (known.step, known.attempt) == (item.step, item.attempt):
             return True
-        if known is None and len(self._waiting) + len(self._under_way) >= room:
+        if known is None and len(self._waiting) + len(self._in_flight) >= room:
             return False
         self._waiting[item.delivery] = item
         return True
 
     def pull(self, elapsed: float, now: datetime, *, size: int) -> list[DeliverItem]:
-        """Move what fits into a window of ``size``, and return it; what has expired is dropped."""
+        """Move steps into a window of ``size``, and return them; expired ones are dropped."""
         pulled: list[DeliverItem] = []
-        while self._waiting and len(self._under_way) < size:
+        while self._waiting and len(self._in_flight) < size:
             delivery = next(iter(self._waiting))
             item = self._waiting.pop(delivery)
             if now < item.expires_at:
-                # Out and in again, so that a later attempt stands at the end.
-                self._under_way.pop(delivery, None)
-                self._under_way[delivery] = UnderWay(item.step, item.attempt, item.channel, elapsed)
+                # Removed and added again, so that a later attempt is the last one.
+                self._in_flight.pop(delivery, None)
+                self._in_flight[delivery] = InFlight(item.step, item.attempt, item.channel, elapsed)
                 pulled.append(item)
         return pulled
 
-    def under_way(self, delivery: DeliveryId) -> UnderWay | None:
-        """What was sent of a delivery and not acknowledged, if anything."""
-        return self._under_way.get(delivery)
+    def in_flight(self, delivery: DeliveryId) -> InFlight | None:
+        """The attempt of a delivery that was sent and not acknowledged, if any."""
+        return self._in_flight.get(delivery)
 
-    def acknowledged(self, delivery: DeliveryId) -> UnderWay | None:
-        """The device has spoken for a delivery: what was under way of it, if anything."""
+    def acknowledged(self, delivery: DeliveryId) -> InFlight | None:
+        """Remove a delivery that the device acknowledged; return its attempt in flight, if any."""
         self._waiting.pop(delivery, None)
-        return self._under_way.pop(delivery, None)
+        return self._in_flight.pop(delivery, None)
 
-    def forget(self, elapsed: float, *, after: float) -> None:
-        """Give up the places of what was sent ``after`` seconds ago and never acknowledged."""
-        while self._under_way:
-            delivery, oldest = next(iter(self._under_way.items()))
+    def expire(self, elapsed: float, *, after: float) -> None:
+        """Remove attempts that were sent ``after`` seconds ago and not acknowledged."""
+        while self._in_flight:
+            delivery, oldest = next(iter(self._in_flight.items()))
             if elapsed < oldest.since + after:
                 break
-            del self._under_way[delivery]
+            del self._in_flight[delivery]
 
     def oldest(self) -> float | None:
-        """When the oldest one under way was sent."""
-        for under_way in islice(self._under_way.values(), 1):
-            return under_way.since
+        """When the oldest attempt in flight was sent."""
+        for in_flight in islice(self._in_flight.values(), 1):
+            return in_flight.since
         return None
 
-    def keep(self, epoch: int) -> list[DeliverItem]:
-        """Return, and forget, those waiting that are meant for another epoch."""
-        strangers = [item for item in self._waiting.values() if item.epoch != epoch]
-        for item in strangers:
+    def drop_other_epochs(self, epoch: int) -> list[DeliverItem]:
+        """Remove, and return, the waiting steps that are addressed to another epoch."""
+        stale = [item for item in self._waiting.values() if item.epoch != epoch]
+        for item in stale:
             del self._waiting[item.delivery]
-        return strangers
+        return stale
 
-    def clear(self) -> tuple[dict[DeliveryId, UnderWay], list[DeliverItem]]:
-        """Give everything up: what was under way, and what waited."""
-        under_way, waiting = self._under_way, list(self._waiting.values())
-        self._under_way, self._waiting = {}, {}
-        return under_way, waiting
+    def clear(self) -> tuple[dict[DeliveryId, InFlight], list[DeliverItem]]:
+        """Remove, and return, all attempts in flight and all waiting steps."""
+        in_flight, waiting = self._in_flight, list(self._waiting.values())
+        self._in_flight, self._waiting = {}, {}
+        return in_flight, waiting

@@ -1,1 +1,1 @@
-"""The gateway's side towards devices: sockets, WebSocket connections and their limits."""
+"""The gateway's HTTP server and the WebSocket connections of devices, with their limits."""

@@ -1,4 +1,4 @@
-"""The web server that devices connect to: handshakes, their limits, and nothing else."""
+"""The web server that devices connect to: it accepts WebSockets, within limits."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pydantic_core import to_json
 from aoi_events.contracts.device import SUBPROTOCOL
 from aoi_events.contracts.webpush import WEBPUSH_SUBPROTOCOL
 from aoi_events.gateway.settings import GatewaySettings
-from aoi_events.gateway.sockets.addresses import Addresses, address_of
-from aoi_events.gateway.sockets.connection import websocket
+from aoi_events.gateway.sockets.device_connection import websocket
+from aoi_events.platform.limiters import ConnectionLimiter
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.sockets import listen
+from aoi_events.platform.sockets import Listener, peer_network
 from aoi_events.ports.metrics import NO_METRICS, GatewayMetrics, Limit
 
 __all__ = ["PATH", "PROTOCOLS", "Server"]
@@ -25,45 +25,43 @@ __all__ = ["PATH", "PROTOCOLS", "Server"]
 _log = get_logger(__name__)
 
 PATH: Final = "/aoi"
-"""Where the WebSocket is."""
+"""The path of the WebSocket."""
 PROTOCOLS: Final = (SUBPROTOCOL, WEBPUSH_SUBPROTOCOL)
-"""What devices may speak; the subprotocol of a WebSocket says which."""
+"""The device protocols, by their WebSocket subprotocols."""
 _SHUTDOWN: Final = 0.1
-"""Seconds for handlers to end whose connections were aborted (aiohttp takes 0 for no limit)."""
+"""Seconds for handlers of aborted connections to end (for aiohttp, 0 means no limit)."""
 
 
-class _OursOnly(logging.Filter):
-    """Octets that are no HTTP are answered with 400, and are no error of ours: whoever scans the
-    port would fill the log with tracebacks.
+class _WithoutBadRequests(logging.Filter):
+    """Drops log records about requests that are no HTTP, which are answered with 400.
+
+    Otherwise a port scan would fill the log with tracebacks.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is about a fault of our own."""
+        """Whether the record is about a fault of the gateway."""
         return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 _http_log: Final = logging.getLogger(f"{__name__}.http")
-_http_log.addFilter(_OursOnly())
+_http_log.addFilter(_WithoutBadRequests())
 
 Serve = Callable[[web.WebSocketResponse, asyncio.Transport], Awaitable[None]]
 
 
-class Server:
-    """``serve`` is awaited for each WebSocket, from its first frame to its end."""
+class Server(Listener):
+    """The gateway's web server; ``serve`` is awaited for each WebSocket until it ends."""
 
     def __init__(
         self,
         settings: GatewaySettings,
-        addresses: Addresses,
         serve: Serve,
         metrics: GatewayMetrics = NO_METRICS,
     ) -> None:
-        self._settings = settings
         self._serve = serve
-        self._web = _Bounded(
+        self._web = _LimitedServer(
             self._handle,
-            settings.max_connections,
-            addresses,
+            settings,
             metrics,
             access_log=None,
             logger=_http_log,
@@ -72,39 +70,12 @@ class Server:
             max_line_size=2_048,
             max_field_size=4_096,
         )
-        self._listening: asyncio.Server | None = None
-
-    async def bind(self) -> int:
-        """Take the port, and return it. Raises ConfigurationError when that is not possible."""
-        settings = self._settings
-        self._listening, port = await listen(
-            self._web,
-            settings.host,
-            settings.port,
-            certificate=settings.certificate,
-            private_key=settings.private_key,
-            handshake_within=settings.handshake_within,
-            settings="AOI_GATEWAY",
+        super().__init__(
+            self._web, settings, handshake_within=settings.handshake_within, prefix="AOI_GATEWAY"
         )
-        return port
-
-    async def accept(self) -> None:
-        """Accept connections from now on."""
-        if self._listening is not None:
-            await self._listening.start_serving()
-
-    @property
-    def listening(self) -> bool:
-        """Whether connections are accepted."""
-        return self._listening is not None and self._listening.is_serving()
-
-    def refuse(self) -> None:
-        """Accept no more connections."""
-        if self._listening is not None:
-            self._listening.close()
 
     async def close(self) -> None:
-        """End whatever is left, without a word."""
+        """Abort the connections that are left."""
         self.refuse()
         await self._web.shutdown(_SHUTDOWN)
 
@@ -137,29 +108,28 @@ def _refusal(status: int, code: str, message: str) -> web.Response:
     return response
 
 
-class _Bounded(web.Server):
-    """aiohttp's server with bounds on connections, counted before their first octet."""
+class _LimitedServer(web.Server):
+    """aiohttp's server with limits on connections, which apply before their first octet."""
 
     def __init__(
         self,
         handler: Any,
-        most: int,
-        addresses: Addresses,
+        settings: GatewaySettings,
         metrics: GatewayMetrics,
         **options: Any,
     ) -> None:
         super().__init__(handler, **options)
         self._metrics = metrics
-        self._most = most
-        self._addresses = addresses
+        self._most = settings.max_connections
+        self._per_network = ConnectionLimiter(most=settings.connections_per_address)
         self._counted: dict[web.RequestHandler, str] = {}
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Count it, and close it when it is one too many."""
+        """Count a new connection, and abort it above a limit."""
         super().connection_made(handler, transport)
-        address = self._counted[handler] = address_of(transport)
-        if not self._addresses.connect(address):
-            _log.warning("too_many_connections_of_an_address", address=address)
+        network = self._counted[handler] = peer_network(transport)
+        if not self._per_network.enter(network):
+            _log.warning("too_many_connections_of_an_address", address=network)
             self._metrics.refused(Limit.CONNECTIONS_PER_ADDRESS)
             transport.abort()
         elif len(self._counted) > self._most:
@@ -170,6 +140,6 @@ class _Bounded(web.Server):
     def connection_lost(
         self, handler: web.RequestHandler, exc: BaseException | None = None
     ) -> None:
-        """Count it out."""
-        self._addresses.leave(self._counted.pop(handler))
+        """Count a connection that ended."""
+        self._per_network.leave(self._counted.pop(handler))
         super().connection_lost(handler, exc)

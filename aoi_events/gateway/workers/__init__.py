@@ -1,1 +1,1 @@
-"""The gateway's side towards the workers: its queue, requests to them and outcomes."""
+"""The gateway's messages from and to the workers: its queue, requests and outcomes."""

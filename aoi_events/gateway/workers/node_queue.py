@@ -1,13 +1,15 @@
-"""The gateway's place at the broker: a queue that lives as long as one broker connection.
+"""The gateway's own queue, which exists as long as one connection to the broker.
 
-Each broker connection gets a fresh name. Under a new one every open session is announced, and
-whatever was on its way to the old name comes back to its sender, or is missed by its deadline.
+The queue gets a new name with each connection. Every open session is then announced under the new
+name. Messages to the old name are returned to the worker that published them, or the deadlines of
+their deliveries pass.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -24,19 +26,20 @@ from aoi_events.errors import BrokerUnavailable, ConfigurationError, Infrastruct
 from aoi_events.gateway.protocol.outcomes import route_lost
 from aoi_events.gateway.protocol.session import State
 from aoi_events.gateway.settings import GatewaySettings
-from aoi_events.gateway.sockets.connection import Connection, Workers
-from aoi_events.gateway.workers.worker_rpc import Desk
+from aoi_events.gateway.sockets.device_connection import DeviceConnection, GatewayContext
+from aoi_events.gateway.workers.request_forwarder import RequestForwarder
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.racing import first_of
 from aoi_events.platform.retry import Attempt, Patience, patiently
 from aoi_events.ports.broker import Broker, Inbound, Subscription
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.topology import Queue, QueueKind, gateway_queue
 
-__all__ = ["Node"]
+__all__ = ["NodeQueue"]
 
 _log = get_logger(__name__)
 _ANY_NODE = "aoi.gateway"
-"""Stands for the queues of all nodes: their names come and go."""
+"""The name in metrics for the queues of all gateways, whose own names change."""
 _PATIENCE = Patience(first=0.1, most=5.0, jitter=0.5)
 _LATER = (InfrastructureError, ConfigurationError)
 _ANNOUNCE_AT_ONCE = 64
@@ -46,14 +49,14 @@ _Item = DeliverItem | ChallengeItem | CloseItem
 _ITEM: TypeAdapter[_Item] = TypeAdapter(Annotated[_Item, Field(discriminator="kind")])
 
 
-class Node:
-    """``connections`` are those of this gateway, by session."""
+class NodeQueue:
+    """Consumes the gateway's queue; ``connections`` are those of the gateway, by session ID."""
 
     def __init__(
         self,
         broker: Broker,
-        workers: Workers,
-        connections: Mapping[str, Connection],
+        gateway: GatewayContext,
+        connections: Mapping[str, DeviceConnection],
         *,
         clock: Clock,
         dice: Dice,
@@ -62,40 +65,40 @@ class Node:
         self.name = self._next = ""
         self.ready = asyncio.Event()
         self._broker = broker
-        self._workers = workers
+        self._gateway = gateway
         self._connections = connections
         self._clock = clock
         self._dice = dice
         self._settings = settings
         self._subscription: Subscription | None = None
         self._stopping = False
-        self._unannounced: dict[str, Connection] = {}
+        self._unannounced: dict[str, DeviceConnection] = {}
         self._to_announce = asyncio.Event()
 
     # -- the queue ------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Consume, under one name after another, until :meth:`stop`."""
+        """Consume the queue, under a new name for each broker connection, until :meth:`stop`."""
         while not self._stopping:
             self._subscription = await patiently(
                 self._subscribe,
                 patience=_PATIENCE,
-                # Who was let in once is refused for a while only: after a restart, say.
+                # After a first success a refusal passes: for example, the broker restarts.
                 on=_LATER if self.ready.is_set() else InfrastructureError,
-                failed=_complain,
+                failed=_log_unavailable,
                 sleep=self._clock.sleep,
             )
             self._rename()
             await self._consume_until_lost(self._subscription)
 
     async def stop(self) -> None:
-        """Take no more messages; :meth:`run` returns when those taken are handed over."""
+        """Stop consuming; :meth:`run` returns when the messages that arrived are processed."""
         self._stopping = True
         if self._subscription is not None:
             await self._subscription.stop()
 
     async def _subscribe(self) -> Subscription:
-        # A name of its own for each attempt: one that failed half-way may have left its queue.
+        # Each attempt uses a new name: a failed one may have declared its queue.
         self._next = f"gw-{self._dice.token_hex(8)}"
         return await self._broker.subscribe(
             Queue(gateway_queue(self._next), QueueKind.EXCLUSIVE), prefetch=self._settings.prefetch
@@ -103,46 +106,37 @@ class Node:
 
     def _rename(self) -> None:
         self.name = self._next
-        _log.info("gateway_named", node=self.name, sessions=len(self._connections))
+        _log.info("gateway_queue_named", node=self.name, sessions=len(self._connections))
         for connection in self._connections.values():
             if connection.session.state is State.OPEN:
-                connection.session.renamed()
+                connection.session.node_renamed()
                 self.announce(connection)
         self.ready.set()
 
     async def _consume_until_lost(self, subscription: Subscription) -> None:
-        lost = asyncio.ensure_future(self._broker.connection_lost())
-        consuming = asyncio.ensure_future(self._consume(subscription))
-        try:
-            await asyncio.wait({lost, consuming}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            lost.cancel()
-            consuming.cancel()
-            results = await asyncio.gather(lost, consuming, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BrokerUnavailable):
-                _log.warning("gateway_queue_lost", node=self.name)
-            elif isinstance(result, Exception):
-                raise result
+        with suppress(BrokerUnavailable):
+            await first_of(self._broker.connection_lost(), self._consume(subscription))
+        if not self._stopping:
+            _log.warning("gateway_queue_lost", node=self.name)
 
     async def _consume(self, subscription: Subscription) -> None:
         while messages := await subscription.take(self._settings.prefetch):
             ids = [message.message_id for message in messages]
-            with self._workers.metrics.batch(_ANY_NODE, ids):
+            with self._gateway.metrics.batch(_ANY_NODE, ids):
                 for message in messages:
                     for item in _items(message):
-                        await self._hand_over(item)
+                        await self._deliver(item)
                 await subscription.ack(messages)
 
-    async def _hand_over(self, item: _Item) -> None:
-        now = self._workers.now()
+    async def _deliver(self, item: _Item) -> None:
+        now = self._gateway.now()
         match item:
             case DeliverItem():
                 connection = self._connections.get(item.session or "")
                 if connection is None:
-                    self._workers.report(route_lost(item, now))
+                    self._gateway.report(route_lost(item, now))
                     return
-                elapsed = self._workers.elapsed
+                elapsed = self._gateway.elapsed
                 await connection.perform(connection.session.deliver(item, elapsed=elapsed, now=now))
             case CloseItem():
                 connection = self._connections.get(item.session)
@@ -150,17 +144,17 @@ class Node:
                     code = _close_code(item.code)
                     await connection.perform(connection.session.close(code, item.message, now=now))
             case ChallengeItem():
-                _log.error("challenge_unexpected", client=item.client)
+                _log.error("unexpected_challenge", client=item.client)
 
     # -- announcements --------------------------------------------------------------------------
 
-    def announce(self, connection: Connection) -> None:
-        """Announce a session under the present name, until that was answered."""
+    def announce(self, connection: DeviceConnection) -> None:
+        """Announce a session under the present name, repeatedly until that is answered."""
         self._unannounced[connection.session.id] = connection
         self._to_announce.set()
 
-    async def run_announcements(self, desk: Desk) -> None:
-        """Announce for ever."""
+    async def run_announcements(self, forwarder: RequestForwarder) -> None:
+        """Announce sessions until cancelled, a bounded number at once."""
         while True:
             await self._to_announce.wait()
             self._to_announce.clear()
@@ -169,20 +163,20 @@ class Node:
                     self._unannounced.popitem()[1]
                     for _ in range(min(_ANNOUNCE_AT_ONCE, len(self._unannounced)))
                 ]
-                done = await asyncio.gather(*(self._announce(desk, each) for each in batch))
+                done = await asyncio.gather(*(self._announce(forwarder, each) for each in batch))
                 if not all(done):
                     await self._clock.sleep(_ANNOUNCE_PAUSE)
 
-    async def _announce(self, desk: Desk, connection: Connection) -> bool:
+    async def _announce(self, forwarder: RequestForwarder, connection: DeviceConnection) -> bool:
         if connection.session.state is not State.OPEN:
             return True
-        if await desk.announce(connection):
+        if await forwarder.announce(connection):
             return True
         self._unannounced[connection.session.id] = connection
         return False
 
 
-def _complain(attempt: Attempt) -> None:
+def _log_unavailable(attempt: Attempt) -> None:
     _log.warning("gateway_queue_unavailable", error=str(attempt.error), seconds=attempt.pause)
 
 
@@ -194,11 +188,11 @@ def _close_code(code: int) -> CloseCode:
 
 
 def _items(message: Inbound) -> Sequence[_Item]:
-    """The items of a message; those that nobody can read are left to their deadlines."""
+    """Decode the items of a message; unreadable ones are logged and left to their deadlines."""
     try:
         return DeliveryBatchV1.decode(message.body).items
     except ValidationError:
-        _log.error("envelope_unreadable", message=message.message_id)
+        _log.error("message_unreadable", message=message.message_id)
     items: list[_Item] = []
     try:
         envelope = from_json(message.body)

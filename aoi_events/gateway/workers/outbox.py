@@ -1,7 +1,7 @@
-"""What the gateway tells the workers: outcomes, and sessions that ended.
+"""Publishes outcomes and ends of presences to the workers, batched over all sessions.
 
-Batched over all sessions: whatever waits goes out together, and nothing waits for more. It stays
-here until the broker confirmed it.
+An entry is published at once, together with all others that wait, and stays here until the broker
+has confirmed it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeItem
 from aoi_events.contracts.identifiers import ClientId
 from aoi_events.contracts.requests import DisconnectClientV1
 from aoi_events.errors import InfrastructureError
-from aoi_events.gateway.protocol.actions import Leave
+from aoi_events.gateway.protocol.effects import EndPresence
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Broker, Outbound, Published
 from aoi_events.ports.clock import Clock
@@ -28,15 +28,15 @@ _log = get_logger(__name__)
 _PER_MESSAGE = 200
 """Outcomes in one message: some 50 KiB."""
 _AT_ONCE = 2_000
-"""Entries in one round of publishing."""
+"""Entries that are published together."""
 _PAUSE = 0.2
-"""Seconds before the broker is tried again."""
+"""Seconds between two attempts to publish."""
 
-Entry = OutcomeItem | Leave
+Entry = OutcomeItem | EndPresence
 
 
 class Outbox:
-    """At most ``bound`` entries; beyond that the oldest are given up, and counted."""
+    """A queue of at most ``bound`` entries; above that the oldest are dropped and counted."""
 
     def __init__(
         self, broker: Broker, clock: Clock, *, bound: int, metrics: GatewayMetrics = NO_METRICS
@@ -49,32 +49,32 @@ class Outbox:
         self._filled = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
-        self.given_up = 0
+        self.dropped = 0
 
     def __len__(self) -> int:
-        """How many entries wait for their confirm, the round under way not counted."""
+        """How many entries wait, without those that are being published."""
         return len(self._entries)
 
     def report(self, outcome: OutcomeItem) -> None:
-        """Tell the outcome worker."""
+        """Add an outcome, for the outcome worker."""
         self._put(outcome)
 
-    def leave(self, client: ClientId, epoch: int) -> None:
-        """Tell the activation worker that presence of this epoch ended."""
-        self._put(Leave(client, epoch))
+    def end_presence(self, client: ClientId, epoch: int) -> None:
+        """Add the end of a presence, for the activation worker."""
+        self._put(EndPresence(client, epoch))
 
     def _put(self, entry: Entry) -> None:
         if len(self._entries) >= self._bound:
-            # The deadline of its delivery, or a lost route, says the same later.
+            # The deadline of its delivery, or a lost route, replaces the entry later.
             self._entries.popleft()
-            self.given_up += 1
+            self.dropped += 1
             self._metrics.gave_up()
         self._entries.append(entry)
         self._filled.set()
         self._empty.clear()
 
     async def run(self) -> None:
-        """Publish for ever."""
+        """Publish entries until cancelled."""
         while True:
             if not self._entries:
                 self._filled.clear()
@@ -87,16 +87,16 @@ class Outbox:
                 await self._clock.sleep(_PAUSE)
 
     async def flush(self) -> None:
-        """Return when everything was confirmed."""
+        """Wait until every entry is confirmed."""
         await self._empty.wait()
 
     async def _publish(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Publish, and return those entries that the broker did not take."""
+        """Publish entries; return those that the broker did not confirm."""
         groups = list(_grouped(entries))
         try:
             results = await self._broker.publish([_message(group) for group in groups])
         except InfrastructureError as error:
-            _log.warning("outcomes_wait", entries=len(entries), error=str(error))
+            _log.warning("outcomes_not_published", entries=len(entries), error=str(error))
             return list(entries)
         left = [
             entry
@@ -105,7 +105,7 @@ class Outbox:
             for entry in group
         ]
         if left:
-            _log.warning("outcomes_refused", entries=len(left))
+            _log.warning("outcomes_not_confirmed", entries=len(left))
         return left
 
 
@@ -113,12 +113,12 @@ def _grouped(entries: Iterable[Entry]) -> Iterable[Sequence[Entry]]:
     outcomes = iter([entry for entry in entries if isinstance(entry, OutcomeItem)])
     while group := list(islice(outcomes, _PER_MESSAGE)):
         yield group
-    yield from ([entry] for entry in entries if isinstance(entry, Leave))
+    yield from ([entry] for entry in entries if isinstance(entry, EndPresence))
 
 
 def _message(group: Sequence[Entry]) -> Outbound:
     first = group[0]
-    if isinstance(first, Leave):
+    if isinstance(first, EndPresence):
         return Outbound(
             exchange=REQUESTS,
             routing_key="client.disconnected",

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.racing import first_of
 from aoi_events.platform.retry import Attempt, Patience, patiently
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
@@ -21,7 +22,7 @@ from aoi_events.ports.store import Kind, Store
 from aoi_events.services.deadlines.clients import UnusedClients
 from aoi_events.services.deadlines.deliveries import DueDeliveries
 from aoi_events.services.deadlines.proofs import DueProofs
-from aoi_events.services.runtime.pausing import PAUSES, Stopped, first_of, rest
+from aoi_events.services.runtime.pausing import PAUSES, Stopped, rest
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import hints_queue
 

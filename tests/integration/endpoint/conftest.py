@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.integration.endpoint.senders import Place
+from tests.integration.endpoint.server_under_test import ServerUnderTest
 from tests.integration.services.conftest import (
     BOTH,
     OpenSystem,
@@ -19,30 +19,32 @@ from tests.integration.services.conftest import (
 __all__ = ["BOTH", "backend", "open_system"]
 
 
-OpenPlace = Callable[..., Awaitable[Place]]
+OpenServer = Callable[..., Awaitable[ServerUnderTest]]
 
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    """A client that keeps its connections."""
+    """An HTTP client that reuses its connections."""
     async with aiohttp.ClientSession() as session:
         yield session
 
 
 @pytest.fixture
-def open_place(open_system: OpenSystem, http: aiohttp.ClientSession) -> OpenPlace:
-    """Opens the installation with an endpoint of the test's own settings."""
+def open_server(open_system: OpenSystem, http: aiohttp.ClientSession) -> OpenServer:
+    """Opens an installation with an endpoint, with the settings of the test."""
 
-    async def open_(**settings: Any) -> Place:
-        endpoint = {"port": 0, "api_keys": Place.api_keys()} | settings.pop("endpoint", {})
+    async def open_(**settings: Any) -> ServerUnderTest:
+        endpoint = {"port": 0, "api_keys": ServerUnderTest.api_keys()} | settings.pop(
+            "endpoint", {}
+        )
         system = await open_system(endpoint=endpoint, **settings)
         await system.serve("endpoint")
-        return Place(system, http)
+        return ServerUnderTest(system, http)
 
     return open_
 
 
 @pytest.fixture
-async def place(open_place: OpenPlace) -> Place:
-    """With settings as they are by default."""
-    return await open_place()
+async def server(open_server: OpenServer) -> ServerUnderTest:
+    """A server with default settings."""
+    return await open_server()

@@ -12,63 +12,63 @@ from aoi_events.contracts.answers import (
     NotificationStatusV1,
 )
 from tests.integration.endpoint.conftest import BOTH
-from tests.integration.endpoint.senders import Place, Sender
+from tests.integration.endpoint.server_under_test import Sender, ServerUnderTest
 
 HELLO: dict[str, Any] = {"content": {"data": "hello"}}
 
 
 @BOTH
-async def test_a_notification_is_sent_reported_and_withdrawn(place: Place) -> None:
+async def test_a_notification_is_sent_reported_and_withdrawn(server: ServerUnderTest) -> None:
     """202 with what the workers accepted, then its status, then its withdrawal: the contracts are
     those of the broker.
     """
-    device = await place.system.device()
-    sent = await place.api("POST", json={"tokens": [device.token, "k1.forged"], **HELLO})
+    device = await server.system.device()
+    sent = await server.api("POST", json={"tokens": [device.token, "k1.forged"], **HELLO})
     assert sent.status == 202
     accepted = NotificationAcceptedV1.decode(sent.body)
     assert [(each.index, each.code) for each in accepted.rejected] == [(1, "token_forged")]
     name = accepted.notification
-    asked = await place.api("GET", f"/{name}")
+    asked = await server.api("GET", f"/{name}")
     assert asked.status == 200
     (delivery,) = NotificationStatusV1.decode(asked.body).deliveries
     assert (delivery.delivery, delivery.state) == (accepted.deliveries[0].delivery, "stored")
-    gone = await place.api("DELETE", f"/{name}")
+    gone = await server.api("DELETE", f"/{name}")
     assert NotificationCancelledV1.decode(gone.body).cancelled == 1
-    assert [row.state for row in await place.system.rows(name, sender="key:shop")] == ["cancelled"]
+    assert [row.state for row in await server.system.rows(name, sender="key:shop")] == ["cancelled"]
 
 
-async def test_a_repeat_with_its_id_is_harmless(place: Place) -> None:
+async def test_a_repeat_with_its_id_is_harmless(server: ServerUnderTest) -> None:
     """The same ID and body: the same answer; another body: 409, like over the broker."""
-    device = await place.system.device()
+    device = await server.system.device()
     body = {"notification": "n1", "tokens": [device.token], "ttl": 60, "topic": "t"} | HELLO
-    first = await place.api("POST", json=body)
-    assert (await place.api("POST", json=body)).body == first.body
-    other = await place.api("POST", json=body | {"ttl": 61})
+    first = await server.api("POST", json=body)
+    assert (await server.api("POST", json=body)).body == first.body
+    other = await server.api("POST", json=body | {"ttl": 61})
     assert (other.status, other.json["code"]) == (409, "conflict")
-    assert (await place.api("POST", json=body, key="bank")).status == 202, "IDs are the sender's"
+    assert (await server.api("POST", json=body, key="bank")).status == 202, "IDs are the sender's"
 
 
 @BOTH
-async def test_how_channels_follow_each_other_goes_to_the_workers(place: Place) -> None:
+async def test_how_channels_follow_each_other_goes_to_the_workers(server: ServerUnderTest) -> None:
     """``mode`` and ``hedge_after`` over HTTP are those of the broker, bounds included."""
-    device = await place.system.device()
+    device = await server.system.device()
     body = {"notification": "n1", "tokens": [device.token], "mode": "hedged", **HELLO}
-    assert (await place.api("POST", json=body | {"hedge_after": 1.5})).status == 202
-    async with place.system.installation.store.transaction(read_only=True) as tx:
+    assert (await server.api("POST", json=body | {"hedge_after": 1.5})).status == 202
+    async with server.system.installation.store.transaction(read_only=True) as tx:
         (kept,) = (await tx.notifications([("key:shop", "n1")])).values()
     assert (kept.mode, kept.hedge_after) == ("hedged", 1.5)
-    wrong = await place.api("POST", json=body | {"mode": "parallel", "hedge_after": 1.5})
+    wrong = await server.api("POST", json=body | {"mode": "parallel", "hedge_after": 1.5})
     assert (wrong.status, wrong.json["code"]) == (400, "invalid")
 
 
-async def test_keys_see_their_own_only(place: Place) -> None:
-    """What another key sent is not found, and cannot be withdrawn."""
-    device = await place.system.device()
-    await place.api("POST", json={"notification": "n1", "tokens": [device.token], **HELLO})
-    theirs = await place.api("GET", "/n1", key="bank")
+async def test_keys_see_their_own_only(server: ServerUnderTest) -> None:
+    """A notification of another key is not found, and cannot be withdrawn."""
+    device = await server.system.device()
+    await server.api("POST", json={"notification": "n1", "tokens": [device.token], **HELLO})
+    theirs = await server.api("GET", "/n1", key="bank")
     assert (theirs.status, theirs.json["code"]) == (404, "not_found")
-    await place.api("DELETE", "/n1", key="bank")
-    assert [row.state for row in await place.system.rows("n1", sender="key:shop")] == ["stored"]
+    await server.api("DELETE", "/n1", key="bank")
+    assert [row.state for row in await server.system.rows("n1", sender="key:shop")] == ["stored"]
 
 
 @pytest.mark.parametrize(
@@ -84,21 +84,23 @@ async def test_keys_see_their_own_only(place: Place) -> None:
         "Bearer " + "0" * 5_000,
     ],
 )
-async def test_without_a_known_key_nothing_is_said(place: Place, said: str | None) -> None:
-    """401, whatever was asked, and which scheme would be right."""
+async def test_without_a_known_key_nothing_is_said(
+    server: ServerUnderTest, said: str | None
+) -> None:
+    """Requests without a known key are refused with 401 and the right scheme."""
     headers = {"Authorization": said} if said is not None else {}
     for method, path in (("POST", ""), ("GET", "/n1"), ("DELETE", "/n1")):
-        reply = await place.ask(method, f"/v1/notifications{path}", headers=headers, data=b"{")
+        reply = await server.ask(method, f"/v1/notifications{path}", headers=headers, data=b"{")
         assert (reply.status, reply.json["code"]) == (401, "unauthenticated")
         assert reply.headers["WWW-Authenticate"] == "Bearer"
 
 
-async def test_two_keys_are_none(place: Place) -> None:
+async def test_two_keys_are_none(server: ServerUnderTest) -> None:
     """Two Authorization headers could be read as either, so neither counts: 401."""
-    said = f"Authorization: Bearer {place.api_key()}\r\n"
+    said = f"Authorization: Bearer {server.api_key()}\r\n"
     for headers, status in ((said, b"404"), (said * 2, b"401")):
         head = f"GET /v1/notifications/n1 HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n"
-        assert (await place.raw(head.encode())).split()[1] == status
+        assert (await server.raw(head.encode())).split()[1] == status
 
 
 @pytest.mark.parametrize(
@@ -119,26 +121,26 @@ async def test_two_keys_are_none(place: Place) -> None:
     ],
 )
 async def test_wrong_bodies_are_said(
-    place: Place, body: bytes, status: int, code: str, field: str | None
+    server: ServerUnderTest, body: bytes, status: int, code: str, field: str | None
 ) -> None:
     """The codes and fields of the broker, and the status that fits; nothing is parked."""
-    reply = await place.api("POST", data=body)
+    reply = await server.api("POST", data=body)
     assert (reply.status, reply.json["code"], reply.json.get("field")) == (status, code, field)
-    assert await place.system.parked() == []
+    assert await server.system.parked() == []
 
 
 @pytest.mark.parametrize("name", ["-x", "a%20b", "x" * 65, "%00", "a%0Ab", "%F0%9F%98%80"])
-async def test_names_that_no_notification_can_have(place: Place, name: str) -> None:
+async def test_names_that_no_notification_can_have(server: ServerUnderTest, name: str) -> None:
     """404, and no worker is bothered."""
     for method in ("GET", "DELETE"):
-        reply = await place.api(method, f"/{name}")
+        reply = await server.api(method, f"/{name}")
         assert (reply.status, reply.json["code"]) == (404, "not_found")
 
 
-async def test_a_bound_token_is_not_for_api_keys(place: Place) -> None:
+async def test_a_bound_token_is_not_for_api_keys(server: ServerUnderTest) -> None:
     """A token that is bound to a VAPID key takes nothing of an API key: rejected in the answer."""
-    device = await place.system.client()
+    device = await server.system.client()
     await device.register_app("webpush", sender_key=Sender().key)
-    reply = await place.api("POST", json={"tokens": [device.token], **HELLO})
+    reply = await server.api("POST", json={"tokens": [device.token], **HELLO})
     assert reply.status == 202
     assert [each["code"] for each in reply.json["rejected"]] == ["not_allowed"]

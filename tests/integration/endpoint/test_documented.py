@@ -18,7 +18,7 @@ from aoi_events.contracts.answers import (
     NotificationStatusV1,
 )
 from tests.commands import environment
-from tests.integration.endpoint.senders import Place, Sender
+from tests.integration.endpoint.server_under_test import Sender, ServerUnderTest
 from tests.integration.endpoint.test_libraries import Browser
 from tests.limits import WITHIN
 from tests.pages import block
@@ -26,9 +26,9 @@ from tests.pages import block
 PAGE = "docs/how-to/publish-http.md"
 
 
-async def test_the_python_of_the_page(place: Place, tmp_path: Path) -> None:
+async def test_the_python_of_the_page(server: ServerUnderTest, tmp_path: Path) -> None:
     """With a subscription and a key file, it prints 201 and the URL that withdraws the message."""
-    system = place.system
+    system = server.system
     system.clock.advance((datetime.now(UTC) - system.clock.now()).total_seconds())
     sender, file = Sender(), tmp_path / "vapid.pem"
     file.write_bytes(
@@ -36,7 +36,7 @@ async def test_the_python_of_the_page(place: Place, tmp_path: Path) -> None:
     )
     device = await system.client()
     await device.register_app("webpush", sender_key=sender.key)
-    subscription = Browser().subscription(f"{place.origin}/wpush/v1/{device.token}")
+    subscription = Browser().subscription(f"{server.origin}/wpush/v1/{device.token}")
     code, said = block(PAGE, "python").replace("vapid.pem", str(file)), io.StringIO()
 
     def run() -> None:
@@ -46,15 +46,15 @@ async def test_the_python_of_the_page(place: Place, tmp_path: Path) -> None:
     await asyncio.to_thread(run)
     status, location = said.getvalue().split()
     assert status == "201"
-    assert (await place.ask("DELETE", location)).status == 204
+    assert (await server.ask("DELETE", location)).status == 204
 
 
-async def test_the_commands_of_the_page(place: Place, tmp_path: Path) -> None:
+async def test_the_commands_of_the_page(server: ServerUnderTest, tmp_path: Path) -> None:
     """Against an endpoint that knows the key, each prints the contract that it should."""
-    device = await place.system.device()
+    device = await server.system.device()
     made, *commands = re.split(r"^(?=aoi |curl )", block(PAGE, "sh"), flags=re.MULTILINE)[1:]
     assert made.startswith("aoi keys api shop")
-    variables = environment({}) | {"API_KEY": place.api_key(), "TOKEN": device.token}
+    variables = environment({}) | {"API_KEY": server.api_key(), "TOKEN": device.token}
     contracts: tuple[type[AnyAnswer], ...] = (
         NotificationAcceptedV1,
         NotificationStatusV1,
@@ -64,7 +64,7 @@ async def test_the_commands_of_the_page(place: Place, tmp_path: Path) -> None:
         assert "http://localhost:8092" in command
         shell = await asyncio.create_subprocess_exec(
             *("bash", "-euo", "pipefail", "-c"),
-            command.replace("http://localhost:8092", place.url),
+            command.replace("http://localhost:8092", server.url),
             cwd=tmp_path,
             env=variables,
             stdin=asyncio.subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Workers that are silent, a broker that is gone, an endpoint that stops, and TLS."""
+"""Workers without answers, a lost broker, an endpoint that stops, and TLS."""
 
 from __future__ import annotations
 
@@ -15,67 +15,67 @@ from aoi_events.endpoint.endpoint import Endpoint
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
 from tests.containers import RabbitServer, in_containers
-from tests.integration.endpoint.conftest import OpenPlace
-from tests.integration.endpoint.senders import AES128GCM, Place
+from tests.integration.endpoint.conftest import OpenServer
+from tests.integration.endpoint.server_under_test import AES128GCM, ServerUnderTest
 from tests.integration.gateway.test_limits import self_signed
 from tests.limits import WITHIN
 
 PUSH = {"TTL": "60"} | AES128GCM
 
 
-async def test_silent_workers_are_503(open_place: OpenPlace) -> None:
+async def test_silent_workers_are_503(open_server: OpenServer) -> None:
     """Without an answer in time, 503 and when to come again; what was asked is not lost: it is
     answered once somebody works.
     """
-    place = await open_place(workers=("registration",), endpoint={"request_within": 0.2})
-    device = await place.system.device()
-    reply = await place.push(device.token)
+    server = await open_server(workers=("registration",), endpoint={"request_within": 0.2})
+    device = await server.system.device()
+    reply = await server.push(device.token)
     assert (reply.status, reply.errno) == (503, 201)
     assert 5 <= int(reply.headers["Retry-After"]) <= 15
-    api = await place.api("POST", json={"tokens": [device.token], "content": {"data": "x"}})
+    api = await server.api("POST", json={"tokens": [device.token], "content": {"data": "x"}})
     assert (api.status, api.json["code"]) == (503, "unavailable")
     assert "Retry-After" in api.headers
-    await place.system.serve("notification")
-    await place.system.events.wait_for("notification.accepted", count=2)
+    await server.system.serve("notification")
+    await server.system.events.wait_for("notification.accepted", count=2)
 
 
 async def test_silent_workers_are_logged_without_secrets(
-    open_place: OpenPlace, caplog: pytest.LogCaptureFixture
+    open_server: OpenServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When nobody answers what a sender asks, the log names the request, and neither its token, nor
     its content, nor the sender's keys.
     """
     caplog.set_level(logging.DEBUG)
-    place = await open_place(workers=("registration",), endpoint={"request_within": 0.1})
-    device = await place.system.device()
+    server = await open_server(workers=("registration",), endpoint={"request_within": 0.1})
+    device = await server.system.device()
     signed = {"Authorization": "Bearer 5ec7e7"}
-    await place.push(device.token, b"private words")
-    await place.push(device.token, b"private words", **signed)
+    await server.push(device.token, b"private words")
+    await server.push(device.token, b"private words", **signed)
     body = {"tokens": [device.token], "content": {"data": "private words"}}
-    await place.api("POST", json=body)
+    await server.api("POST", json=body)
     told = caplog.text + repr([vars(record) for record in caplog.records])
-    assert told.count("workers_silent") >= 2
-    hidden = (device.token, device.secret, place.api_key(), "5ec7e7", "private words")
+    assert told.count("request_not_answered") >= 2
+    hidden = (device.token, device.secret, server.api_key(), "5ec7e7", "private words")
     assert [each for each in hidden if each in told] == []
 
 
-async def test_too_many_that_wait_are_503(open_place: OpenPlace) -> None:
-    """Requests that wait for an answer are bounded; one too many is told to come again at once."""
-    place = await open_place(
+async def test_too_many_that_wait_are_503(open_server: OpenServer) -> None:
+    """Requests that wait are bounded; one above the limit is refused at once with 503."""
+    server = await open_server(
         workers=("registration",), endpoint={"requests_at_once": 1, "requests_waiting": 1}
     )
-    device = await place.system.device()
-    replies = [asyncio.ensure_future(place.push(device.token)) for _ in range(3)]
+    device = await server.system.device()
+    replies = [asyncio.ensure_future(server.push(device.token)) for _ in range(3)]
     done, _ = await asyncio.wait(replies, return_when=asyncio.FIRST_COMPLETED, timeout=WITHIN)
     assert [task.result().status for task in done] == [503]
-    await place.system.serve("notification")
+    await server.system.serve("notification")
     assert sorted([(await reply).status for reply in replies]) == [201, 201, 503]
 
 
-async def test_a_broker_that_is_gone_is_503(open_place: OpenPlace) -> None:
+async def test_a_broker_that_is_gone_is_503(open_server: OpenServer) -> None:
     """Neither a traceback nor a broken connection: 503, for Web Push and for the JSON API."""
-    place = await open_place()
-    broker = await place.system.connect("aoi-endpoint")
+    server = await open_server()
+    broker = await server.system.connect("aoi-endpoint")
     stop = asyncio.Event()
     endpoint = Endpoint(broker, settings=EndpointSettings(port=0, request_within=5.0))
     running = asyncio.ensure_future(endpoint.run(stop))
@@ -84,7 +84,7 @@ async def test_a_broker_that_is_gone_is_503(open_place: OpenPlace) -> None:
             await endpoint.started.wait()
         await broker.close()
         url = f"http://127.0.0.1:{endpoint.port}/wpush/v1/k1.x"
-        reply = await place.ask("POST", url, headers=PUSH, data=b"x")
+        reply = await server.ask("POST", url, headers=PUSH, data=b"x")
         assert (reply.status, reply.errno) == (503, 201)
     finally:
         stop.set()
@@ -92,12 +92,12 @@ async def test_a_broker_that_is_gone_is_503(open_place: OpenPlace) -> None:
 
 
 async def test_stopping_answers_what_is_under_way(
-    open_place: OpenPlace, caplog: pytest.LogCaptureFixture
+    open_server: OpenServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """TERM: no new connections, but whoever waits for an answer gets it."""
-    place = await open_place(workers=("registration",))
-    device = await place.system.device()
-    broker = await place.system.connect("aoi-endpoint")
+    server = await open_server(workers=("registration",))
+    device = await server.system.device()
+    broker = await server.system.connect("aoi-endpoint")
     stop = asyncio.Event()
     endpoint = Endpoint(broker, settings=EndpointSettings(port=0))
     running = asyncio.ensure_future(endpoint.run(stop))
@@ -105,15 +105,15 @@ async def test_stopping_answers_what_is_under_way(
         await endpoint.started.wait()
     url = f"http://127.0.0.1:{endpoint.port}"
     asked = asyncio.ensure_future(
-        place.ask("POST", f"{url}/wpush/v1/{device.token}", headers=PUSH, data=b"x")
+        server.ask("POST", f"{url}/wpush/v1/{device.token}", headers=PUSH, data=b"x")
     )
-    await place.ask("GET", f"{url}/openapi.json")
-    await place.system.until(lambda: _waiting(endpoint), bool)
+    await server.ask("GET", f"{url}/openapi.json")
+    await server.system.until(lambda: _waiting(endpoint), bool)
     stop.set()
-    await place.system.until(lambda: _deaf(endpoint), bool)
+    await server.system.until(lambda: _deaf(endpoint), bool)
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", endpoint.port)
-    await place.system.serve("notification")
+    await server.system.serve("notification")
     assert (await asked).status == 201
     async with asyncio.timeout(WITHIN):
         await running
@@ -129,26 +129,26 @@ async def _deaf(endpoint: Endpoint) -> bool:
     return not endpoint.listening
 
 
-async def test_tls(open_place: OpenPlace, tmp_path: Path) -> None:
+async def test_tls(open_server: OpenServer, tmp_path: Path) -> None:
     """With a certificate the endpoint speaks TLS, and says https of itself where it is told to."""
     path = self_signed(tmp_path)
-    place = await open_place(endpoint={"certificate": path, "public_url": "https://push.test"})
+    server = await open_server(endpoint={"certificate": path, "public_url": "https://push.test"})
     trusting = ssl.create_default_context(cafile=str(path))
     trusting.check_hostname = False
-    device = await place.system.device()
-    url = f"https://127.0.0.1:{place.port}/wpush/v1/{device.token}"
-    async with place.http.post(url, ssl=trusting, headers=PUSH, data=b"x") as response:
+    device = await server.system.device()
+    url = f"https://127.0.0.1:{server.port}/wpush/v1/{device.token}"
+    async with server.http.post(url, ssl=trusting, headers=PUSH, data=b"x") as response:
         assert response.status == 201
         assert response.headers["Location"].startswith("https://push.test/message/wp-")
     with pytest.raises(aiohttp.ClientError):
-        await place.push(device.token)
+        await server.push(device.token)
 
 
-async def test_what_cannot_be_listened_on_is_said(place: Place, tmp_path: Path) -> None:
-    """The error names what is wrong and the setting; nothing is left open."""
-    broker = await place.system.connect("aoi-endpoint")
+async def test_what_cannot_be_listened_on_is_said(server: ServerUnderTest, tmp_path: Path) -> None:
+    """The error of a bad address or certificate names the setting, and nothing stays open."""
+    broker = await server.system.connect("aoi-endpoint")
     for settings, said in (
-        (EndpointSettings(port=place.port), "cannot listen on 127.0.0.1 port"),
+        (EndpointSettings(port=server.port), "cannot listen on 127.0.0.1 port"),
         (
             EndpointSettings(port=0, certificate=tmp_path / "none.pem"),
             "AOI_ENDPOINT__CERTIFICATE and __PRIVATE_KEY",
@@ -160,7 +160,7 @@ async def test_what_cannot_be_listened_on_is_said(place: Place, tmp_path: Path) 
 
 
 async def test_a_bug_is_answered_and_told(
-    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """500 with 999, the traceback in our log and not in the answer; the connection serves on."""
 
@@ -168,29 +168,29 @@ async def test_a_bug_is_answered_and_told(
         raise RuntimeError("5ec7e7")
 
     monkeypatch.setattr("aoi_events.endpoint.push.read_headers", broken)
-    reply = await place.push("k1.x")
+    reply = await server.push("k1.x")
     assert (reply.status, reply.errno) == (500, 999)
     assert b"5ec7e7" not in reply.body
     assert "request_failed" in caplog.text
     monkeypatch.undo()
-    assert (await place.push("k1.x")).status == 404
+    assert (await server.push("k1.x")).status == 404
 
 
 @pytest.mark.parametrize("backend", [in_containers("rabbitmq+postgresql")], indirect=True)
 async def test_a_connection_that_was_cut_comes_back(
-    open_place: OpenPlace, rabbit_server: RabbitServer
+    open_server: OpenServer, rabbit_server: RabbitServer
 ) -> None:
     """The broker cuts the endpoint's connection: 503 for a while at most, then 201 as before."""
-    place = await open_place()
-    device = await place.system.device()
-    broker = await place.system.connect("aoi-endpoint")
+    server = await open_server()
+    device = await server.system.device()
+    broker = await server.system.connect("aoi-endpoint")
     stop = asyncio.Event()
     endpoint = Endpoint(broker, settings=EndpointSettings(port=0, request_within=5.0))
     running = asyncio.ensure_future(endpoint.run(stop))
     url = ""
 
     async def push() -> int:
-        reply = await place.ask("POST", url, headers=PUSH, data=b"x")
+        reply = await server.ask("POST", url, headers=PUSH, data=b"x")
         assert reply.status in (201, 503), reply.body
         return reply.status
 
@@ -199,10 +199,10 @@ async def test_a_connection_that_was_cut_comes_back(
             await endpoint.started.wait()
         url = f"http://127.0.0.1:{endpoint.port}/wpush/v1/{device.token}"
         assert await push() == 201
-        url_of_workers = place.system.installation.settings.broker.get_secret_value()
+        url_of_workers = server.system.installation.settings.broker.get_secret_value()
         vhost = urlsplit(url_of_workers).path.lstrip("/")
         await asyncio.to_thread(rabbit_server.cut, vhost, broker.user)
-        await place.system.until(push, lambda status: status == 201)
+        await server.system.until(push, lambda status: status == 201)
     finally:
         stop.set()
         await running

@@ -7,8 +7,8 @@ import logging
 
 import pytest
 
-from tests.integration.endpoint.conftest import OpenPlace
-from tests.integration.endpoint.senders import Place
+from tests.integration.endpoint.conftest import OpenServer
+from tests.integration.endpoint.server_under_test import ServerUnderTest
 from tests.limits import WITHIN
 
 REQUEST = b"POST /wpush/v1/k1.x HTTP/1.1\r\nHost: x\r\nTTL: 1\r\n"
@@ -45,18 +45,18 @@ def status_of(answer: bytes) -> int | None:
     ],
 )
 async def test_heads_that_are_none_or_too_much(
-    place: Place, octets: bytes, status: int | None, caplog: pytest.LogCaptureFixture
+    server: ServerUnderTest, octets: bytes, status: int | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """431 for what is beyond the bounds, 400 for what is no HTTP; nothing is logged of either, and
     the next request is served.
     """
     caplog.clear()
-    answer = await place.raw(octets, eof=status is None)
+    answer = await server.raw(octets, eof=status is None)
     if status is not None:
         assert status_of(answer) == status, answer[:200]
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
-    device = await place.system.device()
-    assert (await place.push(device.token)).status == 201
+    device = await server.system.device()
+    assert (await server.push(device.token)).status == 201
 
 
 @pytest.mark.parametrize(
@@ -70,55 +70,55 @@ async def test_heads_that_are_none_or_too_much(
     ],
 )
 async def test_the_slow_are_sent_away(
-    open_place: OpenPlace, octets: bytes, status: int | None
+    open_server: OpenServer, octets: bytes, status: int | None
 ) -> None:
     """A connection that says nothing, a head and a body that never end: bounded in time."""
-    place = await open_place(endpoint={"head_within": 0.2, "body_within": 0.2})
-    assert status_of(await place.raw(octets)) == status
+    server = await open_server(endpoint={"head_within": 0.2, "body_within": 0.2})
+    assert status_of(await server.raw(octets)) == status
 
 
-async def test_an_idle_connection_ends(open_place: OpenPlace) -> None:
-    """After an answer the connection is kept for a while, and then closed."""
-    place = await open_place(endpoint={"keep_alive": 1})
-    answer = await place.raw(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+async def test_an_idle_connection_ends(open_server: OpenServer) -> None:
+    """An idle connection is closed after its time limit."""
+    server = await open_server(endpoint={"keep_alive": 1})
+    answer = await server.raw(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
     assert status_of(answer) == 200
 
 
-async def test_a_head_that_drips_behind_an_answer_ends_too(open_place: OpenPlace) -> None:
+async def test_a_head_that_drips_behind_an_answer_ends_too(open_server: OpenServer) -> None:
     """The second request of a connection is bounded as the first is."""
-    place = await open_place(endpoint={"head_within": 0.2})
-    answer = await place.raw(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\nGET /openapi.json HT")
+    server = await open_server(endpoint={"head_within": 0.2})
+    answer = await server.raw(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\nGET /openapi.json HT")
     assert answer.count(b"HTTP/1.1 ") == 2
     assert b"HTTP/1.1 408 " in answer
 
 
-async def test_connections_are_bounded(open_place: OpenPlace) -> None:
+async def test_connections_are_bounded(open_server: OpenServer) -> None:
     """One more than may be is closed at once; when one ends, there is room again."""
-    place = await open_place(endpoint={"max_connections": 3})
-    open_ones = [await asyncio.open_connection("127.0.0.1", place.port) for _ in range(3)]
+    server = await open_server(endpoint={"max_connections": 3})
+    open_ones = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
     for _, writer in open_ones:
         writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
     for reader, _ in open_ones:
         async with asyncio.timeout(WITHIN):
             assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
     with pytest.raises((ConnectionError, AssertionError)):
-        assert await place.raw(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await server.raw(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
     for _, writer in open_ones:
         writer.close()
         await writer.wait_closed()
 
     async def served() -> bool:
         try:
-            return (await place.ask("GET", "/openapi.json")).status == 200
+            return (await server.ask("GET", "/openapi.json")).status == 200
         except (ConnectionError, OSError):
             return False
 
-    await place.system.until(served, bool)
+    await server.system.until(served, bool)
 
 
-async def standing(place: Place, host: str) -> asyncio.StreamWriter | None:
+async def standing(server: ServerUnderTest, host: str) -> asyncio.StreamWriter | None:
     """A connection from that address that is served and stays; None where it is closed at once."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", place.port, local_addr=(host, 0))
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, local_addr=(host, 0))
     writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
     async with asyncio.timeout(WITHIN):
         try:
@@ -132,108 +132,110 @@ async def standing(place: Place, host: str) -> asyncio.StreamWriter | None:
     return None
 
 
-async def test_connections_of_an_address_are_bounded(open_place: OpenPlace) -> None:
+async def test_connections_of_an_address_are_bounded(open_server: OpenServer) -> None:
     """One address cannot have them all: others are served, and when one ends there is room again;
     a proxy speaks for many, and may have more.
     """
-    place = await open_place(
+    server = await open_server(
         endpoint={"connections_per_address": 2, "proxies": ("127.0.0.4",), "max_connections": 20}
     )
-    mine = [await standing(place, "127.0.0.2") for _ in range(3)]
+    mine = [await standing(server, "127.0.0.2") for _ in range(3)]
     assert [each is not None for each in mine] == [True, True, False]
-    others = [await standing(place, f"127.0.0.{host}") for host in (3, 4, 4, 4)]
+    others = [await standing(server, f"127.0.0.{host}") for host in (3, 4, 4, 4)]
     assert None not in others
     assert mine[0] is not None
     mine[0].close()
 
     async def served() -> bool:
-        found = await standing(place, "127.0.0.2")
+        found = await standing(server, "127.0.0.2")
         mine.append(found)
         return found is not None
 
-    await place.system.until(served, bool)
+    await server.system.until(served, bool)
     for writer in (*mine[1:], *others):
         if writer is not None:
             writer.close()
 
 
-async def test_a_sender_is_bounded(open_place: OpenPlace) -> None:
+async def test_a_sender_is_bounded(open_server: OpenServer) -> None:
     """429 with the seconds to wait, for the sender that sends too much and for no other."""
-    place = await open_place(endpoint={"sender_per_second": 0.5, "sender_burst": 3})
+    server = await open_server(endpoint={"sender_per_second": 0.5, "sender_burst": 3})
     body = {"tokens": ["k1.x"], "content": {"data": "x"}}
-    assert [(await place.api("POST", json=body)).status for _ in range(4)] == [202, 202, 202, 429]
-    reply = await place.api("POST", json=body)
+    assert [(await server.api("POST", json=body)).status for _ in range(4)] == [202, 202, 202, 429]
+    reply = await server.api("POST", json=body)
     assert (reply.json["code"], reply.headers["Retry-After"]) == ("quota_exceeded", "2")
-    assert (await place.api("POST", json=body, key="bank")).status == 202
-    place.system.clock.advance(2)
-    assert (await place.api("POST", json=body)).status == 202
+    assert (await server.api("POST", json=body, key="bank")).status == 202
+    server.system.clock.advance(2)
+    assert (await server.api("POST", json=body)).status == 202
 
 
-async def test_an_address_is_bounded(open_place: OpenPlace) -> None:
+async def test_an_address_is_bounded(open_server: OpenServer) -> None:
     """429 for an address that asks too much, before anything else is looked at; behind a proxy that
     is believed, the address is the one that it names.
     """
     settings = {"address_per_second": 1, "address_burst": 2, "proxies": ["127.0.0.1"]}
-    place = await open_place(endpoint=settings)
+    server = await open_server(endpoint=settings)
     one, two = {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "192.0.2.2"}
     for status in (404, 404, 429):
-        reply = await place.ask("POST", "/wpush/v1/forged", headers=one | {"TTL": "1"})
+        reply = await server.ask("POST", "/wpush/v1/forged", headers=one | {"TTL": "1"})
         assert reply.status == status
     assert reply.errno == 201
     assert reply.headers["Retry-After"] == "1"
-    assert (await place.ask("POST", "/wpush/v1/forged", headers=two | {"TTL": "1"})).status == 404
+    assert (await server.ask("POST", "/wpush/v1/forged", headers=two | {"TTL": "1"})).status == 404
 
 
-async def test_no_proxy_is_believed_unasked(open_place: OpenPlace) -> None:
-    """Without a proxy in the settings, nobody chooses the address that is counted."""
-    place = await open_place(endpoint={"address_per_second": 1, "address_burst": 1})
+async def test_no_proxy_is_believed_unasked(open_server: OpenServer) -> None:
+    """Without a configured proxy, X-Forwarded-For does not change the counted address."""
+    server = await open_server(endpoint={"address_per_second": 1, "address_burst": 1})
     statuses = [
-        (await place.ask("GET", "/x", headers={"X-Forwarded-For": f"192.0.2.{n}"})).status
+        (await server.ask("GET", "/x", headers={"X-Forwarded-For": f"192.0.2.{n}"})).status
         for n in range(2)
     ]
     assert statuses == [404, 429]
 
 
-async def test_a_hundred_at_once_are_all_answered(place: Place) -> None:
-    """Whoever comes at once is served at once, each with an answer of its own."""
-    device = await place.system.device()
-    replies = await asyncio.gather(*(place.push(device.token) for _ in range(100)))
+async def test_a_hundred_at_once_are_all_answered(server: ServerUnderTest) -> None:
+    """Many senders at once are all served, each with its own answer."""
+    device = await server.system.device()
+    replies = await asyncio.gather(*(server.push(device.token) for _ in range(100)))
     assert {reply.status for reply in replies} == {201}
     assert len({reply.headers["Location"] for reply in replies}) == 100
 
 
 async def test_nonsense_behind_a_request_is_no_fault_of_ours(
-    place: Place, caplog: pytest.LogCaptureFixture
+    server: ServerUnderTest, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A body that breaks off into nonsense, and nonsense behind a request that is being handled:
     400, the connection ends, and no task is left that would fail later.
     """
-    device = await place.system.device()
+    device = await server.system.device()
     good = f"POST /wpush/v1/{device.token} HTTP/1.1\r\nHost: x\r\nTTL: 1\r\n"
     for octets in (
         good + "Content-Length: 0\r\n\r\n\x00\x01 nonsense\r\n\r\n",
         good + "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\nZZ\r\n\r\n",
     ):
-        assert b"HTTP/1.1 400 " in await place.raw(octets.encode())
-    assert (await place.push(device.token)).status == 201
+        assert b"HTTP/1.1 400 " in await server.raw(octets.encode())
+    assert (await server.push(device.token)).status == 201
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-async def test_pipelined_requests_are_answered_in_order(place: Place) -> None:
+async def test_pipelined_requests_are_answered_in_order(server: ServerUnderTest) -> None:
     """RFC 9112, 9.3.2."""
-    device = await place.system.device()
+    device = await server.system.device()
     one = f"POST /wpush/v1/{device.token} HTTP/1.1\r\nHost: x\r\nTTL: 1\r\nContent-Length: 0\r\n"
     two = "GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-    answer = await place.raw(f"{one}\r\n{two}\r\n".encode())
+    answer = await server.raw(f"{one}\r\n{two}\r\n".encode())
     assert answer.index(b"HTTP/1.1 201 ") < answer.index(b"HTTP/1.1 404 ")
 
 
-async def test_secrets_do_not_reach_the_log(place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither tokens nor keys nor content, whatever goes wrong."""
+async def test_secrets_do_not_reach_the_log(
+    server: ServerUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Log lines about failures contain neither tokens nor keys nor content."""
     caplog.set_level(logging.DEBUG, logger="aoi_events.endpoint")
-    device = await place.system.device()
-    await place.push(device.token, b"5ec7e7-content")
-    await place.push("5ec7e7-token", b"5ec7e7-content", Authorization="vapid t=5ec7e7, k=5ec7e7")
-    await place.api("POST", data=b"5ec7e7", headers={"Authorization": "Bearer 5ec7e75ec7e75ec7e7"})
-    for secret in ("5ec7e7", device.token, place.api_key()):
+    device = await server.system.device()
+    await server.push(device.token, b"5ec7e7-content")
+    await server.push("5ec7e7-token", b"5ec7e7-content", Authorization="vapid t=5ec7e7, k=5ec7e7")
+    await server.api("POST", data=b"5ec7e7", headers={"Authorization": "Bearer 5ec7e75ec7e75ec7e7"})
+    for secret in ("5ec7e7", device.token, server.api_key()):
         assert secret not in caplog.text

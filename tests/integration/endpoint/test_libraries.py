@@ -17,18 +17,18 @@ from pywebpush import WebPushException, webpush
 
 from aoi_events.contracts.envelopes import DeliverItem
 from tests.integration.endpoint.conftest import BOTH
-from tests.integration.endpoint.senders import Place, Sender
+from tests.integration.endpoint.server_under_test import Sender, ServerUnderTest
 
 
 class Browser:
-    """What a browser keeps of a subscription."""
+    """The browser's side of a subscription."""
 
     def __init__(self) -> None:
         self.private = ec.generate_private_key(ec.SECP256R1())
         self.auth = os.urandom(16)
 
     def subscription(self, endpoint: str) -> dict[str, Any]:
-        """What it gives to the page."""
+        """The subscription as a page gets it."""
         point = self.private.public_key().public_bytes(
             Encoding.X962, PublicFormat.UncompressedPoint
         )
@@ -65,11 +65,11 @@ def _octets(header: str, name: str) -> bytes:
 @pytest.mark.parametrize(
     "coding, vapid", [("aes128gcm", Vapid02), ("aesgcm", Vapid02), ("aesgcm", Vapid01)]
 )
-async def test_pywebpush(place: Place, coding: str, vapid: type[Vapid01]) -> None:
+async def test_pywebpush(server: ServerUnderTest, coding: str, vapid: type[Vapid01]) -> None:
     """A subscription that is bound to its key, in both encryptions and both forms of VAPID: what
     was sent is what the device reads; a stranger is told 403, and its sender 410 after the end.
     """
-    system = place.system
+    system = server.system
     system.clock.advance((datetime.now(UTC) - system.clock.now()).total_seconds())
     browser, sender, stranger = Browser(), Sender(), Sender()
     node = await system.node()
@@ -77,7 +77,7 @@ async def test_pywebpush(place: Place, coding: str, vapid: type[Vapid01]) -> Non
     await device.register_app("webpush", sender_key=sender.key)
     await device.activate("websocket")
     await node.connect(device)
-    subscription = browser.subscription(f"{place.origin}/wpush/v1/{device.token}")
+    subscription = browser.subscription(f"{server.origin}/wpush/v1/{device.token}")
 
     def send(who: Sender) -> int:
         key = vapid(who.private)

@@ -8,57 +8,57 @@ import jwt
 import pytest
 
 from tests.integration.endpoint.conftest import BOTH
-from tests.integration.endpoint.senders import AES128GCM, Place, Reply, Sender
+from tests.integration.endpoint.server_under_test import AES128GCM, Reply, Sender, ServerUnderTest
 from tests.integration.services.harness import Device
 
 HOUR = 3600
 
 
-async def bound(place: Place, sender: Sender) -> Device:
+async def bound(server: ServerUnderTest, sender: Sender) -> Device:
     """A device with a subscription that was made for this sender."""
-    device = await place.system.client()
+    device = await server.system.client()
     await device.register_app("webpush", sender_key=sender.key)
     return device
 
 
 @BOTH
-async def test_a_bound_subscription_takes_its_sender_only(place: Place) -> None:
+async def test_a_bound_subscription_takes_its_sender_only(server: ServerUnderTest) -> None:
     """RFC 8292, 4.2: 201 for the key that it was made for, 401 without credentials, 403 for another
     key, whose owner learns nothing more.
     """
     mine, other = Sender(), Sender()
-    device = await bound(place, mine)
+    device = await bound(server, mine)
     token = device.token
-    reply = await place.push(token, **place.vapid(mine))
+    reply = await server.push(token, **server.vapid(mine))
     assert reply.status == 201
     name = reply.headers["Location"].rpartition("/")[2].partition(".")[0]
-    (row,) = await place.system.rows(name, sender=f"vapid:{mine.key}")
+    (row,) = await server.system.rows(name, sender=f"vapid:{mine.key}")
     assert row.client == device.client
-    bare = await place.push(token)
+    bare = await server.push(token)
     assert (bare.status, bare.errno) == (401, 109)
     assert bare.headers["WWW-Authenticate"] == "vapid"
-    foreign = await place.push(token, **place.vapid(other))
+    foreign = await server.push(token, **server.vapid(other))
     assert (foreign.status, foreign.errno) == (403, 109)
 
 
 @BOTH
-async def test_the_url_withdraws_what_a_proved_sender_sent(place: Place) -> None:
+async def test_the_url_withdraws_what_a_proved_sender_sent(server: ServerUnderTest) -> None:
     """The message's URL is the capability: it needs no credentials, and names its sender."""
     sender = Sender()
-    device = await bound(place, sender)
-    location = (await place.push(device.token, **place.vapid(sender))).headers["Location"]
+    device = await bound(server, sender)
+    location = (await server.push(device.token, **server.vapid(sender))).headers["Location"]
     assert location.endswith(sender.key)
-    assert (await place.ask("DELETE", location)).status == 204
+    assert (await server.ask("DELETE", location)).status == 204
     foreign = location.replace(sender.key, Sender().key)
-    assert (await place.ask("DELETE", foreign)).status == 404
+    assert (await server.ask("DELETE", foreign)).status == 404
 
 
-async def test_a_free_subscription_still_checks_what_is_said(place: Place) -> None:
+async def test_a_free_subscription_still_checks_what_is_said(server: ServerUnderTest) -> None:
     """RFC 8292, 4.2: who says who it is, and is not, is refused wherever it sends."""
-    device = await place.system.device()
-    assert (await place.push(device.token, **place.vapid(Sender()))).status == 201
-    wrong = place.vapid(Sender(), aud="https://push.example.net")
-    assert (await place.push(device.token, **wrong)).status == 403
+    device = await server.system.device()
+    assert (await server.push(device.token, **server.vapid(Sender()))).status == 201
+    wrong = server.vapid(Sender(), aud="https://push.example.net")
+    assert (await server.push(device.token, **wrong)).status == 403
 
 
 @pytest.mark.parametrize(
@@ -76,18 +76,18 @@ async def test_a_free_subscription_still_checks_what_is_said(place: Place) -> No
         {"exp": 10**400},
     ],
 )
-async def test_claims_that_are_not_valid(place: Place, claims: dict[str, Any]) -> None:
-    """403 for a token that is not meant for us, or says no time that can be."""
-    device = await place.system.device()
-    reply = await place.push(device.token, **place.vapid(Sender(), **claims))
+async def test_claims_that_are_not_valid(server: ServerUnderTest, claims: dict[str, Any]) -> None:
+    """A token for another audience, or with an impossible expiry, is refused with 403."""
+    device = await server.system.device()
+    reply = await server.push(device.token, **server.vapid(Sender(), **claims))
     assert (reply.status, reply.errno) == (403, 109)
 
 
 @pytest.mark.parametrize("other", [7, None, {"origin": "x"}])
-async def test_every_audience_is_a_text(place: Place, other: Any) -> None:
-    """403 for a list that names us, and beside us what is no text (RFC 7519, 4.1.3)."""
-    device = await place.system.device()
-    reply = await place.push(device.token, **place.vapid(Sender(), aud=[place.origin, other]))
+async def test_every_audience_is_a_text(server: ServerUnderTest, other: Any) -> None:
+    """An audience list with an entry that is no text is refused with 403 (RFC 7519, 4.1.3)."""
+    device = await server.system.device()
+    reply = await server.push(device.token, **server.vapid(Sender(), aud=[server.origin, other]))
     assert (reply.status, reply.errno) == (403, 109)
 
 
@@ -96,38 +96,38 @@ async def test_every_audience_is_a_text(place: Place, other: Any) -> None:
     [(-1, 403), (0, 403), (1, 201), (24 * HOUR, 201), (24 * HOUR + 1, 403)],
 )
 async def test_a_token_holds_until_it_ends_and_24_hours_at_most(
-    place: Place, offset: int, status: int
+    server: ServerUnderTest, offset: int, status: int
 ) -> None:
     """RFC 8292, 2: exp lies ahead, and no more than 24 hours."""
     sender = Sender()
-    device = await bound(place, sender)
-    now = int(place.system.clock.now().timestamp())
-    place.system.clock.advance(now - place.system.clock.now().timestamp() + 1)
-    reply = await place.push(device.token, **place.vapid(sender, exp=now + 1 + offset))
+    device = await bound(server, sender)
+    now = int(server.system.clock.now().timestamp())
+    server.system.clock.advance(now - server.system.clock.now().timestamp() + 1)
+    reply = await server.push(device.token, **server.vapid(sender, exp=now + 1 + offset))
     assert reply.status == status, reply.body
 
 
-async def test_a_replayed_token_ends_with_its_time(place: Place) -> None:
+async def test_a_replayed_token_ends_with_its_time(server: ServerUnderTest) -> None:
     """A token may be used again while it holds, as senders do; caught and replayed later, it is
     refused, though it was good a moment before.
     """
     sender = Sender()
-    device = await bound(place, sender)
-    credentials = place.vapid(sender)
+    device = await bound(server, sender)
+    credentials = server.vapid(sender)
     for _ in range(2):
-        assert (await place.push(device.token, **credentials)).status == 201
-    place.system.clock.advance(HOUR)
-    assert (await place.push(device.token, **credentials)).status == 403
+        assert (await server.push(device.token, **credentials)).status == 201
+    server.system.clock.advance(HOUR)
+    assert (await server.push(device.token, **credentials)).status == 403
 
 
-async def test_a_token_is_good_for_the_key_that_signed_it(place: Place) -> None:
+async def test_a_token_is_good_for_the_key_that_signed_it(server: ServerUnderTest) -> None:
     """A token of one's own beside another's key, a key of one's own beside another's token, and a
     token that was changed on the way: 403.
     """
     mine, thief = Sender(), Sender()
-    device = await bound(place, mine)
-    token = place.vapid(mine)["Authorization"].split("t=")[1].split(",")[0]
-    stolen = place.vapid(thief)["Authorization"].split("t=")[1].split(",")[0]
+    device = await bound(server, mine)
+    token = server.vapid(mine)["Authorization"].split("t=")[1].split(",")[0]
+    stolen = server.vapid(thief)["Authorization"].split("t=")[1].split(",")[0]
     head, body, signature = token.split(".")
     changed = f"{head}.{body}.{signature[:-4]}AAAA"
     for said in (
@@ -145,17 +145,17 @@ async def test_a_token_is_good_for_the_key_that_signed_it(place: Place) -> None:
         f"Bearer {token}",
         "vapid " + "t=" + "a" * 5_000,
     ):
-        reply = await place.push(device.token, Authorization=said)
+        reply = await server.push(device.token, Authorization=said)
         assert (reply.status, reply.errno) == (403, 109), said
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256", "ES384"])
-async def test_no_other_algorithm_counts(place: Place, algorithm: str) -> None:
+async def test_no_other_algorithm_counts(server: ServerUnderTest, algorithm: str) -> None:
     """RFC 8292, 2: ES256 and nothing else; above all no secret that is the public key."""
     sender = Sender()
-    device = await bound(place, sender)
-    now = int(place.system.clock.now().timestamp())
-    claims = {"aud": place.origin, "exp": now + HOUR}
+    device = await bound(server, sender)
+    now = int(server.system.clock.now().timestamp())
+    claims = {"aud": server.origin, "exp": now + HOUR}
     if algorithm == "ES384":
         head = jwt.encode(claims, sender.private, algorithm="ES256").split(".")
         head[0] = jwt.encode({}, "x" * 48, algorithm="HS384").split(".")[0]
@@ -164,21 +164,21 @@ async def test_no_other_algorithm_counts(place: Place, algorithm: str) -> None:
         secret = sender.key if algorithm == "HS256" else None
         forged = jwt.encode(claims, secret, algorithm=algorithm)  # type: ignore[arg-type]
     said = f"vapid t={forged}, k={sender.key}"
-    assert (await place.push(device.token, Authorization=said)).status == 403
+    assert (await server.push(device.token, Authorization=said)).status == 403
 
 
 @pytest.mark.parametrize("scheme", ["WebPush", "webpush"])
-async def test_the_draft_of_vapid(place: Place, scheme: str) -> None:
+async def test_the_draft_of_vapid(server: ServerUnderTest, scheme: str) -> None:
     """draft-ietf-webpush-vapid-01: the token alone, and the key in Crypto-Key; which does not reach
     the device.
     """
     sender = Sender()
-    node = await place.system.node()
-    device = await bound(place, sender)
+    node = await server.system.node()
+    device = await bound(server, sender)
     await device.activate("websocket")
     await node.connect(device)
-    token = place.vapid(sender)["Authorization"].split("t=")[1].split(",")[0]
-    reply: Reply = await place.push(
+    token = server.vapid(sender)["Authorization"].split("t=")[1].split(",")[0]
+    reply: Reply = await server.push(
         device.token,
         Authorization=f"{scheme} {token}",
         Content_Encoding="aesgcm",
@@ -200,19 +200,19 @@ async def test_the_draft_of_vapid(place: Place, scheme: str) -> None:
         "vapid  t={t} , k={k}=",
     ],
 )
-async def test_credentials_in_every_spelling(place: Place, form: str) -> None:
+async def test_credentials_in_every_spelling(server: ServerUnderTest, form: str) -> None:
     """RFC 9110, 11.4: parameters in any order, quoted or not, with or without spaces."""
     sender = Sender()
-    device = await bound(place, sender)
-    token = place.vapid(sender)["Authorization"].split("t=")[1].split(",")[0]
+    device = await bound(server, sender)
+    token = server.vapid(sender)["Authorization"].split("t=")[1].split(",")[0]
     said = form.format(t=token, k=sender.key)
-    assert (await place.push(device.token, Authorization=said)).status == 201
+    assert (await server.push(device.token, Authorization=said)).status == 201
 
 
-async def test_two_claims_of_who_sends_are_none(place: Place) -> None:
+async def test_two_claims_of_who_sends_are_none(server: ServerUnderTest) -> None:
     """Two Authorization headers could be read as either: 403."""
-    device = await place.system.device()
-    said = place.vapid(Sender())["Authorization"]
+    device = await server.system.device()
+    said = server.vapid(Sender())["Authorization"]
     head = "".join(
         f"{name}: {value}\r\n"
         for name, value in (
@@ -225,5 +225,5 @@ async def test_two_claims_of_who_sends_are_none(place: Place) -> None:
             ("Connection", "close"),
         )
     )
-    answer = await place.raw(f"POST /wpush/v1/{device.token} HTTP/1.1\r\n{head}\r\nx".encode())
+    answer = await server.raw(f"POST /wpush/v1/{device.token} HTTP/1.1\r\n{head}\r\nx".encode())
     assert answer.startswith(b"HTTP/1.1 403 ")

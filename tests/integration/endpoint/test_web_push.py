@@ -1,4 +1,4 @@
-"""Web Push as Application Servers speak it (RFC 8030, RFC 8291), against every worker."""
+"""Web Push requests of Application Servers (RFC 8030, RFC 8291), with all workers."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from aoi_events.contracts.content import ContentEncryption
 from aoi_events.contracts.requests import MAX_TTL
 from aoi_events.contracts.states import DeliveryState
 from tests.integration.endpoint.conftest import BOTH
-from tests.integration.endpoint.senders import AES128GCM, Place
+from tests.integration.endpoint.server_under_test import AES128GCM, ServerUnderTest
 
 MESSAGE = re.compile(r"/message/wp-[0-9a-f]{32}$")
 
 
 @BOTH
-async def test_a_push_is_accepted_and_arrives(place: Place) -> None:
+async def test_a_push_is_accepted_and_arrives(server: ServerUnderTest) -> None:
     """201 with the message's URL and its TTL; the device gets the octets and how they were
     encrypted, under the urgency that the sender named.
     """
-    node = await place.system.node()
-    device = await place.system.device("websocket")
+    node = await server.system.node()
+    device = await server.system.device("websocket")
     await node.connect(device)
-    reply = await place.push(device.token, b"\x00\xffsealed", Urgency="high")
+    reply = await server.push(device.token, b"\x00\xffsealed", Urgency="high")
     assert (reply.status, reply.headers["TTL"], reply.body) == (201, "60", b"")
-    assert reply.headers["Location"].startswith(place.origin)
+    assert reply.headers["Location"].startswith(server.origin)
     assert MESSAGE.search(reply.headers["Location"])
     item = await node.next_delivery()
     assert item.content.octets() == b"\x00\xffsealed"
@@ -37,23 +37,23 @@ async def test_a_push_is_accepted_and_arrives(place: Place) -> None:
 
 
 @BOTH
-async def test_201_means_that_it_was_committed(place: Place) -> None:
-    """What was answered with 201 stands in the store, whatever happens to the endpoint now."""
-    device = await place.system.device()
-    reply = await place.push(device.token)
+async def test_201_means_that_it_was_committed(server: ServerUnderTest) -> None:
+    """A message that was answered with 201 is stored."""
+    device = await server.system.device()
+    reply = await server.push(device.token)
     name = reply.headers["Location"].rpartition("/")[2]
-    (row,) = await place.system.rows(name, sender="webpush")
+    (row,) = await server.system.rows(name, sender="webpush")
     assert row.state is DeliveryState.STORED
 
 
-async def test_the_older_encryption_travels_in_its_headers(place: Place) -> None:
+async def test_the_older_encryption_travels_in_its_headers(server: ServerUnderTest) -> None:
     """draft-ietf-webpush-encryption-04: salt and key go to the device, without quotes and padding,
     and without the sender's own key (RFC 8292, 4.2).
     """
-    node = await place.system.node()
-    device = await place.system.device("websocket")
+    node = await server.system.node()
+    device = await server.system.device("websocket")
     await node.connect(device)
-    reply = await place.push(
+    reply = await server.push(
         device.token,
         Content_Encoding="aesgcm",
         Encryption='keyid="p256dh"; salt="MTIzNDU2Nzg5MDEyMzQ1Ng=="',
@@ -68,12 +68,12 @@ async def test_the_older_encryption_travels_in_its_headers(place: Place) -> None
     )
 
 
-async def test_a_push_without_content(place: Place) -> None:
+async def test_a_push_without_content(server: ServerUnderTest) -> None:
     """RFC 8030 asks for no content: a tickle needs no encryption."""
-    node = await place.system.node()
-    device = await place.system.device("websocket")
+    node = await server.system.node()
+    device = await server.system.device("websocket")
     await node.connect(device)
-    assert (await place.push(device.token, b"")).status == 201
+    assert (await server.push(device.token, b"")).status == 201
     item = await node.next_delivery()
     assert (item.content.octets(), item.content.encryption) == (b"", None)
 
@@ -81,10 +81,10 @@ async def test_a_push_without_content(place: Place) -> None:
 @pytest.mark.parametrize(
     "ttl, said", [("0", "0"), (str(MAX_TTL), str(MAX_TTL)), ("99999999999", str(MAX_TTL))]
 )
-async def test_the_answer_says_how_long(place: Place, ttl: str, said: str) -> None:
+async def test_the_answer_says_how_long(server: ServerUnderTest, ttl: str, said: str) -> None:
     """RFC 8030, 5.2: a TTL that is too long is lowered, and the answer says to what."""
-    device = await place.system.device()
-    reply = await place.push(device.token, ttl=ttl)
+    device = await server.system.device()
+    reply = await server.push(device.token, ttl=ttl)
     assert (reply.status, reply.headers["TTL"]) == (201, said)
 
 
@@ -109,104 +109,104 @@ async def test_the_answer_says_how_long(place: Place, ttl: str, said: str) -> No
     ],
 )
 async def test_wrong_headers_are_said(
-    place: Place, headers: dict[str, str], errno: int | None
+    server: ServerUnderTest, headers: dict[str, str], errno: int | None
 ) -> None:
     """400 with the number that Mozilla's push service has for it, and nothing was accepted."""
-    device = await place.system.device()
-    reply = await place.push(device.token, **headers)
+    device = await server.system.device()
+    reply = await server.push(device.token, **headers)
     assert (reply.status, reply.errno) == (400, errno)
     assert reply.json["code"] == 400
     assert reply.json["error"] == "Bad Request"
-    assert not place.system.events.of("notification.accepted")
+    assert not server.system.events.of("notification.accepted")
 
 
-async def test_content_needs_its_encryption(place: Place) -> None:
+async def test_content_needs_its_encryption(server: ServerUnderTest) -> None:
     """RFC 8291: what is not encrypted would be read by everybody in between."""
-    device = await place.system.device()
-    reply = await place.ask(
+    device = await server.system.device()
+    reply = await server.ask(
         "POST", f"/wpush/v1/{device.token}", headers={"TTL": "1"}, data=b"plain text"
     )
     assert (reply.status, reply.errno) == (400, 101)
 
 
 @BOTH
-async def test_subscriptions_that_are_none(place: Place) -> None:
-    """404 for a URL that nobody ever had, 410 for one that is no more."""
-    device = await place.system.device()
+async def test_subscriptions_that_are_none(server: ServerUnderTest) -> None:
+    """An unknown URL is answered with 404, one of a revoked token with 410."""
+    device = await server.system.device()
     for token in ("k1.forged", "x" * 300, "k1.a%20b", device.token[:-2] + "AA"):
-        reply = await place.push(token)
+        reply = await server.push(token)
         assert (reply.status, reply.errno) == (404, 102), token
     await device.ask("application.deregister", application="org.mail", sequence=9)
-    reply = await place.push(device.token)
+    reply = await server.push(device.token)
     assert (reply.status, reply.errno, reply.json["error"]) == (410, 106, "Gone")
 
 
 @BOTH
-async def test_a_topic_replaces(place: Place) -> None:
+async def test_a_topic_replaces(server: ServerUnderTest) -> None:
     """RFC 8030, 5.4: the older one of a topic is never delivered."""
-    device = await place.system.device()
-    replies = [await place.push(device.token, Topic="score") for _ in range(2)]
+    device = await server.system.device()
+    replies = [await server.push(device.token, Topic="score") for _ in range(2)]
     names = [reply.headers["Location"].rpartition("/")[2] for reply in replies]
-    states = [row.state for row in await place.system.rows(*names, sender="webpush")]
+    states = [row.state for row in await server.system.rows(*names, sender="webpush")]
     assert states == [DeliveryState.REPLACED, DeliveryState.STORED]
 
 
 @BOTH
-async def test_a_message_is_withdrawn_by_its_url(place: Place) -> None:
+async def test_a_message_is_withdrawn_by_its_url(server: ServerUnderTest) -> None:
     """204 as often as one asks; then it never arrives. 410 for one that was delivered, 404 for one
     that never was, which nobody remembers.
     """
-    node = await place.system.node()
-    device = await place.system.device("websocket")
-    location = (await place.push(device.token)).headers["Location"]
+    node = await server.system.node()
+    device = await server.system.device("websocket")
+    location = (await server.push(device.token)).headers["Location"]
     for _ in range(2):
-        assert (await place.ask("DELETE", location)).status == 204
+        assert (await server.ask("DELETE", location)).status == 204
     await node.connect(device)
     assert node.items.empty()
-    location = (await place.push(device.token)).headers["Location"]
+    location = (await server.push(device.token)).headers["Location"]
     await node.acknowledge(await node.next_delivery())
-    await place.system.events.wait_for("notification.delivered")
-    assert (await place.ask("DELETE", location)).status == 410
+    await server.system.events.wait_for("notification.delivered")
+    assert (await server.ask("DELETE", location)).status == 410
     for path in (f"wp-{'0' * 32}", f"wp-{'0' * 32}.B{'A' * 86}", "x", "wp-1", f"wp-{'0' * 32}.x"):
-        reply = await place.ask("DELETE", f"/message/{path}")
+        reply = await server.ask("DELETE", f"/message/{path}")
         assert (reply.status, reply.errno) == (404, 102), path
-    assert not await place.system.rows(f"wp-{'0' * 32}", sender="webpush")
+    assert not await server.system.rows(f"wp-{'0' * 32}", sender="webpush")
 
 
 @pytest.mark.parametrize("size", [4095, 4096, 4097, 200_000, 1_000_000])
-async def test_content_is_bounded(place: Place, size: int) -> None:
+async def test_content_is_bounded(server: ServerUnderTest, size: int) -> None:
     """RFC 8030, 7.2: 4,096 octets are taken; more is 413, which the sender can read, and the
     connection serves on if the body was read to its end.
     """
-    device = await place.system.device()
-    reply = await place.push(device.token, b"x" * size)
+    device = await server.system.device()
+    reply = await server.push(device.token, b"x" * size)
     assert reply.status == (201 if size <= 4096 else 413)
     if size > 4096:
         assert reply.errno == 104
-    assert (await place.push(device.token)).status == 201
+    assert (await server.push(device.token)).status == 201
 
 
 @pytest.mark.parametrize("chunks", [4, 5, 60, 1_000])
-async def test_chunked_content_is_bounded(place: Place, chunks: int) -> None:
-    """A body that does not say how long it is ends at the same bound."""
-    device = await place.system.device()
+async def test_chunked_content_is_bounded(server: ServerUnderTest, chunks: int) -> None:
+    """A body without a declared length has the same limit."""
+    device = await server.system.device()
 
     async def parts() -> AsyncIterator[bytes]:
         for _ in range(chunks):
             yield b"x" * 1024
 
-    reply = await place.ask(
+    reply = await server.ask(
         "POST", f"/wpush/v1/{device.token}", headers={"TTL": "9"} | AES128GCM, data=parts()
     )
     assert reply.status == (201 if chunks <= 4 else 413)
-    assert (await place.push(device.token)).status == 201
+    assert (await server.push(device.token)).status == 201
 
 
-async def test_content_without_end_is_cut_off(place: Place) -> None:
+async def test_content_without_end_is_cut_off(server: ServerUnderTest) -> None:
     """Past the octets that are read to be thrown away, the connection is closed under whoever goes
     on, with or without having read why; nobody else notices.
     """
-    device = await place.system.device()
+    device = await server.system.device()
     sent = 0
 
     async def parts() -> AsyncIterator[bytes]:
@@ -216,12 +216,12 @@ async def test_content_without_end_is_cut_off(place: Place) -> None:
             yield b"x" * 1024
 
     with suppress(aiohttp.ClientConnectionError):
-        reply = await place.ask(
+        reply = await server.ask(
             "POST", f"/wpush/v1/{device.token}", headers={"TTL": "9"} | AES128GCM, data=parts()
         )
         assert reply.status == 413
     assert sent < 50_000
-    assert (await place.push(device.token)).status == 201
+    assert (await server.push(device.token)).status == 201
 
 
 @pytest.mark.parametrize(
@@ -240,10 +240,10 @@ async def test_content_without_end_is_cut_off(place: Place) -> None:
     ],
 )
 async def test_what_is_not_here_is_said_in_json(
-    place: Place, method: str, path: str, status: int, allowed: str | None
+    server: ServerUnderTest, method: str, path: str, status: int, allowed: str | None
 ) -> None:
-    """Every answer but a success says why, for programs as for people."""
-    reply = await place.ask(method, path)
+    """Every error response explains itself to programs and to people."""
+    reply = await server.ask(method, path)
     assert reply.status == status
     assert reply.json["message"]
     assert reply.headers["Content-Type"] == "application/json"

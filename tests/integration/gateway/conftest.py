@@ -23,8 +23,8 @@ WORKER_USER = "worker"
 
 
 @dataclass
-class Place:
-    """Where the broker is: how to connect as a user, and how to cut the gateway off."""
+class BrokerAccess:
+    """How to connect to the broker as a user, and how to cut the gateway's connection."""
 
     connect: Callable[[str], Awaitable[Broker]]
     cut: Callable[[], Awaitable[None]]
@@ -34,7 +34,7 @@ class Place:
 class Running:
     """A gateway that runs, with everything around it."""
 
-    place: Place
+    broker_access: BrokerAccess
     gateway: Gateway
     workers: Workers
     devices: Devices
@@ -44,11 +44,11 @@ class Running:
     @property
     def node(self) -> str:
         """The present name of the node."""
-        return self.gateway._node.name
+        return self.gateway._node_queue.name
 
     async def drop_broker(self) -> None:
-        """Cut the gateway's connection to the broker; it comes back as soon as it can."""
-        await self.place.cut()
+        """Cut the gateway's connection to the broker, which it then opens again."""
+        await self.broker_access.cut()
 
     async def drained(self) -> None:
         """Stop, and return when the gateway has ended."""
@@ -67,8 +67,8 @@ def server() -> MemoryServer:
 
 
 @pytest.fixture
-def place(server: MemoryServer) -> Place:
-    """The broker of this process; a module may put another in its place."""
+def broker_access(server: MemoryServer) -> BrokerAccess:
+    """The broker of this process; a test module may override this fixture."""
 
     async def connect(user: str) -> Broker:
         return MemoryBroker(server, user=user)
@@ -76,26 +76,26 @@ def place(server: MemoryServer) -> Place:
     async def cut() -> None:
         server.drop_connection(GATEWAY_USER)
 
-    return Place(connect, cut)
+    return BrokerAccess(connect, cut)
 
 
 @pytest.fixture
-async def workers(place: Place) -> AsyncIterator[Workers]:
+async def workers(broker_access: BrokerAccess) -> AsyncIterator[Workers]:
     """The workers' side."""
-    workers = Workers(await place.connect(WORKER_USER))
+    workers = Workers(await broker_access.connect(WORKER_USER))
     await workers.start()
     yield workers
     await workers.stop()
 
 
 @pytest.fixture
-async def start(place: Place, workers: Workers) -> AsyncIterator[Start]:
-    """Starts a gateway; settings by name, the rest quick enough for tests."""
+async def start(broker_access: BrokerAccess, workers: Workers) -> AsyncIterator[Start]:
+    """Starts a gateway with these settings; all others are quick enough for tests."""
     stack = AsyncExitStack()
 
     async def start(**settings: Any) -> Running:
         quick = {"port": 0, "tick": 0.02, "close_within": 0.5, "drain_within": 5.0}
-        broker = await place.connect(GATEWAY_USER)
+        broker = await broker_access.connect(GATEWAY_USER)
         gateway = Gateway(broker, settings=GatewaySettings(**{**quick, **settings}))
         stop = asyncio.Event()
         task = asyncio.create_task(gateway.run(stop))
@@ -113,7 +113,7 @@ async def start(place: Place, workers: Workers) -> AsyncIterator[Start]:
         async with asyncio.timeout(WITHIN):
             await gateway.started.wait()
         devices = Devices(lambda: gateway.port, stack)
-        return Running(place, gateway, workers, devices, stop, task)
+        return Running(broker_access, gateway, workers, devices, stop, task)
 
     yield start
     await stack.aclose()

@@ -35,7 +35,7 @@ class Device:
         return frame
 
     async def welcome(self, client: str = CLIENT, secret: str = SECRET) -> dict[str, Any]:
-        """Say hello, and return the welcome."""
+        """Send a hello, and return the welcome."""
         await self.send(hello(client, secret))
         return await self.receive("welcome")
 

@@ -1,4 +1,4 @@
-"""One address cannot take all that a gateway has, whichever protocol it speaks."""
+"""The limits of one network address, in both device protocols."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_connections_of_an_address_are_bounded(start: Start) -> None:
 async def test_hellos_of_an_address_are_limited(
     start: Start, protocol: str, message: str, code: int
 ) -> None:
-    """Above its rate it is told to come later, and no worker is asked; others come in."""
+    """Hellos above an address's rate are refused without asking a worker; others are served."""
     running = await start(entries_burst=1, entries_per_second=0.01)
     await running.devices.open()
     device = await running.devices.connect(protocols=(protocol,))

@@ -16,7 +16,7 @@ from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.broker import Broker, Inbound, Published
 from aoi_events.topology import Queue
 from tests.device_frames import CLIENT, OTHER_CLIENT, ack, deliver, delivery_id, hello
-from tests.integration.gateway.conftest import GATEWAY_USER, Place, Running, Start
+from tests.integration.gateway.conftest import GATEWAY_USER, BrokerAccess, Running, Start
 from tests.integration.gateway.workers import Reply, Workers, refusal
 from tests.limits import WITHIN
 
@@ -104,7 +104,7 @@ async def test_a_device_that_never_reads_again_is_cut(start: Start) -> None:
 
 
 async def test_stopping_drains(running: Running) -> None:
-    """Devices hear 1012, acknowledgements and absences are handed over, and nobody gets in."""
+    """A draining gateway closes with 1012, publishes all outcomes, and admits no device."""
     device = await running.devices.open()
     session = running.workers.connects[0].session
     await running.workers.send(
@@ -213,7 +213,7 @@ async def test_many_sessions_are_announced_over_many_drops(running: Running) -> 
 
 
 async def test_outcomes_wait_for_a_broker_that_is_away(start: Start, server: MemoryServer) -> None:
-    """Acknowledgements and absences that the broker cannot take are told when it is back."""
+    """Outcomes and presences wait for the broker, and are published when it is back."""
     running = await start()
     device = await running.devices.open()
     session = running.workers.connects[0].session
@@ -249,17 +249,15 @@ class Reluctant(MemoryBroker):
 
 
 async def test_a_broker_that_refuses_for_now_ends_no_gateway(
-    server: MemoryServer, place: Place, start: Start
+    server: MemoryServer, broker_access: BrokerAccess, start: Start
 ) -> None:
-    """After the connection came back the node gets its queue in the end, and announces who is
-    here.
-    """
-    broker, others = Reluctant(server, user=GATEWAY_USER), place.connect
+    """After repeated refusals the gateway gets its queue, and announces its sessions."""
+    broker, others = Reluctant(server, user=GATEWAY_USER), broker_access.connect
 
     async def connect(user: str) -> Broker:
         return broker if user == GATEWAY_USER else await others(user)
 
-    place.connect = connect
+    broker_access.connect = connect
     running = await start()
     await running.devices.open()
     broker.refusals = 2
@@ -282,7 +280,7 @@ async def test_stopping_while_the_broker_is_away_at_the_start(server: MemoryServ
 
 
 async def test_a_port_that_is_taken_is_said(running: Running, workers: Workers) -> None:
-    """The second gateway on a port says which one, and what to do."""
+    """The error of a second gateway names the port and the settings to change."""
     settings = GatewaySettings(port=running.gateway.port)
     second = Gateway(workers.broker, settings=settings)
     with pytest.raises(ConfigurationError, match=f"port {running.gateway.port}.*free port"):

@@ -47,7 +47,7 @@ async def test_the_protocol_is_chosen_at_the_handshake(running: Running) -> None
     [("no JSON", 1008), ("[]", 1008), (register(), 1008), ("{}", 1008), ("x" * 40_000, 1009)],
 )
 async def test_bad_messages_before_the_hello(running: Running, frame: str, code: int) -> None:
-    """What is no hello ends the connection, and no worker hears of it."""
+    """A first message that is no hello ends the connection without a request to a worker."""
     device = await running.devices.connect(protocols=(WEBPUSH_SUBPROTOCOL,))
     await device.send(frame)
     assert (await device.closed())[0] == code
@@ -75,7 +75,7 @@ async def test_binary_closes_1003(running: Running) -> None:
 
 
 async def test_no_hello_in_time(start: Start) -> None:
-    """A connection that says nothing ends with 1008."""
+    """A connection without a hello ends with 1008."""
     running = await start(hello_within=0.1)
     device = await running.devices.connect(protocols=(WEBPUSH_SUBPROTOCOL,))
     assert (await device.closed())[0] == 1008
@@ -166,7 +166,7 @@ async def test_a_reset_connection_is_noticed_at_once(running: Running) -> None:
 
 
 async def test_sessions_survive_a_lost_broker(running: Running) -> None:
-    """Under the node's new name the session is announced, and a delivery of its new epoch comes."""
+    """A session is announced under the queue's new name, and gets deliveries of its new epoch."""
     device = await opened(running)
     session = running.workers.connects[0].session
     await running.drop_broker()

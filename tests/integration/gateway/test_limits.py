@@ -39,7 +39,7 @@ async def healthy(running: Running) -> None:
 
 
 async def ended(reader: asyncio.StreamReader) -> bytes:
-    """What the server sent until it ended the connection."""
+    """The octets that the server sent until it closed the connection."""
     received = b""
     try:
         async with asyncio.timeout(WITHIN):
@@ -51,7 +51,7 @@ async def ended(reader: asyncio.StreamReader) -> bytes:
 
 
 async def test_no_hello_in_time(start: Start) -> None:
-    """A connection that says nothing ends with 4408."""
+    """A connection without a hello ends with 4408."""
     running = await start(hello_within=0.1)
     device = await running.devices.connect()
     code, goodbye = await device.closed()
@@ -72,7 +72,7 @@ async def test_no_hello_in_time(start: Start) -> None:
 async def test_other_http_is_refused_helpfully(
     running: Running, path: str, headers: dict[str, str], status: int, code: str
 ) -> None:
-    """What is no handshake of ours gets the right status and a code."""
+    """An HTTP request that is no WebSocket handshake gets its status and a code."""
     url = f"http://127.0.0.1:{running.gateway.port}{path}"
     async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as response:
         assert response.status == status
@@ -81,7 +81,7 @@ async def test_other_http_is_refused_helpfully(
 
 @pytest.mark.parametrize("protocols", [(), ("aoi.v2",), ("aoi.v2", "mqtt")])
 async def test_another_subprotocol_is_refused(running: Running, protocols: tuple[str, ...]) -> None:
-    """A device that speaks none of our protocols is told at the handshake."""
+    """A handshake without a known subprotocol is refused with 400."""
     with pytest.raises(aiohttp.WSServerHandshakeError, match="400"):
         await running.devices.connect(protocols=protocols)
 
@@ -139,7 +139,7 @@ async def test_broken_websocket_frames(running: Running, frame: bytes, codes: se
 
 
 async def test_random_octets_instead_of_a_handshake(running: Running) -> None:
-    """Noise on the port is answered or cut, and costs nobody anything."""
+    """Octets that are no HTTP are answered or cut, and affect no other device."""
     for size in (1, 100, 10_000, 100_000):
         reader, writer = await running.devices.raw()
         try:
@@ -259,7 +259,7 @@ def self_signed(folder: Path) -> Path:
 
 
 async def test_tls(start: Start, tmp_path: Path) -> None:
-    """With a certificate the gateway speaks TLS."""
+    """With a certificate the gateway serves TLS."""
     path = self_signed(tmp_path)
     running = await start(certificate=path)
     trusting = ssl.create_default_context(cafile=str(path))
@@ -279,7 +279,7 @@ async def test_a_certificate_that_cannot_be_used_is_said(workers: Workers, tmp_p
 
 
 async def test_hellos_at_once(running: Running) -> None:
-    """A hundred devices that come back together are all welcomed."""
+    """A hundred devices that reconnect at once are all admitted."""
     clients = [f"cli_{'abcdefghij'[n // 10] * 13}{'abcdefghij'[n % 10] * 13}" for n in range(100)]
     devices = [await running.devices.connect() for _ in clients]
     for device, client in zip(devices, clients, strict=True):

@@ -25,7 +25,7 @@ def keep(requests: list[Inbound]) -> Callable[[Inbound], Reply]:
 
 def rename(running: Running, name: str) -> None:
     """The node has another name, as after a new connection to the broker."""
-    running.gateway._node.name = name
+    running.gateway._node_queue.name = name
 
 
 async def test_an_admission_under_a_name_that_is_gone_is_announced_under_the_next(

@@ -1,4 +1,4 @@
-"""The gateway's place at a real broker: exclusive queues, reply addresses, lost connections."""
+"""The gateway's queue and requests on a real RabbitMQ, also after a lost connection."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.ports.broker import Broker, Published
 from tests.containers import RabbitServer
 from tests.device_frames import CLIENT, OTHER_CLIENT, ack, deliver, delivery_id
-from tests.integration.gateway.conftest import Place, Running
+from tests.integration.gateway.conftest import BrokerAccess, Running
 
 
 @pytest.fixture
-def place(rabbit_server: RabbitServer, rabbit_vhost: str) -> Place:
+def broker_access(rabbit_server: RabbitServer, rabbit_vhost: str) -> BrokerAccess:
     """A virtual host of RabbitMQ; cutting the gateway off cuts the workers off, too."""
 
     async def connect(user: str) -> Broker:
@@ -27,7 +27,7 @@ def place(rabbit_server: RabbitServer, rabbit_vhost: str) -> Place:
             rabbit_server.ctl, "close_all_connections", "--vhost", rabbit_vhost, "a test cuts them"
         )
 
-    return Place(connect, cut)
+    return BrokerAccess(connect, cut)
 
 
 async def test_a_day_of_a_device(running: Running) -> None:
@@ -54,7 +54,7 @@ async def test_a_day_of_a_device(running: Running) -> None:
 
 
 async def test_a_lost_connection_means_a_new_name_and_no_lost_session(running: Running) -> None:
-    """The old queue is gone, the devices stay, each is announced, and deliveries go on."""
+    """After a lost connection every device stays, is announced, and gets deliveries again."""
     devices = [await running.devices.open(client) for client in (CLIENT, OTHER_CLIENT)]
     first, old = list(running.workers.connects), running.node
     await running.drop_broker()
@@ -85,7 +85,7 @@ async def test_a_lost_connection_means_a_new_name_and_no_lost_session(running: R
 
 
 async def test_draining_hands_everything_over(running: Running) -> None:
-    """What was acknowledged last, and that the device is gone, is confirmed before the end."""
+    """A draining gateway ends after its last outcomes and presences are confirmed."""
     device = await running.devices.open()
     session = running.workers.connects[0].session
     await running.workers.send(running.node, deliver(1, session=session))

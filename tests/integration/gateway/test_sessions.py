@@ -88,7 +88,7 @@ async def test_a_refusal_that_no_device_can_mend_is_logged_once(
 
 
 async def test_requests_carry_the_proved_client(running: Running) -> None:
-    """A request goes to the workers with the session's client, and its answer comes back."""
+    """A request is forwarded with the session's client, and its answer is returned."""
     device = await running.devices.open()
     answer = await device.ask("channel.activate", version=1, sequence=4, offers=[])
     body = {"version": 1, "sequence": 4, "offers": [], "client": CLIENT}
@@ -110,7 +110,7 @@ async def test_an_unregistered_device_registers_and_says_hello(running: Running)
 
 
 async def test_a_request_that_nobody_answers_is_answered_unavailable(start: Start) -> None:
-    """The device hears it in time, and its session goes on."""
+    """A request without an answer is refused in time, and the session continues."""
     running = await start(request_within=3)
     running.workers.replies["channel.activate"] = lambda message: None
     device = await running.devices.open()
@@ -176,7 +176,7 @@ async def test_what_nobody_can_take_is_route_lost_at_once(running: Running) -> N
 
 @pytest.mark.parametrize("code", [4409, 4410])
 async def test_workers_end_a_session(running: Running, code: int) -> None:
-    """A replaced or retired session is told so, and its presence is not given up again."""
+    """A replaced or retired session gets its close code, and its presence is not ended again."""
     device = await running.devices.open()
     session = running.workers.connects[0].session
     item = CloseItem(client=CLIENT, session=session, epoch=1, code=code, message="because")
@@ -199,7 +199,7 @@ async def test_a_close_for_another_client_ends_nothing(running: Running) -> None
 
 
 async def test_a_device_that_leaves_is_absent(running: Running) -> None:
-    """A closed connection gives presence up, and what was under way is route lost."""
+    """A closed connection ends the presence, and deliveries in flight are route lost."""
     device = await running.devices.open()
     session = running.workers.connects[0].session
     await running.workers.send(running.node, deliver(1, session=session))
@@ -226,7 +226,7 @@ async def test_messages_that_nobody_can_read_stop_nothing(running: Running) -> N
 async def test_logs_have_ids_and_no_secrets(
     running: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is logged of a session's life names the client, and neither secret nor content."""
+    """Log lines about a session name the client, and contain neither secret nor content."""
     caplog.set_level(logging.DEBUG)
     device = await running.devices.open()
     session = running.workers.connects[0].session

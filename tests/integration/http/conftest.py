@@ -1,4 +1,4 @@
-"""A whole AOI Server with webhooks and Web Push, and the other side of them on loopback."""
+"""An AOI Server with webhooks and Web Push, and HTTP receivers on loopback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aoi_events import DeviceRequests, Publisher
 from aoi_events.channels.webpush.vapid import new_key
 from aoi_events.testing import AoiServer, WaitFor
 from tests.containers import in_containers
-from tests.integration.http.gadget import Gadget
+from tests.integration.http.amqp_device import AmqpDevice
 from tests.receivers import Receiver
 
 BOTH = pytest.mark.parametrize(
@@ -21,12 +21,12 @@ BOTH = pytest.mark.parametrize(
 )
 """Marks tests that run on the real broker and store, too."""
 
-MakeGadget = Callable[..., Awaitable[Gadget]]
+MakeDevice = Callable[..., Awaitable[AmqpDevice]]
 
 
 @pytest.fixture
 def aoi_settings() -> Mapping[str, Any]:
-    """Loopback is allowed, as an operator could; waits on the wire are short."""
+    """Settings that allow loopback, and that have short time limits."""
     outgoing = {
         "enabled": True,
         "allow_http": True,
@@ -73,7 +73,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 def wait_for(server: AoiServer) -> WaitFor:
-    """Waits for what the server tells."""
+    """Waits for an event of the server."""
     return server.wait_for
 
 
@@ -84,13 +84,13 @@ async def shop(server: AoiServer) -> Publisher:
 
 
 @pytest.fixture
-async def gadget(server: AoiServer) -> AsyncIterator[MakeGadget]:
+async def make_device(server: AoiServer) -> AsyncIterator[MakeDevice]:
     """Makes devices."""
     async with DeviceRequests(server.installation.broker) as requests:
 
-        async def make(name: str = "gadget") -> Gadget:
-            gadget = Gadget(requests, name)
-            await gadget.register()
-            return gadget
+        async def make(name: str = "device") -> AmqpDevice:
+            device = AmqpDevice(requests, name)
+            await device.register()
+            return device
 
         yield make

@@ -40,7 +40,7 @@ class Origins:
         self.channel = HttpChannel("post", settings, _compose, address="url", clock=clock)
 
     async def send(self, receiver: Receiver | None = None, *, url: str = "") -> OutcomeItem:
-        """What becomes of a delivery there; without a receiver, to the one that is broken."""
+        """The end of a delivery to a receiver, by default to the broken one."""
         to = url or (receiver or self.broken).url()
         item = delivery(1, url=to).model_copy(
             update={"expires_at": self.clock.now() + timedelta(hours=1)}
@@ -50,7 +50,7 @@ class Origins:
         return sent.outcome
 
     async def kinds(self, times: int) -> list[OutcomeKind]:
-        """What becomes of so many deliveries to the broken one."""
+        """The ends of so many deliveries to the broken receiver."""
         return [(await self.send()).kind for _ in range(times)]
 
     async def open(self) -> None:
@@ -132,7 +132,7 @@ async def test_each_origin_has_its_own(origins: Origins) -> None:
 
 
 async def test_an_origin_that_cannot_be_reached_opens_it(origins: Origins) -> None:
-    """No connection is a failure as an answer of 5xx is; what reaches it again closes it."""
+    """A failed connection opens the breaker like a 5xx response, and a success closes it."""
     await origins.broken.go_down()
     assert await origins.kinds(FAILURES) == [OutcomeKind.REFUSED] * FAILURES
     assert await origins.kinds(1) == [OutcomeKind.UNAVAILABLE]

@@ -22,7 +22,7 @@ HOME = "127.0.0.1/32"
 
 
 def settings(**changes: Any) -> OutgoingSettings:
-    """What lets a client reach 127.0.0.1, and no other address that is not public."""
+    """The policy that allows 127.0.0.1, and no other address that is not public."""
     return OutgoingSettings.model_validate(
         {"allow_http": True, "ports": [], "networks": [HOME], "within": 1.0, **changes}
     )
@@ -89,7 +89,7 @@ async def server_of(serve: Serve) -> AsyncIterator[str]:
 
 
 async def test_an_answer_is_its_status_and_when_to_come_again() -> None:
-    """What was posted arrives as it is, without cookies, and with our name."""
+    """A posted body arrives unchanged, without cookies, and with our User-Agent."""
     async with Receiver() as receiver, client_of() as client:
         receiver.script(Reply(429, {"Retry-After": "3", "Set-Cookie": "a=b"}), Reply(204))
         url = receiver.url("/a%2Fb?c=%41")
@@ -195,7 +195,7 @@ async def test_of_several_addresses_only_good_ones_are_tried() -> None:
 
 
 async def test_a_name_without_an_address_passes() -> None:
-    """Name servers fail at times; that is said, and nothing else."""
+    """A failed look-up is reported as such, and nothing else."""
 
     class Nowhere(Names):
         async def resolve(
@@ -238,7 +238,7 @@ async def test_redirects_are_answers_and_no_loop() -> None:
 
 
 async def test_megabytes_are_not_read() -> None:
-    """A body without end is given up after a little; the status counts."""
+    """Reading of an endless body stops at a limit, and the status counts."""
     sent = 0
 
     async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -256,14 +256,14 @@ async def test_megabytes_are_not_read() -> None:
 
 
 async def test_a_compressed_body_is_not_unpacked() -> None:
-    """Nobody reads it, so a bomb stays packed."""
+    """A compressed body is not unpacked."""
     bomb = Reply(200, {"Content-Encoding": "gzip"}, b"\x1f\x8b" + b"x" * 500)
     async with Receiver(bomb) as receiver, client_of() as client:
         assert await client.post(receiver.url(), b"", {}) == Answer(200, None)
 
 
 async def test_a_body_that_drips_costs_a_moment() -> None:
-    """The status is there, so the delivery need not wait for the rest."""
+    """A slow body does not delay the result after its status arrived."""
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -338,7 +338,7 @@ async def test_nobody_there_and_lines_that_are_cut_pass() -> None:
 
 
 async def test_a_closed_client_sends_nothing() -> None:
-    """What comes too late is refused at once, and what was under way ends."""
+    """A closed client refuses new requests, and ends those in progress."""
     async with Receiver(Reply(silent=True)) as receiver, client_of(within=30) as client:
         waiting = asyncio.create_task(client.post(receiver.url(), b"", {}))
         await receiver.next(0)

@@ -13,7 +13,7 @@ from aoi_events import Publisher
 from aoi_events.contracts.push import PushedChallenge, PushedNotification, push_frames
 from aoi_events.testing import AoiServer, FakeDevice, WaitFor
 from aoi_events.testing.server import open_server
-from tests.integration.http.conftest import MakeGadget
+from tests.integration.http.conftest import MakeDevice
 from tests.receivers import Subscription
 
 
@@ -44,14 +44,14 @@ async def read(device: FakeDevice, keys: Subscription) -> Any:
 
 
 async def test_a_device_of_another_installation_is_reached(
-    server: AoiServer, other: AoiServer, shop: Publisher, gadget: MakeGadget, wait_for: WaitFor
+    server: AoiServer, other: AoiServer, shop: Publisher, make_device: MakeDevice, wait_for: WaitFor
 ) -> None:
     """Challenge and notification go from our worker webpush through the other's endpoint, workers
     and gateway to its device, which alone can read them; when its app there is gone, so is our
     channel.
     """
     browser = await other.device("browser", apps=["org.browser"], sms=False)
-    keys, phone = Subscription(), await gadget()
+    keys, phone = Subscription(), await make_device()
     endpoint = f"{other.endpoint_url}/wpush/v1/{browser.token}"
     pending = await phone.selected("webpush", keys.parameters(endpoint))
     assert pending.state == "pending"

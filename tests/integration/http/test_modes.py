@@ -33,7 +33,7 @@ KINDS = {"websocket", "sms", "webhook"}
 
 
 class Radio:
-    """The short messages that come to the number; ``count`` of them so far."""
+    """Wait until ``count`` short messages have arrived at the number."""
 
     def __init__(self, server: AoiServer) -> None:
         self.count = 0
@@ -55,7 +55,7 @@ class Radio:
 
 @dataclass
 class Device:
-    """Everything of the device; ``gate`` holds its app back while it is not set."""
+    """A device with all its channels; its app waits until ``gate`` is set."""
 
     transport: CuttableTransport
     radio: Radio

@@ -10,7 +10,7 @@ import pytest
 
 from aoi_events import Publisher
 from aoi_events.testing import AoiServer, WaitFor
-from tests.integration.http.conftest import MakeGadget
+from tests.integration.http.conftest import MakeDevice
 from tests.integration.http.test_webhooks import proved
 from tests.receivers import Receiver, Reply
 
@@ -33,16 +33,20 @@ def aoi_settings(aoi_settings: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 async def test_a_slow_origin_holds_back_no_other(
-    server: AoiServer, receiver: Receiver, shop: Publisher, gadget: MakeGadget, wait_for: WaitFor
+    server: AoiServer,
+    receiver: Receiver,
+    shop: Publisher,
+    make_device: MakeDevice,
+    wait_for: WaitFor,
 ) -> None:
     """One of them answers after a long time: everybody else's outcomes are told before, also those
     of messages that came later.
     """
-    phones = [await gadget(f"fast-{number}") for number in range(FAST)]
+    phones = [await make_device(f"fast-{number}") for number in range(FAST)]
     for number, phone in enumerate(phones):
         await proved(phone, receiver, f"/{number}")
     async with Receiver() as slow:
-        slowest = await gadget("slow")
+        slowest = await make_device("slow")
         await proved(slowest, slow, "/slow")
         slow.default = Reply(silent=True)
         tokens = [slowest.token, *(phone.token for phone in phones)]
@@ -59,12 +63,16 @@ async def test_a_slow_origin_holds_back_no_other(
 
 
 async def test_an_origin_that_is_away_is_not_asked_for_a_while(
-    server: AoiServer, receiver: Receiver, shop: Publisher, gadget: MakeGadget, wait_for: WaitFor
+    server: AoiServer,
+    receiver: Receiver,
+    shop: Publisher,
+    make_device: MakeDevice,
+    wait_for: WaitFor,
 ) -> None:
     """After failures in a row nothing is attempted there; another origin does not notice; what
     waited goes out by itself, once, when it is back.
     """
-    phone, other = await gadget("phone"), await gadget("other")
+    phone, other = await make_device("phone"), await make_device("other")
     await proved(phone, receiver)
     async with Receiver() as well:
         await proved(other, well)
@@ -84,10 +92,10 @@ async def test_an_origin_that_is_away_is_not_asked_for_a_while(
 
 
 async def test_a_dead_origin_of_many_costs_each_of_them_no_time_out(
-    receiver: Receiver, shop: Publisher, gadget: MakeGadget, wait_for: WaitFor
+    receiver: Receiver, shop: Publisher, make_device: MakeDevice, wait_for: WaitFor
 ) -> None:
     """Its breaker opens with the first failures: the others of the batch are not even tried."""
-    phones = [await gadget(f"phone-{number}") for number in range(FAST)]
+    phones = [await make_device(f"phone-{number}") for number in range(FAST)]
     for number, phone in enumerate(phones):
         await proved(phone, receiver, f"/{number}")
     receiver.default = Reply(503)

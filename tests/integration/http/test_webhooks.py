@@ -10,13 +10,13 @@ from aoi_events.contracts.events import ChannelChanged, DeliveryChanged
 from aoi_events.contracts.push import PushedChallenge, PushedNotification, push_frames
 from aoi_events.contracts.states import CloseReason
 from aoi_events.testing import AoiServer, WaitFor
-from tests.integration.http.conftest import BOTH, MakeGadget
-from tests.integration.http.gadget import Gadget
+from tests.integration.http.amqp_device import AmqpDevice
+from tests.integration.http.conftest import BOTH, MakeDevice
 from tests.receivers import Got, Receiver, Reply
 
 
 def challenge_in(got: Got, secret: str) -> str:
-    """The code in a request, whose signature must be good."""
+    """Verify the signature of a challenge, and return its code."""
     frame = push_frames.validate_json(got.body)
     Webhook(secret).verify(got.body, dict(got.headers))
     assert isinstance(frame, PushedChallenge)
@@ -24,13 +24,13 @@ def challenge_in(got: Got, secret: str) -> str:
     return frame.code
 
 
-async def proved(gadget: Gadget, receiver: Receiver, path: str = "/hook") -> str:
-    """Activate the webhook and say the code back; its secret."""
+async def proved(device: AmqpDevice, receiver: Receiver, path: str = "/hook") -> str:
+    """Activate and confirm the webhook; return its secret."""
     number = len(receiver.got)
-    pending = await gadget.selected("webhook", {"url": receiver.url(path)})
+    pending = await device.selected("webhook", {"url": receiver.url(path)})
     assert pending.state == "pending"
     secret = str(pending.parameters["secret"])
-    active = await gadget.confirm("webhook", challenge_in(await receiver.next(number), secret))
+    active = await device.confirm("webhook", challenge_in(await receiver.next(number), secret))
     assert active.state == "active"
     assert active.parameters == pending.parameters
     return secret
@@ -38,13 +38,17 @@ async def proved(gadget: Gadget, receiver: Receiver, path: str = "/hook") -> str
 
 @BOTH
 async def test_a_notification_arrives_signed(
-    server: AoiServer, receiver: Receiver, shop: Publisher, gadget: MakeGadget, wait_for: WaitFor
+    server: AoiServer,
+    receiver: Receiver,
+    shop: Publisher,
+    make_device: MakeDevice,
+    wait_for: WaitFor,
 ) -> None:
     """The URL is proved by a challenge, the notification arrives with a signature that Standard
     Webhooks' library verifies with the secret that only the device was told, and no other; taken
     by the receiver, it counts as delivered by the provider when nothing else comes.
     """
-    phone = await gadget()
+    phone = await make_device()
     secret = await proved(phone, receiver)
     accepted = await shop.send(phone.token, "Gate B7", notification="n1", urgency="high")
     got = await receiver.next(1)
@@ -64,11 +68,11 @@ async def test_a_notification_arrives_signed(
 
 
 async def test_a_receiver_that_does_not_know_its_secret_yet_is_challenged_again(
-    server: AoiServer, receiver: Receiver, gadget: MakeGadget
+    server: AoiServer, receiver: Receiver, make_device: MakeDevice
 ) -> None:
     """The challenge may overtake the answer with the secret; a 401 to it ends nothing."""
     receiver.script(Reply(401))
-    phone = await gadget()
+    phone = await make_device()
     pending = await phone.selected("webhook", {"url": receiver.url()})
     await receiver.next(0)
     server.advance(121)
@@ -77,11 +81,11 @@ async def test_a_receiver_that_does_not_know_its_secret_yet_is_challenged_again(
 
 
 async def test_a_receiver_that_refuses_its_challenge_ends_the_offer(
-    receiver: Receiver, gadget: MakeGadget, wait_for: WaitFor
+    receiver: Receiver, make_device: MakeDevice, wait_for: WaitFor
 ) -> None:
-    """What answers a challenge with a plain no is nobody's webhook; nothing more goes there."""
+    """A URL that refuses its challenge closes the channel, with its status in the reason."""
     receiver.script(Reply(400))
-    phone = await gadget()
+    phone = await make_device()
     await phone.selected("webhook", {"url": receiver.url()})
     closed = await wait_for("channel.closed", client=phone.client)
     assert isinstance(closed.data, ChannelChanged)
@@ -90,12 +94,12 @@ async def test_a_receiver_that_refuses_its_challenge_ends_the_offer(
 
 
 async def test_one_url_has_a_secret_for_each_client(
-    receiver: Receiver, gadget: MakeGadget, wait_for: WaitFor
+    receiver: Receiver, make_device: MakeDevice, wait_for: WaitFor
 ) -> None:
     """Whoever offers another's URL learns a secret that this one does not trust, and is not told
     the code; who proves the URL has it, and the other loses it.
     """
-    owner, thief = await gadget("owner"), await gadget("thief")
+    owner, thief = await make_device("owner"), await make_device("thief")
     secret = await proved(owner, receiver)
     other = await thief.selected("webhook", {"url": receiver.url("/hook")})
     assert other.state == "pending"
@@ -110,10 +114,10 @@ async def test_one_url_has_a_secret_for_each_client(
 
 @pytest.mark.parametrize("status", [404, 410])
 async def test_gone_closes_the_channel(
-    receiver: Receiver, shop: Publisher, gadget: MakeGadget, wait_for: WaitFor, status: int
+    receiver: Receiver, shop: Publisher, make_device: MakeDevice, wait_for: WaitFor, status: int
 ) -> None:
     """The notification is stored, and the address is used no more."""
-    phone = await gadget()
+    phone = await make_device()
     await proved(phone, receiver)
     receiver.script(Reply(status))
     await shop.send(phone.token, "hello", notification="n1")
@@ -129,12 +133,12 @@ async def test_retry_after_is_kept(
     server: AoiServer,
     receiver: Receiver,
     shop: Publisher,
-    gadget: MakeGadget,
+    make_device: MakeDevice,
     wait_for: WaitFor,
     status: int,
 ) -> None:
     """Not before the time that the receiver named; then once more, with the same ID."""
-    phone = await gadget()
+    phone = await make_device()
     await proved(phone, receiver)
     receiver.script(Reply(status, {"Retry-After": "600"}))
     await shop.send(phone.token, "busy", notification="n1")
@@ -156,10 +160,10 @@ async def test_retry_after_is_kept(
 
 @pytest.mark.parametrize("reply", [Reply(500), Reply(408), Reply(silent=True)])
 async def test_what_may_pass_is_tried_again(
-    receiver: Receiver, shop: Publisher, gadget: MakeGadget, reply: Reply
+    receiver: Receiver, shop: Publisher, make_device: MakeDevice, reply: Reply
 ) -> None:
     """Faults of the receiver, and no answer at all, cost a repeat along the schedule."""
-    phone = await gadget()
+    phone = await make_device()
     await proved(phone, receiver)
     receiver.script(reply)
     await shop.send(phone.token, "hello", notification="n1")
@@ -169,10 +173,10 @@ async def test_what_may_pass_is_tried_again(
 
 @pytest.mark.parametrize("reply", [Reply(400), Reply(302, {"Location": "http://127.0.0.1:1/"})])
 async def test_a_plain_no_ends_the_step_and_not_the_channel(
-    receiver: Receiver, shop: Publisher, gadget: MakeGadget, wait_for: WaitFor, reply: Reply
+    receiver: Receiver, shop: Publisher, make_device: MakeDevice, wait_for: WaitFor, reply: Reply
 ) -> None:
     """This notification is not tried there again, a redirect not followed; the next one goes."""
-    phone = await gadget()
+    phone = await make_device()
     await proved(phone, receiver)
     receiver.script(reply)
     await shop.send(phone.token, "odd", notification="n1")
@@ -190,10 +194,10 @@ async def test_a_plain_no_ends_the_step_and_not_the_channel(
     ],
 )
 async def test_a_bad_url_is_not_selected(
-    receiver: Receiver, gadget: MakeGadget, url: str, says: str
+    receiver: Receiver, make_device: MakeDevice, url: str, says: str
 ) -> None:
-    """The answer to the activation says what to offer instead."""
-    answer = await (await gadget()).offer("webhook", {"url": url})
+    """The reason of a refused offer says what to offer instead."""
+    answer = await (await make_device()).offer("webhook", {"url": url})
     assert answer.selected == ()
     [row] = answer.not_selected
     assert row.reason == CloseReason.OFFER_REFUSED

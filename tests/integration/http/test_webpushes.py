@@ -21,28 +21,28 @@ from aoi_events.contracts.push import (
 )
 from aoi_events.contracts.states import CloseReason
 from aoi_events.testing import AoiServer, WaitFor
-from tests.integration.http.conftest import BOTH, MakeGadget
-from tests.integration.http.gadget import Gadget
+from tests.integration.http.amqp_device import AmqpDevice
+from tests.integration.http.conftest import BOTH, MakeDevice
 from tests.receivers import Got, Receiver, Reply, Subscription
 
 VAPID = re.compile(r"vapid t=([A-Za-z0-9_.-]+), k=([A-Za-z0-9_-]+)")
 
 
-async def proved(gadget: Gadget, receiver: Receiver, keys: Subscription) -> str:
-    """Activate the subscription and say the code back; our public key, as the device is told."""
+async def proved(device: AmqpDevice, receiver: Receiver, keys: Subscription) -> str:
+    """Activate and confirm the subscription; return our public key."""
     number = len(receiver.got)
     offered = keys.parameters(receiver.url("/push/v1/device"))
-    pending = await gadget.selected("webpush", offered)
+    pending = await device.selected("webpush", offered)
     assert pending.state == "pending"
     assert pending.parameters.items() >= offered.items()
     frame = push_frames.validate_json(keys.read((await receiver.next(number)).body))
     assert isinstance(frame, PushedChallenge)
-    assert (await gadget.confirm("webpush", frame.code)).state == "active"
+    assert (await device.confirm("webpush", frame.code)).state == "active"
     return str(pending.parameters["vapid_key"])
 
 
 def claims_of(got: Got, public: str) -> dict[str, object]:
-    """What the VAPID token says, verified with the public key (RFC 8292, section 4)."""
+    """The claims of the VAPID token, verified with the public key (RFC 8292, section 4)."""
     match = VAPID.fullmatch(got.headers["Authorization"])
     assert match is not None
     assert match[2] == public
@@ -56,12 +56,16 @@ def claims_of(got: Got, public: str) -> dict[str, object]:
 
 @BOTH
 async def test_a_notification_arrives_encrypted_and_signed(
-    server: AoiServer, receiver: Receiver, shop: Publisher, gadget: MakeGadget, wait_for: WaitFor
+    server: AoiServer,
+    receiver: Receiver,
+    shop: Publisher,
+    make_device: MakeDevice,
+    wait_for: WaitFor,
 ) -> None:
     """Only the device can read it (RFC 8291); the service sees who sends (RFC 8292), how long it
     matters and how much (RFC 8030), and its 201 counts as the provider's word.
     """
-    keys, phone = Subscription(), await gadget()
+    keys, phone = Subscription(), await make_device()
     public = await proved(phone, receiver, keys)
     await shop.send(phone.token, "Gate B7", notification="n1", ttl=300, urgency="low")
     got = await receiver.next(1)
@@ -87,12 +91,12 @@ async def test_a_notification_arrives_encrypted_and_signed(
 
 
 async def test_topics_stay_apart(
-    server: AoiServer, receiver: Receiver, shop: Publisher, gadget: MakeGadget
+    server: AoiServer, receiver: Receiver, shop: Publisher, make_device: MakeDevice
 ) -> None:
     """One topic of one sender is one topic at the service, and it is nobody else's; its name says
     nothing of ours.
     """
-    keys, phone = Subscription(), await gadget()
+    keys, phone = Subscription(), await make_device()
     await proved(phone, receiver, keys)
     bank = await server.publisher("bank")
     await shop.send(phone.token, "1 new", topic="mail")
@@ -110,10 +114,10 @@ async def test_topics_stay_apart(
 
 
 async def test_what_is_too_large_is_fetched(
-    receiver: Receiver, shop: Publisher, gadget: MakeGadget
+    receiver: Receiver, shop: Publisher, make_device: MakeDevice
 ) -> None:
     """A push service takes 4,096 octets: content that does not fit becomes a wake-up."""
-    keys, phone = Subscription(), await gadget()
+    keys, phone = Subscription(), await make_device()
     await proved(phone, receiver, keys)
     await shop.send(phone.token, "x" * 4_096, notification="n1")
     frame = push_frames.validate_json(keys.read((await receiver.next(1)).body))
@@ -123,10 +127,10 @@ async def test_what_is_too_large_is_fetched(
 
 
 async def test_the_largest_push_is_as_large_as_it_may_be(
-    receiver: Receiver, shop: Publisher, gadget: MakeGadget
+    receiver: Receiver, shop: Publisher, make_device: MakeDevice
 ) -> None:
     """Content up to the limit goes out whole, and nothing is ever larger than 4,096 octets."""
-    keys, phone = Subscription(), await gadget()
+    keys, phone = Subscription(), await make_device()
     await proved(phone, receiver, keys)
     sizes = range(3_600, LARGEST_PLAINTEXT, 40)
     for number, size in enumerate(sizes):
@@ -139,10 +143,10 @@ async def test_the_largest_push_is_as_large_as_it_may_be(
 
 @pytest.mark.parametrize("status", [404, 410])
 async def test_a_subscription_that_ended_closes_the_channel(
-    receiver: Receiver, shop: Publisher, gadget: MakeGadget, wait_for: WaitFor, status: int
+    receiver: Receiver, shop: Publisher, make_device: MakeDevice, wait_for: WaitFor, status: int
 ) -> None:
     """The notification is stored until the device comes with another subscription."""
-    keys, phone = Subscription(), await gadget()
+    keys, phone = Subscription(), await make_device()
     await proved(phone, receiver, keys)
     receiver.script(Reply(status))
     await shop.send(phone.token, "hello", notification="n1")
@@ -157,11 +161,11 @@ async def test_a_subscription_that_ended_closes_the_channel(
 
 @pytest.mark.parametrize("name", ["p256dh", "auth", "endpoint"])
 async def test_a_subscription_that_is_none_is_not_selected(
-    gadget: MakeGadget, receiver: Receiver, name: str
+    make_device: MakeDevice, receiver: Receiver, name: str
 ) -> None:
-    """The answer says which part of it is bad."""
+    """The reason of a refused subscription says what to offer instead."""
     offered = {**Subscription().parameters(receiver.url()), name: "AAAA"}
-    answer = await (await gadget()).offer("webpush", offered)
+    answer = await (await make_device()).offer("webpush", offered)
     assert answer.selected == ()
     [row] = answer.not_selected
     assert row.reason == CloseReason.OFFER_REFUSED

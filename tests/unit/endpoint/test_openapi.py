@@ -12,7 +12,7 @@ from aoi_events.endpoint.push import MESSAGE_PATH, PUSH_PATH
 
 
 def test_the_committed_document_is_current() -> None:
-    """openapi.json is what the contracts and the routes say now."""
+    """openapi.json is current."""
     committed = Path(aoi_events.endpoint.__file__).with_name("openapi.json")
     assert committed.read_text(encoding="utf-8") == openapi_text(), (
         "run: aoi contracts --openapi > aoi_events/endpoint/openapi.json"
@@ -20,7 +20,7 @@ def test_the_committed_document_is_current() -> None:
 
 
 def test_it_names_every_path_and_every_reference_resolves() -> None:
-    """What is routed is described, and no schema is missing or left over."""
+    """Every route is described, and no schema is missing or unused."""
     document = openapi()
     assert set(document["paths"]) == {
         PUSH_PATH,

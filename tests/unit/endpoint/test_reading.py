@@ -37,7 +37,7 @@ FIELDS = st.dictionaries(
 
 
 def outcome(read: Callable[[], T]) -> T | HttpRefusal:
-    """What was read, or why not."""
+    """The result of reading, or the refusal."""
     try:
         return read()
     except HttpRefusal as refused:
@@ -47,7 +47,7 @@ def outcome(read: Callable[[], T]) -> T | HttpRefusal:
 @given(FIELDS)
 @example({"TTL": ["1"], "Content-Encoding": ["aesgcm"], "Encryption": ["salt=A"], "Crypto-Key": []})
 def test_any_header_fields(fields: dict[str, list[str]]) -> None:
-    """What is read fits the contracts; what is refused says 400 and which field."""
+    """Valid fields fit the contracts, and others are refused with 400 and the field's name."""
 
     def values(name: str) -> list[str]:
         return fields.get(name, [])
@@ -77,7 +77,7 @@ def test_any_header_fields(fields: dict[str, list[str]]) -> None:
     st.lists(LINES | st.just("p256ecdsa=BA"), max_size=2),
 )
 def test_any_credentials(authorization: list[str], crypto_key: list[str]) -> None:
-    """Nobody is proved by chance, and nothing but a refusal with 403 comes of it."""
+    """Arbitrary credentials prove nothing, and fail only with a refusal (403)."""
     found = outcome(
         lambda: proved_key(authorization, crypto_key, origin="http://localhost", now=0.0)
     )
@@ -97,7 +97,7 @@ def test_what_a_push_says_by_default() -> None:
 
 @pytest.mark.parametrize("code", list(ErrorCode))
 def test_every_code_has_a_status(code: ErrorCode) -> None:
-    """What is not for senders is a fault of ours, and does not say what it was."""
+    """A code that is not for senders becomes an internal error without details."""
     refusal = of_code(code, "5ec7e7")
     assert 400 <= refusal.status < 600
     if refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR:

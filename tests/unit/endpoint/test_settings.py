@@ -41,7 +41,7 @@ def test_an_origin_is_written_as_browsers_do(url: str, origin: str) -> None:
     ],
 )
 def test_what_is_no_origin_is_refused(url: str) -> None:
-    """A path would not be in the URLs that are given out, so it is no silent mistake."""
+    """A public URL with a path is refused, because the endpoint's URLs would not have it."""
     with pytest.raises(ValidationError):
         EndpointSettings(public_url=url)
 

@@ -13,7 +13,7 @@ from aoi_events.contracts.answers import (
 )
 from aoi_events.contracts.base import Answer
 from aoi_events.contracts.envelopes import DeliverItem
-from aoi_events.gateway.protocol.actions import Action, Ask
+from aoi_events.gateway.protocol.effects import Effect, ForwardRequest
 from aoi_events.gateway.protocol.webpush import WebPushSession
 from aoi_events.gateway.settings import GatewaySettings
 from tests import browser_frames
@@ -78,12 +78,12 @@ def new_session(**settings: Any) -> WebPushSession:
     )
 
 
-def receive(session: WebPushSession, data: str | bytes, elapsed: float = 1.0) -> list[Action]:
-    """What the session does about a frame."""
+def receive(session: WebPushSession, data: str | bytes, elapsed: float = 1.0) -> list[Effect]:
+    """The effects of a frame."""
     return session.received(data, elapsed=elapsed, now=NOW)
 
 
-def admit(session: WebPushSession, **changes: Any) -> list[Action]:
+def admit(session: WebPushSession, **changes: Any) -> list[Effect]:
     """The workers admit it."""
     return session.admitted(connected(**changes), elapsed=1.0, now=NOW)
 
@@ -96,19 +96,19 @@ def open_session(**settings: Any) -> WebPushSession:
     return session
 
 
-def asked(actions: list[Action]) -> Ask:
-    """The only action, which is a request."""
-    (ask,) = actions
-    assert isinstance(ask, Ask), ask
+def asked(effects: list[Effect]) -> ForwardRequest:
+    """The only effect, which is a request."""
+    (ask,) = effects
+    assert isinstance(ask, ForwardRequest), ask
     return ask
 
 
-def answer(session: WebPushSession, ask: Ask, name: str, body: Answer) -> list[Action]:
+def answer(session: WebPushSession, ask: ForwardRequest, name: str, body: Answer) -> list[Effect]:
     """A worker answers."""
     return session.answered(ask.id, name, body.encode(), elapsed=1.0, now=NOW)
 
 
-def refused(session: WebPushSession, ask: Ask, code: str) -> list[Action]:
+def refused(session: WebPushSession, ask: ForwardRequest, code: str) -> list[Effect]:
     """A worker refuses."""
     return answer(session, ask, "refused.v1", RefusedV1(code=code, message="no"))
 

@@ -1,4 +1,4 @@
-"""Values that tests of sessions are made of, whose clock stands still."""
+"""Sessions and frames for the tests of sessions, at a fixed time."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from aoi_events.contracts.envelopes import DeliverItem
-from aoi_events.gateway.protocol.actions import Action, Close, Send
 from aoi_events.gateway.protocol.aoi_session import AoiSession
+from aoi_events.gateway.protocol.effects import Close, Effect, Send
 from aoi_events.gateway.settings import GatewaySettings
 from tests import device_frames
 from tests.device_frames import (
@@ -60,12 +60,12 @@ def open_session(**settings: Any) -> AoiSession:
     return session
 
 
-def frames(actions: list[Action]) -> list[dict[str, Any]]:
-    """What would be sent to the device."""
-    return [json.loads(action.frame) for action in actions if isinstance(action, Send)]
+def frames(effects: list[Effect]) -> list[dict[str, Any]]:
+    """The frames that are sent to the device."""
+    return [json.loads(effect.frame) for effect in effects if isinstance(effect, Send)]
 
 
-def closing(actions: list[Action]) -> int | None:
+def closing(effects: list[Effect]) -> int | None:
     """The close code, if the connection would be closed."""
-    codes = [int(action.code) for action in actions if isinstance(action, Close)]
+    codes = [int(effect.code) for effect in effects if isinstance(effect, Close)]
     return codes[0] if codes else None

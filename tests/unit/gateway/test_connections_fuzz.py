@@ -10,10 +10,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from aoi_events.contracts.envelopes import DeliverItem, OutcomeKind
-from aoi_events.gateway.protocol.actions import Action, Admit, Ask, Close, Leave, Report, Send
+from aoi_events.gateway.protocol.effects import (
+    Admit,
+    Close,
+    Effect,
+    EndPresence,
+    ForwardRequest,
+    ReportOutcome,
+    Send,
+)
 from aoi_events.gateway.protocol.session import State
+from tests.unit.gateway.protocol_drivers import AOI, BROWSER, UNREGISTERED, ProtocolDriver, check
 from tests.unit.gateway.samples import CLIENT, NOW, connected
-from tests.unit.gateway.speaking import AOI, BROWSER, GUEST, Speaker, check
 
 OF_DEVICES = frozenset(
     {
@@ -28,15 +36,15 @@ OF_DEVICES = frozenset(
 class Connections(RuleBasedStateMachine):
     """One session under any interleaving of device, workers, time and loss."""
 
-    speaker: ClassVar[Speaker]
-    window, backlog, in_flight = 3, 2, 2
+    driver: ClassVar[ProtocolDriver]
+    window, backlog, requests_at_once = 3, 2, 2
 
     def __init__(self) -> None:
         super().__init__()
-        self.session = self.speaker.session(
+        self.session = self.driver.session(
             window=self.window,
             backlog=self.backlog,
-            requests_in_flight=self.in_flight,
+            requests_in_flight=self.requests_at_once,
             forget_after=50,
             frames_burst=1_000,
         )
@@ -49,32 +57,32 @@ class Connections(RuleBasedStateMachine):
         self.handed: list[DeliverItem] = []
         self.lefts: list[int] = []
 
-    def do(self, act: Callable[[], list[Action]]) -> list[Action]:
-        """Let something happen; check what the session wants, and keep account of it."""
+    def do(self, act: Callable[[], list[Effect]]) -> list[Effect]:
+        """Apply an input; check and record the effects."""
         over = self.session.state is State.CLOSED
-        actions = act()
-        check(self.speaker, self.session, actions)
+        effects = act()
+        check(self.driver, self.session, effects)
         if over:
-            assert all(isinstance(each, Report | Leave) for each in actions), actions
-        for action in actions:
-            match action:
+            assert all(isinstance(each, ReportOutcome | EndPresence) for each in effects), effects
+        for effect in effects:
+            match effect:
                 case Admit():
                     assert not self.admitting, "asked for admission twice"
                     self.admitting = True
-                case Ask(number):
+                case ForwardRequest(number):
                     self.asked.append(number)
-                case Report(outcome):
+                case ReportOutcome(outcome):
                     self.unsettled = {
                         (delivery, attempt)
                         for delivery, attempt in self.unsettled
                         if delivery != outcome.delivery
                         or (outcome.kind not in OF_DEVICES and attempt != outcome.attempt)
                     }
-                case Leave(_, epoch):
+                case EndPresence(_, epoch):
                     self.lefts.append(epoch)
                 case Send() | Close():
                     pass
-        return actions
+        return effects
 
     def receive(self, frame: str | bytes) -> None:
         """The device sends a frame."""
@@ -85,26 +93,26 @@ class Connections(RuleBasedStateMachine):
     @precondition(lambda self: self.session.state is State.WAITING)
     @rule()
     def say_hello(self) -> None:
-        """The device says hello."""
-        self.receive(self.speaker.hello())
+        """The device sends a hello."""
+        self.receive(self.driver.hello())
 
     @rule(data=st.data())
     def say_anything(self, data: st.DataObject) -> None:
-        """The device sends whatever it likes, which mostly ends the session."""
+        """The device sends an arbitrary frame, which ends most sessions."""
         if len(self.handed) > 8:
-            self.receive(data.draw(self.speaker.frames))
+            self.receive(data.draw(self.driver.frames))
 
-    @precondition(lambda self: self.session.state in self.speaker.asks_in)
+    @precondition(lambda self: self.session.state in self.driver.asks_in)
     @rule(number=st.integers(1, 8))
     def acknowledge(self, number: int) -> None:
         """The device acknowledges something, sent or not."""
-        self.receive(self.speaker.ack(number))
+        self.receive(self.driver.ack(number))
 
-    @precondition(lambda self: self.session.state in self.speaker.asks_in)
+    @precondition(lambda self: self.session.state in self.driver.asks_in)
     @rule(number=st.integers(1, 4))
     def ask(self, number: int) -> None:
         """The device asks."""
-        self.receive(self.speaker.ask(number))
+        self.receive(self.driver.ask(number))
 
     @rule()
     def lose(self) -> None:
@@ -129,15 +137,15 @@ class Connections(RuleBasedStateMachine):
     @precondition(lambda self: self.admitting)
     @rule(code=st.sampled_from(["unauthenticated", "client_retired", "internal", None]))
     def turn_away(self, code: str | None) -> None:
-        """The workers refuse it, or say nothing in time."""
+        """The workers refuse the hello, or do not answer in time."""
         self.admitting = False
-        self.do(lambda: self.session.turned_away(code, now=NOW))
+        self.do(lambda: self.session.hello_refused(code, now=NOW))
 
     @precondition(lambda self: self.session.state is State.OPEN)
     @rule()
     def rename(self) -> None:
         """The node's name changes."""
-        self.session.renamed()
+        self.session.node_renamed()
         self.announcing = True
 
     @precondition(lambda self: self.announcing)
@@ -153,7 +161,7 @@ class Connections(RuleBasedStateMachine):
     def deliver(self, number: int, ahead: int) -> None:
         """A step arrives, for the epoch or one beside it."""
         attempt = len(self.handed) + 1
-        item = self.speaker.push(number, attempt=attempt, epoch=self.epoch + ahead)
+        item = self.driver.push(number, attempt=attempt, epoch=self.epoch + ahead)
         self.handed.append(item)
         self.unsettled = {key for key in self.unsettled if key[0] != item.delivery}
         self.unsettled.add((item.delivery, item.attempt))
@@ -167,23 +175,23 @@ class Connections(RuleBasedStateMachine):
         self.do(lambda: self.session.deliver(item, elapsed=self.elapsed, now=NOW))
 
     @precondition(lambda self: self.asked)
-    @rule(answer=st.none() | Speaker.answers, last=st.booleans())
+    @rule(answer=st.none() | ProtocolDriver.answers, last=st.booleans())
     def answer(self, answer: tuple[str | None, bytes] | None, last: bool) -> None:
-        """The workers answer something, in any order, perhaps after the end; or nobody does."""
+        """A worker answers an open request, perhaps after the session's end, or does not."""
         number = self.asked.pop(-1 if last else 0)
         self.answered.append(number)
         self.tell(number, answer)
 
     @precondition(lambda self: self.answered)
-    @rule(answer=st.none() | Speaker.answers)
+    @rule(answer=st.none() | ProtocolDriver.answers)
     def answer_again(self, answer: tuple[str | None, bytes] | None) -> None:
-        """An answer comes twice."""
+        """An answer arrives twice."""
         number = self.answered[-1]
         if number not in self.asked:
             assert self.tell(number, answer) == [], "an answer counts once"
 
-    def tell(self, number: int, answer: tuple[str | None, bytes] | None) -> list[Action]:
-        """Tell the session of an answer, or that there was none in time."""
+    def tell(self, number: int, answer: tuple[str | None, bytes] | None) -> list[Effect]:
+        """Apply an answer, or that none arrived in time."""
         elapsed = self.elapsed
         if answer is None:
             return self.do(lambda: self.session.unanswered(number, elapsed=elapsed, now=NOW))
@@ -193,22 +201,22 @@ class Connections(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 5.0, 60.0]))
     def pass_time(self, seconds: float) -> None:
-        """Time passes; what is due is done once."""
+        """Time passes; due limits are applied once."""
         self.elapsed += seconds
         due = self.session.due()
         if due is None or due > self.elapsed:
             return
-        before = self.under_way()
+        before = self.in_flight()
         self.do(lambda: self.session.tick(elapsed=self.elapsed, now=NOW))
         if self.session.state is State.OPEN:
             # What nobody acknowledged for so long is left to its deadline.
-            self.unsettled -= before - self.under_way()
+            self.unsettled -= before - self.in_flight()
         due = self.session.due()
         assert due is None or due > self.elapsed
 
-    def under_way(self) -> set[tuple[str, int]]:
-        """What was sent and not acknowledged."""
-        sent = self.session._window._under_way.items()
+    def in_flight(self) -> set[tuple[str, int]]:
+        """The deliveries in flight."""
+        sent = self.session._window._in_flight.items()
         return {(delivery, each.attempt) for delivery, each in sent}
 
     # -- what holds at any time -----------------------------------------------------------------
@@ -217,22 +225,22 @@ class Connections(RuleBasedStateMachine):
     def bounded(self) -> None:
         """Nothing grows beyond its bound."""
         window = self.session._window
-        assert len(window._under_way) <= self.window
+        assert len(window._in_flight) <= self.window
         assert len(window._waiting) <= self.window + self.backlog
         if self.session.state is not State.CLOSED:
-            assert len(self.asked) <= self.in_flight
+            assert len(self.asked) <= self.requests_at_once
 
     @invariant()
     def every_delivery_is_reported_at_the_end(self) -> None:
-        """Each step that was handed over was spoken for by the device, or given back."""
+        """Each step was acknowledged by the device, or reported as lost or refused."""
         if self.session.state is State.CLOSED:
             assert not self.unsettled
-            assert not self.session._window._under_way
+            assert not self.session._window._in_flight
             assert not self.session._window._waiting
 
     @invariant()
     def whose_it_is(self) -> None:
-        """A session is one client's, or nobody's."""
+        """A session belongs to one client, or to none."""
         assert self.session.client in (None, CLIENT)
 
     def teardown(self) -> None:
@@ -247,19 +255,19 @@ class Connections(RuleBasedStateMachine):
 class AoiConnections(Connections):
     """Devices that speak ``aoi.v1``."""
 
-    speaker = AOI
+    driver = AOI
 
 
 class BrowserConnections(Connections):
-    """Browsers that come back."""
+    """Browsers that connect with a known uaid."""
 
-    speaker = BROWSER
+    driver = BROWSER
 
 
-class GuestConnections(Connections):
+class UnregisteredConnections(Connections):
     """Browsers that are no client yet."""
 
-    speaker = GUEST
+    driver = UNREGISTERED
 
 
 def _thorough(machine: type[Connections]) -> type:
@@ -275,4 +283,4 @@ def _thorough(machine: type[Connections]) -> type:
 
 TestAoiConnections = _thorough(AoiConnections)
 TestBrowserConnections = _thorough(BrowserConnections)
-TestGuestConnections = _thorough(GuestConnections)
+TestUnregisteredConnections = _thorough(UnregisteredConnections)

@@ -9,7 +9,7 @@ import pytest
 
 from aoi_events.contracts.answers import RefusedV1
 from aoi_events.contracts.device import MAX_FRAME, CloseCode
-from aoi_events.gateway.protocol.actions import Action, Admit, Ask, Close, Leave
+from aoi_events.gateway.protocol.effects import Admit, Close, Effect, EndPresence, ForwardRequest
 from aoi_events.gateway.protocol.session import Session, State
 from tests.unit.gateway.samples import (
     CLIENT,
@@ -28,8 +28,8 @@ from tests.unit.gateway.samples import (
 )
 
 
-def receive(session: Session, data: str, elapsed: float = 1.0) -> list[Action]:
-    """What the session does about a frame."""
+def receive(session: Session, data: str, elapsed: float = 1.0) -> list[Effect]:
+    """The effects of a frame."""
     return session.received(data, elapsed=elapsed, now=NOW)
 
 
@@ -53,9 +53,9 @@ def test_hello_is_admitted_by_the_workers_and_welcomed() -> None:
 
 
 def test_secrets_do_not_show_in_actions() -> None:
-    """An action can be logged: neither secret nor body is in its representation."""
+    """An effect can be logged: neither secret nor body is in its representation."""
     assert SECRET not in repr(Admit(CLIENT, SECRET))
-    assert "hidden" not in repr(Ask(1, "client.register", b"hidden"))
+    assert "hidden" not in repr(ForwardRequest(1, "client.register", b"hidden"))
 
 
 @pytest.mark.parametrize(
@@ -72,25 +72,25 @@ def test_secrets_do_not_show_in_actions() -> None:
 def test_a_refused_hello_closes_with_a_code_that_says_what_to_do(
     code: str | None, close_code: int
 ) -> None:
-    """Wrong secret, retired, limited and "later" are told apart; goodbye precedes the close."""
+    """Each kind of refusal has its close code, and a goodbye precedes the close."""
     session = new_session()
     receive(session, hello())
-    actions = session.turned_away(code, now=NOW)
-    assert closing(actions) == close_code
-    assert frames(actions)[0]["code"] == close_code
+    effects = session.hello_refused(code, now=NOW)
+    assert closing(effects) == close_code
+    assert frames(effects)[0]["code"] == close_code
     assert session.state is State.CLOSED
-    assert not [action for action in actions if isinstance(action, Leave)]
+    assert not [effect for effect in effects if isinstance(effect, EndPresence)]
 
 
 def test_an_unregistered_device_may_register_and_nothing_else() -> None:
     """Before the hello only client.register passes, without a client, and may be repeated."""
     session = new_session()
     (ask,) = receive(session, request("client.register", device="d", identity="tel:1"))
-    assert isinstance(ask, Ask)
+    assert isinstance(ask, ForwardRequest)
     assert ask.client is None
     assert json.loads(ask.body) == {"device": "d", "identity": "tel:1"}
-    actions = session.answered(1, "client.registered.v1", b'{"client":"x"}', elapsed=2.0, now=NOW)
-    assert frames(actions)[0]["name"] == "client.registered.v1"
+    effects = session.answered(1, "client.registered.v1", b'{"client":"x"}', elapsed=2.0, now=NOW)
+    assert frames(effects)[0]["name"] == "client.registered.v1"
     assert closing(receive(session, request("channel.activate"))) == 4400
 
 
@@ -99,8 +99,8 @@ def test_registering_does_not_hold_a_connection_open_for_ever() -> None:
     session = new_session()
     refused = []
     for number in range(12):
-        for action in receive(session, request("client.register", number)):
-            if isinstance(action, Ask):
+        for effect in receive(session, request("client.register", number)):
+            if isinstance(effect, ForwardRequest):
                 session.answered(number, "refused.v1", b"{}", elapsed=1.0, now=NOW)
             else:
                 refused.append(number)
@@ -125,7 +125,7 @@ def test_requests_go_out_under_the_proved_client() -> None:
     bodies: list[dict[str, Any]] = [{}, {"client": CLIENT}]
     for body in bodies:
         (ask,) = receive(session, request("application.register", application="mail", **body))
-        assert isinstance(ask, Ask)
+        assert isinstance(ask, ForwardRequest)
         assert json.loads(ask.body) == {"application": "mail", "client": CLIENT}
         assert (ask.name, ask.client) == ("application.register", CLIENT)
 
@@ -134,7 +134,7 @@ def test_registering_again_is_passed_on_as_it_is() -> None:
     """client.register has no client of its own, even in an open session."""
     session = open_session()
     (ask,) = receive(session, request("client.register", device="d"))
-    assert isinstance(ask, Ask)
+    assert isinstance(ask, ForwardRequest)
     assert json.loads(ask.body) == {"device": "d"}
     assert ask.client == CLIENT
 
@@ -172,10 +172,10 @@ def test_nesting_is_bounded(depth: int, refused: bool) -> None:
     session = open_session()
     inner = "[" * (depth - 1) + "]" * (depth - 1)
     frame = f'{{"type":"request","id":1,"name":"channel.activate","body":{{"a":{inner}}}}}'
-    (action,) = receive(session, frame)
-    assert isinstance(action, Ask) is not refused
+    (effect,) = receive(session, frame)
+    assert isinstance(effect, ForwardRequest) is not refused
     if refused:
-        assert frames([action])[0]["body"]["code"] == "malformed"
+        assert frames([effect])[0]["body"]["code"] == "malformed"
 
 
 def test_requests_in_flight_are_bounded() -> None:
@@ -183,11 +183,11 @@ def test_requests_in_flight_are_bounded() -> None:
     session = open_session(requests_in_flight=2)
     first = receive(session, request("channel.activate", 1))
     second = receive(session, request("channel.activate", 2))
-    assert all(isinstance(action, Ask) for action in first + second)
+    assert all(isinstance(effect, ForwardRequest) for effect in first + second)
     (answer,) = frames(receive(session, request("channel.activate", 3)))
     assert (answer["id"], answer["body"]["code"]) == (3, "quota_exceeded")
     session.unanswered(1, elapsed=2.0, now=NOW)
-    assert isinstance(receive(session, request("channel.activate", 4))[0], Ask)
+    assert isinstance(receive(session, request("channel.activate", 4))[0], ForwardRequest)
 
 
 def test_answers_carry_contract_and_body() -> None:
@@ -214,7 +214,7 @@ def test_answers_carry_contract_and_body() -> None:
     ],
 )
 def test_an_improper_answer_becomes_a_refusal(name: str | None, body: bytes, code: str) -> None:
-    """What is no answer, or does not fit a frame, is not passed on as one."""
+    """An unreadable or too large answer becomes a refusal."""
     session = open_session()
     receive(session, request("channel.activate", 9))
     (answer,) = frames(session.answered(9, name, body, elapsed=1.0, now=NOW))
@@ -222,7 +222,7 @@ def test_an_improper_answer_becomes_a_refusal(name: str | None, body: bytes, cod
 
 
 def test_an_answer_that_nobody_waits_for_is_ignored() -> None:
-    """An answer counts once, and none to what was not asked on this connection."""
+    """An answer counts once, and only for a request of this connection."""
     session = open_session()
     body = b"{}"
     assert session.answered(9, "x.v1", body, elapsed=1.0, now=NOW) == []
@@ -233,7 +233,7 @@ def test_an_answer_that_nobody_waits_for_is_ignored() -> None:
 
 
 def test_no_answer_in_time_is_said() -> None:
-    """The device hears *unavailable*, which it may answer by repeating the request."""
+    """The device gets *unavailable*, and may repeat the request."""
     session = open_session()
     receive(session, request("channel.activate", 9))
     (answer,) = frames(session.unanswered(9, elapsed=11.0, now=NOW))
@@ -267,11 +267,11 @@ def test_no_answer_in_time_is_said() -> None:
 )
 @pytest.mark.parametrize("opened", [False, True])
 def test_a_bad_frame_closes_4400_and_says_why(frame: str, opened: bool) -> None:
-    """What is no frame ends the session with goodbye, a stable code and a bounded message."""
+    """An invalid frame ends the session with a goodbye, a stable code and a bounded message."""
     session = open_session() if opened else new_session()
-    actions = receive(session, frame)
-    assert closing(actions) == 4400
-    (goodbye,) = frames(actions)
+    effects = receive(session, frame)
+    assert closing(effects) == 4400
+    (goodbye,) = frames(effects)
     assert goodbye["code"] == 4400
     assert 0 < len(goodbye["message"]) <= 300
     assert session.state is State.CLOSED
@@ -293,9 +293,9 @@ def test_one_hello_only() -> None:
     admitting = new_session()
     receive(admitting, hello())
     for session in (admitting, open_session()):
-        actions = receive(session, hello())
-        assert closing(actions) == 4400
-        assert SECRET not in repr(actions)
+        effects = receive(session, hello())
+        assert closing(effects) == 4400
+        assert SECRET not in repr(effects)
 
 
 @pytest.mark.parametrize("frame", [request("channel.activate"), ack()])
@@ -311,14 +311,16 @@ def test_a_flood_is_refused_and_then_ended() -> None:
     """Above the burst requests are refused, at twice the burst the connection ends; time heals."""
     session = open_session(frames_burst=10, frames_per_second=1, requests_in_flight=1000)
     results = [receive(session, request("channel.activate", n), elapsed=0.0) for n in range(30)]
-    asked = [n for n, actions in enumerate(results) if actions and isinstance(actions[0], Ask)]
+    asked = [
+        n for n, effects in enumerate(results) if effects and isinstance(effects[0], ForwardRequest)
+    ]
     assert asked == list(range(9))  # the hello was the first
     assert closing(results[19]) == 4429
     assert results[20:] == [[]] * 10
 
     session = open_session(frames_burst=10, frames_per_second=1, requests_in_flight=1000)
     results = [receive(session, request("channel.activate", n), float(n)) for n in range(100)]
-    assert all(isinstance(actions[0], Ask) for actions in results)
+    assert all(isinstance(effects[0], ForwardRequest) for effects in results)
 
 
 def test_control_frames_and_unasked_acknowledgements_count_too() -> None:
@@ -333,11 +335,11 @@ def test_control_frames_and_unasked_acknowledgements_count_too() -> None:
 
 @pytest.mark.parametrize("code,leaves", [(4409, False), (4410, False), (1012, True)])
 def test_ending_a_session_gives_up_its_presence_once(code: int, leaves: bool) -> None:
-    """Presence of the epoch is given up, unless somebody took it already; the end is once."""
+    """The end of a session ends its presence once, unless another session replaced it."""
     session = open_session()
-    actions = session.close(CloseCode(code), "why", now=NOW)
-    assert closing(actions) == code
-    assert (Leave(CLIENT, 1) in actions) is leaves
+    effects = session.close(CloseCode(code), "why", now=NOW)
+    assert closing(effects) == code
+    assert (EndPresence(CLIENT, 1) in effects) is leaves
     assert session.close(CloseCode(code), "why", now=NOW) == []
     assert session.lost(now=NOW) == []
     assert receive(session, hello()) == []
@@ -345,8 +347,8 @@ def test_ending_a_session_gives_up_its_presence_once(code: int, leaves: bool) ->
 
 def test_a_long_reason_is_cut_between_characters() -> None:
     """The close frame's reason has at most 123 octets of valid UTF-8."""
-    actions = open_session().close(CloseCode.BAD_FRAME, "ö" * 1_000, now=NOW)
-    (close,) = [action for action in actions if isinstance(action, Close)]
+    effects = open_session().close(CloseCode.BAD_FRAME, "ö" * 1_000, now=NOW)
+    (close,) = [effect for effect in effects if isinstance(effect, Close)]
     assert 120 < len(close.reason.encode()) <= 123
     assert set(close.reason) == {"ö"}
 
@@ -356,8 +358,8 @@ def test_an_epoch_that_comes_too_late_is_given_up() -> None:
     session = new_session()
     receive(session, hello())
     assert session.lost(now=NOW) == []
-    assert session.admitted(connected(3), elapsed=2.0, now=NOW) == [Leave(CLIENT, 3)]
-    assert session.turned_away("unauthenticated", now=NOW) == []
+    assert session.admitted(connected(3), elapsed=2.0, now=NOW) == [EndPresence(CLIENT, 3)]
+    assert session.hello_refused("unauthenticated", now=NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -366,4 +368,4 @@ def test_an_epoch_that_comes_too_late_is_given_up() -> None:
 )
 def test_a_displaced_session_says_whether_to_come_back(code: str, close_code: int) -> None:
     """Only a conflict means that another connection took over."""
-    assert closing(open_session().displaced(code, now=NOW)) == close_code
+    assert closing(open_session().announcement_refused(code, now=NOW)) == close_code

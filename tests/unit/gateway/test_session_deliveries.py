@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
-from aoi_events.gateway.protocol.actions import Action, Leave, Report
+from aoi_events.gateway.protocol.effects import Effect, EndPresence, ReportOutcome
 from aoi_events.gateway.protocol.session import Session, State
 from tests.unit.gateway.samples import (
     CLIENT,
@@ -25,32 +25,32 @@ from tests.unit.gateway.samples import (
 )
 
 
-def push(session: Session, *numbers: int, elapsed: float = 1.0) -> list[Action]:
+def push(session: Session, *numbers: int, elapsed: float = 1.0) -> list[Effect]:
     """Hand these deliveries over."""
     return [
-        action
+        effect
         for number in numbers
-        for action in session.deliver(deliver(number), elapsed=elapsed, now=NOW)
+        for effect in session.deliver(deliver(number), elapsed=elapsed, now=NOW)
     ]
 
 
-def outcomes(actions: list[Action]) -> list[OutcomeItem]:
-    """What would be reported."""
-    return [action.outcome for action in actions if isinstance(action, Report)]
+def outcomes(effects: list[Effect]) -> list[OutcomeItem]:
+    """The reported outcomes."""
+    return [effect.outcome for effect in effects if isinstance(effect, ReportOutcome)]
 
 
-def sent(actions: list[Action]) -> list[str]:
+def sent(effects: list[Effect]) -> list[str]:
     """Which deliveries would be sent."""
-    return [frame["delivery"] for frame in frames(actions) if frame["type"] == "notification"]
+    return [frame["delivery"] for frame in frames(effects) if frame["type"] == "notification"]
 
 
-def acknowledge(session: Session, number: int, elapsed: float = 2.0) -> list[Action]:
+def acknowledge(session: Session, number: int, elapsed: float = 2.0) -> list[Effect]:
     """The device acknowledges a delivery."""
     return session.received(ack(number), elapsed=elapsed, now=NOW)
 
 
 def test_a_notification_names_everything_that_the_device_needs() -> None:
-    """The frame holds delivery, attempt, token, app instance, content, urgency and expiry."""
+    """The frame has delivery, attempt, token, app instance, content, urgency and expiry."""
     (frame,) = frames(push(open_session(), 1))
     assert frame == {
         "type": "notification",
@@ -67,7 +67,7 @@ def test_a_notification_names_everything_that_the_device_needs() -> None:
 
 
 def test_a_wake_up_has_no_content() -> None:
-    """What is larger than the device asked for is announced, and not sent."""
+    """A wake-up is sent without content, and acknowledged like a notification."""
     session = open_session()
     (frame,) = frames(session.deliver(deliver(1, wake_up=True), elapsed=1.0, now=NOW))
     assert frame["type"] == "wake_up"
@@ -85,11 +85,11 @@ def test_a_wake_up_has_no_content() -> None:
     ],
 )
 def test_an_acknowledgement_is_reported_with_step_and_attempt(code: str, kind: OutcomeKind) -> None:
-    """What was sent on this connection is reported with its step, attempt and channel."""
+    """An acknowledged attempt of this connection is reported with its step, attempt and channel."""
     session = open_session()
     session.deliver(deliver(1, step=2, attempt=5), elapsed=1.0, now=NOW)
-    actions = session.received(ack(1, code=code, attempt=5), elapsed=2.0, now=NOW)
-    (outcome,) = outcomes(actions)
+    effects = session.received(ack(1, code=code, attempt=5), elapsed=2.0, now=NOW)
+    (outcome,) = outcomes(effects)
     assert outcome == OutcomeItem(
         delivery=delivery_id(1),
         kind=kind,
@@ -140,7 +140,7 @@ def test_the_window_bounds_what_is_under_way_and_acknowledgements_move_it() -> N
 
 
 def test_beyond_the_backlog_a_delivery_is_refused_for_now() -> None:
-    """What nobody can hold goes back at once, as a refusal that its retries take up."""
+    """A delivery that does not fit the backlog is refused at once, for its own retries."""
     session = open_session(window=2, backlog=1)
     (outcome,) = outcomes(push(session, 1, 2, 3, 4))
     assert (outcome.kind, outcome.delivery) == (OutcomeKind.REFUSED, delivery_id(4))
@@ -168,7 +168,7 @@ def test_a_waiting_attempt_is_replaced_by_the_next() -> None:
 
 
 def test_what_the_device_got_elsewhere_is_not_sent_any_more() -> None:
-    """An acknowledgement (of the SMS, say) takes the delivery out of the waiting ones."""
+    """An acknowledged delivery (for example, of its SMS) no longer waits."""
     session = open_session(window=1)
     push(session, 1, 2)
     session.received(ack(2, channel="sms"), elapsed=1.0, now=NOW)
@@ -203,13 +203,13 @@ def test_nothing_expired_is_sent() -> None:
     push(session, 2)
     session.deliver(deliver(3, expires_at=late), elapsed=1.0, now=NOW)
     push(session, 4)
-    actions = session.received(ack(2), elapsed=31.0, now=late)
-    assert sent(actions) == [delivery_id(4)]
+    effects = session.received(ack(2), elapsed=31.0, now=late)
+    assert sent(effects) == [delivery_id(4)]
 
 
 @pytest.mark.parametrize("change", [{"epoch": 2}, {"epoch": None}, {"client": OTHER_CLIENT}])
 def test_a_delivery_for_another_epoch_or_client_is_route_lost(change: dict[str, object]) -> None:
-    """What is not meant for this session is never sent, and says so at once, with its epoch."""
+    """A delivery for another session is not sent, and is reported at once with its epoch."""
     item = deliver(1, **change)
     (outcome,) = outcomes(open_session().deliver(item, elapsed=1.0, now=NOW))
     assert outcome == OutcomeItem(
@@ -225,15 +225,15 @@ def test_a_delivery_for_another_epoch_or_client_is_route_lost(change: dict[str, 
 
 
 def test_a_session_that_ends_says_so_of_everything_under_way() -> None:
-    """What was sent, and what waited, is route lost with its epoch, before presence is left."""
+    """Sent and waiting deliveries are reported as route lost before the presence ends."""
     session = open_session(window=1)
     push(session, 1, 2)
-    actions = session.lost(now=NOW)
-    assert [(each.kind, each.delivery, each.epoch) for each in outcomes(actions)] == [
+    effects = session.lost(now=NOW)
+    assert [(each.kind, each.delivery, each.epoch) for each in outcomes(effects)] == [
         (OutcomeKind.ROUTE_LOST, delivery_id(1), 1),
         (OutcomeKind.ROUTE_LOST, delivery_id(2), 1),
     ]
-    assert actions[-1] == Leave(CLIENT, 1)
+    assert effects[-1] == EndPresence(CLIENT, 1)
     (late,) = outcomes(push(session, 3))
     assert late.kind is OutcomeKind.ROUTE_LOST
 
@@ -244,26 +244,26 @@ def test_deliveries_that_overtake_the_admission_wait_for_it() -> None:
     session.received(hello(), elapsed=0.0, now=NOW)
     assert push(session, 1) == []
     assert session.deliver(deliver(2, epoch=2), elapsed=0.0, now=NOW) == []
-    actions = session.admitted(connected(2), elapsed=0.0, now=NOW)
-    assert [frame["type"] for frame in frames(actions)] == ["welcome", "notification"]
-    assert sent(actions) == [delivery_id(2)]
-    (stranger,) = outcomes(actions)
+    effects = session.admitted(connected(2), elapsed=0.0, now=NOW)
+    assert [frame["type"] for frame in frames(effects)] == ["welcome", "notification"]
+    assert sent(effects) == [delivery_id(2)]
+    (stranger,) = outcomes(effects)
     assert (stranger.kind, stranger.delivery) == (OutcomeKind.ROUTE_LOST, delivery_id(1))
 
 
 def test_a_refused_admission_gives_waiting_deliveries_back() -> None:
-    """Nothing is kept for a session that never opened."""
+    """Deliveries for a session that was not admitted are reported as lost."""
     session = new_session()
     session.received(hello(), elapsed=0.0, now=NOW)
     push(session, 1)
-    (outcome,) = outcomes(session.turned_away("unauthenticated", now=NOW))
+    (outcome,) = outcomes(session.hello_refused("unauthenticated", now=NOW))
     assert outcome.kind is OutcomeKind.ROUTE_LOST
 
 
 def test_between_epochs_deliveries_for_the_next_one_wait() -> None:
     """After the node's name changed, the new epoch's deliveries wait for its announcement."""
     session = open_session()
-    session.renamed()
+    session.node_renamed()
     assert session.deliver(deliver(1, epoch=2), elapsed=1.0, now=NOW) == []
     assert sent(session.announced(connected(2), elapsed=1.0, now=NOW)) == [delivery_id(1)]
     assert session.epoch == 2
@@ -273,39 +273,39 @@ def test_between_epochs_deliveries_for_the_next_one_wait() -> None:
 
 @pytest.mark.parametrize("epoch,expected", [(1, False), (2, True), (3, False)])
 def test_only_deliveries_of_the_present_epoch_are_sent(epoch: int, *, expected: bool) -> None:
-    """Under an open session an older epoch is lost, and so is one that nobody announced."""
+    """Deliveries of an older epoch, and of one that was not announced, are lost."""
     session = open_session()
-    session.renamed()
+    session.node_renamed()
     session.announced(connected(2), elapsed=1.0, now=NOW)
-    actions = session.deliver(deliver(1, epoch=epoch), elapsed=1.0, now=NOW)
-    assert sent(actions) == ([delivery_id(1)] if expected else [])
-    assert [each.epoch for each in outcomes(actions)] == ([] if expected else [epoch])
+    effects = session.deliver(deliver(1, epoch=epoch), elapsed=1.0, now=NOW)
+    assert sent(effects) == ([delivery_id(1)] if expected else [])
+    assert [each.epoch for each in outcomes(effects)] == ([] if expected else [epoch])
 
 
 def test_between_epochs_only_the_next_one_is_waited_for() -> None:
     """An epoch that is over is lost at once, the present one when the next begins."""
     session = open_session()
-    session.renamed()
+    session.node_renamed()
     session.announced(connected(2), elapsed=1.0, now=NOW)
-    session.renamed()
+    session.node_renamed()
     (older,) = outcomes(session.deliver(deliver(1, epoch=1), elapsed=2.0, now=NOW))
     assert (older.kind, older.epoch) == (OutcomeKind.ROUTE_LOST, 1)
     for epoch in (2, 3):
         assert session.deliver(deliver(epoch, epoch=epoch), elapsed=2.0, now=NOW) == []
-    actions = session.announced(connected(3), elapsed=3.0, now=NOW)
-    assert sent(actions) == [delivery_id(3)]
-    assert [(each.delivery, each.epoch) for each in outcomes(actions)] == [(delivery_id(2), 2)]
+    effects = session.announced(connected(3), elapsed=3.0, now=NOW)
+    assert sent(effects) == [delivery_id(3)]
+    assert [(each.delivery, each.epoch) for each in outcomes(effects)] == [(delivery_id(2), 2)]
 
 
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_what_waited_for_another_admission_is_route_lost(epoch: int) -> None:
-    """Whatever came before the answer and is not of its epoch, older or newer, goes back."""
+    """Deliveries that waited for another epoch than the answer's are reported as lost."""
     session = new_session()
     session.received(hello(), elapsed=0.0, now=NOW)
     assert session.deliver(deliver(1, epoch=epoch), elapsed=0.0, now=NOW) == []
-    actions = session.admitted(connected(2), elapsed=0.0, now=NOW)
-    assert sent(actions) == []
-    assert [each.epoch for each in outcomes(actions)] == [epoch]
+    effects = session.admitted(connected(2), elapsed=0.0, now=NOW)
+    assert sent(effects) == []
+    assert [each.epoch for each in outcomes(effects)] == [epoch]
 
 
 def test_an_admission_that_is_out_of_date_begins_between_epochs() -> None:
@@ -314,19 +314,19 @@ def test_an_admission_that_is_out_of_date_begins_between_epochs() -> None:
     """
     session = new_session()
     session.received(hello(), elapsed=0.0, now=NOW)
-    actions = session.admitted(connected(), elapsed=0.0, now=NOW, current=False)
-    assert [frame["type"] for frame in frames(actions)] == ["welcome"]
+    effects = session.admitted(connected(), elapsed=0.0, now=NOW, current=False)
+    assert [frame["type"] for frame in frames(effects)] == ["welcome"]
     for epoch in (1, 2):
         assert session.deliver(deliver(epoch, epoch=epoch), elapsed=1.0, now=NOW) == []
-    actions = session.announced(connected(2), elapsed=1.0, now=NOW)
-    assert sent(actions) == [delivery_id(2)]
-    assert [each.epoch for each in outcomes(actions)] == [1]
+    effects = session.announced(connected(2), elapsed=1.0, now=NOW)
+    assert sent(effects) == [delivery_id(2)]
+    assert [each.epoch for each in outcomes(effects)] == [1]
 
 
 def test_an_announcement_that_is_out_of_date_keeps_the_session_between_epochs() -> None:
     """The name changed again meanwhile: the epoch counts, deliveries go on waiting."""
     session = open_session()
-    session.renamed()
+    session.node_renamed()
     assert session.announced(connected(2), elapsed=1.0, now=NOW, current=False) == []
     assert session.deliver(deliver(1, epoch=3), elapsed=1.0, now=NOW) == []
     assert sent(session.announced(connected(3), elapsed=1.0, now=NOW)) == [delivery_id(1)]
@@ -335,6 +335,6 @@ def test_an_announcement_that_is_out_of_date_keeps_the_session_between_epochs() 
 def test_an_announcement_after_the_end_gives_its_epoch_up() -> None:
     """The device left while its session was announced."""
     session = open_session()
-    session.renamed()
+    session.node_renamed()
     session.lost(now=NOW)
-    assert session.announced(connected(2), elapsed=1.0, now=NOW) == [Leave(CLIENT, 2)]
+    assert session.announced(connected(2), elapsed=1.0, now=NOW) == [EndPresence(CLIENT, 2)]

@@ -8,18 +8,18 @@ from hypothesis import strategies as st
 
 from aoi_events.contracts.content import MAX_CONTENT, Content
 from aoi_events.contracts.device import MAX_FRAME
-from aoi_events.gateway.protocol.actions import Close, Send
+from aoi_events.gateway.protocol.effects import Close, Send
 from aoi_events.gateway.protocol.session import Session
+from tests.unit.gateway.protocol_drivers import AOI, BROWSER, ProtocolDriver, check
 from tests.unit.gateway.samples import NOW, connected, deliver, open_session
-from tests.unit.gateway.speaking import AOI, BROWSER, Speaker, check
 
-both = pytest.mark.parametrize("speaker", [AOI, BROWSER], ids=["aoi", "browser"])
+both = pytest.mark.parametrize("driver", [AOI, BROWSER], ids=["aoi", "browser"])
 
 
-def opened(speaker: Speaker) -> Session:
+def opened(driver: ProtocolDriver) -> Session:
     """A session that is open under epoch 1."""
-    session = speaker.session()
-    session.received(speaker.hello(), elapsed=0.0, now=NOW)
+    session = driver.session()
+    session.received(driver.hello(), elapsed=0.0, now=NOW)
     session.admitted(connected(), elapsed=0.0, now=NOW)
     return session
 
@@ -28,20 +28,20 @@ def opened(speaker: Speaker) -> Session:
 @given(data=st.data(), is_open=st.booleans())
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 def test_any_frames_are_answered_or_end_the_session(
-    speaker: Speaker, data: st.DataObject, is_open: bool
+    driver: ProtocolDriver, data: st.DataObject, is_open: bool
 ) -> None:
-    """Random JSON, near-misses of frames, nesting, random bytes: a proper action or an end."""
-    session = opened(speaker) if is_open else speaker.session()
-    for frame in data.draw(st.lists(speaker.frames, max_size=8)):
-        check(speaker, session, session.received(frame, elapsed=1.0, now=NOW))
+    """Random JSON, near-misses of frames, nesting, random bytes: a proper effect or an end."""
+    session = opened(driver) if is_open else driver.session()
+    for frame in data.draw(st.lists(driver.frames, max_size=8)):
+        check(driver, session, session.received(frame, elapsed=1.0, now=NOW))
 
 
 @both
-def test_ten_megabytes_are_not_parsed(speaker: Speaker) -> None:
+def test_ten_megabytes_are_not_parsed(driver: ProtocolDriver) -> None:
     """A huge frame ends the session with 1009, as text and as octets."""
     for data in ("x" * 10_000_000, b"\xff" * 10_000_000):
-        actions = opened(speaker).received(data, elapsed=1.0, now=NOW)
-        assert [each.code for each in actions if isinstance(each, Close)] == [1009]
+        effects = opened(driver).received(data, elapsed=1.0, now=NOW)
+        assert [each.code for each in effects if isinstance(each, Close)] == [1009]
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def test_ten_megabytes_are_not_parsed(speaker: Speaker) -> None:
 def test_every_content_fits_a_frame(data: str | bytes) -> None:
     """The largest content, escaped character by character or as base64, is one legal frame."""
     session = open_session()
-    actions = session.deliver(deliver(1, content=Content.of(data)), elapsed=1.0, now=NOW)
-    assert [type(action) for action in actions] == [Send]
-    check(AOI, session, actions)
+    effects = session.deliver(deliver(1, content=Content.of(data)), elapsed=1.0, now=NOW)
+    assert [type(effect) for effect in effects] == [Send]
+    check(AOI, session, effects)
 
 
 def test_the_largest_frame_is_below_the_bound() -> None:
-    """What a browser is sent of the largest content leaves room, whatever its headers."""
+    """The largest content fits a browser's frame with any headers."""
     session = opened(BROWSER)
-    (action,) = session.deliver(BROWSER.push(1, data=b"\xff" * MAX_CONTENT), elapsed=1.0, now=NOW)
-    assert isinstance(action, Send)
-    assert len(action.frame) < MAX_FRAME - 2 * 512
+    (effect,) = session.deliver(BROWSER.push(1, data=b"\xff" * MAX_CONTENT), elapsed=1.0, now=NOW)
+    assert isinstance(effect, Send)
+    assert len(effect.frame) < MAX_FRAME - 2 * 512

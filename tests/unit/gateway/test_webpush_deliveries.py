@@ -1,4 +1,4 @@
-"""Notifications for a browser, and what becomes of them."""
+"""Notifications for a browser, and their outcomes."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import pytest
 from aoi_events.contracts.content import MAX_CONTENT, Content, ContentEncryption
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.contracts.webpush import NotificationMessage, service_messages
-from aoi_events.gateway.protocol.actions import Action, Report
+from aoi_events.gateway.protocol.effects import Effect, ReportOutcome
 from aoi_events.gateway.protocol.webpush import WebPushSession
 from tests.unit.gateway.browsers import CHANNEL_ID, ack, open_session, push, say
 from tests.unit.gateway.samples import CLIENT, NOW, delivery_id, frames
 
 
-def deliver(session: WebPushSession, number: int = 1, **changes: Any) -> list[Action]:
+def deliver(session: WebPushSession, number: int = 1, **changes: Any) -> list[Effect]:
     """A step arrives."""
     return session.deliver(push(number, **changes), elapsed=1.0, now=NOW)
 
 
 def acknowledge(session: WebPushSession, number: int, code: int | None) -> list[OutcomeItem]:
-    """The browser acknowledges; what is reported of it."""
-    actions = session.received(ack(number, code), elapsed=1.0, now=NOW)
-    return [action.outcome for action in actions if isinstance(action, Report)]
+    """The outcomes of an acknowledgement of the browser."""
+    effects = session.received(ack(number, code), elapsed=1.0, now=NOW)
+    return [effect.outcome for effect in effects if isinstance(effect, ReportOutcome)]
 
 
 def test_a_notification_is_what_firefox_reads() -> None:
@@ -58,7 +58,7 @@ def test_the_older_coding_brings_its_headers() -> None:
 
 @pytest.mark.parametrize("encryption", [None, ContentEncryption(coding="aes128gcm")])
 def test_a_push_without_content_has_no_data(encryption: ContentEncryption | None) -> None:
-    """The service worker is woken with no data, however the sender said it."""
+    """A notification without content wakes the service worker without data."""
     content = Content(data="", encryption=encryption)
     (message,) = frames(deliver(open_session(), content=content))
     assert message.keys() == {"messageType", "channelID", "version"}
@@ -78,7 +78,7 @@ def test_content_that_nobody_encrypted_is_discarded() -> None:
     """Firefox would wake the page without it and acknowledge; so it does not go out."""
     session = open_session()
     (report,) = deliver(session, content=Content.of("in the clear"))
-    assert isinstance(report, Report)
+    assert isinstance(report, ReportOutcome)
     assert (report.outcome.kind, report.outcome.attempt) == (OutcomeKind.DISCARDED, 1)
     assert "encrypted" in (report.outcome.detail or "")
 
@@ -97,7 +97,7 @@ def test_content_that_nobody_encrypted_is_discarded() -> None:
     ],
 )
 def test_what_an_acknowledgement_means(code: int | None, attempt: int, kind: OutcomeKind) -> None:
-    """Delivered, unreadable, given to nobody; of what was sent before, 102 is an echo."""
+    """Each code has its outcome; for a repeated attempt a 102 means delivered."""
     session = open_session()
     deliver(session, 1, attempt=attempt)
     (outcome,) = acknowledge(session, 1, code)
@@ -111,7 +111,7 @@ def test_what_an_acknowledgement_means(code: int | None, attempt: int, kind: Out
 
 
 def test_what_was_sent_on_an_earlier_connection_is_spoken_for_as_a_whole() -> None:
-    """An acknowledgement that comes late names no attempt; a late 102 says nothing at all."""
+    """A late acknowledgement is reported without an attempt, and a late 102 is ignored."""
     session = open_session()
     assert [(o.kind, o.attempt) for o in acknowledge(session, 9, 100)] == [
         (OutcomeKind.ACKNOWLEDGED, None)
@@ -121,13 +121,13 @@ def test_what_was_sent_on_an_earlier_connection_is_spoken_for_as_a_whole() -> No
 
 
 def test_a_late_word_does_not_drop_what_waits() -> None:
-    """A 102 for what is not under way leaves the attempt that waits for its place."""
+    """A 102 without an attempt in flight leaves the waiting attempt."""
     session = open_session(window=1)
     deliver(session, 1)
     assert deliver(session, 2) == []
     assert acknowledge(session, 2, 102) == []
-    actions = session.received(ack(1), elapsed=1.0, now=NOW)
-    assert [frame["version"] for frame in frames(actions)] == [delivery_id(2)]
+    effects = session.received(ack(1), elapsed=1.0, now=NOW)
+    assert [frame["version"] for frame in frames(effects)] == [delivery_id(2)]
 
 
 def test_versions_that_name_no_delivery_are_ignored() -> None:
@@ -144,17 +144,17 @@ def test_several_acknowledgements_in_one_message() -> None:
     for number in (1, 2, 3, 4):
         deliver(session, number)
     updates = [json.loads(ack(number))["updates"][0] for number in (1, 2)]
-    actions = session.received(say("ack", updates=updates), elapsed=1.0, now=NOW)
-    assert [type(action) for action in actions[:2]] == [Report, Report]
-    assert [frame["version"] for frame in frames(actions)] == [delivery_id(3), delivery_id(4)]
+    effects = session.received(say("ack", updates=updates), elapsed=1.0, now=NOW)
+    assert [type(effect) for effect in effects[:2]] == [ReportOutcome, ReportOutcome]
+    assert [frame["version"] for frame in frames(effects)] == [delivery_id(3), delivery_id(4)]
 
 
 def test_what_was_not_acknowledged_is_told_at_the_end() -> None:
-    """Sent or waiting, it is reported as lost, so that it comes again on the next connection."""
+    """Sent and waiting deliveries are reported as lost, for the next connection."""
     session = open_session(window=1)
     deliver(session, 1)
     deliver(session, 2)
-    lost = [a.outcome for a in session.lost(now=NOW) if isinstance(a, Report)]
+    lost = [a.outcome for a in session.lost(now=NOW) if isinstance(a, ReportOutcome)]
     assert {(each.delivery, each.kind) for each in lost} == {
         (delivery_id(1), OutcomeKind.ROUTE_LOST),
         (delivery_id(2), OutcomeKind.ROUTE_LOST),
@@ -162,6 +162,6 @@ def test_what_was_not_acknowledged_is_told_at_the_end() -> None:
 
 
 def test_a_repeat_has_the_same_version() -> None:
-    """By it Firefox knows that the page has had it, when only the acknowledgement was lost."""
+    """A repeated attempt has the same version, by which Firefox recognizes it."""
     first, again = open_session(), open_session()
     assert frames(deliver(first, 1, attempt=1)) == frames(deliver(again, 1, attempt=2))

@@ -17,7 +17,7 @@ from aoi_events.contracts.requests import (
     DeregisterApplicationV1,
     RegisterApplicationV1,
 )
-from aoi_events.gateway.protocol.actions import Close, Leave
+from aoi_events.gateway.protocol.effects import Close, EndPresence
 from aoi_events.gateway.protocol.webpush.uaids import read_uaid, write_uaid
 from tests.strategies import near_misses
 from tests.unit.gateway.browsers import (
@@ -49,12 +49,12 @@ def test_a_channel_that_the_server_closed_is_offered_again() -> None:
     session = new_session()
     receive(session, hello())
     closed = [{"type": "websocket", "reason": "policy"}]
-    actions = session.admitted(connected(5, closed=closed), elapsed=1.0, now=NOW)
-    assert frames(actions[:1])[0]["messageType"] == "hello"
-    request = parse_request("channel.activate", asked(actions[1:]).body)
+    effects = session.admitted(connected(5, closed=closed), elapsed=1.0, now=NOW)
+    assert frames(effects[:1])[0]["messageType"] == "hello"
+    request = parse_request("channel.activate", asked(effects[1:]).body)
     assert isinstance(request, ActivateChannelsV1)
     assert request.sequence == (5 << 20) + 1
-    assert answer(session, asked(actions[1:]), *ACTIVATED) == []
+    assert answer(session, asked(effects[1:]), *ACTIVATED) == []
 
 
 @pytest.mark.parametrize("padding", ["", "="])
@@ -113,7 +113,7 @@ def test_unregister_ends_the_application() -> None:
     ],
 )
 def test_refusals_have_a_status(message: str, code: str, status: int) -> None:
-    """Each refusal is told as a status; what is gone already has been unregistered."""
+    """Each refusal has its status; a subscription that does not exist counts as unregistered."""
     session = open_session()
     (reply,) = frames(refused(session, asked(receive(session, message)), code))
     assert (reply["channelID"], reply["status"]) == (CHANNEL_ID, status)
@@ -150,7 +150,7 @@ def test_what_is_no_channel_id_has_status_400(channel: str) -> None:
 
 @pytest.mark.parametrize("key", ["", "x", KEY[:-1], "A" * 87, KEY + "!", "é" * 87])
 def test_what_is_no_vapid_key_has_status_400(key: str) -> None:
-    """A key is an uncompressed P-256 public key, or the subscription does not come to be."""
+    """A subscription with an invalid key is refused."""
     (reply,) = frames(receive(open_session(), register(key=key)))
     assert reply["status"] == 400
 
@@ -214,7 +214,7 @@ def test_what_needs_no_answer_gets_none() -> None:
 )
 @pytest.mark.parametrize("opened", [True, False])
 def test_what_is_no_message_closes_1008(data: str | bytes, opened: bool) -> None:
-    """The browser is to blame (the real service says 1011, that it is to blame itself)."""
+    """Invalid messages end the connection with 1008 (Mozilla's service uses 1011)."""
     session = open_session() if opened else new_session()
     assert closing(receive(session, data)) == 1008
 
@@ -259,13 +259,13 @@ def test_no_hello_in_time_closes_1008() -> None:
 )
 def test_a_browser_is_closed_with_codes_that_it_knows(code: CloseCode, told: int) -> None:
     """4774 is the only one after which Firefox stays away, so only the replaced one gets it."""
-    actions = open_session().close(code, "why", now=NOW)
-    assert actions[0] == Close(told, "why")
-    assert (Leave(CLIENT, 1) in actions) == (told not in (4774, 1000))
+    effects = open_session().close(code, "why", now=NOW)
+    assert effects[0] == Close(told, "why")
+    assert (EndPresence(CLIENT, 1) in effects) == (told not in (4774, 1000))
 
 
 def test_a_flood_is_sent_away_for_good() -> None:
-    """Far over the limit of frames the browser is told to stay away, whatever they are."""
+    """A flood of frames of any kind closes the connection with the code to stay away."""
     session = open_session(frames_burst=5, frames_per_second=1)
     codes = [closing(receive(session, "{}")) for _ in range(12)]
     assert codes[-2] == 4774
@@ -285,7 +285,7 @@ def test_numbers_that_run_out_end_the_connection() -> None:
 
 
 def test_uaids_are_read_as_they_were_written() -> None:
-    """Every client and secret comes back from its uaid, and nothing else is one."""
+    """A uaid decodes to its client and secret, and any other text is none."""
     assert read_uaid(write_uaid(CLIENT, OWN_SECRET)) == (CLIENT, OWN_SECRET)
     assert len(UAID) <= 128, "Firefox takes no longer one"
 
@@ -301,7 +301,7 @@ def test_every_character_of_a_uaid_counts() -> None:
 
 
 def test_secrets_do_not_show() -> None:
-    """What a session wants done can be logged."""
+    """The effects of a session contain no secret when they are logged."""
     session = new_session()
     assert OWN_SECRET not in repr(receive(session, hello(None)))
     assert SECRET not in repr(receive(new_session(), hello()))

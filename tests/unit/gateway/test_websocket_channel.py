@@ -32,7 +32,7 @@ def test_traits_come_from_the_settings() -> None:
 
 
 def test_an_offer_has_no_parameters_and_no_address() -> None:
-    """There is nothing to say about the channel but that it is there."""
+    """The channel has no parameters."""
     offered = plugin.offer({}, {})
     assert (offered.parameters, offered.address) == ({}, None)
     with pytest.raises(Refusal) as caught:

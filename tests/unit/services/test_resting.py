@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from aoi_events.services.runtime.pausing import Stopped, first_of, rest
+from aoi_events.services.runtime.pausing import Stopped, rest
 from aoi_events.testing.stopped_clock import ManualClock
 
 
@@ -29,15 +29,3 @@ async def test_rest_ends_with_a_stop() -> None:
         await resting
     with pytest.raises(Stopped):
         await rest(clock, 5, stop)
-
-
-async def test_the_first_ends_the_others() -> None:
-    """Whatever is not over when the first one is, is ended; what the first raises is raised."""
-    never = asyncio.ensure_future(asyncio.Event().wait())
-
-    async def fails() -> None:
-        raise KeyError("first")
-
-    with pytest.raises(KeyError):
-        await first_of(never, fails())
-    assert never.cancelled()

@@ -1,6 +1,7 @@
-"""The gateway's side of Firefox's push protocol, sibling of ``aoi.v1``: its messages and states.
+"""The gateway's side of ``push-notification``, the push protocol of Firefox.
 
-Everything else, from the socket to the workers, is what ``aoi.v1`` has, too.
+It adds messages and states; it shares everything else, from the socket to the workers, with
+``aoi.v1``.
 """
 
 from aoi_events.gateway.protocol.webpush.session import WebPushSession

@@ -1,4 +1,4 @@
-"""What a browser's acknowledgements mean for a delivery."""
+"""The outcomes of deliveries that a browser acknowledges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Final
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.contracts.identifiers import ClientId
 from aoi_events.contracts.webpush import AckUpdate
-from aoi_events.gateway.protocol.window import UnderWay
+from aoi_events.gateway.protocol.outcomes import about
+from aoi_events.gateway.protocol.window import InFlight
 
 __all__ = ["outcome"]
 
@@ -19,16 +20,16 @@ _NOT_DELIVERED: Final = 102
 
 
 def outcome(
-    update: AckUpdate, sent: UnderWay | None, client: ClientId, now: datetime
+    update: AckUpdate, sent: InFlight | None, client: ClientId, now: datetime
 ) -> OutcomeItem | None:
-    """What is reported for an acknowledgement; ``sent``: the delivery as it is under way here.
+    """The outcome of an acknowledgement; ``sent`` is the attempt in flight here, if any.
 
-    100, none and unknown ones: the service worker has it. 101: the browser cannot read it, and
-    never will. 102: the browser did not pass it on. It says so of a subscription that it has given
-    up, and of every notification that it has passed on before; it keeps a hundred to know. So a
-    first attempt was thrown away, and a later one is the echo of one whose acknowledgement was
-    lost. Nothing is said of a 102 for what is not under way: the attempt to come will tell.
-    None, too, for what names no delivery.
+    Code 100, no code and unknown codes: the service worker has the notification. 101: the browser
+    cannot decrypt it, now or later. 102: the browser did not deliver it to a page. It sends 102 for
+    a subscription that has ended, and for a notification that it delivered before (it remembers
+    100 of them). So a first attempt was discarded, and a later one repeats an attempt whose
+    acknowledgement was lost. Returns None for a 102 without an attempt in flight, whose next
+    attempt will decide, and for a version that names no delivery.
     """
     if not _DELIVERY.fullmatch(update.version):
         return None
@@ -39,16 +40,7 @@ def outcome(
         if sent is None:
             return None
         if sent.attempt == 1:
-            kind, detail = OutcomeKind.DISCARDED, "the browser had nobody to give it to"
+            kind, detail = OutcomeKind.DISCARDED, "the browser had no page to deliver it to"
         else:
-            detail = "the browser has had it before"
-    return OutcomeItem(
-        delivery=update.version,
-        kind=kind,
-        at=now,
-        client=client,
-        channel=None if sent is None else sent.channel,
-        step=None if sent is None else sent.step,
-        attempt=None if sent is None else sent.attempt,
-        detail=detail,
-    )
+            detail = "the browser already had it"
+    return about(update.version, kind, sent, client, now, detail=detail)

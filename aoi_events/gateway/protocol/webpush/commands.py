@@ -1,4 +1,4 @@
-"""What is asked of the workers for a browser, which knows nothing of AOI."""
+"""The AOI requests that the gateway makes for a browser, which does not know AOI."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _KEY: Final[TypeAdapter[SenderKey]] = TypeAdapter(SenderKey)
 
 
 def registration(session: str, secret: ClientSecret) -> RegisterClientV1:
-    """A new AOI Client. Nobody says whose browser it is, so its identity is as random as ours."""
+    """The request for a new AOI Client, with a random identity: the browser names no user."""
     return RegisterClientV1(
         version=1, device="browser", identity=f"webpush:{session}", secret_hash=hash_secret(secret)
     )
 
 
 def activation(client: ClientId, sequence: int) -> ActivateChannelsV1:
-    """Its only channel."""
+    """The request to activate the only channel of a browser."""
     offers = (ChannelOffer(type=CHANNEL),)
     return ActivateChannelsV1(version=1, client=client, sequence=sequence, offers=offers)
 
 
 def check_command(command: Command) -> None:
-    """Raises Refusal (invalid) for what no request can be made of."""
+    """Check that a request can be made of a command. Raises Refusal (invalid)."""
     if not is_channel_id(command.channel):
         raise Refusal(ErrorCode.INVALID, "a channelID is a UUID in lower case", field="channelID")
     if isinstance(command, RegisterMessage):
@@ -50,7 +50,7 @@ def check_command(command: Command) -> None:
 
 
 def command_request(command: Command, client: ClientId, sequence: int) -> tuple[str, AnyRequest]:
-    """The request, with its name, for what a browser asks and was checked."""
+    """The name and the request of a command that was checked."""
     if isinstance(command, RegisterMessage):
         return "application.register", RegisterApplicationV1(
             version=1,
@@ -70,7 +70,7 @@ def command_request(command: Command, client: ClientId, sequence: int) -> tuple[
 
 
 def _sender_key(key: str | None) -> SenderKey | None:
-    """The VAPID key without its padding, which Firefox sends along."""
+    """The VAPID key without the padding that Firefox sends."""
     if key is None:
         return None
     try:

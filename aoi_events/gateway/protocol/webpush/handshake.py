@@ -1,15 +1,16 @@
-"""How a browser becomes a client, or is one again; no I/O, no clock, no randomness.
+"""The handshake of a browser: its hello and registration; no I/O, no clock, no randomness.
 
-A browser's hello stands for what a device does in several steps, while it is ADMITTING::
+The hello of a browser replaces several steps of a device. While the session is ADMITTING::
 
-    a uaid of ours    -> admission; refused: a guest; notifications were lost: RETIRING
-    RETIRING          its AOI Client ends, so that its pages subscribe anew -> a guest
-    no uaid           -> a guest: its hello is answered, and nobody else knows of it
-    a guest subscribes -> REGISTERING an AOI Client -> ACTIVATING its channel -> admission
+    known uaid         -> admission; refused: unregistered; notifications were lost: RETIRING
+    RETIRING           deregisters the AOI Client, so that pages subscribe again -> unregistered
+    no uaid            -> unregistered: the hello is answered, and the workers do not know it
+    it subscribes      -> REGISTERING an AOI Client -> ACTIVATING its channel -> admission
 
-Firefox shows its uaid only while a page is subscribed, so one without pages is a guest each time
-that it connects, and would leave a client behind each time if its hello made one. The uaid of a
-guest is that of the client that it would be: the ID of a client follows from its secret.
+Firefox sends its uaid only while a page is subscribed. A browser without subscriptions is therefore
+unregistered on each connection; if its hello registered a client, every connection would leave one
+behind. The uaid of an unregistered browser is already that of the client that it will become: the
+ID of a client is derived from its secret.
 """
 
 from __future__ import annotations
@@ -40,8 +41,16 @@ from aoi_events.contracts.webpush import (
 )
 from aoi_events.domain.clients.client import client_id_of, hash_secret
 from aoi_events.errors import ErrorCode
-from aoi_events.gateway.protocol.actions import Action, Admit, Ask, Close, Leave, Report, Send
 from aoi_events.gateway.protocol.close_reasons import reason
+from aoi_events.gateway.protocol.effects import (
+    Admit,
+    Close,
+    Effect,
+    EndPresence,
+    ForwardRequest,
+    ReportOutcome,
+    Send,
+)
 from aoi_events.gateway.protocol.outcomes import route_lost
 from aoi_events.gateway.protocol.session import Session, State
 from aoi_events.gateway.protocol.webpush.commands import CHANNEL, activation, registration
@@ -49,7 +58,7 @@ from aoi_events.gateway.protocol.webpush.replies import Command, refusal_reply
 from aoi_events.gateway.protocol.webpush.uaids import read_uaid, secret_text, write_uaid
 from aoi_events.gateway.settings import GatewaySettings
 
-__all__ = ["Entrance", "Stage"]
+__all__ = ["Handshake", "Stage"]
 
 _COUNTED: Final = 20
 """Bits of a command's number that count within an epoch."""
@@ -62,25 +71,33 @@ _CODES: Final[Mapping[CloseCode, WebPushCloseCode]] = {
     CloseCode.TOO_SLOW: WebPushCloseCode.POLICY,
     CloseCode.TOO_MANY: WebPushCloseCode.STAY_AWAY,
 }
-"""Those of our own as a browser is told them; the others are the same."""
+"""Close codes that a browser gets in place of ours; the others are the same."""
 _UNKNOWN: Final = (ErrorCode.UNAUTHENTICATED, ErrorCode.CLIENT_RETIRED)
 
 
 class Stage(Enum):
-    """What a hello, a guest that subscribes, or a channel that was closed, waits for."""
+    """The request that a handshake, or the renewal of a closed channel, waits for."""
 
     RETIRING = "retiring"
     REGISTERING = "registering"
     ACTIVATING = "activating"
 
 
-class Entrance(Session):
-    """Whose connection it is.
+class Handshake(Session):
+    """The part of a browser's session that finds or registers its AOI Client.
 
-    ``randomness`` is 32 octets, for the secret of a client that this connection may have to make.
+    ``randomness`` is 32 octets for the secret of a client that this session may register.
     """
 
-    __slots__ = ("_commands", "_guest", "_pending", "_requests", "_secret", "_uaid", "_waiting")
+    __slots__ = (
+        "_commands",
+        "_pending",
+        "_requests",
+        "_secret",
+        "_uaid",
+        "_unregistered",
+        "_waiting",
+    )
 
     protocol = WEBPUSH_SUBPROTOCOL
 
@@ -89,89 +106,89 @@ class Entrance(Session):
     ) -> None:
         super().__init__(name, settings, elapsed=elapsed)
         self._secret: ClientSecret = secret_text(randomness)
-        self._guest = False
+        self._unregistered = False
         self._uaid = ""
         self._requests = self._commands = 0
         self._pending: dict[int, Stage | Command] = {}
         self._waiting: list[Command] = []
 
     @abstractmethod
-    def _perform(self, command: Command, now: datetime) -> list[Action]:
-        """Put a command to the workers; the session is open."""
+    def _forward_command(self, command: Command, now: datetime) -> list[Effect]:
+        """Forward a command of an open session to the workers."""
 
-    # -- a browser that is a client already -----------------------------------------------------
+    # -- a browser with an AOI Client ------------------------------------------------------------
 
-    def _hello(self, message: HelloMessage) -> list[Action]:
+    def _hello(self, message: HelloMessage) -> list[Effect]:
         self.state = State.ADMITTING
         known = read_uaid(message.uaid)
         if known is None:
-            return [self._greet()]
+            return [self._start_unregistered()]
         self._uaid = message.uaid or ""
         return [self._admit(*known)]
 
     def admitted(
         self, answer: ClientConnectedV1, *, elapsed: float, now: datetime, current: bool = True
-    ) -> list[Action]:
-        """The secret is right; but a browser that lost notifications must begin anew.
+    ) -> list[Effect]:
+        """The workers confirmed the secret; a browser that lost notifications is deregistered.
 
-        There is no other way to tell its pages that they should ask what they missed.
+        The protocol has no other way to tell pages that they should ask what they missed.
         """
-        if answer.lost and self.state is State.ADMITTING and not self._guest:
+        if answer.lost and self.state is State.ADMITTING and not self._unregistered:
             return self._retire(answer, now)
-        actions = super().admitted(answer, elapsed=elapsed, now=now, current=current)
+        effects = super().admitted(answer, elapsed=elapsed, now=now, current=current)
         waiting, self._waiting = self._waiting, []
         if self.state is State.OPEN:
             for command in waiting:
-                actions += self._perform(command, now)
-        return actions
+                effects += self._forward_command(command, now)
+        return effects
 
-    def turned_away(self, code: str | None, *, now: datetime) -> list[Action]:
-        """The hello was refused (``code``): a uaid that is none of ours is the same as none."""
+    def hello_refused(self, code: str | None, *, now: datetime) -> list[Effect]:
+        """The hello was refused with ``code``: an unknown uaid counts as none."""
         if self.state is not State.ADMITTING:
             return []
-        if self._guest:
-            return self._stay_out(code or ErrorCode.UNAVAILABLE, now)
+        if self._unregistered:
+            return self._refuse_waiting(code or ErrorCode.UNAVAILABLE, now)
         if code in _UNKNOWN:
-            return [*self._let_go(now), self._greet()]
+            return [*self._forget_client(now), self._start_unregistered()]
         return self.close(CloseCode.TRY_LATER, "connect again later", now=now)
 
-    def _retire(self, answer: ClientConnectedV1, now: datetime) -> list[Action]:
+    def _retire(self, answer: ClientConnectedV1, now: datetime) -> list[Effect]:
         request = DeregisterClientV1(version=1, client=answer.client)
         return [
-            *self._let_go(now),
-            Leave(answer.client, answer.epoch),
-            self._ask(Stage.RETIRING, "client.deregister", request, answer.client),
+            *self._forget_client(now),
+            EndPresence(answer.client, answer.epoch),
+            self._request(Stage.RETIRING, "client.deregister", request, answer.client),
         ]
 
-    # -- a guest --------------------------------------------------------------------------------
+    # -- an unregistered browser ---------------------------------------------------------------
 
-    def _greet(self) -> Send:
-        """Answer the hello of a browser that has no client, with the uaid of one to come."""
-        self._guest = True
+    def _start_unregistered(self) -> Send:
+        """Answer the hello of an unregistered browser, with the uaid of its future client."""
+        self._unregistered = True
         self._uaid = write_uaid(client_id_of(hash_secret(self._secret)), self._secret)
         return self._reply_to_hello()
 
-    def _of_guest(self, command: Command) -> list[Action]:
-        """A guest that subscribes becomes a client first; one that has no subscription has none to
-        end.
-        """
+    def _command_unregistered(self, command: Command) -> list[Effect]:
+        """Register the browser before its first subscription; it has no subscription to end."""
         if isinstance(command, UnregisterMessage) and not self._waiting:
             return [Send(UnregisterReply(channel=command.channel, status=200).encode())]
         self._waiting.append(command)
         return [] if len(self._waiting) > 1 else [self._register()]
 
-    def _stay_out(self, code: str, now: datetime) -> list[Action]:
-        """It did not become a client: its pages are told, and it stays a guest."""
+    def _refuse_waiting(self, code: str, now: datetime) -> list[Effect]:
+        """The registration failed: refuse its commands, and leave the browser unregistered."""
         waiting, self._waiting = self._waiting, []
-        return [*self._let_go(now), *(Send(refusal_reply(each, code)) for each in waiting)]
+        return [*self._forget_client(now), *(Send(refusal_reply(each, code)) for each in waiting)]
 
     # -- from the workers -----------------------------------------------------------------------
 
-    def _entered(self, stage: Stage, answer: AnyAnswer | None, now: datetime) -> list[Action]:
-        """What was asked for a stage was answered."""
+    def _stage_answered(
+        self, stage: Stage, answer: AnyAnswer | None, now: datetime
+    ) -> list[Effect]:
+        """The request of a stage was answered."""
         match stage:
             case Stage.RETIRING:
-                return [self._greet()]
+                return [self._start_unregistered()]
             case Stage.REGISTERING if isinstance(answer, ClientRegisteredV1):
                 self.client = answer.client
                 return [self._activate(answer.client, 1)]
@@ -186,47 +203,48 @@ class Entrance(Session):
         if self.state is State.OPEN:
             return self.close(CloseCode.TRY_LATER, "connect again later", now=now)
         code = answer.code if isinstance(answer, RefusedV1) else ErrorCode.INTERNAL
-        return self._stay_out(code, now)
+        return self._refuse_waiting(code, now)
 
-    def _welcome(self, answer: ClientConnectedV1) -> list[Action]:
-        actions: list[Action] = [] if self._guest else [self._reply_to_hello()]
+    def _welcome(self, answer: ClientConnectedV1) -> list[Effect]:
+        effects: list[Effect] = [] if self._unregistered else [self._reply_to_hello()]
         self._uaid = self._secret = ""
         if any(channel.type == CHANNEL for channel in answer.closed):
-            # A device would offer it again by itself.
-            actions.append(self._activate(answer.client, self._number(answer.epoch)))
-        return actions
+            # A device offers a closed channel again by itself; a browser cannot.
+            effects.append(self._activate(answer.client, self._number(answer.epoch)))
+        return effects
 
-    # -- whose session it is --------------------------------------------------------------------
+    # -- requests and replies -------------------------------------------------------------------
 
     def _admit(self, client: ClientId, secret: ClientSecret) -> Admit:
         self.client = client
-        # Whoever heard that something was lost is another client since.
+        # A browser with lost notifications was registered anew, so none is acknowledged here.
         return Admit(client, secret, heard="")
 
-    def _register(self) -> Ask:
+    def _register(self) -> ForwardRequest:
         request = registration(self.id, self._secret)
-        return self._ask(Stage.REGISTERING, "client.register", request, None)
+        return self._request(Stage.REGISTERING, "client.register", request, None)
 
-    def _activate(self, client: ClientId, sequence: int) -> Ask:
+    def _activate(self, client: ClientId, sequence: int) -> ForwardRequest:
         request = activation(client, sequence)
-        return self._ask(Stage.ACTIVATING, "channel.activate", request, client)
+        return self._request(Stage.ACTIVATING, "channel.activate", request, client)
 
-    def _let_go(self, now: datetime) -> list[Action]:
-        """The session is not that client's after all; what came for it meanwhile goes back."""
+    def _forget_client(self, now: datetime) -> list[Effect]:
+        """Detach the session from its client; report its waiting deliveries as *route lost*."""
         self.client = None
         _, waiting = self._window.clear()
-        return [Report(route_lost(item, now)) for item in waiting]
+        return [ReportOutcome(route_lost(item, now)) for item in waiting]
 
-    def _ask(
+    def _request(
         self, waits: Stage | Command, name: str, request: AnyRequest, client: ClientId | None
-    ) -> Ask:
+    ) -> ForwardRequest:
         self._requests += 1
         self._pending[self._requests] = waits
-        return Ask(self._requests, name, request.encode(), client)
+        return ForwardRequest(self._requests, name, request.encode(), client)
 
     def _number(self, epoch: int) -> int:
-        """A browser cannot count its commands, so they are numbered by the connection epoch, which
-        only rises, and within it.
+        """The next sequence number: the epoch, which only rises, and a counter within it.
+
+        A browser does not number its commands itself.
         """
         self._commands += 1
         return (epoch << _COUNTED) | self._commands
@@ -237,5 +255,5 @@ class Entrance(Session):
     def _reply_to_hello(self) -> Send:
         return Send(HelloReply(uaid=self._uaid).encode())
 
-    def _farewell(self, code: CloseCode, message: str) -> list[Action]:
+    def _closing_effects(self, code: CloseCode, message: str) -> list[Effect]:
         return [Close(_CODES.get(code, code), reason(message))]

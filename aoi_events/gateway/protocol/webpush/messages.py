@@ -1,4 +1,4 @@
-"""Messages of ``push-notification``: reading what a browser sent, writing what it is told."""
+"""Decodes the messages of ``push-notification`` that browsers send, and encodes those they get."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from aoi_events.contracts.content import Content
-from aoi_events.contracts.device import MAX_FRAME
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.webpush import BrowserMessage, PingMessage, browser_messages
-from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.gateway.protocol.close_reasons import shortened
+from aoi_events.gateway.protocol.frames import check_size, undecodable
 
 __all__ = ["PONG", "is_channel_id", "notification_message", "read_message"]
 
@@ -24,21 +22,14 @@ _URL_SAFE: Final = str.maketrans("+/", "-_", "=")
 
 
 def read_message(data: str | bytes) -> BrowserMessage:
-    """The message in ``data``. Raises Refusal (too_large, malformed, invalid)."""
-    if len(data) > MAX_FRAME or (isinstance(data, str) and len(data.encode()) > MAX_FRAME):
-        raise Refusal(ErrorCode.TOO_LARGE, f"a message may have {MAX_FRAME} octets")
+    """Decode the message in ``data``. Raises Refusal (too_large, malformed, invalid)."""
+    check_size(data)
     try:
         return browser_messages.validate_json(data)
     except ValidationError as error:
         if _is_empty(data):
             return PingMessage()
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        if first["type"] == "json_invalid":
-            raise Refusal(ErrorCode.MALFORMED, f"no JSON in UTF-8: {first['msg']}") from None
-        field = ".".join(str(part) for part in first["loc"])
-        raise Refusal(
-            ErrorCode.INVALID, shortened(first["msg"]), field=shortened(field) or None
-        ) from None
+        raise undecodable(error) from None
 
 
 def _is_empty(data: str | bytes) -> bool:
@@ -54,12 +45,12 @@ def is_channel_id(text: str) -> bool:
 
 
 def notification_message(item: DeliverItem) -> bytes:
-    """The NotificationMessage for a step of a delivery.
+    """Encode a step of a delivery as a NotificationMessage.
 
-    ``version`` is the delivery's ID without the attempt: by it a browser knows a notification that
-    it had before, which an attempt's number would hide.
+    ``version`` is the delivery's ID without the attempt, so that a browser recognizes a repeated
+    notification.
     """
-    # Built without the model for the reason that delivery_frame has.
+    # Built without the model, for the same reason as delivery_frame.
     message: dict[str, Any] = {
         "messageType": "notification",
         "channelID": item.instance,

@@ -1,4 +1,4 @@
-"""What a browser is told of a worker's answer."""
+"""The replies to a browser's commands, made of the workers' answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from aoi_events.errors import ErrorCode
 __all__ = ["Command", "read_answer", "refusal_reply", "reply"]
 
 Command = RegisterMessage | UnregisterMessage
-"""What a browser asks of the workers."""
+"""A message of a browser that the workers answer."""
 
 _OK: Final = 200
 _STATUSES: Final[Mapping[str, int]] = {
@@ -42,7 +42,7 @@ _FAULT: Final = 500
 
 
 def read_answer(name: str | None, body: bytes) -> AnyAnswer | None:
-    """The answer of a worker; None when it is none that we can read."""
+    """Decode the answer of a worker; None when it cannot be read."""
     try:
         return ANSWERS[name or ""].decode(body)
     except (KeyError, ValidationError):
@@ -50,9 +50,9 @@ def read_answer(name: str | None, body: bytes) -> AnyAnswer | None:
 
 
 def reply(command: Command, answer: AnyAnswer | None, *, endpoints: str) -> bytes:
-    """The reply to a command; ``endpoints`` is what the URL of each begins with."""
+    """Encode the reply to a command; each endpoint's URL begins with ``endpoints``."""
     if isinstance(answer, RefusedV1):
-        # What is gone already has been unregistered.
+        # A subscription that does not exist counts as unregistered.
         if isinstance(command, UnregisterMessage) and answer.code == ErrorCode.NOT_FOUND:
             return UnregisterReply(channel=command.channel, status=_OK).encode()
         return refusal_reply(command, answer.code)
@@ -69,7 +69,7 @@ def reply(command: Command, answer: AnyAnswer | None, *, endpoints: str) -> byte
 
 
 def refusal_reply(command: Command, code: str) -> bytes:
-    """The reply to a command that was refused with ``code``."""
+    """Encode the reply to a command that was refused with ``code``."""
     status = _STATUSES.get(code, _FAULT)
     if isinstance(command, UnregisterMessage):
         return UnregisterReply(channel=command.channel, status=status).encode()

@@ -1,6 +1,6 @@
-"""The session of a browser that speaks ``push-notification``: its messages; no I/O, no clock.
+"""The session of a browser that speaks ``push-notification``; no I/O, no clock.
 
-The handshake, :mod:`aoi_events.gateway.protocol.webpush.handshake`, decides whose session it is.
+Its handshake is in :mod:`aoi_events.gateway.protocol.webpush.handshake`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from aoi_events.contracts.webpush import (
     UnregisterMessage,
 )
 from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.gateway.protocol.actions import Action, Report, Send
+from aoi_events.gateway.protocol.effects import Effect, ReportOutcome, Send
 from aoi_events.gateway.protocol.outcomes import discarded
 from aoi_events.gateway.protocol.session import State
-from aoi_events.gateway.protocol.token_bucket import Charge
 from aoi_events.gateway.protocol.webpush.acknowledging import outcome
 from aoi_events.gateway.protocol.webpush.commands import check_command, command_request
-from aoi_events.gateway.protocol.webpush.handshake import Entrance, Stage
+from aoi_events.gateway.protocol.webpush.handshake import Handshake, Stage
 from aoi_events.gateway.protocol.webpush.messages import PONG, notification_message, read_message
 from aoi_events.gateway.protocol.webpush.replies import Command, read_answer, refusal_reply, reply
 from aoi_events.gateway.settings import GatewaySettings
@@ -36,10 +35,10 @@ from aoi_events.gateway.settings import GatewaySettings
 __all__ = ["WebPushSession"]
 
 
-class WebPushSession(Entrance):
-    """One connection that speaks ``push-notification``.
+class WebPushSession(Handshake):
+    """The session of one connection that speaks ``push-notification``.
 
-    ``senders_url`` is the origin of every endpoint that it gives out.
+    ``senders_url`` is the origin of the endpoints that browsers get for their subscriptions.
     """
 
     __slots__ = ("_senders_url",)
@@ -58,109 +57,111 @@ class WebPushSession(Entrance):
 
     # -- from the browser -----------------------------------------------------------------------
 
-    def received(self, data: str | bytes, *, elapsed: float, now: datetime) -> list[Action]:
+    def received(self, data: str | bytes, *, elapsed: float, now: datetime) -> list[Effect]:
         """A text frame arrived."""
         if self.state is State.CLOSED:
             return []
         try:
             message = read_message(data)
         except Refusal as refusal:
-            large = refusal.code is ErrorCode.TOO_LARGE
-            code = CloseCode.TOO_BIG if large else CloseCode.BAD_FRAME
-            return self.close(code, str(refusal), now=now)
+            return self._close_undecodable(refusal, now)
         if isinstance(message, HelloMessage):
             stop = self._charge(elapsed, now)[1]
             in_turn = self.state is State.WAITING
             return stop or (self._hello(message) if in_turn else self._out_of_turn(now))
-        if self.state is not State.OPEN and not self._guest:
+        if self.state is not State.OPEN and not self._unregistered:
             return self._out_of_turn(now)
         if isinstance(message, AckMessage):
             return self._acknowledge(message, elapsed, now)
-        charge, stop = self._charge(elapsed, now)
+        above_limit, stop = self._charge(elapsed, now)
         if stop:
             return stop
         match message:
             case RegisterMessage() | UnregisterMessage():
-                return self._command(message, charge, now)
+                return self._command(message, above_limit, now)
             case PingMessage():
                 return [Send(PONG)]
             case NackMessage() | BroadcastSubscribeMessage():
-                # A nack comes after the acknowledgement, of a service worker's own fault; and there
-                # are no broadcasts, as a hello is told.
+                # A nack follows an acknowledgement, and reports a fault of a service worker. There
+                # are no broadcasts, as the reply to the hello says.
                 return []
             case _:
                 assert_never(message)
 
-    def _out_of_turn(self, now: datetime) -> list[Action]:
+    def _out_of_turn(self, now: datetime) -> list[Effect]:
         return self.close(
             CloseCode.BAD_FRAME, "say hello once, first, and wait for the answer", now=now
         )
 
-    def _command(self, command: Command, charge: Charge, now: datetime) -> list[Action]:
-        under_way = len(self._pending) + len(self._waiting)
-        if charge is Charge.REFUSE or under_way >= self._settings.requests_in_flight:
+    def _command(self, command: Command, above_limit: bool, now: datetime) -> list[Effect]:
+        in_flight = len(self._pending) + len(self._waiting)
+        if above_limit or in_flight >= self._settings.requests_in_flight:
             return [Send(refusal_reply(command, ErrorCode.QUOTA_EXCEEDED))]
         try:
             check_command(command)
         except Refusal as refusal:
             return [Send(refusal_reply(command, refusal.code))]
-        return self._perform(command, now) if self.state is State.OPEN else self._of_guest(command)
+        return (
+            self._forward_command(command, now)
+            if self.state is State.OPEN
+            else self._command_unregistered(command)
+        )
 
-    def _perform(self, command: Command, now: datetime) -> list[Action]:
-        """Put a command to the workers."""
+    def _forward_command(self, command: Command, now: datetime) -> list[Effect]:
+        """Forward a command to the workers."""
         if not self._numbers_left() or self.client is None or self.epoch is None:
             return self.close(CloseCode.SERVICE_RESTART, "connect again to go on", now=now)
         name, request = command_request(command, self.client, self._number(self.epoch))
-        return [self._ask(command, name, request, self.client)]
+        return [self._request(command, name, request, self.client)]
 
-    def _acknowledge(self, message: AckMessage, elapsed: float, now: datetime) -> list[Action]:
-        actions: list[Action] = []
-        # What we sent is bounded by ourselves, so only what nobody asked for is counted.
+    def _acknowledge(self, message: AckMessage, elapsed: float, now: datetime) -> list[Effect]:
+        effects: list[Effect] = []
+        # Acknowledgements of what was sent are bounded by the window, so only others are counted.
         if not message.updates:
             return self._charge(elapsed, now)[1]
         for update in message.updates:
-            sent = self._window.under_way(update.version)
+            sent = self._window.in_flight(update.version)
             if sent is None and (stop := self._charge(elapsed, now)[1]):
-                return [*actions, *stop]
-            actions += self._acknowledged(update, now)
-        return [*actions, *self._flow(elapsed, now)]
+                return [*effects, *stop]
+            effects += self._acknowledged(update, now)
+        return [*effects, *self._send_waiting(elapsed, now)]
 
-    def _acknowledged(self, update: AckUpdate, now: datetime) -> list[Action]:
-        # A guest speaks of what it had in an earlier life, which has ended.
+    def _acknowledged(self, update: AckUpdate, now: datetime) -> list[Effect]:
+        # An unregistered browser acknowledges notifications of an earlier client.
         if self.client is None or self.state is not State.OPEN:
             return []
-        said = outcome(update, self._window.under_way(update.version), self.client, now)
-        if said is None:
+        reported = outcome(update, self._window.in_flight(update.version), self.client, now)
+        if reported is None:
             return []
         self._window.acknowledged(update.version)
-        return [Report(said)]
+        return [ReportOutcome(reported)]
 
     # -- from the workers -----------------------------------------------------------------------
 
     def answered(
         self, request: int, name: str | None, body: bytes, *, elapsed: float, now: datetime
-    ) -> list[Action]:
+    ) -> list[Effect]:
         """A worker answered a request."""
         return self._answer(request, read_answer(name, body), now)
 
-    def unanswered(self, request: int, *, elapsed: float, now: datetime) -> list[Action]:
+    def unanswered(self, request: int, *, elapsed: float, now: datetime) -> list[Effect]:
         """No worker could answer a request in time."""
         refused = RefusedV1(code=ErrorCode.UNAVAILABLE, message="no answer in time")
         return self._answer(request, refused, now)
 
-    def _answer(self, request: int, answer: AnyAnswer | None, now: datetime) -> list[Action]:
+    def _answer(self, request: int, answer: AnyAnswer | None, now: datetime) -> list[Effect]:
         waited = self._pending.pop(request, None)
         if waited is None or self.state is State.CLOSED:
             return []
         if isinstance(waited, Stage):
-            return self._entered(waited, answer, now)
+            return self._stage_answered(waited, answer, now)
         endpoints = f"{self._senders_url}/wpush/v1/"
         return [Send(reply(waited, answer, endpoints=endpoints))]
 
-    def deliver(self, item: DeliverItem, *, elapsed: float, now: datetime) -> list[Action]:
-        """A step of a delivery arrived; a browser would swallow content that is not encrypted."""
-        if item.content.data and item.content.encryption is None and self._expects(item):
-            return [Report(discarded(item, "a browser takes encrypted content only", now))]
+    def deliver(self, item: DeliverItem, *, elapsed: float, now: datetime) -> list[Effect]:
+        """A step of a delivery arrived; a browser would drop content that is not encrypted."""
+        if item.content.data and item.content.encryption is None and self._is_recipient(item):
+            return [ReportOutcome(discarded(item, "a browser takes encrypted content only", now))]
         return super().deliver(item, elapsed=elapsed, now=now)
 
     def _notification(self, item: DeliverItem) -> bytes:

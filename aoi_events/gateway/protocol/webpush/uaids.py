@@ -1,7 +1,7 @@
-"""What a browser remembers of us: one opaque text that holds the AOI Client ID and its secret.
+"""The ``uaid`` of a browser: one opaque text that contains the AOI Client ID and its secret.
 
-A browser keeps nothing else, and shows it when it comes back, so the ID alone would let whoever
-learns it read the user's notifications. Whoever logs a ``uaid`` logs a secret.
+A browser stores nothing else, and sends it in each hello. It contains the secret because the ID
+alone would allow anybody who learns it to read the user's notifications. Never log a ``uaid``.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _ID: Final = 16
 
 
 def secret_text(octets: bytes) -> ClientSecret:
-    """32 random octets as the secret of an AOI Client."""
+    """Encode 32 random octets as the secret of an AOI Client."""
     return urlsafe_b64encode(octets).decode().rstrip("=")
 
 
 def write_uaid(client: ClientId, secret: ClientSecret) -> str:
-    """The ``uaid`` of a client: 64 characters."""
+    """Encode the ``uaid`` of a client: 64 characters."""
     return urlsafe_b64encode(id_octets(client) + urlsafe_b64decode(secret + "=")).decode()
 
 
 def read_uaid(text: str | None) -> tuple[ClientId, ClientSecret] | None:
-    """The client and secret in a ``uaid``; None when it is none of ours."""
+    """Decode the client and the secret in a ``uaid``; None when it is no ``uaid`` of ours."""
     if text is None or not _UAID.fullmatch(text):
         return None
     octets = urlsafe_b64decode(text)

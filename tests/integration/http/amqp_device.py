@@ -1,4 +1,4 @@
-"""A device without a data connection: it reads what is pushed, and says only what a test wants."""
+"""A device that sends its requests over the broker, each only when a test calls it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.domain.clients.channels import Parameters
 
-__all__ = ["Gadget"]
+__all__ = ["AmqpDevice"]
 
 
-class Gadget:
-    """An AOI Client that speaks through the broker."""
+class AmqpDevice:
+    """An AOI Client that sends its requests over the broker."""
 
     def __init__(self, requests: DeviceRequests, name: str) -> None:
         self.client = ""
@@ -65,13 +65,13 @@ class Gadget:
         return await self._requests.activate_channels(request)
 
     async def selected(self, channel: str, parameters: Parameters) -> SelectedChannel:
-        """Offer it; what was selected, which must be it."""
+        """Offer one channel, and return it as it was selected."""
         [selected] = (await self.offer(channel, parameters)).selected
         assert selected.type == channel
         return selected
 
     async def confirm(self, channel: str, code: str) -> SelectedChannel:
-        """Say a code back. Raises RequestRefused."""
+        """Confirm a channel with a code. Raises RequestRefused."""
         request = ConfirmChannelV1(
             version=1, client=self.client, secret=self._secret, channel=channel, code=code
         )

@@ -1,4 +1,4 @@
-"""How a browser becomes a client: hello, a guest that subscribes, a uaid that is known."""
+"""The handshake of browsers: without a uaid, with a known uaid, and the first subscription."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aoi_events.contracts.requests import (
     RegisterClientV1,
 )
 from aoi_events.domain.clients.client import client_id_of, hash_secret
-from aoi_events.gateway.protocol.actions import Admit, Ask, Leave, Report
+from aoi_events.gateway.protocol.effects import Admit, EndPresence, ForwardRequest, ReportOutcome
 from aoi_events.gateway.protocol.session import State
 from aoi_events.gateway.protocol.webpush import WebPushSession
 from aoi_events.gateway.protocol.webpush.uaids import write_uaid
@@ -42,15 +42,15 @@ from tests.unit.gateway.browsers import (
 from tests.unit.gateway.samples import CLIENT, NOW, SECRET, SESSION, closing, connected, frames
 
 
-def guest(**settings: Any) -> WebPushSession:
-    """A browser without a subscription, whose hello was answered."""
+def unregistered(**settings: Any) -> WebPushSession:
+    """A session of an unregistered browser whose hello was answered."""
     session = new_session(**settings)
     receive(session, hello(None))
     return session
 
 
-def subscribing(session: WebPushSession) -> Ask:
-    """What a guest that subscribes asks last, its channel, before it is admitted."""
+def subscribing(session: WebPushSession) -> ForwardRequest:
+    """The last request of an unregistered browser that subscribes: its channel's activation."""
     registering = asked(receive(session, register()))
     return asked(answer(session, registering, *REGISTERED))
 
@@ -72,13 +72,13 @@ def test_a_hello_alone_makes_no_client() -> None:
     assert receive(session, ack()) == [], "it speaks of an earlier life"
     assert receive(session, say("nack", version="x", code=301)) == []
     assert closing(receive(session, hello(None))) == 1008
-    session = guest()
+    session = unregistered()
     assert session.lost(now=NOW) == []
 
 
-def test_a_guest_that_subscribes_becomes_a_client_with_one_channel() -> None:
+def test_an_unregistered_browser_that_subscribes_becomes_a_client_with_one_channel() -> None:
     """Registered, activated, connected, in this order, and only then subscribed."""
-    session = guest()
+    session = unregistered()
     registering = asked(receive(session, register()))
     request = parse_request(registering.name, registering.body)
     assert isinstance(request, RegisterClientV1)
@@ -92,7 +92,7 @@ def test_a_guest_that_subscribes_becomes_a_client_with_one_channel() -> None:
     assert [each.type for each in offer.offers] == ["websocket"]
     assert answer(session, activating, *ACTIVATED) == [Admit(CLIENT, OWN_SECRET, "")]
     assert frames(receive(session, "{}")) == [{}]
-    asks = [each for each in admit(session) if isinstance(each, Ask)]
+    asks = [each for each in admit(session) if isinstance(each, ForwardRequest)]
     requests = [parse_request(each.name, each.body) for each in asks]
     assert [each.instance for each in requests if isinstance(each, RegisterApplicationV1)] == [
         CHANNEL_ID,
@@ -100,11 +100,11 @@ def test_a_guest_that_subscribes_becomes_a_client_with_one_channel() -> None:
     ]
     assert session.state is State.OPEN
     assert [reply["status"] for reply in frames(answer(session, asks[0], *SUBSCRIBED))] == [200]
-    assert session.lost(now=NOW) == [Leave(CLIENT, 1)]
+    assert session.lost(now=NOW) == [EndPresence(CLIENT, 1)]
 
 
 def test_a_known_browser_keeps_its_uaid() -> None:
-    """A uaid holds client and secret; it comes back as it was, and nothing is registered."""
+    """A known uaid admits its client, is returned unchanged, and registers nothing."""
     session = new_session()
     assert receive(session, hello()) == [Admit(CLIENT, SECRET, "")]
     assert [reply["uaid"] for reply in frames(admit(session))] == [UAID]
@@ -114,7 +114,7 @@ def test_a_known_browser_keeps_its_uaid() -> None:
     "uaid", ["", "x", "a" * 63, "a" * 65, "=" * 64, "é" * 64, "01234567-89ab-cdef", "a" * 1_000]
 )
 def test_a_uaid_that_is_none_of_ours_is_the_same_as_none(uaid: str) -> None:
-    """Whatever another push service gave out, the browser begins anew here."""
+    """A uaid of another push service counts as none."""
     (reply,) = frames(receive(new_session(), hello(uaid)))
     assert reply["uaid"] not in ("", uaid)
 
@@ -124,7 +124,7 @@ def test_a_refused_uaid_begins_anew(code: str) -> None:
     """A wrong secret, or an ended client, gets another uaid, and its pages subscribe anew."""
     session = new_session()
     receive(session, hello())
-    (reply,) = frames(session.turned_away(code, now=NOW))
+    (reply,) = frames(session.hello_refused(code, now=NOW))
     assert reply["uaid"] != UAID
     assert asked(receive(session, register())).name == "client.register"
 
@@ -134,20 +134,20 @@ def test_who_cannot_be_admitted_now_comes_again_later(code: str | None) -> None:
     """Anything but a wrong uaid closes 1013, after which Firefox backs off and tries again."""
     session = new_session()
     receive(session, hello())
-    assert closing(session.turned_away(code, now=NOW)) == 1013
+    assert closing(session.hello_refused(code, now=NOW)) == 1013
 
 
 @pytest.mark.parametrize("fails", ["registering", "activating", "selecting", "admitting"])
 def test_every_step_of_becoming_a_client_may_fail(fails: str) -> None:
-    """The pages that subscribe are told, the connection stays, and the next one may succeed."""
-    session = guest()
+    """A failed registration refuses the subscriptions, and the next one may succeed."""
+    session = unregistered()
     ask = asked(receive(session, register()))
     receive(session, register(OTHER_CHANNEL_ID))
     if fails != "registering":
         ask = asked(answer(session, ask, *REGISTERED))
     if fails == "admitting":
         answer(session, ask, *ACTIVATED)
-        told = session.turned_away(None, now=NOW)
+        told = session.hello_refused(None, now=NOW)
     elif fails == "selecting":
         none = ChannelsActivatedV1(sequence=1, selected=())
         told = answer(session, ask, "channels.activated.v1", none)
@@ -160,7 +160,7 @@ def test_every_step_of_becoming_a_client_may_fail(fails: str) -> None:
     ]
     assert closing(told) is None
     assert answer(session, subscribing(session), *ACTIVATED) == [Admit(CLIENT, OWN_SECRET, "")]
-    assert [each.name for each in admit(session) if isinstance(each, Ask)] == [
+    assert [each.name for each in admit(session) if isinstance(each, ForwardRequest)] == [
         "application.register"
     ]
 
@@ -169,19 +169,19 @@ def test_every_step_of_becoming_a_client_may_fail(fails: str) -> None:
     "code,status", [("identity_unproved", 403), ("quota_exceeded", 429), ("new_code", 500)]
 )
 def test_why_a_browser_is_no_client_is_told_to_its_page(code: str, status: int) -> None:
-    """Where user identities must be proved no browser comes in, and its page hears of that."""
-    session = guest()
+    """Where user identities must be proved, subscriptions of browsers are refused."""
+    session = unregistered()
     (reply,) = frames(refused(session, asked(receive(session, register())), code))
     assert reply["status"] == status
-    session = guest()
+    session = unregistered()
     answer(session, subscribing(session), *ACTIVATED)
-    (reply,) = frames(session.turned_away(code, now=NOW))
+    (reply,) = frames(session.hello_refused(code, now=NOW))
     assert reply["status"] == status
 
 
-def test_what_a_guest_may_ask_at_once_is_bounded() -> None:
-    """Beyond the bound, what waits for the client included, it is refused with 429."""
-    session = guest(requests_in_flight=3)
+def test_what_an_unregistered_browser_may_ask_at_once_is_bounded() -> None:
+    """Commands above the limit, waiting ones included, are refused with 429."""
+    session = unregistered(requests_in_flight=3)
     receive(session, register())
     assert receive(session, unregister()) == []
     (reply,) = frames(receive(session, register()))
@@ -189,21 +189,21 @@ def test_what_a_guest_may_ask_at_once_is_bounded() -> None:
 
 
 def test_a_browser_that_lost_notifications_begins_anew() -> None:
-    """Its client ends, so its subscriptions do, and its pages are told to subscribe again."""
+    """A browser that lost notifications is deregistered, so that its pages subscribe again."""
     session = new_session()
     receive(session, hello())
     session.deliver(push(1, epoch=4), elapsed=1.0, now=NOW)
     report, leave, retiring = session.admitted(
         connected(4, client=CLIENT, lost=3), elapsed=1.0, now=NOW
     )
-    assert isinstance(report, Report)
-    assert leave == Leave(CLIENT, 4)
-    assert isinstance(retiring, Ask)
+    assert isinstance(report, ReportOutcome)
+    assert leave == EndPresence(CLIENT, 4)
+    assert isinstance(retiring, ForwardRequest)
     assert (retiring.name, retiring.client) == ("client.deregister", CLIENT)
     (reply,) = frames(session.unanswered(retiring.id, elapsed=1.0, now=NOW))
     assert reply["uaid"] != UAID
     answer(session, subscribing(session), *ACTIVATED)
     # The client that it is now lost nothing; would it have, there is nothing left to tell.
-    assert [each.name for each in admit(session, lost=1) if isinstance(each, Ask)] == [
+    assert [each.name for each in admit(session, lost=1) if isinstance(each, ForwardRequest)] == [
         "application.register"
     ]

@@ -1,4 +1,4 @@
-"""What a fuzzer says in each device protocol, and what must hold of whatever a session answers."""
+"""Frames for fuzz tests of each device protocol, and the rules for a session's effects."""
 
 from __future__ import annotations
 
@@ -13,12 +13,20 @@ from aoi_events.contracts.device import DEVICE_REQUESTS, MAX_FRAME, CloseCode, s
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.parse import parse_request
 from aoi_events.contracts.webpush import WebPushCloseCode, service_messages
-from aoi_events.gateway.protocol.actions import Action, Admit, Ask, Close, Leave, Report, Send
+from aoi_events.gateway.protocol.effects import (
+    Admit,
+    Close,
+    Effect,
+    EndPresence,
+    ForwardRequest,
+    ReportOutcome,
+    Send,
+)
 from aoi_events.gateway.protocol.session import Session, State
 from tests.unit.gateway import browsers, samples
 from tests.unit.gateway.samples import CLIENT, SECRET, deliver
 
-__all__ = ["AOI", "BROWSER", "GUEST", "Speaker", "check"]
+__all__ = ["AOI", "BROWSER", "UNREGISTERED", "ProtocolDriver", "check"]
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -36,7 +44,7 @@ _noise = st.one_of(
 _REFUSALS: Final = ("unauthenticated", "client_retired", "quota_exceeded", "internal", "new_code")
 
 
-class Speaker(ABC):
+class ProtocolDriver(ABC):
     """One device protocol: its sessions, its frames, and the answers of its workers."""
 
     frames: ClassVar[st.SearchStrategy[str | bytes]]
@@ -76,14 +84,14 @@ class Speaker(ABC):
 
     @abstractmethod
     def check_frame(self, frame: bytes) -> None:
-        """It is one that a device reads."""
+        """Check that a device can read this frame."""
 
     @abstractmethod
     def check_code(self, code: int) -> None:
-        """It is one that a device knows."""
+        """Check that a device knows this close code."""
 
 
-class _Aoi(Speaker):
+class _Aoi(ProtocolDriver):
     frames = _noise | st.fixed_dictionaries(
         {"type": st.sampled_from(["hello", "request", "ack", "welcome", "x"]) | json_values},
         optional={
@@ -131,7 +139,7 @@ _updates = st.fixed_dictionaries(
 )
 
 
-class _Browser(Speaker):
+class _Browser(ProtocolDriver):
     frames = _noise | st.fixed_dictionaries(
         {
             "messageType": json_values
@@ -173,7 +181,7 @@ class _Browser(Speaker):
         WebPushCloseCode(code)
 
 
-class _Guest(_Browser):
+class _UnregisteredBrowser(_Browser):
     asks_in = (State.ADMITTING, State.OPEN)
 
     def hello(self) -> str:
@@ -182,43 +190,43 @@ class _Guest(_Browser):
 
 AOI: Final = _Aoi()
 BROWSER: Final = _Browser()
-GUEST: Final = _Guest()
+UNREGISTERED: Final = _UnregisteredBrowser()
 
 
-def check(speaker: Speaker, session: Session, actions: list[Action]) -> None:
-    """What must hold of anything that a session wants done."""
+def check(driver: ProtocolDriver, session: Session, effects: list[Effect]) -> None:
+    """Check the rules that all effects of a session follow."""
     closed = False
-    for action in actions:
-        match action:
+    for effect in effects:
+        match effect:
             case Send(frame):
                 assert not closed, "a frame after the end"
-                speaker.check_frame(frame)
+                driver.check_frame(frame)
                 assert len(frame) <= MAX_FRAME
-            case Ask():
+            case ForwardRequest():
                 assert not closed, "a request after the end"
-                _check_request(speaker, session, action)
-            case Report(outcome):
+                _check_request(driver, session, effect)
+            case ReportOutcome(outcome):
                 assert outcome.client == CLIENT
                 outcome.encode()
             case Close(code, reason):
                 assert not closed, "closed twice"
                 closed = True
-                speaker.check_code(code)
+                driver.check_code(code)
                 assert len(reason.encode()) <= 123
                 assert session.state is State.CLOSED
             case Admit():
                 assert not closed, "an admission after the end"
-            case Leave():
+            case EndPresence():
                 pass
 
 
-def _check_request(speaker: Speaker, session: Session, ask: Ask) -> None:
+def _check_request(driver: ProtocolDriver, session: Session, ask: ForwardRequest) -> None:
     assert ask.name in DEVICE_REQUESTS
     body = json.loads(ask.body, parse_constant=lambda text: 1 / 0)
     assert "secret" not in body
     assert ask.client == body.get("client")
     if ask.name not in ("client.register", "client.deregister"):
         assert ask.client == session.client
-    if isinstance(speaker, _Browser):
+    if isinstance(driver, _Browser):
         # A browser has no part in them, so they are right.
         parse_request(ask.name, ask.body)

@@ -2,26 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from aoi_events.contracts.answers import (
-    ANSWER_TYPES,
-    NotificationAcceptedV1,
-    NotificationCancelledV1,
-    RefusedV1,
-)
 from aoi_events.contracts.content import MAX_CONTENT, Content
 from aoi_events.contracts.identifiers import Mode, Urgency
-from aoi_events.errors import RequestRefused, UnexpectedAnswer
-from aoi_events.ports.broker import Inbound
+from aoi_events.errors import RequestRefused
 from aoi_events.publishing import send_request
-from aoi_events.publishing.answers import read_answer
 
 TOKEN = "token-of-an-app"
-CANCELLED = NotificationCancelledV1(notification="n1", cancelled=1, settled=0)
-
-
-def answered(body: bytes, type: str | None) -> Inbound:
-    """An answer as it arrives."""
-    return Inbound(body=body, routing_key="amq.rabbitmq.reply-to.1", type=type)
 
 
 def test_text_to_one_token_makes_a_request() -> None:
@@ -91,43 +77,3 @@ def test_a_refusal_repeats_neither_tokens_nor_content() -> None:
         send_request(["very secret!"], "hello")
     assert "secret" not in str(refused.value)
     assert refused.value.__cause__ is None
-
-
-def test_the_amqp_type_names_the_answers_contract() -> None:
-    """An answer is read by its ``type``, unknown fields ignored."""
-    body = CANCELLED.encode().replace(b"{", b'{"later":true,', 1)
-    assert read_answer(answered(body, ANSWER_TYPES[type(CANCELLED)]), type(CANCELLED)) == CANCELLED
-
-
-def test_a_refusal_becomes_a_typed_error() -> None:
-    """RefusedV1 is raised with its code, message and field."""
-    refused = RefusedV1(code="conflict", message="another body", field="notification")
-    with pytest.raises(RequestRefused) as raised:
-        read_answer(answered(refused.encode(), ANSWER_TYPES[RefusedV1]), type(CANCELLED))
-    assert (raised.value.code, raised.value.message, raised.value.field) == (
-        "conflict",
-        "another body",
-        "notification",
-    )
-
-
-@pytest.mark.parametrize("type", [None, "", "notification.cancelled.v9"])
-def test_an_answer_of_unknown_type_is_named(type: str | None) -> None:
-    """An answer that no contract describes is a clear error with its type in it."""
-    with pytest.raises(UnexpectedAnswer, match=repr(type).strip("'") or "''"):
-        read_answer(answered(CANCELLED.encode(), type), NotificationCancelledV1)
-
-
-@pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b'{"notification":"n1"}', b"{" * 10_000])
-def test_an_answer_that_breaks_its_contract_is_an_error(body: bytes) -> None:
-    """Bytes that are no answer of their type raise one typed error and show nothing of them."""
-    name = ANSWER_TYPES[NotificationCancelledV1]
-    with pytest.raises(UnexpectedAnswer, match=name):
-        read_answer(answered(body, name), NotificationCancelledV1)
-
-
-def test_an_answer_to_something_else_is_an_error() -> None:
-    """A well-formed answer of another kind than what was asked for is not taken for it."""
-    name = ANSWER_TYPES[NotificationCancelledV1]
-    with pytest.raises(UnexpectedAnswer, match="NotificationAcceptedV1 was due"):
-        read_answer(answered(CANCELLED.encode(), name), NotificationAcceptedV1)

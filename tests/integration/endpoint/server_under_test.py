@@ -1,4 +1,4 @@
-"""Who sends to the endpoint under test: over HTTP, with VAPID or an API key, and badly."""
+"""Requests to the endpoint under test: with VAPID, with an API key, and invalid ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aoi_events.endpoint.api_keys import hash_key
 from tests.integration.services.harness import System
 from tests.limits import WITHIN
 
-__all__ = ["AES128GCM", "Place", "Reply", "Sender"]
+__all__ = ["AES128GCM", "Reply", "Sender", "ServerUnderTest"]
 
 AES128GCM = {"Content-Encoding": "aes128gcm"}
 
@@ -47,7 +47,7 @@ class Sender:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the endpoint answered."""
+    """A response of the endpoint."""
 
     status: int
     headers: CIMultiDictProxy[str]
@@ -66,7 +66,7 @@ class Reply:
 
 
 @dataclass
-class Place:
+class ServerUnderTest:
     """An installation with an endpoint."""
 
     system: System
@@ -79,26 +79,26 @@ class Place:
 
     @classmethod
     def api_keys(cls) -> dict[str, str]:
-        """What the settings know of them."""
+        """The hashes of the API keys, for the settings."""
         return {name: hash_key(cls.api_key(name)) for name in ("shop", "bank")}
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port of the endpoint."""
         return self.system.installation.endpoint.port
 
     @property
     def url(self) -> str:
-        """Where it is, by address."""
+        """The URL of the endpoint, by address."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def origin(self) -> str:
-        """What it calls itself."""
+        """The origin of the endpoint."""
         return self.system.installation.endpoint.origin
 
     def vapid(self, sender: Sender, **changes: Any) -> dict[str, str]:
-        """Credentials as they should be, but for the changes."""
+        """Valid credentials, except for the changes."""
         exp = int(self.system.clock.now().timestamp()) + 3600
         claims = {"aud": self.origin, "exp": exp, "sub": "mailto:ops@example.org"} | changes
         return {"Authorization": f"vapid t={sender.token(**claims)}, k={sender.key}"}
@@ -112,7 +112,7 @@ class Place:
         data: Any = None,
         json: Any = None,
     ) -> Reply:
-        """One request."""
+        """Send one request."""
         url = path if path.startswith("http") else self.url + path
         async with (
             asyncio.timeout(WITHIN),
@@ -139,12 +139,12 @@ class Place:
         return await self.ask("POST", f"/wpush/v1/{token}", headers=given, data=body)
 
     async def api(self, method: str, path: str = "", *, key: str = "shop", **more: Any) -> Reply:
-        """A request of the JSON API."""
+        """Send a request of the JSON API."""
         headers = {"Authorization": f"Bearer {self.api_key(key)}"} | more.pop("headers", {})
         return await self.ask(method, f"/v1/notifications{path}", headers=headers, **more)
 
     async def raw(self, octets: bytes, *, eof: bool = False) -> bytes:
-        """What comes back for these octets until the endpoint closes the connection."""
+        """Send octets, and return the endpoint's octets until it closes the connection."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             writer.write(octets)

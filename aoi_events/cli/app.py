@@ -46,7 +46,6 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "broker": ("broker:app", "The broker's exchanges and queues."),
     "keys": ("keys:app", "The server's keys."),
     "policy": ("policy:app", "The operator's rules for plans."),
-    "bench": ("bench:app", "Compare plans, in a model that can be repeated."),
     "contracts": (
         "contracts:contracts",
         "Print the JSON Schema of every request, answer, event and envelope, or of one of them.",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from aoi_events.bootstrap.faults import in_words
 from aoi_events.contracts.content import MAX_CONTENT
 from aoi_events.contracts.identifiers import ApplicationName, ChannelType, Mode, Urgency
 from aoi_events.contracts.requests import HedgeAfter
@@ -109,8 +110,7 @@ def _names(at: str, rules: _Rules, known: Collection[str]) -> Iterable[tuple[str
 
 def _said(part: Mapping[str, Any]) -> str:
     if part["type"] != "extra_forbidden":
-        message: str = part["msg"]
-        return message.replace("Input should be", "should be", 1)
+        return in_words(part["msg"])
     *section, name = part["loc"]
     table = _Channel if "channels" in section else _Application if section else _File
     near = get_close_matches(str(name), table.model_fields, n=1)

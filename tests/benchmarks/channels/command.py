@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.progress import Progress
 from rich.table import Table
 
-from aoi_events.cli.output import console, print_json
+from aoi_events.cli.output import Json, console, print_json
 from tests.benchmarks.channels.comparing import WAYS, Cell, compare
 from tests.benchmarks.channels.plot import draw
 from tests.benchmarks.channels.world import World
@@ -40,7 +40,7 @@ def channels(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="also draw a .svg, .png or .pdf")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    json: Json = False,
 ) -> None:
     """Simulate the same notifications over each kind of plan while data connections die silently.
 

@@ -29,21 +29,21 @@ class Plugins:
 
     @property
     def connectionless(self) -> tuple[str, ...]:
-        """Types that have a worker of their own."""
+        """Channel types that have a worker of their own."""
         return tuple(
             sorted(kind for kind, trait in self.traits.items() if not trait.connection_oriented)
         )
 
 
 def installed_plugins() -> dict[str, ChannelPlugin]:
-    """Every plug-in that any installed package offers."""
+    """Every channel plug-in of any installed package, by channel type."""
     return {entry.name: entry.load() for entry in entry_points(group=GROUP)}
 
 
 def configure(
     installed: Mapping[str, ChannelPlugin], sections: Mapping[str, Mapping[str, Any]]
 ) -> Plugins:
-    """Those of the plug-ins that are configured. Raises ConfigurationError."""
+    """The plug-ins whose settings are complete. Raises ConfigurationError for wrong settings."""
     for kind in sections:
         if kind not in installed:
             raise ConfigurationError(

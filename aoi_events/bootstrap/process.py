@@ -187,7 +187,7 @@ def _notes(installation: Installation) -> dict[str, str]:
     policy = installation.policy
     if policy is None or policy.refused is None:
         return {}
-    return {"policy": f"the one before it is in force, because {policy.refused}"}
+    return {"policy": f"the previous policy is in force, because {policy.refused}"}
 
 
 async def _all(events: Sequence[asyncio.Event]) -> None:
@@ -196,7 +196,7 @@ async def _all(events: Sequence[asyncio.Event]) -> None:
 
 
 def _plain(fault: BaseException) -> BaseException:
-    """The fault that an exit code tells of, where task groups stand around it; a bug as it is."""
+    """The error inside exception groups for which there is an exit code; a bug as it is."""
     if not isinstance(fault, BaseExceptionGroup):
         return fault
     if fault.split((ConfigurationError, InfrastructureError))[1] is not None:

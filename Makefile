@@ -59,8 +59,11 @@ test-dates: setup browser ## run the tests that need no container and no browser
 	exec datefudge "400 days" $(BIN)/python -m pytest --no-containers --another-day \
 		--hypothesis-profile=dates $(or $(PYTEST),-n $(PROCESSES))
 
-bench: setup engine ## measure hop and end to end, on a real RabbitMQ and PostgreSQL (BENCH="..." to choose)
-	@settings="$$(compose/images/ensure)"; eval "$$settings"; exec $(BIN)/python -m tests.benchmarks $(BENCH)
+# The simulation of plans needs no containers: make bench BENCH="channels --plot plans.svg"
+SIMULATED := $(filter channels,$(firstword $(BENCH)))
+
+bench: setup $(if $(SIMULATED),,engine) ## measure hop and end to end, on a real RabbitMQ and PostgreSQL (BENCH="..." to choose)
+	@$(if $(SIMULATED),,settings="$$(compose/images/ensure)"; eval "$$settings";) exec $(BIN)/python -m tests.benchmarks $(BENCH)
 
 lint: setup ## check style, types and floors
 	$(BIN)/ruff check .
@@ -83,7 +86,7 @@ lock: ## write the lock files anew from pyproject.toml (UPGRADE=1 takes the newe
 	@scratch="$$(mktemp -d)"; trap 'rm -rf "$$scratch"' EXIT; \
 	"$$(compose/python)" -m venv "$$scratch/uv"; \
 	"$$scratch/uv/bin/pip" install -qq --disable-pip-version-check uv; \
-	"$$scratch/uv/bin/uv" pip compile $(LOCK) --extra testing --extra bench --group dev -o requirements.lock; \
+	"$$scratch/uv/bin/uv" pip compile $(LOCK) --extra testing --group dev -o requirements.lock; \
 	"$$scratch/uv/bin/uv" pip compile $(LOCK) -c requirements.lock -o compose/images/runtime.lock
 	@echo "lock: wrote requirements.lock and compose/images/runtime.lock"
 

@@ -2,8 +2,8 @@
 
 Takes: HTTP requests of Application Servers (Web Push, the JSON API).
 Writes: nothing.
-Publishes: ``notification.send``, ``notification.cancel`` and ``notification.status``, in the name
-of whoever asked.
+Publishes: ``notification.send``, ``notification.cancel`` and ``notification.status``, on behalf of
+the authenticated sender.
 """
 
 from __future__ import annotations

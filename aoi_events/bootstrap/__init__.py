@@ -1,1 +1,1 @@
-"""The one place that builds adapters and workers from settings."""
+"""Builds adapters and workers from settings; no other room chooses adapters."""

@@ -1,7 +1,7 @@
-"""This machine's clock beside the store's, which all workers share.
+"""Compares this machine's clock with the store's, which all workers share.
 
-Deadlines and expiry are compared with each worker's own clock: one that is ahead would let
-notifications expire that have time left. So a clock that jumps counts only once it was compared.
+Deadlines and expiry are compared with each worker's own clock: a clock that is ahead would expire
+notifications too early. So a jump of the clock counts only once both clocks were compared.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _JUMP: Final = timedelta(seconds=1)
 
 
 class SteadyClock:
-    """The clock port: ``clock``, but where that jumps, the time goes on as it went before, until
-    the jump is trusted.
+    """A clock that ignores jumps of ``clock`` until :meth:`trust` accepts them.
 
-    A machine that slept has jumped ahead, too: it is late by as much, which does no harm.
+    The clock of a machine that slept has jumped ahead, too: until then its time is late by as much,
+    which does no harm.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -48,14 +48,14 @@ class SteadyClock:
         await self._clock.sleep(seconds)
 
     def trust(self) -> None:
-        """Go on from what the clock shows now."""
+        """Accept the time that the clock shows now."""
         self._since, self._elapsed = self._clock.now(), time.monotonic()
 
 
 class Clocks:
-    """Compares the two, at the start and for as long as workers run.
+    """Compares the clocks of machine and store, at the start and while workers run.
 
-    ``steady`` is the clock for workers: it jumps only where a comparison found that right.
+    ``steady`` is the clock for workers: it jumps only where a comparison confirmed the jump.
     """
 
     def __init__(self, store: Store, clock: Clock, *, apart: float) -> None:
@@ -66,25 +66,27 @@ class Clocks:
         self._apart = timedelta(seconds=apart)
 
     async def compare(self) -> None:
-        """Raises ConfigurationError where they are too far apart, StoreUnavailable.
+        """Compare once. Raises ConfigurationError where they are too far apart, StoreUnavailable.
 
-        What the answer of the store took is no difference: neither clock is blamed for it.
+        The time that the store took to answer does not count as a difference.
         """
         ahead = await self._ahead()
         if abs(ahead) > self._apart:
-            # One of the clocks may have been set right just then.
+            # One of the clocks may have been corrected just now.
             ahead = await self._ahead()
         difference = abs(ahead)
         side = "ahead of" if ahead > timedelta() else "behind"
-        said = f"{difference.total_seconds():.1f} s {side}"
+        apart = f"{difference.total_seconds():.1f} s {side}"
         if difference > self._apart:
             raise ConfigurationError(
-                f"this machine's clock is {said} the store's, so that notifications would expire "
-                "at the wrong time; let NTP keep the clocks of both (chrony, systemd-timesyncd); "
+                f"this machine's clock is {apart} the store's, so that notifications would expire "
+                "at the wrong time; set both clocks by NTP (chrony, systemd-timesyncd); "
                 f"AOI_CLOCK_APART allows {self._apart.total_seconds():g} s"
             )
         if difference > _WARN_ABOVE:
-            log.warning("clocks_differ", this_machine=f"{said} the store's", hint="is NTP running?")
+            log.warning(
+                "clocks_differ", this_machine=f"{apart} the store's", hint="is NTP running?"
+            )
         self.steady.trust()
 
     async def _ahead(self) -> timedelta:
@@ -97,7 +99,7 @@ class Clocks:
         return before - there if before > there else after - there
 
     async def watch(self, stop: asyncio.Event) -> None:
-        """Compare again and again until ``stop``. Raises ConfigurationError."""
+        """Compare periodically until ``stop``. Raises ConfigurationError."""
         while True:
             try:
                 await rest(self._clock, _AGAIN_AFTER, stop)

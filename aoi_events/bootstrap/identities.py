@@ -1,4 +1,4 @@
-"""How assertions of user identities are checked, as the operator's settings have it."""
+"""The check of signed user identities, as the operator has set it up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["identity_check"]
 
 
 def identity_check(policy: PolicySettings) -> IdentityCheck | None:
-    """The check, or None where identities are taken as they come. Raises ConfigurationError."""
+    """The check, or None where identities need no proof. Raises ConfigurationError."""
     if policy.identity_keys is None and policy.identity_audience is None:
         return None
     if policy.identity_keys is None or not policy.identity_audience:

@@ -1,4 +1,4 @@
-"""From settings to workers that run."""
+"""Builds the workers of one process from its settings."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ __all__ = ["EXIT_GAVE_UP", "Installation", "Worker", "open_installation"]
 log = get_logger(__name__)
 
 EXIT_GAVE_UP: Final = 70
-"""A quarantined message held the process longer than it may (sysexits' EX_SOFTWARE)."""
+"""Handling a quarantined message took longer than allowed (sysexits' EX_SOFTWARE)."""
 
 T = TypeVar("T")
 Run = Callable[[asyncio.Event, asyncio.Event], Coroutine[Any, Any, None]]
@@ -55,7 +55,7 @@ Check = Callable[[], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker that can be run: ``run(stop, started)``."""
+    """One worker; ``run(stop, started)`` runs it."""
 
     name: str
     run: Run
@@ -64,8 +64,8 @@ class Worker:
 class Installation:
     """The workers of one process, on the adapters that were opened for them.
 
-    ``names`` are its workers. What was opened for none of them raises RuntimeError when it is
-    asked for.
+    ``names`` are its workers. A part that none of them needs was not opened: its property raises
+    RuntimeError.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class Installation:
             gateways |= {opened.gateway_broker.user}
         self._gateways = gateways
         self.clocks: Clocks | None = None
-        """What keeps this machine's clock beside the store's, where workers need both."""
+        """Compares this machine's clock with the store's, where workers need both."""
         endpoints = frozenset(settings.endpoint_users)
         if alone and opened.endpoint_broker is not None:
             endpoints |= {opened.endpoint_broker.user}
         self._endpoints = endpoints
         self._gateway: Gateway | None = None
         if opened.gateway_broker is not None:
-            # The servers' libraries are loaded by the processes that run them, and by no others.
+            # Only processes that run a server load its libraries.
             from aoi_events.gateway.gateway import Gateway
 
             self._gateway = Gateway(
@@ -137,7 +137,7 @@ class Installation:
 
     @property
     def broker(self) -> Broker:
-        """The broker as the workers other than the gateway reach it."""
+        """The broker connection of all workers but gateway and endpoint."""
         return self._need(self._opened.broker, "broker connection for workers")
 
     @property
@@ -151,7 +151,7 @@ class Installation:
         return self._need(self._endpoint, "endpoint")
 
     def _senders_url(self) -> str:
-        """Where senders reach the endpoint, of this process or of another with these settings."""
+        """The URL at which senders reach the endpoint, in this process or another one."""
         if self._endpoint is not None:
             return self._endpoint.origin
         endpoint = self.settings.endpoint
@@ -159,7 +159,7 @@ class Installation:
 
     @property
     def services(self) -> ServiceSettings:
-        """What the services are told."""
+        """The settings of the services."""
         keys = self._need(self._opened.keys, "server keys")
         return ServiceSettings(
             token_keys=keys.token_keys,
@@ -176,9 +176,9 @@ class Installation:
 
     def _activating(self) -> ServiceSettings:
         confirming = {
-            kind: told
+            kind: values
             for kind, plugin in self._plugins.plugins.items()
-            if (told := plugin.confirming(self._plugins.settings[kind])) is not None
+            if (values := plugin.confirming(self._plugins.settings[kind])) is not None
         }
         return replace(self.services, confirming=confirming)
 
@@ -189,7 +189,7 @@ class Installation:
 
     @property
     def checks(self) -> Mapping[str, Check]:
-        """What health asks: whether broker and store, as far as they are needed, answer now."""
+        """The health checks: whether broker and store, where a worker needs them, answer now."""
         checks: dict[str, Check] = {}
         opened = self._opened
         broker = opened.broker or opened.gateway_broker or opened.endpoint_broker
@@ -211,7 +211,7 @@ class Installation:
     # -- the workers ----------------------------------------------------------------------------
 
     def worker(self, name: str) -> Worker:
-        """The worker of that name. Raises ConfigurationError for one that this one cannot have."""
+        """The worker of that name. Raises ConfigurationError where its channel has no provider."""
         parts: Mapping[str, Callable[[], Run]] = {
             "registration": lambda: self._batches(
                 RegistrationHandler(self.store, self.services, self._clock)
@@ -259,7 +259,7 @@ class Installation:
         )
 
     def deadlines(self) -> DeadlinesWorker:
-        """What looks at due rows; the worker of that name also sets stray messages aside."""
+        """The part of the deadlines worker that processes due rows of the store."""
         return DeadlinesWorker(
             self.store,
             self.broker,
@@ -271,9 +271,9 @@ class Installation:
         )
 
     def strays(self) -> tuple[Run, Run]:
-        """What takes unknown requests, and what takes dead letters."""
-        believed = {self.broker.user, *self.settings.operator_users}
-        dead = DeadLetterHandler(self._parking(), self._clock, believed=believed)
+        """The parts of the deadlines worker that park unknown requests and dead letters."""
+        trusted = {self.broker.user, *self.settings.operator_users}
+        dead = DeadLetterHandler(self._parking(), self._clock, believed=trusted)
         return (
             self._batches(UnroutableHandler(self._parking())),
             self._batches(dead, quarantine=False),
@@ -338,14 +338,14 @@ async def open_installation(
 ) -> AsyncIterator[Installation]:
     """Open what these workers (all, where none is named) need; close it at the end.
 
-    ``alone``: this process is the whole installation, so it may bring the schema up to date, make
-    the key file, and take the gateway's word whatever the broker user is. Raises
+    ``alone``: this process is the whole installation, so it may upgrade the schema, make the key
+    file, and trust its own gateway and endpoint under any broker user. Raises
     ConfigurationError, BrokerUnavailable, StoreUnavailable.
     """
     if settings.in_process and not alone:
         raise ConfigurationError(
             "AOI_BROKER is memory://, which lives in one process: run `aoi up`, or set AOI_BROKER "
-            "to amqp://user:password@host/vhost"
+            "to amqp://USER:PASSWORD@HOST/VHOST"
         )
     installed = installed_plugins() if plugins is None else plugins
     configured = configure(installed, settings.channels)
@@ -369,7 +369,7 @@ async def open_installation(
         )
         clocks: Clocks | None = None
         if clock is None and opened.store is not None:
-            # Whoever brings a clock moves it as they like.
+            # A caller that gives a clock sets its time.
             clocks = Clocks(opened.store, SystemClock(), apart=settings.clock_apart)
             await clocks.compare()
         installation = Installation(
@@ -388,6 +388,6 @@ async def open_installation(
 
 
 def _give_up() -> None:
-    """End the process at once: a message holds it, and what is unsettled goes to others."""
+    """End the process at once; the broker gives its unsettled messages to other workers."""
     log.error("gave_up", hint="a quarantined message took too long")
     os._exit(EXIT_GAVE_UP)

@@ -1,4 +1,4 @@
-"""The server's keys: for tokens and for challenges; from the environment or from a file."""
+"""The server's keys, for tokens and for challenges: from the environment or from a file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ServerKeys:
 
 
 def ephemeral_keys() -> ServerKeys:
-    """Keys that die with the process, for what is only tried."""
+    """New keys that are stored nowhere, for demos and tests."""
     return ServerKeys(
         TokenKeys({"k1": secrets.token_bytes(_TOKEN_OCTETS)}),
         secrets.token_bytes(_CHALLENGE_OCTETS),
@@ -52,7 +52,7 @@ def ephemeral_keys() -> ServerKeys:
 
 
 def load_keys(settings: Settings) -> ServerKeys:
-    """The keys that the settings have, or the key file. Raises ConfigurationError."""
+    """The keys from the settings, else from the key file. Raises ConfigurationError."""
     if not settings.names_keys:
         return load_key_file(settings.key_file)
     if not settings.token_keys or settings.challenge_key is None:
@@ -66,9 +66,9 @@ def load_keys(settings: Settings) -> ServerKeys:
 
 
 def check_keys(keys: ServerKeys, in_use: Mapping[str, int], samples: Sequence[Application]) -> None:
-    """Raises ConfigurationError when a token that is valid was made with a key that is not there,
-    or is another one under the same ID: its app instances could not be reached, and their
-    deliveries would wait.
+    """Raises ConfigurationError where valid tokens need a key that is missing or has changed.
+
+    Apps with these tokens could not be reached, and their deliveries would wait.
 
     ``in_use``: token key ID → valid tokens; ``samples``: an app instance for each of these keys.
     """
@@ -77,7 +77,7 @@ def check_keys(keys: ServerKeys, in_use: Mapping[str, int], samples: Sequence[Ap
         count = sum(in_use[key_id] for key_id in missing)
         raise ConfigurationError(
             f"token key {', '.join(missing)} is missing, and {count} tokens were made with it; put "
-            "it back, behind the issuing one (`aoi keys list` says which may go)"
+            "it back, after the issuing key (`aoi keys list` shows which may be removed)"
         )
     wrong = sorted(
         app.key_id
@@ -100,11 +100,11 @@ def decode_keys(tokens: dict[str, str], challenge: str) -> ServerKeys:
         challenge_key = base64.b64decode(challenge, validate=True)
     except (binascii.Error, ValueError):
         raise ConfigurationError(
-            "a server key is not base64; `aoi keys new` makes good ones"
+            "a server key is not base64; `aoi keys new` makes valid ones"
         ) from None
     if len(challenge_key) < _CHALLENGE_OCTETS:
         raise ConfigurationError(
-            f"the challenge key needs {_CHALLENGE_OCTETS} octets; `aoi keys new` makes good ones"
+            f"the challenge key needs {_CHALLENGE_OCTETS} octets; `aoi keys new` makes valid ones"
         )
     return ServerKeys(TokenKeys(decoded), challenge_key)
 
@@ -119,7 +119,8 @@ def create_key_file(path: Path) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise ConfigurationError(
-            f"{path} exists; tokens made with its keys would all become invalid, so it is kept"
+            f"{path} exists; tokens made with its keys would all become invalid, so it is not "
+            "replaced"
         ) from None
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
@@ -131,7 +132,7 @@ def create_key_file(path: Path) -> None:
 
 
 def add_token_key(path: Path) -> str:
-    """Put a new token key behind those that are there; its ID. Raises ConfigurationError."""
+    """Append a new token key; returns its ID. Raises ConfigurationError."""
     body = _read(path)
     tokens: dict[str, str] = body["tokens"]
     key_id = next(f"k{n}" for n in count(1) if f"k{n}" not in tokens)
@@ -141,7 +142,7 @@ def add_token_key(path: Path) -> str:
 
 
 def issue_with(path: Path, key_id: str) -> None:
-    """Make a token key the one that issues; the others stay. Raises ConfigurationError."""
+    """Make this token key the issuing one; the others stay. Raises ConfigurationError."""
     body = _read(path)
     tokens: dict[str, str] = body["tokens"]
     if key_id not in tokens:
@@ -154,7 +155,7 @@ def issue_with(path: Path, key_id: str) -> None:
 
 
 def _replace(path: Path, body: Mapping[str, Any]) -> None:
-    """Write a key file anew, all or nothing, with the rights that it had."""
+    """Replace a key file atomically, with the same permissions and owner."""
     try:
         before = path.stat()
         handle, name = mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -183,7 +184,7 @@ def load_key_file(path: Path) -> ServerKeys:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What a key file says, unchecked but for its form."""
+    """The content of a key file, of which only the format is checked."""
     try:
         body = json.loads(path.read_text())
         tokens = {str(name): str(text) for name, text in dict(body["tokens"]).items()}

@@ -1,7 +1,7 @@
-"""Opens the adapters of one process: those that its workers need, and no others.
+"""Opens the adapters that the workers of one process need, and no others.
 
-A gateway and an endpoint face the world, so they are given neither the store nor the server's keys;
-a provider's worker tells no token from another, so it is given no keys.
+Gateway and endpoint face the internet, so they get neither the store nor the server's keys. The
+workers of channels do not verify tokens, so they get no keys.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ __all__ = ["AT_THE_EDGE", "WITH_KEYS", "WORKERS", "Opened", "declare", "open_par
 log = get_logger(__name__)
 
 AT_THE_EDGE: Final = ("gateway", "endpoint")
-"""Workers that need the broker only."""
+"""Workers that need only the broker."""
 WITH_KEYS: Final = ("registration", "activation", "notification", "outcome", "deadlines")
 """Workers that issue or verify tokens, or make challenges."""
 WORKERS: Final = (*WITH_KEYS, *AT_THE_EDGE)
-"""Those of every installation; each connectionless channel has one more, of its name."""
+"""The workers of every installation; each connectionless channel adds one of its name."""
 
 GATEWAY_USER: Final = "aoi-gateway"
 """The gateway's user on ``memory://``."""
@@ -56,15 +56,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What is open; None: no worker of this process needs it."""
+    """The open adapters; None: no worker of this process needs it."""
 
     store: Store | None
     keys: ServerKeys | None
     broker: Broker | None
     gateway_broker: Broker | None
-    """The gateway's queue lives and dies with its connection, so it has one of its own."""
+    """A connection of its own, because the gateway's queue is exclusive to its connection."""
     endpoint_broker: Broker | None
-    """What senders ask has one, too: a flood of it does not stand in the way of the workers."""
+    """A connection of its own, so that a flood of requests does not block the workers."""
 
 
 async def open_parts(
@@ -77,11 +77,10 @@ async def open_parts(
     keys: ServerKeys | None,
     metrics: Metrics,
 ) -> Opened:
-    """Open what the workers of these names need; ``stack`` closes it.
+    """Open the adapters that these workers need; ``stack`` closes them.
 
-    ``alone`` as for the installation; ``keys`` are taken instead of those in the settings, and
-    unchecked: who gives them answers for them. Raises ConfigurationError, BrokerUnavailable,
-    StoreUnavailable.
+    ``alone`` as for the installation. ``keys`` replace those of the settings and are not checked.
+    Raises ConfigurationError, BrokerUnavailable, StoreUnavailable.
     """
     patient = _Starting(settings.start_within)
     store = broker = gateway_broker = endpoint_broker = None
@@ -117,11 +116,10 @@ async def open_parts(
 
 
 async def declare(settings: Settings) -> tuple[str, ...]:
-    """Make every exchange and queue of an installation with these settings; returns their names.
+    """Declare every exchange and queue of an installation; returns their names.
 
-    For an operator's broker user, where those of the workers may configure nothing. Safe to
-    repeat. Raises ConfigurationError where something is missing and this user may not make it,
-    BrokerUnavailable.
+    For an operator's broker user, where the workers' users may not configure. Safe to repeat.
+    Raises ConfigurationError where the user may not declare something missing, BrokerUnavailable.
     """
     configured = configure(installed_plugins(), settings.channels)
     everything = topology(configured.connectionless)
@@ -157,9 +155,9 @@ async def _open_store(settings: Settings, *, upgrade: bool, metrics: StoreMetric
 
 
 class _Starting:
-    """Broker and store may still be starting, as when everything was started at once.
+    """Retries to open broker and store, which may still be starting themselves.
 
-    ``within``: seconds for all of them together.
+    ``within``: seconds for all attempts together.
     """
 
     def __init__(self, within: float) -> None:
@@ -167,7 +165,7 @@ class _Starting:
         self._until = asyncio.get_running_loop().time() + within
 
     async def until(self, opened: Callable[[], Awaitable[T]]) -> T:
-        """What ``opened`` returns as soon as it can. Raises its last InfrastructureError."""
+        """Retry ``opened``; returns its result. Raises its last InfrastructureError."""
         failures: list[BaseException] = []
 
         def failed(attempt: Attempt) -> None:

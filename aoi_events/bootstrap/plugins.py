@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from aoi_events.bootstrap.faults import in_words
 from aoi_events.domain.clients.channels import ChannelTraits
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.channel import ChannelPlugin
@@ -28,21 +29,21 @@ class Plugins:
 
     @property
     def connectionless(self) -> tuple[str, ...]:
-        """Types that have a worker of their own."""
+        """Channel types that have a worker of their own."""
         return tuple(
             sorted(kind for kind, trait in self.traits.items() if not trait.connection_oriented)
         )
 
 
 def installed_plugins() -> dict[str, ChannelPlugin]:
-    """Every plug-in that any installed package offers."""
+    """Every channel plug-in of any installed package, by channel type."""
     return {entry.name: entry.load() for entry in entry_points(group=GROUP)}
 
 
 def configure(
     installed: Mapping[str, ChannelPlugin], sections: Mapping[str, Mapping[str, Any]]
 ) -> Plugins:
-    """Those of the plug-ins that are configured. Raises ConfigurationError."""
+    """The plug-ins whose settings are complete. Raises ConfigurationError for wrong settings."""
     for kind in sections:
         if kind not in installed:
             raise ConfigurationError(
@@ -60,7 +61,7 @@ def configure(
             names = (
                 f"AOI_CHANNELS__{kind.upper()}__"
                 + "__".join(str(step).upper() for step in part["loc"])
-                + f": {part['msg']}"
+                + f": {in_words(part['msg'])}"
                 for part in parts
             )
             raise ConfigurationError("settings: " + "; ".join(names)) from None

@@ -1,9 +1,8 @@
-"""The operator's policy file while workers run: read at the start, and again when it changes.
+"""The operator's policy file: read at the start, and again when it changes.
 
-It is looked at, and not listened to: a look twice a second costs nothing, sees a file that was
-written anew, replaced, or swapped behind a symbolic link (as Kubernetes does), and works on every
-file system. A change counts once two looks in a row saw the same, so that a half-written file does
-not.
+The file is polled twice a second. This costs little, works on every file system, and notices a
+file that was rewritten, replaced, or swapped behind a symbolic link (as Kubernetes does). A change
+counts once two polls in a row read the same, so that a half-written file is not used.
 """
 
 from __future__ import annotations
@@ -38,7 +37,8 @@ def open_policy(
     *,
     metrics: WorkerMetrics,
 ) -> PolicyFile | None:
-    """What follows the file at ``path``, if there is one and workers of these ``names`` make plans.
+    """The policy file at ``path``, where workers of these ``names`` make plans, else None.
+
     Raises PolicyRefused.
     """
     if path is None or _PLANNING.isdisjoint(names):
@@ -64,14 +64,14 @@ class PolicyFile:
             raise self._known
         self._policy = parse_policy(self._known, self._channels, file=str(path))
         self.refused: str | None = None
-        """Why the file as it is now is not in force."""
+        """Why the current content of the file is not in force."""
 
     def rules_for(self, application: str) -> Rules:
-        """What holds for an application now."""
+        """The rules for an application now."""
         return self._policy.rules_for(application)
 
     async def watch(self, clock: Clock, stop: asyncio.Event) -> None:
-        """Follow the file until ``stop``. One that cannot be used leaves the policy as it was."""
+        """Reload the file when it changes, until ``stop``; an invalid file changes nothing."""
         while True:
             try:
                 await rest(clock, _LOOK_EVERY, stop)
@@ -91,7 +91,9 @@ class PolicyFile:
             self._policy = parse_policy(found, self._channels, file=str(self._path))
         except PolicyRefused as refused:
             self.refused = str(refused)
-            log.error("policy_refused", error=str(refused), hint="the policy before it counts")
+            log.error(
+                "policy_refused", error=str(refused), hint="the previous policy stays in force"
+            )
             self._metrics.policy_reloaded("refused")
         else:
             self.refused = None
@@ -112,7 +114,7 @@ def _same(one: bytes | PolicyRefused, other: bytes | PolicyRefused) -> bool:
 
 
 def _octets(path: Path) -> bytes:
-    """What stands in the file, and no more of it than it takes to see that it is too much."""
+    """The content of the file, read only so far that a too large one is noticed."""
     try:
         with path.open("rb") as file:
             return file.read(MAX_FILE + 1)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from aoi_events.bootstrap.faults import in_words
 from aoi_events.contracts.content import MAX_CONTENT
 from aoi_events.contracts.identifiers import ApplicationName, ChannelType, Mode, Urgency
 from aoi_events.contracts.requests import HedgeAfter
@@ -64,10 +65,10 @@ class _File(_Rules):
 
 
 def parse_policy(octets: bytes, channels: Collection[str], *, file: str) -> Policy:
-    """The policy in ``octets``, which were read from ``file``; ``channels`` are the types that
-    there are.
+    """Parse the policy in ``octets``, which were read from ``file``.
 
-    Raises PolicyRefused with every key that is wrong, and what would be right.
+    ``channels``: the installed channel types. Raises PolicyRefused with every wrong key, and what
+    would be right.
     """
     if len(octets) > MAX_FILE:
         raise PolicyRefused(file, [("", f"is larger than {MAX_FILE} octets")])
@@ -83,7 +84,7 @@ def parse_policy(octets: bytes, channels: Collection[str], *, file: str) -> Poli
         read = _File.model_validate(value)
     except ValidationError as error:
         parts = error.errors(include_input=False, include_url=False)
-        faults = [(_key(part["loc"]), _said(part)) for part in parts[:_MAX_FAULTS]]
+        faults = [(_key(part["loc"]), _in_words(part)) for part in parts[:_MAX_FAULTS]]
         raise PolicyRefused(file, faults) from None
     sections: dict[str, _Rules] = {"": read}
     sections |= {f"{_key(('applications', name))}.": own for name, own in read.applications.items()}
@@ -94,7 +95,7 @@ def parse_policy(octets: bytes, channels: Collection[str], *, file: str) -> Poli
 
 
 def _names(at: str, rules: _Rules, known: Collection[str]) -> Iterable[tuple[str, str]]:
-    """Channels that there are not, or that are named twice."""
+    """Faults: channels that do not exist, or are named twice."""
     preferred = rules.preference or ()
     places = {f"{at}channels.{kind}": kind for kind in rules.channels}
     places |= {f"{at}preference[{place}]": kind for place, kind in enumerate(preferred)}
@@ -107,10 +108,9 @@ def _names(at: str, rules: _Rules, known: Collection[str]) -> Iterable[tuple[str
         yield f"{at}preference", "names a channel twice; name each once, best first"
 
 
-def _said(part: Mapping[str, Any]) -> str:
+def _in_words(part: Mapping[str, Any]) -> str:
     if part["type"] != "extra_forbidden":
-        message: str = part["msg"]
-        return message.replace("Input should be", "should be", 1)
+        return in_words(part["msg"])
     *section, name = part["loc"]
     table = _Channel if "channels" in section else _Application if section else _File
     near = get_close_matches(str(name), table.model_fields, n=1)
@@ -119,7 +119,7 @@ def _said(part: Mapping[str, Any]) -> str:
 
 
 def _key(location: Iterable[int | str]) -> str:
-    """As it would stand in the file; keys of its own making that are no bare keys, in quotes."""
+    """The key as written in the file, with quotes around parts that are no bare TOML keys."""
     key = ""
     for part in location:
         if part == "[key]":

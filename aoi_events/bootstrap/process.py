@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from aoi_events.bootstrap.installation import Installation, open_installation
@@ -22,7 +23,15 @@ from aoi_events.ports.clock import SystemClock
 from aoi_events.telemetry.health import HealthServer
 from aoi_events.telemetry.logs import configure_logging
 
-__all__ = ["EXIT_CONFIG", "EXIT_NOT_DRAINED", "EXIT_UNREACHABLE", "run_process", "serve"]
+__all__ = [
+    "EXIT_CONFIG",
+    "EXIT_NOT_DRAINED",
+    "EXIT_UNREACHABLE",
+    "Addresses",
+    "Ready",
+    "run_process",
+    "serve",
+]
 
 log = get_logger(__name__)
 
@@ -32,11 +41,32 @@ EXIT_CONFIG: Final = 78
 _EXIT_AT_ONCE: Final = 128 + signal.SIGTERM
 
 
-def run_process(settings: Settings, names: Sequence[str] = (), *, alone: bool = False) -> int:
-    """Run these workers (all, where none is named) until TERM or INT; returns the exit code."""
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a process that is ready can be reached; None: it does not serve these clients."""
+
+    devices: str | None
+    senders: str | None
+    metrics: str | None
+
+
+Ready = Callable[[Addresses], None]
+
+
+def run_process(
+    settings: Settings,
+    names: Sequence[str] = (),
+    *,
+    alone: bool = False,
+    ready: Ready = lambda _: None,
+) -> int:
+    """Run these workers (all, where none is named) until TERM or INT; returns the exit code.
+
+    ``ready`` is called once all workers take work.
+    """
     configure_logging(level=settings.log.level, form=settings.log.format)
     try:
-        return asyncio.run(_process(settings, names, alone=alone))
+        return asyncio.run(_process(settings, names, alone=alone, ready=ready))
     except ConfigurationError as error:
         log.error("settings", error=str(error))
         return EXIT_CONFIG
@@ -45,7 +75,7 @@ def run_process(settings: Settings, names: Sequence[str] = (), *, alone: bool = 
         return EXIT_UNREACHABLE
 
 
-async def _process(settings: Settings, names: Sequence[str], *, alone: bool) -> int:
+async def _process(settings: Settings, names: Sequence[str], *, alone: bool, ready: Ready) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -60,25 +90,22 @@ async def _process(settings: Settings, names: Sequence[str], *, alone: bool) -> 
         if not opening.done():
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
-            log.info("stopped", hint="told to stop while broker or store were waited for")
+            log.info("stopped", hint="by a signal, while it waited for the broker or the store")
             return 0
-        return await serve(opening.result(), stop)
+        return await serve(opening.result(), stop, ready)
 
 
-async def serve(
-    installation: Installation,
-    stop: asyncio.Event,
-    started: asyncio.Event | None = None,
-) -> int:
-    """Run its workers with health until ``stop``; returns the exit code. ``started``: all take
-    work.
+async def serve(installation: Installation, stop: asyncio.Event, ready: Ready) -> int:
+    """Run the workers and the health server until ``stop``; returns the exit code.
+
+    ``ready`` is called once all workers take work.
     """
     settings, names = installation.settings, installation.names
     workers = [installation.worker(name) for name in names]
-    ready = [asyncio.Event() for _ in workers]
+    started = [asyncio.Event() for _ in workers]
 
     async def running() -> bool:
-        return all(event.is_set() for event in ready) and not stop.is_set()
+        return all(event.is_set() for event in started) and not stop.is_set()
 
     checks = {**installation.checks, "workers": running}
     health = HealthServer(
@@ -92,7 +119,7 @@ async def serve(
         await health.start()
     tasks = [
         asyncio.create_task(worker.run(stop, event), name=worker.name)
-        for worker, event in zip(workers, ready, strict=True)
+        for worker, event in zip(workers, started, strict=True)
     ]
     if installation.clocks is not None:
         tasks.append(asyncio.create_task(installation.clocks.watch(stop), name="clocks"))
@@ -100,19 +127,20 @@ async def serve(
         following = installation.policy.watch(SystemClock(), stop)
         tasks.append(asyncio.create_task(following, name="policy"))
     try:
-        all_ready = asyncio.create_task(_all(ready))
-        await asyncio.wait({all_ready, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        if all_ready.done():
+        all_started = asyncio.create_task(_all(started))
+        await asyncio.wait({all_started, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        if all_started.done():
+            addresses = _addresses(installation, health)
             log.info(
                 "started",
                 workers=list(names),
                 health=health.port if settings.health.enabled else None,
                 pid=os.getpid(),
+                **{name: url for name, url in asdict(addresses).items() if url is not None},
             )
-            if started is not None:
-                started.set()
+            ready(addresses)
         else:
-            all_ready.cancel()
+            all_started.cancel()
         stopping = asyncio.create_task(_all([stop]))
         await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -134,12 +162,32 @@ async def serve(
         await health.stop()
 
 
+def _addresses(installation: Installation, health: HealthServer) -> Addresses:
+    settings, names = installation.settings, installation.names
+    devices = senders = metrics = None
+    if "gateway" in names:
+        # Loaded already, but only in a process with a gateway.
+        from aoi_events.gateway.sockets.server import PATH
+
+        scheme = "ws" if settings.gateway.certificate is None else "wss"
+        devices = _url(scheme, settings.gateway.host, installation.gateway.port, PATH)
+    if "endpoint" in names:
+        senders = installation.endpoint.origin
+    if settings.health.enabled:
+        metrics = _url("http", settings.health.host, health.port, "/metrics")
+    return Addresses(devices, senders, metrics)
+
+
+def _url(scheme: str, host: str, port: int, path: str) -> str:
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{path}"
+
+
 def _notes(installation: Installation) -> dict[str, str]:
-    """What is not as it should be, though the work goes on."""
+    """What an operator should correct, though the work goes on."""
     policy = installation.policy
     if policy is None or policy.refused is None:
         return {}
-    return {"policy": f"the one before it is in force, because {policy.refused}"}
+    return {"policy": f"the previous policy is in force, because {policy.refused}"}
 
 
 async def _all(events: Sequence[asyncio.Event]) -> None:
@@ -148,7 +196,7 @@ async def _all(events: Sequence[asyncio.Event]) -> None:
 
 
 def _plain(fault: BaseException) -> BaseException:
-    """The fault that an exit code tells of, where task groups stand around it; a bug as it is."""
+    """The error inside exception groups for which there is an exit code; a bug as it is."""
     if not isinstance(fault, BaseExceptionGroup):
         return fault
     if fault.split((ConfigurationError, InfrastructureError))[1] is not None:

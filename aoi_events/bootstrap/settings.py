@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,6 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from aoi_events.bootstrap.faults import in_words
 from aoi_events.daemon.settings import ClientSettings
 from aoi_events.domain.clients.proofs import ProofPolicy
 from aoi_events.domain.clients.selection import SelectionPolicy
@@ -28,6 +30,7 @@ from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.services.runtime.settings import Policies
+from aoi_events.telemetry.logs import LogFormat
 
 __all__ = ["HealthSettings", "LogSettings", "PolicySettings", "Settings", "load_settings"]
 
@@ -133,8 +136,9 @@ class LogSettings(_Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe that is logged."""
-    format: Literal["json", "console"] = "json"
-    """``json``: one JSON object a line; ``console``: text for people."""
+    format: LogFormat = "auto"
+    """``json``: one JSON object a line; ``console``: text for people, with colours on a terminal
+    unless ``NO_COLOR`` is set; ``auto``: ``console`` on a terminal, else ``json``."""
 
 
 class Settings(BaseSettings):
@@ -233,7 +237,7 @@ def load_settings(**arguments: Any) -> Settings:
         return Settings(**arguments)
     except ValidationError as error:
         lines = [
-            f"{_name(part['loc'])}: {part['msg']}"
+            f"{_name(part['loc'])}: {_fault(part)}"
             for part in error.errors(include_input=False, include_url=False)
         ]
         raise ConfigurationError("settings: " + "; ".join(lines)) from None
@@ -242,7 +246,9 @@ def load_settings(**arguments: Any) -> Settings:
     except SettingsError as error:
         field = re.search(r'field "(\w+)"', str(error))
         name = _name((field[1],)) if field else "a variable"
-        raise ConfigurationError(f"settings: {name}: what is no single value is JSON") from None
+        raise ConfigurationError(
+            f'settings: {name}: must be JSON, like ["a", "b"] or {{"a": "b"}}'
+        ) from None
 
 
 def _check_names(environment: Mapping[str, str]) -> None:
@@ -257,7 +263,7 @@ def _check_names(environment: Mapping[str, str]) -> None:
         if any(name.startswith(f"{each}__") for each in known):
             continue  # pydantic says what is wrong below a section
         if near := get_close_matches(name, known, n=1, cutoff=0.88):
-            raise ConfigurationError(f"settings: {name} is none; did you mean {near[0]}?")
+            raise ConfigurationError(f"settings: {name} is no setting; did you mean {near[0]}?")
 
 
 def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
@@ -265,6 +271,12 @@ def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
         yield prefix + name.upper()
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _variables(field.annotation, f"{prefix}{name.upper()}__")
+
+
+def _fault(part: ErrorDetails) -> str:
+    if part["type"] == "extra_forbidden":
+        return "there is no such setting"
+    return in_words(part["msg"])
 
 
 def _name(location: tuple[int | str, ...]) -> str:

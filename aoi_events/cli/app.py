@@ -1,11 +1,11 @@
-"""The command line as a whole: its commands, errors that help, and exit codes."""
+"""The command line ``aoi``: the table of its commands, errors and exit codes."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -21,12 +21,15 @@ from aoi_events.errors import (
     PublishRefused,
     StoreUnavailable,
 )
-from aoi_events.telemetry.logs import configure_logging
+from aoi_events.telemetry.logs import log_only_errors
 
 __all__ = ["COMMANDS", "load_command", "main"]
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
-    "demo": ("demo.command:demo", "Play the whole story; exits 0 when every step happened."),
+    "demo": (
+        "demo.command:demo",
+        "Play a complete example with two devices; exits 0 when every step succeeded.",
+    ),
     "up": ("run:up", "Run every worker in this process: one command for one machine."),
     "worker": (
         "run:worker",
@@ -38,15 +41,17 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "status": (
         "status:status",
-        "Tell the story of a delivery, or of each one of a notification (of many: the states).",
+        "Show a notification's deliveries and what happened to each, or the providers of channels.",
     ),
-    "client": ("client:app", "The AOI Client of this device, as a daemon."),
-    "dead": ("dead:app", "Messages that were set aside."),
-    "db": ("database:app", "The store's schema."),
-    "broker": ("broker:app", "The broker's exchanges and queues."),
-    "keys": ("keys:app", "The server's keys."),
-    "policy": ("policy:app", "The operator's rules for plans."),
-    "bench": ("bench:app", "Compare plans, in a model that can be repeated."),
+    "client": (
+        "client:app",
+        "Run the AOI Client of this device as a daemon, and register apps with it.",
+    ),
+    "dead": ("dead:app", "Look at messages that workers parked, and replay them."),
+    "db": ("database:app", "Upgrade the schema of the store."),
+    "broker": ("broker:app", "Declare the exchanges and queues of the broker."),
+    "keys": ("keys:app", "Make and change the server's keys, and API keys for senders."),
+    "policy": ("policy:app", "Check the operator's rules for plans, and explain a plan."),
     "contracts": (
         "contracts:contracts",
         "Print the JSON Schema of every request, answer, event and envelope, or of one of them.",
@@ -77,7 +82,7 @@ def load_command(name: str) -> Any:
 
 
 class _Commands(TyperGroup):
-    """Imports the module of the chosen command only: all of them take more than a second."""
+    """Imports the module of the chosen command only."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, _, rest = super().resolve_command(ctx, args)
@@ -93,23 +98,43 @@ def _app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    app.callback()(_options)
     for name, (_, summary) in COMMANDS.items():
         app.command(name, help=summary)(_not_loaded)
     return app
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"aoi {version('aoi-events')}\n")
+        raise typer.Exit
+
+
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="print the version and exit"
+        ),
+    ] = False,
+) -> None:
+    """Options of ``aoi`` itself."""
+
+
 def _not_loaded() -> None:
-    """Stands for every command in ``aoi --help``; :class:`_Commands` runs the real one."""
+    """Placeholder for every command in ``aoi --help``; :class:`_Commands` runs the real one."""
     raise NotImplementedError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``aoi`` with these arguments, else the process's; ends in SystemExit.
 
-    78 for wrong settings, 69 for an unreachable part, 2 for wrong arguments, 1 for a refusal.
+    Exit codes: 78 for wrong settings, 69 where broker, store or daemon cannot be reached, 2 for
+    wrong arguments, 1 for a refused request.
     """
-    # What libraries say of each attempt is noise here; workers configure theirs anew.
-    configure_logging(level="error", form="console")
+    log_only_errors()  # commands that run workers configure logging anew
     try:
         _app()(arguments, prog_name="aoi")
     except ConfigurationError as error:

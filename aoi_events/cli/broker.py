@@ -6,33 +6,34 @@ import asyncio
 
 import typer
 
-from aoi_events.bootstrap.opening import declare as declare_topology
-from aoi_events.bootstrap.settings import load_settings
 from aoi_events.cli.output import console
-from aoi_events.errors import ConfigurationError
 
 __all__ = ["app"]
 
-app = typer.Typer(help="The broker's exchanges and queues.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
 def _group() -> None:
-    """The broker's exchanges and queues."""
+    """Declare the exchanges and queues of the broker."""
 
 
 @app.command()
 def declare() -> None:
     """Declare every exchange and queue; safe to run again.
 
-    With AOI_DECLARE=false workers leave this to you, so that their broker users need not be
-    permitted to configure anything.
+    With AOI_DECLARE=false workers do not declare anything themselves, so their broker users need no
+    permission to configure.
     """
+    from aoi_events.bootstrap.opening import declare as declare_topology
+    from aoi_events.bootstrap.settings import load_settings
+    from aoi_events.errors import ConfigurationError
+
     settings = load_settings()
     if settings.in_process:
         raise ConfigurationError(
             "AOI_BROKER is memory://, where `aoi up` declares everything itself; "
-            "set it to amqp://user:password@host/vhost"
+            "set it to amqp://USER:PASSWORD@HOST/VHOST"
         )
     names = asyncio.run(declare_topology(settings))
     console.print(f"{len(names)} exchanges and queues are there: {', '.join(names)}")

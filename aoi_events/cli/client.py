@@ -3,57 +3,51 @@
 from __future__ import annotations
 
 import os
-import shlex
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
-from pydantic import ValidationError
 
-from aoi_events.bootstrap.settings import Settings, load_settings
-from aoi_events.cli.output import console, fail, plain, print_json
-from aoi_events.contracts.apps import (
-    MAX_WAIT,
-    AppRequest,
-    AppsListed,
-    ClientStatus,
-    IdentitySet,
-    ListAppsV1,
-    QueryClientV1,
-    RegisterAppV1,
-    Registered,
-    SetIdentityV1,
-    UnregisterAppV1,
-    Unregistered,
-)
-from aoi_events.contracts.base import Contract, Request
-from aoi_events.daemon.control_client import ask
-from aoi_events.daemon.settings import socket_path
-from aoi_events.errors import UnexpectedAnswer
-from aoi_events.telemetry.logs import configure_logging
+from aoi_events.cli.output import Json, console, fail, option_of, plain, print_json
+
+if TYPE_CHECKING:
+    from aoi_events.contracts.apps import AppRequest
+    from aoi_events.contracts.base import Contract, Request
 
 __all__ = ["app"]
 
-A = TypeVar("A", bound=Contract)
-R = TypeVar("R", bound=Request)
+A = TypeVar("A", bound="Contract")
+R = TypeVar("R", bound="Request")
 
-app = typer.Typer(help="The AOI Client of this device, as a daemon.", no_args_is_help=True)
+_OPTIONS: Final = {"application": "NAME", "identity": "IDENTITY"}
+"""Fields of requests that are arguments; the others are options of their names."""
 
-Json = Annotated[bool, typer.Option("--json", help="print JSON")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="the application, like org.example.mail")]
-Instance = Annotated[str, typer.Option(help="which of its instances on this device")]
+app = typer.Typer(
+    help="Run the AOI Client of this device as a daemon, and register apps with it.",
+    no_args_is_help=True,
+)
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="name of the app, for example org.example.mail")
+]
+Instance = Annotated[
+    str, typer.Option(metavar="NAME", help="which instance of the app on this device")
+]
 Wait = Annotated[
-    float, typer.Option(min=0, max=MAX_WAIT, help="seconds to wait for the AOI Server's answer")
+    float,
+    typer.Option(min=0, metavar="SECONDS", help="how long to wait for the AOI Server, at most 60"),
 ]
 
 
 @app.command()
 def run() -> None:
-    """Run the AOI Client until TERM: one connection for all the apps of this device.
+    """Run the AOI Client: one connection for all the apps of this device.
 
-    AOI_CLIENT__URL and AOI_CLIENT__IDENTITY are needed. TERM drains, a second TERM stops at once.
+    AOI_CLIENT__URL and AOI_CLIENT__IDENTITY must be set. The signal TERM (or Ctrl-C) stops it once
+    apps have finished; a second one stops it at once.
     """
+    from aoi_events.bootstrap.settings import load_settings
     from aoi_events.daemon.process import run_daemon
+    from aoi_events.telemetry.logs import configure_logging
 
     settings = load_settings()
     configure_logging(level=settings.log.level, form=settings.log.format)
@@ -67,27 +61,36 @@ def register_app(
     command: Annotated[
         str | None,
         typer.Option(
-            help="wakes it, with the notification as JSON on standard input: a program and its "
-            "arguments, which no shell reads; '' for none any more"
+            metavar="COMMAND",
+            help="program with arguments that is run for a notification, which it reads as JSON "
+            "from standard input; no shell is used; '': run nothing from now on",
         ),
     ] = None,
     owner: Annotated[
-        int | None, typer.Option(min=0, help="number of the user who may attach for it")
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="UID",
+            help="user whose processes may attach as the app; default: unchanged, at first you",
+        ),
     ] = None,
     sender_key: Annotated[
         str | None,
         typer.Option(
-            help="only who proves this VAPID public key may send to the token; another key means "
-            "another token"
+            metavar="KEY",
+            help="VAPID public key: only senders that prove it may send to the token; with another "
+            "key the app gets another token",
         ),
     ] = None,
     wait: Wait = 15.0,
     json: Json = False,
 ) -> None:
-    """Register an app and print its token, to be handed to the app's backend.
+    """Register an app and print its token, which the app's backend needs for sending.
 
-    Again with another command: that one counts from now on; without one: it stays as it was.
+    Registering again with --command replaces the command; without it, the command stays.
     """
+    from aoi_events.contracts.apps import RegisterAppV1, Registered
+
     request = _request(
         RegisterAppV1,
         application=name,
@@ -104,8 +107,8 @@ def register_app(
         console.print(answer.token, soft_wrap=True, markup=False)
     if answer.token is None:
         fail(
-            f"{name} is registered on this device, and the AOI Server will be told; it did not "
-            f"answer within {wait:g} s: ask again for the token (`aoi client status` says why)",
+            f"{name} is registered on this device, but the AOI Server did not answer within "
+            f"{wait:g} s; run the command again for the token (`aoi client status` shows why)",
             code=os.EX_TEMPFAIL,
         )
 
@@ -114,19 +117,23 @@ def register_app(
 def unregister_app(
     name: Name, instance: Instance = "default", wait: Wait = 15.0, json: Json = False
 ) -> None:
-    """End an app's registration: its token is void."""
+    """End an app's registration; its token becomes invalid."""
+    from aoi_events.contracts.apps import UnregisterAppV1, Unregistered
+
     request = _request(UnregisterAppV1, application=name, instance=instance, wait=wait)
     answer = _asked(request, Unregistered, wait=wait)
     if json:
         _print(answer)
         return
-    told = "the AOI Server knows" if answer.confirmed else "the AOI Server is told once connected"
-    console.print(plain(f"{name} is unregistered; {told}"), soft_wrap=True)
+    server = "has confirmed" if answer.confirmed else "will be informed once connected"
+    console.print(plain(f"{name} is unregistered; the AOI Server {server}"), soft_wrap=True)
 
 
 @app.command()
 def apps(json: Json = False) -> None:
-    """List the apps that are registered, and which of them run."""
+    """List the registered apps, and which of them are attached."""
+    from aoi_events.contracts.apps import AppsListed, ListAppsV1
+
     answer = _asked(ListAppsV1(version=1), AppsListed)
     if json:
         _print(answer)
@@ -145,7 +152,9 @@ def apps(json: Json = False) -> None:
 
 @app.command()
 def status(json: Json = False) -> None:
-    """Tell how the AOI Client is: connection, ID, channels, the last trouble."""
+    """Show the state of the AOI Client: connection, ID, channels, the last problem."""
+    from aoi_events.contracts.apps import ClientStatus, QueryClientV1
+
     answer = _asked(QueryClientV1(version=1), ClientStatus)
     if json:
         _print(answer)
@@ -166,15 +175,24 @@ def status(json: Json = False) -> None:
 
 @app.command("set-identity")
 def set_identity(
-    identity: Annotated[str, typer.Argument(help="who uses the device now, like tel:+15550100")],
+    identity: Annotated[
+        str,
+        typer.Argument(
+            metavar="IDENTITY", help="who uses the device now, for example tel:+15550100"
+        ),
+    ],
 ) -> None:
-    """Say that another user has the device: it registers again, and every token changes."""
+    """Set the user of the device: the AOI Client registers again, and every token changes."""
+    from aoi_events.contracts.apps import IdentitySet, SetIdentityV1
+
     _asked(_request(SetIdentityV1, identity=identity), IdentitySet)
     console.print("Stored; the AOI Client registers again.")
 
 
 def _split(command: str) -> tuple[str, ...]:
-    """Arguments as a shell would tell them apart, and nothing else that a shell would do."""
+    """Split into words as a shell would, without any other shell syntax."""
+    import shlex
+
     try:
         return tuple(shlex.split(command))
     except ValueError as error:
@@ -182,8 +200,12 @@ def _split(command: str) -> tuple[str, ...]:
 
 
 def _asked(request: AppRequest, expected: type[A], *, wait: float = 0.0) -> A:
-    settings: Settings = load_settings()
-    path: Path = socket_path(settings.client, os.environ, os.geteuid())
+    from aoi_events.bootstrap.settings import load_settings
+    from aoi_events.daemon.control_client import ask
+    from aoi_events.daemon.settings import socket_path
+    from aoi_events.errors import UnexpectedAnswer
+
+    path = socket_path(load_settings().client, os.environ, os.geteuid())
     answer = ask(path, request, wait=wait)
     if not isinstance(answer, expected):
         raise UnexpectedAnswer(f"the AOI Client at {path} answered something else")
@@ -191,12 +213,17 @@ def _asked(request: AppRequest, expected: type[A], *, wait: float = 0.0) -> A:
 
 
 def _request(model: type[R], **fields: Any) -> R:
-    """The request; wrong arguments end with 2."""
+    """The request; exits 2 for wrong arguments."""
+    from pydantic import ValidationError
+
+    from aoi_events.bootstrap.faults import in_words
+
     try:
         return model(version=1, **fields)
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False)[0]
-        fail(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}", code=2)
+        field = str(fault["loc"][0]) if fault["loc"] else ""
+        fail(f"{_OPTIONS.get(field, option_of(field))}: {in_words(fault['msg'])}", code=2)
 
 
 def _print(answer: Contract) -> None:

@@ -9,8 +9,6 @@ from typing import Annotated, Any, Final
 import typer
 
 from aoi_events.cli.output import fail, print_json
-from aoi_events.contracts.schema import schemas
-from aoi_events.endpoint.openapi import openapi as openapi_document
 
 __all__ = ["contracts"]
 
@@ -21,17 +19,23 @@ def contracts(
     name: Annotated[
         str | None,
         typer.Argument(
+            metavar="NAME",
             help="a routing key (notification.send), an answer's or event's type "
             "(notification.accepted.v1, aoi.client.registered.v1), or a contract "
-            "(SendNotificationV1)"
+            "(SendNotificationV1)",
         ),
     ] = None,
     openapi: Annotated[
-        bool, typer.Option("--openapi", help="the OpenAPI document of the endpoint instead")
+        bool,
+        typer.Option("--openapi", help="print the OpenAPI document of the HTTP endpoint instead"),
     ] = False,
 ) -> None:
     """Print the JSON Schema of every request, answer, event and envelope, or of one of them."""
+    from aoi_events.contracts.schema import schemas
+
     if openapi:
+        from aoi_events.endpoint.openapi import openapi as openapi_document
+
         print_json(openapi_document())
         return
     every = schemas()
@@ -40,7 +44,7 @@ def contracts(
         return
     found = _found(every, name)
     if not found:
-        names = sorted(_names(every))
+        names = sorted(set(_names(every)))
         near = get_close_matches(name, names, n=5, cutoff=0.5) or names
         fail(
             f"there is no contract {name!r}; "

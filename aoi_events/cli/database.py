@@ -6,22 +6,23 @@ import asyncio
 
 import typer
 
-from aoi_events.bootstrap.settings import load_settings
 from aoi_events.cli.output import console
-from aoi_events.store.migration import upgrade as upgrade_schema
 
 __all__ = ["app"]
 
-app = typer.Typer(help="The store's schema.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
 def _group() -> None:
-    """The store's schema."""
+    """Upgrade the schema of the store."""
 
 
 @app.command()
 def upgrade() -> None:
     """Bring the schema up to date; safe to run again, and from several machines at once."""
+    from aoi_events.bootstrap.settings import load_settings
+    from aoi_events.store.migration import upgrade as upgrade_schema
+
     asyncio.run(upgrade_schema(load_settings().store.get_secret_value()))
     console.print("The schema is up to date.")

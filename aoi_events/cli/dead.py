@@ -1,174 +1,60 @@
-"""``aoi dead``: messages that were set aside, for a person to look at."""
+"""``aoi dead``: messages that workers could not handle and parked, for a person to look at."""
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Annotated, Any, Final
+from typing import Annotated
 
 import typer
-from rich.padding import Padding
-from rich.text import Text
 
-from aoi_events.bootstrap.settings import load_settings
-from aoi_events.broker.open import open_broker
-from aoi_events.cli.output import console, fail, plain, print_json
-from aoi_events.domain.parked import ParkedMessage
-from aoi_events.errors import ConfigurationError
-from aoi_events.ports.store import Store
-from aoi_events.services.runtime.parking import Replayed, replayable
-from aoi_events.services.runtime.parking import replay as send_again
-from aoi_events.store.store import open_store
+from aoi_events.cli.output import Json
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Messages that were set aside.", no_args_is_help=True)
+app = typer.Typer(
+    help="Look at messages that workers parked, and replay them.", no_args_is_help=True
+)
 
-_TOKEN: Final = re.compile(r"\b([A-Za-z0-9]{1,16})\.[A-Za-z0-9_-]{60,}")
-"""A token in a body: enough of it is shown to tell which key issued it."""
-
-Json = Annotated[bool, typer.Option("--json", help="print JSON")]
-Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="prk_… of `aoi dead list`")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="prk_… from `aoi dead list`")]
+Ids = Annotated[list[str], typer.Argument(metavar="ID", help="prk_… from `aoi dead list`")]
 
 
 @app.command("list")
-def list_parked(
-    limit: Annotated[int, typer.Option(min=1, help="how many, newest first")] = 50,
+def list_messages(
+    limit: Annotated[int, typer.Option(min=1, metavar="COUNT", help="how many to list")] = 50,
     json: Json = False,
 ) -> None:
-    """List parked messages, newest first, and how many were only counted."""
+    """List parked messages, newest first, and how many more were only counted."""
+    from aoi_events.cli.parked import list_parked
 
-    async def run() -> tuple[list[ParkedMessage], dict[tuple[str, str], tuple[int, int]]]:
-        async with _store() as store, store.transaction(read_only=True) as tx:
-            return list(await tx.parked(limit=limit)), dict(await tx.parked_counts())
-
-    rows, counts = asyncio.run(run())
-    stored = sum(kept for kept, _ in counts.values())
-    more = max(0, stored - len(rows))
-    over = [(sender, code, counted) for (sender, code), (_, counted) in counts.items() if counted]
-    if json:
-        print_json(
-            {
-                "parked": [_shown(row, body=False) for row in rows],
-                "more": more,
-                "counted_only": [
-                    {"sender": sender, "code": code, "messages": counted}
-                    for sender, code, counted in over
-                ],
-            }
-        )
-        return
-    if not rows:
-        console.print("Nothing is parked.")
-    for row in rows:
-        _print(row)
-    if more:
-        said = f"and {more} older; `aoi dead list --limit {stored}` lists all"
-        console.print(plain(said), soft_wrap=True)
-    for sender, code, counted in over:
-        line = f"and {counted} more {code} of {sender or '?'}, over quota: counted only"
-        console.print(plain(line), soft_wrap=True)
+    list_parked(limit, json=json)
 
 
 @app.command()
-def show(
-    identifier: Annotated[str, typer.Argument(metavar="ID", help="prk_… of `aoi dead list`")],
-    json: Json = False,
-) -> None:
-    """Show one parked message with its body (tokens masked, secrets were never kept)."""
-    row = asyncio.run(_load([identifier]))[0]
-    if json:
-        print_json(_shown(row, body=True))
-        return
-    for name, value in _shown(row, body=True).items():
-        shown = {None: "", True: "yes", False: "no"}.get(value, value)
-        line = Text(f"{name.replace('_', ' '):>12}  ", "dim").append_text(plain(str(shown)))
-        console.print(line, soft_wrap=True)
+def show(identifier: Id, json: Json = False) -> None:
+    """Show one parked message with its body.
+
+    Tokens in the body are masked; secrets are never stored.
+    """
+    from aoi_events.cli.parked import show_parked
+
+    show_parked(identifier, json=json)
 
 
 @app.command()
 def replay(identifiers: Ids) -> None:
-    """Handle parked messages again, each alone; they are dropped here once the broker has them.
+    """Let workers handle parked messages again, each one alone.
 
-    One that fails again is parked anew. What cannot be replayed stays, and is told.
+    A message is deleted here once the broker has it; one that fails again is parked again. Those
+    that cannot be replayed stay, and the error says why.
     """
+    from aoi_events.cli.parked import replay_parked
 
-    async def run() -> Replayed:
-        settings = load_settings()
-        if settings.in_process:
-            raise ConfigurationError("AOI_BROKER is memory://: there is no queue to replay into")
-        async with _store() as store:
-            good, kept = await replayable(store, identifiers)
-            if not good:
-                return Replayed((), kept)
-            broker = await open_broker(settings.broker.get_secret_value(), name="aoi dead replay")
-            try:
-                return await send_again(store, broker, identifiers)
-            finally:
-                await broker.close()
-
-    replayed = asyncio.run(run())
-    if replayed.done:
-        console.print(f"replayed {len(replayed.done)}")
-    if replayed.kept:
-        fail("; ".join(f"{id_} cannot be replayed: {why}" for id_, why in replayed.kept.items()))
+    replay_parked(identifiers)
 
 
 @app.command()
 def drop(identifiers: Ids) -> None:
-    """Forget parked messages."""
-    asyncio.run(_load(identifiers))
-    console.print(f"dropped {asyncio.run(_drop(identifiers))}")
+    """Delete parked messages."""
+    from aoi_events.cli.parked import drop_parked
 
-
-def _print(row: ParkedMessage) -> None:
-    """Two lines: the ID, to be copied, with whose request it was and when; and what was wrong."""
-    line = plain(row.id, "bold")
-    line.append(f"  {row.parked_at:%Y-%m-%d %H:%M:%S}  ", "not bold dim")
-    line.append_text(plain(f"{row.routing_key} of {row.sender or '?'}", "not bold"))
-    console.print(line, soft_wrap=True)
-    replay = "can be replayed" if row.replayable else f"cannot be replayed: {row.obstacle}"
-    console.print(Padding(plain(f"{row.code}: {row.reason} ({replay})"), (0, 0, 0, 4)))
-
-
-@asynccontextmanager
-async def _store() -> AsyncIterator[Store]:
-    store = await open_store(load_settings().store.get_secret_value())
-    try:
-        await store.check()
-        yield store
-    finally:
-        await store.close()
-
-
-async def _load(identifiers: list[str]) -> list[ParkedMessage]:
-    async with _store() as store, store.transaction(read_only=True) as tx:
-        rows = {row.id: row for row in await tx.parked(ids=identifiers, limit=len(identifiers))}
-    missing = [identifier for identifier in identifiers if identifier not in rows]
-    if missing:
-        fail(f"not parked: {', '.join(missing)}; `aoi dead list` shows what is")
-    return [rows[identifier] for identifier in identifiers]
-
-
-async def _drop(identifiers: list[str]) -> int:
-    async with _store() as store, store.transaction() as tx:
-        return await tx.drop_parked(identifiers)
-
-
-def _shown(row: ParkedMessage, *, body: bool) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "id": row.id,
-        "parked_at": row.parked_at.isoformat(),
-        "queue": row.queue,
-        "routing_key": row.routing_key,
-        "sender": row.sender,
-        "code": row.code,
-        "reason": row.reason,
-        "replayable": row.replayable,
-        "obstacle": row.obstacle,
-    }
-    if body:
-        shown["body"] = _TOKEN.sub(r"\1.[token]", row.body.decode(errors="backslashreplace"))
-    return shown
+    drop_parked(identifiers)

@@ -10,18 +10,19 @@ from rich.padding import Padding
 from rich.text import Text
 
 from aoi_events.cli.output import console
-from aoi_events.telemetry.catalogue import CATALOGUE
 
 __all__ = ["as_markdown", "metrics"]
 
 
 def metrics(
-    markdown: Annotated[bool, typer.Option(help="print a Markdown table")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="print a Markdown table")] = False,
 ) -> None:
     """List every metric of `/metrics`: name, type, labels and meaning."""
     if markdown:
         sys.stdout.write(as_markdown())
         return
+    from aoi_events.telemetry.catalogue import CATALOGUE
+
     for each in CATALOGUE:
         line = Text(each.name, style="bold")
         if each.labels:
@@ -34,6 +35,8 @@ def metrics(
 
 def as_markdown() -> str:
     """The table of the reference page, in Markdown."""
+    from aoi_events.telemetry.catalogue import CATALOGUE
+
     lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
     for each in CATALOGUE:
         labels = ", ".join(f"`{label.name}`" for label in each.labels)

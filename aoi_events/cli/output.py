@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
-__all__ = ["console", "fail", "plain", "print_json", "visible"]
+from aoi_events.platform.printable import printable
+
+__all__ = ["Json", "console", "fail", "option_of", "plain", "print_json"]
+
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+"""The option of every command that prints for scripts, too."""
 
 console = Console(highlight=False)
 """Standard output, with colours on a terminal only."""
@@ -17,18 +23,14 @@ console = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
 
 
-def visible(text: str) -> str:
-    """``text`` from outside, its control characters escaped: a terminal would obey them."""
-    return "".join(each if each.isprintable() else _escaped(each) for each in text)
-
-
 def plain(text: str, style: str = "") -> Text:
-    """``text`` from outside for a table or a line: neither markup nor control characters work."""
-    return Text(visible(text), style)
+    """``text`` from outside for a table or a line: markup and control characters have no effect."""
+    return Text(printable(text), style)
 
 
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+def option_of(field: str) -> str:
+    """The option that sets this field of a request."""
+    return "--" + field.replace("_", "-")
 
 
 def print_json(value: Any) -> None:
@@ -38,7 +40,7 @@ def print_json(value: Any) -> None:
 
 
 def fail(message: str, *, code: int = 1) -> NoReturn:
-    """Say what is wrong on standard error, and exit."""
+    """Print the error on standard error, and exit with ``code``."""
     _errors.print("error:", style="bold red", end=" ")
-    _errors.print(visible(message), markup=False, soft_wrap=True)
+    _errors.print(printable(message), markup=False, soft_wrap=True)
     sys.exit(code)

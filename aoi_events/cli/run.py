@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aoi_events.bootstrap.opening import WORKERS
-from aoi_events.bootstrap.plugins import installed_plugins
-from aoi_events.bootstrap.process import EXIT_CONFIG, run_process
-from aoi_events.bootstrap.settings import load_settings
-from aoi_events.cli.output import fail
-from aoi_events.errors import ConfigurationError
+from aoi_events.cli.output import console, fail
+
+if TYPE_CHECKING:
+    from aoi_events.bootstrap.process import Addresses
 
 __all__ = ["up", "worker", "worker_process"]
 
 
 def worker_process(name: str) -> int:
     """Run one worker with the settings of the environment; returns the exit code."""
+    from aoi_events.bootstrap.process import EXIT_CONFIG, run_process
+    from aoi_events.bootstrap.settings import load_settings
+    from aoi_events.errors import ConfigurationError
+
     try:
         settings = load_settings()
     except ConfigurationError as error:
@@ -30,26 +33,58 @@ def worker_process(name: str) -> int:
 def up() -> None:
     """Run every worker in this process: one command for one machine.
 
-    Brings the database up to date and makes a key file if there is none. TERM drains, a second
-    TERM stops at once.
+    It brings the database schema up to date, and makes a key file if there is none. The signal TERM
+    (or Ctrl-C) stops it once the current work is done; a second one stops it at once.
     """
-    raise typer.Exit(run_process(load_settings(), alone=True))
+    from aoi_events.bootstrap.process import run_process
+    from aoi_events.bootstrap.settings import load_settings
+
+    settings = load_settings()
+
+    def ready(addresses: Addresses) -> None:
+        if sys.stdout.isatty():
+            _print_addresses(addresses, over_amqp=not settings.in_process)
+
+    raise typer.Exit(run_process(settings, alone=True, ready=ready))
 
 
 def worker(
     name: Annotated[
         str,
         typer.Argument(
-            help=f"{', '.join(WORKERS)}, or a connectionless channel: sms, webhook, webpush"
+            metavar="NAME",
+            help="registration, activation, notification, outcome, deadlines, gateway, endpoint, "
+            "or a channel without a connection: sms, webhook, webpush",
         ),
     ],
 ) -> None:
-    """Run one worker; start as many copies as you like, here and on other machines."""
+    """Run one worker; start as many copies as you like, here and on other machines.
+
+    The signal TERM (or Ctrl-C) stops it once the current work is done; a second one stops it at
+    once.
+    """
     raise typer.Exit(worker_process(name))
 
 
+def _print_addresses(addresses: Addresses, *, over_amqp: bool) -> None:
+    """The last lines of a start, for people; the log event ``started`` has the same."""
+    senders = addresses.senders or ""
+    rows = {
+        "devices connect at": addresses.devices,
+        "senders send to": f"{senders}, or AMQP to the broker" if over_amqp else senders,
+        "metrics are at": addresses.metrics,
+    }
+    console.print("[bold green]Ready.[/] Ctrl-C stops it.")
+    for what, where in rows.items():
+        if where:
+            console.print(f"  {what:<20}{where}", soft_wrap=True, markup=False)
+
+
 def _names() -> tuple[str, ...]:
-    """Every worker that there can be; a channel's needs its settings to run, too."""
+    """Every possible worker; that of a channel needs settings to run, too."""
+    from aoi_events.bootstrap.opening import WORKERS
+    from aoi_events.bootstrap.plugins import installed_plugins
+
     channels = sorted(
         kind
         for kind, plugin in installed_plugins().items()

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final
 
 import typer
-from rich.text import Text
 
-from aoi_events.bootstrap.settings import load_settings
-from aoi_events.broker.open import open_broker
-from aoi_events.cli.output import console, fail, plain, print_json
-from aoi_events.contracts.answers import NotificationAcceptedV1, NotificationStatusV1
-from aoi_events.contracts.content import MAX_CONTENT
+from aoi_events.cli.output import Json, fail, option_of
 from aoi_events.contracts.identifiers import Mode, Urgency
-from aoi_events.contracts.requests import SendNotificationV1
-from aoi_events.errors import ConfigurationError, EndedOtherwise, WaitTimeout
-from aoi_events.platform.retry import Patience
-from aoi_events.publishing import Publisher, send_request
 
 __all__ = ["send"]
 
-_FOR_A_PERSON: Final = Patience(first=0.2, most=1.0, jitter=0.0, attempts=4)
-"""Somebody sits before it: about two seconds, then say what is wrong."""
+_OPTIONS: Final = {"tokens": "TOKEN", "notification": "--id"}
+"""Fields of the request that have another name here."""
 
 
 class Awaited(StrEnum):
-    """What one can wait for: a delivery's state, or any end."""
+    """What ``--wait`` can wait for: one state of all deliveries, or any final state."""
 
     DELIVERED = "delivered"
     STORED = "stored"
@@ -40,113 +29,108 @@ class Awaited(StrEnum):
     TERMINAL = "terminal"
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    accepted: NotificationAcceptedV1
-    reached: NotificationStatusV1 | None = None
-    missed: EndedOtherwise | WaitTimeout | None = None
-
-
 def send(
-    tokens: Annotated[list[str], typer.Argument(help="Application Client Tokens, up to 1,000")],
+    tokens: Annotated[
+        list[str],
+        typer.Argument(metavar="TOKEN", help="Application Client Tokens, at most 1,000"),
+    ],
     content: Annotated[
-        str, typer.Option("--content", "-c", help="the content; - reads standard input")
+        str,
+        typer.Option(
+            "--content", "-c", metavar="TEXT", help="the content; - reads it from standard input"
+        ),
     ],
     notification: Annotated[
-        str | None, typer.Option("--id", help="your ID of it; repeats with it are harmless")
+        str | None,
+        typer.Option(
+            "--id",
+            metavar="ID",
+            help="your ID for it: sending again with the same ID is no second notification; "
+            "default: a new one",
+        ),
     ] = None,
-    ttl: Annotated[int, typer.Option(help="seconds to try; 0 is now or never")] = 86_400,
-    urgency: Annotated[Urgency, typer.Option(help="how much it matters")] = Urgency.NORMAL,
+    ttl: Annotated[
+        int,
+        typer.Option(metavar="SECONDS", help="time to live; 0: deliver now or never"),
+    ] = 86_400,
+    urgency: Annotated[
+        Urgency, typer.Option(help="how much it matters to the user")
+    ] = Urgency.NORMAL,
     topic: Annotated[
-        str | None, typer.Option(help="replaces what waits for these tokens under the same topic")
+        str | None,
+        typer.Option(
+            metavar="TOPIC",
+            help="replace your earlier notification with this topic where it is not delivered yet",
+        ),
     ] = None,
     content_type: Annotated[
-        str | None, typer.Option("--type", help="media type; default: by what the content is")
+        str | None,
+        typer.Option(
+            "--type", metavar="TYPE", help="media type; default: text or octets, as the content is"
+        ),
     ] = None,
     mode: Annotated[
-        Mode | None, typer.Option(help="how channels follow each other; default: the operator's")
+        Mode | None,
+        typer.Option(help="how a device's channels are used; default: as the operator chose"),
     ] = None,
     hedge_after: Annotated[
-        float | None, typer.Option(help="head start of each channel in seconds, in mode hedged")
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="head start of each channel before the next, in mode hedged"
+        ),
     ] = None,
     wait: Annotated[
-        Awaited | None, typer.Option(help="wait until every delivery is so; terminal: any end")
+        Awaited | None,
+        typer.Option(help="wait until every delivery is in this state; terminal: in a final one"),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(min=0.1, max=86_400, help="seconds to wait, for each answer")
+        float,
+        typer.Option(min=0.1, max=86_400, metavar="SECONDS", help="how long to wait for answers"),
     ] = 10.0,
-    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    json: Json = False,
 ) -> None:
     """Send a notification; exits 0 when each token was accepted and reached the awaited state.
 
-    AOI_BROKER is the URL of your broker user, who is the sender.
+    AOI_BROKER is the URL of your broker user, which the server takes for the sender.
     """
+    from aoi_events.bootstrap.faults import in_words
+    from aoi_events.bootstrap.settings import load_settings
+    from aoi_events.cli.sending import send_notification
+    from aoi_events.errors import ConfigurationError, RequestRefused
+    from aoi_events.publishing import send_request
+
+    if hedge_after is not None and mode is not Mode.HEDGED:
+        fail("--hedge-after needs --mode hedged; give both or neither", code=2)
     settings = load_settings()
     if settings.in_process:
         raise ConfigurationError(
             "AOI_BROKER is memory://, which no other process can reach; set it to the amqp:// URL "
             "of your broker user"
         )
-    request = send_request(
-        tokens,
-        _standard_input() if content == "-" else content,
-        notification=notification,
-        ttl=ttl,
-        urgency=urgency,
-        topic=topic,
-        content_type=content_type,
-        mode=mode,
-        hedge_after=hedge_after,
-    )
-    sent = asyncio.run(_send(settings.broker.get_secret_value(), request, wait, timeout))
-    if json:
-        answer = {"accepted": sent.accepted.model_dump(mode="json")}
-        if sent.reached is not None:
-            answer["status"] = sent.reached.model_dump(mode="json")
-        print_json(answer)
-    else:
-        _print(sent)
-    if sent.accepted.rejected:
-        fail(f"{len(sent.accepted.rejected)} of {len(tokens)} tokens were rejected")
-    if sent.missed is not None:
-        fail(str(sent.missed))
-
-
-async def _send(
-    url: str, request: SendNotificationV1, wait: Awaited | None, timeout: float
-) -> _Sent:
-    broker = await open_broker(url, name="aoi send", patience=_FOR_A_PERSON)
     try:
-        async with Publisher(broker, timeout=timeout) as publisher:
-            (sent,) = [each async for each in publisher.send_many([request])]
-            accepted = sent.accepted()
-            if wait is None or not accepted.deliveries:
-                return _Sent(accepted)
-            try:
-                reached = await publisher.wait(accepted.notification, wait, timeout=timeout)
-            except (EndedOtherwise, WaitTimeout) as missed:
-                return _Sent(accepted, missed=missed)
-            return _Sent(accepted, reached)
-    finally:
-        await broker.close()
-
-
-def _print(sent: _Sent) -> None:
-    accepted = sent.accepted
-    console.print(f"[bold]{accepted.notification}[/]: {len(accepted.deliveries)} accepted")
-    for delivery in accepted.deliveries:
-        console.print(f"  [green]✓[/] {delivery.delivery}")
-    for rejected in accepted.rejected:
-        line = f"token {rejected.index + 1} ({rejected.fingerprint}): "
-        line += f"{rejected.code}: {rejected.message}"
-        console.print(Text("  ✗ ", "red").append_text(plain(line, "default")), soft_wrap=True)
-    for status in sent.reached.deliveries if sent.reached is not None else ():
-        by = f" by {status.by}" if status.by else ""
-        console.print(f"  {status.delivery} is [bold]{status.state}[/]{by}")
+        request = send_request(
+            tokens,
+            _standard_input() if content == "-" else content,
+            notification=notification,
+            ttl=ttl,
+            urgency=urgency,
+            topic=topic,
+            content_type=content_type,
+            mode=mode,
+            hedge_after=hedge_after,
+        )
+    except RequestRefused as refused:
+        field = (refused.field or "").partition(".")[0]
+        name = f"{_OPTIONS.get(field, option_of(field))}: " if field else ""
+        fail(f"{name}{in_words(refused.message)}")
+    url = settings.broker.get_secret_value()
+    send_notification(url, request, wait=wait, timeout=timeout, json=json)
 
 
 def _standard_input() -> str | bytes:
-    """Text where it is UTF-8, else octets; one more than may be tells that it is too long."""
+    """Text where it is UTF-8, else octets; read one octet more than allowed to notice too much."""
+    from aoi_events.contracts.content import MAX_CONTENT
+
     octets = sys.stdin.buffer.read(MAX_CONTENT + 1)
     try:
         return octets.decode()

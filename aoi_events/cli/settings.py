@@ -17,8 +17,6 @@ from pydantic import BaseModel, SecretStr
 from rich.padding import Padding
 from rich.text import Text
 
-from aoi_events.bootstrap.plugins import installed_plugins
-from aoi_events.bootstrap.settings import Settings
 from aoi_events.cli.output import console
 
 __all__ = ["Setting", "as_markdown", "every_setting", "settings"]
@@ -34,7 +32,7 @@ class Setting:
 
 
 def settings(
-    markdown: Annotated[bool, typer.Option(help="print a Markdown table")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="print a Markdown table")] = False,
 ) -> None:
     """List every setting: its environment variable, default and meaning."""
     rows = list(every_setting())
@@ -61,6 +59,9 @@ def as_markdown(rows: Iterable[Setting]) -> str:
 
 def every_setting() -> Iterator[Setting]:
     """All settings, sections after the rest, then one section per installed channel plug-in."""
+    from aoi_events.bootstrap.plugins import installed_plugins
+    from aoi_events.bootstrap.settings import Settings
+
     yield Setting("AOI_CONFIG", "", "A TOML file with settings; the environment wins over it.")
     yield from _of(Settings, "AOI_")
     for kind, plugin in sorted(installed_plugins().items()):

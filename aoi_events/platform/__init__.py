@@ -1,1 +1,1 @@
-"""What the operating system and libraries give every room: retry, sockets, logs, message IDs."""
+"""Technical helpers that every room may use: retry, sockets, logs, message IDs."""

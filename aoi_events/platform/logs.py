@@ -1,8 +1,8 @@
-"""The one kind of logger: structured events through the standard library's logging.
+"""Loggers: structured events through the standard library's logging.
 
-Whoever embeds a part of aoi-events keeps their own logging: without any configuration warnings go
-to standard error and nothing else does, and a traceback never shows local variables.
-:func:`aoi_events.telemetry.logs.configure_logging` is for processes that are ours.
+A program that embeds a part of aoi-events keeps its own logging configuration. Without one, only
+warnings and errors are printed, on standard error, and a traceback never shows local variables.
+:func:`aoi_events.telemetry.logs.configure_logging` sets up logging for our own processes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HIDDEN: Final = frozenset(
         "body",
     }
 )
-_OF_THE_RECORD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
+_RECORD_ATTRIBUTES: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
 
 def get_logger(name: str) -> BoundLogger:
@@ -50,9 +50,9 @@ def get_logger(name: str) -> BoundLogger:
 
 
 def mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Hide fields that could hold a secret, whatever a caller passes.
+    """Replace the values of fields that could hold a secret, whatever a caller passes.
 
-    The second line of defence; the first is not to log them.
+    This is the second line of defence; the first is not to log them.
     """
     for name in _HIDDEN & event.keys():
         event[name] = "[hidden]"
@@ -62,7 +62,7 @@ def mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutable
 def _no_clash(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """A field named as an attribute of a log record would be refused by logging."""
-    for name in (_OF_THE_RECORD & event.keys()) - {"exc_info", "stack_info"}:
+    """Rename fields that have the name of a log record's attribute: logging refuses those."""
+    for name in (_RECORD_ATTRIBUTES & event.keys()) - {"exc_info", "stack_info"}:
         event[f"{name}_"] = event.pop(name)
     return event

@@ -1,1 +1,1 @@
-"""What operators see: logs, health and metrics."""
+"""Logs, health and metrics, for operators."""

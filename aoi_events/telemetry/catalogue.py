@@ -1,7 +1,7 @@
-"""Every metric: its name, labels with all the values that they can have, and what it says.
+"""Every metric: its name, its meaning, and its labels with all their possible values.
 
-A label's values are known beforehand (or, for ``channel``, from the installation's settings), and
-whatever else is counted under :data:`OTHER`: so no sender and no device can make another series.
+A label's values are known beforehand (or, for ``channel``, from the installation's settings). Any
+other value is counted under :data:`OTHER`, so that no sender and no device can add a series.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ __all__ = ["CATALOGUE", "NONE", "OTHER", "Definition", "Kind", "Label"]
 NONE: Final = "none"
 """The value of a label that does not apply."""
 OTHER: Final = "other"
-"""The value of a label for all that is not known beforehand."""
+"""The value of a label for every value that is not known beforehand."""
 
 Kind = Literal["counter", "gauge", "histogram"]
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """``values``: all that it can have beside ``none`` and ``other``; None: the channels, or the
+    """One label of a metric.
+
+    ``values``: the possible values beside ``none`` and ``other``; None: the channels, or the
     queues, of the installation.
     """
 

@@ -1,5 +1,7 @@
-"""Health over HTTP: ``/livez`` says that the process turns, ``/readyz`` that it can do its work,
-``/metrics`` what it does.
+"""The health server of a process.
+
+``/livez`` answers while the process runs, ``/readyz`` says whether it can do its work, and
+``/metrics`` exposes its metrics.
 """
 
 from __future__ import annotations
@@ -15,17 +17,19 @@ from aoi_events.errors import ConfigurationError
 __all__ = ["Check", "Exposition", "HealthServer"]
 
 Check = Callable[[], Awaitable[bool]]
-"""Whether one thing that the work needs is there now."""
+"""Whether one part that the work needs answers now."""
 
 Exposition = Callable[[str], tuple[bytes, str]]
-"""From what a request accepts to all metrics in a form that it does, and the content type."""
+"""From a request's ``Accept`` header to all metrics in a format it accepts, and the media type."""
 
 _WITHIN: Final = 3.0
 
 
 class HealthServer:
-    """Answers 200 or 503 with ``{"ok": …, "checks": {name: …}}``; a check has 3 s. Where ``notes``
-    has any, for people, they stand beside the checks and change nothing.
+    """Serves health and metrics over HTTP.
+
+    ``/readyz`` answers 200 or 503 with ``{"ok": …, "checks": {name: …}}``; a check may take 3 s.
+    ``notes`` are texts for people beside the checks; they do not change the status.
     """
 
     def __init__(
@@ -46,12 +50,12 @@ class HealthServer:
 
     @property
     def port(self) -> int:
-        """The TCP port that it listens on (after :meth:`start`)."""
+        """The TCP port that the server listens on, after :meth:`start`."""
         addresses = self._runner.addresses if self._runner is not None else []
         return int(addresses[0][1]) if addresses else self._port
 
     async def start(self) -> None:
-        """Listen. Raises ConfigurationError when the address cannot be had."""
+        """Listen. Raises ConfigurationError where the address cannot be used."""
         app = web.Application(client_max_size=1024)
         app.router.add_get("/livez", self._live)
         app.router.add_get("/readyz", self._ready)

@@ -1,56 +1,52 @@
-"""Structured logs: one JSON object a line for machines, colours for people; never a secret."""
+"""Sets up logging for the processes that are ours; other code keeps the logging of its program."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from typing import Literal
+from typing import Final, Literal
 
-import structlog
+__all__ = ["LogFormat", "configure_logging", "log_only_errors"]
 
-from aoi_events.platform.logs import mask
+LogFormat = Literal["auto", "json", "console"]
 
-__all__ = ["LogFormat", "configure_logging"]
+_RETRIED: Final = ("aiormq", "aio_pika")
+"""Log as an error what our broker adapter retries and logs itself."""
+_TALKATIVE: Final = ("aiohttp", "sqlalchemy", "alembic", "asyncio")
+"""Log each request and each reconnect."""
 
-LogFormat = Literal["json", "console"]
 
+def configure_logging(*, level: str = "info", form: LogFormat = "auto") -> None:
+    """Log to standard error, our events and those of libraries.
 
-def configure_logging(*, level: str = "info", form: LogFormat = "json") -> None:
-    """Send our logs and those of libraries to standard error.
-
-    ``level``: debug, info, warning or error.
+    ``level``: debug, info, warning or error. ``form``: ``json``, ``console`` (text for people), or
+    ``auto``: text where standard error is a terminal, else JSON.
     """
-    number = logging.getLevelNamesMapping()[level.upper()]
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        mask,
-    ]
-    renderers: list[structlog.typing.Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-        if form == "json"
-        # Not the pretty tracebacks: they print local variables, and with them secrets.
-        else [
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
-        ]
-    )
+    # structlog takes 0.1 s of CPU time to import: only processes that log pay for it.
+    from aoi_events.telemetry.log_lines import json_lines, text_lines
+
+    terminal = sys.stderr.isatty()
+    as_text = form == "console" or (form == "auto" and terminal)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(number)
-    # Libraries tell of each reconnect and each request; their warnings are enough.
-    for name in ("aiohttp", "sqlalchemy", "alembic", "asyncio"):
-        logging.getLogger(name).setLevel(max(number, logging.WARNING))
-    # These two report as errors what our own broker adapter reports, and mends, anyway.
-    for name in ("aiormq", "aio_pika"):
+    handler.setFormatter(text_lines(colours=terminal and _colours()) if as_text else json_lines())
+    logging.getLogger().handlers[:] = [handler]
+    _set_levels(logging.getLevelNamesMapping()[level.upper()])
+
+
+def log_only_errors() -> None:
+    """For commands that report their outcome themselves: print only errors that libraries log."""
+    _set_levels(logging.ERROR)
+
+
+def _set_levels(least: int) -> None:
+    logging.getLogger().setLevel(least)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(least, logging.WARNING))
+    for name in _RETRIED:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _colours() -> bool:
+    """Whether the person and the terminal want colours (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -27,10 +27,10 @@ from aoi_events.telemetry.series import Batch, Maker
 __all__ = ["PrometheusMetrics"]
 
 _LONGEST_WAIT: Final = 30 * 86_400.0
-"""Seconds; what says that it waited longer says so of itself, and is not counted."""
+"""Seconds; a message whose ID claims a longer wait is not counted."""
 _GATEWAY: Final = "aoi.gateway"
 _APIS: Final = {"/wpush/": "webpush", "/message/": "webpush", "/v1/": "json"}
-"""What the paths of the endpoint's two interfaces begin with."""
+"""First part of the paths of the endpoint's two interfaces."""
 
 
 class PrometheusMetrics:
@@ -250,7 +250,7 @@ class PrometheusMetrics:
 
 
 def _channel_of(delivery: Delivery) -> str | None:
-    """Which delivered it, or was tried last."""
+    """The channel that delivered it, else the one that was tried last."""
     if delivery.channel is not None:
         return delivery.channel
     tried = [state for state in delivery.steps if state.started]

@@ -1,4 +1,4 @@
-"""The series of each metric of the catalogue, and nothing but the catalogue's."""
+"""Makes the Prometheus metrics of the catalogue, with bounded labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ M = TypeVar("M", Counter, Gauge, Histogram)
 
 
 class Batch:
-    """Counts a batch and the seconds of its block, unless that ends in an exception."""
+    """Measures a batch: its messages and the seconds of its block, unless that raises."""
 
     __slots__ = ("_messages", "_seconds", "_size", "_started")
 
@@ -51,7 +51,7 @@ class Series(Generic[M]):
         self._known: dict[tuple[str | None, ...], M] = {}
 
     def __call__(self, *values: str | None) -> M:
-        """The child; None is *none*, and what the label may not have is *other*."""
+        """The child for these values; None counts as *none*, an unknown value as *other*."""
         known = self._known.get(values)
         if known is not None:
             return known
@@ -60,13 +60,13 @@ class Series(Generic[M]):
             for value, allowed in zip(values, self._values, strict=True)
         ]
         child: M = self._metric.labels(*bounded) if bounded else self._metric
-        if OTHER not in bounded:  # else whoever sends other texts would fill it
+        if OTHER not in bounded:  # else unknown values from outside would fill the cache
             self._known[values] = child
         return child
 
 
 class Maker:
-    """Makes what the catalogue defines, in a registry, for an installation."""
+    """Makes the metrics of the catalogue in a registry, for one installation."""
 
     def __init__(
         self, registry: CollectorRegistry, installed: Mapping[str, frozenset[str]]

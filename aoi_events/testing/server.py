@@ -194,7 +194,7 @@ async def open_server(
                 keys=ephemeral_keys(),
             )
         )
-        serving = asyncio.create_task(serve(installation, stop, started))
+        serving = asyncio.create_task(serve(installation, stop, lambda _: started.set()))
 
         async def end() -> None:
             stop.set()

@@ -21,6 +21,10 @@ WRITTEN: Final[Mapping[tuple[str, str], str]] = {
     (INSTANT, "datetime(2026, 1, 1, 12, tzinfo=UTC)"): "the instant of clocks that stand still",
     ("aoi_events/testing/stopped_clock.py", "datetime(2026, 1, 1, tzinfo=UTC)"): "where one starts",
     ("tests/unit/channels/test_webhook_signing.py", "1614265330"): "a published vector",
+    (
+        "tests/benchmarks/channels/playing.py",
+        "datetime(2026, 1, 1, tzinfo=UTC)",
+    ): "where virtual time starts",
     ("README.md", "2026-11-23"): "an example to read; no test plays it",
 }
 """Dates that may be written, each with the reason why no clock runs beside it."""

@@ -1,1 +1,1 @@
-"""``aoi demo``: the whole story in one process, with real sockets on loopback and a real SMSC."""
+"""``aoi demo``: a complete example in one process, over real sockets on loopback."""

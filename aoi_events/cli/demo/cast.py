@@ -1,4 +1,4 @@
-"""Who plays: two devices with the AOI Client library, and the telephones' radio."""
+"""The devices of the demo, with the AOI Client library."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from aoi_events.testing.smsc import LoopbackSmsc
 __all__ = ["WITHIN", "device"]
 
 WITHIN: Final = 30.0
-"""Seconds that anything in the story may take."""
+"""Seconds that one step of the demo may take."""
 
 
 def device(
     name: str, number: str, *, url: str, smsc: LoopbackSmsc, timeline: Timeline
 ) -> FakeDevice:
-    """A device that shows on the timeline each short message that it gets."""
+    """A device that prints each short message it receives on the timeline."""
 
     def heard(user_data: bytes) -> None:
         timeline.say("SMSC", f"{len(user_data)} octets to {number}")

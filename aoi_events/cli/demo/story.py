@@ -1,4 +1,4 @@
-"""The story that the demo plays, scene by scene."""
+"""The steps of the demo, in order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HEAD_START: Final = 0.5
 
 @dataclass(slots=True)
 class Story:
-    """Two devices, two apps, one backend."""
+    """The demo with two devices, two apps and one backend."""
 
     timeline: Timeline
     phone: FakeDevice
@@ -35,7 +35,7 @@ class Story:
     run: str
 
     async def play(self) -> None:
-        """Every scene in order. Raises DemoFailed at the first that does not happen."""
+        """Play every step in order. Raises DemoFailed at the first that fails."""
         await self.register()
         mail, news = await self.install()
         await self.activate()
@@ -48,7 +48,7 @@ class Story:
         await self.change_identity(mail)
 
     async def register(self) -> None:
-        """AOI Client registration."""
+        """Register both AOI Clients."""
         tell = self.timeline
         with tell.scene("Two devices register"):
             ids = await asyncio.gather(
@@ -60,7 +60,7 @@ class Story:
             tell.shown("two AOI Client IDs")
 
     async def install(self) -> tuple[FakeApp, FakeApp]:
-        """Application Client registration."""
+        """Register an app on each device."""
         tell = self.timeline
         with tell.scene("Two apps register"):
             mail = await self.phone.install("org.example.mail", within=WITHIN)
@@ -73,7 +73,7 @@ class Story:
         return mail, news
 
     async def activate(self) -> None:
-        """Notification channel activation, and the proof of the numbers."""
+        """Activate WebSocket and SMS, and prove the phone numbers."""
         tell = self.timeline
         with tell.scene("They activate WebSocket and SMS, at once"):
             await asyncio.gather(
@@ -88,7 +88,7 @@ class Story:
             tell.shown("both numbers proved by a challenge, two channels active each")
 
     async def deliver(self, mail: FakeApp, news: FakeApp) -> None:
-        """Ten notifications over the WebSocket, acknowledged."""
+        """Deliver ten notifications over the WebSocket."""
         tell = self.timeline
         with tell.scene(f"{_MANY} notifications, over the WebSocket"):
             sent = []
@@ -106,7 +106,7 @@ class Story:
             tell.shown(f"{len(sent)} delivered, each acknowledged by its device")
 
     async def bridge(self, mail: FakeApp) -> None:
-        """The connection dies without a word; SMS bridges it."""
+        """Deliver by SMS while the data connection is silently dead."""
         tell = self.timeline
         with tell.scene("The phone's data connection dies without a word"):
             before = self.phone.client.events()
@@ -124,7 +124,7 @@ class Story:
             tell.shown("reached by SMS, with no new activation")
 
     async def come_back(self, mail: FakeApp) -> None:
-        """What was too large for SMS is fetched when the connection is back."""
+        """Fetch content that is too large for SMS once the connection is back."""
         tell = self.timeline
         with tell.scene("Too large for SMS: a wake-up now, the content on return"):
             text = "x" * _LARGE
@@ -141,7 +141,7 @@ class Story:
             tell.shown(f"{_LARGE} octets fetched and acknowledged")
 
     async def hedge(self, mail: FakeApp) -> None:
-        """The SMS goes out after a head start, and not at all where that was enough."""
+        """Send an SMS only where the WebSocket did not deliver within its head start."""
         tell = self.timeline
         with tell.scene("Hedged: the connection has a head start, then SMS goes out, too"):
             quick = await self._send(mail, "quick", "Are you there?", hedge_after=5.0)
@@ -166,7 +166,7 @@ class Story:
             tell.shown(f"acknowledged in time: no SMS; silent: SMS after {_HEAD_START:g} s")
 
     async def store(self, news: FakeApp) -> None:
-        """A device with nothing active gets what was stored, on return."""
+        """Deliver a stored notification when a device without a channel returns."""
         tell = self.timeline
         with tell.scene("Nothing active: stored, and delivered on return"):
             events = self.tablet.client.events()
@@ -185,7 +185,7 @@ class Story:
             tell.shown("stored, then delivered when the tablet came back")
 
     async def expire(self, news: FakeApp) -> None:
-        """A notification whose time to live ends while nothing can reach the device."""
+        """Expire a notification whose time to live ends while the device is unreachable."""
         tell = self.timeline
         with tell.scene("Too late: an expired notification is reported"):
             self.tablet.cut()
@@ -196,7 +196,7 @@ class Story:
             tell.shown("expired, and the backend knows")
 
     async def change_identity(self, mail: FakeApp) -> None:
-        """Another SIM: a new AOI Client ID, and the old token stops working."""
+        """Change the user of a device: a new AOI Client ID, and the old token is invalid."""
         tell = self.timeline
         with tell.scene("Another user: a new AOI Client ID, the old token ends"):
             old_id, old_token = self.phone.client.client_id, mail.token
@@ -256,17 +256,17 @@ class Story:
 
     @staticmethod
     def new_run() -> str:
-        """Names one playing of the story, so that a second one is no repeat."""
+        """A new ID for this run, so that its notifications are no repeats of another run's."""
         return f"demo-{uuid4().hex[:8]}"
 
 
 def _sent(status: NotificationStatusV1) -> list[str | None]:
-    """The channels that the only delivery was sent over."""
+    """The channels over which the first delivery was sent."""
     return [hop.channel for hop in status.deliveries[0].story if hop.what == "sent"]
 
 
 def _activations(events: EventStream) -> list[Activated]:
-    """The activations that were answered since the stream was opened."""
+    """The activations that completed since the stream was opened."""
     return [event for event in events.pending() if isinstance(event, Activated)]
 
 

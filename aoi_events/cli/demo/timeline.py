@@ -1,4 +1,4 @@
-"""What the demo shows while it plays: one line per fact, and a table at the end."""
+"""The output of the demo: a line for each event, and a table at the end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COLOURS: Final = {
 
 
 class DemoFailed(AoiError):
-    """A step of the story did not happen."""
+    """A step of the demo failed."""
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class _Scene:
 
 @dataclass(slots=True)
 class Timeline:
-    """Prints as the story goes; every scene ends with what it showed."""
+    """Prints each event as it happens, and the result of each step."""
 
     console: Console
     started: float = field(default_factory=time.monotonic)
@@ -49,7 +49,7 @@ class Timeline:
 
     @contextmanager
     def scene(self, title: str) -> Iterator[None]:
-        """One step of the story. Raises DemoFailed when it does not happen."""
+        """One step of the demo. Raises DemoFailed where it fails."""
         scene = _Scene(title)
         self.console.print(f"\n[bold]{len(self.scenes) + 1}. {title}[/]")
         begun = time.monotonic()
@@ -67,7 +67,7 @@ class Timeline:
     _last: str = ""
 
     def say(self, who: str, text: str, *, mark: str = "·") -> None:
-        """Something happened."""
+        """Print one event."""
         colour = _COLOURS.get(who, "white")
         elapsed = time.monotonic() - self.started
         self.console.print(
@@ -76,17 +76,17 @@ class Timeline:
         )
 
     def shown(self, text: str) -> None:
-        """What the scene proved, for the table."""
+        """Print what the step has shown, and add it to the table."""
         self._last = text
         self.say("", text, mark="[green]✓[/]")
 
     def check(self, condition: bool, what: str) -> None:
-        """Raises DemoFailed unless it is so."""
+        """Raise DemoFailed with ``what`` unless ``condition`` is true."""
         if not condition:
             raise DemoFailed(what)
 
     def summary(self) -> None:
-        """The table at the end."""
+        """Print the table of all steps."""
         table = Table(title="\nWhat you saw", title_justify="left", title_style="bold")
         table.add_column("")
         table.add_column("step")

@@ -6,13 +6,13 @@ from collections import Counter
 
 import pytest
 
-from aoi_events.bench.channels import WAYS
-from aoi_events.bench.playing import Way, play
-from aoi_events.bench.world import Fate, Spread, World
 from aoi_events.channels.sms import plugin as sms
 from aoi_events.channels.websocket import plugin as websocket
 from aoi_events.contracts.identifiers import Mode
 from aoi_events.testing.server import AoiServer
+from tests.benchmarks.channels.comparing import WAYS
+from tests.benchmarks.channels.playing import Way, play
+from tests.benchmarks.channels.world import Fate, Spread, World
 from tests.limits import WITHIN
 
 HEDGE_AFTER = 1.0

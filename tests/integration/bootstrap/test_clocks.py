@@ -168,7 +168,7 @@ async def test_a_running_process_ends_when_its_clock_runs_away(
     async with open_installation(
         settings, ["deadlines"], alone=True, keys=keys, plugins={}
     ) as installation:
-        serving = asyncio.create_task(serve(installation, stop, started))
+        serving = asyncio.create_task(serve(installation, stop, lambda _: started.set()))
         await asyncio.wait_for(started.wait(), 10)
         monkeypatch.setattr(Skewed, "off", timedelta(seconds=-31))
         with pytest.raises(ConfigurationError, match="behind"):

@@ -114,7 +114,7 @@ async def test_the_next_notification_is_planned_by_the_new_file(server: Server) 
     await server.process.until_logged("policy_refused")
     assert await server.planned("still-open")
     (refused,) = [e for e in server.process.log if e["event"] == "policy_refused"]
-    assert "channels.websocket.least_urgency: should be 'very-low'" in refused["error"]
+    assert "channels.websocket.least_urgency: must be 'very-low'" in refused["error"]
     ready = await server.ask(server.health, "/readyz")
     assert ready["ok"], "the work goes on"
     assert "channels.websocket.least_urgency" in ready["notes"]["policy"]
@@ -135,4 +135,4 @@ async def test_nobody_starts_under_a_broken_file(tmp_path: Path) -> None:
     async with Workers((), server.settings) as workers:
         process = await workers.spawn("up", launcher="aoi_events.cli", arguments=["up"])
         assert await process.ended() == 78
-        assert "mode: should be 'fallback', 'parallel' or 'hedged'" in process.log[-1]["error"]
+        assert "mode: must be 'fallback', 'parallel' or 'hedged'" in process.log[-1]["error"]

@@ -120,7 +120,7 @@ async def test_an_unknown_id(cli: Cli, identifier: str) -> None:
     """Nothing is known: said so with exit code 1, and nothing that was typed is obeyed."""
     ran = await status(cli, identifier)
     assert (ran.code, ran.out) == (1, "")
-    assert "nothing is known of" in ran.err
+    assert "no notification or delivery" in ran.err
     assert "\x1b" not in ran.err
 
 

@@ -95,7 +95,7 @@ async def _run(urls: Urls, folder: Path, stack: AsyncExitStack) -> Running:
     )
     installation = await stack.enter_async_context(open_installation(settings, alone=True))
     stop, started = asyncio.Event(), asyncio.Event()
-    serving = asyncio.create_task(serve(installation, stop, started))
+    serving = asyncio.create_task(serve(installation, stop, lambda _: started.set()))
 
     async def end() -> None:
         stop.set()

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from aoi_events.bench.channels import WAYS, Cell, compare
-from aoi_events.bench.plot import draw
-from aoi_events.bench.world import World
 from aoi_events.errors import ConfigurationError
+from tests.benchmarks.channels.comparing import WAYS, Cell, compare
+from tests.benchmarks.channels.plot import draw
+from tests.benchmarks.channels.world import World
 
 FIRST, FALLBACK, HEDGED, PARALLEL = (way.name for way in WAYS)
 

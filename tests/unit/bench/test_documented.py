@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from aoi_events.bench.channels import WAYS, compare
-from aoi_events.bench.playing import Way
-from aoi_events.bench.world import World
+from tests.benchmarks.channels.comparing import WAYS, compare
+from tests.benchmarks.channels.playing import Way
+from tests.benchmarks.channels.world import World
 from tests.pages import block
 
 PAGE = "docs/explanation/second-channel.md"

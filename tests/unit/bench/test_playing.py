@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aoi_events.bench.channels import WAYS, device_traits
-from aoi_events.bench.playing import Played, Way, play
-from aoi_events.bench.world import Fate, World
 from aoi_events.contracts.states import DeliveryState
+from tests.benchmarks.channels.comparing import WAYS, device_traits
+from tests.benchmarks.channels.playing import Played, Way, play
+from tests.benchmarks.channels.world import Fate, World
 
 TRAITS = device_traits()
 FIRST, FALLBACK, HEDGED, PARALLEL = WAYS

@@ -131,7 +131,7 @@ async def test_a_link_that_leads_elsewhere_is_a_change(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text, said", [('mode = "both"', "mode: should be"), ("mode =", "no TOML"), (None, "No such")]
+    "text, said", [('mode = "both"', "mode: must be"), ("mode =", "no TOML"), (None, "No such")]
 )
 async def test_a_broken_file_leaves_the_policy_as_it_was(
     path: Path, text: str | None, said: str, caplog: pytest.LogCaptureFixture
@@ -154,7 +154,7 @@ async def test_a_broken_file_leaves_the_policy_as_it_was(
 def test_at_the_start_a_broken_file_is_refused(path: Path) -> None:
     """Nobody starts under a policy that is none."""
     path.write_text('mode = "both"')
-    with pytest.raises(PolicyRefused, match="mode: should be 'fallback'"):
+    with pytest.raises(PolicyRefused, match="mode: must be 'fallback'"):
         PolicyFile(path, CHANNELS, metrics=NO_METRICS)
     with pytest.raises(PolicyRefused, match="cannot be read: Is a directory"):
         PolicyFile(path.parent, CHANNELS, metrics=NO_METRICS)

@@ -65,8 +65,8 @@ def test_an_empty_file_rules_nothing() -> None:
 @pytest.mark.parametrize(
     "text, key, said",
     [
-        ('mode = "both"', "mode", "should be 'fallback', 'parallel' or 'hedged'"),
-        ("mode = 1", "mode", "should be 'fallback', 'parallel' or 'hedged'"),
+        ('mode = "both"', "mode", "must be 'fallback', 'parallel' or 'hedged'"),
+        ("mode = 1", "mode", "must be 'fallback', 'parallel' or 'hedged'"),
         ("hedge_after = 0", "hedge_after", "greater than or equal to 0.1"),
         ("hedge_after = nan", "hedge_after", "finite"),
         ('hedge_after = "2"', "hedge_after", "valid number"),
@@ -84,7 +84,7 @@ def test_an_empty_file_rules_nothing() -> None:
         (
             '[channels.sms]\nleast_urgency = "higher"',
             "channels.sms.least_urgency",
-            "should be 'very-low', 'low', 'normal' or 'high'",
+            "must be 'very-low', 'low', 'normal' or 'high'",
         ),
         ("[channels.sms]\nlargest = 1.5", "channels.sms.largest", "integer"),
         ("[channels.sms]\nack_within = nan", "channels.sms.ack_within", "finite"),

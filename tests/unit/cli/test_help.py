@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from importlib.metadata import version
+
 import pytest
 
 from tests.commands import Cli
 
-GROUPS = ["client", "dead", "db", "broker", "keys"]
-SINGLE = ["demo", "up", "worker", "send", "status", "contracts", "settings"]
+GROUPS = ["client", "dead", "db", "broker", "keys", "policy"]
+SINGLE = ["demo", "up", "worker", "send", "status", "contracts", "settings", "metrics"]
 LEAVES = [
     *SINGLE,
     "client run",
@@ -24,6 +27,13 @@ LEAVES = [
     "broker declare",
     "keys list",
     "keys new",
+    "keys add",
+    "keys issue",
+    "keys webhook",
+    "keys vapid",
+    "keys api",
+    "policy check",
+    "policy explain",
 ]
 
 
@@ -48,9 +58,24 @@ def test_every_command_explains_itself(cli: Cli, command: str) -> None:
             assert len(line.strip("│ ").split("  ")[-1].strip()) > 3, line
 
 
+@pytest.mark.parametrize("command", LEAVES)
+def test_placeholders_are_of_one_style(cli: Cli, command: str) -> None:
+    """A value is shown in capitals, as what it is, and never as a type of Python's."""
+    options = cli(*command.split(), "-h").out.partition("─ Options")[2]
+    for line in options.splitlines():
+        if " --" in line:
+            assert not re.search("<(str|int|float|path|file)", line), line
+
+
+def test_the_version(cli: Cli) -> None:
+    """``aoi --version`` prints the version of the installed distribution."""
+    ran = cli("--version")
+    assert (ran.code, ran.out) == (0, f"aoi {version('aoi-events')}\n")
+
+
 @pytest.mark.parametrize("command", ["", *GROUPS])
 def test_a_group_without_a_command_shows_its_help(cli: Cli, command: str) -> None:
-    """Whoever types only half gets the list, and exit code 2."""
+    """Half a command prints the list of commands, and ends with 2."""
     ran = cli(*command.split())
     assert ran.code == 2
     assert "Commands" in ran.out + ran.err

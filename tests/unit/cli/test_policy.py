@@ -40,7 +40,7 @@ def test_a_good_file(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = cli("policy", "check", "policy.toml")
     assert (ran.code, ran.out) == (
         0,
-        "policy.toml is good; applications with rules of their own: mail\n",
+        "policy.toml is valid; applications with rules of their own: mail\n",
     )
     monkeypatch.setenv("AOI_POLICY_FILE", "policy.toml")
     told = cli("policy", "check", "--json").json
@@ -52,9 +52,9 @@ def test_a_broken_file(cli: Cli) -> None:
     write('mode = "both"\n[channels.smss]\n[applications."a.b"]\nhedge = 1')
     ran = cli("policy", "check", "policy.toml")
     assert ran.code == 1
-    assert "mode: should be 'fallback', 'parallel' or 'hedged'" in ran.out
+    assert "mode: must be 'fallback', 'parallel' or 'hedged'" in ran.out
     assert 'applications."a.b".hedge: there is no such key; did you mean hedge_after?' in ran.out
-    assert "policy.toml is no policy" in ran.err
+    assert "policy.toml is no valid policy" in ran.err
     told = cli("policy", "check", "policy.toml", "--json")
     assert told.code == 1
     assert [fault["key"] for fault in told.json["faults"]] == ["mode", 'applications."a.b".hedge']
@@ -255,8 +255,10 @@ def test_tokens_that_are_none(cli: Cli, place: Place) -> None:
     assert (ran.code, ran.out) == (1, "")
     assert "token_revoked" in ran.err
     ran = cli("policy", "explain", place.token, "--hedge-after", "2")
-    assert ran.code == 78
-    assert "--mode hedged" in ran.err
+    assert ran.code == 2
+    assert "--hedge-after needs --mode hedged" in ran.err
+    ran = cli("policy", "explain", place.token, "--size", "4097")
+    assert (ran.code, ran.err) == (2, "error: --size is 4097; it may be 4096 at most\n")
 
 
 async def test_a_token_from_standard_input(place: Place, tmp_path: Path) -> None:

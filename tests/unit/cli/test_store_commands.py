@@ -75,10 +75,11 @@ def test_an_unreachable_broker_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     "arguments, code, told",
     [
-        (["to ken", "-c", "x"], 1, "invalid at tokens.0"),
+        (["to ken", "-c", "x"], 1, "TOKEN: must match"),
         (["k1.token", "-c", "x" * 4097], 1, "larger than 4096 octets"),
-        (["k1.token", "-c", "x", "--ttl", "-1"], 1, "invalid at ttl"),
-        (["k1.token", "-c", "x", "--id", "a b"], 1, "invalid at notification"),
+        (["k1.token", "-c", "x", "--ttl", "-1"], 1, "--ttl: must be greater than or equal to 0"),
+        (["k1.token", "-c", "x", "--id", "a b"], 1, "--id: must match"),
+        (["k1.token", "-c", "x", "--hedge-after", "3"], 2, "--hedge-after needs --mode hedged"),
         (["k1.token", "-c", "x", "--urgency", "extreme"], 2, "--urgency"),
         (["k1.token", "-c", "x", "--wait", "sending"], 2, "--wait"),
         (["k1.token", "-c", "x", "--timeout", "0"], 2, "--timeout"),
@@ -93,7 +94,7 @@ def test_a_notification_that_cannot_be_sent(
     code: int,
     told: str,
 ) -> None:
-    """Wrong input is refused before anything is connected, and the field is named."""
+    """Wrong input is refused before a connection is made, and the error names the option."""
     monkeypatch.setenv("AOI_BROKER", "amqp://shop:hidden@127.0.0.1:1/")
     ran = cli("send", *arguments)
     assert ran.code == code

@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from typing import Final
 
-from aoi_events.bench.world import Fate
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.identifiers import Mode
@@ -30,6 +29,7 @@ from aoi_events.domain.delivery.machine import (
     decide,
 )
 from aoi_events.domain.planning.plans import Demand, plan
+from tests.benchmarks.channels.world import Fate
 
 __all__ = ["CONNECTION", "Played", "Way", "play"]
 

@@ -43,7 +43,7 @@ class World:
 
     def fate(self, seed: int, number: int) -> Fate:
         """What notification ``number`` meets."""
-        dice = Random(f"{seed}/{number}")  # noqa: S311 - a model, and it must be repeatable
+        dice = Random(f"{seed}/{number}")
         return Fate(
             self,
             f"{seed}/{number}",
@@ -84,4 +84,4 @@ class Fate:
         return None if lost else self.world.sms.draw(dice)
 
     def _dice(self, what: str, attempt: int) -> Random:
-        return Random(f"{self.seed}/{what}/{attempt}")  # noqa: S311 - as above
+        return Random(f"{self.seed}/{what}/{attempt}")

@@ -1,4 +1,4 @@
-"""``aoi bench``: what choices of an operator are worth, computed and not believed."""
+"""``make bench BENCH=channels``: compares plans in a model, from the command line."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from rich.box import SIMPLE_HEAD
 from rich.progress import Progress
 from rich.table import Table
 
-from aoi_events.bench.channels import WAYS, Cell, compare
-from aoi_events.bench.plot import draw
-from aoi_events.bench.world import World
-from aoi_events.cli.output import console, print_json
+from aoi_events.cli.output import Json, console, print_json
+from tests.benchmarks.channels.comparing import WAYS, Cell, compare
+from tests.benchmarks.channels.plot import draw
+from tests.benchmarks.channels.world import World
 
-__all__ = ["app"]
-
-app = typer.Typer(help="Compare plans, in a model that can be repeated.", no_args_is_help=True)
+__all__ = ["channels"]
 
 
-@app.callback()
-def bench() -> None:
-    """Keeps `channels` a command of its own."""
-
-
-@app.command()
 def channels(
     notifications: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="how many, one device each")
+        int, typer.Option(min=1, max=1_000_000, metavar="COUNT", help="how many, one device each")
     ] = 10_000,
     failing: Annotated[
-        str, typer.Option(help="per cent of data connections that are dead, with commas")
+        str,
+        typer.Option(metavar="PERCENT,...", help="percentages of data connections that are dead"),
     ] = "0,5,20,50",
     hedge_after: Annotated[
-        float, typer.Option(min=0.0, max=3_600.0, help="seconds before a hedge goes out")
+        float,
+        typer.Option(min=0.0, max=3_600.0, metavar="SECONDS", help="head start of each channel"),
     ] = 2.0,
-    ttl: Annotated[float, typer.Option(min=1.0, max=86_400.0, help="seconds to try")] = 300.0,
-    seed: Annotated[int, typer.Option(help="the same seed gives the same numbers")] = 1,
-    plot: Annotated[Path | None, typer.Option(help="draw it, too: a .svg, .png or .pdf")] = None,
-    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    ttl: Annotated[
+        float, typer.Option(min=1.0, max=86_400.0, metavar="SECONDS", help="time to live")
+    ] = 300.0,
+    seed: Annotated[
+        int, typer.Option(metavar="NUMBER", help="the same seed gives the same results")
+    ] = 1,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="also draw a .svg, .png or .pdf")
+    ] = None,
+    json: Json = False,
 ) -> None:
-    """Play the same notifications over each kind of plan while data connections die without a word.
+    """Simulate the same notifications over each kind of plan while data connections die silently.
 
     The decisions are the server's own, in virtual time; connections and short messages are
-    modelled, as the last lines say.
+    modelled, as the last lines of the output say.
     """
     shares = _shares(failing)
     world = World()
     cells: list[Cell] = []
     with Progress(console=console, transient=True, disable=json) as progress:
-        task = progress.add_task("playing", total=len(shares) * len(WAYS))
+        task = progress.add_task("simulating", total=len(shares) * len(WAYS))
         for cell in compare(
             world,
             notifications=notifications,
@@ -85,7 +85,7 @@ def _shares(text: str) -> list[float]:
     except ValueError:
         shares = []
     if not shares or not all(0 <= share <= 1 for share in shares):
-        raise typer.BadParameter("give per cents from 0 to 100, as 0,5,20,50", param_hint="failing")
+        raise typer.BadParameter("use numbers from 0 to 100, as 0,5,20,50", param_hint="--failing")
     return shares
 
 
@@ -112,7 +112,7 @@ def _table(cells: list[Cell], title: str) -> Table:
 
 
 def _time(seconds: float | None) -> str:
-    """Three figures are enough."""
+    """The time with about three significant digits."""
     if seconds is None:
         return "-"
     digits = 2 if seconds < 10 else 1 if seconds < 100 else 0

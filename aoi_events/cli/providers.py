@@ -1,4 +1,4 @@
-"""``aoi status --channels``: which providers of the channels work, as their workers say."""
+"""``aoi status --channels``: which providers of channels work, as the channel workers report."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import Final
 
 from rich.table import Table
 
-from aoi_events.bootstrap.settings import load_settings
 from aoi_events.cli.output import console, plain, print_json
+from aoi_events.cli.store import checked_store
 from aoi_events.domain.providers.breaker import BreakerState
 from aoi_events.domain.providers.health import ProviderHealth
 from aoi_events.services.channel.health import FRESH
-from aoi_events.store.store import open_store
 
-__all__ = ["show_channels"]
+__all__ = ["show_providers"]
 
 _COUNTED: Final = 10_000
 _COLOURS: Final = {
@@ -27,9 +26,9 @@ _COLOURS: Final = {
 }
 
 
-def show_channels(*, json: bool) -> None:
-    """Print what each channel worker that lives knows of each provider, and what waits for them."""
-    rows, waiting, now = asyncio.run(_ask())
+def show_providers(*, json: bool) -> None:
+    """Print what each running channel worker reports of its providers, and what waits for them."""
+    rows, waiting, now = asyncio.run(_load())
     if json:
         print_json(
             {
@@ -50,20 +49,15 @@ def show_channels(*, json: bool) -> None:
         console.print(plain(f"{many} deliveries wait for a provider of {channel} that is down"))
 
 
-async def _ask() -> tuple[Sequence[ProviderHealth], Mapping[str, int], datetime]:
-    settings = load_settings()
-    store = await open_store(settings.store.get_secret_value())
-    try:
-        await store.check()
+async def _load() -> tuple[Sequence[ProviderHealth], Mapping[str, int], datetime]:
+    async with checked_store() as store:
         now = await store.now() or datetime.now(UTC)
         async with store.transaction(read_only=True) as tx:
             return await tx.health(now - FRESH), await tx.held_back(_COUNTED), now
-    finally:
-        await store.close()
 
 
 def _as_json(row: ProviderHealth) -> dict[str, object]:
-    said = {
+    fields = {
         "channel": row.channel,
         "provider": row.provider or None,
         "worker": row.worker,
@@ -73,7 +67,7 @@ def _as_json(row: ProviderHealth) -> dict[str, object]:
         "next_probe": _iso(row.until),
         "seen_at": _iso(row.seen_at),
     }
-    return {name: value for name, value in said.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _iso(at: datetime | None) -> str | None:
@@ -81,24 +75,24 @@ def _iso(at: datetime | None) -> str | None:
 
 
 def _table(rows: Sequence[ProviderHealth], now: datetime) -> Table:
-    """A line for each provider and state; ``workers``: how many of them say so."""
+    """One row for each provider and state; ``workers``: how many of them report it."""
     table = Table(box=None, padding=(0, 1), header_style="dim")
     for title in ("channel", "provider", "state", "since", "next probe", "what fails", "workers"):
         table.add_column(title, overflow="fold")
     together: dict[tuple[str, str, BreakerState], list[ProviderHealth]] = defaultdict(list)
     for row in rows:
         together[row.channel, row.provider, row.state].append(row)
-    for (channel, provider, state), said in sorted(together.items()):
-        since = min((row.since for row in said if row.since is not None), default=None)
-        until = min((row.until for row in said if row.until is not None), default=None)
+    for (channel, provider, state), reports in sorted(together.items()):
+        since = min((row.since for row in reports if row.since is not None), default=None)
+        until = min((row.until for row in reports if row.until is not None), default=None)
         table.add_row(
             channel,
             plain(provider or "(all others)"),
             plain(state.value.replace("_", " "), _COLOURS[state]),
             "" if since is None else f"{_span(now - since)} ago",
             "" if until is None else "now" if until <= now else f"in {_span(until - now)}",
-            plain(said[0].why),
-            str(len(said)),
+            plain(reports[0].why),
+            str(len(reports)),
         )
     return table
 

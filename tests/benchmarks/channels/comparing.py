@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Final
 
-from aoi_events.bench.playing import Played, Way, play
-from aoi_events.bench.world import Fate, World
 from aoi_events.channels.sms import plugin as sms
 from aoi_events.channels.websocket import plugin as websocket
 from aoi_events.contracts.identifiers import Mode
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.clients.channels import ChannelTraits
+from tests.benchmarks.channels.playing import Played, Way, play
+from tests.benchmarks.channels.world import Fate, World
 
 __all__ = ["WAYS", "Cell", "compare", "device_traits"]
 

@@ -1,4 +1,4 @@
-"""The comparison as a picture; needs the extra ``bench``."""
+"""The comparison as a picture."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from aoi_events.bench.channels import WAYS, Cell
 from aoi_events.errors import ConfigurationError
+from tests.benchmarks.channels.comparing import WAYS, Cell
 
 __all__ = ["draw"]
 
@@ -23,17 +23,13 @@ _PANELS: Final[tuple[tuple[str, Callable[[Cell], float | None], bool], ...]] = (
 
 
 def draw(cells: Sequence[Cell], file: Path, *, title: str) -> None:
-    """Write the picture; ``file``'s ending says of which kind (``.svg``, ``.png``, ``.pdf``).
+    """Write the picture in the format that ``file`` ends with (``.svg``, ``.png``, ``.pdf``).
 
-    Raises ConfigurationError where matplotlib is not installed or cannot write such a file.
+    Raises ConfigurationError where matplotlib cannot write such a file.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ConfigurationError(
-            "plots need matplotlib: pip install 'aoi-events[bench]', or leave --plot out"
-        ) from None
+    import matplotlib
+    from matplotlib.figure import Figure
+
     # The same numbers give the same file; letters stay letters.
     matplotlib.rcParams.update({"svg.hashsalt": "aoi-events", "svg.fonttype": "none"})
     figure = Figure(figsize=(12, 4.2), layout="constrained")

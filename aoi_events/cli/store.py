@@ -1,0 +1,23 @@
+"""The store, for commands that read or change it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aoi_events.bootstrap.settings import load_settings
+from aoi_events.ports.store import Store
+from aoi_events.store.store import open_store
+
+__all__ = ["checked_store"]
+
+
+@asynccontextmanager
+async def checked_store() -> AsyncIterator[Store]:
+    """The store of the settings, once its schema was found up to date; closed at the end."""
+    store = await open_store(load_settings().store.get_secret_value())
+    try:
+        await store.check()
+        yield store
+    finally:
+        await store.close()

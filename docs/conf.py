@@ -36,6 +36,7 @@ autodoc_member_order = "bysource"
 html_theme = "furo"
 html_title = f"aoi-events {release}"
 html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_show_sphinx = False
 html_copy_source = False
 

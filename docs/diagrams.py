@@ -37,7 +37,7 @@ class Drawing:
         """A line of text, whose baseline is at ``y``."""
         extra = "".join(f' {key.replace("_", "-")}="{value}"' for key, value in more.items())
         fill = (
-            ' stroke="#ffffff" stroke-width="4" paint-order="stroke"'
+            ' stroke="#ffffff" stroke-width="6" paint-order="stroke"'
             if "fill" in more
             else f' fill="{INK}"'
         )
@@ -107,13 +107,13 @@ def overview() -> str:
     )
     inner = ["registration", "activation", "notification", "outcome", "deadlines"]
     rows = [(30 + 54 * number, name) for number, name in enumerate(inner)]
-    for y, name in [*rows, (340, "sms, webhook, webpush")]:
-        d.box(550, y, 170, 44, name)
-        d.arrow((490, y + 22), (550, y + 22), both=True)
+    for y, name in [*rows, (340, "sms, webhook,\nwebpush, yours")]:
+        d.box(545, y, 180, 44, name)
+        d.arrow((490, y + 22), (545, y + 22), both=True)
     d.box(770, 30, 74, 260, "store\n\nPostgre-\nSQL or\nSQLite", fill=WARM)
     for y in (52, 106, 160, 214, 268):
-        d.arrow((720, y), (770, y), both=True)
-    d.arrow((150, 65), (360, 65), label="AMQP")
+        d.arrow((725, y), (770, y), both=True)
+    d.arrow((150, 65), (360, 65), label="AMQP", dy=-8)
     d.arrow((85, 90), (85, 140), (200, 140), label="HTTP", dx=22, dy=6)
     d.arrow((310, 140), (360, 140), both=True)
     d.arrow((310, 360), (360, 360), both=True)
@@ -121,14 +121,14 @@ def overview() -> str:
     d.text(175, 322, "WebSocket", fill=QUIET, font_size="12")
     d.arrow((630, 384), (630, 414), (85, 414), (85, 390), dashed=True)
     label = "short message, webhook, Web Push: reaches the device when its connection does not"
-    d.text(360, 408, label, fill=QUIET, font_size="12")
+    d.text(360, 406, label, fill=QUIET, font_size="12")
     return d.svg()
 
 
 def life() -> str:
     """The life of a notification as a sequence: a connection that is cut, then a short message."""
     names = ["backend", "notification", "store", "gateway", "device", "outcome", "deadlines", "sms"]
-    left, apart = 70, 112
+    left, apart = 70, 124
     at = {name: left + apart * number for number, name in enumerate(names)}
     steps: list[tuple[str, str, str, bool]] = [
         ("backend", "notification", "1 notification.send", False),
@@ -158,10 +158,10 @@ def life() -> str:
     for start, end, label, dashed in steps:
         if start:
             d.arrow((at[start], y), (at[end], y), dashed=dashed)
-            d.text((at[start] + at[end]) / 2, y - 6, label, font_size="12", fill=QUIET)
+            d.text((at[start] + at[end]) / 2, y - 9, label, font_size="12", fill=QUIET)
         else:
             d.line(20, y - 12, left + apart * 7 + 60, y - 12)
-            d.text(30, y + 6, label, anchor="start", font_weight="600")
+            d.text(30, y + 7, label, anchor="start", font_weight="600", fill=INK)
         y += 36
     return d.svg()
 
@@ -179,7 +179,7 @@ def states() -> str:
     d.text(30, 378, "no channel can be used", anchor="start", fill=QUIET, font_size="12")
     d.arrow((95, 130), (95, 270), label="plan\nexhausted", dx=-34, dy=-2)
     d.arrow((150, 270), (150, 130), label="the device is back", dx=58, dy=4)
-    d.arrow((180, 95), (560, 52), label="the device acknowledged, or a provider accepted", dy=-8)
+    d.arrow((180, 95), (560, 52), label="the device acknowledged,\nor a provider accepted", dy=-34)
     for start in (112, 290):
         for number in range(1, 5):
             d.arrow((180, start), (560, 52 + 74 * number))
@@ -188,7 +188,7 @@ def states() -> str:
     for number in (1, 2, 3, 4):
         y = 52 + 74 * number
         d.arrow((690, y), (740 + 12 * number, y), (740 + 12 * number, 52), (690, 52), dashed=True)
-    d.text(812, 24, "late acknowledgement of the device", anchor="end", fill=QUIET, font_size="12")
+    d.text(812, 18, "late acknowledgement of the device", anchor="end", fill=QUIET, font_size="12")
     return d.svg()
 
 

@@ -4,11 +4,14 @@ A plug-in is found by the entry point group ``aoi_events.channels``. Every one h
 and passes the suite in ``aoi_events.testing.conformance``:
 
 * ``offer(parameters, settings)``: pure; validates what a device offers and names the address.
-* ``confirming(settings)``: what a device is told of its channel beside that.
+* ``confirming(settings)``: adds to the answer what only that device may know of its channel.
 * ``traits(settings)``: values that decisions use.
 * ``connect(settings)``: for connectionless channels, the sender that a channel worker drives. A
-  connection-oriented channel has none: its deliveries go to the gateway node that holds the
+  connection-oriented channel has none: its deliveries go to the gateway node that has the
   connection.
+
+``settings`` is always an instance of the plug-in's ``settings_model``: the process validates it
+once, at start.
 """
 
 from __future__ import annotations
@@ -162,7 +165,9 @@ class ChannelPlugin(Protocol):
 
     @property
     def settings_model(self) -> SettingsModel:
-        """Its settings, all with defaults or none; section ``channels.<type>`` of the settings."""
+        """Its settings, all with defaults or none; section ``channels.<type>`` of the settings. The
+        other methods get an instance of it.
+        """
 
     def traits(self, settings: Any) -> ChannelTraits:
         """What decisions need to know of it."""

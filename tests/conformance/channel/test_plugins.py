@@ -68,11 +68,11 @@ def test_any_offer_is_taken_or_refused(kind: str, parameters: Parameters) -> Non
     """Whatever a device offers: normal parameters, or a refusal with a message; never a fault."""
     plugin = plugin_of(kind)
     try:
-        offered = plugin.offer(parameters, {})
+        offered = plugin.offer(parameters, plugin.settings_model())
     except Refusal as refused:
         said = (refused.code, bool(refused.message), (refused.field or "").partition(".")[0])
     else:
-        again = plugin.offer(offered.parameters, {})
+        again = plugin.offer(offered.parameters, plugin.settings_model())
         said = (ErrorCode.INVALID, again == offered, "parameters")
     assert said == (ErrorCode.INVALID, True, "parameters")
 
@@ -80,5 +80,5 @@ def test_any_offer_is_taken_or_refused(kind: str, parameters: Parameters) -> Non
 async def test_a_connection_oriented_channel_has_no_sender() -> None:
     """Its deliveries go to the gateway node that holds the connection."""
     plugin = plugin_of("websocket")
-    assert plugin.traits({}).connection_oriented
+    assert plugin.traits(plugin.settings_model()).connection_oriented
     assert await plugin.connect(plugin.settings_model()) is None

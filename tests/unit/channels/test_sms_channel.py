@@ -241,7 +241,7 @@ async def test_closing_twice_ends_receipts_once(channel: ConnectionlessChannel) 
 
 def test_an_offer_is_normalised_to_the_address_that_must_be_proved() -> None:
     """However a device writes its number, the same telephone is one address."""
-    offered = plugin.offer({"msisdn": "+31 6 0000 0001"}, {})
+    offered = plugin.offer({"msisdn": "+31 6 0000 0001"}, SmsSettings())
     assert offered.parameters == {"msisdn": NUMBER}
     assert offered.address == NUMBER
     assert plugin.traits(SmsSettings()).needs_proof
@@ -261,7 +261,7 @@ def test_a_wrong_offer_says_what_to_send(
 ) -> None:
     """An offer that is no number is refused with the field, and without repeating the number."""
     with pytest.raises(Refusal) as refused:
-        plugin.offer(parameters, {})
+        plugin.offer(parameters, SmsSettings())
     assert refused.value.code is ErrorCode.INVALID
     assert refused.value.field == field
     assert "0600000001" not in str(refused.value)
@@ -270,6 +270,6 @@ def test_a_wrong_offer_says_what_to_send(
 async def test_without_an_smsc_there_is_no_channel() -> None:
     """Unset settings mean that the channel is not configured, and connecting says what to set."""
     assert not plugin.configured(SmsSettings())
-    assert plugin.configured({"host": "smsc.example"})
+    assert plugin.configured(SmsSettings(host="smsc.example"))
     with pytest.raises(ConfigurationError, match=r"channels\.sms\.host"):
         await plugin.connect(SmsSettings())

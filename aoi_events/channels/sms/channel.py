@@ -12,6 +12,7 @@ from aoi_events.channels.base.results import ended
 from aoi_events.channels.sms.inbox import Inbox
 from aoi_events.channels.sms.link import SmscLink
 from aoi_events.channels.sms.numbers import destination
+from aoi_events.channels.sms.offer import NUMBER
 from aoi_events.channels.sms.push import Push
 from aoi_events.channels.sms.receipts import MessageState, SmscReceipt
 from aoi_events.channels.sms.routing import routes
@@ -28,10 +29,7 @@ from aoi_events.oma_push.payload import ChallengePush, ContentPush, Payload, Wak
 from aoi_events.ports.channel import Receipt, Sent
 from aoi_events.ports.clock import Clock, SystemClock
 
-__all__ = ["NUMBER", "SmsChannel"]
-
-NUMBER: Final = "msisdn"
-"""The parameter that holds the telephone number, ``+`` and digits (E.164)."""
+__all__ = ["SmsChannel"]
 
 _POLICY: Final = BreakerPolicy(failures=3, wait=Backoff(first=1.0, ceiling=30.0))
 _NOTHING_SENT: Final = frozenset({Verdict.UNAVAILABLE, Verdict.NOT_SENT, Verdict.BUSY})

@@ -1,7 +1,7 @@
 """Pushes whose octets tshark decoded, and the command that lets it do so again.
 
 ``confirmed.json`` beside this file is what tshark says of `VECTORS`. With tshark (Debian's package)
-installed, ``python -m tests.unit.domain.tshark.vectors`` writes it anew: every short message goes
+installed, ``python -m tests.unit.oma_push.tshark.vectors`` writes it anew: every short message goes
 into an SMPP ``submit_sm``, the submissions into a capture file, and the capture into tshark.
 """
 

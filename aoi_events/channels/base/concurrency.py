@@ -1,7 +1,7 @@
-"""Whose turn it is to be sent: so many items of one lane at once, and so many in all.
+"""Limits on items that are sent at once: in each lane, and over all lanes.
 
-The wait for a turn is no part of a request, so that whoever is slow is blamed for its own slowness
-only, and a worker's busy hour for nobody's.
+The wait for a slot is no part of a request. So a slow provider is blamed for its own slowness only,
+and no provider is blamed because the worker is busy.
 """
 
 from __future__ import annotations
@@ -11,49 +11,49 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-__all__ = ["Turns"]
+__all__ = ["ConcurrencyLimit"]
 
 
-class Turns:
-    """``each``: items of one lane at once; ``overall``: in all."""
+class ConcurrencyLimit:
+    """Slots for items: at most ``each`` in one lane, and ``overall`` in all lanes."""
 
     def __init__(self, *, each: int, overall: int) -> None:
         self._each = each
-        self._all: Final = asyncio.Semaphore(overall)
-        self._lines: Final[dict[str, _Line]] = {}
+        self._overall: Final = asyncio.Semaphore(overall)
+        self._lanes: Final[dict[str, _Lane]] = {}
 
     def __len__(self) -> int:
-        """Lanes that somebody sends in, or waits for."""
-        return len(self._lines)
+        """How many lanes are in use: an item is sent in them, or waits for a slot."""
+        return len(self._lanes)
 
     @asynccontextmanager
-    async def turn(self, lane: str, within: float) -> AsyncIterator[bool]:
-        """A turn in a lane; False: there was none within so many seconds."""
-        line = self._lines.setdefault(lane, _Line(self._each))
-        line.length += 1
+    async def slot(self, lane: str, within: float) -> AsyncIterator[bool]:
+        """A slot in a lane while the block runs; False: none was free within so many seconds."""
+        own = self._lanes.setdefault(lane, _Lane(self._each))
+        own.users += 1
         try:
             async with AsyncExitStack() as stack:
                 try:
                     async with asyncio.timeout(within):
-                        # Who waits in its lane takes no place away from the others.
-                        await stack.enter_async_context(line.places)
-                        await stack.enter_async_context(self._all)
+                        # An item that waits in its lane takes no slot away from other lanes.
+                        await stack.enter_async_context(own.slots)
+                        await stack.enter_async_context(self._overall)
                 except TimeoutError:
-                    had = False
+                    has_slot = False
                 else:
-                    had = True
-                yield had
+                    has_slot = True
+                yield has_slot
         finally:
-            line.length -= 1
-            if not line.length:
-                del self._lines[lane]
+            own.users -= 1
+            if not own.users:
+                del self._lanes[lane]
 
 
-class _Line:
-    """Everybody who sends in a lane, or waits for it."""
+class _Lane:
+    """The slots of one lane, and how many items have one or wait for one."""
 
-    __slots__ = ("length", "places")
+    __slots__ = ("slots", "users")
 
-    def __init__(self, places: int) -> None:
-        self.places: Final = asyncio.Semaphore(places)
-        self.length = 0
+    def __init__(self, slots: int) -> None:
+        self.slots: Final = asyncio.Semaphore(slots)
+        self.users = 0

@@ -1,4 +1,4 @@
-"""A clean exit for a process that used the SMPP library."""
+"""A delay at the exit of a process that used the SMPP library."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import functools
 import time
 from typing import Final
 
-__all__ = ["rest_before_exit"]
+__all__ = ["delay_exit"]
 
-_REST: Final = 0.2
+_DELAY: Final = 0.2
 
 
 @functools.cache
-def rest_before_exit() -> None:
-    """Let the library's threads come to rest before the interpreter is torn down.
+def delay_exit() -> None:
+    """Delay the exit of this process, so that the threads of the SMPP library end before it.
 
-    smpp34 runs on threads of its own, which touch Python objects for an instant after the last
-    answer was handed over; if the interpreter is gone by then, the process aborts instead of
-    exiting (a limit of pyo3-async-runtimes, its issue 40). Nobody can wait for those threads, but
-    once the event loop is closed they have nothing left to do, so a short rest is enough.
+    smpp34 runs on threads of its own, which use Python objects for an instant after the last
+    answer; if the interpreter is gone by then, the process aborts instead of exiting (a limit of
+    pyo3-async-runtimes, its issue 40). The threads cannot be joined. Once the event loop is closed
+    they have no more work, so a short delay is enough.
     """
-    atexit.register(time.sleep, _REST)
+    atexit.register(time.sleep, _DELAY)

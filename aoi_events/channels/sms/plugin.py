@@ -28,7 +28,7 @@ class SmsPlugin(ChannelPlugin):
     """See :class:`aoi_events.ports.channel.ChannelPlugin`.
 
     A device offers its telephone number as parameter ``msisdn``; the number is only claimed until
-    a challenge that went there has come back. ``clock`` is for tests that put theirs forward.
+    the code of a challenge that was sent there has come back. ``clock`` is for tests.
     """
 
     type = "sms"

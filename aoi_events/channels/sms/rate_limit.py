@@ -1,31 +1,31 @@
-"""A pace: at most so many messages a second, evenly. Pure; times are seconds of any one clock.
+"""A limit on messages a second, at even distances. Pure; times are seconds of any one clock.
 
-Limiters of libraries make callers wait; here it is decided beforehand whether the wait is worth it,
-because what would wait too long goes back to the deadlines instead.
+The rate limiters of libraries make callers wait. This one decides before the wait whether it would
+be too long, because an item that would wait too long goes back to the deadlines worker instead.
 """
 
 from __future__ import annotations
 
-__all__ = ["Pace"]
+__all__ = ["RateLimit"]
 
 
-class Pace:
-    """Gives out times that lie ``1 / rate`` seconds apart; without a rate, now."""
+class RateLimit:
+    """Reserves times that are ``1 / rate`` seconds apart; without a rate, every time is free."""
 
     def __init__(self, rate: float | None) -> None:
-        self._apart = 0.0 if rate is None else 1.0 / rate
+        self._interval = 0.0 if rate is None else 1.0 / rate
         self._free_at = float("-inf")
 
     def wait(self, now: float) -> float:
-        """Seconds until the next message could go."""
+        """Seconds until the next message may go."""
         return max(self._free_at - now, 0.0)
 
     def take(self, now: float, until: float) -> float | None:
-        """Seconds after which the next message may go, which is reserved; None if ``until`` comes
-        first, and nothing is.
+        """Reserve the next time, and return the seconds until then; None if ``until`` is before
+        it, and nothing is reserved.
         """
         wait = self.wait(now)
         if now + wait > until:
             return None
-        self._free_at = now + wait + self._apart
+        self._free_at = now + wait + self._interval
         return wait

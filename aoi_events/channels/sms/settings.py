@@ -13,7 +13,7 @@ __all__ = ["SmsSettings", "SmscSettings"]
 
 
 def _separated(value: Any) -> Any:
-    """In the environment a list is one text."""
+    """Split the form of a list in an environment variable: one text, separated by commas."""
     return [each.strip() for each in value.split(",")] if isinstance(value, str) else value
 
 
@@ -93,7 +93,7 @@ class SmsSettings(SmscSettings):
 
     @property
     def providers(self) -> Mapping[str, SmscSettings]:
-        """The SMSCs by what they are called: their name in the table, or who we are where."""
+        """The SMSCs by name: that of the table, or ``system_id@host:port`` of the only one."""
         if self.host is None:
             return self.smscs
         return {f"{self.system_id}@{self.host}:{self.port}": self}

@@ -64,7 +64,7 @@ def test_what_is_kept_back_says_why_and_when_to_look_again() -> None:
         parameters={},
         expires_at=clock.now() + timedelta(minutes=2),
     )
-    outcome = breakers.kept_back("north", item).outcome
+    outcome = breakers.unavailable("north", item).outcome
     assert isinstance(outcome, ChallengeOutcome)
     assert outcome.kind is OutcomeKind.UNAVAILABLE
     assert outcome.detail == "the provider is down: cannot be reached"

@@ -13,7 +13,7 @@ __all__ = ["OutgoingSettings"]
 
 
 def _from_variable(value: Any) -> Any:
-    """A list in an environment variable is JSON."""
+    """Read JSON, the form of a list in an environment variable."""
     return json.loads(value) if isinstance(value, str) else value
 
 

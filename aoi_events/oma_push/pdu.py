@@ -10,7 +10,7 @@ In order::
 Over SMS it is a datagram to the push port, in one short message or several: `datagrams`.
 
 Decoding is total: any octets give a `PushPdu` or a `PduError`. Encoding uses the shortest forms, so
-it gives the same octets again for whatever was encoded so.
+so octets that were encoded in that way are the same after decoding and encoding.
 """
 
 from __future__ import annotations

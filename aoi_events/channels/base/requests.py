@@ -1,6 +1,6 @@
 """Base of the channels whose providers answer each request, and send no receipts later.
 
-Derive from `RequestChannel`: :meth:`~RequestChannel.prepare` makes what is sent for an item, and
+Derive from `RequestChannel`: :meth:`~RequestChannel.prepare` makes the request of an item, and
 :meth:`~RequestChannel.submit` sends it. Expiry, limits, circuit breakers, time-outs, results and
 closing are done here.
 """
@@ -82,11 +82,11 @@ class RequestChannel(ABC, Generic[P]):
 
     @abstractmethod
     def prepare(self, item: Item, now: datetime) -> P:
-        """Make what is sent for the item. Raises CannotSend."""
+        """Make the request of the item. Raises CannotSend."""
 
     @abstractmethod
     async def submit(self, prepared: P) -> Verdict:
-        """Send it, and return what the answer means; a failure is a verdict, too."""
+        """Send the request, and return what the answer means; a failure is a verdict, too."""
 
     @property
     def provider(self) -> str:

@@ -5,7 +5,7 @@ What smpp34 1.5 leaves to us, found by experiment:
 * It waits 30 s for a response, also when its client stops: every submission is raced against our
   own time-out and against the end of the session.
 * A lost link, a time-out, an unreadable response and a ``generic_nack`` are one exception,
-  ``SmppError``; only a ``generic_nack`` tells its status, in the text.
+  ``SmppError``; only a ``generic_nack`` contains its status, in the text.
 * A refused bind (a wrong password) looks like an SMSC that never answers.
 * It sends ``enquire_link`` every 30 s and waits 30 s for the answer, so a link that is cut silently
   is noticed after a minute; a submission without an answer ends it sooner.
@@ -103,7 +103,7 @@ class Session:
             self.lost.set_result(None)
 
     async def end(self) -> None:
-        """Say goodbye if anybody listens, and stop; bounded."""
+        """Unbind if the SMSC still answers, and stop; takes a second at most."""
         with suppress(TimeoutError, smpp34.SmppError):
             async with asyncio.timeout(_UNBIND_TIME):
                 await self._smsc.unbind()

@@ -54,7 +54,7 @@ _NOT_PUBLIC: Final[tuple[_Network, ...]] = tuple(
     )
 )
 _UNICAST: Final = IPv6Network("2000::/3")
-"""All of IPv6 that is given out for global use (RFC 4291, section 2.4 and IANA's registry)."""
+"""The IPv6 addresses for global use (RFC 4291, section 2.4 and IANA's registry)."""
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 

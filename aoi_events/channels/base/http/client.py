@@ -4,7 +4,7 @@ The client checks the address that a socket is about to be connected to, so ther
 look-up between check and use. aiohttp makes the sockets through `_socket`, for names and for
 literal addresses alike.
 
-Redirects are not followed, proxies of the environment not used, cookies not kept, TLS is verified.
+It follows no redirects, uses no proxies of the environment, stores no cookies, and verifies TLS.
 Of an answer only the head counts, at most 128 fields of 8 KiB; a body is read to keep the
 connection, as long as it is short and comes at once.
 """

@@ -8,7 +8,6 @@ from typing import Final
 
 from aoi_events.contracts.envelopes import (
     ChallengeItem,
-    ChallengeOutcome,
     DeliverItem,
     OutcomeKind,
 )
@@ -51,21 +50,8 @@ def result_of(
     ``detail`` is for people, senders among them: it contains no address. ``retry_after``: seconds
     until this item may be sent again; ``throttled``: because there were too many.
     """
-    if isinstance(item, ChallengeItem):
-        if kind is OutcomeKind.ACCEPTED:
-            return Sent(None, provider_messages, throttled)
-        challenged = ChallengeOutcome(
-            challenge=item.id,
-            attempt=item.attempt,
-            kind=kind,
-            at=now,
-            client=item.client,
-            channel=item.channel,
-            detail=detail[:_LONGEST_DETAIL] or None,
-            closes_channel=closes_channel,
-            retry_after=retry_after or None,
-        )
-        return Sent(challenged, provider_messages, throttled)
+    if isinstance(item, ChallengeItem) and kind is OutcomeKind.ACCEPTED:
+        return Sent(None, provider_messages, throttled)
     outcome = item.outcome(
         kind,
         now,

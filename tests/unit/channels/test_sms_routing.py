@@ -84,7 +84,7 @@ def test_one_smsc_or_a_table_of_several() -> None:
 
 
 def test_the_documented_table_is_one() -> None:
-    """It is taken as it stands, and sends numbers where it says."""
+    """The documented table is valid, and numbers go to the SMSCs that it names."""
     given = tomllib.loads(block("docs/how-to/containers.md", "toml"))
     settings = SmsSettings.model_validate(given["channels"]["sms"])
     assert routes("+31600000001", settings.providers) == ["eu", "world"]
@@ -132,7 +132,7 @@ def test_a_pace_is_kept_whenever_it_is_asked(rate: float, asked: list[tuple[floa
 
 
 def test_without_a_rate_everything_goes_at_once() -> None:
-    """The window alone holds it back."""
+    """Without a rate, only the window limits submissions."""
     pace = RateLimit(None)
     assert [pace.take(5.0, 5.0) for _ in range(100)] == [0.0] * 100
 

@@ -43,7 +43,7 @@ async def smsc() -> AsyncIterator[LoopbackSmsc]:
 
 
 class Linked:
-    """A link, and what it hears."""
+    """A link, and the receipts that it passes on."""
 
     def __init__(self, settings: SmscSettings) -> None:
         self._receipts = ReceiptQueue()
@@ -65,7 +65,7 @@ class Linked:
         return list(await asyncio.gather(*map(self._link.submit, pushes)))
 
     async def receipts(self) -> AsyncIterator[list[SmscReceipt]]:
-        """What it hears."""
+        """The receipts, in batches."""
         async for batch in self._receipts.batches():
             yield [receipt for _, receipt in batch]
 
@@ -74,7 +74,7 @@ class Linked:
         self._link.open()
 
     async def close(self) -> None:
-        """End it, and what is heard."""
+        """End the link, and the receipts."""
         await self._link.close()
         self._receipts.close()
 
@@ -93,13 +93,13 @@ async def link_to(smsc: LoopbackSmsc, **settings: Any) -> AsyncIterator[Linked]:
 
 async def next_receipts(link: Linked, count: int) -> list[SmscReceipt]:
     """The next receipts, however they are batched."""
-    heard: list[SmscReceipt] = []
+    received: list[SmscReceipt] = []
     async with asyncio.timeout(WITHIN):
         async for batch in link.receipts():
-            heard.extend(batch)
-            if len(heard) >= count:
+            received.extend(batch)
+            if len(received) >= count:
                 break
-    return heard
+    return received
 
 
 async def test_a_message_arrives_as_it_was_sent(smsc: LoopbackSmsc) -> None:
@@ -118,8 +118,8 @@ async def test_a_telephone_hands_on_every_message_in_order(smsc: LoopbackSmsc) -
         await link.submit([message(), message("+31600000002"), message()])
         telephone = smsc.telephone(NUMBER)
         async with asyncio.timeout(WITHIN):
-            heard = [await anext(telephone), await anext(telephone)]
-    assert heard == [Arrived(USER_DATA, "AOI")] * 2
+            received = [await anext(telephone), await anext(telephone)]
+    assert received == [Arrived(USER_DATA, "AOI")] * 2
     assert smsc.mailbox(NUMBER).empty()
     assert smsc.mailbox("+31600000002").qsize() == 1
 
@@ -166,7 +166,7 @@ async def test_a_throttled_link_pauses_and_recovers(smsc: LoopbackSmsc, refusal:
 
 
 async def test_what_expires_while_it_waits_does_not_go_out(smsc: LoopbackSmsc) -> None:
-    """A push whose time ends before its turn comes is given back then, and says why."""
+    """A push that expires while it waits is returned at that time, with the reason."""
     smsc.script(Reply.throttle())
     async with link_to(smsc, throttle_pause=60, turn_time=300) as link:
         await link.submit([message()])
@@ -193,7 +193,7 @@ async def test_a_receipt_tells_what_became_of_a_message(smsc: LoopbackSmsc) -> N
 
 
 async def test_a_receipt_may_overtake_the_response(smsc: LoopbackSmsc) -> None:
-    """A receipt that comes before the response is heard, and the response still counts."""
+    """A receipt that comes before the response is passed on, and the response still counts."""
     smsc.script(Reply(receipt_first=True))
     async with link_to(smsc) as link:
         submitting = asyncio.create_task(link.submit([message()]))
@@ -202,8 +202,8 @@ async def test_a_receipt_may_overtake_the_response(smsc: LoopbackSmsc) -> None:
     assert receipt == SmscReceipt(submitted.message_ids[0] or "", MessageState.DELIVERED)
 
 
-async def test_a_receipt_that_comes_twice_is_heard_twice(smsc: LoopbackSmsc) -> None:
-    """The link repeats what the SMSC says; whoever listens must merge."""
+async def test_a_receipt_that_comes_twice_is_passed_on_twice(smsc: LoopbackSmsc) -> None:
+    """The link passes on every receipt of the SMSC; its reader must merge them."""
     smsc.script(Reply(receipts=(MessageState.DELIVERED, MessageState.DELIVERED)))
     async with link_to(smsc) as link:
         [submitted] = await link.submit([message()])
@@ -255,7 +255,7 @@ async def test_a_lost_link_answers_at_once_and_comes_back(
 
 
 async def test_a_line_cut_without_a_word_is_found_by_the_next_message(smsc: LoopbackSmsc) -> None:
-    """When nothing at all comes back in time, the link is given up and built anew."""
+    """A link on which nothing comes back in time is closed and connected again."""
     async with link_to(smsc, response_time=0.2) as link:
         await link.ready()
         smsc.freeze()
@@ -285,7 +285,7 @@ async def test_an_smsc_that_is_away_holds_messages_back_and_is_found_again(
 
 
 async def test_closing_ends_receipts_and_unbinds(smsc: LoopbackSmsc) -> None:
-    """After close nobody waits any more, here or at the SMSC."""
+    """After close no reader waits for receipts, and the SMSC has no session."""
     async with link_to(smsc) as link:
         await smsc.bound(1)
         listening = asyncio.create_task(next_receipts(link, 1))

@@ -26,7 +26,7 @@ from aoi_events.errors import MalformedPdu
 def test_any_deliver_sm_is_a_receipt_or_none_or_malformed(
     esm_class: int, text: bytes, tlvs: list[tuple[int, bytes]]
 ) -> None:
-    """Reading receipts is total and bounded, whatever an SMSC sends."""
+    """Any `deliver_sm` of an SMSC is a receipt, another message, or malformed."""
     try:
         receipt = read_receipt(esm_class, text, tlvs)
     except MalformedPdu:
@@ -39,14 +39,14 @@ def test_any_deliver_sm_is_a_receipt_or_none_or_malformed(
     "text", [b"id: stat:DELIVRD", b"id:sub:001 stat:DELIVRD", b"stat:DELIVRD", b""]
 )
 def test_a_receipt_that_names_no_message_is_malformed(text: bytes) -> None:
-    """The next field is not taken for the name."""
+    """A receipt without an ID is malformed: the next field is not read as the ID."""
     with pytest.raises(MalformedPdu, match="names no message"):
         read_receipt(0x04, text, [(MESSAGE_STATE, b"\x02")])
 
 
 @pytest.mark.parametrize("esm_class, is_receipt", [(0x04, True), (0x44, True), (0x08, False)])
 def test_a_receipt_is_told_by_its_type_bits(esm_class: int, is_receipt: bool) -> None:
-    """Bits 5 to 2 decide, whatever else the octet holds; acknowledgements are no receipts."""
+    """Bits 5 to 2 of the octet decide; acknowledgements are no receipts."""
     text = b"id:42 sub:001 dlvrd:001 submit date:0 done date:0 stat:EXPIRED err:7"
     receipt = read_receipt(esm_class, text, [])
     assert (receipt == SmscReceipt("42", MessageState.EXPIRED, "7")) is is_receipt

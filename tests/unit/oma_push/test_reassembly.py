@@ -1,4 +1,4 @@
-"""Parts of datagrams, put together again: in any order, bounded, whatever comes."""
+"""Reassembly of datagrams from parts: in any order, and bounded for any input."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_what_differs_in_sender_reference_width_or_count_is_never_mixed(
 
 
 def test_a_part_waits_for_a_day_and_no_longer() -> None:
-    """What comes within it completes the datagram; after it the early part is gone, and said so."""
+    """A part in time completes the datagram; after that the early part is dropped, and counted."""
     whole = parts(text(200))
     out, _ = play(whole, every=MAX_AGE)
     assert out == [text(200)]
@@ -144,13 +144,13 @@ def test_a_part_waits_for_a_day_and_no_longer() -> None:
 def test_a_clock_that_was_put_back_keeps_nothing_for_ever() -> None:
     """Parts from the future are dropped like old ones."""
     one, other = parts(text(200)), parts(text(200), sender="other")
-    held = take((), *one[0], now=NOW + timedelta(days=400)).waiting
-    taken = take(held, *other[0], now=NOW)
+    waiting = take((), *one[0], now=NOW + timedelta(days=400)).waiting
+    taken = take(waiting, *other[0], now=NOW)
     assert (taken.dropped, [part.sender for part in taken.waiting]) == (1, ["other"])
 
 
 def test_a_flood_drives_out_itself() -> None:
-    """Endless first parts of one sender: what is held stays bounded, and the part of another
+    """Endless first parts of one sender: the waiting parts stay bounded, and the part of another
     sender is still there to be completed.
     """
     mine = parts(text(200))
@@ -164,10 +164,12 @@ def test_a_flood_drives_out_itself() -> None:
 
 
 def test_endless_parts_with_one_reference_are_bounded() -> None:
-    """Of each number a few are kept, the newest."""
+    """Of the parts with one number only the newest few wait."""
     part = Part(REFERENCE, 2, 1)
     _, taken = play([("a", part, bytes((number,))) for number in range(50)])
-    assert [held.octets for held in taken.waiting] == [bytes((number,)) for number in range(46, 50)]
+    assert [waiting.octets for waiting in taken.waiting] == [
+        bytes((number,)) for number in range(46, 50)
+    ]
     assert len(taken.waiting) == MAX_ALIKE
     assert taken.dropped == 1
 
@@ -177,26 +179,26 @@ def test_whatever_comes_it_stays_bounded_and_makes_up_nothing(
     arrivals: list[tuple[Came, int]],
 ) -> None:
     """Every datagram consists of parts that came, of one sender, reference and count, and each
-    held part came, at most once; jumps of the clock included.
+    waiting part came, at most once; jumps of the clock included.
     """
-    held: tuple[WaitingPart, ...] = ()
+    waiting: tuple[WaitingPart, ...] = ()
     now = NOW
     seen: set[tuple[object, ...]] = set()
     for (sender, part, octets), seconds in arrivals:
         now += timedelta(seconds=seconds)
         seen.add((sender, part, octets))
-        before = held
-        taken = take(held, sender, part, octets, now=now)
-        held = taken.waiting
-        assert len(held) <= MAX_WAITING
+        before = waiting
+        taken = take(waiting, sender, part, octets, now=now)
+        waiting = taken.waiting
+        assert len(waiting) <= MAX_WAITING
         keys = [
             (h.sender, Part(Reference(h.bits, h.reference), h.count, h.number), h.octets)
-            for h in held
+            for h in waiting
         ]
         assert len(set(keys)) == len(keys)
         assert set(keys) <= seen
         if taken.datagram is not None:
-            used = [*(h for h in before if h not in held), None]
+            used = [*(h for h in before if h not in waiting), None]
             alike = [
                 (h.number, h.octets)
                 for h in used
@@ -210,7 +212,7 @@ def test_whatever_comes_it_stays_bounded_and_makes_up_nothing(
 
 
 def test_no_part_is_given_up_before_there_is_no_room() -> None:
-    """As many parts as may be held are held; one more costs the oldest datagram."""
+    """As many parts wait as the limit allows; one more drops the oldest datagram."""
     flood = [("a", Part(Reference(16, number), 2, 1), b"x") for number in range(MAX_WAITING + 1)]
     _, full = play(flood[:-1])
     assert (len(full.waiting), full.dropped) == (MAX_WAITING, 0)

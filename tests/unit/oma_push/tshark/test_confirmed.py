@@ -1,4 +1,4 @@
-"""Our pushes, and what tshark says of them: see `vectors`."""
+"""Our pushes, as tshark decodes them: see `vectors`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ APPLICATIONS = {
 
 
 def confirmed(vector: str) -> list[dict[str, Any]]:
-    """What tshark was shown, and said, message by message."""
+    """The message and the output of tshark, message by message."""
     return [message for message in MESSAGES if message["vector"] == vector]
 
 

@@ -130,7 +130,7 @@ def _capture() -> bytes:
 
 
 def main() -> None:
-    """Write down what tshark says."""
+    """Write the output of tshark into the file."""
     fields = [argument for field in FIELDS for argument in ("-e", field)]
     with tempfile.NamedTemporaryFile(suffix=".pcap") as capture:
         capture.write(_capture())

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from aoi_events.oma_push.datagrams import read
 from aoi_events.oma_push.payload import Payload, decode
-from aoi_events.oma_push.reassembly import HeldPart, take
+from aoi_events.oma_push.reassembly import WaitingPart, take
 
 __all__ = ["payload_of", "payloads_of"]
 
@@ -23,7 +23,7 @@ def payloads_of(messages: Iterable[tuple[str, bytes]]) -> list[Payload]:
     order in which they were complete. Raises PduError.
     """
     now = datetime.now(UTC)
-    held: tuple[HeldPart, ...] = ()
+    held: tuple[WaitingPart, ...] = ()
     payloads: list[Payload] = []
     for between, octets in messages:
         segment = read(octets)
@@ -31,7 +31,7 @@ def payloads_of(messages: Iterable[tuple[str, bytes]]) -> list[Payload]:
             payloads.append(decode(segment.octets))
             continue
         taken = take(held, between, segment.part, segment.octets, now=now)
-        held = taken.held
+        held = taken.waiting
         if taken.datagram is not None:
             payloads.append(decode(taken.datagram))
     return payloads

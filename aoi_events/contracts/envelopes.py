@@ -110,6 +110,28 @@ class ChallengeItem(Tolerant):
         """Names the round of the proof, without its code."""
         return challenge_id(self.client, self.channel, self.code)
 
+    def outcome(
+        self,
+        kind: OutcomeKind,
+        at: datetime,
+        *,
+        detail: str | None = None,
+        closes_channel: bool = False,
+        retry_after: float | None = None,
+    ) -> ChallengeOutcome:
+        """The outcome of this challenge; the fields as in :class:`ChallengeOutcome`."""
+        return ChallengeOutcome(
+            challenge=self.id,
+            attempt=self.attempt,
+            kind=kind,
+            at=at,
+            client=self.client,
+            channel=self.channel,
+            detail=detail,
+            closes_channel=closes_channel,
+            retry_after=retry_after,
+        )
+
 
 class CloseItem(Tolerant):
     """To a gateway node: end this session (another one took over, or the client was retired).

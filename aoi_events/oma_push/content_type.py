@@ -1,4 +1,4 @@
-"""Content types as WSP writes them: numbers of registers where it can, texts elsewhere.
+"""Codec of content types in WSP: registered numbers where there are any, else texts. Pure.
 
 A media type is a number of OMNA's list or a text (WAP-230-WSP, 8.4.2.24). A parameter has a number
 (table 38: charset is 1) or a name, and a value that is an integer, a text (a quoted one begins with
@@ -46,12 +46,12 @@ _MEDIA_TYPES: Final[Mapping[int, str]] = {
     0x44: "application/vnd.syncml.notification",
     0x5A: "application/octet-stream",
 }
-"""What pushes are found to hold, of the list of numbers."""
+"""The registered media types that occur in pushes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a content type; ``value`` None: it has none."""
+    """One parameter of a content type; ``value`` None: it has no value."""
 
     name: int | str
     value: int | str | None
@@ -59,7 +59,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class ContentType:
-    """What a body is: ``media`` is a number of OMNA's list or a media type as text."""
+    """A content type; ``media`` is a number of OMNA's list or a media type as text."""
 
     media: int | str
     parameters: tuple[Parameter, ...] = ()
@@ -73,7 +73,7 @@ class ContentType:
 
 
 def encode_content_type(content_type: ContentType) -> bytes:
-    """The shortest form. Raises MalformedPdu for what WSP cannot express."""
+    """Encode in the shortest form. Raises MalformedPdu for a value that WSP cannot express."""
     media = encode_integer_or_text(content_type.media)
     fits_constrained_form = (
         isinstance(content_type.media, str) or content_type.media <= _LARGEST_SHORT_INTEGER
@@ -85,7 +85,7 @@ def encode_content_type(content_type: ContentType) -> bytes:
 
 
 def read_content_type(head: Reader) -> ContentType:
-    """The content type with which the headers begin."""
+    """Read the content type, with which the headers begin."""
     what = "the content type"
     if not head.starts_with_length:
         return ContentType(head.integer_or_text(what))

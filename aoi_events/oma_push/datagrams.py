@@ -1,4 +1,4 @@
-"""WDP datagrams over SMS: what goes to a port, in one short message or in several (concatenated).
+"""WDP datagrams over SMS, in one short message or in several (concatenated). Pure.
 
 A datagram is the user data of binary (8-bit) messages, each with a user data header::
 
@@ -7,10 +7,10 @@ A datagram is the user data of binary (8-bit) messages, each with a user data he
     00 03 ref count number   which part of how many, 8-bit reference    23.040, 9.2.3.24.1
     08 04 ref ref count number   the same with a 16-bit reference       23.040, 9.2.3.24.8
 
-The elements stand in any order; of one that stands twice, and of the two forms of concatenation,
-the last counts (9.2.3.24). A user data field holds 140 octets (WAP-259-WDP, GSM SMS): 133 for a
-datagram in one message, 128 or 127 in each of several. A part that cannot be (number 0, or beyond
-the count) is refused, where 23.040 ignores the element: the middle of a push is none.
+The elements come in any order; if one comes twice, or both forms of concatenation, the last counts
+(9.2.3.24). A user data field has 140 octets (WAP-259-WDP, GSM SMS): 133 for a datagram in one
+message, 128 or 127 in each of several. An impossible part (number 0, or above the count) is
+refused; 23.040 ignores the element, but a part of a push is no push.
 
 Reading is total: any octets give a `Segment` or a `PduError`.
 """
@@ -65,7 +65,7 @@ LARGEST_PART: Final[Mapping[Bits, int]] = {8: LARGEST_ALONE - 5, 16: LARGEST_ALO
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What the parts of one datagram have in common: a number of 8 or 16 bits."""
+    """The number, of 8 or 16 bits, that the parts of one datagram have in common."""
 
     bits: Bits
     number: int
@@ -73,7 +73,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Which part of a datagram: ``number`` (from 1) of ``count``."""
+    """The position of a part in its datagram: ``number`` (from 1) of ``count``."""
 
     reference: Reference
     count: int
@@ -82,21 +82,21 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What one short message carries: a datagram (``part`` None), or a part of one."""
+    """The content of one short message: a datagram (``part`` None), or a part of one."""
 
     octets: bytes
     part: Part | None = None
 
 
 def segments_of(octets: int, bits: Bits) -> int:
-    """How many short messages a datagram of so many octets takes."""
+    """Number of short messages for a datagram of so many octets."""
     return 1 if octets <= LARGEST_ALONE else -(-octets // LARGEST_PART[bits])
 
 
 def split(datagram: bytes, reference: Reference, *, most: int = 1) -> tuple[bytes, ...]:
-    """The user data of the short messages that carry ``datagram``, in order; at most ``most``.
+    """Split ``datagram`` into the user data of at most ``most`` short messages, in order.
 
-    ``reference`` tells the parts of several from those of other datagrams; one message has none.
+    ``reference`` distinguishes the parts from those of other datagrams; one message has none.
     Raises `PduTooLarge`, and `MalformedPdu` for a reference that its bits cannot hold.
     """
     room = LARGEST_PART[reference.bits]
@@ -115,10 +115,10 @@ def split(datagram: bytes, reference: Reference, *, most: int = 1) -> tuple[byte
 
 
 def read(user_data: bytes) -> Segment:
-    """What the user data of one short message carries to the push port.
+    """Read the user data of one short message to the push port.
 
     Raises `PduTooLarge` for more than 140 octets, `NotAPush` for another port, and `MalformedPdu`
-    for a header that is none or a part of a datagram that cannot be.
+    for an invalid header or an impossible part.
     """
     if len(user_data) > LARGEST_USER_DATA:
         raise PduTooLarge(len(user_data), LARGEST_USER_DATA)
@@ -132,7 +132,7 @@ def read(user_data: bytes) -> Segment:
         data = elements.take(elements.octet("the length of an element"), "an information element")
         if identifier == _PORTS_16_BIT:
             if len(data) != 4:
-                raise MalformedPdu(f"the port element holds {len(data)} octets instead of 4")
+                raise MalformedPdu(f"the port element has {len(data)} octets instead of 4")
             destination = int.from_bytes(data[:2], "big")
         elif identifier in _CONCATENATIONS:
             concatenation = _CONCATENATIONS[identifier], data
@@ -155,10 +155,10 @@ def _element(part: Part) -> bytes:
 def _part(bits: Bits, data: bytes) -> Part | None:
     width = bits // 8
     if len(data) != width + 2:
-        raise MalformedPdu(f"the concatenation element holds {len(data)} octets, not {width + 2}")
+        raise MalformedPdu(f"the concatenation element has {len(data)} octets, not {width + 2}")
     count, number = data[width], data[width + 1]
     if not 1 <= number <= count:
-        raise MalformedPdu(f"part {number} of {count} cannot be")
+        raise MalformedPdu(f"part {number} of {count} is impossible")
     if count > MOST_SEGMENTS:
         raise MalformedPdu(f"a push of {count} short messages; at most {MOST_SEGMENTS} are read")
     return (

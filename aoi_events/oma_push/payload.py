@@ -1,4 +1,4 @@
-"""What the AOI Server puts inside a connectionless push, and the AOI Client takes out again.
+"""The payload of a connectionless push from the AOI Server to the AOI Client. Pure.
 
 The push is addressed to X-Wap-Application-Id 0x414F ("AO"), in the experimental part (0x4000 to
 0x1FFFFF) of the OMNA register of push application IDs, where numbers need no registration; written
@@ -14,8 +14,8 @@ message costs::
 
 ``form`` is a number of `_MEDIA_TYPES` (0: length and type follow as ASCII), plus 0x80 when the
 content is not text but octets. Of the 133 octets of a PDU 8 are WSP's and 26 ours: 99 for content.
-Of several messages each holds 127 (16-bit reference), less 38 once: 470 octets of content in four.
-The check tells parts of two pushes that a network mixed from a whole one; it keeps nobody out.
+Of several messages each has 127 (16-bit reference), less 38 once: 470 octets of content in four.
+The check detects parts of two pushes that a network mixed; it does not authenticate the sender.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _OCTETS_FLAG: Final = 0x80
 
 @dataclass(frozen=True, slots=True)
 class ContentPush:
-    """A notification as a whole: for which app instance, and its content."""
+    """A complete notification: its app instance (by fingerprint) and its content."""
 
     delivery: str
     fingerprint: str
@@ -95,7 +95,7 @@ class WakeUpPush:
 
 @dataclass(frozen=True, slots=True)
 class ChallengePush:
-    """A code that proves, when it comes back, that the device receives at this number."""
+    """A code that the device returns, to prove that it receives messages at this number."""
 
     code: str
 
@@ -109,12 +109,12 @@ Payload: TypeAlias = ContentPush | WakeUpPush | ChallengePush
 def encode(
     payload: Payload, *, transaction_id: int, most: int = 1, reference: Reference = _NO_REFERENCE
 ) -> tuple[bytes, ...]:
-    """The user data of the short messages that carry ``payload``, in order: one, or up to ``most``.
+    """Encode ``payload`` as the user data of short messages, in order: one, or up to ``most``.
 
-    ``transaction_id`` is 0 to 255; ``reference`` tells the parts of several messages from those of
-    other pushes to the same telephone. Raises `PduTooLarge` when the content does not fit (send a
-    wake-up instead), and `MalformedPdu` for an ID, a fingerprint or a code of another shape than
-    the contracts give them.
+    ``transaction_id`` is 0 to 255; ``reference`` distinguishes the parts of several messages from
+    those of other pushes to the same telephone. Raises `PduTooLarge` when the content does not fit
+    (send a wake-up instead), and `MalformedPdu` for an ID, a fingerprint or a code that does not
+    have the form of the contracts.
     """
     body = _encode_body(payload)
     pdu = push_pdu.encode(PushPdu(transaction_id, _OCTET_STREAM, APPLICATION_ID, (), body))
@@ -126,10 +126,10 @@ def encode(
 
 
 def decode(pdu: bytes) -> Payload:
-    """The payload of a push, from its datagram (`datagrams.read`, `reassembly.take`).
+    """Decode the payload of a push from its datagram (`datagrams.read`, `reassembly.take`).
 
     Raises what `push_pdu.decode` raises, `NotAPush` for a push to another application, and
-    `MalformedPdu` for a body that is none of ours.
+    `MalformedPdu` for a body that is not in our format.
     """
     push = push_pdu.decode(pdu)
     if push.application_id != APPLICATION_ID:
@@ -163,8 +163,8 @@ def decode(pdu: bytes) -> Payload:
 def room_for(content: Content) -> int:
     """Octets that ``content`` takes in a push, to compare with `largest_content`.
 
-    Its own octets, and those of a media type that is not one of the numbered ones. What a sender
-    encrypted takes more than there ever is, since the device must be told how: it takes a wake-up.
+    Its own octets, and those of a media type that has no number. Content that a sender encrypted
+    never fits, because the format has no field for how it was encrypted: the push is a wake-up.
     """
     if content.encryption is not None:
         return _NEVER
@@ -181,7 +181,7 @@ def largest_content(most: int, bits: Bits) -> int:
 
 
 def messages_for(content: Content, bits: Bits) -> int:
-    """How many short messages a push of ``content`` takes."""
+    """Number of short messages for a push of ``content``."""
     octets = _OVERHEAD + room_for(content)
     return 1 if octets <= LARGEST_ALONE else segments_of(octets + _CHECK_OCTETS, bits)
 
@@ -254,7 +254,7 @@ def _read_content(reader: Reader) -> Content:
     except UnicodeDecodeError:
         raise MalformedPdu("text content that is not UTF-8") from None
     except ValidationError:
-        raise MalformedPdu("a media type that is none") from None
+        raise MalformedPdu("an invalid media type") from None
 
 
 def _checked_code(code: str) -> str:

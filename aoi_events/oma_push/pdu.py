@@ -1,4 +1,4 @@
-"""The WSP *Push* PDU of an OMA Connectionless Push: its octets, and nothing else.
+"""Codec of the WSP *Push* PDU of an OMA Connectionless Push. Pure.
 
 In order::
 
@@ -10,7 +10,7 @@ In order::
 Over SMS it is a datagram to the push port, in one short message or several: `datagrams`.
 
 Decoding is total: any octets give a `PushPdu` or a `PduError`. Encoding uses the shortest forms, so
-it gives the same octets again for whatever was encoded so.
+so octets that were encoded in that way are the same after decoding and encoding.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _APPLICATION_ID_NAME: Final = "x-wap-application-id"
 class PushPdu:
     """One connectionless push.
 
-    ``transaction_id`` is 0 to 255 and only tells repeats apart. ``application_id`` is the value of
+    ``transaction_id`` is 0 to 255 and identifies repeats. ``application_id`` is the value of
     X-Wap-Application-Id: a number of the OMNA register, a URI, or None where the header is absent.
     ``headers`` are all other headers, in wire order.
     """
@@ -57,9 +57,9 @@ class PushPdu:
 
 
 def encode(pdu: PushPdu) -> bytes:
-    """The octets of ``pdu``.
+    """Encode ``pdu``.
 
-    Raises `MalformedPdu` for a part that WSP cannot express (a transaction ID above 255, a text
+    Raises `MalformedPdu` for a value that WSP cannot express (a transaction ID above 255, a text
     that is not printable ASCII, a header value that is not exactly one WSP value).
     """
     if not 0 <= pdu.transaction_id <= 0xFF:
@@ -75,9 +75,9 @@ def encode(pdu: PushPdu) -> bytes:
 
 
 def decode(octets: bytes) -> PushPdu:
-    """The push in a datagram to the push port.
+    """Decode the push in a datagram to the push port.
 
-    Raises `NotAPush` for another WSP PDU, and `MalformedPdu` for everything else that is no push;
+    Raises `NotAPush` for another WSP PDU, and `MalformedPdu` for any other octets;
     header code pages other than the default one count as malformed.
     """
     reader = Reader(octets)
@@ -96,12 +96,12 @@ def decode(octets: bytes) -> PushPdu:
         elif application_id is None:
             application_id = head.integer_or_text("X-Wap-Application-Id")
         else:
-            raise MalformedPdu("X-Wap-Application-Id stands twice")
+            raise MalformedPdu("X-Wap-Application-Id occurs twice")
     return PushPdu(transaction_id, content_type, application_id, tuple(headers), reader.rest())
 
 
 def _names_application(name: int | str) -> bool:
-    """Gateways may write out the name of a header that has a number."""
+    """Whether a header is X-Wap-Application-Id; some gateways write its name as text."""
     if isinstance(name, int):
         return name == _APPLICATION_ID
     return name.lower() == _APPLICATION_ID_NAME

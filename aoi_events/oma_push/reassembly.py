@@ -1,13 +1,13 @@
-"""Datagrams from their parts: pure, and bounded whatever comes.
+"""Reassembly of datagrams from their parts. Pure, and bounded for any input.
 
 A part belongs to the datagram of its sender, reference (8 and 16 bits apart) and count. Parts come
-in any order and more than once. A part that differs from the one that is there already is of
-another datagram with the same reference: it waits beside it, and each is put together from the
-first of each number, so that datagrams that come one after the other, or in step, come out whole.
-Whether a datagram is one, its reader tells: what mixes two must not be taken for either.
+in any order and more than once. A part that differs from a waiting one with the same number belongs
+to another datagram with the same reference: both wait, and each datagram is assembled from the
+oldest part of each number. So datagrams that come one after the other, or in step, are complete.
+Only the reader of a datagram can find out that it mixes two, so it must check.
 
-What never becomes complete is dropped after `KEPT_FOR`, or when there is too much: whoever sent
-most of what is held loses its oldest datagram, so that a flood drives out itself first.
+Parts that never become complete are dropped after `MAX_AGE`, or when too many wait: the sender of
+most of the waiting parts loses its oldest datagram, so a flood drops its own parts first.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from pydantic import ConfigDict
 
 from aoi_events.oma_push.datagrams import Bits, Part
 
-__all__ = ["KEPT_FOR", "MOST_ALIKE", "MOST_HELD", "HeldPart", "Taken", "take"]
+__all__ = ["MAX_AGE", "MAX_ALIKE", "MAX_WAITING", "Reassembly", "WaitingPart", "take"]
 
-KEPT_FOR: Final = timedelta(days=1)
+MAX_AGE: Final = timedelta(days=1)
 """How long a part waits for the others: a telephone may be out of reach between two of them."""
 
-MOST_HELD: Final = 128
-"""Parts that are held at most, of all senders: 17 KiB."""
+MAX_WAITING: Final = 128
+"""Largest number of waiting parts, of all senders: 17 KiB."""
 
-MOST_ALIKE: Final = 4
-"""Datagrams with one sender, reference and count that are put together at once."""
+MAX_ALIKE: Final = 4
+"""Largest number of datagrams with one sender, reference and count that wait at once."""
 
 Key = tuple[str, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class HeldPart:
+class WaitingPart:
     """A part that waits for the others; ``bits`` and ``reference`` are those of its datagram."""
 
-    # Holders store it as JSON, which has no octets.
+    # The client stores it as JSON, which has no octets.
     __pydantic_config__: ClassVar = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     sender: str
@@ -53,52 +53,52 @@ class HeldPart:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """What is held after a part came, and the datagram that it completed, if it did.
+class Reassembly:
+    """The waiting parts after the arrival of a part, and the datagram that it completed, if any.
 
-    ``dropped`` counts the parts that were given up, because of their age or for want of room.
+    ``dropped`` counts the parts that were dropped because of their age, or because too many wait.
     """
 
-    held: tuple[HeldPart, ...]
+    waiting: tuple[WaitingPart, ...]
     datagram: bytes | None = None
     dropped: int = 0
 
 
 def take(
-    held: Sequence[HeldPart], sender: str, part: Part, octets: bytes, *, now: datetime
-) -> Taken:
-    """A part came from ``sender``; ``held`` is what `take` returned last, oldest first."""
-    came = HeldPart(
+    waiting: Sequence[WaitingPart], sender: str, part: Part, octets: bytes, *, now: datetime
+) -> Reassembly:
+    """Take a part from ``sender``; ``waiting`` is the result of the last call, oldest first."""
+    new = WaitingPart(
         sender, part.reference.bits, part.reference.number, part.count, part.number, octets, now
     )
-    young = [known for known in held if abs(now - known.at) <= KEPT_FOR]
-    aged = len(held) - len(young)
-    alike = [known for known in young if _key(known) == _key(came)]
-    if any((known.number, known.octets) == (came.number, came.octets) for known in alike):
-        return Taken(tuple(young), dropped=aged)
-    first: dict[int, HeldPart] = {}
-    for known in (*alike, came):
-        first.setdefault(known.number, known)
-    if len(first) == came.count:
-        used = {id(known) for known in first.values()}
-        left = tuple(known for known in young if id(known) not in used)
-        datagram = b"".join(first[number].octets for number in sorted(first))
-        return Taken(left, datagram, dropped=aged)
-    same = [known for known in alike if known.number == came.number]
-    if len(same) >= MOST_ALIKE:
-        young.remove(same[0])
-        aged += 1
-    kept = _bounded([*young, came])
-    return Taken(kept, dropped=aged + len(young) + 1 - len(kept))
+    recent = [other for other in waiting if abs(now - other.at) <= MAX_AGE]
+    dropped = len(waiting) - len(recent)
+    alike = [other for other in recent if _key(other) == _key(new)]
+    if any((other.number, other.octets) == (new.number, new.octets) for other in alike):
+        return Reassembly(tuple(recent), dropped=dropped)
+    chosen: dict[int, WaitingPart] = {}
+    for other in (*alike, new):
+        chosen.setdefault(other.number, other)
+    if len(chosen) == new.count:
+        used = {id(other) for other in chosen.values()}
+        left = tuple(other for other in recent if id(other) not in used)
+        datagram = b"".join(chosen[number].octets for number in sorted(chosen))
+        return Reassembly(left, datagram, dropped=dropped)
+    same = [other for other in alike if other.number == new.number]
+    if len(same) >= MAX_ALIKE:
+        recent.remove(same[0])
+        dropped += 1
+    rest = _bounded([*recent, new])
+    return Reassembly(rest, dropped=dropped + len(recent) + 1 - len(rest))
 
 
-def _bounded(parts: list[HeldPart]) -> tuple[HeldPart, ...]:
-    if len(parts) <= MOST_HELD:
+def _bounded(parts: list[WaitingPart]) -> tuple[WaitingPart, ...]:
+    if len(parts) <= MAX_WAITING:
         return tuple(parts)
-    most, _ = Counter(known.sender for known in parts).most_common(1)[0]
-    oldest = _key(next(known for known in parts if known.sender == most))
-    return tuple(known for known in parts if _key(known) != oldest)
+    most, _ = Counter(other.sender for other in parts).most_common(1)[0]
+    oldest = _key(next(other for other in parts if other.sender == most))
+    return tuple(other for other in parts if _key(other) != oldest)
 
 
-def _key(part: HeldPart) -> Key:
+def _key(part: WaitingPart) -> Key:
     return part.sender, part.bits, part.reference, part.count

@@ -1,9 +1,10 @@
 """The primitives of WSP's header encoding: integers, texts, lengths, headers (WAP-230-WSP, 8.4).
 
-The first octet of a value tells its form (8.4.1.2): 0 to 30 is a length that many octets follow,
-31 a length as uintvar, 32 to 127 begins a text that ends with NUL, 128 to 255 is a whole value of
-seven bits. `Reader` never reads past its bytes and raises `MalformedPdu` for whatever does not fit.
-Texts are limited to printable ASCII: that is what media types, URIs and header names consist of.
+The first octet of a value determines its form (8.4.1.2): 0 to 30 is a length, and as many octets
+follow; 31 precedes a length as uintvar; 32 to 127 begins a text that ends with NUL; 128 to 255 is a
+complete value of seven bits. `Reader` never reads past its bytes and raises `MalformedPdu` for
+invalid ones. Texts are limited to printable ASCII, of which media types, URIs and header names
+consist.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def encode_text(text: str) -> bytes:
 
 
 def encode_integer_or_text(value: int | str) -> bytes:
-    """The shortest form of a value that may be a number of a register or a text."""
+    """The shortest form of a value that is a registered number or a text."""
     return encode_integer(value) if isinstance(value, int) else encode_text(value)
 
 
@@ -93,12 +94,12 @@ def encode_header(header: Header) -> bytes:
     value = Reader(header.value)
     value.raw_value()
     if not value.at_end:
-        raise MalformedPdu("the value of a header holds more than one value")
+        raise MalformedPdu("the value of a header has more than one value")
     return name + header.value
 
 
 class Reader:
-    """Reads WSP values off a run of bytes; every method raises `MalformedPdu` at a cut."""
+    """Reads WSP values from bytes; every method raises `MalformedPdu` if they are incomplete."""
 
     def __init__(self, data: bytes) -> None:
         """Start at the first octet of `data`."""
@@ -116,7 +117,7 @@ class Reader:
         return not self.at_end and self._data[self._at] <= _LENGTH_QUOTE
 
     def skip(self, octet: int) -> bool:
-        """Read the next octet if it is this one; whether it was."""
+        """Read the next octet only if it is this one; returns whether it was."""
         found = not self.at_end and self._data[self._at] == octet
         self._at += found
         return found
@@ -135,7 +136,7 @@ class Reader:
         return taken
 
     def rest(self) -> bytes:
-        """All that is left."""
+        """All octets that were not read."""
         return self.take(len(self._data) - self._at, "the rest")
 
     def uintvar(self, what: str) -> int:

@@ -4,11 +4,14 @@ A plug-in is found by the entry point group ``aoi_events.channels``. Every one h
 and passes the suite in ``aoi_events.testing.conformance``:
 
 * ``offer(parameters, settings)``: pure; validates what a device offers and names the address.
-* ``confirming(settings)``: what a device is told of its channel beside that.
+* ``confirming(settings)``: adds to the answer what only that device may know of its channel.
 * ``traits(settings)``: values that decisions use.
 * ``connect(settings)``: for connectionless channels, the sender that a channel worker drives. A
-  connection-oriented channel has none: its deliveries go to the gateway node that holds the
+  connection-oriented channel has none: its deliveries go to the gateway node that has the
   connection.
+
+``settings`` is always an instance of the plug-in's ``settings_model``: the process validates it
+once, at start.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ SettingsModel: TypeAlias = type[BaseModel]
 
 
 Confirming: TypeAlias = Callable[[str, Parameters], Parameters]
-"""From an AOI Client ID and the parameters of its channel to what only that device is told."""
+"""From an AOI Client ID and the parameters of its channel to parameters for that device only."""
 
 
 OfferParameters: TypeAlias = Mapping[str, str | int | bool]
@@ -63,12 +66,11 @@ class Offered:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What became of handing one item to the provider.
+    """The result of sending one item to the provider.
 
-    ``outcome`` is None for a challenge that the provider took: nobody waits for that.
-    ``provider_messages`` is what the provider will call it in receipts, one name for each message
-    that it took; None where it named none. ``throttled``: the provider asked to slow down, which is
-    the channel's to do.
+    ``outcome`` is None for a challenge that the provider accepted. ``provider_messages``: the IDs
+    that the provider will use in receipts, one for each message that it took; None where it named
+    none. ``throttled``: the provider asked us to slow down; the channel does so itself.
     """
 
     outcome: OutcomeItem | ChallengeOutcome | None
@@ -78,7 +80,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A later word of the provider about ``provider_message``, one of those that it took.
+    """A later report of the provider about ``provider_message``, a message that it took.
 
     ``kind`` (of an outcome) and the rest are put into an OutcomeItem by the channel worker, which
     knows the step from the store.
@@ -99,28 +101,27 @@ class ConnectionlessChannel(Protocol):
 
     @property
     def at_once(self) -> int:
-        """How many items it wants to have at once; the worker takes no more before some of them are
-        answered.
+        """How many items the channel takes at once; the worker waits for results before it passes
+        more.
         """
 
     def lane(self, item: DeliverItem | ChallengeItem) -> str:
-        """What the item waits behind: its provider, as far as that is known beforehand. Items of
-        one lane are handed over together, and wait for those of no other.
+        """The lane of an item: its provider, as far as that is known beforehand. Items of one lane
+        are sent together, and do not wait for items of other lanes.
         """
 
     async def deliver(self, items: Sequence[DeliverItem | ChallengeItem]) -> Sequence[Sent]:
-        """Hand items over; one result each, in order. A provider's refusal is a result, and an
-        exception is a bug, but for ProviderUnavailable: then none of them was attempted. Never
-        takes longer than the channel's own time-outs. May be called again before it has returned.
+        """Send items; one result each, in order. A provider's refusal is a result. An exception is
+        a bug, except ProviderUnavailable: then no item was attempted. Never takes longer than the
+        channel's own time-outs. May be called again before it has returned.
 
-        What has expired is refused, and what was not given to a provider that is down is
-        *unavailable*; content that measures more than the largest is rejected, and parameters
-        without an address close the channel. None of that goes out, and none of it holds back the
-        other items.
+        An expired item is refused; an item that was not sent because its provider is down is
+        *unavailable*; content that is too large is rejected; parameters without an address close
+        the channel. No such item is sent, and none of them delays the other items.
         """
 
     def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
-        """Receipts as they come, in batches; ends when the channel is closed."""
+        """Receipts in batches, as they arrive; ends when the channel is closed."""
 
     async def healthy(self) -> bool:
         """Whether messages can be taken now."""
@@ -131,29 +132,29 @@ class ConnectionlessChannel(Protocol):
 
 @runtime_checkable
 class Guarded(Protocol):
-    """A channel that knows which of its providers work; optional."""
+    """A channel with circuit breakers for its providers; optional."""
 
     @property
     def providers(self) -> Collection[str]:
-        """Names of those that the operator set; devices may name others."""
+        """Names of the providers that the operator set; devices may name others."""
 
     @property
     def in_trouble(self) -> Mapping[str, Breaker]:
-        """By name, each provider whose breaker is not closed now."""
+        """Each provider whose breaker is not closed now, by name."""
 
 
 @runtime_checkable
 class Windowed(Protocol):
-    """A channel that bounds how many submissions its provider has not answered; optional."""
+    """A channel with a limit on submissions without an answer; optional."""
 
     @property
     def window_in_use(self) -> int:
-        """How many those are now."""
+        """How many submissions have no answer now."""
 
 
 class ChannelPlugin(Protocol):
-    """One type of notification channel. Derive from it to tell a device nothing more, and to be
-    always configured.
+    """One type of notification channel. A class that derives from it confirms nothing, and is
+    always configured, unless it overrides these methods.
     """
 
     @property
@@ -162,18 +163,20 @@ class ChannelPlugin(Protocol):
 
     @property
     def settings_model(self) -> SettingsModel:
-        """Its settings, all with defaults or none; section ``channels.<type>`` of the settings."""
+        """Its settings, all with defaults or none; section ``channels.<type>`` of the settings. The
+        other methods get an instance of it.
+        """
 
     def traits(self, settings: Any) -> ChannelTraits:
         """What decisions need to know of it."""
 
     def offer(self, parameters: OfferParameters, settings: Any) -> Offered:
-        """Check what a device offers. Raises Refusal (invalid) that says what to send instead."""
+        """Check an offer of a device. Raises Refusal (invalid) that names what to send instead."""
 
     def confirming(self, settings: Any) -> Confirming | None:
-        """What the answer to an activation says beside the channel's parameters: a secret to
-        verify messages with, say. It follows from its arguments, is not stored, and goes to nobody
-        else. None: nothing.
+        """A function for parameters that the answer to an activation adds to those of the channel,
+        like a secret to verify messages with. They are derived from its arguments, are not stored,
+        and are sent to that device only. None: no such parameters.
 
         Asked once, when the activation worker starts. Raises ConfigurationError when a key is not
         set.
@@ -181,7 +184,7 @@ class ChannelPlugin(Protocol):
         return None
 
     def configured(self, settings: Any) -> bool:
-        """Whether this installation can use it (an SMSC is set, say)."""
+        """Whether this installation can use the channel (for example, whether an SMSC is set)."""
         return True
 
     async def connect(self, settings: Any) -> ConnectionlessChannel | None:

@@ -180,20 +180,8 @@ def _outcome(item: Work, say: Say, now: datetime) -> OutcomeItem | ChallengeOutc
     """What the provider said; that a challenge was taken, nobody waits for."""
     if say.kind is None:
         return None
-    if isinstance(item, ChallengeItem):
-        if say.kind is OutcomeKind.ACCEPTED:
-            return None
-        return ChallengeOutcome(
-            challenge=item.id,
-            attempt=item.attempt,
-            kind=say.kind,
-            at=now,
-            client=item.client,
-            channel=item.channel,
-            detail=say.detail or None,
-            closes_channel=say.closes_channel,
-            retry_after=say.retry_after,
-        )
+    if isinstance(item, ChallengeItem) and say.kind is OutcomeKind.ACCEPTED:
+        return None
     return item.outcome(
         say.kind,
         now,

@@ -18,8 +18,8 @@ from typing import Any, Final, Literal, Self
 
 import smpp34
 
+from aoi_events.channels.sms.exit_delay import delay_exit
 from aoi_events.channels.sms.receipts import MESSAGE_STATE, RECEIPTED_MESSAGE_ID, MessageState
-from aoi_events.channels.sms.runtime import rest_before_exit
 from aoi_events.client.core.inputs import ShortMessage
 from aoi_events.testing.limits import WITHIN
 from aoi_events.testing.ports import free_port
@@ -95,7 +95,7 @@ class LoopbackSmsc:
     """
 
     def __init__(self, default: Reply | None = None) -> None:
-        rest_before_exit()
+        delay_exit()
         self.default = default or Reply()
         self.submissions: Final[list[ShortMessageReceived]] = []
         self._script: Final[deque[Reply]] = deque()

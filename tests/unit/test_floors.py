@@ -72,7 +72,7 @@ PLANTED = {
         "import aoi_events.channels.webhook.signing",
     ),
     "from the shared part of channels to one": (
-        "channels/base/turns.py",
+        "channels/base/concurrency.py",
         "import aoi_events.channels.sms.numbers",
     ),
     "an adapter in a service": ("services/runtime/pausing.py", "import aoi_events.store.types"),

@@ -1,1 +1,1 @@
-"""Shared by the channels: offers, requests, results, breakers and HTTP."""
+"""What several channels use: offers, requests, results, circuit breakers and HTTP."""

@@ -1,7 +1,7 @@
-"""The circuit breakers of one channel's providers, as one worker knows them.
+"""Circuit breakers of one channel's providers, in the memory of one worker.
 
-Every copy of a worker learns for itself which providers are down: that costs each of them a few
-tries, and none depends on the word of another whose network may be the one that is broken.
+Every copy of a worker finds out for itself which providers are down. That costs each copy a few
+attempts, and no copy depends on another whose own network may be broken.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from aoi_events.channels.base.results import ended
+from aoi_events.channels.base.results import result_of
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.domain.providers.breaker import (
     Answered,
@@ -42,17 +42,17 @@ _POLICY: Final = BreakerPolicy()
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Something may be handed to ``provider``; say afterwards what came of it."""
+    """Permission to send one item to ``provider``; report its result to the breakers afterwards."""
 
     provider: str
     epoch: int
 
 
 class Breakers:
-    """Ask before something is handed to a provider, tell afterwards.
+    """One circuit breaker for each provider: ask before an item is sent, report its result after.
 
-    Providers may be as many as clients name (their hosts): of those in trouble the ``most`` that
-    were used last are remembered, the others count as working.
+    Clients name providers (their hosts), so there may be many: the ``most`` breakers that changed
+    last are remembered, every other provider counts as working.
     """
 
     def __init__(
@@ -73,30 +73,30 @@ class Breakers:
 
     @property
     def in_trouble(self) -> Mapping[str, Breaker]:
-        """By provider, every breaker that is not closed."""
+        """Every breaker that is not closed, by provider."""
         closed = BreakerState.CLOSED
         return {name: each for name, each in self._known.items() if each.state is not closed}
 
     def of(self, provider: str) -> Breaker:
-        """What is known of a provider."""
+        """The breaker of a provider."""
         return self._known.get(provider, _PLAIN)
 
     def ask(self, provider: str) -> Admission | None:
-        """May something be handed to the provider now? None: it is down, see :meth:`kept_back`."""
-        epoch = self._tell(provider, Asked())
+        """Permission to send to the provider now; None: it is down, see :meth:`unavailable`."""
+        epoch = self._apply(provider, Asked())
         return None if epoch is None else Admission(provider, epoch)
 
     def answered(self, admission: Admission) -> None:
-        """The provider answered, whatever it said of the message."""
-        self._tell(admission.provider, Answered(admission.epoch))
+        """Report that the provider answered, whether or not it accepted the message."""
+        self._apply(admission.provider, Answered(admission.epoch))
 
     def troubled(self, admission: Admission, why: str) -> None:
-        """The provider itself failed; ``why`` is for people, and names no address."""
-        self._tell(admission.provider, Troubled(admission.epoch, why))
+        """Report that the provider failed; ``why`` is for people, and contains no address."""
+        self._apply(admission.provider, Troubled(admission.epoch, why))
 
     @contextmanager
     def watched(self, admission: Admission) -> Iterator[None]:
-        """The block hands it over; if it ends early (cancelled, say), nothing is learnt."""
+        """Around a block that sends: an exception in it, also cancellation, counts as `unknown`."""
         try:
             yield
         except BaseException:
@@ -104,26 +104,26 @@ class Breakers:
             raise
 
     def unknown(self, admission: Admission) -> None:
-        """It was not handed over after all, or nothing was learnt of the provider."""
-        self._tell(admission.provider, Unknown(admission.epoch))
+        """Report that nothing was sent, or that the result shows nothing about the provider."""
+        self._apply(admission.provider, Unknown(admission.epoch))
 
     def unreachable(self, provider: str, why: str) -> None:
-        """The provider cannot be reached, though nothing was to be handed to it."""
-        self._tell(provider, Troubled(self.of(provider).epoch, why))
+        """Report that the provider cannot be reached, when no item was to be sent."""
+        self._apply(provider, Troubled(self.of(provider).epoch, why))
 
     def reachable(self, provider: str) -> None:
-        """The provider can be reached again, whether or not it answers: it may be probed."""
-        self._tell(provider, Reachable())
+        """Report that the provider can be reached again: it may be probed."""
+        self._apply(provider, Reachable())
 
-    def kept_back(self, provider: str, item: DeliverItem | ChallengeItem) -> Sent:
-        """The result of an item that was not handed to a provider because that is down."""
+    def unavailable(self, provider: str, item: DeliverItem | ChallengeItem) -> Sent:
+        """The result of an item that was not sent because its provider is down."""
         breaker = self.of(provider)
         now = self._clock.now()
         wait = hold_for(breaker, now=now, jitter=self._dice.jitter(), policy=self.policy)
         detail = f"the provider is down: {breaker.why}"
-        return ended(item, OutcomeKind.UNAVAILABLE, now, detail, retry_after=wait)
+        return result_of(item, OutcomeKind.UNAVAILABLE, now, detail, retry_after=wait)
 
-    def _tell(self, provider: str, fact: BreakerFact) -> int | None:
+    def _apply(self, provider: str, fact: BreakerFact) -> int | None:
         before = self.of(provider)
         decision = decide(
             before,
@@ -134,17 +134,17 @@ class Breakers:
         )
         after = decision.breaker
         if after != before:
-            self._keep(provider, after)
-            self._say(provider, before, after)
+            self._remember(provider, after)
+            self._log_change(provider, before, after)
         return decision.epoch
 
-    def _keep(self, provider: str, breaker: Breaker) -> None:
+    def _remember(self, provider: str, breaker: Breaker) -> None:
         self._known[provider] = breaker
         self._known.move_to_end(provider)
         while len(self._known) > self._most:
             self._known.popitem(last=False)
 
-    def _say(self, provider: str, before: Breaker, after: Breaker) -> None:
+    def _log_change(self, provider: str, before: Breaker, after: Breaker) -> None:
         if after.state is before.state:
             return
         if after.state is BreakerState.OPEN:

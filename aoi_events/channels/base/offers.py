@@ -1,4 +1,4 @@
-"""What devices offer for a channel, checked parameter by parameter. Pure."""
+"""Checks of the parameters that devices offer for a channel. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["only", "texts"]
 
 
 def only(channel: str, parameters: OfferParameters, *names: str) -> None:
-    """Raise Refusal (invalid) for a parameter that is none of the channel's."""
+    """Raise Refusal (invalid) for a parameter that the channel does not have."""
     for name in sorted(set(parameters) - set(names)):
         has = f"the parameters {', '.join(names)}" if names else "no parameters"
         raise Refusal(
@@ -23,9 +23,11 @@ def only(channel: str, parameters: OfferParameters, *names: str) -> None:
 
 
 def texts(channel: str, parameters: OfferParameters, **patterns: str) -> Parameters:
-    """Exactly these parameters, each a text that its regular expression matches as a whole.
+    """The parameters of an offer: exactly these, each a text that its regular expression matches
+    as a whole.
 
-    Raises Refusal (invalid) that says what to offer instead, and never repeats what was offered.
+    Raises Refusal (invalid) with a text that names what to offer instead, and never repeats what
+    was offered.
     """
     only(channel, parameters, *patterns)
     for name, pattern in patterns.items():

@@ -1,8 +1,8 @@
-"""What channels share whose providers have said all that they say in their answer.
+"""Base of the channels whose providers answer each request, and send no receipts later.
 
-Derive from `RequestChannel`: say in :meth:`~RequestChannel.prepare` what is sent for an item, and
-in :meth:`~RequestChannel.submit` how. Expiry, turns, circuit breakers, time-outs, results and the
-end are done here.
+Derive from `RequestChannel`: :meth:`~RequestChannel.prepare` makes the request of an item, and
+:meth:`~RequestChannel.submit` sends it. Expiry, limits, circuit breakers, time-outs, results and
+closing are done here.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from datetime import datetime
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from aoi_events.channels.base.breakers import Admission, Breakers
-from aoi_events.channels.base.results import Verdict, ended
-from aoi_events.channels.base.turns import Turns
+from aoi_events.channels.base.concurrency import ConcurrencyLimit
+from aoi_events.channels.base.results import Verdict, result_of
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.domain.providers.breaker import Breaker, BreakerPolicy
 from aoi_events.platform.logs import get_logger
@@ -29,16 +29,14 @@ log = get_logger(__name__)
 Item: TypeAlias = DeliverItem | ChallengeItem
 P = TypeVar("P")
 
-_FOR_EACH_PLACE: Final = 5
+_ITEMS_PER_SLOT: Final = 5
 _GRACE: Final = 1.0
-"""Seconds in which a channel that watches the time itself may say what was slow."""
+"""Seconds more for a channel that has a time-out of its own, with a better error text."""
 _POLICY: Final = BreakerPolicy()
 
 
 class CannotSend(Exception):
-    """Nothing can be sent for an item: because of its content or, ``closes_channel``, its
-    address.
-    """
+    """An item cannot be sent: because of its content or, with ``closes_channel``, its address."""
 
     def __init__(self, why: str, *, closes_channel: bool = False) -> None:
         super().__init__(why)
@@ -46,17 +44,18 @@ class CannotSend(Exception):
 
 
 class RequestChannel(ABC, Generic[P]):
-    """See :class:`aoi_events.ports.channel.ConnectionlessChannel`.
+    """A channel that sends one request for each item; see
+    :class:`aoi_events.ports.channel.ConnectionlessChannel`.
 
-    Each lane (see :meth:`lane`) has a circuit breaker of its own: one that is slow or away, or says
-    when to come again, holds back its own items only. What was never answered counts as refused, so
-    it is sent again and may arrive twice, with the same ID. An item that brings out a bug (an
-    exception) is parked, and no other with it.
+    Each lane (see :meth:`lane`) has a circuit breaker of its own: a lane that is slow or down, or
+    that asks to retry later, delays its own items only. An item without an answer counts as
+    refused, so it is sent again and may arrive twice, with the same ID. An item that causes an
+    exception is parked, and no other item with it.
 
-    ``name``: of the provider, or of the channel where only devices know whose hosts they are.
-    ``within``: seconds that an answer may take, and before it the wait for a turn; the traits'
-    ``ack_within`` is more than twice that, or what is still on its way goes out again. ``at_once``:
-    requests at once, ``each`` of them in one lane.
+    ``name``: the provider, or the channel if devices name the hosts. ``within``: seconds that an
+    answer may take, and the same again for the wait before it; the traits' ``ack_within`` must be
+    more than twice that, or an item that is still under way is sent again. ``at_once``: requests at
+    once, at most ``each`` of them in one lane.
     """
 
     def __init__(
@@ -71,50 +70,50 @@ class RequestChannel(ABC, Generic[P]):
     ) -> None:
         self._name = name
         self._within = within
-        self._places = at_once
+        self._slots = at_once
         self._clock: Clock = clock or SystemClock()
-        self._turns = Turns(each=each, overall=at_once)
+        self._limit = ConcurrencyLimit(each=each, overall=at_once)
         self._breakers = Breakers(name, policy=breakers, clock=self._clock)
         self._closed = asyncio.Event()
 
     @abstractmethod
     def lane(self, item: Item) -> str:
-        """What the item waits behind: its host, or whatever works or fails as a whole."""
+        """The lane of an item: its host, or any other unit that works or fails as a whole."""
 
     @abstractmethod
     def prepare(self, item: Item, now: datetime) -> P:
-        """What is sent for the item. Raises CannotSend."""
+        """Make the request of the item. Raises CannotSend."""
 
     @abstractmethod
     async def submit(self, prepared: P) -> Verdict:
-        """Send it, and say what was answered. A failure is a verdict; an exception is a bug."""
+        """Send the request, and return what the answer means; a failure is a verdict, too."""
 
     @property
     def provider(self) -> str:
-        """The name."""
+        """The name of the provider, or of the channel."""
         return self._name
 
     @property
     def at_once(self) -> int:
-        """As many as keep every place busy, however long one lane keeps its own."""
-        return _FOR_EACH_PLACE * self._places
+        """Items that the worker may pass at once: enough to use all slots if a lane is slow."""
+        return _ITEMS_PER_SLOT * self._slots
 
     @property
     def providers(self) -> Collection[str]:
-        """Those that are known beforehand: none, where devices name them all."""
+        """The providers that the operator set: none, because devices name them."""
         return ()
 
     @property
     def in_trouble(self) -> Mapping[str, Breaker]:
-        """Lanes whose breaker is not closed."""
+        """The lanes whose breaker is not closed."""
         return self._breakers.in_trouble
 
     async def deliver(self, items: Sequence[Item]) -> Sequence[Sent]:
         """One result per item, in order, within twice the time that an answer may take."""
-        return await asyncio.gather(*(self._alone(item) for item in items))
+        return await asyncio.gather(*(self._deliver_safely(item) for item in items))
 
     async def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
-        """None ever come; ends when the channel is closed."""
+        """No receipts: ends when the channel is closed."""
         await self._closed.wait()
         none: tuple[Sequence[Receipt], ...] = ()
         for receipts in none:
@@ -128,41 +127,41 @@ class RequestChannel(ABC, Generic[P]):
         """Take nothing more, and end the receipts; idempotent."""
         self._closed.set()
 
-    async def _alone(self, item: Item) -> Sent:
+    async def _deliver_safely(self, item: Item) -> Sent:
         try:
             return await self._deliver(item)
         except Exception:
-            # Whoever heard of a bug of one item would hand over the others once more.
+            # An exception here would make the worker send the other items a second time.
             log.exception("step_parked", channel=self._name, client=item.client)
         if isinstance(item, ChallengeItem):
             return Sent(None)
         why = "the channel could not handle it"
-        return ended(item, OutcomeKind.PARKED, self._clock.now(), why)
+        return result_of(item, OutcomeKind.PARKED, self._clock.now(), why)
 
     async def _deliver(self, item: Item) -> Sent:
         lane = self.lane(item)
-        async with self._turns.turn(lane, self._within) as has_turn:
-            if has_turn:
+        async with self._limit.slot(lane, self._within) as has_slot:
+            if has_slot:
                 return await self._send(item, lane)
-        why = f"had no turn within {self._within:g} s"
-        return ended(item, OutcomeKind.REFUSED, self._clock.now(), why)
+        why = f"waited longer than {self._within:g} s for other requests to end"
+        return result_of(item, OutcomeKind.REFUSED, self._clock.now(), why)
 
     async def _send(self, item: Item, lane: str) -> Sent:
         now = self._clock.now()
         if self._closed.is_set():
-            return ended(item, OutcomeKind.REFUSED, now, "the worker is stopping")
+            return result_of(item, OutcomeKind.REFUSED, now, "the worker is stopping")
         if item.expires_at <= now:
-            return ended(item, OutcomeKind.REFUSED, now, "expired before it was sent")
+            return result_of(item, OutcomeKind.REFUSED, now, "expired before it was sent")
         try:
             prepared = self.prepare(item, now)
         except CannotSend as error:
             closes = error.closes_channel
-            return ended(item, OutcomeKind.REJECTED, now, str(error), closes_channel=closes)
+            return result_of(item, OutcomeKind.REJECTED, now, str(error), closes_channel=closes)
         admission = self._breakers.ask(lane)
         if admission is None:
-            return self._breakers.kept_back(lane, item)
+            return self._breakers.unavailable(lane, item)
         verdict = await self._verdict(admission, prepared)
-        return ended(
+        return result_of(
             item,
             verdict.kind,
             self._clock.now(),

@@ -1,4 +1,4 @@
-"""What a channel says became of one item: of a delivery's step, or of a challenge."""
+"""The result of sending one item: a step of a delivery, or a challenge."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from typing import Final
 
 from aoi_events.contracts.envelopes import (
     ChallengeItem,
-    ChallengeOutcome,
     DeliverItem,
     OutcomeKind,
 )
 from aoi_events.ports.channel import Sent
 
-__all__ = ["Verdict", "ended"]
+__all__ = ["Verdict", "result_of"]
 
 _LONGEST_DETAIL: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a provider's answer means for the item: an outcome's kind, words for people that name no
-    address, and what follows.
+    """What a provider's answer means for an item: the kind of its outcome, and what follows.
 
-    ``retry_after`` in seconds, 0: not said. ``works``: whether the provider itself does, which its
-    refusal of one message shows as well; None: nothing was learnt of it.
+    ``detail`` is for people, and contains no address. ``retry_after`` is in seconds; 0: the
+    provider named no time. ``works``: whether the provider itself works, which it also shows when
+    it refuses one message; None: unknown.
     """
 
     kind: OutcomeKind
@@ -35,7 +34,7 @@ class Verdict:
     works: bool | None = True
 
 
-def ended(
+def result_of(
     item: DeliverItem | ChallengeItem,
     kind: OutcomeKind,
     now: datetime,
@@ -46,26 +45,13 @@ def ended(
     retry_after: float = 0.0,
     throttled: bool = False,
 ) -> Sent:
-    """The result for an item; that a challenge was taken, nobody waits for.
+    """The result of an item; there is no outcome for a challenge that the provider accepted.
 
-    ``detail`` is for people, senders among them: it names no address. ``retry_after`` holds back
-    this item, in seconds; ``throttled``: because there were too many.
+    ``detail`` is for people, senders among them: it contains no address. ``retry_after``: seconds
+    until this item may be sent again; ``throttled``: because there were too many.
     """
-    if isinstance(item, ChallengeItem):
-        if kind is OutcomeKind.ACCEPTED:
-            return Sent(None, provider_messages, throttled)
-        challenged = ChallengeOutcome(
-            challenge=item.id,
-            attempt=item.attempt,
-            kind=kind,
-            at=now,
-            client=item.client,
-            channel=item.channel,
-            detail=detail[:_LONGEST_DETAIL] or None,
-            closes_channel=closes_channel,
-            retry_after=retry_after or None,
-        )
-        return Sent(challenged, provider_messages, throttled)
+    if isinstance(item, ChallengeItem) and kind is OutcomeKind.ACCEPTED:
+        return Sent(None, provider_messages, throttled)
     outcome = item.outcome(
         kind,
         now,

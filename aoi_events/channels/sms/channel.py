@@ -1,4 +1,4 @@
-"""The sender of the SMS channel: from deliveries and challenges to short messages and back."""
+"""The sender of the SMS channel: it sends pushes as short messages and reads receipts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from aoi_events.channels.base.breakers import Breakers
-from aoi_events.channels.base.results import ended
-from aoi_events.channels.sms.inbox import Inbox
+from aoi_events.channels.base.results import result_of
 from aoi_events.channels.sms.link import SmscLink
 from aoi_events.channels.sms.numbers import destination
+from aoi_events.channels.sms.offer import NUMBER
 from aoi_events.channels.sms.push import Push
+from aoi_events.channels.sms.receipt_queue import ReceiptQueue
 from aoi_events.channels.sms.receipts import MessageState, SmscReceipt
 from aoi_events.channels.sms.routing import routes
 from aoi_events.channels.sms.settings import SmsSettings
-from aoi_events.channels.sms.status import Submitted, Verdict
+from aoi_events.channels.sms.status import SubmitStatus, Submitted
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.contracts.identifiers import id_octets
 from aoi_events.domain.providers.breaker import Breaker, BreakerPolicy
@@ -28,13 +29,12 @@ from aoi_events.oma_push.payload import ChallengePush, ContentPush, Payload, Wak
 from aoi_events.ports.channel import Receipt, Sent
 from aoi_events.ports.clock import Clock, SystemClock
 
-__all__ = ["NUMBER", "SmsChannel"]
-
-NUMBER: Final = "msisdn"
-"""The parameter that holds the telephone number, ``+`` and digits (E.164)."""
+__all__ = ["SmsChannel"]
 
 _POLICY: Final = BreakerPolicy(failures=3, wait=Backoff(first=1.0, ceiling=30.0))
-_NOTHING_SENT: Final = frozenset({Verdict.UNAVAILABLE, Verdict.NOT_SENT, Verdict.BUSY})
+_NOTHING_SENT: Final = frozenset(
+    {SubmitStatus.UNAVAILABLE, SubmitStatus.NOT_SENT, SubmitStatus.BUSY}
+)
 
 
 class SmsChannel:
@@ -42,7 +42,7 @@ class SmsChannel:
 
     See :class:`aoi_events.ports.channel.ConnectionlessChannel`. All messages of a push go through
     one SMSC: the first of those that take the number, or the next one while that is down. An item
-    that an SMSC never answered counts as refused, so it is sent again and may arrive twice, with
+    without a response of the SMSC counts as refused, so it is sent again and may arrive twice, with
     the same delivery ID.
     """
 
@@ -50,16 +50,16 @@ class SmsChannel:
         self._settings = settings
         self._clock: Clock = clock or SystemClock()
         self._breakers = Breakers("sms", policy=_POLICY, clock=self._clock)
-        self._inbox = Inbox()
+        self._receipts = ReceiptQueue()
         self._links = {
-            name: SmscLink(name, smsc, self._breakers, self._inbox)
+            name: SmscLink(name, smsc, self._breakers, self._receipts)
             for name, smsc in settings.providers.items()
         }
         self._closed = False
 
     @property
     def provider(self) -> str:
-        """``sms``; names of messages begin with that of their SMSC."""
+        """``sms``; the IDs of messages begin with the name of their SMSC."""
         return "sms"
 
     def open(self) -> None:
@@ -69,7 +69,7 @@ class SmsChannel:
 
     @property
     def at_once(self) -> int:
-        """As many as the SMSCs want together; none of them takes more than its own."""
+        """Items that the worker may pass at once: the sum of the limits of all SMSCs."""
         return sum(link.at_once for link in self._links.values())
 
     def lane(self, item: DeliverItem | ChallengeItem) -> str:
@@ -83,13 +83,13 @@ class SmsChannel:
         return await asyncio.gather(*(self._deliver(item) for item in items))
 
     async def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
-        """What SMSCs say later of messages that they took; ends when the channel is closed.
+        """Receipts of all SMSCs; ends when the channel is closed.
 
         A receipt may come before `deliver` has returned the message ID that it names, and twice.
         """
-        async for batch in self._inbox.batches():
-            told = [_receipt(smsc, heard) for smsc, heard in batch]
-            if known := [receipt for receipt in told if receipt is not None]:
+        async for batch in self._receipts.batches():
+            receipts = [_receipt(smsc, receipt) for smsc, receipt in batch]
+            if known := [receipt for receipt in receipts if receipt is not None]:
                 yield known
 
     @property
@@ -104,11 +104,11 @@ class SmsChannel:
 
     @property
     def window_in_use(self) -> int:
-        """Submissions that no SMSC has answered."""
+        """Submissions to all SMSCs without a response so far."""
         return sum(link.in_use for link in self._links.values())
 
     async def healthy(self) -> bool:
-        """Whether a session is bound that is not throttled."""
+        """Whether a session is bound that is not throttled, at any SMSC."""
         return any(link.up for link in self._links.values())
 
     async def close(self) -> None:
@@ -116,7 +116,7 @@ class SmsChannel:
         if not self._closed:
             self._closed = True
             await asyncio.gather(*(link.close() for link in self._links.values()))
-            self._inbox.close()
+            self._receipts.close()
 
     def _routes(self, item: DeliverItem | ChallengeItem) -> list[str]:
         return routes(str(item.parameters.get(NUMBER, "")), self._settings.providers)
@@ -128,24 +128,24 @@ class SmsChannel:
         links = [self._links[name] for name in self._routes(item)]
         if not links:
             why = "no SMSC takes numbers that begin like this one"
-            return ended(item, OutcomeKind.REJECTED, self._clock.now(), why)
-        await _some_known(links)
-        kept_back: list[Sent] = []
+            return result_of(item, OutcomeKind.REJECTED, self._clock.now(), why)
+        await _wait_for_links(links)
+        unsent: list[Sent] = []
         for link in links:
             submitted = await link.submit(push)
             sent = self._sent(item, link, submitted, self._clock.now())
-            if submitted.verdict not in _NOTHING_SENT:
+            if submitted.status not in _NOTHING_SENT:
                 return sent
-            kept_back.append(sent)
-        return kept_back[0]
+            unsent.append(sent)
+        return unsent[0]
 
     def _prepare(self, item: DeliverItem | ChallengeItem, now: datetime) -> Push | Sent:
         if item.expires_at <= now:
-            return ended(item, OutcomeKind.REFUSED, now, "expired before it was submitted")
+            return result_of(item, OutcomeKind.REFUSED, now, "expired before it was submitted")
         to = destination(str(item.parameters.get(NUMBER, "")))
         if to is None:
-            why = f"the parameter {NUMBER} is no telephone number"
-            return ended(item, OutcomeKind.REJECTED, now, why, closes_channel=True)
+            why = f"the parameter {NUMBER} is not a telephone number"
+            return result_of(item, OutcomeKind.REJECTED, now, why, closes_channel=True)
         try:
             parts = push_payload.encode(
                 _payload(item),
@@ -154,7 +154,7 @@ class SmsChannel:
                 reference=_reference(item, self._settings.reference_bits),
             )
         except (PduTooLarge, MalformedPdu) as error:
-            return ended(item, OutcomeKind.REJECTED, now, str(error))
+            return result_of(item, OutcomeKind.REJECTED, now, str(error))
         left = (item.expires_at - now) / timedelta(seconds=1)
         return Push(to, parts, asyncio.get_running_loop().time() + left)
 
@@ -166,33 +166,36 @@ class SmsChannel:
         now: datetime,
     ) -> Sent:
         detail = submitted.detail
-        match submitted.verdict:
-            case Verdict.ACCEPTED:
+        match submitted.status:
+            case SubmitStatus.ACCEPTED:
                 names = tuple(name and _named(link.name, name) for name in submitted.message_ids)
-                return ended(item, OutcomeKind.ACCEPTED, now, detail, provider_messages=names)
-            case Verdict.THROTTLED:
+                return result_of(item, OutcomeKind.ACCEPTED, now, detail, provider_messages=names)
+            case SubmitStatus.THROTTLED:
                 wait = link.settings.throttle_pause
-                return ended(
+                return result_of(
                     item, OutcomeKind.REFUSED, now, detail, retry_after=wait, throttled=True
                 )
-            case Verdict.UNAVAILABLE:
-                return self._breakers.kept_back(link.name, item)
-            case Verdict.BUSY:
-                return ended(item, OutcomeKind.UNAVAILABLE, now, detail, retry_after=link.busy_for)
-            case Verdict.REFUSED | Verdict.UNANSWERED | Verdict.NOT_SENT:
-                detail = f"{submitted.verdict}: {detail}"
-                return ended(item, OutcomeKind.REFUSED, now, detail)
-            case Verdict.REJECTED:
-                return ended(item, OutcomeKind.REJECTED, now, detail)
-            case Verdict.BAD_ADDRESS:
-                return ended(item, OutcomeKind.REJECTED, now, detail, closes_channel=True)
+            case SubmitStatus.UNAVAILABLE:
+                return self._breakers.unavailable(link.name, item)
+            case SubmitStatus.BUSY:
+                return result_of(
+                    item, OutcomeKind.UNAVAILABLE, now, detail, retry_after=link.retry_after
+                )
+            case SubmitStatus.REFUSED | SubmitStatus.UNANSWERED | SubmitStatus.NOT_SENT:
+                detail = f"{submitted.status}: {detail}"
+                return result_of(item, OutcomeKind.REFUSED, now, detail)
+            case SubmitStatus.REJECTED:
+                return result_of(item, OutcomeKind.REJECTED, now, detail)
+            case SubmitStatus.BAD_ADDRESS:
+                return result_of(item, OutcomeKind.REJECTED, now, detail, closes_channel=True)
             case _:
-                assert_never(submitted.verdict)
+                assert_never(submitted.status)
 
 
-async def _some_known(links: Sequence[SmscLink]) -> None:
-    """Return once one of them is up, or none works as far as is known: only at the start somebody
-    waits here, for a turn at most.
+async def _wait_for_links(links: Sequence[SmscLink]) -> None:
+    """Wait until a link is up, or the state of every link is known.
+
+    This takes time only at the start of a worker, and at most ``turn_time``.
     """
     waiting = {asyncio.create_task(link.known.wait()) for link in links if not link.known.is_set()}
     try:
@@ -200,14 +203,14 @@ async def _some_known(links: Sequence[SmscLink]) -> None:
             while waiting and not any(link.up for link in links):
                 _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     except TimeoutError:
-        pass  # what happens next says that nothing could be sent
+        pass  # the submission that follows reports that nothing could be sent
     finally:
         for task in waiting:
             task.cancel()
 
 
 def _named(smsc: str, message: str) -> str:
-    """What a message is called among those of all SMSCs."""
+    """The ID of a message that is unique over all SMSCs."""
     return f"{smsc} {message}"
 
 
@@ -220,26 +223,26 @@ def _payload(item: DeliverItem | ChallengeItem) -> Payload:
 
 
 def _transaction(item: DeliverItem | ChallengeItem) -> int:
-    """Differs between attempts, and mostly between deliveries: telephones drop repeats."""
+    """The transaction ID: telephones drop a push whose ID repeats, so each attempt has another."""
     start = 0 if isinstance(item, ChallengeItem) else id_octets(item.delivery)[0]
     return (start + item.attempt) % 256
 
 
 def _reference(item: DeliverItem | ChallengeItem, bits: Bits) -> Reference:
-    """Differs between attempts, so that no part of an earlier one stands for one of this, and
-    mostly between deliveries: with a telephone's day of parts in mind, 16 bits are many.
+    """The reference of the parts of a push: each attempt has another, so that parts of two attempts
+    do not mix; most deliveries have, too.
     """
     start = b"" if isinstance(item, ChallengeItem) else id_octets(item.delivery)[1:3]
     return Reference(bits, (int.from_bytes(start, "big") + item.attempt) % (1 << bits))
 
 
-def _receipt(smsc: str, heard: SmscReceipt) -> Receipt | None:
-    """What a receipt means for the step; None for one that only says that the SMSC still tries.
+def _receipt(smsc: str, receipt: SmscReceipt) -> Receipt | None:
+    """What a receipt means for the step; None if the SMSC still tries.
 
-    That a network could not reach a telephone says nothing about the number, so no receipt closes
-    the channel.
+    A receipt never closes the channel: a telephone that could not be reached may still have the
+    number.
     """
-    match heard.state:
+    match receipt.state:
         case MessageState.ENROUTE | MessageState.ACCEPTED:
             return None
         case MessageState.DELIVERED:
@@ -249,8 +252,8 @@ def _receipt(smsc: str, heard: SmscReceipt) -> Receipt | None:
         case MessageState.DELETED | MessageState.UNDELIVERABLE | MessageState.REJECTED:
             kind = OutcomeKind.REJECTED
         case _:
-            assert_never(heard.state)
-    detail = f"SMSC receipt {heard.state.name}"
-    if heard.error:
-        detail += f", network error {heard.error}"
-    return Receipt(_named(smsc, heard.message_id), kind.value, detail)
+            assert_never(receipt.state)
+    detail = f"SMSC receipt {receipt.state.name}"
+    if receipt.error:
+        detail += f", network error {receipt.error}"
+    return Receipt(_named(smsc, receipt.message_id), kind.value, detail)

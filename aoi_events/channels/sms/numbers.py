@@ -1,4 +1,4 @@
-"""Telephone numbers as devices offer them and as SMPP carries them."""
+"""Telephone numbers: normalised from offers, and as SMPP addresses. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ISDN, _NO_PLAN = 1, 0  # numbering plan, SMPP 3.4, 5.2.6
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address as SMPP carries it: type of number, numbering plan, digits or letters."""
+    """An SMPP address: type of number, numbering plan, digits or letters."""
 
     ton: int
     npi: int
@@ -24,10 +24,10 @@ class Address:
 
 
 def normalised(number: str) -> str | None:
-    """``number`` as ``+`` and 7 to 15 digits (E.164), or None when it is none.
+    """``number`` as ``+`` and 7 to 15 digits (E.164); None if it is no such number.
 
-    Only the full international form is taken: without its country a number names a different
-    telephone in every network. Separators that people write are left out.
+    Only the full international form is accepted: without its country, a number means a different
+    telephone in every network. Separators that people write are removed.
     """
     compact = number.translate(_SEPARATORS) if len(number) <= 32 else ""
     return compact if _E164.fullmatch(compact) else None
@@ -36,8 +36,8 @@ def normalised(number: str) -> str | None:
 def destination(number: str) -> Address | None:
     """The SMPP address of a normalised number; None for anything else.
 
-    Nothing unchecked may get into an address field: it ends with NUL on the wire, so that a NUL
-    inside would move every field behind it.
+    Every address field is checked, because it ends with NUL on the wire: a NUL inside would move
+    every field behind it.
     """
     if not _E164.fullmatch(number):
         return None

@@ -1,7 +1,7 @@
-"""Delivery receipts as an SMSC sends them: optional parameters, or the text form. Pure.
+"""Delivery receipts of an SMSC: optional parameters, or the text form. Pure.
 
 A ``deliver_sm`` is a receipt when bits 5 to 2 of its ``esm_class`` are 0001 (SMPP 3.4, 5.2.12).
-What it says stands in the optional parameters ``receipted_message_id`` and ``message_state``
+Its content is in the optional parameters ``receipted_message_id`` and ``message_state``
 (5.3.2.12, 5.3.2.35); where one is missing, in the text of appendix B: ``id:… … stat:… err:…``.
 """
 
@@ -31,7 +31,7 @@ MESSAGE_STATE: Final = 0x0427
 
 
 class MessageState(IntEnum):
-    """What became of a message that the SMSC took (SMPP 3.4, 5.2.28)."""
+    """The state of a message that the SMSC took (SMPP 3.4, 5.2.28)."""
 
     ENROUTE = 1
     DELIVERED = 2
@@ -45,7 +45,7 @@ class MessageState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SmscReceipt:
-    """The SMSC's later word about a message; ``error`` is the network's own code, for people."""
+    """A receipt for a message; ``error`` is the code of the network, for people."""
 
     message_id: str
     state: MessageState
@@ -79,7 +79,7 @@ _STATES: Final = {
 def read_receipt(
     esm_class: int, short_message: bytes, tlvs: Iterable[tuple[int, bytes]]
 ) -> SmscReceipt | None:
-    """The receipt in a ``deliver_sm``; None when it is none (a message from a telephone, say).
+    """The receipt in a ``deliver_sm``; None for any other message (one from a telephone, say).
 
     Raises `MalformedPdu` for a receipt that names no message or no state that we know.
     """

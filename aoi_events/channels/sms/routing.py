@@ -1,4 +1,4 @@
-"""Which SMSCs take a number, the best first. Pure."""
+"""Choice of the SMSCs for a telephone number. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def routes(number: str, smscs: Mapping[str, SmscSettings]) -> list[str]:
 
 
 def _longest(number: str, prefixes: tuple[str, ...]) -> int | None:
-    """Length of the longest of ``prefixes`` that ``number`` has; 0 for none at all to have."""
+    """Length of the longest of ``prefixes`` that ``number`` has; 0 if there are no prefixes."""
     if not prefixes:
         return 0
     return max((len(prefix) for prefix in prefixes if number.startswith(prefix)), default=None)

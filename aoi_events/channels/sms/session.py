@@ -1,16 +1,16 @@
-"""One session with one SMSC, from bind to its end: what the SMPP library does, and leaves to us.
+"""One SMPP session with one SMSC, from bind to unbind.
 
 What smpp34 1.5 leaves to us, found by experiment:
 
 * It waits 30 s for a response, also when its client stops: every submission is raced against our
   own time-out and against the end of the session.
 * A lost link, a time-out, an unreadable response and a ``generic_nack`` are one exception,
-  ``SmppError``; only a ``generic_nack`` tells its status, in the text.
+  ``SmppError``; only a ``generic_nack`` contains its status, in the text.
 * A refused bind (a wrong password) looks like an SMSC that never answers.
-* It sends ``enquire_link`` every 30 s and waits as long for the answer, so a link cut without a
-  word is noticed after a minute; a submission that nothing answers ends it sooner.
-* Its inbound queue drops the word that the session ended when it is full: ``next()`` is drained
-  without pause, and asked now and then whether the session lives.
+* It sends ``enquire_link`` every 30 s and waits 30 s for the answer, so a link that is cut silently
+  is noticed after a minute; a submission without an answer ends it sooner.
+* Its inbound queue drops the event of the end of a session when it is full: ``next()`` is drained
+  without pause, and ``is_alive()`` is polled.
 * A client that stops without ``unbind`` leaves its connection open for up to 30 s.
 * It acknowledges a receipt to the SMSC as soon as it is queued here, so one can be lost with the
   process. Nothing depends on receipts alone: a step without one ends at its deadline.
@@ -30,7 +30,7 @@ from aoi_events.channels.sms.numbers import source
 from aoi_events.channels.sms.push import Push
 from aoi_events.channels.sms.receipts import SmscReceipt, read_receipt
 from aoi_events.channels.sms.settings import SmscSettings
-from aoi_events.channels.sms.status import SYSTEM_ERROR, Submitted, Verdict, verdict_of
+from aoi_events.channels.sms.status import SYSTEM_ERROR, SubmitStatus, Submitted, submitted_of
 from aoi_events.channels.sms.validity import relative_time
 from aoi_events.errors import MalformedPdu, ProviderUnavailable
 from aoi_events.platform.logs import get_logger
@@ -48,7 +48,7 @@ log = get_logger(__name__)
 
 
 class Session:
-    """A bound transceiver; ``lost`` is done as soon as it has ended, for whatever reason."""
+    """A bound transceiver; ``lost`` is done as soon as the session has ended, for any reason."""
 
     def __init__(
         self, name: str, settings: SmscSettings, client: smpp34.Client, smsc: smpp34.Smsc
@@ -60,7 +60,7 @@ class Session:
         self._source = source(settings.source)
         self._client = client
         self._smsc = smsc
-        self._heard_at = loop.time()
+        self._received_at = loop.time()
 
     @classmethod
     async def bind(cls, name: str, settings: SmscSettings) -> Self:
@@ -88,7 +88,7 @@ class Session:
                 why += " (a bind that the SMSC refuses looks the same: check system_id, password)"
             raise ProviderUnavailable(f"SMSC {name}: {why}") from None
         except asyncio.CancelledError:
-            # The SMSC may have bound us already: say goodbye, or it keeps a session for nobody.
+            # The SMSC may have bound us already: unbind, or the unused session stays open there.
             with suppress(TimeoutError, smpp34.SmppError):
                 async with asyncio.timeout(_UNBIND_TIME):
                     smsc = await connecting
@@ -103,14 +103,14 @@ class Session:
             self.lost.set_result(None)
 
     async def end(self) -> None:
-        """Say goodbye if anybody listens, and stop; bounded."""
+        """Unbind if the SMSC still answers, and stop; takes a second at most."""
         with suppress(TimeoutError, smpp34.SmppError):
             async with asyncio.timeout(_UNBIND_TIME):
                 await self._smsc.unbind()
         await self._client.stop()
 
     async def submit(self, push: Push, user_data: bytes) -> Submitted:
-        """The SMSC's verdict on one short message of a push; within ``response_time``."""
+        """Submit one short message of a push; takes at most ``response_time`` seconds."""
         loop = asyncio.get_running_loop()
         submitted_at = loop.time()
         response = asyncio.ensure_future(
@@ -125,7 +125,7 @@ class Session:
                 esm_class=_USER_DATA_HEADER,
                 data_coding=_OCTETS,
                 registered_delivery=_WITH_RECEIPT,
-                validity_period=relative_time(push.useless_at - submitted_at),
+                validity_period=relative_time(push.expires_at - submitted_at),
             )
         )
         either: set[asyncio.Future[Any]] = {response, self.lost}
@@ -141,19 +141,21 @@ class Session:
             if not response.done():
                 response.cancel()
         if self.lost.done():
-            return Submitted(Verdict.UNANSWERED, detail="the link was lost before the response")
+            return Submitted(
+                SubmitStatus.UNANSWERED, detail="the link was lost before the response"
+            )
         waited = f"no response within {self._settings.response_time:g} s"
-        if self._heard_at < submitted_at:
-            # Nothing at all came since: the link is dead rather than the one message stuck.
+        if self._received_at < submitted_at:
+            # Nothing was received since: the link is dead, not only this message lost.
             log.warning("smsc_link_silent", smsc=self._name, why=waited)
             self.lose()
-        return Submitted(Verdict.UNANSWERED, detail=waited)
+        return Submitted(SubmitStatus.UNANSWERED, detail=waited)
 
-    async def listen(self, hear: Callable[[SmscReceipt], Awaitable[None]]) -> None:
-        """Hear what the SMSC delivers until the session ends.
+    async def listen(self, on_receipt: Callable[[SmscReceipt], Awaitable[None]]) -> None:
+        """Pass every receipt to ``on_receipt`` until the session ends.
 
-        While ``hear`` does not return nothing is drained: then the library refuses further
-        receipts, and the SMSC sends them again.
+        While ``on_receipt`` waits, nothing is drained: then the library refuses further receipts,
+        and the SMSC sends them again.
         """
         event = asyncio.ensure_future(self._smsc.next())
         try:
@@ -165,13 +167,13 @@ class Session:
                 if self.lost.done():
                     return
                 if event.done():
-                    heard = event.result()
-                    if isinstance(heard, smpp34.Disconnected):
+                    received = event.result()
+                    if isinstance(received, smpp34.Disconnected):
                         return
                     event = asyncio.ensure_future(self._smsc.next())
-                    self._heard_at = asyncio.get_running_loop().time()
-                    if (receipt := self._receipt_in(heard)) is not None:
-                        await hear(receipt)
+                    self._received_at = asyncio.get_running_loop().time()
+                    if (receipt := self._receipt_in(received)) is not None:
+                        await on_receipt(receipt)
                 elif not await self._client.is_alive():
                     return
         finally:
@@ -182,17 +184,17 @@ class Session:
     async def _read(self, response: asyncio.Future[smpp34.SubmitSmResp]) -> Submitted:
         error = response.exception()
         if error is None:
-            self._heard_at = asyncio.get_running_loop().time()
+            self._received_at = asyncio.get_running_loop().time()
             answer = response.result()
-            return verdict_of(answer.command_status, answer.message_id)
+            return submitted_of(answer.command_status, answer.message_id)
         if not isinstance(error, smpp34.SmppError):
             raise error
         status = _NACK_STATUS.search(str(error))
         if status is None or int(status.group(1), 16) in (0, SYSTEM_ERROR):
             if not await self._client.is_alive():
-                self.lose()  # before the next submission walks into it
-            return Submitted(Verdict.UNANSWERED, detail="link lost, or an unreadable response")
-        return verdict_of(int(status.group(1), 16), None)
+                self.lose()  # so that the next submission does not use it
+            return Submitted(SubmitStatus.UNANSWERED, detail="link lost, or an unreadable response")
+        return submitted_of(int(status.group(1), 16), None)
 
     def _receipt_in(self, event: smpp34.DeliverSmEvent) -> SmscReceipt | None:
         try:
@@ -203,5 +205,6 @@ class Session:
             log.warning("smsc_receipt_unreadable", smsc=self._name, error=str(error))
             return None
         if receipt is None:
-            log.debug("smsc_message_ignored", smsc=self._name)  # nobody writes to us by SMS
+            # A message from a telephone: nothing here reads those.
+            log.debug("smsc_message_ignored", smsc=self._name)
         return receipt

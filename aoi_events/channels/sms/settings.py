@@ -13,7 +13,7 @@ __all__ = ["SmsSettings", "SmscSettings"]
 
 
 def _separated(value: Any) -> Any:
-    """In the environment a list is one text."""
+    """Split the form of a list in an environment variable: one text, separated by commas."""
     return [each.strip() for each in value.split(",")] if isinstance(value, str) else value
 
 
@@ -33,39 +33,39 @@ class SmscSettings(BaseModel):
     tls: bool = False
     """TLS to the SMSC, verified against the system's certificates."""
     system_id: Annotated[str, Field(max_length=15, pattern=r"^[\x21-\x7e]*$")] = "aoi"
-    """Who we are to the SMSC (SMPP 3.4, 5.2.1)."""
+    """Our account at the SMSC (SMPP 3.4, 5.2.1)."""
     password: Annotated[SecretStr, Field(max_length=8)] = SecretStr("")
-    """Our password there, at most 8 characters (SMPP 3.4, 5.2.2)."""
+    """The password of the account, at most 8 characters (SMPP 3.4, 5.2.2)."""
     system_type: Annotated[str, Field(max_length=12, pattern=r"^[\x21-\x7e]*$")] = ""
     """Kind of our system, if the SMSC wants one (SMPP 3.4, 5.2.3)."""
     source: Annotated[str, Field(pattern=r"^(\+?[0-9]{1,15}|[A-Za-z0-9 ._-]{1,11})$")] = "AOI"
     """Sender of our messages: +E.164, a short code, or up to 11 letters and digits."""
     prefixes: Annotated[tuple[Prefix, ...], BeforeValidator(_separated)] = ()
-    """Numbers that it takes, by how they begin (`+31, +49`); empty: all of them."""
+    """Prefixes of the numbers that the SMSC takes (`+31, +49`); empty: all numbers."""
     rate: Annotated[float, Field(gt=0, le=10_000)] | None = None
-    """Short messages a second that each copy of the worker sends to it at most; unset: as many as
-    it answers."""
+    """Most short messages a second that each copy of the worker sends to the SMSC; unset: no
+    limit."""
     window: Annotated[int, Field(ge=1, le=1_000)] = 10
-    """How many submissions may wait for their response at once."""
+    """Most submissions that wait for their response at once."""
     response_time: Annotated[float, Field(gt=0, le=25)] = 10.0
     """Seconds to wait for the response to a submission (below the 30 s of the SMPP library)."""
     connect_time: Annotated[float, Field(gt=0, le=60)] = 10.0
     """Seconds to connect and bind."""
     throttle_pause: Annotated[float, Field(gt=0, le=60)] = 1.0
-    """Seconds without submissions after the SMSC said that we are too fast, or its queue full."""
+    """Seconds without submissions after the SMSC throttled us, or its queue was full."""
     reconnect_first: Annotated[float, Field(gt=0, le=10)] = 0.2
     """Seconds before the first new attempt to connect; doubled for each further one."""
     reconnect_most: Annotated[float, Field(gt=0, le=300)] = 10.0
     """Longest pause between attempts to connect, in seconds."""
     turn_time: Annotated[float, Field(gt=0, le=300)] = 20.0
     """Seconds that a message waits for the link, the window, the rate and a throttled SMSC, before
-    it goes back to be tried again."""
+    it is retried later."""
 
 
 class SmsSettings(SmscSettings):
-    """The SMSC, or the table of several, and what a push may take.
+    """The SMSC, or the table of several, and the limits of a push.
 
-    Without a host the channel is not configured: devices that offer it are told so.
+    Without a host the channel is not configured: a device that offers it is refused.
     """
 
     smscs: Mapping[Name, SmscSettings] = Field(default_factory=dict)
@@ -73,7 +73,7 @@ class SmsSettings(SmscSettings):
     (`AOI_CHANNELS__SMS__SMSCS__EU__HOST`, `…__EU__PREFIXES`). A number goes to the SMSC with the
     longest prefix of it, and to the next one that takes it while that is down."""
     parts: Annotated[int, Field(ge=1, le=MOST_SEGMENTS)] = 4
-    """Most short messages for one push; what is larger becomes a wake-up."""
+    """Most short messages for one push; a larger notification becomes a wake-up."""
     reference_bits: Bits = 16
     """Width of the reference that parts of a push have in common, 8 or 16 bits. 16 takes one octet
     more of each part, and mixes up nothing where a telephone gets many."""
@@ -93,7 +93,7 @@ class SmsSettings(SmscSettings):
 
     @property
     def providers(self) -> Mapping[str, SmscSettings]:
-        """The SMSCs by what they are called: their name in the table, or who we are where."""
+        """The SMSCs by name: that of the table, or ``system_id@host:port`` of the only one."""
         if self.host is None:
             return self.smscs
         return {f"{self.system_id}@{self.host}:{self.port}": self}

@@ -1,4 +1,4 @@
-"""What an SMSC's ``command_status`` means for a message (SMPP 3.4, 5.1.3). Pure."""
+"""What the ``command_status`` of an SMSC means for a message (SMPP 3.4, 5.1.3). Pure."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["SYSTEM_ERROR", "Submitted", "Verdict", "verdict_of"]
+__all__ = ["SYSTEM_ERROR", "SubmitStatus", "Submitted", "submitted_of"]
 
 
-class Verdict(StrEnum):
-    """What became of a submission."""
+class SubmitStatus(StrEnum):
+    """The result of a submission to an SMSC."""
 
     ACCEPTED = "accepted"
-    """The SMSC has it, under ``message_ids``."""
+    """The SMSC took it, under ``message_ids``."""
     THROTTLED = "throttled"
-    """Not taken, because we are too fast or the SMSC's queue is full."""
+    """Refused, because we are too fast or the queue of the SMSC is full."""
     REFUSED = "refused"
-    """Not taken now; later it may be."""
+    """Refused now; a retry may succeed."""
     BAD_ADDRESS = "bad_address"
-    """Never: the SMSC does not know the number."""
+    """Refused for good: the SMSC does not know the number."""
     REJECTED = "rejected"
-    """Never: something else about the message."""
+    """Refused for good, for another reason."""
     UNANSWERED = "unanswered"
-    """Submitted, and nobody said what became of it: it may go out."""
+    """Submitted, without a response: the SMSC may have taken it."""
     BUSY = "busy"
-    """Never left us: more wait for the SMSC already than it takes in time."""
+    """Not sent: more messages wait for the SMSC than it takes in time."""
     NOT_SENT = "not_sent"
-    """Never left us: no room in the window, or a throttled SMSC, for too long."""
+    """Not sent: the window was full, or the SMSC throttled us, for too long."""
     UNAVAILABLE = "unavailable"
-    """Never left us: there is no link to the SMSC."""
+    """Not sent: there is no link to the SMSC."""
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """What became of one submission; ``detail`` is for people.
+    """The result of one submission; ``detail`` is for people.
 
-    ``message_ids``: what the SMSC calls each message that it took, None where it named none.
+    ``message_ids``: the SMSC's ID of each message that it took, None where it named none.
     """
 
-    verdict: Verdict
+    status: SubmitStatus
     message_ids: tuple[str | None, ...] = ()
     detail: str = ""
 
@@ -66,25 +66,25 @@ _NAMES: Final = {
 }
 _TOO_FAST: Final = frozenset({0x14, 0x58})
 _BAD_ADDRESS: Final = frozenset({0x0B, 0x50, 0x51})
-_PASSING: Final = frozenset({0x04, 0x05, SYSTEM_ERROR, 0x45, 0x64, 0xFE, 0xFF})
+_TEMPORARY: Final = frozenset({0x04, 0x05, SYSTEM_ERROR, 0x45, 0x64, 0xFE, 0xFF})
 _FIRST_OF_VENDORS: Final = 0x400
 
 
-def verdict_of(status: int, message_id: str | None) -> Submitted:
-    """The verdict on a submission that the SMSC answered.
+def submitted_of(status: int, message_id: str | None) -> Submitted:
+    """The result of a submission that the SMSC answered.
 
-    What the standard does not define is taken as passing: the schedule of retries is bounded by
-    the delivery's expiry anyway, while a verdict of *never* could not be taken back.
+    A status that the standard does not define counts as temporary: retries are bounded by the
+    delivery's expiry anyway, while a permanent failure could not be taken back.
     """
     if status == 0:
         if message_id:
-            return Submitted(Verdict.ACCEPTED, (message_id,))
-        return Submitted(Verdict.ACCEPTED, (None,), "the SMSC named no message ID")
+            return Submitted(SubmitStatus.ACCEPTED, (message_id,))
+        return Submitted(SubmitStatus.ACCEPTED, (None,), "the SMSC named no message ID")
     detail = f"SMSC status 0x{status:02X} {_NAMES.get(status, '')}".rstrip()
     if status in _TOO_FAST:
-        return Submitted(Verdict.THROTTLED, detail=detail)
+        return Submitted(SubmitStatus.THROTTLED, detail=detail)
     if status in _BAD_ADDRESS:
-        return Submitted(Verdict.BAD_ADDRESS, detail=detail)
-    if status in _PASSING or status >= _FIRST_OF_VENDORS:
-        return Submitted(Verdict.REFUSED, detail=detail)
-    return Submitted(Verdict.REJECTED, detail=detail)
+        return Submitted(SubmitStatus.BAD_ADDRESS, detail=detail)
+    if status in _TEMPORARY or status >= _FIRST_OF_VENDORS:
+        return Submitted(SubmitStatus.REFUSED, detail=detail)
+    return Submitted(SubmitStatus.REJECTED, detail=detail)

@@ -1,4 +1,4 @@
-"""How long an SMSC is to try, as SMPP says it. Pure."""
+"""The validity period of a message, in the format of SMPP. Pure."""
 
 from __future__ import annotations
 

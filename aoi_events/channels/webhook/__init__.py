@@ -1,4 +1,4 @@
-"""The webhook channel: notifications as signed HTTP requests to a URL of the device's own."""
+"""The webhook channel: signed HTTP requests to a URL that the device names."""
 
 from aoi_events.channels.webhook.plugin import plugin
 from aoi_events.channels.webhook.settings import WebhookSettings

@@ -17,10 +17,9 @@ SIGNING_OCTETS: Final = 32
 
 
 class WebhookSettings(OutgoingSettings):
-    """Where webhooks may go, and the key that their secrets are made with.
+    """Where webhooks may go, and the key from which their secrets are derived.
 
-    The workers ``activation`` and ``webhook`` need ``signing_key``, the others only know that
-    there are webhooks.
+    The workers ``activation`` and ``webhook`` need ``signing_key``; the other workers do not.
     """
 
     signing_key: SecretStr | None = None

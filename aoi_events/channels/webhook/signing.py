@@ -1,9 +1,9 @@
 """Secrets of webhooks, and signatures after Standard Webhooks. Pure.
 
-Each channel has a secret of its own, as receivers of Standard Webhooks expect: it follows from the
-installation's signing key, the AOI Client ID and the URL, so nothing secret is stored or travels
-between workers; and whoever offers the URL of somebody else learns a secret that this one never
-trusted.
+Each channel has a secret of its own, as receivers of Standard Webhooks expect. It is derived from
+the installation's signing key, the AOI Client ID and the URL, so no secret is stored or sent
+between workers. A client that offers the URL of another client gets a different secret, which that
+receiver does not trust.
 """
 
 from __future__ import annotations

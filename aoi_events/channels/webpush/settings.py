@@ -14,23 +14,23 @@ __all__ = ["WebPushSettings"]
 
 
 class WebPushSettings(OutgoingSettings):
-    """Where Web Pushes may go, and the key that says that they are ours (VAPID, RFC 8292).
+    """Where Web Pushes may go, and the key that identifies us as their sender (VAPID, RFC 8292).
 
-    The worker ``webpush`` needs ``private_key``, ``activation`` the ``public_key``, which it tells
-    devices; the others only know that there is Web Push.
+    The worker ``webpush`` needs ``private_key``; the worker ``activation`` needs ``public_key``,
+    which it sends to devices. The other workers need no key.
     """
 
     private_key: SecretStr | None = None
     """VAPID private key of this installation, base64url of 32 octets; `aoi keys vapid` makes one.
     For the worker webpush only, where `public_key` is set for the worker activation."""
     public_key: SenderKey | None = None
-    """Its public key, the `applicationServerKey` that devices subscribe with; follows from
+    """Its public key, the `applicationServerKey` that devices subscribe with; derived from
     `private_key` where that is set."""
     contact: (
         Annotated[str, Field(max_length=200, pattern=r"^(mailto:|https://)[\x21-\x7e]+$")] | None
     ) = None
-    """Whom push services may ask about us: `mailto:ops@example.org`, or an https URL. Some refuse
-    pushes that do not say it."""
+    """The contact of the operator, for push services: `mailto:ops@example.org`, or an https URL.
+    Some push services refuse pushes without it."""
 
     @field_validator("private_key")
     @classmethod

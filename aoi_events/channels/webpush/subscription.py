@@ -1,4 +1,4 @@
-"""A subscription as a device offers it, and encryption for it (RFC 8291). Pure but for the salt."""
+"""The keys of a Web Push subscription, and encryption with them (RFC 8291)."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ class Keys:
     auth: bytes
 
     def parameters(self) -> dict[str, str]:
-        """Their one spelling."""
+        """The keys as parameters of a channel, normalised."""
         return {P256DH: encoded(self.p256dh), AUTH: encoded(self.auth)}
 
 
 def keys_of(parameters: Mapping[str, str | int | bool]) -> Keys | str:
-    """The keys in a subscription's parameters, or the name of the one that is none."""
+    """The keys in a subscription's parameters, or the name of the invalid one."""
     p256dh, auth = (_octets(parameters.get(name)) for name in (P256DH, AUTH))
     try:
         ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), p256dh)
     except ValueError:
         return P256DH
-    if len(p256dh) != _POINT_OCTETS:  # a compressed point is none that RFC 8291 knows
+    if len(p256dh) != _POINT_OCTETS:  # RFC 8291 allows no compressed points
         return P256DH
     return Keys(p256dh, auth) if len(auth) == _AUTH_OCTETS else AUTH
 
 
 def encrypted(plaintext: bytes, keys: Keys) -> bytes:
-    """``plaintext`` for the device only, as the body of a push with coding ``aes128gcm``."""
+    """``plaintext`` encrypted for the device: the body of a push with coding ``aes128gcm``."""
     body: bytes = http_ece.encrypt(
         plaintext,
         private_key=ec.generate_private_key(ec.SECP256R1()),

@@ -1,4 +1,4 @@
-"""VAPID: who sends (RFC 8292). Pure but for PyJWT's and cryptography's arithmetic."""
+"""VAPID: keys and tokens that identify the sender of a Web Push (RFC 8292)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["VapidKey", "authorization", "decoded", "encoded", "new_key", "public
 VapidKey: TypeAlias = ec.EllipticCurvePrivateKey
 
 _PRIVATE_OCTETS: Final = 32
-_HOLDS: Final = timedelta(hours=12)
-"""How long a token holds; RFC 8292, section 2 allows a day, and clocks differ."""
+_TOKEN_LIFETIME: Final = timedelta(hours=12)
+"""How long a token is valid; RFC 8292, section 2 allows a day, and clocks differ."""
 
 
 def read_key(text: str) -> VapidKey:
-    """The P-256 private key in base64url. Raises ValueError that does not repeat it."""
+    """Read a P-256 private key from base64url. Raises ValueError, whose text omits the key."""
     octets = decoded(text)
     if octets is None or len(octets) != _PRIVATE_OCTETS:
         raise ValueError("base64url of 32 octets; `aoi keys vapid` makes one")
@@ -33,7 +33,7 @@ def read_key(text: str) -> VapidKey:
 
 
 def new_key() -> tuple[str, str]:
-    """A new private key and its public key, both as the settings have them."""
+    """A new private key and its public key, in the form of the settings."""
     key = ec.generate_private_key(ec.SECP256R1())
     number = key.private_numbers().private_value
     return encoded(number.to_bytes(_PRIVATE_OCTETS, "big")), public_text(key)
@@ -50,7 +50,7 @@ def authorization(key: VapidKey, endpoint: str, contact: str | None, now: dateti
     parts = urlsplit(endpoint)
     claims: dict[str, str | int] = {
         "aud": f"{parts.scheme}://{parts.netloc}",
-        "exp": int((now + _HOLDS).timestamp()),
+        "exp": int((now + _TOKEN_LIFETIME).timestamp()),
     }
     if contact is not None:
         claims["sub"] = contact

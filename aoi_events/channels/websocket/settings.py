@@ -1,4 +1,4 @@
-"""Settings of the WebSocket channel; those of the gateway itself stand with the gateway."""
+"""Settings of the WebSocket channel; the gateway has settings of its own."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def _whole(turn: Turn, message: ShortMessage, at: datetime) -> bytes | None:
         return segment.octets
     held = turn.stored.parts
     taken = take(held, message.sender[:_LONGEST_SENDER], segment.part, segment.octets, now=at)
-    turn.keep(parts=taken.held)
+    turn.keep(parts=taken.waiting)
     if taken.dropped:
         turn.tell(PartsDropped(taken.dropped))
     return taken.datagram

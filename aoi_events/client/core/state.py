@@ -16,7 +16,7 @@ from aoi_events.contracts.answers import SelectedChannel
 from aoi_events.contracts.base import VersionOne
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.errors import ClientStateError
-from aoi_events.oma_push.reassembly import HeldPart
+from aoi_events.oma_push.reassembly import WaitingPart
 
 __all__ = [
     "KEPT_LIMIT",
@@ -128,7 +128,7 @@ class Stored:
     wake_ups: dict[str, WakeUp] = field(default_factory=dict)
     seen: dict[str, AckCode] = field(default_factory=dict)
     acks: dict[str, KeptAck] = field(default_factory=dict)
-    parts: tuple[HeldPart, ...] = field(default=(), repr=False)
+    parts: tuple[WaitingPart, ...] = field(default=(), repr=False)
     heard: str = ""
 
     @property

@@ -198,9 +198,7 @@ class ChannelSet:
                 reasons[offer.type] = _Why(CloseReason.NO_SUCH_CHANNEL)
                 continue
             try:
-                offered = plugin.offer(
-                    offer.parameters, self._settings.channels.get(offer.type, {})
-                )
+                offered = plugin.offer(offer.parameters, self._settings.channels[offer.type])
             except Refusal as refused:
                 reasons[offer.type] = _Why(CloseReason.OFFER_REFUSED, refused.message)
                 continue

@@ -47,7 +47,7 @@ class Cell:
 
 def device_traits() -> dict[str, ChannelTraits]:
     """The channels of every device, best first, with the defaults of their settings."""
-    return {plugin.type: plugin.traits({}) for plugin in (websocket, sms)}
+    return {plugin.type: plugin.traits(plugin.settings_model()) for plugin in (websocket, sms)}
 
 
 def compare(

@@ -111,9 +111,9 @@ OFFERS: Mapping[str, Offers] = {
 """By type, of every plug-in that is installed, and of the scripted one, which is handed over."""
 
 WITH_RECEIPTS = ("sms", "scripted")
-"""One provider serves every device, names messages, tells of them later, and may be down."""
+"""One provider serves every device, names messages, sends receipts, and may be down."""
 OF_THEIR_HOSTS = ("webhook", "webpush")
-"""Devices name hosts of their own, which say what they have to say in their answer."""
+"""Devices name hosts of their own, which answer each request and send no receipts."""
 CONNECTIONLESS = (*WITH_RECEIPTS, *OF_THEIR_HOSTS)
 LIMITED = ("sms", "scripted", "webpush")
 """Carry less than content may measure."""

@@ -1,4 +1,4 @@
-"""Every plug-in that is installed: whatever devices offer, whatever content there is."""
+"""Every installed plug-in: any offer of a device, and any content."""
 
 from __future__ import annotations
 
@@ -68,17 +68,17 @@ def test_any_offer_is_taken_or_refused(kind: str, parameters: Parameters) -> Non
     """Whatever a device offers: normal parameters, or a refusal with a message; never a fault."""
     plugin = plugin_of(kind)
     try:
-        offered = plugin.offer(parameters, {})
+        offered = plugin.offer(parameters, plugin.settings_model())
     except Refusal as refused:
         said = (refused.code, bool(refused.message), (refused.field or "").partition(".")[0])
     else:
-        again = plugin.offer(offered.parameters, {})
+        again = plugin.offer(offered.parameters, plugin.settings_model())
         said = (ErrorCode.INVALID, again == offered, "parameters")
     assert said == (ErrorCode.INVALID, True, "parameters")
 
 
 async def test_a_connection_oriented_channel_has_no_sender() -> None:
-    """Its deliveries go to the gateway node that holds the connection."""
+    """Deliveries of a connection-oriented channel go to a gateway node, so it has no sender."""
     plugin = plugin_of("websocket")
-    assert plugin.traits({}).connection_oriented
+    assert plugin.traits(plugin.settings_model()).connection_oriented
     assert await plugin.connect(plugin.settings_model()) is None

@@ -18,7 +18,7 @@ from tests.limits import WITHIN
 HEDGE_AFTER = 1.0
 
 TRAITS = {
-    plugin.type: plugin.traits({"ack_within": ack_within})
+    plugin.type: plugin.traits(plugin.settings_model(ack_within=ack_within))
     for plugin, ack_within in ((websocket, 2.0), (sms, 3.0))
 }
 """As the server of the fixtures has them."""

@@ -20,6 +20,16 @@ FAILURES = 3
 FIRST, MOST = 8.0, 30.0
 
 
+class Posting(HttpChannel):
+    """A channel over HTTP whose requests all have the same body."""
+
+    url_parameter = "url"
+
+    def compose(self, item: Item, url: str, now: datetime) -> Post:
+        """The request to the item's URL."""
+        return Post(url, b"x", {})
+
+
 class Origins:
     """A channel over HTTP with two receivers, of which the tests break the first."""
 
@@ -37,7 +47,7 @@ class Origins:
                 "probe_most": MOST,
             }
         )
-        self.channel = HttpChannel("post", settings, _compose, address="url", clock=clock)
+        self.channel = Posting("post", settings, clock=clock)
 
     async def send(self, receiver: Receiver | None = None, *, url: str = "") -> OutcomeItem:
         """The end of a delivery to a receiver, by default to the broken one."""
@@ -58,10 +68,6 @@ class Origins:
         self.broken.default = Reply(503)
         assert await self.kinds(FAILURES) == [OutcomeKind.REFUSED] * FAILURES
         assert await self.kinds(2) == [OutcomeKind.UNAVAILABLE] * 2
-
-
-def _compose(item: Item, _: datetime) -> Post:
-    return Post(str(item.parameters["url"]), b"x", {})
 
 
 @pytest.fixture

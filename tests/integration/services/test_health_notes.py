@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import pytest
 
+from aoi_events.channels.webhook import WebhookSettings
 from aoi_events.channels.webhook.plugin import WebhookPlugin
 from aoi_events.contracts.envelopes import ChallengeItem
 from aoi_events.domain.providers.breaker import BreakerState
@@ -24,14 +25,16 @@ MOST = 100
 @pytest.fixture
 async def channel(system: System) -> AsyncIterator[ConnectionlessChannel]:
     """A channel whose devices name the providers; one failure is trouble."""
-    settings = {
-        "enabled": True,
-        "allow_http": True,
-        "networks": ["127.0.0.0/8"],
-        "ports": [],
-        "failures": 1,
-        "signing_key": base64.b64encode(bytes(32)).decode(),
-    }
+    settings = WebhookSettings.model_validate(
+        {
+            "enabled": True,
+            "allow_http": True,
+            "networks": ["127.0.0.0/8"],
+            "ports": [],
+            "failures": 1,
+            "signing_key": base64.b64encode(bytes(32)).decode(),
+        }
+    )
     channel = await WebhookPlugin(clock=system.clock).connect(settings)
     yield channel
     await channel.close()

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from aoi_events.contracts.envelopes import ChallengeOutcome, OutcomeBatchV1, OutcomeKind
+from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeKind
 from aoi_events.domain.clients.channels import Proof, ProofState
 from aoi_events.services.deadlines.proofs import DueProofs
 from aoi_events.services.outcome.handler import OutcomeHandler
@@ -91,15 +91,7 @@ async def test_a_refused_challenge_closes_the_channel_of_its_address(
     device = await system.device("scripted:a1")
     item = await system.provider.next_challenge()
     await device.activate(f"scripted:{address}")
-    refused = ChallengeOutcome(
-        challenge=item.id,
-        attempt=item.attempt,
-        kind=OutcomeKind.REJECTED,
-        at=system.clock.now(),
-        client=item.client,
-        channel=item.channel,
-        closes_channel=True,
-    )
+    refused = item.outcome(OutcomeKind.REJECTED, system.clock.now(), closes_channel=True)
     found = system.installation
     handler = OutcomeHandler(found.store, found.services, system.clock, system.dice)
     await handler.handle([OutcomeBatchV1(items=(), challenges=(refused,))])

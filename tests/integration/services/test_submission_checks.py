@@ -13,19 +13,25 @@ from aoi_events.topology import delivery_queue, worker_queue
 from tests.integration.services.conftest import OpenSystem
 from tests.integration.services.harness import System, secret_and_hash
 from tests.integration.services.test_redelivery import system_without
+from tests.integration.services.test_statements import statements
 from tests.limits import WITHIN
 
 
 async def waiting(system: System) -> DeliverItem:
-    """The step that waits for the channel's worker."""
+    """The only step that waits for the channel's worker."""
+    (item,) = await all_waiting(system)
+    return item
+
+
+async def all_waiting(system: System) -> list[DeliverItem]:
+    """The steps in the envelope that waits for the channel's worker."""
     broker = await system.connect("aoi")
     source = await broker.subscribe(worker_queue(delivery_queue("scripted"))[0], prefetch=1)
     async with asyncio.timeout(WITHIN):
         (message,) = await source.take(1)
     await broker.close()
-    (item,) = DeliveryBatchV1.decode(message.body).items
-    assert isinstance(item, DeliverItem)
-    return item
+    items = DeliveryBatchV1.decode(message.body).items
+    return [item for item in items if isinstance(item, DeliverItem)]
 
 
 async def submitted(system: System, *items: DeliverItem) -> Sequence[str]:
@@ -48,6 +54,20 @@ async def test_a_step_that_stands_twice_in_a_batch_is_submitted_once(
     await (await system.user()).send("n1", device.token)
     item = await waiting(system)
     assert await submitted(system, item, item) == [item.delivery]
+
+
+async def test_a_batch_that_has_room_is_noted_in_one_statement(
+    open_system: OpenSystem,
+) -> None:
+    """Items wait for room in parts, and each part is noted: a batch that has room is one part."""
+    system = await system_without(open_system, "scripted")
+    apps = [f"org.app{number}" for number in range(30)]
+    device = await system.device("scripted:a1", apps=apps)
+    await (await system.user()).send("n1", *device.tokens.values())
+    items = await all_waiting(system)
+    with statements(system) as seen:
+        assert len(await submitted(system, *items)) == len(apps)
+    assert sum("INSERT INTO submissions" in statement for statement in seen) == 1
 
 
 async def test_a_step_for_a_retired_client_is_not_submitted(open_system: OpenSystem) -> None:

@@ -26,7 +26,7 @@ def _fail(breakers: Breakers, provider: str, times: int = 2) -> None:
 
 
 def test_one_provider_that_is_down_holds_back_no_other() -> None:
-    """Each provider has a breaker of its own; only the one in trouble is told of."""
+    """Each provider has a breaker of its own; only one that is not closed is in `in_trouble`."""
     breakers = _breakers(ManualClock())
     _fail(breakers, "north")
     assert breakers.ask("north") is None
@@ -52,7 +52,7 @@ def test_it_is_probed_and_works_again() -> None:
 
 
 def test_what_is_kept_back_says_why_and_when_to_look_again() -> None:
-    """Not attempted: the outcome says so, names what fails, and when the provider may be asked."""
+    """The outcome of an item that was not attempted names the fault and the next attempt."""
     clock = ManualClock()
     breakers = _breakers(clock)
     _fail(breakers, "north")
@@ -64,7 +64,7 @@ def test_what_is_kept_back_says_why_and_when_to_look_again() -> None:
         parameters={},
         expires_at=clock.now() + timedelta(minutes=2),
     )
-    outcome = breakers.kept_back("north", item).outcome
+    outcome = breakers.unavailable("north", item).outcome
     assert isinstance(outcome, ChallengeOutcome)
     assert outcome.kind is OutcomeKind.UNAVAILABLE
     assert outcome.detail == "the provider is down: cannot be reached"

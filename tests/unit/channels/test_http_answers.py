@@ -70,18 +70,18 @@ def test_retry_after_is_honoured(status: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "soon", "1e9", "0x10", "٣", "Mon, 99 Nov 2026"])
 def test_what_says_nothing_counts_as_nothing(text: str) -> None:
-    """Neither a fault nor a wait: the schedule of retries holds."""
+    """An unreadable Retry-After is no fault and no wait: the schedule of retries applies."""
     assert seconds_to_wait(text, NOW) == 0.0
 
 
 def test_a_date_that_has_passed_is_no_wait() -> None:
-    """Clocks differ; nobody waits for the past."""
+    """A Retry-After in the past, by a clock that differs, is no wait."""
     assert seconds_to_wait(format_datetime(NOW - timedelta(days=1)), NOW) == 0.0
 
 
 @given(st.integers(-10, 2_000), header)
 def test_any_answer_makes_an_outcome(status: int, retry_after: str | None) -> None:
-    """Whatever a server says, the outcome's contract holds it."""
+    """Any Retry-After of a server gives an outcome that its contract accepts."""
     verdict = verdict_of(status, retry_after, NOW)
     assert math.isfinite(verdict.retry_after)
     OutcomeItem(

@@ -1,4 +1,4 @@
-"""What channels share whose providers say everything in their answer."""
+"""The base of channels whose providers answer each request and send no receipts."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Post(RequestChannel[str]):
 
 @pytest.mark.parametrize("odd", [{}, {"address": "odd"}])
 async def test_an_item_that_brings_out_a_bug_costs_the_others_nothing(odd: dict[str, str]) -> None:
-    """It alone is parked; the others go out, and only once, since nobody has to repeat them."""
+    """An item with a bug is parked alone; the others are sent, and sent once."""
     channel = Post()
     items: list[Item] = [
         delivery(1, address="a"),

@@ -1,4 +1,4 @@
-"""What tells one attempt's short messages from another's, on the wire."""
+"""The short messages of two attempts of one delivery differ on the wire."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.channels.test_sms_channel import NUMBER, challenge, delivery
 
 LONG = Content(data="x" * 300)
 ATTEMPTS = (1, 2, 3, 4, 253, 254, 255, 256, 257, 65_535, 65_536)
-"""Numbers of attempts, also those beyond what either width of a reference can hold."""
+"""Numbers of attempts, also those that no width of a reference has room for."""
 
 
 async def sent(bits: Bits, *items: Any) -> list[list[Segment]]:

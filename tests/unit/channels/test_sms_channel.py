@@ -88,13 +88,13 @@ async def channel(smsc: LoopbackSmsc) -> AsyncIterator[ConnectionlessChannel]:
 
 async def next_receipts(channel: ConnectionlessChannel, count: int) -> list[Receipt]:
     """The next receipts, however they are batched."""
-    heard: list[Receipt] = []
+    received: list[Receipt] = []
     async with asyncio.timeout(WITHIN):
         async for batch in channel.receipts():
-            heard.extend(batch)
-            if len(heard) >= count:
+            received.extend(batch)
+            if len(received) >= count:
                 break
-    return heard
+    return received
 
 
 async def test_content_reaches_the_telephone_whole(
@@ -124,7 +124,7 @@ async def test_a_wake_up_carries_no_content(
 async def test_a_challenge_goes_out_or_is_refused(
     smsc: LoopbackSmsc, channel: ConnectionlessChannel
 ) -> None:
-    """The code reaches the telephone; of a bad number it is told that the round can end."""
+    """The code reaches the telephone; the outcome for a bad number ends the round."""
     smsc.script(Reply(), Reply.bad_number())
     sent = await channel.deliver([challenge(), challenge()])
     received = await smsc.receive(NUMBER)
@@ -231,7 +231,7 @@ async def _healthy(channel: ConnectionlessChannel, *, is_so: bool = True) -> Non
 
 
 async def test_closing_twice_ends_receipts_once(channel: ConnectionlessChannel) -> None:
-    """Close is idempotent, and whoever listens to receipts comes to an end."""
+    """Close is idempotent, and ends every reader of receipts."""
     listening = asyncio.create_task(next_receipts(channel, 1))
     await channel.close()
     await channel.close()
@@ -241,7 +241,7 @@ async def test_closing_twice_ends_receipts_once(channel: ConnectionlessChannel) 
 
 def test_an_offer_is_normalised_to_the_address_that_must_be_proved() -> None:
     """However a device writes its number, the same telephone is one address."""
-    offered = plugin.offer({"msisdn": "+31 6 0000 0001"}, {})
+    offered = plugin.offer({"msisdn": "+31 6 0000 0001"}, SmsSettings())
     assert offered.parameters == {"msisdn": NUMBER}
     assert offered.address == NUMBER
     assert plugin.traits(SmsSettings()).needs_proof
@@ -261,15 +261,15 @@ def test_a_wrong_offer_says_what_to_send(
 ) -> None:
     """An offer that is no number is refused with the field, and without repeating the number."""
     with pytest.raises(Refusal) as refused:
-        plugin.offer(parameters, {})
+        plugin.offer(parameters, SmsSettings())
     assert refused.value.code is ErrorCode.INVALID
     assert refused.value.field == field
     assert "0600000001" not in str(refused.value)
 
 
 async def test_without_an_smsc_there_is_no_channel() -> None:
-    """Unset settings mean that the channel is not configured, and connecting says what to set."""
+    """Without settings the channel is not configured, and connecting fails with what to set."""
     assert not plugin.configured(SmsSettings())
-    assert plugin.configured({"host": "smsc.example"})
+    assert plugin.configured(SmsSettings(host="smsc.example"))
     with pytest.raises(ConfigurationError, match=r"channels\.sms\.host"):
         await plugin.connect(SmsSettings())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from aoi_events.channels.sms import SmsSettings
-from aoi_events.channels.sms.pacing import Pace
+from aoi_events.channels.sms.rate_limit import RateLimit
 from aoi_events.channels.sms.routing import routes
 from aoi_events.channels.sms.settings import SmscSettings
 from tests.pages import block
@@ -84,7 +84,7 @@ def test_one_smsc_or_a_table_of_several() -> None:
 
 
 def test_the_documented_table_is_one() -> None:
-    """It is taken as it stands, and sends numbers where it says."""
+    """The documented table is valid, and numbers go to the SMSCs that it names."""
     given = tomllib.loads(block("docs/how-to/containers.md", "toml"))
     settings = SmsSettings.model_validate(given["channels"]["sms"])
     assert routes("+31600000001", settings.providers) == ["eu", "world"]
@@ -117,7 +117,7 @@ def test_a_pace_is_kept_whenever_it_is_asked(rate: float, asked: list[tuple[floa
     """No two messages closer than the rate allows, none after its time, none earlier than now; and
     what was not given took no place.
     """
-    pace, now, gone = Pace(rate), 0.0, [-1e9]
+    pace, now, gone = RateLimit(rate), 0.0, [-1e9]
     for later, patience in asked:
         now += later
         wait = pace.wait(now)
@@ -132,6 +132,13 @@ def test_a_pace_is_kept_whenever_it_is_asked(rate: float, asked: list[tuple[floa
 
 
 def test_without_a_rate_everything_goes_at_once() -> None:
-    """The window alone holds it back."""
-    pace = Pace(None)
+    """Without a rate, only the window limits submissions."""
+    pace = RateLimit(None)
     assert [pace.take(5.0, 5.0) for _ in range(100)] == [0.0] * 100
+
+
+def test_the_password_is_never_shown() -> None:
+    """Settings can be printed and logged."""
+    settings = SmsSettings.model_validate({"host": "smsc.example", "password": "s3cret"})
+    assert "s3cret" not in repr(settings)
+    assert "s3cret" not in str(settings.providers)

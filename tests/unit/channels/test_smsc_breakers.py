@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from aoi_events.channels.base.breakers import Breakers
-from aoi_events.channels.sms.inbox import Inbox
 from aoi_events.channels.sms.link import SmscLink
+from aoi_events.channels.sms.receipt_queue import ReceiptQueue
 from aoi_events.channels.sms.settings import SmscSettings
-from aoi_events.channels.sms.status import Verdict
+from aoi_events.channels.sms.status import SubmitStatus
 from aoi_events.domain.providers.breaker import BreakerPolicy, BreakerState
 from aoi_events.domain.retry import Backoff
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
@@ -47,7 +47,7 @@ class Two:
                 name,
                 _settings(smsc, within),
                 self.breakers,
-                Inbox(),
+                ReceiptQueue(),
             )
             for name, smsc, within in (
                 ("north", north, northern_time),
@@ -66,18 +66,18 @@ class Two:
         for link in self._links.values():
             await link.close()
 
-    async def verdict(self, smsc: str = "north", *, valid_for: float = 60.0) -> Verdict:
+    async def status(self, smsc: str = "north", *, valid_for: float = 60.0) -> SubmitStatus:
         """What becomes of a message, whether or not the link is up."""
-        return (await self._links[smsc].submit(message(valid_for=valid_for))).verdict
+        return (await self._links[smsc].submit(message(valid_for=valid_for))).status
 
-    async def verdicts(self, times: int, smsc: str = "north") -> list[Verdict]:
+    async def statuses(self, times: int, smsc: str = "north") -> list[SubmitStatus]:
         """What becomes of so many messages, each once the link is up: silence ends a session."""
-        found: list[Verdict] = []
+        found: list[SubmitStatus] = []
         for _ in range(times):
             async with asyncio.timeout(WITHIN):
                 while not self._links[smsc].up:  # noqa: ASYNC110 - the link has no event for it
                     await asyncio.sleep(0)
-            found.append(await self.verdict(smsc))
+            found.append(await self.status(smsc))
         return found
 
     def fail(self, times: int) -> None:
@@ -120,22 +120,22 @@ async def silent() -> AsyncIterator[Two]:
 
 
 @pytest.mark.parametrize(
-    "reply, verdict",
+    "reply, status",
     [
-        (Reply(), Verdict.ACCEPTED),
-        (Reply.bad_number(), Verdict.BAD_ADDRESS),
-        (Reply(status=0x45), Verdict.REFUSED),
+        (Reply(), SubmitStatus.ACCEPTED),
+        (Reply.bad_number(), SubmitStatus.BAD_ADDRESS),
+        (Reply(status=0x45), SubmitStatus.REFUSED),
     ],
 )
-async def test_an_answer_to_a_probe_closes_it(two: Two, reply: Reply, verdict: Verdict) -> None:
+async def test_an_answer_to_a_probe_closes_it(two: Two, reply: Reply, status: SubmitStatus) -> None:
     """After failures in a row nothing goes out; in its time one message does, and any answer, also
     one that refuses the message, closes the breaker; failures count from zero.
     """
     two.fail(FAILURES)
-    assert await two.verdict() is Verdict.UNAVAILABLE
+    assert await two.status() is SubmitStatus.UNAVAILABLE
     two.clock.advance(4)
     two.north.default = reply
-    assert await two.verdicts(3) == [verdict] * 3
+    assert await two.statuses(3) == [status] * 3
     assert two.breakers.in_trouble == {}
     two.fail(FAILURES - 1)
     assert two.breakers.in_trouble == {}
@@ -147,7 +147,7 @@ async def test_an_answer_in_between_counts_from_zero(two: Two) -> None:
     """An SMSC that answers now and then is slow, not down."""
     for _ in range(3):
         two.fail(FAILURES - 1)
-        assert await two.verdicts(1) == [Verdict.ACCEPTED]
+        assert await two.statuses(1) == [SubmitStatus.ACCEPTED]
     assert two.breakers.in_trouble == {}
 
 
@@ -156,11 +156,11 @@ async def test_what_was_never_sent_says_nothing(two: Two) -> None:
     the next message is the probe.
     """
     two.north.script(Reply.throttle())
-    assert await two.verdicts(1) == [Verdict.THROTTLED]
+    assert await two.statuses(1) == [SubmitStatus.THROTTLED]
     two.fail(FAILURES)
     two.clock.advance(4)
     for _ in range(2):
-        assert await two.verdict(valid_for=0.05) is Verdict.NOT_SENT
+        assert await two.status(valid_for=0.05) is SubmitStatus.NOT_SENT
         assert two.breakers.of("north").state is BreakerState.HALF_OPEN
 
 
@@ -168,16 +168,16 @@ async def test_a_probe_without_an_answer_opens_it_for_longer(silent: Two) -> Non
     """Silence is a failure. Of a probe one is enough, and the time until the next one grows up to
     its limit.
     """
-    assert await silent.verdicts(FAILURES) == [Verdict.UNANSWERED] * FAILURES
+    assert await silent.statuses(FAILURES) == [SubmitStatus.UNANSWERED] * FAILURES
     assert silent.waits == 4
     for seconds in (8, 10, 10):
-        assert await silent.verdicts(1) == [Verdict.UNANSWERED]
+        assert await silent.statuses(1) == [SubmitStatus.UNANSWERED]
         assert silent.breakers.of("north").state is BreakerState.OPEN
         assert silent.waits == seconds
 
 
 async def test_each_smsc_has_its_own(silent: Two) -> None:
     """One SMSC is silent: the other one takes messages, and does not close the first's breaker."""
-    assert await silent.verdicts(FAILURES) == [Verdict.UNANSWERED] * FAILURES
-    assert await silent.verdicts(2, "south") == [Verdict.ACCEPTED] * 2
+    assert await silent.statuses(FAILURES) == [SubmitStatus.UNANSWERED] * FAILURES
+    assert await silent.statuses(2, "south") == [SubmitStatus.ACCEPTED] * 2
     assert silent.breakers.in_trouble.keys() == {"north"}

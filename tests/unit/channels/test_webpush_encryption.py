@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aoi_events.channels.webpush.plugin import LARGEST_PLAINTEXT, WebPushPlugin
+from aoi_events.channels.webpush.channel import LARGEST_PLAINTEXT
+from aoi_events.channels.webpush.plugin import WebPushPlugin
 from aoi_events.channels.webpush.subscription import Keys, encrypted, keys_of
 from aoi_events.channels.webpush.vapid import (
     authorization,
@@ -83,7 +84,7 @@ def test_points_that_are_none_are_refused(form: str) -> None:
 
 
 def test_vapid_says_who_and_for_whom() -> None:
-    """Audience is the endpoint's origin, with its port; the token holds for half a day."""
+    """The audience is the endpoint's origin, with its port; the token is valid for half a day."""
     private, public = new_key()
     key = read_key(private)
     now = datetime.now(UTC)
@@ -100,7 +101,7 @@ def test_vapid_says_who_and_for_whom() -> None:
 
 
 def test_base64url_has_one_spelling() -> None:
-    """Padding may be there or not; other alphabets, and bits that say nothing, are refused."""
+    """Padding is optional; other alphabets, and unused bits that are set, are refused."""
     assert decoded("AQ") == decoded("AQ==") == b"\x01"
     assert [decoded(bad) for bad in ("AR", "A", "+/+/", "A Q", "é", "AQ=A")] == [None] * 6
 

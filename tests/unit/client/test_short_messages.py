@@ -16,7 +16,7 @@ from aoi_events.contracts.content import Content
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.oma_push.datagrams import Reference
 from aoi_events.oma_push.payload import ContentPush, encode
-from aoi_events.oma_push.reassembly import KEPT_FOR
+from aoi_events.oma_push.reassembly import MAX_AGE
 from tests.instant import INSTANT as NOW
 from tests.unit.client.rehearsal import MAIL, arrived, delivery_id
 from tests.unit.client.test_delivery import ONE, Device
@@ -89,7 +89,7 @@ def test_parts_whose_rest_never_comes_are_given_up_and_told(device: Device) -> N
     rehearsal = device.rehearsal
     one, two, *_ = parts(device)
     rehearsal.play(one)
-    rehearsal.play(ShortMessageArrived(two.message, NOW + KEPT_FOR + timedelta(seconds=1)))
+    rehearsal.play(ShortMessageArrived(two.message, NOW + MAX_AGE + timedelta(seconds=1)))
     assert rehearsal.told(PartsDropped) == [PartsDropped(1)]
     assert [part.number for part in rehearsal.stored.parts] == [2]
 

@@ -20,7 +20,7 @@ from aoi_events.client.core.state import (
 )
 from aoi_events.contracts.answers import SelectedChannel
 from aoi_events.errors import ClientStateError
-from aoi_events.oma_push.reassembly import HeldPart
+from aoi_events.oma_push.reassembly import WaitingPart
 from tests.strategies import instants
 
 NAMES = st.text("abc", min_size=1, max_size=5)
@@ -31,7 +31,7 @@ CHANNELS = st.builds(
     state=st.sampled_from(["active", "pending"]),
 )
 PARTS = st.builds(
-    HeldPart,
+    WaitingPart,
     st.text(max_size=32),
     st.sampled_from([8, 16]),
     st.integers(0, 65_535),

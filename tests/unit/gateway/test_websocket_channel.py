@@ -33,10 +33,10 @@ def test_traits_come_from_the_settings() -> None:
 
 def test_an_offer_has_no_parameters_and_no_address() -> None:
     """The channel has no parameters."""
-    offered = plugin.offer({}, {})
+    offered = plugin.offer({}, WebSocketSettings())
     assert (offered.parameters, offered.address) == ({}, None)
     with pytest.raises(Refusal) as caught:
-        plugin.offer({"url": "wss://other.example"}, {})
+        plugin.offer({"url": "wss://other.example"}, WebSocketSettings())
     assert (caught.value.code, caught.value.field) == (ErrorCode.INVALID, "parameters.url")
 
 

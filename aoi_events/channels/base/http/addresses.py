@@ -54,15 +54,15 @@ _NOT_PUBLIC: Final[tuple[_Network, ...]] = tuple(
     )
 )
 _UNICAST: Final = IPv6Network("2000::/3")
-"""All of IPv6 that is given out for global use (RFC 4291, section 2.4 and IANA's registry)."""
+"""The IPv6 addresses for global use (RFC 4291, section 2.4 and IANA's registry)."""
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
 def permitted(text: str, allowed: Sequence[_Network]) -> bool:
     """Whether a request may go to the IP address ``text``: a public one, or one in ``allowed``.
 
-    IPv4 addresses that are mapped into IPv6, or translated by NAT64, count as what they are. What
-    is no address, or names a network interface, is not permitted.
+    IPv4 addresses that are mapped into IPv6, or translated by NAT64, count as IPv4 addresses. A
+    text that is no address, or that names a network interface, is not permitted.
     """
     try:
         address: _Address = ip_address(text)
@@ -71,7 +71,7 @@ def permitted(text: str, allowed: Sequence[_Network]) -> bool:
     if isinstance(address, IPv6Address):
         if address.scope_id is not None:
             return False
-        address = _inside(address)
+        address = _embedded_ipv4(address)
     if any(address in network for network in allowed):
         return True
     if isinstance(address, IPv6Address) and address not in _UNICAST:
@@ -79,7 +79,7 @@ def permitted(text: str, allowed: Sequence[_Network]) -> bool:
     return address.is_global and not any(address in network for network in _NOT_PUBLIC)
 
 
-def _inside(address: IPv6Address) -> _Address:
+def _embedded_ipv4(address: IPv6Address) -> _Address:
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
     if address in _NAT64:

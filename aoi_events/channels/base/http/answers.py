@@ -1,4 +1,4 @@
-"""What the answer to a request means for the item that it carried. Pure."""
+"""What the answer to an HTTP request means for its item. Pure."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["seconds_to_wait", "verdict_of"]
 _LONGEST_WAIT: Final = 86_400.0
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 _GONE: Final = frozenset({404, 410})
-_ITS_OWN_FAULT: Final = 500
-_PASSING: Final = frozenset({408, 425, 429})
-"""Refusals that say themselves that a repeat may succeed (RFC 9110, RFC 8470, RFC 6585)."""
+_SERVER_ERROR: Final = 500
+_TEMPORARY: Final = frozenset({408, 425, 429})
+"""Statuses that mean that a repeat may succeed (RFC 9110, RFC 8470, RFC 6585)."""
 
 
 def verdict_of(status: int, retry_after: str | None, now: datetime) -> Verdict:
-    """The verdict on an item that was answered with ``status``, at ``now``.
+    """What an answer with ``status``, at ``now``, means for its item.
 
-    What means nothing counts as passing: retries are bounded by the delivery's expiry anyway, while
-    a verdict of *never* could not be taken back.
+    An undefined status counts as temporary: retries are bounded by the delivery's expiry anyway,
+    while a permanent failure could not be taken back.
     """
     detail = f"HTTP status {status}"
     if 200 <= status < 300:
@@ -33,10 +33,10 @@ def verdict_of(status: int, retry_after: str | None, now: datetime) -> Verdict:
         return Verdict(OutcomeKind.REJECTED, f"{detail}: gone", closes_channel=True)
     if 300 <= status < 400:
         return Verdict(OutcomeKind.REJECTED, f"{detail}: redirects are not followed")
-    if 400 <= status < 500 and status not in _PASSING:
+    if 400 <= status < 500 and status not in _TEMPORARY:
         return Verdict(OutcomeKind.REJECTED, detail)
     wait = seconds_to_wait(retry_after, now)
-    works = status < _ITS_OWN_FAULT
+    works = status < _SERVER_ERROR
     return Verdict(OutcomeKind.REFUSED, detail, retry_after=wait, works=works)
 
 

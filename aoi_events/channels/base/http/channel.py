@@ -1,64 +1,54 @@
-"""The sender of every channel over HTTP: one request for each item."""
+"""Base of the channels that send one HTTP request for each item."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from abc import abstractmethod
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import ClassVar
 
 from aiohttp.abc import AbstractResolver
 
 from aoi_events.channels.base.http.answers import verdict_of
 from aoi_events.channels.base.http.client import HttpClient, NoAnswer
 from aoi_events.channels.base.http.settings import OutgoingSettings
-from aoi_events.channels.base.http.urls import origin_of
-from aoi_events.channels.base.requests import Item, RequestChannel
+from aoi_events.channels.base.http.urls import BadUrl, checked_url, origin_of
+from aoi_events.channels.base.requests import CannotSend, Item, RequestChannel
 from aoi_events.channels.base.results import Verdict
-from aoi_events.contracts.envelopes import ChallengeItem, OutcomeKind
+from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.domain.providers.breaker import BreakerPolicy
 from aoi_events.domain.retry import Backoff
 from aoi_events.ports.clock import Clock
 
-__all__ = ["Compose", "HttpChannel", "Post"]
+__all__ = ["HttpChannel", "Post"]
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One request, complete."""
+    """One complete request. ``not_ready``: statuses of the answer that mean "try again later"."""
 
     url: str
     body: bytes
     headers: Mapping[str, str]
+    not_ready: Collection[int] = ()
 
 
-Compose: TypeAlias = Callable[[Item, datetime], Post]
-"""The request for an item now. Raises CannotSend."""
+class HttpChannel(RequestChannel[Post]):
+    """Posts each item to the URL that its device named; a lane is the origin of that URL.
 
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """A request, and the statuses that say only "not yet"."""
-
-    post: Post
-    unready: Collection[int]
-
-
-class HttpChannel(RequestChannel[_Request]):
-    """Devices name hosts of their own, so none of them is *the* provider; a lane is an origin.
-
-    ``address``: the parameter with the URL. ``unready``: statuses with which a receiver answers a
-    challenge that it cannot read *yet*.
+    Derive from it: :meth:`compose` makes the request. ``resolver`` looks names up instead of the
+    system's name servers.
     """
+
+    url_parameter: ClassVar[str]
+    """The parameter of the channel that contains the URL."""
 
     def __init__(
         self,
         name: str,
         settings: OutgoingSettings,
-        compose: Compose,
         *,
-        address: str,
-        unready: Collection[int] = (),
         clock: Clock | None = None,
         resolver: AbstractResolver | None = None,
     ) -> None:
@@ -70,36 +60,43 @@ class HttpChannel(RequestChannel[_Request]):
             breakers=_policy(settings),
             clock=clock,
         )
-        self._address = address
-        self._compose = compose
-        self._unready = unready
+        self._outgoing = settings
         self._client = HttpClient(settings, resolver=resolver)
+
+    @abstractmethod
+    def compose(self, item: Item, url: str, now: datetime) -> Post:
+        """The request for the item to its checked URL. Raises CannotSend."""
 
     def lane(self, item: Item) -> str:
         """The origin of the item's URL."""
-        return origin_of(str(item.parameters.get(self._address, "")))
+        return origin_of(self._url(item))
 
-    def prepare(self, item: Item, now: datetime) -> _Request:
-        """The request for the item."""
-        unready = self._unready if isinstance(item, ChallengeItem) else ()
-        return _Request(self._compose(item, now), unready)
+    def prepare(self, item: Item, now: datetime) -> Post:
+        """The request for the item. Raises CannotSend."""
+        try:
+            url = checked_url(self._url(item), self._outgoing)
+        except BadUrl as error:
+            raise CannotSend(str(error), closes_channel=True) from None
+        return self.compose(item, url, now)
 
-    async def submit(self, prepared: _Request) -> Verdict:
-        """What the host answers, within its time."""
-        post = prepared.post
-        answer = await self._client.post(post.url, post.body, post.headers)
+    async def submit(self, prepared: Post) -> Verdict:
+        """Post the request, and return what the answer means."""
+        answer = await self._client.post(prepared.url, prepared.body, prepared.headers)
         if isinstance(answer, NoAnswer):
             kind = OutcomeKind.REJECTED if answer.never else OutcomeKind.REFUSED
             return Verdict(kind, answer.why, works=False if answer.host_failed else None)
-        if answer.status in prepared.unready:
+        if answer.status in prepared.not_ready:
             detail = f"HTTP status {answer.status} to the challenge"
             return Verdict(OutcomeKind.REFUSED, detail)
         return verdict_of(answer.status, answer.retry_after, self._clock.now())
 
     async def close(self) -> None:
-        """End every connection, too."""
+        """Take nothing more, and end every connection; idempotent."""
         await super().close()
         await self._client.close()
+
+    def _url(self, item: Item) -> str:
+        return str(item.parameters.get(self.url_parameter, ""))
 
 
 def _policy(settings: OutgoingSettings) -> BreakerPolicy:

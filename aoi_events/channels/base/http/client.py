@@ -1,10 +1,10 @@
-"""The one HTTP client for addresses that devices name.
+"""The HTTP client for URLs that devices name: it connects to permitted addresses only.
 
-What is checked is the address that a socket is about to be connected to, whatever a name server
-said before: there is no second look-up between check and use. aiohttp makes the sockets through
-`_socket`, for names and for literal addresses alike.
+The client checks the address that a socket is about to be connected to, so there is no second name
+look-up between check and use. aiohttp makes the sockets through `_socket`, for names and for
+literal addresses alike.
 
-Redirects are not followed, proxies of the environment not used, cookies not kept, TLS is verified.
+It follows no redirects, uses no proxies of the environment, stores no cookies, and verifies TLS.
 Of an answer only the head counts, at most 128 fields of 8 KiB; a body is read to keep the
 connection, as long as it is short and comes at once.
 """
@@ -45,10 +45,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """There is no answer, and why, in words that name no address.
+    """Why there is no answer; ``why`` contains no address.
 
-    ``never``: the address is one that nothing may be sent to. ``host_failed``: it was not we who
-    did not ask.
+    ``never``: nothing may be sent to the address. ``host_failed``: the host failed; False: we did
+    not ask it.
     """
 
     why: str
@@ -57,14 +57,14 @@ class NoAnswer:
 
 
 class _NotPermitted(OSError):
-    """The address is private, or otherwise not for us."""
+    """The address is private, or not permitted for another reason."""
 
     def __init__(self) -> None:
         super().__init__("not permitted")
 
 
 class HttpClient:
-    """Posts; make it inside a running event loop, and close it.
+    """Sends POST requests; create it inside a running event loop, and close it.
 
     ``resolver`` looks names up instead of the system's name servers. Raises ConfigurationError when
     ``ca_file`` cannot be read.
@@ -95,7 +95,7 @@ class HttpClient:
         )
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | NoAnswer:
-        """Post ``body`` to a checked URL.
+        """Post ``body`` to a URL from `checked_url`.
 
         Returns within ``settings.within`` seconds, and half a second for the body of the answer.
         """
@@ -122,7 +122,7 @@ class HttpClient:
         except (aiohttp.ClientError, OSError):
             return NoAnswer("the connection was lost")
         async with response:
-            await _read_away(response)
+            await _discard_body(response)
         return Answer(response.status, response.headers.get("Retry-After"))
 
     async def close(self) -> None:
@@ -139,8 +139,8 @@ class HttpClient:
         return socket.socket(family=family, type=kind, proto=protocol)
 
 
-async def _read_away(response: aiohttp.ClientResponse) -> None:
-    """Read a short body, so that the connection can be used again; else give the connection up."""
+async def _discard_body(response: aiohttp.ClientResponse) -> None:
+    """Read a short body, so that the connection can be reused; else close the connection."""
     left = _BODY
     try:
         async with asyncio.timeout(_BODY_WITHIN):

@@ -1,4 +1,4 @@
-"""Offers of addresses over HTTP: which parameters there are, and a good URL among them. Pure."""
+"""Check of an offer that contains a URL. Pure."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ def checked_offer(
     url_name: str,
     settings: OutgoingSettings,
 ) -> str:
-    """The URL of an offer that has no parameters but ``names``, in its one spelling.
+    """The normalised URL of an offer that has no parameters but ``names``.
 
-    Raises Refusal (invalid) that says what to offer instead, and never repeats the URL.
+    Raises Refusal (invalid) with a text that names what to offer instead, and never repeats the
+    URL.
     """
     only(channel, parameters, *names)
     url = parameters.get(url_name)

@@ -1,4 +1,4 @@
-"""What goes out for an item: the contract that a device reads from a push. Pure."""
+"""The body of a push: the contract that a device reads. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["pushed"]
 
 
 def pushed(item: DeliverItem | ChallengeItem, *, with_names: bool) -> PushFrame:
-    """The push of an item; ``with_names``: of notification, application and instance, too."""
+    """The push of an item; ``with_names``: with notification, application and instance."""
     if isinstance(item, ChallengeItem):
         return PushedChallenge(channel=item.channel, code=item.code, expires_at=item.expires_at)
     names = (item.notification, item.application, item.instance) if with_names else (None,) * 3

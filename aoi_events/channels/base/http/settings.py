@@ -13,7 +13,7 @@ __all__ = ["OutgoingSettings"]
 
 
 def _from_variable(value: Any) -> Any:
-    """A list in an environment variable is JSON."""
+    """Read JSON, the form of a list in an environment variable."""
     return json.loads(value) if isinstance(value, str) else value
 
 
@@ -32,7 +32,7 @@ class OutgoingSettings(BaseModel):
     ] = (443,)
     """TCP ports that requests may go to; empty: any."""
     allow_http: bool = False
-    """Whether addresses may begin with `http:`; what is sent there can be read on the way."""
+    """Whether URLs may begin with `http:`; others can read such requests on the way."""
     ca_file: Path | None = None
     """PEM file with the certificates to trust instead of the system's."""
     within: Annotated[float, Field(gt=0, le=60)] = 10.0
@@ -51,6 +51,6 @@ class OutgoingSettings(BaseModel):
     probe_most: Annotated[float, Field(ge=0.001, le=3_600)] = 60.0
     """Longest pause between probes, in seconds."""
     ack_within: Annotated[float, Field(gt=0, le=3_600)] = 60.0
-    """Seconds that a device may take to acknowledge what was taken there."""
+    """Seconds that a device may take to acknowledge an accepted notification."""
     cost: Annotated[float, Field(ge=0)] = 0.1
     """Cost of one message, in any unit that the channels share."""

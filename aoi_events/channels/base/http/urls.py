@@ -1,7 +1,7 @@
-"""The URLs that devices name: one spelling, or a reason why not. Pure.
+"""Check and normalisation of the URLs that devices name. Pure.
 
-Only what every reader of URLs understands alike is taken: anything odd is refused instead of
-repaired, because what one of them repairs another one reads as a different host.
+A URL is accepted only if every parser of URLs reads it alike. Unusual URLs are refused and not
+repaired, because another parser may read a different host from them.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ __all__ = ["BadUrl", "checked_url", "origin_of"]
 
 _LONGEST: Final = 512
 _PLAIN: Final = re.compile(r"[!#-;=?-\[\]_a-z~%]+")
-"""What a URL is written with (RFC 3986, section 2), in ASCII."""
+"""The characters of a URL (RFC 3986, section 2), in ASCII."""
 _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 
 class BadUrl(ValueError):
-    """Why a URL is not taken, as what to offer instead; never repeats the URL."""
+    """A URL was refused; the text names what to offer instead, and never repeats the URL."""
 
 
 def checked_url(text: str, settings: OutgoingSettings) -> str:
-    """``text`` in its one spelling. Raises BadUrl.
+    """The URL in ``text``, normalised. Raises BadUrl.
 
     Names are looked up when something is sent there, not here.
     """
@@ -72,7 +72,7 @@ def _host(netloc: str, settings: OutgoingSettings) -> str:
         return f"[{address}]"
     name = netloc.partition(":")[0].lower()
     labels = name.split(".")
-    # Decimal, octal, hexadecimal and shortened forms, which some readers take for addresses.
+    # Decimal, octal, hexadecimal and shortened forms, which some parsers read as addresses.
     if _NUMBER.fullmatch(labels[-1]):
         try:
             address4 = IPv4Address(name)
@@ -91,7 +91,7 @@ def _permit(address: str, settings: OutgoingSettings) -> None:
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of a URL in its one spelling (RFC 6454, section 4)."""
+    """Scheme, host and port of a normalised URL (RFC 6454, section 4)."""
     try:
         parts = urlsplit(url)
     except ValueError:

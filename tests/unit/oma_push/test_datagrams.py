@@ -41,7 +41,7 @@ def elements_swapped(user_data: bytes) -> bytes:
 
 @given(datagrams_of_any_size, references)
 def test_every_size_round_trips(datagram: bytes, reference: Reference) -> None:
-    """Each part keeps within a short message and says which it is; joined they are the whole, with
+    """Each part fits a short message and has its number; joined they are the whole, with
     the elements in either order.
     """
     messages = split(datagram, reference, most=MOST_SEGMENTS)

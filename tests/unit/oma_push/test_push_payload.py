@@ -73,7 +73,7 @@ def test_every_payload_round_trips(payload: Payload, transaction_id: int) -> Non
 def test_content_of_every_size_round_trips_in_any_order(
     size: int, media: str, reference: Reference, most: int, data: st.DataObject
 ) -> None:
-    """It takes the messages that it is said to take; beyond the limit it is refused, and both
+    """A push takes as many messages as calculated; beyond the limit it is refused, and both
     agree exactly.
     """
     content = Content(data="".join(chr(97 + index % 26) for index in range(size)), type=media)
@@ -165,7 +165,7 @@ def test_a_body_that_is_none_of_ours_is_malformed(body: str) -> None:
 
 @pytest.mark.parametrize("application_id", [None, 2, "x-wap-application:wml.ua"])
 def test_a_push_to_another_application_is_not_ours(application_id: int | str | None) -> None:
-    """The device leaves pushes to other applications alone, and says what they were."""
+    """The device ignores pushes to other applications, with an error that names their type."""
     pdu = PushPdu(7, ContentType(0x2E), application_id, (), b"\x13A")
     with pytest.raises(NotAPush, match=r"application/vnd\.wap\.sic"):
         decode(push_pdu.encode(pdu))

@@ -1,4 +1,4 @@
-"""Our pushes, and what tshark says of them: see `vectors`."""
+"""Our pushes, as tshark decodes them: see `vectors`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from aoi_events.oma_push import pdu as push_pdu
 from aoi_events.oma_push.datagrams import Segment, read
-from tests.unit.domain.tshark.vectors import CONFIRMED, VECTORS
+from tests.unit.oma_push.tshark.vectors import CONFIRMED, VECTORS
 
 MESSAGES: list[dict[str, Any]] = json.loads(CONFIRMED.read_text())["messages"]
 # tshark 4.0 shows a number above 127 by its length octet: 0x414F as number 2.
@@ -21,7 +21,7 @@ APPLICATIONS = {
 
 
 def confirmed(vector: str) -> list[dict[str, Any]]:
-    """What tshark was shown, and said, message by message."""
+    """The message and the output of tshark, message by message."""
     return [message for message in MESSAGES if message["vector"] == vector]
 
 

@@ -1,4 +1,4 @@
-"""Receipts of every SMSC, as they come, until somebody listens; bounded."""
+"""A bounded queue of the receipts of every SMSC."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import Final, TypeAlias
 
 from aoi_events.channels.sms.receipts import SmscReceipt
 
-__all__ = ["Heard", "Inbox"]
+__all__ = ["QueuedReceipt", "ReceiptQueue"]
 
-_HELD: Final = 10_000
+_CAPACITY: Final = 10_000
 _AT_ONCE: Final = 500
 
-Heard: TypeAlias = tuple[str, SmscReceipt]
-"""An SMSC's name, and its receipt."""
+QueuedReceipt: TypeAlias = tuple[str, SmscReceipt]
+"""The name of an SMSC, and its receipt."""
 
 
-class Inbox:
-    """Whoever puts into a full one waits."""
+class ReceiptQueue:
+    """Receipts in the order of their arrival; `put` waits while the queue is full."""
 
     def __init__(self) -> None:
-        self._queue: Final[asyncio.Queue[Heard | None]] = asyncio.Queue(_HELD)
+        self._queue: Final[asyncio.Queue[QueuedReceipt | None]] = asyncio.Queue(_CAPACITY)
 
     async def put(self, smsc: str, receipt: SmscReceipt) -> None:
-        """A receipt came."""
+        """Add a receipt."""
         await self._queue.put((smsc, receipt))
 
     def close(self) -> None:
-        """End `batches`, once, and for whoever listens later."""
-        if self._queue.full():  # the end must be heard; a receipt may be lost
+        """End `batches` for every reader, now and later."""
+        if self._queue.full():  # the end must fit; a receipt may be lost
             self._queue.get_nowait()
         self._queue.put_nowait(None)
 
-    async def batches(self) -> AsyncIterator[list[Heard]]:
-        """Whatever waits at once; ends when it is closed."""
+    async def batches(self) -> AsyncIterator[list[QueuedReceipt]]:
+        """Batches of all receipts that wait; ends when the queue is closed."""
         while (first := await self._queue.get()) is not None:
             batch = [first]
             while len(batch) < _AT_ONCE and not self._queue.empty():
@@ -44,4 +44,4 @@ class Inbox:
                     break
                 batch.append(following)
             yield batch
-        self._queue.put_nowait(None)  # for whoever else listens, or listens again
+        self._queue.put_nowait(None)  # for other readers, and for later ones

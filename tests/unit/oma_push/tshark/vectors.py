@@ -1,7 +1,7 @@
 """Pushes whose octets tshark decoded, and the command that lets it do so again.
 
 ``confirmed.json`` beside this file is what tshark says of `VECTORS`. With tshark (Debian's package)
-installed, ``python -m tests.unit.domain.tshark.vectors`` writes it anew: every short message goes
+installed, ``python -m tests.unit.oma_push.tshark.vectors`` writes it anew: every short message goes
 into an SMPP ``submit_sm``, the submissions into a capture file, and the capture into tshark.
 """
 
@@ -130,7 +130,7 @@ def _capture() -> bytes:
 
 
 def main() -> None:
-    """Write down what tshark says."""
+    """Write the output of tshark into the file."""
     fields = [argument for field in FIELDS for argument in ("-e", field)]
     with tempfile.NamedTemporaryFile(suffix=".pcap") as capture:
         capture.write(_capture())

@@ -1,4 +1,4 @@
-"""Parts of datagrams, put together again: in any order, bounded, whatever comes."""
+"""Reassembly of datagrams from parts: in any order, and bounded for any input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ from aoi_events.oma_push.datagrams import (
     read,
     split,
 )
-from aoi_events.oma_push.reassembly import KEPT_FOR, MOST_ALIKE, MOST_HELD, HeldPart, Taken, take
+from aoi_events.oma_push.reassembly import (
+    MAX_AGE,
+    MAX_ALIKE,
+    MAX_WAITING,
+    Reassembly,
+    WaitingPart,
+    take,
+)
 from tests.instant import INSTANT as NOW
 
 REFERENCE = Reference(16, 0x1234)
@@ -46,11 +53,13 @@ def parts(datagram: bytes, sender: str = "AOI", reference: Reference = REFERENCE
     return [(sender, segment.part, segment.octets) for segment in segments if segment.part]
 
 
-def play(arrivals: list[Came], *, every: timedelta = timedelta(0)) -> tuple[list[bytes], Taken]:
+def play(
+    arrivals: list[Came], *, every: timedelta = timedelta(0)
+) -> tuple[list[bytes], Reassembly]:
     """The datagrams that came out, in order, and what the last arrival left."""
-    taken, out, now = Taken(()), [], NOW
+    taken, out, now = Reassembly(()), [], NOW
     for sender, part, octets in arrivals:
-        taken = take(taken.held, sender, part, octets, now=now)
+        taken = take(taken.waiting, sender, part, octets, now=now)
         now += every
         if taken.datagram is not None:
             out.append(taken.datagram)
@@ -77,7 +86,7 @@ def test_any_order_and_any_repeats_give_the_datagram_once(
     random.shuffle(shuffled)
     out, taken = play([*shuffled, order[-1]])
     assert out == [text(size)]
-    assert taken.held == ()
+    assert taken.waiting == ()
 
 
 def test_nothing_comes_out_while_a_part_is_missing() -> None:
@@ -87,7 +96,7 @@ def test_nothing_comes_out_while_a_part_is_missing() -> None:
     for missing in range(4):
         out, taken = play(whole[:missing] + whole[missing + 1 :])
         assert out == []
-        assert len(taken.held) == 3
+        assert len(taken.waiting) == 3
 
 
 @pytest.mark.parametrize(
@@ -98,7 +107,7 @@ def test_two_datagrams_with_one_reference_come_out_whole(order: str) -> None:
     waiting = {"A": parts(text(200, 1)), "B": parts(text(200, 9))}
     out, taken = play([waiting[letter].pop(0) for letter in order])
     assert sorted(out) == [text(200, 1), text(200, 9)]
-    assert taken.held == ()
+    assert taken.waiting == ()
 
 
 @pytest.mark.parametrize(
@@ -120,46 +129,48 @@ def test_what_differs_in_sender_reference_width_or_count_is_never_mixed(
     """Last part of the one first, and the rest in step: each comes out by itself."""
     out, taken = play([other[-1], one[-1], *one[:-1], *other[:-1]])
     assert out == [text(200, 1), text(sum(len(octets) for *_, octets in other), 9)]
-    assert taken.held == ()
+    assert taken.waiting == ()
 
 
 def test_a_part_waits_for_a_day_and_no_longer() -> None:
-    """What comes within it completes the datagram; after it the early part is gone, and said so."""
+    """A part in time completes the datagram; after that the early part is dropped, and counted."""
     whole = parts(text(200))
-    out, _ = play(whole, every=KEPT_FOR)
+    out, _ = play(whole, every=MAX_AGE)
     assert out == [text(200)]
-    out, taken = play(whole, every=KEPT_FOR + timedelta(seconds=1))
-    assert (out, taken.dropped, len(taken.held)) == ([], 1, 1)
+    out, taken = play(whole, every=MAX_AGE + timedelta(seconds=1))
+    assert (out, taken.dropped, len(taken.waiting)) == ([], 1, 1)
 
 
 def test_a_clock_that_was_put_back_keeps_nothing_for_ever() -> None:
     """Parts from the future are dropped like old ones."""
     one, other = parts(text(200)), parts(text(200), sender="other")
-    held = take((), *one[0], now=NOW + timedelta(days=400)).held
-    taken = take(held, *other[0], now=NOW)
-    assert (taken.dropped, [part.sender for part in taken.held]) == (1, ["other"])
+    waiting = take((), *one[0], now=NOW + timedelta(days=400)).waiting
+    taken = take(waiting, *other[0], now=NOW)
+    assert (taken.dropped, [part.sender for part in taken.waiting]) == (1, ["other"])
 
 
 def test_a_flood_drives_out_itself() -> None:
-    """Endless first parts of one sender: what is held stays bounded, and the part of another
+    """Endless first parts of one sender: the waiting parts stay bounded, and the part of another
     sender is still there to be completed.
     """
     mine = parts(text(200))
     flood = [
         ("flood", Part(Reference(16, number), MOST_SEGMENTS, 1), bytes(127))
-        for number in range(3 * MOST_HELD)
+        for number in range(3 * MAX_WAITING)
     ]
     out, taken = play([mine[0], *flood, mine[1]])
     assert out == [text(200)]
-    assert len(taken.held) <= MOST_HELD
+    assert len(taken.waiting) <= MAX_WAITING
 
 
 def test_endless_parts_with_one_reference_are_bounded() -> None:
-    """Of each number a few are kept, the newest."""
+    """Of the parts with one number only the newest few wait."""
     part = Part(REFERENCE, 2, 1)
     _, taken = play([("a", part, bytes((number,))) for number in range(50)])
-    assert [held.octets for held in taken.held] == [bytes((number,)) for number in range(46, 50)]
-    assert len(taken.held) == MOST_ALIKE
+    assert [waiting.octets for waiting in taken.waiting] == [
+        bytes((number,)) for number in range(46, 50)
+    ]
+    assert len(taken.waiting) == MAX_ALIKE
     assert taken.dropped == 1
 
 
@@ -168,43 +179,43 @@ def test_whatever_comes_it_stays_bounded_and_makes_up_nothing(
     arrivals: list[tuple[Came, int]],
 ) -> None:
     """Every datagram consists of parts that came, of one sender, reference and count, and each
-    held part came, at most once; jumps of the clock included.
+    waiting part came, at most once; jumps of the clock included.
     """
-    held: tuple[HeldPart, ...] = ()
+    waiting: tuple[WaitingPart, ...] = ()
     now = NOW
     seen: set[tuple[object, ...]] = set()
     for (sender, part, octets), seconds in arrivals:
         now += timedelta(seconds=seconds)
         seen.add((sender, part, octets))
-        before = held
-        taken = take(held, sender, part, octets, now=now)
-        held = taken.held
-        assert len(held) <= MOST_HELD
+        before = waiting
+        taken = take(waiting, sender, part, octets, now=now)
+        waiting = taken.waiting
+        assert len(waiting) <= MAX_WAITING
         keys = [
             (h.sender, Part(Reference(h.bits, h.reference), h.count, h.number), h.octets)
-            for h in held
+            for h in waiting
         ]
         assert len(set(keys)) == len(keys)
         assert set(keys) <= seen
         if taken.datagram is not None:
-            used = [*(h for h in before if h not in held), None]
+            used = [*(h for h in before if h not in waiting), None]
             alike = [
                 (h.number, h.octets)
                 for h in used
                 if h is not None
                 and (h.sender, h.bits, h.reference, h.count)
                 == (sender, part.reference.bits, part.reference.number, part.count)
-                and abs(now - h.at) <= KEPT_FOR
+                and abs(now - h.at) <= MAX_AGE
             ] + [(part.number, octets)]
             assert taken.datagram == b"".join(octets for _, octets in sorted(alike))
             assert all(a[0] + 1 == b[0] for a, b in pairwise(sorted(alike)))
 
 
 def test_no_part_is_given_up_before_there_is_no_room() -> None:
-    """As many parts as may be held are held; one more costs the oldest datagram."""
-    flood = [("a", Part(Reference(16, number), 2, 1), b"x") for number in range(MOST_HELD + 1)]
+    """As many parts wait as the limit allows; one more drops the oldest datagram."""
+    flood = [("a", Part(Reference(16, number), 2, 1), b"x") for number in range(MAX_WAITING + 1)]
     _, full = play(flood[:-1])
-    assert (len(full.held), full.dropped) == (MOST_HELD, 0)
+    assert (len(full.waiting), full.dropped) == (MAX_WAITING, 0)
     _, over = play(flood)
-    assert (len(over.held), over.dropped) == (MOST_HELD, 1)
-    assert over.held[0].reference == 1
+    assert (len(over.waiting), over.dropped) == (MAX_WAITING, 1)
+    assert over.waiting[0].reference == 1

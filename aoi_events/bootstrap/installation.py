@@ -18,10 +18,11 @@ from aoi_events.bootstrap.policy_file import PolicyFile, open_policy
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.domain.planning.policy import Policy
 from aoi_events.errors import AoiError, ConfigurationError
+from aoi_events.platform.clock import SystemClock, SystemDice
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ChannelPlugin
-from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
+from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.store import Store
 from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.channel.worker import ChannelWorker

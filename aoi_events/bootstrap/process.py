@@ -18,8 +18,8 @@ from typing import Final
 from aoi_events.bootstrap.installation import Installation, open_installation
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.errors import ConfigurationError, InfrastructureError
+from aoi_events.platform.clock import SystemClock
 from aoi_events.platform.logs import get_logger
-from aoi_events.ports.clock import SystemClock
 from aoi_events.telemetry.health import HealthServer
 from aoi_events.telemetry.logs import configure_logging
 

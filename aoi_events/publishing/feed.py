@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from aoi_events.contracts.events import CloudEvent, event_routing_key, user_word
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.retry import Attempt, Patience, patiently
+from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 from aoi_events.ports.broker import Broker, Inbound, Subscription
 from aoi_events.topology import EVENTS, Binding, Queue, QueueKind
 
@@ -24,7 +24,7 @@ MAX_OCTETS: Final = 16 * 1024 * 1024
 """How much waits in the broker for a slow reader; beyond it the broker refuses further events."""
 
 _PREFETCH: Final = 200
-_AGAIN: Final = Patience(first=0.1, most=2.0, jitter=0.2)
+_AGAIN: Final = RetryPolicy(first=0.1, most=2.0, jitter=0.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ class EventFeed:
                 messages = await self._subscription.take(_PREFETCH)
             except BrokerUnavailable:
                 log.warning("events_queue_lost")
-                self._subscription = await patiently(
-                    self._subscribe, patience=_AGAIN, on=BrokerUnavailable, failed=self._failed
+                self._subscription = await retry(
+                    self._subscribe, policy=_AGAIN, on=BrokerUnavailable, failed=self._failed
                 )
                 return Taken(interrupted=True)
             await self._subscription.ack(messages)
@@ -84,7 +84,7 @@ class EventFeed:
         )
         return await self._broker.subscribe(queue, prefetch=_PREFETCH)
 
-    def _failed(self, attempt: Attempt) -> None:
+    def _failed(self, attempt: FailedAttempt) -> None:
         log.info(
             "no_events_yet",
             attempt=attempt.number,

@@ -21,8 +21,9 @@ from aoi_events.contracts.envelopes import (
     OutcomeKind,
 )
 from aoi_events.domain.clients.channels import ChannelTraits
+from aoi_events.platform.clock import SystemClock
 from aoi_events.ports.channel import Offered, OfferParameters, Receipt, Sent, SettingsModel
-from aoi_events.ports.clock import Clock, SystemClock
+from aoi_events.ports.clock import Clock
 from aoi_events.testing.limits import WITHIN
 
 __all__ = ["ADDRESS", "Say", "ScriptedPlugin", "ScriptedProvider"]

@@ -22,7 +22,7 @@ from aoi_events.contracts.events import CloudEvent, user_word
 from aoi_events.contracts.requests import ChannelOffer
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.gateway.sockets.server import PATH
-from aoi_events.platform.retry import Patience, patiently
+from aoi_events.platform.retry import RetryPolicy, retry
 from aoi_events.ports.broker import Broker, Subscription
 from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.publishing import Publisher
@@ -40,7 +40,7 @@ from aoi_events.topology import EVENTS, Binding, Queue, QueueKind
 __all__ = ["AoiServer", "open_server"]
 
 _PREFETCH: Final = 500
-_AGAIN: Final = Patience(first=0.1, most=1.0, jitter=0.1)
+_AGAIN: Final = RetryPolicy(first=0.1, most=1.0, jitter=0.1)
 
 _DEFAULTS: Final[Mapping[str, Any]] = {
     "gateway": {"port": 0, "ping_every": 5.0, "pong_within": 2.0},
@@ -243,8 +243,8 @@ async def _subscribe(broker: Broker) -> Subscription:
     """Every event of the server from now on; a broker that is away is waited for."""
     name = f"aoi.reply.{user_word(broker.user)}.test-{uuid4().hex}"
     queue = Queue(name, QueueKind.EXCLUSIVE, bindings=(Binding(EVENTS, "#"),))
-    return await patiently(
-        lambda: broker.subscribe(queue, prefetch=_PREFETCH), patience=_AGAIN, on=BrokerUnavailable
+    return await retry(
+        lambda: broker.subscribe(queue, prefetch=_PREFETCH), policy=_AGAIN, on=BrokerUnavailable
     )
 
 

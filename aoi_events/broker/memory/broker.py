@@ -11,8 +11,9 @@ from aoi_events.broker.memory.subscription import MemorySubscription
 from aoi_events.broker.publish_with_fallback import publish_with_substitutes
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.platform.message_ids import MessageIds
+from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Outbound, Published
-from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics
+from aoi_events.ports.metrics import BrokerMetrics
 from aoi_events.topology import Queue, QueueKind, Topology
 
 __all__ = ["MemoryBroker"]

@@ -18,14 +18,15 @@ from aoi_events.broker.rabbitmq.reconnecting_connection import Link
 from aoi_events.broker.rabbitmq.requester import RabbitRequester
 from aoi_events.broker.rabbitmq.subscription import RabbitSubscription
 from aoi_events.errors import BrokerUnavailable, ConfigurationError, PublishRefused
-from aoi_events.platform.retry import Patience
+from aoi_events.platform.no_metrics import NO_METRICS
+from aoi_events.platform.retry import RetryPolicy
 from aoi_events.ports.broker import Outbound, Published
-from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics
+from aoi_events.ports.metrics import BrokerMetrics
 from aoi_events.topology import Queue, Topology
 
 __all__ = ["RabbitBroker"]
 
-FIRST_CONNECTION = Patience(first=0.2, most=3.0, jitter=0.3, attempts=8)
+FIRST_CONNECTION = RetryPolicy(first=0.2, most=3.0, jitter=0.3, attempts=8)
 """About ten seconds: a broker that starts beside us is met, a wrong address is reported."""
 SETTLED_BEFORE_CLOSE = 0.25
 """Seconds between the last settlement and closing: a quorum queue can ignore acks that arrive
@@ -87,19 +88,19 @@ class RabbitBroker:
         url: str,
         *,
         name: str = "aoi",
-        patience: Patience = FIRST_CONNECTION,
+        retry_policy: RetryPolicy = FIRST_CONNECTION,
         publish_within: float = PUBLISH_WITHIN,
         metrics: BrokerMetrics = NO_METRICS,
     ) -> Self:
         """Connect; ``name`` is shown by RabbitMQ's management; ``publish_within`` in seconds.
 
-        Raises BrokerUnavailable when ``patience`` ended, and ConfigurationError at once when the
-        broker does not let this user in.
+        Raises BrokerUnavailable after the last attempt of ``retry_policy``, and ConfigurationError
+        at once when the broker does not let this user in.
         """
         broker = cls(url, name=name, publish_within=publish_within, metrics=metrics)
         try:
-            await broker._consuming.open(patience)
-            await broker._publishing.open(patience)
+            await broker._consuming.open(retry_policy)
+            await broker._publishing.open(retry_policy)
         except BaseException:
             await broker.close()
             raise

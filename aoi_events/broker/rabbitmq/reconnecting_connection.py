@@ -24,7 +24,7 @@ from yarl import URL
 from aoi_events.broker.rabbitmq.faults import broker_faults
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.retry import Attempt, Patience, patiently
+from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 
 __all__ = ["Link"]
 
@@ -32,7 +32,7 @@ log = get_logger(__name__)
 
 HEARTBEAT = 10
 """Seconds between signs of life that are agreed with the broker."""
-_ENDLESS = Patience(first=0.1, most=5.0, jitter=0.5)
+_ENDLESS = RetryPolicy(first=0.1, most=5.0, jitter=0.5)
 
 Prepare = Callable[[AbstractConnection], Awaitable[None]]
 
@@ -65,9 +65,9 @@ class Link:
         """Host and port, for logs and errors: a URL holds a password."""
         return f"{self._url.host}:{self._url.port or 5672}"
 
-    async def open(self, patience: Patience) -> None:
+    async def open(self, retry_policy: RetryPolicy) -> None:
         """Connect for the first time, and from then on stay connected."""
-        await patiently(self._connect, patience=patience, on=BrokerUnavailable, failed=self._failed)
+        await retry(self._connect, policy=retry_policy, on=BrokerUnavailable, failed=self._failed)
         self._keeper = asyncio.create_task(self._keep(), name=f"broker link {self._name}")
 
     def present(self) -> aiormq.Connection | None:
@@ -155,9 +155,9 @@ class Link:
             log.warning("broker_connection_lost", broker=self.where, connection=self._name)
             if connection is not None:
                 await connection.close()
-            await patiently(
+            await retry(
                 self._connect,
-                patience=_ENDLESS,
+                policy=_ENDLESS,
                 # After a restart the broker may refuse for a while what it will grant again.
                 on=(BrokerUnavailable, ConfigurationError),
                 failed=self._failed,
@@ -165,7 +165,7 @@ class Link:
             self._again()
             log.info("broker_connected_again", broker=self.where, connection=self._name)
 
-    def _failed(self, attempt: Attempt) -> None:
+    def _failed(self, attempt: FailedAttempt) -> None:
         log.warning(
             "broker_not_reached",
             broker=self.where,

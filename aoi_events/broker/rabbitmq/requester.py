@@ -13,8 +13,9 @@ from aoi_events.broker.rabbitmq.messages import inbound_of
 from aoi_events.broker.rabbitmq.publish_channel import Lane
 from aoi_events.broker.rabbitmq.reconnecting_connection import Link
 from aoi_events.errors import BrokerUnavailable, PublishRefused, RequestTimeout
+from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Inbound, Outbound, Published
-from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics
+from aoi_events.ports.metrics import BrokerMetrics
 
 __all__ = ["RabbitRequester"]
 

@@ -20,7 +20,7 @@ from aoi_events.broker.rabbitmq.reconnecting_connection import Link
 from aoi_events.broker.rabbitmq.writing import acks, nacks, rejects, write
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.retry import Attempt, Patience, patiently
+from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 from aoi_events.ports.broker import Inbound
 from aoi_events.topology import Queue, QueueKind
 
@@ -28,7 +28,7 @@ __all__ = ["RabbitSubscription"]
 
 log = get_logger(__name__)
 
-_AGAIN = Patience(first=0.1, most=5.0, jitter=0.2)
+_AGAIN = RetryPolicy(first=0.1, most=5.0, jitter=0.2)
 _TAGS = (1 << TAG_BITS) - 1
 LEAVE_AFTER = 1.0
 """Seconds from a pause to the end of its consumer. A quorum queue counts what is on its way to a
@@ -190,9 +190,9 @@ class RabbitSubscription:
                 return
             log.warning("amqp_channel_lost", queue=self._queue.name)
             try:
-                await patiently(
+                await retry(
                     self._reopen,
-                    patience=_AGAIN,
+                    policy=_AGAIN,
                     on=(BrokerUnavailable, ConfigurationError),
                     failed=self._failed,
                 )
@@ -350,7 +350,7 @@ class RabbitSubscription:
         self._waiting.clear()
         self._unsettled.clear()
 
-    def _failed(self, attempt: Attempt) -> None:
+    def _failed(self, attempt: FailedAttempt) -> None:
         log.warning(
             "amqp_channel_not_opened",
             queue=self._queue.name,

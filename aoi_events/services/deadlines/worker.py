@@ -13,11 +13,12 @@ from functools import partial
 from typing import Final
 
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.platform.racing import first_of
-from aoi_events.platform.retry import Attempt, Patience, patiently
+from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
-from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
+from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import Kind, Store
 from aoi_events.services.deadlines.clients import UnusedClients
 from aoi_events.services.deadlines.deliveries import DueDeliveries
@@ -30,7 +31,7 @@ __all__ = ["DeadlinesWorker"]
 
 log = get_logger(__name__)
 
-_PATIENCE: Final = Patience(first=0.1, most=5.0, jitter=0.5)
+_RETRY_POLICY: Final = RetryPolicy(first=0.1, most=5.0, jitter=0.5)
 _HINTS: Final = 100
 _DEAF_FOR: Final = 1.0
 _RETAIN: Final = 1_000
@@ -85,9 +86,9 @@ class DeadlinesWorker:
     async def _round(self, stop: asyncio.Event) -> None:
         # A hint that comes while we look is about something that we may have missed.
         self._woken.clear()
-        busy = await patiently(
+        busy = await retry(
             self.look,
-            patience=_PATIENCE,
+            policy=_RETRY_POLICY,
             on=PAUSES,
             failed=_complain,
             sleep=lambda seconds: rest(self._clock, seconds, stop),
@@ -141,5 +142,5 @@ class DeadlinesWorker:
         return False
 
 
-def _complain(attempt: Attempt) -> None:
+def _complain(attempt: FailedAttempt) -> None:
     log.warning("paused", worker="deadlines", seconds=attempt.pause, error=str(attempt.error))

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
-from aoi_events.platform.retry import Patience, patiently
+from aoi_events.platform.retry import RetryPolicy, retry
 from aoi_events.ports.broker import Outbound, Published
 from aoi_events.topology import Binding, Exchange, Queue, QueueKind
 from tests.conformance.broker.conftest import ALICE, BOB, Installation
@@ -80,8 +80,8 @@ async def test_a_paused_subscription_stays_paused(installation: Installation) ->
     await subscription.pause()
     await installation.drop_connections()
     await send(broker, "work", "a")
-    helper = await patiently(
-        lambda: other.subscribe(WORK, prefetch=1), patience=Patience(), on=BrokerUnavailable
+    helper = await retry(
+        lambda: other.subscribe(WORK, prefetch=1), policy=RetryPolicy(), on=BrokerUnavailable
     )
     assert await bodies(helper, 1) == ["a"]
     await helper.stop()
@@ -99,8 +99,8 @@ async def test_a_connection_lost_while_paused_gives_all_back(installation: Insta
     taken = await take(subscription, 1)
     await subscription.pause()
     await installation.drop_connections()
-    helper = await patiently(
-        lambda: other.subscribe(WORK, prefetch=10), patience=Patience(), on=BrokerUnavailable
+    helper = await retry(
+        lambda: other.subscribe(WORK, prefetch=10), policy=RetryPolicy(), on=BrokerUnavailable
     )
     assert sorted(await bodies(helper, 3)) == ["a", "b", "c"]
     await helper.stop()
@@ -124,13 +124,13 @@ async def test_an_exclusive_queue_dies_with_its_connection(installation: Install
         with pytest.raises(BrokerUnavailable, match=GATEWAY.name):
             await subscription.take(1)
     await subscription.ack([taken])
-    (result,) = await patiently(
-        lambda: other.publish([to(GATEWAY.name)]), patience=Patience(), on=BrokerUnavailable
+    (result,) = await retry(
+        lambda: other.publish([to(GATEWAY.name)]), policy=RetryPolicy(), on=BrokerUnavailable
     )
     assert result is Published.RETURNED
     again = Queue("aoi.gateway.two", QueueKind.EXCLUSIVE)
-    subscription = await patiently(
-        lambda: gateway.subscribe(again, prefetch=10), patience=Patience(), on=BrokerUnavailable
+    subscription = await retry(
+        lambda: gateway.subscribe(again, prefetch=10), policy=RetryPolicy(), on=BrokerUnavailable
     )
     await send(other, again.name, "after")
     assert await bodies(subscription, 1) == ["after"]
@@ -217,9 +217,9 @@ async def test_calls_under_way_fail_and_the_next_ones_work(installation: Install
             await calling
     await worker.ack([request])
     calling = asyncio.create_task(
-        patiently(
+        retry(
             lambda: requester.call(to("work", "again"), timeout=WITHIN),
-            patience=Patience(),
+            policy=RetryPolicy(),
             on=BrokerUnavailable,
         )
     )
@@ -228,7 +228,7 @@ async def test_calls_under_way_fail_and_the_next_ones_work(installation: Install
             await worker.ack([request])
     reply_to = request.reply_to or ""
     reply = Outbound("", reply_to, b"answer", False, correlation_id=request.correlation_id)
-    await patiently(lambda: working.publish([reply]), patience=Patience(), on=BrokerUnavailable)
+    await retry(lambda: working.publish([reply]), policy=RetryPolicy(), on=BrokerUnavailable)
     assert (await calling).body == b"answer"
 
 

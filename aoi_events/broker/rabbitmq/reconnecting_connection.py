@@ -1,11 +1,11 @@
-"""One connection to RabbitMQ that comes back.
+"""A connection to RabbitMQ that reconnects when it is lost.
 
 aio-pika's own robust connection is not used: it restores channels, consumers and declarations by
 itself, in an order and at moments that it chooses, keeps delivery tags of channels that are gone,
 and declares exclusive queues anew under their old names. What this project promises (an
 exclusive queue dies with its connection; nothing is acknowledged on another channel than it came
-from; whoever publishes learns at once that a confirm will not come) is plain when a connection is
-a value that is replaced, and every user of it sees the replacement.
+from; a publisher learns at once that a confirm will not come) is simple when a connection is a
+value that is replaced, and every user of it sees the replacement.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 
-__all__ = ["Link"]
+__all__ = ["ReconnectingConnection"]
 
 log = get_logger(__name__)
 
@@ -37,7 +37,7 @@ _ENDLESS = RetryPolicy(first=0.1, most=5.0, jitter=0.5)
 Prepare = Callable[[AbstractConnection], Awaitable[None]]
 
 
-class Link:
+class ReconnectingConnection:
     """A connection for one purpose, replaced whenever it is lost."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Link:
         prepare: Prepare | None = None,
         again: Callable[[], None] = lambda: None,
     ) -> None:
-        """``prepare`` comes before a connection counts; ``again`` hears of each but the first."""
+        """``prepare`` runs on each connection before its use, ``again`` after all but the first."""
         self._url = url.update_query(heartbeat=HEARTBEAT)
         self._name = name
         self._prepare = prepare
@@ -68,7 +68,7 @@ class Link:
     async def open(self, retry_policy: RetryPolicy) -> None:
         """Connect for the first time, and from then on stay connected."""
         await retry(self._connect, policy=retry_policy, on=BrokerUnavailable, failed=self._failed)
-        self._keeper = asyncio.create_task(self._keep(), name=f"broker link {self._name}")
+        self._keeper = asyncio.create_task(self._keep(), name=f"connection {self._name}")
 
     def present(self) -> aiormq.Connection | None:
         """The connection that is up now, if one is."""
@@ -88,7 +88,7 @@ class Link:
         return connection
 
     def session(self) -> AbstractConnection:
-        """The same as aio-pika's connection, for declarations."""
+        """The connection that is up now, as aio-pika's object, for declarations."""
         connection = self._connection
         if connection is None or self.present() is None:
             raise BrokerUnavailable(f"there is no connection to {self.where}")
@@ -108,7 +108,7 @@ class Link:
             await self._down.wait()
 
     def cut(self) -> None:
-        """Drop the present connection with all that it has not sent; another takes its place.
+        """Drop the present connection with everything that it has not sent, and connect again.
 
         Closing in good order would wait for a broker that stopped reading.
         """
@@ -176,7 +176,7 @@ class Link:
 
 
 class _Socket(TransportFactory):
-    """Opens sockets as aiormq does by itself, and remembers the last one."""
+    """Opens sockets as aiormq does, so that the last one can be aborted."""
 
     def __init__(self, url: URL) -> None:
         self._factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()

@@ -55,23 +55,6 @@ async def test_an_ack_from_before_a_lost_connection_settles_nothing(
     assert sorted(await bodies(subscription, 2)) == ["a", "b"]
 
 
-async def test_a_requeue_from_before_a_lost_connection_gives_nothing_back(
-    installation: Installation,
-) -> None:
-    """What came over the new connection stays with its consumer, who settles it, and comes once."""
-    broker = await installation.connect()
-    await declare(broker, WORK)
-    await send(broker, "work", "a", "b")
-    subscription = await broker.subscribe(WORK, prefetch=2)
-    before = await take(subscription, 2)
-    await installation.drop_connections()
-    again = await take(subscription, 2)
-    await subscription.requeue(before)
-    await subscription.ack(again)
-    await send(broker, "work", "c")
-    assert await bodies(subscription, 1) == ["c"]
-
-
 async def test_a_paused_subscription_stays_paused(installation: Installation) -> None:
     """A new connection does not resume what was paused; resuming does."""
     broker, other = await installation.connect(), await installation.connect(BOB)
@@ -170,7 +153,6 @@ async def test_an_exclusive_queue_ends_with_its_subscription(installation: Insta
     assert [message.body for message in await subscription.take(5)] == [b"b"]
     assert list(await subscription.take(5)) == []
     await subscription.ack(taken)
-    await subscription.requeue(taken)
     await subscription.pause()
     await subscription.resume()
     assert await gateway.healthy()

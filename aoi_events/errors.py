@@ -95,7 +95,7 @@ class ErrorCode(StrEnum):
     UNAVAILABLE = "unavailable"
     """The server could not answer in time; repeat the request later."""
     INTERNAL = "internal"
-    """A fault on our side; the message was set aside for a person."""
+    """A fault on our side; the message was parked for a person."""
 
 
 class AoiError(Exception):
@@ -103,7 +103,7 @@ class AoiError(Exception):
 
 
 class Refusal(AoiError):
-    """Somebody outside asked for something wrong.
+    """A request from outside is wrong.
 
     ``message`` says what is wrong and what to do about it, ``field`` where (a dotted path into
     the body). Neither ever holds a secret or a token.
@@ -117,7 +117,7 @@ class Refusal(AoiError):
 
 
 class ConfigurationError(AoiError):
-    """The settings cannot work; says which one and what to set instead."""
+    """A setting cannot work; the message names it and what to set instead."""
 
 
 class PolicyRefused(ConfigurationError):
@@ -148,9 +148,7 @@ class StoreUnavailable(InfrastructureError):
 
 
 class Overtaken(InfrastructureError):
-    """Another worker changed the same rows first, in a way that only shows half-way; the same work
-    again begins with what that one did.
-    """
+    """Another worker changed the same rows first, which was noticed half-way; repeat the work."""
 
 
 class ProviderUnavailable(InfrastructureError):
@@ -166,11 +164,11 @@ class WaitTimeout(AoiError):
 
 
 class EndedOtherwise(AoiError):
-    """The notification ended in another state than the awaited one, so waiting on is pointless."""
+    """The notification ended in another state than the awaited one."""
 
 
 class UnexpectedAnswer(AoiError):
-    """An answer arrived that this version cannot read as an answer to what was asked."""
+    """An answer arrived that this version cannot read as an answer to the request."""
 
 
 class RequestRefused(AoiError):
@@ -184,15 +182,15 @@ class RequestRefused(AoiError):
 
 
 class ClientStateError(AoiError):
-    """What an AOI Client stored cannot be read, written or locked; says which and what to do."""
+    """The state file of an AOI Client cannot be read, written or locked."""
 
 
 class ClientStopped(AoiError):
-    """The AOI Client was stopped, or had to stop, before what was awaited came true."""
+    """The AOI Client stopped before the awaited event."""
 
 
 class ClientUnreachable(AoiError):
-    """No AOI Client answers at the socket for apps; says where it was looked for."""
+    """No AOI Client answers at the socket for apps; the message names the socket."""
 
 
 class ConnectionLost(AoiError):
@@ -209,19 +207,19 @@ class ApplicationNotRegistered(AoiError):
 
 
 class CouldNotWake(AoiError):
-    """The app does not run and could not be started now; the AOI Server keeps the notification."""
+    """The app does not run and could not be started now; the AOI Server stores the notification."""
 
 
 class PduError(AoiError):
-    """The octets of a short message are no connectionless push that we can read or build."""
+    """A connectionless push cannot be read from, or written to, short messages."""
 
 
 class MalformedPdu(PduError):
-    """The octets, or the parts to encode, break the rules of the format."""
+    """The octets, or the values to encode, break the rules of the format."""
 
 
 class PduTooLarge(PduError):
-    """The push does not fit the short messages that it may take."""
+    """The push does not fit the number of short messages allowed."""
 
     def __init__(self, octets: int, limit: int) -> None:
         super().__init__(f"{octets} octets do not fit the {limit} that there is room for")
@@ -230,4 +228,4 @@ class PduTooLarge(PduError):
 
 
 class NotAPush(PduError):
-    """The short message is something else: another port, another PDU, another application."""
+    """The short message is no push: another port, another PDU or another application."""

@@ -1,4 +1,4 @@
-"""How long the fixtures wait before they give up, where a test does not say."""
+"""Default time limits of the fixtures."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class MovableClock:
                 continue
 
     def advance(self, seconds: float) -> None:
-        """Put the clock forward and wake whoever slept until then. Raises ValueError."""
+        """Put the clock forward and wake sleepers whose time has come. Raises ValueError."""
         if seconds < 0:
             raise ValueError(f"a clock is put forward, not by {seconds:g} s")
         self._ahead += timedelta(seconds=seconds)

@@ -1,4 +1,4 @@
-"""Ports of loopback for servers of tests."""
+"""Free TCP ports on loopback, for servers of tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A port of loopback for what must come back under the same one.
+    """A free TCP port on loopback, for a server that must restart on the same one.
 
     It is below those that a kernel gives to outgoing connections: if a client tried to connect
     while no server listens, it could be given that very port, and keep it. No port is given twice,

@@ -1,4 +1,4 @@
-"""A device whose network, user and short messages do what a script says: tests, demo, benchmark."""
+"""A device with scripted network, user and short messages, for tests, demo and benchmark."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class _Script(Generic[T]):
-    """Hands on what was put in, in order, and keeps what nobody has read yet."""
+    """A queue of what was put in, in order, until it is read."""
 
     def __init__(self) -> None:
         self._items: asyncio.Queue[T] = asyncio.Queue()
@@ -42,7 +42,7 @@ class _Script(Generic[T]):
 
 
 class ScriptedNetwork(_Script[Network]):
-    """A network that changes when told to."""
+    """A network that a test changes."""
 
     def __init__(self, network: Network | None = None) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class ScriptedNetwork(_Script[Network]):
         battery: int | None = None,
         address: str | None = None,
     ) -> None:
-        """Change what is given; the rest stays. Bearer ``none`` takes the network away."""
+        """Change these properties of the network. Bearer ``none`` takes the network away."""
         given = {"bearer": bearer, "metered": metered, "battery": battery}
         changes = {name: value for name, value in given.items() if value is not None}
         circumstances = self._current.circumstances.model_copy(update=changes)
@@ -74,32 +74,32 @@ class ScriptedNetwork(_Script[Network]):
 
 
 class ScriptedPushes(_Script[bytes]):
-    """Pushes over one channel, opened, that arrive when told to."""
+    """The pushes of one channel, which a test makes arrive."""
 
     def arrive(self, octets: bytes) -> None:
-        """Hand a push on."""
+        """Let a push arrive."""
         self._put(octets)
 
 
 class ScriptedIdentity(_Script[str]):
-    """A user identity that changes when told to."""
+    """A user identity that a test changes."""
 
     def change(self, identity: str) -> None:
-        """Another user has the device from now on."""
+        """Give the device another user."""
         self._put(identity)
 
 
 class ScriptedSms(_Script[ShortMessage]):
-    """A radio that receives the short messages it is given."""
+    """A radio that receives the short messages of a test."""
 
     def receive(self, *user_data: bytes, sender: str = "AOI") -> None:
-        """Short messages arrive (user data, header first)."""
+        """Let short messages arrive (user data, header first)."""
         for octets in user_data:
             self._put(ShortMessage(octets, sender))
 
 
 class CuttableTransport:
-    """A transport whose connections can be cut without a word, as radio links are.
+    """A transport whose connections can be cut without notice, as radio connections are.
 
     While it is cut, nothing passes in either direction, pings and closing included, but the socket
     stays open at the other end, which has to find out by itself; new connections fail.
@@ -111,7 +111,7 @@ class CuttableTransport:
         self._connections: set[_CuttableConnection] = set()
 
     async def connect(self) -> Connection:
-        """An open connection. Raises ConnectionLost, always while it is cut."""
+        """Open a connection. Raises ConnectionLost, always while it is cut."""
         if self._cut:
             raise ConnectionLost("the network is cut")
         # A cut while the handshake is under way is a cut after it: the muting happens on entry.
@@ -121,13 +121,13 @@ class CuttableTransport:
         return connection
 
     def cut(self) -> None:
-        """Cut every connection, without a word."""
+        """Cut every connection so that neither end notices."""
         self._cut = True
         for connection in self._connections:
             connection.muted.set()
 
     async def restore(self) -> None:
-        """New connections can be made; both ends find that the old ones are dead."""
+        """Let connections be made again; both ends notice that the old ones are dead."""
         self._cut = False
         for connection in [c for c in self._connections if c.muted.is_set()]:
             await connection.die()

@@ -87,12 +87,12 @@ class AoiServer:
 
     @property
     def gateway_url(self) -> str:
-        """Where devices connect."""
+        """The URL that devices connect to."""
         return f"ws://127.0.0.1:{self.installation.gateway.port}{PATH}"
 
     @property
     def endpoint_url(self) -> str:
-        """Where Web Push and the JSON API are; see ``endpoint`` in the settings for API keys."""
+        """The URL of Web Push and the JSON API; see ``endpoint`` in the settings for API keys."""
         return self.installation.endpoint.origin
 
     @property
@@ -102,11 +102,11 @@ class AoiServer:
         return tuple(event for event in events if isinstance(event, CloudEvent))
 
     def broker_url(self, sender: str = "shop") -> str:
-        """The broker as that sender reaches it: what your backend is given as its setting."""
+        """The broker as that sender reaches it: the setting of your backend."""
         return self._sender_url(sender)
 
     async def publisher(self, sender: str = "shop", *, timeout: float = WITHIN) -> Publisher:
-        """An open Publisher; ``timeout`` as there."""
+        """Open a Publisher; ``timeout`` as there."""
         url = await asyncio.to_thread(self.broker_url, sender)
         return await self._stack.enter_async_context(Publisher(url, timeout=timeout))
 
@@ -122,7 +122,7 @@ class AoiServer:
         ready: bool = True,
         within: float = WITHIN,
     ) -> FakeDevice:
-        """A device that is switched on, with these apps registered.
+        """Switch a device on, with these apps registered.
 
         It has WebSocket and, unless ``sms`` is false, SMS with a number of its own or the one that
         is given, and, if ``scripted`` is true, the channel whose provider does what you say.
@@ -149,7 +149,7 @@ class AoiServer:
         return device
 
     async def status(self, notification: str) -> list[DeliveryStatus]:
-        """Every delivery of the notification with its story; none for one that is not known."""
+        """Every delivery of the notification with its story; none for an unknown one."""
         async with self.installation.store.transaction(read_only=True) as tx:
             return await delivery_statuses(tx, await tx.deliveries_named(notification))
 
@@ -265,7 +265,7 @@ async def _keep(diary: Diary, broker: Broker, subscription: Subscription) -> Non
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, section by section; the second wins."""
+    """Merge settings section by section; the second wins."""
     merged = dict(first)
     for name, value in second.items():
         below = merged.get(name)

@@ -13,8 +13,8 @@ from aoi_events.platform.clock import SystemClock, SystemDice
 from aoi_events.platform.limiters import RateLimiter
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
-from aoi_events.platform.racing import unless_set
 from aoi_events.platform.retry import RetryPolicy, retry
+from aoi_events.platform.tasks import unless_set
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.metrics import EndpointMetrics, Level

@@ -22,6 +22,7 @@ from aoi_events.contracts.envelopes import (
 )
 from aoi_events.domain.clients.channels import ChannelTraits
 from aoi_events.platform.clock import SystemClock
+from aoi_events.platform.tasks import unless_set
 from aoi_events.ports.channel import Offered, OfferParameters, Receipt, Sent, SettingsModel
 from aoi_events.ports.clock import Clock
 from aoi_events.testing.limits import WITHIN
@@ -247,19 +248,10 @@ class _Channel:
 
     async def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
         """Receipts as the test makes them; ends when the channel is closed."""
-        closed = asyncio.ensure_future(self._closed.wait())
-        try:
-            while not self._closed.is_set():
-                coming = asyncio.ensure_future(self._shared.receipts.get())
-                try:
-                    await asyncio.wait({coming, closed}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    if not coming.done():
-                        coming.cancel()
-                if coming.done():
-                    yield [coming.result()]
-        finally:
-            closed.cancel()
+        while not self._closed.is_set():
+            receipt = await unless_set(self._closed, self._shared.receipts.get())
+            if receipt is not None:
+                yield [receipt]
 
     async def healthy(self) -> bool:
         """Whether the provider is up."""

@@ -14,6 +14,7 @@ from aoi_events.client.shell.storage import MemoryStorage
 from aoi_events.contracts.device import DeviceFrame, ServerFrame
 from aoi_events.contracts.requests import Circumstances
 from aoi_events.errors import ConnectionLost
+from aoi_events.platform.tasks import first_completed
 
 __all__ = [
     "CuttableTransport",
@@ -168,12 +169,5 @@ class _CuttableConnection:
         await self._connection.close()
 
     async def _receive_unless_muted(self) -> ServerFrame | None:
-        receiving = asyncio.ensure_future(self._connection.receive())
-        muting = asyncio.ensure_future(self.muted.wait())
-        try:
-            await asyncio.wait({receiving, muting}, return_when=asyncio.FIRST_COMPLETED)
-            return None if self.muted.is_set() else receiving.result()
-        finally:
-            for task in (receiving, muting):
-                task.cancel()
-            await asyncio.gather(receiving, muting, return_exceptions=True)
+        receiving, _ = await first_completed(self._connection.receive(), self.muted.wait())
+        return None if self.muted.is_set() else receiving.result()

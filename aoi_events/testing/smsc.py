@@ -21,6 +21,7 @@ import smpp34
 from aoi_events.channels.sms.receipts import MESSAGE_STATE, RECEIPTED_MESSAGE_ID, MessageState
 from aoi_events.channels.sms.runtime import rest_before_exit
 from aoi_events.client.core.inputs import ShortMessage
+from aoi_events.platform.tasks import first_completed
 from aoi_events.testing.limits import WITHIN
 from aoi_events.testing.ports import free_port
 
@@ -226,16 +227,7 @@ class LoopbackSmsc:
             return
         try:
             # Either end that closes takes the other one along.
-            pumps = [
-                asyncio.ensure_future(self._pump(reader, far_writer)),
-                asyncio.ensure_future(self._pump(far_reader, writer)),
-            ]
-            try:
-                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for pump in pumps:
-                    pump.cancel()
-                await asyncio.gather(*pumps, return_exceptions=True)
+            await first_completed(self._pump(reader, far_writer), self._pump(far_reader, writer))
         finally:
             self._lines.discard(writer)
             for end in (far_writer, writer):

@@ -209,16 +209,18 @@ def implementations(source: str) -> Iterator[str]:
     property of a value, may return one expression.
     """
     tree = ast.parse(source)
-    for node in tree.body:
-        match node:
+    for statement in tree.body:
+        match statement:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                 yield name
             case ast.ClassDef(name=name, bases=bases, decorator_list=decorators):
                 kinds = [ast.unparse(each).partition("(")[0] for each in (*bases, *decorators)]
                 if not {"Protocol", "Enum", "StrEnum", "dataclass"} & set(kinds):
                     yield name
+            case _:
+                pass
     for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             statements = node.body[1:] if ast.get_docstring(node) else node.body
             if len(statements) > 1 or not all(isinstance(each, ast.Return) for each in statements):
                 yield node.name

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Final, cast
 
 import aiormq
 from aiormq.abc import ChannelFrame, DeliveredMessage
 from pamqp import commands
+from pamqp.base import Frame
 
 from aoi_events.broker.rabbitmq.delivery_ledger import DeliveryLedger
 from aoi_events.broker.rabbitmq.faults import broker_faults
@@ -137,7 +138,9 @@ class ConsumerChannel:
             tags = self.ledger.settle(messages)
             if not tags:
                 return
-            frames = acks(tags, self.ledger.oldest_unsettled) if acknowledge else nacks(tags)
+            frames: Sequence[Frame] = (
+                acks(tags, self.ledger.oldest_unsettled) if acknowledge else nacks(tags)
+            )
             try:
                 payload = ChannelFrame.marshall(self.amqp_channel.number, frames).payload
                 await write(self.amqp_channel, payload)

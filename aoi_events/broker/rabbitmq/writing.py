@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import aiormq
 from aiormq.abc import ChannelFrame
 from pamqp import commands
-from pamqp.base import Frame
 
 from aoi_events.errors import BrokerUnavailable
 
@@ -43,18 +42,18 @@ async def write(amqp_channel: aiormq.Channel, payload: bytes, *, drained: bool =
         raise BrokerUnavailable(f"the channel was closed while writing: {error}") from error
 
 
-def acks(tags: Sequence[int], oldest_unsettled: int | None) -> list[Frame]:
+def acks(tags: Sequence[int], oldest_unsettled: int | None) -> list[commands.Basic.Ack]:
     """Acknowledge ``tags``: one frame for all that are older than ``oldest_unsettled``, and one for
     each other, in the order of delivery.
     """
     limit = tags[-1] + 1 if oldest_unsettled is None else oldest_unsettled
     run = [tag for tag in tags if tag < limit]
-    frames: list[Frame] = [commands.Basic.Ack(delivery_tag=tag) for tag in tags[len(run) :]]
+    frames = [commands.Basic.Ack(delivery_tag=tag) for tag in tags[len(run) :]]
     if run:
         frames.insert(0, commands.Basic.Ack(delivery_tag=run[-1], multiple=len(run) > 1))
     return frames
 
 
-def nacks(tags: Sequence[int]) -> list[Frame]:
+def nacks(tags: Sequence[int]) -> list[commands.Basic.Nack]:
     """Give messages back. RabbitMQ counts that as failed deliveries up to 4.2, and not from 4.3."""
     return [commands.Basic.Nack(delivery_tag=tag, requeue=True) for tag in tags]

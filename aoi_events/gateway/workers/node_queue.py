@@ -29,8 +29,8 @@ from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.sockets.device_connection import DeviceConnection, GatewayContext
 from aoi_events.gateway.workers.request_forwarder import RequestForwarder
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.racing import first_of
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
+from aoi_events.platform.tasks import first_completed
 from aoi_events.ports.broker import Broker, Inbound, Subscription
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.topology import Queue, QueueKind, gateway_queue
@@ -114,8 +114,12 @@ class NodeQueue:
         self.ready.set()
 
     async def _consume_until_lost(self, subscription: Subscription) -> None:
-        with suppress(BrokerUnavailable):
-            await first_of(self._broker.connection_lost(), self._consume(subscription))
+        _, consuming = await first_completed(
+            self._broker.connection_lost(), self._consume(subscription)
+        )
+        if not consuming.cancelled():
+            with suppress(BrokerUnavailable):
+                consuming.result()
         if not self._stopping:
             _log.warning("gateway_queue_lost", node=self.name)
 

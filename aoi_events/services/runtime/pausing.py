@@ -1,4 +1,4 @@
-"""What makes a worker wait, and waiting that ends at once when it is told to stop."""
+"""Infrastructure faults that pause a worker, and a sleep that ends on shutdown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from aoi_events.errors import ConfigurationError, InfrastructureError
-from aoi_events.platform.racing import first_of
+from aoi_events.platform.tasks import unless_set
 from aoi_events.ports.clock import Clock
 
 __all__ = ["PAUSES", "Stopped", "rest"]
@@ -24,6 +24,6 @@ class Stopped(Exception):
 async def rest(clock: Clock, seconds: float, stop: asyncio.Event) -> None:
     """Sleep for so many seconds. Raises Stopped as soon as ``stop`` is set."""
     if not stop.is_set():
-        await first_of(clock.sleep(seconds), stop.wait())
+        await unless_set(stop, clock.sleep(seconds))
     if stop.is_set():
         raise Stopped

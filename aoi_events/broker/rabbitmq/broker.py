@@ -70,10 +70,10 @@ class RabbitBroker:
             parsed,
             name=f"{name} consuming",
             prepare=self._declare_all,
-            again=lambda: metrics.reconnected("consuming"),
+            reconnected=lambda: metrics.reconnected("consuming"),
         )
         self._publishing = ReconnectingConnection(
-            parsed, name=f"{name} publishing", again=lambda: metrics.reconnected("publishing")
+            parsed, name=f"{name} publishing", reconnected=lambda: metrics.reconnected("publishing")
         )
         self._publish_channel: PublishChannel | None = None
         self._opening = asyncio.Lock()
@@ -114,7 +114,7 @@ class RabbitBroker:
     async def declare(self, topology: Topology) -> None:
         """Declare exchanges, queues and bindings, now and after every reconnection."""
         async with broker_faults("declaring the topology"):
-            await declare_topology(self._consuming.session(), topology)
+            await declare_topology(self._consuming.aio_pika_connection(), topology)
         if topology not in self._topologies:
             self._topologies.append(topology)
 
@@ -206,7 +206,7 @@ class RabbitBroker:
 
     async def _redeclare(self) -> None:
         async with broker_faults("declaring the topology again"):
-            await self._declare_all(self._consuming.session())
+            await self._declare_all(self._consuming.aio_pika_connection())
 
     def _check(self) -> None:
         if self._closed:

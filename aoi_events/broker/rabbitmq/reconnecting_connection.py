@@ -46,17 +46,17 @@ class ReconnectingConnection:
         *,
         name: str,
         prepare: Prepare | None = None,
-        again: Callable[[], None] = lambda: None,
+        reconnected: Callable[[], None] = lambda: None,
     ) -> None:
-        """``prepare`` runs on each connection before its use, ``again`` after all but the first."""
+        """``prepare`` runs on each new connection, ``reconnected`` after all but the first."""
         self._url = url.update_query(heartbeat=HEARTBEAT)
         self._name = name
         self._prepare = prepare
-        self._again = again
+        self._reconnected = reconnected
         self._connection: AbstractConnection | None = None
         self._up = asyncio.Event()
         self._down = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._reconnecting: asyncio.Task[None] | None = None
         self._socket = _Socket(url)
         self._cut: aiormq.Connection | None = None
 
@@ -67,8 +67,12 @@ class ReconnectingConnection:
 
     async def open(self, retry_policy: RetryPolicy) -> None:
         """Connect for the first time, and from then on stay connected."""
-        await retry(self._connect, policy=retry_policy, on=BrokerUnavailable, failed=self._failed)
-        self._keeper = asyncio.create_task(self._keep(), name=f"connection {self._name}")
+        await retry(
+            self._connect, policy=retry_policy, on=BrokerUnavailable, failed=self._log_failure
+        )
+        self._reconnecting = asyncio.create_task(
+            self._reconnect_when_lost(), name=f"connection {self._name}"
+        )
 
     def present(self) -> aiormq.Connection | None:
         """The connection that is up now, if one is."""
@@ -87,7 +91,7 @@ class ReconnectingConnection:
             raise BrokerUnavailable(f"there is no connection to {self.where}")
         return connection
 
-    def session(self) -> AbstractConnection:
+    def aio_pika_connection(self) -> AbstractConnection:
         """The connection that is up now, as aio-pika's object, for declarations."""
         connection = self._connection
         if connection is None or self.present() is None:
@@ -98,7 +102,7 @@ class ReconnectingConnection:
         """Wait until there is a connection."""
         while (connection := self.present()) is None:
             await self._up.wait()
-            # The keeper may not have seen yet that it went again.
+            # The task that reconnects may not have noticed yet that it was lost again.
             await asyncio.sleep(0)
         return connection
 
@@ -118,10 +122,10 @@ class ReconnectingConnection:
 
     async def close(self) -> None:
         """Disconnect for good. Idempotent."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
-            self._keeper = None
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()
+            await asyncio.gather(self._reconnecting, return_exceptions=True)
+            self._reconnecting = None
         connection, self._connection = self._connection, None
         self._up.clear()
         self._down.set()
@@ -144,7 +148,7 @@ class ReconnectingConnection:
         self._down = asyncio.Event()
         self._up.set()
 
-    async def _keep(self) -> None:
+    async def _reconnect_when_lost(self) -> None:
         while True:
             connection = self._connection
             if connection is not None and connection.transport is not None:
@@ -160,12 +164,12 @@ class ReconnectingConnection:
                 policy=_ENDLESS,
                 # After a restart the broker may refuse for a while what it will grant again.
                 on=(BrokerUnavailable, ConfigurationError),
-                failed=self._failed,
+                failed=self._log_failure,
             )
-            self._again()
+            self._reconnected()
             log.info("broker_connected_again", broker=self.where, connection=self._name)
 
-    def _failed(self, attempt: FailedAttempt) -> None:
+    def _log_failure(self, attempt: FailedAttempt) -> None:
         log.warning(
             "broker_not_reached",
             broker=self.where,

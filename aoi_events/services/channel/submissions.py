@@ -31,7 +31,7 @@ from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import ProviderMessage, Store, Submission
 from aoi_events.services.messages.answers import outcomes, publish_all
-from aoi_events.services.runtime.pausing import PAUSES, Stopped, rest
+from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
 
 __all__ = ["Key", "Submissions", "Work", "key_of"]
 
@@ -235,7 +235,7 @@ class Submissions:
                 policy=_RETRY_POLICY,
                 on=PAUSES,
                 failed=self._complain,
-                sleep=lambda seconds: rest(self._clock, seconds, self._stop),
+                sleep=lambda seconds: sleep_unless_stopped(self._clock, seconds, self._stop),
             )
         except Stopped:
             log.warning("outcomes_untold", channel=self._type, items=len(said))

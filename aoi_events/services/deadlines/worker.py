@@ -24,7 +24,7 @@ from aoi_events.ports.store import Kind, Store
 from aoi_events.services.deadlines.clients import UnusedClients
 from aoi_events.services.deadlines.deliveries import DueDeliveries
 from aoi_events.services.deadlines.proofs import DueProofs
-from aoi_events.services.runtime.pausing import PAUSES, Stopped, rest
+from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import hints_queue
 
@@ -92,7 +92,7 @@ class DeadlinesWorker:
             policy=_RETRY_POLICY,
             on=PAUSES,
             failed=_complain,
-            sleep=lambda seconds: rest(self._clock, seconds, stop),
+            sleep=lambda seconds: sleep_unless_stopped(self._clock, seconds, stop),
         )
         if not busy:
             pause = self._clock.sleep(self._policies.poll)

@@ -29,7 +29,7 @@ from aoi_events.services.messages.answers import internal, publish_all, refusal
 from aoi_events.services.messages.requests import as_sent, may_answer, to_quarantine, unwrap
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
-from aoi_events.services.runtime.pausing import PAUSES, Stopped, rest
+from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
 from aoi_events.topology import (
     QUARANTINE_AFTER,
     QUARANTINE_PREFETCH,
@@ -138,7 +138,7 @@ class BatchWorker(Generic[T]):
                 await subscription.pause()
             # Effects may have been committed before the fault: all outputs are due again.
             given = [replace(message, redelivered=True) for message in messages]
-            await rest(self._clock, seconds, stop)
+            await sleep_unless_stopped(self._clock, seconds, stop)
 
         await retry(attempt, policy=_RETRY_POLICY, on=PAUSES, failed=self._complain, sleep=pause)
         if paused:

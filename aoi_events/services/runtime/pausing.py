@@ -9,20 +9,21 @@ from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.platform.tasks import unless_set
 from aoi_events.ports.clock import Clock
 
-__all__ = ["PAUSES", "Stopped", "rest"]
+__all__ = ["PAUSES", "Stopped", "sleep_unless_stopped"]
 
 PAUSES: Final = (InfrastructureError, ConfigurationError)
-"""What is no message's fault: the worker waits and tries again, and nothing is parked. Settings can
-be wrong on one machine only (a token key that was not copied there), or until somebody mends them.
+"""Faults that no message causes: the worker pauses and tries again, and nothing is parked. Settings
+can be wrong on one machine only (a token key that was not copied there), or until they are
+corrected.
 """
 
 
 class Stopped(Exception):
-    """The worker was told to stop while it waited."""
+    """The worker was stopped while it slept."""
 
 
-async def rest(clock: Clock, seconds: float, stop: asyncio.Event) -> None:
-    """Sleep for so many seconds. Raises Stopped as soon as ``stop`` is set."""
+async def sleep_unless_stopped(clock: Clock, seconds: float, stop: asyncio.Event) -> None:
+    """Sleep for ``seconds``. Raises Stopped as soon as ``stop`` is set."""
     if not stop.is_set():
         await unless_set(stop, clock.sleep(seconds))
     if stop.is_set():

@@ -14,35 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-__all__ = [
-    "AoiError",
-    "ApplicationNotRegistered",
-    "BrokerUnavailable",
-    "ClientStateError",
-    "ClientStopped",
-    "ClientUnreachable",
-    "ConfigurationError",
-    "ConnectionLost",
-    "CouldNotWake",
-    "EndedOtherwise",
-    "ErrorCode",
-    "InfrastructureError",
-    "MalformedPdu",
-    "NotAPush",
-    "Overtaken",
-    "PduError",
-    "PduTooLarge",
-    "PolicyRefused",
-    "ProviderUnavailable",
-    "PublishRefused",
-    "Refusal",
-    "RequestRefused",
-    "RequestTimeout",
-    "StoreUnavailable",
-    "UnexpectedAnswer",
-    "WaitTimeout",
-]
-
 
 class ErrorCode(StrEnum):
     """Stable codes of refusals; once published, a code keeps its meaning."""

@@ -23,37 +23,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-__all__ = [
-    "ACTIVATION",
-    "DEAD",
-    "DEAD_LETTERS",
-    "EVENTS",
-    "HINTS",
-    "NOTIFICATION",
-    "OUTCOME",
-    "OUTCOMES",
-    "QUARANTINES",
-    "QUARANTINE_AFTER",
-    "QUARANTINE_DELIVERY_LIMIT",
-    "QUARANTINE_PREFETCH",
-    "REGISTRATION",
-    "REQUESTS",
-    "UNROUTABLE",
-    "WORKER_DELIVERY_LIMIT",
-    "Binding",
-    "Exchange",
-    "ExchangeType",
-    "Queue",
-    "QueueKind",
-    "Topology",
-    "delivery_queue",
-    "gateway_queue",
-    "hints_queue",
-    "quarantine_of",
-    "topology",
-    "worker_queue",
-]
-
 
 class ExchangeType(StrEnum):
     """How an exchange routes (AMQP 0-9-1, section 3.1.3)."""

@@ -15,8 +15,6 @@ from aoi_events.platform.retry import RetryPolicy
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.metrics import BrokerMetrics
 
-__all__ = ["memory_server", "open_broker"]
-
 log = get_logger(__name__)
 
 _servers: dict[asyncio.AbstractEventLoop, dict[str, MemoryServer]] = {}

@@ -10,8 +10,6 @@ from itertools import count
 from aoi_events.errors import BrokerUnavailable, PublishRefused, RequestTimeout
 from aoi_events.ports.broker import Inbound, Outbound, Published
 
-__all__ = ["PendingCalls"]
-
 
 class PendingCalls:
     """Calls by correlation ID, from their publish to their answer."""

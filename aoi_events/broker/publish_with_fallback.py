@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from aoi_events.ports.broker import Outbound, Published
 
-__all__ = ["publish_with_fallback"]
-
 
 async def publish_with_fallback(
     publish: Callable[[Sequence[Outbound]], Awaitable[list[Published]]],

@@ -9,8 +9,6 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Final
 
-__all__ = ["Input", "State", "next_state"]
-
 
 class State(Enum):
     """What a subscription does with messages that arrive."""

@@ -7,8 +7,6 @@ import random
 import secrets
 from datetime import UTC, datetime
 
-__all__ = ["SystemClock", "SystemDice"]
-
 
 class SystemClock:
     """The machine's clock; see :class:`aoi_events.ports.clock.Clock`."""

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Final
 
-__all__ = ["MessageIds", "published_at"]
-
 _START: Final = "aoi-"
 _DIGITS: Final = 11
 """Hexadecimal digits of milliseconds since 1970: enough until 2527."""

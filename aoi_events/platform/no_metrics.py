@@ -12,8 +12,6 @@ from aoi_events.ports.broker import Outbound, Published
 from aoi_events.ports.channel import Sent
 from aoi_events.ports.metrics import Change, Level, Limit, Metrics
 
-__all__ = ["NO_METRICS", "NoMetrics"]
-
 
 class NoMetrics:
     """Metrics that count nothing."""

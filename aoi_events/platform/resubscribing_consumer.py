@@ -15,8 +15,6 @@ from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 from aoi_events.ports.broker import Broker, Inbound, Subscription
 from aoi_events.topology import Queue
 
-__all__ = ["ResubscribingConsumer"]
-
 
 class ResubscribingConsumer:
     """Takes messages of one exclusive queue after another, until it is stopped."""

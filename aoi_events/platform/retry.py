@@ -23,8 +23,6 @@ from tenacity import (
 
 from aoi_events.errors import InfrastructureError
 
-__all__ = ["FailedAttempt", "RetryPolicy", "retry"]
-
 T = TypeVar("T")
 
 

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeVar, overload
 
-__all__ = ["first_completed", "unless_set"]
-
 T = TypeVar("T")
 First = TypeVar("First")
 Second = TypeVar("Second")

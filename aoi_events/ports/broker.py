@@ -15,18 +15,6 @@ from typing import Protocol
 
 from aoi_events.topology import Queue, Topology
 
-__all__ = [
-    "Answered",
-    "Broker",
-    "FirstSteps",
-    "Inbound",
-    "Note",
-    "Outbound",
-    "Published",
-    "Requester",
-    "Subscription",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Inbound:

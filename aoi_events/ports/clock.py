@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
-__all__ = ["Clock", "Dice"]
-
 
 class Clock(Protocol):
     """A source of time."""

@@ -19,18 +19,6 @@ from aoi_events.domain.providers.breaker import Breaker
 from aoi_events.ports.broker import Outbound, Published
 from aoi_events.ports.channel import Sent
 
-__all__ = [
-    "BrokerMetrics",
-    "Change",
-    "EndpointMetrics",
-    "GatewayMetrics",
-    "Level",
-    "Limit",
-    "Metrics",
-    "StoreMetrics",
-    "WorkerMetrics",
-]
-
 Change = tuple[Delivery | None, Delivery]
 """A delivery before and after a transaction that was committed; None: it is new."""
 

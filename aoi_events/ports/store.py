@@ -25,8 +25,6 @@ from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.domain.providers.health import ProviderHealth
 
-__all__ = ["Kind", "Lock", "ProviderMessage", "Release", "Store", "Submission", "Transaction"]
-
 
 class Lock(Enum):
     """How rows are locked until the end of the transaction."""

@@ -27,8 +27,6 @@ from aoi_events.store.migration import upgrade
 from aoi_events.testing.ports import free_port
 from aoi_events.testing.reaper import Lease
 
-__all__ = ["ContainersUnavailable", "PostgresServer", "RabbitServer"]
-
 POSTGRES_IMAGE: Final = "postgres:17"
 RABBITMQ_IMAGE: Final = "rabbitmq:4-management"
 _AMQP, _MANAGEMENT, _POSTGRES = 5672, 15672, 5432

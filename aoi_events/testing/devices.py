@@ -23,8 +23,6 @@ from aoi_events.testing.limits import WITHIN
 from aoi_events.testing.scripted_client import CuttableTransport
 from aoi_events.testing.smsc import LoopbackSmsc
 
-__all__ = ["FakeApp", "FakeDevice"]
-
 _QUICKLY: Final = Backoff(first=0.05, most=0.5)
 _HANDLE_WITHIN: Final = 1.5  # less than the 2 s that the server of the fixtures waits
 

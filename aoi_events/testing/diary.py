@@ -11,8 +11,6 @@ from typing import Final, TypeAlias, TypeVar
 from aoi_events.client.core.events import ClientEvent
 from aoi_events.contracts.events import CloudEvent
 
-__all__ = ["Diary", "DidNotHappen", "Entry"]
-
 T = TypeVar("T")
 
 Happening: TypeAlias = CloudEvent | ClientEvent

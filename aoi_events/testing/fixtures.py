@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from aoi_events.testing.sharing import SharedServers
     from aoi_events.testing.waiting import WaitFor
 
-__all__ = ["MakeDevice"]
-
 _SHARED: pytest.StashKey[SharedServers] = pytest.StashKey()
 
 

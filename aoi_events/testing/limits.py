@@ -4,7 +4,5 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["WITHIN"]
-
 WITHIN: Final = 60.0
 """Seconds: a guard against hanging on a machine that is busy, no claim on speed."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["MovableClock"]
-
 
 class MovableClock:
     """The clock port; `advance` puts it forward, as a machine's clock can be at any time.

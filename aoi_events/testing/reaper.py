@@ -23,8 +23,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["Lease"]
-
 _LATE: Final = 60.0
 """How many seconds after the end of its client the engine may still finish what it was asked."""
 

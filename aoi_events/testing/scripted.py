@@ -27,8 +27,6 @@ from aoi_events.ports.channel import Offered, OfferParameters, Receipt, Sent, Se
 from aoi_events.ports.clock import Clock
 from aoi_events.testing.limits import WITHIN
 
-__all__ = ["ADDRESS", "Say", "ScriptedPlugin", "ScriptedProvider"]
-
 ADDRESS: Final = "address"
 """The parameter that a device offers: any text that is not empty."""
 

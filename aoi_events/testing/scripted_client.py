@@ -10,20 +10,10 @@ from typing import Generic, Literal, TypeVar
 from aoi_events.client.core.inputs import ShortMessage
 from aoi_events.client.core.model import Network
 from aoi_events.client.ports import Connection, Transport
-from aoi_events.client.shell.storage import MemoryStorage
 from aoi_events.contracts.device import DeviceFrame, ServerFrame
 from aoi_events.contracts.requests import Circumstances
 from aoi_events.errors import ConnectionLost
 from aoi_events.platform.tasks import first_completed
-
-__all__ = [
-    "CuttableTransport",
-    "MemoryStorage",
-    "ScriptedIdentity",
-    "ScriptedNetwork",
-    "ScriptedPushes",
-    "ScriptedSms",
-]
 
 T = TypeVar("T")
 

@@ -38,8 +38,6 @@ from aoi_events.testing.smsc import LoopbackSmsc
 from aoi_events.testing.waiting import WaitFor
 from aoi_events.topology import EVENTS, Binding, Queue, QueueKind
 
-__all__ = ["AoiServer", "open_server"]
-
 _PREFETCH: Final = 500
 _RESUBSCRIBING: Final = RetryPolicy(first=0.1, most=1.0, jitter=0.1)
 

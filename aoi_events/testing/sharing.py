@@ -17,8 +17,6 @@ from typing import IO, Protocol
 
 from aoi_events.testing.containers import Known
 
-__all__ = ["Shareable", "SharedServers"]
-
 
 class Shareable(Protocol):
     """A server that one process starts and others join."""

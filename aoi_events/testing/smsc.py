@@ -25,8 +25,6 @@ from aoi_events.platform.tasks import first_completed
 from aoi_events.testing.limits import WITHIN
 from aoi_events.testing.ports import free_port
 
-__all__ = ["LoopbackSmsc", "Reply", "ShortMessageReceived"]
-
 _HOST: Final = "127.0.0.1"
 _RECEIPT: Final = 0x04
 _STATE_TEXTS: Final = {

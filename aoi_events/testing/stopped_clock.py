@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
 
-__all__ = ["FixedDice", "ManualClock"]
-
 
 class ManualClock:
     """A clock (see :class:`aoi_events.ports.clock.Clock`) that stands still until advanced."""

@@ -24,8 +24,6 @@ from aoi_events.contracts.states import DeliveryState
 from aoi_events.testing.diary import Diary, DidNotHappen
 from aoi_events.testing.limits import WITHIN
 
-__all__ = ["WaitFor"]
-
 E = TypeVar("E")
 T = TypeVar("T")
 

@@ -16,8 +16,6 @@ from aoi_events.ports.broker import Outbound, Published
 from aoi_events.ports.metrics import BrokerMetrics
 from aoi_events.topology import Queue, QueueKind, Topology
 
-__all__ = ["MemoryBroker"]
-
 
 class MemoryBroker:
     """See :class:`aoi_events.ports.broker.Broker`; everything is lost with the process.

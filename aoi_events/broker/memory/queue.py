@@ -10,8 +10,6 @@ from typing import Protocol
 from aoi_events.ports.broker import Inbound
 from aoi_events.topology import Queue, QueueKind
 
-__all__ = ["Consumer", "MemoryQueue", "Stored"]
-
 
 @dataclass(slots=True)
 class Stored:

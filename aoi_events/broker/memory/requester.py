@@ -9,8 +9,6 @@ from aoi_events.broker.pending_calls import PendingCalls
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Inbound, Outbound, Published
 
-__all__ = ["MemoryRequester"]
-
 
 class MemoryRequester:
     """See :class:`aoi_events.ports.broker.Requester`."""

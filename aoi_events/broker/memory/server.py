@@ -13,8 +13,6 @@ from aoi_events.errors import ConfigurationError, PublishRefused
 from aoi_events.ports.broker import Inbound, Outbound, Published
 from aoi_events.topology import Binding, Exchange, ExchangeType, Queue, Topology
 
-__all__ = ["NOT_DURABLE", "REPLY_PREFIX", "Connection", "MemoryServer"]
-
 NOT_DURABLE = (
     "memory:// keeps every message in this process only and promises nothing across a kill; "
     "use it for trying, testing and simulating, and RabbitMQ for everything else "

@@ -14,8 +14,6 @@ from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Inbound
 from aoi_events.topology import QueueKind
 
-__all__ = ["MemorySubscription"]
-
 
 class MemorySubscription:
     """See :class:`aoi_events.ports.broker.Subscription`."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["matches"]
-
 
 def matches(pattern: str, routing_key: str) -> bool:
     """Whether ``pattern`` matches ``routing_key``.

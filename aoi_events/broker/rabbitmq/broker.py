@@ -24,8 +24,6 @@ from aoi_events.ports.broker import Outbound, Published
 from aoi_events.ports.metrics import BrokerMetrics
 from aoi_events.topology import Queue, Topology
 
-__all__ = ["RabbitBroker"]
-
 FIRST_CONNECTION = RetryPolicy(first=0.2, most=3.0, jitter=0.3, attempts=8)
 """About ten seconds: a broker that starts beside us is met, a wrong address is reported."""
 SETTLED_BEFORE_CLOSE = 0.25

@@ -19,8 +19,6 @@ from aoi_events.broker.rabbitmq.writing import acks, nacks, write
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.ports.broker import Inbound
 
-__all__ = ["ARRIVES_WITHIN", "ConsumerChannel"]
-
 ARRIVES_WITHIN: Final = 1.0
 """Seconds after which everything that the broker had sent is taken to have arrived."""
 _QUIET: Final = 0.3

@@ -9,8 +9,6 @@ from pamqp.common import FieldTable
 
 from aoi_events.topology import Exchange, Queue, QueueKind, Topology
 
-__all__ = ["declare_topology", "queue_arguments"]
-
 
 def queue_arguments(queue: Queue) -> FieldTable:
     """The ``x-`` arguments of a queue.

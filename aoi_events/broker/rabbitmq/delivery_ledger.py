@@ -13,8 +13,6 @@ from typing import Final
 
 from aoi_events.ports.broker import Inbound
 
-__all__ = ["DeliveryLedger"]
-
 _TAG_BITS: Final = 48
 _TAG_MASK: Final = (1 << _TAG_BITS) - 1
 

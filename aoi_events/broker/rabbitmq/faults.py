@@ -23,8 +23,6 @@ from pamqp.exceptions import PAMQPException
 
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 
-__all__ = ["REFUSALS", "broker_faults"]
-
 REFUSALS = (
     ChannelAccessRefused,
     ChannelNotFoundEntity,

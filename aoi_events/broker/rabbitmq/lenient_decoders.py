@@ -14,8 +14,6 @@ import struct
 
 from pamqp import common, decode
 
-__all__ = ["HEADERS_LIMIT", "UNREADABLE", "install_lenient_decoders"]
-
 HEADERS_LIMIT = 32 * 1024
 """Octets of a header table that are looked at; decoding takes time with the square of them."""
 

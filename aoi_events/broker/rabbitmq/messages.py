@@ -15,8 +15,6 @@ from pamqp.header import ContentHeader
 from aoi_events.broker.rabbitmq.lenient_decoders import HEADERS_LIMIT
 from aoi_events.ports.broker import Inbound, Outbound
 
-__all__ = ["encode", "inbound_of"]
-
 _PERSISTENT, _TRANSIENT = 2, 1
 _BODY_FRAME = struct.Struct(">BHI")
 _BODY, _FRAME_END = 3, b"\xce"

@@ -22,8 +22,6 @@ from aoi_events.errors import BrokerUnavailable, PublishRefused
 from aoi_events.platform.message_ids import MessageIds
 from aoi_events.ports.broker import Outbound, Published
 
-__all__ = ["PublishChannel"]
-
 WRITE_AT_MOST = 256 * 1024
 """Octets that are marshalled before they are written: what a batch of large bodies holds twice."""
 

@@ -26,8 +26,6 @@ from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 
-__all__ = ["ReconnectingConnection"]
-
 log = get_logger(__name__)
 
 HEARTBEAT = 10

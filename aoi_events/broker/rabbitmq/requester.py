@@ -16,8 +16,6 @@ from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Inbound, Outbound, Published
 from aoi_events.ports.metrics import BrokerMetrics
 
-__all__ = ["RabbitRequester"]
-
 REPLY_TO = "amq.rabbitmq.reply-to"
 """The pseudo-queue; the broker puts the real address in its place on the way."""
 

@@ -26,8 +26,6 @@ from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 from aoi_events.ports.broker import Inbound
 from aoi_events.topology import Queue, QueueKind
 
-__all__ = ["RabbitSubscription"]
-
 log = get_logger(__name__)
 
 _REOPENING: Final = RetryPolicy(first=0.1, most=5.0, jitter=0.2)

@@ -11,8 +11,6 @@ from pamqp import commands
 
 from aoi_events.errors import BrokerUnavailable
 
-__all__ = ["acks", "nacks", "write"]
-
 
 async def write(amqp_channel: aiormq.Channel, payload: bytes, *, drained: bool = False) -> None:
     """Enqueue ``payload`` for the socket; with ``drained``, also wait until it was sent.

@@ -24,8 +24,6 @@ from aoi_events.testing.conformance.provider import (
 )
 from aoi_events.testing.conformance.receipts import hear
 
-__all__ = ["ChannelSuite"]
-
 _MEANS: Final = {
     Answer.REFUSED: (OutcomeKind.REFUSED, False),
     Answer.REJECTED: (OutcomeKind.REJECTED, False),

@@ -10,8 +10,6 @@ from aoi_events.domain.clients.channels import ChannelTraits
 from aoi_events.ports.channel import ConnectionlessChannel
 from aoi_events.testing.conformance.provider import OfProvider, Provider, delivery, outcomes
 
-__all__ = ["LimitedSuite"]
-
 
 class LimitedSuite(OfProvider):
     """The tests of a channel with a largest content, beside ``ChannelSuite``."""

@@ -17,8 +17,6 @@ from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.testing.conformance.provider import Offers
 
-__all__ = ["PluginSuite"]
-
 
 class PluginSuite:
     """The tests of every plug-in.

@@ -19,21 +19,6 @@ from aoi_events.domain.clients.channels import ChannelTraits, Parameters
 from aoi_events.ports.channel import ChannelPlugin, ConnectionlessChannel, Sent
 from aoi_events.testing.limits import WITHIN
 
-__all__ = [
-    "SOON",
-    "Answer",
-    "OfProvider",
-    "Offers",
-    "Provider",
-    "Told",
-    "Work",
-    "challenge",
-    "delivery",
-    "healthy",
-    "outcomes",
-    "told_of",
-]
-
 SOON: Final = WITHIN
 """Seconds within which what should happen happens, on a busy machine, too."""
 

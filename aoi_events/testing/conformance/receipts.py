@@ -17,8 +17,6 @@ from aoi_events.testing.conformance.provider import (
     delivery,
 )
 
-__all__ = ["ReceiptSuite", "hear"]
-
 
 async def hear(channel: ConnectionlessChannel, count: int) -> list[Receipt]:
     """The next receipts, however they are batched; fewer when the channel is closed."""

@@ -2,8 +2,8 @@
 
 Three kinds must never be mixed up:
 
-* :class:`Refusal`: somebody outside asked for something wrong. It has a stable
-  :class:`ErrorCode`, is answered to whoever asked, and harms nobody else.
+* :class:`Refusal`: a request from outside is wrong. It has a stable :class:`ErrorCode`, is the
+  answer to that request, and affects no other.
 * :class:`InfrastructureError`: the broker or the store cannot do its part now. Workers pause and
   try again; nothing is parked because of it.
 * any other exception: a bug. The message that met it is retried alone and then parked.
@@ -40,7 +40,7 @@ class ErrorCode(StrEnum):
     """Only gateways may ask for this, and workers take this broker user for none: see
     ``AOI_GATEWAY_USERS``."""
     UNAUTHENTICATED = "unauthenticated"
-    """There is no such AOI Client with that secret (which of the two is not said)."""
+    """There is no such AOI Client with that secret (which of the two is not disclosed)."""
     CLIENT_RETIRED = "client_retired"
     """The AOI Client ID was retired; register again."""
     TOKEN_FORGED = "token_forged"  # noqa: S105 - a code, not a password
@@ -50,7 +50,7 @@ class ErrorCode(StrEnum):
     CONFLICT = "conflict"
     """The same ID was used before with another body."""
     NOT_FOUND = "not_found"
-    """There is nothing of that ID for whoever asks."""
+    """Nothing of that ID exists for this sender."""
     QUOTA_EXCEEDED = "quota_exceeded"
     """A limit of this client, sender or installation is reached."""
     IDENTITY_UNPROVED = "identity_unproved"
@@ -97,8 +97,8 @@ class PolicyRefused(ConfigurationError):
     """
 
     def __init__(self, file: str, faults: Sequence[tuple[str, str]]) -> None:
-        said = "; ".join(f"{key}: {what}" if key else what for key, what in faults)
-        super().__init__(f"policy file {file}: {said}")
+        listed = "; ".join(f"{key}: {what}" if key else what for key, what in faults)
+        super().__init__(f"policy file {file}: {listed}")
         self.faults = tuple(faults)
 
 

@@ -50,7 +50,7 @@ class Submission:
 @dataclass(frozen=True, slots=True)
 class ProviderMessage:
     """The provider's message ID of part ``part`` (from 1) of the ``parts`` of a submission, so that
-    receipts find the step. ``received``: a receipt said that the device has it.
+    receipts find the step. ``received``: a receipt reported that the device has it.
     """
 
     delivery: str
@@ -115,7 +115,7 @@ class Transaction(Protocol):
     async def expired_clients(
         self, *, unused_before: datetime, silent_before: datetime, limit: int
     ) -> Collection[str]:
-        """IDs of clients that were last heard of before ``silent_before``, or, where they never
+        """IDs of clients that were last active before ``silent_before``, or, where they never
         connected nor activated, before ``unused_before``; at most ``limit`` of each, the oldest.
         """
 
@@ -182,7 +182,7 @@ class Transaction(Protocol):
     ) -> Sequence[tuple[str, str, str]]:
         """(client, channel, address) of proofs whose deadline has come, earliest first.
 
-        Their deadline becomes ``until``, so that no other worker looks meanwhile, and somebody does
+        Their deadline becomes ``until``, so that no other worker looks meanwhile, and one does
         if this one dies. Rows that others hold are skipped. Commit soon after: locks are taken in
         another order here than elsewhere.
         """

@@ -88,7 +88,7 @@ class ConsumerChannel:
             await self.cancel()
 
     async def ack(self, messages: Collection[Inbound]) -> None:
-        """Acknowledge those of ``messages`` that this channel delivered and nobody settled."""
+        """Acknowledge those of ``messages`` that are unsettled on this channel."""
         await self._settle(messages, acknowledge=True)
 
     async def return_untaken(self) -> None:
@@ -114,7 +114,7 @@ class ConsumerChannel:
         self._arrived()
 
     async def _until_quiet(self) -> None:
-        """Return when nothing is on its way, as far as that can be told in ARRIVES_WITHIN."""
+        """Return when nothing is on its way, as far as ARRIVES_WITHIN allows to know."""
         until = _now() + ARRIVES_WITHIN
         while (
             self.consuming

@@ -34,8 +34,8 @@ _REOPENING: Final = RetryPolicy(first=0.1, most=5.0, jitter=0.2)
 class RabbitSubscription:
     """See :class:`aoi_events.ports.broker.Subscription`.
 
-    It has one channel at a time. What a channel delivered and nobody settled when it closed is
-    delivered again over the next one.
+    It has one channel at a time. Messages that are unsettled when it closes are delivered again
+    over the next one.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class RabbitSubscription:
         prefetch: int,
         redeclare: Callable[[], Awaitable[None]],
     ) -> None:
-        """``redeclare`` makes the queue exist again after somebody deleted it."""
+        """``redeclare`` declares the queue again after it was deleted."""
         if not 1 <= prefetch <= 65535:
             raise ValueError(f"prefetch must be from 1 to 65535, not {prefetch}")
         self._connection = connection
@@ -215,7 +215,7 @@ class RabbitSubscription:
         try:
             await self._open_channel(connection)
         except ConfigurationError:
-            # Somebody may have deleted the queue; a start would declare it too.
+            # The queue may have been deleted; a start would declare it too.
             await self._redeclare()
             raise
 

@@ -36,7 +36,7 @@ async def write(amqp_channel: aiormq.Channel, payload: bytes, *, drained: bool =
             raise
         raise BrokerUnavailable("the channel was closed while writing") from None
     except Exception as error:
-        # aiormq ends the waiting with whatever closed the channel, a bare Exception included.
+        # aiormq fails the future with any error that closed the channel, a bare Exception included.
         raise BrokerUnavailable(f"the channel was closed while writing: {error}") from error
 
 

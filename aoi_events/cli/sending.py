@@ -48,7 +48,7 @@ def send_notification(
 
 
 async def _send(url: str, request: SendNotificationV1, wait: str | None, timeout: float) -> _Sent:
-    broker = await open_broker(url, name="aoi send", policy=_FOR_A_PERSON)
+    broker = await open_broker(url, name="aoi send", retry_policy=_FOR_A_PERSON)
     try:
         async with Publisher(broker, timeout=timeout) as publisher:
             (sent,) = [each async for each in publisher.send_many([request])]

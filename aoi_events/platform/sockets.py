@@ -11,6 +11,8 @@ from typing import Final, Protocol
 from aoi_events.errors import ConfigurationError
 from aoi_events.platform.limiters import network_of
 
+__all__ = ["Listener", "peer_network"]
+
 _BACKLOG: Final = 1_024
 """Connections that wait in the kernel to be accepted."""
 

@@ -45,5 +45,5 @@ async def test_a_private_authority_is_believed_where_the_url_names_it(
         assert str(certificate) in ours
         async with asyncio.timeout(WITHIN):
             with pytest.raises(BrokerUnavailable):
-                await open_broker(ours if named else ours.partition("?")[0], policy=ONCE)
+                await open_broker(ours if named else ours.partition("?")[0], retry_policy=ONCE)
     assert said == ([HEADER] if named else [])

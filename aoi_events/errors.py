@@ -2,8 +2,8 @@
 
 Three kinds must never be mixed up:
 
-* :class:`Refusal`: somebody outside asked for something wrong. It has a stable
-  :class:`ErrorCode`, is answered to whoever asked, and harms nobody else.
+* :class:`Refusal`: a request from outside is wrong. It has a stable :class:`ErrorCode`, is the
+  answer to that request, and affects no other.
 * :class:`InfrastructureError`: the broker or the store cannot do its part now. Workers pause and
   try again; nothing is parked because of it.
 * any other exception: a bug. The message that met it is retried alone and then parked.
@@ -13,35 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-
-__all__ = [
-    "AoiError",
-    "ApplicationNotRegistered",
-    "BrokerUnavailable",
-    "ClientStateError",
-    "ClientStopped",
-    "ClientUnreachable",
-    "ConfigurationError",
-    "ConnectionLost",
-    "CouldNotWake",
-    "EndedOtherwise",
-    "ErrorCode",
-    "InfrastructureError",
-    "MalformedPdu",
-    "NotAPush",
-    "Overtaken",
-    "PduError",
-    "PduTooLarge",
-    "PolicyRefused",
-    "ProviderUnavailable",
-    "PublishRefused",
-    "Refusal",
-    "RequestRefused",
-    "RequestTimeout",
-    "StoreUnavailable",
-    "UnexpectedAnswer",
-    "WaitTimeout",
-]
 
 
 class ErrorCode(StrEnum):
@@ -69,7 +40,7 @@ class ErrorCode(StrEnum):
     """Only gateways may ask for this, and workers take this broker user for none: see
     ``AOI_GATEWAY_USERS``."""
     UNAUTHENTICATED = "unauthenticated"
-    """There is no such AOI Client with that secret (which of the two is not said)."""
+    """There is no such AOI Client with that secret (which of the two is not disclosed)."""
     CLIENT_RETIRED = "client_retired"
     """The AOI Client ID was retired; register again."""
     TOKEN_FORGED = "token_forged"  # noqa: S105 - a code, not a password
@@ -79,7 +50,7 @@ class ErrorCode(StrEnum):
     CONFLICT = "conflict"
     """The same ID was used before with another body."""
     NOT_FOUND = "not_found"
-    """There is nothing of that ID for whoever asks."""
+    """Nothing of that ID exists for this sender."""
     QUOTA_EXCEEDED = "quota_exceeded"
     """A limit of this client, sender or installation is reached."""
     IDENTITY_UNPROVED = "identity_unproved"
@@ -95,7 +66,7 @@ class ErrorCode(StrEnum):
     UNAVAILABLE = "unavailable"
     """The server could not answer in time; repeat the request later."""
     INTERNAL = "internal"
-    """A fault on our side; the message was set aside for a person."""
+    """A fault on our side; the message was parked for a person."""
 
 
 class AoiError(Exception):
@@ -103,7 +74,7 @@ class AoiError(Exception):
 
 
 class Refusal(AoiError):
-    """Somebody outside asked for something wrong.
+    """A request from outside is wrong.
 
     ``message`` says what is wrong and what to do about it, ``field`` where (a dotted path into
     the body). Neither ever holds a secret or a token.
@@ -117,7 +88,7 @@ class Refusal(AoiError):
 
 
 class ConfigurationError(AoiError):
-    """The settings cannot work; says which one and what to set instead."""
+    """A setting cannot work; the message names it and what to set instead."""
 
 
 class PolicyRefused(ConfigurationError):
@@ -126,8 +97,8 @@ class PolicyRefused(ConfigurationError):
     """
 
     def __init__(self, file: str, faults: Sequence[tuple[str, str]]) -> None:
-        said = "; ".join(f"{key}: {what}" if key else what for key, what in faults)
-        super().__init__(f"policy file {file}: {said}")
+        listed = "; ".join(f"{key}: {what}" if key else what for key, what in faults)
+        super().__init__(f"policy file {file}: {listed}")
         self.faults = tuple(faults)
 
 
@@ -148,9 +119,7 @@ class StoreUnavailable(InfrastructureError):
 
 
 class Overtaken(InfrastructureError):
-    """Another worker changed the same rows first, in a way that only shows half-way; the same work
-    again begins with what that one did.
-    """
+    """Another worker changed the same rows first, which was noticed half-way; repeat the work."""
 
 
 class ProviderUnavailable(InfrastructureError):
@@ -166,11 +135,11 @@ class WaitTimeout(AoiError):
 
 
 class EndedOtherwise(AoiError):
-    """The notification ended in another state than the awaited one, so waiting on is pointless."""
+    """The notification ended in another state than the awaited one."""
 
 
 class UnexpectedAnswer(AoiError):
-    """An answer arrived that this version cannot read as an answer to what was asked."""
+    """An answer arrived that this version cannot read as an answer to the request."""
 
 
 class RequestRefused(AoiError):
@@ -184,15 +153,15 @@ class RequestRefused(AoiError):
 
 
 class ClientStateError(AoiError):
-    """What an AOI Client stored cannot be read, written or locked; says which and what to do."""
+    """The state file of an AOI Client cannot be read, written or locked."""
 
 
 class ClientStopped(AoiError):
-    """The AOI Client was stopped, or had to stop, before what was awaited came true."""
+    """The AOI Client stopped before the awaited event."""
 
 
 class ClientUnreachable(AoiError):
-    """No AOI Client answers at the socket for apps; says where it was looked for."""
+    """No AOI Client answers at the socket for apps; the message names the socket."""
 
 
 class ConnectionLost(AoiError):
@@ -209,19 +178,19 @@ class ApplicationNotRegistered(AoiError):
 
 
 class CouldNotWake(AoiError):
-    """The app does not run and could not be started now; the AOI Server keeps the notification."""
+    """The app does not run and could not be started now; the AOI Server stores the notification."""
 
 
 class PduError(AoiError):
-    """The octets of a short message are no connectionless push that we can read or build."""
+    """A connectionless push cannot be read from, or written to, short messages."""
 
 
 class MalformedPdu(PduError):
-    """The octets, or the parts to encode, break the rules of the format."""
+    """The octets, or the values to encode, break the rules of the format."""
 
 
 class PduTooLarge(PduError):
-    """The push does not fit the short messages that it may take."""
+    """The push does not fit the number of short messages allowed."""
 
     def __init__(self, octets: int, limit: int) -> None:
         super().__init__(f"{octets} octets do not fit the {limit} that there is room for")
@@ -230,4 +199,4 @@ class PduTooLarge(PduError):
 
 
 class NotAPush(PduError):
-    """The short message is something else: another port, another PDU, another application."""
+    """The short message is no push: another port, another PDU or another application."""

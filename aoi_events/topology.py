@@ -4,7 +4,7 @@ Every upper floor takes names from here; adapters turn the values into declarati
 arguments can never be changed in place (RabbitMQ answers 406 to a declaration that differs), so a
 change of arguments needs a new queue name.
 
-How a message that nobody can process leaves a worker queue:
+How a message that cannot be processed leaves a worker queue:
 
 * after two failed deliveries the runtime moves it, unparsed, to the queue's *quarantine* sibling,
   which is consumed with a prefetch of one, so that it takes nothing innocent down with it;
@@ -23,44 +23,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-__all__ = [
-    "ACTIVATION",
-    "DEAD",
-    "DEAD_LETTERS",
-    "EVENTS",
-    "HINTS",
-    "NOTIFICATION",
-    "OUTCOME",
-    "OUTCOMES",
-    "QUARANTINES",
-    "QUARANTINE_AFTER",
-    "QUARANTINE_DELIVERY_LIMIT",
-    "QUARANTINE_PREFETCH",
-    "REGISTRATION",
-    "REQUESTS",
-    "UNROUTABLE",
-    "WORKER_DELIVERY_LIMIT",
-    "Binding",
-    "Exchange",
-    "ExchangeType",
-    "Queue",
-    "QueueKind",
-    "Topology",
-    "delivery_queue",
-    "gateway_queue",
-    "hints_queue",
-    "quarantine_of",
-    "topology",
-    "worker_queue",
-]
-
 
 class ExchangeType(StrEnum):
     """How an exchange routes (AMQP 0-9-1, section 3.1.3)."""
 
     TOPIC = "topic"
     FANOUT = "fanout"
-    DIRECT = "direct"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +41,10 @@ class Exchange:
 
 
 class QueueKind(Enum):
-    """What becomes of a queue when the broker or its consumer goes away."""
+    """Whether a queue survives the broker and its consumers."""
 
     QUORUM = "quorum"
-    """Durable and replicated; what must not be lost lives here."""
+    """Durable and replicated, for messages that must not be lost."""
     EXCLUSIVE = "exclusive"
     """Belongs to one subscription of one connection and dies with either."""
 
@@ -103,9 +71,7 @@ class Queue:
     bindings: tuple[Binding, ...] = ()
     delivery_limit: int | None = None
     dead_letter_exchange: str | None = None
-    dead_letter_routing_key: str | None = None
     max_length_bytes: int | None = None
-    single_active_consumer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +83,7 @@ class Topology:
 
 
 REQUESTS = "aoi.requests"
-"""Topic exchange: whoever wants something publishes here."""
+"""Topic exchange: requests are published here."""
 EVENTS = "aoi.events"
 """Topic exchange: every fact; anyone may bind a queue of their own."""
 DEAD_LETTERS = "aoi.dlx"
@@ -125,7 +91,7 @@ DEAD_LETTERS = "aoi.dlx"
 HINTS = "aoi.hints"
 """Fanout exchange: wakes the deadlines workers before their next poll."""
 OUTCOMES = "aoi.outcomes"
-"""Fanout exchange to :data:`OUTCOME`: who reports outcomes needs to write into no queue."""
+"""Fanout exchange to :data:`OUTCOME`: to report outcomes, no user needs to write to a queue."""
 QUARANTINES = "aoi.quarantine"
 """Topic exchange to the quarantines, each by its name, so that permissions can say which."""
 
@@ -169,7 +135,7 @@ def gateway_queue(node: str) -> str:
 
 
 def hints_queue(node: str) -> Queue:
-    """The exclusive queue through which one deadlines worker hears hints."""
+    """The exclusive queue through which one deadlines worker receives hints."""
     return Queue(f"{HINTS}.{node}", QueueKind.EXCLUSIVE, bindings=(Binding(HINTS),))
 
 
@@ -203,7 +169,7 @@ def worker_queue(name: str) -> tuple[Queue, Queue]:
 
 
 def topology(channel_types: Iterable[str] = ()) -> Topology:
-    """Everything durable, for an installation with these connectionless channel types."""
+    """All exchanges and durable queues of an installation with these connectionless channels."""
     workers = [REGISTRATION, ACTIVATION, NOTIFICATION, OUTCOME, UNROUTABLE]
     workers += [delivery_queue(channel_type) for channel_type in sorted(set(channel_types))]
     return Topology(

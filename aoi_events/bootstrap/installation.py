@@ -18,10 +18,12 @@ from aoi_events.bootstrap.policy_file import PolicyFile, open_policy
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.domain.planning.policy import Policy
 from aoi_events.errors import AoiError, ConfigurationError
+from aoi_events.platform.clock import SystemClock, SystemDice
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.tasks import first_completed
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ChannelPlugin
-from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
+from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.store import Store
 from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.channel.worker import ChannelWorker
@@ -317,9 +319,7 @@ def _serving(server: Gateway | Endpoint) -> Run:
     async def run(stop: asyncio.Event, started: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(server.run(stop))
-            listening = group.create_task(server.started.wait())
-            await asyncio.wait([serving, listening], return_when=asyncio.FIRST_COMPLETED)
-            listening.cancel()
+            await first_completed(serving, server.started.wait())
             started.set()
 
     return run

@@ -26,9 +26,10 @@ from aoi_events.broker.open import open_broker
 from aoi_events.domain.clients.applications import Application
 from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.retry import Attempt, Patience, patiently
+from aoi_events.platform.no_metrics import NO_METRICS
+from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 from aoi_events.ports.broker import Broker
-from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics, Metrics, StoreMetrics
+from aoi_events.ports.metrics import BrokerMetrics, Metrics, StoreMetrics
 from aoi_events.ports.store import Store
 from aoi_events.store.store import open_store
 from aoi_events.topology import topology
@@ -49,7 +50,7 @@ GATEWAY_USER: Final = "aoi-gateway"
 ENDPOINT_USER: Final = "aoi-endpoint"
 """The endpoint's."""
 
-_AT_START: Final = Patience(first=0.25, most=3.0)
+_AT_START: Final = RetryPolicy(first=0.25, most=3.0)
 
 T = TypeVar("T")
 
@@ -136,7 +137,7 @@ async def declare(settings: Settings) -> tuple[str, ...]:
 
 
 async def _open_broker(url: str, name: str, metrics: BrokerMetrics) -> Broker:
-    return await open_broker(url, name=name, patience=Patience(attempts=1), metrics=metrics)
+    return await open_broker(url, name=name, retry_policy=RetryPolicy(attempts=1), metrics=metrics)
 
 
 async def _open_store(settings: Settings, *, upgrade: bool, metrics: StoreMetrics) -> Store:
@@ -168,13 +169,13 @@ class _Starting:
         """Retry ``opened``; returns its result. Raises its last InfrastructureError."""
         failures: list[BaseException] = []
 
-        def failed(attempt: Attempt) -> None:
+        def failed(attempt: FailedAttempt) -> None:
             failures[:] = [attempt.error]
             log.warning("not_there_yet", error=str(attempt.error), attempt=attempt.number)
 
         try:
             async with asyncio.timeout_at(self._until) as limit:
-                return await patiently(opened, patience=_AT_START, failed=failed)
+                return await retry(opened, policy=_AT_START, failed=failed)
         except TimeoutError:
             if not limit.expired():
                 raise

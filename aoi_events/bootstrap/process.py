@@ -18,8 +18,9 @@ from typing import Final
 from aoi_events.bootstrap.installation import Installation, open_installation
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.errors import ConfigurationError, InfrastructureError
+from aoi_events.platform.clock import SystemClock
 from aoi_events.platform.logs import get_logger
-from aoi_events.ports.clock import SystemClock
+from aoi_events.platform.tasks import first_completed, unless_set
 from aoi_events.telemetry.health import HealthServer
 from aoi_events.telemetry.logs import configure_logging
 
@@ -81,18 +82,13 @@ async def _process(settings: Settings, names: Sequence[str], *, alone: bool, rea
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop_or_end, stop)
     async with AsyncExitStack() as stack:
-        opening = asyncio.ensure_future(
-            stack.enter_async_context(open_installation(settings, names, alone=alone))
+        installation = await unless_set(
+            stop, stack.enter_async_context(open_installation(settings, names, alone=alone))
         )
-        stopping = asyncio.ensure_future(stop.wait())
-        await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not opening.done():
-            opening.cancel()
-            await asyncio.gather(opening, return_exceptions=True)
+        if installation is None:
             log.info("stopped", hint="by a signal, while it waited for the broker or the store")
             return 0
-        return await serve(opening.result(), stop, ready)
+        return await serve(installation, stop, ready)
 
 
 async def serve(installation: Installation, stop: asyncio.Event, ready: Ready) -> int:
@@ -127,9 +123,8 @@ async def serve(installation: Installation, stop: asyncio.Event, ready: Ready) -
         following = installation.policy.watch(SystemClock(), stop)
         tasks.append(asyncio.create_task(following, name="policy"))
     try:
-        all_started = asyncio.create_task(_all(started))
-        await asyncio.wait({all_started, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        if all_started.done():
+        all_started, *_ = await first_completed(_all(started), *tasks)
+        if not all_started.cancelled():
             addresses = _addresses(installation, health)
             log.info(
                 "started",
@@ -139,11 +134,7 @@ async def serve(installation: Installation, stop: asyncio.Event, ready: Ready) -
                 **{name: url for name, url in asdict(addresses).items() if url is not None},
             )
             ready(addresses)
-        else:
-            all_started.cancel()
-        stopping = asyncio.create_task(_all([stop]))
-        await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
+        await first_completed(stop.wait(), *tasks)
         stop.set()
         log.info("draining", workers=list(names))
         done, late = await asyncio.wait(tasks, timeout=settings.drain_within)

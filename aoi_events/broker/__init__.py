@@ -1,5 +1,5 @@
 """Brokers: RabbitMQ through aio-pika, and ``memory://`` with the same semantics.
 
-Both pass the suite in ``tests/conformance/broker``. What must exist on either is said once, as
-values, in :mod:`aoi_events.topology`.
+Both pass the suite in ``tests/conformance/broker``. Exchanges and queues are declared on either
+from the same values, which are in :mod:`aoi_events.topology`.
 """

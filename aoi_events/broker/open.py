@@ -1,4 +1,4 @@
-"""From a broker's URL to a connection: ``amqp://``, ``amqps://`` and ``memory://``."""
+"""Opens a connection to the broker at a URL: ``amqp://``, ``amqps://`` and ``memory://``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.broker.rabbitmq.broker import FIRST_CONNECTION
 from aoi_events.errors import ConfigurationError
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.retry import Patience
+from aoi_events.platform.no_metrics import NO_METRICS
+from aoi_events.platform.retry import RetryPolicy
 from aoi_events.ports.broker import Broker
-from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics
-
-__all__ = ["memory_server", "open_broker"]
+from aoi_events.ports.metrics import BrokerMetrics
 
 log = get_logger(__name__)
 
@@ -25,15 +24,15 @@ async def open_broker(
     url: str,
     *,
     name: str = "aoi",
-    patience: Patience = FIRST_CONNECTION,
+    retry_policy: RetryPolicy = FIRST_CONNECTION,
     metrics: BrokerMetrics = NO_METRICS,
 ) -> Broker:
-    """Connect to the broker at ``url``; whoever opened it closes it.
+    """Connect to the broker at ``url``; the caller closes it.
 
     ``amqp://USER:PASSWORD@HOST:PORT/VHOST`` (or ``amqps://``) is RabbitMQ, whose management shows
-    the connection as ``name``, and for which ``patience`` is had. ``memory://USER@SERVER`` is
-    :func:`memory_server` of that name, as that user (``aoi`` where none is said). Raises
-    ConfigurationError for any other URL and where the broker does not let the user in,
+    the connection as ``name``; ``retry_policy`` is for the first connection to it.
+    ``memory://USER@SERVER`` is :func:`memory_server` of that name, as that user (default ``aoi``).
+    Raises ConfigurationError for any other URL and where the broker does not let the user in,
     BrokerUnavailable when it cannot be reached.
     """
     try:
@@ -46,7 +45,9 @@ async def open_broker(
         ) from None
     match parts.scheme:
         case "amqp" | "amqps":
-            return await RabbitBroker.connect(url, name=name, patience=patience, metrics=metrics)
+            return await RabbitBroker.connect(
+                url, name=name, retry_policy=retry_policy, metrics=metrics
+            )
         case "memory":
             server = memory_server(parts.hostname or "")
             return MemoryBroker(server, user=unquote(parts.username or "aoi"), metrics=metrics)

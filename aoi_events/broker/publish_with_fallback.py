@@ -1,4 +1,4 @@
-"""Publishing :attr:`Outbound.if_returned` in the place of what no queue took; both brokers."""
+"""Publish the fallback of a message that no queue took; both brokers use it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from aoi_events.ports.broker import Outbound, Published
 
-__all__ = ["publish_with_substitutes"]
 
-
-async def publish_with_substitutes(
+async def publish_with_fallback(
     publish: Callable[[Sequence[Outbound]], Awaitable[list[Published]]],
     messages: Sequence[Outbound],
 ) -> list[Published]:
-    """Publish all, then the substitutes of those that came back.
+    """Publish all, then the fallbacks (``if_returned``) of those that were returned.
 
-    The result of a message whose substitute was taken stays RETURNED; where the substitute was not
-    taken either, it is NACKED, for then nobody has responsibility for either.
+    The result of a message whose fallback was confirmed stays RETURNED. It is NACKED where the
+    fallback was not confirmed either, because the broker took responsibility for neither.
     """
     results = await publish(messages)
     returned = [
@@ -27,7 +25,7 @@ async def publish_with_substitutes(
     if not returned:
         return results
     substitutes = [substitute for _, substitute in returned]
-    outcomes = await publish_with_substitutes(publish, substitutes)
+    outcomes = await publish_with_fallback(publish, substitutes)
     for (index, substitute), outcome in zip(returned, outcomes, strict=True):
         if not (_taken(substitute, outcome) or substitute.best_effort):
             results[index] = Published.NACKED

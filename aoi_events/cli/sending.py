@@ -13,12 +13,12 @@ from aoi_events.cli.output import console, fail, plain, print_json
 from aoi_events.contracts.answers import NotificationAcceptedV1, NotificationStatusV1
 from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.errors import EndedOtherwise, WaitTimeout
-from aoi_events.platform.retry import Patience
+from aoi_events.platform.retry import RetryPolicy
 from aoi_events.publishing import Publisher
 
 __all__ = ["send_notification"]
 
-_FOR_A_PERSON: Final = Patience(first=0.2, most=1.0, jitter=0.0, attempts=4)
+_FOR_A_PERSON: Final = RetryPolicy(first=0.2, most=1.0, jitter=0.0, attempts=4)
 """A person waits: try for about two seconds, then report what is wrong."""
 
 
@@ -48,7 +48,7 @@ def send_notification(
 
 
 async def _send(url: str, request: SendNotificationV1, wait: str | None, timeout: float) -> _Sent:
-    broker = await open_broker(url, name="aoi send", patience=_FOR_A_PERSON)
+    broker = await open_broker(url, name="aoi send", retry_policy=_FOR_A_PERSON)
     try:
         async with Publisher(broker, timeout=timeout) as publisher:
             (sent,) = [each async for each in publisher.send_many([request])]

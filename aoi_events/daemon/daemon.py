@@ -41,8 +41,8 @@ from aoi_events.daemon.network.netlink import NetlinkNetwork
 from aoi_events.daemon.redelivery import Again
 from aoi_events.daemon.settings import ClientSettings, device_name, socket_path, state_folder
 from aoi_events.errors import ConfigurationError, RequestTimeout
+from aoi_events.platform.clock import SystemClock, SystemDice
 from aoi_events.platform.logs import get_logger
-from aoi_events.ports.clock import SystemClock, SystemDice
 
 __all__ = ["Daemon"]
 

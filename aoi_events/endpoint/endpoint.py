@@ -9,13 +9,15 @@ from aoi_events.endpoint.context import Context
 from aoi_events.endpoint.sender_requests import SenderRequests
 from aoi_events.endpoint.server import Server
 from aoi_events.endpoint.settings import EndpointSettings
+from aoi_events.platform.clock import SystemClock, SystemDice
 from aoi_events.platform.limiters import RateLimiter
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.racing import unless_set
-from aoi_events.platform.retry import Patience, patiently
+from aoi_events.platform.no_metrics import NO_METRICS
+from aoi_events.platform.retry import RetryPolicy, retry
+from aoi_events.platform.tasks import unless_set
 from aoi_events.ports.broker import Broker
-from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
-from aoi_events.ports.metrics import NO_METRICS, EndpointMetrics, Level
+from aoi_events.ports.clock import Clock, Dice
+from aoi_events.ports.metrics import EndpointMetrics, Level
 
 __all__ = ["Endpoint"]
 
@@ -74,7 +76,7 @@ class Endpoint:
         try:
             requester = await unless_set(
                 stop,
-                patiently(self._broker.requester, patience=Patience(), sleep=self._clock.sleep),
+                retry(self._broker.requester, policy=RetryPolicy(), sleep=self._clock.sleep),
             )
             if requester is None:
                 return

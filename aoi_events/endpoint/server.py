@@ -30,8 +30,9 @@ from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ErrorCode
 from aoi_events.platform.limiters import ConnectionLimiter, network_of
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.platform.sockets import Listener
-from aoi_events.ports.metrics import NO_METRICS, EndpointMetrics
+from aoi_events.ports.metrics import EndpointMetrics
 
 __all__ = ["Server"]
 

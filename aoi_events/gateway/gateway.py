@@ -22,12 +22,14 @@ from aoi_events.gateway.sockets.server import Server
 from aoi_events.gateway.workers.node_queue import NodeQueue
 from aoi_events.gateway.workers.outbox import Outbox
 from aoi_events.gateway.workers.request_forwarder import RequestForwarder
+from aoi_events.platform.clock import SystemClock, SystemDice
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.racing import unless_set
-from aoi_events.platform.retry import Patience, patiently
+from aoi_events.platform.no_metrics import NO_METRICS
+from aoi_events.platform.retry import RetryPolicy, retry
+from aoi_events.platform.tasks import unless_set
 from aoi_events.ports.broker import Broker, Requester
-from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
-from aoi_events.ports.metrics import NO_METRICS, GatewayMetrics, Level
+from aoi_events.ports.clock import Clock, Dice
+from aoi_events.ports.metrics import GatewayMetrics, Level
 
 __all__ = ["Gateway", "GatewayHealth"]
 
@@ -110,7 +112,7 @@ class Gateway:
         try:
             requester = await unless_set(
                 stop,
-                patiently(self._broker.requester, patience=Patience(), sleep=self._clock.sleep),
+                retry(self._broker.requester, policy=RetryPolicy(), sleep=self._clock.sleep),
             )
             if requester is not None:
                 try:

@@ -1,1 +1,1 @@
-"""Technical helpers that every room may use: retry, sockets, logs, message IDs."""
+"""Implementations that every room uses: retries, clock, tasks, sockets, logs, message IDs."""

@@ -10,8 +10,6 @@ from collections import Counter, OrderedDict
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-__all__ = ["ConnectionLimiter", "RateLimiter", "TokenBucket", "network_of"]
-
 _REMEMBERED: Final = 65_536
 """Buckets of a rate limiter at once; the least recently used one is dropped."""
 _HOST_BITS: Final = 64

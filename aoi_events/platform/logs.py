@@ -14,8 +14,6 @@ from typing import Any, Final
 import structlog
 from structlog.stdlib import BoundLogger
 
-__all__ = ["get_logger", "mask"]
-
 _HIDDEN: Final = frozenset(
     {
         "secret",

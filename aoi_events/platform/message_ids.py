@@ -1,4 +1,4 @@
-"""AMQP message IDs: unique for each publish, and they say when that was.
+"""AMQP message IDs: unique for each publish, with the time of the publish.
 
 RabbitMQ keeps no time of a message that is finer than a second, and a header with one costs a
 table in every message; the ID must be made anyway.
@@ -11,8 +11,6 @@ import time
 from collections.abc import Iterator
 from itertools import count
 from typing import Final
-
-__all__ = ["MessageIds", "published_at"]
 
 _START: Final = "aoi-"
 _DIGITS: Final = 11
@@ -28,14 +26,14 @@ class MessageIds:
         self._numbers = count(1)
 
     def now(self) -> Iterator[str]:
-        """As many as it takes, all of which say that it is now."""
+        """An endless iterator of IDs with the time now."""
         start = f"{_START}{int(time.time() * 1_000):0{_DIGITS}x}-{self._connection}-"
         while True:
             yield f"{start}{next(self._numbers)}"
 
 
 def published_at(message_id: str | None) -> float | None:
-    """When a message was published, in seconds since 1970; None where its ID does not say.
+    """When a message was published, in seconds since 1970; None where its ID does not contain that.
 
     A sender may have written anything there: nothing but statistics may depend on it.
     """

@@ -1,4 +1,4 @@
-"""Patience with infrastructure faults that pass within seconds; the only user of tenacity.
+"""Retries of calls that fail while infrastructure is away for seconds; the only user of tenacity.
 
 For lost connections, refused transactions and the like, and for nothing that takes minutes:
 retries of deliveries, Retry-After and time-outs are deadlines in the store.
@@ -23,17 +23,15 @@ from tenacity import (
 
 from aoi_events.errors import InfrastructureError
 
-__all__ = ["Attempt", "Patience", "patiently"]
-
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait between attempts, in seconds, and how many to make.
+class RetryPolicy:
+    """Exponential backoff between attempts, in seconds, and the number of attempts.
 
     The n-th pause is ``first * 2**n`` up to ``most``, and up to ``jitter`` more, so that many
-    processes that lost the same broker do not come back in step. ``attempts`` None: for ever.
+    processes that lost the same broker do not come back in step. ``attempts`` None: no limit.
     """
 
     first: float = 0.1
@@ -42,7 +40,7 @@ class Patience:
     attempts: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what could spin or never try."""
+        """Refuse values that would retry without a pause, or never call at all."""
         if not 0 < self.first <= self.most:
             raise ValueError(f"first must be above 0 and at most {self.most:g} s, not {self.first}")
         if self.jitter < 0:
@@ -52,7 +50,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class FailedAttempt:
     """An attempt that failed: its number from 1, why, and the pause before the next in seconds."""
 
     number: int
@@ -60,35 +58,35 @@ class Attempt:
     pause: float
 
 
-async def patiently(
+async def retry(
     action: Callable[[], Awaitable[T]],
     *,
-    patience: Patience,
+    policy: RetryPolicy,
     on: type[Exception] | tuple[type[Exception], ...] = InfrastructureError,
-    failed: Callable[[Attempt], None] | None = None,
+    failed: Callable[[FailedAttempt], None] | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> T:
-    """Await ``action()`` until it succeeds, raises something else than ``on``, or patience ends.
+    """Call ``action`` until it returns, raises another error than ``on``, or used up ``policy``.
 
-    ``failed`` hears of every attempt that will be repeated (to log or count it); ``sleep`` is the
-    clock's, where time is simulated. Raises what the last attempt raised.
+    ``failed`` is called for every attempt that will be repeated (to log or count it); ``sleep`` is
+    the clock's, where time is simulated. Raises the error of the last attempt.
     """
 
     # tenacity awaits coroutine functions only, and an action may as well be a lambda.
     async def attempt() -> T:
         return await action()
 
-    def hear(state: RetryCallState) -> None:
+    def before_sleep(state: RetryCallState) -> None:
         error = None if state.outcome is None else state.outcome.exception()
         if failed is not None and error is not None:
-            failed(Attempt(state.attempt_number, error, state.upcoming_sleep))
+            failed(FailedAttempt(state.attempt_number, error, state.upcoming_sleep))
 
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(on),
-        wait=wait_exponential(multiplier=patience.first, max=patience.most)
-        + wait_random(0, patience.jitter),
-        stop=stop_never if patience.attempts is None else stop_after_attempt(patience.attempts),
-        before_sleep=hear,
+        wait=wait_exponential(multiplier=policy.first, max=policy.most)
+        + wait_random(0, policy.jitter),
+        stop=stop_never if policy.attempts is None else stop_after_attempt(policy.attempts),
+        before_sleep=before_sleep,
         sleep=sleep,
         reraise=True,
     )

@@ -17,8 +17,6 @@ from aoi_events.errors import RequestRefused, UnexpectedAnswer
 from aoi_events.ports.broker import Inbound, Outbound, Requester
 from aoi_events.topology import REQUESTS as REQUESTS_EXCHANGE
 
-__all__ = ["RequestSlots", "TooManyRequests", "WorkerRpc", "read_answer", "routing_key"]
-
 _ROUTING_KEYS: Final = {contract: key for key, contract in REQUESTS.items()}
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 

@@ -1,1 +1,1 @@
-"""Protocols of what lies outside: broker, store, channels, time."""
+"""Protocols of broker, store, channels, metrics and time, with the values in their signatures."""

@@ -15,25 +15,14 @@ from typing import Protocol
 
 from aoi_events.topology import Queue, Topology
 
-__all__ = [
-    "Answered",
-    "Broker",
-    "FirstSteps",
-    "Inbound",
-    "Note",
-    "Outbound",
-    "Published",
-    "Requester",
-    "Subscription",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """A message that was taken and waits for its settlement.
+    """A message that was taken and is not yet acknowledged.
 
     ``delivery_count`` is how often earlier deliveries of it failed (0 at first, and always 0 on
-    queues without such a counter); ``user_id`` was validated by the broker; ``tag`` belongs to
+    queues without such a counter; of a dead letter it may still be the count in the queue that it
+    left); ``user_id`` was validated by the broker; ``tag`` belongs to
     the subscription that it came from. Everything else is what the sender wrote: octets that are
     no UTF-8 stand as ``?``, and headers that are too large or unreadable are replaced by one that
     says so.
@@ -56,7 +45,7 @@ class Inbound:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The message answers a request of that routing key with this code; ``ok``: granted."""
+    """A note that the message answers a request of that routing key with this code, or ``ok``."""
 
     request: str
     code: str
@@ -64,7 +53,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class FirstSteps:
-    """The message starts the first step of deliveries that were accepted at these times."""
+    """A note that the message starts the first step of deliveries accepted at these times."""
 
     accepted_at: tuple[datetime, ...]
 
@@ -77,9 +66,9 @@ class Outbound:
     """A message to publish. The adapter gives each publish a ``message_id`` of its own.
 
     ``mandatory``: if no queue takes it, it counts as :attr:`Published.RETURNED`.
-    ``if_returned`` is published in its place then. ``best_effort`` (facts for whoever listens):
-    its result is reported like any other, and the caller counts a nack and goes on.
-    ``persistent`` is for queues that survive. ``note`` is for whoever counts, and is not sent.
+    ``if_returned`` is published in its place then. ``best_effort`` (facts that
+    anyone may listen to): its result is reported like any other, and the caller counts a nack and
+    goes on. ``persistent`` is for durable queues. ``note`` is for metrics, and is not sent.
     """
 
     exchange: str
@@ -98,7 +87,7 @@ class Outbound:
 
 
 class Published(Enum):
-    """What the broker said to a publish."""
+    """How the broker answered a publish."""
 
     CONFIRMED = "confirmed"
     RETURNED = "returned"
@@ -109,43 +98,39 @@ class Subscription(Protocol):
     """One consumer on one queue."""
 
     async def take(self, limit: int) -> Sequence[Inbound]:
-        """Wait for at least one message; return whatever waits, up to ``limit``, in queue order.
+        """Wait for at least one message; return all that wait, up to ``limit``, in queue order.
 
         After a lost connection it goes on with the new one; messages that were taken before and not
         settled come again. Returns an empty sequence once the subscription was stopped and all that
-        had come was taken. Raises
-        BrokerUnavailable when the queue was exclusive and went with its connection: whoever owns
-        it subscribes anew, under a new name.
+        had arrived was taken. Raises BrokerUnavailable when the queue was exclusive and was deleted
+        with its connection: subscribe to a new one, under a new name.
         """
 
     async def ack(self, messages: Sequence[Inbound]) -> None:
-        """Settle messages for good; unknown or stale tags are ignored (they come again)."""
-
-    async def requeue(self, messages: Sequence[Inbound]) -> None:
-        """Give messages back; counts as a failed delivery of each."""
+        """Acknowledge messages; unknown or stale tags are ignored (those messages come again)."""
 
     async def pause(self) -> None:
-        """Let no more messages come; :meth:`take` waits until :meth:`resume`.
+        """Let no more messages arrive; :meth:`take` waits until :meth:`resume`.
 
-        What is here already and was not taken, at most the prefetch, is kept for then, and others
-        do not get it meanwhile: that is the price for no message being counted as failed, however
-        often and for whatever reason somebody pauses (RabbitMQ up to 4.2 counts whatever is given
-        back). For the same reason messages may still come for a second, within the prefetch; after
-        that new ones go to others, and those of an exclusive queue, which has no others, wait.
-        Losing the connection or :meth:`stop` gives back what was kept. Idempotent.
+        Messages that arrived and were not taken, at most the prefetch, stay here, and other
+        consumers do not get them meanwhile: so no message is counted as failed, however often a
+        consumer pauses (RabbitMQ up to 4.2 counts what is given back). For the same reason
+        messages may still arrive for a second, within the prefetch; after that new ones go to
+        others, and those of an exclusive queue, which has no others, wait. They are given back
+        when the connection is lost or by :meth:`stop`. Idempotent.
         """
 
     async def resume(self) -> None:
-        """Take messages again after :meth:`pause`, first those that were kept."""
+        """Take messages again after :meth:`pause`, first those that arrived before."""
 
     async def stop(self) -> None:
-        """Drain: no more messages come; those that are here may still be taken, and settled.
+        """Drain: no more messages arrive; those that arrived may still be taken and acknowledged.
 
-        So whoever drains takes until there is nothing, which is a prefetch at most: RabbitMQ up to
-        4.2 would count whatever is given back as failed, and a few quick restarts would send
-        innocents to quarantine. Given back is only what a subscription holds that is paused, now
-        or later. An exclusive queue is deleted with all that is in it: whoever publishes to it gets
-        that back from then on. Idempotent.
+        Take until there is nothing, which is a prefetch at most: RabbitMQ up to 4.2 would count as
+        failed what is given back, and a few quick restarts would send innocent messages to
+        quarantine. A subscription that is paused, now or later, gives back what was not taken. An
+        exclusive queue is deleted with its messages: publishes to it are returned from then on.
+        Idempotent.
         """
 
 
@@ -171,18 +156,23 @@ class Broker(Protocol):
         """The user whose name the broker validates in ``user_id``."""
 
     async def declare(self, topology: Topology) -> None:
-        """Make everything exist; idempotent. Raises ConfigurationError on a changed declaration."""
+        """Declare exchanges, queues and bindings. Idempotent.
+
+        Raises ConfigurationError for a declaration that differs from an earlier one.
+        """
 
     async def publish(self, messages: Sequence[Outbound]) -> Sequence[Published]:
         """Publish all, pipelined, with confirms; one result per message, in order.
 
-        ``user_id`` is set to :attr:`user`. What came back is replaced by its ``if_returned`` here:
-        the result stays RETURNED once the substitute was confirmed (or was best-effort), and is
-        NACKED where nobody took the substitute either. Raises BrokerUnavailable when any confirm
-        is missing because the connection was lost, or did not come in time (a broker that is short
-        of memory or disk stops reading): then all of them may or may not have arrived.
-        Raises PublishRefused when the broker will not have it (no such exchange, no permission;
-        batches in flight at that moment share the error), ValueError for what AMQP cannot carry.
+        ``user_id`` is set to :attr:`user`. In place of a returned message its ``if_returned`` is
+        published: the result stays RETURNED once that fallback was confirmed (or was best-effort),
+        and is NACKED where no queue took the fallback either.
+
+        Raises BrokerUnavailable when any confirm is missing because the connection was lost, or did
+        not come in time (a broker that is short of memory or disk stops reading): then all of them
+        may or may not have arrived. Raises PublishRefused when the broker refuses it (no such
+        exchange, no permission; batches in flight at that moment share the error), ValueError for
+        what AMQP cannot carry.
         A publish may be cancelled at any moment; the next ones are not affected.
         """
 

@@ -1,44 +1,30 @@
-"""The metrics port: what workers, gateway, store and broker tell whoever counts.
+"""The metrics port: what workers, gateway, endpoint, store and broker count.
 
-One call per batch where it is hot. Nothing here can fail, waits, or keeps what it is given; what
-is a label and what is not, the implementation decides (:mod:`aoi_events.telemetry.prometheus`):
-texts that come from outside may be passed as they are. Whoever is given no metrics counts nothing
-(:data:`NO_METRICS`).
+One call per batch where it is hot. No call fails, waits, or stores its arguments. The
+implementation (:mod:`aoi_events.telemetry.prometheus`) decides what becomes a label: texts that
+come from outside may be passed as they are. The default everywhere counts nothing
+(:data:`aoi_events.platform.no_metrics.NO_METRICS`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Protocol
 
 from aoi_events.domain.delivery.machine import Delivery
 from aoi_events.domain.providers.breaker import Breaker
 from aoi_events.ports.broker import Outbound, Published
 from aoi_events.ports.channel import Sent
 
-__all__ = [
-    "NO_METRICS",
-    "BrokerMetrics",
-    "Change",
-    "EndpointMetrics",
-    "GatewayMetrics",
-    "Level",
-    "Limit",
-    "Metrics",
-    "NoMetrics",
-    "StoreMetrics",
-    "WorkerMetrics",
-]
-
 Change = tuple[Delivery | None, Delivery]
 """A delivery before and after a transaction that was committed; None: it is new."""
 
 
 class Level(StrEnum):
-    """What is read when somebody asks, rather than counted."""
+    """Values that are read at a scrape, rather than counted."""
 
     CONNECTIONS = "connections"
     """Connections of devices to this gateway, handshakes not counted."""
@@ -55,7 +41,7 @@ class Level(StrEnum):
 
 
 class Limit(StrEnum):
-    """Which limit of the gateway refused something."""
+    """The limits of the gateway."""
 
     CONNECTIONS = "connections"
     CONNECTIONS_PER_ADDRESS = "connections_per_address"
@@ -65,7 +51,7 @@ class Limit(StrEnum):
 
 
 class WorkerMetrics(Protocol):
-    """What the workers tell."""
+    """What the workers count."""
 
     def batch(
         self, queue: str, message_ids: Sequence[str | None]
@@ -76,43 +62,43 @@ class WorkerMetrics(Protocol):
         """
 
     def published(self, outputs: Iterable[Outbound], now: datetime) -> None:
-        """All of these left, or need not: what their notes say has happened by ``now``."""
+        """Messages were published by ``now``, or need not be; count what their notes report."""
 
     def unanswered(self, requests: Iterable[str]) -> None:
-        """Requests (routing keys) were handled for whose answer nobody waits."""
+        """Requests with these routing keys were handled that want no answer."""
 
     def deliveries(self, changes: Iterable[Change]) -> None:
-        """Deliveries changed, and that is committed: tell it once for each transaction."""
+        """Deliveries changed, in a transaction that was committed."""
 
     def outcomes(self, outcomes: Iterable[tuple[str, str | None]]) -> None:
-        """Kind and channel of outcomes that were taken."""
+        """Outcomes were taken, with this kind and channel each."""
 
     def parked(self, queue: str, codes: Iterable[str]) -> None:
-        """Messages of ``queue`` were set aside, with these codes."""
+        """Messages of ``queue`` were parked, with these codes."""
 
     def due(self, kind: str, rows: int, lags: Iterable[float] = ()) -> None:
-        """Rows were taken whose deadline had come, some of them so many seconds before."""
+        """Rows were taken whose deadline had come, for some of them ``lags`` seconds before."""
 
     def submitted(self, channel: str, results: Iterable[Sent]) -> None:
-        """Items were handed to a provider, with these results."""
+        """Items were submitted to a provider, with these results."""
 
     def watch_window(self, channel: str, in_use: Callable[[], int]) -> None:
-        """How many of a provider's window are in use is to be asked there."""
+        """Ask ``in_use`` at a scrape how much of a provider's window is in use."""
 
     def watch_breakers(self, channel: str, in_trouble: Callable[[], Mapping[str, Breaker]]) -> None:
-        """The breakers of a channel's providers that are not closed are to be asked for there."""
+        """Ask ``in_trouble`` at a scrape for the breakers of a channel that are not closed."""
 
     def policy_reloaded(self, result: str) -> None:
-        """The operator's policy file had changed, and was ``taken`` or ``refused``."""
+        """The operator's policy file changed, and was ``taken`` or ``refused``."""
 
 
 class GatewayMetrics(Protocol):
-    """What a gateway tells."""
+    """What a gateway counts."""
 
     def batch(
         self, queue: str, message_ids: Sequence[str | None]
     ) -> AbstractContextManager[object]:
-        """As the workers' batches."""
+        """As :meth:`WorkerMetrics.batch`."""
 
     def frame_received(self) -> None:
         """A device sent a frame, of whatever kind."""
@@ -121,22 +107,22 @@ class GatewayMetrics(Protocol):
         """A frame was written to a device."""
 
     def closed(self, by: str | None, code: int | None) -> None:
-        """A WebSocket ended. ``by``: ``server`` or ``device``, who sent the close frame with
-        ``code`` first; both None: nobody did.
+        """A WebSocket ended. ``by`` is who sent the close frame with ``code`` first, ``server`` or
+        ``device``; both are None where neither did.
         """
 
     def refused(self, limit: Limit) -> None:
-        """A limit refused something."""
+        """A connection or request was refused because of ``limit``."""
 
     def gave_up(self) -> None:
-        """An outcome was given up: too many waited for the broker."""
+        """An outcome was dropped because too many waited for the broker."""
 
     def watch(self, levels: Mapping[Level, Callable[[], int]]) -> None:
-        """Levels are to be asked there."""
+        """Ask these functions for the levels at a scrape."""
 
 
 class EndpointMetrics(Protocol):
-    """What an endpoint tells."""
+    """What an endpoint counts."""
 
     def answered(self, method: str, path: str, status: int | None, seconds: float | None) -> None:
         """An HTTP request was answered; no ``status``: it went away before. ``seconds`` since its
@@ -144,27 +130,27 @@ class EndpointMetrics(Protocol):
         """
 
     def watch(self, levels: Mapping[Level, Callable[[], int]]) -> None:
-        """Levels are to be asked there."""
+        """Ask these functions for the levels at a scrape."""
 
 
 class StoreMetrics(Protocol):
-    """What the store tells."""
+    """What the store counts."""
 
     def transaction(self, *, read_only: bool) -> AbstractContextManager[object]:
         """The block is one transaction, the wait for its connection and its commit included."""
 
     def watch(self, levels: Mapping[Level, Callable[[], int]]) -> None:
-        """Levels are to be asked there."""
+        """Ask these functions for the levels at a scrape."""
 
 
 class BrokerMetrics(Protocol):
-    """What a connection to the broker tells."""
+    """What a connection to the broker counts."""
 
     def confirmed(self, results: Sequence[Published]) -> None:
-        """What the broker said to publishes."""
+        """Publishes were answered by the broker."""
 
     def uncertain(self, publishes: int) -> None:
-        """So many publishes may have arrived or not."""
+        """Publishes failed that may have arrived or not."""
 
     def reconnected(self, purpose: str) -> None:
         """A connection that was lost is up again; ``purpose``: ``consuming`` or ``publishing``."""
@@ -173,84 +159,4 @@ class BrokerMetrics(Protocol):
 class Metrics(
     WorkerMetrics, GatewayMetrics, EndpointMetrics, StoreMetrics, BrokerMetrics, Protocol
 ):
-    """All of them, of one process or installation."""
-
-
-class NoMetrics:
-    """Counts nothing."""
-
-    _UNTIMED: Final = nullcontext()
-
-    def batch(
-        self, queue: str, message_ids: Sequence[str | None]
-    ) -> AbstractContextManager[object]:
-        """Not counted."""
-        return self._UNTIMED
-
-    def published(self, outputs: Iterable[Outbound], now: datetime) -> None:
-        """Not counted."""
-
-    def unanswered(self, requests: Iterable[str]) -> None:
-        """Not counted."""
-
-    def deliveries(self, changes: Iterable[Change]) -> None:
-        """Not counted."""
-
-    def outcomes(self, outcomes: Iterable[tuple[str, str | None]]) -> None:
-        """Not counted."""
-
-    def parked(self, queue: str, codes: Iterable[str]) -> None:
-        """Not counted."""
-
-    def due(self, kind: str, rows: int, lags: Iterable[float] = ()) -> None:
-        """Not counted."""
-
-    def submitted(self, channel: str, results: Iterable[Sent]) -> None:
-        """Not counted."""
-
-    def watch_window(self, channel: str, in_use: Callable[[], int]) -> None:
-        """Not watched."""
-
-    def watch_breakers(self, channel: str, in_trouble: Callable[[], Mapping[str, Breaker]]) -> None:
-        """Not watched."""
-
-    def policy_reloaded(self, result: str) -> None:
-        """Not counted."""
-
-    def frame_received(self) -> None:
-        """Not counted."""
-
-    def frame_sent(self) -> None:
-        """Not counted."""
-
-    def closed(self, by: str | None, code: int | None) -> None:
-        """Not counted."""
-
-    def refused(self, limit: Limit) -> None:
-        """Not counted."""
-
-    def gave_up(self) -> None:
-        """Not counted."""
-
-    def answered(self, method: str, path: str, status: int | None, seconds: float | None) -> None:
-        """Not counted."""
-
-    def watch(self, levels: Mapping[Level, Callable[[], int]]) -> None:
-        """Not watched."""
-
-    def transaction(self, *, read_only: bool) -> AbstractContextManager[object]:
-        """Not counted."""
-        return self._UNTIMED
-
-    def confirmed(self, results: Sequence[Published]) -> None:
-        """Not counted."""
-
-    def uncertain(self, publishes: int) -> None:
-        """Not counted."""
-
-    def reconnected(self, purpose: str) -> None:
-        """Not counted."""
-
-
-NO_METRICS: Final[Metrics] = NoMetrics()
-"""For whoever was given none."""
+    """Everything that one process or installation counts."""

@@ -25,8 +25,6 @@ from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.domain.providers.health import ProviderHealth
 
-__all__ = ["Kind", "Lock", "ProviderMessage", "Release", "Store", "Submission", "Transaction"]
-
 
 class Lock(Enum):
     """How rows are locked until the end of the transaction."""
@@ -51,8 +49,8 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class ProviderMessage:
-    """What a provider calls part ``part`` (from 1) of the ``parts`` of a submission that it took,
-    so that receipts find the step. ``received``: a receipt said that the device has it.
+    """The provider's message ID of part ``part`` (from 1) of the ``parts`` of a submission, so that
+    receipts find the step. ``received``: a receipt reported that the device has it.
     """
 
     delivery: str
@@ -82,19 +80,19 @@ class Release:
 
 
 class Kind(Enum):
-    """What goes when nobody needs it any more, each by an age of its own."""
+    """The kinds of rows that are removed after an age of their own."""
 
     DELIVERIES = "deliveries"
-    """Settled, and told; a notification goes with the last of its deliveries."""
+    """Settled and published; a notification is removed with the last of its deliveries."""
     NOTIFICATIONS = "notifications"
     """Accepted, without any delivery: cancelled before they came, say."""
     SUBMISSIONS = "submissions"
-    """And what providers call them."""
+    """With the message IDs of providers."""
     CHALLENGES = "challenges"
-    """They are counted for an hour, far less than anything is kept."""
+    """They are counted for an hour, far less than any retention."""
     PARKED = "parked"
     CLIENTS = "clients"
-    """Retired, and told, and none of their deliveries is open."""
+    """Retired and published, with no open delivery."""
 
 
 class Transaction(Protocol):
@@ -117,12 +115,12 @@ class Transaction(Protocol):
     async def expired_clients(
         self, *, unused_before: datetime, silent_before: datetime, limit: int
     ) -> Collection[str]:
-        """IDs of clients that were last heard of before ``silent_before``, or, where they never
+        """IDs of clients that were last active before ``silent_before``, or, where they never
         connected nor activated, before ``unused_before``; at most ``limit`` of each, the oldest.
         """
 
     async def untold_clients(self, before: datetime, limit: int) -> Sequence[str]:
-        """IDs of clients whose end waits since before then to be told."""
+        """IDs of clients whose end was due to be published before then."""
 
     async def count_clients(
         self, identities: Collection[str], *, since: datetime
@@ -148,7 +146,7 @@ class Transaction(Protocol):
         """
 
     async def drop_applications(self, keys: Collection[tuple[str, str]]) -> None:
-        """Forget app instances by (client, app_key)."""
+        """Remove app instances by (client, app_key)."""
 
     async def token_keys_in_use(self) -> Mapping[str, int]:
         """Token key ID → how many tokens that are valid now were made with it."""
@@ -165,7 +163,7 @@ class Transaction(Protocol):
         """Insert or replace, by (client, type)."""
 
     async def drop_channels(self, keys: Collection[tuple[str, str]]) -> None:
-        """Forget channels by (client, type), once the client knows that they are closed."""
+        """Remove channels by (client, type), once the client knows that they are closed."""
 
     async def proofs(self, clients: Collection[str]) -> Mapping[str, Sequence[Proof]]:
         """Every proof of each client that has any."""
@@ -177,14 +175,14 @@ class Transaction(Protocol):
         """Insert or replace, by (client, channel, address)."""
 
     async def drop_proofs(self, keys: Collection[tuple[str, str, str]]) -> None:
-        """Forget proofs by (client, channel, address)."""
+        """Remove proofs by (client, channel, address)."""
 
     async def claim_due_proofs(
         self, now: datetime, limit: int, *, until: datetime
     ) -> Sequence[tuple[str, str, str]]:
         """(client, channel, address) of proofs whose deadline has come, earliest first.
 
-        Their deadline becomes ``until``, so that no other worker looks meanwhile, and somebody does
+        Their deadline becomes ``until``, so that no other worker looks meanwhile, and one does
         if this one dies. Rows that others hold are skipped. Commit soon after: locks are taken in
         another order here than elsewhere.
         """
@@ -283,13 +281,13 @@ class Transaction(Protocol):
     # --- losses -----------------------------------------------------------------------------
 
     async def count_lost(self, counts: Mapping[str, int]) -> None:
-        """So many more notifications of each client were lost; these rows are locked last of all.
+        """Add to the lost notifications of each client; these rows are locked last of all.
 
         The caller holds the clients' rows, shared at least.
         """
 
     async def losses(self, clients: Collection[str]) -> Mapping[str, Loss]:
-        """What was lost of those of these clients that ever lost anything.
+        """The losses of those of these clients that ever lost a notification.
 
         Who changes it (:meth:`save_losses`) holds the clients' rows exclusively.
         """
@@ -313,7 +311,7 @@ class Transaction(Protocol):
         """Insert those whose (delivery, step, attempt, part) is new."""
 
     async def note_received(self, messages: Sequence[ProviderMessage]) -> None:
-        """Receipts said that the device has these."""
+        """Mark these as received by the device, according to receipts."""
 
     async def provider_messages(
         self, provider: str, messages: Collection[str]
@@ -323,17 +321,17 @@ class Transaction(Protocol):
     async def parts_received(
         self, submissions: Collection[tuple[str, int, int]]
     ) -> Mapping[tuple[str, int, int], int]:
-        """How many parts of each submission the device is known to have (absent: none)."""
+        """How many parts of each submission the device received (absent: none)."""
 
     # --- health ----------------------------------------------------------------------------
 
     async def note_health(
         self, channel: str, worker: str, found: Sequence[ProviderHealth], *, forget: datetime
     ) -> None:
-        """Replace what is noted of that worker; forget what anybody noted before ``forget``."""
+        """Replace the health rows of that worker; remove those of all from before ``forget``."""
 
     async def health(self, since: datetime) -> Sequence[ProviderHealth]:
-        """What was noted since then, by channel, provider and worker."""
+        """Health rows written since then, by channel, provider and worker."""
 
     async def held_back(self, limit: int) -> Mapping[str, int]:
         """By channel, how many deliveries wait for a provider that is down; counts at most
@@ -343,7 +341,7 @@ class Transaction(Protocol):
     # --- parked messages --------------------------------------------------------------------
 
     async def park(self, messages: Sequence[ParkedMessage], *, quota: int) -> Collection[str]:
-        """Set messages aside, at most ``quota`` per sender; the rest is counted only.
+        """Park messages, at most ``quota`` per sender; the rest is counted only.
 
         Returns the IDs of those that were stored. A message whose ID is known already changes
         nothing.
@@ -355,7 +353,7 @@ class Transaction(Protocol):
         """Parked messages, newest first."""
 
     async def drop_parked(self, ids: Collection[str]) -> int:
-        """Forget parked messages; returns how many there were."""
+        """Remove parked messages; returns how many there were."""
 
     async def parked_counts(self) -> Mapping[tuple[str, str], tuple[int, int]]:
         """(sender, code) → how many are stored, and how many were counted only."""
@@ -371,13 +369,15 @@ class Transaction(Protocol):
 
 
 class Store(Protocol):
-    """Where everything is kept."""
+    """The database, as workers use it."""
 
     def transaction(self, *, read_only: bool = False) -> AbstractAsyncContextManager[Transaction]:
         """A new transaction."""
 
     async def check(self, *, rights: bool = False) -> None:
-        """Raises StoreUnavailable when it cannot be reached, ConfigurationError when its schema is
+        """Check that it can be used.
+
+        Raises StoreUnavailable when it cannot be reached, ConfigurationError when its schema is
         not the one that this version needs, or (``rights``) its user may not write there; it says
         what mends it.
         """

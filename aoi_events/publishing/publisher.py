@@ -18,7 +18,7 @@ from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.errors import AoiError, InfrastructureError, RequestTimeout
-from aoi_events.platform.retry import Patience, patiently
+from aoi_events.platform.retry import RetryPolicy, retry
 from aoi_events.ports.broker import Broker
 from aoi_events.publishing.events import EventStream, checked_kinds
 from aoi_events.publishing.pipeline import in_order
@@ -242,20 +242,20 @@ class Publisher:
         return stream
 
     async def _send(
-        self, request: SendNotificationV1, timeout: float | None, patience: Patience | None
+        self, request: SendNotificationV1, timeout: float | None, patience: RetryPolicy | None
     ) -> NotificationAcceptedV1:
         async def once() -> NotificationAcceptedV1:
             return await self._session.ask(request, NotificationAcceptedV1, timeout=timeout)
 
         if patience is None:
             return await once()
-        return await patiently(once, patience=patience, on=(RequestTimeout, InfrastructureError))
+        return await retry(once, policy=patience, on=(RequestTimeout, InfrastructureError))
 
 
-def _patience(retries: int) -> Patience | None:
-    """Patience for so many repeats; None for none, which costs nothing."""
+def _patience(retries: int) -> RetryPolicy | None:
+    """RetryPolicy for so many repeats; None for none, which costs nothing."""
     if not 0 <= retries <= MAX_RETRIES:
         raise ValueError(f"retries are from 0 to {MAX_RETRIES}, not {retries}")
     if retries == 0:
         return None
-    return Patience(first=0.2, most=5.0, jitter=0.2, attempts=retries + 1)
+    return RetryPolicy(first=0.2, most=5.0, jitter=0.2, attempts=retries + 1)

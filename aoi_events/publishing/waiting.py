@@ -15,14 +15,14 @@ from typing import Final, Literal
 from aoi_events.contracts.answers import NotificationStatusV1
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.errors import EndedOtherwise, InfrastructureError, RequestTimeout, WaitTimeout
-from aoi_events.platform.retry import Patience, patiently
+from aoi_events.platform.retry import RetryPolicy, retry
 from aoi_events.publishing.watching import Watch, Watches
 
 __all__ = ["Awaited", "wait_until"]
 
 _ASK_ANYWAY_AFTER: Final = 5.0
 """Seconds without a promising event after which the status is asked all the same."""
-_AGAIN: Final = Patience(first=0.1, most=2.0, jitter=0.2)
+_AGAIN: Final = RetryPolicy(first=0.1, most=2.0, jitter=0.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,11 @@ async def wait_until(
 
     try:
         async with asyncio.timeout(timeout) as limit:
-            watch = await patiently(watching, patience=_AGAIN, on=InfrastructureError)
+            watch = await retry(watching, policy=_AGAIN, on=InfrastructureError)
             try:
                 while True:
                     watch.forget()
-                    last = await patiently(
-                        ask, patience=_AGAIN, on=(InfrastructureError, RequestTimeout)
-                    )
+                    last = await retry(ask, policy=_AGAIN, on=(InfrastructureError, RequestTimeout))
                     states = {each.delivery: each.state for each in last.deliveries}
                     match awaited.judge(states):
                         case "reached":

@@ -11,7 +11,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aoi_events.errors import StoreUnavailable
-from aoi_events.ports.metrics import NO_METRICS, Level, StoreMetrics
+from aoi_events.platform.no_metrics import NO_METRICS
+from aoi_events.ports.metrics import Level, StoreMetrics
 from aoi_events.store import schema
 from aoi_events.store.backlog import BacklogQueries
 from aoi_events.store.bulk_rows import Sql

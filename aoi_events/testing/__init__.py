@@ -1,4 +1,4 @@
-"""What this project's own tests use, shipped for yours; names are loaded when first used."""
+"""Fixtures and fakes for tests of code that uses AOI events; names are loaded on first use."""
 
 from __future__ import annotations
 

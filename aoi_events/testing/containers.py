@@ -27,8 +27,6 @@ from aoi_events.store.migration import upgrade
 from aoi_events.testing.ports import free_port
 from aoi_events.testing.reaper import Lease
 
-__all__ = ["ContainersUnavailable", "PostgresServer", "RabbitServer"]
-
 POSTGRES_IMAGE: Final = "postgres:17"
 RABBITMQ_IMAGE: Final = "rabbitmq:4-management"
 _AMQP, _MANAGEMENT, _POSTGRES = 5672, 15672, 5432
@@ -41,7 +39,7 @@ Known = dict[str, str]
 
 
 class ContainersUnavailable(RuntimeError):
-    """A container could not be started; says what is missing."""
+    """A container could not be started; the message names what is missing."""
 
 
 class _Server:
@@ -57,7 +55,7 @@ class _Server:
         """What the container carries; when no process uses it any more, a reaper removes it."""
 
     def stop(self) -> None:
-        """Remove the container with everything in it; nothing where none was started."""
+        """Remove the container, if it was started."""
         lease, self._lease = self._lease, None
         if lease is None:
             return
@@ -75,13 +73,13 @@ class _Server:
             lease.give_up()
 
     def leave(self) -> None:
-        """Use no more what another process started; it goes on there."""
+        """Stop using a server that another process started."""
         self.container.get_docker_client().client.close()
         if self._lease is not None:
             self._lease.give_up()
 
     def kill(self) -> None:
-        """End the server as a power cut would: nothing is flushed or said."""
+        """End the server as a power cut would: nothing is flushed or closed."""
         self.container.get_wrapped_container().kill()
 
     def come_back(self) -> None:
@@ -99,7 +97,7 @@ class _Server:
         raise NotImplementedError
 
     def known(self) -> Known:
-        """What another process on this machine must know to join it."""
+        """The values with which another process on this machine joins it."""
         assert self._lease is not None, "it does not run"
         return {
             "container": self.container.get_container_id(),
@@ -108,7 +106,7 @@ class _Server:
         }
 
     def _create(self, container: Any) -> None:
-        """Create and start it, and wait until it serves."""
+        """Create and start the container, and wait until it serves."""
         from testcontainers.core.config import testcontainers_config
 
         key, _, value = self.label.partition("=")
@@ -161,14 +159,14 @@ class RabbitServer(_Server):
             self.wait_ready()
 
     def join(self, known: Known) -> None:
-        """Use the node that another process started, of which it said :meth:`known`."""
+        """Use the node that another process started, which returned :meth:`known`."""
         from testcontainers.community.rabbitmq import RabbitMqContainer
 
         self._attach(RabbitMqContainer, known)
         self._management = int(known["management"])
 
     def known(self) -> Known:
-        """What another process on this machine must know to join it."""
+        """The values with which another process on this machine joins it."""
         return super().known() | {"management": str(self._management)}
 
     def ctl(self, *arguments: str) -> str:
@@ -179,7 +177,7 @@ class RabbitServer(_Server):
         return output
 
     def cut(self, vhost: str, user: str) -> None:
-        """Close every connection of ``user`` to that virtual host; those of others stay."""
+        """Close every connection of ``user`` to that virtual host, and no other."""
         self.ctl(
             "eval",
             '[rabbit_networking:close_connection(Pid, "it is cut") '
@@ -188,7 +186,7 @@ class RabbitServer(_Server):
         )
 
     def url(self, vhost: str, *, user: str = "guest", password: str | None = None) -> str:
-        """Where ``user`` reaches ``vhost``; the password is the user's name unless one is given."""
+        """The URL of ``vhost`` for ``user``, whose password is by default the user's name."""
         secret = user if password is None else password
         return f"amqp://{user}:{secret}@{_LOOPBACK}:{self.port}/{quote(vhost, safe='')}"
 
@@ -234,7 +232,7 @@ class RabbitServer(_Server):
         return self.url(vhost, user=user)
 
     def delete_vhost(self, vhost: str) -> None:
-        """Forget a virtual host with all its queues; nothing where it is gone already."""
+        """Delete a virtual host with all its queues, if it exists."""
         # 500 says that another process deleted it meanwhile, among other things.
         if self.api("DELETE", f"/vhosts/{vhost}", besides=(404, 500)):
             self.api("DELETE", f"/vhosts/{vhost}", besides=(404,))
@@ -242,7 +240,7 @@ class RabbitServer(_Server):
     def api(
         self, method: str, path: str, body: object = None, *, besides: Collection[int] = ()
     ) -> Any:
-        """Call the management API; what it answered, decoded.
+        """Call the management API and return its answer, decoded.
 
         Raises AssertionError for an error whose status is not in ``besides``.
         """
@@ -305,7 +303,7 @@ class PostgresServer(_Server):
             )
 
     def join(self, known: Known) -> None:
-        """Use the server that another process started, of which it said :meth:`known`."""
+        """Use the server that another process started, which returned :meth:`known`."""
         from testcontainers.community.postgres import PostgresContainer
 
         self._attach(PostgresContainer, known)
@@ -315,7 +313,7 @@ class PostgresServer(_Server):
         _until(lambda: asyncio.run(self._serves()))
 
     def url(self, database: str, *, scheme: str = "postgresql+asyncpg") -> str:
-        """Where ``database`` is reached."""
+        """The URL of ``database``."""
         return f"{scheme}://aoi:aoi@{_LOOPBACK}:{self.port}/{database}"
 
     async def new_database(self, *, schema: bool = False) -> str:
@@ -329,7 +327,7 @@ class PostgresServer(_Server):
         return await self._copied(self._template)
 
     async def delete_database(self, database: str) -> None:
-        """Forget a database and end its sessions; nothing where it is gone already."""
+        """Delete a database and end its sessions, if it exists."""
         await self._execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
 
     async def _copied(self, template: str) -> str:
@@ -360,7 +358,7 @@ class PostgresServer(_Server):
 
 @contextmanager
 def _containers(image: str) -> Iterator[None]:
-    """Use testcontainers, and say what to do where that cannot work."""
+    """Import testcontainers. Raises ContainersUnavailable with what to install."""
     with warnings.catch_warnings():
         # Version 4.15 warns for each of its containers, whichever way it is imported.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -385,7 +383,7 @@ def _containers(image: str) -> Iterator[None]:
 
 
 def _until(ready: Callable[[], bool]) -> None:
-    """Ask until it is true; the node answers, resets and refuses in turn while it starts."""
+    """Poll until it is true; a node that starts answers, resets and refuses in turn."""
     deadline = time.monotonic() + _READY_WITHIN
     while True:
         late = time.monotonic() > deadline

@@ -1,4 +1,4 @@
-"""Devices for tests and the demo: the real AOI Client, with a network and a radio to play with."""
+"""Devices for tests and the demo: the real AOI Client with a simulated network and radio."""
 
 from __future__ import annotations
 
@@ -23,14 +23,12 @@ from aoi_events.testing.limits import WITHIN
 from aoi_events.testing.scripted_client import CuttableTransport
 from aoi_events.testing.smsc import LoopbackSmsc
 
-__all__ = ["FakeApp", "FakeDevice"]
-
 _QUICKLY: Final = Backoff(first=0.05, most=0.5)
 _HANDLE_WITHIN: Final = 1.5  # less than the 2 s that the server of the fixtures waits
 
 
 class _Radio:
-    """What the SMSC sends to a number: an SMS source."""
+    """The short messages that the SMSC sends to a number, as an SMS source."""
 
     def __init__(
         self, number: str, smsc: LoopbackSmsc, heard: Callable[[bytes], None] | None
@@ -47,7 +45,7 @@ class _Radio:
 
 
 class FakeApp:
-    """An app on a :class:`FakeDevice`, with everything that it was given."""
+    """An app on a :class:`FakeDevice`, with every notification that it received."""
 
     def __init__(self, device: FakeDevice, application: str, instance: str) -> None:
         self.device = device
@@ -81,18 +79,18 @@ class FakeApp:
         return len(self.received) - self._read
 
     async def start(self, *, within: float = WITHIN) -> None:
-        """The app starts: registers, and gets what was stored for it meanwhile."""
+        """Start the app: it registers, and receives what was stored for it meanwhile."""
         self._registration = await self.device.client.register_application(
             self.application, self._take, instance=self.instance, timeout=within
         )
         self.last_token = self._registration.token
 
     async def stop(self) -> None:
-        """The app ends, and stays registered: what comes now is kept by the server."""
+        """Stop the app, which stays registered: the server stores what is sent to it."""
         await self.registration.stop()
 
     async def read(self, *, within: float = WITHIN) -> Notification:
-        """The next notification that nobody has read. Raises DidNotHappen."""
+        """Wait for the next notification that was not read. Raises DidNotHappen."""
         await self.device.diary.find(
             lambda: self.unread or None,
             what=f"a notification for {self.application} on {self.device.name}",
@@ -109,7 +107,7 @@ class FakeApp:
 
 
 class FakeDevice:
-    """A device with the real AOI Client; its memory survives being switched off.
+    """A device with the real AOI Client; its state survives being switched off.
 
     ``url`` is the gateway's. With a ``number`` it has a radio, fed by ``smsc``, and offers SMS
     beside the WebSocket, and then ``more``. ``identity`` is its user: the number, where nothing
@@ -163,7 +161,7 @@ class FakeDevice:
         await self.switch_off()
 
     async def switch_on(self) -> None:
-        """The AOI Client starts, with what it remembers, and so do the apps."""
+        """Start the AOI Client with its stored state, and the apps."""
         if self._client is not None:
             return
         client = AoiClient(
@@ -185,7 +183,7 @@ class FakeDevice:
             await app.start()
 
     async def switch_off(self) -> None:
-        """The AOI Client ends and says so; its memory and the apps stay. Idempotent."""
+        """Stop the AOI Client in good order; its state and the apps stay. Idempotent."""
         client, self._client = self._client, None
         listening, self._listening = self._listening, None
         if client is None or listening is None:
@@ -200,7 +198,7 @@ class FakeDevice:
     async def install(
         self, application: str, *, instance: str = "default", within: float = WITHIN
     ) -> FakeApp:
-        """An app is installed and starts; returns once it has its token."""
+        """Install and start an app; returns once it has its token."""
         app = FakeApp(self, application, instance)
         await app.start(within=within)
         self.apps[application if instance == "default" else f"{application}/{instance}"] = app
@@ -224,12 +222,12 @@ class FakeDevice:
         return await app.read(within=within)
 
     def cut(self) -> None:
-        """The data connection dies without a word: neither end is told."""
+        """Cut the data connection so that neither end notices."""
         self._is_cut = True
         self._transport.cut()
 
     async def restore(self) -> None:
-        """The data connection can be made again."""
+        """Let the data connection be made again."""
         self._is_cut = False
         await self._transport.restore()
 
@@ -250,12 +248,12 @@ class FakeDevice:
         return self
 
     async def offer(self, *offers: ChannelOffer) -> None:
-        """From now on the device can use these channels and no others."""
+        """Let the device use these channels and no others."""
         self.offers = offers
         await self.client.set_offers(offers)
 
     async def change_user(self, identity: str, *, within: float = WITHIN) -> None:
-        """Another user has the device; returns once it is another AOI Client, apps included."""
+        """Give the device another user; returns once client and apps are registered anew."""
         client, before = self.client, self.client.client_id
         tokens = {name: app.token for name, app in self.apps.items()}
         await client.set_identity(identity)

@@ -1,4 +1,4 @@
-"""What happened while a test ran, in order, and a signal at every entry."""
+"""The events of a test in order, with a signal at every entry."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from typing import Final, TypeAlias, TypeVar
 from aoi_events.client.core.events import ClientEvent
 from aoi_events.contracts.events import CloudEvent
 
-__all__ = ["Diary", "DidNotHappen", "Entry"]
-
 T = TypeVar("T")
 
 Happening: TypeAlias = CloudEvent | ClientEvent
@@ -22,7 +20,7 @@ _SHOWN: Final = 25
 
 
 class DidNotHappen(AssertionError):
-    """What a test waited for did not happen in time; says what was seen instead."""
+    """The awaited event did not happen in time; the message lists what was seen instead."""
 
 
 @dataclass(eq=False, slots=True)
@@ -42,7 +40,7 @@ class Entry:
 
 
 class Diary:
-    """Holds every event of a server and its devices; whoever waits is woken by the next one."""
+    """Holds every event of a server and its devices; each new one wakes those who wait."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -51,17 +49,17 @@ class Diary:
         self.entries: list[Entry] = []
 
     def note(self, who: str, event: Happening) -> None:
-        """Something happened."""
+        """Enter an event."""
         self.entries.append(Entry(time.monotonic() - self._began, who, event))
         self.touch()
 
     def touch(self) -> None:
-        """Something changed that is no event: whoever waits looks again."""
+        """Wake those who wait, because something changed that is no event."""
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
     def fail(self, error: BaseException) -> None:
-        """The server ended: nobody needs to wait any longer."""
+        """Fail those who wait, because the server ended."""
         self._failure = error
         self.touch()
 
@@ -79,7 +77,7 @@ class Diary:
             ) from self._failure
 
     async def find(self, found: Callable[[], T | None], *, what: str, within: float) -> T:
-        """What ``found`` returns, as soon as that is not None; it is asked at every entry.
+        """Call ``found`` at every entry, and return its result as soon as that is not None.
 
         Raises DidNotHappen after ``within`` seconds.
         """

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from aoi_events.testing.sharing import SharedServers
     from aoi_events.testing.waiting import WaitFor
 
-__all__ = ["MakeDevice"]
-
 _SHARED: pytest.StashKey[SharedServers] = pytest.StashKey()
 
 
@@ -42,7 +40,7 @@ class MakeDevice(Protocol):
         ready: bool = True,
         within: float = WITHIN,
     ) -> Awaitable[FakeDevice]:
-        """A device that is switched on."""
+        """Switch a device on."""
 
 
 @pytest.fixture
@@ -128,7 +126,7 @@ def aoi_postgres_server(
 def aoi_servers(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> SharedServers | None:
-    """What the processes of this run share; None where it has one process only."""
+    """The servers that the processes of this run share; None where it has only one process."""
     if not hasattr(request.config, "workerinput"):
         return None
     from aoi_events.testing.sharing import SharedServers
@@ -141,13 +139,13 @@ def aoi_servers(
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Let go of what is shared; here, as waiting for other processes is no part of any test."""
+    """Release shared servers here, because waiting for other processes is no part of a test."""
     if servers := session.config.stash.get(_SHARED, None):
         servers.close()
 
 
 def _running(server: Any, name: str, shared: SharedServers | None) -> Iterator[Any]:
-    """The server, started; a failure to start reads well in a test report."""
+    """Start the server, with a readable failure in the test report."""
     from aoi_events.testing.containers import ContainersUnavailable
 
     missing = None
@@ -219,7 +217,7 @@ def fake_device(aoi_server: AoiServer) -> MakeDevice:
 
 @pytest.fixture
 def scripted_channel(aoi_server: AoiServer) -> ScriptedProvider:
-    """The provider of the channel ``scripted``, which says to each delivery what you choose.
+    """The provider of the channel ``scripted``, which answers each delivery as the test chooses.
 
     ``scripted_channel.script(Say.refused(retry_after=60), Say.accepted())`` decides the next two;
     ``await scripted_channel.next_delivery()`` is what it was given. A device has this channel with
@@ -230,7 +228,7 @@ def scripted_channel(aoi_server: AoiServer) -> ScriptedProvider:
 
 @pytest.fixture
 def wait_for(aoi_server: AoiServer) -> WaitFor:
-    """Waits for an event, a condition or a state, with a deadline and a failure that tells a lot.
+    """Waits for an event, a condition or a state, with a deadline and a detailed failure.
 
     ``await wait_for("notification.delivered", notification="n1")`` for events of the server,
     ``await wait_for(Connected, device="phone")`` for those of devices,

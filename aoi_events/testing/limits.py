@@ -1,10 +1,8 @@
-"""How long the fixtures wait before they give up, where a test does not say."""
+"""Default time limits of the fixtures."""
 
 from __future__ import annotations
 
 from typing import Final
-
-__all__ = ["WITHIN"]
 
 WITHIN: Final = 60.0
 """Seconds: a guard against hanging on a machine that is busy, no claim on speed."""

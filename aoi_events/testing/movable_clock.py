@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["MovableClock"]
-
 
 class MovableClock:
     """The clock port; `advance` puts it forward, as a machine's clock can be at any time.
@@ -36,7 +34,7 @@ class MovableClock:
                 continue
 
     def advance(self, seconds: float) -> None:
-        """Put the clock forward and wake whoever slept until then. Raises ValueError."""
+        """Put the clock forward and wake sleepers whose time has come. Raises ValueError."""
         if seconds < 0:
             raise ValueError(f"a clock is put forward, not by {seconds:g} s")
         self._ahead += timedelta(seconds=seconds)

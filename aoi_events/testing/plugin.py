@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import pytest
 
-__all__ = ["pytest_addoption", "pytest_configure"]
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Settings of the project that is tested."""

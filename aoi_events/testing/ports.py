@@ -1,4 +1,4 @@
-"""Ports of loopback for servers of tests."""
+"""Free TCP ports on loopback, for servers of tests."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["free_port"]
-
 _LOOPBACK: Final = "127.0.0.1"
 _PORTS: Final = range(20_000, 32_000)
 _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A port of loopback for what must come back under the same one.
+    """A free TCP port on loopback, for a server that must restart on the same one.
 
     It is below those that a kernel gives to outgoing connections: if a client tried to connect
     while no server listens, it could be given that very port, and keep it. No port is given twice,

@@ -23,14 +23,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["Lease"]
-
 _LATE: Final = 60.0
 """How many seconds after the end of its client the engine may still finish what it was asked."""
 
 
 class Lease:
-    """This process uses what carries ``label`` (``key=value``), until it ends or gives it up.
+    """A claim of this process on everything with ``label`` (``key=value``), until it ends.
 
     Take it before you ask the engine for anything with that label.
     """
@@ -51,7 +49,7 @@ class Lease:
 
     @classmethod
     def joined(cls, path: Path) -> Lease:
-        """A share in the lease of another process, made after its :attr:`path`.
+        """Join the lease of another process, by its :attr:`path`.
 
         Raises FileNotFoundError where the last process with the lease is gone.
         """
@@ -67,11 +65,11 @@ class Lease:
         return self._file
 
     def settle(self) -> None:
-        """Everything with the label was removed: leave nothing to the reaper."""
+        """End the lease, because everything with the label was removed."""
         self.path.unlink(missing_ok=True)
 
     def give_up(self) -> None:
-        """Use nothing of it any more; if no other process does, the reaper removes what is left."""
+        """Leave the lease; if no other process has it, the reaper removes what is left."""
         os.close(self._file)
 
     def _open(self, file: int, path: Path) -> None:
@@ -93,7 +91,7 @@ def _main(label: str, path: str) -> None:
 
 
 def _reap(label: str, now: float) -> None:
-    """Remove everything with that label, also what the engine makes only after its client's end."""
+    """Remove everything with that label, also what the engine creates after its client ended."""
     from testcontainers.core.docker_client import DockerClient
 
     client = DockerClient().client

@@ -1,4 +1,4 @@
-"""A connectionless channel whose provider does what a test says."""
+"""A connectionless channel whose provider answers as a test scripts it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from aoi_events.contracts.envelopes import (
     OutcomeKind,
 )
 from aoi_events.domain.clients.channels import ChannelTraits
+from aoi_events.platform.clock import SystemClock
+from aoi_events.platform.tasks import unless_set
 from aoi_events.ports.channel import Offered, OfferParameters, Receipt, Sent, SettingsModel
-from aoi_events.ports.clock import Clock, SystemClock
+from aoi_events.ports.clock import Clock
 from aoi_events.testing.limits import WITHIN
-
-__all__ = ["ADDRESS", "Say", "ScriptedPlugin", "ScriptedProvider"]
 
 ADDRESS: Final = "address"
 """The parameter that a device offers: any text that is not empty."""
@@ -38,7 +38,7 @@ _AT_ONCE: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """What the provider says to one item; made by the functions below it.
+    """How the provider answers one item; made by the functions below.
 
     ``kind`` None: nothing. ``receipt``: what it says of the message later, at once after taking it.
     """
@@ -53,32 +53,32 @@ class Say:
 
     @classmethod
     def accepted(cls, *, receipt: OutcomeKind | None = None) -> Say:
-        """It takes the message; with ``receipt``, says so much of it a moment later."""
+        """It takes the message and, with ``receipt``, sends that receipt a moment later."""
         return cls(receipt=receipt)
 
     @classmethod
     def refused(cls, *, retry_after: float | None = None, throttled: bool = False) -> Say:
-        """Not now; ``throttled``: because there were too many."""
+        """It refuses the message for now; ``throttled``: because there were too many."""
         return cls(OutcomeKind.REFUSED, "not now", retry_after=retry_after, throttled=throttled)
 
     @classmethod
     def unavailable(cls, *, retry_after: float = 1.0) -> Say:
-        """It is down, and was not asked."""
+        """It is down, so that the channel did not ask it."""
         return cls(OutcomeKind.UNAVAILABLE, "the provider is down", retry_after=retry_after)
 
     @classmethod
     def rejected(cls, *, closes_channel: bool = False) -> Say:
-        """Never; with ``closes_channel``, because nobody has that address."""
+        """It refuses the message for good; ``closes_channel``: because the address is unknown."""
         return cls(OutcomeKind.REJECTED, "no such address", closes_channel=closes_channel)
 
     @classmethod
     def nothing(cls) -> Say:
-        """It takes the message and is never heard of again."""
+        """It takes the message and sends no receipt."""
         return cls(None)
 
     @classmethod
     def breaks(cls) -> Say:
-        """The channel itself has a bug: it raises."""
+        """The channel raises, as a bug would."""
         return cls(bug=True)
 
 
@@ -104,21 +104,21 @@ class ScriptedProvider:
         self._read = 0
 
     def script(self, *sayings: Say) -> None:
-        """What to say to the next items."""
+        """Answer the next items like this."""
         self._script.extend(sayings)
 
     @property
     def deliveries(self) -> list[DeliverItem]:
-        """Every delivery that was handed over so far."""
+        """Every delivery that was submitted so far."""
         return [item for item in self.taken if isinstance(item, DeliverItem)]
 
     @property
     def challenges(self) -> list[ChallengeItem]:
-        """Every challenge that was handed over so far."""
+        """Every challenge that was submitted so far."""
         return [item for item in self.taken if isinstance(item, ChallengeItem)]
 
     async def next(self, *, within: float = WITHIN) -> Work:
-        """The next item that was handed over, in order. Raises TimeoutError."""
+        """Wait for the next item that was submitted. Raises TimeoutError."""
         async with asyncio.timeout(within), self._changed:
             await self._changed.wait_for(lambda: len(self.taken) > self._read)
             self._read += 1
@@ -137,7 +137,7 @@ class ScriptedProvider:
         return item
 
     def message_of(self, item: Work) -> str:
-        """What the provider calls the message that it made of an item that it took."""
+        """The provider's message ID of an item that it took."""
         return f"scripted-{self.taken.index(item) + 1}"
 
     def receipt(
@@ -147,12 +147,12 @@ class ScriptedProvider:
         *,
         closes_channel: bool = False,
     ) -> None:
-        """Say later what became of an item."""
+        """Send a receipt of an item."""
         message = self.message_of(item)
         self.receipts.put_nowait(Receipt(message, kind, closes_channel=closes_channel))
 
     async def take(self, items: Sequence[Work]) -> Sequence[Sent]:
-        """What the channel calls: all items at once."""
+        """Take items from the channel and return their results."""
         sayings = [self._script.popleft() if self._script else self.default for _ in items]
         if any(say.bug for say in sayings):
             # The bug strikes before anything is handed over, and again when its item comes alone.
@@ -177,7 +177,7 @@ class ScriptedProvider:
 
 
 def _outcome(item: Work, say: Say, now: datetime) -> OutcomeItem | ChallengeOutcome | None:
-    """What the provider said; that a challenge was taken, nobody waits for."""
+    """The outcome of the answer; a challenge that was taken has none."""
     if say.kind is None:
         return None
     if isinstance(item, ChallengeItem) and say.kind is OutcomeKind.ACCEPTED:
@@ -203,7 +203,7 @@ class _Channel:
         self._closed = asyncio.Event()
 
     def lane(self, item: Work) -> str:
-        """There is one provider."""
+        """The one provider."""
         return self.provider
 
     async def deliver(self, items: Sequence[Work]) -> Sequence[Sent]:
@@ -234,19 +234,10 @@ class _Channel:
 
     async def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
         """Receipts as the test makes them; ends when the channel is closed."""
-        closed = asyncio.ensure_future(self._closed.wait())
-        try:
-            while not self._closed.is_set():
-                coming = asyncio.ensure_future(self._shared.receipts.get())
-                try:
-                    await asyncio.wait({coming, closed}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    if not coming.done():
-                        coming.cancel()
-                if coming.done():
-                    yield [coming.result()]
-        finally:
-            closed.cancel()
+        while not self._closed.is_set():
+            receipt = await unless_set(self._closed, self._shared.receipts.get())
+            if receipt is not None:
+                yield [receipt]
 
     async def healthy(self) -> bool:
         """Whether the provider is up."""
@@ -258,13 +249,13 @@ class _Channel:
 
 
 class ScriptedSettings(BaseModel):
-    """None: what the channel does is for the test to say."""
+    """No settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ScriptedPlugin:
-    """See :class:`aoi_events.ports.channel.ChannelPlugin`; not installed, a test hands it over."""
+    """See :class:`aoi_events.ports.channel.ChannelPlugin`; not installed, a test passes it."""
 
     def __init__(
         self,
@@ -287,7 +278,7 @@ class ScriptedPlugin:
 
     @property
     def type(self) -> str:
-        """``scripted``, unless there are several."""
+        """``scripted``, unless a test has several."""
         return self._type
 
     @property
@@ -296,7 +287,7 @@ class ScriptedPlugin:
         return ScriptedSettings
 
     def traits(self, settings: Any) -> ChannelTraits:
-        """Connectionless, and otherwise as the test made it."""
+        """Connectionless, and otherwise as the test chose."""
         return ChannelTraits(
             type=self._type,
             connection_oriented=False,
@@ -312,7 +303,7 @@ class ScriptedPlugin:
         return Offered(offered, str(offered[ADDRESS]) if self.needs_proof else None)
 
     def confirming(self, settings: Any) -> None:
-        """Nothing more to tell."""
+        """None."""
 
     def configured(self, settings: Any) -> bool:
         """Always."""

@@ -1,4 +1,4 @@
-"""A device whose network, user and short messages do what a script says: tests, demo, benchmark."""
+"""A device with scripted network, user and short messages, for tests, demo and benchmark."""
 
 from __future__ import annotations
 
@@ -10,25 +10,16 @@ from typing import Generic, Literal, TypeVar
 from aoi_events.client.core.inputs import ShortMessage
 from aoi_events.client.core.model import Network
 from aoi_events.client.ports import Connection, Transport
-from aoi_events.client.shell.storage import MemoryStorage
 from aoi_events.contracts.device import DeviceFrame, ServerFrame
 from aoi_events.contracts.requests import Circumstances
 from aoi_events.errors import ConnectionLost
-
-__all__ = [
-    "CuttableTransport",
-    "MemoryStorage",
-    "ScriptedIdentity",
-    "ScriptedNetwork",
-    "ScriptedPushes",
-    "ScriptedSms",
-]
+from aoi_events.platform.tasks import first_completed
 
 T = TypeVar("T")
 
 
 class _Script(Generic[T]):
-    """Hands on what was put in, in order, and keeps what nobody has read yet."""
+    """A queue of what was put in, in order, until it is read."""
 
     def __init__(self) -> None:
         self._items: asyncio.Queue[T] = asyncio.Queue()
@@ -42,7 +33,7 @@ class _Script(Generic[T]):
 
 
 class ScriptedNetwork(_Script[Network]):
-    """A network that changes when told to."""
+    """A network that a test changes."""
 
     def __init__(self, network: Network | None = None) -> None:
         super().__init__()
@@ -61,7 +52,7 @@ class ScriptedNetwork(_Script[Network]):
         battery: int | None = None,
         address: str | None = None,
     ) -> None:
-        """Change what is given; the rest stays. Bearer ``none`` takes the network away."""
+        """Change these properties of the network. Bearer ``none`` takes the network away."""
         given = {"bearer": bearer, "metered": metered, "battery": battery}
         changes = {name: value for name, value in given.items() if value is not None}
         circumstances = self._current.circumstances.model_copy(update=changes)
@@ -74,32 +65,32 @@ class ScriptedNetwork(_Script[Network]):
 
 
 class ScriptedPushes(_Script[bytes]):
-    """Pushes over one channel, opened, that arrive when told to."""
+    """The pushes of one channel, which a test makes arrive."""
 
     def arrive(self, octets: bytes) -> None:
-        """Hand a push on."""
+        """Let a push arrive."""
         self._put(octets)
 
 
 class ScriptedIdentity(_Script[str]):
-    """A user identity that changes when told to."""
+    """A user identity that a test changes."""
 
     def change(self, identity: str) -> None:
-        """Another user has the device from now on."""
+        """Give the device another user."""
         self._put(identity)
 
 
 class ScriptedSms(_Script[ShortMessage]):
-    """A radio that receives the short messages it is given."""
+    """A radio that receives the short messages of a test."""
 
     def receive(self, *user_data: bytes, sender: str = "AOI") -> None:
-        """Short messages arrive (user data, header first)."""
+        """Let short messages arrive (user data, header first)."""
         for octets in user_data:
             self._put(ShortMessage(octets, sender))
 
 
 class CuttableTransport:
-    """A transport whose connections can be cut without a word, as radio links are.
+    """A transport whose connections can be cut without notice, as radio connections are.
 
     While it is cut, nothing passes in either direction, pings and closing included, but the socket
     stays open at the other end, which has to find out by itself; new connections fail.
@@ -111,7 +102,7 @@ class CuttableTransport:
         self._connections: set[_CuttableConnection] = set()
 
     async def connect(self) -> Connection:
-        """An open connection. Raises ConnectionLost, always while it is cut."""
+        """Open a connection. Raises ConnectionLost, always while it is cut."""
         if self._cut:
             raise ConnectionLost("the network is cut")
         # A cut while the handshake is under way is a cut after it: the muting happens on entry.
@@ -121,13 +112,13 @@ class CuttableTransport:
         return connection
 
     def cut(self) -> None:
-        """Cut every connection, without a word."""
+        """Cut every connection so that neither end notices."""
         self._cut = True
         for connection in self._connections:
             connection.muted.set()
 
     async def restore(self) -> None:
-        """New connections can be made; both ends find that the old ones are dead."""
+        """Let connections be made again; both ends notice that the old ones are dead."""
         self._cut = False
         for connection in [c for c in self._connections if c.muted.is_set()]:
             await connection.die()
@@ -168,12 +159,5 @@ class _CuttableConnection:
         await self._connection.close()
 
     async def _receive_unless_muted(self) -> ServerFrame | None:
-        receiving = asyncio.ensure_future(self._connection.receive())
-        muting = asyncio.ensure_future(self.muted.wait())
-        try:
-            await asyncio.wait({receiving, muting}, return_when=asyncio.FIRST_COMPLETED)
-            return None if self.muted.is_set() else receiving.result()
-        finally:
-            for task in (receiving, muting):
-                task.cancel()
-            await asyncio.gather(receiving, muting, return_exceptions=True)
+        receiving, _ = await first_completed(self._connection.receive(), self.muted.wait())
+        return None if self.muted.is_set() else receiving.result()

@@ -20,10 +20,11 @@ from aoi_events.channels.webpush.plugin import WebPushPlugin
 from aoi_events.contracts.answers import DeliveryStatus
 from aoi_events.contracts.events import CloudEvent, user_word
 from aoi_events.contracts.requests import ChannelOffer
-from aoi_events.errors import BrokerUnavailable
 from aoi_events.gateway.sockets.server import PATH
-from aoi_events.platform.retry import Patience, patiently
-from aoi_events.ports.broker import Broker, Subscription
+from aoi_events.platform.resubscribing_consumer import ResubscribingConsumer
+from aoi_events.platform.retry import RetryPolicy
+from aoi_events.platform.tasks import first_completed
+from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.publishing import Publisher
 from aoi_events.publishing.feed import read_event
@@ -37,10 +38,8 @@ from aoi_events.testing.smsc import LoopbackSmsc
 from aoi_events.testing.waiting import WaitFor
 from aoi_events.topology import EVENTS, Binding, Queue, QueueKind
 
-__all__ = ["AoiServer", "open_server"]
-
 _PREFETCH: Final = 500
-_AGAIN: Final = Patience(first=0.1, most=1.0, jitter=0.1)
+_RESUBSCRIBING: Final = RetryPolicy(first=0.1, most=1.0, jitter=0.1)
 
 _DEFAULTS: Final[Mapping[str, Any]] = {
     "gateway": {"port": 0, "ping_every": 5.0, "pong_within": 2.0},
@@ -87,12 +86,12 @@ class AoiServer:
 
     @property
     def gateway_url(self) -> str:
-        """Where devices connect."""
+        """The URL that devices connect to."""
         return f"ws://127.0.0.1:{self.installation.gateway.port}{PATH}"
 
     @property
     def endpoint_url(self) -> str:
-        """Where Web Push and the JSON API are; see ``endpoint`` in the settings for API keys."""
+        """The URL of Web Push and the JSON API; see ``endpoint`` in the settings for API keys."""
         return self.installation.endpoint.origin
 
     @property
@@ -102,11 +101,11 @@ class AoiServer:
         return tuple(event for event in events if isinstance(event, CloudEvent))
 
     def broker_url(self, sender: str = "shop") -> str:
-        """The broker as that sender reaches it: what your backend is given as its setting."""
+        """The broker as that sender reaches it: the setting of your backend."""
         return self._sender_url(sender)
 
     async def publisher(self, sender: str = "shop", *, timeout: float = WITHIN) -> Publisher:
-        """An open Publisher; ``timeout`` as there."""
+        """Open a Publisher; ``timeout`` as there."""
         url = await asyncio.to_thread(self.broker_url, sender)
         return await self._stack.enter_async_context(Publisher(url, timeout=timeout))
 
@@ -122,7 +121,7 @@ class AoiServer:
         ready: bool = True,
         within: float = WITHIN,
     ) -> FakeDevice:
-        """A device that is switched on, with these apps registered.
+        """Switch a device on, with these apps registered.
 
         It has WebSocket and, unless ``sms`` is false, SMS with a number of its own or the one that
         is given, and, if ``scripted`` is true, the channel whose provider does what you say.
@@ -149,7 +148,7 @@ class AoiServer:
         return device
 
     async def status(self, notification: str) -> list[DeliveryStatus]:
-        """Every delivery of the notification with its story; none for one that is not known."""
+        """Every delivery of the notification with its story; none for an unknown one."""
         async with self.installation.store.transaction(read_only=True) as tx:
             return await delivery_statuses(tx, await tx.deliveries_named(notification))
 
@@ -212,9 +211,10 @@ async def open_server(
                 sender_url=sender_url,
                 stack=stack,
             )
-            serving.add_done_callback(lambda task: _tell(server.diary, task))
-            subscription = await _subscribe(installation.broker)
-            events = asyncio.create_task(_keep(server.diary, installation.broker, subscription))
+            serving.add_done_callback(lambda task: _record_failure(server.diary, task))
+            consumer = _all_events(installation.broker)
+            await consumer.subscribe()
+            events = asyncio.create_task(_record(server.diary, consumer))
             try:
                 yield server
             finally:
@@ -224,48 +224,42 @@ async def open_server(
 
 
 async def _unless_ended(serving: asyncio.Task[int], started: asyncio.Event) -> None:
-    """Return once it started. Raises what ended it before."""
-    waiting = asyncio.create_task(started.wait())
-    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    if not waiting.done():
-        waiting.cancel()
+    """Return once the server started. Raises what ended it before."""
+    _, starting = await first_completed(serving, started.wait())
+    if starting.cancelled():
         raise AssertionError(f"the AOI Server ended with exit code {serving.result()}")
 
 
-def _tell(diary: Diary, serving: asyncio.Task[int]) -> None:
+def _record_failure(diary: Diary, serving: asyncio.Task[int]) -> None:
     if serving.cancelled():
         return
     if (error := serving.exception()) is not None:
         diary.fail(error)
 
 
-async def _subscribe(broker: Broker) -> Subscription:
-    """Every event of the server from now on; a broker that is away is waited for."""
-    name = f"aoi.reply.{user_word(broker.user)}.test-{uuid4().hex}"
-    queue = Queue(name, QueueKind.EXCLUSIVE, bindings=(Binding(EVENTS, "#"),))
-    return await patiently(
-        lambda: broker.subscribe(queue, prefetch=_PREFETCH), patience=_AGAIN, on=BrokerUnavailable
+def _all_events(broker: Broker) -> ResubscribingConsumer:
+    """Every event of the server from now on, however often a test takes the broker away."""
+    prefix = f"aoi.reply.{user_word(broker.user)}.test-"
+    bindings = (Binding(EVENTS, "#"),)
+    return ResubscribingConsumer(
+        broker,
+        lambda: Queue(f"{prefix}{uuid4().hex}", QueueKind.EXCLUSIVE, bindings=bindings),
+        prefetch=_PREFETCH,
+        policy=_RESUBSCRIBING,
     )
 
 
-async def _keep(diary: Diary, broker: Broker, subscription: Subscription) -> None:
+async def _record(diary: Diary, consumer: ResubscribingConsumer) -> None:
     """Write the events into the diary."""
-    while True:
-        try:
-            taken = await subscription.take(_PREFETCH)
-            await subscription.ack(taken)
-        except BrokerUnavailable:  # the test took the broker away
-            subscription = await _subscribe(broker)
-            continue
-        if not taken:
-            return
+    while (taken := await consumer.take()) is not None:
+        await consumer.ack(taken)
         for event in map(read_event, taken):
             if event is not None:
                 diary.note("AOI Server", event)
 
 
 def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, section by section; the second wins."""
+    """Merge settings section by section; the second wins."""
     merged = dict(first)
     for name, value in second.items():
         below = merged.get(name)

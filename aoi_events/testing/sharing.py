@@ -1,5 +1,5 @@
 """One server for all processes of a test run (pytest-xdist): the first that needs it starts it, the
-others join it, and who started it takes it down when all the others have let go of it.
+others join it, and its starter stops it when all the others have let go of it.
 
 Who uses a server holds a shared lock on a file, which the kernel takes back from a process that
 dies: so nobody is waited for who is not there any more. If the process that started a server dies,
@@ -17,29 +17,27 @@ from typing import IO, Protocol
 
 from aoi_events.testing.containers import Known
 
-__all__ = ["Shareable", "SharedServers"]
-
 
 class Shareable(Protocol):
     """A server that one process starts and others join."""
 
     def start(self) -> None:
-        """Start it, and wait until it serves."""
+        """Start the server, and wait until it serves."""
 
     def stop(self) -> None:
-        """Take it down, as far as it was started."""
+        """Stop the server, as far as it was started."""
 
     def join(self, known: Known) -> None:
-        """Use the one that another process started.
+        """Use a server that another process started.
 
         Raises FileNotFoundError where it is gone, as every process that used it is.
         """
 
     def leave(self) -> None:
-        """Use it no more."""
+        """Stop using a server that another process started."""
 
     def known(self) -> Known:
-        """What others must know to join it."""
+        """The values with which another process joins it."""
 
 
 class SharedServers:
@@ -72,7 +70,7 @@ class SharedServers:
             record.write_text(json.dumps(server.known()))
 
     def close(self) -> None:
-        """Let go of those of others, then wait until nobody uses ours, and take them down.
+        """Leave the servers of others, then wait until ours are unused, and stop them.
 
         In this order no two processes wait for each other.
         """

@@ -21,10 +21,9 @@ import smpp34
 from aoi_events.channels.sms.exit_delay import delay_exit
 from aoi_events.channels.sms.receipts import MESSAGE_STATE, RECEIPTED_MESSAGE_ID, MessageState
 from aoi_events.client.core.inputs import ShortMessage
+from aoi_events.platform.tasks import first_completed
 from aoi_events.testing.limits import WITHIN
 from aoi_events.testing.ports import free_port
-
-__all__ = ["LoopbackSmsc", "Reply", "ShortMessageReceived"]
 
 _HOST: Final = "127.0.0.1"
 _RECEIPT: Final = 0x04
@@ -58,17 +57,17 @@ class Reply:
 
     @classmethod
     def throttle(cls) -> Reply:
-        """Too fast (RTHROTTLED)."""
+        """Refuse because of the rate (RTHROTTLED)."""
         return cls(status=0x58)
 
     @classmethod
     def queue_full(cls) -> Reply:
-        """The SMSC's queue is full (RMSGQFUL)."""
+        """Refuse because the queue is full (RMSGQFUL)."""
         return cls(status=0x14)
 
     @classmethod
     def bad_number(cls) -> Reply:
-        """No such number (RINVDSTADR)."""
+        """Refuse because there is no such number (RINVDSTADR)."""
         return cls(status=0x0B)
 
     @classmethod
@@ -88,7 +87,9 @@ class ShortMessageReceived:
 
 
 class LoopbackSmsc:
-    """Use as ``async with LoopbackSmsc() as smsc``, and point the SMS channel at host and port.
+    """An SMSC in the process of a test: ``async with LoopbackSmsc() as smsc``.
+
+    Point the SMS channel at its host and port.
 
     ``default`` answers what no script covers; `script` queues answers for the next submissions.
     ``submissions`` are all that came, accepted or not.
@@ -116,12 +117,12 @@ class LoopbackSmsc:
 
     @property
     def host(self) -> str:
-        """Where to connect."""
+        """The address to connect to."""
         return _HOST
 
     @property
     def port(self) -> int:
-        """Where to connect; stays the same when the SMSC goes down and comes back."""
+        """The port to connect to; the same after the SMSC went down and came back."""
         return self._port
 
     @property
@@ -150,20 +151,20 @@ class LoopbackSmsc:
             await self._server.stop()
 
     def script(self, *replies: Reply) -> None:
-        """Answer the next submissions so, in the order of their arrival."""
+        """Answer the next submissions like this, in the order of their arrival."""
         self._script.extend(replies)
 
     async def receive(self, number: str, within: float = WITHIN) -> ShortMessageReceived:
-        """The next message to ``number``, as its telephone gets it. Raises TimeoutError."""
+        """Wait for the next message to ``number``. Raises TimeoutError."""
         async with asyncio.timeout(within):
             return await self.mailbox(number).get()
 
     def mailbox(self, number: str) -> asyncio.Queue[ShortMessageReceived]:
-        """What arrived at ``number`` and was not read yet."""
+        """Messages that arrived at ``number`` and were not read."""
         return self._mailboxes["+" + number.lstrip("+")]
 
     async def telephone(self, number: str) -> AsyncIterator[ShortMessage]:
-        """Every message to ``number``: an SMS source for an AOI Client."""
+        """Every message to ``number``, as an SMS source of an AOI Client."""
         mailbox = self.mailbox(number)
         while True:
             message = await mailbox.get()
@@ -185,20 +186,20 @@ class LoopbackSmsc:
             await session.deliver_sm("0", user_data, source_addr="1", esm_class=esm_class)
 
     def cut(self) -> None:
-        """Reset every connection; new ones are welcome."""
+        """Reset every connection; new ones are accepted."""
         for line in list(self._lines):
             line.transport.abort()
 
     def freeze(self) -> None:
-        """Pass nothing on any more, and close nothing: a line that was cut without a word."""
+        """Forward nothing and close nothing, as a connection that was cut without notice."""
         self._flowing.clear()
 
     def thaw(self) -> None:
-        """Pass on again what was held."""
+        """Forward again, first what was delayed."""
         self._flowing.set()
 
     def babble(self, octets: bytes) -> None:
-        """Put any octets on every line to a client."""
+        """Send any octets over every connection to a client."""
         for line in self._lines:
             if not line.is_closing():
                 line.write(octets)
@@ -224,16 +225,7 @@ class LoopbackSmsc:
             return
         try:
             # Either end that closes takes the other one along.
-            pumps = [
-                asyncio.ensure_future(self._pump(reader, far_writer)),
-                asyncio.ensure_future(self._pump(far_reader, writer)),
-            ]
-            try:
-                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for pump in pumps:
-                    pump.cancel()
-                await asyncio.gather(*pumps, return_exceptions=True)
+            await first_completed(self._pump(reader, far_writer), self._pump(far_reader, writer))
         finally:
             self._lines.discard(writer)
             for end in (far_writer, writer):

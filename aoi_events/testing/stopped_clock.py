@@ -1,4 +1,4 @@
-"""Time that a test moves, and dice that fall as it wants."""
+"""A clock that stands still until a test advances it, and dice without chance."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
-
-__all__ = ["FixedDice", "ManualClock"]
 
 
 class ManualClock:
@@ -35,13 +33,13 @@ class ManualClock:
         await woken
 
     async def somebody_sleeps(self) -> None:
-        """Return as soon as anybody sleeps; to be awaited before time is moved for them."""
+        """Return as soon as any task sleeps; await it before you advance the clock for it."""
         while not any(not woken.done() for _, _, woken in self._sleepers):
             self._slept.clear()
             await self._slept.wait()
 
     def advance(self, seconds: float) -> datetime:
-        """Move the time on, and wake whoever slept until then."""
+        """Advance the clock, and wake sleepers whose time has come."""
         self._now += timedelta(seconds=seconds)
         while self._sleepers and self._sleepers[0][0] <= self._now:
             woken = heappop(self._sleepers)[2]
@@ -62,5 +60,5 @@ class FixedDice:
         return self._jitter
 
     def token_hex(self, octets: int) -> str:
-        """The next number, in hexadecimal; good enough wherever nobody guesses."""
+        """The next number, in hexadecimal; guessable."""
         return f"{next(self._numbers):0{2 * octets}x}"

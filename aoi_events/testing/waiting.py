@@ -1,4 +1,4 @@
-"""Waiting for what a test expects: by signals, with a deadline, and a failure that tells a lot."""
+"""Wait for what a test expects: by signals, with a deadline and a detailed failure."""
 
 from __future__ import annotations
 
@@ -24,8 +24,6 @@ from aoi_events.contracts.states import DeliveryState
 from aoi_events.testing.diary import Diary, DidNotHappen
 from aoi_events.testing.limits import WITHIN
 
-__all__ = ["WaitFor"]
-
 E = TypeVar("E")
 T = TypeVar("T")
 
@@ -44,7 +42,7 @@ _DEVICE_EVENTS: Final = frozenset(get_args(ClientEvent))
 
 
 class WaitFor:
-    """See the fixture ``wait_for``; ``status`` asks the server what became of a notification."""
+    """See the fixture ``wait_for``; ``status`` asks the server for the state of a notification."""
 
     def __init__(
         self, diary: Diary, status: Callable[[str], Awaitable[list[DeliveryStatus]]]
@@ -94,7 +92,7 @@ class WaitFor:
     async def state(
         self, notification: str, state: DeliveryState | str, *, within: float = WITHIN
     ) -> list[DeliveryStatus]:
-        """Wait until every delivery of the notification is in ``state``; what is known of them.
+        """Wait until every delivery of the notification is in ``state``; return their statuses.
 
         ``state`` is a DeliveryState, its name, or ``terminal`` for any end. Raises DidNotHappen
         with the stories of its deliveries.
@@ -220,7 +218,7 @@ def _check_fields(name: str, known: set[str], matching: dict[str, object]) -> No
 
 
 def _source(condition: Callable[[], object]) -> str:
-    """The condition as it was written, where that can be had."""
+    """The source text of a condition, where it is available."""
     try:
         lines = [line.strip() for line in inspect.getsource(condition).splitlines()]
     except (OSError, TypeError):

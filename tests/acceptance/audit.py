@@ -11,14 +11,14 @@ from aoi_events.broker.open import open_broker
 from aoi_events.contracts.events import CloudEvent, DeliveryChanged
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.errors import BrokerUnavailable
-from aoi_events.platform.retry import Patience, patiently
+from aoi_events.platform.retry import RetryPolicy, retry
 from aoi_events.ports.broker import Broker, Subscription
 from aoi_events.topology import EVENTS, Binding, Exchange, Queue, Topology
 
 __all__ = ["Audit"]
 
 _QUEUE: Final = Queue("aoi.reply.audit.everything", bindings=(Binding(EVENTS, "notification.#"),))
-_PATIENCE: Final = Patience(first=0.1, most=1.0, jitter=0.1)
+_RETRY_POLICY: Final = RetryPolicy(first=0.1, most=1.0, jitter=0.1)
 
 
 class Audit:
@@ -105,7 +105,7 @@ class Audit:
                 messages = await subscription.take(500)
                 await subscription.ack(messages)
             except BrokerUnavailable:
-                subscription = await patiently(again, patience=_PATIENCE, on=BrokerUnavailable)
+                subscription = await retry(again, policy=_RETRY_POLICY, on=BrokerUnavailable)
                 continue
             for message in messages:
                 self._note(CloudEvent.decode(message.body))

@@ -14,7 +14,7 @@ from aoi_events import Publisher, send_request
 from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.errors import BrokerUnavailable, RequestTimeout
-from aoi_events.platform.retry import Patience, patiently
+from aoi_events.platform.retry import RetryPolicy, retry
 from tests.acceptance.audit import Audit
 from tests.acceptance.fleet import APPS, Device, Fleet
 from tests.acceptance.place import Place
@@ -26,7 +26,7 @@ _UNDER_WAY: Final = 80
 """Deliveries that are open at once: what breaks then meets them."""
 _EVERY: Final = 0.01
 """Seconds between two requests, at least."""
-_PATIENCE: Final = Patience(first=0.2, most=2.0, jitter=0.2, attempts=12)
+_RETRY_POLICY: Final = RetryPolicy(first=0.2, most=2.0, jitter=0.2, attempts=12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +150,8 @@ class Load:
 
 
 async def _cancel(publisher: Publisher, notification: str) -> None:
-    await patiently(
+    await retry(
         lambda: publisher.cancel(notification),
-        patience=_PATIENCE,
+        policy=_RETRY_POLICY,
         on=(RequestTimeout, BrokerUnavailable),
     )

@@ -105,6 +105,7 @@ PLANTED = {
         "def f():\n    from aoi_events.domain import retry",
     ),
     "impure": ("domain/planning/plans.py", "import asyncio"),
+    "an implementation in a port": ("ports/clock.py", "import asyncio"),
 }
 
 
@@ -201,6 +202,49 @@ def test_a_planted_impurity_is_caught(line: str) -> None:
     source = (PACKAGE / "domain" / "retry.py").read_text(encoding="utf-8")
     assert not list(impurities(source))
     assert list(impurities(f"{source}\n\n{line}\n"))
+
+
+def implementations(source: str) -> Iterator[str]:
+    """Functions of a port that do more than declare: beside its docstring a Protocol's method, or a
+    property of a value, may return one expression.
+    """
+    tree = ast.parse(source)
+    for statement in tree.body:
+        match statement:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.ClassDef(name=name, bases=bases, decorator_list=decorators):
+                kinds = [ast.unparse(each).partition("(")[0] for each in (*bases, *decorators)]
+                if not {"Protocol", "Enum", "StrEnum", "dataclass"} & set(kinds):
+                    yield name
+            case _:
+                pass
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            statements = node.body[1:] if ast.get_docstring(node) else node.body
+            if len(statements) > 1 or not all(isinstance(each, ast.Return) for each in statements):
+                yield node.name
+
+
+@pytest.mark.parametrize("file", modules_of("ports"), ids=lambda file: file.stem)
+def test_ports_implement_nothing(file: Path) -> None:
+    """A port has Protocols, and the values in their signatures."""
+    assert not list(implementations(file.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "def now() -> float: ...",
+        "class SystemClock:\n    def now(self) -> float: ...",
+        "class Clock(Protocol):\n    def now(self) -> float:\n        self.asked += 1",
+        "class Dice(Protocol):\n    async def roll(self) -> int:\n        await self.wait()",
+    ],
+)
+def test_a_planted_implementation_is_caught(planted: str) -> None:
+    """A function, a class that is no Protocol, and a method with statements are each noticed."""
+    source = (PACKAGE / "ports" / "clock.py").read_text(encoding="utf-8")
+    assert list(implementations(f"{source}\n\n{planted}\n"))
 
 
 def test_the_pure_folders_are_there() -> None:

@@ -1,4 +1,4 @@
-"""A connection to the in-process server, as one user."""
+"""A connection of one user to the in-process server."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from collections.abc import Sequence
 from aoi_events.broker.memory.requester import MemoryRequester
 from aoi_events.broker.memory.server import MemoryServer
 from aoi_events.broker.memory.subscription import MemorySubscription
-from aoi_events.broker.publish_with_fallback import publish_with_substitutes
+from aoi_events.broker.publish_with_fallback import publish_with_fallback
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.platform.message_ids import MessageIds
+from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Outbound, Published
-from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics
+from aoi_events.ports.metrics import BrokerMetrics
 from aoi_events.topology import Queue, QueueKind, Topology
-
-__all__ = ["MemoryBroker"]
 
 
 class MemoryBroker:
-    """See :class:`aoi_events.ports.broker.Broker`; keeps nothing across a kill.
+    """See :class:`aoi_events.ports.broker.Broker`; everything is lost with the process.
 
     Connections that shall reach each other share a :class:`MemoryServer`; without one, this is
     the only connection of a server of its own.
@@ -49,18 +48,18 @@ class MemoryBroker:
         return self._user
 
     async def declare(self, topology: Topology) -> None:
-        """Make everything exist."""
+        """Declare exchanges, queues and bindings."""
         self._check()
         self.server.declare(topology)
 
     async def publish(self, messages: Sequence[Outbound]) -> Sequence[Published]:
         """Publish all; one result per message, in order."""
-        return await publish_with_substitutes(self._publish, messages)
+        return await publish_with_fallback(self._publish, messages)
 
     async def _publish(self, messages: Sequence[Outbound]) -> list[Published]:
         self._check()
         connection = self._connection
-        # A real broker answers later; whoever forgets that should find out here already.
+        # A real broker answers later; callers that forget that fail here already.
         await asyncio.sleep(0)
         if connection is not self._connection:
             self._metrics.uncertain(len(messages))
@@ -83,7 +82,7 @@ class MemoryBroker:
         subscription = MemorySubscription(
             source, prefetch=prefetch, delete=self.server.delete_queue
         )
-        self._subscriptions = [each for each in self._subscriptions if not each.gone]
+        self._subscriptions = [each for each in self._subscriptions if not each.over]
         self._subscriptions.append(subscription)
         return subscription
 
@@ -104,7 +103,7 @@ class MemoryBroker:
         return self.server.running and not self._closed
 
     async def close(self) -> None:
-        """Close the connection; what was not settled comes again to others."""
+        """Close the connection; what was not settled is delivered to others."""
         if self._closed:
             return
         for subscription in self._subscriptions:
@@ -114,19 +113,19 @@ class MemoryBroker:
         self.server.disconnect(self)
 
     def lose(self) -> None:
-        """The connection is gone."""
+        """Lose the connection, with its exclusive queues and everything unsettled."""
         for subscription in self._subscriptions:
             subscription.lose()
         for requester in self._requesters:
             requester.lose()
-        self._subscriptions = [each for each in self._subscriptions if not each.gone]
+        self._subscriptions = [each for each in self._subscriptions if not each.over]
         self.server.drop_queues_of(self._connection)
         self._connection = object()
         self._lost.set()
         self._lost = asyncio.Event()
 
     def regain(self) -> None:
-        """A new connection took the place of the one that was lost."""
+        """Consume again over the connection that replaced the lost one."""
         for purpose in ("consuming", "publishing"):
             self._metrics.reconnected(purpose)
         for requester in self._requesters:

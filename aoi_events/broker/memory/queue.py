@@ -10,8 +10,6 @@ from typing import Protocol
 from aoi_events.ports.broker import Inbound
 from aoi_events.topology import Queue, QueueKind
 
-__all__ = ["Consumer", "MemoryQueue", "Stored"]
-
 
 @dataclass(slots=True)
 class Stored:
@@ -23,13 +21,13 @@ class Stored:
 
 
 class Consumer(Protocol):
-    """Who takes messages from a queue."""
+    """A consumer of a queue, as the queue sees it."""
 
     def capacity(self) -> int:
-        """How many more messages it may hold unsettled."""
+        """How many more messages may be delivered to it before it settles one."""
 
     def deliver(self, stored: Stored) -> None:
-        """Hold one more message until it is settled or given back."""
+        """Deliver one more message, which stays unsettled until it is settled or given back."""
 
 
 class MemoryQueue:
@@ -52,7 +50,7 @@ class MemoryQueue:
         self._consumers: deque[Consumer] = deque()
 
     def __len__(self) -> int:
-        """How many messages wait, those held by consumers not counted."""
+        """How many messages are ready; those that consumers have not settled are not counted."""
         return len(self._ready) + len(self._given_back)
 
     def full(self) -> bool:
@@ -61,13 +59,13 @@ class MemoryQueue:
         return limit is not None and self._bytes > limit
 
     def push(self, message: Inbound) -> None:
-        """Take a new message."""
+        """Enqueue a new message."""
         self._ready.append(Stored(message))
         self._bytes += len(message.body)
         self.pump()
 
     def give_back(self, stored: Iterable[Stored], *, failed: bool) -> None:
-        """Take messages again, in the order in which they were delivered.
+        """Enqueue messages again, in the order in which they were delivered.
 
         ``failed`` counts a failed delivery of each; past the limit they are dead-lettered.
         """
@@ -84,7 +82,7 @@ class MemoryQueue:
         self.pump()
 
     def attach(self, consumer: Consumer) -> None:
-        """Let ``consumer`` take its turn."""
+        """Deliver to ``consumer`` too, in turn with the others."""
         self._consumers.append(consumer)
         self.pump()
 
@@ -95,20 +93,16 @@ class MemoryQueue:
             self.pump()
 
     def pump(self) -> None:
-        """Deliver whatever waits to whoever may hold more."""
+        """Deliver ready messages to consumers that have capacity."""
         while len(self) and (consumer := self._next_consumer()) is not None:
             stored = (self._given_back or self._ready).popleft()
             self._bytes -= len(stored.message.body)
             consumer.deliver(stored)
 
     def _next_consumer(self) -> Consumer | None:
-        turns = 1 if self.definition.single_active_consumer else len(self._consumers)
-        for _ in range(min(turns, len(self._consumers))):
+        for _ in range(len(self._consumers)):
             consumer = self._consumers[0]
+            self._consumers.rotate(-1)
             if consumer.capacity() > 0:
-                if not self.definition.single_active_consumer:
-                    self._consumers.rotate(-1)
                 return consumer
-            if not self.definition.single_active_consumer:
-                self._consumers.rotate(-1)
         return None

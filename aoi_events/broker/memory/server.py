@@ -13,31 +13,29 @@ from aoi_events.errors import ConfigurationError, PublishRefused
 from aoi_events.ports.broker import Inbound, Outbound, Published
 from aoi_events.topology import Binding, Exchange, ExchangeType, Queue, Topology
 
-__all__ = ["NOT_DURABLE", "REPLY_PREFIX", "Connection", "MemoryServer"]
-
 NOT_DURABLE = (
     "memory:// keeps every message in this process only and promises nothing across a kill; "
     "use it for trying, testing and simulating, and RabbitMQ for everything else "
     "(docs/explanation/guarantees.md#memory)"
 )
-"""The warning that whoever starts on a memory broker logs first."""
+"""The warning that is logged when a server starts."""
 
 REPLY_PREFIX = "amq.rabbitmq.reply-to."
 """Routing keys of the default exchange that lead to a waiting requester, as in RabbitMQ."""
 
 
 class Connection(Protocol):
-    """What the server must be able to do to a connection."""
+    """A connection, as the server sees it."""
 
     @property
     def user(self) -> str:
-        """The user that it was opened for."""
+        """The user that opened it."""
 
     def lose(self) -> None:
-        """The connection is gone: give back what is unsettled, tell whoever waits."""
+        """Lose the connection: give back what is unsettled, fail calls that wait."""
 
     def regain(self) -> None:
-        """A new connection took its place: consume again."""
+        """Consume again, because a new connection replaced the lost one."""
 
 
 class MemoryServer:
@@ -71,39 +69,39 @@ class MemoryServer:
             connection.lose()
 
     def start(self) -> None:
-        """Accept connections again; those that were cut come back. Quorum queues kept all."""
+        """Accept connections again and restore those that were cut; quorum queues lost nothing."""
         self.running = True
         for connection in list(self._connections):
             connection.regain()
 
     def waiting(self, queue: str) -> int:
-        """How many messages wait in ``queue`` and are held by no consumer; 0 if there is none."""
+        """How many messages of ``queue`` are at no consumer; 0 if there is no such queue."""
         return len(self._queues[queue]) if queue in self._queues else 0
 
     # -- connections ----------------------------------------------------------------------------
 
     def connect(self, connection: Connection) -> None:
-        """Remember a connection for the controls above."""
+        """Register a connection for the controls above."""
         self._connections.append(connection)
 
     def disconnect(self, connection: Connection) -> None:
-        """Forget a connection that was closed."""
+        """Remove a connection that was closed."""
         self._connections.remove(connection)
 
     def open_reply(self, deliver: Callable[[Inbound], None]) -> str:
-        """A new direct reply-to address."""
+        """Make a direct reply-to address, whose messages go to ``deliver``."""
         address = f"{REPLY_PREFIX}{next(self._numbers)}"
         self._replies[address] = deliver
         return address
 
     def close_reply(self, address: str) -> None:
-        """Forget a direct reply-to address."""
+        """Remove a direct reply-to address."""
         self._replies.pop(address, None)
 
     # -- declarations ---------------------------------------------------------------------------
 
     def declare(self, topology: Topology) -> None:
-        """Make exchanges and queues exist; a declaration that differs is an error."""
+        """Declare exchanges and queues. Raises ConfigurationError when one exists differently."""
         for exchange in topology.exchanges:
             known = self._exchanges.setdefault(exchange.name, exchange)
             if known != exchange:
@@ -115,7 +113,7 @@ class MemoryServer:
             self.declare_queue(queue, owner=None)
 
     def declare_queue(self, definition: Queue, *, owner: object | None) -> MemoryQueue:
-        """Make one queue exist, with its bindings; ``owner`` for an exclusive one."""
+        """Declare one queue with its bindings; ``owner`` is the connection of an exclusive one."""
         dead_letters = definition.dead_letter_exchange
         if dead_letters is not None and dead_letters not in self._exchanges:
             raise ConfigurationError(
@@ -141,7 +139,7 @@ class MemoryServer:
         return queue
 
     def queue(self, name: str) -> MemoryQueue:
-        """An existing queue."""
+        """The queue of that name. Raises ConfigurationError where there is none."""
         try:
             return self._queues[name]
         except KeyError:
@@ -150,12 +148,12 @@ class MemoryServer:
             ) from None
 
     def drop_queues_of(self, owner: object) -> None:
-        """Delete the exclusive queues of a connection, with all that is in them."""
+        """Delete the exclusive queues of a connection, with their messages."""
         for queue in [queue for queue in self._queues.values() if queue.owner is owner]:
             self.delete_queue(queue)
 
     def delete_queue(self, queue: MemoryQueue) -> None:
-        """Delete a queue with all that is in it; one that is gone already stays so."""
+        """Delete a queue with its messages. Idempotent."""
         name = queue.definition.name
         if self._queues.get(name) is not queue:
             return
@@ -178,7 +176,7 @@ class MemoryServer:
     # -- routing --------------------------------------------------------------------------------
 
     def publish(self, message: Outbound, *, user: str, message_id: str) -> Published:
-        """Route one message; what RabbitMQ would answer to it."""
+        """Route one message, and return what RabbitMQ would answer."""
         inbound = Inbound(
             body=message.body,
             routing_key=message.routing_key,
@@ -220,8 +218,6 @@ class MemoryServer:
             match exchange.type:
                 case ExchangeType.TOPIC:
                     taken = matches(pattern, routing_key)
-                case ExchangeType.DIRECT:
-                    taken = pattern == routing_key
                 case ExchangeType.FANOUT:
                     taken = True
             if taken:
@@ -243,14 +239,12 @@ class MemoryServer:
             "x-first-death-queue": queue.name,
             "x-first-death-reason": "delivery_limit",
         }
-        routing_key = queue.dead_letter_routing_key or message.routing_key
         dead = replace(
             message,
             exchange=queue.dead_letter_exchange,
-            routing_key=routing_key,
             headers={**reason, **message.headers},
         )
-        names = self._route(queue.dead_letter_exchange, routing_key)
+        names = self._route(queue.dead_letter_exchange, message.routing_key)
         if not names:
             self._dead_waiting.append((queue, stored))
         for name in names:

@@ -9,11 +9,10 @@ from dataclasses import replace
 from itertools import count
 
 from aoi_events.broker.memory.queue import MemoryQueue, Stored
+from aoi_events.broker.subscription_state import Input, State, next_state
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Inbound
 from aoi_events.topology import QueueKind
-
-__all__ = ["MemorySubscription"]
 
 
 class MemorySubscription:
@@ -33,13 +32,11 @@ class MemorySubscription:
         self._prefetch = prefetch
         self._delete = delete
         self._tags = count(1)
-        self._waiting: deque[int] = deque()
+        self._untaken: deque[int] = deque()
         self._unsettled: dict[int, tuple[Stored, Inbound]] = {}
         self._changed = asyncio.Event()
         self._connected = True
-        self._paused = False
-        self._stopped = False
-        self.gone = False
+        self._state = State.CONSUMING
         self._join()
 
     # -- what the queue calls -------------------------------------------------------------------
@@ -49,7 +46,7 @@ class MemorySubscription:
         return self._prefetch - len(self._unsettled)
 
     def deliver(self, stored: Stored) -> None:
-        """Hold a message for :meth:`take`."""
+        """Store a message for :meth:`take`."""
         tag = next(self._tags)
         inbound = replace(
             stored.message,
@@ -58,7 +55,7 @@ class MemorySubscription:
             tag=tag,
         )
         self._unsettled[tag] = (stored, inbound)
-        self._waiting.append(tag)
+        self._untaken.append(tag)
         self._changed.set()
 
     # -- the port -------------------------------------------------------------------------------
@@ -68,12 +65,12 @@ class MemorySubscription:
         if limit < 1:
             raise ValueError(f"limit must be at least 1, not {limit}")
         while True:
-            if self._waiting and not self._paused:
-                tags = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
+            if self._untaken and self._state.may_take:
+                tags = [self._untaken.popleft() for _ in range(min(limit, len(self._untaken)))]
                 return [self._unsettled[tag][1] for tag in tags]
-            if self._stopped:
+            if self._state is State.ENDED:
                 return ()
-            if self.gone:
+            if self._state is State.LOST:
                 raise BrokerUnavailable(
                     f"the exclusive queue {self._queue.definition.name!r} went with its "
                     "connection; subscribe to a new one"
@@ -82,65 +79,71 @@ class MemorySubscription:
             await self._changed.wait()
 
     async def ack(self, messages: Sequence[Inbound]) -> None:
-        """Settle messages for good."""
+        """Acknowledge messages."""
         for message in messages:
             self._unsettled.pop(message.tag, None)
         self._queue.pump()
 
-    async def requeue(self, messages: Sequence[Inbound]) -> None:
-        """Give messages back, each as a failed delivery."""
-        self._give_back([message.tag for message in messages], failed=True)
-
     async def pause(self) -> None:
-        """Let no more messages come, and keep those that nobody took."""
-        self._paused = True
+        """Let no more messages arrive, and keep those that were not taken."""
+        self._enter(Input.PAUSE)
         self._queue.detach(self)
-        if self._stopped:
+        if self._state.stopped:
             self._give_back_untaken()
 
     async def resume(self) -> None:
-        """Take messages again."""
-        if self._paused:
-            self._paused = False
+        """Consume again."""
+        if self._state is State.PAUSED:
+            self._enter(Input.RESUME)
             self._join()
-            self._changed.set()
 
     async def stop(self) -> None:
-        """Let no more messages come for good; what is here may still be taken, and settled."""
-        self._stopped = True
+        """Let no more messages arrive for good; those that arrived can be taken and settled."""
+        self._enter(Input.STOP)
         self._queue.detach(self)
-        if self._queue.definition.kind is QueueKind.EXCLUSIVE:
-            self.gone = True
+        if self._exclusive:
             self._delete(self._queue)
-        elif self._paused:
+        elif self._state is State.RETURNING:
             self._give_back_untaken()
-        self._changed.set()
+        self._enter(Input.DRAINED)
 
     # -- what the connection calls --------------------------------------------------------------
 
     def lose(self) -> None:
-        """The connection is gone, and with it everything that was not settled."""
+        """Lose the connection, and give back everything unsettled as failed."""
         self._connected = False
         self._queue.detach(self)
-        self._waiting.clear()
+        self._untaken.clear()
         self._give_back(list(self._unsettled), failed=True)
-        if self._queue.definition.kind is QueueKind.EXCLUSIVE:
-            self.gone = True
-            self._changed.set()
+        if self._exclusive:
+            self._enter(Input.QUEUE_LOST)
 
     def regain(self) -> None:
-        """A new connection took the place of the one that was lost."""
+        """Consume again over the connection that replaced the lost one."""
         self._connected = True
         self._join()
 
+    @property
+    def over(self) -> bool:
+        """Whether the queue was exclusive and is gone, so that nothing is left to close."""
+        return self._exclusive and self._state in (State.ENDED, State.LOST)
+
+    @property
+    def _exclusive(self) -> bool:
+        return self._queue.definition.kind is QueueKind.EXCLUSIVE
+
+    def _enter(self, happened: Input) -> None:
+        self._state = next_state(self._state, happened)
+        self._changed.set()
+
     def _join(self) -> None:
-        if self._connected and not (self._paused or self._stopped or self.gone):
+        if self._connected and self._state is State.CONSUMING:
             self._queue.detach(self)
             self._queue.attach(self)
 
     def _give_back_untaken(self) -> None:
-        untaken = list(self._waiting)
-        self._waiting.clear()
+        untaken = list(self._untaken)
+        self._untaken.clear()
         self._give_back(untaken, failed=False)
 
     def _give_back(self, tags: Sequence[int], *, failed: bool) -> None:

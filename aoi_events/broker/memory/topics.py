@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["matches"]
-
 
 def matches(pattern: str, routing_key: str) -> bool:
-    """Whether ``pattern`` takes ``routing_key``.
+    """Whether ``pattern`` matches ``routing_key``.
 
     Both are words separated by dots; ``*`` stands for exactly one word, ``#`` for zero or more.
     A word may be empty (``a..b`` has three), and the empty string has no words at all.

@@ -1,4 +1,4 @@
-"""A user of RabbitMQ: one connection to consume, another to publish."""
+"""One user's connections to RabbitMQ: one to consume, another to publish."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from typing import Self
 from aio_pika.abc import AbstractConnection
 from yarl import URL
 
-from aoi_events.broker.publish_with_fallback import publish_with_substitutes
+from aoi_events.broker.publish_with_fallback import publish_with_fallback
 from aoi_events.broker.rabbitmq.declare import declare_topology
 from aoi_events.broker.rabbitmq.faults import broker_faults
-from aoi_events.broker.rabbitmq.lenient_decoders import read_anything
-from aoi_events.broker.rabbitmq.publish_channel import Lane
-from aoi_events.broker.rabbitmq.reconnecting_connection import Link
+from aoi_events.broker.rabbitmq.lenient_decoders import install_lenient_decoders
+from aoi_events.broker.rabbitmq.publish_channel import PublishChannel
+from aoi_events.broker.rabbitmq.reconnecting_connection import ReconnectingConnection
 from aoi_events.broker.rabbitmq.requester import RabbitRequester
 from aoi_events.broker.rabbitmq.subscription import RabbitSubscription
 from aoi_events.errors import BrokerUnavailable, ConfigurationError, PublishRefused
-from aoi_events.platform.retry import Patience
+from aoi_events.platform.no_metrics import NO_METRICS
+from aoi_events.platform.retry import RetryPolicy
 from aoi_events.ports.broker import Outbound, Published
-from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics
+from aoi_events.ports.metrics import BrokerMetrics
 from aoi_events.topology import Queue, Topology
 
-__all__ = ["RabbitBroker"]
-
-FIRST_CONNECTION = Patience(first=0.2, most=3.0, jitter=0.3, attempts=8)
+FIRST_CONNECTION = RetryPolicy(first=0.2, most=3.0, jitter=0.3, attempts=8)
 """About ten seconds: a broker that starts beside us is met, a wrong address is reported."""
 SETTLED_BEFORE_CLOSE = 0.25
 """Seconds between the last settlement and closing: a quorum queue can ignore acks that arrive
@@ -51,12 +50,12 @@ class RabbitBroker:
     ) -> None:
         """``publish_within``: seconds after which a publish whose confirms are missing fails.
 
-        A broker that is short of memory or disk reads no publishes, and says so to nobody who
-        waits: without a limit they would wait as long as it lasts.
+        A broker that is short of memory or disk reads no publishes and does not report that to
+        those who wait: without a limit they would wait as long as the shortage lasts.
         """
         if publish_within <= 0:
             raise ValueError(f"publish_within must be above 0 s, not {publish_within}")
-        read_anything()
+        install_lenient_decoders()
         parsed = URL(url)
         if parsed.scheme not in ("amqp", "amqps") or not parsed.host:
             raise ConfigurationError(
@@ -65,16 +64,16 @@ class RabbitBroker:
         self._user = parsed.user or "guest"
         self._topologies: list[Topology] = []
         self._metrics = metrics
-        self._consuming = Link(
+        self._consuming = ReconnectingConnection(
             parsed,
             name=f"{name} consuming",
             prepare=self._declare_all,
-            again=lambda: metrics.reconnected("consuming"),
+            reconnected=lambda: metrics.reconnected("consuming"),
         )
-        self._publishing = Link(
-            parsed, name=f"{name} publishing", again=lambda: metrics.reconnected("publishing")
+        self._publishing = ReconnectingConnection(
+            parsed, name=f"{name} publishing", reconnected=lambda: metrics.reconnected("publishing")
         )
-        self._lane: Lane | None = None
+        self._publish_channel: PublishChannel | None = None
         self._opening = asyncio.Lock()
         self._subscriptions: list[RabbitSubscription] = []
         self._requesters: list[RabbitRequester] = []
@@ -87,19 +86,19 @@ class RabbitBroker:
         url: str,
         *,
         name: str = "aoi",
-        patience: Patience = FIRST_CONNECTION,
+        retry_policy: RetryPolicy = FIRST_CONNECTION,
         publish_within: float = PUBLISH_WITHIN,
         metrics: BrokerMetrics = NO_METRICS,
     ) -> Self:
         """Connect; ``name`` is shown by RabbitMQ's management; ``publish_within`` in seconds.
 
-        Raises BrokerUnavailable when ``patience`` ended, and ConfigurationError at once when the
-        broker does not let this user in.
+        Raises BrokerUnavailable after the last attempt of ``retry_policy``, and ConfigurationError
+        at once when the broker does not let this user in.
         """
         broker = cls(url, name=name, publish_within=publish_within, metrics=metrics)
         try:
-            await broker._consuming.open(patience)
-            await broker._publishing.open(patience)
+            await broker._consuming.open(retry_policy)
+            await broker._publishing.open(retry_policy)
         except BaseException:
             await broker.close()
             raise
@@ -111,9 +110,9 @@ class RabbitBroker:
         return self._user
 
     async def declare(self, topology: Topology) -> None:
-        """Make everything exist, now and after every reconnection."""
+        """Declare exchanges, queues and bindings, now and after every reconnection."""
         async with broker_faults("declaring the topology"):
-            await declare_topology(self._consuming.session(), topology)
+            await declare_topology(self._consuming.aio_pika_connection(), topology)
         if topology not in self._topologies:
             self._topologies.append(topology)
 
@@ -121,12 +120,12 @@ class RabbitBroker:
         """Publish all, pipelined; one result per message, in order."""
         try:
             async with asyncio.timeout(self._publish_within) as limit:
-                return await publish_with_substitutes(self._publish, messages)
+                return await publish_with_fallback(self._publish, messages)
         except TimeoutError:
             if not limit.expired():
                 raise
-            # Whatever it still says is about publishes that were reported as uncertain.
-            if self._lane is not None and not self._lane.closed:
+            # Later confirms are of publishes that were reported as uncertain.
+            if self._publish_channel is not None and not self._publish_channel.closed:
                 self._publishing.cut()
             raise BrokerUnavailable(
                 f"the broker did not confirm within {self._publish_within:g} s; "
@@ -140,7 +139,7 @@ class RabbitBroker:
             self._consuming, queue, prefetch=prefetch, redeclare=self._redeclare
         )
         await subscription.open()
-        self._subscriptions = [each for each in self._subscriptions if not each.gone]
+        self._subscriptions = [each for each in self._subscriptions if not each.over]
         self._subscriptions.append(subscription)
         return subscription
 
@@ -161,7 +160,7 @@ class RabbitBroker:
         return self._consuming.present() is not None and self._publishing.present() is not None
 
     async def close(self) -> None:
-        """Let the broker see the last acks, disconnect."""
+        """Disconnect, after the broker had time to process the last acks."""
         if self._closed:
             return
         self._closed = True
@@ -178,24 +177,26 @@ class RabbitBroker:
         await self._consuming.close()
 
     async def _publish(self, messages: Sequence[Outbound]) -> list[Published]:
-        lane = await self._ready()
+        publish_channel = await self._ready()
         try:
-            results = await lane.publish(messages)
+            results = await publish_channel.publish(messages)
         except (BrokerUnavailable, PublishRefused, asyncio.CancelledError):
             self._metrics.uncertain(len(messages))
             raise
         self._metrics.confirmed(results)
         return results
 
-    async def _ready(self) -> Lane:
-        if self._lane is None or self._lane.closed:
+    async def _ready(self) -> PublishChannel:
+        if self._publish_channel is None or self._publish_channel.closed:
             async with self._opening:
-                if self._lane is None or self._lane.closed:
+                if self._publish_channel is None or self._publish_channel.closed:
                     self._check()
                     connection = self._publishing.required()
                     async with broker_faults("opening a channel to publish"):
-                        self._lane = await Lane.open(connection, user=self._user)
-        return self._lane
+                        self._publish_channel = await PublishChannel.open(
+                            connection, user=self._user
+                        )
+        return self._publish_channel
 
     async def _declare_all(self, connection: AbstractConnection) -> None:
         for topology in self._topologies:
@@ -203,7 +204,7 @@ class RabbitBroker:
 
     async def _redeclare(self) -> None:
         async with broker_faults("declaring the topology again"):
-            await self._declare_all(self._consuming.session())
+            await self._declare_all(self._consuming.aio_pika_connection())
 
     def _check(self) -> None:
         if self._closed:

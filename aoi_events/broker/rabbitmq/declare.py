@@ -1,4 +1,4 @@
-"""Topology values as RabbitMQ declarations."""
+"""Declares topology values at RabbitMQ."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from pamqp.common import FieldTable
 
 from aoi_events.topology import Exchange, Queue, QueueKind, Topology
 
-__all__ = ["declare_topology", "queue_arguments"]
-
 
 def queue_arguments(queue: Queue) -> FieldTable:
     """The ``x-`` arguments of a queue.
 
     At-least-once dead-lettering needs a quorum queue, an overflow behaviour that refuses, and all
-    three arguments said; every limit is explicit because its default changed between versions.
+    three arguments set; every limit is explicit because its default changed between versions.
     """
     arguments: FieldTable = {}
     if queue.kind is QueueKind.QUORUM:
@@ -27,21 +25,17 @@ def queue_arguments(queue: Queue) -> FieldTable:
             arguments["x-dead-letter-exchange"] = queue.dead_letter_exchange
             arguments["x-dead-letter-strategy"] = "at-least-once"
             arguments["x-overflow"] = "reject-publish"
-    if queue.dead_letter_routing_key is not None:
-        arguments["x-dead-letter-routing-key"] = queue.dead_letter_routing_key
     if queue.max_length_bytes is not None:
         arguments["x-max-length-bytes"] = queue.max_length_bytes
         arguments["x-overflow"] = "reject-publish"
-    if queue.single_active_consumer:
-        arguments["x-single-active-consumer"] = True
     return arguments
 
 
 async def declare_topology(connection: AbstractConnection, topology: Topology) -> None:
-    """Make everything exist.
+    """Declare exchanges, queues and bindings.
 
-    A user without the permission to configure something only checks that it exists (then it was
-    made by somebody who may); its bindings are that somebody's too.
+    A user without the permission to configure one of them only checks that it exists: then another
+    user declared it, with its bindings.
     """
     declaring = _Declaring(connection)
     try:
@@ -60,7 +54,7 @@ class _Declaring:
         self._connection = connection
         self._opened: AbstractChannel | None = None
 
-    async def _channel(self) -> AbstractChannel:
+    async def _amqp_channel(self) -> AbstractChannel:
         if self._opened is None or self._opened.is_closed:
             self._opened = await self._connection.channel(publisher_confirms=False)
         return self._opened
@@ -73,26 +67,26 @@ class _Declaring:
         arguments: FieldTable = {}
         if exchange.alternate is not None:
             arguments["alternate-exchange"] = exchange.alternate
-        channel = await self._channel()
+        amqp_channel = await self._amqp_channel()
         try:
-            await channel.declare_exchange(
+            await amqp_channel.declare_exchange(
                 exchange.name,
                 aio_pika.ExchangeType(exchange.type.value),
                 durable=True,
                 arguments=arguments,
             )
         except ChannelAccessRefused:
-            channel = await self._channel()
-            await channel.declare_exchange(exchange.name, passive=True)
+            amqp_channel = await self._amqp_channel()
+            await amqp_channel.declare_exchange(exchange.name, passive=True)
 
     async def queue(self, queue: Queue) -> None:
-        channel = await self._channel()
+        amqp_channel = await self._amqp_channel()
         try:
-            declared = await channel.declare_queue(
+            declared = await amqp_channel.declare_queue(
                 queue.name, durable=True, arguments=queue_arguments(queue)
             )
             for binding in queue.bindings:
                 await declared.bind(binding.exchange, binding.pattern)
         except ChannelAccessRefused:
-            channel = await self._channel()
-            await channel.declare_queue(queue.name, passive=True)
+            amqp_channel = await self._amqp_channel()
+            await amqp_channel.declare_queue(queue.name, passive=True)

@@ -1,4 +1,4 @@
-"""What aio-pika, aiormq and the socket raise, in our words."""
+"""Converts errors of aio-pika, aiormq and the socket to ours."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ from aiormq.exceptions import (
 from pamqp.exceptions import PAMQPException
 
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
-
-__all__ = ["REFUSALS", "broker_faults"]
 
 REFUSALS = (
     ChannelAccessRefused,
@@ -59,18 +57,18 @@ async def broker_faults(doing: str, *, within: float = ANSWER_WITHIN) -> AsyncIt
     except TimeoutError as error:
         raise BrokerUnavailable(f"{doing}: no answer within {within:g} s") from error
     except REFUSALS as error:
-        raise ConfigurationError(f"{doing}: the broker refused it: {_said(error)}") from error
+        raise ConfigurationError(f"{doing}: the broker refused it: {_text_of(error)}") from error
     except (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed) as error:
         raise ConfigurationError(
-            f"{doing}: the broker does not let this user in ({_said(error)}); "
+            f"{doing}: the broker does not let this user in ({_text_of(error)}); "
             "check user, password and virtual host of the broker's URL"
         ) from error
     except ConnectionClosed as error:
         if error.args and error.args[0] == _NOT_ALLOWED:
             raise ConfigurationError(
-                f"{doing}: {_said(error)}; check the virtual host of the broker's URL"
+                f"{doing}: {_text_of(error)}; check the virtual host of the broker's URL"
             ) from error
-        raise BrokerUnavailable(f"{doing}: {_said(error)}") from error
+        raise BrokerUnavailable(f"{doing}: {_text_of(error)}") from error
     except InvalidFrameError as error:
         if "Connection.OpenOk" in str(error):
             # aiormq keeps the broker's reason to itself; the login before this was accepted.
@@ -78,11 +76,11 @@ async def broker_faults(doing: str, *, within: float = ANSWER_WITHIN) -> AsyncIt
                 f"{doing}: the broker does not open this virtual host for this user; "
                 "check the virtual host of the broker's URL, and the user's permissions for it"
             ) from error
-        raise BrokerUnavailable(f"{doing}: {_said(error)}") from error
+        raise BrokerUnavailable(f"{doing}: {_text_of(error)}") from error
     except (AMQPError, PAMQPException, ChannelInvalidStateError, OSError) as error:
-        raise BrokerUnavailable(f"{doing}: {_said(error)}") from error
+        raise BrokerUnavailable(f"{doing}: {_text_of(error)}") from error
 
 
-def _said(error: BaseException) -> str:
+def _text_of(error: BaseException) -> str:
     words = [str(argument) for argument in error.args if argument not in (None, "")]
     return " ".join(words) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Reading what hostile senders write into AMQP properties, without losing the connection.
+"""Decoders of AMQP properties that never raise, so that hostile senders cannot end a connection.
 
 RabbitMQ hands on the short strings, timestamps and header tables of a sender unread. pamqp raises
 on bytes that are not UTF-8, on dates past the year 9999 and on deep nesting, and aiormq closes
@@ -14,8 +14,6 @@ import struct
 
 from pamqp import common, decode
 
-__all__ = ["HEADERS_LIMIT", "UNREADABLE", "read_anything"]
-
 HEADERS_LIMIT = 32 * 1024
 """Octets of a header table that are looked at; decoding takes time with the square of them."""
 
@@ -25,8 +23,8 @@ UNREADABLE = "x-aoi-unreadable"
 _SIZE = struct.Struct(">I")
 
 
-def read_anything() -> None:
-    """Install the decoders; again changes nothing."""
+def install_lenient_decoders() -> None:
+    """Install the decoders for the whole process. Idempotent."""
     decode.METHODS["shortstr"] = _short_string
     decode.METHODS["timestamp"] = _timestamp
     decode.METHODS["table"] = _table

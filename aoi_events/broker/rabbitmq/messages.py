@@ -1,4 +1,4 @@
-"""Between the port's messages and AMQP frames."""
+"""Conversion between the port's messages and AMQP frames."""
 
 from __future__ import annotations
 
@@ -15,18 +15,13 @@ from pamqp.header import ContentHeader
 from aoi_events.broker.rabbitmq.lenient_decoders import HEADERS_LIMIT
 from aoi_events.ports.broker import Inbound, Outbound
 
-__all__ = ["TAG_BITS", "encoded", "inbound_of"]
-
-TAG_BITS = 48
-"""A tag of ours is the broker's in the low bits, and which channel it came from above them."""
-
 _PERSISTENT, _TRANSIENT = 2, 1
 _BODY_FRAME = struct.Struct(">BHI")
 _BODY, _FRAME_END = 3, b"\xce"
 
 
-def inbound_of(message: DeliveredMessage, generation: int) -> Inbound:
-    """What a consumer sees of a delivery.
+def inbound_of(message: DeliveredMessage, *, tag: int = 0) -> Inbound:
+    """The port's message of a delivery, to be settled under ``tag``.
 
     The delivery count is the broker's only where the broker says that it delivered before: on a
     first delivery that header can only come from the sender. RabbitMQ up to 4.2 counts every
@@ -50,12 +45,12 @@ def inbound_of(message: DeliveredMessage, generation: int) -> Inbound:
         headers=headers,
         delivery_count=count if isinstance(count, int) and count > 0 else 0,
         redelivered=redelivered,
-        tag=generation << TAG_BITS | (delivery.delivery_tag or 0),
+        tag=tag,
     )
 
 
-def encoded(message: Outbound, *, user: str, message_id: str, number: int, limit: int) -> bytes:
-    """The frames of one publish on channel ``number``, ``limit`` octets of body in each.
+def encode(message: Outbound, *, user: str, message_id: str, number: int, limit: int) -> bytes:
+    """Marshal one publish on AMQP channel ``number``, ``limit`` octets of body in each.
 
     Raises ValueError for what AMQP cannot carry (names over 255 octets, headers over 32 KiB): the
     broker would answer by closing the whole connection.

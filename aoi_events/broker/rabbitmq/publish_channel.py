@@ -1,7 +1,7 @@
-"""Publishing on one channel: a batch is one write, one future and as many confirms.
+"""Publish batches on one AMQP channel: one write and one future for as many confirms.
 
 aiormq's ``basic_publish`` costs a task, two futures and a socket write for every message. This
-lane uses what its channel shows publicly instead: the lock that orders publishes, the counter of
+module uses what the channel shows publicly instead: the lock that orders publishes, the counter of
 delivery tags, the table of confirmations, the connection's write queue.
 """
 
@@ -16,13 +16,11 @@ from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelInvalidStateError
 
 from aoi_events.broker.rabbitmq.faults import REFUSALS
-from aoi_events.broker.rabbitmq.messages import encoded
+from aoi_events.broker.rabbitmq.messages import encode
 from aoi_events.broker.rabbitmq.writing import write
 from aoi_events.errors import BrokerUnavailable, PublishRefused
 from aoi_events.platform.message_ids import MessageIds
 from aoi_events.ports.broker import Outbound, Published
-
-__all__ = ["Lane"]
 
 WRITE_AT_MOST = 256 * 1024
 """Octets that are marshalled before they are written: what a batch of large bodies holds twice."""
@@ -46,7 +44,7 @@ class _Batch:
 
 
 class _Confirm:
-    """Stands in aiormq's table of confirmations where it would put a future.
+    """The confirm of one message, in aiormq's table of confirmations in place of a future.
 
     Nobody can cancel it, so a publisher that was cancelled leaves nothing behind that would make
     the channel stumble over a late answer.
@@ -81,26 +79,26 @@ class _Confirm:
             self._batch.settle(self._index, result)
 
 
-class Lane:
-    """Publishes on one channel of its own, with confirms; any number of batches in flight."""
+class PublishChannel:
+    """An AMQP channel with publisher confirms; any number of batches are in flight on it."""
 
-    def __init__(self, channel: aiormq.Channel, *, user: str) -> None:
-        self.channel = channel
+    def __init__(self, amqp_channel: aiormq.Channel, *, user: str) -> None:
+        self.amqp_channel = amqp_channel
         self._user = user
         self._ids = MessageIds()
         self._gone: BaseException | None = None
-        channel.closing.add_done_callback(self._closed)
+        amqp_channel.closing.add_done_callback(self._closed)
 
     @classmethod
-    async def open(cls, connection: aiormq.Connection, *, user: str) -> Lane:
-        """A lane on a new channel."""
-        channel = await connection.channel(publisher_confirms=True, on_return_raises=False)
-        return cls(cast(aiormq.Channel, channel), user=user)
+    async def open(cls, connection: aiormq.Connection, *, user: str) -> PublishChannel:
+        """Open a new channel."""
+        amqp_channel = await connection.channel(publisher_confirms=True, on_return_raises=False)
+        return cls(cast(aiormq.Channel, amqp_channel), user=user)
 
     @property
     def closed(self) -> bool:
-        """Whether the channel is gone, and another lane is needed."""
-        return self._gone is not None or self.channel.is_closed
+        """Whether the channel is closed, so that another one is needed."""
+        return self._gone is not None or self.amqp_channel.is_closed
 
     async def publish(self, messages: Sequence[Outbound]) -> list[Published]:
         """Write all, then wait for every confirm; one result per message, in order.
@@ -124,8 +122,8 @@ class Lane:
         return results
 
     async def _write(self, messages: Sequence[Outbound], start: int, batch: _Batch) -> int:
-        """Write messages from ``start`` on, up to a bounded size; where to go on."""
-        number, limit = self.channel.number, self.channel.max_content_size
+        """Write messages from ``start`` on, up to a bounded size; return where to go on."""
+        number, limit = self.amqp_channel.number, self.amqp_channel.max_content_size
         payload = bytearray()
         ids: list[str] = []
         fresh = self._ids.now()
@@ -133,41 +131,41 @@ class Lane:
             if len(payload) > WRITE_AT_MOST:
                 break
             ids.append(next(fresh))
-            payload += encoded(
+            payload += encode(
                 message, user=self._user, message_id=ids[-1], number=number, limit=limit
             )
-        async with self.channel.lock:
+        async with self.amqp_channel.lock:
             await self._send(bytes(payload), ids, start, batch)
         if len(payload) > WRITE_AT_MOST:
             # Let the socket take the large one before the next is marshalled.
-            await write(self.channel, b"", drained=True)
+            await write(self.amqp_channel, b"", drained=True)
         return start + len(ids)
 
     async def _send(self, payload: bytes, ids: Sequence[str], start: int, batch: _Batch) -> None:
-        channel = self.channel
+        amqp_channel = self.amqp_channel
         # aiormq only ever asks these for what _Confirm has.
-        confirmations = cast(dict[int, _Confirm], channel.confirmations)
-        first = channel.delivery_tag + 1
+        confirmations = cast(dict[int, _Confirm], amqp_channel.confirmations)
+        first = amqp_channel.delivery_tag + 1
         for offset, message_id in enumerate(ids):
             confirmations[first + offset] = _Confirm(
-                batch, start + offset, channel.message_id_delivery_tag, message_id
+                batch, start + offset, amqp_channel.message_id_delivery_tag, message_id
             )
-            channel.message_id_delivery_tag[message_id] = first + offset
-        channel.delivery_tag += len(ids)
+            amqp_channel.message_id_delivery_tag[message_id] = first + offset
+        amqp_channel.delivery_tag += len(ids)
         try:
-            await write(channel, payload)
+            await write(amqp_channel, payload)
         except BaseException:
             # Cancelled before the broker could see any of it: the tags are still free.
-            channel.delivery_tag -= len(ids)
+            amqp_channel.delivery_tag -= len(ids)
             for offset, message_id in enumerate(ids):
                 confirmations.pop(first + offset, None)
-                channel.message_id_delivery_tag.pop(message_id, None)
+                amqp_channel.message_id_delivery_tag.pop(message_id, None)
             raise
 
     def _closed(self, closing: asyncio.Future[object]) -> None:
         error = None if closing.cancelled() else closing.exception()
         self._gone = error or BrokerUnavailable("the channel was closed")
-        waiting: list[object] = list(self.channel.confirmations.values())
+        waiting: list[object] = list(self.amqp_channel.confirmations.values())
         for confirm in waiting:
             if isinstance(confirm, _Confirm):
                 confirm.settle(None)

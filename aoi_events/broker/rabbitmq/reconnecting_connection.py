@@ -1,11 +1,11 @@
-"""One connection to RabbitMQ that comes back.
+"""A connection to RabbitMQ that reconnects when it is lost.
 
 aio-pika's own robust connection is not used: it restores channels, consumers and declarations by
 itself, in an order and at moments that it chooses, keeps delivery tags of channels that are gone,
 and declares exclusive queues anew under their old names. What this project promises (an
 exclusive queue dies with its connection; nothing is acknowledged on another channel than it came
-from; whoever publishes learns at once that a confirm will not come) is plain when a connection is
-a value that is replaced, and every user of it sees the replacement.
+from; a publisher learns at once that a confirm will not come) is simple when a connection is a
+value that is replaced, and every user of it sees the replacement.
 """
 
 from __future__ import annotations
@@ -24,20 +24,18 @@ from yarl import URL
 from aoi_events.broker.rabbitmq.faults import broker_faults
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.retry import Attempt, Patience, patiently
-
-__all__ = ["Link"]
+from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 
 log = get_logger(__name__)
 
 HEARTBEAT = 10
 """Seconds between signs of life that are agreed with the broker."""
-_ENDLESS = Patience(first=0.1, most=5.0, jitter=0.5)
+_ENDLESS = RetryPolicy(first=0.1, most=5.0, jitter=0.5)
 
 Prepare = Callable[[AbstractConnection], Awaitable[None]]
 
 
-class Link:
+class ReconnectingConnection:
     """A connection for one purpose, replaced whenever it is lost."""
 
     def __init__(
@@ -46,17 +44,17 @@ class Link:
         *,
         name: str,
         prepare: Prepare | None = None,
-        again: Callable[[], None] = lambda: None,
+        reconnected: Callable[[], None] = lambda: None,
     ) -> None:
-        """``prepare`` comes before a connection counts; ``again`` hears of each but the first."""
+        """``prepare`` runs on each new connection, ``reconnected`` after all but the first."""
         self._url = url.update_query(heartbeat=HEARTBEAT)
         self._name = name
         self._prepare = prepare
-        self._again = again
+        self._reconnected = reconnected
         self._connection: AbstractConnection | None = None
         self._up = asyncio.Event()
         self._down = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._reconnecting: asyncio.Task[None] | None = None
         self._socket = _Socket(url)
         self._cut: aiormq.Connection | None = None
 
@@ -65,10 +63,14 @@ class Link:
         """Host and port, for logs and errors: a URL holds a password."""
         return f"{self._url.host}:{self._url.port or 5672}"
 
-    async def open(self, patience: Patience) -> None:
+    async def open(self, retry_policy: RetryPolicy) -> None:
         """Connect for the first time, and from then on stay connected."""
-        await patiently(self._connect, patience=patience, on=BrokerUnavailable, failed=self._failed)
-        self._keeper = asyncio.create_task(self._keep(), name=f"broker link {self._name}")
+        await retry(
+            self._connect, policy=retry_policy, on=BrokerUnavailable, failed=self._log_failure
+        )
+        self._reconnecting = asyncio.create_task(
+            self._reconnect_when_lost(), name=f"connection {self._name}"
+        )
 
     def present(self) -> aiormq.Connection | None:
         """The connection that is up now, if one is."""
@@ -87,8 +89,8 @@ class Link:
             raise BrokerUnavailable(f"there is no connection to {self.where}")
         return connection
 
-    def session(self) -> AbstractConnection:
-        """The same as aio-pika's connection, for declarations."""
+    def aio_pika_connection(self) -> AbstractConnection:
+        """The connection that is up now, as aio-pika's object, for declarations."""
         connection = self._connection
         if connection is None or self.present() is None:
             raise BrokerUnavailable(f"there is no connection to {self.where}")
@@ -98,7 +100,7 @@ class Link:
         """Wait until there is a connection."""
         while (connection := self.present()) is None:
             await self._up.wait()
-            # The keeper may not have seen yet that it went again.
+            # The task that reconnects may not have noticed yet that it was lost again.
             await asyncio.sleep(0)
         return connection
 
@@ -108,7 +110,7 @@ class Link:
             await self._down.wait()
 
     def cut(self) -> None:
-        """Drop the present connection with all that it has not sent; another takes its place.
+        """Drop the present connection with everything that it has not sent, and connect again.
 
         Closing in good order would wait for a broker that stopped reading.
         """
@@ -118,10 +120,10 @@ class Link:
 
     async def close(self) -> None:
         """Disconnect for good. Idempotent."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
-            self._keeper = None
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()
+            await asyncio.gather(self._reconnecting, return_exceptions=True)
+            self._reconnecting = None
         connection, self._connection = self._connection, None
         self._up.clear()
         self._down.set()
@@ -144,7 +146,7 @@ class Link:
         self._down = asyncio.Event()
         self._up.set()
 
-    async def _keep(self) -> None:
+    async def _reconnect_when_lost(self) -> None:
         while True:
             connection = self._connection
             if connection is not None and connection.transport is not None:
@@ -155,17 +157,17 @@ class Link:
             log.warning("broker_connection_lost", broker=self.where, connection=self._name)
             if connection is not None:
                 await connection.close()
-            await patiently(
+            await retry(
                 self._connect,
-                patience=_ENDLESS,
+                policy=_ENDLESS,
                 # After a restart the broker may refuse for a while what it will grant again.
                 on=(BrokerUnavailable, ConfigurationError),
-                failed=self._failed,
+                failed=self._log_failure,
             )
-            self._again()
+            self._reconnected()
             log.info("broker_connected_again", broker=self.where, connection=self._name)
 
-    def _failed(self, attempt: Attempt) -> None:
+    def _log_failure(self, attempt: FailedAttempt) -> None:
         log.warning(
             "broker_not_reached",
             broker=self.where,
@@ -176,7 +178,7 @@ class Link:
 
 
 class _Socket(TransportFactory):
-    """Opens sockets as aiormq does by itself, and remembers the last one."""
+    """Opens sockets as aiormq does, so that the last one can be aborted."""
 
     def __init__(self, url: URL) -> None:
         self._factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()

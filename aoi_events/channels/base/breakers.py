@@ -27,9 +27,10 @@ from aoi_events.domain.providers.breaker import (
     decide,
     hold_for,
 )
+from aoi_events.platform.clock import SystemClock, SystemDice
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.channel import Sent
-from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
+from aoi_events.ports.clock import Clock, Dice
 
 __all__ = ["Admission", "Breakers"]
 

@@ -18,9 +18,10 @@ from aoi_events.channels.base.concurrency import ConcurrencyLimit
 from aoi_events.channels.base.results import Verdict, result_of
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.domain.providers.breaker import Breaker, BreakerPolicy
+from aoi_events.platform.clock import SystemClock
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.channel import Receipt, Sent
-from aoi_events.ports.clock import Clock, SystemClock
+from aoi_events.ports.clock import Clock
 
 __all__ = ["CannotSend", "Item", "RequestChannel"]
 

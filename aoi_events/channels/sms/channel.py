@@ -26,8 +26,9 @@ from aoi_events.errors import MalformedPdu, PduTooLarge
 from aoi_events.oma_push import payload as push_payload
 from aoi_events.oma_push.datagrams import Bits, Reference
 from aoi_events.oma_push.payload import ChallengePush, ContentPush, Payload, WakeUpPush
+from aoi_events.platform.clock import SystemClock
 from aoi_events.ports.channel import Receipt, Sent
-from aoi_events.ports.clock import Clock, SystemClock
+from aoi_events.ports.clock import Clock
 
 __all__ = ["SmsChannel"]
 

@@ -17,7 +17,7 @@ from aoi_events.channels.sms.status import SubmitStatus, Submitted
 from aoi_events.domain.providers.breaker import BreakerState
 from aoi_events.errors import ProviderUnavailable
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.retry import Attempt, Patience, patiently
+from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 
 __all__ = ["SmscLink"]
 
@@ -184,10 +184,10 @@ class SmscLink:
 
     async def _stay_connected(self) -> None:
         settings = self.settings
-        patience = Patience(first=settings.reconnect_first, most=settings.reconnect_most)
+        patience = RetryPolicy(first=settings.reconnect_first, most=settings.reconnect_most)
         while True:
-            session = await patiently(
-                self._bind, patience=patience, on=ProviderUnavailable, failed=self._log_failure
+            session = await retry(
+                self._bind, policy=patience, on=ProviderUnavailable, failed=self._log_failure
             )
             self._session = session
             self._breakers.reachable(self.name)
@@ -209,7 +209,7 @@ class SmscLink:
     async def _put(self, receipt: SmscReceipt) -> None:
         await self._receipts.put(self.name, receipt)
 
-    def _log_failure(self, attempt: Attempt) -> None:
+    def _log_failure(self, attempt: FailedAttempt) -> None:
         self._breakers.unreachable(self.name, _NO_LINK)
         if self._is_down():
             self.known.set()

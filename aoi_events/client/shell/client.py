@@ -46,8 +46,9 @@ from aoi_events.contracts.identifiers import (
 )
 from aoi_events.contracts.requests import ActivateChannelsV1, ChannelOffer
 from aoi_events.errors import ConfigurationError, RequestRefused, RequestTimeout
+from aoi_events.platform.clock import SystemClock, SystemDice
 from aoi_events.platform.logs import get_logger
-from aoi_events.ports.clock import Clock, Dice, SystemClock, SystemDice
+from aoi_events.ports.clock import Clock, Dice
 
 __all__ = ["AoiClient"]
 

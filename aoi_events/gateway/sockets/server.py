@@ -17,8 +17,9 @@ from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.sockets.device_connection import websocket
 from aoi_events.platform.limiters import ConnectionLimiter
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.platform.sockets import Listener, peer_network
-from aoi_events.ports.metrics import NO_METRICS, GatewayMetrics, Limit
+from aoi_events.ports.metrics import GatewayMetrics, Limit
 
 __all__ = ["PATH", "PROTOCOLS", "Server"]
 

@@ -29,8 +29,8 @@ from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.sockets.device_connection import DeviceConnection, GatewayContext
 from aoi_events.gateway.workers.request_forwarder import RequestForwarder
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.racing import first_of
-from aoi_events.platform.retry import Attempt, Patience, patiently
+from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
+from aoi_events.platform.tasks import first_completed
 from aoi_events.ports.broker import Broker, Inbound, Subscription
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.topology import Queue, QueueKind, gateway_queue
@@ -40,7 +40,7 @@ __all__ = ["NodeQueue"]
 _log = get_logger(__name__)
 _ANY_NODE = "aoi.gateway"
 """The name in metrics for the queues of all gateways, whose own names change."""
-_PATIENCE = Patience(first=0.1, most=5.0, jitter=0.5)
+_RETRY_POLICY = RetryPolicy(first=0.1, most=5.0, jitter=0.5)
 _LATER = (InfrastructureError, ConfigurationError)
 _ANNOUNCE_AT_ONCE = 64
 _ANNOUNCE_PAUSE = 0.5
@@ -80,9 +80,9 @@ class NodeQueue:
     async def run(self) -> None:
         """Consume the queue, under a new name for each broker connection, until :meth:`stop`."""
         while not self._stopping:
-            self._subscription = await patiently(
+            self._subscription = await retry(
                 self._subscribe,
-                patience=_PATIENCE,
+                policy=_RETRY_POLICY,
                 # After a first success a refusal passes: for example, the broker restarts.
                 on=_LATER if self.ready.is_set() else InfrastructureError,
                 failed=_log_unavailable,
@@ -114,8 +114,12 @@ class NodeQueue:
         self.ready.set()
 
     async def _consume_until_lost(self, subscription: Subscription) -> None:
-        with suppress(BrokerUnavailable):
-            await first_of(self._broker.connection_lost(), self._consume(subscription))
+        _, consuming = await first_completed(
+            self._broker.connection_lost(), self._consume(subscription)
+        )
+        if not consuming.cancelled():
+            with suppress(BrokerUnavailable):
+                consuming.result()
         if not self._stopping:
             _log.warning("gateway_queue_lost", node=self.name)
 
@@ -176,7 +180,7 @@ class NodeQueue:
         return False
 
 
-def _log_unavailable(attempt: Attempt) -> None:
+def _log_unavailable(attempt: FailedAttempt) -> None:
     _log.warning("gateway_queue_unavailable", error=str(attempt.error), seconds=attempt.pause)
 
 

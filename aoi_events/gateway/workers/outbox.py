@@ -17,9 +17,10 @@ from aoi_events.contracts.requests import DisconnectClientV1
 from aoi_events.errors import InfrastructureError
 from aoi_events.gateway.protocol.effects import EndPresence
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Broker, Outbound, Published
 from aoi_events.ports.clock import Clock
-from aoi_events.ports.metrics import NO_METRICS, GatewayMetrics
+from aoi_events.ports.metrics import GatewayMetrics
 from aoi_events.topology import OUTCOME, OUTCOMES, REQUESTS
 
 __all__ = ["Outbox"]

@@ -23,14 +23,15 @@ from typing import Any, Final
 
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.retry import Attempt, Patience, patiently
+from aoi_events.platform.no_metrics import NO_METRICS
+from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ConnectionlessChannel, Sent
 from aoi_events.ports.clock import Clock
-from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
+from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import ProviderMessage, Store, Submission
 from aoi_events.services.messages.answers import outcomes, publish_all
-from aoi_events.services.runtime.pausing import PAUSES, Stopped, rest
+from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
 
 __all__ = ["Key", "Submissions", "Work", "key_of"]
 
@@ -38,7 +39,7 @@ log = get_logger(__name__)
 
 _MOMENT: Final = 0.25
 _UNAVAILABLE_FOR: Final = 10.0
-_PATIENCE: Final = Patience(first=0.1, most=5.0, jitter=0.5)
+_RETRY_POLICY: Final = RetryPolicy(first=0.1, most=5.0, jitter=0.5)
 
 Work = DeliverItem | ChallengeItem
 Key = tuple[str, int, int]
@@ -229,12 +230,12 @@ class Submissions:
             self._metrics.published(outputs, self._clock.now())
 
         try:
-            await patiently(
+            await retry(
                 attempt,
-                patience=_PATIENCE,
+                policy=_RETRY_POLICY,
                 on=PAUSES,
                 failed=self._complain,
-                sleep=lambda seconds: rest(self._clock, seconds, self._stop),
+                sleep=lambda seconds: sleep_unless_stopped(self._clock, seconds, self._stop),
             )
         except Stopped:
             log.warning("outcomes_untold", channel=self._type, items=len(said))
@@ -242,7 +243,7 @@ class Submissions:
             # Nobody waits here who could be told; the deadlines of the steps look again.
             log.exception("outcomes_untold", channel=self._type, items=len(said))
 
-    def _complain(self, failed: Attempt) -> None:
+    def _complain(self, failed: FailedAttempt) -> None:
         error = str(failed.error)
         log.warning("outcomes_wait", channel=self._type, attempt=failed.number, error=error)
 

@@ -26,9 +26,10 @@ from aoi_events.domain.delivery.machine import (
 )
 from aoi_events.domain.planning.plans import Demand, demand_of
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
-from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
+from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.delivery.backlog import bounded
 from aoi_events.services.delivery.dispatch import Context, Dispatcher

@@ -11,9 +11,10 @@ from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.channels import ChannelState, Proof, ProofState
 from aoi_events.domain.clients.proofs import look, put_off
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Broker, Outbound
 from aoi_events.ports.clock import Clock
-from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
+from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.clients.challenges import Challenges
 from aoi_events.services.clients.endings import channel_closed

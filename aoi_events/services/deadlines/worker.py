@@ -13,16 +13,18 @@ from functools import partial
 from typing import Final
 
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.racing import first_of
-from aoi_events.platform.retry import Attempt, Patience, patiently
+from aoi_events.platform.no_metrics import NO_METRICS
+from aoi_events.platform.resubscribing_consumer import ResubscribingConsumer
+from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
+from aoi_events.platform.tasks import first_completed
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
-from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
+from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import Kind, Store
 from aoi_events.services.deadlines.clients import UnusedClients
 from aoi_events.services.deadlines.deliveries import DueDeliveries
 from aoi_events.services.deadlines.proofs import DueProofs
-from aoi_events.services.runtime.pausing import PAUSES, Stopped, rest
+from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import hints_queue
 
@@ -30,9 +32,9 @@ __all__ = ["DeadlinesWorker"]
 
 log = get_logger(__name__)
 
-_PATIENCE: Final = Patience(first=0.1, most=5.0, jitter=0.5)
+_RETRY_POLICY: Final = RetryPolicy(first=0.1, most=5.0, jitter=0.5)
 _HINTS: Final = 100
-_DEAF_FOR: Final = 1.0
+_HINTS_RETRY_POLICY: Final = RetryPolicy(first=1.0, most=1.0, jitter=0.0)
 _RETAIN: Final = 1_000
 
 
@@ -85,29 +87,32 @@ class DeadlinesWorker:
     async def _round(self, stop: asyncio.Event) -> None:
         # A hint that comes while we look is about something that we may have missed.
         self._woken.clear()
-        busy = await patiently(
+        busy = await retry(
             self.look,
-            patience=_PATIENCE,
+            policy=_RETRY_POLICY,
             on=PAUSES,
             failed=_complain,
-            sleep=lambda seconds: rest(self._clock, seconds, stop),
+            sleep=lambda seconds: sleep_unless_stopped(self._clock, seconds, stop),
         )
         if not busy:
             pause = self._clock.sleep(self._policies.poll)
-            await first_of(pause, self._woken.wait(), stop.wait())
+            await first_completed(pause, self._woken.wait(), stop.wait())
 
     async def _listen(self) -> None:
         """Hints only save time, so a lost connection costs nothing: polling goes on."""
-        while True:
-            try:
-                queue = hints_queue(self._dice.token_hex(8))
-                subscription = await self._broker.subscribe(queue, prefetch=_HINTS)
-                while messages := await subscription.take(_HINTS):
-                    self._woken.set()
-                    await subscription.ack(messages)
-            except PAUSES as fault:
-                log.info("no_hints", error=str(fault))
-            await self._clock.sleep(_DEAF_FOR)
+        consumer = ResubscribingConsumer(
+            self._broker,
+            lambda: hints_queue(self._dice.token_hex(8)),
+            prefetch=_HINTS,
+            policy=_HINTS_RETRY_POLICY,
+            on=PAUSES,
+            failed=_log_no_hints,
+            sleep=self._clock.sleep,
+        )
+        await consumer.subscribe()
+        while (messages := await consumer.take()) is not None:
+            self._woken.set()
+            await consumer.ack(messages)
 
     async def _retain(self) -> None:
         """End and remove what nobody needs any more, in batches, as often as it takes."""
@@ -141,5 +146,9 @@ class DeadlinesWorker:
         return False
 
 
-def _complain(attempt: Attempt) -> None:
+def _complain(attempt: FailedAttempt) -> None:
     log.warning("paused", worker="deadlines", seconds=attempt.pause, error=str(attempt.error))
+
+
+def _log_no_hints(attempt: FailedAttempt) -> None:
+    log.info("no_hints", error=str(attempt.error))

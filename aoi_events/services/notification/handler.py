@@ -17,9 +17,10 @@ from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery.machine import Decision, Delivery, resend
 from aoi_events.domain.notifications import Notification, body_hash
 from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock, Dice
-from aoi_events.ports.metrics import NO_METRICS, Change, WorkerMetrics
+from aoi_events.ports.metrics import Change, WorkerMetrics
 from aoi_events.ports.store import Store, Transaction
 from aoi_events.services.delivery.dispatch import Context, Dispatcher
 from aoi_events.services.delivery.release import release_resting

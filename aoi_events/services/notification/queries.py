@@ -23,9 +23,10 @@ from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery.machine import Cancelled, Decision, decide
 from aoi_events.domain.notifications import Notification
 from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Clock, Dice
-from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
+from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import Lock, Store
 from aoi_events.services.delivery.dispatch import Context, Dispatcher
 from aoi_events.services.delivery.release import follow

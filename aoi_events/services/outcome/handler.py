@@ -17,9 +17,10 @@ from aoi_events.domain.clients.client import Client
 from aoi_events.domain.delivery.machine import Decision, Delivery, Reported, StartStep, decide
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock, Dice
-from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
+from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.clients.endings import close_what_ended
 from aoi_events.services.delivery.backlog import bounded

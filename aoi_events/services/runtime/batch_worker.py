@@ -20,15 +20,16 @@ from typing import Final, Generic, TypeVar
 
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.retry import Attempt, Patience, patiently
+from aoi_events.platform.no_metrics import NO_METRICS
+from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 from aoi_events.ports.broker import Broker, Inbound, Outbound, Subscription
 from aoi_events.ports.clock import Clock
-from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
+from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.services.messages.answers import internal, publish_all, refusal
 from aoi_events.services.messages.requests import as_sent, may_answer, to_quarantine, unwrap
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
-from aoi_events.services.runtime.pausing import PAUSES, Stopped, rest
+from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
 from aoi_events.topology import (
     QUARANTINE_AFTER,
     QUARANTINE_PREFETCH,
@@ -43,7 +44,7 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
-_PATIENCE: Final = Patience(first=0.1, most=5.0, jitter=0.5)
+_RETRY_POLICY: Final = RetryPolicy(first=0.1, most=5.0, jitter=0.5)
 
 
 class BatchWorker(Generic[T]):
@@ -137,14 +138,14 @@ class BatchWorker(Generic[T]):
                 await subscription.pause()
             # Effects may have been committed before the fault: all outputs are due again.
             given = [replace(message, redelivered=True) for message in messages]
-            await rest(self._clock, seconds, stop)
+            await sleep_unless_stopped(self._clock, seconds, stop)
 
-        await patiently(attempt, patience=_PATIENCE, on=PAUSES, failed=self._complain, sleep=pause)
+        await retry(attempt, policy=_RETRY_POLICY, on=PAUSES, failed=self._complain, sleep=pause)
         if paused:
             await subscription.resume()
             self._log.info("resumed")
 
-    def _complain(self, attempt: Attempt) -> None:
+    def _complain(self, attempt: FailedAttempt) -> None:
         self._log.warning(
             "paused", attempt=attempt.number, seconds=attempt.pause, error=str(attempt.error)
         )

@@ -11,9 +11,10 @@ from datetime import datetime
 from aoi_events.contracts.requests import CLIENT_HEADER
 from aoi_events.contracts.senders import SENDER_HEADER
 from aoi_events.domain.parked import ParkedMessage, redact
+from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Broker, Inbound
 from aoi_events.ports.clock import Clock
-from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
+from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import Store
 from aoi_events.services.messages.answers import publish_all
 from aoi_events.services.messages.requests import to_replay

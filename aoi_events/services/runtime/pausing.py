@@ -1,4 +1,4 @@
-"""What makes a worker wait, and waiting that ends at once when it is told to stop."""
+"""Infrastructure faults that pause a worker, and a sleep that ends on shutdown."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import asyncio
 from typing import Final
 
 from aoi_events.errors import ConfigurationError, InfrastructureError
-from aoi_events.platform.racing import first_of
+from aoi_events.platform.tasks import unless_set
 from aoi_events.ports.clock import Clock
 
-__all__ = ["PAUSES", "Stopped", "rest"]
+__all__ = ["PAUSES", "Stopped", "sleep_unless_stopped"]
 
 PAUSES: Final = (InfrastructureError, ConfigurationError)
-"""What is no message's fault: the worker waits and tries again, and nothing is parked. Settings can
-be wrong on one machine only (a token key that was not copied there), or until somebody mends them.
+"""Faults that no message causes: the worker pauses and tries again, and nothing is parked. Settings
+can be wrong on one machine only (a token key that was not copied there), or until they are
+corrected.
 """
 
 
 class Stopped(Exception):
-    """The worker was told to stop while it waited."""
+    """The worker was stopped while it slept."""
 
 
-async def rest(clock: Clock, seconds: float, stop: asyncio.Event) -> None:
-    """Sleep for so many seconds. Raises Stopped as soon as ``stop`` is set."""
+async def sleep_unless_stopped(clock: Clock, seconds: float, stop: asyncio.Event) -> None:
+    """Sleep for ``seconds``. Raises Stopped as soon as ``stop`` is set."""
     if not stop.is_set():
-        await first_of(clock.sleep(seconds), stop.wait())
+        await unless_set(stop, clock.sleep(seconds))
     if stop.is_set():
         raise Stopped

@@ -1,4 +1,4 @@
-"""What every connectionless channel keeps: handing over, whatever is said, and its end."""
+"""The tests of every connectionless channel: deliveries, outcomes, faults and closing."""
 
 from __future__ import annotations
 
@@ -24,8 +24,6 @@ from aoi_events.testing.conformance.provider import (
 )
 from aoi_events.testing.conformance.receipts import hear
 
-__all__ = ["ChannelSuite"]
-
 _MEANS: Final = {
     Answer.REFUSED: (OutcomeKind.REFUSED, False),
     Answer.REJECTED: (OutcomeKind.REJECTED, False),
@@ -38,7 +36,7 @@ _PASSING: Final = (OutcomeKind.REFUSED, OutcomeKind.UNAVAILABLE)
 
 
 class ChannelSuite(OfProvider):
-    """For every connectionless channel."""
+    """The tests of every connectionless channel."""
 
     @pytest.mark.asyncio
     async def test_one_result_for_each_item_in_order(
@@ -72,7 +70,7 @@ class ChannelSuite(OfProvider):
     async def test_nothing_to_deliver_is_nothing(
         self, provider: Provider, channel: ConnectionlessChannel
     ) -> None:
-        """An empty batch is no special case."""
+        """An empty batch has no results."""
         assert list(await channel.deliver([])) == []
         assert provider.arrived() == []
 
@@ -104,8 +102,8 @@ class ChannelSuite(OfProvider):
     async def test_a_challenge_that_was_not_taken_is_told(
         self, provider: Provider, channel: ConnectionlessChannel, answer: Answer
     ) -> None:
-        """Nobody waits for the outcome of one that was; a refusal says what it says of a delivery,
-        and names the round, not its code.
+        """A challenge that was refused has an outcome, which names the round and not its code; one
+        that was taken has none.
         """
         provider.script(answer, answer)
         [delivered] = outcomes(list(await channel.deliver([delivery(provider, 1)])))
@@ -140,7 +138,7 @@ class ChannelSuite(OfProvider):
     async def test_the_largest_content_of_all_goes_out_or_takes_a_wake_up(
         self, provider: Provider, channel: ConnectionlessChannel
     ) -> None:
-        """Whatever content there may be, a delivery is made of it, as the plan says."""
+        """The largest content that exists goes out, or takes a wake-up, as the plan says."""
         traits = provider.traits
         content = Content(data="\x01" * MAX_CONTENT)
         limit = traits.largest_content
@@ -154,7 +152,7 @@ class ChannelSuite(OfProvider):
     async def test_an_item_without_its_address_closes_the_channel(
         self, provider: Provider, channel: ConnectionlessChannel
     ) -> None:
-        """Parameters that are no address (of an older version, say) can never be delivered to."""
+        """Parameters without an address (of an older version, say) are rejected for good."""
         sent = list(
             await channel.deliver([delivery(provider, 1, parameters={}), delivery(provider)])
         )
@@ -168,7 +166,7 @@ class ChannelSuite(OfProvider):
     async def test_batches_do_not_wait_for_each_other(
         self, provider: Provider, channel: ConnectionlessChannel
     ) -> None:
-        """Several deliver at once: each gets the results of its own items."""
+        """Batches that are delivered at the same time get the results of their own items."""
         async with asyncio.timeout(SOON):
             results = await asyncio.gather(
                 *(
@@ -185,8 +183,8 @@ class ChannelSuite(OfProvider):
     async def test_a_provider_that_is_down_is_a_passing_trouble(
         self, provider: Provider, channel: ConnectionlessChannel
     ) -> None:
-        """Nobody answers: within the channel's own time-outs every item is refused for now, or not
-        even attempted, and after the provider came back the next ones go out.
+        """When nothing answers, every item is refused for now, or not even attempted, within the
+        channel's own time-outs; after the provider came back the next ones go out.
         """
         await provider.go_down()
         async with asyncio.timeout(SOON):
@@ -221,7 +219,7 @@ class ChannelSuite(OfProvider):
     async def test_items_of_one_address_are_of_one_lane(
         self, provider: Provider, channel: ConnectionlessChannel
     ) -> None:
-        """What waits behind what is known before, challenges too; and some are taken at once."""
+        """The lane of an item, of a challenge too, is known before it is delivered."""
         assert channel.lane(delivery(provider, 1)) == channel.lane(challenge(provider))
         assert channel.lane(delivery(provider, parameters={})) is not None
         assert channel.at_once > 0
@@ -243,7 +241,7 @@ class ChannelSuite(OfProvider):
     async def test_its_provider_has_a_name(
         self, provider: Provider, channel: ConnectionlessChannel
     ) -> None:
-        """The store and metrics know providers by name, every copy of a worker by the same one."""
+        """The provider has a name for store and metrics, the same in every copy of a worker."""
         assert not provider.traits.connection_oriented
         assert provider.plugin.configured(provider.settings)
         assert channel.provider
@@ -254,7 +252,7 @@ class ChannelSuite(OfProvider):
     async def test_closing_ends_receipts_and_is_idempotent(
         self, provider: Provider, channel: ConnectionlessChannel
     ) -> None:
-        """Whoever listens comes to an end, and so does whoever listens afterwards."""
+        """The stream of receipts ends, and so does one that is opened afterwards."""
         listening = asyncio.create_task(hear(channel, 1))
         await asyncio.sleep(0)
         await channel.close()
@@ -268,7 +266,7 @@ class ChannelSuite(OfProvider):
     async def test_a_closed_channel_takes_nothing(
         self, provider: Provider, channel: ConnectionlessChannel
     ) -> None:
-        """What is handed over too late is refused for now, within bounds, and does not go out."""
+        """Items that come after closing are refused for now, within bounds, and do not go out."""
         await channel.close()
         async with asyncio.timeout(SOON):
             [sent] = await channel.deliver([delivery(provider)])
@@ -302,7 +300,7 @@ class ChannelSuite(OfProvider):
 async def _until(
     provider: Provider, channel: ConnectionlessChannel, kind: OutcomeKind
 ) -> OutcomeItem:
-    """The first outcome of that kind of deliveries that are tried one after the other."""
+    """Deliver one item after another until one has an outcome of that kind."""
     async with asyncio.timeout(SOON):
         while True:
             sent = await channel.deliver([delivery(provider, 1, attempt=3)])

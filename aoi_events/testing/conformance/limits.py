@@ -1,4 +1,4 @@
-"""What a channel keeps that carries less than content may measure."""
+"""The tests of a channel that carries less than the largest content."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from aoi_events.domain.clients.channels import ChannelTraits
 from aoi_events.ports.channel import ConnectionlessChannel
 from aoi_events.testing.conformance.provider import OfProvider, Provider, delivery, outcomes
 
-__all__ = ["LimitedSuite"]
-
 
 class LimitedSuite(OfProvider):
-    """For a channel with a largest content, beside ``ChannelSuite``."""
+    """The tests of a channel with a largest content, beside ``ChannelSuite``."""
 
     @pytest.mark.asyncio
     @pytest.mark.parametrize("type", ["text/plain", "text/vnd.example.thing"])
@@ -43,7 +41,7 @@ class LimitedSuite(OfProvider):
 
 
 def _at_the_limit(traits: ChannelTraits, over: int, type: str = "text/plain") -> Content:
-    """Content that takes as much as the channel carries, and ``over`` octets."""
+    """Content that measures ``over`` octets more than the channel carries."""
     assert traits.largest_content is not None
     bare = traits.measure(Content(data="", type=type))
     return Content(data="x" * (traits.largest_content + over - bare), type=type)

@@ -1,4 +1,4 @@
-"""What every plug-in keeps: described, configured, and careful about what devices offer."""
+"""The tests of every plug-in: its description, its settings, and how it checks offers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.testing.conformance.provider import Offers
 
-__all__ = ["PluginSuite"]
-
 
 class PluginSuite:
-    """For every plug-in; override the fixtures ``plugin``, and ``offers`` with at least one offer
-    that it takes and one that it refuses.
+    """The tests of every plug-in.
+
+    Override the fixtures ``plugin``, and ``offers`` with at least one offer that it takes and one
+    that it refuses.
     """
 
     @pytest.fixture
@@ -32,12 +32,12 @@ class PluginSuite:
 
     @pytest.fixture
     def settings(self, plugin: ChannelPlugin) -> BaseModel:
-        """The settings with which devices offer; override it where they need some."""
+        """The settings of the plug-in; override it where the defaults are not enough."""
         return plugin.settings_model()
 
     @pytest.fixture
     def offers(self) -> Offers:
-        """What devices may offer, and what not."""
+        """Offers that the plug-in takes, and offers that it refuses."""
         raise NotImplementedError("override the fixture offers")
 
     def test_settings_have_defaults_and_refuse_what_is_unknown(self, plugin: ChannelPlugin) -> None:
@@ -49,11 +49,11 @@ class PluginSuite:
         assert (plugin.type in configured.plugins) == plugin.configured(defaults)
 
     def test_settings_do_not_change(self, plugin: ChannelPlugin) -> None:
-        """Settings are values: nobody changes them while workers use them."""
+        """Settings are values that cannot be changed while workers use them."""
         assert plugin.settings_model.model_config.get("frozen")
 
     def test_traits_are_what_decisions_can_use(self, plugin: ChannelPlugin) -> None:
-        """The same every time, of this type, within the bounds of a step."""
+        """Traits are the same every time, of this type, within the bounds of a step."""
         traits = plugin.traits(plugin.settings_model())
         assert traits == plugin.traits(plugin.settings_model())
         assert traits.type == plugin.type
@@ -65,7 +65,7 @@ class PluginSuite:
             assert traits.largest_content in (None, MAX_CONTENT)
 
     def test_the_measure_covers_the_content(self, plugin: ChannelPlugin) -> None:
-        """What content takes on a channel is at least itself, and the same every time."""
+        """The measure of content is at least its size, and the same every time."""
         measure = plugin.traits(plugin.settings_model()).measure
         for text in ("", "x", "Gate B1", "\u00e9" * 500, "\x01" * 4_000):
             for content in (Content(data=text), Content.of(text.encode(), "application/x-thing")):
@@ -88,9 +88,7 @@ class PluginSuite:
     def test_bad_offers_say_what_to_send(
         self, plugin: ChannelPlugin, settings: BaseModel, offers: Offers
     ) -> None:
-        """Missing, of the wrong type, or too much: which field, and what to do; never the
-        address.
-        """
+        """A refused offer names the field and what to do, and never the address."""
         assert offers.bad
         for parameters, name in offers.bad:
             with pytest.raises(Refusal) as refused:

@@ -1,4 +1,4 @@
-"""The provider behind a channel, in the hand of a test, and what the test hands over."""
+"""The provider behind a channel, as a test controls it, and items to deliver."""
 
 from __future__ import annotations
 
@@ -19,21 +19,6 @@ from aoi_events.domain.clients.channels import ChannelTraits, Parameters
 from aoi_events.ports.channel import ChannelPlugin, ConnectionlessChannel, Sent
 from aoi_events.testing.limits import WITHIN
 
-__all__ = [
-    "SOON",
-    "Answer",
-    "OfProvider",
-    "Offers",
-    "Provider",
-    "Told",
-    "Work",
-    "challenge",
-    "delivery",
-    "healthy",
-    "outcomes",
-    "told_of",
-]
-
 SOON: Final = WITHIN
 """Seconds within which what should happen happens, on a busy machine, too."""
 
@@ -48,14 +33,14 @@ Told = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Offers:
-    """Parameters that a plug-in takes; others, each with the field that it refuses."""
+    """Parameters that a plug-in takes, and others, each with the field that it refuses."""
 
     good: Sequence[Parameters]
     bad: Sequence[tuple[Parameters, str]]
 
 
 class Answer(Enum):
-    """What a provider says to an item."""
+    """How a provider answers an item."""
 
     TAKEN = auto()
     RECEIPTED = auto()
@@ -90,11 +75,11 @@ class Provider(ABC):
 
     @property
     def traits(self) -> ChannelTraits:
-        """What decisions know of the channel."""
+        """The traits of the channel."""
         return self.plugin.traits(self.settings)
 
     async def connect(self) -> ConnectionlessChannel:
-        """A channel as a worker has it; :meth:`close` closes it."""
+        """Connect a channel as a worker does; :meth:`close` closes it."""
         channel: ConnectionlessChannel | None = await self.plugin.connect(self.settings)
         assert channel is not None, "a connectionless channel has a sender"
         self.channels.append(channel)
@@ -106,28 +91,28 @@ class Provider(ABC):
             await channel.close()
 
     def expects(self, item: Work) -> Told:
-        """What :meth:`arrived` says of an item that was handed over."""
+        """What :meth:`arrived` returns for an item that was delivered."""
         return told_of(item)
 
     @abstractmethod
     def script(self, *answers: Answer) -> None:
-        """Answer the next items so; what is not scripted is taken."""
+        """Answer the next items like this; items that are not scripted are taken."""
 
     @abstractmethod
     def arrived(self) -> list[Told]:
-        """What the provider was handed, in order."""
+        """The items that arrived at the provider, in order."""
 
     @abstractmethod
     async def go_down(self) -> None:
-        """Nobody answers any more."""
+        """Stop answering."""
 
     @abstractmethod
     async def come_back(self) -> None:
-        """Everything is as before."""
+        """Answer again."""
 
 
 class OfProvider:
-    """Tests of a channel and its provider: give them a fixture ``provider`` that is up and
+    """Base of tests of a channel and its provider: give them a fixture ``provider`` that is up and
     answering, and is closed at the end.
     """
 
@@ -140,7 +125,7 @@ class OfProvider:
 
 
 def told_of(item: Work) -> Told:
-    """What an item tells."""
+    """The content or the code in an item."""
     if isinstance(item, ChallengeItem):
         return ("challenge", item.code)
     if item.wake_up:
@@ -189,12 +174,12 @@ def challenge(provider: Provider, code: str = "K7QM2XPD", **changes: Any) -> Cha
 
 
 def outcomes(sent: Sequence[Sent]) -> list[OutcomeItem]:
-    """What became of deliveries."""
+    """Deliver, and return the outcomes of deliveries."""
     return [each.outcome for each in sent if isinstance(each.outcome, OutcomeItem)]
 
 
 async def healthy(channel: ConnectionlessChannel, *, is_so: bool = True) -> None:
-    """Return once the channel is healthy, or not any more."""
+    """Return once the health of the channel is as expected."""
     async with asyncio.timeout(SOON):
         while await channel.healthy() is not is_so:  # noqa: ASYNC110 - the port has no event for it
             await asyncio.sleep(0)

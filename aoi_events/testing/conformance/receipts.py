@@ -1,4 +1,4 @@
-"""What a channel keeps whose provider says later what became of a message."""
+"""The tests of a channel whose provider sends receipts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from aoi_events.testing.conformance.provider import (
     delivery,
 )
 
-__all__ = ["ReceiptSuite", "hear"]
-
 
 async def hear(channel: ConnectionlessChannel, count: int) -> list[Receipt]:
     """The next receipts, however they are batched; fewer when the channel is closed."""
@@ -33,13 +31,13 @@ async def hear(channel: ConnectionlessChannel, count: int) -> list[Receipt]:
 
 
 class ReceiptSuite(OfProvider):
-    """For a channel with receipts, beside ``ChannelSuite``."""
+    """The tests of a channel with receipts, beside ``ChannelSuite``."""
 
     @pytest.mark.asyncio
     async def test_names_of_messages_lead_receipts_back(
         self, provider: Provider, channel: ConnectionlessChannel
     ) -> None:
-        """A receipt names the message as its submission did, and says what an outcome can say."""
+        """A receipt names the message as its submission did, with a kind of outcome."""
         provider.script(Answer.TAKEN, Answer.RECEIPTED, Answer.UNDELIVERED)
         sent = list(await channel.deliver([delivery(provider, n) for n in range(3)]))
         heard = await hear(channel, 2)
@@ -54,7 +52,7 @@ class ReceiptSuite(OfProvider):
     async def test_receipts_of_challenges_are_told_like_others(
         self, provider: Provider, channel: ConnectionlessChannel
     ) -> None:
-        """The channel does not know what is behind a message; the worker does."""
+        """Receipts of challenges are like others: only the worker knows what a message was."""
         provider.script(Answer.RECEIPTED)
         [sent] = await channel.deliver([challenge(provider)])
         [receipt] = await hear(channel, 1)
@@ -64,7 +62,7 @@ class ReceiptSuite(OfProvider):
     async def test_receipts_wait_for_whoever_listens_next(
         self, provider: Provider, channel: ConnectionlessChannel
     ) -> None:
-        """A listener that ends between two receipts loses none of them."""
+        """A stream of receipts that is closed between two of them loses none."""
         provider.script(Answer.RECEIPTED)
         [first] = await channel.deliver([delivery(provider, 1)])
         [receipt] = await hear(channel, 1)

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.platform.clock import SystemClock
 from aoi_events.ports.broker import Inbound, Outbound
-from aoi_events.ports.clock import SystemClock
 from aoi_events.services.runtime.batch_worker import BatchWorker
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parking

@@ -64,10 +64,12 @@ def rabbitmq(request: pytest.FixtureRequest) -> Installation:
     """A virtual host of the RabbitMQ container."""
     server: RabbitServer = request.getfixturevalue("rabbit_server")
     vhost: str = request.getfixturevalue("rabbit_vhost")
+    urls: dict[str, str] = {}
 
     async def connect_as(user: str) -> Broker:
-        url = await asyncio.to_thread(server.add_user, vhost, user)
-        return await RabbitBroker.connect(url)
+        if user not in urls:
+            urls[user] = await asyncio.to_thread(server.add_user, vhost, user)
+        return await RabbitBroker.connect(urls[user])
 
     async def drop_connections() -> None:
         await asyncio.to_thread(

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from aoi_events.errors import BrokerUnavailable
-from aoi_events.platform.retry import Patience, patiently
+from aoi_events.platform.retry import RetryPolicy, retry
 from aoi_events.ports.broker import Broker, Inbound, Outbound, Published, Subscription
 from aoi_events.topology import Exchange, ExchangeType, Queue, Topology
 from tests.limits import WITHIN
@@ -28,8 +28,8 @@ def to(queue: str, body: bytes | str = b"") -> Outbound:
 async def send(broker: Broker, queue: str, *bodies: str) -> None:
     """Put bodies into a queue, each confirmed, as often as it takes a connection to come back."""
     messages = [to(queue, body) for body in bodies]
-    results = await patiently(
-        lambda: broker.publish(messages), patience=Patience(), on=BrokerUnavailable
+    results = await retry(
+        lambda: broker.publish(messages), policy=RetryPolicy(), on=BrokerUnavailable
     )
     assert set(results) == {Published.CONFIRMED}
 

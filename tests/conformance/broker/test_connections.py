@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
-from aoi_events.platform.retry import Patience, patiently
+from aoi_events.platform.retry import RetryPolicy, retry
 from aoi_events.ports.broker import Outbound, Published
 from aoi_events.topology import Binding, Exchange, Queue, QueueKind
 from tests.conformance.broker.conftest import ALICE, BOB, Installation
@@ -55,23 +55,6 @@ async def test_an_ack_from_before_a_lost_connection_settles_nothing(
     assert sorted(await bodies(subscription, 2)) == ["a", "b"]
 
 
-async def test_a_requeue_from_before_a_lost_connection_gives_nothing_back(
-    installation: Installation,
-) -> None:
-    """What came over the new connection stays with its consumer, who settles it, and comes once."""
-    broker = await installation.connect()
-    await declare(broker, WORK)
-    await send(broker, "work", "a", "b")
-    subscription = await broker.subscribe(WORK, prefetch=2)
-    before = await take(subscription, 2)
-    await installation.drop_connections()
-    again = await take(subscription, 2)
-    await subscription.requeue(before)
-    await subscription.ack(again)
-    await send(broker, "work", "c")
-    assert await bodies(subscription, 1) == ["c"]
-
-
 async def test_a_paused_subscription_stays_paused(installation: Installation) -> None:
     """A new connection does not resume what was paused; resuming does."""
     broker, other = await installation.connect(), await installation.connect(BOB)
@@ -80,8 +63,8 @@ async def test_a_paused_subscription_stays_paused(installation: Installation) ->
     await subscription.pause()
     await installation.drop_connections()
     await send(broker, "work", "a")
-    helper = await patiently(
-        lambda: other.subscribe(WORK, prefetch=1), patience=Patience(), on=BrokerUnavailable
+    helper = await retry(
+        lambda: other.subscribe(WORK, prefetch=1), policy=RetryPolicy(), on=BrokerUnavailable
     )
     assert await bodies(helper, 1) == ["a"]
     await helper.stop()
@@ -99,8 +82,8 @@ async def test_a_connection_lost_while_paused_gives_all_back(installation: Insta
     taken = await take(subscription, 1)
     await subscription.pause()
     await installation.drop_connections()
-    helper = await patiently(
-        lambda: other.subscribe(WORK, prefetch=10), patience=Patience(), on=BrokerUnavailable
+    helper = await retry(
+        lambda: other.subscribe(WORK, prefetch=10), policy=RetryPolicy(), on=BrokerUnavailable
     )
     assert sorted(await bodies(helper, 3)) == ["a", "b", "c"]
     await helper.stop()
@@ -124,13 +107,13 @@ async def test_an_exclusive_queue_dies_with_its_connection(installation: Install
         with pytest.raises(BrokerUnavailable, match=GATEWAY.name):
             await subscription.take(1)
     await subscription.ack([taken])
-    (result,) = await patiently(
-        lambda: other.publish([to(GATEWAY.name)]), patience=Patience(), on=BrokerUnavailable
+    (result,) = await retry(
+        lambda: other.publish([to(GATEWAY.name)]), policy=RetryPolicy(), on=BrokerUnavailable
     )
     assert result is Published.RETURNED
     again = Queue("aoi.gateway.two", QueueKind.EXCLUSIVE)
-    subscription = await patiently(
-        lambda: gateway.subscribe(again, prefetch=10), patience=Patience(), on=BrokerUnavailable
+    subscription = await retry(
+        lambda: gateway.subscribe(again, prefetch=10), policy=RetryPolicy(), on=BrokerUnavailable
     )
     await send(other, again.name, "after")
     assert await bodies(subscription, 1) == ["after"]
@@ -170,7 +153,6 @@ async def test_an_exclusive_queue_ends_with_its_subscription(installation: Insta
     assert [message.body for message in await subscription.take(5)] == [b"b"]
     assert list(await subscription.take(5)) == []
     await subscription.ack(taken)
-    await subscription.requeue(taken)
     await subscription.pause()
     await subscription.resume()
     assert await gateway.healthy()
@@ -217,9 +199,9 @@ async def test_calls_under_way_fail_and_the_next_ones_work(installation: Install
             await calling
     await worker.ack([request])
     calling = asyncio.create_task(
-        patiently(
+        retry(
             lambda: requester.call(to("work", "again"), timeout=WITHIN),
-            patience=Patience(),
+            policy=RetryPolicy(),
             on=BrokerUnavailable,
         )
     )
@@ -228,7 +210,7 @@ async def test_calls_under_way_fail_and_the_next_ones_work(installation: Install
             await worker.ack([request])
     reply_to = request.reply_to or ""
     reply = Outbound("", reply_to, b"answer", False, correlation_id=request.correlation_id)
-    await patiently(lambda: working.publish([reply]), patience=Patience(), on=BrokerUnavailable)
+    await retry(lambda: working.publish([reply]), policy=RetryPolicy(), on=BrokerUnavailable)
     assert (await calling).body == b"answer"
 
 

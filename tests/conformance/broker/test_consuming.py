@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
-from aoi_events.ports.broker import Broker
+from aoi_events.ports.broker import Broker, Inbound
 from aoi_events.topology import Binding, Queue, QueueKind
 from tests.conformance.broker.conftest import BOB, Installation
 from tests.conformance.broker.messages import DEAD_EXCHANGE, WORK, bodies, declare, send, take
+from tests.failed_deliveries import fail_deliveries
 from tests.limits import WITHIN
 
 
@@ -43,6 +44,7 @@ async def test_a_cancelled_take_loses_nothing(broker: Broker) -> None:
     """What arrives while nobody waits any more is there for the next take."""
     await declare(broker, WORK)
     subscription = await broker.subscribe(WORK, prefetch=10)
+    taken: list[Inbound] = []
     for each in "abcdef":
         taking = asyncio.create_task(subscription.take(5))
         await asyncio.sleep(0)
@@ -52,8 +54,9 @@ async def test_a_cancelled_take_loses_nothing(broker: Broker) -> None:
         await sending
         (outcome,) = await asyncio.gather(taking, return_exceptions=True)
         if not isinstance(outcome, BaseException):
-            await subscription.requeue(outcome)
-    assert sorted(await bodies(subscription, 6)) == list("abcdef")
+            taken += outcome
+    taken += await take(subscription, 6 - len(taken))
+    assert [message.body for message in taken] == [b"%c" % each for each in b"abcdef"]
 
 
 async def test_prefetch_bounds_what_one_consumer_holds(installation: Installation) -> None:
@@ -100,68 +103,44 @@ async def test_settling_twice_or_a_stranger_changes_nothing(installation: Instal
     (stranger,) = await take(other, 1)
     await work.ack(taken[:1])
     await work.ack(taken[:1])
-    await work.requeue(taken[:1])
     await work.ack([])
     await other.ack([stranger])
     await send(broker, "work", "c")
     assert await bodies(work, 1) == ["c"]
 
 
-async def test_requeued_messages_come_again_and_are_counted(broker: Broker) -> None:
-    """Each requeue is a failed delivery of that message and of no other."""
-    await declare(broker, WORK)
-    await send(broker, "work", "a", "b")
-    subscription = await broker.subscribe(WORK, prefetch=10)
-    first, second = await take(subscription, 2)
-    for expected in (1, 2, 3):
-        await subscription.requeue([first])
-        (first,) = await take(subscription, 1)
-        assert (first.body, first.delivery_count, first.redelivered) == (b"a", expected, True)
-    assert second.delivery_count == 0
-    await subscription.ack([first, second])
-
-
-async def test_requeueing_many_keeps_their_order(broker: Broker) -> None:
-    """Messages that are given back together come again in their order."""
+async def test_unsettled_messages_come_again_in_order_and_are_counted(
+    installation: Installation,
+) -> None:
+    """A connection that ends counts as a failed delivery of what was unsettled, and of no more."""
+    broker = await installation.connect()
     await declare(broker, WORK)
     await send(broker, "work", *"abcd")
-    subscription = await broker.subscribe(WORK, prefetch=10)
-    taken = await take(subscription, 4)
-    await subscription.requeue(taken)
-    assert await bodies(subscription, 4) == list("abcd")
+    again = await fail_deliveries(installation.connect, WORK, 3, messages=3)
+    assert [(m.body, m.delivery_count, m.redelivered) for m in again] == [
+        (body, 2, True) for body in (b"a", b"b", b"c")
+    ]
+    (last,) = (await take(await broker.subscribe(WORK, prefetch=10), 4))[3:]
+    assert (last.body, last.delivery_count, last.redelivered) == (b"d", 0, False)
 
 
-async def test_past_the_delivery_limit_messages_are_dead_lettered(broker: Broker) -> None:
+async def test_past_the_delivery_limit_messages_are_dead_lettered(
+    installation: Installation,
+) -> None:
     """A message that fails once more than allowed is in the dead-letter queue, with its story."""
+    broker = await installation.connect()
     dead = Queue("dead-letters", bindings=(Binding("dead"),))
     work = Queue("work", delivery_limit=2, dead_letter_exchange="dead")
     await declare(broker, dead, work, exchanges=[DEAD_EXCHANGE])
     await send(broker, "work", "poison", "innocent")
+    (last,) = await fail_deliveries(installation.connect, work, 3)
+    assert (last.body, last.delivery_count) == (b"poison", 2)
     subscription = await broker.subscribe(work, prefetch=1)
-    for expected in (0, 1, 2):
-        (message,) = await take(subscription, 1)
-        assert (message.body, message.delivery_count) == (b"poison", expected)
-        await subscription.requeue([message])
     assert await bodies(subscription, 1) == ["innocent"]
     (message,) = await take(await broker.subscribe(dead, prefetch=1), 1)
     assert (message.body, message.exchange, message.routing_key) == (b"poison", "dead", "work")
-    assert message.delivery_count == 0
     assert message.headers["x-first-death-queue"] == "work"
     assert message.headers["x-first-death-reason"] == "delivery_limit"
-
-
-async def test_dead_letters_can_have_a_routing_key_of_their_own(broker: Broker) -> None:
-    """The dead-letter routing key of a queue replaces the message's."""
-    dead = Queue("dead-letters", bindings=(Binding("dead"),))
-    work = Queue(
-        "work", delivery_limit=0, dead_letter_exchange="dead", dead_letter_routing_key="buried"
-    )
-    await declare(broker, dead, work, exchanges=[DEAD_EXCHANGE])
-    await send(broker, "work", "poison")
-    subscription = await broker.subscribe(work, prefetch=1)
-    await subscription.requeue(await take(subscription, 1))
-    (message,) = await take(await broker.subscribe(dead, prefetch=1), 1)
-    assert message.routing_key == "buried"
 
 
 async def test_paused_it_keeps_what_it_has_and_others_get_the_rest(
@@ -328,17 +307,3 @@ async def test_stopping_wakes_whoever_waits(broker: Broker) -> None:
     await subscription.stop()
     async with asyncio.timeout(WITHIN):
         assert list(await taking) == []
-
-
-async def test_single_active_consumer_serves_one_at_a_time(installation: Installation) -> None:
-    """Only the first consumer gets messages; when it stops, the next takes over."""
-    queue = Queue("work", single_active_consumer=True)
-    one, other = await installation.connect(), await installation.connect(BOB)
-    await declare(one, queue)
-    active = await one.subscribe(queue, prefetch=1)
-    standby = await other.subscribe(queue, prefetch=10)
-    await send(one, "work", *"abc")
-    assert [await bodies(active, 1), await bodies(active, 1)] == [["a"], ["b"]]
-    await active.stop()
-    await one.close()
-    assert await bodies(standby, 1) == ["c"]

@@ -6,7 +6,9 @@ from aoi_events import topology as names
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.broker import Broker, Outbound
 from aoi_events.topology import Binding, Exchange, ExchangeType, Queue
+from tests.conformance.broker.conftest import Installation
 from tests.conformance.broker.messages import WORK, bodies, declare, take
+from tests.failed_deliveries import fail_deliveries
 
 ROUTES = [
     ("client.register", names.REGISTRATION),
@@ -36,17 +38,17 @@ async def test_every_request_has_its_queue(broker: Broker) -> None:
         assert await bodies(subscription, len(expected)) == expected
 
 
-async def test_every_worker_queue_has_a_quarantine_and_a_limit(broker: Broker) -> None:
+async def test_every_worker_queue_has_a_quarantine_and_a_limit(
+    installation: Installation, broker: Broker
+) -> None:
     """What fails too often leaves a quarantine for the dead, within its own smaller limit."""
     await broker.declare(names.topology(["sms", "webpush"]))
     for worker in (names.OUTCOME, names.delivery_queue("sms"), names.delivery_queue("webpush")):
         quarantine = names.quarantine_of(worker)
         await broker.publish([Outbound("", worker, b""), Outbound("", quarantine, b"poison")])
-        subscription = await broker.subscribe(Queue(quarantine), prefetch=names.QUARANTINE_PREFETCH)
-        for failed in range(names.QUARANTINE_DELIVERY_LIMIT + 1):
-            (message,) = await take(subscription, 1)
-            assert message.delivery_count == failed
-            await subscription.requeue([message])
+        limit = names.QUARANTINE_DELIVERY_LIMIT
+        (last,) = await fail_deliveries(installation.connect, Queue(quarantine), limit + 1)
+        assert last.delivery_count == limit
         dead = await broker.subscribe(Queue(names.DEAD), prefetch=1)
         (message,) = await take(dead, 1)
         assert message.headers["x-first-death-queue"] == quarantine

@@ -15,7 +15,7 @@ from aoi_events.bootstrap.keys import ephemeral_keys
 from aoi_events.bootstrap.process import serve
 from aoi_events.bootstrap.settings import load_settings
 from aoi_events.errors import ConfigurationError
-from aoi_events.ports.clock import SystemClock
+from aoi_events.platform.clock import SystemClock
 from aoi_events.store.migration import upgrade
 from aoi_events.store.store import open_store
 from aoi_events.testing.movable_clock import MovableClock

@@ -8,13 +8,13 @@ import pytest
 from aoi_events import topology as names
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
-from aoi_events.platform.retry import Patience
+from aoi_events.platform.retry import RetryPolicy
 from aoi_events.ports.broker import Outbound, Published
 from aoi_events.testing.ports import free_port
 from aoi_events.topology import Queue
 from tests.containers import RabbitServer
 
-ONCE = Patience(attempts=1)
+ONCE = RetryPolicy(attempts=1)
 
 
 async def test_a_wrong_password_is_a_configuration_error(
@@ -51,7 +51,7 @@ async def test_nobody_listening_is_unavailable_after_some_patience() -> None:
     with pytest.raises(BrokerUnavailable, match=f"127.0.0.1:{port}"):
         await RabbitBroker.connect(
             f"amqp://guest:guest@127.0.0.1:{port}/",
-            patience=Patience(first=0.01, most=0.01, jitter=0.0, attempts=3),
+            retry_policy=RetryPolicy(first=0.01, most=0.01, jitter=0.0, attempts=3),
         )
 
 
@@ -60,10 +60,10 @@ async def test_a_role_without_configure_permission_works_on_what_exists(
 ) -> None:
     """Least privilege: declaring becomes checking; what does not exist is a clear error."""
     url = rabbit_server.add_user(rabbit_vhost, "worker", configure="^$")
-    worker = await RabbitBroker.connect(url, patience=ONCE)
+    worker = await RabbitBroker.connect(url, retry_policy=ONCE)
     with pytest.raises(ConfigurationError, match="aoi"):
         await worker.declare(names.topology())
-    admin = await RabbitBroker.connect(rabbit_url, patience=ONCE)
+    admin = await RabbitBroker.connect(rabbit_url, retry_policy=ONCE)
     await admin.declare(names.topology())
     await worker.declare(names.topology())
     results = await worker.publish([Outbound(names.REQUESTS, "client.register", b"x")])
@@ -78,7 +78,7 @@ async def test_durable_queues_are_declared_to_lose_nothing(
     rabbit_server: RabbitServer, rabbit_vhost: str, rabbit_url: str
 ) -> None:
     """Quorum, an explicit limit everywhere, dead letters at least once, and the dead are kept."""
-    broker = await RabbitBroker.connect(rabbit_url, patience=ONCE)
+    broker = await RabbitBroker.connect(rabbit_url, retry_policy=ONCE)
     await broker.declare(names.topology(["sms"]))
     await broker.close()
     listed = rabbit_server.api("GET", f"/queues/{rabbit_vhost}")

@@ -7,7 +7,7 @@ import pytest
 
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.errors import BrokerUnavailable
-from aoi_events.platform.retry import Patience, patiently
+from aoi_events.platform.retry import RetryPolicy, retry
 from aoi_events.ports.broker import Outbound, Published
 from aoi_events.topology import Queue, Topology
 from tests.containers import RabbitServer
@@ -145,19 +145,19 @@ async def test_while_the_broker_is_away(rabbit_server: RabbitServer, rabbit_url:
             with pytest.raises(BrokerUnavailable):
                 await attempt()
         with pytest.raises(BrokerUnavailable, match=f"127.0.0.1:{rabbit_server.port}"):
-            await RabbitBroker.connect(rabbit_url, patience=Patience(attempts=1))
+            await RabbitBroker.connect(rabbit_url, retry_policy=RetryPolicy(attempts=1))
     finally:
         await asyncio.to_thread(rabbit_server.ctl, "start_app")
         await asyncio.to_thread(rabbit_server.wait_ready)
-    results = await patiently(
+    results = await retry(
         lambda: broker.publish([Outbound("", QUEUE.name, b"x")]),
-        patience=Patience(),
+        policy=RetryPolicy(),
         on=BrokerUnavailable,
     )
     assert list(results) == [Published.CONFIRMED]
     async with asyncio.timeout(WITHIN):
-        await patiently(
-            lambda: broker.subscribe(QUEUE, prefetch=1), patience=Patience(), on=BrokerUnavailable
+        await retry(
+            lambda: broker.subscribe(QUEUE, prefetch=1), policy=RetryPolicy(), on=BrokerUnavailable
         )
     assert await broker.healthy()
     await broker.close()
@@ -246,17 +246,17 @@ async def test_no_publish_waits_for_ever(rabbit_server: RabbitServer, rabbit_url
             assert any("alarm" in str(outcome) for outcome in outcomes)
             async with asyncio.timeout(WITHIN):
                 # Its connection is the one that publishes.
-                requester = await patiently(
-                    broker.requester, patience=Patience(), on=BrokerUnavailable
+                requester = await retry(
+                    broker.requester, policy=RetryPolicy(), on=BrokerUnavailable
                 )
                 await requester.close()
     finally:
         await asyncio.to_thread(rabbit_server.ctl, "set_vm_memory_high_watermark", "0.6")
     ends = [Outbound("", each, b"end") for each in (QUEUE.name, "nowhere", QUEUE.name)]
     async with asyncio.timeout(WITHIN):
-        results = await patiently(
+        results = await retry(
             lambda: broker.publish(ends),
-            patience=Patience(),
+            policy=RetryPolicy(),
             on=BrokerUnavailable,
         )
         assert list(results) == [Published.CONFIRMED, Published.RETURNED, Published.CONFIRMED]

@@ -11,12 +11,12 @@ import pytest
 
 from aoi_events.broker.open import open_broker
 from aoi_events.errors import BrokerUnavailable
-from aoi_events.platform.retry import Patience
+from aoi_events.platform.retry import RetryPolicy
 from tests.acceptance.browser.certificates import self_signed
 from tests.limits import WITHIN
 from tests.pages import block
 
-ONCE = Patience(attempts=1)
+ONCE = RetryPolicy(attempts=1)
 HEADER = b"AMQP\x00\x00\x09\x01"
 """What a client says first (AMQP 0-9-1, section 4.2.2)."""
 
@@ -45,5 +45,5 @@ async def test_a_private_authority_is_believed_where_the_url_names_it(
         assert str(certificate) in ours
         async with asyncio.timeout(WITHIN):
             with pytest.raises(BrokerUnavailable):
-                await open_broker(ours if named else ours.partition("?")[0], patience=ONCE)
+                await open_broker(ours if named else ours.partition("?")[0], retry_policy=ONCE)
     assert said == ([HEADER] if named else [])

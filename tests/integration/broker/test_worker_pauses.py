@@ -8,8 +8,9 @@ import pytest
 
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.errors import BrokerUnavailable, StoreUnavailable
+from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Inbound, Outbound, Published, Subscription
-from aoi_events.ports.metrics import NO_METRICS, BrokerMetrics
+from aoi_events.ports.metrics import BrokerMetrics
 from aoi_events.services.runtime.batch_worker import BatchWorker
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parking

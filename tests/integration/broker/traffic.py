@@ -6,14 +6,14 @@ import asyncio
 from dataclasses import dataclass, field
 
 from aoi_events.errors import BrokerUnavailable
-from aoi_events.platform.retry import Patience
+from aoi_events.platform.retry import RetryPolicy
 from aoi_events.ports.broker import Broker, Inbound, Outbound, Published, Subscription
 from aoi_events.topology import Queue
 from tests.limits import WITHIN
 
 QUEUE = Queue("traffic", delivery_limit=1000)
 BATCH = 40
-_AGAIN = Patience(first=0.05, most=0.5, jitter=0.05)
+_AGAIN = RetryPolicy(first=0.05, most=0.5, jitter=0.05)
 
 
 @dataclass

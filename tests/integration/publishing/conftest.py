@@ -16,6 +16,7 @@ from aoi_events.bootstrap.process import serve
 from aoi_events.bootstrap.settings import HealthSettings, Settings
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.platform.tasks import first_completed
 from aoi_events.publishing import DeviceRequests, Publisher
 from tests.containers import RabbitServer, in_containers
 from tests.integration.publishing.device import Device
@@ -102,10 +103,9 @@ async def _run(urls: Urls, folder: Path, stack: AsyncExitStack) -> Running:
         assert await serving == 0
 
     stack.push_async_callback(end)
-    waiting = asyncio.create_task(started.wait())
     async with asyncio.timeout(WITHIN):
-        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    assert waiting.done(), serving
+        _, starting = await first_completed(serving, started.wait())
+    assert not starting.cancelled(), serving
     return Running(urls, installation.gateway.port)
 
 

@@ -78,10 +78,12 @@ async def open_system(
             rabbit: RabbitServer = request.getfixturevalue("rabbit_server")
             vhost = await stack.enter_async_context(_vhost(rabbit))
             broker_url = await asyncio.to_thread(rabbit.add_user, vhost, "aoi")
+            urls = {"aoi": broker_url}
 
             async def connect(user: str) -> Broker:
-                url = await asyncio.to_thread(rabbit.add_user, vhost, user)
-                return await RabbitBroker.connect(url)
+                if user not in urls:
+                    urls[user] = await asyncio.to_thread(rabbit.add_user, vhost, user)
+                return await RabbitBroker.connect(urls[user])
 
         async def open_(
             *,

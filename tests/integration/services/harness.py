@@ -18,6 +18,7 @@ from aoi_events.contracts.answers import (
 from aoi_events.contracts.events import CloudEvent
 from aoi_events.domain.delivery.machine import Delivery
 from aoi_events.domain.parked import ParkedMessage
+from aoi_events.platform.tasks import first_completed
 from aoi_events.ports.broker import Broker, Subscription
 from aoi_events.testing.scripted import ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
@@ -125,10 +126,8 @@ class System:
                 await task
 
         self.stack.push_async_callback(end)
-        waiting = asyncio.ensure_future(started.wait())
-        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if not waiting.done():
-            waiting.cancel()
+        _, starting = await first_completed(task, started.wait())
+        if starting.cancelled():
             task.result()
 
     def _beside(self, work: Awaitable[None]) -> None:

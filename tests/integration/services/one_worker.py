@@ -16,6 +16,7 @@ from aoi_events.services.runtime.parking import Parked, Parking
 from aoi_events.store.store import SqlStore
 from aoi_events.testing.stopped_clock import ManualClock
 from aoi_events.topology import OUTCOME, worker_queue
+from tests.failed_deliveries import fail_deliveries
 from tests.limits import WITHIN
 
 __all__ = ["ANSWERS", "Bench", "FailingParking", "Wishes"]
@@ -156,15 +157,11 @@ class Bench:
     async def fail_twice(self, *bodies: str) -> None:
         """Publish messages whose deliveries fail twice before the worker starts."""
         await self.send(*bodies)
-        held = await self.sender.subscribe(worker_queue(OUTCOME)[0], prefetch=len(bodies))
-        async with asyncio.timeout(WITHIN):
-            for _ in range(2):
-                taken: list[Inbound] = []
-                while len(taken) < len(bodies):
-                    taken += await held.take(len(bodies))
-                await held.requeue(taken)
-        await held.pause()
-        await held.stop()
+
+        async def connect() -> MemoryBroker:
+            return MemoryBroker(self.server)
+
+        await fail_deliveries(connect, worker_queue(OUTCOME)[0], 2, messages=len(bodies))
 
 
 async def _take(subscription: Subscription, count: int) -> list[Inbound]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from aoi_events.topology import (
     delivery_queue,
     worker_queue,
 )
+from tests.failed_deliveries import fail_deliveries
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import WORKERS, System, User, secret_and_hash
 from tests.limits import WITHIN
@@ -333,8 +335,8 @@ async def test_a_dead_letter_is_parked_answered_and_replayed(
         await source.ack([message])
         await source.stop()
         limit, queue = QUARANTINE_DELIVERY_LIMIT, quarantine
-    await give_back(await broker.subscribe(queue, prefetch=1), limit + 1)
     await broker.close()
+    await fail_deliveries(partial(system.connect, "aoi"), queue, limit + 1)
 
     refused = await replies.next()
     assert isinstance(refused, RefusedV1)
@@ -360,10 +362,8 @@ async def test_a_dead_envelope_fails_its_steps(open_system: OpenSystem) -> None:
     shop = await system.user()
     device = await system.device("scripted:a1")
     await shop.send("n1", device.token)
-    broker = await system.connect("aoi")
     queue = worker_queue(delivery_queue("scripted"))[0]
-    await give_back(await broker.subscribe(queue, prefetch=1), WORKER_DELIVERY_LIMIT + 1)
-    await broker.close()
+    await fail_deliveries(partial(system.connect, "aoi"), queue, WORKER_DELIVERY_LIMIT + 1)
     stored = await system.events.wait_for("notification.stored", notification="n1")
     assert stored.data.reason == "parked"  # type: ignore[union-attr]
 
@@ -395,7 +395,7 @@ async def test_a_replayed_session_request_keeps_its_session(open_system: OpenSys
     await node.user.broker.publish([request])
     broker = await system.connect("aoi")
     main, quarantine = worker_queue(REGISTRATION)
-    await give_back(await broker.subscribe(main, prefetch=1), WORKER_DELIVERY_LIMIT + 1)
+    await fail_deliveries(partial(system.connect, "aoi"), main, WORKER_DELIVERY_LIMIT + 1)
     (parked,) = await system.until(system.parked, lambda rows: len(rows) == 1)
     found = system.installation
     await replay(found.store, found.broker, [parked.id])
@@ -404,11 +404,3 @@ async def test_a_replayed_session_request_keeps_its_session(open_system: OpenSys
     asked = handler(system, "registration").read(unwrap(message, {"aoi"}))
     assert (asked.sender, asked.session) == ("aoi-gateway", "cli_" + "a" * 26)
     await broker.close()
-
-
-async def give_back(subscription: Subscription, times: int) -> None:
-    """Take the only message and give it back so often."""
-    async with asyncio.timeout(WITHIN):
-        for _ in range(times):
-            await subscription.requeue(await subscription.take(1))
-    await subscription.stop()

@@ -12,7 +12,7 @@ import pytest
 
 from aoi_events.bootstrap.policy_file import PolicyFile, open_policy
 from aoi_events.errors import PolicyRefused
-from aoi_events.ports.metrics import NO_METRICS, NoMetrics
+from aoi_events.platform.no_metrics import NO_METRICS, NoMetrics
 from aoi_events.testing.stopped_clock import ManualClock
 from tests.limits import WITHIN
 

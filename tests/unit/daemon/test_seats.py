@@ -16,7 +16,7 @@ from aoi_events.daemon.dispatcher import Hands
 from aoi_events.daemon.launcher import Waker
 from aoi_events.daemon.redelivery import Again
 from aoi_events.errors import CouldNotWake
-from aoi_events.ports.clock import SystemClock, SystemDice
+from aoi_events.platform.clock import SystemClock, SystemDice
 
 KEY = "org.example.mail/default"
 DELIVERY = base32_id("dlv_", bytes(16))

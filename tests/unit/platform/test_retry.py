@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
-from aoi_events.platform.retry import Attempt, Patience, patiently
+from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 
 
 class Flaky:
@@ -14,7 +14,7 @@ class Flaky:
         self.error = error or BrokerUnavailable("away")
         self.calls = 0
         self.pauses: list[float] = []
-        self.heard: list[Attempt] = []
+        self.heard: list[FailedAttempt] = []
 
     async def act(self, step: int) -> int:
         """Fail or return the number of the call."""
@@ -27,31 +27,31 @@ class Flaky:
         """Remember instead of waiting."""
         self.pauses.append(seconds)
 
-    async def run(self, patience: Patience) -> int:
-        """Act patiently."""
-        return await patiently(
-            lambda: self.act(1), patience=patience, failed=self.heard.append, sleep=self.sleep
+    async def run(self, policy: RetryPolicy) -> int:
+        """Act retry."""
+        return await retry(
+            lambda: self.act(1), policy=policy, failed=self.heard.append, sleep=self.sleep
         )
 
 
-async def test_success_needs_no_patience() -> None:
+async def test_success_needs_no_retry() -> None:
     """What works at once is called once, and nobody hears of anything."""
     flaky = Flaky(0)
-    assert await flaky.run(Patience()) == 1
+    assert await flaky.run(RetryPolicy()) == 1
     assert (flaky.pauses, flaky.heard) == ([], [])
 
 
 async def test_pauses_double_up_to_the_most() -> None:
     """Without jitter the pauses are first, twice that, and so on, up to the most."""
     flaky = Flaky(6)
-    assert await flaky.run(Patience(first=0.5, most=4.0, jitter=0.0)) == 7
+    assert await flaky.run(RetryPolicy(first=0.5, most=4.0, jitter=0.0)) == 7
     assert flaky.pauses == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
 
 
 async def test_jitter_stays_even_at_the_most() -> None:
     """Each pause is longer by up to the jitter, those at the cap too, and they differ."""
     flaky = Flaky(40)
-    await flaky.run(Patience(first=1.0, most=1.0, jitter=0.5))
+    await flaky.run(RetryPolicy(first=1.0, most=1.0, jitter=0.5))
     assert all(1.0 <= pause <= 1.5 for pause in flaky.pauses)
     assert len(set(flaky.pauses)) > 30
 
@@ -59,18 +59,18 @@ async def test_jitter_stays_even_at_the_most() -> None:
 async def test_every_failed_attempt_is_heard() -> None:
     """The hook gets number, error and pause of each attempt that is repeated."""
     flaky = Flaky(2)
-    await flaky.run(Patience(first=0.5, most=4.0, jitter=0.0))
+    await flaky.run(RetryPolicy(first=0.5, most=4.0, jitter=0.0))
     assert [(each.number, each.error, each.pause) for each in flaky.heard] == [
         (1, flaky.error, 0.5),
         (2, flaky.error, 1.0),
     ]
 
 
-async def test_patience_ends_with_the_last_error() -> None:
+async def test_the_last_attempt_raises_its_error() -> None:
     """After the last attempt its own error is raised, and it is not heard of as repeated."""
     flaky = Flaky(9)
     with pytest.raises(BrokerUnavailable, match="away"):
-        await flaky.run(Patience(attempts=3))
+        await flaky.run(RetryPolicy(attempts=3))
     assert (flaky.calls, len(flaky.heard)) == (3, 2)
 
 
@@ -78,7 +78,7 @@ async def test_other_errors_are_not_waited_out() -> None:
     """A wrong setting does not become right by waiting."""
     flaky = Flaky(9, ConfigurationError("wrong"))
     with pytest.raises(ConfigurationError):
-        await flaky.run(Patience())
+        await flaky.run(RetryPolicy())
     assert flaky.calls == 1
 
 
@@ -86,7 +86,7 @@ async def test_other_errors_are_not_waited_out() -> None:
     "settings",
     [{"first": 0.0}, {"first": 9.0, "most": 1.0}, {"jitter": -1.0}, {"attempts": 0}],
 )
-def test_patience_that_could_spin_is_refused(settings: dict[str, float]) -> None:
+def test_a_policy_that_could_spin_is_refused(settings: dict[str, float]) -> None:
     """No settings make a busy loop, or one that never tries."""
     with pytest.raises(ValueError, match="must"):
-        Patience(**settings)  # type: ignore[arg-type]
+        RetryPolicy(**settings)  # type: ignore[arg-type]

@@ -1,0 +1,69 @@
+"""The states of a subscription, as a state machine without I/O; both brokers use it.
+
+What a subscription does in a state is its own: whether it consumes, deletes a queue or gives
+messages back. Which state follows is decided here only.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Final
+
+
+class State(Enum):
+    """What a subscription does with messages that arrive."""
+
+    CONSUMING = auto()
+    """Messages arrive and may be taken."""
+    PAUSED = auto()
+    """Messages that arrived are kept until RESUME; none is taken."""
+    DRAINING = auto()
+    """STOP was called: messages on their way still arrive and may be taken."""
+    RETURNING = auto()
+    """STOP was called while paused: messages on their way still arrive, and are given back."""
+    ENDED = auto()
+    """No message arrives any more; those that arrived may be taken and acknowledged."""
+    LOST = auto()
+    """The exclusive queue was deleted with its connection."""
+
+    @property
+    def may_take(self) -> bool:
+        """Whether messages that arrived may be taken."""
+        return self in (State.CONSUMING, State.DRAINING, State.ENDED)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether STOP was called, so that nothing consumes again."""
+        return self in (State.DRAINING, State.RETURNING, State.ENDED)
+
+
+class Input(Enum):
+    """What changes the state of a subscription."""
+
+    PAUSE = auto()
+    RESUME = auto()
+    STOP = auto()
+    DRAINED = auto()
+    """Everything that was on its way has arrived."""
+    QUEUE_LOST = auto()
+    """The connection that owned the exclusive queue is gone."""
+
+
+_NEXT: Final = {
+    (State.CONSUMING, Input.PAUSE): State.PAUSED,
+    (State.CONSUMING, Input.STOP): State.DRAINING,
+    (State.CONSUMING, Input.QUEUE_LOST): State.LOST,
+    (State.PAUSED, Input.RESUME): State.CONSUMING,
+    (State.PAUSED, Input.STOP): State.RETURNING,
+    (State.PAUSED, Input.QUEUE_LOST): State.LOST,
+    (State.DRAINING, Input.PAUSE): State.RETURNING,
+    (State.DRAINING, Input.DRAINED): State.ENDED,
+    (State.RETURNING, Input.RESUME): State.DRAINING,
+    (State.RETURNING, Input.DRAINED): State.ENDED,
+    (State.LOST, Input.STOP): State.ENDED,
+}
+
+
+def next_state(state: State, happened: Input) -> State:
+    """The state after ``happened``; the same one where the input changes nothing."""
+    return _NEXT.get((state, happened), state)

@@ -26,8 +26,6 @@ from aoi_events.contracts.requests import (
 from aoi_events.ports.broker import Broker
 from aoi_events.publishing.session import DEFAULT_TIMEOUT, Session
 
-__all__ = ["DeviceRequests"]
-
 
 class DeviceRequests:
     """Requests of AOI Clients; takes and returns contracts, and holds nothing of any client.

@@ -12,8 +12,6 @@ from aoi_events.contracts.events import EVENT_KINDS, CloudEvent
 from aoi_events.ports.broker import Broker
 from aoi_events.publishing.feed import EventFeed, read_event
 
-__all__ = ["EventStream", "checked_kinds"]
-
 _KINDS: Final = frozenset(EVENT_KINDS) | {f"{kind.partition('.')[0]}.*" for kind in EVENT_KINDS}
 
 

@@ -16,8 +16,6 @@ from aoi_events.platform.retry import Attempt, Patience, patiently
 from aoi_events.ports.broker import Broker, Inbound, Subscription
 from aoi_events.topology import EVENTS, Binding, Queue, QueueKind
 
-__all__ = ["MAX_OCTETS", "EventFeed", "Taken", "read_event"]
-
 log = get_logger(__name__)
 
 MAX_OCTETS: Final = 16 * 1024 * 1024

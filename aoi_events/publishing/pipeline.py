@@ -13,8 +13,6 @@ from collections.abc import (
 from contextlib import aclosing
 from typing import TypeVar
 
-__all__ = ["in_order"]
-
 T = TypeVar("T")
 R = TypeVar("R")
 

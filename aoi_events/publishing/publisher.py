@@ -32,8 +32,6 @@ from aoi_events.publishing.session import DEFAULT_TIMEOUT, Session, checked_time
 from aoi_events.publishing.waiting import Awaited, wait_until
 from aoi_events.publishing.watching import Watches
 
-__all__ = ["MAX_RETRIES", "MAX_WINDOW", "Publisher", "Sent"]
-
 MAX_RETRIES: Final = 10
 MAX_WINDOW: Final = 1_000
 

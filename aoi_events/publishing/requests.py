@@ -16,8 +16,6 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.errors import ErrorCode, RequestRefused
 
-__all__ = ["DEFAULT_TTL", "cancel_request", "send_request", "status_request"]
-
 DEFAULT_TTL = 24 * 3600
 """Seconds for which a notification is worth delivering, where the sender says nothing else."""
 

@@ -12,8 +12,6 @@ from aoi_events.contracts.requests import AnyRequest
 from aoi_events.platform.worker_rpc import WorkerRpc
 from aoi_events.ports.broker import Broker
 
-__all__ = ["DEFAULT_TIMEOUT", "Session", "checked_timeout"]
-
 DEFAULT_TIMEOUT: Final = 10.0
 """Seconds to wait for an answer, where the caller says nothing else."""
 

@@ -18,8 +18,6 @@ from aoi_events.errors import EndedOtherwise, InfrastructureError, RequestTimeou
 from aoi_events.platform.retry import Patience, patiently
 from aoi_events.publishing.watching import Watch, Watches
 
-__all__ = ["Awaited", "wait_until"]
-
 _ASK_ANYWAY_AFTER: Final = 5.0
 """Seconds without a promising event after which the status is asked all the same."""
 _AGAIN: Final = Patience(first=0.1, most=2.0, jitter=0.2)

@@ -12,8 +12,6 @@ from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Broker
 from aoi_events.publishing.feed import EventFeed, Taken, read_event
 
-__all__ = ["Watch", "Watches"]
-
 _KINDS: Final = ("notification.*",)
 
 

@@ -32,7 +32,7 @@ from aoi_events.contracts.apps import (
     Unregistered,
     client_frames,
 )
-from aoi_events.daemon.control_client import ask
+from aoi_events.daemon.control_client import send_request
 from tests.commands import AOI, Ran, environment
 from tests.limits import WITHIN
 from tests.processes import Worker
@@ -249,7 +249,7 @@ class Machine:
 
     async def ask(self, request: AppRequest, kind: type[F]) -> F:
         """The answer to a request, which is of that kind."""
-        answer = await asyncio.to_thread(ask, self.socket, request, wait=WITHIN)
+        answer = await asyncio.to_thread(send_request, self.socket, request, wait=WITHIN)
         assert isinstance(answer, kind), answer
         return answer
 

@@ -45,7 +45,7 @@ async def test_an_identity_is_proved(machine: Machine, tmp_path: Path) -> None:
     first = await machine.register(MAIL)
     other = "tel:+15550199"
     assert (await machine.cli("set-identity", other)).code == 0
-    await daemon.until_logged("refused", within=WITHIN)
+    await daemon.until_logged("request_refused", within=WITHIN)
     assert "identity_unproved" in str((await machine.status()).trouble)
     file.write_text(assertion(other))
     assert (await machine.cli("set-identity", other)).code == 0

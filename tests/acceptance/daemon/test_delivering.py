@@ -175,7 +175,7 @@ async def test_a_command_that_failed_is_tried_again(
     shop = await aoi.publisher()
     for number in range(3):
         await shop.send(token, f"number {number}", notification=f"n{number}")
-    await daemon.until_logged("asked_again", times=2, within=WITHIN)
+    await daemon.until_logged("redelivery_requested", times=2, within=WITHIN)
     assert not given.exists()
     ready.touch()
     for number in range(3):
@@ -210,10 +210,10 @@ async def test_what_a_command_says_is_bounded_and_never_holds_it_up(
     await (await aoi.publisher()).send(token, "x", notification="n1")
     await wait_for.state("n1", "stored", within=WITHIN)
     await daemon.until_logged("command_failed", within=WITHIN)
-    (said,) = [entry["said"] for entry in daemon.log if entry["event"] == "command_failed"]
-    assert said.startswith("hello\nhello")
-    assert said.endswith(f"{1_000_000 + 5 - 2048} octets more")
-    assert len(said) < 2_200
+    (output,) = [entry["output"] for entry in daemon.log if entry["event"] == "command_failed"]
+    assert output.startswith("hello\nhello")
+    assert output.endswith(f"{1_000_000 + 5 - 2048} octets more")
+    assert len(output) < 2_200
 
 
 async def test_what_a_command_that_succeeds_says_is_not_logged(
@@ -224,7 +224,7 @@ async def test_what_a_command_that_succeeds_says_is_not_logged(
     token = await machine.register(MAIL, ("tee", "/dev/null"))
     await (await aoi.publisher()).send(token, "between you and me", notification="n1")
     await wait_for.state("n1", "delivered", within=WITHIN)
-    await daemon.until_logged("woken", within=WITHIN)
+    await daemon.until_logged("app_woken", within=WITHIN)
     assert "between you and me" not in json.dumps(daemon.log)
 
 

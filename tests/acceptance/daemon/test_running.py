@@ -135,7 +135,7 @@ async def test_what_is_not_ours_is_not_removed(machine: Machine) -> None:
     machine.socket.write_text("precious")
     daemon = await machine.spawn()
     assert await daemon.ended(within=WITHIN) == SETTINGS
-    assert "is no socket; move it away" in daemon.log[-1]["error"]
+    assert "is not a socket; move it away" in daemon.log[-1]["error"]
     assert machine.socket.read_text() == "precious"
     machine.socket.unlink()
     with socket.socket(socket.AF_UNIX) as foreign:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
-from aoi_events.client import AoiClient, Backoff, MemoryStorage
+from aoi_events.client import AoiClient, MemoryStorage, ReconnectPolicy
 from aoi_events.client.core.events import Connected, Disconnected
 from aoi_events.contracts.answers import ClientConnectedV1
 from aoi_events.contracts.device import CloseCode
@@ -24,7 +24,7 @@ from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.sockets.server import PATH
 from aoi_events.ports.broker import Inbound
 from tests.device_frames import deliver
-from tests.integration.client.test_client import MAIL, Inbox, next_event
+from tests.integration.client.apps import MAIL, Inbox, next_event
 from tests.integration.gateway.workers import Workers
 from tests.limits import WITHIN
 
@@ -130,7 +130,7 @@ async def stack() -> AsyncIterator[Stack]:
             storage=MemoryStorage(),
             device="phone-1",
             identity="tel:+15550100",
-            backoff=Backoff(first=0.01, most=0.05),
+            reconnect_policy=ReconnectPolicy(first=0.01, most=0.05),
         )
         yield Stack(gateway, behind, await exits.enter_async_context(client))
 

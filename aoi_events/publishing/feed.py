@@ -1,4 +1,4 @@
-"""A queue of a sender's own on ``aoi.events``, opened again when it went with its connection."""
+"""A queue on ``aoi.events`` for one reader, declared again after a lost connection."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from aoi_events.topology import EVENTS, Binding, Queue, QueueKind
 log = get_logger(__name__)
 
 MAX_OCTETS: Final = 16 * 1024 * 1024
-"""How much waits in the broker for a slow reader; beyond it the broker refuses further events."""
+"""The size of the queue of a slow reader; beyond it the broker refuses further events."""
 
 _PREFETCH: Final = 200
-_AGAIN: Final = Patience(first=0.1, most=2.0, jitter=0.2)
+_RETRY: Final = Patience(first=0.1, most=2.0, jitter=0.2)
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """What arrived. ``interrupted``: the queue was lost before it, with whatever was in it."""
+class EventBatch:
+    """Messages that arrived. ``interrupted``: the queue was lost before, with its content."""
 
     messages: Sequence[Inbound] = ()
     interrupted: bool = False
 
 
 class EventFeed:
-    """The events of some kinds that concern what the broker's user sent, from :meth:`open` on."""
+    """The events of some kinds about notifications of the broker's user, from :meth:`open` on."""
 
     def __init__(self, broker: Broker, kinds: Iterable[str]) -> None:
         self._broker = broker
@@ -45,26 +45,26 @@ class EventFeed:
         self._closed = False
 
     async def open(self) -> None:
-        """Make the queue. Raises BrokerUnavailable, and ConfigurationError where it may not be."""
+        """Declare the queue. Raises BrokerUnavailable, ConfigurationError if it is not allowed."""
         self._subscription = await self._subscribe()
 
-    async def take(self) -> Taken | None:
-        """Wait for what comes next; None once the feed or its broker was closed."""
+    async def take(self) -> EventBatch | None:
+        """Wait for the next batch; None once the feed or its broker was closed."""
         while self._subscription is not None and not self._closed:
             try:
                 messages = await self._subscription.take(_PREFETCH)
             except BrokerUnavailable:
                 log.warning("events_queue_lost")
                 self._subscription = await patiently(
-                    self._subscribe, patience=_AGAIN, on=BrokerUnavailable, failed=self._failed
+                    self._subscribe, patience=_RETRY, on=BrokerUnavailable, failed=self._failed
                 )
-                return Taken(interrupted=True)
+                return EventBatch(interrupted=True)
             await self._subscription.ack(messages)
-            return Taken(messages) if messages else None
+            return EventBatch(messages) if messages else None
         return None
 
     async def close(self) -> None:
-        """Take no more. Idempotent."""
+        """End the feed. Idempotent."""
         self._closed = True
         if self._subscription is not None:
             await self._subscription.stop()
@@ -73,8 +73,8 @@ class EventFeed:
         if self._closed:
             return None
         queue = Queue(
-            # The prefix of queues that a user may have for itself, and a name never used before:
-            # the broker may still hold the queue of a connection that it has not missed yet.
+            # Users may declare queues with this prefix. The name is new, since the broker may not
+            # have noticed yet that the connection of the earlier queue is lost.
             f"aoi.reply.{user_word(self._broker.user)}.events-{uuid4().hex}",
             QueueKind.EXCLUSIVE,
             bindings=self._bindings,
@@ -92,9 +92,9 @@ class EventFeed:
 
 
 def read_event(message: Inbound) -> CloudEvent | None:
-    """The event in ``message``; None, and a line in the log, for one that we cannot read.
+    """The event in ``message``; None, with a warning in the log, for an unreadable one.
 
-    A newer AOI Server may know kinds of events that this version does not.
+    A newer AOI Server may publish kinds of events that this version does not know.
     """
     try:
         return CloudEvent.decode(message.body)

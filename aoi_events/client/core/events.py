@@ -59,7 +59,8 @@ class Activated:
 class ChannelClosed:
     """The server closed a channel while the client was not connected.
 
-    ``reason`` is a ``CloseReason``, or a reason of a newer server; ``detail`` is the provider's text.
+    ``reason`` is a ``CloseReason``, or a reason of a newer server;
+    ``detail`` is the text of the provider.
     """
 
     type: str

@@ -50,11 +50,11 @@ class CuttingProxy:
             writer.transport.abort()
 
     def swallow(self) -> None:
-        """Let nothing pass any more, in either direction, and say nothing about it."""
+        """Let nothing pass any more, in either direction; connections stay open."""
         self._open.clear()
 
     def restore(self) -> None:
-        """As at first; what was swallowed stays so, and its connections end."""
+        """Pass on new connections again; connections that were swallowed end."""
         self._refusing = False
         if not self._open.is_set():
             for writer in self._writers:

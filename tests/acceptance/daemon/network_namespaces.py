@@ -40,7 +40,7 @@ class NetworkNamespaces:
 
     @property
     def before(self) -> tuple[str, ...]:
-        """What stands before a command that runs on the device."""
+        """The prefix of a command that runs on the device."""
         assert self._device is not None
         return ("nsenter", f"--target={self._device.pid}", *_ENTER)
 
@@ -83,7 +83,7 @@ class NetworkNamespaces:
         await _run(*target, "ip", *command.split())
 
     async def close(self) -> None:
-        """Let go of everything; the kernel takes the interfaces away."""
+        """End the processes; the kernel then removes the interfaces."""
         if self._parent is not None:
             self._parent.close()
         for process in (self._outside, self._device):

@@ -29,7 +29,7 @@ class Connected:
     server: ScriptedServer
 
     async def circumstances(self, count: int) -> dict[str, Any]:
-        """What the device says in the activation of that number (8.1.2)."""
+        """The circumstances in the activation of that number (8.1.2)."""
         await self.server.until(lambda: len(self.server.requests("channel.activate")) >= count)
         said: dict[str, Any] = self.server.requests("channel.activate")[count - 1].body
         return dict(said["circumstances"])
@@ -37,7 +37,7 @@ class Connected:
 
 @pytest.fixture
 async def network() -> AsyncIterator[tuple[NetworkNamespaces, CuttingProxy]]:
-    """Namespaces with a cable between them; what stands at its other end is the test's choice."""
+    """Namespaces with a cable between them, and a proxy at its other end."""
     network = NetworkNamespaces()
     listening = await network.open()
     proxy = CuttingProxy("ws://127.0.0.1:1/")
@@ -206,7 +206,7 @@ async def test_a_connection_that_is_cut(
 async def test_a_connection_that_dies_without_a_word(
     machine: Machine, proxy: CuttingProxy, aoi: AoiServer, wait_for: WaitFor
 ) -> None:
-    """Nothing passes any more and nobody says so: the server's silence is noticed."""
+    """A connection over which nothing passes any more ends after too long a silence."""
     daemon = await machine.start()
     app = await machine.attach()
     await daemon.until_logged("connected", within=WITHIN)

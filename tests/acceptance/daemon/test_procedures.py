@@ -101,7 +101,7 @@ async def test_an_app_that_asks_while_no_channel_is_active(
 
 
 async def test_a_refusal_is_told(machine: Machine, server: ScriptedServer) -> None:
-    """A server that refuses an app says why, and the app that is attached hears it."""
+    """The refusal of an app by the server is sent to the attached app."""
     server.answers["application.register"] = (
         "refused.v1",
         {"code": "quota_exceeded", "message": "no more apps"},

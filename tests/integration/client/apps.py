@@ -22,7 +22,7 @@ BOTH = (
 
 
 class Inbox:
-    """An app that keeps what it gets."""
+    """An app that stores its notifications."""
 
     def __init__(self) -> None:
         self.taken: asyncio.Queue[Notification] = asyncio.Queue()

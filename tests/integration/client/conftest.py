@@ -25,7 +25,7 @@ async def server() -> AsyncIterator[ScriptedServer]:
 
 @pytest.fixture
 async def start_device(server: ScriptedServer) -> AsyncIterator[StartDevice]:
-    """Starts a device; settings by name, the rest quick enough for tests."""
+    """Starts a device with these settings; its pauses are short."""
     async with AsyncExitStack() as stack:
 
         async def start(**settings: Any) -> AoiClient:

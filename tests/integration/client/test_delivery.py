@@ -117,7 +117,7 @@ async def test_duplicate_reaches_the_app_once(
 async def test_app_that_fails_is_not_acknowledged_as_delivered(
     server: ScriptedServer, start_device: StartDevice
 ) -> None:
-    """A handler that raises has not got the notification; the client and other apps go on."""
+    """A handler that raises does not have the notification; other apps are not affected."""
     client = await start_device()
 
     async def broken(_: Notification) -> None:
@@ -133,7 +133,7 @@ async def test_app_that_fails_is_not_acknowledged_as_delivered(
 
 
 def test_an_app_is_given_up_before_its_device_is() -> None:
-    """What the library allows an app by default is below what a server by default allows it."""
+    """The default time of an app is below the default time that a server waits for a device."""
     parameters = signature(AoiClient).parameters
     assert parameters["handle_within"].default < WebSocketSettings().ack_within
 
@@ -141,7 +141,7 @@ def test_an_app_is_given_up_before_its_device_is() -> None:
 async def test_app_that_hangs_is_given_up(
     server: ScriptedServer, start_device: StartDevice
 ) -> None:
-    """A handler that takes too long has not got the notification."""
+    """A handler that takes too long does not have the notification."""
     client = await start_device(handle_within=0.05)
 
     async def hangs(_: Notification) -> None:
@@ -153,7 +153,7 @@ async def test_app_that_hangs_is_given_up(
 
 
 async def test_app_that_stopped_is_woken(server: ScriptedServer, start_device: StartDevice) -> None:
-    """A stopped app is woken with the notification; when that fails, the ack says so."""
+    """A stopped app is woken with the notification; if that fails, the code is *could not wake*."""
     woken = Inbox()
     asleep = False
 

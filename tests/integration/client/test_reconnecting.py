@@ -26,7 +26,7 @@ from tests.support.scripted_server import ScriptedServer
 async def test_restart_goes_on_with_what_was_stored(
     server: ScriptedServer, start_device: StartDevice
 ) -> None:
-    """The next life of a client has its ID, its token at once, and activates nothing."""
+    """After a restart the client has its ID and its token at once, and activates nothing."""
     storage = MemoryStorage()
     network = Network(Circumstances(bearer="wifi"), "192.0.2.1")
     async with await unentered(server, storage, network) as client:
@@ -54,7 +54,7 @@ async def unentered(server: ScriptedServer, storage: MemoryStorage, network: Net
 
 
 async def test_file_holds_everything(start_device: StartDevice, tmp_path: Path) -> None:
-    """With the file as storage the next life goes on as with memory."""
+    """The file contains the token, and has mode 0600."""
     path = tmp_path / "state.json"
     client = await start_device(storage=FileStorage(path))
     app = await client.register_application(MAIL, Inbox())
@@ -84,7 +84,7 @@ async def test_reconnects_after_a_lost_connection(
 async def test_replaced_connection_stays_away_until_told(
     server: ScriptedServer, start_device: StartDevice
 ) -> None:
-    """After 4409 the client does not fight for its place: it waits for minutes."""
+    """After code 4409 the client waits for minutes before it connects again."""
     client = await start_device()
     await client.register_application(MAIL, Inbox())
     events = client.events()

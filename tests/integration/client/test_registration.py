@@ -82,7 +82,7 @@ async def test_retired_client_registers_again(
 async def test_unanswered_requests_are_repeated(
     server: ScriptedServer, start_device: StartDevice
 ) -> None:
-    """A server that forgets to answer is asked again, until it does."""
+    """A request without an answer is repeated until it is answered."""
     server.mute = {"client.register"}
     client = await start_device(answer_within=0.1)
     with pytest.raises(RequestTimeout):
@@ -99,7 +99,7 @@ async def test_unanswered_requests_are_repeated(
 async def test_refused_application_raises(
     server: ScriptedServer, start_device: StartDevice
 ) -> None:
-    """Whoever registers an app learns that the server refused, with the stable code."""
+    """A refused registration raises RequestRefused with the stable code."""
     server.answers["application.register"] = (
         "refused.v1",
         {"code": "quota_exceeded", "message": "too many apps"},
@@ -111,7 +111,7 @@ async def test_refused_application_raises(
 
 
 async def test_wrong_names_and_settings_are_refused(start_device: StartDevice) -> None:
-    """What cannot work is said at once, and says what to do."""
+    """Invalid arguments raise ConfigurationError, which names the argument."""
     client = await start_device()
     with pytest.raises(ConfigurationError, match="application"):
         await client.register_application("not a name", Inbox())

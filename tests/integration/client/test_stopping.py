@@ -1,4 +1,4 @@
-"""Apps that stop, and a client that is about to: nothing that waits is refused or forgotten."""
+"""Apps and clients that stop: queued notifications are not lost, and waiting calls end."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.support.scripted_server import ScriptedServer
 
 
 class Slow:
-    """An app that takes its time until it is let go."""
+    """An app that handles a notification until the test continues it."""
 
     def __init__(self) -> None:
         self.begun, self.let_go = asyncio.Event(), asyncio.Event()
 
     async def __call__(self, notification: Notification) -> None:
-        """Take a notification, once let go."""
+        """Handle a notification, once continued."""
         self.begun.set()
         await self.let_go.wait()
 
@@ -29,7 +29,7 @@ class Slow:
 async def test_app_that_stops_before_its_turn_is_woken(
     server: ScriptedServer, start_device: StartDevice
 ) -> None:
-    """What waited behind another notification when the app stopped wakes it, and is not refused."""
+    """A notification that is queued when its app stops wakes the app."""
     slow, woken = Slow(), Inbox()
     client = await start_device(wake=woken)
     app = await client.register_application(MAIL, slow)
@@ -48,7 +48,7 @@ async def test_app_that_stops_before_its_turn_is_woken(
 async def test_idle_means_that_every_acknowledgement_has_left(
     server: ScriptedServer, start_device: StartDevice
 ) -> None:
-    """`until_idle` waits for what an app is being given, and for its acknowledgement to leave."""
+    """`until_idle` waits until an app has handled its notification and the ack was sent."""
     slow = Slow()
     client = await start_device()
     app = await client.register_application(MAIL, slow)
@@ -63,7 +63,7 @@ async def test_idle_means_that_every_acknowledgement_has_left(
 
 
 async def test_storage_that_fails_stops_the_client(server: ScriptedServer) -> None:
-    """Nothing goes out that could not be stored; whoever waits learns why."""
+    """Nothing is sent that could not be saved; waiting calls raise the reason."""
 
     class Full(MemoryStorage):
         async def save(self, data: bytes) -> None:

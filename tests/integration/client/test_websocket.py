@@ -55,7 +55,7 @@ async def test_carries_frames_in_both_directions(connection: WebSocketConnection
 async def test_frame_that_cannot_be_read_ends_the_connection(
     server: ScriptedServer, connection: WebSocketConnection, text: str
 ) -> None:
-    """What is no frame is a lost connection, and nothing else breaks."""
+    """An unreadable frame raises ConnectionLost."""
     await server.until(lambda: server.connections)
     await server.send_text(text)
     with pytest.raises(ConnectionLost, match="cannot be read"):
@@ -99,7 +99,7 @@ async def test_binary_frame_ends_the_connection(
 async def test_close_code_reaches_the_client(
     server: ScriptedServer, connection: WebSocketConnection
 ) -> None:
-    """The server's close code says why."""
+    """ConnectionLost has the close code of the server."""
     await server.until(lambda: server.connections)
     closing = asyncio.create_task(server.close(4409))
     with pytest.raises(ConnectionLost) as caught:
@@ -120,7 +120,7 @@ async def test_silent_server_is_given_up(server: ScriptedServer) -> None:
 
 @pytest.mark.parametrize("ping_every", ["0.02", "-1", "1e308", "0"])
 async def test_strange_ping_interval_is_bounded(server: ScriptedServer, ping_every: str) -> None:
-    """Whatever the server says of its pings, the silence allowed stays within bounds."""
+    """For any ping interval the allowed silence stays within bounds."""
     connection = await WebSocketTransport(server.url, answer_within=1.0).connect()
     await server.until(lambda: server.connections)
     await server.send_text(
@@ -146,14 +146,14 @@ async def test_pings_are_answered_and_count_as_life(server: ScriptedServer) -> N
 
 
 async def test_server_without_the_subprotocol_is_refused(server: ScriptedServer) -> None:
-    """A WebSocket that does not speak aoi.v1 is none of ours."""
+    """A WebSocket server without the subprotocol aoi.v1 is refused."""
     server.protocols = ()
     with pytest.raises(ConnectionLost, match=r"aoi\.v1"):
         await WebSocketTransport(server.url).connect()
 
 
 async def test_server_that_is_not_there() -> None:
-    """A refused connection says so."""
+    """A refused TCP connection raises ConnectionLost."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -162,7 +162,7 @@ async def test_server_that_is_not_there() -> None:
 
 
 async def test_handshake_that_never_ends() -> None:
-    """A server that takes the connection and says nothing is given up in time."""
+    """A server that accepts the connection and does not answer is given up in time."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

@@ -260,7 +260,7 @@ class DeviceHarness:
         return [effect for effect in self.effects if isinstance(effect, Connect)]
 
     def delivered(self) -> list[Deliver]:
-        """Notifications that apps were given."""
+        """Notifications that were delivered to apps."""
         return [effect for effect in self.effects if isinstance(effect, Deliver)]
 
     def acks(self) -> list[tuple[str, str, str | None]]:

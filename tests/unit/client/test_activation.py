@@ -40,7 +40,7 @@ SMS_PENDING = SelectedChannel(type="sms", state="pending")
 
 
 def asking(**settings: object) -> DeviceHarness:
-    """A registered device whose first app has just asked."""
+    """A registered device whose first app has started, and is not registered yet."""
     device = DeviceHarness(**settings)
     device.feed(ClientStarted())
     device.feed(ApplicationStarted(MAIL, "default"))
@@ -86,7 +86,7 @@ def test_performs_what_the_confirmation_asks() -> None:
 
 
 def test_a_channel_that_was_not_selected_is_not_listened_to() -> None:
-    """Nothing is done for a channel that the server did not select, and why not is told."""
+    """A channel that the server did not select is not read, and the event has the reason."""
     device = asking()
     reason = UnselectedChannel(type="sms", reason="no SMSC")
     answer = ChannelsActivatedV1(sequence=1, selected=(WEBSOCKET,), not_selected=(reason,))
@@ -109,7 +109,7 @@ def test_challenge_by_sms_is_answered() -> None:
 
 
 def test_challenge_that_beats_the_confirmation_is_kept() -> None:
-    """A code may come before the answer that says for which channel it is; it is not lost."""
+    """A code that comes before the answer that selects its channel is not lost."""
     device = asking()
     device.feed(by_sms(ChallengePush("K3Y9AB")))
     assert device.requests("channel.confirm") == []
@@ -137,7 +137,7 @@ def test_newer_code_survives_the_answer_to_an_older_one() -> None:
 
 
 def test_challenge_that_is_no_code_is_ignored() -> None:
-    """A stranger's short message cannot make the client send what the server would refuse."""
+    """An invalid code in a short message does not cause a request to the server."""
     device = active()
     device.feed(by_sms(ChallengePush("no;code!")))
     assert device.requests("channel.confirm") == []
@@ -223,7 +223,7 @@ def test_nonsense_sequence_does_not_loop() -> None:
 
 
 def test_welcome_can_raise_the_sequence() -> None:
-    """A client that lost count goes on above what the store says at hello."""
+    """A client with a lower number goes on above the number of the welcome."""
     device = DeviceHarness(register_on="install")
     device.feed(ClientStarted())
     device.open()
@@ -235,7 +235,7 @@ def test_welcome_can_raise_the_sequence() -> None:
 
 
 def test_unanswered_activation_is_repeated() -> None:
-    """No answer in time, though the server is heard: it is asked again, with a new number."""
+    """If other frames come but no answer, the request is repeated with a new number."""
     device = asking()
     number, _ = device.pending("channel.activate")
     device.receive(notification(1, "k.unknown-token"))
@@ -244,7 +244,7 @@ def test_unanswered_activation_is_repeated() -> None:
 
 
 def test_connection_without_a_word_is_given_up() -> None:
-    """No answer and no other word since the request: the connection is dead, and made again."""
+    """Without an answer and without any other frame the connection is dead, and made again."""
     device = asking()
     number, _ = device.pending("channel.activate")
     device.feed(RequestTimedOut(device.generation, number))
@@ -306,7 +306,7 @@ def test_channel_that_the_server_closed() -> None:
 
 
 def test_what_the_server_could_not_keep_is_told_to_the_apps() -> None:
-    """A welcome that counts lost notifications says so; one without is silent."""
+    """A welcome that counts lost notifications emits an event; one without does not."""
     device = active()
     client = device.stored.client or ""
     for epoch, lost in ((2, 0), (3, 7)):

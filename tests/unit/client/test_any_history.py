@@ -100,7 +100,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule()
     def reconnects(self) -> None:
-        """Somebody asks for a connection."""
+        """The app asks for a connection."""
         self.device.feed(ReconnectRequested())
 
     @rule()
@@ -116,7 +116,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule(generation=st.integers(0, 30))
     def late_event_of_an_old_connection(self, generation: int) -> None:
-        """What an earlier connection still says changes nothing."""
+        """Late inputs of an earlier connection change nothing."""
         if generation < self.device.generation:
             before = self.device.model
             self.device.feed(ConnectionOpened(generation))
@@ -179,7 +179,7 @@ class AnyHistory(RuleBasedStateMachine):
     @precondition(lambda self: self.device.model.connection.in_flight)
     @rule(index=st.integers(0, 7), name=st.sampled_from(["refused.v1", "new.v9", "refused.v2"]))
     def server_answers_nonsense(self, index: int, name: str) -> None:
-        """The server answers with what nobody can read."""
+        """The server answers with an unreadable body."""
         numbers = list(self.device.model.connection.in_flight)
         number = numbers[index % len(numbers)]
         self.device.receive(AnswerFrame(id=number, name=name, body={"code": 7}))
@@ -271,7 +271,7 @@ class AnyHistory(RuleBasedStateMachine):
         assert all(token not in repr(self.device.model) for token in self.tokens[1:])
 
     def teardown(self) -> None:
-        """After any history, a network and a server that do their part bring all to rest."""
+        """After any history, with a network and a server that works, nothing stays due."""
         device = self.device
         device.feed(NetworkChanged(WIFI))
         device.feed(ReconnectRequested())

@@ -24,7 +24,7 @@ SENDER_KEYS = ("B" + "A" * 86, "B" + "A" * 85 + "E")
 
 
 def asking() -> DeviceHarness:
-    """A registered device whose first app has just asked."""
+    """A registered device whose first app has started, and is not registered yet."""
     device = DeviceHarness()
     device.feed(ClientStarted())
     device.feed(ApplicationStarted(MAIL, "default"))
@@ -127,7 +127,7 @@ def test_lost_answer_is_asked_for_again() -> None:
 
 
 def test_deregistration_voids_the_token_at_once() -> None:
-    """A token given up is void on the device before the server knows; the server is told."""
+    """After a deregistration the token is void on the device at once; the server is informed."""
     device = asking()
     device.serve()
     device.feed(ApplicationRemoved(KEY))
@@ -160,7 +160,7 @@ def test_deregistration_of_what_the_server_does_not_know() -> None:
 
 
 def test_an_app_that_changes_its_mind_ends_as_it_wants() -> None:
-    """Register, leave and register again: late answers do not bring back what was given up."""
+    """After register, deregister and register again, late answers do not restore the old token."""
     device = asking()
     device.feed(ApplicationRemoved(KEY))
     answer = ApplicationRegisteredV1(token="k.token-1", sequence=1)
@@ -181,7 +181,7 @@ def test_an_app_that_changes_its_mind_ends_as_it_wants() -> None:
 
 
 def test_refused_application_is_told_and_asked_for_when_it_asks_again() -> None:
-    """A refusal reaches whoever waits, and is not repeated by itself on this connection."""
+    """A refusal is reported to the caller, and the request is not repeated on this connection."""
     device = asking()
     refusal = RefusedV1(code="quota_exceeded", message="too many apps")
     device.answer("application.register", refusal)

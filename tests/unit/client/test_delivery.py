@@ -66,7 +66,7 @@ def test_wakes_an_application_that_is_configured_to_be_woken() -> None:
 
 
 def test_says_that_it_could_not_wake(device: RegisteredDevice) -> None:
-    """An app that neither runs nor can be woken: the acknowledgement says so, and only now."""
+    """If an app neither runs nor can be woken the code is *could not wake*, which is not final."""
     device.feed(ApplicationStopped(KEY))
     device.receive(notification(1, device.token))
     assert device.acks() == [(ONE, "could_not_wake", "websocket")]
@@ -86,7 +86,7 @@ def test_says_that_waking_failed() -> None:
 
 
 def test_says_that_there_is_no_such_application(device: RegisteredDevice) -> None:
-    """A token whose app instance is gone: the acknowledgement ends it at the server."""
+    """For a token without an app instance the code is *no such application*."""
     device.feed(ApplicationRemoved(KEY))
     device.serve()
     device.receive(notification(1, device.token))
@@ -107,7 +107,7 @@ def test_an_application_that_registers_again_gets_what_it_missed(device: Registe
 def test_no_such_application_is_forgotten_when_an_application_registers(
     device: RegisteredDevice,
 ) -> None:
-    """That nobody was there was to be said again at the next welcome, and is true no more."""
+    """A pending *no such application* becomes *could not wake* when an app registers."""
     push = ContentPush(ONE, fingerprint_of("k.unknown-token"), Content(data="hello"))
     device.feed(by_sms(push))
     assert device.acks() == [(ONE, "no_such_application", "sms")]
@@ -157,7 +157,7 @@ def test_stored_acknowledgement_is_repeated_after_a_restart(device: RegisteredDe
 def test_sms_while_disconnected_is_acknowledged_when_connected(
     device: RegisteredDevice,
 ) -> None:
-    """The acknowledgement of a delivery by SMS is kept, through a restart, and says its channel."""
+    """The acknowledgement of a delivery by SMS survives a restart, and names its channel."""
     device.lose_connection()
     device.feed(device.sms(1, "by radio"))
     assert device.delivered()[-1].notification.content.data == "by radio"
@@ -199,7 +199,7 @@ def test_wake_up_is_fetched_at_the_next_connection(device: RegisteredDevice) -> 
 
 
 def test_wake_up_that_another_channel_was_faster_for(device: RegisteredDevice) -> None:
-    """Content that came over the WebSocket meanwhile is not given to the app a second time."""
+    """Content that came over the WebSocket meanwhile is not delivered a second time."""
     device.feed(device.wake_up(1))
     device.receive(notification(1, device.token))
     device.feed(NotificationHandled(ONE, "delivered"))
@@ -221,7 +221,7 @@ def test_wake_up_over_the_connection(device: RegisteredDevice) -> None:
 
 @pytest.mark.parametrize("code", ["expired", "not_found", "cancelled"])
 def test_wake_up_without_content(device: RegisteredDevice, code: str) -> None:
-    """What expired or was withdrawn before it was fetched is forgotten, and told."""
+    """A wake-up whose content expired or was cancelled is removed, with an event."""
     device.feed(device.wake_up(1))
     device.answer("notification.fetch", RefusedV1(code=code, message="too late"))
     assert device.stored.wake_ups == {}
@@ -240,7 +240,7 @@ def test_wake_up_that_cannot_be_fetched_now(device: RegisteredDevice) -> None:
 
 
 def test_wake_up_that_comes_again_is_fetched_again(device: RegisteredDevice) -> None:
-    """A fetch that was refused waits, but another wake-up of the delivery is a new occasion."""
+    """A refused fetch is postponed; another wake-up of the delivery starts it again."""
     device.feed(device.wake_up(1))
     device.answer("notification.fetch", RefusedV1(code="not_allowed", message="no"))
     device.feed(device.wake_up(2))
@@ -270,7 +270,7 @@ def test_memory_of_deliveries_is_bounded(device: RegisteredDevice) -> None:
 
 
 def test_flood_of_notifications_is_put_off(device: RegisteredDevice) -> None:
-    """What an app has not taken is bounded; the rest is put off, with the truth."""
+    """The notifications that apps handle at once are bounded; more get *could not wake*."""
     for number in range(HANDLING_LIMIT + 1):
         device.receive(notification(number, device.token))
     assert device.acks() == [(delivery_id(HANDLING_LIMIT), "could_not_wake", "websocket")]

@@ -1,4 +1,4 @@
-"""What the server says of an older command, or of another one, changes nothing that counts now."""
+"""Answers to older or other commands do not change the state of newer ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SMS = SelectedChannel(type="sms", state="active")
 
 @pytest.fixture
 def device() -> DeviceHarness:
-    """A registered device whose first app has just asked."""
+    """A registered device whose first app has started, and is not registered yet."""
     device = DeviceHarness()
     device.feed(ClientStarted())
     device.feed(ApplicationStarted(MAIL, "default"))
@@ -64,7 +64,7 @@ def test_a_command_that_was_not_applied_goes_on_above(
 
 @pytest.mark.parametrize("sequence,kept", [(0, 1), (1, 1), (2, 2), (MAX_SEQUENCE, 1)])
 def test_a_welcome_only_raises_the_number(device: DeviceHarness, sequence: int, kept: int) -> None:
-    """A lower number, or one above which there is none, is not taken over."""
+    """A welcome with a lower number, or with the highest possible one, changes nothing."""
     device.serve()
     assert device.stored.sequence == 1
     device.feed(ConnectionClosed(device.generation, None, "lost"))
@@ -89,7 +89,7 @@ def test_a_confirmation_of_an_older_set_changes_no_newer_one(device: DeviceHarne
 
 
 def test_an_older_deregistration_ends_no_newer_one(device: DeviceHarness) -> None:
-    """An app left, came back, and left again: only the last word says that the server knows."""
+    """After deregister, register and deregister, only the last answer confirms."""
     device.serve()
     device.feed(ApplicationRemoved(KEY))
     first, _ = device.pending("application.deregister")
@@ -100,7 +100,7 @@ def test_an_older_deregistration_ends_no_newer_one(device: DeviceHarness) -> Non
 
 
 def test_another_app_that_starts_repeats_no_registration(device: DeviceHarness) -> None:
-    """Only a start of the same app while its registration is under way has it said once more."""
+    """Only a start of the same app during its registration repeats the registration."""
     device.feed(ApplicationStarted(CHAT, "default"))
     device.serve()
     asked = [each.body["application"] for each in device.requests("application.register")]

@@ -87,7 +87,7 @@ def test_fetches_after_a_wake_up(channel: str) -> None:
 
 
 def test_challenges_are_noted_for_their_channel() -> None:
-    """8.1.2: the code goes back for the channel that it came over, whatever the push says."""
+    """8.1.2: the code confirms the channel that it came over, whichever the push names."""
     device = RegisteredDevice()
     push = PushedChallenge.model_validate(
         {"channel": "sms", "code": "K3Y9AB", "expires_at": EXPIRES_AT}
@@ -99,7 +99,7 @@ def test_challenges_are_noted_for_their_channel() -> None:
 
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
 def test_strange_pushes_are_ignored(octets: bytes) -> None:
-    """Whatever a stranger pushes changes nothing, and its octets are not repeated."""
+    """Invalid pushes change nothing, and their octets do not show in the event."""
     device = RegisteredDevice()
     before = device.stored
     device.feed(PushArrived("webhook", octets))

@@ -111,7 +111,7 @@ def test_a_goodbye_says_why_a_connection_without_a_code_ended() -> None:
 
 @pytest.mark.parametrize("sequence", [MAX_SEQUENCE, MAX_SEQUENCE + 1])
 def test_a_welcome_does_not_use_the_numbers_up(sequence: int) -> None:
-    """A sequence number after which there is none is not believed."""
+    """A welcome with the highest sequence number or more is ignored."""
     device = registered()
     device.feed(ConnectionClosed(device.generation, None, "cut"))
     device.open()

@@ -194,7 +194,7 @@ def test_refused_because_retired_registers_again() -> None:
 
 
 def test_conflict_makes_another_secret_and_waits() -> None:
-    """A secret that the server saw for somebody else is replaced, after a pause."""
+    """After a conflict the client takes another secret, after a pause."""
     device = DeviceHarness(register_on="install")
     device.feed(ClientStarted())
     device.open()
@@ -247,7 +247,7 @@ def test_a_replaced_connection_comes_back_after_a_long_pause_only() -> None:
     ids=lambda occasion: type(occasion).__name__,
 )
 def test_a_replaced_connection_does_not_hold_up_what_is_new(occasion: Input) -> None:
-    """Another network, another user, or being told to: the client connects at once."""
+    """With another network, another user, or at a request the client connects at once."""
     device = replaced()
     before = len(device.connects())
     device.feed(occasion)

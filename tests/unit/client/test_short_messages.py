@@ -1,4 +1,4 @@
-"""Pushes of several short messages at the device, and what strangers send."""
+"""Pushes of several short messages at the device, and invalid short messages."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_endless_parts_of_strangers_are_bounded(device: RegisteredDevice) -> Non
 
 
 def test_strange_short_messages_are_ignored(device: RegisteredDevice) -> None:
-    """Whatever a stranger sends by SMS changes nothing."""
+    """Invalid short messages change nothing."""
     before = device.stored
     strange = (
         b"",

@@ -78,7 +78,7 @@ def test_what_was_stored_comes_back(stored: StoredState) -> None:
 @given(st.binary() | st.text().map(str.encode))
 @example(b"{}")
 def test_damaged_state_is_said_and_not_shown(data: bytes) -> None:
-    """Bytes that we did not write give a clear error that shows nothing of them."""
+    """Other bytes give an error that says what to do, and shows nothing of them."""
     with pytest.raises(ClientStateError, match="move it away"):
         decode(data)
 

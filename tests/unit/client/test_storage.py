@@ -68,7 +68,7 @@ async def test_file_is_used_by_one_client(tmp_path: Path) -> None:
 
 
 async def test_file_is_for_its_owner_only(tmp_path: Path) -> None:
-    """Mode 0600 from the first moment, and again when somebody widened it."""
+    """The file has mode 0600 from its creation, and again after it was changed."""
     path = tmp_path / "state"
     storage = FileStorage(path)
     await storage.load()

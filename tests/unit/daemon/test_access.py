@@ -32,7 +32,7 @@ def test_who_may_do_what(policy: AccessPolicy, peer: Peer, role: Role | None) ->
 
 
 def test_the_kernel_says_who_is_there() -> None:
-    """Of a connection of our own: our process, our user, our groups."""
+    """The peer of a connection of this process is this process, with its user and groups."""
     one, other = socket.socketpair(socket.AF_UNIX)
     with one, other:
         peer = peer_of(one)
@@ -41,7 +41,7 @@ def test_the_kernel_says_who_is_there() -> None:
 
 
 def test_groups_by_name_or_number() -> None:
-    """Either is understood; one that is not there is told with its setting."""
+    """A group has a name or a number; the error of an unknown one names the setting."""
     assert group_number("0") == 0
     assert group_number("root") == 0
     with pytest.raises(ConfigurationError, match=r"AOI_CLIENT__GROUP.*'nobody-knows'"):

@@ -1,4 +1,4 @@
-"""What Linux says of an interface, and what we make of it."""
+"""The bearer of a network interface, by what Linux reports of it."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def sysfs(tmp_path: Path) -> Path:
     ],
 )
 def test_bearers(sysfs: Path, name: str, kind: int, bearer: str, metered: bool) -> None:
-    """Wi-Fi and modems are told by sysfs, links of modems by their type, a tunnel is unknown."""
+    """Wi-Fi and modems are found by sysfs, point-to-point links by type; others are unknown."""
     said = circumstances_of(NetworkInterface(name, kind, UP), (), sysfs)
     assert (said.bearer, said.metered) == (bearer, metered)
 
 
 def test_what_is_metered_can_be_said(sysfs: Path) -> None:
-    """Patterns of names, beside modems."""
+    """Interfaces that match a pattern are metered, in addition to modems."""
     patterns = ("wl*", "eth1")
     assert circumstances_of(NetworkInterface("wlan0", ETHERNET, UP), patterns, sysfs).metered
     assert circumstances_of(NetworkInterface("eth1", ETHERNET, UP), patterns, sysfs).metered

@@ -29,7 +29,7 @@ def test_any_octets(line: bytes) -> None:
 
 @given(value=st.dictionaries(st.sampled_from(["version", "type", "application"]), json_values()))
 def test_any_object(value: dict[str, Any]) -> None:
-    """Objects with our names and anything in them: a request or a refusal."""
+    """An object with known names and any values is a request, or is refused."""
     try:
         request = decode_request(json.dumps(value).encode())
     except Refusal:
@@ -40,7 +40,7 @@ def test_any_object(value: dict[str, Any]) -> None:
 @pytest.mark.parametrize("kind", APP_REQUESTS)
 @given(data=st.data())
 def test_every_request_is_read(kind: str, data: st.DataObject) -> None:
-    """What the schema allows is read as what it says it is, unless a validator knows better."""
+    """Every request that the schema allows is read as its type."""
     model = APP_REQUESTS[kind]
     value = {**data.draw(values_of(model)), "type": kind}
     request = decode_request(json.dumps(value).encode())
@@ -76,7 +76,7 @@ def test_refusals_help(value: dict[str, Any], code: str, field: str) -> None:
 
 
 def test_defaults() -> None:
-    """An instance need not be named, and a command need not be said."""
+    """Instance and command are optional."""
     attach = decode_request(b'{"version": 1, "type": "attach", "application": "a"}')
     assert attach == AttachV1(version=1, application="a", instance="default")
     register = decode_request(b'{"version": 1, "type": "register", "application": "a"}')

@@ -48,6 +48,6 @@ def test_the_socket_has_a_place(environment: dict[str, str], user: int, expected
 
 
 def test_a_device_has_a_name() -> None:
-    """The machine's, if none is set."""
+    """The name of a device is its host name, if none is set."""
     assert device_name(ClientSettings(device="kitchen")) == "kitchen"
     assert device_name(ClientSettings()) == socket.gethostname()

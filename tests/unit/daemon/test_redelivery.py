@@ -69,7 +69,7 @@ async def test_what_fails_because_of_the_question_needs_another_one() -> None:
     command does not take it again, that failure is not covered by this question.
     """
     clock, asked = ManualClock(), asyncio.Queue[str]()
-    redelivery = Redelivery(60.0, clock, FixedDice(0.0))
+    redelivery = Redelivery(60.0, clock, FixedDice(1.0))
 
     async def ask(key: str) -> None:
         redelivery.failed(key)
@@ -87,7 +87,7 @@ async def test_what_fails_because_of_the_question_needs_another_one() -> None:
 async def test_an_app_without_a_command_is_not_asked_for() -> None:
     """Nothing could wake it a minute later either; it gets what is stored when it starts."""
     clock, asked = ManualClock(), asyncio.Queue[str]()
-    redelivery = Redelivery(60.0, clock, FixedDice(0.0))
+    redelivery = Redelivery(60.0, clock, FixedDice(1.0))
     redelivery.start(asked.put)
     commands: dict[str, tuple[str, ...]] = {CHAT: ("/bin/false",)}
     waker = Launcher(within=WITHIN, at_once=1)

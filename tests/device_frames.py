@@ -9,6 +9,7 @@ from typing import Any
 from aoi_events.contracts.answers import ClientConnectedV1
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import DeliverItem
+from aoi_events.contracts.identifiers import base32_id
 
 __all__ = [
     "CLIENT",
@@ -31,12 +32,7 @@ SESSION = "0123456789abcdef"
 
 def delivery_id(number: int) -> str:
     """The ID of the delivery with that number."""
-    letters = "abcdefghijklmnopqrstuvwxyz234567"
-    digits = ""
-    for _ in range(26):
-        number, digit = divmod(number, 32)
-        digits = letters[digit] + digits
-    return f"dlv_{digits}"
+    return base32_id("dlv_", number.to_bytes(16, "big"))
 
 
 def deliver(number: int = 1, *, now: datetime | None = None, **changes: Any) -> DeliverItem:

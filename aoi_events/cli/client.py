@@ -201,12 +201,12 @@ def _split(command: str) -> tuple[str, ...]:
 
 def _asked(request: AppRequest, expected: type[A], *, wait: float = 0.0) -> A:
     from aoi_events.bootstrap.settings import load_settings
-    from aoi_events.daemon.control_client import ask
+    from aoi_events.daemon.control_client import send_request
     from aoi_events.daemon.settings import socket_path
     from aoi_events.errors import UnexpectedAnswer
 
     path = socket_path(load_settings().client, os.environ, os.geteuid())
-    answer = ask(path, request, wait=wait)
+    answer = send_request(path, request, wait=wait)
     if not isinstance(answer, expected):
         raise UnexpectedAnswer(f"the AOI Client at {path} answered something else")
     return answer

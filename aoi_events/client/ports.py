@@ -1,4 +1,4 @@
-"""What an AOI Client needs from the device that it runs on, and from the wire."""
+"""Ports of the AOI Client: storage, connections, and event sources of the device."""
 
 from __future__ import annotations
 
@@ -9,28 +9,21 @@ from aoi_events.client.core.inputs import ShortMessage
 from aoi_events.client.core.model import Network
 from aoi_events.contracts.device import DeviceFrame, ServerFrame
 
-__all__ = [
-    "Connection",
-    "IdentityEvents",
-    "NetworkEvents",
-    "PushSource",
-    "SmsSource",
-    "Storage",
-    "Transport",
-]
-
 
 class Storage(Protocol):
-    """Keeps one value durably. Raises ClientStateError when it cannot."""
+    """Stores one value durably. Each method raises ClientStateError if it fails."""
 
     async def load(self) -> bytes | None:
-        """The value saved last, None before the first; takes hold of the place until `close`."""
+        """The value saved last, None before the first; locks the storage until `close`."""
 
     async def save(self, data: bytes) -> None:
-        """Save; on return the value survives a power cut, and before it the one before does."""
+        """Save the value; on return it survives a power cut.
+
+        After an error or a power cut, `load` returns the old value or the new one, whole.
+        """
 
     async def close(self) -> None:
-        """Let go of the place."""
+        """Unlock the storage."""
 
 
 class Connection(Protocol):
@@ -40,28 +33,28 @@ class Connection(Protocol):
         """Send a frame. Raises ConnectionLost."""
 
     async def receive(self) -> ServerFrame:
-        """The next frame. Raises ConnectionLost, also after too long a silence."""
+        """The next frame. Raises ConnectionLost, also if the server is silent for too long."""
 
     async def close(self) -> None:
         """End the connection; never raises, returns within a few seconds."""
 
 
 class Transport(Protocol):
-    """Makes connections."""
+    """Makes connections to an AOI Server."""
 
     async def connect(self) -> Connection:
         """An open connection. Raises ConnectionLost when none can be made."""
 
 
 class NetworkEvents(Protocol):
-    """The network that the device has, and its changes."""
+    """The network of the device, and its changes."""
 
     @property
     def current(self) -> Network:
         """The network now."""
 
     def __aiter__(self) -> AsyncIterator[Network]:
-        """Every later network; how fine the battery is told apart is the source's choice."""
+        """Every later network; the source chooses in which steps it reports the battery."""
 
 
 class IdentityEvents(Protocol):
@@ -72,21 +65,21 @@ class IdentityEvents(Protocol):
 
 
 class PushSource(Protocol):
-    """What reaches the device over one channel that pushes, opened and verified by the device.
+    """Pushes that reach the device over one channel, decrypted or verified by the device.
 
-    Of a Web Push the plaintext; of a webhook the body of a request whose signature is good (the
+    A Web Push yields its plaintext; a webhook the body of a request whose signature is valid (the
     secret is in `AoiClient.selected`).
     """
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """Every push; those that came before are kept for it."""
+        """Every push, also those that came before the iteration."""
 
 
 class SmsSource(Protocol):
-    """Short messages addressed to the push port, as the device's push client hands them on.
+    """Short messages addressed to the push port of the device.
 
-    Of a push of several messages each one comes by itself; the AOI Client puts them together.
+    The AOI Client reassembles pushes that consist of several short messages.
     """
 
     def __aiter__(self) -> AsyncIterator[ShortMessage]:
-        """Every message; those that came before are kept for it."""
+        """Every message, also those that came before the iteration."""

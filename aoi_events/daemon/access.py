@@ -1,4 +1,4 @@
-"""Who is at the other end of the socket, as the kernel says, and what that one may do."""
+"""Access to the socket: which process connected, as the kernel reports it, and what it may do."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from typing import Final
 
 from aoi_events.errors import ConfigurationError
 
-__all__ = ["Doors", "Peer", "Rank", "group_number", "peer_of"]
-
 _CREDENTIALS: Final = struct.Struct("3i")
 _PEER_GROUPS: Final = 59
 """``SO_PEERGROUPS`` (Linux 4.13, asm-generic/socket.h), which Python does not name."""
@@ -23,41 +21,41 @@ _GROUPS_AT_MOST: Final = 1_024
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A process that connected: its user, and every group of it, when it did."""
+    """The process at the other end of a connection: its ID, user and groups."""
 
     pid: int
     user: int
     groups: frozenset[int]
 
 
-class Rank(Enum):
+class Role(Enum):
     """What a peer may do."""
 
     OPERATOR = auto()
-    """Everything: the daemon's own user, whose programs a command runs as, and root."""
+    """Everything. For root and the daemon's own user, as whom commands run."""
     APP = auto()
-    """Attach, and register and unregister what its user owns; no commands, no identity."""
+    """Attach, register and unregister the apps of its user; no commands, no identity."""
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
-    """Who may come in: ``own`` is the daemon's user; see the settings ``group`` and ``users``."""
+class AccessPolicy:
+    """Which peer has which role. ``own`` is the daemon's user; see the settings *group, users*."""
 
     own: int
     group: int | None = None
     users: frozenset[int] = frozenset()
 
-    def rank(self, peer: Peer) -> Rank | None:
-        """What this peer may do; None: nothing."""
+    def role(self, peer: Peer) -> Role | None:
+        """The role of a peer; None: it may do nothing."""
         if peer.user in (0, self.own):
-            return Rank.OPERATOR
+            return Role.OPERATOR
         if self.group not in peer.groups or (self.users and peer.user not in self.users):
             return None
-        return Rank.APP
+        return Role.APP
 
 
 def peer_of(connection: socket.socket) -> Peer:
-    """Who connected (``SO_PEERCRED``, ``SO_PEERGROUPS``; unix(7)). Raises OSError.
+    """The process that connected (``SO_PEERCRED``, ``SO_PEERGROUPS``; unix(7)). Raises OSError.
 
     Of a process with more than 256 supplementary groups only the primary one counts.
     """

@@ -1,4 +1,4 @@
-"""The signed assertion of who uses the device, for AOI Servers that want it proved (8.1.1)."""
+"""The signed assertion of the user identity, for AOI Servers that verify it (8.1.1)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from pydantic import TypeAdapter, ValidationError
 from aoi_events.contracts.identifiers import Assertion
 from aoi_events.errors import ConfigurationError
 
-__all__ = ["read_assertion"]
-
 _LARGEST: Final = 65_536
 _form: Final = TypeAdapter(Assertion)
 
 
 def read_assertion(file: Path | None) -> str | None:
-    """The JWT in ``file``, None where there is no file to read.
+    """The JWT in ``file``, None if ``file`` is None.
 
-    Raises ConfigurationError, which does not show what the file holds.
+    Raises ConfigurationError, which does not show what the file contains.
     """
     if file is None:
         return None

@@ -1,4 +1,4 @@
-"""Which app instances are attached, and what they are being given."""
+"""Attached apps: connections that get notifications of an app instance and acknowledge them."""
 
 from __future__ import annotations
 
@@ -9,94 +9,90 @@ from typing import Final, Literal
 from aoi_events.contracts.apps import AppNotification, Attached, ClientFrame, Detached, TokenChanged
 from aoi_events.errors import CouldNotWake
 
-__all__ = ["Seat", "Seats"]
-
 Reason = Literal["replaced", "too_slow", "unregistered", "stopping"]
 Code = Literal["delivered", "could_not_wake"]
 
 
-class Seat:
-    """One attached app instance. ``send`` writes to it, and never blocks; ``end`` closes it.
+class AttachedApp:
+    """One attached app instance. ``send`` writes a frame without blocking; ``close`` disconnects.
 
-    An app that does not acknowledge ``within`` seconds, or leaves, counts as not running.
+    An app that disconnects, or does not acknowledge ``ack_within`` seconds, counts as not running.
     """
 
     def __init__(
         self,
         key: str,
         *,
-        user: int,
-        within: float,
+        ack_within: float,
         send: Callable[[ClientFrame], None],
-        end: Callable[[], None],
+        close: Callable[[], None],
     ) -> None:
         self.key: Final = key
-        self.user: Final = user
-        self._within = within
+        self._ack_within = ack_within
         self._send = send
-        self._end = end
+        self._close = close
         self._token: str | None = None
         self._waiting: dict[str, asyncio.Future[Code]] = {}
-        self._left = False
+        self._ended = False
 
     def welcome(self, application: str, instance: str, token: str | None) -> None:
-        """Say that notifications come from now on."""
+        """Confirm the attachment; notifications follow."""
         self._token = token
         self._send(Attached(application=application, instance=instance, token=token))
 
-    def tell_token(self, token: str | None) -> None:
-        """Tell it of its token, if that is another one than it knows."""
+    def send_token(self, token: str | None) -> None:
+        """Send the token, if it changed."""
         if token is not None and token != self._token:
             self._token = token
-            self.tell(TokenChanged(token=token))
+            self.send(TokenChanged(token=token))
 
-    def tell(self, frame: ClientFrame) -> None:
-        """Tell it something."""
-        if not self._left:
+    def send(self, frame: ClientFrame) -> None:
+        """Send a frame, unless the connection has ended."""
+        if not self._ended:
             self._send(frame)
 
-    def say(self, frame: ClientFrame) -> None:
-        """Say this as the last thing, and end."""
-        if not self._left:
+    def send_last(self, frame: ClientFrame) -> None:
+        """Send a frame, and disconnect."""
+        if not self._ended:
             self._send(frame)
-            self.left()
-            self._end()
+            self.end()
+            self._close()
 
-    def leave(self, reason: Reason) -> None:
-        """Detach it."""
-        self.say(Detached(reason=reason))
+    def detach(self, reason: Reason) -> None:
+        """Tell the app why it is detached, and disconnect."""
+        self.send_last(Detached(reason=reason))
 
-    def left(self) -> None:
-        """It is gone; what it had not acknowledged it does not have."""
-        self._left = True
+    def end(self) -> None:
+        """The connection has ended: notifications without acknowledgement were not delivered."""
+        self._ended = True
         for future in self._waiting.values():
             if not future.done():
                 future.cancel()
 
     def acknowledge(self, delivery: str, code: Code) -> bool:
-        """What the app says of a delivery; False: it is not waited for."""
+        """The app acknowledges a delivery; False: no acknowledgement is awaited."""
         future = self._waiting.get(delivery)
         if future is None or future.done():
             return False
         future.set_result(code)
         return True
 
-    async def give(self, notification: AppNotification) -> bool:
-        """Give it a notification; False: it does not run (any more).
+    async def deliver(self, notification: AppNotification) -> bool:
+        """Send a notification and wait for its acknowledgement; False: the app does not run.
 
-        Raises CouldNotWake when the app says that it cannot take it.
+        Raises CouldNotWake if the app acknowledges with *could not wake*.
         """
-        if self._left:
+        if self._ended:
             return False
         future: asyncio.Future[Code] = asyncio.get_running_loop().create_future()
         self._waiting[notification.delivery] = future
         try:
             self._send(notification)
-            await asyncio.wait({future}, timeout=self._within)
+            await asyncio.wait({future}, timeout=self._ack_within)
         finally:
             del self._waiting[notification.delivery]
         if not future.done():
-            self.leave("too_slow")
+            self.detach("too_slow")
             return False
         if future.cancelled():
             return False
@@ -105,40 +101,40 @@ class Seat:
         return True
 
 
-class Seats:
+class AttachedApps:
     """Every attached app instance, one connection each."""
 
     def __init__(self) -> None:
-        self._seats: dict[str, Seat] = {}
+        self._apps: dict[str, AttachedApp] = {}
 
     def __len__(self) -> int:
-        return len(self._seats)
+        return len(self._apps)
 
-    def get(self, key: str) -> Seat | None:
-        """The one that is attached for this app instance."""
-        return self._seats.get(key)
+    def get(self, key: str) -> AttachedApp | None:
+        """The connection of an app instance, if it is attached."""
+        return self._apps.get(key)
 
-    def take(self, seat: Seat) -> None:
-        """This connection is the app instance now; an earlier one is detached."""
-        before = self._seats.get(seat.key)
-        self._seats[seat.key] = seat
+    def add(self, app: AttachedApp) -> None:
+        """Add a connection; an earlier one of the same app instance is detached."""
+        before = self._apps.get(app.key)
+        self._apps[app.key] = app
         if before is not None:
-            before.leave("replaced")
+            before.detach("replaced")
 
-    def free(self, seat: Seat) -> bool:
-        """This connection ended; False: another one had taken its place."""
-        seat.left()
-        if self._seats.get(seat.key) is not seat:
+    def remove(self, app: AttachedApp) -> bool:
+        """Remove a connection that ended; False: another one has replaced it."""
+        app.end()
+        if self._apps.get(app.key) is not app:
             return False
-        del self._seats[seat.key]
+        del self._apps[app.key]
         return True
 
-    def leave_all(self, reason: Reason) -> None:
-        """Detach everybody."""
-        for seat in list(self._seats.values()):
-            seat.leave(reason)
-            self.free(seat)
+    def detach_all(self, reason: Reason) -> None:
+        """Detach every app instance."""
+        for app in self.all():
+            app.detach(reason)
+            self.remove(app)
 
-    def all(self) -> tuple[Seat, ...]:
-        """Every one of them."""
-        return tuple(self._seats.values())
+    def all(self) -> tuple[AttachedApp, ...]:
+        """Every attached app instance."""
+        return tuple(self._apps.values())

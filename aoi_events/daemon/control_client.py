@@ -1,4 +1,4 @@
-"""Asks a running daemon: what the command line does, and what an app can do from Python."""
+"""A client of a running daemon, for the command line and for apps in Python."""
 
 from __future__ import annotations
 
@@ -7,30 +7,28 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
-
-from aoi_events.contracts.apps import MAX_WAIT, AppRequest, ClientFrame, Failed, client_frames
+from aoi_events.contracts.apps import MAX_WAIT, AppRequest, ClientFrame, Failed
+from aoi_events.daemon.json_lines import decode_frame, encode_line
 from aoi_events.errors import ClientUnreachable, RequestRefused, UnexpectedAnswer
-
-__all__ = ["ask"]
 
 _WITHIN: Final = 10.0
 _LARGEST: Final = 4 * 1024 * 1024
 """Octets of an answer: two hundred apps with the longest commands."""
 
 
-def ask(path: Path, request: AppRequest, *, wait: float = 0.0) -> ClientFrame:
-    """The daemon's answer; ``wait`` is how long the request lets it wait for the AOI Server.
+def send_request(path: Path, request: AppRequest, *, wait: float = 0.0) -> ClientFrame:
+    """Send a request and return the answer of the daemon.
 
-    Raises ClientUnreachable, RequestRefused with the stable code, UnexpectedAnswer.
+    ``wait`` is how long the request lets the daemon wait for the AOI Server. Raises
+    ClientUnreachable, RequestRefused with the stable code, UnexpectedAnswer.
     """
     line = bytearray()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_WITHIN + min(wait, MAX_WAIT))
         try:
             connection.connect(str(path))
-            with suppress(BrokenPipeError):  # closed on us: it said why before
-                connection.sendall(request.encode() + b"\n")
+            with suppress(BrokenPipeError):  # it was closed after an answer that says why
+                connection.sendall(encode_line(request))
             while not line.endswith(b"\n") and len(line) <= _LARGEST:
                 octets = connection.recv(65_536)
                 if not octets:
@@ -44,9 +42,11 @@ def ask(path: Path, request: AppRequest, *, wait: float = 0.0) -> ClientFrame:
                 "AOI_CLIENT__SOCKET says where it listens"
             ) from None
     try:
-        answer = client_frames.validate_json(bytes(line))
-    except ValidationError:
-        raise UnexpectedAnswer(f"what answers at {path} is no AOI Client of ours") from None
+        answer = decode_frame(bytes(line))
+    except UnexpectedAnswer as error:
+        raise UnexpectedAnswer(
+            f"{path}: {error}; set AOI_CLIENT__SOCKET to the socket of an AOI Client"
+        ) from None
     if isinstance(answer, Failed):
         raise RequestRefused(answer.code, answer.message, field=answer.field)
     return answer

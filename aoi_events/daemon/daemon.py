@@ -1,4 +1,4 @@
-"""The AOI Client as a daemon, put together: the library, its ports, and the socket for apps."""
+"""The daemon, assembled: the library, its ports, and the socket for apps."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Final
 
 from aoi_events.client import (
     AoiClient,
-    Backoff,
-    EventStream,
+    ClientEventStream,
     FileStorage,
+    ReconnectPolicy,
     WebSocketTransport,
 )
 from aoi_events.client.core.events import (
@@ -27,40 +27,38 @@ from aoi_events.client.core.events import (
     Registered,
 )
 from aoi_events.client.ports import NetworkEvents
-from aoi_events.daemon.access import Doors, Peer, Rank, group_number
-from aoi_events.daemon.app_commands import Desk
+from aoi_events.daemon.access import AccessPolicy, Peer, Role, group_number
+from aoi_events.daemon.app_commands import AppCommands
+from aoi_events.daemon.app_connection import AppConnection
+from aoi_events.daemon.app_protocol import serve_app
 from aoi_events.daemon.assertions import read_assertion
-from aoi_events.daemon.attached_apps import Seats
-from aoi_events.daemon.connection import serve_app
-from aoi_events.daemon.desired_apps import Wishes
-from aoi_events.daemon.dispatcher import Hands
-from aoi_events.daemon.json_lines import Lines
-from aoi_events.daemon.launcher import Waker
+from aoi_events.daemon.attached_apps import AttachedApps
+from aoi_events.daemon.desired_apps import DesiredApps
+from aoi_events.daemon.dispatcher import Dispatcher
+from aoi_events.daemon.launcher import Launcher
 from aoi_events.daemon.listening import Listener
 from aoi_events.daemon.network.netlink import NetlinkNetwork
-from aoi_events.daemon.redelivery import Again
+from aoi_events.daemon.redelivery import Redelivery
 from aoi_events.daemon.settings import ClientSettings, device_name, socket_path, state_folder
 from aoi_events.errors import ConfigurationError, RequestTimeout
 from aoi_events.platform.clock import SystemClock, SystemDice
 from aoi_events.platform.logs import get_logger
 
-__all__ = ["Daemon"]
-
 log = get_logger(__name__)
 
 _MARGIN: Final = 5.0
-"""Seconds beyond what app and command may take, before the library gives up waiting for us."""
+"""Seconds that the library waits longer than an app and a command may take together."""
 
 
 @dataclass(frozen=True)
 class Daemon:
-    """An AOI Client with these settings."""
+    """An AOI Client as a daemon, with these settings."""
 
     settings: ClientSettings
-    waker: Waker
+    launcher: Launcher
 
     async def run(self, stop: asyncio.Event) -> bool:
-        """Run until ``stop``; whether the apps had finished by then.
+        """Run until ``stop`` is set; whether the apps finished within ``drain_within``.
 
         Raises ConfigurationError, ClientStateError.
         """
@@ -68,39 +66,40 @@ class Daemon:
         if settings.url is None:
             raise ConfigurationError("AOI_CLIENT__URL: set it to the gateway, wss://HOST/aoi")
         state = state_folder(settings, os.environ, user)
-        seats = Seats()
-        wishes = Wishes(FileStorage(state / "apps.json"))
+        attached = AttachedApps()
+        desired = DesiredApps(FileStorage(state / "apps.json"))
         group = None if settings.group is None else group_number(settings.group)
         listener = Listener(
-            socket_path(settings, os.environ, user), Doors(user, group, frozenset(settings.users))
+            socket_path(settings, os.environ, user),
+            AccessPolicy(user, group, frozenset(settings.users)),
         )
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(wishes.close)
-            known = await wishes.open()
+            stack.push_async_callback(desired.close)
+            known = await desired.open()
             stack.push_async_callback(listener.close)
             listener.open()
-            again = Again(settings.wake_again_after, SystemClock(), SystemDice())
-            hands = Hands(seats, self.waker, again, wishes.command)
+            redelivery = Redelivery(settings.wake_again_after, SystemClock(), SystemDice())
+            dispatcher = Dispatcher(attached, self.launcher, redelivery, desired.command)
             client = self._client(
-                settings.url, state, wishes, hands, await self._network(settings.url, stack)
+                settings.url, state, desired, dispatcher, await self._network(settings.url, stack)
             )
             events = client.events()
             await stack.enter_async_context(client)
-            desk = Desk(settings, client, wishes, seats, hands)
-            again.start(desk.ask_again)
-            await desk.make_good(known=known, owner=user)
+            commands = AppCommands(settings, client, desired, attached, dispatcher)
+            redelivery.start(commands.register_again)
+            await commands.reconcile(known=known, owner=user)
 
-            async def serve(lines: Lines, peer: Peer, rank: Rank | None) -> None:
-                await serve_app(lines, peer, rank, desk, settings.ack_within)
+            async def serve(connection: AppConnection, peer: Peer, role: Role | None) -> None:
+                await serve_app(connection, peer, role, commands, settings.ack_within)
 
             await listener.start(serve)
             log.info("started", socket=str(listener.path), state=str(state), pid=os.getpid())
-            await _until(stop, asyncio.create_task(_tell(events, desk)))
+            await _until(stop, asyncio.create_task(_handle_events(events, commands)))
             listener.stop()
-            hands.close()
-            log.info("draining", attached=len(seats))
+            dispatcher.close()
+            log.info("draining", attached=len(attached))
             drained = await self._drained(client) if stop.is_set() else True
-            seats.leave_all("stopping")
+            attached.detach_all("stopping")
         return drained
 
     async def _network(self, url: str, stack: AsyncExitStack) -> NetworkEvents | None:
@@ -114,15 +113,15 @@ class Daemon:
         self,
         url: str,
         state: Path,
-        wishes: Wishes,
-        hands: Hands,
+        desired: DesiredApps,
+        dispatcher: Dispatcher,
         network: NetworkEvents | None,
     ) -> AoiClient:
         settings = self.settings
-        identity = wishes.identity(settings.identity)
+        identity = desired.identity(settings.identity)
         if identity is None:
             raise ConfigurationError(
-                "AOI_CLIENT__IDENTITY: set it to who uses the device, for example tel:+15550100"
+                "AOI_CLIENT__IDENTITY: set it to the user's identity, for example tel:+15550100"
             )
         return AoiClient(
             storage=FileStorage(state / "client.json"),
@@ -130,12 +129,12 @@ class Daemon:
             identity=identity,
             assertion=read_assertion(settings.assertion_file),
             network=network,
-            wake=hands.give,
+            wake=dispatcher.dispatch,
             register_on=settings.register_on,
             transport=WebSocketTransport(
                 url, answer_within=settings.request_within, tls=_tls(settings.ca_file)
             ),
-            backoff=Backoff(
+            reconnect_policy=ReconnectPolicy(
                 first=min(settings.reconnect_first, settings.reconnect_most),
                 most=settings.reconnect_most,
                 replaced=settings.reconnect_replaced,
@@ -152,25 +151,25 @@ class Daemon:
         return True
 
 
-async def _until(stop: asyncio.Event, telling: asyncio.Task[None]) -> None:
-    """Return when told to stop, or when the AOI Client had to."""
+async def _until(stop: asyncio.Event, handling: asyncio.Task[None]) -> None:
+    """Return when ``stop`` is set, or when the AOI Client has stopped. Raises its error."""
     stopping = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait({stopping, telling}, return_when=asyncio.FIRST_COMPLETED)
-        if telling.done():
-            telling.result()
+        await asyncio.wait({stopping, handling}, return_when=asyncio.FIRST_COMPLETED)
+        if handling.done():
+            handling.result()
     finally:
         stopping.cancel()
 
 
-async def _tell(events: EventStream, desk: Desk) -> None:
-    """Tell apps and the log what happens."""
+async def _handle_events(events: ClientEventStream, commands: AppCommands) -> None:
+    """Inform apps of events, and log them."""
     async for event in events:
-        await desk.heard(event)
-        _note(event)
+        await commands.handle_event(event)
+        _log_event(event)
 
 
-def _note(event: ClientEvent) -> None:
+def _log_event(event: ClientEvent) -> None:
     match event:
         case Connected(client=client):
             log.info("connected", client=client)
@@ -181,7 +180,7 @@ def _note(event: ClientEvent) -> None:
         case NotificationsLost(count=count):
             log.warning("notifications_lost", count=count)
         case Refused(name=name, about=about, code=code, message=message):
-            log.warning("refused", request=name, about=about, code=code, reason=message)
+            log.warning("request_refused", request=name, about=about, code=code, reason=message)
         case NotificationAcknowledged(delivery=delivery, code=code, channel=channel):
             log.info("acknowledged", delivery=delivery, code=code, channel=channel)
         case _:

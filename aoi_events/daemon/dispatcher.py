@@ -1,4 +1,4 @@
-"""Hands a notification to its app instance: the one that is attached, else its command."""
+"""Dispatches a notification to its app instance: to its connection, or else to its command."""
 
 from __future__ import annotations
 
@@ -7,44 +7,42 @@ from collections.abc import Callable, Sequence
 from aoi_events.client import Notification
 from aoi_events.client.core.state import application_key
 from aoi_events.contracts.apps import AppNotification
-from aoi_events.daemon.attached_apps import Seats
-from aoi_events.daemon.launcher import Waker
-from aoi_events.daemon.redelivery import Again
+from aoi_events.daemon.attached_apps import AttachedApps
+from aoi_events.daemon.launcher import Launcher
+from aoi_events.daemon.redelivery import Redelivery
 from aoi_events.errors import CouldNotWake
 
-__all__ = ["Hands"]
 
+class Dispatcher:
+    """The handler and the wake function of the library, for every app instance (8.1.4).
 
-class Hands:
-    """The library's handler and its wake, for every app instance (8.1.4).
-
-    ``command`` is asked for the command of an app instance.
+    ``command`` returns the command of an app instance.
     """
 
     def __init__(
         self,
-        seats: Seats,
-        waker: Waker,
-        again: Again,
+        attached: AttachedApps,
+        launcher: Launcher,
+        redelivery: Redelivery,
         command: Callable[[str], Sequence[str]],
     ) -> None:
-        self._seats = seats
-        self._waker = waker
-        self._again = again
+        self._attached = attached
+        self._launcher = launcher
+        self._redelivery = redelivery
         self._command = command
         self._closed = False
 
     def close(self) -> None:
-        """Take nothing more: the AOI Server keeps it for the next connection."""
+        """Refuse further notifications: the AOI Server stores them for the next connection."""
         self._closed = True
-        self._again.stop()
+        self._redelivery.stop()
 
-    async def give(self, notification: Notification) -> None:
-        """On return the app has it. Raises CouldNotWake."""
+    async def dispatch(self, notification: Notification) -> None:
+        """Deliver a notification; on return the app has it. Raises CouldNotWake."""
         if self._closed:
             raise CouldNotWake("the AOI Client is stopping")
         key = application_key(notification.application, notification.instance)
-        shown = AppNotification(
+        frame = AppNotification(
             delivery=notification.delivery,
             application=notification.application,
             instance=notification.instance,
@@ -54,21 +52,21 @@ class Hands:
             urgency=notification.urgency,
             expires_at=notification.expires_at,
         )
-        while (seat := self._seats.get(key)) is not None:
-            if await seat.give(shown):
+        while (app := self._attached.get(key)) is not None:
+            if await app.deliver(frame):
                 return
-            # It left, or was detached; meanwhile another process may have attached in its place.
-            self._seats.free(seat)
-        await self._wake(key, shown)
+            # The connection ended; meanwhile another process may have attached.
+            self._attached.remove(app)
+        await self._launch(key, frame)
 
-    async def _wake(self, key: str, notification: AppNotification) -> None:
+    async def _launch(self, key: str, notification: AppNotification) -> None:
         command = self._command(key)
-        woken = False
+        delivered = False
         try:
-            await self._waker.wake(notification, command)
-            woken = True
+            await self._launcher.launch(notification, command)
+            delivered = True
         finally:
-            if woken:
-                self._again.woken(key)
+            if delivered:
+                self._redelivery.succeeded(key)
             elif command:
-                self._again.failed(key)
+                self._redelivery.failed(key)

@@ -1,4 +1,4 @@
-"""Wakes apps that do not run: by their command, with the notification on its standard input."""
+"""Launches the command of an app that does not run, with the notification on standard input."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from aoi_events.contracts.apps import AppNotification
+from aoi_events.daemon.json_lines import encode_line
 from aoi_events.errors import CouldNotWake
 from aoi_events.platform.logs import get_logger
-
-__all__ = ["EXIT_LATER", "Waker", "environment"]
 
 log = get_logger(__name__)
 
 EXIT_LATER: Final = os.EX_TEMPFAIL
-"""How a command says that it cannot take the notification now (75, sysexits.h)."""
+"""Exit code of a command that cannot take the notification now (75, sysexits.h)."""
 
-_KEPT: Final = 2_048
-"""Octets of what a command says that go into the log; the rest is counted."""
+_LOGGED: Final = 2_048
+"""Octets of the output of a command that are logged; the rest is counted."""
 _CHUNK: Final = 65_536
-_HANDED_ON: Final = (
+_INHERITED: Final = (
     "DBUS_SESSION_BUS_ADDRESS",
     "DISPLAY",
     "HOME",
@@ -38,33 +37,33 @@ _HANDED_ON: Final = (
 
 
 def environment(own: Mapping[str, str], notification: AppNotification) -> dict[str, str]:
-    """What a command gets to see: nothing of the daemon's settings, and no content."""
+    """The environment of a command: no setting of the daemon, and no content."""
     return {
-        **{name: own[name] for name in _HANDED_ON if name in own},
+        **{name: own[name] for name in _INHERITED if name in own},
         "AOI_APPLICATION": notification.application,
         "AOI_INSTANCE": notification.instance,
         "AOI_DELIVERY": notification.delivery,
     }
 
 
-class Waker:
-    """Runs commands, ``at_once`` of them; each may take ``within`` seconds."""
+class Launcher:
+    """Runs commands, at most ``at_once`` at the same time, each for ``within`` seconds at most."""
 
     def __init__(self, *, within: float, at_once: int) -> None:
         self._within = within
         self._slots = asyncio.Semaphore(at_once)
         self._running: set[int] = set()
 
-    async def wake(self, notification: AppNotification, command: Sequence[str]) -> None:
-        """Run the command, without a shell; on return the app has the notification.
+    async def launch(self, notification: AppNotification, command: Sequence[str]) -> None:
+        """Run the command without a shell; exit code 0 means that the app has the notification.
 
-        Exit code 0 says so. Raises CouldNotWake for any other end: 75 is how a command says
-        *later*; what takes too long is killed, and with it whatever it started (its process group).
+        Raises CouldNotWake for any other end; exit code 75 means *later*. A command that takes too
+        long is killed with its process group.
         """
         if not command:
-            raise CouldNotWake("the app is not attached, and no command wakes it")
+            raise CouldNotWake("the app is not attached, and has no command that wakes it")
         async with self._slots:
-            code, said = await self._run(notification, command)
+            code, output = await self._run(notification, command)
         shown = {
             "application": notification.application,
             "instance": notification.instance,
@@ -72,10 +71,10 @@ class Waker:
             "code": code,
         }
         if code == 0:
-            # Of no use to anybody, and it may be the notification itself.
-            log.info("woken", **shown)
+            # The output is not logged: it may be the notification itself.
+            log.info("app_woken", **shown)
             return
-        shown["said"] = said
+        shown["output"] = output
         if code is None:
             log.warning("command_killed", seconds=self._within, **shown)
             raise CouldNotWake(f"its command took longer than {self._within:g} s")
@@ -92,14 +91,14 @@ class Waker:
     async def _run(
         self, notification: AppNotification, command: Sequence[str]
     ) -> tuple[int | None, str]:
-        """The exit code (None: killed for its time), and what it said."""
-        with _standard_input(notification) as reads, _Said() as said:
+        """The exit code (None: killed after its time), and the output."""
+        with _standard_input(notification) as reads, _CapturedOutput() as captured:
             try:
                 process = await asyncio.create_subprocess_exec(
                     *command,
                     stdin=reads,
-                    stdout=said.write_end,
-                    stderr=said.write_end,
+                    stdout=captured.write_end,
+                    stderr=captured.write_end,
                     env=environment(os.environ, notification),
                     cwd="/",
                     start_new_session=True,
@@ -127,36 +126,36 @@ class Waker:
                         os.killpg(process.pid, signal.SIGKILL)
                     await asyncio.shield(process.wait())
                 self._running.discard(process.pid)
-            return (None if killed else process.returncode), said.text()
+            return (None if killed else process.returncode), captured.text()
 
 
 @contextmanager
 def _standard_input(notification: AppNotification) -> Iterator[int]:
-    """A file in memory with one line: a program that does not read it blocks nobody."""
+    """A file in memory with one line; unlike a pipe, it never blocks the daemon."""
     descriptor = os.memfd_create("notification", os.MFD_CLOEXEC)
     try:
-        os.write(descriptor, notification.encode() + b"\n")
+        os.write(descriptor, encode_line(notification))
         os.lseek(descriptor, 0, os.SEEK_SET)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-class _Said:
-    """Takes what a command writes, keeps the beginning, and never makes it wait.
+class _CapturedOutput:
+    """The output of a command: the pipe is always read, and its beginning is stored.
 
-    The end of the process ends it, not the end of the pipe: what the command left running in the
-    background may hold that for ever.
+    It ends with the process and not with the pipe, which processes that the command left in the
+    background may have open.
     """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._kept = bytearray()
+        self._beginning = bytearray()
         self._octets = 0
         self._read_end, self.write_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._read_end, False)
 
-    def __enter__(self) -> _Said:
+    def __enter__(self) -> _CapturedOutput:
         self._loop.add_reader(self._read_end, self._read)
         return self
 
@@ -166,10 +165,10 @@ class _Said:
         os.close(self.write_end)
 
     def text(self) -> str:
-        """The beginning of what it said, and how much there was."""
+        """The beginning of the output, and the number of octets that follow."""
         self._read()
-        shown = self._kept.decode(errors="backslashreplace").strip()
-        more = self._octets - len(self._kept)
+        shown = self._beginning.decode(errors="backslashreplace").strip()
+        more = self._octets - len(self._beginning)
         return f"{shown} … and {more} octets more" if more else shown
 
     def _read(self) -> None:
@@ -178,4 +177,4 @@ class _Said:
         except BlockingIOError:
             return
         self._octets += len(octets)
-        self._kept += octets[: _KEPT - len(self._kept)]
+        self._beginning += octets[: _LOGGED - len(self._beginning)]

@@ -1,9 +1,8 @@
-"""The Unix socket: whose it is, who may connect, how many at once."""
+"""The Unix socket for apps: its file, its lock, and the connections that it accepts."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import socket
 import stat
@@ -12,35 +11,34 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
+from aoi_events.client.shell.file_lock import lock_file
 from aoi_events.contracts.apps import MAX_LINE, Failed
-from aoi_events.daemon.access import Doors, Peer, Rank, peer_of
-from aoi_events.daemon.json_lines import Lines
+from aoi_events.daemon.access import AccessPolicy, Peer, Role, peer_of
+from aoi_events.daemon.app_connection import AppConnection
 from aoi_events.errors import ConfigurationError, ErrorCode
 from aoi_events.platform.logs import get_logger
-
-__all__ = ["Listener"]
 
 log = get_logger(__name__)
 
 _LONGEST_PATH: Final = 107
 _PER_USER: Final = 256
-"""Connections of one user at once: some more than it can have attached."""
+"""Connections of one user at once: more than it can have attached apps."""
 _OPERATORS: Final = 512
 _WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
-Serve = Callable[[Lines, Peer, "Rank | None"], Awaitable[None]]
+Serve = Callable[[AppConnection, Peer, "Role | None"], Awaitable[None]]
 
 
 class Listener:
-    """Listens at ``path``, whose folder is made if need be, with mode 0700; the socket has 0600.
+    """Listens at ``path``; creates its folder with mode 0700, and the socket with 0600.
 
-    Where ``doors`` name a group, it owns both, with 0710 and 0660. A socket that a daemon left
-    behind when it was killed is replaced; one that answers is not.
+    If ``policy`` has a group, the group owns both, with modes 0710 and 0660. The socket of a daemon
+    that was killed is replaced; a socket that answers is not.
     """
 
-    def __init__(self, path: Path, doors: Doors) -> None:
+    def __init__(self, path: Path, policy: AccessPolicy) -> None:
         self.path: Final = path
-        self._doors = doors
+        self._policy = policy
         self._lock: int | None = None
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
@@ -48,10 +46,7 @@ class Listener:
         self._users: Counter[int] = Counter()
 
     def open(self) -> None:
-        """Take the place; who connects from now on is served after `start`.
-
-        Raises ConfigurationError that says what is in the way.
-        """
+        """Create the socket; connections wait until `start`. Raises ConfigurationError."""
         if len(os.fsencode(self.path)) > _LONGEST_PATH:
             raise ConfigurationError(
                 f"{self.path} is longer than the {_LONGEST_PATH} octets of a socket's address; "
@@ -59,8 +54,8 @@ class Listener:
             )
         try:
             self._make_folder()
-            self._take_hold()
-            self._clear_away()
+            self._take_lock()
+            self._remove_stale_socket()
             self._bind()
         except PermissionError as error:
             raise ConfigurationError(
@@ -71,14 +66,14 @@ class Listener:
             raise ConfigurationError(f"no socket at {self.path}: {error.strerror}") from None
 
     async def start(self, serve: Serve) -> None:
-        """Serve whoever connects, each by ``serve``."""
+        """Serve every connection with ``serve``."""
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
             if task is not None:
                 self._serving.add(task)
                 task.add_done_callback(self._serving.discard)
-            await self._admit(Lines(reader, writer), writer, serve)
+            await self._admit(AppConnection(reader, writer), writer, serve)
 
         if self._socket is None:
             raise RuntimeError("the listener was not opened")
@@ -87,12 +82,12 @@ class Listener:
         )
 
     def stop(self) -> None:
-        """Take no new connections; those that are open stay."""
+        """Accept no new connections; open ones stay open."""
         if self._server is not None:
             self._server.close()
 
     async def close(self) -> None:
-        """End every connection, and leave the place."""
+        """End every connection, and remove the socket."""
         self.stop()
         for task in self._serving:
             task.cancel()
@@ -105,24 +100,26 @@ class Listener:
         if lock is not None:
             os.close(lock)
 
-    async def _admit(self, lines: Lines, writer: asyncio.StreamWriter, serve: Serve) -> None:
+    async def _admit(
+        self, connection: AppConnection, writer: asyncio.StreamWriter, serve: Serve
+    ) -> None:
         try:
             peer = peer_of(writer.get_extra_info("socket"))
         except OSError as error:
             log.warning("peer_unknown", reason=error.strerror)
-            await lines.closed()
+            await connection.closed()
             return
-        rank = self._doors.rank(peer)
-        most = _OPERATORS if rank is Rank.OPERATOR else _PER_USER
+        role = self._policy.role(peer)
+        most = _OPERATORS if role is Role.OPERATOR else _PER_USER
         if self._users[peer.user] >= most:
             log.warning("too_many_connections", user=peer.user, limit=most)
             message = f"user {peer.user} has {most} connections open; close some"
-            lines.send(Failed(code=ErrorCode.QUOTA_EXCEEDED, message=message))
-            await lines.closed()
+            connection.send(Failed(code=ErrorCode.QUOTA_EXCEEDED, message=message))
+            await connection.closed()
             return
         self._users[peer.user] += 1
         try:
-            await serve(lines, peer, rank)
+            await serve(connection, peer, role)
         finally:
             self._users[peer.user] -= 1
             if not self._users[peer.user]:
@@ -136,8 +133,8 @@ class Listener:
         except FileExistsError:
             pass
         else:
-            if self._doors.group is not None:
-                os.chown(folder, -1, self._doors.group)
+            if self._policy.group is not None:
+                os.chown(folder, -1, self._policy.group)
                 folder.chmod(0o710)
         found = folder.stat()
         if found.st_mode & _WRITABLE_BY_OTHERS or found.st_uid not in (0, os.geteuid()):
@@ -146,26 +143,20 @@ class Listener:
                 "set AOI_CLIENT__SOCKET to a path in a folder of its own (mode 0700)"
             )
 
-    def _take_hold(self) -> None:
-        path = self.path.with_name(self.path.name + ".lock")
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(path, flags, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise ConfigurationError(self._taken()) from None
-        self._lock = descriptor
+    def _take_lock(self) -> None:
+        self._lock = lock_file(self.path)
+        if self._lock is None:
+            raise ConfigurationError(self._in_use())
 
-    def _clear_away(self) -> None:
-        """Remove the socket that a daemon left behind; nothing else, and nothing that lives."""
+    def _remove_stale_socket(self) -> None:
+        """Remove the socket of a daemon that was killed. Raises ConfigurationError for others."""
         try:
             mode = self.path.lstat().st_mode
         except FileNotFoundError:
             return
         if not stat.S_ISSOCK(mode):
             raise ConfigurationError(
-                f"{self.path} is no socket; move it away, or set AOI_CLIENT__SOCKET to another path"
+                f"{self.path} is not a socket; move it away, or set AOI_CLIENT__SOCKET anew"
             )
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(1.0)
@@ -177,7 +168,7 @@ class Listener:
                 return
             except TimeoutError:
                 pass
-        raise ConfigurationError(self._taken())
+        raise ConfigurationError(self._in_use())
 
     def _bind(self) -> None:
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -190,12 +181,12 @@ class Listener:
         finally:
             os.umask(before)
         self._socket = listening
-        if self._doors.group is not None:
-            os.chown(self.path, -1, self._doors.group)
+        if self._policy.group is not None:
+            os.chown(self.path, -1, self._policy.group)
             self.path.chmod(0o660)
         listening.listen(128)
 
-    def _taken(self) -> str:
+    def _in_use(self) -> str:
         return (
             f"another AOI Client answers at {self.path}; stop it, or set AOI_CLIENT__SOCKET (and "
             "AOI_CLIENT__STATE) to other paths"

@@ -1,8 +1,8 @@
 """The daemon as a process: signals, draining, exit codes.
 
 Exit codes: 0 drained after TERM; 74 the state cannot be read, written or locked; 75 an app or a
-command had not finished in time (the AOI Server keeps what it had); 78 the settings cannot work;
-143 a second TERM; 1 a bug, with its traceback in the log.
+command had not finished in time (the AOI Server stores its notification); 78 the settings are
+invalid; 143 a second TERM; 1 a bug, with its traceback in the log.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ import signal
 from typing import Final
 
 from aoi_events.daemon.daemon import Daemon
-from aoi_events.daemon.launcher import Waker
+from aoi_events.daemon.launcher import Launcher
 from aoi_events.daemon.settings import ClientSettings
 from aoi_events.errors import ClientStateError, ConfigurationError
 from aoi_events.platform.logs import get_logger
-
-__all__ = ["run_daemon"]
 
 log = get_logger(__name__)
 
@@ -29,7 +27,7 @@ _EXIT_AT_ONCE: Final = 128 + signal.SIGTERM
 
 
 def run_daemon(settings: ClientSettings) -> int:
-    """Run the AOI Client until TERM or INT; returns the exit code. Logs are configured already."""
+    """Run the AOI Client until TERM or INT; returns the exit code. Logging is configured before."""
     try:
         return asyncio.run(_run(settings))
     except ConfigurationError as error:
@@ -42,18 +40,18 @@ def run_daemon(settings: ClientSettings) -> int:
 
 async def _run(settings: ClientSettings) -> int:
     stop = asyncio.Event()
-    waker = Waker(within=settings.wake_within, at_once=settings.wake_at_once)
+    launcher = Launcher(within=settings.wake_within, at_once=settings.wake_at_once)
 
     def stop_or_end() -> None:
         if stop.is_set():
-            waker.kill()
+            launcher.kill()
             os._exit(_EXIT_AT_ONCE)
         stop.set()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop_or_end)
-    if await Daemon(settings, waker).run(stop):
+    if await Daemon(settings, launcher).run(stop):
         log.info("drained")
         return 0
     log.error("not_drained")

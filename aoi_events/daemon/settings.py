@@ -1,4 +1,4 @@
-"""Settings of the daemon, and where its files are when nothing else is said."""
+"""Settings of the daemon, and the default paths of its files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from aoi_events.errors import ConfigurationError
 
-__all__ = ["ClientSettings", "device_name", "socket_path", "state_folder"]
-
-Seconds = Annotated[float, Field(gt=0, le=3600)]
+Seconds = Annotated[float, Field(ge=0.001, le=3600)]
 _SYSTEM_STATE: Final = Path("/var/lib/aoi")
 _SYSTEM_SOCKETS: Final = Path("/run/aoi")
 _SOCKET: Final = "client.sock"
 
 
 class ClientSettings(BaseModel):
-    """Everything that can be set of an AOI Client that runs as a daemon."""
+    """The settings of an AOI Client that runs as a daemon."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -83,7 +81,7 @@ class ClientSettings(BaseModel):
 
 
 def state_folder(settings: ClientSettings, environment: Mapping[str, str], user: int) -> Path:
-    """Where the state is. Raises ConfigurationError where nothing says it."""
+    """The folder of the state. Raises ConfigurationError if there is no default."""
     if settings.state is not None:
         return settings.state
     if user == 0:
@@ -96,7 +94,7 @@ def state_folder(settings: ClientSettings, environment: Mapping[str, str], user:
 
 
 def socket_path(settings: ClientSettings, environment: Mapping[str, str], user: int) -> Path:
-    """Where the socket is; the daemon and whoever asks it agree by this."""
+    """The path of the socket, for the daemon and its clients."""
     if settings.socket is not None:
         return settings.socket
     base = environment.get("XDG_RUNTIME_DIR")
@@ -105,5 +103,5 @@ def socket_path(settings: ClientSettings, environment: Mapping[str, str], user: 
 
 
 def device_name(settings: ClientSettings) -> str:
-    """What the device is called."""
+    """The name of the device."""
     return settings.device or sockets.gethostname() or "device"

@@ -1,8 +1,8 @@
-"""Publishing: the Application Servers' side, and the devices' side over the broker.
+"""Publishing: clients of an AOI Server over the broker, for Application Servers and for devices.
 
-Both ask over direct reply-to and need no more than the broker port: they work against RabbitMQ
-and ``memory://`` alike. What goes over the wire is in :mod:`aoi_events.contracts`; whoever speaks
-another language needs only that, and any AMQP 0-9-1 client.
+Both send requests over direct reply-to and need only the broker port, so they work with RabbitMQ
+and with ``memory://``. The messages are in :mod:`aoi_events.contracts`; a program in another
+language needs only these, and any AMQP 0-9-1 client.
 """
 
 from aoi_events.publishing.devices import DeviceRequests

@@ -12,24 +12,22 @@ from aoi_events.contracts.events import EVENT_KINDS, CloudEvent
 from aoi_events.ports.broker import Broker
 from aoi_events.publishing.feed import EventFeed, read_event
 
-__all__ = ["EventStream", "checked_kinds"]
-
 _KINDS: Final = frozenset(EVENT_KINDS) | {f"{kind.partition('.')[0]}.*" for kind in EVENT_KINDS}
 
 
 class EventStream:
-    """Events from the moment on when it was entered (``async with``) or first iterated.
+    """The events since the stream was entered (``async with``) or first iterated.
 
-    Its queue belongs to one connection: when that is lost, so is what happened until the next one
-    stands. The stream then goes on by itself, logs a warning and counts in :attr:`interruptions`;
-    ``status`` tells what became of a notification meanwhile. Whoever must miss nothing binds a
-    durable queue of their own to ``aoi.events``.
+    Its queue belongs to one connection: when that is lost, events are lost until the next one is
+    open. The stream then continues by itself, logs a warning and counts in :attr:`interruptions`;
+    use ``status`` to learn the state of a notification. To miss no event, bind a durable queue of
+    your own to ``aoi.events``.
     """
 
     def __init__(
         self, broker: Broker, kinds: Iterable[str], *, closed: Callable[[EventStream], None]
     ) -> None:
-        self._tell_closed = closed
+        self._on_closed = closed
         self._feed = EventFeed(broker, kinds)
         self._ready: deque[CloudEvent] = deque()
         self._opening = asyncio.Lock()
@@ -68,9 +66,9 @@ class EventStream:
         return self._ready.popleft()
 
     async def aclose(self) -> None:
-        """End the stream, also for whoever waits for its next event. Idempotent."""
+        """End the stream, also in a task that waits for its next event. Idempotent."""
         self._closed = True
-        self._tell_closed(self)
+        self._on_closed(self)
         async with self._opening:
             await self._feed.close()
 
@@ -82,7 +80,7 @@ class EventStream:
 
 
 def checked_kinds(kinds: str | Iterable[str]) -> tuple[str, ...]:
-    """``kinds``, if there are such events. Raises ValueError."""
+    """``kinds`` as a tuple. Raises ValueError for unknown kinds."""
     wanted = (kinds,) if isinstance(kinds, str) else tuple(kinds)
     unknown = sorted(set(wanted) - _KINDS)
     if unknown or not wanted:

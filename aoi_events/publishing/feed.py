@@ -1,4 +1,4 @@
-"""The events that concern one sender, taken from a queue of its own on ``aoi.events``."""
+"""A queue on ``aoi.events`` for one reader, declared again after a lost connection."""
 
 from __future__ import annotations
 
@@ -16,34 +16,32 @@ from aoi_events.platform.retry import FailedAttempt, RetryPolicy
 from aoi_events.ports.broker import Broker, Inbound
 from aoi_events.topology import EVENTS, Binding, Queue, QueueKind
 
-__all__ = ["MAX_OCTETS", "EventFeed", "Taken", "read_event"]
-
 log = get_logger(__name__)
 
 MAX_OCTETS: Final = 16 * 1024 * 1024
-"""Octets that wait in the broker for a slow reader; it refuses further events then."""
+"""The size of the queue of a slow reader; beyond it the broker refuses further events."""
 
 _PREFETCH: Final = 200
 _RESUBSCRIBING: Final = RetryPolicy(first=0.1, most=2.0, jitter=0.2)
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """Messages that arrived. ``interrupted``: the queue was lost, with everything in it."""
+class EventBatch:
+    """Messages that arrived. ``interrupted``: the queue was lost before, with its content."""
 
     messages: Sequence[Inbound] = ()
     interrupted: bool = False
 
 
 class EventFeed:
-    """The events of some kinds that concern what the broker's user sent, from :meth:`open` on."""
+    """The events of some kinds about notifications of the broker's user, from :meth:`open` on."""
 
     def __init__(self, broker: Broker, kinds: Iterable[str]) -> None:
         bindings = tuple(Binding(EVENTS, event_routing_key(kind, broker.user)) for kind in kinds)
 
         def new_queue() -> Queue:
             return Queue(
-                # The prefix of queues that a user may have for itself.
+                # Users may declare queues with this prefix.
                 f"aoi.reply.{user_word(broker.user)}.events-{uuid4().hex}",
                 QueueKind.EXCLUSIVE,
                 bindings=bindings,
@@ -55,22 +53,22 @@ class EventFeed:
         )
 
     async def open(self) -> None:
-        """Make the queue. Raises BrokerUnavailable, and ConfigurationError where it may not be."""
+        """Declare the queue. Raises BrokerUnavailable, ConfigurationError if it is not allowed."""
         await self._consumer.subscribe_once()
 
-    async def take(self) -> Taken | None:
-        """Wait for the next events; None once the feed or its broker was closed."""
+    async def take(self) -> EventBatch | None:
+        """Wait for the next batch; None once the feed or its broker was closed."""
         messages = await self._consumer.take()
         if messages is None:
             return None
         if not messages:
             log.warning("events_queue_lost")
-            return Taken(interrupted=True)
+            return EventBatch(interrupted=True)
         await self._consumer.ack(messages)
-        return Taken(messages)
+        return EventBatch(messages)
 
     async def close(self) -> None:
-        """Take no more. Idempotent."""
+        """End the feed. Idempotent."""
         await self._consumer.stop()
 
 
@@ -81,9 +79,9 @@ def _log_failure(attempt: FailedAttempt) -> None:
 
 
 def read_event(message: Inbound) -> CloudEvent | None:
-    """The event in ``message``; None, and a line in the log, for one that we cannot read.
+    """The event in ``message``; None, with a warning in the log, for an unreadable one.
 
-    A newer AOI Server may know kinds of events that this version does not.
+    A newer AOI Server may publish kinds of events that this version does not know.
     """
     try:
         return CloudEvent.decode(message.body)

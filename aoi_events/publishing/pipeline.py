@@ -1,4 +1,4 @@
-"""Many requests under way at once, their results in order."""
+"""Runs many requests concurrently, and yields their results in order."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from collections.abc import (
 from contextlib import aclosing
 from typing import TypeVar
 
-__all__ = ["in_order"]
-
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -22,10 +20,10 @@ R = TypeVar("R")
 async def in_order(
     items: Iterable[T] | AsyncIterable[T], work: Callable[[T], Awaitable[R]], *, window: int
 ) -> AsyncGenerator[R, None]:
-    """The result of ``work`` on each item, in the items' order, each as soon as it may come.
+    """Yield the result of ``work`` on each item, in the order of the items.
 
-    At most ``window`` items are taken and not yielded yet; a slow source holds no result back.
-    What the source or ``work`` raises ends it, and whatever was under way is cancelled.
+    At most ``window`` items are in progress at once; a slow source delays no result. An error of
+    the source or of ``work`` is raised, and cancels the work in progress.
     """
     begun: asyncio.Queue[asyncio.Task[R] | None] = asyncio.Queue()
     room = asyncio.Semaphore(window)

@@ -1,4 +1,4 @@
-"""What a backend does: send notifications, and hear what became of them."""
+"""The client for Application Servers: send notifications, and follow their delivery."""
 
 from __future__ import annotations
 
@@ -28,11 +28,9 @@ from aoi_events.publishing.requests import (
     send_request,
     status_request,
 )
-from aoi_events.publishing.session import DEFAULT_TIMEOUT, Session, checked_timeout
-from aoi_events.publishing.waiting import Awaited, wait_until
-from aoi_events.publishing.watching import Watches
-
-__all__ = ["MAX_RETRIES", "MAX_WINDOW", "Publisher", "Sent"]
+from aoi_events.publishing.server_rpc import DEFAULT_TIMEOUT, ServerRpc, checked_timeout
+from aoi_events.publishing.waiting import TargetState, wait_until
+from aoi_events.publishing.watching import NotificationWatches
 
 MAX_RETRIES: Final = 10
 MAX_WINDOW: Final = 1_000
@@ -40,14 +38,14 @@ MAX_WINDOW: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What became of one request of :meth:`Publisher.send_many`: an answer, or an error."""
+    """The result of one request of :meth:`Publisher.send_many`: an answer, or an error."""
 
     request: SendNotificationV1
     answer: NotificationAcceptedV1 | None = None
     error: AoiError | None = None
 
     def accepted(self) -> NotificationAcceptedV1:
-        """The answer. Raises the error where there is none."""
+        """The answer. Raises the error if there is none."""
         if self.error is not None:
             raise self.error
         if self.answer is None:
@@ -59,42 +57,42 @@ class Publisher:
     """An Application Server's connection to an AOI Server.
 
     ``broker`` is a URL (see :func:`aoi_events.broker.open.open_broker`) or an open broker, which
-    stays the caller's to close; the broker's user is the sender that notification IDs belong to.
-    ``timeout`` in seconds bounds each wait for an answer where a call says nothing else. Open it
-    with ``async with``; any number of tasks may use it at once.
+    the caller closes; the broker's user is the sender to whom the notification IDs belong.
+    ``timeout`` in seconds is the default time to wait for an answer. Open it with ``async with``;
+    any number of tasks may use it at once.
 
-    Each request raises RequestRefused with the server's stable code; RequestTimeout when no answer
-    came; BrokerUnavailable when the connection was lost half-way; PublishRefused when no queue
-    took it (is an AOI Server there?); UnexpectedAnswer; RuntimeError when this is not open. After
-    a timeout or a lost connection the request may or may not have taken effect: repeat it with the
-    same notification ID and the same content, and it has it once.
+    Each request raises RequestRefused with the server's stable code; RequestTimeout if no answer
+    came; BrokerUnavailable if the connection was lost before the answer; PublishRefused if no queue
+    took it (does an AOI Server run?); UnexpectedAnswer; RuntimeError if this is not open. After a
+    timeout or a lost connection the request may or may not have taken effect: repeat it with the
+    same notification ID and the same content, and it takes effect once.
     """
 
     def __init__(self, broker: str | Broker, *, timeout: float = DEFAULT_TIMEOUT) -> None:
-        self._session = Session(broker, name="Publisher", timeout=timeout)
-        self._watches: Watches | None = None
+        self._rpc = ServerRpc(broker, name="Publisher", timeout=timeout)
+        self._watches: NotificationWatches | None = None
         self._streams: set[EventStream] = set()
 
     @classmethod
     async def connect(cls, broker: str | Broker, *, timeout: float = DEFAULT_TIMEOUT) -> Self:
-        """The same, opened already; :meth:`close` it in the end."""
+        """Create and open one; :meth:`close` it in the end."""
         publisher = cls(broker, timeout=timeout)
         await publisher.open()
         return publisher
 
     async def open(self) -> None:
         """Connect; ``async with`` does it. Raises BrokerUnavailable, ConfigurationError."""
-        await self._session.open()
+        await self._rpc.open()
         if self._watches is None:
-            self._watches = Watches(self._session.broker)
+            self._watches = NotificationWatches(self._rpc.broker)
 
     async def close(self) -> None:
-        """End what waits and streams, and disconnect. Idempotent; ``async with`` does it."""
+        """End waits and event streams, and disconnect. Idempotent; ``async with`` does it."""
         streams, self._streams = self._streams, set()
         await asyncio.gather(*(stream.aclose() for stream in streams))
         if self._watches is not None:
             await self._watches.close()
-        await self._session.close()
+        await self._rpc.close()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -110,8 +108,8 @@ class Publisher:
 
     @property
     def sender(self) -> str:
-        """The broker's user: whose notifications these are."""
-        return self._session.broker.user
+        """The broker's user, to whom the notifications belong."""
+        return self._rpc.broker.user
 
     async def send(
         self,
@@ -128,7 +126,7 @@ class Publisher:
         timeout: float | None = None,
         retries: int = 0,
     ) -> NotificationAcceptedV1:
-        """Have one content delivered to one Application Client Token or up to 1,000.
+        """Send one content to one Application Client Token or up to 1,000.
 
         See :func:`aoi_events.publishing.send_request` for the arguments that make the request.
         The answer names the notification's ID, each token that was accepted (it will end in exactly
@@ -147,7 +145,7 @@ class Publisher:
             mode=mode,
             hedge_after=hedge_after,
         )
-        return await self._send(request, timeout, _patience(retries))
+        return await self._send(request, timeout, _policy(retries))
 
     async def send_many(
         self,
@@ -159,16 +157,16 @@ class Publisher:
     ) -> AsyncGenerator[Sent, None]:
         """Send requests (see ``send_request``), up to ``window`` (1 to 1,000) of them under way.
 
-        Yields what became of each, in order, errors as values: one refused request stops no
-        other. Stop reading, and nothing further is sent.
+        Yields a result for each, in order, with errors as values: a refused request does not stop
+        the others. When the iteration stops, no further request is sent.
         """
         if not 1 <= window <= MAX_WINDOW:
             raise ValueError(f"window is from 1 to {MAX_WINDOW}, not {window}")
-        patience = _patience(retries)
+        policy = _policy(retries)
 
         async def one(request: SendNotificationV1) -> Sent:
             try:
-                return Sent(request, answer=await self._send(request, timeout, patience))
+                return Sent(request, answer=await self._send(request, timeout, policy))
             except AoiError as error:
                 return Sent(request, error=error)
 
@@ -178,13 +176,13 @@ class Publisher:
     async def cancel(
         self, notification: str, *, timeout: float | None = None
     ) -> NotificationCancelledV1:
-        """Withdraw what was not delivered yet.
+        """Cancel the deliveries of a notification that are not delivered yet.
 
-        An ID that was never sent is taken, too: should its request arrive later, it is refused
+        An ID that was never sent is accepted, too: if its request arrives later, it is refused
         (``cancelled``).
         """
         request = cancel_request(notification)
-        return await self._session.ask(request, NotificationCancelledV1, timeout=timeout)
+        return await self._rpc.ask(request, NotificationCancelledV1, timeout=timeout)
 
     async def status(
         self,
@@ -193,14 +191,14 @@ class Publisher:
         delivery: str | None = None,
         timeout: float | None = None,
     ) -> NotificationStatusV1:
-        """What became of each delivery, hop by hop, or of one ``delivery``.
+        """The state and the hops of each delivery, or of one ``delivery``.
 
-        Of more than :data:`~aoi_events.contracts.answers.MAX_STORIES` deliveries it is told where
-        they stand (``stories`` is false then); ask for one to have its story. Raises RequestRefused
-        (``not_found``).
+        For more than :data:`~aoi_events.contracts.answers.MAX_STORIES` deliveries the answer has
+        only their states (``stories`` is false); name one delivery to get its hops. Raises
+        RequestRefused (``not_found``).
         """
         request = status_request(notification, delivery)
-        return await self._session.ask(request, NotificationStatusV1, timeout=timeout)
+        return await self._rpc.ask(request, NotificationStatusV1, timeout=timeout)
 
     async def wait(
         self,
@@ -209,51 +207,49 @@ class Publisher:
         *,
         timeout: float = 30.0,
     ) -> NotificationStatusV1:
-        """Wait until every delivery of a notification is in ``state``; the status then.
+        """Wait until every delivery of a notification is in ``state``, and return the status.
 
         ``state`` is a DeliveryState, its name, or ``terminal`` for any end. Raises EndedOtherwise
         as soon as a delivery ended in another state, or where no token was accepted; WaitTimeout
         after ``timeout`` seconds; RequestRefused (``not_found``) for an ID that was not sent. A
-        connection lost meanwhile is waited for.
+        lost connection does not end the wait.
         """
-        awaited = Awaited.of(state)
+        target = TargetState.of(state)
         status_request(notification)
-        broker, watches = self._session.broker, self._watches
+        broker, watches = self._rpc.broker, self._watches
         if watches is None:
             raise AssertionError(f"open for {broker.user} without watches")
         return await wait_until(
             notification,
-            awaited,
+            target,
             watches=watches,
             ask=lambda: self.status(notification),
             timeout=checked_timeout(timeout),
         )
 
     def events(self, kinds: str | Iterable[str] = "notification.*") -> EventStream:
-        """The events of what this sender did, as they come; see :class:`EventStream`.
+        """A stream of the events about this sender's notifications; see :class:`EventStream`.
 
         ``kinds`` are of :data:`aoi_events.contracts.events.EVENT_KINDS`, or all of one subject
         (``notification.*``). Enter the stream with ``async with`` *before* sending, to see all.
         """
-        stream = EventStream(
-            self._session.broker, checked_kinds(kinds), closed=self._streams.discard
-        )
+        stream = EventStream(self._rpc.broker, checked_kinds(kinds), closed=self._streams.discard)
         self._streams.add(stream)
         return stream
 
     async def _send(
-        self, request: SendNotificationV1, timeout: float | None, patience: RetryPolicy | None
+        self, request: SendNotificationV1, timeout: float | None, policy: RetryPolicy | None
     ) -> NotificationAcceptedV1:
         async def once() -> NotificationAcceptedV1:
-            return await self._session.ask(request, NotificationAcceptedV1, timeout=timeout)
+            return await self._rpc.ask(request, NotificationAcceptedV1, timeout=timeout)
 
-        if patience is None:
+        if policy is None:
             return await once()
-        return await retry(once, policy=patience, on=(RequestTimeout, InfrastructureError))
+        return await retry(once, policy=policy, on=(RequestTimeout, InfrastructureError))
 
 
-def _patience(retries: int) -> RetryPolicy | None:
-    """RetryPolicy for so many repeats; None for none, which costs nothing."""
+def _policy(retries: int) -> RetryPolicy | None:
+    """The policy for so many repeats; None for no repeat."""
     if not 0 <= retries <= MAX_RETRIES:
         raise ValueError(f"retries are from 0 to {MAX_RETRIES}, not {retries}")
     if retries == 0:

@@ -1,4 +1,4 @@
-"""What a sender says, as the request that says it."""
+"""Builds the requests of a sender, and checks them before they are sent."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.errors import ErrorCode, RequestRefused
 
-__all__ = ["DEFAULT_TTL", "cancel_request", "send_request", "status_request"]
-
 DEFAULT_TTL = 24 * 3600
-"""Seconds for which a notification is worth delivering, where the sender says nothing else."""
+"""Default seconds after which a notification expires."""
 
 
 def send_request(
@@ -36,13 +34,13 @@ def send_request(
 ) -> SendNotificationV1:
     """The request to deliver one content to one token or up to 1,000.
 
-    Without ``notification``, an ID is made: keep the request, and repeat *it* where an answer
-    fails to come. ``ttl`` in seconds from acceptance, 0 to 28 days; 0 means now or never.
+    Without ``notification`` an ID is generated: if no answer comes, repeat the same request object.
+    ``ttl`` in seconds from acceptance, 0 to 28 days; 0 means now or never.
     ``content_type`` names the type of text or octets (``Content`` carries its own). ``topic``, 32
     characters of letters, digits, ``-`` and ``_`` at most, replaces what this sender sent to the
     same tokens under it and was not delivered yet. ``mode``: ``fallback``, ``parallel`` or
     ``hedged``, how a device's channels follow each other; in the last, each has a head start of
-    ``hedge_after`` seconds (0.1 to a day). Unsaid, the operator's defaults count. Raises
+    ``hedge_after`` seconds (0.1 to a day). The default is the operator's choice. Raises
     RequestRefused (``invalid``) for what the server would refuse, before anything is sent.
     """
     try:
@@ -62,7 +60,7 @@ def send_request(
 
 
 def cancel_request(notification: str) -> CancelNotificationV1:
-    """The request to withdraw. Raises RequestRefused (``invalid``)."""
+    """The request to cancel a notification. Raises RequestRefused (``invalid``)."""
     try:
         return CancelNotificationV1(version=1, notification=notification)
     except ValueError as error:
@@ -70,7 +68,7 @@ def cancel_request(notification: str) -> CancelNotificationV1:
 
 
 def status_request(notification: str, delivery: str | None = None) -> QueryNotificationV1:
-    """The request for the status. Raises RequestRefused (``invalid``)."""
+    """The request for the status of a notification. Raises RequestRefused (``invalid``)."""
     try:
         return QueryNotificationV1(version=1, notification=notification, delivery=delivery)
     except ValueError as error:
@@ -81,14 +79,14 @@ def _content(content: Content | str | bytes, content_type: str | None) -> Conten
     if not isinstance(content, Content):
         return Content.of(content, content_type)
     if content_type is not None and content_type != content.type:
-        raise ValueError("this content says its type itself; leave content_type away")
+        raise ValueError("this Content has a type already; omit content_type")
     return content
 
 
 def _invalid(error: ValueError) -> RequestRefused:
     if not isinstance(error, ValidationError):
         return RequestRefused(ErrorCode.INVALID, str(error))
-    # Inputs stay out: they are tokens and contents.
+    # The error must not contain the input: tokens and contents.
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or None
     return RequestRefused(ErrorCode.INVALID, first["msg"], field=field)

@@ -1,7 +1,7 @@
-"""Waiting until a notification has come to a state: asked once, then told by events.
+"""Waits until a notification has reached a state: its status decides, events say when to query it.
 
-Events are not promised (a full queue, a lost connection), so they only say when it is worth
-asking again, and the status decides. Where they fail to come, it is asked again now and then.
+Events may be lost (a full queue, a lost connection), so the status is also queried every few
+seconds.
 """
 
 from __future__ import annotations
@@ -16,24 +16,22 @@ from aoi_events.contracts.answers import NotificationStatusV1
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.errors import EndedOtherwise, InfrastructureError, RequestTimeout, WaitTimeout
 from aoi_events.platform.retry import RetryPolicy, retry
-from aoi_events.publishing.watching import Watch, Watches
+from aoi_events.publishing.watching import NotificationWatch, NotificationWatches
 
-__all__ = ["Awaited", "wait_until"]
-
-_ASK_ANYWAY_AFTER: Final = 5.0
-"""Seconds without a promising event after which the status is asked all the same."""
-_AGAIN: Final = RetryPolicy(first=0.1, most=2.0, jitter=0.2)
+_QUERY_EVERY: Final = 5.0
+"""Seconds after which the status is queried even without an event."""
+_RETRY: Final = RetryPolicy(first=0.1, most=2.0, jitter=0.2)
 
 
 @dataclass(frozen=True, slots=True)
-class Awaited:
-    """What every delivery shall come to: one state, or (None) any terminal one."""
+class TargetState:
+    """The state that every delivery has to reach; None: any terminal state."""
 
     state: DeliveryState | None
 
     @classmethod
-    def of(cls, state: DeliveryState | str) -> Awaited:
-        """From what the caller said. Raises ValueError."""
+    def of(cls, state: DeliveryState | str) -> TargetState:
+        """From the argument of the caller. Raises ValueError."""
         try:
             return cls(None if state == "terminal" else DeliveryState(state))
         except ValueError:
@@ -43,10 +41,11 @@ class Awaited:
     def __str__(self) -> str:
         return self.state or "terminal"
 
-    def judge(self, states: Mapping[str, DeliveryState]) -> Literal["reached", "missed", "open"]:
-        """What ``states`` of deliveries mean: *missed* is an end from which nothing leads here.
+    def evaluate(self, states: Mapping[str, DeliveryState]) -> Literal["reached", "missed", "open"]:
+        """Compare the states of deliveries with the target.
 
-        (But a late acknowledgement may still turn any end into delivered.)
+        *missed*: a delivery ended in another terminal state (a late acknowledgement may still
+        change that to delivered).
         """
         if self.state is None:
             return "reached" if all(state.terminal for state in states.values()) else "open"
@@ -58,53 +57,53 @@ class Awaited:
 
 async def wait_until(
     notification: str,
-    awaited: Awaited,
+    target: TargetState,
     *,
-    watches: Watches,
+    watches: NotificationWatches,
     ask: Callable[[], Awaitable[NotificationStatusV1]],
     timeout: float,
 ) -> NotificationStatusV1:
-    """The status with which it is reached, within ``timeout`` seconds.
+    """The first status that reaches the target, within ``timeout`` seconds.
 
-    Raises WaitTimeout, EndedOtherwise, and what ``ask`` raises for another reason than a broker
-    or an answer that failed to come.
+    Raises WaitTimeout, EndedOtherwise, and errors of ``ask`` other than a lost connection or a
+    missing answer.
     """
     last: NotificationStatusV1 | None = None
 
-    async def watching() -> Watch:
+    async def watching() -> NotificationWatch:
         return await watches.watch(notification)
 
     try:
         async with asyncio.timeout(timeout) as limit:
-            watch = await retry(watching, policy=_AGAIN, on=InfrastructureError)
+            watch = await retry(watching, policy=_RETRY, on=InfrastructureError)
             try:
                 while True:
-                    watch.forget()
-                    last = await retry(ask, policy=_AGAIN, on=(InfrastructureError, RequestTimeout))
+                    watch.reset()
+                    last = await retry(ask, policy=_RETRY, on=(InfrastructureError, RequestTimeout))
                     states = {each.delivery: each.state for each in last.deliveries}
-                    match awaited.judge(states):
+                    match target.evaluate(states):
                         case "reached":
                             return last
                         case "missed":
-                            raise EndedOtherwise(f"{notification} is not {awaited}: {_told(last)}")
+                            raise EndedOtherwise(
+                                f"{notification} is not {target}: {_summary(last)}"
+                            )
                         case "open":
                             pass
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(_ASK_ANYWAY_AFTER):
-                            await watch.until(states, lambda now: awaited.judge(now) != "open")
+                        async with asyncio.timeout(_QUERY_EVERY):
+                            await watch.until(states, lambda now: target.evaluate(now) != "open")
             finally:
                 watches.unwatch(watch)
     except TimeoutError:
         if not limit.expired():
             raise
-        said = "its status could not be had" if last is None else _told(last)
-        raise WaitTimeout(
-            f"{notification} was not {awaited} within {timeout:g} s: {said}"
-        ) from None
+        said = "its status could not be queried" if last is None else _summary(last)
+        raise WaitTimeout(f"{notification} was not {target} within {timeout:g} s: {said}") from None
 
 
-def _told(status: NotificationStatusV1) -> str:
-    """How many deliveries are where, and why; such texts stay short."""
+def _summary(status: NotificationStatusV1) -> str:
+    """The number of deliveries in each state with its reason, as a short text."""
     counts: dict[str, int] = {}
     for each in status.deliveries:
         what = each.state if each.reason is None else f"{each.state} ({each.reason})"

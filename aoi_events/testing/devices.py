@@ -9,11 +9,11 @@ from typing import Final, Self
 from aoi_events.client import (
     AoiClient,
     Application,
-    Backoff,
     ChannelOffer,
-    EventStream,
+    ClientEventStream,
     MemoryStorage,
     Notification,
+    ReconnectPolicy,
     ShortMessage,
     WebSocketTransport,
 )
@@ -23,7 +23,7 @@ from aoi_events.testing.limits import WITHIN
 from aoi_events.testing.scripted_client import CuttableTransport
 from aoi_events.testing.smsc import LoopbackSmsc
 
-_QUICKLY: Final = Backoff(first=0.05, most=0.5)
+_QUICKLY: Final = ReconnectPolicy(first=0.05, most=0.5)
 _HANDLE_WITHIN: Final = 1.5  # less than the 2 s that the server of the fixtures waits
 
 
@@ -172,7 +172,7 @@ class FakeDevice:
             offers=self.offers,
             sms=self._radio,
             register_on="install",
-            backoff=_QUICKLY,
+            reconnect_policy=_QUICKLY,
             handle_within=_HANDLE_WITHIN,
         )
         events = client.events()
@@ -262,7 +262,7 @@ class FakeDevice:
         for name, app in self.apps.items():
             await app.registration.until_token(other_than=tokens[name], timeout=within)
 
-    async def _listen(self, events: EventStream) -> None:
+    async def _listen(self, events: ClientEventStream) -> None:
         async for event in events:
             self.diary.note(self.name, event)
 

@@ -12,10 +12,10 @@ from typing import Final, Self
 
 from aoi_events.client import (
     AoiClient,
-    Backoff,
     ChannelOffer,
     MemoryStorage,
     Notification,
+    ReconnectPolicy,
     WebSocketTransport,
 )
 from aoi_events.client.ports import Connection
@@ -25,7 +25,7 @@ from tests.limits import WITHIN
 __all__ = ["APPS", "Device", "Fleet"]
 
 APPS: Final = ("org.example.mail", "org.example.news")
-_BACKOFF: Final = Backoff(first=0.1, most=1.0)
+_BACKOFF: Final = ReconnectPolicy(first=0.1, most=1.0)
 
 
 class _Roaming:
@@ -110,7 +110,7 @@ class Fleet:
             offers=offers,
             sms=self._smsc.telephone(msisdn),
             register_on="install",
-            backoff=_BACKOFF,
+            reconnect_policy=_BACKOFF,
             answer_within=5,
         )
         await self._stack.enter_async_context(client)

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from aoi_events.cli.demo.cast import WITHIN
 from aoi_events.cli.demo.timeline import Timeline
-from aoi_events.client import EventStream
+from aoi_events.client import ClientEventStream
 from aoi_events.client.core.events import Activated, WakeUpReceived
 from aoi_events.contracts.answers import NotificationAcceptedV1, NotificationStatusV1
 from aoi_events.contracts.identifiers import Mode
@@ -265,20 +265,20 @@ def _sent(status: NotificationStatusV1) -> list[str | None]:
     return [hop.channel for hop in status.deliveries[0].story if hop.what == "sent"]
 
 
-def _activations(events: EventStream) -> list[Activated]:
+def _activations(events: ClientEventStream) -> list[Activated]:
     """The activations that completed since the stream was opened."""
     return [event for event in events.pending() if isinstance(event, Activated)]
 
 
-async def _wake_up(events: EventStream) -> None:
+async def _wake_up(events: ClientEventStream) -> None:
     await _next(events, WakeUpReceived)
 
 
-async def _activated(events: EventStream) -> None:
+async def _activated(events: ClientEventStream) -> None:
     await _next(events, Activated)
 
 
-async def _next(events: EventStream, kind: type[Activated] | type[WakeUpReceived]) -> None:
+async def _next(events: ClientEventStream, kind: type[Activated] | type[WakeUpReceived]) -> None:
     async with asyncio.timeout(WITHIN):
         async for event in events:
             if isinstance(event, kind):

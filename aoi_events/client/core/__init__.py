@@ -1,1 +1,1 @@
-"""The decisions of the AOI Client: pure, without I/O, clock or tasks."""
+"""The decisions of the AOI Client, pure: Input → Transition of the Model → Effects."""

@@ -1,42 +1,39 @@
-"""What an AOI Client does on each event: the whole rule book's table of contents.
+"""The decisions of the AOI Client: from an input to a transition of the model, with effects.
 
-``decide`` is pure: the same view, event and fresh secret give the same decision. Whoever carries it
-out stores before everything else, so nothing goes out that a restart would not know of: above all
-the secret of a registration (8.1.1).
+`decide` is pure: the same model, input and fresh secret give the same transition. The caller
+carries the effects out in their order. Save comes first, so that nothing is sent that a restart
+would not know of; above all the secret of a registration (8.1.1).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 from pydantic import ValidationError
 
-from aoi_events.client.core import activation, applications, delivery, registration
-from aoi_events.client.core import reconnect as connection
-from aoi_events.client.core.effects import Effect
+from aoi_events.client.core import activation, applications, delivery, reconnect, registration
 from aoi_events.client.core.events import Refused
 from aoi_events.client.core.inputs import (
-    ApplicationAsked,
-    ApplicationLeft,
+    ApplicationRemoved,
+    ApplicationStarted,
     ApplicationStopped,
-    Closed,
+    ClientStarted,
     CodeEntered,
-    Handled,
+    ConnectionClosed,
+    ConnectionOpened,
+    FrameReceived,
     IdentityChanged,
     Input,
     NetworkChanged,
+    NotificationHandled,
     OffersChanged,
-    Opened,
     PushArrived,
-    Received,
-    ReconnectAsked,
+    ReconnectRequested,
+    RequestTimedOut,
     ShortMessageArrived,
-    Started,
-    Unanswered,
 )
-from aoi_events.client.core.model import Pending, Phase, View
-from aoi_events.client.core.transition import Turn
+from aoi_events.client.core.model import Model, PendingRequest, Phase
+from aoi_events.client.core.transition import Transition
 from aoi_events.contracts.answers import (
     ANSWERS,
     AnyAnswer,
@@ -57,183 +54,179 @@ from aoi_events.contracts.device import (
 )
 from aoi_events.errors import ErrorCode
 
-__all__ = ["Decision", "decide"]
-
-_LATER: Final = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL})
-"""Refusals that a repeat after the usual time for an answer can mend."""
-_SOMEBODY_WAITS: Final = frozenset({registration.REQUEST, applications.REGISTER})
-"""Requests whose refusal for a quota goes to whoever asked; others wait, and are repeated."""
+_TEMPORARY: Final = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL})
+"""Refusals after which the request is repeated when its time for an answer is over."""
+_CALLER_WAITS: Final = frozenset({registration.REQUEST, applications.REGISTER})
+"""Requests whose refusal for a quota is reported to the caller; others are repeated."""
 _UNKNOWN_CLIENT: Final = frozenset({ErrorCode.CLIENT_RETIRED, ErrorCode.UNAUTHENTICATED})
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The view after an event, and what to do, in this order."""
+def decide(model: Model, cause: Input, *, fresh_secret: str) -> Transition:
+    """The transition that an input causes.
 
-    view: View
-    effects: tuple[Effect, ...]
-
-
-def decide(view: View, event: Input, *, fresh_secret: str) -> Decision:
-    """Decide on one event.
-
-    ``fresh_secret`` is 256 random bits that nobody has seen; it is used if a registration begins.
+    ``fresh_secret`` is 256 random bits that were never used; it is used if a registration begins.
     """
-    turn = Turn(view, fresh_secret)
-    _react(turn, event)
-    _settle(turn)
-    return Decision(turn.view, turn.effects)
+    transition = Transition(model, fresh_secret)
+    _react(transition, cause)
+    _do_what_is_due(transition)
+    return transition
 
 
-def _react(turn: Turn, event: Input) -> None:
-    match event:
-        case Started():
-            activation.listen(turn)
-        case ApplicationAsked(application, instance, sender_key):
-            applications.asked(turn, application, instance, sender_key)
-            activation.application_asked(turn)
+def _react(transition: Transition, cause: Input) -> None:
+    match cause:
+        case ClientStarted():
+            activation.start_listening(transition)
+        case ApplicationStarted(application, instance, sender_key):
+            applications.started(transition, application, instance, sender_key)
+            activation.application_started(transition)
         case ApplicationStopped(key):
-            turn.view = replace(turn.view, running=turn.view.running - {key})
-        case ApplicationLeft(key):
-            applications.left(turn, key)
+            transition.update(running=transition.model.running - {key})
+        case ApplicationRemoved(key):
+            applications.removed(transition, key)
         case IdentityChanged(identity, assertion):
-            turn.view = replace(turn.view, identity=identity, assertion=assertion)
+            transition.update(identity=identity, assertion=assertion)
         case NetworkChanged(network):
-            connection.network_changed(turn, network)
-            activation.changed(turn)
+            reconnect.network_changed(transition, network)
+            activation.allow(transition)
         case OffersChanged(offers):
-            turn.view = turn.view.offering(offers=offers)
-            activation.changed(turn)
+            transition.model = transition.model.offering(offers=offers)
+            activation.allow(transition)
         case CodeEntered(channel, code):
-            activation.challenged(turn, channel, code)
-        case ReconnectAsked():
-            if turn.link.phase is Phase.CONNECTING:
-                turn.close()
-            turn.set_link(failures=0, replaced=False)
+            activation.challenge_received(transition, channel, code)
+        case ReconnectRequested():
+            if transition.connection.phase is Phase.CONNECTING:
+                transition.disconnect()
+            transition.update_connection(failures=0, replaced=False)
         case ShortMessageArrived(message, at):
-            delivery.short_message(turn, message, at)
+            delivery.short_message_received(transition, message, at)
         case PushArrived(channel, octets):
-            delivery.pushed(turn, channel, octets)
-        case Handled(name, code):
-            delivery.handled(turn, name, code)
-        case Opened() | Received() | Closed() | Unanswered():
-            # What an earlier connection still says came too late.
-            if event.generation == turn.link.generation:
-                _react_to_link(turn, event)
+            delivery.push_received(transition, channel, octets)
+        case NotificationHandled(name, code):
+            delivery.notification_handled(transition, name, code)
+        case ConnectionOpened() | FrameReceived() | ConnectionClosed() | RequestTimedOut():
+            # Inputs of an earlier connection come too late.
+            if cause.generation == transition.connection.generation:
+                _react_to_connection(transition, cause)
         case _:
-            assert_never(event)
+            assert_never(cause)
 
 
-def _react_to_link(turn: Turn, event: Opened | Received | Closed | Unanswered) -> None:
-    match event:
-        case Opened():
-            turn.set_link(phase=Phase.OPEN, replaced=False)
-        case Received(frame=frame):
-            _receive(turn, frame)
-        case Closed():
-            connection.closed(turn, event)
-        case Unanswered(id=number):
-            _unanswered(turn, number)
+def _react_to_connection(
+    transition: Transition,
+    cause: ConnectionOpened | FrameReceived | ConnectionClosed | RequestTimedOut,
+) -> None:
+    match cause:
+        case ConnectionOpened():
+            transition.update_connection(phase=Phase.OPEN, replaced=False)
+        case FrameReceived(frame=frame):
+            _receive(transition, frame)
+        case ConnectionClosed():
+            reconnect.closed(transition, cause)
+        case RequestTimedOut(id=number):
+            _request_timed_out(transition, number)
         case _:
-            assert_never(event)
+            assert_never(cause)
 
 
-def _unanswered(turn: Turn, number: int) -> None:
-    pending = turn.link.in_flight.get(number)
+def _request_timed_out(transition: Transition, number: int) -> None:
+    pending = transition.connection.in_flight.get(number)
     if pending is None:
         return
-    # A gateway answers in time, if only to say "later": without a word since, nobody is there.
-    if turn.view.connected and turn.link.heard > pending.heard:
-        _forget(turn, number)
+    # A gateway answers in time, at least with a temporary refusal. If no frame at all came since
+    # the request was sent, the connection is dead.
+    alive = transition.connection.frames_received > pending.frames_before
+    if transition.model.connected and alive:
+        _remove_in_flight(transition, number)
     else:
-        connection.lost(turn, f"no answer to {pending.name}")
+        reconnect.abandon(transition, f"no answer to {pending.name}")
 
 
-def _receive(turn: Turn, frame: ServerFrame) -> None:
-    turn.set_link(heard=turn.link.heard + 1)
+def _receive(transition: Transition, frame: ServerFrame) -> None:
+    transition.update_connection(frames_received=transition.connection.frames_received + 1)
     match frame:
         case WelcomeFrame():
-            if turn.link.phase is Phase.GREETING:
-                connection.welcomed(turn, frame)
-                delivery.send_kept(turn)
+            if transition.connection.phase is Phase.GREETING:
+                reconnect.welcomed(transition, frame)
+                delivery.send_pending_acks(transition)
         case AnswerFrame():
-            pending = turn.link.in_flight.get(frame.id)
+            pending = transition.connection.in_flight.get(frame.id)
             if pending is not None:
-                _answer(turn, frame, pending)
+                _answer(transition, frame, pending)
         case NotificationFrame():
-            delivery.notified(turn, frame)
+            delivery.notification_received(transition, frame)
         case WakeUpFrame():
-            delivery.woken(turn, frame)
+            delivery.wake_up_received(transition, frame)
         case GoodbyeFrame():
-            turn.set_link(goodbye=frame.code)
+            transition.update_connection(goodbye=frame.code)
         case _:
             assert_never(frame)
 
 
-def _answer(turn: Turn, frame: AnswerFrame, pending: Pending) -> None:
+def _answer(transition: Transition, frame: AnswerFrame, pending: PendingRequest) -> None:
     try:
         answer = ANSWERS[frame.name].model_validate(frame.body)
     except (KeyError, ValidationError):
-        connection.lost(turn, f"an answer to {pending.name} that cannot be read")
+        reconnect.abandon(transition, f"an answer to {pending.name} that cannot be read")
         return
     if isinstance(answer, RefusedV1):
-        # What is refused for a moment stays under way, until its time for an answer ends.
-        busy = answer.code == ErrorCode.QUOTA_EXCEEDED and pending.name not in _SOMEBODY_WAITS
-        if answer.code not in _LATER and not busy:
-            _forget(turn, frame.id)
-            _refuse(turn, pending, answer)
+        # A temporary refusal leaves the request in flight, until its time for an answer is over.
+        busy = answer.code == ErrorCode.QUOTA_EXCEEDED and pending.name not in _CALLER_WAITS
+        if answer.code not in _TEMPORARY and not busy:
+            _remove_in_flight(transition, frame.id)
+            _refuse(transition, pending, answer)
         return
-    _forget(turn, frame.id)
-    _accept(turn, pending, answer)
+    _remove_in_flight(transition, frame.id)
+    _accept(transition, pending, answer)
 
 
-def _accept(turn: Turn, pending: Pending, answer: AnyAnswer) -> None:
+def _accept(transition: Transition, pending: PendingRequest, answer: AnyAnswer) -> None:
     match pending.name, answer:
         case registration.REQUEST, ClientRegisteredV1():
-            registration.answered(turn, answer)
+            registration.accepted(transition, answer)
         case applications.REGISTER, ApplicationRegisteredV1():
-            applications.registered(turn, pending, answer)
+            applications.registered(transition, pending, answer)
         case applications.DEREGISTER, ApplicationDeregisteredV1():
-            applications.deregistered(turn, pending, answer)
+            applications.deregistered(transition, pending, answer)
         case activation.ACTIVATE, ChannelsActivatedV1():
-            activation.activated(turn, pending, answer)
+            activation.activated(transition, pending, answer)
         case activation.CONFIRM, ChannelsActivatedV1():
-            activation.confirmed(turn, pending, answer)
+            activation.confirmed(transition, pending, answer)
         case delivery.FETCH, NotificationContentV1():
-            delivery.fetched(turn, pending, answer)
+            delivery.content_fetched(transition, pending, answer)
         case _:
-            connection.lost(turn, f"an answer that does not belong to {pending.name}")
+            reconnect.abandon(transition, f"an answer that does not belong to {pending.name}")
 
 
-def _refuse(turn: Turn, pending: Pending, answer: RefusedV1) -> None:
+def _refuse(transition: Transition, pending: PendingRequest, answer: RefusedV1) -> None:
     if pending.name == registration.REQUEST:
-        registration.refused(turn, answer)
+        registration.refused(transition, answer)
     elif answer.code in _UNKNOWN_CLIENT:
-        turn.tell(Refused(pending.name, pending.about, answer.code, answer.message))
-        registration.renew(turn, f"the server refused the AOI Client ID: {answer.code}")
+        transition.emit(Refused(pending.name, pending.about, answer.code, answer.message))
+        registration.renew(transition, f"the server refused the AOI Client ID: {answer.code}")
     elif pending.name in (applications.REGISTER, applications.DEREGISTER):
-        applications.refused(turn, pending, answer)
+        applications.refused(transition, pending, answer)
     elif pending.name == delivery.FETCH:
-        delivery.fetch_refused(turn, pending, answer)
+        delivery.fetch_refused(transition, pending, answer)
     else:
-        activation.refused(turn, pending, answer)
+        activation.refused(transition, pending, answer)
 
 
-def _forget(turn: Turn, number: int) -> None:
-    turn.set_link(in_flight={k: v for k, v in turn.link.in_flight.items() if k != number})
+def _remove_in_flight(transition: Transition, number: int) -> None:
+    left = {k: v for k, v in transition.connection.in_flight.items() if k != number}
+    transition.update_connection(in_flight=left)
 
 
-def _settle(turn: Turn) -> None:
-    """Do whatever is due now; what is under way is not due."""
-    registration.begin_if_due(turn)
-    connection.open_if_due(turn)
-    match turn.link.phase:
+def _do_what_is_due(transition: Transition) -> None:
+    """Start what is due now; a request in flight is not due again."""
+    registration.begin_if_due(transition)
+    reconnect.connect_if_due(transition)
+    match transition.connection.phase:
         case Phase.OPEN:
-            registration.ask_or_greet(turn)
+            registration.send_request_or_hello(transition)
         case Phase.WELCOMED:
-            applications.send_due(turn)
-            activation.send_due(turn)
-            activation.confirm_due(turn)
-            delivery.fetch_due(turn)
+            applications.send_due(transition)
+            activation.send_due(transition)
+            activation.send_codes(transition)
+            delivery.fetch_due(transition)
         case _:
             pass

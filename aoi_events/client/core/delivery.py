@@ -1,19 +1,19 @@
-"""8.1.4, notification delivery: to whom a notification goes, and what is acknowledged.
+"""8.1.4, notification delivery: which app gets a notification, and how it is acknowledged.
 
-*Delivered* and *no such application* are final: a repeat gets the same answer and reaches nobody
-(the latter until an app registers, which may be the one that was missing).
-*Could not wake* is true of a moment, so a repeat is tried anew.
+*Delivered* and *no such application* are final: a repeat gets the same acknowledgement, and no app
+gets it (*no such application* only until an app registers, which may be the missing one). *Could
+not wake* is temporary, so a repeat is delivered.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Final, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from pydantic import ValidationError
 
-from aoi_events.client.core.activation import challenged
+from aoi_events.client.core.activation import challenge_received
 from aoi_events.client.core.effects import Deliver, Notification
 from aoi_events.client.core.events import (
     DuplicateDropped,
@@ -27,21 +27,20 @@ from aoi_events.client.core.events import (
     WakeUpReceived,
 )
 from aoi_events.client.core.inputs import ShortMessage
-from aoi_events.client.core.model import HANDLING_LIMIT, Origin, Pending
+from aoi_events.client.core.model import HANDLING_LIMIT, Origin, PendingRequest
 from aoi_events.client.core.state import (
-    KEPT_LIMIT,
+    PENDING_LIMIT,
     SEEN_LIMIT,
     AckCode,
     ApplicationRecord,
-    KeptAck,
+    PendingAck,
     WakeUp,
     bounded,
 )
-from aoi_events.client.core.transition import Turn
+from aoi_events.client.core.transition import Transition
 from aoi_events.contracts.answers import NotificationContentV1, RefusedV1
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import AckFrame, NotificationFrame, WakeUpFrame
-from aoi_events.contracts.identifiers import Urgency
 from aoi_events.contracts.push import (
     MAX_PUSH,
     PushedChallenge,
@@ -56,202 +55,144 @@ from aoi_events.oma_push.datagrams import read
 from aoi_events.oma_push.payload import ChallengePush, ContentPush, WakeUpPush, decode
 from aoi_events.oma_push.reassembly import take
 
-__all__ = ["FETCH", "fetch_due", "fetch_refused", "fetched", "handled", "notified", "send_kept"]
-__all__ += ["pushed", "short_message", "woken"]
-
 FETCH: Final = "notification.fetch"
 _WEBSOCKET: Final = "websocket"
 _SMS: Final = "sms"
 _LONGEST_SENDER: Final = 32
-_NOTHING_LEFT: Final = frozenset(
+_CONTENT_GONE: Final = frozenset(
     {ErrorCode.NOT_FOUND, ErrorCode.EXPIRED, ErrorCode.CANCELLED, ErrorCode.TOKEN_REVOKED}
 )
 
 
-def notified(turn: Turn, frame: NotificationFrame) -> None:
+_Carrier: TypeAlias = NotificationFrame | PushedNotification | NotificationContentV1
+"""A message with the content of a notification and all of its details; an SMS has none."""
+
+
+def notification_received(transition: Transition, frame: NotificationFrame) -> None:
     """A notification came over the connection."""
+    record = transition.stored.of_token(frame.token)
     origin = Origin(_WEBSOCKET, _attempt(frame.attempt))
-    if _ended(turn, frame.delivery, origin):
-        return
-    record = turn.stored.of_token(frame.token)
-    if record is None:
-        _settle(turn, frame.delivery, _nobody(turn), (origin,))
-        return
-    notification = Notification(
-        frame.delivery,
-        record.application,
-        record.instance,
-        frame.content,
-        _WEBSOCKET,
-        frame.notification,
-        frame.urgency,
-        frame.expires_at,
-    )
-    _give(turn, record, notification, origin)
+    _deliver(transition, record, frame.delivery, frame.content, origin, frame)
 
 
-def woken(turn: Turn, frame: WakeUpFrame) -> None:
-    """A wake-up came over the connection: the content was larger than the device asked for."""
-    record = turn.stored.of_token(frame.token)
+def wake_up_received(transition: Transition, frame: WakeUpFrame) -> None:
+    """A wake-up came over the connection: the content is larger than the device's limit."""
+    record = transition.stored.of_token(frame.token)
     wake_up = WakeUp(fingerprint_of(frame.token), _WEBSOCKET, _attempt(frame.attempt))
-    _note_wake_up(turn, frame.delivery, wake_up, record)
+    _store_wake_up(transition, frame.delivery, wake_up, record)
 
 
-def short_message(turn: Turn, message: ShortMessage, at: datetime) -> None:
-    """A short message came: content, a wake-up, a challenge, a part, or nothing of ours."""
+def short_message_received(transition: Transition, message: ShortMessage, at: datetime) -> None:
+    """A short message came: content, a wake-up, a challenge, a part, or no push at all."""
     try:
-        datagram = _whole(turn, message, at)
+        datagram = _reassemble(transition, message, at)
         if datagram is None:
             return
         payload = decode(datagram)
     except PduError as error:
-        turn.tell(ShortMessageIgnored(str(error)))
+        transition.emit(ShortMessageIgnored(str(error)))
         return
     match payload:
         case ChallengePush(code):
-            challenged(turn, _SMS, code)
+            challenge_received(transition, _SMS, code)
         case WakeUpPush(delivery, fingerprint):
-            record = turn.stored.of_fingerprint(fingerprint)
-            _note_wake_up(turn, delivery, WakeUp(fingerprint, _SMS), record)
+            record = transition.stored.of_fingerprint(fingerprint)
+            _store_wake_up(transition, delivery, WakeUp(fingerprint, _SMS), record)
         case ContentPush(delivery, fingerprint, content):
-            _forward(turn, delivery, fingerprint, content, Origin(_SMS))
+            record = transition.stored.of_fingerprint(fingerprint)
+            _deliver(transition, record, delivery, content, Origin(_SMS))
         case _:
             assert_never(payload)
 
 
-def _whole(turn: Turn, message: ShortMessage, at: datetime) -> bytes | None:
+def _reassemble(transition: Transition, message: ShortMessage, at: datetime) -> bytes | None:
     """The datagram that the message is or completes; None while parts are missing."""
     segment = read(message.user_data)
     if segment.part is None:
         return segment.octets
-    held = turn.stored.parts
-    taken = take(held, message.sender[:_LONGEST_SENDER], segment.part, segment.octets, now=at)
-    turn.keep(parts=taken.waiting)
+    parts, sender = transition.stored.parts, message.sender[:_LONGEST_SENDER]
+    taken = take(parts, sender, segment.part, segment.octets, now=at)
+    transition.update_stored(parts=taken.waiting)
     if taken.dropped:
-        turn.tell(PartsDropped(taken.dropped))
+        transition.emit(PartsDropped(taken.dropped))
     return taken.datagram
 
 
-def pushed(turn: Turn, channel: str, octets: bytes) -> None:
-    """A push came over a channel: content, a wake-up, a challenge, or nothing of ours."""
+def push_received(transition: Transition, channel: str, octets: bytes) -> None:
+    """A push came over a channel: content, a wake-up, a challenge, or no push of an AOI Server."""
     if len(octets) > MAX_PUSH:
-        turn.tell(PushIgnored(channel, f"larger than {MAX_PUSH} octets"))
+        transition.emit(PushIgnored(channel, f"larger than {MAX_PUSH} octets"))
         return
     try:
         frame = push_frames.validate_json(octets)
     except ValidationError as error:
-        turn.tell(PushIgnored(channel, f"no push of an AOI Server ({error.error_count()} faults)"))
+        reason = f"not a push of an AOI Server ({error.error_count()} faults)"
+        transition.emit(PushIgnored(channel, reason))
         return
     match frame:
         case PushedChallenge():
-            challenged(turn, channel, frame.code)
+            challenge_received(transition, channel, frame.code)
         case PushedWakeUp():
-            record = turn.stored.of_fingerprint(frame.fingerprint)
+            record = transition.stored.of_fingerprint(frame.fingerprint)
             wake_up = WakeUp(frame.fingerprint, channel, frame.attempt)
-            _note_wake_up(turn, frame.delivery, wake_up, record)
+            _store_wake_up(transition, frame.delivery, wake_up, record)
         case PushedNotification():
-            _forward(
-                turn,
-                frame.delivery,
-                frame.fingerprint,
-                frame.content,
-                Origin(channel, frame.attempt),
-                (frame.notification, frame.urgency, frame.expires_at),
-            )
+            record = transition.stored.of_fingerprint(frame.fingerprint)
+            origin = Origin(channel, frame.attempt)
+            _deliver(transition, record, frame.delivery, frame.content, origin, frame)
         case _:
             assert_never(frame)
 
 
-def _forward(
-    turn: Turn,
-    delivery: str,
-    fingerprint: str,
-    content: Content,
-    origin: Origin,
-    more: tuple[str | None, Urgency | None, datetime | None] = (None, None, None),
-) -> None:
-    """Content that names its token by the fingerprint; ``more`` is what not every channel says."""
-    if _ended(turn, delivery, origin):
-        return
-    record = turn.stored.of_fingerprint(fingerprint)
-    if record is None:
-        _settle(turn, delivery, _nobody(turn), (origin,))
-        return
-    notification, urgency, expires_at = more
-    forwarded = Notification(
-        delivery,
-        record.application,
-        record.instance,
-        content,
-        origin.channel,
-        notification,
-        urgency,
-        expires_at,
-    )
-    _give(turn, record, forwarded, origin)
-
-
-def fetch_due(turn: Turn) -> None:
-    """Fetch the content behind every wake-up."""
-    client = turn.stored.client
-    for delivery in turn.stored.wake_ups:
-        if client is None or not turn.may_ask(FETCH, delivery):
+def fetch_due(transition: Transition) -> None:
+    """Fetch the content of every wake-up."""
+    client = transition.stored.client
+    for delivery in transition.stored.wake_ups:
+        if client is None or not transition.may_request(FETCH, delivery):
             continue
-        if delivery in turn.view.handling or turn.asking(FETCH, delivery) is not None:
+        in_flight = transition.request_in_flight(FETCH, delivery) is not None
+        if in_flight or delivery in transition.model.handling:
             continue
         body = FetchNotificationV1(version=1, client=client, delivery=delivery)
-        turn.ask(Pending(FETCH, delivery), body)
+        transition.request(PendingRequest(FETCH, delivery), body)
 
 
-def fetched(turn: Turn, pending: Pending, answer: NotificationContentV1) -> None:
-    """The content behind a wake-up goes to its app instance like any other."""
-    wake_up = turn.stored.wake_ups.get(pending.about)
+def content_fetched(
+    transition: Transition, pending: PendingRequest, answer: NotificationContentV1
+) -> None:
+    """The server answered a fetch: deliver the content."""
+    wake_up = transition.stored.wake_ups.get(pending.about)
     if wake_up is None or answer.delivery != pending.about:
         return  # it came over another channel meanwhile
+    record = transition.stored.of_token(answer.token)
     origin = Origin(wake_up.channel, wake_up.attempt)
-    if _ended(turn, answer.delivery, origin):
+    _deliver(transition, record, answer.delivery, answer.content, origin, answer)
+
+
+def fetch_refused(transition: Transition, pending: PendingRequest, answer: RefusedV1) -> None:
+    """The content is gone, or it cannot be fetched before the next connection."""
+    if answer.code not in _CONTENT_GONE:
+        transition.postpone(FETCH, pending.about)
+        transition.emit(Refused(FETCH, pending.about, answer.code, answer.message))
         return
-    record = turn.stored.of_token(answer.token)
-    if record is None:
-        _settle(turn, answer.delivery, _nobody(turn), (origin,))
-        return
-    notification = Notification(
-        answer.delivery,
-        record.application,
-        record.instance,
-        answer.content,
-        wake_up.channel,
-        answer.notification,
-        answer.urgency,
-        answer.expires_at,
-    )
-    _give(turn, record, notification, origin)
+    _forget_wake_up(transition, pending.about)
+    transition.emit(WakeUpEnded(pending.about, answer.code))
 
 
-def fetch_refused(turn: Turn, pending: Pending, answer: RefusedV1) -> None:
-    """There is nothing to fetch any more, or not before the next connection."""
-    if answer.code not in _NOTHING_LEFT:
-        turn.hold(FETCH, pending.about)
-        turn.tell(Refused(FETCH, pending.about, answer.code, answer.message))
-        return
-    _forget_wake_up(turn, pending.about)
-    turn.tell(WakeUpEnded(pending.about, answer.code))
+def notification_handled(transition: Transition, delivery: str, code: AckCode) -> None:
+    """An app instance handled a notification, or could not: acknowledge it."""
+    origins = transition.model.handling.get(delivery, ())
+    left = {k: v for k, v in transition.model.handling.items() if k != delivery}
+    transition.update(handling=left)
+    _acknowledge(transition, delivery, code, origins)
 
 
-def handled(turn: Turn, delivery: str, code: AckCode) -> None:
-    """An app instance took a notification, or could not."""
-    origins = turn.view.handling.get(delivery, ())
-    left = {k: v for k, v in turn.view.handling.items() if k != delivery}
-    turn.view = replace(turn.view, handling=left)
-    _settle(turn, delivery, code, origins)
-
-
-def send_kept(turn: Turn) -> None:
-    """After a welcome: send the acknowledgements that waited for it."""
-    for ack in turn.stored.acks.values():
-        turn.send(_frame(ack))
-    if turn.stored.acks:
-        turn.keep(acks={})
+def send_pending_acks(transition: Transition) -> None:
+    """After a welcome: send the acknowledgements that waited for a connection."""
+    for ack in transition.stored.acks.values():
+        transition.send(_frame(ack))
+    if transition.stored.acks:
+        transition.update_stored(acks={})
 
 
 def _attempt(number: int) -> int | None:
@@ -259,89 +200,110 @@ def _attempt(number: int) -> int | None:
     return number if number >= 1 else None
 
 
-def _ended(turn: Turn, delivery: str, origin: Origin) -> bool:
-    """Whether the delivery needs nothing more than its acknowledgement, which this sees to."""
-    known = turn.stored.seen.get(delivery)
+def _is_duplicate(transition: Transition, delivery: str, origin: Origin) -> bool:
+    """Whether the delivery came before; then its acknowledgement goes to this origin, too."""
+    known = transition.stored.seen.get(delivery)
     if known is not None:
-        turn.tell(DuplicateDropped(delivery, origin.channel))
-        _settle(turn, delivery, known, (origin,))
+        transition.emit(DuplicateDropped(delivery, origin.channel))
+        _acknowledge(transition, delivery, known, (origin,))
         return True
-    under_way = turn.view.handling.get(delivery)
-    if under_way is not None:
-        turn.tell(DuplicateDropped(delivery, origin.channel))
-        if origin not in under_way:
-            origins = (*under_way, origin)
-            turn.view = replace(turn.view, handling={**turn.view.handling, delivery: origins})
+    origins = transition.model.handling.get(delivery)
+    if origins is not None:
+        transition.emit(DuplicateDropped(delivery, origin.channel))
+        if origin not in origins:
+            handling = {**transition.model.handling, delivery: (*origins, origin)}
+            transition.update(handling=handling)
         return True
     return False
 
 
-def _nobody(turn: Turn) -> AckCode:
-    """What is true of a token that no app instance has.
+def _unknown_token_code(transition: Transition) -> AckCode:
+    """The acknowledgement for a token that no app instance has.
 
-    While an app instance waits for its token, the unknown one may be its: saying that there is no
-    such application would end that token at the server.
+    While an app instance waits for its token, the unknown one may be its own: after *no such
+    application* the server would revoke that token.
     """
-    return "could_not_wake" if turn.stored.renewing else "no_such_application"
+    return "could_not_wake" if transition.stored.renewing else "no_such_application"
 
 
-def _give(
-    turn: Turn, record: ApplicationRecord, notification: Notification, origin: Origin
+def _deliver(
+    transition: Transition,
+    record: ApplicationRecord | None,
+    delivery: str,
+    content: Content,
+    origin: Origin,
+    carrier: _Carrier | None = None,
 ) -> None:
-    running = record.key in turn.view.running
-    full = len(turn.view.handling) >= HANDLING_LIMIT
-    if full or not (running or turn.view.can_wake):
-        _settle(turn, notification.delivery, "could_not_wake", (origin,))
-        return
-    handling = {**turn.view.handling, notification.delivery: (origin,)}
-    turn.view = replace(turn.view, handling=handling)
-    turn.tell(
-        NotificationReceived(
-            notification.delivery,
-            record.application,
-            record.instance,
-            notification.channel,
-            woken=not running,
-        )
-    )
-    turn.do(Deliver(notification, wake=not running))
-
-
-def _note_wake_up(
-    turn: Turn, delivery: str, wake_up: WakeUp, record: ApplicationRecord | None
-) -> None:
-    origin = Origin(wake_up.channel, wake_up.attempt)
-    if _ended(turn, delivery, origin):
+    """Deliver content to the app instance ``record`` (None: unknown), unless it came before."""
+    if _is_duplicate(transition, delivery, origin):
         return
     if record is None:
-        _settle(turn, delivery, _nobody(turn), (origin,))
+        _acknowledge(transition, delivery, _unknown_token_code(transition), (origin,))
         return
-    turn.keep(wake_ups=bounded(turn.stored.wake_ups, delivery, wake_up, KEPT_LIMIT))
-    turn.release(FETCH, delivery)
-    turn.tell(WakeUpReceived(delivery, wake_up.channel))
+    running = record.key in transition.model.running
+    full = len(transition.model.handling) >= HANDLING_LIMIT
+    if full or not (running or transition.model.can_wake):
+        _acknowledge(transition, delivery, "could_not_wake", (origin,))
+        return
+    application, instance, channel = record.application, record.instance, origin.channel
+    notification = Notification(delivery, application, instance, content, channel)
+    if carrier is not None:
+        notification = replace(
+            notification,
+            notification=carrier.notification,
+            urgency=carrier.urgency,
+            expires_at=carrier.expires_at,
+        )
+    transition.update(handling={**transition.model.handling, delivery: (origin,)})
+    transition.emit(
+        NotificationReceived(delivery, application, instance, channel, woken=not running)
+    )
+    transition.add(Deliver(notification, wake=not running))
 
 
-def _settle(turn: Turn, delivery: str, code: AckCode, origins: tuple[Origin, ...]) -> None:
-    """Remember what became of the delivery, and acknowledge it wherever it came from."""
-    _forget_wake_up(turn, delivery)
+def _store_wake_up(
+    transition: Transition, delivery: str, wake_up: WakeUp, record: ApplicationRecord | None
+) -> None:
+    origin = Origin(wake_up.channel, wake_up.attempt)
+    if _is_duplicate(transition, delivery, origin):
+        return
+    if record is None:
+        _acknowledge(transition, delivery, _unknown_token_code(transition), (origin,))
+        return
+    wake_ups = bounded(transition.stored.wake_ups, delivery, wake_up, PENDING_LIMIT)
+    transition.update_stored(wake_ups=wake_ups)
+    transition.allow(FETCH, delivery)
+    transition.emit(WakeUpReceived(delivery, wake_up.channel))
+
+
+def _acknowledge(
+    transition: Transition, delivery: str, code: AckCode, origins: tuple[Origin, ...]
+) -> None:
+    """Store a final code, and acknowledge the delivery for each origin."""
+    _forget_wake_up(transition, delivery)
     if code != "could_not_wake":
-        turn.keep(seen=bounded(turn.stored.seen, delivery, code, SEEN_LIMIT))
+        seen = bounded(transition.stored.seen, delivery, code, SEEN_LIMIT)
+        transition.update_stored(seen=seen)
+    connected = transition.model.connected
     for origin in origins:
-        ack = KeptAck(delivery, code, origin.channel, origin.attempt)
-        # What comes another way hints that the connection is dead without knowing it: what is said
-        # over it now is said again after the next welcome.
-        kept = not turn.view.connected or origin.channel != _WEBSOCKET
-        if kept:
-            turn.keep(acks=bounded(turn.stored.acks, delivery, ack, KEPT_LIMIT))
-        if turn.view.connected:
-            turn.send(_frame(ack))
-        turn.tell(NotificationAcknowledged(delivery, code, origin.channel, kept))
+        ack = PendingAck(delivery, code, origin.channel, origin.attempt)
+        # A message over another channel is a sign that the connection may be dead: what is sent
+        # over it now is sent again after the next welcome.
+        resend = not connected or origin.channel != _WEBSOCKET
+        if resend:
+            acks = bounded(transition.stored.acks, delivery, ack, PENDING_LIMIT)
+            transition.update_stored(acks=acks)
+        if connected:
+            transition.send(_frame(ack))
+        transition.emit(NotificationAcknowledged(delivery, code, origin.channel, resend))
 
 
-def _forget_wake_up(turn: Turn, delivery: str) -> None:
-    if delivery in turn.stored.wake_ups:
-        turn.keep(wake_ups={k: v for k, v in turn.stored.wake_ups.items() if k != delivery})
+def _forget_wake_up(transition: Transition, delivery: str) -> None:
+    wake_ups = transition.stored.wake_ups
+    if delivery in wake_ups:
+        left = {k: v for k, v in wake_ups.items() if k != delivery}
+        transition.update_stored(wake_ups=left)
 
 
-def _frame(ack: KeptAck) -> AckFrame:
+def _frame(ack: PendingAck) -> AckFrame:
     return AckFrame(delivery=ack.delivery, code=ack.code, attempt=ack.attempt, channel=ack.channel)

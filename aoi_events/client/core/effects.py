@@ -1,4 +1,4 @@
-"""What a decision asks for; whoever carries it out chooses nothing."""
+"""Effects: what the shell has to do after a transition, in this order."""
 
 from __future__ import annotations
 
@@ -7,27 +7,15 @@ from datetime import datetime
 from typing import TypeAlias
 
 from aoi_events.client.core.events import ClientEvent
-from aoi_events.client.core.state import Stored
+from aoi_events.client.core.state import StoredState
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import DeviceFrame
 from aoi_events.contracts.identifiers import Urgency
 
-__all__ = [
-    "Close",
-    "Deliver",
-    "Effect",
-    "Listen",
-    "Notification",
-    "Open",
-    "Send",
-    "Store",
-    "Tell",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What an app instance is given.
+    """A notification for an app instance.
 
     ``notification`` (the sender's ID), ``urgency`` and ``expires_at`` are None where the channel
     does not carry them.
@@ -44,16 +32,17 @@ class Notification:
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
-    """Save this durably before anything else of the decision happens."""
+class Save:
+    """Save the stored state durably, before the other effects."""
 
-    stored: Stored
+    stored: StoredState
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
-    """Connect, after a pause that grows with ``failures`` (none for 0), or a long one when another
-    connection of the client took over (``replaced``).
+class Connect:
+    """Connect after a pause, which grows with ``failures`` (none for 0).
+
+    ``replaced``: another connection of the client took over, so the pause is long.
     """
 
     generation: int
@@ -62,14 +51,14 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
-class Close:
+class Disconnect:
     """End the connection, or the attempt to make one."""
 
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
+class SendFrame:
     """Send a frame over the present connection."""
 
     generation: int
@@ -78,7 +67,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Give a notification to its app instance: by its handler, or (``wake``) by waking it."""
+    """Deliver a notification to its app instance: by its handler, or (``wake``) by waking it."""
 
     notification: Notification
     wake: bool
@@ -86,16 +75,16 @@ class Deliver:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Do what a selected channel needs on the device, for example read short messages (8.1.2)."""
+    """Start to read the messages of a selected channel, for example short messages (8.1.2)."""
 
     channel: str
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
-    """Tell whoever watches."""
+class Emit:
+    """Publish an event to the event streams of the client."""
 
     event: ClientEvent
 
 
-Effect: TypeAlias = Store | Open | Close | Send | Deliver | Listen | Tell
+Effect: TypeAlias = Save | Connect | Disconnect | SendFrame | Deliver | Listen | Emit

@@ -1,4 +1,4 @@
-"""What an AOI Client tells whoever watches it; values without secrets, tokens or content."""
+"""Events that an AOI Client publishes; they contain no secrets, tokens or content."""
 
 from __future__ import annotations
 
@@ -7,29 +7,6 @@ from typing import TypeAlias
 
 from aoi_events.client.core.state import AckCode
 from aoi_events.contracts.answers import UnselectedChannel
-
-__all__ = [
-    "Activated",
-    "ApplicationDeregistered",
-    "ApplicationRegistered",
-    "ChallengeReceived",
-    "ChannelClosed",
-    "ClientEvent",
-    "Connected",
-    "Disconnected",
-    "DuplicateDropped",
-    "NotificationAcknowledged",
-    "NotificationReceived",
-    "NotificationsLost",
-    "PartsDropped",
-    "PushIgnored",
-    "Refused",
-    "Registered",
-    "RegistrationStarted",
-    "ShortMessageIgnored",
-    "WakeUpEnded",
-    "WakeUpReceived",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +19,7 @@ class RegistrationStarted:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """The server assigned ``client``; ``retired`` is the earlier ID that ended by it."""
+    """The server assigned ``client``; ``retired`` is the earlier ID, which ended."""
 
     client: str
     retired: str | None
@@ -50,7 +27,7 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class ApplicationRegistered:
-    """The app instance has a token of this fingerprint; ``changed``: it is not the one before."""
+    """The app instance has a token with this fingerprint; ``changed``: it is another token."""
 
     application: str
     instance: str
@@ -68,9 +45,9 @@ class ApplicationDeregistered:
 
 @dataclass(frozen=True, slots=True)
 class Activated:
-    """The channels that the server selected (8.1.2), and why each other one was not.
+    """The channels that the server selected (8.1.2), and why it did not select the others.
 
-    The ``reason`` of those not selected is a ``CloseReason``, or one of a newer server.
+    The ``reason`` of the others is a ``CloseReason``, or a reason of a newer server.
     """
 
     active: tuple[str, ...]
@@ -80,9 +57,10 @@ class Activated:
 
 @dataclass(frozen=True, slots=True)
 class ChannelClosed:
-    """The server closed a channel while nobody was connected.
+    """The server closed a channel while the client was not connected.
 
-    ``reason`` is a ``CloseReason``, or one of a newer server; ``detail`` is what the provider said.
+    ``reason`` is a ``CloseReason``, or a reason of a newer server;
+    ``detail`` is the text of the provider.
     """
 
     type: str
@@ -92,7 +70,7 @@ class ChannelClosed:
 
 @dataclass(frozen=True, slots=True)
 class ChallengeReceived:
-    """A challenge came over a channel; its code goes back in ``channel.confirm``."""
+    """A challenge came over a channel; its code is sent with ``channel.confirm``."""
 
     channel: str
 
@@ -108,9 +86,9 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class NotificationsLost:
-    """So many notifications did not fit what the server keeps for this client while it was away.
+    """The server dropped ``count`` notifications, more than it stores for a disconnected client.
 
-    Nobody knows whose they were: every app should ask its Application Server what it missed.
+    It does not say for which apps: every app should ask its Application Server what it missed.
     """
 
     count: int
@@ -152,17 +130,17 @@ class NotificationReceived:
 
 @dataclass(frozen=True, slots=True)
 class NotificationAcknowledged:
-    """What became of a delivery; ``kept``: the server is told (again) at the next welcome."""
+    """A delivery is acknowledged; ``resend``: (also) after the next welcome."""
 
     delivery: str
     code: AckCode
     channel: str
-    kept: bool
+    resend: bool
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateDropped:
-    """The delivery came again; the app instance does not see it twice."""
+    """A delivery came again; the app instance does not get it twice."""
 
     delivery: str
     channel: str
@@ -170,7 +148,7 @@ class DuplicateDropped:
 
 @dataclass(frozen=True, slots=True)
 class WakeUpReceived:
-    """A wake-up came; the content behind it is fetched as soon as there is a connection."""
+    """A wake-up came; its content is fetched as soon as there is a connection."""
 
     delivery: str
     channel: str
@@ -178,7 +156,7 @@ class WakeUpReceived:
 
 @dataclass(frozen=True, slots=True)
 class WakeUpEnded:
-    """There is no content behind the wake-up any more (``code`` says why)."""
+    """The content of a wake-up cannot be fetched any more; ``code`` is the reason."""
 
     delivery: str
     code: str
@@ -186,21 +164,21 @@ class WakeUpEnded:
 
 @dataclass(frozen=True, slots=True)
 class ShortMessageIgnored:
-    """A short message that is no push for this AOI Client."""
+    """A short message came that is not a push for this AOI Client."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class PartsDropped:
-    """So many parts of pushes were given up: the others never came, or there were too many."""
+    """``count`` parts of pushes were given up: the others did not come, or there were too many."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class PushIgnored:
-    """A push that is none for this AOI Client."""
+    """A push came that is not for this AOI Client."""
 
     channel: str
     reason: str

@@ -1,4 +1,4 @@
-"""What can happen to an AOI Client."""
+"""Inputs: everything that can happen to an AOI Client."""
 
 from __future__ import annotations
 
@@ -11,34 +11,12 @@ from aoi_events.client.core.state import AckCode
 from aoi_events.contracts.device import ServerFrame
 from aoi_events.contracts.requests import ChannelOffer
 
-__all__ = [
-    "ApplicationAsked",
-    "ApplicationLeft",
-    "ApplicationStopped",
-    "Closed",
-    "CodeEntered",
-    "Handled",
-    "IdentityChanged",
-    "Input",
-    "NetworkChanged",
-    "OffersChanged",
-    "Opened",
-    "PushArrived",
-    "Received",
-    "ReconnectAsked",
-    "ShortMessage",
-    "ShortMessageArrived",
-    "Started",
-    "Unanswered",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class ShortMessage:
     """A short message as it arrived: the user data, header first, and the address of its sender.
 
-    The sender tells parts of pushes that have the same reference apart; "" where the device does
-    not know it.
+    ``sender`` distinguishes parts of pushes that have the same reference; "" if it is not known.
     """
 
     user_data: bytes = field(repr=False)
@@ -46,13 +24,13 @@ class ShortMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """The AOI Client starts (installation, or any later start)."""
+class ClientStarted:
+    """The AOI Client starts, for the first time or again."""
 
 
 @dataclass(frozen=True, slots=True)
-class ApplicationAsked:
-    """An app instance runs and asks for notifications (8.1.3); ``sender_key``: None as it was."""
+class ApplicationStarted:
+    """An app instance runs and wants notifications (8.1.3); ``sender_key`` None: unchanged."""
 
     application: str
     instance: str
@@ -61,21 +39,21 @@ class ApplicationAsked:
 
 @dataclass(frozen=True, slots=True)
 class ApplicationStopped:
-    """An app instance does not run any more; its registration stands."""
+    """An app instance does not run any more, and stays registered."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
-class ApplicationLeft:
-    """An app instance gives its registration up."""
+class ApplicationRemoved:
+    """An app instance ends its registration."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityChanged:
-    """Another user has the device (8.1.1), or there is a newer assertion of who has it."""
+    """Another user uses the device (8.1.1), or there is a newer assertion of the identity."""
 
     identity: str
     assertion: str | None = field(default=None, repr=False)
@@ -83,40 +61,40 @@ class IdentityChanged:
 
 @dataclass(frozen=True, slots=True)
 class NetworkChanged:
-    """The network is another one, or has other properties (8.1.2)."""
+    """The network, or a property of it, changed (8.1.2)."""
 
     network: Network
 
 
 @dataclass(frozen=True, slots=True)
 class OffersChanged:
-    """The device can use other channels, or the same in another way (8.1.2)."""
+    """The channels that the device can use changed (8.1.2)."""
 
     offers: tuple[ChannelOffer, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CodeEntered:
-    """A person read the code of a challenge that came over a channel of people, and typed it."""
+    """The user typed the code of a challenge, which came over a channel that only people read."""
 
     channel: str
     code: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class ReconnectAsked:
-    """Connect now, whatever held it back."""
+class ReconnectRequested:
+    """Connect now, without the rest of a pause."""
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """The socket of that generation is open."""
+class ConnectionOpened:
+    """The connection of this generation is open."""
 
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class FrameReceived:
     """The server sent a frame."""
 
     generation: int
@@ -124,8 +102,8 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
-    """The connection ended, or could not be made."""
+class ConnectionClosed:
+    """The connection of this generation ended, or could not be made."""
 
     generation: int
     code: int | None
@@ -133,8 +111,8 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered:
-    """No answer to the request came in time, though the connection stands."""
+class RequestTimedOut:
+    """A request got no answer in time; the connection may still be open."""
 
     generation: int
     id: int
@@ -142,7 +120,7 @@ class Unanswered:
 
 @dataclass(frozen=True, slots=True)
 class ShortMessageArrived:
-    """A short message; ``at`` is when, so that its parts need not wait for ever."""
+    """A short message came; by the time ``at``, old parts of pushes are given up."""
 
     message: ShortMessage
     at: datetime
@@ -150,35 +128,35 @@ class ShortMessageArrived:
 
 @dataclass(frozen=True, slots=True)
 class PushArrived:
-    """What was pushed over a channel, opened: a Web Push or a webhook."""
+    """A push came over a channel: the plaintext of a Web Push, or the body of a webhook."""
 
     channel: str
     octets: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Handled:
-    """What became of a notification that an app instance was given."""
+class NotificationHandled:
+    """An app instance handled a notification, or could not (``code``)."""
 
     delivery: str
     code: AckCode
 
 
 Input: TypeAlias = (
-    Started
-    | ApplicationAsked
+    ClientStarted
+    | ApplicationStarted
     | ApplicationStopped
-    | ApplicationLeft
+    | ApplicationRemoved
     | IdentityChanged
     | NetworkChanged
     | OffersChanged
     | CodeEntered
-    | ReconnectAsked
-    | Opened
-    | Received
-    | Closed
-    | Unanswered
+    | ReconnectRequested
+    | ConnectionOpened
+    | FrameReceived
+    | ConnectionClosed
+    | RequestTimedOut
     | ShortMessageArrived
     | PushArrived
-    | Handled
+    | NotificationHandled
 )

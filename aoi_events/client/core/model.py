@@ -1,4 +1,4 @@
-"""Everything that a decision looks at: what is stored, and what is true just now."""
+"""The model of the AOI Client: the stored state, and the state of network and connection."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from enum import Enum, auto
 from typing import Final, Literal
 
 from aoi_events.client.core.events import Refused
-from aoi_events.client.core.state import Stored
+from aoi_events.client.core.state import StoredState
 from aoi_events.contracts.requests import ChannelOffer, Circumstances
 
-__all__ = ["HANDLING_LIMIT", "Link", "Network", "Origin", "Pending", "Phase", "View"]
-
 HANDLING_LIMIT: Final = 256
-"""Notifications that apps are given but have not taken yet; what comes beyond is put off."""
+"""Notifications that apps may handle at once; more are acknowledged as *could not wake*."""
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The network that the device has: circumstances for the server, and the local address.
+    """The network of the device: circumstances for the server, and the local address.
 
-    ``address`` never leaves the device; another one means that the old connection is dead.
+    ``address`` never leaves the device; another address means that the old connection is dead.
     """
 
     circumstances: Circumstances = field(default_factory=Circumstances)
@@ -34,7 +32,7 @@ class Network:
         return self.circumstances.bearer != "none"
 
     def same_path(self, other: Network) -> bool:
-        """Whether a connection made over this network still stands on the other."""
+        """Whether a connection that was made over this network survives a change to ``other``."""
         return (self.circumstances.bearer, self.address) == (
             other.circumstances.bearer,
             other.address,
@@ -42,72 +40,73 @@ class Network:
 
 
 class Phase(Enum):
-    """Where the connection stands."""
+    """The phase of the connection."""
 
     IDLE = auto()
-    """There is none, and none is being made."""
+    """There is no connection, and none is being made."""
     CONNECTING = auto()
-    """One is being made, at once or after a pause."""
+    """A connection is being made, at once or after a pause."""
     OPEN = auto()
-    """The socket is open, nobody has said hello."""
+    """The socket is open; nothing was sent yet, or the registration."""
     GREETING = auto()
-    """Hello was said."""
+    """The hello was sent."""
     WELCOMED = auto()
-    """The session is open."""
+    """The server has answered with welcome: the session is open."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
-    """A request that waits for its answer: what it asks, about what, with which number or code.
+class PendingRequest:
+    """A request in flight: its name, its subject, and its sequence number or code.
 
-    ``heard``: how many frames had come over the connection when it was sent. ``again``: the same
-    was asked for anew meanwhile, which the answer does not know of.
+    ``frames_before`` is the number of frames that had come over the connection when it was sent.
+    ``requested_again``: the app started again meanwhile, so the request has to be repeated.
     """
 
     name: str
     about: str
     sequence: int | None = None
     code: str | None = field(default=None, repr=False)
-    heard: int = 0
-    again: bool = False
+    frames_before: int = 0
+    requested_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """The connection. ``generation`` tells its events from those of earlier ones.
+class ConnectionState:
+    """The state of the connection. Its ``generation`` tells its inputs from those of earlier ones.
 
-    ``failures`` counts connections that ended since the last welcome; ``held`` are requests that
-    were refused and wait for another occasion; ``heard`` counts the frames that came. ``replaced``:
-    the last one ended because another connection of this client took over, so the next one waits.
+    ``failures`` counts connections that ended since the last welcome. ``postponed`` are refused
+    requests (name and subject) that are sent after the next welcome, or when there is a new reason.
+    ``replaced``: the last connection ended because another connection of this client took over, so
+    the next one waits.
     """
 
     phase: Phase = Phase.IDLE
     generation: int = 0
     failures: int = 0
     next_id: int = 1
-    in_flight: dict[int, Pending] = field(default_factory=dict)
-    held: frozenset[tuple[str, str]] = frozenset()
+    in_flight: dict[int, PendingRequest] = field(default_factory=dict)
+    postponed: frozenset[tuple[str, str]] = frozenset()
     goodbye: int | None = None
-    heard: int = 0
+    frames_received: int = 0
     replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """How a delivery came: the channel, and the attempt where the channel says it."""
+    """How a delivery came: the channel, and the attempt where the channel names it."""
 
     channel: str
     attempt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """What a decision looks at.
+class Model:
+    """Everything that a decision depends on.
 
-    ``running`` are app instances with a handler; ``can_wake``: others can be tried to be woken.
-    ``handling`` are the deliveries that apps are being given. ``refusals`` are the last refusals,
-    by app instance. ``started`` are the channel types that listen already. ``assertion`` is the
-    newest of the identity, kept nowhere else.
+    ``running`` are app instances with a handler; ``can_wake``: other app instances can be woken.
+    ``handling`` are the deliveries that apps are handling. ``refusals`` are the last refusals, by
+    app instance. ``started`` are the channel types whose messages are read. ``assertion`` is the
+    newest assertion of the identity; it is not stored.
     """
 
     device: str
@@ -115,36 +114,35 @@ class View:
     offers: tuple[ChannelOffer, ...]
     register_on: Literal["install", "first_application"] = "first_application"
     can_wake: bool = False
-    stored: Stored = field(default_factory=Stored)
+    stored: StoredState = field(default_factory=StoredState)
     network: Network = field(default_factory=Network)
-    link: Link = field(default_factory=Link)
+    connection: ConnectionState = field(default_factory=ConnectionState)
     running: frozenset[str] = frozenset()
     handling: dict[str, tuple[Origin, ...]] = field(default_factory=dict)
     refusals: dict[str, Refused] = field(default_factory=dict)
     assertion: str | None = field(default=None, repr=False)
     started: frozenset[str] = frozenset()
     offered: str = ""
-    """Names what the server should know of the channels: offers, circumstances, address. Made
-    here where it is empty."""
+    """Digest of what the server should know: offers, circumstances, address. Computed here."""
 
     def __post_init__(self) -> None:
         if not self.offered:
-            object.__setattr__(self, "offered", _named(self.offers, self.network))
+            object.__setattr__(self, "offered", _digest(self.offers, self.network))
 
     def offering(
         self, *, offers: tuple[ChannelOffer, ...] | None = None, network: Network | None = None
-    ) -> View:
-        """The view with other channels, or in another network."""
+    ) -> Model:
+        """The model with other offers, or in another network."""
         offers = self.offers if offers is None else offers
         return replace(self, offers=offers, network=network or self.network, offered="")
 
     @property
     def connected(self) -> bool:
         """Whether the session is open."""
-        return self.link.phase is Phase.WELCOMED
+        return self.connection.phase is Phase.WELCOMED
 
 
-def _named(offers: tuple[ChannelOffer, ...], network: Network) -> str:
+def _digest(offers: tuple[ChannelOffer, ...], network: Network) -> str:
     parts = [
         [offer.model_dump(mode="json") for offer in offers],
         network.circumstances.model_dump(mode="json"),

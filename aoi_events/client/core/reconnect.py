@@ -8,22 +8,24 @@ from typing import Final
 from aoi_events.client.core import registration
 from aoi_events.client.core.activation import closed_by_server
 from aoi_events.client.core.events import Connected, Disconnected, NotificationsLost
-from aoi_events.client.core.inputs import Closed
+from aoi_events.client.core.inputs import ConnectionClosed
 from aoi_events.client.core.model import Network, Phase
 from aoi_events.client.core.state import MAX_SEQUENCE
-from aoi_events.client.core.transition import Turn
+from aoi_events.client.core.transition import Transition
 from aoi_events.contracts.device import CloseCode, WelcomeFrame
 from aoi_events.contracts.identifiers import MAX_SESSION
+from aoi_events.domain.retry import Backoff
 
-__all__ = ["Backoff", "closed", "lost", "network_changed", "open_if_due", "pause", "welcomed"]
+_SHORTEST: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class Backoff:
+class ReconnectPolicy:
     """Pauses before connecting again, in seconds: they double from ``first`` up to ``most``.
 
-    ``replaced`` is the pause after another connection of the client took over. Each is cut by up to
-    half at random, so that devices that lost the same server come back spread.
+    ``replaced`` is the pause after another connection of the client took over. Each pause is
+    shortened by up to half at random, so that devices that lost the same server at the same time
+    come back at different times.
     """
 
     first: float = 1.0
@@ -31,83 +33,87 @@ class Backoff:
     replaced: float = 900.0
 
     def __post_init__(self) -> None:
-        """Refuse what would spin."""
-        if not 0 < self.first <= self.most:
-            raise ValueError(f"first must be above 0 and at most {self.most:g} s, not {self.first}")
-        if self.replaced <= 0:
-            raise ValueError(f"replaced must be above 0 s, not {self.replaced}")
+        """Refuse pauses that would let the client connect in a tight loop."""
+        if not _SHORTEST <= self.first <= self.most:
+            raise ValueError(
+                f"first must be from {_SHORTEST} s to most ({self.most:g} s), not {self.first}"
+            )
+        if self.replaced < _SHORTEST:
+            raise ValueError(f"replaced must be at least {_SHORTEST} s, not {self.replaced}")
+
+    def pause(self, failures: int, jitter: float, *, replaced: bool = False) -> float:
+        """Seconds before the next attempt, after so many ``failures``; ``jitter`` in [0, 1).
+
+        ``replaced``: another connection of the client took over.
+        """
+        if replaced:
+            return Backoff(first=self.replaced, ceiling=self.replaced).delay(0, jitter)
+        if failures <= 0:
+            return 0.0
+        return Backoff(first=self.first, ceiling=self.most).delay(failures - 1, jitter)
 
 
-_DOUBLINGS: Final = 30
-"""Beyond it every pause is the longest; keeps the power small."""
+def connect_if_due(transition: Transition) -> None:
+    """Connect when there is a registration to make or to use, and a network."""
+    wanted = transition.stored.credentials is not None and transition.model.network.usable
+    if wanted and transition.connection.phase is Phase.IDLE:
+        transition.connect()
 
 
-def pause(backoff: Backoff, failures: int, jitter: float, *, replaced: bool = False) -> float:
-    """Seconds to wait after so many failures, or after another connection took over; ``jitter`` is
-    uniform in [0, 1).
-    """
-    if replaced:
-        return backoff.replaced * (1 - jitter / 2)
-    if failures <= 0:
-        return 0.0
-    full = min(backoff.most, backoff.first * 2.0 ** min(failures - 1, _DOUBLINGS))
-    return full * (1 - jitter / 2)
-
-
-def open_if_due(turn: Turn) -> None:
-    """Connect when there is a registration to make or to use, and a network to do it over."""
-    wanted = turn.stored.credentials is not None and turn.view.network.usable
-    if wanted and turn.link.phase is Phase.IDLE:
-        turn.open()
-
-
-def network_changed(turn: Turn, network: Network) -> None:
-    """A connection does not survive the loss of its network, or another address."""
-    before = turn.view.network
-    turn.view = turn.view.offering(network=network)
+def network_changed(transition: Transition, network: Network) -> None:
+    """Take over the new network; without a network, or with another address, disconnect."""
+    before = transition.model.network
+    transition.model = transition.model.offering(network=network)
     if network.same_path(before):
         return
-    had = turn.view.connected
-    turn.close()
-    if had:
-        turn.tell(Disconnected(None, "the network changed", reconnecting=network.usable))
-    turn.set_link(failures=0, replaced=False)
+    was_connected = transition.model.connected
+    transition.disconnect()
+    if was_connected:
+        transition.emit(Disconnected(None, "the network changed", reconnecting=network.usable))
+    transition.update_connection(failures=0, replaced=False)
 
 
-def welcomed(turn: Turn, frame: WelcomeFrame) -> None:
-    """The session is open. Connecting again needs no new activation."""
-    turn.set_link(phase=Phase.WELCOMED, failures=0, held=frozenset())
-    if turn.stored.sequence < frame.sequence < MAX_SEQUENCE:
-        turn.keep(sequence=frame.sequence)
-    turn.tell(Connected(frame.client, frame.session, frame.epoch))
+def welcomed(transition: Transition, frame: WelcomeFrame) -> None:
+    """The server accepted the hello. A new connection needs no new activation."""
+    transition.update_connection(phase=Phase.WELCOMED, failures=0, postponed=frozenset())
+    if transition.stored.sequence < frame.sequence < MAX_SEQUENCE:
+        transition.update_stored(sequence=frame.sequence)
+    transition.emit(Connected(frame.client, frame.session, frame.epoch))
     if frame.lost:
-        turn.keep(heard=frame.session[:MAX_SESSION])
-        turn.tell(NotificationsLost(frame.lost))
-    closed_by_server(turn, frame.closed)
+        transition.update_stored(heard=frame.session[:MAX_SESSION])
+        transition.emit(NotificationsLost(frame.lost))
+    closed_by_server(transition, frame.closed)
 
 
-def closed(turn: Turn, ending: Closed) -> None:
+def closed(transition: Transition, ending: ConnectionClosed) -> None:
     """The connection ended: connect again after a pause.
 
-    A long one when another connection of the client took over, so that two do not chase each other
-    away; but not for ever, since the server may have been wrong.
+    The pause is long when another connection of the client took over, so that the two do not end
+    each other in turn. It is not endless, since the server may have been wrong.
     """
-    code = ending.code if ending.code is not None else turn.link.goodbye
-    turn.set_link(
+    code = ending.code if ending.code is not None else transition.connection.goodbye
+    transition.update_connection(
         phase=Phase.IDLE,
-        failures=turn.link.failures + 1,
+        failures=transition.connection.failures + 1,
         in_flight={},
         replaced=code == CloseCode.REPLACED,
     )
-    turn.tell(Disconnected(code, ending.reason, reconnecting=turn.view.network.usable))
+    _emit_disconnected(transition, code, ending.reason)
     if code == CloseCode.RETIRED:
-        registration.renew(turn, "the AOI Client ID was retired")
+        registration.renew(transition, "the AOI Client ID was retired")
     elif code == CloseCode.UNAUTHENTICATED:
-        registration.renew(turn, "the server does not know the AOI Client ID with this secret")
+        registration.renew(
+            transition, "the server does not know the AOI Client ID with this secret"
+        )
 
 
-def lost(turn: Turn, reason: str) -> None:
-    """Give up a connection that stands but does not work."""
-    turn.close()
-    turn.set_link(failures=turn.link.failures + 1)
-    turn.tell(Disconnected(None, reason, reconnecting=turn.view.network.usable))
+def abandon(transition: Transition, reason: str) -> None:
+    """End a connection that is open but does not work, and count it as a failure."""
+    transition.disconnect()
+    transition.update_connection(failures=transition.connection.failures + 1)
+    _emit_disconnected(transition, None, reason)
+
+
+def _emit_disconnected(transition: Transition, code: int | None, reason: str) -> None:
+    usable = transition.model.network.usable
+    transition.emit(Disconnected(code, reason, reconnecting=usable))

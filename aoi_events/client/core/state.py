@@ -1,8 +1,8 @@
-"""What an AOI Client keeps across restarts, and its form on disk.
+"""The stored state of an AOI Client, which survives restarts, and its format on disk.
 
-Secrets, tokens and challenge codes are in here and nowhere else; they stay out of every ``repr``.
-Each map is bounded: what a server or a stranger with a phone can make grow has a limit, beyond
-which the oldest entry goes.
+Secrets, tokens and challenge codes are stored here only; they stay out of every ``repr``. Every map
+that a server, or a stranger with a phone, can make grow is bounded: beyond its limit the oldest
+entry is removed.
 """
 
 from __future__ import annotations
@@ -18,27 +18,10 @@ from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.errors import ClientStateError
 from aoi_events.oma_push.reassembly import WaitingPart
 
-__all__ = [
-    "KEPT_LIMIT",
-    "MAX_SEQUENCE",
-    "SEEN_LIMIT",
-    "AckCode",
-    "ApplicationRecord",
-    "Credentials",
-    "Earlier",
-    "KeptAck",
-    "Stored",
-    "WakeUp",
-    "application_key",
-    "bounded",
-    "decode",
-    "encode",
-]
-
 SEEN_LIMIT: Final = 512
-"""Deliveries whose acknowledgement is remembered, to drop their duplicates."""
-KEPT_LIMIT: Final = 128
-"""Acknowledgements and wake-ups that wait for a connection, of each: few enough to send at once."""
+"""Deliveries whose acknowledgement is stored, to drop their duplicates."""
+PENDING_LIMIT: Final = 128
+"""Acknowledgements that wait for a connection, and wake-ups: few enough to send at once."""
 MAX_SEQUENCE: Final = 2**53 - 1
 """Largest sequence number that a request may carry."""
 
@@ -49,7 +32,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A registration: ``client`` is the assigned AOI Client ID, None until the server answered."""
+    """A registration; ``client`` is the AOI Client ID, None until the server has answered."""
 
     secret: str = field(repr=False)
     identity: str
@@ -57,8 +40,8 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
-    """The registration that a new one replaces: its ID and secret prove it to the server."""
+class PreviousRegistration:
+    """The registration that a new one replaces; its ID and secret are the proof."""
 
     client: str
     secret: str = field(repr=False)
@@ -66,10 +49,10 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class ApplicationRecord:
-    """One app instance. ``wanted``: it asked for notifications (else it gave them up).
+    """An app instance. ``wanted``: it is to be registered, otherwise to be deregistered.
 
-    ``due``: the server has still to be told. ``sequence`` is the last number used for a command
-    about this instance. ``sender_key``: whose notifications the token takes, None for anybody's.
+    ``due``: the server has not confirmed that yet. ``sequence`` is the last number of a command
+    about this instance. ``sender_key``: only this sender may use the token; None: any sender.
     """
 
     application: str
@@ -82,13 +65,13 @@ class ApplicationRecord:
 
     @property
     def key(self) -> str:
-        """Names the instance within the client."""
+        """The key of the app instance within the client."""
         return application_key(self.application, self.instance)
 
 
 @dataclass(frozen=True, slots=True)
-class KeptAck:
-    """An acknowledgement to send after the next welcome."""
+class PendingAck:
+    """An acknowledgement that is sent after the next welcome."""
 
     delivery: str
     code: AckCode
@@ -98,7 +81,7 @@ class KeptAck:
 
 @dataclass(frozen=True, slots=True)
 class WakeUp:
-    """A delivery whose content waits to be fetched, and how the device was told."""
+    """A delivery whose content is to be fetched, and how its wake-up came."""
 
     fingerprint: str
     channel: str
@@ -106,19 +89,19 @@ class WakeUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """Everything that survives a restart.
+class StoredState:
+    """The state that survives a restart.
 
     ``activated`` is the digest of offers and circumstances that the server last confirmed (8.1.2);
-    ``activating``: an activation is wanted whatever that digest says. ``heard`` is the session in
-    which the server said last that notifications were lost. ``codes`` are challenge codes
+    ``activating``: an activation is due, whatever that digest is. ``heard`` is the last session in
+    whose welcome the server reported lost notifications. ``codes`` are challenge codes
     to confirm, by channel; ``wake_ups`` and ``acks`` are by delivery; ``parts`` are those of pushes
     whose other short messages are still to come.
     """
 
     version: VersionOne = 1
     credentials: Credentials | None = None
-    previous: Earlier | None = None
+    previous: PreviousRegistration | None = None
     sequence: int = 0
     applications: dict[str, ApplicationRecord] = field(default_factory=dict)
     channels: tuple[SelectedChannel, ...] = ()
@@ -127,7 +110,7 @@ class Stored:
     codes: dict[str, str] = field(default_factory=dict, repr=False)
     wake_ups: dict[str, WakeUp] = field(default_factory=dict)
     seen: dict[str, AckCode] = field(default_factory=dict)
-    acks: dict[str, KeptAck] = field(default_factory=dict)
+    acks: dict[str, PendingAck] = field(default_factory=dict)
     parts: tuple[WaitingPart, ...] = field(default=(), repr=False)
     heard: str = ""
 
@@ -148,26 +131,26 @@ class Stored:
 
     @property
     def renewing(self) -> bool:
-        """Whether some app instance waits for its token, so that an unknown one may be its."""
+        """Whether an app instance waits for its token, so that an unknown token may be its own."""
         return any(r.wanted and r.token is None for r in self.applications.values())
 
     def of_token(self, token: str) -> ApplicationRecord | None:
-        """The app instance of a token."""
+        """The app instance that has this token."""
         return next((r for r in self.applications.values() if r.token == token), None)
 
     def of_fingerprint(self, fingerprint: str) -> ApplicationRecord | None:
-        """The app instance of the token that has this fingerprint."""
+        """The app instance whose token has this fingerprint."""
         records = (r for r in self.applications.values() if r.token is not None)
         return next((r for r in records if fingerprint_of(r.token or "") == fingerprint), None)
 
 
 def application_key(application: str, instance: str) -> str:
-    """Names an app instance within the client; neither name can hold a slash."""
+    """The key of an app instance within the client; neither name can contain a slash."""
     return f"{application}/{instance}"
 
 
 def bounded(entries: dict[str, V], key: str, value: V, limit: int) -> dict[str, V]:
-    """``entries`` with ``key`` as the newest, and without the oldest beyond ``limit``."""
+    """``entries`` with ``key`` as the newest, without the oldest beyond ``limit``."""
     after = entries.copy()
     after.pop(key, None)
     after[key] = value
@@ -176,30 +159,38 @@ def bounded(entries: dict[str, V], key: str, value: V, limit: int) -> dict[str, 
     return after
 
 
-class _Marked(BaseModel):
-    """What every form of ours says of itself."""
+class _Versioned(BaseModel):
+    """The field that every stored format has."""
 
     version: int
 
 
-_form: Final = TypeAdapter(Stored)
+def decode_versioned(form: TypeAdapter[V], data: bytes, *, what: str, remedy: str) -> V:
+    """A stored value. Raises ClientStateError, which does not show what ``data`` contains."""
+    try:
+        # Another file may be a valid object without fields (``{}``); ours always has its version.
+        _Versioned.model_validate_json(data)
+        return form.validate_json(data)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "the whole file"
+        # "from None": the text of the validation error would quote the data.
+        raise ClientStateError(f"{what} is damaged (at {where}); {remedy}") from None
 
 
-def encode(stored: Stored) -> bytes:
-    """The form on disk: UTF-8 JSON."""
+_form: Final = TypeAdapter(StoredState)
+
+
+def encode(stored: StoredState) -> bytes:
+    """The format on disk: UTF-8 JSON."""
     return _form.dump_json(stored, exclude_none=True)
 
 
-def decode(data: bytes) -> Stored:
-    """What was stored. Raises ClientStateError for anything that :func:`encode` did not write."""
-    try:
-        # The form always says its version; an object without it (``{}``, say) is not ours.
-        _Marked.model_validate_json(data)
-        return _form.validate_json(data)
-    except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "the whole"
-        # "from None": the validation error's text would show what the file holds.
-        raise ClientStateError(
-            f"the stored state is damaged (at {where}); restore it from a backup, or move it away "
-            "to register as a new client, and apps get new tokens"
-        ) from None
+def decode(data: bytes) -> StoredState:
+    """The state that :func:`encode` wrote. Raises ClientStateError for anything else."""
+    return decode_versioned(
+        _form,
+        data,
+        what="the stored state",
+        remedy="restore it from a backup, or move it away to register as a new client, and apps "
+        "get new tokens",
+    )

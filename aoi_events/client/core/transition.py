@@ -1,122 +1,131 @@
-"""One decision under way: the view as it becomes, and the effects so far."""
+"""One transition of the AOI Client: the model as it becomes, and the effects so far."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any, Final
 
-from aoi_events.client.core.effects import Close, Effect, Open, Send, Store, Tell
+from aoi_events.client.core.effects import Connect, Disconnect, Effect, Emit, Save, SendFrame
 from aoi_events.client.core.events import ClientEvent
-from aoi_events.client.core.model import Link, Pending, Phase, View
-from aoi_events.client.core.state import ApplicationRecord, Stored
+from aoi_events.client.core.model import ConnectionState, Model, PendingRequest, Phase
+from aoi_events.client.core.state import ApplicationRecord, StoredState
 from aoi_events.contracts.base import Request
 from aoi_events.contracts.device import DeviceFrame, RequestFrame
-
-__all__ = ["IN_FLIGHT_LIMIT", "Turn"]
 
 IN_FLIGHT_LIMIT: Final = 8
 """Requests that wait for their answers at once, half of what a gateway lets a device have."""
 
 
-class Turn:
-    """Collects what one decision changes and asks for; pure, as it touches nothing else."""
+class Transition:
+    """Collects what one input changes in ``model``, and its ``effects``; pure."""
 
-    def __init__(self, view: View, fresh_secret: str) -> None:
-        self.view = view
-        self._before = view.stored
+    def __init__(self, model: Model, fresh_secret: str) -> None:
+        self.model = model
+        self._before = model.stored
         self._fresh_secret: str | None = fresh_secret
         self._effects: list[Effect] = []
 
     @property
-    def stored(self) -> Stored:
-        """What will be stored."""
-        return self.view.stored
+    def stored(self) -> StoredState:
+        """The stored state after the transition."""
+        return self.model.stored
 
     @property
-    def link(self) -> Link:
-        """The connection as it will be."""
-        return self.view.link
+    def connection(self) -> ConnectionState:
+        """The state of the connection after the transition."""
+        return self.model.connection
 
     @property
     def effects(self) -> tuple[Effect, ...]:
-        """The effects, the storing of what changed before all others."""
+        """The effects in order; Save comes first, where the stored state changed."""
         if self.stored == self._before:
             return tuple(self._effects)
-        return (Store(self.stored), *self._effects)
+        return (Save(self.stored), *self._effects)
 
-    def take_secret(self) -> str | None:
-        """The fresh secret, once; a decision never uses one twice."""
+    def use_secret(self) -> str | None:
+        """The fresh secret at the first call, then None: no secret is used twice."""
         secret, self._fresh_secret = self._fresh_secret, None
         return secret
 
-    def keep(self, **changes: Any) -> None:
-        """Change what is stored."""
-        self.view = replace(self.view, stored=replace(self.stored, **changes))
+    def update(self, **changes: Any) -> None:
+        """Change fields of the model."""
+        self.model = replace(self.model, **changes)
 
-    def keep_application(self, record: ApplicationRecord) -> None:
-        """Change what is stored of one app instance."""
-        self.keep(applications={**self.stored.applications, record.key: record})
+    def update_stored(self, **changes: Any) -> None:
+        """Change fields of the stored state."""
+        self.update(stored=replace(self.stored, **changes))
 
-    def set_link(self, **changes: Any) -> None:
-        """Change the connection."""
-        self.view = replace(self.view, link=replace(self.link, **changes))
+    def update_application(self, record: ApplicationRecord) -> None:
+        """Replace the stored record of one app instance."""
+        self.update_stored(applications={**self.stored.applications, record.key: record})
 
-    def do(self, effect: Effect) -> None:
-        """Ask for an effect."""
+    def update_connection(self, **changes: Any) -> None:
+        """Change fields of the state of the connection."""
+        self.update(connection=replace(self.connection, **changes))
+
+    def add(self, effect: Effect) -> None:
+        """Add an effect."""
         self._effects.append(effect)
 
-    def tell(self, event: ClientEvent) -> None:
-        """Tell whoever watches."""
-        self._effects.append(Tell(event))
+    def emit(self, event: ClientEvent) -> None:
+        """Publish an event to the event streams of the client."""
+        self.add(Emit(event))
 
-    def open(self) -> None:
+    def connect(self) -> None:
         """Make a new connection."""
-        generation = self.link.generation + 1
-        self.set_link(
+        generation = self.connection.generation + 1
+        self.update_connection(
             phase=Phase.CONNECTING,
             generation=generation,
             in_flight={},
-            held=frozenset(),
+            postponed=frozenset(),
             goodbye=None,
-            heard=0,
+            frames_received=0,
         )
-        self.do(Open(generation, self.link.failures, self.link.replaced))
+        self.add(Connect(generation, self.connection.failures, self.connection.replaced))
 
-    def close(self, phase: Phase = Phase.IDLE) -> None:
-        """End the connection, if there is one; what it still says is ignored."""
-        if self.link.phase is not Phase.IDLE:
-            self.do(Close(self.link.generation))
-        self.set_link(phase=phase, generation=self.link.generation + 1, in_flight={})
+    def disconnect(self) -> None:
+        """End the connection, if there is one; later inputs of it are ignored."""
+        if self.connection.phase is not Phase.IDLE:
+            self.add(Disconnect(self.connection.generation))
+        generation = self.connection.generation + 1
+        self.update_connection(phase=Phase.IDLE, generation=generation, in_flight={})
 
     def send(self, frame: DeviceFrame) -> None:
         """Send a frame over the present connection."""
-        self.do(Send(self.link.generation, frame))
+        self.add(SendFrame(self.connection.generation, frame))
 
-    def may_ask(self, name: str, about: str) -> bool:
-        """Whether this request can go out: not held back, and room for one more."""
-        return (name, about) not in self.link.held and len(self.link.in_flight) < IN_FLIGHT_LIMIT
+    def may_request(self, name: str, about: str) -> bool:
+        """Whether this request can be sent now: it is not postponed, and there is room for it."""
+        room = len(self.connection.in_flight) < IN_FLIGHT_LIMIT
+        return room and not self.postponed(name, about)
 
-    def asking(self, name: str, about: str) -> Pending | None:
-        """The latest request of that name about that, while it waits for its answer."""
+    def request_in_flight(self, name: str, about: str) -> PendingRequest | None:
+        """The latest request with this name and subject that waits for its answer."""
         matching = [
             pending
-            for pending in self.link.in_flight.values()
+            for pending in self.connection.in_flight.values()
             if (pending.name, pending.about) == (name, about)
         ]
         return matching[-1] if matching else None
 
-    def ask(self, pending: Pending, body: Request) -> None:
-        """Send a request, and note that it waits for its answer."""
-        number = self.link.next_id
-        pending = replace(pending, heard=self.link.heard)
-        self.set_link(next_id=number + 1, in_flight={**self.link.in_flight, number: pending})
+    def request(self, pending: PendingRequest, body: Request) -> None:
+        """Send a request and record that it waits for its answer."""
+        number = self.connection.next_id
+        pending = replace(pending, frames_before=self.connection.frames_received)
+        in_flight = {**self.connection.in_flight, number: pending}
+        self.update_connection(next_id=number + 1, in_flight=in_flight)
         content = body.model_dump(mode="json", exclude_none=True)
         self.send(RequestFrame(id=number, name=pending.name, body=content))
 
-    def hold(self, name: str, about: str) -> None:
-        """Do not ask this again before the next connection, or another occasion."""
-        self.set_link(held=self.link.held | {(name, about)})
+    def postponed(self, name: str, about: str) -> bool:
+        """Whether this request waits for the next connection, or for another reason to send it."""
+        return (name, about) in self.connection.postponed
 
-    def release(self, name: str, about: str) -> None:
-        """This may be asked again."""
-        self.set_link(held=self.link.held - {(name, about)})
+    def postpone(self, name: str, about: str) -> None:
+        """Send this request again after the next welcome at the earliest, or after `allow`."""
+        self.update_connection(postponed=self.connection.postponed | {(name, about)})
+
+    def allow(self, name: str, about: str) -> None:
+        """Lift what `postpone` did."""
+        self.update_connection(postponed=self.connection.postponed - {(name, about)})

@@ -1,4 +1,4 @@
-"""What an app instance holds after it registered."""
+"""The handle of a registered app instance."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from aoi_events.client.core.state import ApplicationRecord
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.errors import ApplicationNotRegistered
 
-__all__ = ["Application"]
-
 
 class _Registrar(Protocol):
-    """What of the AOI Client an app instance needs."""
+    """The methods of the AOI Client that an app instance uses."""
 
     def record_of(self, key: str) -> ApplicationRecord | None: ...
 
@@ -24,7 +22,7 @@ class _Registrar(Protocol):
 
 
 class Application:
-    """One app instance that is registered with the AOI Client, and runs."""
+    """A running app instance that is registered with the AOI Client."""
 
     def __init__(self, registrar: _Registrar, application: str, instance: str, key: str) -> None:
         self._registrar = registrar
@@ -34,9 +32,9 @@ class Application:
 
     @property
     def token(self) -> str:
-        """The Application Client Token to hand to the Application Server: a capability.
+        """The Application Client Token for the Application Server: who has it may send.
 
-        It changes when the user identity does. Raises ApplicationNotRegistered while there is none.
+        It changes with the user identity. Raises ApplicationNotRegistered while there is none.
         """
         record = self._registrar.record_of(self._key)
         if record is None or record.token is None:
@@ -48,28 +46,27 @@ class Application:
 
     @property
     def fingerprint(self) -> str:
-        """Names the token without being one. Raises ApplicationNotRegistered."""
+        """The fingerprint of the token, which is not secret. Raises ApplicationNotRegistered."""
         return fingerprint_of(self.token)
 
     async def until_token(
         self, *, other_than: str | None = None, timeout: float | None = 30.0
     ) -> str:
-        """The token, as soon as there is one, and one that is not ``other_than``.
+        """Wait for a token that is not ``other_than``, and return it.
 
         ``timeout`` is in seconds. Raises RequestTimeout, RequestRefused, ClientStopped.
         """
         return await self._registrar.until_token(self._key, other_than, timeout)
 
     async def stop(self) -> None:
-        """The app instance does not run any more, but stays registered: it can be woken."""
+        """The app instance stops and stays registered: it can be woken."""
         await self._registrar.stop_application(self._key)
 
     async def deregister(self, *, timeout: float | None = 30.0) -> None:
-        """Give the registration up. The token is void on this device at once.
+        """End the registration. The token is void on this device at once.
 
-        Returns when the server has confirmed; without a connection within ``timeout`` seconds,
-        raises RequestTimeout, and the server is told at the next one. Raises RequestRefused,
-        ClientStopped.
+        Returns when the server has confirmed. Raises RequestTimeout after ``timeout`` seconds; the
+        client then deregisters at the next connection. Raises RequestRefused, ClientStopped.
         """
         await self._registrar.deregister_application(self._key, timeout)
 

@@ -1,4 +1,4 @@
-"""The AOI Client as applications and people see it."""
+"""The public interface of the AOI Client."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Final, Literal, Self
 from pydantic import TypeAdapter, ValidationError
 
 from aoi_events.client.core.inputs import (
-    ApplicationAsked,
-    ApplicationLeft,
+    ApplicationRemoved,
+    ApplicationStarted,
     ApplicationStopped,
     CodeEntered,
     IdentityChanged,
     NetworkChanged,
     OffersChanged,
-    ReconnectAsked,
+    ReconnectRequested,
 )
-from aoi_events.client.core.model import Network, View
-from aoi_events.client.core.reconnect import Backoff
+from aoi_events.client.core.model import Model, Network
+from aoi_events.client.core.reconnect import ReconnectPolicy
 from aoi_events.client.core.state import ApplicationRecord, application_key
 from aoi_events.client.ports import (
     IdentityEvents,
@@ -31,9 +31,9 @@ from aoi_events.client.ports import (
     Transport,
 )
 from aoi_events.client.shell.application import Application
-from aoi_events.client.shell.event_stream import EventStream
+from aoi_events.client.shell.event_stream import ClientEventStream
 from aoi_events.client.shell.mailbox import Handler, Wake
-from aoi_events.client.shell.runner import Parts, Runner
+from aoi_events.client.shell.runner import Dependencies, Runner
 from aoi_events.client.shell.websocket import WebSocketTransport
 from aoi_events.contracts.answers import SelectedChannel
 from aoi_events.contracts.identifiers import (
@@ -49,8 +49,6 @@ from aoi_events.errors import ConfigurationError, RequestRefused, RequestTimeout
 from aoi_events.platform.clock import SystemClock, SystemDice
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.clock import Clock, Dice
-
-__all__ = ["AoiClient"]
 
 _log = get_logger(__name__)
 
@@ -68,19 +66,23 @@ class AoiClient:
     """The one always-online connection of a device, for all of its applications (8.1).
 
     Use it as an async context manager: on entry it loads ``storage`` and begins, on exit it closes
-    its connection; a storage that fails ends it, and the exit raises ClientStateError.
+    its connection. If the storage fails, the client stops, and the exit raises ClientStateError.
 
-    ``identity`` is the user's now, ``identities`` its changes; with a stored registration of
-    another identity it registers again at once. ``assertion`` is a signed JWT of the identity, for
-    servers that want it proved; it is sent with a registration, and not stored. ``offers`` are the
-    channels that the device can use; ``sms`` and ``pushes`` (by channel: webpush, webhook) bring
-    their messages. ``register_on``: register at once, or when the first application asks. ``wake``
-    starts an app that does not run. ``answer_within`` seconds without an answer a request is
-    repeated. ``handle_within`` seconds an app may take for a notification; then its handler is
-    cancelled, and the server keeps the notification. Let it be less than the server waits for a
-    device (AOI_CHANNELS__WEBSOCKET__ACK_WITHIN, 10 s by default), or that tries other channels
-    meanwhile. Give ``url``, or a ``transport``. The gateway's path belongs to the URL. Raises
-    ConfigurationError.
+    - ``url`` of the gateway, with its path; or a ``transport``.
+    - ``identity`` of the user now, and ``identities``, its changes. The client registers again if
+      the stored registration has another identity. ``assertion`` is a signed JWT of the identity,
+      for servers that verify identities; it is sent with a registration, and not stored.
+    - ``offers`` are the channels that the device can use; ``sms`` and ``pushes`` (by channel:
+      webpush, webhook) are the sources of their messages.
+    - ``register_on``: register at once, or when the first application registers.
+    - ``wake`` starts an app that does not run.
+    - ``answer_within``: seconds after which a request without an answer is repeated.
+    - ``handle_within``: seconds that an app may take for a notification; then its handler is
+      cancelled, and the server stores the notification. Choose less than the server waits for a
+      device (AOI_CHANNELS__WEBSOCKET__ACK_WITHIN, 10 s by default): after that it also tries other
+      channels.
+
+    Raises ConfigurationError.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class AoiClient:
         wake: Wake | None = None,
         register_on: Literal["install", "first_application"] = "first_application",
         transport: Transport | None = None,
-        backoff: Backoff | None = None,
+        reconnect_policy: ReconnectPolicy | None = None,
         answer_within: float = 15.0,
         handle_within: float = 8.0,
         clock: Clock | None = None,
@@ -115,7 +117,7 @@ class AoiClient:
             raise ConfigurationError("answer_within and handle_within are seconds above 0")
         self._sms = sms
         self._pushes = dict(pushes or {})
-        view = View(
+        model = Model(
             device=_checked(_device, device, "device"),
             identity=None if identity is None else _checked(_identity, identity, "identity"),
             assertion=None if assertion is None else _checked(_assertion, assertion, "assertion"),
@@ -127,14 +129,14 @@ class AoiClient:
         self._network = network
         self._identities = identities
         self._runner = Runner(
-            view,
-            Parts(
+            model,
+            Dependencies(
                 storage=storage,
                 transport=transport,
                 sms=sms,
                 pushes=self._pushes,
                 wake=wake,
-                backoff=backoff or Backoff(),
+                reconnect_policy=reconnect_policy or ReconnectPolicy(),
                 answer_within=answer_within,
                 handle_within=handle_within,
                 clock=clock or SystemClock(),
@@ -162,83 +164,83 @@ class AoiClient:
 
     @property
     def client_id(self) -> str | None:
-        """The AOI Client ID, None until the server assigned one."""
-        return self._runner.view.stored.client
+        """The AOI Client ID, None until the server has assigned one."""
+        return self._runner.model.stored.client
 
     @property
     def connected(self) -> bool:
         """Whether the session is open now."""
-        return self._runner.view.connected
+        return self._runner.model.connected
 
     @property
     def channels(self) -> frozenset[str]:
         """Types of the channels that are active."""
-        return self._runner.view.stored.active
+        return self._runner.model.stored.active
 
     @property
     def selected(self) -> tuple[SelectedChannel, ...]:
-        """The channels that the server selected, those that wait for their proof included."""
-        return self._runner.view.stored.channels
+        """The channels that the server selected, including those that are not confirmed yet."""
+        return self._runner.model.stored.channels
 
     @property
     def applications(self) -> tuple[ApplicationRecord, ...]:
-        """What is stored of every app instance, of those that gave it up, too (not *wanted*)."""
-        return tuple(self._runner.view.stored.applications.values())
+        """The stored record of every app instance, also of deregistered ones (not *wanted*)."""
+        return tuple(self._runner.model.stored.applications.values())
 
     @property
     def identity(self) -> str | None:
-        """Whose device it is now."""
-        return self._runner.view.identity
+        """The identity of the user now."""
+        return self._runner.model.identity
 
     @property
     def network(self) -> Network:
-        """The network that it knows of."""
-        return self._runner.view.network
+        """The network that the client uses now."""
+        return self._runner.model.network
 
     @property
     def trouble(self) -> str | None:
-        """Why there was no session last, or what was refused since; None once connected."""
+        """Why the last connection ended, or what was refused since then; None once connected."""
         return self._runner.trouble
 
-    def events(self) -> EventStream:
-        """Everything that happens from now on, until the client stops."""
-        return self._runner.signals.stream()
+    def events(self) -> ClientEventStream:
+        """A stream of the events from now on, until the client stops."""
+        return self._runner.observers.stream()
 
     async def until_registered(
         self, *, other_than: str | None = None, timeout: float | None = 30.0
     ) -> str:
-        """The AOI Client ID, as soon as there is one, and one that is not ``other_than``.
+        """Wait for an AOI Client ID that is not ``other_than``, and return it.
 
         ``timeout`` is in seconds. Raises RequestTimeout, ClientStopped.
         """
         await self._until(
-            lambda view: view.stored.client not in (None, other_than), timeout, "an AOI Client ID"
+            lambda model: model.stored.client not in (None, other_than), timeout, "an AOI Client ID"
         )
-        return self._runner.view.stored.client or ""
+        return self._runner.model.stored.client or ""
 
     async def until_connected(self, *, timeout: float | None = 30.0) -> None:
         """Return when the session is open. Raises RequestTimeout, ClientStopped."""
-        await self._until(lambda view: view.connected, timeout, "a session with the AOI Server")
+        await self._until(lambda model: model.connected, timeout, "a session with the AOI Server")
 
     async def until_disconnected(self, *, timeout: float | None = 30.0) -> None:
         """Return when no session is open. Raises RequestTimeout, ClientStopped."""
-        await self._until(lambda view: not view.connected, timeout, "the end of the session")
+        await self._until(lambda model: not model.connected, timeout, "the end of the session")
 
     async def until_channels(self, types: Collection[str], *, timeout: float | None = 30.0) -> None:
         """Return when all of these channels are active. Raises RequestTimeout, ClientStopped."""
         wanted = frozenset(types)
         what = f"active channels {', '.join(sorted(wanted))}"
-        await self._until(lambda view: wanted <= view.stored.active, timeout, what)
+        await self._until(lambda model: wanted <= model.stored.active, timeout, what)
 
     async def until_idle(self, *, timeout: float | None = 30.0) -> None:
-        """Return when no app is being given anything, and every acknowledgement has left.
+        """Return when no app handles a notification, and every acknowledgement was sent.
 
-        Without a connection those are kept for the next one. ``timeout`` is in seconds. Raises
+        Without a connection they are stored for the next one. ``timeout`` is in seconds. Raises
         RequestTimeout, ClientStopped.
         """
         try:
             async with asyncio.timeout(timeout):
-                await self._until(lambda view: not view.handling, None, "an end of deliveries")
+                await self._until(lambda model: not model.handling, None, "an end of deliveries")
                 await self._runner.flushed()
         except TimeoutError:
             raise RequestTimeout(f"apps were still busy after {timeout:g} s") from None
@@ -254,13 +256,13 @@ class AoiClient:
     ) -> Application:
         """Register a running app instance: from now on ``handler`` gets its notifications.
 
-        Call it each time that the app starts: the server then sends what it stored meanwhile.
-        Returns when there is a token (at once when one is stored). With ``sender_key``, a VAPID
-        public key (RFC 8292, section 3.2: base64url of 65 octets), only who proves it may send;
-        another key means another token, None leaves it as it was. ``timeout`` is in seconds;
-        after a RequestTimeout the request is still repeated, and `Application.until_token` can
-        wait for it. Raises ConfigurationError for a name or key that is none, RequestRefused,
-        ClientStopped.
+        Call it at each start of the app: the server then sends the notifications that it stored
+        meanwhile. Returns when there is a token (at once if one is stored). ``sender_key`` is a
+        VAPID public key (RFC 8292, section 3.2: base64url of 65 octets): only a sender that proves
+        this key may use the token. Another key means another token; None leaves the key unchanged.
+        ``timeout`` is in seconds; after a RequestTimeout the client goes on with the request, and
+        `Application.until_token` waits for it. Raises ConfigurationError for an invalid name or
+        key, RequestRefused, ClientStopped.
         """
         _checked(_application, application, "application")
         _checked(_instance, instance, "instance")
@@ -268,17 +270,19 @@ class AoiClient:
             sender_key = _checked(_sender_key, sender_key.rstrip("="), "sender_key")
         key = application_key(application, instance)
         self._runner.handlers[key] = handler
-        await self._runner.put_and_wait(ApplicationAsked(application, instance, sender_key))
+        await self._runner.put_and_wait(ApplicationStarted(application, instance, sender_key))
         await self.until_token(key, None, timeout)
         return Application(self, application, instance, key)
 
     async def set_offers(self, offers: Iterable[ChannelOffer]) -> None:
-        """The device can use other channels now (8.1.2). Raises ConfigurationError."""
+        """Change the channels that the device can use (8.1.2). Raises ConfigurationError."""
         await self._runner.put_and_wait(OffersChanged(self._checked_offers(offers)))
 
     async def set_identity(self, identity: str, *, assertion: str | None = None) -> None:
-        """Another user has the device now (8.1.1), or the same one has a newer ``assertion``: a
-        signed JWT for servers that want identities proved. Raises ConfigurationError.
+        """Change the user identity (8.1.1), or the ``assertion`` of the same identity.
+
+        The assertion is a signed JWT, for servers that verify identities. Raises
+        ConfigurationError.
         """
         checked = None if assertion is None else _checked(_assertion, assertion, "assertion")
         await self._runner.put_and_wait(
@@ -286,29 +290,29 @@ class AoiClient:
         )
 
     async def confirm(self, channel: str, code: str) -> None:
-        """The user typed the ``code`` of a challenge that came where only people read (8.1.2).
+        """Confirm a channel with the ``code`` of a challenge that the user has typed (8.1.2).
 
-        Channels that the device reads itself need no such help. What is no code is ignored;
-        whether it was the right one, the events tell: Activated, or Refused.
+        Only channels that the device cannot read itself need this. An invalid code is ignored; the
+        event Activated or Refused tells whether the server accepted it.
         """
         await self._runner.put_and_wait(CodeEntered(channel, code))
 
     async def reconnect(self) -> None:
-        """Connect now: without the rest of a pause, or after another connection took over."""
-        await self._runner.put_and_wait(ReconnectAsked())
+        """Connect now, without the rest of a pause."""
+        await self._runner.put_and_wait(ReconnectRequested())
 
     def record_of(self, key: str) -> ApplicationRecord | None:
-        """What is stored of an app instance."""
-        return self._runner.view.stored.applications.get(key)
+        """The stored record of an app instance."""
+        return self._runner.model.stored.applications.get(key)
 
     async def until_token(self, key: str, other_than: str | None, timeout: float | None) -> str:
         """The token of an app instance; see :meth:`Application.until_token`."""
 
-        def registered(view: View) -> bool:
-            refusal = view.refusals.get(key)
+        def registered(model: Model) -> bool:
+            refusal = model.refusals.get(key)
             if refusal is not None and refusal.name == "application.register":
                 raise RequestRefused(refusal.code, refusal.message)
-            record = view.stored.applications.get(key)
+            record = model.stored.applications.get(key)
             return record is not None and record.token not in (None, other_than)
 
         await self._until(registered, timeout, f"the token of {key}")
@@ -316,28 +320,28 @@ class AoiClient:
         return (record and record.token) or ""
 
     async def stop_application(self, key: str) -> None:
-        """An app instance stopped; see :meth:`Application.stop`."""
+        """Mark an app instance as stopped; see :meth:`Application.stop`."""
         self._runner.handlers.pop(key, None)
         await self._runner.put_and_wait(ApplicationStopped(key))
 
     async def deregister_application(self, key: str, timeout: float | None) -> None:
-        """End an app instance's registration; see :meth:`Application.deregister`."""
+        """End the registration of an app instance; see :meth:`Application.deregister`."""
         self._runner.handlers.pop(key, None)
-        await self._runner.put_and_wait(ApplicationLeft(key))
+        await self._runner.put_and_wait(ApplicationRemoved(key))
 
-        def gone(view: View) -> bool:
-            refusal = view.refusals.get(key)
+        def ended(model: Model) -> bool:
+            refusal = model.refusals.get(key)
             if refusal is not None and refusal.name == "application.deregister":
                 raise RequestRefused(refusal.code, refusal.message)
-            record = view.stored.applications.get(key)
+            record = model.stored.applications.get(key)
             return record is None or not record.due or record.wanted
 
-        await self._until(gone, timeout, f"the end of {key}'s registration")
+        await self._until(ended, timeout, f"the end of {key}'s registration")
 
-    async def _until(self, done: Callable[[View], bool], timeout: float | None, what: str) -> None:
+    async def _until(self, done: Callable[[Model], bool], timeout: float | None, what: str) -> None:
         try:
             async with asyncio.timeout(timeout):
-                await self._runner.signals.until(self._runner.view, done)
+                await self._runner.observers.until(self._runner.model, done)
         except TimeoutError:
             trouble = f"; last trouble: {self._runner.trouble}" if self._runner.trouble else ""
             raise RequestTimeout(f"{what} did not come within {timeout:g} s{trouble}") from None

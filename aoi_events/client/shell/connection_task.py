@@ -1,4 +1,4 @@
-"""One generation of the connection: makes it, reads and writes it, and says how it ended."""
+"""The task of one connection: connects, receives and sends frames, and reports the end."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
-from aoi_events.client.core.inputs import Closed, Input, Opened, Received
+from aoi_events.client.core.inputs import ConnectionClosed, ConnectionOpened, FrameReceived, Input
 from aoi_events.client.ports import Connection, Transport
 from aoi_events.contracts.device import DeviceFrame
 from aoi_events.errors import ConnectionLost
 from aoi_events.ports.clock import Clock
 
-__all__ = ["Wire"]
 
-
-class Wire:
-    """Runs one connection from its first attempt to its end."""
+class ConnectionTask:
+    """Runs one connection from the attempt to connect to its end."""
 
     def __init__(
         self,
@@ -32,11 +30,11 @@ class Wire:
         self._outgoing: asyncio.Queue[DeviceFrame] = asyncio.Queue()
 
     def send(self, frame: DeviceFrame) -> None:
-        """Send a frame in its turn; when the connection ends before, it is dropped."""
+        """Queue a frame; it is dropped if the connection ends before it is sent."""
         self._outgoing.put_nowait(frame)
 
     async def flushed(self) -> None:
-        """Return when every frame has left; never, when the connection ends before."""
+        """Return when every queued frame was sent; never, if the connection ends before."""
         await self._outgoing.join()
 
     async def run(self, pause: float) -> None:
@@ -46,14 +44,14 @@ class Wire:
         try:
             connection = await self._transport.connect()
         except ConnectionLost as lost:
-            await self._put(Closed(self.generation, lost.code, lost.reason))
+            await self._put(ConnectionClosed(self.generation, lost.code, lost.reason))
             return
         try:
-            await self._put(Opened(self.generation))
+            await self._put(ConnectionOpened(self.generation))
             ending = await self._serve(connection)
         finally:
             await connection.close()
-        await self._put(Closed(self.generation, ending.code, ending.reason))
+        await self._put(ConnectionClosed(self.generation, ending.code, ending.reason))
 
     async def _serve(self, connection: Connection) -> ConnectionLost:
         reading = asyncio.create_task(self._read(connection))
@@ -63,7 +61,7 @@ class Wire:
         finally:
             reading.cancel()
             writing.cancel()
-            # The reader knows best why it ended: the server's close code reaches it alone.
+            # The reader comes first: only its error has the close code of the server.
             endings = await asyncio.gather(reading, writing, return_exceptions=True)
         for ending in endings:
             if isinstance(ending, ConnectionLost):
@@ -74,7 +72,7 @@ class Wire:
 
     async def _read(self, connection: Connection) -> NoReturn:
         while True:
-            await self._put(Received(self.generation, await connection.receive()))
+            await self._put(FrameReceived(self.generation, await connection.receive()))
 
     async def _write(self, connection: Connection) -> NoReturn:
         while True:

@@ -1,4 +1,4 @@
-"""How an AOI Client tells others: a stream of events, and waiting until something is true."""
+"""Observers of an AOI Client: event streams, and calls that wait for a condition."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from aoi_events.client.core.events import ClientEvent
-from aoi_events.client.core.model import View
+from aoi_events.client.core.model import Model
 from aoi_events.errors import ClientStopped
 from aoi_events.platform.logs import get_logger
-
-__all__ = ["EventStream", "Signals"]
 
 _log = get_logger(__name__)
 
 _LONGEST: Final = 10_000
 
 
-class EventStream:
-    """Events from the moment that the stream was asked for, until the AOI Client stops.
+class ClientEventStream:
+    """The events from the creation of the stream until the AOI Client stops.
 
-    Holds up to 10,000 that nobody has read; beyond it the oldest go, and ``lost`` counts them.
+    It buffers up to 10,000 events; beyond that the oldest are dropped, and ``lost`` counts them.
     """
 
     def __init__(self) -> None:
@@ -32,7 +30,7 @@ class EventStream:
         self._ended = False
         self.lost = 0
 
-    def __aiter__(self) -> EventStream:
+    def __aiter__(self) -> ClientEventStream:
         return self
 
     async def __anext__(self) -> ClientEvent:
@@ -44,7 +42,7 @@ class EventStream:
         return self._events.popleft()
 
     def pending(self) -> tuple[ClientEvent, ...]:
-        """What came and was not read yet; it stays to be read."""
+        """The buffered events; they stay in the buffer."""
         return tuple(self._events)
 
     def put(self, event: ClientEvent) -> None:
@@ -58,44 +56,44 @@ class EventStream:
         self._arrived.set()
 
     def end(self) -> None:
-        """No more events come; what was not read stays readable."""
+        """End the stream after the buffered events."""
         self._ended = True
         self._arrived.set()
 
 
 @dataclass(eq=False, slots=True)
 class _Wait:
-    done: Callable[[View], bool]
+    done: Callable[[Model], bool]
     future: asyncio.Future[None]
 
 
-class Signals:
-    """Everybody who watches or waits."""
+class Observers:
+    """Every event stream of a client, and every call that waits for a condition."""
 
     def __init__(self) -> None:
         self._waits: list[_Wait] = []
         self._futures: set[asyncio.Future[None]] = set()
-        self._streams: list[EventStream] = []
+        self._streams: list[ClientEventStream] = []
         self._ended: ClientStopped | None = None
 
-    def stream(self) -> EventStream:
+    def stream(self) -> ClientEventStream:
         """A new stream of events."""
-        stream = EventStream()
+        stream = ClientEventStream()
         if self._ended is None:
             self._streams.append(stream)
         else:
             stream.end()
         return stream
 
-    def tell(self, event: ClientEvent) -> None:
-        """Hand an event to every stream."""
+    def emit(self, event: ClientEvent) -> None:
+        """Add an event to every stream."""
         for stream in self._streams:
             stream.put(event)
 
     def future(self) -> asyncio.Future[None]:
-        """A future that fails when the client stops before somebody sets it.
+        """A future that fails with ClientStopped if the client stops before it is set.
 
-        Raises ClientStopped when it has stopped already.
+        Raises ClientStopped if the client has stopped already.
         """
         if self._ended is not None:
             raise self._ended
@@ -104,12 +102,12 @@ class Signals:
         future.add_done_callback(self._futures.discard)
         return future
 
-    async def until(self, view: View, done: Callable[[View], bool]) -> None:
-        """Return when ``done`` is true of the view, now or later; raise what it raises.
+    async def until(self, model: Model, done: Callable[[Model], bool]) -> None:
+        """Return when ``done(model)`` is true, now or later. Raises what ``done`` raises.
 
-        Raises ClientStopped when the client stops before.
+        Raises ClientStopped if the client stops before.
         """
-        if done(view):
+        if done(model):
             return
         wait = _Wait(done, self.future())
         self._waits.append(wait)
@@ -118,21 +116,21 @@ class Signals:
         finally:
             self._waits.remove(wait)
 
-    def check(self, view: View) -> None:
-        """Wake whoever waited for what is true now."""
+    def check(self, model: Model) -> None:
+        """Wake the calls whose condition is true now."""
         for wait in list(self._waits):
             if wait.future.done():
                 continue
             try:
-                done = wait.done(view)
-            except Exception as error:  # noqa: BLE001 - belongs to whoever waits, and goes there
+                done = wait.done(model)
+            except Exception as error:  # noqa: BLE001 - it is raised in the call that waits
                 wait.future.set_exception(error)
             else:
                 if done:
                     wait.future.set_result(None)
 
     def end(self, reason: ClientStopped) -> None:
-        """The client stops: nobody needs to wait any longer."""
+        """The client stops: end every stream, and fail every call that waits."""
         self._ended = reason
         for future in self._futures:
             if not future.done():

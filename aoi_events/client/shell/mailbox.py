@@ -1,4 +1,4 @@
-"""Hands notifications to one app instance, one at a time and in order."""
+"""Delivers notifications to one app instance, one at a time and in order."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from aoi_events.client.core.effects import Deliver, Notification
-from aoi_events.client.core.inputs import Handled
+from aoi_events.client.core.inputs import NotificationHandled
 from aoi_events.client.core.state import AckCode
 from aoi_events.errors import CouldNotWake
 from aoi_events.platform.logs import get_logger
 
-__all__ = ["Handler", "Mailbox", "Wake"]
-
 _log = get_logger(__name__)
 
 Handler: TypeAlias = Callable[[Notification], Awaitable[None]]
-"""Takes a notification for a running app instance; on return the app has it."""
+"""Handles a notification in a running app instance; on return it counts as delivered."""
 Wake: TypeAlias = Callable[[Notification], Awaitable[None]]
-"""Starts an app instance with a notification; on return the app has it. Raises CouldNotWake."""
+"""Starts an app instance with a notification; on return it counts as delivered.
+
+Raises CouldNotWake."""
 
 
 class Mailbox:
-    """What waits for one app instance.
+    """The queue of notifications for one app instance.
 
-    ``handler`` is asked for each time, as the app may stop while a notification waits for its turn:
-    then it is woken with it. ``within`` seconds it may take for one.
+    ``handler`` is called for each notification: it returns None if the app has stopped while the
+    notification was queued, and then the app is woken with it. The app may take ``within`` seconds
+    for each.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Mailbox:
         handler: Callable[[], Handler | None],
         wake: Wake | None,
         within: float,
-        put: Callable[[Handled], Awaitable[None]],
+        put: Callable[[NotificationHandled], Awaitable[None]],
     ) -> None:
         self._handler = handler
         self._wake = wake
@@ -44,31 +45,31 @@ class Mailbox:
         self._waiting: asyncio.Queue[Deliver] = asyncio.Queue()
 
     def put(self, deliver: Deliver) -> None:
-        """Hand this on in its turn; the decisions bound how many wait."""
+        """Queue a notification; HANDLING_LIMIT bounds how many wait."""
         self._waiting.put_nowait(deliver)
 
     async def run(self) -> None:
-        """Hand on whatever comes, until cancelled."""
+        """Deliver queued notifications, until cancelled."""
         while True:
             deliver = await self._waiting.get()
-            code = await self._hand_on(deliver)
-            await self._put(Handled(deliver.notification.delivery, code))
+            code = await self._deliver(deliver)
+            await self._put(NotificationHandled(deliver.notification.delivery, code))
 
-    async def _hand_on(self, deliver: Deliver) -> AckCode:
-        take = (None if deliver.wake else self._handler()) or self._wake
-        if take is None:
+    async def _deliver(self, deliver: Deliver) -> AckCode:
+        handle = (None if deliver.wake else self._handler()) or self._wake
+        if handle is None:
             return "could_not_wake"
         delivery = deliver.notification.delivery
         try:
             async with asyncio.timeout(self._within):
-                await take(deliver.notification)
+                await handle(deliver.notification)
         except CouldNotWake as error:
             _log.info("could_not_wake", delivery=delivery, reason=str(error))
         except TimeoutError:
             _log.warning("application_too_slow", delivery=delivery, seconds=self._within)
-        except Exception as error:  # noqa: BLE001 - whatever the app raises is its own
-            # The app's own fault: it does not have the notification, and the AOI Server keeps it.
-            # Neither its message nor its variables are logged: both may hold the content.
+        except Exception as error:  # noqa: BLE001 - an app may raise anything
+            # An error of the app: it does not have the notification, and the AOI Server stores it.
+            # Neither its message nor its variables are logged: both may contain the content.
             _log.error(
                 "application_failed",
                 delivery=delivery,

@@ -1,7 +1,7 @@
-"""Runs an AOI Client: takes what happens, lets the decisions decide, and carries them out.
+"""Runs an AOI Client: passes inputs to the decisions, and carries out the effects.
 
-It chooses nothing. What waits together is decided together and stored once, always before anything
-of it goes out.
+It decides nothing. Queued inputs are processed as one batch: their state is saved once, before
+their other effects.
 """
 
 from __future__ import annotations
@@ -14,28 +14,35 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final, assert_never
 
 from aoi_events.client.core.decisions import decide
-from aoi_events.client.core.effects import Close, Deliver, Effect, Listen, Open, Send, Store, Tell
+from aoi_events.client.core.effects import (
+    Connect,
+    Deliver,
+    Disconnect,
+    Effect,
+    Emit,
+    Listen,
+    Save,
+    SendFrame,
+)
 from aoi_events.client.core.events import ClientEvent, Connected, Disconnected, Refused
 from aoi_events.client.core.inputs import (
+    ClientStarted,
     Input,
     PushArrived,
+    RequestTimedOut,
     ShortMessageArrived,
-    Started,
-    Unanswered,
 )
-from aoi_events.client.core.model import View
-from aoi_events.client.core.reconnect import Backoff, pause
-from aoi_events.client.core.state import Stored, application_key, decode, encode
+from aoi_events.client.core.model import Model
+from aoi_events.client.core.reconnect import ReconnectPolicy
+from aoi_events.client.core.state import StoredState, application_key, decode, encode
 from aoi_events.client.ports import PushSource, SmsSource, Storage, Transport
-from aoi_events.client.shell.connection_task import Wire
-from aoi_events.client.shell.event_stream import Signals
+from aoi_events.client.shell.connection_task import ConnectionTask
+from aoi_events.client.shell.event_stream import Observers
 from aoi_events.client.shell.mailbox import Handler, Mailbox, Wake
 from aoi_events.contracts.device import RequestFrame
 from aoi_events.errors import ClientStopped
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.clock import Clock, Dice
-
-__all__ = ["Parts", "Runner"]
 
 _log = get_logger(__name__)
 
@@ -45,15 +52,15 @@ _PERSONAL: Final = frozenset({"identity"})
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What the runner works with; times are in seconds."""
+class Dependencies:
+    """Ports and settings of the runner; times are in seconds."""
 
     storage: Storage
     transport: Transport
     sms: SmsSource | None
     pushes: Mapping[str, PushSource]
     wake: Wake | None
-    backoff: Backoff
+    reconnect_policy: ReconnectPolicy
     answer_within: float
     handle_within: float
     clock: Clock
@@ -61,73 +68,73 @@ class Parts:
 
 
 class Runner:
-    """The moving parts of one AOI Client, from `start` to `stop`.
+    """The tasks of one AOI Client, from `start` to `stop`.
 
-    ``trouble`` says why there was no session last, or what was refused since; ``failure`` is what
-    the client had to stop for.
+    ``trouble`` is why the last connection ended or what was refused since then; ``failure`` is the
+    error that stopped the client.
     """
 
-    def __init__(self, view: View, parts: Parts) -> None:
-        self.view = view
-        self.signals = Signals()
+    def __init__(self, model: Model, dependencies: Dependencies) -> None:
+        self.model = model
+        self.observers = Observers()
         self.handlers: dict[str, Handler] = {}
         self.failure: BaseException | None = None
         self.trouble: str | None = None
-        self._parts = parts
+        self._dependencies = dependencies
         self._inbox: asyncio.Queue[tuple[Input, asyncio.Future[None] | None]] = asyncio.Queue(
             _INBOX
         )
         self._tasks: set[asyncio.Task[None]] = set()
-        self._wire: Wire | None = None
+        self._connection_task: ConnectionTask | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._mailboxes: dict[str, Mailbox] = {}
         self._unused_secret = self._fresh_secret()
 
     async def start(self) -> None:
-        """Load what was stored, and begin. Raises ClientStateError."""
-        data = await self._parts.storage.load()
-        stored = Stored() if data is None else decode(data)
-        self.view = replace(self.view, stored=stored)
-        self.spawn(self._work())
-        await self.put(Started())
+        """Load the stored state, and begin. Raises ClientStateError."""
+        data = await self._dependencies.storage.load()
+        stored = StoredState() if data is None else decode(data)
+        self.model = replace(self.model, stored=stored)
+        self.spawn(self._process_inputs())
+        await self.put(ClientStarted())
 
     async def stop(self) -> None:
-        """End everything, and let go of the storage."""
-        self._end(ClientStopped("the AOI Client was stopped"))
+        """End every task, and unlock the storage."""
+        self._stop_waiting(ClientStopped("the AOI Client was stopped"))
         for task in self._tasks:
             task.cancel()
         while self._tasks:
             await asyncio.wait(self._tasks)
-        await self._parts.storage.close()
+        await self._dependencies.storage.close()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something until it or the client ends; what fails stops the client."""
+        """Run a task until it or the client ends; a task that fails stops the client."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._task_ended)
         return task
 
-    async def put(self, event: Input) -> None:
-        """This happened."""
-        await self._inbox.put((event, None))
+    async def put(self, cause: Input) -> None:
+        """Queue an input."""
+        await self._inbox.put((cause, None))
 
-    async def put_and_wait(self, event: Input) -> None:
-        """This happened; returns when it was decided on, and stored. Raises ClientStopped."""
-        done = self.signals.future()
-        await self._inbox.put((event, done))
+    async def put_and_wait(self, cause: Input) -> None:
+        """Queue an input; return when it was processed and saved. Raises ClientStopped."""
+        done = self.observers.future()
+        await self._inbox.put((cause, done))
         await done
 
     async def flushed(self) -> None:
-        """Return when every frame has left, or the connection has ended."""
-        if self._wire is None or self._connecting is None:
+        """Return when every queued frame was sent, or the connection has ended."""
+        if self._connection_task is None or self._connecting is None:
             return
-        flushing = asyncio.create_task(self._wire.flushed())
+        flushing = asyncio.create_task(self._connection_task.flushed())
         try:
             await asyncio.wait({flushing, self._connecting}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             flushing.cancel()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is None or self.failure is not None:
@@ -136,115 +143,119 @@ class Runner:
         _log.error("client_failed", error=type(error).__name__, reason=str(error))
         stopped = ClientStopped(f"the AOI Client had to stop: {error}")
         stopped.__cause__ = error
-        self._end(stopped)
+        self._stop_waiting(stopped)
         for other in self._tasks:
             other.cancel()
 
-    def _end(self, reason: ClientStopped) -> None:
-        self.signals.end(reason)
-        # Whoever waits for room in the inbox must not wait for ever.
+    def _stop_waiting(self, reason: ClientStopped) -> None:
+        self.observers.end(reason)
+        # Otherwise a call that waits for room in the inbox would wait for ever.
         while not self._inbox.empty():
             self._inbox.get_nowait()
 
-    async def _work(self) -> None:
+    async def _process_inputs(self) -> None:
         while True:
             taken = [await self._inbox.get()]
             while not self._inbox.empty():
                 taken.append(self._inbox.get_nowait())
             effects: list[Effect] = []
-            for event, _ in taken:
-                credentials = self.view.stored.credentials
-                decision = decide(self.view, event, fresh_secret=self._unused_secret)
-                self.view = decision.view
-                effects += decision.effects
-                if self.view.stored.credentials != credentials:
+            for cause, _ in taken:
+                credentials = self.model.stored.credentials
+                transition = decide(self.model, cause, fresh_secret=self._unused_secret)
+                self.model = transition.model
+                effects += transition.effects
+                if self.model.stored.credentials != credentials:
                     self._unused_secret = self._fresh_secret()
-                    # A secret that a later event replaces must have been stored, too.
+                    # A secret that a later input of the batch replaces must be saved, too.
                     await self._carry_out(effects)
                     effects = []
             await self._carry_out(effects)
             for _, done in taken:
                 if done is not None and not done.done():
                     done.set_result(None)
-            self.signals.check(self.view)
+            self.observers.check(self.model)
 
     def _fresh_secret(self) -> str:
-        octets = bytes.fromhex(self._parts.dice.token_hex(_SECRET_OCTETS))
+        octets = bytes.fromhex(self._dependencies.dice.token_hex(_SECRET_OCTETS))
         return urlsafe_b64encode(octets).decode().rstrip("=")
 
     async def _carry_out(self, effects: list[Effect]) -> None:
-        to_store = [effect.stored for effect in effects if isinstance(effect, Store)]
+        to_store = [effect.stored for effect in effects if isinstance(effect, Save)]
         if to_store:
-            await self._parts.storage.save(encode(to_store[-1]))
+            await self._dependencies.storage.save(encode(to_store[-1]))
         for effect in effects:
             match effect:
-                case Store():
-                    pass  # the last of them holds what those before it hold
-                case Open():
-                    self._open(effect)
-                case Close():
-                    self._close()
-                case Send(generation, frame):
-                    if self._wire is not None and self._wire.generation == generation:
-                        self._wire.send(frame)
+                case Save():
+                    pass  # the last one was saved above
+                case Connect():
+                    self._connect(effect)
+                case Disconnect():
+                    self._disconnect()
+                case SendFrame(generation, frame):
+                    task = self._connection_task
+                    if task is not None and task.generation == generation:
+                        task.send(frame)
                     if isinstance(frame, RequestFrame):
-                        self.spawn(self._expect(generation, frame.id))
+                        self.spawn(self._time_out_request(generation, frame.id))
                 case Deliver():
                     self._deliver(effect)
                 case Listen(channel):
                     self._listen(channel)
-                case Tell(event):
-                    self._tell(event)
+                case Emit(event):
+                    self._emit(event)
                 case _:
                     assert_never(effect)
 
-    def _open(self, opening: Open) -> None:
-        self._close()
-        parts = self._parts
-        self._wire = Wire(opening.generation, parts.transport, parts.clock, self.put)
-        jitter = parts.dice.jitter()
-        seconds = pause(parts.backoff, opening.failures, jitter, replaced=opening.replaced)
-        self._connecting = self.spawn(self._wire.run(seconds))
+    def _connect(self, effect: Connect) -> None:
+        self._disconnect()
+        needs = self._dependencies
+        self._connection_task = ConnectionTask(
+            effect.generation, needs.transport, needs.clock, self.put
+        )
+        seconds = needs.reconnect_policy.pause(
+            effect.failures, needs.dice.jitter(), replaced=effect.replaced
+        )
+        self._connecting = self.spawn(self._connection_task.run(seconds))
 
-    def _close(self) -> None:
+    def _disconnect(self) -> None:
         if self._connecting is not None:
             self._connecting.cancel()
-        self._wire = self._connecting = None
+        self._connection_task = self._connecting = None
 
-    async def _expect(self, generation: int, request: int) -> None:
-        await self._parts.clock.sleep(self._parts.answer_within)
-        await self.put(Unanswered(generation, request))
+    async def _time_out_request(self, generation: int, request: int) -> None:
+        await self._dependencies.clock.sleep(self._dependencies.answer_within)
+        await self.put(RequestTimedOut(generation, request))
 
     def _deliver(self, deliver: Deliver) -> None:
         notification = deliver.notification
         key = application_key(notification.application, notification.instance)
         mailbox = self._mailboxes.get(key)
         if mailbox is None:
-            parts = self._parts
+            needs = self._dependencies
             mailbox = Mailbox(
-                lambda: self.handlers.get(key), parts.wake, parts.handle_within, self.put
+                lambda: self.handlers.get(key), needs.wake, needs.handle_within, self.put
             )
             self._mailboxes[key] = mailbox
             self.spawn(mailbox.run())
         mailbox.put(deliver)
 
     def _listen(self, channel: str) -> None:
-        if channel == "sms" and self._parts.sms is not None:
-            self.spawn(self._read_short_messages(self._parts.sms))
-        elif (pushes := self._parts.pushes.get(channel)) is not None:
+        if channel == "sms" and self._dependencies.sms is not None:
+            self.spawn(self._read_short_messages(self._dependencies.sms))
+        elif (pushes := self._dependencies.pushes.get(channel)) is not None:
             self.spawn(self._read_pushes(channel, pushes))
         else:
             _log.warning("channel_without_source", channel=channel)
 
     async def _read_short_messages(self, source: SmsSource) -> None:
         async for message in source:
-            await self.put(ShortMessageArrived(message, self._parts.clock.now()))
+            await self.put(ShortMessageArrived(message, self._dependencies.clock.now()))
 
     async def _read_pushes(self, channel: str, source: PushSource) -> None:
         async for octets in source:
             await self.put(PushArrived(channel, octets))
 
-    def _tell(self, event: ClientEvent) -> None:
+    def _emit(self, event: ClientEvent) -> None:
         match event:
             case Connected():
                 self.trouble = None
@@ -254,7 +265,7 @@ class Runner:
                 self.trouble = f"{code}: {message}"
             case _:
                 pass
-        self.signals.tell(event)
+        self.observers.emit(event)
         if not _log.isEnabledFor(logging.DEBUG):
             return
         names = [field.name for field in fields(event) if field.name not in _PERSONAL]

@@ -23,8 +23,6 @@ from aoi_events.contracts.device import (
 from aoi_events.errors import ConfigurationError, ConnectionLost
 from aoi_events.platform.logs import get_logger
 
-__all__ = ["WebSocketConnection", "WebSocketTransport"]
-
 _log = get_logger(__name__)
 
 _CLOSE_WITHIN: Final = 2.0
@@ -36,8 +34,8 @@ _KNOWN_TYPES: Final = frozenset({"welcome", "answer", "notification", "wake_up",
 class WebSocketTransport:
     """Connects to ``url`` (``ws://`` or ``wss://``).
 
-    ``connect_within`` bounds the handshake, ``answer_within`` the silence before the welcome, and
-    the time that a frame may take to leave, each in seconds.
+    ``connect_within`` bounds the handshake; ``answer_within`` bounds the silence before the welcome
+    and the time to send a frame; both in seconds.
     """
 
     def __init__(
@@ -98,20 +96,20 @@ class WebSocketConnection:
         self._silence = answer_within
 
     async def send(self, frame: DeviceFrame) -> None:
-        """Send a frame. Raises ConnectionLost, also when it does not leave in time."""
+        """Send a frame. Raises ConnectionLost, also if it cannot be sent in time."""
         try:
             async with asyncio.timeout(self._answer_within):
                 await self._socket.send_str(frame.encode().decode())
         except TimeoutError:
-            raise ConnectionLost("the server does not read") from None
+            raise ConnectionLost("the server did not read the frame in time") from None
         except (aiohttp.ClientError, OSError) as error:
             raise ConnectionLost(f"cannot send: {error}") from error
 
     async def receive(self) -> ServerFrame:
         """The next frame; answers pings meanwhile. Raises ConnectionLost.
 
-        A welcome says how often the server pings; the connection counts as lost after 2.5 times
-        as long without a word. Frames of a type that we do not know yet are passed over.
+        The welcome contains the ping interval of the server; the connection counts as lost after
+        2.5 intervals of silence. Frames of an unknown type are skipped.
         """
         while True:
             message = await self._next()
@@ -127,11 +125,11 @@ class WebSocketConnection:
                 raise self._end(message)
 
     async def close(self) -> None:
-        """Say goodbye, for two seconds at most, and end the connection."""
+        """Close the connection; wait at most two seconds for the server."""
         try:
             await self._socket.close()
         except (aiohttp.ClientError, OSError) as error:
-            _log.debug("connection_closed_badly", error=str(error))
+            _log.debug("close_failed", error=str(error))
         finally:
             await self._session.close()
 
@@ -157,13 +155,13 @@ class WebSocketConnection:
             return ConnectionLost(f"the server broke the protocol: {message.data}")
         if message.type is WSMsgType.BINARY:
             return ConnectionLost("the server sent a binary frame")
-        # 1006 is what the library makes of an end without a close frame, and nothing that came.
+        # aiohttp reports 1006 where no close frame came; the server did not send it.
         code = self._socket.close_code
         return ConnectionLost("the connection ended", code=None if code == 1006 else code)
 
 
 def _read(text: str) -> ServerFrame | None:
-    """The frame, or None for one of a type that a newer server may send."""
+    """The frame, or None for a frame of an unknown type, which a newer server may send."""
     try:
         return server_frames.validate_json(text)
     except ValidationError:
@@ -175,12 +173,12 @@ def _read(text: str) -> ServerFrame | None:
     kind = content.get("type") if isinstance(content, dict) else None
     if not isinstance(kind, str) or kind in _KNOWN_TYPES:
         raise ConnectionLost("the server sent a frame that cannot be read")
-    _log.info("frame_passed_over", type=kind[:64])
+    _log.info("frame_skipped", type=kind[:64])
     return None
 
 
 def _silence(ping_every: float, at_least: float) -> float:
-    """How long the server may be silent; bounded, whatever it says of itself."""
+    """How long the server may be silent; bounded, whatever interval it names."""
     if not math.isfinite(ping_every):
         return _LONGEST_SILENCE
     return min(max(ping_every * _MISSED_PINGS, at_least), _LONGEST_SILENCE)

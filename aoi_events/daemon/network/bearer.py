@@ -1,4 +1,4 @@
-"""What kind of network an interface leads to, as far as Linux can say."""
+"""The kind of network behind an interface, as far as Linux knows it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Final, Literal
 
 from aoi_events.contracts.requests import Circumstances
-
-__all__ = ["SYSFS", "Link", "circumstances_of"]
 
 Bearer = Literal["unknown", "none", "cellular", "wifi", "ethernet"]
 
@@ -25,8 +23,8 @@ _CELLULAR_TYPES: Final = frozenset({512, 519, 820})
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """An interface as rtnetlink(7) describes it; ``type`` is its ARP hardware type."""
+class NetworkInterface:
+    """A network interface as in rtnetlink(7); ``type`` is its ARP hardware type."""
 
     name: str
     type: int
@@ -34,32 +32,34 @@ class Link:
 
     @property
     def carries(self) -> bool:
-        """Whether anything can pass: a cable may be out, though the routes stay."""
+        """Whether there is a carrier; routes stay when a cable is unplugged."""
         return bool(self.flags & _LOWER_UP)
 
     @property
     def loopback(self) -> bool:
-        """Whether it leads to this machine."""
+        """Whether it is the loopback interface."""
         return bool(self.flags & _LOOPBACK)
 
 
-def circumstances_of(link: Link, metered: Sequence[str], sysfs: Path = SYSFS) -> Circumstances:
-    """What the server should know; ``metered`` are patterns of names of interfaces.
+def circumstances_of(
+    interface: NetworkInterface, metered: Sequence[str], sysfs: Path = SYSFS
+) -> Circumstances:
+    """The circumstances to report to the server; ``metered`` are patterns of interface names.
 
-    A tunnel's bearer is not known: what it runs over may be anything.
+    The bearer of a tunnel is unknown.
     """
-    bearer = _bearer(link, sysfs)
-    patterns = any(fnmatchcase(link.name, pattern) for pattern in metered)
+    bearer = _bearer(interface, sysfs)
+    patterns = any(fnmatchcase(interface.name, pattern) for pattern in metered)
     return Circumstances(bearer=bearer, metered=patterns or bearer == "cellular")
 
 
-def _bearer(link: Link, sysfs: Path) -> Bearer:
-    folder = sysfs / link.name
+def _bearer(interface: NetworkInterface, sysfs: Path) -> Bearer:
+    folder = sysfs / interface.name
     if (folder / "wireless").exists() or (folder / "phy80211").exists():
         return "wifi"
-    if link.type in _CELLULAR_TYPES or _device_type(folder) == "wwan":
+    if interface.type in _CELLULAR_TYPES or _device_type(folder) == "wwan":
         return "cellular"
-    return "ethernet" if link.type == _ETHERNET else "unknown"
+    return "ethernet" if interface.type == _ETHERNET else "unknown"
 
 
 def _device_type(folder: Path) -> str | None:

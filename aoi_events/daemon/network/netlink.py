@@ -1,7 +1,7 @@
-"""Watches the network through rtnetlink(7): the library's port for network events.
+"""Watches the network through rtnetlink(7), for the port NetworkEvents of the library.
 
-A change is only a hint to look again: what is true is asked of the kernel, which knows best over
-which interface, and from which address, it would reach the AOI Server.
+A change is only a reason to query the kernel again: over which interface, and from which address,
+would it reach the AOI Server?
 """
 
 from __future__ import annotations
@@ -20,17 +20,15 @@ from pyroute2.netlink import rtnl
 from pyroute2.netlink.exceptions import NetlinkError
 
 from aoi_events.client import Circumstances, Network
-from aoi_events.daemon.network.bearer import Link, circumstances_of
+from aoi_events.daemon.network.bearer import NetworkInterface, circumstances_of
 from aoi_events.errors import ConfigurationError
 from aoi_events.platform.logs import get_logger
-
-__all__ = ["NetlinkNetwork"]
 
 log = get_logger(__name__)
 
 _NONE: Final = Network(Circumstances(bearer="none"))
 _ANYWHERE: Final = ("192.0.2.1", "2001:db8::1")
-"""Addresses that stand for any on the internet (RFC 5737, RFC 3849); nothing is sent to them."""
+"""Addresses for any host on the internet (RFC 5737, RFC 3849); nothing is sent to them."""
 _GROUPS: Final = (
     rtnl.RTMGRP_LINK
     | rtnl.RTMGRP_IPV4_IFADDR
@@ -39,7 +37,7 @@ _GROUPS: Final = (
     | rtnl.RTMGRP_IPV6_ROUTE
 )
 _LONGEST_BURST: Final = 8
-"""How many times ``settle`` a burst of changes may put off the look."""
+"""A burst of changes delays the query by this many times ``settle`` at most."""
 _CHUNK: Final = 65_536
 _GLOBAL: Final = 0
 
@@ -47,9 +45,9 @@ _GLOBAL: Final = 0
 class NetlinkNetwork:
     """The network over which the device reaches ``url``; use it as an async context manager.
 
-    ``metered`` are patterns of interfaces; ``settle``: seconds without a change before a look.
-    Where the URL names a host, the way to the internet is what counts, and where there is none, an
-    interface that has a carrier and an address.
+    ``metered`` are patterns of interface names; ``settle``: seconds without a change before the
+    kernel is queried. If the URL has a host name, the route to the internet counts, or, if there is
+    none, an interface with a carrier and an address.
     """
 
     def __init__(self, url: str, *, metered: Sequence[str] = (), settle: float = 0.5) -> None:
@@ -59,29 +57,28 @@ class NetlinkNetwork:
         self._settle = settle
         self._current = _NONE
         self._changed = asyncio.Event()
-        self._hints: socket.socket | None = None
+        self._changes: socket.socket | None = None
         self._kernel: AsyncIPRoute | None = None
 
     async def __aenter__(self) -> Self:
-        """Begin to watch. Raises ConfigurationError where that is not possible."""
+        """Begin to watch. Raises ConfigurationError if that is not possible."""
         try:
-            # Only a hint is wanted: a burst that overflows the socket is one more hint, and costs
-            # no parsing.
-            self._hints = socket.socket(
+            # Messages are not parsed: each one, and an overflow, only means that something changed.
+            self._changes = socket.socket(
                 socket.AF_NETLINK,
                 socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
                 socket.NETLINK_ROUTE,
             )
-            self._hints.bind((0, _GROUPS))
+            self._changes.bind((0, _GROUPS))
             self._kernel = await AsyncIPRoute().__aenter__()
         except OSError as error:
             await self.__aexit__(None, None, None)
             raise ConfigurationError(
                 f"the network cannot be watched ({error.strerror}); "
-                "set AOI_CLIENT__NETWORK=unwatched to do without"
+                "set AOI_CLIENT__NETWORK=unwatched to run without it"
             ) from None
-        asyncio.get_running_loop().add_reader(self._hints, self._hint)
-        self._current = await self._look()
+        asyncio.get_running_loop().add_reader(self._changes, self._discard_messages)
+        self._current = await self._query()
         return self
 
     async def __aexit__(
@@ -90,9 +87,9 @@ class NetlinkNetwork:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._hints is not None:
-            asyncio.get_running_loop().remove_reader(self._hints)
-            self._hints.close()
+        if self._changes is not None:
+            asyncio.get_running_loop().remove_reader(self._changes)
+            self._changes.close()
         if self._kernel is not None:
             await self._kernel.__aexit__(kind, error, traceback)
 
@@ -102,10 +99,10 @@ class NetlinkNetwork:
         return self._current
 
     async def __aiter__(self) -> AsyncIterator[Network]:
-        """Every later network that is another one."""
+        """Every later network that differs from the one before."""
         while True:
-            await self._settled()
-            found = await self._look()
+            await self._until_settled()
+            found = await self._query()
             if found != self._current:
                 self._current = found
                 log.info(
@@ -115,21 +112,21 @@ class NetlinkNetwork:
                 )
                 yield found
 
-    def _hint(self) -> None:
-        if self._hints is None:
+    def _discard_messages(self) -> None:
+        if self._changes is None:
             return
         try:
-            while self._hints.recv(_CHUNK):
+            while self._changes.recv(_CHUNK):
                 pass
         except BlockingIOError:
             pass
         except OSError as error:
-            # ENOBUFS: there were more than the socket could hold. That is a hint, too.
+            # ENOBUFS: there were more messages than fit into the buffer of the socket.
             log.debug("netlink_overflow", reason=error.strerror)
         self._changed.set()
 
-    async def _settled(self) -> None:
-        """Return when something has changed, and no more does for the moment."""
+    async def _until_settled(self) -> None:
+        """Return after a change, when no further change came for ``settle`` seconds."""
         await self._changed.wait()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settle * _LONGEST_BURST):
@@ -140,7 +137,7 @@ class NetlinkNetwork:
                             await self._changed.wait()
         self._changed.clear()
 
-    async def _look(self) -> Network:
+    async def _query(self) -> Network:
         for destination in self._destinations:
             found = await self._route(destination)
             if found is not None:
@@ -148,9 +145,9 @@ class NetlinkNetwork:
         return (await self._any_interface() if self._named else None) or _NONE
 
     async def _route(self, destination: str) -> Network | None:
-        """How the kernel would send to this address, if at all."""
+        """The network over which the kernel would send to this address, if any."""
         try:
-            (route,) = await self._asked().route("get", dst=destination)
+            (route,) = await self._open_kernel().route("get", dst=destination)
         except (NetlinkError, ValueError):
             return None
         return await self._over(
@@ -159,8 +156,8 @@ class NetlinkNetwork:
         )
 
     async def _any_interface(self) -> Network | None:
-        """A network that leads to no internet, but perhaps to the server."""
-        addresses = [each async for each in await self._asked().addr("dump")]
+        """A network without a route to the internet, but perhaps with one to the server."""
+        addresses = [each async for each in await self._open_kernel().addr("dump")]
         for each in addresses:
             if each["scope"] == _GLOBAL and not _is_loopback(each.get_attr("IFA_ADDRESS")):
                 found = await self._over(each["index"], each.get_attr("IFA_ADDRESS"))
@@ -170,24 +167,24 @@ class NetlinkNetwork:
 
     async def _over(self, index: int, address: str) -> Network | None:
         try:
-            (each,) = await self._asked().link("get", index=index)
+            (each,) = await self._open_kernel().link("get", index=index)
         except (NetlinkError, ValueError):
             return None
-        link = Link(each.get_attr("IFLA_IFNAME"), each["ifi_type"], each["flags"])
-        if link.loopback:
+        interface = NetworkInterface(each.get_attr("IFLA_IFNAME"), each["ifi_type"], each["flags"])
+        if interface.loopback:
             return Network(Circumstances(), "loopback")
-        if not link.carries:
+        if not interface.carries:
             return None
-        return Network(circumstances_of(link, self._metered), f"{link.name} {address}")
+        return Network(circumstances_of(interface, self._metered), f"{interface.name} {address}")
 
-    def _asked(self) -> Any:
+    def _open_kernel(self) -> Any:
         if self._kernel is None:
             raise RuntimeError("the network is not watched: use `async with`")
         return self._kernel
 
 
 def _destinations(url: str) -> tuple[str, ...]:
-    """The address in the URL, or those that stand for any."""
+    """The address in the URL, or addresses that stand for any host."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return ("127.0.0.1",)

@@ -32,7 +32,7 @@ from aoi_events.contracts.apps import (
     Unregistered,
     client_frames,
 )
-from aoi_events.daemon.control_client import ask
+from aoi_events.daemon.control_client import send_request
 from tests.commands import AOI, Ran, environment
 from tests.limits import WITHIN
 from tests.processes import Worker
@@ -48,12 +48,12 @@ F = TypeVar("F", bound=ClientFrame)
 
 
 def writes_to(file: Path) -> tuple[str, ...]:
-    """A command that adds what it is given to a file, a line each, durably."""
+    """A command that appends its standard input to a file, durably."""
     return ("/bin/sh", "-c", 'cat >>"$0" && sync "$0"', str(file))
 
 
 def _tell(worker: Worker, entry: dict[str, Any]) -> None:
-    """Should the test fail, pytest shows what the daemon said."""
+    """Log a line of the daemon, so that pytest shows it if the test fails."""
     log.warning("%s: %s", worker, json.dumps(entry))
 
 
@@ -67,7 +67,7 @@ class App:
 
     @classmethod
     async def connect(cls, path: Path) -> Self:
-        """A connection that has said nothing yet."""
+        """A connection that has sent nothing yet."""
         connection = socket.socket(socket.AF_UNIX)
         # asyncio takes a backlog that is full (EAGAIN) for a connection that is being made.
         await asyncio.to_thread(connection.connect, str(path))
@@ -107,7 +107,7 @@ class App:
         return client_frames.validate_json(line)
 
     async def drained(self) -> None:
-        """Say nothing more; return when the daemon has closed the connection, whatever it said."""
+        """Close for sending; return when the daemon has closed the connection."""
         self._writer.write_eof()
         async with asyncio.timeout(WITHIN):
             try:
@@ -122,19 +122,19 @@ class App:
         return notification.content.data
 
     async def detached(self) -> str:
-        """Why it was detached; nothing else comes before, and nothing after."""
+        """The reason why it was detached, as the only and last frame."""
         reason = (await self.next(Detached)).reason
         await self.ended()
         return reason
 
     async def failed(self) -> str:
-        """The code of the error that it is told, as the last thing."""
+        """The code of the error that ends the connection."""
         code = (await self.next(Failed)).code
         await self.ended()
         return code
 
     async def ended(self) -> None:
-        """Return when the daemon has closed the connection, and said nothing more."""
+        """Return when the daemon has closed the connection; it must send nothing more."""
         async with asyncio.timeout(WITHIN):
             try:
                 assert await self._reader.read() == b"", "more came"
@@ -214,7 +214,7 @@ class Machine:
         return daemon
 
     async def app(self) -> App:
-        """A connection of an app that has said nothing yet; it ends with the test."""
+        """A connection of an app that has sent nothing yet; it ends with the test."""
         app = await App.connect(self.socket)
         self._stack.push_async_callback(app.close)
         return app
@@ -240,7 +240,7 @@ class Machine:
         return (await self.ask(request, Unregistered)).confirmed
 
     async def status(self) -> ClientStatus:
-        """How the AOI Client is."""
+        """The status of the AOI Client."""
         return await self.ask(QueryClientV1(version=1), ClientStatus)
 
     async def apps(self) -> AppsListed:
@@ -249,7 +249,7 @@ class Machine:
 
     async def ask(self, request: AppRequest, kind: type[F]) -> F:
         """The answer to a request, which is of that kind."""
-        answer = await asyncio.to_thread(ask, self.socket, request, wait=WITHIN)
+        answer = await asyncio.to_thread(send_request, self.socket, request, wait=WITHIN)
         assert isinstance(answer, kind), answer
         return answer
 

@@ -29,7 +29,7 @@ def aoi_settings(tmp_path: Path) -> Mapping[str, Any]:
 
 
 def assertion(identity: str) -> str:
-    """What the issuer says of whoever that is."""
+    """A signed assertion of this identity."""
     claims = {"sub": identity, "aud": AUDIENCE, "exp": time.time() + 600}
     return jwt.encode(claims, ISSUER, "EdDSA")
 
@@ -45,7 +45,7 @@ async def test_an_identity_is_proved(machine: Machine, tmp_path: Path) -> None:
     first = await machine.register(MAIL)
     other = "tel:+15550199"
     assert (await machine.cli("set-identity", other)).code == 0
-    await daemon.until_logged("refused", within=WITHIN)
+    await daemon.until_logged("request_refused", within=WITHIN)
     assert "identity_unproved" in str((await machine.status()).trouble)
     file.write_text(assertion(other))
     assert (await machine.cli("set-identity", other)).code == 0
@@ -58,7 +58,7 @@ async def test_an_identity_is_proved(machine: Machine, tmp_path: Path) -> None:
 
 
 async def test_a_file_that_is_none_is_said_at_the_start(machine: Machine, tmp_path: Path) -> None:
-    """The daemon does not run without what it was told to show (78)."""
+    """Without a valid assertion file the daemon ends with 78."""
     daemon = await machine.spawn(assertion_file=str(tmp_path / "nothing.jwt"))
     assert await daemon.ended(within=WITHIN) == 78
     assert "nothing.jwt" in str(daemon.log)

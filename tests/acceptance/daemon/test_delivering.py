@@ -1,4 +1,4 @@
-"""Notifications reach apps that run and wake those that do not; the server hears the truth."""
+"""Notifications reach apps that run and wake the others; acknowledgements have the right code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEWS = "org.example.news"
 
 
 def lines_of(file: Path) -> list[str]:
-    """What commands have written, in order."""
+    """The lines that commands have written, in order."""
     return file.read_text().splitlines() if file.exists() else []
 
 
@@ -100,7 +100,7 @@ async def test_an_app_that_does_not_run_is_woken(
 async def test_a_command_sees_nothing_of_our_settings(
     machine: Machine, aoi: AoiServer, wait_for: WaitFor, tmp_path: Path
 ) -> None:
-    """Its environment says who is meant, and holds neither settings nor other people's secrets."""
+    """Its environment names the app and the delivery, and has no settings and no secrets."""
     await machine.start(url=machine.settings["AOI_CLIENT__URL"] + "?password=hidden")
     seen = tmp_path / "seen"
     token = await machine.register(MAIL, ("/bin/sh", "-c", 'env >"$0"', str(seen)))
@@ -175,7 +175,7 @@ async def test_a_command_that_failed_is_tried_again(
     shop = await aoi.publisher()
     for number in range(3):
         await shop.send(token, f"number {number}", notification=f"n{number}")
-    await daemon.until_logged("asked_again", times=2, within=WITHIN)
+    await daemon.until_logged("redelivery_requested", times=2, within=WITHIN)
     assert not given.exists()
     ready.touch()
     for number in range(3):
@@ -186,7 +186,7 @@ async def test_a_command_that_failed_is_tried_again(
 async def test_a_command_that_takes_too_long_is_killed_with_its_children(
     machine: Machine, aoi: AoiServer, wait_for: WaitFor, tmp_path: Path
 ) -> None:
-    """At its limit the whole process group is killed, and the notification is kept."""
+    """After its time the process group is killed, and the server stores the notification."""
     daemon = await machine.start(wake_within="0.5")
     pids = tmp_path / "pids"
     program = 'sleep 1000 & echo $$ $! >"$0"; wait'
@@ -210,21 +210,21 @@ async def test_what_a_command_says_is_bounded_and_never_holds_it_up(
     await (await aoi.publisher()).send(token, "x", notification="n1")
     await wait_for.state("n1", "stored", within=WITHIN)
     await daemon.until_logged("command_failed", within=WITHIN)
-    (said,) = [entry["said"] for entry in daemon.log if entry["event"] == "command_failed"]
-    assert said.startswith("hello\nhello")
-    assert said.endswith(f"{1_000_000 + 5 - 2048} octets more")
-    assert len(said) < 2_200
+    (output,) = [entry["output"] for entry in daemon.log if entry["event"] == "command_failed"]
+    assert output.startswith("hello\nhello")
+    assert output.endswith(f"{1_000_000 + 5 - 2048} octets more")
+    assert len(output) < 2_200
 
 
 async def test_what_a_command_that_succeeds_says_is_not_logged(
     machine: Machine, aoi: AoiServer, wait_for: WaitFor
 ) -> None:
-    """The documented ``tee`` says the notification itself, and content is nothing for a log."""
+    """The output of a command may be the notification itself, so it is not logged."""
     daemon = await machine.start()
     token = await machine.register(MAIL, ("tee", "/dev/null"))
     await (await aoi.publisher()).send(token, "between you and me", notification="n1")
     await wait_for.state("n1", "delivered", within=WITHIN)
-    await daemon.until_logged("woken", within=WITHIN)
+    await daemon.until_logged("app_woken", within=WITHIN)
     assert "between you and me" not in json.dumps(daemon.log)
 
 
@@ -290,7 +290,7 @@ async def test_an_app_may_say_that_it_cannot(
 async def test_the_newest_connection_is_the_app(
     machine: Machine, aoi: AoiServer, wait_for: WaitFor
 ) -> None:
-    """A second attachment of the same instance takes over, what the first one held included."""
+    """A second attachment replaces the first, and gets what the first did not acknowledge."""
     await machine.start()
     first = await machine.attach()
     await (await aoi.publisher()).send(str(first.token), "x", notification="n1")
@@ -314,7 +314,7 @@ async def test_instances_are_told_apart(machine: Machine, aoi: AoiServer) -> Non
 
 
 async def test_an_app_that_is_gone(machine: Machine, aoi: AoiServer, wait_for: WaitFor) -> None:
-    """Unregistered: detached, its token revoked, and the next send is told so."""
+    """An unregistered app is detached, its token is revoked, and the next send is rejected."""
     await machine.start()
     app = await machine.attach()
     shop = await aoi.publisher()

@@ -1,4 +1,4 @@
-"""Whatever a process does at the socket: it is told what was wrong, and others notice nothing."""
+"""Hostile processes at the socket get an error, and do not affect other apps."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ async def test_an_app_that_breaks_the_protocol_is_detached(
 
 
 async def test_who_asks_and_does_not_read_holds_nobody_up(running: Machine) -> None:
-    """Thousands of requests whose answers nobody reads: others are answered at once."""
+    """A peer that does not read thousands of answers does not delay others."""
     for number in range(150):
         await running.register(f"{MAIL}.{number}", ("/bin/echo", "x" * 2000), wait=0.0)
     deaf = await running.app()
@@ -143,7 +143,7 @@ async def test_who_asks_and_does_not_read_holds_nobody_up(running: Machine) -> N
 
 
 async def test_connections_of_one_user_are_bounded(running: Machine) -> None:
-    """Beyond the limit one is told so; once some end there is room again."""
+    """A connection beyond the limit is refused; when others end, there is room again."""
     many = [await running.app() for _ in range(512)]
     assert await says(running, b"") == "quota_exceeded"
     for app in many:
@@ -154,7 +154,7 @@ async def test_connections_of_one_user_are_bounded(running: Machine) -> None:
 
 
 async def test_registrations_are_bounded(running: Machine) -> None:
-    """The limit of app instances is told, and nothing of those that are there changes."""
+    """A registration beyond the limit is refused, and changes no other app instance."""
     for number in range(200):
         await running.register(f"{MAIL}.{number}", wait=0.0)
     request = {"version": 1, "type": "attach", "application": "one.more"}
@@ -173,7 +173,7 @@ async def code_of_status(machine: Machine) -> str | None:
 
 @pytest.fixture
 def passable() -> Iterator[Path]:
-    """A folder that everybody may pass through; pytest's own are closed to others."""
+    """A folder that other users can enter, unlike those of pytest."""
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o711)
         yield Path(folder)
@@ -210,13 +210,13 @@ async def says_as(machine: Machine, user: int, group: int, value: dict[str, Any]
 
 
 async def test_another_user_cannot_even_connect(shared: Machine) -> None:
-    """Without a group the modes of folder and socket keep everybody else out."""
+    """Without a group, the modes of folder and socket exclude other users."""
     await shared.start()
     assert await says_as(shared, STRANGER, GROUP, {"type": "status"}) == "PermissionError"
 
 
 async def test_another_user_who_got_through_is_refused(shared: Machine) -> None:
-    """Where somebody has opened the modes, the kernel's word about the peer still counts."""
+    """If the modes are too wide, the credentials of the peer still count."""
     await shared.start()
     shared.socket.parent.chmod(0o711)
     shared.socket.chmod(0o666)

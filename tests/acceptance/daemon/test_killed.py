@@ -1,4 +1,4 @@
-"""kill -9 at random moments, under load: nothing is lost, and what was said is true."""
+"""kill -9 at random moments under load: nothing is lost, and every acknowledgement is true."""
 
 from __future__ import annotations
 

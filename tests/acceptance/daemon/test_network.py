@@ -11,10 +11,11 @@ import pytest
 
 from aoi_events.testing.server import AoiServer
 from aoi_events.testing.waiting import WaitFor
-from tests.acceptance.daemon.between import Network, Proxy
+from tests.acceptance.daemon.cutting_proxy import CuttingProxy
 from tests.acceptance.daemon.machine import MAIL, Machine
-from tests.integration.client.server import Server
+from tests.acceptance.daemon.network_namespaces import NetworkNamespaces
 from tests.limits import WITHIN
+from tests.support.scripted_server import ScriptedServer
 
 
 @dataclass(frozen=True)
@@ -24,22 +25,22 @@ class Connected:
     """
 
     machine: Machine
-    network: Network
-    server: Server
+    network: NetworkNamespaces
+    server: ScriptedServer
 
     async def circumstances(self, count: int) -> dict[str, Any]:
-        """What the device says in the activation of that number (8.1.2)."""
+        """The circumstances in the activation of that number (8.1.2)."""
         await self.server.until(lambda: len(self.server.requests("channel.activate")) >= count)
         said: dict[str, Any] = self.server.requests("channel.activate")[count - 1].body
         return dict(said["circumstances"])
 
 
 @pytest.fixture
-async def network() -> AsyncIterator[tuple[Network, Proxy]]:
-    """Namespaces with a cable between them; what stands at its other end is the test's choice."""
-    network = Network()
+async def network() -> AsyncIterator[tuple[NetworkNamespaces, CuttingProxy]]:
+    """Namespaces with a cable between them, and a proxy at its other end."""
+    network = NetworkNamespaces()
     listening = await network.open()
-    proxy = Proxy("ws://127.0.0.1:1/")
+    proxy = CuttingProxy("ws://127.0.0.1:1/")
     await proxy.start(listening)
     yield network, proxy
     await proxy.stop()
@@ -47,15 +48,17 @@ async def network() -> AsyncIterator[tuple[Network, Proxy]]:
 
 
 @pytest.fixture
-async def connected(network: tuple[Network, Proxy], tmp_path: Path) -> AsyncIterator[Connected]:
+async def connected(
+    network: tuple[NetworkNamespaces, CuttingProxy], tmp_path: Path
+) -> AsyncIterator[Connected]:
     """A device in a network of its own."""
-    between, proxy = network
-    server = Server()
+    namespaces, proxy = network
+    server = ScriptedServer()
     await server.start()
-    proxy.lead_to(server.url)
-    url = f"ws://{between.GATEWAY}:8090/"
-    async with Machine(tmp_path, url, before=between.before) as machine:
-        yield Connected(machine, between, server)
+    proxy.forward_to(server.url)
+    url = f"ws://{namespaces.GATEWAY}:8090/"
+    async with Machine(tmp_path, url, before=namespaces.before) as machine:
+        yield Connected(machine, namespaces, server)
     await server.stop()
 
 
@@ -146,20 +149,23 @@ async def test_a_burst_of_changes_is_one_change(connected: Connected) -> None:
 
 
 async def test_what_came_meanwhile_is_delivered_after(
-    network: tuple[Network, Proxy], aoi: AoiServer, wait_for: WaitFor, tmp_path: Path
+    network: tuple[NetworkNamespaces, CuttingProxy],
+    aoi: AoiServer,
+    wait_for: WaitFor,
+    tmp_path: Path,
 ) -> None:
     """With the real server: what is sent while there is no network arrives when there is one."""
-    between, proxy = network
-    proxy.lead_to(aoi.gateway_url)
-    url = f"ws://{between.GATEWAY}:8090/aoi"
-    async with Machine(tmp_path, url, before=between.before) as machine:
+    namespaces, proxy = network
+    proxy.forward_to(aoi.gateway_url)
+    url = f"ws://{namespaces.GATEWAY}:8090/aoi"
+    async with Machine(tmp_path, url, before=namespaces.before) as machine:
         daemon = await machine.start()
         app = await machine.attach(MAIL)
-        await between.ip("link set wired down")
+        await namespaces.ip("link set wired down")
         await daemon.until_logged("network_changed", within=WITHIN)
         await (await aoi.publisher()).send(str(app.token), "held", notification="n1")
         await wait_for.state("n1", "stored", within=WITHIN)
-        await between.ip("link set wired up")
+        await namespaces.ip("link set wired up")
         assert await app.read() == "held"
         await wait_for.state("n1", "delivered", within=WITHIN)
 
@@ -173,16 +179,16 @@ async def test_an_unwatched_network(machine: Machine) -> None:
 
 
 @pytest.fixture
-async def proxy(aoi: AoiServer, machine: Machine) -> AsyncIterator[Proxy]:
+async def proxy(aoi: AoiServer, machine: Machine) -> AsyncIterator[CuttingProxy]:
     """What lies between the device and the AOI Server."""
-    proxy = await Proxy(aoi.gateway_url).start()
+    proxy = await CuttingProxy(aoi.gateway_url).start()
     machine.settings["AOI_CLIENT__URL"] = proxy.url()
     yield proxy
     await proxy.stop()
 
 
 async def test_a_connection_that_is_cut(
-    machine: Machine, proxy: Proxy, aoi: AoiServer, wait_for: WaitFor
+    machine: Machine, proxy: CuttingProxy, aoi: AoiServer, wait_for: WaitFor
 ) -> None:
     """A server that cannot be reached for a while: tried again, and everything arrives."""
     daemon = await machine.start()
@@ -198,9 +204,9 @@ async def test_a_connection_that_is_cut(
 
 
 async def test_a_connection_that_dies_without_a_word(
-    machine: Machine, proxy: Proxy, aoi: AoiServer, wait_for: WaitFor
+    machine: Machine, proxy: CuttingProxy, aoi: AoiServer, wait_for: WaitFor
 ) -> None:
-    """Nothing passes any more and nobody says so: the server's silence is noticed."""
+    """A connection over which nothing passes any more ends after too long a silence."""
     daemon = await machine.start()
     app = await machine.attach()
     await daemon.until_logged("connected", within=WITHIN)

@@ -9,27 +9,27 @@ import pytest
 
 from aoi_events.contracts.device import HelloFrame, RequestFrame
 from tests.acceptance.daemon.machine import IDENTITY, MAIL, Machine
-from tests.integration.client.server import Server
 from tests.limits import WITHIN
+from tests.support.scripted_server import ScriptedServer
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Server]:
+async def server() -> AsyncIterator[ScriptedServer]:
     """An AOI Server that writes down what it is asked."""
-    server = Server()
+    server = ScriptedServer()
     await server.start()
     yield server
     await server.stop()
 
 
 @pytest.fixture
-async def machine(server: Server, tmp_path: Path) -> AsyncIterator[Machine]:
+async def machine(server: ScriptedServer, tmp_path: Path) -> AsyncIterator[Machine]:
     """A device on that server."""
     async with Machine(tmp_path, server.url) as machine:
         yield machine
 
 
-async def test_it_registers_upon_installation(machine: Machine, server: Server) -> None:
+async def test_it_registers_upon_installation(machine: Machine, server: ScriptedServer) -> None:
     """8.1.1: "Upon installation/activation of the AOI Client", where the policy says so."""
     await machine.start(register_on="install")
     await server.until(lambda: server.requests("client.register"))
@@ -39,7 +39,9 @@ async def test_it_registers_upon_installation(machine: Machine, server: Server) 
     assert not server.requests("application.register")
 
 
-async def test_it_registers_when_the_first_app_asks(machine: Machine, server: Server) -> None:
+async def test_it_registers_when_the_first_app_asks(
+    machine: Machine, server: ScriptedServer
+) -> None:
     """8.1.1: an app's registration request whilst it is not registered; none before."""
     await machine.start()
     assert (await machine.status()).client is None
@@ -50,7 +52,9 @@ async def test_it_registers_when_the_first_app_asks(machine: Machine, server: Se
     assert (await machine.status()).client is not None
 
 
-async def test_it_keeps_its_id_for_future_requests(machine: Machine, server: Server) -> None:
+async def test_it_keeps_its_id_for_future_requests(
+    machine: Machine, server: ScriptedServer
+) -> None:
     """8.1.1: the assigned AOI Client ID is stored, and used in requests after a kill -9."""
     daemon = await machine.start()
     await machine.register(MAIL)
@@ -65,7 +69,9 @@ async def test_it_keeps_its_id_for_future_requests(machine: Machine, server: Ser
     assert {r.body["client"] for r in server.requests("application.register")} == {client}
 
 
-async def test_it_does_what_the_selected_channel_needs(machine: Machine, server: Server) -> None:
+async def test_it_does_what_the_selected_channel_needs(
+    machine: Machine, server: ScriptedServer
+) -> None:
     """8.1.2: the confirmation selects the WebSocket: it is kept open, made again when it ends, and
     notifications come over it with no new activation.
     """
@@ -83,7 +89,7 @@ async def test_it_does_what_the_selected_channel_needs(machine: Machine, server:
 
 
 async def test_an_app_that_asks_while_no_channel_is_active(
-    machine: Machine, server: Server
+    machine: Machine, server: ScriptedServer
 ) -> None:
     """8.1.2: it may activate then, and does: the offer goes out with the first registration."""
     await machine.start()
@@ -94,8 +100,8 @@ async def test_an_app_that_asks_while_no_channel_is_active(
     assert [offer["type"] for offer in request.body["offers"]] == ["websocket"]
 
 
-async def test_a_refusal_is_told(machine: Machine, server: Server) -> None:
-    """A server that refuses an app says why, and the app that is attached hears it."""
+async def test_a_refusal_is_told(machine: Machine, server: ScriptedServer) -> None:
+    """The refusal of an app by the server is sent to the attached app."""
     server.answers["application.register"] = (
         "refused.v1",
         {"code": "quota_exceeded", "message": "no more apps"},

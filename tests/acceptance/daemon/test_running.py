@@ -24,12 +24,12 @@ DRAINED, STATE, NOT_DRAINED, SETTINGS, AT_ONCE, KILLED = 0, 74, 75, 78, 143, -9
 
 
 def mode(path: Path) -> int:
-    """Who may do what with it."""
+    """The mode of a file."""
     return stat.S_IMODE(path.stat().st_mode)
 
 
 def takes(fifo: Path, marks: Path) -> tuple[str, ...]:
-    """A command that says that it runs, and ends when somebody writes to the pipe."""
+    """A command that writes its process ID, and ends when the test writes to the pipe."""
     os.mkfifo(fifo)
     return ("/bin/sh", "-c", 'echo $$ >"$1"; read line <"$0"', str(fifo), str(marks))
 
@@ -47,7 +47,7 @@ async def test_its_files_are_its_owners(machine: Machine) -> None:
 async def test_term_drains(
     machine: Machine, aoi: AoiServer, wait_for: WaitFor, tmp_path: Path
 ) -> None:
-    """What an app is being given is finished and acknowledged, what comes then is not taken; 0."""
+    """After TERM, notifications in progress are finished, new ones are refused; exit code 0."""
     daemon = await machine.start()
     fifo, marks = tmp_path / "fifo", tmp_path / "marks"
     token = await machine.register(MAIL, takes(fifo, marks))
@@ -101,7 +101,7 @@ async def test_what_cannot_be_drained_is_left_to_the_server(
 
 
 async def test_one_daemon_per_state(machine: Machine) -> None:
-    """A second one on the same folder ends with 74, says why, and harms the first in nothing."""
+    """A second daemon on the same folder ends with 74, and does not affect the first."""
     first = await machine.start()
     second = await machine.spawn(socket=str(machine.folder / "other" / "client.sock"))
     assert await second.ended(within=WITHIN) == STATE
@@ -130,12 +130,12 @@ async def test_a_socket_left_behind_is_taken_over(machine: Machine) -> None:
 
 
 async def test_what_is_not_ours_is_not_removed(machine: Machine) -> None:
-    """A file, or a socket on which somebody else answers, stays; exit code 78 says what to do."""
+    """A file, or the socket of another program, is not removed; exit code 78."""
     machine.socket.parent.mkdir(mode=0o700)
     machine.socket.write_text("precious")
     daemon = await machine.spawn()
     assert await daemon.ended(within=WITHIN) == SETTINGS
-    assert "is no socket; move it away" in daemon.log[-1]["error"]
+    assert "is not a socket; move it away" in daemon.log[-1]["error"]
     assert machine.socket.read_text() == "precious"
     machine.socket.unlink()
     with socket.socket(socket.AF_UNIX) as foreign:
@@ -147,7 +147,7 @@ async def test_what_is_not_ours_is_not_removed(machine: Machine) -> None:
 
 
 async def test_a_folder_that_others_can_write_is_refused(machine: Machine) -> None:
-    """There anybody could put a socket of their own in our place: 78."""
+    """In such a folder others could replace the socket; exit code 78."""
     machine.socket.parent.mkdir()
     machine.socket.parent.chmod(0o777)
     daemon = await machine.spawn()
@@ -177,7 +177,7 @@ async def test_settings_that_cannot_work(
 
 
 async def test_state_that_is_damaged(machine: Machine) -> None:
-    """Exit code 74, and the log says which file and what to do, and nothing that it holds."""
+    """Exit code 74; the log names the file and what to do, and shows nothing of its content."""
     machine.state.mkdir(mode=0o700)
     for name in ("apps.json", "client.json"):
         file = machine.state / name
@@ -252,7 +252,7 @@ async def test_pauses_between_attempts_grow_up_to_a_limit_with_jitter(machine: M
 async def test_a_server_that_is_away_costs_nothing(
     machine: Machine, aoi: AoiServer, wait_for: WaitFor
 ) -> None:
-    """Apps attach without one, are told their token when there is one, and the trouble is shown."""
+    """Without a server apps attach, and get their token later; the status has the reason."""
     gateway = machine.settings["AOI_CLIENT__URL"]
     daemon = await machine.start(url="ws://127.0.0.1:1/aoi")
     app = await machine.app()

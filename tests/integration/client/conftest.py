@@ -8,24 +8,24 @@ from typing import Any
 
 import pytest
 
-from aoi_events.client import AoiClient, Backoff, MemoryStorage
-from tests.integration.client.server import Server
+from aoi_events.client import AoiClient, MemoryStorage, ReconnectPolicy
+from tests.support.scripted_server import ScriptedServer
 
-Device = Callable[..., Awaitable[AoiClient]]
+StartDevice = Callable[..., Awaitable[AoiClient]]
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Server]:
+async def server() -> AsyncIterator[ScriptedServer]:
     """The AOI Server."""
-    server = Server()
+    server = ScriptedServer()
     await server.start()
     yield server
     await server.stop()
 
 
 @pytest.fixture
-async def device(server: Server) -> AsyncIterator[Device]:
-    """Starts a device; settings by name, the rest quick enough for tests."""
+async def start_device(server: ScriptedServer) -> AsyncIterator[StartDevice]:
+    """Starts a device with these settings; its pauses are short."""
     async with AsyncExitStack() as stack:
 
         async def start(**settings: Any) -> AoiClient:
@@ -33,7 +33,7 @@ async def device(server: Server) -> AsyncIterator[Device]:
                 "storage": MemoryStorage(),
                 "device": "phone-1",
                 "identity": "tel:+15550100",
-                "backoff": Backoff(first=0.01, most=0.05),
+                "reconnect_policy": ReconnectPolicy(first=0.01, most=0.05),
                 "answer_within": 5.0,
             }
             client = AoiClient(server.url, **{**usual, **settings})

@@ -11,18 +11,19 @@ from aoi_events.contracts.content import Content
 from aoi_events.errors import ConnectionLost
 from aoi_events.oma_push.payload import ContentPush, encode
 from aoi_events.testing.scripted_client import CuttableTransport, ScriptedSms
-from tests.integration.client.conftest import Device
-from tests.integration.client.server import Server, delivery_id
-from tests.integration.client.test_client import BOTH, MAIL, Inbox
+from tests.device_frames import delivery_id
+from tests.integration.client.apps import BOTH, MAIL, Inbox
+from tests.integration.client.conftest import StartDevice
+from tests.support.scripted_server import ScriptedServer
 
 
 async def test_sms_bridges_a_cut_and_no_activation_is_needed(
-    server: Server, device: Device
+    server: ScriptedServer, start_device: StartDevice
 ) -> None:
     """Neither end notices the cut; SMS delivers; after the return the acknowledgement is there."""
     sms = ScriptedSms()
     transport = CuttableTransport(WebSocketTransport(server.url))
-    client = await device(transport=transport, sms=sms, offers=BOTH)
+    client = await start_device(transport=transport, sms=sms, offers=BOTH)
     inbox = Inbox()
     app = await client.register_application(MAIL, inbox)
     await client.until_channels({"websocket", "sms"})
@@ -40,10 +41,12 @@ async def test_sms_bridges_a_cut_and_no_activation_is_needed(
     assert len(server.requests("channel.activate")) == 1
 
 
-async def test_cut_that_a_request_runs_into_is_noticed(server: Server, device: Device) -> None:
+async def test_cut_that_a_request_runs_into_is_noticed(
+    server: ScriptedServer, start_device: StartDevice
+) -> None:
     """A request without an answer shows that the connection is dead; a new one is made."""
     transport = CuttableTransport(WebSocketTransport(server.url))
-    client = await device(transport=transport, answer_within=1.0)
+    client = await start_device(transport=transport, answer_within=1.0)
     await client.register_application(MAIL, Inbox())
     await client.until_connected()
     transport.cut()
@@ -53,7 +56,7 @@ async def test_cut_that_a_request_runs_into_is_noticed(server: Server, device: D
     await asking
 
 
-async def test_no_new_connections_while_it_is_cut(server: Server) -> None:
+async def test_no_new_connections_while_it_is_cut(server: ScriptedServer) -> None:
     """What is cut stays cut, for what is open and for what is new, until it is restored."""
     transport = CuttableTransport(WebSocketTransport(server.url))
     connection = await transport.connect()

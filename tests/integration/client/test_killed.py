@@ -7,7 +7,7 @@ import random
 import sys
 from pathlib import Path
 
-from tests.integration.client import diary
+from tests.integration.client import saving_process
 from tests.limits import WITHIN
 
 LIVES = 8
@@ -21,7 +21,7 @@ async def test_state_survives_kill_9(tmp_path: Path) -> None:
     for _ in range(LIVES):
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            diary.__file__,
+            saving_process.__file__,
             str(path),
             stdout=asyncio.subprocess.PIPE,
         )

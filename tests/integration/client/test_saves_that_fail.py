@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from aoi_events.client import AoiClient, Backoff, FileStorage, MemoryStorage
-from aoi_events.client.core.state import Stored, decode
+from aoi_events.client import AoiClient, FileStorage, MemoryStorage, ReconnectPolicy
+from aoi_events.client.core.state import StoredState, decode
 from aoi_events.client.ports import Connection, Storage, Transport
 from aoi_events.client.shell.websocket import WebSocketTransport
 from aoi_events.contracts.content import Content
@@ -20,10 +20,11 @@ from aoi_events.contracts.device import AckFrame, DeviceFrame, ServerFrame
 from aoi_events.errors import ClientStateError, ClientStopped
 from aoi_events.oma_push.payload import ContentPush, encode
 from aoi_events.testing.scripted_client import ScriptedIdentity, ScriptedSms
-from tests.integration.client.conftest import Device
-from tests.integration.client.server import Server, delivery_id
-from tests.integration.client.test_client import BOTH, MAIL, Inbox
+from tests.device_frames import delivery_id
+from tests.integration.client.apps import BOTH, MAIL, Inbox
+from tests.integration.client.conftest import StartDevice
 from tests.limits import WITHIN
+from tests.support.scripted_server import ScriptedServer
 
 STEPS = ("memory", "write", "fsync", "replace")
 """What fails: the save of a storage in memory, or one system call of a save to a file."""
@@ -75,7 +76,7 @@ class FailingMemory(MemoryStorage):
 class Watched:
     """A transport over which nothing may be acknowledged that the storage does not hold."""
 
-    def __init__(self, transport: Transport, remembered: Callable[[], Stored]) -> None:
+    def __init__(self, transport: Transport, remembered: Callable[[], StoredState]) -> None:
         self._transport = transport
         self._remembered = remembered
         self.acknowledged: list[tuple[str, str | None]] = []
@@ -111,7 +112,7 @@ class _Watching:
 
 def storage_and_memory(
     step: str, path: Path, failing: Failing, patch: pytest.MonkeyPatch
-) -> tuple[Storage, Callable[[], Stored]]:
+) -> tuple[Storage, Callable[[], StoredState]]:
     """A storage of which this step fails, and what it holds."""
     if step == "memory":
         memory = FailingMemory(failing)
@@ -126,7 +127,7 @@ def storage_and_memory(
     return FileStorage(path), lambda: decode(path.read_bytes())
 
 
-async def live(client: AoiClient, server: Server, sms: ScriptedSms) -> None:
+async def live(client: AoiClient, server: ScriptedServer, sms: ScriptedSms) -> None:
     """Notifications over both channels, duplicates, and some for an app that is gone."""
     inbox = Inbox()
     app = await client.register_application(MAIL, inbox)
@@ -161,7 +162,7 @@ async def test_nothing_is_acknowledged_that_was_not_remembered(tmp_path: Path, s
     number, done = 0, False
     while not done:
         number += 1
-        failing, sms, server = Failing(number), ScriptedSms(), Server()
+        failing, sms, server = Failing(number), ScriptedSms(), ScriptedServer()
         await server.start()
         with pytest.MonkeyPatch.context() as patch:
             path = tmp_path / f"{number}"
@@ -175,7 +176,7 @@ async def test_nothing_is_acknowledged_that_was_not_remembered(tmp_path: Path, s
                 identity="tel:+15550100",
                 sms=sms,
                 offers=BOTH,
-                backoff=Backoff(first=0.01, most=0.05),
+                reconnect_policy=ReconnectPolicy(first=0.01, most=0.05),
             )
             await _live_until_it_fails(client, server, sms)
         await server.stop()
@@ -191,7 +192,7 @@ async def test_nothing_is_acknowledged_that_was_not_remembered(tmp_path: Path, s
     ]
 
 
-async def _live_until_it_fails(client: AoiClient, server: Server, sms: ScriptedSms) -> None:
+async def _live_until_it_fails(client: AoiClient, server: ScriptedServer, sms: ScriptedSms) -> None:
     async with asyncio.timeout(WITHIN):
         with suppress(ClientStateError):
             async with client:
@@ -226,12 +227,12 @@ class Recorded(MemoryStorage):
             self.secrets[credentials.secret] = credentials.identity
 
 
-async def test_a_secret_that_is_replaced_at_once_was_saved(device: Device) -> None:
+async def test_a_secret_that_is_replaced_at_once_was_saved(start_device: StartDevice) -> None:
     """Section 4: a secret is stored before it is sent, also that of a user who was followed by
     another one in the same moment.
     """
     storage, identities = Recorded(), ScriptedIdentity()
-    client = await device(storage=storage, identities=identities, register_on="install")
+    client = await start_device(storage=storage, identities=identities, register_on="install")
     old = await client.until_registered()
     identities.change("tel:+15550198")
     identities.change("tel:+15550199")

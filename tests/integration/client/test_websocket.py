@@ -17,14 +17,14 @@ from aoi_events.contracts.device import (
     WelcomeFrame,
 )
 from aoi_events.errors import ConfigurationError, ConnectionLost
-from tests.integration.client.server import Server
 from tests.limits import WITHIN
+from tests.support.scripted_server import ScriptedServer
 
 REGISTER = RequestFrame(id=1, name="client.register", body={"secret_hash": "0" * 64})
 
 
 @pytest.fixture
-async def connection(server: Server) -> AsyncIterator[WebSocketConnection]:
+async def connection(server: ScriptedServer) -> AsyncIterator[WebSocketConnection]:
     """An open connection."""
     transport = WebSocketTransport(server.url, answer_within=5.0)
     connection = await transport.connect()
@@ -53,9 +53,9 @@ async def test_carries_frames_in_both_directions(connection: WebSocketConnection
     ],
 )
 async def test_frame_that_cannot_be_read_ends_the_connection(
-    server: Server, connection: WebSocketConnection, text: str
+    server: ScriptedServer, connection: WebSocketConnection, text: str
 ) -> None:
-    """What is no frame is a lost connection, and nothing else breaks."""
+    """An unreadable frame raises ConnectionLost."""
     await server.until(lambda: server.connections)
     await server.send_text(text)
     with pytest.raises(ConnectionLost, match="cannot be read"):
@@ -63,7 +63,7 @@ async def test_frame_that_cannot_be_read_ends_the_connection(
 
 
 async def test_frame_of_a_newer_server_is_passed_over(
-    server: Server, connection: WebSocketConnection
+    server: ScriptedServer, connection: WebSocketConnection
 ) -> None:
     """A frame of an unknown type does not end the connection: servers are upgraded first."""
     await server.until(lambda: server.connections)
@@ -73,7 +73,7 @@ async def test_frame_of_a_newer_server_is_passed_over(
 
 
 async def test_frame_that_is_too_large_ends_the_connection(
-    server: Server, connection: WebSocketConnection
+    server: ScriptedServer, connection: WebSocketConnection
 ) -> None:
     """A frame above the limit is not read; one at the limit is."""
     await server.until(lambda: server.connections)
@@ -87,7 +87,7 @@ async def test_frame_that_is_too_large_ends_the_connection(
 
 
 async def test_binary_frame_ends_the_connection(
-    server: Server, connection: WebSocketConnection
+    server: ScriptedServer, connection: WebSocketConnection
 ) -> None:
     """The protocol has no binary frames."""
     await server.until(lambda: server.connections)
@@ -97,9 +97,9 @@ async def test_binary_frame_ends_the_connection(
 
 
 async def test_close_code_reaches_the_client(
-    server: Server, connection: WebSocketConnection
+    server: ScriptedServer, connection: WebSocketConnection
 ) -> None:
-    """The server's close code says why."""
+    """ConnectionLost has the close code of the server."""
     await server.until(lambda: server.connections)
     closing = asyncio.create_task(server.close(4409))
     with pytest.raises(ConnectionLost) as caught:
@@ -109,7 +109,7 @@ async def test_close_code_reaches_the_client(
     await closing
 
 
-async def test_silent_server_is_given_up(server: Server) -> None:
+async def test_silent_server_is_given_up(server: ScriptedServer) -> None:
     """Without a welcome, or a ping afterwards, the connection counts as lost."""
     server.silent = True
     connection = await WebSocketTransport(server.url, answer_within=0.05).connect()
@@ -119,8 +119,8 @@ async def test_silent_server_is_given_up(server: Server) -> None:
 
 
 @pytest.mark.parametrize("ping_every", ["0.02", "-1", "1e308", "0"])
-async def test_strange_ping_interval_is_bounded(server: Server, ping_every: str) -> None:
-    """Whatever the server says of its pings, the silence allowed stays within bounds."""
+async def test_strange_ping_interval_is_bounded(server: ScriptedServer, ping_every: str) -> None:
+    """For any ping interval the allowed silence stays within bounds."""
     connection = await WebSocketTransport(server.url, answer_within=1.0).connect()
     await server.until(lambda: server.connections)
     await server.send_text(
@@ -132,7 +132,7 @@ async def test_strange_ping_interval_is_bounded(server: Server, ping_every: str)
     await connection.close()
 
 
-async def test_pings_are_answered_and_count_as_life(server: Server) -> None:
+async def test_pings_are_answered_and_count_as_life(server: ScriptedServer) -> None:
     """A server's ping gets its pong from the reader, and ends the silence."""
     connection = await WebSocketTransport(server.url, answer_within=5.0).connect()
     await server.until(lambda: server.connections)
@@ -145,15 +145,15 @@ async def test_pings_are_answered_and_count_as_life(server: Server) -> None:
     await connection.close()
 
 
-async def test_server_without_the_subprotocol_is_refused(server: Server) -> None:
-    """A WebSocket that does not speak aoi.v1 is none of ours."""
+async def test_server_without_the_subprotocol_is_refused(server: ScriptedServer) -> None:
+    """A WebSocket server without the subprotocol aoi.v1 is refused."""
     server.protocols = ()
     with pytest.raises(ConnectionLost, match=r"aoi\.v1"):
         await WebSocketTransport(server.url).connect()
 
 
 async def test_server_that_is_not_there() -> None:
-    """A refused connection says so."""
+    """A refused TCP connection raises ConnectionLost."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -162,7 +162,7 @@ async def test_server_that_is_not_there() -> None:
 
 
 async def test_handshake_that_never_ends() -> None:
-    """A server that takes the connection and says nothing is given up in time."""
+    """A server that accepts the connection and does not answer is given up in time."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -178,7 +178,7 @@ def test_other_schemes_are_refused() -> None:
 
 
 async def test_sending_after_the_end_says_so(
-    server: Server, connection: WebSocketConnection
+    server: ScriptedServer, connection: WebSocketConnection
 ) -> None:
     """What cannot be sent any more is a lost connection."""
     await connection.close()

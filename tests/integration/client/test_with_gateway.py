@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
-from aoi_events.client import AoiClient, Backoff, MemoryStorage
+from aoi_events.client import AoiClient, MemoryStorage, ReconnectPolicy
 from aoi_events.client.core.events import Connected, Disconnected
 from aoi_events.contracts.answers import ClientConnectedV1
 from aoi_events.contracts.device import CloseCode
@@ -24,14 +24,14 @@ from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.sockets.server import PATH
 from aoi_events.ports.broker import Inbound
 from tests.device_frames import deliver
-from tests.integration.client.test_client import MAIL, Inbox, next_event
+from tests.integration.client.apps import MAIL, Inbox, next_event
 from tests.integration.gateway.workers import Workers
 from tests.limits import WITHIN
 
 Reply = tuple[str, bytes] | None
 
 
-class Behind:
+class ScriptedWorkers:
     """The workers behind the gateway, which do their part for any client."""
 
     def __init__(self, server: MemoryServer) -> None:
@@ -82,23 +82,23 @@ class Behind:
 class Stack:
     """A gateway on loopback, the workers behind it, and one device."""
 
-    def __init__(self, gateway: Gateway, behind: Behind, client: AoiClient) -> None:
+    def __init__(self, gateway: Gateway, scripted: ScriptedWorkers, client: AoiClient) -> None:
         self.gateway = gateway
-        self.behind = behind
+        self.scripted = scripted
         self.client = client
 
     async def send(self, number: int, token: str, **changes: Any) -> str:
         """A delivery for the device's present session; its ID."""
-        session = self.behind.sessions[-1]
+        session = self.scripted.sessions[-1]
         item = deliver(
             number,
             client=self.client.client_id,
             token=token,
             session=session.session,
-            epoch=self.behind.epoch,
+            epoch=self.scripted.epoch,
             **changes,
         )
-        await self.behind.workers.send(session.node, item)
+        await self.scripted.workers.send(session.node, item)
         return item.delivery
 
 
@@ -107,9 +107,9 @@ async def stack() -> AsyncIterator[Stack]:
     """Everything, running."""
     async with AsyncExitStack() as exits:
         server = MemoryServer()
-        behind = Behind(server)
-        await behind.workers.start()
-        exits.push_async_callback(behind.workers.stop)
+        scripted = ScriptedWorkers(server)
+        await scripted.workers.start()
+        exits.push_async_callback(scripted.workers.stop)
         broker = MemoryBroker(server, user="aoi-gateway")
         exits.push_async_callback(broker.close)
         settings = GatewaySettings(port=0, tick=0.02, close_within=0.5, ping_every=0.1)
@@ -130,9 +130,9 @@ async def stack() -> AsyncIterator[Stack]:
             storage=MemoryStorage(),
             device="phone-1",
             identity="tel:+15550100",
-            backoff=Backoff(first=0.01, most=0.05),
+            reconnect_policy=ReconnectPolicy(first=0.01, most=0.05),
         )
-        yield Stack(gateway, behind, await exits.enter_async_context(client))
+        yield Stack(gateway, scripted, await exits.enter_async_context(client))
 
 
 async def test_a_notification_goes_through_the_gateway_and_its_acknowledgement_comes_back(
@@ -144,16 +144,16 @@ async def test_a_notification_goes_through_the_gateway_and_its_acknowledgement_c
     await stack.client.until_channels({"websocket"})
     delivery = await stack.send(1, app.token)
     assert (await inbox.next()).content.data == "content 1"
-    [outcome] = await stack.behind.workers.outcome()
+    [outcome] = await stack.scripted.workers.outcome()
     assert (outcome.delivery, outcome.kind) == (delivery, OutcomeKind.ACKNOWLEDGED)
     assert (outcome.client, outcome.channel) == (stack.client.client_id, "websocket")
 
 
 async def test_unknown_token_goes_back_as_no_such_application(stack: Stack) -> None:
-    """The truth about a token that nobody has reaches the workers."""
+    """The acknowledgement for an unknown token reaches the workers."""
     await stack.client.register_application(MAIL, Inbox())
     await stack.send(2, "k.somebody-elses-token")
-    [outcome] = await stack.behind.workers.outcome()
+    [outcome] = await stack.scripted.workers.outcome()
     assert outcome.kind is OutcomeKind.NO_SUCH_APPLICATION
 
 
@@ -161,41 +161,41 @@ async def test_session_that_is_closed_for_retirement_leads_to_a_new_id(stack: St
     """When the workers retire the client, it registers again and gets another ID and token."""
     app = await stack.client.register_application(MAIL, Inbox())
     await stack.client.until_connected()
-    old, token, session = stack.client.client_id, app.token, stack.behind.sessions[-1]
+    old, token, session = stack.client.client_id, app.token, stack.scripted.sessions[-1]
     assert old is not None
-    stack.behind.retired.add(old)
+    stack.scripted.retired.add(old)
     close = CloseItem(
         client=old,
         session=session.session,
-        epoch=stack.behind.epoch,
+        epoch=stack.scripted.epoch,
         code=CloseCode.RETIRED,
         message="another user",
     )
-    await stack.behind.workers.send(session.node, close)
+    await stack.scripted.workers.send(session.node, close)
     assert await stack.client.until_registered(other_than=old) != old
     assert await app.until_token(other_than=token) != token
-    [first, again] = stack.behind.workers.requests_named("client.register")
+    [first, again] = stack.scripted.workers.requests_named("client.register")
     assert json.loads(again.body)["previous"]["client"] == old
     assert "previous" not in json.loads(first.body)
 
 
 async def test_replaced_session_is_not_fought_for(stack: Stack) -> None:
-    """When another connection of the client took over, this one stays away for minutes."""
+    """After another connection took over the client waits for minutes."""
     await stack.client.register_application(MAIL, Inbox())
     await stack.client.until_connected()
     events = stack.client.events()
-    session = stack.behind.sessions[-1]
+    session = stack.scripted.sessions[-1]
     close = CloseItem(
         client=stack.client.client_id or "",
         session=session.session,
-        epoch=stack.behind.epoch,
+        epoch=stack.scripted.epoch,
         code=CloseCode.REPLACED,
         message="another connection",
     )
-    await stack.behind.workers.send(session.node, close)
+    await stack.scripted.workers.send(session.node, close)
     ended = await next_event(events, Disconnected)
     assert isinstance(ended, Disconnected)
     assert ended.code == CloseCode.REPLACED
     await stack.client.reconnect()
     await next_event(events, Connected)
-    assert stack.behind.epoch == 2
+    assert stack.scripted.epoch == 2

@@ -11,10 +11,10 @@ from standardwebhooks import Webhook
 from aoi_events import Publisher
 from aoi_events.client import (
     AoiClient,
-    Backoff,
     ChannelOffer,
     MemoryStorage,
     Notification,
+    ReconnectPolicy,
     WebSocketTransport,
 )
 from aoi_events.contracts.events import DeliveryChanged
@@ -70,7 +70,7 @@ async def test_a_device_is_reached_over_http_when_its_connection_is_gone(
         identity="ann",
         offers=[ChannelOffer(type="websocket"), ChannelOffer(type=channel, parameters=parameters)],
         pushes={channel: source},
-        backoff=Backoff(first=0.05, most=0.1),
+        reconnect_policy=ReconnectPolicy(first=0.05, most=0.1),
     )
     source.client = client
     async with asyncio.timeout(WITHIN), client:

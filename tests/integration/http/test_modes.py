@@ -12,10 +12,10 @@ import pytest
 from aoi_events import Publisher
 from aoi_events.client import (
     AoiClient,
-    Backoff,
     ChannelOffer,
     MemoryStorage,
     Notification,
+    ReconnectPolicy,
     WebSocketTransport,
 )
 from aoi_events.contracts.events import DeliveryChanged
@@ -96,7 +96,7 @@ async def device(server: AoiServer, receiver: Receiver) -> AsyncIterator[Device]
         ],
         pushes={"webhook": source},
         sms=radio,  # type: ignore[arg-type]  # it yields what the SMSC's does
-        backoff=Backoff(first=0.05, most=0.1),
+        reconnect_policy=ReconnectPolicy(first=0.05, most=0.1),
         handle_within=WITHIN,
     )
     source.client = client

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aoi_events.client import AoiClient, ChannelOffer, MemoryStorage
 from aoi_events.client.core.events import ChallengeReceived, DuplicateDropped, PushIgnored
-from aoi_events.client.core.inputs import Handled, PushArrived
+from aoi_events.client.core.inputs import NotificationHandled, PushArrived
 from aoi_events.contracts.push import (
     MAX_PUSH,
     PushedChallenge,
@@ -18,13 +18,18 @@ from aoi_events.contracts.push import (
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.errors import ConfigurationError
 from aoi_events.testing.scripted_client import ScriptedPushes
-from tests.unit.client.rehearsal import EXPIRES_AT, MAIL, delivery_id, notification
-from tests.unit.client.test_delivery import ONE, Device
+from tests.device_frames import delivery_id
+from tests.unit.client.device_harness import (
+    EXPIRES_AT,
+    MAIL,
+    RegisteredDevice,
+    notification,
+)
 
 BOTH = pytest.mark.parametrize("channel", ["webpush", "webhook"])
 
 
-def content(device: Device, channel: str, number: int = 1) -> PushArrived:
+def content(device: RegisteredDevice, channel: str, number: int = 1) -> PushArrived:
     """A notification, as the AOI Server pushes it."""
     push = PushedNotification.model_validate(
         {
@@ -42,65 +47,65 @@ def content(device: Device, channel: str, number: int = 1) -> PushArrived:
 @BOTH
 def test_forwards_what_was_pushed(channel: str) -> None:
     """8.1.4: the app of the token gets it; the acknowledgement names channel and attempt."""
-    device = Device()
-    device.rehearsal.play(content(device, channel))
-    [forwarded] = [deliver.notification for deliver in device.rehearsal.delivered()]
+    device = RegisteredDevice()
+    device.feed(content(device, channel))
+    [forwarded] = [deliver.notification for deliver in device.delivered()]
     assert (forwarded.application, forwarded.content.data) == (MAIL, "hello")
     assert (forwarded.channel, forwarded.urgency) == (channel, "high")
-    device.rehearsal.play(Handled(ONE, "delivered"))
-    assert device.rehearsal.acks() == [(ONE, "delivered", channel)]
+    device.feed(NotificationHandled(delivery_id(1), "delivered"))
+    assert device.acks() == [(delivery_id(1), "delivered", channel)]
 
 
 @BOTH
 def test_drops_what_came_over_another_channel_already(channel: str) -> None:
     """One delivery reaches its app once, whichever ways it comes."""
-    device = Device()
-    device.rehearsal.receive(notification(1, device.token))
-    device.rehearsal.play(content(device, channel))
-    assert len(device.rehearsal.delivered()) == 1
-    [dropped] = device.rehearsal.told(DuplicateDropped)
+    device = RegisteredDevice()
+    device.receive(notification(1, device.token))
+    device.feed(content(device, channel))
+    assert len(device.delivered()) == 1
+    [dropped] = device.emitted(DuplicateDropped)
     assert dropped.channel == channel
 
 
 @BOTH
 def test_fetches_after_a_wake_up(channel: str) -> None:
     """The content behind it is fetched, and forwarded as of that channel."""
-    device = Device()
+    device = RegisteredDevice()
     push = PushedWakeUp.model_validate(
         {
-            "delivery": ONE,
+            "delivery": delivery_id(1),
             "attempt": 1,
             "fingerprint": fingerprint_of(device.token),
             "urgency": "normal",
             "expires_at": EXPIRES_AT,
         }
     )
-    device.rehearsal.play(PushArrived(channel, push.encode()))
-    device.rehearsal.answer("notification.fetch", device.content(1))
-    [forwarded] = [deliver.notification for deliver in device.rehearsal.delivered()]
+    device.feed(PushArrived(channel, push.encode()))
+    device.answer("notification.fetch", device.content(1))
+    [forwarded] = [deliver.notification for deliver in device.delivered()]
     assert (forwarded.content.data, forwarded.channel) == ("large", channel)
 
 
 def test_challenges_are_noted_for_their_channel() -> None:
-    """8.1.2: the code goes back for the channel that it came over, whatever the push says."""
-    device = Device()
+    """8.1.2: the code confirms the channel that it came over, whichever the push names."""
+    device = RegisteredDevice()
     push = PushedChallenge.model_validate(
         {"channel": "sms", "code": "K3Y9AB", "expires_at": EXPIRES_AT}
     )
-    device.rehearsal.play(PushArrived("webpush", push.encode()))
-    assert [event.channel for event in device.rehearsal.told(ChallengeReceived)] == ["webpush"]
-    assert device.rehearsal.stored.codes == {"webpush": "K3Y9AB"}
+    device.feed(PushArrived("webpush", push.encode()))
+    assert [event.channel for event in device.emitted(ChallengeReceived)] == ["webpush"]
+    assert device.stored.codes == {"webpush": "K3Y9AB"}
 
 
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
 def test_strange_pushes_are_ignored(octets: bytes) -> None:
-    """Whatever a stranger pushes changes nothing, and its octets are not repeated."""
-    device = Device()
-    before = device.rehearsal.stored
-    device.rehearsal.play(PushArrived("webhook", octets))
-    device.rehearsal.play(PushArrived("webhook", b" " * (MAX_PUSH + 1)))
-    assert device.rehearsal.stored == before
-    assert len(device.rehearsal.told(PushIgnored)) == 2
+    """Invalid pushes change nothing, and their octets do not show in the event."""
+    device = RegisteredDevice()
+    before = device.stored
+    device.feed(PushArrived("webhook", octets))
+    device.feed(PushArrived("webhook", b" " * (MAX_PUSH + 1)))
+    assert device.stored == before
+    assert len(device.emitted(PushIgnored)) == 2
 
 
 def test_an_offer_needs_its_source() -> None:

@@ -1,4 +1,4 @@
-"""Pushes of several short messages at the device, and what strangers send."""
+"""Pushes of several short messages at the device, and invalid short messages."""
 
 from __future__ import annotations
 
@@ -11,109 +11,110 @@ from aoi_events.client.core.events import (
     PartsDropped,
     ShortMessageIgnored,
 )
-from aoi_events.client.core.inputs import ApplicationAsked, Handled, ShortMessageArrived
+from aoi_events.client.core.inputs import (
+    ApplicationStarted,
+    NotificationHandled,
+    ShortMessageArrived,
+)
 from aoi_events.contracts.content import Content
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.oma_push.datagrams import Reference
 from aoi_events.oma_push.payload import ContentPush, encode
 from aoi_events.oma_push.reassembly import MAX_AGE
+from tests.device_frames import delivery_id
 from tests.instant import INSTANT as NOW
-from tests.unit.client.rehearsal import MAIL, arrived, delivery_id
-from tests.unit.client.test_delivery import ONE, Device
+from tests.unit.client.device_harness import MAIL, RegisteredDevice, arrived
 
 LONG = "long " * 60
 
 
 @pytest.fixture
-def device() -> Device:
+def device() -> RegisteredDevice:
     """A registered device with one app, whose connection is cut."""
-    device = Device()
-    device.cut()
+    device = RegisteredDevice()
+    device.lose_connection()
     return device
 
 
-def parts(device: Device, text: str = LONG, *, reference: int = 1) -> list[ShortMessageArrived]:
+def parts(
+    device: RegisteredDevice, text: str = LONG, *, reference: int = 1
+) -> list[ShortMessageArrived]:
     """A notification by SMS that takes several messages."""
     push = ContentPush(delivery_id(1), fingerprint_of(device.token), Content(data=text))
     messages = encode(push, transaction_id=1, most=4, reference=Reference(16, reference))
     return [arrived(user_data) for user_data in messages]
 
 
-def test_parts_are_put_together_through_a_restart(device: Device) -> None:
+def test_parts_are_put_together_through_a_restart(device: RegisteredDevice) -> None:
     """In any order, with repeats, and with a restart between them: the app gets it once, and what
     was kept of it is gone.
     """
-    rehearsal = device.rehearsal
     one, two, three = parts(device)
     for message in (three, one, three):
-        rehearsal.play(message)
-    rehearsal.restart()
-    rehearsal.play(ApplicationAsked(MAIL, "default"))
-    assert rehearsal.delivered() == []
-    assert len(rehearsal.stored.parts) == 2
-    rehearsal.play(two)
-    [forwarded] = [deliver.notification for deliver in rehearsal.delivered()]
+        device.feed(message)
+    device.restart()
+    device.feed(ApplicationStarted(MAIL, "default"))
+    assert device.delivered() == []
+    assert len(device.stored.parts) == 2
+    device.feed(two)
+    [forwarded] = [deliver.notification for deliver in device.delivered()]
     assert (forwarded.content.data, forwarded.channel) == (LONG, "sms")
-    assert not rehearsal.stored.parts
+    assert not device.stored.parts
 
 
-def test_a_second_attempt_is_a_duplicate(device: Device) -> None:
+def test_a_second_attempt_is_a_duplicate(device: RegisteredDevice) -> None:
     """The server sent all parts again, under another reference: the app has it already."""
-    rehearsal = device.rehearsal
     for message in parts(device):
-        rehearsal.play(message)
-    rehearsal.play(Handled(ONE, "delivered"))
+        device.feed(message)
+    device.feed(NotificationHandled(delivery_id(1), "delivered"))
     for message in parts(device, reference=2):
-        rehearsal.play(message)
-    assert len(rehearsal.delivered()) == 1
-    assert rehearsal.told(DuplicateDropped) == [DuplicateDropped(ONE, "sms")]
+        device.feed(message)
+    assert len(device.delivered()) == 1
+    assert device.emitted(DuplicateDropped) == [DuplicateDropped(delivery_id(1), "sms")]
 
 
-def test_mixed_parts_are_not_shown(device: Device) -> None:
+def test_mixed_parts_are_not_shown(device: RegisteredDevice) -> None:
     """Parts of two pushes, crossed under one reference, are ignored, and do not disturb what comes
     after them.
     """
-    rehearsal = device.rehearsal
     a, b = parts(device, "a" * 200), parts(device, "b" * 200)
     for message in (a[0], b[0], b[1], a[1]):
-        rehearsal.play(message)
-    assert rehearsal.delivered() == []
-    assert len(rehearsal.told(ShortMessageIgnored)) == 2
+        device.feed(message)
+    assert device.delivered() == []
+    assert len(device.emitted(ShortMessageIgnored)) == 2
     for message in parts(device, reference=2):
-        rehearsal.play(message)
-    assert rehearsal.delivered()[0].notification.content.data == LONG
+        device.feed(message)
+    assert device.delivered()[0].notification.content.data == LONG
 
 
-def test_parts_whose_rest_never_comes_are_given_up_and_told(device: Device) -> None:
+def test_parts_whose_rest_never_comes_are_given_up_and_told(device: RegisteredDevice) -> None:
     """After a day the part makes room, when the next one comes."""
-    rehearsal = device.rehearsal
     one, two, *_ = parts(device)
-    rehearsal.play(one)
-    rehearsal.play(ShortMessageArrived(two.message, NOW + MAX_AGE + timedelta(seconds=1)))
-    assert rehearsal.told(PartsDropped) == [PartsDropped(1)]
-    assert [part.number for part in rehearsal.stored.parts] == [2]
+    device.feed(one)
+    device.feed(ShortMessageArrived(two.message, NOW + MAX_AGE + timedelta(seconds=1)))
+    assert device.emitted(PartsDropped) == [PartsDropped(1)]
+    assert [part.number for part in device.stored.parts] == [2]
 
 
-def test_endless_parts_of_strangers_are_bounded(device: Device) -> None:
+def test_endless_parts_of_strangers_are_bounded(device: RegisteredDevice) -> None:
     """A thousand messages that never become complete, from names of any length, leave a state that
     is small, that survives a restart, and in which a push still comes through.
     """
-    rehearsal = device.rehearsal
     header = "0C 05040B8423F0 0804 {:04X} 10 01"
     for number in range(1_000):
         octets = bytes.fromhex(header.format(number)) + b"\xff" * 127
-        rehearsal.play(arrived(octets, sender="x" * 500 + str(number % 3)))
-    assert len(rehearsal.disk) < 60_000
-    rehearsal.restart()
-    rehearsal.play(ApplicationAsked(MAIL, "default"))
+        device.feed(arrived(octets, sender="x" * 500 + str(number % 3)))
+    assert len(device.disk) < 60_000
+    device.restart()
+    device.feed(ApplicationStarted(MAIL, "default"))
     for message in parts(device):
-        rehearsal.play(message)
-    assert rehearsal.delivered()[0].notification.content.data == LONG
+        device.feed(message)
+    assert device.delivered()[0].notification.content.data == LONG
 
 
-def test_strange_short_messages_are_ignored(device: Device) -> None:
-    """Whatever a stranger sends by SMS changes nothing."""
-    before = device.rehearsal.stored
+def test_strange_short_messages_are_ignored(device: RegisteredDevice) -> None:
+    """Invalid short messages change nothing."""
+    before = device.stored
     strange = (
         b"",
         b"\xff" * 500,
@@ -122,6 +123,6 @@ def test_strange_short_messages_are_ignored(device: Device) -> None:
         bytes.fromhex("0B 0003010203 05040B8423F0 07"),  # part 3 of 2
     )
     for octets in strange:
-        device.rehearsal.play(arrived(octets))
-    assert device.rehearsal.stored == before
-    assert len(device.rehearsal.told(ShortMessageIgnored)) == len(strange)
+        device.feed(arrived(octets))
+    assert device.stored == before
+    assert len(device.emitted(ShortMessageIgnored)) == len(strange)

@@ -1,4 +1,4 @@
-"""The form on disk, and what may not show."""
+"""The stored state: its format on disk, and what its repr must not show."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aoi_events.client.core.reconnect import Backoff, pause
 from aoi_events.client.core.state import (
     ApplicationRecord,
     Credentials,
-    Earlier,
-    KeptAck,
-    Stored,
+    PendingAck,
+    PreviousRegistration,
+    StoredState,
     WakeUp,
     bounded,
     decode,
@@ -41,9 +40,9 @@ PARTS = st.builds(
     instants(),
 )
 STORED = st.builds(
-    Stored,
+    StoredState,
     credentials=st.none() | st.builds(Credentials, NAMES, st.text(), st.none() | NAMES),
-    previous=st.none() | st.builds(Earlier, NAMES, NAMES),
+    previous=st.none() | st.builds(PreviousRegistration, NAMES, NAMES),
     sequence=st.integers(0, 2**53),
     applications=st.dictionaries(
         NAMES,
@@ -64,14 +63,14 @@ STORED = st.builds(
     codes=st.dictionaries(NAMES, NAMES),
     wake_ups=st.dictionaries(NAMES, st.builds(WakeUp, NAMES, NAMES, st.none() | st.integers())),
     seen=st.dictionaries(NAMES, CODES),
-    acks=st.dictionaries(NAMES, st.builds(KeptAck, NAMES, CODES, NAMES, st.none())),
+    acks=st.dictionaries(NAMES, st.builds(PendingAck, NAMES, CODES, NAMES, st.none())),
     parts=st.lists(PARTS, max_size=3).map(tuple),
     heard=st.text(max_size=16),
 )
 
 
 @given(STORED)
-def test_what_was_stored_comes_back(stored: Stored) -> None:
+def test_what_was_stored_comes_back(stored: StoredState) -> None:
     """Every state survives the way to the disk and back."""
     assert decode(encode(stored)) == stored
 
@@ -79,14 +78,14 @@ def test_what_was_stored_comes_back(stored: Stored) -> None:
 @given(st.binary() | st.text().map(str.encode))
 @example(b"{}")
 def test_damaged_state_is_said_and_not_shown(data: bytes) -> None:
-    """Bytes that we did not write give a clear error that shows nothing of them."""
+    """Other bytes give an error that says what to do, and shows nothing of them."""
     with pytest.raises(ClientStateError, match="move it away"):
         decode(data)
 
 
 def test_damaged_state_does_not_leak_the_secret() -> None:
     """The error about a damaged file shows nothing of the secrets in it."""
-    data = encode(Stored(credentials=Credentials("s3cret", "tel:+1"))).replace(b"{", b"{x", 1)
+    data = encode(StoredState(credentials=Credentials("s3cret", "tel:+1"))).replace(b"{", b"{x", 1)
     with pytest.raises(ClientStateError) as caught:
         decode(data)
     assert "s3cret" not in str(caught.value)
@@ -96,9 +95,9 @@ def test_damaged_state_does_not_leak_the_secret() -> None:
 def test_repr_hides_secrets() -> None:
     """Neither secrets nor tokens nor codes show where a state is printed."""
     record = ApplicationRecord("app", "default", True, False, 1, "t0ken")
-    stored = Stored(
+    stored = StoredState(
         credentials=Credentials("s3cret", "tel:+1"),
-        previous=Earlier("cli", "s3cret"),
+        previous=PreviousRegistration("cli", "s3cret"),
         applications={record.key: record},
         codes={"sms": "c0de"},
     )
@@ -114,32 +113,3 @@ def test_bounded_keeps_the_newest(keys: list[int], limit: int) -> None:
         entries = bounded(entries, str(key), key, limit)
     newest = list(dict.fromkeys(reversed(keys)))[:limit]
     assert list(entries.values()) == newest[::-1]
-
-
-@given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True))
-def test_pauses_grow_and_are_capped(failures: int, jitter: float) -> None:
-    """No pause without a failure; then it doubles up to the cap, less up to half of it."""
-    backoff = Backoff(first=0.5, most=60.0)
-    seconds = pause(backoff, failures, jitter)
-    full = min(60.0, 0.5 * 2 ** min(failures - 1, 20)) if failures else 0.0
-    assert full / 2 <= seconds <= full
-
-
-@given(st.integers(0, 100), st.floats(0, 1, exclude_max=True))
-def test_whoever_was_replaced_waits_long(failures: int, jitter: float) -> None:
-    """Spread like every pause, so that those whom one mistake sent away come back one by one."""
-    seconds = pause(Backoff(replaced=600.0), failures, jitter, replaced=True)
-    assert 300.0 <= seconds <= 600.0
-
-
-def test_a_replaced_connection_without_a_pause_is_refused() -> None:
-    """Two connections of one client would chase each other away without end."""
-    with pytest.raises(ValueError, match="replaced"):
-        Backoff(replaced=0.0)
-
-
-@pytest.mark.parametrize("first, most", [(0.0, 1.0), (-1.0, 1.0), (2.0, 1.0)])
-def test_backoff_that_would_spin_is_refused(first: float, most: float) -> None:
-    """A backoff without a pause, or with a cap below its first pause, is refused."""
-    with pytest.raises(ValueError, match="first"):
-        Backoff(first, most)

@@ -1,4 +1,4 @@
-"""Storage: one conformance suite for file and memory, and what only a file can go through."""
+"""Storage: one conformance suite for file and memory, and the failures that only a file has."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_keeps_what_was_saved_last(storage: Storage) -> None:
 
 
 async def test_is_used_between_load_and_close_only(storage: Storage) -> None:
-    """Saving without having loaded is refused: somebody else may hold the place."""
+    """Saving without having loaded is refused: another client may use the storage."""
     with pytest.raises(ClientStateError, match="load it first"):
         await storage.save(b"x")
     await storage.load()
@@ -48,16 +48,16 @@ async def test_is_used_between_load_and_close_only(storage: Storage) -> None:
         await storage.save(b"x")
 
 
-async def test_memory_is_held_by_one_client() -> None:
-    """A second client on the same memory is refused until the first lets go."""
+async def test_memory_is_used_by_one_client() -> None:
+    """A second client on the same memory is refused until the first closes it."""
     memory = MemoryStorage()
     await memory.load()
     with pytest.raises(ClientStateError, match="another"):
         await memory.load()
 
 
-async def test_file_is_held_by_one_client(tmp_path: Path) -> None:
-    """A second client on the same file is refused until the first lets go."""
+async def test_file_is_used_by_one_client(tmp_path: Path) -> None:
+    """A second client on the same file is refused until the first closes it."""
     first, second = FileStorage(tmp_path / "state"), FileStorage(tmp_path / "state")
     await first.load()
     with pytest.raises(ClientStateError, match="another AOI Client"):
@@ -68,7 +68,7 @@ async def test_file_is_held_by_one_client(tmp_path: Path) -> None:
 
 
 async def test_file_is_for_its_owner_only(tmp_path: Path) -> None:
-    """Mode 0600 from the first moment, and again when somebody widened it."""
+    """The file has mode 0600 from its creation, and again after it was changed."""
     path = tmp_path / "state"
     storage = FileStorage(path)
     await storage.load()
@@ -165,10 +165,43 @@ async def test_a_save_is_on_the_disk_before_it_takes_the_name(
     assert taken == ["write", "sync file", "replace", "sync folder"]
 
 
+@pytest.mark.parametrize(
+    "step, left",
+    [("write", b"old"), ("sync file", b"old"), ("replace", b"old"), ("sync folder", b"new value")],
+)
+async def test_which_value_a_failed_save_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, left: bytes
+) -> None:
+    """A failed save leaves the old value; only if the sync of the folder failed, the new one."""
+    storage = FileStorage(tmp_path / "state")
+    await storage.load()
+    await storage.save(b"old")
+
+    def failing(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            taken = name
+            if name == "fsync":
+                folder = stat.S_ISDIR(os.fstat(arguments[0]).st_mode)
+                taken = "sync folder" if folder else "sync file"
+            if taken == step:
+                raise OSError(5, "Input/output error")
+            return real(*arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("write", "fsync", "replace"):
+            patch.setattr(os, name, failing(name, getattr(os, name)))
+        with pytest.raises(ClientStateError, match="cannot write"):
+            await storage.save(b"new value")
+    assert await storage.load() == left
+    await storage.close()
+
+
 async def test_a_write_that_takes_a_part_is_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A system call may write less than it was handed; what is saved is whole all the same."""
+    """A system call may write only a part of the data; the saved value is whole all the same."""
     storage = FileStorage(tmp_path / "state")
     await storage.load()
     real = os.write

@@ -1,4 +1,4 @@
-"""What Linux says of an interface, and what we make of it."""
+"""The bearer of a network interface, by what Linux reports of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aoi_events.daemon.network.bearer import Link, circumstances_of
+from aoi_events.daemon.network.bearer import NetworkInterface, circumstances_of
 
 UP = 0x10043
 ETHERNET, LOOPBACK, PPP, RAW_IP, NONE = 1, 772, 512, 519, 65_534
@@ -39,21 +39,21 @@ def sysfs(tmp_path: Path) -> Path:
     ],
 )
 def test_bearers(sysfs: Path, name: str, kind: int, bearer: str, metered: bool) -> None:
-    """Wi-Fi and modems are told by sysfs, links of modems by their type, a tunnel is unknown."""
-    said = circumstances_of(Link(name, kind, UP), (), sysfs)
+    """Wi-Fi and modems are found by sysfs, point-to-point links by type; others are unknown."""
+    said = circumstances_of(NetworkInterface(name, kind, UP), (), sysfs)
     assert (said.bearer, said.metered) == (bearer, metered)
 
 
 def test_what_is_metered_can_be_said(sysfs: Path) -> None:
-    """Patterns of names, beside modems."""
+    """Interfaces that match a pattern are metered, in addition to modems."""
     patterns = ("wl*", "eth1")
-    assert circumstances_of(Link("wlan0", ETHERNET, UP), patterns, sysfs).metered
-    assert circumstances_of(Link("eth1", ETHERNET, UP), patterns, sysfs).metered
-    assert not circumstances_of(Link("eth0", ETHERNET, UP), patterns, sysfs).metered
+    assert circumstances_of(NetworkInterface("wlan0", ETHERNET, UP), patterns, sysfs).metered
+    assert circumstances_of(NetworkInterface("eth1", ETHERNET, UP), patterns, sysfs).metered
+    assert not circumstances_of(NetworkInterface("eth0", ETHERNET, UP), patterns, sysfs).metered
 
 
 def test_a_cable_that_is_out() -> None:
     """Up is not enough, there must be a carrier; loopback leads nowhere."""
-    assert Link("eth0", ETHERNET, UP).carries
-    assert not Link("eth0", ETHERNET, 0x1003).carries
-    assert Link("lo", LOOPBACK, 0x10049).loopback
+    assert NetworkInterface("eth0", ETHERNET, UP).carries
+    assert not NetworkInterface("eth0", ETHERNET, 0x1003).carries
+    assert NetworkInterface("lo", LOOPBACK, 0x10049).loopback

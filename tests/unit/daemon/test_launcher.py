@@ -9,7 +9,7 @@ import pytest
 from aoi_events.contracts.apps import AppNotification
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import base32_id
-from aoi_events.daemon.launcher import Waker
+from aoi_events.daemon.launcher import Launcher
 from aoi_events.errors import CouldNotWake
 from tests.limits import WITHIN
 
@@ -25,7 +25,7 @@ SHOWN = AppNotification(
 async def wake(code: int) -> None:
     """Wake by a command that writes what it is given, and ends with this code."""
     command = ("/bin/sh", "-c", f"cat; exit {code}")
-    await Waker(within=WITHIN, at_once=1).wake(SHOWN, command)
+    await Launcher(within=WITHIN, at_once=1).launch(SHOWN, command)
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> str:
@@ -47,7 +47,7 @@ async def test_what_a_command_that_took_it_says_is_not_logged(
     """It may be the notification itself."""
     caplog.set_level(logging.INFO, "aoi_events")
     await wake(0)
-    assert "woken" in logged(caplog)
+    assert "app_woken" in logged(caplog)
     assert "confidential" not in logged(caplog)
 
 

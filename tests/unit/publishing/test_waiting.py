@@ -172,7 +172,7 @@ async def test_a_lost_event_costs_time_only(
     publisher: Publisher, responder: Responder, wait: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the event never comes, the status is asked again all the same."""
-    monkeypatch.setattr(waiting, "_ASK_ANYWAY_AFTER", SOON)
+    monkeypatch.setattr(waiting, "_QUERY_EVERY", SOON)
     await publisher.send(TOKEN, "hello", notification="n1")
     waiter = await wait("n1")
     await responder.become("n1", DELIVERED, told=False)

@@ -1,4 +1,4 @@
-"""What lies between a device and the server: a proxy that cuts and swallows, and a real network."""
+"""A real network for a device: network namespaces with cables between them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import asyncio
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from typing import Final, Self
-from urllib.parse import urlsplit
+from typing import Final
 
 from tests.limits import WITHIN
 
-__all__ = ["Network", "Proxy"]
+__all__ = ["NetworkNamespaces"]
 
-_CHUNK: Final = 65_536
 _PORT: Final = 8090
 
 _OUTSIDE: Final = """
@@ -26,93 +24,7 @@ with socket.socket(fileno=0) as parent:
 """Opens a port in its own network namespace, hands it to the test, and holds the namespace."""
 
 
-class Proxy:
-    """Passes connections on to ``target``; can cut them, refuse new ones, or swallow everything."""
-
-    def __init__(self, target: str) -> None:
-        self.lead_to(target)
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._open = asyncio.Event()
-        self._open.set()
-        self._refusing = False
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def start(self, listening: socket.socket | None = None) -> Self:
-        """Listen there, or on a port of its own."""
-        if listening is None:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        else:
-            self._server = await asyncio.start_server(self._serve, sock=listening)
-        return self
-
-    def url(self, host: str = "127.0.0.1") -> str:
-        """Where devices connect."""
-        assert self._server is not None
-        return f"ws://{host}:{self._server.sockets[0].getsockname()[1]}{self._path}"
-
-    def lead_to(self, target: str) -> None:
-        """Pass new connections on to that URL."""
-        parts = urlsplit(target)
-        self._target = (parts.hostname or "", parts.port or 80)
-        self._path = parts.path
-
-    def cut(self) -> None:
-        """End every connection, and refuse new ones."""
-        self._refusing = True
-        for writer in self._writers:
-            writer.transport.abort()
-
-    def swallow(self) -> None:
-        """Let nothing pass any more, in either direction, and say nothing about it."""
-        self._open.clear()
-
-    def restore(self) -> None:
-        """As at first; what was swallowed stays so, and its connections end."""
-        self._refusing = False
-        if not self._open.is_set():
-            for writer in self._writers:
-                writer.transport.abort()
-        self._open.set()
-
-    async def stop(self) -> None:
-        """End everything."""
-        if self._server is not None:
-            self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        if self._refusing:
-            writer.transport.abort()
-            return
-        theirs, ours = await asyncio.open_connection(*self._target)
-        self._writers |= {writer, ours}
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._pump(reader, ours))
-                group.create_task(self._pump(theirs, writer))
-        except* OSError:
-            pass
-        finally:
-            for each in (writer, ours):
-                each.transport.abort()
-                self._writers.discard(each)
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while octets := await reader.read(_CHUNK):
-            await self._open.wait()
-            writer.write(octets)
-            await writer.drain()
-        raise ConnectionResetError("one side has ended")
-
-
-class Network:
+class NetworkNamespaces:
     """A network namespace for a device, and one for what is outside; cables between them.
 
     Interface ``wired`` leads to the gateway, at 10.99.0.1; `plug` adds another cable. Works for
@@ -128,7 +40,7 @@ class Network:
 
     @property
     def before(self) -> tuple[str, ...]:
-        """What stands before a command that runs on the device."""
+        """The prefix of a command that runs on the device."""
         assert self._device is not None
         return ("nsenter", f"--target={self._device.pid}", *_ENTER)
 
@@ -171,7 +83,7 @@ class Network:
         await _run(*target, "ip", *command.split())
 
     async def close(self) -> None:
-        """Let go of everything; the kernel takes the interfaces away."""
+        """End the processes; the kernel then removes the interfaces."""
         if self._parent is not None:
             self._parent.close()
         for process in (self._outside, self._device):

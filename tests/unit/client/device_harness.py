@@ -1,4 +1,4 @@
-"""Plays events to the decisions, keeps what they store, and holds every run to the promises."""
+"""A simulated device: feeds inputs to the decisions, stores their state, checks invariants."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from itertools import count
 from typing import Any, TypeVar
 
 from aoi_events.client.core.decisions import decide
-from aoi_events.client.core.effects import Deliver, Effect, Open, Send, Store, Tell
+from aoi_events.client.core.effects import Connect, Deliver, Effect, Emit, Save, SendFrame
 from aoi_events.client.core.events import ClientEvent
 from aoi_events.client.core.inputs import (
+    ApplicationStarted,
+    ClientStarted,
+    ConnectionClosed,
+    ConnectionOpened,
+    FrameReceived,
     Input,
-    Opened,
-    Received,
     ShortMessage,
     ShortMessageArrived,
-    Started,
 )
-from aoi_events.client.core.model import Network, Pending, View
-from aoi_events.client.core.state import Stored, decode, encode
+from aoi_events.client.core.model import Model, Network, PendingRequest
+from aoi_events.client.core.state import StoredState, decode, encode
 from aoi_events.contracts.answers import (
     ANSWER_TYPES,
     AnyAnswer,
@@ -30,8 +32,10 @@ from aoi_events.contracts.answers import (
     ApplicationRegisteredV1,
     ChannelsActivatedV1,
     ClientRegisteredV1,
+    NotificationContentV1,
     SelectedChannel,
 )
+from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import (
     AckFrame,
     AnswerFrame,
@@ -42,11 +46,12 @@ from aoi_events.contracts.device import (
     WelcomeFrame,
     server_frames,
 )
-from aoi_events.contracts.identifiers import base32_id
 from aoi_events.contracts.requests import ChannelOffer, Circumstances
 from aoi_events.domain.clients.client import client_id_of, hash_secret
-from aoi_events.oma_push.payload import Payload
+from aoi_events.domain.clients.tokens import fingerprint_of
+from aoi_events.oma_push.payload import ContentPush, Payload, WakeUpPush
 from aoi_events.oma_push.payload import encode as encode_push
+from tests.device_frames import delivery_id
 from tests.instant import INSTANT as NOW
 
 E = TypeVar("E")
@@ -67,11 +72,6 @@ def _secret(number: int) -> str:
     return urlsafe_b64encode(octets).decode().rstrip("=")
 
 
-def delivery_id(number: int) -> str:
-    """A delivery's ID."""
-    return base32_id("dlv_", number.to_bytes(16, "big"))
-
-
 def arrived(user_data: bytes, *, sender: str = "AOI", at: datetime = NOW) -> ShortMessageArrived:
     """A short message comes."""
     return ShortMessageArrived(ShortMessage(user_data, sender), at)
@@ -84,8 +84,22 @@ def by_sms(payload: Payload) -> ShortMessageArrived:
 
 
 def token_of(client: str, application: str, instance: str) -> str:
-    """What the rehearsed server gives an app instance."""
+    """The token that the simulated server gives to an app instance."""
     return "k." + hashlib.sha256(f"{client}/{application}/{instance}".encode()).hexdigest()
+
+
+def content_of(delivery: str, token: str) -> NotificationContentV1:
+    """The content of a delivery, as the server answers a fetch."""
+    return NotificationContentV1.model_validate(
+        {
+            "delivery": delivery,
+            "notification": "n-1",
+            "token": token,
+            "content": {"data": "large"},
+            "urgency": "normal",
+            "expires_at": EXPIRES_AT,
+        }
+    )
 
 
 def notification(number: int, token: str, *, attempt: int = 1) -> NotificationFrame:
@@ -107,49 +121,50 @@ def notification(number: int, token: str, *, attempt: int = 1) -> NotificationFr
     return read
 
 
-class Rehearsal:
-    """One device: its view, its disk, and everything that it ever did.
+class DeviceHarness:
+    """One device: its model, its disk, and every effect so far.
 
-    Whatever is played, these hold, or an assertion fails: what goes out is on the disk before; a
-    number is never used twice for an object, and never goes down; a secret never comes back; the
-    final word about a delivery never changes, and an app does not see it again.
+    Each input is checked: what is sent is on the disk before; a sequence number is never used twice
+    and never falls; a secret is never used again; the final acknowledgement of a delivery never
+    changes, and no app gets that delivery again.
     """
 
     def __init__(self, **settings: Any) -> None:
-        view = View(device="phone-1", identity="tel:+15550100", offers=OFFERS, network=WIFI)
-        self.view = replace(view, **settings)
-        self.disk = encode(Stored())
+        model = Model(device="phone-1", identity="tel:+15550100", offers=OFFERS, network=WIFI)
+        self.model = replace(model, **settings)
+        self.disk = encode(StoredState())
         self.effects: list[Effect] = []
         self._secrets: Iterator[str] = (_secret(n) for n in count(1))
         self._sequences: dict[tuple[str, str], int] = {}
         self._final: dict[str, str] = {}
 
     @property
-    def stored(self) -> Stored:
+    def stored(self) -> StoredState:
         """What is on the disk."""
         return decode(self.disk)
 
     @property
     def generation(self) -> int:
         """The present connection's."""
-        return self.view.link.generation
+        return self.model.connection.generation
 
-    def play(self, event: Input) -> list[Effect]:
-        """This happens; what it leads to."""
+    def feed(self, cause: Input) -> list[Effect]:
+        """Feed one input; its effects."""
         before = self.stored
-        decision = decide(self.view, event, fresh_secret=next(self._secrets))
-        for effect in decision.effects:
-            if isinstance(effect, Store):
-                assert effect is decision.effects[0], "stored after something else"
+        transition = decide(self.model, cause, fresh_secret=next(self._secrets))
+        effects = transition.effects
+        for effect in effects:
+            if isinstance(effect, Save):
+                assert effect is effects[0], "stored after something else"
                 self.disk = encode(effect.stored)
-            elif isinstance(effect, Send):
-                assert effect.generation == decision.view.link.generation
+            elif isinstance(effect, SendFrame):
+                assert effect.generation == transition.model.connection.generation
                 self._check_sent(effect.frame)
             elif isinstance(effect, Deliver):
                 known = self._final.get(effect.notification.delivery)
                 assert known is None, f"an app saw what was {known}"
-        self.view = decision.view
-        assert self.stored == self.view.stored, "the disk and the view differ"
+        self.model = transition.model
+        assert self.stored == self.model.stored, "the disk and the model differ"
         self._check_monotonous(before, self.stored)
         # That nobody was there is true until an app registers.
         self._final = {
@@ -157,30 +172,30 @@ class Rehearsal:
             for delivery, code in self._final.items()
             if code == "delivered" or delivery in self.stored.seen
         }
-        self.effects += decision.effects
-        return list(decision.effects)
+        self.effects += effects
+        return list(effects)
 
     def restart(self) -> None:
         """The process is killed and started again: only the disk is left."""
-        view = self.view
-        self.view = View(
-            device=view.device,
-            identity=view.identity,
-            offers=view.offers,
-            register_on=view.register_on,
-            network=view.network,
+        model = self.model
+        self.model = Model(
+            device=model.device,
+            identity=model.identity,
+            offers=model.offers,
+            register_on=model.register_on,
+            network=model.network,
             stored=self.stored,
         )
-        self.play(Started())
+        self.feed(ClientStarted())
 
     def receive(self, frame: Any) -> list[Effect]:
         """The server sends a frame over the present connection."""
-        return self.play(Received(self.generation, frame))
+        return self.feed(FrameReceived(self.generation, frame))
 
-    def pending(self, name: str) -> tuple[int, Pending]:
+    def pending(self, name: str) -> tuple[int, PendingRequest]:
         """The latest request of that name that waits for an answer."""
-        waiting = [(i, p) for i, p in self.view.link.in_flight.items() if p.name == name]
-        assert waiting, f"no {name} under way: {self.view.link.in_flight}"
+        waiting = [(i, p) for i, p in self.model.connection.in_flight.items() if p.name == name]
+        assert waiting, f"no {name} under way: {self.model.connection.in_flight}"
         return waiting[-1]
 
     def answer(self, name: str, answer: AnyAnswer) -> list[Effect]:
@@ -191,7 +206,7 @@ class Rehearsal:
 
     def welcome(self) -> list[Effect]:
         """The server says welcome."""
-        client = self.view.stored.client
+        client = self.model.stored.client
         assert client is not None
         return self.receive(
             WelcomeFrame(client=client, session="s1", epoch=1, sequence=0, ping_every=30.0)
@@ -199,7 +214,7 @@ class Rehearsal:
 
     def open(self) -> list[Effect]:
         """The socket opens."""
-        return self.play(Opened(self.generation))
+        return self.feed(ConnectionOpened(self.generation))
 
     def register(self) -> None:
         """Register and greet, from a new connection to the welcome."""
@@ -213,14 +228,14 @@ class Rehearsal:
         self.welcome()
 
     def server_id(self) -> str:
-        """The AOI Client ID that the rehearsed server gives to the present secret."""
-        assert self.view.stored.credentials is not None
-        return client_id_of(hash_secret(self.view.stored.credentials.secret))
+        """The AOI Client ID that the simulated server gives to the present secret."""
+        assert self.model.stored.credentials is not None
+        return client_id_of(hash_secret(self.model.stored.credentials.secret))
 
     def serve(self, *, pending_sms: bool = False) -> None:
         """Answer everything that is asked, until nothing is: a server that does its part."""
         for _ in range(200):
-            waiting = list(self.view.link.in_flight.values())
+            waiting = list(self.model.connection.in_flight.values())
             if not waiting:
                 return
             self._serve_one(waiting[-1], pending_sms)
@@ -228,37 +243,37 @@ class Rehearsal:
 
     def sent(self, kind: type[F]) -> list[F]:
         """Frames of that kind that went out."""
-        frames = [e.frame for e in self.effects if isinstance(e, Send)]
+        frames = [e.frame for e in self.effects if isinstance(e, SendFrame)]
         return [frame for frame in frames if isinstance(frame, kind)]
 
     def requests(self, name: str) -> list[RequestFrame]:
         """Requests of that name that went out."""
         return [frame for frame in self.sent(RequestFrame) if frame.name == name]
 
-    def told(self, kind: type[E]) -> list[E]:
-        """Events of that kind that were told."""
-        events: list[ClientEvent] = [e.event for e in self.effects if isinstance(e, Tell)]
+    def emitted(self, kind: type[E]) -> list[E]:
+        """Emitted events of that kind."""
+        events: list[ClientEvent] = [e.event for e in self.effects if isinstance(e, Emit)]
         return [event for event in events if isinstance(event, kind)]
 
-    def opened(self) -> list[Open]:
+    def connects(self) -> list[Connect]:
         """Connections that were asked for."""
-        return [effect for effect in self.effects if isinstance(effect, Open)]
+        return [effect for effect in self.effects if isinstance(effect, Connect)]
 
     def delivered(self) -> list[Deliver]:
-        """Notifications that apps were given."""
+        """Notifications that were delivered to apps."""
         return [effect for effect in self.effects if isinstance(effect, Deliver)]
 
     def acks(self) -> list[tuple[str, str, str | None]]:
         """Acknowledgements that went out: delivery, code, channel."""
         return [(ack.delivery, ack.code, ack.channel) for ack in self.sent(AckFrame)]
 
-    def _serve_one(self, pending: Pending, pending_sms: bool) -> None:
+    def _serve_one(self, pending: PendingRequest, pending_sms: bool) -> None:
         if pending.name == "client.register":
             self.answer(pending.name, ClientRegisteredV1(client=self.server_id()))
             self.welcome()
         elif pending.name == "application.register":
             application, instance = pending.about.split("/")
-            token = token_of(self.view.stored.client or "", application, instance)
+            token = token_of(self.model.stored.client or "", application, instance)
             sequence = pending.sequence or 0
             self.answer(pending.name, ApplicationRegisteredV1(token=token, sequence=sequence))
         elif pending.name == "application.deregister":
@@ -271,9 +286,9 @@ class Rehearsal:
                     type=offer.type,
                     state="pending" if unproved and offer.type == "sms" else "active",
                 )
-                for offer in self.view.offers
+                for offer in self.model.offers
             )
-            sequence = pending.sequence or self.view.stored.sequence
+            sequence = pending.sequence or self.model.stored.sequence
             self.answer(pending.name, ChannelsActivatedV1(sequence=sequence, selected=selected))
 
     def _check_sent(self, frame: DeviceFrame) -> None:
@@ -307,7 +322,36 @@ class Rehearsal:
                 pass
 
     @staticmethod
-    def _check_monotonous(before: Stored, after: Stored) -> None:
+    def _check_monotonous(before: StoredState, after: StoredState) -> None:
         assert after.sequence >= before.sequence
         for key, record in before.applications.items():
             assert after.applications[key].sequence >= record.sequence
+
+
+class RegisteredDevice(DeviceHarness):
+    """A registered device with active channels and one app, and the app's token."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.feed(ClientStarted())
+        self.feed(ApplicationStarted(MAIL, "default"))
+        self.register()
+        self.serve()
+        self.token = self.stored.applications[f"{MAIL}/default"].token or ""
+
+    def sms(self, number: int, text: str = "hello") -> ShortMessageArrived:
+        """A notification comes by SMS."""
+        content = Content(data=text)
+        return by_sms(ContentPush(delivery_id(number), fingerprint_of(self.token), content))
+
+    def wake_up(self, number: int) -> ShortMessageArrived:
+        """A wake-up comes by SMS."""
+        return by_sms(WakeUpPush(delivery_id(number), fingerprint_of(self.token)))
+
+    def content(self, number: int) -> NotificationContentV1:
+        """The content of a wake-up, for this app."""
+        return content_of(delivery_id(number), self.token)
+
+    def lose_connection(self) -> None:
+        """The connection ends."""
+        self.feed(ConnectionClosed(self.generation, None, "lost"))

@@ -10,7 +10,7 @@ import os
 import sys
 from dataclasses import replace
 
-from aoi_events.client.core.state import Credentials, Stored, decode, encode
+from aoi_events.client.core.state import Credentials, StoredState, decode, encode
 from aoi_events.client.shell.storage import FileStorage
 
 
@@ -18,7 +18,7 @@ async def keep(path: str) -> None:
     """Save state after state, each with a higher sequence number."""
     storage = FileStorage(path)
     data = await storage.load()
-    stored = Stored() if data is None else decode(data)
+    stored = StoredState() if data is None else decode(data)
     os.write(1, f"{stored.sequence}\n".encode())
     while True:
         secret = "x" * (stored.sequence % 50_000)

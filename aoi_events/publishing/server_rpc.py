@@ -1,4 +1,4 @@
-"""A broker connection that asks: what Publisher and DeviceRequests have in common."""
+"""RPC to an AOI Server over the broker, shared by Publisher and DeviceRequests."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ from aoi_events.contracts.requests import AnyRequest
 from aoi_events.platform.worker_rpc import WorkerRpc
 from aoi_events.ports.broker import Broker
 
-__all__ = ["DEFAULT_TIMEOUT", "Session", "checked_timeout"]
-
 DEFAULT_TIMEOUT: Final = 10.0
-"""Seconds to wait for an answer, where the caller says nothing else."""
+"""Default seconds to wait for an answer."""
 
 A = TypeVar("A", bound=AnyAnswer)
 
 
-class Session:
-    """Asks over direct reply-to.
+class ServerRpc:
+    """Sends requests over direct reply-to, and returns their answers.
 
-    Opens a broker of its own for a URL, and closes only what it opened.
+    For a URL it opens a broker of its own; it closes only what it opened.
     """
 
     def __init__(self, broker: str | Broker, *, name: str, timeout: float) -> None:
-        self._given = broker
+        self._source = broker
         self._name = name
         self._timeout = checked_timeout(timeout)
         self._broker: Broker | None = None
@@ -37,31 +35,31 @@ class Session:
 
     @property
     def broker(self) -> Broker:
-        """The connection. Raises RuntimeError before it was opened, and after it was closed."""
+        """The connection. Raises RuntimeError before `open` and after `close`."""
         if self._broker is None:
             raise self._not_open()
         return self._broker
 
     async def open(self) -> None:
-        """Connect. Opening twice changes nothing; what was closed stays closed."""
+        """Connect. Idempotent; it cannot be opened again after `close`."""
         async with self._opening:
             if self._closed:
                 raise RuntimeError(f"this {self._name} was closed; make another")
             if self._rpc is not None:
                 return
-            given = self._given
+            given = self._source
             if isinstance(given, str):
                 given = await open_broker(given, name=f"aoi {self._name}")
             try:
                 self._rpc = WorkerRpc(await given.requester(), timeout=self._timeout)
             except BaseException:
-                if given is not self._given:
+                if given is not self._source:
                     await given.close()
                 raise
             self._broker = given
 
     async def close(self) -> None:
-        """Give the reply address up, and disconnect where the connection is ours. Idempotent."""
+        """Release the reply address, and disconnect from an own broker. Idempotent."""
         async with self._opening:
             self._closed = True
             rpc, self._rpc = self._rpc, None
@@ -70,7 +68,7 @@ class Session:
             if rpc is not None:
                 await rpc.close()
         finally:
-            if broker is not None and broker is not self._given:
+            if broker is not None and broker is not self._source:
                 await broker.close()
 
     async def ask(
@@ -91,7 +89,7 @@ class Session:
 
 
 def checked_timeout(seconds: float) -> float:
-    """``seconds``, if one can wait that long. Raises ValueError."""
+    """``seconds``, if it is a valid timeout. Raises ValueError."""
     if not (math.isfinite(seconds) and seconds > 0):
         raise ValueError(f"a timeout is a number of seconds above 0, not {seconds}")
     return seconds

@@ -1,4 +1,4 @@
-"""A small AOI Server on a real WebSocket, told by a test what to do."""
+"""An AOI Server for one device on a real WebSocket, scripted by a test."""
 
 from __future__ import annotations
 
@@ -18,23 +18,18 @@ from aoi_events.contracts.device import (
     RequestFrame,
     device_frames,
 )
-from aoi_events.contracts.identifiers import base32_id
 from aoi_events.domain.clients.client import client_id_of, hash_secret
+from tests.device_frames import delivery_id
 from tests.limits import WITHIN
 
 F = TypeVar("F", bound=DeviceFrame)
 
 
-def delivery_id(number: int) -> str:
-    """A delivery's ID."""
-    return base32_id("dlv_", number.to_bytes(16, "big"))
+class ScriptedServer:
+    """Registers clients and apps, and selects every offered channel.
 
-
-class Server:
-    """Registers by the secret's hash, admits who has it, gives tokens, selects what is offered.
-
-    ``mute`` are request names that are never answered; ``answers`` override the usual answers by
-    request name; ``unproved`` are channel types that stay pending until they are confirmed.
+    ``mute`` are request names that are never answered; ``answers`` replace the usual answers, by
+    request name; ``unproved`` are channel types that are pending until they are confirmed.
     """
 
     def __init__(self) -> None:
@@ -78,7 +73,7 @@ class Server:
         await self._runner.cleanup()
 
     async def until(self, holds: Callable[[], object]) -> None:
-        """Return when it holds; it is looked at whenever something arrived."""
+        """Return when ``holds()`` is true; it is called whenever something arrived."""
         async with asyncio.timeout(WITHIN), self._changed:
             await self._changed.wait_for(lambda: bool(holds()))
 
@@ -137,7 +132,7 @@ class Server:
     async def close(self, code: int) -> None:
         """Close the session."""
         assert self._socket is not None
-        await self._socket.close(code=code, message=b"told to")
+        await self._socket.close(code=code, message=b"by the test")
 
     async def drop(self) -> None:
         """Close the session, if there is one."""

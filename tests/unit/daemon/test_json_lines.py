@@ -1,4 +1,4 @@
-"""The app protocol's lines: whatever comes is a request of ours, or refused with a stable code."""
+"""Lines of the app protocol: every line is a valid request, or refused with a stable code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aoi_events.contracts.apps import APP_REQUESTS, AttachV1, Failed, RegisterAppV1
-from aoi_events.daemon.json_lines import Lines, read_request
+from aoi_events.daemon.app_connection import AppConnection
+from aoi_events.daemon.json_lines import decode_request
 from aoi_events.errors import ErrorCode, Refusal
 from tests.limits import WITHIN
 from tests.strategies_of_contracts import json_values, values_of
@@ -23,14 +24,14 @@ from tests.strategies_of_contracts import json_values, values_of
 def test_any_octets(line: bytes) -> None:
     """Octets are refused, and never raise anything else."""
     with pytest.raises(Refusal):
-        read_request(line)
+        decode_request(line)
 
 
 @given(value=st.dictionaries(st.sampled_from(["version", "type", "application"]), json_values()))
 def test_any_object(value: dict[str, Any]) -> None:
-    """Objects with our names and anything in them: a request or a refusal."""
+    """An object with known names and any values is a request, or is refused."""
     try:
-        request = read_request(json.dumps(value).encode())
+        request = decode_request(json.dumps(value).encode())
     except Refusal:
         return
     assert type(request) in APP_REQUESTS.values()
@@ -39,12 +40,12 @@ def test_any_object(value: dict[str, Any]) -> None:
 @pytest.mark.parametrize("kind", APP_REQUESTS)
 @given(data=st.data())
 def test_every_request_is_read(kind: str, data: st.DataObject) -> None:
-    """What the schema allows is read as what it says it is, unless a validator knows better."""
+    """Every request that the schema allows is read as its type."""
     model = APP_REQUESTS[kind]
     value = {**data.draw(values_of(model)), "type": kind}
-    request = read_request(json.dumps(value).encode())
+    request = decode_request(json.dumps(value).encode())
     assert type(request) is model
-    assert read_request(request.encode()) == request
+    assert decode_request(request.encode()) == request
 
 
 @pytest.mark.parametrize(
@@ -70,15 +71,15 @@ def test_every_request_is_read(kind: str, data: st.DataObject) -> None:
 def test_refusals_help(value: dict[str, Any], code: str, field: str) -> None:
     """The code, and which field to look at."""
     with pytest.raises(Refusal) as refused:
-        read_request(json.dumps(value).encode())
+        decode_request(json.dumps(value).encode())
     assert (refused.value.code, refused.value.field) == (code, field)
 
 
 def test_defaults() -> None:
-    """An instance need not be named, and a command need not be said."""
-    attach = read_request(b'{"version": 1, "type": "attach", "application": "a"}')
+    """Instance and command are optional."""
+    attach = decode_request(b'{"version": 1, "type": "attach", "application": "a"}')
     assert attach == AttachV1(version=1, application="a", instance="default")
-    register = read_request(b'{"version": 1, "type": "register", "application": "a"}')
+    register = decode_request(b'{"version": 1, "type": "register", "application": "a"}')
     assert isinstance(register, RegisterAppV1)
     assert (register.command, register.owner, register.wait) == (None, None, 0.0)
 
@@ -88,10 +89,10 @@ async def test_who_is_refused_while_it_speaks_reads_why(tmp_path: Path) -> None:
     refused, closed = asyncio.Event(), asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        lines = Lines(reader, writer)
+        connection = AppConnection(reader, writer)
         refused.set()
-        await lines.refuse(Failed(code=ErrorCode.NOT_ALLOWED, message="not you"))
-        await lines.closed()
+        await connection.send_last(Failed(code=ErrorCode.NOT_ALLOWED, message="not you"))
+        await connection.closed()
         closed.set()
 
     loop = asyncio.get_running_loop()

@@ -30,7 +30,7 @@ from aoi_events.ports.store import Transaction
 from aoi_events.services.clients.challenges import Challenges, take_from_others
 from aoi_events.services.clients.endings import channel_closed
 from aoi_events.services.clients.unit_of_work import Held
-from aoi_events.services.messages.answers import event
+from aoi_events.services.messages.events import event
 from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["Change", "ChannelSet", "closed_by_server"]

@@ -29,8 +29,9 @@ from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.activation.channel_set import ChannelSet, closed_by_server
 from aoi_events.services.clients.challenges import claims, rivals
 from aoi_events.services.clients.unit_of_work import Held
-from aoi_events.services.messages.answers import answer, batches, hint, refusal
+from aoi_events.services.messages.answers import answer, refusal
 from aoi_events.services.messages.authorization import proved_client
+from aoi_events.services.messages.envelopes import batches, hint
 from aoi_events.services.messages.requests import Asked, about_request, read_request
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.settings import ServiceSettings

@@ -14,7 +14,8 @@ from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ConnectionlessChannel, Receipt
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import ProviderMessage, Store
-from aoi_events.services.messages.answers import outcomes, publish_all
+from aoi_events.services.messages.envelopes import outcomes
+from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES
 
 __all__ = ["Receipts"]

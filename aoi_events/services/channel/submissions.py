@@ -29,7 +29,8 @@ from aoi_events.ports.channel import ConnectionlessChannel, Sent
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import ProviderMessage, Store, Submission
-from aoi_events.services.messages.answers import outcomes, publish_all
+from aoi_events.services.messages.envelopes import outcomes
+from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES, Stopped, rest
 
 __all__ = ["Key", "Submissions", "Work", "key_of"]

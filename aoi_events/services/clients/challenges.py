@@ -18,7 +18,7 @@ from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
 from aoi_events.services.clients.endings import channel_closed
 from aoi_events.services.clients.unit_of_work import Held
-from aoi_events.services.messages.answers import batches
+from aoi_events.services.messages.envelopes import batches
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import delivery_queue
 

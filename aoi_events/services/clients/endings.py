@@ -21,7 +21,7 @@ from aoi_events.domain.delivery.machine import (
 )
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
-from aoi_events.services.messages.answers import event
+from aoi_events.services.messages.events import event
 
 __all__ = ["application_revoked", "channel_closed", "close_what_ended"]
 

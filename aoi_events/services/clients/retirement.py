@@ -13,7 +13,7 @@ from aoi_events.domain.clients.client import Client
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
 from aoi_events.services.clients.endings import application_revoked
-from aoi_events.services.messages.answers import batches
+from aoi_events.services.messages.envelopes import batches
 from aoi_events.topology import gateway_queue
 
 __all__ = ["Endings", "retire"]

@@ -13,7 +13,9 @@ from aoi_events.ports.broker import Broker, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Store
 from aoi_events.services.clients.retirement import Endings, retire
-from aoi_events.services.messages.answers import event, hint, publish_all
+from aoi_events.services.messages.envelopes import hint
+from aoi_events.services.messages.events import event
+from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.settings import Policies
 
 __all__ = ["UnusedClients"]

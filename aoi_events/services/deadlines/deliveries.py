@@ -33,7 +33,7 @@ from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.delivery.backlog import bounded
 from aoi_events.services.delivery.dispatch import Context, Dispatcher
 from aoi_events.services.delivery.release import follow, noticed
-from aoi_events.services.messages.answers import publish_all
+from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES
 from aoi_events.services.runtime.settings import ServiceSettings
 

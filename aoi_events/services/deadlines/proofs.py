@@ -17,7 +17,7 @@ from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.clients.challenges import Challenges
 from aoi_events.services.clients.endings import channel_closed
-from aoi_events.services.messages.answers import publish_all
+from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES
 from aoi_events.services.runtime.settings import ServiceSettings
 

@@ -35,7 +35,8 @@ from aoi_events.domain.planning.plans import Demand, Step, plan
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
-from aoi_events.services.messages.answers import batches, delivery_event, outcomes
+from aoi_events.services.messages.envelopes import batches, outcomes
+from aoi_events.services.messages.events import delivery_event
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import delivery_queue, gateway_queue
 

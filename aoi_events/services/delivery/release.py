@@ -17,7 +17,7 @@ from aoi_events.domain.clients.client import Client
 from aoi_events.domain.delivery.machine import Decision, Delivery
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Lock, Store
-from aoi_events.services.messages.answers import hint
+from aoi_events.services.messages.envelopes import hint
 from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["follow", "noticed", "release_resting"]

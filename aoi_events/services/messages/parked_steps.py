@@ -12,7 +12,7 @@ from aoi_events.contracts.envelopes import (
     OutcomeKind,
 )
 from aoi_events.ports.broker import Outbound
-from aoi_events.services.messages.answers import outcomes
+from aoi_events.services.messages.envelopes import outcomes
 
 __all__ = ["parked_steps"]
 

@@ -23,7 +23,9 @@ from aoi_events.ports.metrics import NO_METRICS, Change, WorkerMetrics
 from aoi_events.ports.store import Store, Transaction
 from aoi_events.services.delivery.dispatch import Context, Dispatcher
 from aoi_events.services.delivery.release import release_resting
-from aoi_events.services.messages.answers import answer, event, hint, refusal
+from aoi_events.services.messages.answers import answer, refusal
+from aoi_events.services.messages.envelopes import hint
+from aoi_events.services.messages.events import event
 from aoi_events.services.messages.requests import Asked, about_request, read_request
 from aoi_events.services.notification.acceptance import Acceptance, Sending
 from aoi_events.services.notification.queries import NotificationQueries

@@ -19,8 +19,9 @@ from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
 from aoi_events.services.clients.endings import application_revoked
 from aoi_events.services.clients.retirement import Endings
-from aoi_events.services.messages.answers import answer, event
+from aoi_events.services.messages.answers import answer
 from aoi_events.services.messages.authorization import proved_client
+from aoi_events.services.messages.events import event
 from aoi_events.services.messages.requests import Asked
 from aoi_events.services.registration.unit_of_work import Registry
 from aoi_events.services.runtime.settings import ServiceSettings

@@ -24,8 +24,10 @@ from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.clients.retirement import Endings, retire
-from aoi_events.services.messages.answers import answer, event, hint, refusal
+from aoi_events.services.messages.answers import answer, refusal
 from aoi_events.services.messages.authorization import proved_client
+from aoi_events.services.messages.envelopes import hint
+from aoi_events.services.messages.events import event
 from aoi_events.services.messages.requests import Asked, about_request, read_request
 from aoi_events.services.registration.applications import ApplicationRegistration
 from aoi_events.services.registration.unit_of_work import Registry

@@ -24,8 +24,10 @@ from aoi_events.platform.retry import Attempt, Patience, patiently
 from aoi_events.ports.broker import Broker, Inbound, Outbound, Subscription
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
-from aoi_events.services.messages.answers import internal, publish_all, refusal
-from aoi_events.services.messages.requests import as_sent, may_answer, to_quarantine, unwrap
+from aoi_events.services.messages.answers import internal_error, refusal
+from aoi_events.services.messages.publish import publish_all
+from aoi_events.services.messages.quarantine import as_sent, to_quarantine, unwrap
+from aoi_events.services.messages.requests import may_answer
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
 from aoi_events.services.runtime.pausing import PAUSES, Stopped, rest
@@ -219,7 +221,7 @@ class BatchWorker(Generic[T]):
             except Exception as bug:  # noqa: BLE001 - parked for a person, with its traceback logged
                 self._log.exception("unreadable", message_id=message.message_id)
                 bad.append(_parked(message, bug))
-                answers += internal(message) if may_answer(message) else []
+                answers += internal_error(message) if may_answer(message) else []
             else:
                 good.append(message)
         if strangers:
@@ -254,7 +256,7 @@ class BatchWorker(Generic[T]):
             about = self._handler.about(item)
             self._log.exception("item_parked", message_id=message.message_id, **about)
             await self._parking.park(self._handler.queue, [_parked(message, bug)])
-            await self._tell([*internal(message), *self._handler.abandoned(item)])
+            await self._tell([*internal_error(message), *self._handler.abandoned(item)])
 
     async def _tell(self, outputs: Sequence[Outbound]) -> None:
         """Publish what follows a parked message; what cannot be said is no reason to repeat it."""

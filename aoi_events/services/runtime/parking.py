@@ -15,8 +15,8 @@ from aoi_events.ports.broker import Broker, Inbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import Store
-from aoi_events.services.messages.answers import publish_all
-from aoi_events.services.messages.requests import to_replay
+from aoi_events.services.messages.publish import publish_all
+from aoi_events.services.messages.quarantine import to_replay
 
 __all__ = ["Parked", "Parking", "Replayed", "replay", "replayable"]
 

@@ -17,7 +17,7 @@ from aoi_events.ports.broker import Inbound, Outbound, Published, Subscription
 from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.channel.handler import ProviderHandler
 from aoi_events.services.channel.submissions import Submissions
-from aoi_events.services.messages.requests import to_quarantine, unwrap
+from aoi_events.services.messages.quarantine import to_quarantine, unwrap
 from aoi_events.services.notification.handler import NotificationHandler
 from aoi_events.services.outcome.handler import OutcomeHandler
 from aoi_events.services.registration.handler import RegistrationHandler

@@ -9,15 +9,8 @@ import pytest
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound
-from aoi_events.services.messages.requests import (
-    as_sent,
-    check_reply_to,
-    may_answer,
-    read_request,
-    to_quarantine,
-    to_replay,
-    unwrap,
-)
+from aoi_events.services.messages.quarantine import as_sent, to_quarantine, to_replay, unwrap
+from aoi_events.services.messages.requests import check_reply_to, may_answer, read_request
 from aoi_events.topology import QUARANTINES, quarantine_of
 
 GATEWAYS = frozenset({"aoi-gateway"})

@@ -10,7 +10,8 @@ from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.contracts.events import NOBODY, ClientChanged
 from aoi_events.errors import PublishRefused
 from aoi_events.ports.broker import Outbound
-from aoi_events.services.messages.answers import event, publish_all
+from aoi_events.services.messages.events import event
+from aoi_events.services.messages.publish import publish_all
 from aoi_events.topology import EVENTS, Binding, Queue, Topology, topology
 from tests.strategies import EPOCH
 

@@ -10,9 +10,10 @@ from aoi_events.contracts.requests import REQUESTS
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock
-from aoi_events.services.messages.answers import internal, refusal
+from aoi_events.services.messages.answers import internal_error, refusal
 from aoi_events.services.messages.parked_steps import parked_steps
-from aoi_events.services.messages.requests import may_answer, unwrap
+from aoi_events.services.messages.quarantine import unwrap
+from aoi_events.services.messages.requests import may_answer
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
 from aoi_events.topology import DEAD, UNROUTABLE, delivery_queue, quarantine_of
@@ -91,7 +92,7 @@ class DeadLetterHandler(Handler[DeadLetter]):
             if letter.queue.startswith(_ANY_CHANNEL):
                 outputs += parked_steps(letter.message.body, self._clock.now())
             elif may_answer(letter.message):
-                outputs += internal(letter.message)
+                outputs += internal_error(letter.message)
         return outputs
 
 

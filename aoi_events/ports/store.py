@@ -121,7 +121,7 @@ class Transaction(Protocol):
         connected nor activated, before ``unused_before``; at most ``limit`` of each, the oldest.
         """
 
-    async def untold_clients(self, before: datetime, limit: int) -> Sequence[str]:
+    async def clients_with_unpublished_end(self, before: datetime, limit: int) -> Sequence[str]:
         """IDs of clients whose end waits since before then to be told."""
 
     async def count_clients(
@@ -261,8 +261,8 @@ class Transaction(Protocol):
         has committed.
         """
 
-    async def count_put_off(self, clients: Collection[str]) -> Mapping[str, int]:
-        """How many deliveries of each client are put off (absent: none); see Delivery.put_off."""
+    async def count_deferred(self, clients: Collection[str]) -> Mapping[str, int]:
+        """How many deliveries of each client are put off (absent: none); see Delivery.deferred."""
 
     async def release(
         self, clients: Collection[str], *, now: datetime, limit: int
@@ -335,7 +335,7 @@ class Transaction(Protocol):
     async def health(self, since: datetime) -> Sequence[ProviderHealth]:
         """What was noted since then, by channel, provider and worker."""
 
-    async def held_back(self, limit: int) -> Mapping[str, int]:
+    async def count_awaiting_provider(self, limit: int) -> Mapping[str, int]:
         """By channel, how many deliveries wait for a provider that is down; counts at most
         ``limit`` deliveries.
         """

@@ -26,7 +26,7 @@ from aoi_events.store.losses import LossQueries
 from aoi_events.store.notifications import NotificationQueries, SubmissionQueries
 from aoi_events.store.parking import ParkingQueries
 from aoi_events.store.retention import RetentionQueries
-from aoi_events.store.run_to_completion import to_its_end
+from aoi_events.store.run_to_completion import run_to_completion
 
 __all__ = ["SqlStore", "SqlTransaction", "open_store"]
 
@@ -49,7 +49,7 @@ class SqlTransaction(
     ParkingQueries,
     RetentionQueries,
 ):
-    """One transaction, with every query of the port."""
+    """One transaction, with all queries of the port."""
 
 
 class SqlStore:
@@ -92,17 +92,17 @@ class SqlStore:
                     await self._whole(connection.close())
 
     async def _whole(self, work: Coroutine[Any, Any, None]) -> None:
-        await (to_its_end(work) if self._database.sql is Sql.SQLITE else work)
+        await (run_to_completion(work) if self._database.sql is Sql.SQLITE else work)
 
     async def check(self, *, rights: bool = False) -> None:
         """Raises StoreUnavailable when it cannot be reached, ConfigurationError when its schema is
-        not the one that this version needs, or (``rights``) its user may not write there; it says
-        what mends it.
+        not the one that this version needs, or (``rights``) its user may not write there; the
+        message contains the remedy.
         """
         await schema.check(self._database, rights=rights)
 
     async def now(self) -> datetime | None:
-        """The time by the database's own clock, in UTC; None when it has none but this machine's.
+        """The time of the database's own clock, in UTC; None if it has none but this machine's.
 
         Raises StoreUnavailable.
         """

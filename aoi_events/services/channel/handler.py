@@ -1,4 +1,4 @@
-"""The worker of one connectionless channel: hands deliveries and challenges to its provider."""
+"""The handler of one connectionless channel: submits deliveries and challenges to its provider."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ _GIVEN_UP: Final = "the client gave the address up"
 
 
 class ProviderHandler(Handler[DeliveryBatchV1]):
-    """Takes ``aoi.delivery.<type>``; writes submissions; publishes nothing itself, but see
-    :class:`aoi_events.services.channel.submissions.Submissions`.
+    """Consumes ``aoi.delivery.<type>``; writes submissions; publishes through
+    :class:`aoi_events.services.channel.submissions.Submissions` only.
 
-    It is ready whatever providers are: for one that is down the channel answers at once.
+    It is ready whatever the state of the providers is: for one that is down the channel answers at
+    once.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
             ) from None
 
     def abandoned(self, item: DeliveryBatchV1) -> Sequence[Outbound]:
-        """A parked step fails that step only."""
+        """The outcomes of a parked item: its steps fail, and no others."""
         return parked_steps(item.encode(), self._clock.now())
 
     async def handle(self, items: Sequence[DeliveryBatchV1]) -> Sequence[Outbound]:
@@ -130,7 +131,7 @@ def _claimed(item: Work, channel: Channel | None) -> bool:
 
 
 def _received(item: DeliverItem, channel: Channel | None) -> bool:
-    """Whether the client is still known to receive there."""
+    """Whether the client still has an active channel at the address of the item."""
     return channel is not None and channel.usable and channel.parameters == item.parameters
 
 

@@ -31,7 +31,7 @@ from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import ProviderMessage, Store, Submission
 from aoi_events.services.messages.envelopes import outcomes
 from aoi_events.services.messages.publish import publish_all
-from aoi_events.services.runtime.pausing import PAUSES, Stopped, rest
+from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_or_stop
 
 __all__ = ["Key", "Submissions", "Work", "key_of"]
 
@@ -235,7 +235,7 @@ class Submissions:
                 patience=_PATIENCE,
                 on=PAUSES,
                 failed=self._complain,
-                sleep=lambda seconds: rest(self._clock, seconds, self._stop),
+                sleep=lambda seconds: sleep_or_stop(self._clock, seconds, self._stop),
             )
         except Stopped:
             log.warning("outcomes_untold", channel=self._type, items=len(said))

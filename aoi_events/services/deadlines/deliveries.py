@@ -1,8 +1,8 @@
-"""Deliveries whose deadline has come.
+"""Deliveries whose deadline has passed.
 
-There is no message that would come again if this worker died. So it commits each change as
-*unpublished* under a short deadline, and the real deadline after the confirm; an unpublished row
-that comes due is published again, unchanged.
+No message would be redelivered if this worker died. So it commits each change as *unpublished*
+under a short deadline, and the real deadline after the broker's confirm; an unpublished row that
+comes due is published again, unchanged.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import Lock, Store, Transaction
-from aoi_events.services.delivery.backlog import bounded
+from aoi_events.services.delivery.backlog import limit_backlog
 from aoi_events.services.delivery.dispatch import Context, Dispatcher
-from aoi_events.services.delivery.release import follow, noticed
+from aoi_events.services.delivery.release import release_if_returned, release_next_batches
 from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES
 from aoi_events.services.runtime.settings import ServiceSettings
@@ -45,7 +45,7 @@ Decide = Callable[[Delivery, Context, datetime], Decision]
 
 
 class DueDeliveries:
-    """Looks at due deliveries, ``batch`` of them at once."""
+    """Processes due deliveries, ``batch`` of them at once."""
 
     def __init__(
         self,
@@ -67,10 +67,10 @@ class DueDeliveries:
         self._batch = batch
         self._dispatcher = Dispatcher(settings)
 
-    async def look(self) -> int:
-        """One batch of what is due now; how many there were.
+    async def process_due(self) -> int:
+        """Process one batch of due deliveries; returns how many there were.
 
-        One that fails alone ends as *failed: parked*, so that it holds nobody else up.
+        One that fails alone ends as *failed: parked*, so that it does not block the others.
         """
         now = self._clock.now()
         hold = now + timedelta(seconds=self._settings.policies.hold)
@@ -109,19 +109,20 @@ class DueDeliveries:
         async with self._store.transaction() as tx:
             rows, context = await self._lock(tx, ids)
             decisions = [
-                noticed(decide_one(row, context, now), context.clients, now) for row in rows
+                release_if_returned(decide_one(row, context, now), context.clients, now)
+                for row in rows
             ]
-            decisions = await bounded(
+            decisions = await limit_backlog(
                 tx,
                 decisions,
                 before={row.id: row for row in rows},
                 backlog=self._settings.policies.backlog,
                 now=now,
             )
-            after = [_held(decision, hold) for decision in decisions]
+            after = [_unpublished(decision, hold) for decision in decisions]
             await tx.save_deliveries(after)
         self._metrics.deliveries(zip(rows, after, strict=True))
-        released = await follow(self._store, after, self._settings, now)
+        released = await release_next_batches(self._store, after, self._settings, now)
         outputs = self._dispatcher.outputs(decisions, context, now)
         await publish_all(self._broker, [*outputs, *released])
         self._metrics.published(outputs, self._clock.now())
@@ -131,7 +132,7 @@ class DueDeliveries:
             )
 
     async def _lock(self, tx: Transaction, ids: Sequence[str]) -> tuple[list[Delivery], Context]:
-        """The rows as they are now, under the locks in their usual order: clients first."""
+        """Lock the rows in the usual order, clients first, and read them as they are now."""
         seen = await tx.deliveries(ids)
         clients = await tx.clients({row.client for row in seen.values()}, Lock.SHARED)
         rows = list((await tx.deliveries(ids, Lock.EXCLUSIVE)).values())
@@ -171,15 +172,17 @@ class DueDeliveries:
 
 
 def _reason(known: str | None) -> Reason:
-    """Why the client or the token ended; an app that registered anew has no reason any more."""
+    """The reason for which the client or the token ended; an app that registered anew has none any
+    more.
+    """
     try:
         return Reason(known) if known is not None else Reason.DEREGISTERED
     except ValueError:
         return Reason.DEREGISTERED
 
 
-def _held(decision: Decision, hold: datetime) -> Delivery:
-    """The row with its effects still to be published; without any, as it is."""
+def _unpublished(decision: Decision, hold: datetime) -> Delivery:
+    """The row of a decision, marked as unpublished if it has effects."""
     row = decision.delivery
     if not decision.effects:
         return replace(row, published=True, deadline=deadline_of(row))

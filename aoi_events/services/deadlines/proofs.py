@@ -1,4 +1,6 @@
-"""Proofs of addresses whose deadline has come: send the challenge again, give up, prove anew."""
+"""Proofs of addresses whose deadline has passed: challenges are sent again, proofs renewed or given
+up.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from datetime import datetime, timedelta
 from aoi_events.contracts.events import NOBODY
 from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.channels import ChannelState, Proof, ProofState
-from aoi_events.domain.clients.proofs import look, put_off
+from aoi_events.domain.clients.proofs import at_deadline, postpone
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Broker, Outbound
 from aoi_events.ports.clock import Clock
@@ -29,7 +31,7 @@ Key = tuple[str, str, str]
 
 
 class DueProofs:
-    """Looks at due proofs, ``batch`` of them at once.
+    """Processes due proofs, ``batch`` of them at once.
 
     A challenge that is lost between commit and publish is sent again at the proof's next deadline.
     """
@@ -52,8 +54,8 @@ class DueProofs:
         self._batch = batch
         self._challenges = Challenges(settings)
 
-    async def look(self) -> int:
-        """One batch of what is due now; how many there were."""
+    async def process_due(self) -> int:
+        """Process one batch of due proofs; returns how many there were."""
         now = self._clock.now()
         until = now + timedelta(seconds=self._policies.hold)
         async with self._store.transaction() as tx:
@@ -113,12 +115,12 @@ class DueProofs:
                 ),
                 None,
             )
-            decision, reason = look(proof, now=now, policy=policy), CloseReason.NOT_PROVED
+            decision, reason = at_deadline(proof, now=now, policy=policy), CloseReason.NOT_PROVED
             if channel is None:
                 await tx.save_proofs([_unused(decision.proof)])
                 continue
             if decision.send and not await self._challenges.counted(tx, decision.proof, now):
-                decision = put_off(proof, now=now, policy=policy)
+                decision = postpone(proof, now=now, policy=policy)
                 reason = CloseReason.TOO_MANY_CHALLENGES
             await tx.save_proofs([decision.proof])
             if decision.send:
@@ -131,8 +133,8 @@ class DueProofs:
 
 
 def _unused(proof: Proof) -> Proof:
-    """The proof when no channel waits for it: one that holds stays until it lapses by itself, an
-    open one ends, so that the next offer of the address opens a round of its own.
+    """The proof when no channel waits for it: a valid one stays until it expires, an open one ends,
+    so that the next offer of the address starts a new round.
     """
     if proof.state is ProofState.PROVED:
         return replace(proof, sent=0, deadline=proof.proved_until)

@@ -1,7 +1,7 @@
-"""The deadlines worker: looks again at whatever is due, so that nothing is ever forgotten.
+"""The deadlines worker: processes every row whose deadline has passed, so that nothing is lost.
 
 Retries, hedges, acknowledgement time-outs, expiry, store-and-forward, challenges and the renewal of
-proofs are all this one mechanism. Any number of copies may run: they share what is due.
+proofs all use this one mechanism. Any number of copies may run: they share what is due.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from aoi_events.ports.store import Kind, Store
 from aoi_events.services.deadlines.clients import UnusedClients
 from aoi_events.services.deadlines.deliveries import DueDeliveries
 from aoi_events.services.deadlines.proofs import DueProofs
-from aoi_events.services.runtime.pausing import PAUSES, Stopped, rest
+from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_or_stop
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import hints_queue
 
@@ -37,7 +37,7 @@ _RETAIN: Final = 1_000
 
 
 class DeadlinesWorker:
-    """Takes due rows; writes deliveries, proofs, retention; publishes next steps and events."""
+    """Claims due rows; writes deliveries, proofs, retention; publishes next steps and events."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class DeadlinesWorker:
         self._woken = asyncio.Event()
 
     async def run(self, stop: asyncio.Event, started: asyncio.Event | None = None) -> None:
-        """Look every ``poll`` seconds, or at once when hinted; until ``stop``."""
+        """Process due rows every ``poll`` seconds, or at once after a hint; until ``stop``."""
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(self._listen()), group.create_task(self._retain())]
             if started is not None:
@@ -76,28 +76,30 @@ class DeadlinesWorker:
             for task in beside:
                 task.cancel()
 
-    async def look(self) -> bool:
-        """Look at what is due now; True when anything was, so that there may be more."""
-        deliveries = await self._deliveries.look()
-        proofs = await self._proofs.look()
+    async def process_due(self) -> bool:
+        """Process what is due now; True when anything was, so that there may be more."""
+        deliveries = await self._deliveries.process_due()
+        proofs = await self._proofs.process_due()
         return deliveries + proofs > 0
 
     async def _round(self, stop: asyncio.Event) -> None:
         # A hint that comes while we look is about something that we may have missed.
         self._woken.clear()
         busy = await patiently(
-            self.look,
+            self.process_due,
             patience=_PATIENCE,
             on=PAUSES,
-            failed=_complain,
-            sleep=lambda seconds: rest(self._clock, seconds, stop),
+            failed=_log_retry,
+            sleep=lambda seconds: sleep_or_stop(self._clock, seconds, stop),
         )
         if not busy:
             pause = self._clock.sleep(self._policies.poll)
             await first_of(pause, self._woken.wait(), stop.wait())
 
     async def _listen(self) -> None:
-        """Hints only save time, so a lost connection costs nothing: polling goes on."""
+        """Receive hints. They only save time, so a lost connection costs nothing:
+        polling goes on.
+        """
         while True:
             try:
                 queue = hints_queue(self._dice.token_hex(8))
@@ -110,7 +112,7 @@ class DeadlinesWorker:
             await self._clock.sleep(_DEAF_FOR)
 
     async def _retain(self) -> None:
-        """End and remove what nobody needs any more, in batches, as often as it takes."""
+        """Remove rows that are not needed any more, in batches, until there are none left."""
         parts: dict[str, Callable[[], Awaitable[bool]]] = {
             kind.value: partial(self._remove, kind) for kind in Kind
         }
@@ -121,16 +123,16 @@ class DeadlinesWorker:
                 await self._clock.sleep(self._policies.retain_every)
 
     async def _remove(self, kind: Kind) -> bool:
-        """Remove a batch; whether there may be more."""
+        """Remove a batch; returns whether there may be more."""
         before = self._clock.now() - timedelta(seconds=self._policies.keep_settled)
         async with self._store.transaction() as tx:
             return await tx.retain(kind, before=before, limit=_RETAIN) >= _RETAIN
 
     async def _end_unused(self) -> bool:
-        return await self._unused.look() > 0
+        return await self._unused.process_due() > 0
 
     async def _unhindered(self, name: str, part: Callable[[], Awaitable[bool]]) -> bool:
-        """What ``part`` returns; False when it cannot now, which keeps none of the others."""
+        """The result of ``part``; False when it fails now, which does not stop the other parts."""
         try:
             return await part()
         except PAUSES as fault:
@@ -141,5 +143,5 @@ class DeadlinesWorker:
         return False
 
 
-def _complain(attempt: Attempt) -> None:
+def _log_retry(attempt: Attempt) -> None:
     log.warning("paused", worker="deadlines", seconds=attempt.pause, error=str(attempt.error))

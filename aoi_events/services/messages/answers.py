@@ -10,7 +10,7 @@ __all__ = ["answer", "internal_error", "refusal"]
 
 
 def answer(message: Inbound, body: AnyAnswer) -> list[Outbound]:
-    """The answer, to whoever asked; nothing when nobody waits for one.
+    """The answer to a request; no message if the request names no reply queue.
 
     Not mandatory: RabbitMQ reports an answer to a live direct reply-to as returned *and* delivers
     it; and a requester that has gone away is no reason to try again.
@@ -37,12 +37,12 @@ def _code(body: AnyAnswer) -> str:
 
 
 def refusal(message: Inbound, refused: Refusal) -> list[Outbound]:
-    """The answer that says what was wrong."""
+    """The answer that explains a refusal."""
     body = RefusedV1(code=refused.code, message=refused.message, field=refused.field)
     return answer(message, body)
 
 
 def internal_error(message: Inbound) -> list[Outbound]:
     """The answer to a request that was parked because of a fault on our side."""
-    said = "a fault on our side; the request was set aside for a person"
-    return refusal(message, Refusal(ErrorCode.INTERNAL, said))
+    text = "a fault on our side; the request was set aside for a person"
+    return refusal(message, Refusal(ErrorCode.INTERNAL, text))

@@ -27,9 +27,10 @@ Item = DeliverItem | ChallengeItem | CloseItem
 
 
 def batches(queue: str, items: Sequence[Item], *, gateway: bool) -> list[Outbound]:
-    """Envelopes for one channel worker's or gateway node's queue.
+    """Envelopes of items for the queue of one channel worker or gateway node.
 
-    A gateway's queue dies with its connection: what comes back from it is *route lost* at once.
+    A gateway's queue is deleted with its connection: a message that is returned from it becomes the
+    outcome *route lost* at once.
     """
     return [
         Outbound(
@@ -73,7 +74,7 @@ def _outcome_batch(items: Sequence[OutcomeItem | ChallengeOutcome]) -> OutcomeBa
 
 
 def hint() -> Outbound:
-    """Wakes the deadlines workers before their next poll."""
+    """A message that wakes the deadlines workers before their next poll."""
     return Outbound(
         exchange=HINTS,
         routing_key="",

@@ -17,7 +17,9 @@ _EVENT_TYPE: Final = "application/cloudevents+json"
 
 
 def event(kind: str, sender: str, data: EventData, *, at: datetime, key: str) -> Outbound:
-    """The event of one fact; ``key`` and ``kind`` say which fact, so that a repeat has its ID."""
+    """The event of one fact; its ID follows from ``kind`` and ``key``, so a repeat has
+    the same ID.
+    """
     body = CloudEvent(
         id=hashlib.sha256(f"{kind}\0{key}".encode()).hexdigest()[:32],
         type=f"aoi.{kind}.v1",

@@ -1,4 +1,4 @@
-"""Publishing what a worker has to say, and counting what may be lost."""
+"""Publishes the messages of a worker, and counts those that may be lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ log = get_logger(__name__)
 async def publish_all(broker: Broker, outputs: Sequence[Outbound]) -> None:
     """Publish; raises PublishRefused unless the broker took every message that must not be lost.
 
-    What may be (facts that somebody's full queue refuses, say) holds nothing back: it is counted.
+    Best-effort messages (events that a full queue refuses, say) block nothing: their loss is
+    counted.
     """
     if not outputs:
         return
@@ -35,7 +36,7 @@ async def publish_all(broker: Broker, outputs: Sequence[Outbound]) -> None:
 
 
 def _count_lost(outputs: Sequence[Outbound], results: Sequence[Published]) -> None:
-    """The one place that knows of messages that nobody is to wait for and the broker refused."""
+    """Log the best-effort messages that the broker refused; the only place that knows of them."""
     refused = Counter(
         output.type or output.routing_key
         for output, result in zip(outputs, results, strict=True)

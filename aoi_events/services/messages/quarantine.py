@@ -1,4 +1,4 @@
-"""Quarantine: the headers that carry a message there, and the message as it was before."""
+"""Messages to and from quarantine: the original properties travel in headers."""
 
 from __future__ import annotations
 
@@ -22,15 +22,19 @@ _ORIGIN: Final = "aoi-origin-"
 
 
 def as_sent(message: Inbound) -> Inbound:
-    """The message without headers that only we may set; senders reach the worker queues freely."""
+    """The message without the headers that only workers may set; senders can reach the worker
+    queues.
+    """
     if REPLAYED_HEADER not in message.headers:
         return message
-    kept = {name: value for name, value in message.headers.items() if name != REPLAYED_HEADER}
-    return replace(message, headers=kept)
+    others = {name: value for name, value in message.headers.items() if name != REPLAYED_HEADER}
+    return replace(message, headers=others)
 
 
 def to_quarantine(message: Inbound, queue: str) -> Outbound:
-    """The message, unparsed, for ``queue``; what the broker validated moves into our headers."""
+    """The message, unparsed, for ``queue``; the properties that the broker validated become
+    headers.
+    """
     origin = {
         "routing-key": message.routing_key,
         "exchange": message.exchange,
@@ -51,7 +55,7 @@ def to_quarantine(message: Inbound, queue: str) -> Outbound:
 
 
 def to_replay(message: ParkedMessage) -> Outbound:
-    """The parked message for the quarantine of its queue, where it is handled alone."""
+    """A parked message for the quarantine of its queue, where it is handled alone."""
     origin = {
         "routing-key": message.routing_key,
         "exchange": message.exchange,
@@ -73,8 +77,8 @@ def unwrap(message: Inbound, believed: Collection[str]) -> Inbound:
     """The message as it was before :func:`to_quarantine` or :func:`to_replay`.
 
     It was delivered before, so its effects may be committed already. ``believed``: the broker users
-    whose word about the first sender is taken; a queue's permissions may let others write there.
-    Raises Refusal (not_allowed) for a message of anybody else.
+    that may name the first sender; a queue's permissions may let others write there. Raises Refusal
+    (not_allowed) for a message of any other user.
     """
     if message.user_id not in believed:
         raise Refusal(
@@ -83,7 +87,7 @@ def unwrap(message: Inbound, believed: Collection[str]) -> Inbound:
             "send requests to aoi.requests",
         )
     headers = message.headers
-    kept = {
+    original = {
         name: value
         for name, value in (
             (CLIENT_HEADER, _text(headers, _ORIGIN + "client")),
@@ -100,7 +104,7 @@ def unwrap(message: Inbound, believed: Collection[str]) -> Inbound:
         reply_to=_text(headers, _ORIGIN + "reply-to"),
         correlation_id=_text(headers, _ORIGIN + "correlation-id"),
         message_id=_text(headers, _ORIGIN + "message-id") or message.message_id,
-        headers=kept,
+        headers=original,
         redelivered=True,
     )
 

@@ -1,4 +1,4 @@
-"""From a broker message to a request that somebody made: who asks, and where the answer goes."""
+"""From a broker message to a request: who makes it, and where the answer goes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aoi_events.ports.broker import Inbound
 from aoi_events.services.messages.quarantine import REPLAYED_HEADER
 
 __all__ = [
-    "Asked",
+    "IncomingRequest",
     "check_reply_to",
     "may_answer",
     "read_request",
@@ -33,9 +33,9 @@ _ABOUT: Final = ("notification", "delivery", "client")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked(Generic[R_co]):
-    """A request with who asked. ``sender``: a broker user, or whom an endpoint speaks for.
-    ``session``: the client whose proved session made it.
+class IncomingRequest(Generic[R_co]):
+    """A request and its sender: a broker user, or the sender that an endpoint names. ``session``:
+    the client whose proved session made it.
     """
 
     request: R_co
@@ -45,22 +45,22 @@ class Asked(Generic[R_co]):
 
     @property
     def reply_to(self) -> str | None:
-        """Where the answer goes."""
+        """The queue for the answer."""
         return self.message.reply_to
 
 
-def about_request(asked: Asked[Any]) -> dict[str, object]:
-    """Which notification, delivery or client is asked about, and by whom."""
-    named = {name: getattr(asked.request, name, None) for name in _ABOUT}
-    return {"sender": asked.sender} | {name: said for name, said in named.items() if said}
+def about_request(incoming: IncomingRequest[Any]) -> dict[str, object]:
+    """The notification, delivery or client that the request names, and its sender, for the log."""
+    named = {name: getattr(incoming.request, name, None) for name in _ABOUT}
+    return {"sender": incoming.sender} | {name: value for name, value in named.items() if value}
 
 
 def read_request(
     message: Inbound, gateways: frozenset[str], endpoints: frozenset[str] = frozenset()
-) -> Asked[AnyRequest]:
-    """The request in ``message``. Raises Refusal for anything that is none.
+) -> IncomingRequest[AnyRequest]:
+    """Read the request in ``message``. Raises Refusal for any other message.
 
-    ``gateways`` and ``endpoints`` are the broker users who may speak for devices and for senders.
+    ``gateways`` and ``endpoints`` are the broker users that may act for devices and for senders.
     """
     if not message.user_id:
         raise Refusal(
@@ -85,13 +85,13 @@ def read_request(
     check_reply_to(message)
     session = message.headers.get(CLIENT_HEADER) if trusted else None
     sender = _sender(message, message.user_id, endpoints)
-    return Asked(request, sender, str(session) if session else None, message)
+    return IncomingRequest(request, sender, str(session) if session else None, message)
 
 
 def _sender(message: Inbound, user: str, endpoints: frozenset[str]) -> str:
-    """Who asks: the broker user, unless it is an endpoint and says for whom."""
-    said = message.headers.get(SENDER_HEADER)
-    if said is None:
+    """The sender: the broker user, or, for an endpoint, the sender in its header."""
+    claimed = message.headers.get(SENDER_HEADER)
+    if claimed is None:
         if is_reserved(user):
             raise Refusal(
                 ErrorCode.NOT_ALLOWED,
@@ -105,13 +105,13 @@ def _sender(message: Inbound, user: str, endpoints: frozenset[str]) -> str:
             f"only endpoints (AOI_ENDPOINT_USERS) may set the header {SENDER_HEADER}, and only to "
             "send, cancel and ask about notifications",
         )
-    if not isinstance(said, str) or not is_spoken_for(said):
+    if not isinstance(claimed, str) or not is_spoken_for(claimed):
         raise Refusal(ErrorCode.INVALID, f"the header {SENDER_HEADER} names no sender")
-    return said
+    return claimed
 
 
 def check_reply_to(message: Inbound) -> None:
-    """Answers go to the sender's own queues only. Raises Refusal (reply_to_refused)."""
+    """Check that the answer goes to the sender's own queue. Raises Refusal (reply_to_refused)."""
     address = message.reply_to
     if address is None or address.startswith(_REPLY_PREFIX):
         return
@@ -125,7 +125,7 @@ def check_reply_to(message: Inbound) -> None:
 
 
 def may_answer(message: Inbound) -> bool:
-    """Whether the message names a place that its answer may go to."""
+    """Whether the message names a queue that its answer may go to."""
     try:
         check_reply_to(message)
     except Refusal:

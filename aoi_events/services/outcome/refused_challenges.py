@@ -1,4 +1,6 @@
-"""Challenges that the provider did not take: the address is given up, or tried again soon."""
+"""Challenges that the provider refused: the address is given up, or the challenge sent
+again soon.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,10 @@ async def note_refused_challenges(
     now: datetime,
     dice: Dice,
 ) -> list[Outbound]:
-    """Write what the refusals mean for proofs and their channels; returns the events of it.
+    """Write the effects of the refusals on proofs and their channels; returns the events.
 
-    The events follow from the rows as they are then, so that a repeat tells the same. The caller
-    holds the clients' rows exclusively.
+    The events follow from the rows as they are then, so that a repeat returns the same events. The
+    caller has locked the clients' rows exclusively.
     """
     if not outcomes:
         return []
@@ -40,7 +42,7 @@ async def note_refused_challenges(
         for proof in of_client
     }
     rows = {(row.client, row.type): row for of in (await tx.channels(ids)).values() for row in of}
-    told: list[Outbound] = []
+    events: list[Outbound] = []
     for outcome in outcomes:
         known = proofs.get(outcome.challenge)
         if known is None or known.client != outcome.client:
@@ -66,8 +68,8 @@ async def note_refused_challenges(
             rows[row.client, row.type] = row
             await tx.save_channels([row])
         if row.state is ChannelState.CLOSED:
-            told.append(channel_closed(row, NOBODY, now))
-    return told
+            events.append(channel_closed(row, NOBODY, now))
+    return events
 
 
 def _round(proof: Proof, key: bytes) -> str:

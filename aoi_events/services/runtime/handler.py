@@ -1,4 +1,4 @@
-"""What one kind of worker does with the messages of one queue."""
+"""The interface of a worker's handler: what to do with the messages of one queue."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 
 class Handler(ABC, Generic[T]):
-    """The runtime takes, publishes, acknowledges and parks; a handler does the rest."""
+    """Handles messages; the runtime takes, publishes, acknowledges and parks them."""
 
     queue: str
     """The queue that it takes from."""
 
     @abstractmethod
     def read(self, message: Inbound) -> T:
-        """What the message asks. Raises Refusal for bytes that ask nothing valid."""
+        """Read the item in the message. Raises Refusal for an invalid message."""
 
     @abstractmethod
     async def handle(self, items: Sequence[T]) -> Sequence[Outbound]:
@@ -33,9 +33,9 @@ class Handler(ABC, Generic[T]):
         """
 
     def about(self, item: T) -> Mapping[str, object]:
-        """Which notification, delivery or client the item is about, for the log."""
+        """The notification, delivery or client of the item, for the log."""
         return {}
 
     def abandoned(self, item: T) -> Sequence[Outbound]:
-        """What must be published when this item is parked because handling it fails."""
+        """The messages to publish when this item is parked because handling it fails."""
         return ()

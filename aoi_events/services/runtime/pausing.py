@@ -1,4 +1,4 @@
-"""What makes a worker wait, and waiting that ends at once when it is told to stop."""
+"""Infrastructure faults that pause a worker, and a sleep that ends on shutdown."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.platform.racing import first_of
 from aoi_events.ports.clock import Clock
 
-__all__ = ["PAUSES", "Stopped", "rest"]
+__all__ = ["PAUSES", "Stopped", "sleep_or_stop"]
 
 PAUSES: Final = (InfrastructureError, ConfigurationError)
-"""What is no message's fault: the worker waits and tries again, and nothing is parked. Settings can
-be wrong on one machine only (a token key that was not copied there), or until somebody mends them.
+"""Faults that no message causes: the worker waits and retries, and parks nothing. Settings can be
+wrong on one machine only (a token key that was not copied there), or until they are corrected.
 """
 
 
 class Stopped(Exception):
-    """The worker was told to stop while it waited."""
+    """The worker was asked to stop while it slept."""
 
 
-async def rest(clock: Clock, seconds: float, stop: asyncio.Event) -> None:
+async def sleep_or_stop(clock: Clock, seconds: float, stop: asyncio.Event) -> None:
     """Sleep for so many seconds. Raises Stopped as soon as ``stop`` is set."""
     if not stop.is_set():
         await first_of(clock.sleep(seconds), stop.wait())

@@ -197,16 +197,16 @@ async def test_what_is_put_off_is_counted(store: Store) -> None:
         a_delivery(6, client=2),
         settled(a_delivery(7, client=3)),
     ]
-    assert [row.put_off for row in rows] == [True, False, False, True, True, True, False]
+    assert [row.deferred for row in rows] == [True, False, False, True, True, True, False]
     async with store.transaction() as transaction:
         await fill(transaction, (1, 2, 3), rows)
         clients = [client_id(n) for n in (1, 2, 3, 4)]
-        assert await transaction.count_put_off(clients) == {client_id(1): 3, client_id(2): 1}
-        assert await transaction.count_put_off([]) == {}
+        assert await transaction.count_deferred(clients) == {client_id(1): 3, client_id(2): 1}
+        assert await transaction.count_deferred([]) == {}
         await transaction.release([client_id(1)], now=NOW, limit=9)
         found = await transaction.open_deliveries_of([client_id(1)])
-        assert sum(row.put_off for row in found) == 3
-        assert await transaction.count_put_off(clients) == {client_id(1): 3, client_id(2): 1}
+        assert sum(row.deferred for row in found) == 3
+        assert await transaction.count_deferred(clients) == {client_id(1): 3, client_id(2): 1}
 
 
 async def test_more_rows_than_a_statement_has_parameters(store: Store) -> None:

@@ -72,5 +72,5 @@ async def test_what_waits_is_counted_by_channel(store: Store) -> None:
     untold = replace(ended, id=delivery_id(10), published=False, deadline=later(5))
     async with store.transaction() as tx:
         await tx.add_deliveries([*rows, ended, untold])
-        assert await tx.held_back(100) == {"sms": 2, "webhook": 1}
-        assert await tx.held_back(1) in ({"sms": 1}, {"sms": 1, "webhook": 1})
+        assert await tx.count_awaiting_provider(100) == {"sms": 2, "webhook": 1}
+        assert await tx.count_awaiting_provider(1) in ({"sms": 1}, {"sms": 1, "webhook": 1})

@@ -23,7 +23,7 @@ async def test_losses_are_counted_and_told(store: Store) -> None:
             ids[0]: Loss(ids[0], lost=5),
             ids[1]: Loss(ids[1], lost=1),
         }
-        told = Loss(ids[0], lost=5).tell("s1")
+        told = Loss(ids[0], lost=5).report_to("s1")
         await transaction.save_losses([told])
         await transaction.count_lost({ids[0]: 7})
         assert await transaction.losses([ids[0]]) == {ids[0]: Loss(ids[0], 7, 5, "s1")}

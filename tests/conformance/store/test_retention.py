@@ -124,7 +124,7 @@ async def test_clients_that_were_never_used_are_found(store: Store) -> None:
     stays until then.
     """
     async with store.transaction() as transaction:
-        untold = a_client(8, retired_at=NOW, untold_since=later(1))
+        untold = a_client(8, retired_at=NOW, unpublished_since=later(1))
         await transaction.save_clients(
             [
                 a_client(1, registered_at=later(2)),
@@ -145,10 +145,10 @@ async def test_clients_that_were_never_used_are_found(store: Store) -> None:
         assert await transaction.expired_clients(
             unused_before=later(5), silent_before=never, limit=1
         ) == {client_id(6)}
-        assert list(await transaction.untold_clients(later(1), 9)) == []
-        assert list(await transaction.untold_clients(later(2), 9)) == [untold.id]
+        assert list(await transaction.clients_with_unpublished_end(later(1), 9)) == []
+        assert list(await transaction.clients_with_unpublished_end(later(2), 9)) == [untold.id]
         assert await retain(transaction, before=later(5)) == {}
-        await transaction.save_clients([replace(untold, untold_since=None)])
+        await transaction.save_clients([replace(untold, unpublished_since=None)])
         assert await retain(transaction, before=later(5)) == {Kind.CLIENTS: 1}
         assert len(await transaction.clients([client_id(n) for n in range(9)])) == 7
 

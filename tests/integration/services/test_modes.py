@@ -112,6 +112,6 @@ async def test_what_was_stored_goes_out_as_its_sender_wants(open_system: OpenSys
     system.provider.default = Say.nothing()
     await device.activate("websocket", "scripted:a1")
     await node.connect(device)
-    await system.look()
+    await system.process_due()
     item = await node.next_delivery()
     assert (await system.provider.next_delivery()).delivery == item.delivery

@@ -188,7 +188,7 @@ async def test_what_is_stored_expires(system: System) -> None:
     await system.advance(61)
     await system.events.wait_for("notification.expired", notification="n1")
     await node.connect(device)
-    await system.look()
+    await system.process_due()
     assert node.items.empty()
 
 

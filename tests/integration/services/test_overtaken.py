@@ -174,7 +174,7 @@ async def test_an_acknowledgement_at_the_same_moment_stays(
                 await node.report(item, OutcomeKind.ROUTE_LOST, epoch=item.epoch)
                 looking = None
             else:
-                looking = asyncio.ensure_future(system.installation.deadlines().look())
+                looking = asyncio.ensure_future(system.installation.deadlines().process_due())
             await somebody_waits(system)
             (row,) = (await other.deliveries({item.delivery}, Lock.EXCLUSIVE)).values()
         await somebody_waits(system)

@@ -13,7 +13,7 @@ from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.channels import ChannelState
 from aoi_events.ports.broker import Inbound
 from aoi_events.services.activation.handler import ActivationHandler
-from aoi_events.services.messages.requests import Asked
+from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import Device, System
@@ -69,7 +69,7 @@ async def test_pending_until_the_challenge_came_back(open_system: OpenSystem) ->
     answer = await confirm(device, challenge.code)
     assert state(answer) == "active"
     await system.events.wait_for("channel.activated", client=device.client)
-    await system.look()
+    await system.process_due()
     assert (await system.provider.next_delivery()).notification == "n1"
     assert await confirm(device, challenge.code) == answer
 
@@ -380,7 +380,7 @@ async def test_an_address_is_offered_again_and_proved_in_one_batch(proving: Syst
         ConfirmChannelV1.model_validate(given | {"channel": "scripted", "code": code}),
     ]
     message = Inbound(body=b"", routing_key="", exchange="", tag=1, reply_to="replies")
-    outputs = await handler.handle([Asked(r, "devices", None, message) for r in requests])
+    outputs = await handler.handle([IncomingRequest(r, "devices", None, message) for r in requests])
     answers = [ChannelsActivatedV1.decode(o.body) for o in outputs if o.routing_key == "replies"]
     assert [state(answer) for answer in answers] == ["pending", "active"]
     async with found.store.transaction(read_only=True) as tx:

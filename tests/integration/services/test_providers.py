@@ -208,7 +208,7 @@ async def test_a_provider_that_is_down_eats_no_attempt(system: System) -> None:
     system.provider.up.clear()
     await shop.send("n1", device.token)
     for attempt in range(1, 6):
-        await system.until(lambda: _held_back(system), lambda held: held == attempt)  # noqa: B023
+        await system.until(lambda: _count_awaiting_provider(system), lambda held: held == attempt)  # noqa: B023
         assert (await system.rows("n1"))[0].steps[0].retries == 0
         if attempt == 5:
             system.provider.up.set()
@@ -250,10 +250,10 @@ async def _all_kept(system: System, caplog: pytest.LogCaptureFixture) -> None:
     await system.until(said, bool)
 
 
-async def _held_back(system: System) -> int | None:
+async def _count_awaiting_provider(system: System) -> int | None:
     """The attempt that was not made because the provider is down, if that is the last."""
     (row,) = await system.rows("n1")
-    return row.attempts if row.steps and row.steps[0].held_back else None
+    return row.attempts if row.steps and row.steps[0].awaits_provider else None
 
 
 async def _taken(system: System) -> None:

@@ -45,7 +45,7 @@ async def test_an_old_refusal_does_not_close_a_channel_that_was_activated_since(
     system.clock.advance(5)
     await device.activate("scripted:a1")
     system.clock.advance(5)
-    await system.look()
+    await system.process_due()
     assert (await system.provider.next_delivery()).attempt == 2
     body = OutcomeBatchV1(items=(refused,)).encode()
     await shop.broker.publish([Outbound("", OUTCOME, body)])
@@ -165,7 +165,7 @@ async def test_what_looked_silent_for_want_of_a_publish_is_tried_again(
     await replies.next()
     async with asyncio.timeout(WITHIN):
         await hinted.take(1)
-    await system.look()
+    await system.process_due()
     assert (await node.next_delivery()).attempt == 2
 
 
@@ -177,5 +177,5 @@ async def test_a_replaced_notification_wakes_the_deadlines_workers(system: Syste
     await shop.send("n2", device.token, topic="score")
     async with asyncio.timeout(WITHIN):
         assert len(await hinted.take(1)) == 1
-    await system.look()
+    await system.process_due()
     await system.events.wait_for("notification.replaced", notification="n1")

@@ -84,7 +84,7 @@ async def test_another_key_is_another_subscription(system: System) -> None:
     again = await device.register_app(sender_key=other, sequence=device.sequence)
     assert (again.token, again.applied) == (new, True)
     await system.events.wait_for("application.revoked", reason=Reason.DEREGISTERED)
-    await system.look()
+    await system.process_due()
     failed = await system.events.wait_for("notification.failed", notification="n1")
     assert failed.data.reason == Reason.DEREGISTERED  # type: ignore[union-attr]
     for token, code in ((old, "token_revoked"), (new, "not_allowed")):

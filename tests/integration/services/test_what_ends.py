@@ -26,7 +26,7 @@ from aoi_events.domain.delivery.machine import (
 from aoi_events.domain.delivery.state import StepState
 from aoi_events.domain.planning.plans import Step
 from aoi_events.ports.store import Store
-from aoi_events.services.clients.endings import close_what_ended
+from aoi_events.services.clients.endings import apply_endings
 from aoi_events.services.clients.retirement import Endings, retire
 from aoi_events.store.store import open_store
 from aoi_events.topology import EVENTS
@@ -72,7 +72,7 @@ async def end(
     decision = Decision(a_delivery(1, steps=steps), (effect,), changed=True)
     async with store.transaction() as tx:
         clients = dict(await tx.clients([HERE]))
-        outputs = await close_what_ended(tx, [decision], clients, later(60))
+        outputs = await apply_endings(tx, [decision], clients, later(60))
     events = [CloudEvent.decode(output.body) for output in outputs]
     return clients, [(event.kind, event.id) for event in events]
 

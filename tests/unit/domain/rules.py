@@ -130,7 +130,7 @@ def _deadline(before: Delivery, fact: Fact, after: Delivery, now: datetime) -> N
     assert now < after.expires_at
     if before.published:
         assert after.deadline <= after.expires_at
-    if after.released and after.resting and after.published:
+    if after.released and after.idle and after.published:
         assert after.deadline <= max(now, after.accepted_at), "the device is back: due at once"
     elif isinstance(fact, DeadlineReached | Planned) and after.published:
         assert after.deadline > now, "who looked in vain would look for ever"

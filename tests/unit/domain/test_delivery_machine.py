@@ -115,7 +115,7 @@ class Histories(RuleBasedStateMachine):
     @rule(under_way_too=st.booleans())
     def the_device_comes_back(self, under_way_too: bool) -> None:
         """The store releases the delivery: due at once when it rests."""
-        if self.delivery.resting:
+        if self.delivery.idle:
             self.delivery = replace(self.delivery, released=True, deadline=self.now, published=True)
         elif under_way_too:
             self.delivery = replace(self.delivery, released=True)

@@ -6,14 +6,14 @@ import asyncio
 
 import pytest
 
-from aoi_events.services.runtime.pausing import Stopped, rest
+from aoi_events.services.runtime.pausing import Stopped, sleep_or_stop
 from aoi_events.testing.stopped_clock import ManualClock
 
 
 async def test_rest_ends_with_its_time() -> None:
     """It rests until the clock says so."""
     clock, stop = ManualClock(), asyncio.Event()
-    resting = asyncio.ensure_future(rest(clock, 5, stop))
+    resting = asyncio.ensure_future(sleep_or_stop(clock, 5, stop))
     await clock.somebody_sleeps()
     clock.advance(5)
     await resting
@@ -22,10 +22,10 @@ async def test_rest_ends_with_its_time() -> None:
 async def test_rest_ends_with_a_stop() -> None:
     """Told to stop, before or meanwhile, it says so at once."""
     clock, stop = ManualClock(), asyncio.Event()
-    resting = asyncio.ensure_future(rest(clock, 5, stop))
+    resting = asyncio.ensure_future(sleep_or_stop(clock, 5, stop))
     await clock.somebody_sleeps()
     stop.set()
     with pytest.raises(Stopped):
         await resting
     with pytest.raises(Stopped):
-        await rest(clock, 5, stop)
+        await sleep_or_stop(clock, 5, stop)

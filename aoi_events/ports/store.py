@@ -262,14 +262,14 @@ class Transaction(Protocol):
         """
 
     async def count_deferred(self, clients: Collection[str]) -> Mapping[str, int]:
-        """How many deliveries of each client are put off (absent: none); see Delivery.deferred."""
+        """The number of deferred deliveries of each client; absent: none (Delivery.deferred)."""
 
     async def release(
         self, clients: Collection[str], *, now: datetime, limit: int
     ) -> Sequence[Release]:
-        """Make the first ``limit`` resting deliveries of each client due, as one new batch each.
+        """Make the first ``limit`` idle deliveries of each client due, as one new batch each.
 
-        Resting: not settled and no attempt under way, in ``order``. Their ``deadline`` becomes
+        Idle: not settled and no attempt under way, in ``order``. Their ``deadline`` becomes
         ``now`` and ``released`` true. The caller holds the clients' rows.
         """
 
@@ -277,7 +277,7 @@ class Transaction(Protocol):
         self, batches: Collection[tuple[str, int]], *, now: datetime, limit: int
     ) -> Sequence[Release]:
         """For each (client, batch) with no delivery left that is released or under way: make the
-        next ``limit`` resting deliveries after the batch's last due, as a new batch.
+        next ``limit`` idle deliveries after the batch's last due, as a new batch.
         """
 
     # --- losses -----------------------------------------------------------------------------

@@ -171,14 +171,7 @@ class BacklogQueries(Queries):
             return []
         bulk = BulkRows(self._sql, [deliveries.c.id, deliveries.c.client, deliveries.c.batch])
         parameters = bulk.bind(chosen)
-        # Locked in key order first: an UPDATE takes its rows in any order.
-        await self._run(
-            select(deliveries.c.id)
-            .join(bulk.rows, bulk.rows.c.id == deliveries.c.id)
-            .order_by(deliveries.c.id)
-            .with_for_update(of=deliveries),
-            parameters,
-        )
+        await self._lock(deliveries, bulk, parameters)
         marked = await self._run(
             update(deliveries)
             .where(deliveries.c.id == bulk.rows.c.id, _WAITS)

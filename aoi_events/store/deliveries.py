@@ -61,14 +61,7 @@ class DeliveryQueries(Queries):
             return
         bulk = BulkRows(self._sql, [deliveries.c.id, _CLAIM, deliveries.c.deadline])
         parameters = bulk.bind(sorted(claimed, key=itemgetter(0)))
-        # Locked in key order first: an UPDATE takes its rows in any order.
-        await self._run(
-            select(deliveries.c.id)
-            .join(bulk.rows, bulk.rows.c.id == deliveries.c.id)
-            .order_by(deliveries.c.id)
-            .with_for_update(of=deliveries),
-            parameters,
-        )
+        await self._lock(deliveries, bulk, parameters)
         await self._run(
             update(deliveries)
             .where(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Executable, Result
+from sqlalchemy import Executable, Result, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aoi_events.ports.store import Lock
 from aoi_events.store import records
-from aoi_events.store.bulk_rows import Sql
+from aoi_events.store.bulk_rows import BulkRows, Sql
 from aoi_events.store.faults import translated
 from aoi_events.store.records import RecordMapping, Statement
 from aoi_events.store.run_to_completion import run_to_completion
@@ -66,3 +66,13 @@ class Queries:
             return ()
         rows = mapping.rows(records_, mapping.written)
         return (await self._run_with_rows(records.insert_new(self._sql, mapping), rows)).all()
+
+    async def _lock(self, table: Table, bulk: BulkRows, parameters: Any) -> None:
+        """Lock rows by ID, in key order, before an UPDATE, which takes its rows in any order."""
+        await self._run(
+            select(table.c.id)
+            .join(bulk.rows, bulk.rows.c.id == table.c.id)
+            .order_by(table.c.id)
+            .with_for_update(of=table),
+            parameters,
+        )

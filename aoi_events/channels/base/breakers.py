@@ -15,17 +15,17 @@ from typing import Final
 from aoi_events.channels.base.results import ended
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.domain.providers.breaker import (
-    Answered,
-    Asked,
     Breaker,
     BreakerFact,
     BreakerPolicy,
     BreakerState,
-    Reachable,
-    Troubled,
-    Unknown,
+    CallAnswered,
+    CallFailed,
+    CallInconclusive,
+    CallRequested,
+    ProviderReachable,
     decide,
-    hold_for,
+    retry_delay,
 )
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.channel import Sent
@@ -83,16 +83,16 @@ class Breakers:
 
     def ask(self, provider: str) -> Admission | None:
         """May something be handed to the provider now? None: it is down, see :meth:`kept_back`."""
-        epoch = self._tell(provider, Asked())
+        epoch = self._tell(provider, CallRequested())
         return None if epoch is None else Admission(provider, epoch)
 
     def answered(self, admission: Admission) -> None:
         """The provider answered, whatever it said of the message."""
-        self._tell(admission.provider, Answered(admission.epoch))
+        self._tell(admission.provider, CallAnswered(admission.epoch))
 
     def troubled(self, admission: Admission, why: str) -> None:
         """The provider itself failed; ``why`` is for people, and names no address."""
-        self._tell(admission.provider, Troubled(admission.epoch, why))
+        self._tell(admission.provider, CallFailed(admission.epoch, why))
 
     @contextmanager
     def watched(self, admission: Admission) -> Iterator[None]:
@@ -105,21 +105,21 @@ class Breakers:
 
     def unknown(self, admission: Admission) -> None:
         """It was not handed over after all, or nothing was learnt of the provider."""
-        self._tell(admission.provider, Unknown(admission.epoch))
+        self._tell(admission.provider, CallInconclusive(admission.epoch))
 
     def unreachable(self, provider: str, why: str) -> None:
         """The provider cannot be reached, though nothing was to be handed to it."""
-        self._tell(provider, Troubled(self.of(provider).epoch, why))
+        self._tell(provider, CallFailed(self.of(provider).epoch, why))
 
     def reachable(self, provider: str) -> None:
         """The provider can be reached again, whether or not it answers: it may be probed."""
-        self._tell(provider, Reachable())
+        self._tell(provider, ProviderReachable())
 
     def kept_back(self, provider: str, item: DeliverItem | ChallengeItem) -> Sent:
         """The result of an item that was not handed to a provider because that is down."""
         breaker = self.of(provider)
         now = self._clock.now()
-        wait = hold_for(breaker, now=now, jitter=self._dice.jitter(), policy=self.policy)
+        wait = retry_delay(breaker, now=now, jitter=self._dice.jitter(), policy=self.policy)
         detail = f"the provider is down: {breaker.why}"
         return ended(item, OutcomeKind.UNAVAILABLE, now, detail, retry_after=wait)
 

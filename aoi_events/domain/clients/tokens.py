@@ -121,7 +121,7 @@ class TokenKeys:
         if not plain:
             raise Refusal(
                 ErrorCode.TOKEN_FORGED,
-                "this server did not issue that token; use the one that the app was given",
+                "this server did not issue that token; use the one that the app received",
             )
         return TokenClaims(
             client=base32_id("cli_", plain[:16]),

@@ -90,8 +90,9 @@ def decide(
     jitter: float,
     backoff: Backoff = Backoff(),
 ) -> Decision:
-    """Decide the effect of ``fact`` on ``delivery`` at ``now``; ``jitter`` in [0, 1] spreads
-    retries.
+    """Decide the effect of ``fact`` on ``delivery`` at ``now``.
+
+    ``jitter`` in [0, 1] spreads retries.
     """
     retry = Retry(now, jitter, backoff)
     effects: list[Effect] = []

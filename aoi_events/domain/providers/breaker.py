@@ -25,18 +25,18 @@ from typing import assert_never
 from aoi_events.domain.retry import Backoff
 
 __all__ = [
-    "Answered",
-    "Asked",
     "Breaker",
     "BreakerDecision",
     "BreakerFact",
     "BreakerPolicy",
     "BreakerState",
-    "Reachable",
-    "Troubled",
-    "Unknown",
+    "CallAnswered",
+    "CallFailed",
+    "CallInconclusive",
+    "CallRequested",
+    "ProviderReachable",
     "decide",
-    "hold_for",
+    "retry_delay",
 ]
 
 
@@ -94,19 +94,19 @@ class Breaker:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CallRequested:
     """A call of the provider is about to be made."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class CallAnswered:
     """A call of ``epoch`` was answered, whatever the answer said about the message."""
 
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
-class Troubled:
+class CallFailed:
     """A call of ``epoch`` failed because of the provider itself; ``why`` is for people."""
 
     epoch: int
@@ -114,18 +114,18 @@ class Troubled:
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class CallInconclusive:
     """A call of ``epoch`` ended without any information about the provider."""
 
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
-class Reachable:
+class ProviderReachable:
     """The provider can be reached again (a connection to it is up): it may be probed at once."""
 
 
-BreakerFact = Asked | Answered | Troubled | Unknown | Reachable
+BreakerFact = CallRequested | CallAnswered | CallFailed | CallInconclusive | ProviderReachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,24 +152,24 @@ def decide(
     spreads probes.
     """
     match fact:
-        case Asked():
+        case CallRequested():
             return _ask(breaker, now, policy)
-        case Reachable():
+        case ProviderReachable():
             is_open = breaker.state is BreakerState.OPEN
             return BreakerDecision(replace(breaker, until=now) if is_open else breaker)
-        case Answered() | Troubled() | Unknown() if fact.epoch != breaker.epoch:
+        case CallAnswered() | CallFailed() | CallInconclusive() if fact.epoch != breaker.epoch:
             return BreakerDecision(breaker)
-        case Answered():
+        case CallAnswered():
             return BreakerDecision(_answered(breaker))
-        case Troubled(_, why):
+        case CallFailed(_, why):
             return BreakerDecision(_troubled(replace(breaker, why=why), now, jitter, policy))
-        case Unknown():
+        case CallInconclusive():
             return BreakerDecision(replace(breaker, probes=max(breaker.probes - 1, 0)))
         case _:
             assert_never(fact)
 
 
-def hold_for(
+def retry_delay(
     breaker: Breaker, *, now: datetime, jitter: float, policy: BreakerPolicy = BreakerPolicy()
 ) -> float:
     """Seconds until a call that was not let through may ask again.

@@ -78,7 +78,7 @@ class ChannelSet:
         required.
         """
         digest = offers_hash(request)
-        if not _newer(client, request.sequence, digest):
+        if not _applies(client, request.sequence, digest):
             return self._unchanged(locked, client)
         repeat = request.sequence == client.sequence
         valid, reasons = self._validate(request)
@@ -172,7 +172,7 @@ class ChannelSet:
     ) -> Change:
         """Deactivate the named channels, or all of them."""
         digest = "deactivate " + " ".join(sorted(request.channels))
-        if not _newer(client, request.sequence, digest):
+        if not _applies(client, request.sequence, digest):
             return self._unchanged(locked, client)
         repeat = request.sequence == client.sequence
         rows = locked.channels_of(client.id)
@@ -296,9 +296,9 @@ def _refused(refused: Refusal, row: Channel | None, asker: str, now: datetime) -
     return Change(body, [channel_closed(row, asker, now)] if row and guessed else [])
 
 
-def _newer(client: Client, sequence: int, digest: str) -> bool:
-    """Whether a command is newer; raises or returns false for an older one, or an equal number with
-    another body.
+def _applies(client: Client, sequence: int, digest: str) -> bool:
+    """Whether a command is newer than the last one, or a repeat of it. An older command does not
+    apply, nor an equal number with another body.
     """
     return sequence > client.sequence or (
         sequence == client.sequence and digest == client.sequence_hash

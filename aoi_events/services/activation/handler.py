@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import cast
@@ -23,7 +23,7 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.domain.clients.client import Client, Presence, connected, current
 from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.ports.broker import Inbound, Outbound
+from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.activation.channel_set import ChannelSet, closed_by_server
@@ -32,15 +32,15 @@ from aoi_events.services.clients.unit_of_work import LockedClients
 from aoi_events.services.messages.answers import answer, refusal
 from aoi_events.services.messages.authorization import proved_client
 from aoi_events.services.messages.envelopes import batches, hint
-from aoi_events.services.messages.requests import IncomingRequest, about_request, read_request
-from aoi_events.services.runtime.handler import Handler
+from aoi_events.services.messages.requests import IncomingRequest
+from aoi_events.services.runtime.handler import RequestHandler
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import ACTIVATION, gateway_queue
 
 __all__ = ["ActivationHandler"]
 
 
-class ActivationHandler(Handler[IncomingRequest[AnyRequest]]):
+class ActivationHandler(RequestHandler):
     """Consumes ``aoi.activation``; writes channels, proofs and presence, and makes stored
     deliveries due; publishes answers, challenges and ``channel.*`` events.
     """
@@ -48,22 +48,13 @@ class ActivationHandler(Handler[IncomingRequest[AnyRequest]]):
     queue = ACTIVATION
 
     def __init__(self, store: Store, settings: ServiceSettings, clock: Clock) -> None:
+        super().__init__(settings)
         self._store = store
-        self._settings = settings
         self._clock = clock
         self._channels = ChannelSet(settings)
 
-    def read(self, message: Inbound) -> IncomingRequest[AnyRequest]:
-        """The request in the message."""
-        return read_request(message, self._settings.gateways)
-
-    def about(self, item: IncomingRequest[AnyRequest]) -> Mapping[str, object]:
-        """The IDs in the request, for the log."""
-        return about_request(item)
-
     async def handle(self, items: Sequence[IncomingRequest[AnyRequest]]) -> Sequence[Outbound]:
-        """Handle all requests in one transaction, in order; a refusal is an answer and undoes
-        nothing.
+        """Handle all requests in one transaction, in order; a refusal undoes nothing.
 
         Deliveries of clients that can be reached again are released together at the end: releases
         lock deliveries, which are locked in key order, too.
@@ -76,7 +67,7 @@ class ActivationHandler(Handler[IncomingRequest[AnyRequest]]):
             now = self._clock.now()
             for item in items:
                 try:
-                    outputs += await self._one(tx, item, now, reachable, locked)
+                    outputs += await self._handle_one(tx, item, now, reachable, locked)
                 except Refusal as refused:
                     outputs += refusal(item.message, refused)
             await locked.write(tx)
@@ -84,7 +75,7 @@ class ActivationHandler(Handler[IncomingRequest[AnyRequest]]):
             released = await tx.release(reachable, now=now, limit=limit)
         return [*outputs, hint()] if released else outputs
 
-    async def _one(
+    async def _handle_one(
         self,
         tx: Transaction,
         item: IncomingRequest[AnyRequest],

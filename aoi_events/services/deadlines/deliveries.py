@@ -81,29 +81,29 @@ class DueDeliveries:
         lags = [(now - at).total_seconds() for at in due.values() if at is not None]
         self._metrics.due("delivery", len(due), lags)
         try:
-            await self._move(list(due), self._decide, now, hold)
+            await self._process(list(due), self._decide, now, hold)
         except PAUSES:
             raise
         except Exception:
             # A bug that one row brings out must not hold up the others.
             log.exception("batch_failed", deliveries=len(due))
             for delivery in due:
-                await self._move_alone(delivery, now, hold)
+                await self._process_alone(delivery, now, hold)
         return len(due)
 
-    async def _move_alone(self, delivery: str, now: datetime, hold: datetime) -> None:
+    async def _process_alone(self, delivery: str, now: datetime, hold: datetime) -> None:
         for way in (self._decide, self._park):
             try:
-                await self._move([delivery], way, now, hold)
+                await self._process([delivery], way, now, hold)
             except PAUSES:
                 raise
             except Exception:
-                # Its claim ends soon, and then it is looked at again.
+                # Its claim ends soon, and then it is processed again.
                 log.exception("delivery_failed", delivery=delivery)
             else:
                 return
 
-    async def _move(
+    async def _process(
         self, ids: Sequence[str], decide_one: Decide, now: datetime, hold: datetime
     ) -> None:
         async with self._store.transaction() as tx:

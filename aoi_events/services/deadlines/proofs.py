@@ -1,6 +1,4 @@
-"""Proofs of addresses whose deadline has passed: challenges are sent again, proofs renewed or given
-up.
-"""
+"""Proofs of addresses whose deadline has passed: the challenge is sent again, or the proof ends."""
 
 from __future__ import annotations
 
@@ -64,26 +62,26 @@ class DueProofs:
             return 0
         self._metrics.due("proof", len(keys))
         try:
-            await self._move(keys, now, until)
+            await self._process(keys, now, until)
         except PAUSES:
             raise
         except Exception:
             # A bug that one row brings out must not hold up the others.
             log.exception("batch_failed", proofs=len(keys))
             for key in keys:
-                await self._move_alone(key, now, until)
+                await self._process_alone(key, now, until)
         return len(keys)
 
-    async def _move_alone(self, key: Key, now: datetime, until: datetime) -> None:
+    async def _process_alone(self, key: Key, now: datetime, until: datetime) -> None:
         try:
-            await self._move([key], now, until)
+            await self._process([key], now, until)
         except PAUSES:
             raise
         except Exception:
-            # Its claim ends soon, and then it is looked at again.
+            # Its claim ends soon, and then it is processed again.
             log.exception("proof_failed", client=key[0], channel=key[1])
 
-    async def _move(self, keys: Sequence[Key], now: datetime, until: datetime) -> None:
+    async def _process(self, keys: Sequence[Key], now: datetime, until: datetime) -> None:
         due = set(keys)
         async with self._store.transaction() as tx:
             clients = {client for client, _, _ in keys}

@@ -118,7 +118,7 @@ class DeadlinesWorker:
         }
         parts["unused"] = self._end_unused
         while True:
-            more = [await self._unhindered(name, part) for name, part in parts.items()]
+            more = [await self._run_part(name, part) for name, part in parts.items()]
             if not any(more):
                 await self._clock.sleep(self._policies.retain_every)
 
@@ -131,14 +131,14 @@ class DeadlinesWorker:
     async def _end_unused(self) -> bool:
         return await self._unused.process_due() > 0
 
-    async def _unhindered(self, name: str, part: Callable[[], Awaitable[bool]]) -> bool:
+    async def _run_part(self, name: str, part: Callable[[], Awaitable[bool]]) -> bool:
         """The result of ``part``; False when it fails now, which does not stop the other parts."""
         try:
             return await part()
         except PAUSES as fault:
             log.warning("retention_paused", part=name, error=str(fault))
         except Exception:
-            # A bug in tidying up must not end the look at what is due.
+            # A bug in retention must not end the processing of due rows.
             log.exception("retention_failed", part=name)
         return False
 

@@ -69,7 +69,7 @@ class Context:
             fingerprint=delivery.fingerprint,
         )
 
-    def and_also(self, other: Context) -> Context:
+    def merged_with(self, other: Context) -> Context:
         """Both contexts together; ``other`` wins where both have a row."""
         return Context(
             {**self.clients, **other.clients},

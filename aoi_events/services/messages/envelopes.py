@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
 
 from aoi_events.contracts.envelopes import (
     ChallengeItem,
@@ -15,15 +17,27 @@ from aoi_events.contracts.envelopes import (
     OutcomeItem,
     OutcomeKind,
 )
-from aoi_events.ports.broker import FirstSteps, Note, Outbound
+from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.ports.broker import FirstSteps, Inbound, Note, Outbound
 from aoi_events.topology import HINTS, OUTCOME, OUTCOMES
 
-__all__ = ["batches", "hint", "outcomes"]
+__all__ = ["batches", "hint", "outcomes", "read_envelope"]
 
 _ITEMS: Final = 100
 _OCTETS: Final = 128 * 1024
 
 Item = DeliverItem | ChallengeItem | CloseItem
+E = TypeVar("E", DeliveryBatchV1, OutcomeBatchV1)
+
+
+def read_envelope(contract: type[E], message: Inbound) -> E:
+    """Read the envelope in the message. Raises Refusal (malformed)."""
+    try:
+        return contract.decode(message.body)
+    except ValidationError as error:
+        raise Refusal(
+            ErrorCode.MALFORMED, f"no envelope of our workers ({error.error_count()} faults)"
+        ) from None
 
 
 def batches(queue: str, items: Sequence[Item], *, gateway: bool) -> list[Outbound]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
@@ -17,7 +17,7 @@ from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery.machine import Decision, Delivery, resend
 from aoi_events.domain.notifications import Notification, body_hash
 from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.ports.broker import Inbound, Outbound
+from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.metrics import NO_METRICS, Change, WorkerMetrics
 from aoi_events.ports.store import Store, Transaction
@@ -26,17 +26,17 @@ from aoi_events.services.delivery.release import release_idle
 from aoi_events.services.messages.answers import answer, refusal
 from aoi_events.services.messages.envelopes import hint
 from aoi_events.services.messages.events import event
-from aoi_events.services.messages.requests import IncomingRequest, about_request, read_request
+from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.notification.acceptance import Acceptance, Sending
 from aoi_events.services.notification.queries import NotificationQueries
-from aoi_events.services.runtime.handler import Handler
+from aoi_events.services.runtime.handler import RequestHandler
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import NOTIFICATION
 
 __all__ = ["NotificationHandler"]
 
 
-class NotificationHandler(Handler[IncomingRequest[AnyRequest]]):
+class NotificationHandler(RequestHandler):
     """Consumes ``aoi.notification``; writes notifications and deliveries; publishes answers,
     delivery batches and ``notification.*`` events.
     """
@@ -51,21 +51,13 @@ class NotificationHandler(Handler[IncomingRequest[AnyRequest]]):
         dice: Dice,
         metrics: WorkerMetrics = NO_METRICS,
     ) -> None:
+        super().__init__(settings)
         self._store = store
         self._metrics = metrics
-        self._settings = settings
         self._clock = clock
         self._dispatcher = Dispatcher(settings)
         self._acceptance = Acceptance(settings, self._dispatcher, dice)
         self._queries = NotificationQueries(store, settings, clock, dice, metrics)
-
-    def read(self, message: Inbound) -> IncomingRequest[AnyRequest]:
-        """The request in the message."""
-        return read_request(message, self._settings.gateways, self._settings.endpoints)
-
-    def about(self, item: IncomingRequest[AnyRequest]) -> Mapping[str, object]:
-        """The IDs in the request, for the log."""
-        return about_request(item)
 
     async def handle(self, items: Sequence[IncomingRequest[AnyRequest]]) -> Sequence[Outbound]:
         """Handle consecutive requests of one kind at once, in order."""
@@ -134,7 +126,7 @@ class NotificationHandler(Handler[IncomingRequest[AnyRequest]]):
             ]
         if not rows:
             return context
-        return (await self._dispatcher.load(tx, list(rows.values()), {})).and_also(context)
+        return (await self._dispatcher.load(tx, list(rows.values()), {})).merged_with(context)
 
     def _outputs(self, sending: Sending, context: Context, now: datetime) -> list[Outbound]:
         message, notification = sending.incoming.message, sending.notification

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from pydantic import ValidationError
-
 from aoi_events.contracts.envelopes import (
     ChallengeOutcome,
     OutcomeBatchV1,
@@ -15,7 +13,6 @@ from aoi_events.contracts.envelopes import (
 )
 from aoi_events.domain.clients.client import Client
 from aoi_events.domain.delivery.machine import Decision, Delivery, Reported, StartStep, decide
-from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock, Dice
@@ -25,6 +22,7 @@ from aoi_events.services.clients.endings import apply_endings
 from aoi_events.services.delivery.backlog import limit_backlog
 from aoi_events.services.delivery.dispatch import Dispatcher
 from aoi_events.services.delivery.release import release_if_returned, release_next_batches
+from aoi_events.services.messages.envelopes import read_envelope
 from aoi_events.services.outcome.refused_challenges import note_refused_challenges
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.settings import ServiceSettings
@@ -59,12 +57,7 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
 
     def read(self, message: Inbound) -> OutcomeBatchV1:
         """The envelope in the message. Raises Refusal (malformed)."""
-        try:
-            return OutcomeBatchV1.decode(message.body)
-        except ValidationError as error:
-            raise Refusal(
-                ErrorCode.MALFORMED, f"no envelope of outcomes ({error.error_count()} faults)"
-            ) from None
+        return read_envelope(OutcomeBatchV1, message)
 
     async def handle(self, items: Sequence[OutcomeBatchV1]) -> Sequence[Outbound]:
         """Merge all outcomes at once. The deadlines of deliveries replace outcomes that

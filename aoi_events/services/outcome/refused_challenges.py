@@ -1,6 +1,4 @@
-"""Challenges that the provider refused: the address is given up, or the challenge sent
-again soon.
-"""
+"""Challenges that the provider refused: they are sent again later, or the address is given up."""
 
 from __future__ import annotations
 

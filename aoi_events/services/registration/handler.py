@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import cast
@@ -20,7 +20,7 @@ from aoi_events.contracts.states import Reason
 from aoi_events.domain.clients import client as clients
 from aoi_events.domain.clients.client import Client
 from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.ports.broker import Inbound, Outbound
+from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.clients.retirement import Endings, retire
@@ -28,17 +28,17 @@ from aoi_events.services.messages.answers import answer, refusal
 from aoi_events.services.messages.authorization import proved_client
 from aoi_events.services.messages.envelopes import hint
 from aoi_events.services.messages.events import event
-from aoi_events.services.messages.requests import IncomingRequest, about_request, read_request
+from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.registration.applications import ApplicationRegistration
 from aoi_events.services.registration.unit_of_work import Registry
-from aoi_events.services.runtime.handler import Handler
+from aoi_events.services.runtime.handler import RequestHandler
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import REGISTRATION
 
 __all__ = ["RegistrationHandler"]
 
 
-class RegistrationHandler(Handler[IncomingRequest[AnyRequest]]):
+class RegistrationHandler(RequestHandler):
     """Consumes ``aoi.registration``; writes clients and applications; publishes answers,
     ``client.*`` and ``application.*`` events.
     """
@@ -46,22 +46,13 @@ class RegistrationHandler(Handler[IncomingRequest[AnyRequest]]):
     queue = REGISTRATION
 
     def __init__(self, store: Store, settings: ServiceSettings, clock: Clock) -> None:
+        super().__init__(settings)
         self._store = store
-        self._settings = settings
         self._clock = clock
         self._applications = ApplicationRegistration(settings)
 
-    def read(self, message: Inbound) -> IncomingRequest[AnyRequest]:
-        """The request in the message."""
-        return read_request(message, self._settings.gateways)
-
-    def about(self, item: IncomingRequest[AnyRequest]) -> Mapping[str, object]:
-        """The IDs in the request, for the log."""
-        return about_request(item)
-
     async def handle(self, items: Sequence[IncomingRequest[AnyRequest]]) -> Sequence[Outbound]:
-        """Handle all requests in one transaction, in order; a refusal is an answer and undoes
-        nothing.
+        """Handle all requests in one transaction, in order; a refusal undoes nothing.
 
         Deliveries that must end are locked once, at the end, so in key order; deliveries that the
         start of an app makes due are released in a transaction that locks no other delivery.
@@ -74,7 +65,7 @@ class RegistrationHandler(Handler[IncomingRequest[AnyRequest]]):
             registry = await Registry.load(tx, [item.request for item in items], now)
             for item in _in_order(items):
                 try:
-                    outputs += await self._one(tx, item, now, endings, started, registry)
+                    outputs += await self._handle_one(tx, item, now, endings, started, registry)
                 except Refusal as refused:
                     outputs += refusal(item.message, refused)
             await registry.write(tx)
@@ -87,7 +78,7 @@ class RegistrationHandler(Handler[IncomingRequest[AnyRequest]]):
                 due |= bool(await tx.release(started, now=now, limit=limit))
         return [*outputs, hint()] if due else outputs
 
-    async def _one(
+    async def _handle_one(
         self,
         tx: Transaction,
         item: IncomingRequest[AnyRequest],

@@ -1,6 +1,4 @@
-"""The rows that a batch of registrations works on: read at once, changed in memory, written at
-once.
-"""
+"""The rows of a batch of registrations: read at once, changed in memory, written at once."""
 
 from __future__ import annotations
 

@@ -6,9 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
+from aoi_events.contracts.requests import AnyRequest
 from aoi_events.ports.broker import Inbound, Outbound
+from aoi_events.services.messages.requests import IncomingRequest, about_request, read_request
+from aoi_events.services.runtime.settings import ServiceSettings
 
-__all__ = ["Handler"]
+__all__ = ["Handler", "RequestHandler"]
 
 T = TypeVar("T")
 
@@ -39,3 +42,18 @@ class Handler(ABC, Generic[T]):
     def abandoned(self, item: T) -> Sequence[Outbound]:
         """The messages to publish when this item is parked because handling it fails."""
         return ()
+
+
+class RequestHandler(Handler[IncomingRequest[AnyRequest]]):
+    """Handles the requests of devices and senders."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+
+    def read(self, message: Inbound) -> IncomingRequest[AnyRequest]:
+        """Read the request in the message. Raises Refusal for an invalid message."""
+        return read_request(message, self._settings.gateways, self._settings.endpoints)
+
+    def about(self, item: IncomingRequest[AnyRequest]) -> Mapping[str, object]:
+        """The IDs in the request, for the log."""
+        return about_request(item)

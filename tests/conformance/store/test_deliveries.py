@@ -60,7 +60,7 @@ async def test_notifications_are_added_once(store: Store) -> None:
 
 
 async def test_two_senders_of_one_request_add_it_once(installation: Installation) -> None:
-    """The same notification accepted twice at once: one insert is told, the other waits for it."""
+    """Of two simultaneous inserts of one notification one succeeds, and the other waits for it."""
     one, two = await installation.open(), await installation.open()
 
     async def add(store: Store) -> int:
@@ -146,7 +146,7 @@ async def test_saving_changes_what_may_change(store: Store) -> None:
     ids=["open without deadline", "unpublished without deadline", "open", "settled when?"],
 )
 async def test_every_row_is_watched(store: Store, unwatched: Delivery) -> None:
-    """A row that nobody would look at again, or that contradicts itself, cannot be written."""
+    """A row without a deadline that needs one, or that contradicts itself, cannot be written."""
     with pytest.raises(IntegrityError):
         async with store.transaction() as transaction:
             await transaction.add_deliveries([unwatched])
@@ -248,7 +248,7 @@ async def test_open_deliveries_of_a_topic(store: Store) -> None:
 
 
 async def test_who_accepts_a_topic_sees_what_others_accepted(installation: Installation) -> None:
-    """Under the client's row held exclusively, an older delivery cannot be missed."""
+    """Under an exclusive lock on the client's row, an older delivery cannot be missed."""
     one, two = await installation.open(), await installation.open()
     key = (client_id(1), "fp_aaaaaaaaaaaaa", SENDER, "score")
     async with one.transaction() as transaction:

@@ -1,4 +1,4 @@
-"""The deadlines worker forgets nothing, whoever dies (design, sections 4 and 5)."""
+"""The deadlines worker forgets nothing, whichever process dies (design, sections 4 and 5)."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ async def worker_that_dies(system: System) -> DeadlinesWorker:
 
 @BOTH
 async def test_what_was_committed_and_not_published_comes_again(system: System) -> None:
-    """Section 4: each transition is committed as unpublished under a short deadline; whoever looks
-    then publishes it again, unchanged.
+    """Section 4: each transition is committed as unpublished under a short deadline; after that it
+    is published again, unchanged.
     """
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket", "scripted:a1")
@@ -157,7 +157,7 @@ async def test_the_loop_polls_and_is_woken(system: System) -> None:
 
 
 async def test_it_stops_at_once_while_broker_and_store_are_away(system: System) -> None:
-    """Point 5: told to stop, the worker drains, even while it waits for the broker to come back."""
+    """Point 5: the worker drains on a stop, even while it waits for the broker to come back."""
     shop = await system.user()
     device = await system.device()
     await shop.send("n1", device.token, ttl=10)
@@ -209,7 +209,7 @@ async def test_retention_of_one_kind_hinders_no_other(system: System) -> None:
 
 
 async def test_a_row_whose_client_ended_unnoticed_is_settled(system: System) -> None:
-    """Section 4: deliveries of a retired client end when somebody looks, whenever that is."""
+    """Section 4: deliveries of a retired client end when they are processed, whenever that is."""
     shop = await system.user()
     device = await system.device()
     await shop.send("n1", device.token, ttl=60)
@@ -240,8 +240,8 @@ async def test_retention_forgets_what_is_over(system: System) -> None:
 
 @BOTH
 async def test_a_registration_that_nobody_used_expires(system: System) -> None:
-    """Section 4: unused registrations expire, with their tokens and what was sent to them; events
-    say so, also when the worker that ended it died before it could. Whoever connected stays.
+    """Section 4: unused registrations expire, with their tokens and deliveries; events report it,
+    also when the worker that ended them died before it could. Clients that connected stay.
     """
     shop, node = await system.user(), await system.node()
     unused, used = await system.device(), await system.device()
@@ -278,8 +278,8 @@ async def test_a_registration_that_nobody_used_expires(system: System) -> None:
 
 
 async def test_a_client_that_fell_silent_expires(open_system: OpenSystem) -> None:
-    """Point 4: a device that was used once and never again is not kept for ever, whatever it had
-    active; one that is heard of in time stays.
+    """Point 4: the registration of a device that was used once expires after long silence, whatever
+    channels were active; one that connects in time stays.
     """
     system = await open_system(policy={"keep_silent": 100 * 86_400})
     shop, node = await system.user(), await system.node()
@@ -312,8 +312,8 @@ async def _client(system: System, client: str) -> Client | None:
 
 
 async def test_a_missing_token_key_makes_nobody_fail(system: System) -> None:
-    """Section 4: a key that is not on this machine is nothing that a delivery could be failed for:
-    the look is broken off, and made again by whoever has the key.
+    """Section 4: a delivery does not fail because a key is missing on this machine: processing
+    stops, and is repeated by a worker that has the key.
     """
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")

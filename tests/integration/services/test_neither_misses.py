@@ -100,7 +100,7 @@ async def accepting(scene: Scene) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def merging(scene: Scene) -> AsyncIterator[None]:
-    """The outcome worker was told that the app could not be woken, and waits for the delivery."""
+    """The outcome worker received *could not wake*, and waits for the delivery."""
     item = await scene.sent()
     scene.system.clock.advance(1)
     async with scene.system.installation.store.transaction() as tx:
@@ -175,7 +175,7 @@ async def accept(scene: Scene) -> None:
 
 
 async def merge(scene: Scene) -> None:
-    """The outcome worker is told that the app could not be woken, and is done."""
+    """The outcome worker receives *could not wake*, and finishes."""
     assert scene.item is not None
     at = scene.system.clock.now()
     await scene.node.report(scene.item, OutcomeKind.COULD_NOT_WAKE, at=at)

@@ -139,7 +139,9 @@ async def test_the_device_outranks_the_provider(system: System) -> None:
 async def test_a_receipt_after_the_devices_refusal_changes_nothing(
     system: System, refusal: OutcomeKind, end: str
 ) -> None:
-    """Section 4: the device's own refusals end it; the provider's word is told, and no more."""
+    """Section 4: the device's own refusals end a delivery; a later receipt only adds a line to its
+    story.
+    """
     shop, node = await system.user(), await system.node()
     device = await system.device("scripted:a1")
     await shop.send("n1", device.token)
@@ -221,8 +223,8 @@ async def test_a_provider_that_is_down_eats_no_attempt(system: System) -> None:
 async def test_what_was_held_back_does_not_depend_on_its_worker(
     open_system: OpenSystem,
 ) -> None:
-    """What was held back stands in the store and nowhere else: another worker, which knows nothing
-    of the breaker, sends it when the provider is back.
+    """A delivery that awaits its provider is in the store and nowhere else: another worker, which
+    knows nothing of the breaker, sends it when the provider is back.
     """
     system = await open_system(workers=[name for name in WORKERS if name != "scripted"])
     shop = await system.user()
@@ -266,9 +268,8 @@ async def _taken(system: System) -> None:
 
 
 async def _a_moment_passes(system: System, shop: User) -> None:
-    """Receipts look for their submission again, long before the window of the step ends.
-
-    A receipt may be told before the acceptance, which then adds nothing to the story.
+    """Receipts look for their submission again, long before the window of the step ends. A receipt
+    may be published before the acceptance, which then adds nothing to the story.
     """
     said = {"accepted", "receipted"}
     await system.until(lambda: shop.story("n1"), lambda story: not said.isdisjoint(story))

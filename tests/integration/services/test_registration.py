@@ -230,7 +230,9 @@ def asked(**body: Any) -> IncomingRequest[AnyRequest]:
 
 @pytest.mark.parametrize("field", ["client", "secret"])
 async def test_nobody_ends_somebody_elses_client(system: System, field: str) -> None:
-    """Section 3: requests about a client prove its secret; what of it is wrong is not said."""
+    """Section 3: requests about a client prove its secret; the refusal does not say what is wrong
+    with it.
+    """
     device = await system.client()
     wrong = {"client": "cli_" + "a" * 26, "secret": secret_and_hash()[0]}
     refused = await device.refused("client.deregister", **{field: wrong[field]})
@@ -268,7 +270,9 @@ async def test_nobody_but_a_gateway_vouches_for_a_session(system: System) -> Non
 
 
 async def test_a_wrong_secret_makes_nothing_due(system: System) -> None:
-    """Section 3: whoever cannot prove a client cannot make its stored deliveries go out, either."""
+    """Section 3: a request without proof of a client releases none of its stored deliveries,
+    either.
+    """
     shop = await system.user()
     device = await system.device()
     await shop.send("n1", device.token)
@@ -282,8 +286,8 @@ async def test_a_wrong_secret_makes_nothing_due(system: System) -> None:
 async def test_identities_must_be_asserted_where_the_operator_says_so(
     open_system: OpenSystem, tmp_path: Path
 ) -> None:
-    """Section 4: the operator's check of a signed assertion is a setting: without a good one nobody
-    registers, nor changes the identity; a repeat of what was registered needs none.
+    """Section 4: the check of signed assertions is a setting: without a valid one a client can
+    neither register nor change its identity; a repeat of an earlier registration needs none.
     """
     issuer = ed25519.Ed25519PrivateKey.generate()
     keys = tmp_path / "issuer.pem"

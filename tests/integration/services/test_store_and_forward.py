@@ -171,7 +171,7 @@ async def test_cancelling_the_last_of_a_batch_lets_the_next_follow(
 
 
 async def test_what_waits_for_a_retry_is_tried_at_once_on_return(system: System) -> None:
-    """Section 4: a delivery that rests until its retry is released with the others."""
+    """Section 4: a delivery that waits for its retry is released with the others."""
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket", "scripted:a1")
     system.provider.default = Say.refused(retry_after=600)
@@ -187,8 +187,8 @@ async def test_what_waits_for_a_retry_is_tried_at_once_on_return(system: System)
 
 
 async def test_a_return_with_nothing_to_reach_keeps_it_stored(system: System) -> None:
-    """Section 4: without an active channel, an app's start releases in vain, and costs nothing: it
-    is told once that the notification is stored.
+    """Section 4: without an active channel, an app's start releases in vain, and costs nothing: the
+    event *stored* is published once.
     """
     shop = await system.user()
     device = await system.device()

@@ -119,7 +119,7 @@ async def test_a_replaced_one_ends_its_batch(open_system: OpenSystem) -> None:
 @on_postgresql
 async def test_workers_that_accept_one_topic_at_once_leave_one_open(system: System) -> None:
     """Two copies of the worker, many senders' requests at once: one delivery is open at the end,
-    all others are replaced, and each of them is told of once.
+    all others are replaced, each with one event.
     """
     await system.serve("notification")
     shop = await system.user()

@@ -177,8 +177,8 @@ async def _everything(transaction: SqlTransaction) -> None:
 async def test_missing_rights_are_named_at_the_start(
     postgres: SqlStore, upgraded_postgres_url: str, lesser_user: str
 ) -> None:
-    """A user who may not write some table hears which, and what mends it; whoever only reads is
-    asked for no right to write.
+    """For a user without write rights the error names them, with the remedy; a process that only
+    reads needs no right to write.
     """
     url = make_url(upgraded_postgres_url).set(username=lesser_user, password=lesser_user)
     lesser = await open_store(url.render_as_string(hide_password=False))

@@ -139,7 +139,7 @@ def test_who_is_held_back_comes_after_the_probe_and_spread(jitter: float, second
 
 @pytest.mark.parametrize("failures, probes, within", [(0, 1, 1.0), (1, 0, 1.0), (1, 1, 0.0)])
 def test_limits_that_cannot_work_are_refused(failures: int, probes: int, within: float) -> None:
-    """A breaker that could never open or never close is told at start."""
+    """A policy with which a breaker could never open or never close is refused."""
     with pytest.raises(ValueError, match="breaker"):
         BreakerPolicy(failures, probes=probes, probe_within=within)
 
@@ -228,7 +228,7 @@ class Outages(RuleBasedStateMachine):
 
     @invariant()
     def bounded(self) -> None:
-        """Probes are bounded, and whoever asks after the longest wait is let through."""
+        """Probes are bounded, and a call after the longest wait is let through."""
         if not hasattr(self, "breaker"):
             return
         breaker = self.breaker

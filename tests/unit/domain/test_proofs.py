@@ -77,7 +77,7 @@ def test_a_right_code_stays_right() -> None:
 
 @pytest.mark.parametrize("renewing", [False, True])
 def test_a_proof_that_ended_takes_no_code(renewing: bool) -> None:
-    """Once its 90 days are over a proof has lapsed, also when nobody looked at it since."""
+    """After its 90 days a proof has expired, also if its deadline was not processed since."""
     proof = proved()
     if renewing:
         proof = at_deadline(proof, now=at(83), policy=POLICY).proof

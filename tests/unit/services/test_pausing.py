@@ -10,22 +10,22 @@ from aoi_events.services.runtime.pausing import Stopped, sleep_or_stop
 from aoi_events.testing.stopped_clock import ManualClock
 
 
-async def test_rest_ends_with_its_time() -> None:
-    """It rests until the clock says so."""
+async def test_the_sleep_ends_with_its_time() -> None:
+    """The sleep ends when the clock reaches its time."""
     clock, stop = ManualClock(), asyncio.Event()
-    resting = asyncio.ensure_future(sleep_or_stop(clock, 5, stop))
+    sleeping = asyncio.ensure_future(sleep_or_stop(clock, 5, stop))
     await clock.somebody_sleeps()
     clock.advance(5)
-    await resting
+    await sleeping
 
 
-async def test_rest_ends_with_a_stop() -> None:
-    """Told to stop, before or meanwhile, it says so at once."""
+async def test_the_sleep_ends_with_a_stop() -> None:
+    """A stop, before or during the sleep, ends it at once."""
     clock, stop = ManualClock(), asyncio.Event()
-    resting = asyncio.ensure_future(sleep_or_stop(clock, 5, stop))
+    sleeping = asyncio.ensure_future(sleep_or_stop(clock, 5, stop))
     await clock.somebody_sleeps()
     stop.set()
     with pytest.raises(Stopped):
-        await resting
+        await sleeping
     with pytest.raises(Stopped):
         await sleep_or_stop(clock, 5, stop)

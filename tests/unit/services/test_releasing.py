@@ -94,7 +94,7 @@ def test_what_needs_no_release_is_left_alone(changes: dict[str, Any]) -> None:
 
 
 def test_a_repeat_and_an_unknown_client_release_nothing() -> None:
-    """What was stored before, and is told again, waits for the next return."""
+    """A delivery that was stored before, and is announced again, waits for the next return."""
     decision = stored(planned_with=3, at=INSTANT)
     back = client(4, INSTANT)
     repeated = replace(decision, changed=False)

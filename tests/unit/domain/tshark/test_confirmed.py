@@ -21,7 +21,7 @@ APPLICATIONS = {
 
 
 def confirmed(vector: str) -> list[dict[str, Any]]:
-    """What tshark was shown, and said, message by message."""
+    """The messages that tshark read, and its output, one by one."""
     return [message for message in MESSAGES if message["vector"] == vector]
 
 

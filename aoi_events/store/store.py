@@ -81,17 +81,17 @@ class SqlStore:
         connection = engine.connect()
         try:
             with translated():
-                await self._whole(_begin(connection))
+                await self._complete(_start_transaction(connection))
             yield SqlTransaction(connection, self._database.sql)
             with translated():
-                await self._whole(connection.commit())
+                await self._complete(connection.commit())
         finally:
             # Rolls back what was not committed; a connection that cannot is thrown away.
             if connection.sync_connection is not None:
                 with translated():
-                    await self._whole(connection.close())
+                    await self._complete(connection.close())
 
-    async def _whole(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _complete(self, work: Coroutine[Any, Any, None]) -> None:
         await (run_to_completion(work) if self._database.sql is Sql.SQLITE else work)
 
     async def check(self, *, rights: bool = False) -> None:
@@ -118,7 +118,7 @@ class SqlStore:
         await self._database.close()
 
 
-async def _begin(connection: AsyncConnection) -> None:
+async def _start_transaction(connection: AsyncConnection) -> None:
     await connection.start()
     await connection.begin()
 

@@ -15,10 +15,10 @@ __all__ = [
     "ApplicationDecision",
     "deregister",
     "forgettable",
+    "never_registered",
     "register",
     "revoke",
     "token_owner",
-    "unseen",
 ]
 
 
@@ -133,7 +133,7 @@ def deregister(known: Application, *, sequence: int) -> ApplicationDecision:
     return ApplicationDecision(after, applied=True, changed=after != known)
 
 
-def unseen(
+def never_registered(
     *, client: str, application: str, instance: str, key_id: str, now: datetime
 ) -> Application:
     """The row for an app instance that is deregistered and was never registered.

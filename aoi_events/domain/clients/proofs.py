@@ -21,8 +21,8 @@ __all__ = [
     "ProofPolicy",
     "at_deadline",
     "challenge_code",
+    "challenge_refused",
     "confirm",
-    "not_taken",
     "open_proof",
     "postpone",
 ]
@@ -137,7 +137,7 @@ def postpone(proof: Proof, *, now: datetime, policy: ProofPolicy) -> ProofDecisi
     return ProofDecision(replace(proof, deadline=again))
 
 
-def not_taken(
+def challenge_refused(
     proof: Proof,
     attempt: int,
     *,

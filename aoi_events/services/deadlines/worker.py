@@ -32,7 +32,7 @@ log = get_logger(__name__)
 
 _PATIENCE: Final = Patience(first=0.1, most=5.0, jitter=0.5)
 _HINTS: Final = 100
-_DEAF_FOR: Final = 1.0
+_RESUBSCRIBE_AFTER: Final = 1.0
 _RETAIN: Final = 1_000
 
 
@@ -109,7 +109,7 @@ class DeadlinesWorker:
                     await subscription.ack(messages)
             except PAUSES as fault:
                 log.info("no_hints", error=str(fault))
-            await self._clock.sleep(_DEAF_FOR)
+            await self._clock.sleep(_RESUBSCRIBE_AFTER)
 
     async def _retain(self) -> None:
         """Remove rows that are not needed any more, in batches, until there are none left."""

@@ -9,7 +9,7 @@ from aoi_events.contracts.envelopes import ChallengeOutcome, OutcomeKind, challe
 from aoi_events.contracts.events import NOBODY
 from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.channels import ChannelState, Proof, ProofState
-from aoi_events.domain.clients.proofs import challenge_code, not_taken
+from aoi_events.domain.clients.proofs import challenge_code, challenge_refused
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Dice
 from aoi_events.ports.store import Transaction
@@ -45,7 +45,7 @@ async def note_refused_challenges(
         known = proofs.get(outcome.challenge)
         if known is None or known.client != outcome.client:
             continue  # of a round that is over
-        decision = not_taken(
+        decision = challenge_refused(
             known,
             outcome.attempt,
             permanent=outcome.kind is OutcomeKind.REJECTED,

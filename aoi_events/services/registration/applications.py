@@ -96,14 +96,14 @@ class ApplicationRegistration:
         """Deregister the app instance: its token and its open deliveries end."""
         client, known = _find(registry, incoming)
         request = incoming.request
-        unseen = applications.unseen(
+        never_registered = applications.never_registered(
             client=client.id,
             application=request.application,
             instance=request.instance,
             key_id=self._keys.issuing,
             now=now,
         )
-        decision = applications.deregister(known or unseen, sequence=request.sequence)
+        decision = applications.deregister(known or never_registered, sequence=request.sequence)
         row = decision.application
         if decision.changed:
             _save(registry, known, row)

@@ -15,8 +15,8 @@ from aoi_events.domain.clients.proofs import (
     ProofPolicy,
     at_deadline,
     challenge_code,
+    challenge_refused,
     confirm,
-    not_taken,
     open_proof,
     postpone,
 )
@@ -230,7 +230,7 @@ def refuse(
     retry_after: float = 0.0,
 ) -> ProofDecision:
     """The provider did not take a challenge."""
-    return not_taken(
+    return challenge_refused(
         proof,
         attempt,
         permanent=permanent,

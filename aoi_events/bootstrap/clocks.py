@@ -15,7 +15,7 @@ from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Store
-from aoi_events.services.runtime.pausing import Stopped, sleep_or_stop
+from aoi_events.services.runtime.pausing import Stopped, sleep_unless_stopped
 
 __all__ = ["Clocks", "SteadyClock"]
 
@@ -102,7 +102,7 @@ class Clocks:
         """Compare periodically until ``stop``. Raises ConfigurationError."""
         while True:
             try:
-                await sleep_or_stop(self._clock, _AGAIN_AFTER, stop)
+                await sleep_unless_stopped(self._clock, _AGAIN_AFTER, stop)
                 await self.compare()
             except Stopped:
                 return

@@ -18,7 +18,7 @@ from aoi_events.errors import PolicyRefused
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import WorkerMetrics
-from aoi_events.services.runtime.pausing import Stopped, sleep_or_stop
+from aoi_events.services.runtime.pausing import Stopped, sleep_unless_stopped
 
 __all__ = ["PolicyFile", "open_policy", "read_policy"]
 
@@ -74,7 +74,7 @@ class PolicyFile:
         """Reload the file when it changes, until ``stop``; an invalid file changes nothing."""
         while True:
             try:
-                await sleep_or_stop(clock, _LOOK_EVERY, stop)
+                await sleep_unless_stopped(clock, _LOOK_EVERY, stop)
             except Stopped:
                 return
             self._follow(await asyncio.to_thread(self._look))

@@ -32,7 +32,7 @@ from aoi_events.ports.metrics import NO_METRICS, WorkerMetrics
 from aoi_events.ports.store import ProviderMessage, Store, Submission
 from aoi_events.services.messages.envelopes import outcomes
 from aoi_events.services.messages.publish import publish_all
-from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_or_stop
+from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
 
 __all__ = ["Key", "Submissions", "Work", "key_of"]
 
@@ -241,8 +241,8 @@ class Submissions:
                 attempt,
                 patience=_PATIENCE,
                 on=PAUSES,
-                failed=self._log_retry,
-                sleep=lambda seconds: sleep_or_stop(self._clock, seconds, self._stop),
+                failed=self._complain,
+                sleep=lambda seconds: sleep_unless_stopped(self._clock, seconds, self._stop),
             )
         except Stopped:
             log.warning("outcomes_unreported", channel=self._type, items=len(results))
@@ -250,7 +250,7 @@ class Submissions:
             # No caller waits for this; the deadlines of the steps make the next attempt.
             log.exception("outcomes_unreported", channel=self._type, items=len(results))
 
-    def _log_retry(self, failed: Attempt) -> None:
+    def _complain(self, failed: Attempt) -> None:
         error = str(failed.error)
         log.warning("outcomes_wait", channel=self._type, attempt=failed.number, error=error)
 

@@ -22,7 +22,7 @@ from aoi_events.ports.store import Kind, Store
 from aoi_events.services.deadlines.clients import UnusedClients
 from aoi_events.services.deadlines.deliveries import DueDeliveries
 from aoi_events.services.deadlines.proofs import DueProofs
-from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_or_stop
+from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import hints_queue
 
@@ -32,7 +32,7 @@ log = get_logger(__name__)
 
 _PATIENCE: Final = Patience(first=0.1, most=5.0, jitter=0.5)
 _HINTS: Final = 100
-_RESUBSCRIBE_AFTER: Final = 1.0
+_DEAF_FOR: Final = 1.0
 _RETAIN: Final = 1_000
 
 
@@ -89,8 +89,8 @@ class DeadlinesWorker:
             self.process_due,
             patience=_PATIENCE,
             on=PAUSES,
-            failed=_log_retry,
-            sleep=lambda seconds: sleep_or_stop(self._clock, seconds, stop),
+            failed=_complain,
+            sleep=lambda seconds: sleep_unless_stopped(self._clock, seconds, stop),
         )
         if not busy:
             pause = self._clock.sleep(self._policies.poll)
@@ -109,7 +109,7 @@ class DeadlinesWorker:
                     await subscription.ack(messages)
             except PAUSES as fault:
                 log.info("no_hints", error=str(fault))
-            await self._clock.sleep(_RESUBSCRIBE_AFTER)
+            await self._clock.sleep(_DEAF_FOR)
 
     async def _retain(self) -> None:
         """Remove rows that are not needed any more, in batches, until there are none left."""
@@ -143,5 +143,5 @@ class DeadlinesWorker:
         return False
 
 
-def _log_retry(attempt: Attempt) -> None:
+def _complain(attempt: Attempt) -> None:
     log.warning("paused", worker="deadlines", seconds=attempt.pause, error=str(attempt.error))

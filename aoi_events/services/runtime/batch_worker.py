@@ -30,7 +30,7 @@ from aoi_events.services.messages.quarantine import as_sent, to_quarantine, unwr
 from aoi_events.services.messages.requests import may_answer
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
-from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_or_stop
+from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
 from aoi_events.topology import (
     QUARANTINE_AFTER,
     QUARANTINE_PREFETCH,
@@ -139,14 +139,14 @@ class BatchWorker(Generic[T]):
                 await subscription.pause()
             # Effects may have been committed before the fault: all outputs are due again.
             current = [replace(message, redelivered=True) for message in messages]
-            await sleep_or_stop(self._clock, seconds, stop)
+            await sleep_unless_stopped(self._clock, seconds, stop)
 
-        await patiently(attempt, patience=_PATIENCE, on=PAUSES, failed=self._log_retry, sleep=pause)
+        await patiently(attempt, patience=_PATIENCE, on=PAUSES, failed=self._complain, sleep=pause)
         if paused:
             await subscription.resume()
             self._log.info("resumed")
 
-    def _log_retry(self, attempt: Attempt) -> None:
+    def _complain(self, attempt: Attempt) -> None:
         self._log.warning(
             "paused", attempt=attempt.number, seconds=attempt.pause, error=str(attempt.error)
         )

@@ -9,20 +9,21 @@ from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.platform.racing import first_of
 from aoi_events.ports.clock import Clock
 
-__all__ = ["PAUSES", "Stopped", "sleep_or_stop"]
+__all__ = ["PAUSES", "Stopped", "sleep_unless_stopped"]
 
 PAUSES: Final = (InfrastructureError, ConfigurationError)
-"""Faults that no message causes: the worker waits and retries, and parks nothing. Settings can be
-wrong on one machine only (a token key that was not copied there), or until they are corrected.
+"""Faults that no message causes: the worker pauses and tries again, and nothing is parked. Settings
+can be wrong on one machine only (a token key that was not copied there), or until they are
+corrected.
 """
 
 
 class Stopped(Exception):
-    """The worker was asked to stop while it slept."""
+    """The worker was stopped while it slept."""
 
 
-async def sleep_or_stop(clock: Clock, seconds: float, stop: asyncio.Event) -> None:
-    """Sleep for so many seconds. Raises Stopped as soon as ``stop`` is set."""
+async def sleep_unless_stopped(clock: Clock, seconds: float, stop: asyncio.Event) -> None:
+    """Sleep for ``seconds``. Raises Stopped as soon as ``stop`` is set."""
     if not stop.is_set():
         await first_of(clock.sleep(seconds), stop.wait())
     if stop.is_set():

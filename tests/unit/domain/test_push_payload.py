@@ -73,7 +73,7 @@ def test_every_payload_round_trips(payload: Payload, transaction_id: int) -> Non
 def test_content_of_every_size_round_trips_in_any_order(
     size: int, media: str, reference: Reference, most: int, data: st.DataObject
 ) -> None:
-    """A content takes the declared number of messages; beyond the limit it is refused, and both
+    """It takes the messages that it is said to take; beyond the limit it is refused, and both
     agree exactly.
     """
     content = Content(data="".join(chr(97 + index % 26) for index in range(size)), type=media)

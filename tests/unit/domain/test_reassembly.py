@@ -124,9 +124,7 @@ def test_what_differs_in_sender_reference_width_or_count_is_never_mixed(
 
 
 def test_a_part_waits_for_a_day_and_no_longer() -> None:
-    """A part within a day completes the datagram; after it the early part is dropped,
-    and reported.
-    """
+    """What comes within it completes the datagram; after it the early part is gone, and said so."""
     whole = parts(text(200))
     out, _ = play(whole, every=KEPT_FOR)
     assert out == [text(200)]
@@ -143,8 +141,8 @@ def test_a_clock_that_was_put_back_keeps_nothing_for_ever() -> None:
 
 
 def test_a_flood_drives_out_itself() -> None:
-    """Endless first parts of one sender: the number of stored parts stays bounded, and the part of
-    another sender is still there to be completed.
+    """Endless first parts of one sender: what is held stays bounded, and the part of another
+    sender is still there to be completed.
     """
     mine = parts(text(200))
     flood = [
@@ -157,7 +155,7 @@ def test_a_flood_drives_out_itself() -> None:
 
 
 def test_endless_parts_with_one_reference_are_bounded() -> None:
-    """Of each number only the newest few parts stay."""
+    """Of each number a few are kept, the newest."""
     part = Part(REFERENCE, 2, 1)
     _, taken = play([("a", part, bytes((number,))) for number in range(50)])
     assert [held.octets for held in taken.held] == [bytes((number,)) for number in range(46, 50)]
@@ -169,8 +167,8 @@ def test_endless_parts_with_one_reference_are_bounded() -> None:
 def test_whatever_comes_it_stays_bounded_and_makes_up_nothing(
     arrivals: list[tuple[Came, int]],
 ) -> None:
-    """Every datagram consists of parts that arrived, of one sender, reference and count, and each
-    stored part arrived, at most once; jumps of the clock included.
+    """Every datagram consists of parts that came, of one sender, reference and count, and each
+    held part came, at most once; jumps of the clock included.
     """
     held: tuple[HeldPart, ...] = ()
     now = NOW
@@ -203,7 +201,7 @@ def test_whatever_comes_it_stays_bounded_and_makes_up_nothing(
 
 
 def test_no_part_is_given_up_before_there_is_no_room() -> None:
-    """Up to the limit all parts stay; one more removes the oldest datagram."""
+    """As many parts as may be held are held; one more costs the oldest datagram."""
     flood = [("a", Part(Reference(16, number), 2, 1), b"x") for number in range(MOST_HELD + 1)]
     _, full = play(flood[:-1])
     assert (len(full.held), full.dropped) == (MOST_HELD, 0)

@@ -21,7 +21,7 @@ APPLICATIONS = {
 
 
 def confirmed(vector: str) -> list[dict[str, Any]]:
-    """The messages that tshark read, and its output, one by one."""
+    """What tshark was shown, and said, message by message."""
     return [message for message in MESSAGES if message["vector"] == vector]
 
 

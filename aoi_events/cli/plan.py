@@ -9,6 +9,7 @@ from aoi_events.bootstrap.plugins import configure, installed_plugins
 from aoi_events.bootstrap.policy_file import read_policy
 from aoi_events.bootstrap.settings import load_settings
 from aoi_events.cli.output import console, plain, print_json
+from aoi_events.cli.plan_words import end, mode_decided_by, starts, why_not
 from aoi_events.cli.store import checked_store
 from aoi_events.contracts.identifiers import Mode
 from aoi_events.domain.planning.plans import Demand, Step
@@ -49,31 +50,31 @@ def _as_json(found: Explanation, size: int) -> dict[str, Any]:
         "urgency": found.demand.urgency,
         "octets": size,
         "mode": found.mode,
-        "mode_said": found.mode_said_by(),
+        "mode_said": mode_decided_by(found),
         "hedge_after": found.hedge_after if found.mode is Mode.HEDGED else None,
         "steps": [
             {
                 "channel": step.channel,
                 "start_after": step.start_after,
-                "starts": starts,
+                "starts": start,
                 "ack_within": step.ack_within,
                 "wake_up": step.wake_up,
                 "cost": step.cost,
             }
-            for step, starts in zip(found.steps, found.starts(), strict=True)
+            for step, start in zip(found.steps, starts(found), strict=True)
         ],
         "not_used": [
             {
                 "channel": each.channel.type,
                 "obstacle": each.obstacle,
-                "why": found.why_not(each),
+                "why": why_not(found, each),
             }
             for each in found.candidates
             if each.obstacle is not None
         ],
         "cost": found.cost,
         "most_cost": found.rules.most_cost,
-        "end": found.end(),
+        "end": end(found),
     }
 
 
@@ -87,20 +88,20 @@ def _print(found: Explanation, size: int) -> None:
     hedge = f", head start {found.hedge_after:g} s" if found.mode is Mode.HEDGED else ""
     console.print(
         f"{found.demand.urgency} urgency, {size} octets, "
-        f"{found.mode}{hedge} ({found.mode_said_by()})",
+        f"{found.mode}{hedge} ({mode_decided_by(found)})",
         soft_wrap=True,
     )
-    for number, (step, starts) in enumerate(zip(found.steps, found.starts(), strict=True), 1):
+    for number, (step, start) in enumerate(zip(found.steps, starts(found), strict=True), 1):
         line = plain(f"  {number}. {step.channel:<10} ", "green")
-        console.print(line.append(f"{starts}; {_what(step)}", "default"), soft_wrap=True)
+        console.print(line.append(f"{start}; {_what(step)}", "default"), soft_wrap=True)
     for each in found.candidates:
         if each.obstacle is not None:
             line = plain(f"  –  {each.channel.type:<10} ", "yellow")
-            line.append_text(plain(f"not used: {found.why_not(each)}", "default"))
+            line.append_text(plain(f"not used: {why_not(found, each)}", "default"))
             console.print(line, soft_wrap=True)
     if not found.candidates:
         console.print("  –  the device has no notification channel", soft_wrap=True)
-    console.print(f"Unacknowledged: {found.end()}.", soft_wrap=True)
+    console.print(f"Unacknowledged: {end(found)}.", soft_wrap=True)
 
 
 def _what(step: Step) -> str:

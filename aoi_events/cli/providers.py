@@ -53,7 +53,7 @@ async def _load() -> tuple[Sequence[ProviderHealth], Mapping[str, int], datetime
     async with checked_store() as store:
         now = await store.now() or datetime.now(UTC)
         async with store.transaction(read_only=True) as tx:
-            return await tx.health(now - FRESH), await tx.held_back(_COUNTED), now
+            return await tx.health(now - FRESH), await tx.count_awaiting_provider(_COUNTED), now
 
 
 def _as_json(row: ProviderHealth) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Every answer. The AMQP property ``type`` names the answer's contract."""
+"""The answers to requests. The AMQP property ``type`` names the answer's contract."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class RefusedV1(Answer):
 
 
 class ClientRegisteredV1(Answer):
-    """The AOI Client ID to use in future requests (8.2.1)."""
+    """The client is registered: the AOI Client ID to use in later requests (8.2.1)."""
 
     client: ClientId
     retired: ClientId | None = None
@@ -61,7 +61,7 @@ class ClientRegisteredV1(Answer):
 
 
 class ClientDeregisteredV1(Answer):
-    """The AOI Client ID and everything of it ended."""
+    """The AOI Client ID ended, with its tokens and channels."""
 
     client: ClientId
 
@@ -86,7 +86,7 @@ class ApplicationDeregisteredV1(Answer):
 
 
 class SelectedChannel(Tolerant):
-    """A channel that the server selected. *pending*: waits for ``channel.confirm``."""
+    """A channel that the server selected. State *pending*: it waits for ``channel.confirm``."""
 
     type: ChannelType
     state: Literal["active", "pending"]
@@ -95,10 +95,10 @@ class SelectedChannel(Tolerant):
 
 
 class UnselectedChannel(Tolerant):
-    """A channel that was offered or in use, and why it is not now.
+    """A channel that was offered or in use and is not used now, and why.
 
     ``reason`` is a :class:`~aoi_events.contracts.states.CloseReason`, or one of a newer version.
-    ``detail`` is what the channel or its provider said, for people.
+    ``detail``: the words of the channel or its provider, for people.
     """
 
     type: ChannelType
@@ -107,7 +107,7 @@ class UnselectedChannel(Tolerant):
 
 
 class ChannelsActivatedV1(Answer):
-    """The channels selected (8.2.2), best first, and why each other one was not."""
+    """The selected channels (8.2.2), best first, and why the others were not selected."""
 
     sequence: int
     applied: bool = True
@@ -132,7 +132,9 @@ class RejectedToken(Tolerant):
 
 
 class NotificationAcceptedV1(Answer):
-    """Every token of ``deliveries`` will end in exactly one terminal state."""
+    """The notification is accepted: each of ``deliveries`` will reach exactly one
+    terminal state.
+    """
 
     notification: NotificationId
     expires_at: Instant | None = None
@@ -141,7 +143,9 @@ class NotificationAcceptedV1(Answer):
 
 
 class NotificationCancelledV1(Answer):
-    """``cancelled`` deliveries were withdrawn; ``settled`` ones had ended before."""
+    """The notification is cancelled: ``cancelled`` deliveries were withdrawn, ``settled`` ones had
+    ended before.
+    """
 
     notification: NotificationId
     cancelled: int
@@ -149,7 +153,7 @@ class NotificationCancelledV1(Answer):
 
 
 class Hop(Tolerant):
-    """One line of a delivery's story. ``cost``: of what was sent, as of then."""
+    """One line of a delivery's story. ``cost``: what the message cost when it was sent."""
 
     at: Instant
     what: str
@@ -161,10 +165,10 @@ class Hop(Tolerant):
 
 
 class DeliveryStatus(Tolerant):
-    """Where a delivery stands, and the story so far.
+    """The state of a delivery, and its story so far.
 
-    ``channel``: which delivered it. ``cost``: of what was sent, in the operator's unit; messages
-    that nobody took cost nothing.
+    ``channel``: the channel that delivered it. ``cost``: of the messages sent, in the operator's
+    unit; a message that no provider took costs nothing.
     """
 
     delivery: DeliveryId
@@ -185,10 +189,10 @@ MAX_STORIES: Final = 20
 
 
 class NotificationStatusV1(Answer):
-    """What became of each delivery of a notification.
+    """The state of each delivery of a notification.
 
-    ``stories`` is false where there are more than :data:`MAX_STORIES` deliveries: their stories are
-    left out, and ``notification.status`` with ``delivery`` tells that of one.
+    ``stories`` is false when there are more than :data:`MAX_STORIES` deliveries: their stories are
+    left out, and ``notification.status`` with ``delivery`` returns the story of one.
     """
 
     notification: NotificationId
@@ -197,7 +201,7 @@ class NotificationStatusV1(Answer):
 
 
 class NotificationContentV1(Answer):
-    """The content behind a wake-up."""
+    """The content that a device fetches after a wake-up."""
 
     delivery: DeliveryId
     notification: NotificationId
@@ -208,11 +212,11 @@ class NotificationContentV1(Answer):
 
 
 class ClientConnectedV1(Answer):
-    """To a gateway: the session is the client's only one now.
+    """To a gateway: the session is now the only one of its client.
 
     ``sequence`` is the highest the client has used, for clients that cannot count; ``closed`` are
     channels that the server closed since the last contact, with the reason. ``lost`` counts
-    notifications that failed as *backlog_full* since then, and is told to one session only.
+    notifications that failed as *backlog_full* since then; only one session receives that count.
     """
 
     client: ClientId

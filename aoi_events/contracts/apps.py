@@ -96,9 +96,9 @@ class AttachV1(_AboutApp):
 
 
 class AcknowledgeV1(Request):
-    """``ack``: what became of a notification.
+    """``ack``: the outcome of a notification.
 
-    ``delivered``: the app has it. ``could_not_wake``: it cannot take it now; the AOI Server keeps
+    ``delivered``: the app has it. ``could_not_wake``: it cannot take it now; the AOI Server stores
     it until the app attaches, or the device connects again.
     """
 
@@ -108,12 +108,12 @@ class AcknowledgeV1(Request):
 
 
 class RegisterAppV1(_AboutApp):
-    """``register``: register an app instance that need not run (8.1.3).
+    """``register``: register an app instance, which need not run (8.1.3).
 
-    ``command`` wakes it; absent: as it was. ``owner`` is the user who may attach for it; absent: as
-    it was, else whoever asks. Both only the AOI Client's own user and root may say. With
-    ``sender_key`` (a VAPID public key) the token takes notifications of who proves it only; another
-    one means another token, absent: as it was.
+    ``command`` starts it for a notification; absent: unchanged. ``owner`` is the user who may
+    attach for it; absent: unchanged, or the user who asks. Only the AOI Client's own user and root
+    may set these two. With ``sender_key`` (a VAPID public key) only a sender that proves this key
+    may send to the token; another key means another token; absent: unchanged.
     """
 
     type: Literal["register"] = "register"
@@ -124,33 +124,35 @@ class RegisterAppV1(_AboutApp):
 
 
 class UnregisterAppV1(_AboutApp):
-    """``unregister``: the app instance is gone; its token is void at once on this device."""
+    """``unregister``: the app instance was removed; its token is void at once on this device."""
 
     type: Literal["unregister"] = "unregister"
     wait: Wait = 0.0
 
 
 class ListAppsV1(Request):
-    """``apps``: what is registered; to an app, only what its user owns."""
+    """``apps``: list the registered app instances; an app sees only those that its user owns."""
 
     type: Literal["apps"] = "apps"
 
 
 class QueryClientV1(Request):
-    """``status``: how the AOI Client is."""
+    """``status``: report the state of the AOI Client."""
 
     type: Literal["status"] = "status"
 
 
 class SetIdentityV1(Request):
-    """``set_identity``: another user has the device (8.1.1)."""
+    """``set_identity``: the device has another user now (8.1.1)."""
 
     type: Literal["set_identity"] = "set_identity"
     identity: UserIdentity
 
 
 class Attached(Tolerant):
-    """``attached``: notifications come now. ``token`` is absent until there is one."""
+    """``attached``: the app receives notifications from now on. ``token`` is absent until there is
+    one.
+    """
 
     type: Literal["attached"] = "attached"
     application: str
@@ -166,10 +168,10 @@ class TokenChanged(Tolerant):
 
 
 class AppNotification(Tolerant):
-    """``notification``: to be acknowledged, and what a command reads on its standard input.
+    """``notification``: a notification to acknowledge; a command reads it on its standard input.
 
-    ``channel`` is the one that it came over; what that does not carry is absent. The same
-    ``delivery`` may come again when its acknowledgement was lost.
+    ``channel`` is the channel it came over; fields that this channel does not carry are absent. The
+    same ``delivery`` may come again when its acknowledgement was lost.
     """
 
     type: Literal["notification"] = "notification"
@@ -184,9 +186,9 @@ class AppNotification(Tolerant):
 
 
 class Lost(Tolerant):
-    """``lost``: the AOI Server could not keep so many notifications for this device.
+    """``lost``: the AOI Server had no room for this many notifications for this device.
 
-    Nobody knows whose they were: the app should ask its backend what it missed.
+    It is not known which apps they were for: the app should ask its backend what it missed.
     """
 
     type: Literal["lost"] = "lost"
@@ -194,14 +196,16 @@ class Lost(Tolerant):
 
 
 class Detached(Tolerant):
-    """``detached``: the connection is not the app instance's any more; it ends."""
+    """``detached``: the connection no longer belongs to the app instance; it ends."""
 
     type: Literal["detached"] = "detached"
     reason: Literal["replaced", "too_slow", "unregistered", "stopping"]
 
 
 class Registered(Tolerant):
-    """``registered``: ``token`` is absent where the AOI Server has not answered in time."""
+    """``registered``: the app instance is registered; ``token`` is absent if the AOI Server has not
+    answered in time.
+    """
 
     type: Literal["registered"] = "registered"
     application: str
@@ -210,7 +214,9 @@ class Registered(Tolerant):
 
 
 class Unregistered(Tolerant):
-    """``unregistered``; ``confirmed``: the AOI Server knows. Else it is told once connected."""
+    """``unregistered``: the app instance is removed; ``confirmed``: the AOI Server has confirmed
+    it. If not, it learns of it when the device connects.
+    """
 
     type: Literal["unregistered"] = "unregistered"
     application: str
@@ -219,7 +225,7 @@ class Unregistered(Tolerant):
 
 
 class AppState(Tolerant):
-    """An app instance. ``fingerprint`` names its token, and is absent while it has none."""
+    """An app instance. ``fingerprint`` names its token; absent while it has none."""
 
     application: str
     instance: str
@@ -230,16 +236,17 @@ class AppState(Tolerant):
 
 
 class AppsListed(Tolerant):
-    """``apps``."""
+    """``apps``: the registered app instances."""
 
     type: Literal["apps"] = "apps"
     apps: Annotated[tuple[AppState, ...], Field(strict=False)]
 
 
 class ClientStatus(Tolerant):
-    """``status``. ``trouble``: why there is no session, or what was refused since there is one.
+    """``status``: the state of the AOI Client. ``trouble``: why there is no session, or what the
+    server refused during it.
 
-    ``bearer`` and ``metered`` are the network's, as far as they can be known.
+    ``bearer`` and ``metered`` describe the network, if they are known.
     """
 
     type: Literal["status"] = "status"
@@ -309,4 +316,4 @@ APP_REQUESTS: Final[dict[str, type[AppRequest]]] = {
 client_frames: TypeAdapter[ClientFrame] = TypeAdapter(
     Annotated[ClientFrame, Field(discriminator="type")]
 )
-"""Reads what the AOI Client said."""
+"""Reads a message of the AOI Client."""

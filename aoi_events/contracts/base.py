@@ -1,4 +1,4 @@
-"""What all contracts have in common: frozen, versioned, strict; strict about what they accept."""
+"""Base classes of all contracts: frozen, versioned, and strict about what they accept."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _utc(value: datetime) -> datetime:
 
 
 Instant = Annotated[datetime, AfterValidator(_utc), Field(strict=False)]
-"""A point in time: RFC 3339 with offset, held in UTC."""
+"""A point in time: RFC 3339 with offset, stored in UTC."""
 
 
 VersionOne = Annotated[
@@ -40,7 +40,7 @@ VersionOne = Annotated[
 
 
 class Contract(BaseModel):
-    """A frozen value that crosses the wire and refuses what it does not know."""
+    """A frozen value that crosses the wire; unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 

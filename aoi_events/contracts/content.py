@@ -22,7 +22,7 @@ _Header = Annotated[str, Field(max_length=512, pattern=r"^[\x21-\x7e]([\x20-\x7e
 class ContentEncryption(Contract):
     """How a sender encrypted the content for the app instance; the AOI Server cannot read it.
 
-    ``aes128gcm`` (RFC 8188, RFC 8291) says everything within the content; ``aesgcm``
+    ``aes128gcm`` (RFC 8188, RFC 8291) has all parameters within the content; ``aesgcm``
     (draft-ietf-webpush-encryption-04) needs the values of two headers beside it.
     """
 
@@ -32,14 +32,16 @@ class ContentEncryption(Contract):
 
     @model_validator(mode="after")
     def _complete(self) -> ContentEncryption:
-        given = {self.encryption is not None, self.crypto_key is not None}
-        if given != {self.coding == "aesgcm"}:
+        present = {self.encryption is not None, self.crypto_key is not None}
+        if present != {self.coding == "aesgcm"}:
             raise ValueError("aesgcm has both encryption and crypto_key, aes128gcm has neither")
         return self
 
 
 class Content(Contract):
-    """``data`` is text, or base64 (RFC 4648, section 4) of octets when ``encoding`` says so."""
+    """The content: ``data`` is text, or base64 (RFC 4648, section 4) of octets, as ``encoding``
+    names it.
+    """
 
     data: Annotated[str, Field(max_length=4 * MAX_CONTENT // 3 + 4)]
     encoding: Literal["utf-8", "base64"] = "utf-8"
@@ -55,7 +57,9 @@ class Content(Contract):
         return self
 
     def octets(self) -> bytes:
-        """The content itself. Raises ValueError when ``data`` is not what ``encoding`` says."""
+        """The octets of the content. Raises ValueError when ``data`` does not match
+        ``encoding``.
+        """
         if self.encoding == "utf-8":
             return self.data.encode()
         try:

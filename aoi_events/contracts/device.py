@@ -3,8 +3,8 @@
 It carries the same contracts as the broker does: a frame ``request`` holds a request body without a
 secret (the session has proved it), a frame ``answer`` holds the answer.
 
-A device opens the connection, says ``hello`` (or, while it has no AOI Client ID, sends one
-``request`` named ``client.register`` first), is told ``welcome``, and from then on receives
+A device opens the connection and sends ``hello`` (or, while it has no AOI Client ID, sends one
+``request`` named ``client.register`` first). It receives ``welcome``, and from then on
 ``notification`` frames, each of which it acknowledges with ``ack``.
 """
 
@@ -91,10 +91,11 @@ class CloseCode(IntEnum):
 
 
 class HelloFrame(Contract):
-    """Who is connecting; the first frame of a registered client.
+    """The first frame of a registered client: who connects.
 
-    ``heard`` is the ``session`` of the last welcome that counted ``lost`` notifications, empty for
-    none: a device that says so is told again of what a later welcome counted in vain.
+    ``heard`` is the ``session`` of the last welcome in which the device received a ``lost`` count,
+    empty for none: a device that sends it receives again the count of a later welcome that it
+    missed.
     """
 
     type: Literal["hello"] = "hello"
@@ -104,7 +105,7 @@ class HelloFrame(Contract):
 
 
 class RequestFrame(Contract):
-    """A request; ``id`` is the device's own, and comes back in the answer."""
+    """A request; ``id`` is chosen by the device and returned in the answer."""
 
     type: Literal["request"] = "request"
     id: Annotated[int, Field(ge=0, le=2**53 - 1)]
@@ -113,7 +114,7 @@ class RequestFrame(Contract):
 
 
 class AckFrame(Contract):
-    """What became of a delivery on the device. ``channel`` is the one that it came over.
+    """The outcome of a delivery on the device. ``channel`` is the one that it came over.
 
     ``delivered``: the app instance has it. ``no_such_application``: the token's app is gone.
     ``could_not_wake``: the app does not run and could not be started now.
@@ -127,11 +128,12 @@ class AckFrame(Contract):
 
 
 class WelcomeFrame(Tolerant):
-    """The session is open. ``ping_every`` in seconds is how often the server pings.
+    """The session is open. ``ping_every``: seconds between the server's pings.
 
     ``sequence`` is the highest that the client has used for its channel set; ``closed`` are
-    channels that the server closed since the last contact. ``lost``: so many notifications did not
-    fit the client's backlog since then, so its apps should ask their servers what they missed.
+    channels that the server closed since the last contact. ``lost``: the number of notifications
+    that did not fit the client's backlog since then; its apps should ask their servers what they
+    missed.
     """
 
     type: Literal["welcome"] = "welcome"

@@ -36,13 +36,13 @@ __all__ = [
 
 
 class DeliverItem(Tolerant):
-    """One step of one delivery, for the channel that has to make it.
+    """One step of one delivery, for the channel that sends it.
 
-    ``parameters`` are the address and whatever else the channel's activation gave; for a connected
-    channel, ``session`` and ``epoch`` name the connection. ``wake_up``: the content is too large
-    for the channel; only the delivery's ID goes out, and the device fetches. ``topic``: of two with
-    one topic only the newer matters; it names one topic of one sender for one token, and says
-    nothing else of them.
+    ``parameters`` are the address and whatever else the channel's activation contained; for a
+    connected channel, ``session`` and ``epoch`` name the connection. ``wake_up``: the content is
+    too large for the channel; only the delivery's ID goes out, and the device fetches the content.
+    ``topic``: of two items with one topic only the newer matters; a topic is of one sender and one
+    token, and its value says nothing else about them.
     """
 
     kind: Literal["deliver"] = "deliver"
@@ -76,7 +76,7 @@ class DeliverItem(Tolerant):
         retry_after: float | None = None,
         epoch: int | None = None,
     ) -> OutcomeItem:
-        """What became of this step; the fields as in :class:`OutcomeItem`."""
+        """The outcome of this step; the fields are those of :class:`OutcomeItem`."""
         return OutcomeItem(
             delivery=self.delivery,
             kind=kind,
@@ -93,7 +93,7 @@ class DeliverItem(Tolerant):
 
 
 class ChallengeItem(Tolerant):
-    """A challenge to send over a channel whose address is only claimed so far."""
+    """A challenge to send over a channel whose address is not proved yet."""
 
     hidden: ClassVar[frozenset[str]] = frozenset({"code"})
 
@@ -107,7 +107,7 @@ class ChallengeItem(Tolerant):
 
     @property
     def id(self) -> str:
-        """Names the round of the proof, without its code."""
+        """The ID of this round of the proof; it does not contain the code."""
         return challenge_id(self.client, self.channel, self.code)
 
     def outcome(
@@ -134,7 +134,7 @@ class ChallengeItem(Tolerant):
 
 
 class CloseItem(Tolerant):
-    """To a gateway node: end this session (another one took over, or the client was retired).
+    """To a gateway node: close this session (another one took over, or the client was retired).
 
     ``code`` is a WebSocket close code.
     """
@@ -148,7 +148,7 @@ class CloseItem(Tolerant):
 
 
 class DeliveryBatchV1(Tolerant):
-    """Work for one channel worker or one gateway node."""
+    """Items for one channel worker or one gateway node."""
 
     version: VersionOne = 1
     items: Annotated[
@@ -158,7 +158,7 @@ class DeliveryBatchV1(Tolerant):
 
 
 class OutcomeKind(StrEnum):
-    """What a channel, a device or the broker says became of a step.
+    """The outcome of a step, as a channel, a device or the broker reports it.
 
     Of two outcomes of one attempt the stronger stands, by ``domain.delivery.evidence.RANK``.
     """
@@ -180,7 +180,7 @@ class OutcomeKind(StrEnum):
     COULD_NOT_WAKE = "could_not_wake"
     """The device has it, but could not wake the app now."""
     DISCARDED = "discarded"
-    """The device threw it away: it cannot read it, or may give it to nobody."""
+    """The device discarded it: it cannot read it, or no app may have it."""
     NO_SUCH_APPLICATION = "no_such_application"
     """The device says that the app instance is gone."""
     ACKNOWLEDGED = "acknowledged"
@@ -188,12 +188,12 @@ class OutcomeKind(StrEnum):
 
 
 class OutcomeItem(Tolerant):
-    """What became of a step.
+    """The outcome of a step.
 
-    A device speaks for the delivery as a whole, so its outcomes may lack ``step`` and ``attempt``;
+    A device reports on the delivery as a whole, so its outcomes may lack ``step`` and ``attempt``;
     they count only when the delivery was addressed to ``client``. ``closes_channel``: the address
-    itself is bad. ``retry_after`` in seconds: the provider wants it no sooner or, where it is down,
-    nobody asks it before.
+    itself is bad. ``retry_after`` in seconds: the provider wants no attempt before that time or,
+    where it is down, is not asked before.
     """
 
     delivery: DeliveryId
@@ -211,10 +211,10 @@ class OutcomeItem(Tolerant):
 
 
 class ChallengeOutcome(Tolerant):
-    """A provider did not take a challenge.
+    """A provider refused a challenge, or could not be reached.
 
     ``challenge``: :func:`challenge_id`. ``kind`` is *unavailable*, *refused* (for now) or
-    *rejected*; the rest means what it means in an OutcomeItem.
+    *rejected*; the other fields mean the same as in an OutcomeItem.
     """
 
     challenge: str
@@ -229,7 +229,7 @@ class ChallengeOutcome(Tolerant):
 
 
 class OutcomeBatchV1(Tolerant):
-    """Outcomes on their way to the outcome worker."""
+    """Outcomes for the outcome worker."""
 
     version: VersionOne = 1
     items: Annotated[tuple[OutcomeItem, ...], Field(strict=False)]
@@ -237,6 +237,8 @@ class OutcomeBatchV1(Tolerant):
 
 
 def challenge_id(client: str, channel: str, code: str) -> str:
-    """What a challenge is called where its code must not stand: the code's round, one way."""
+    """The ID of a challenge for messages that must not contain its code: a one-way hash of the
+    round.
+    """
     digest = hashlib.sha256(f"{client}\0{channel}\0{code}".encode()).hexdigest()
     return f"chl_{digest[:26]}"

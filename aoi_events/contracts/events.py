@@ -1,12 +1,12 @@
-"""Every event: CloudEvents 1.0 in structured JSON mode, on the exchange ``aoi.events``.
+"""The events: CloudEvents 1.0 in structured JSON mode, on the exchange ``aoi.events``.
 
 The routing key is the event's kind and, last, the broker user who asked for what happened
-(``notification.delivered.shop``), with ``.`` in its name written ``%2E``: of a delivery, who sent
-the notification; of a client, an app instance or a channel, who made the request (a gateway, for
-what devices ask over their connection). What nobody asked for, such as a channel that its provider
-found dead, ends in :data:`NOBODY`. So permissions can restrict who binds what. Events carry
-fingerprints of tokens, never tokens. An event's ``id`` follows from what happened, so that a repeat
-can be recognised.
+(``notification.delivered.shop``), with ``.`` in its name written ``%2E``: for a delivery, the
+sender of the notification; for a client, an app instance or a channel, the user who made the
+request (a gateway, for requests of devices over their connection). Events without a request, such
+as a channel that its provider found dead, end in :data:`NOBODY`. So permissions can restrict who
+binds what. Events carry fingerprints of tokens, never tokens. An event's ``id`` follows from what
+happened, so that a repeat can be recognised.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ClientChanged(Tolerant):
 
 
 class ApplicationChanged(Tolerant):
-    """``application.*``: a token was given out or revoked."""
+    """``application.*``: a token was issued or revoked."""
 
     about: Literal["application"] = "application"
     client: ClientId
@@ -64,10 +64,10 @@ class ApplicationChanged(Tolerant):
 
 
 class ChannelChanged(Tolerant):
-    """``channel.*``: a channel became active or pending, or ended.
+    """``channel.*``: a channel became active or pending, or was closed.
 
     ``reason``: why it ended, a :class:`~aoi_events.contracts.states.CloseReason` or one of a newer
-    version. ``detail`` is what the channel or its provider said, for people.
+    version. ``detail``: the words of the channel or its provider, for people.
     """
 
     about: Literal["channel"] = "channel"
@@ -78,7 +78,9 @@ class ChannelChanged(Tolerant):
 
 
 class NotificationAccepted(Tolerant):
-    """``notification.accepted``: ``accepted`` deliveries exist, ``rejected`` tokens were none."""
+    """``notification.accepted``: the numbers of deliveries that were ``accepted`` and of tokens
+    that were ``rejected``.
+    """
 
     about: Literal["notification"] = "notification"
     notification: str
@@ -88,7 +90,8 @@ class NotificationAccepted(Tolerant):
 
 
 class DeliveryChanged(Tolerant):
-    """``notification.stored|delivered|failed|expired|replaced|cancelled``: one delivery's state.
+    """``notification.stored|delivered|failed|expired|replaced|cancelled``: the new state of one
+    delivery.
 
     ``supersedes`` is the terminal state that this one corrects.
     """
@@ -133,7 +136,9 @@ EVENT_KINDS: Final = (
 
 
 class CloudEvent(Tolerant):
-    """The envelope (CloudEvents 1.0, sections 3.1 and 3.2; JSON format 1.0, section 3)."""
+    """The CloudEvents envelope (CloudEvents 1.0, sections 3.1 and 3.2; JSON format 1.0,
+    section 3).
+    """
 
     specversion: Literal["1.0"] = "1.0"
     id: str
@@ -151,7 +156,8 @@ class CloudEvent(Tolerant):
 
 
 def event_routing_key(kind: str, sender: str) -> str:
-    """``kind`` and the sender as one last word: all but letters, digits, ``-``, ``_`` is escaped.
+    """The routing key of an event: ``kind``, and the sender as one last word. All but letters,
+    digits, ``-``, ``_`` is escaped.
 
     So neither a dot nor a wildcard of topic patterns (``*``, ``#``) can stand in it.
     """

@@ -67,7 +67,7 @@ DeviceId = Annotated[str, Field(min_length=1, max_length=128, pattern=PLAIN_TEXT
 UserIdentity = Annotated[str, Field(min_length=1, max_length=256, pattern=PLAIN_TEXT)]
 """Who uses the AOI Client: an MSISDN, a SIP URI, any opaque text."""
 Assertion = Annotated[str, Field(max_length=4096, pattern=r"^[\w-]+\.[\w-]+\.[\w-]+$")]
-"""A signed JWT (RFC 7519, compact form); whoever has it is taken for its subject."""
+"""A signed JWT (RFC 7519, compact form); its bearer is taken for its subject."""
 ApplicationName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 """An application, for example its package name."""
 InstanceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -86,7 +86,7 @@ class Urgency(StrEnum):
 
 
 class Mode(StrEnum):
-    """How the channels of one delivery follow each other."""
+    """How the channels of one delivery follow each other in time."""
 
     FALLBACK = "fallback"
     """Each when those before it failed, or did not acknowledge in time."""

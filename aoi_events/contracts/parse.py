@@ -1,4 +1,4 @@
-"""From bytes to a request, or to a refusal that says what is wrong: total, bounded, and fast.
+"""Parses a request from bytes, or refuses it with a helpful error: total, bounded, and fast.
 
 The good case is one call into pydantic's parser. Only when that fails is the body read a second
 time to find out which of the stable codes fits. A name that stands twice in an object counts with
@@ -35,9 +35,9 @@ _POSITION: Final = re.compile(r"at line \d+ column \d+$")
 
 
 def parse_request(routing_key: str, body: bytes) -> AnyRequest:
-    """The request that ``body`` is, by its routing key on ``aoi.requests``.
+    """Parse ``body`` as the request of its routing key on ``aoi.requests``.
 
-    Raises Refusal, and nothing else, for whatever is no valid request: too_large, unknown_request,
+    Raises Refusal, and nothing else, for every invalid request: too_large, unknown_request,
     malformed, version_unsupported, or invalid with the dotted path of the field. Its message never
     repeats a value of the body.
     """
@@ -61,7 +61,7 @@ def parse_request(routing_key: str, body: bytes) -> AnyRequest:
 
 
 def diagnose(body: bytes, error: ValidationError) -> Refusal:
-    """Which of the stable codes fits a body that is no valid request."""
+    """Which of the stable error codes describes an invalid body."""
     try:
         value = from_json(body, allow_inf_nan=False, cache_strings=False)
     except ValueError as fault:
@@ -148,7 +148,7 @@ def _help(kind: str, message: str) -> str:
 
 
 def _path(value: Any, location: Sequence[str | int]) -> str | None:
-    """The dotted path, as far as it is one of the body and not of pydantic's own devising.
+    """The dotted path of an error, as far as it is a path of the body and not of pydantic's model.
 
     Names that cannot be a field's are shown as ``?``: they may be a misplaced secret.
     """

@@ -1,7 +1,7 @@
-"""What a device reads out of a push: JSON, the body of a webhook or the plaintext of a Web Push.
+"""The body of a push: JSON, as the body of a webhook or the plaintext of a Web Push.
 
 The same as the frames of ``aoi.v1`` (``notification``, ``wake_up``), but a push passes through more
-hands than a connection: it names the token by its fingerprint. A challenge comes this way, too;
+systems than a connection: it names the token by its fingerprint. A challenge comes this way, too;
 its code goes back in ``channel.confirm``.
 """
 
@@ -38,7 +38,9 @@ characters."""
 
 
 class _Pushed(Tolerant):
-    """``notification``, ``application`` and ``instance`` are left out where room is short."""
+    """Fields of both pushes; ``notification``, ``application`` and ``instance`` are left out when
+    room is short.
+    """
 
     version: VersionOne = 1
     delivery: DeliveryId
@@ -59,13 +61,15 @@ class PushedNotification(_Pushed):
 
 
 class PushedWakeUp(_Pushed):
-    """A notification too large for this channel; fetch it with ``notification.fetch``."""
+    """A notification that is too large for this channel; fetch it with ``notification.fetch``."""
 
     type: Literal["wake_up"] = "wake_up"
 
 
 class PushedChallenge(Tolerant):
-    """Proves, when ``code`` comes back in ``channel.confirm``, that the device receives here."""
+    """A challenge: its ``code``, sent back in ``channel.confirm``, proves that the device receives
+    at the address.
+    """
 
     hidden: ClassVar[frozenset[str]] = frozenset({"code"})
 

@@ -1,4 +1,4 @@
-"""Every request: what devices and Application Servers ask of the AOI Server.
+"""The requests of devices and Application Servers to the AOI Server.
 
 A request is published to the exchange ``aoi.requests`` under its routing key. ``secret`` is absent
 only from requests that a gateway passes on for a session that has proved it already.
@@ -81,9 +81,9 @@ class RegisterClientV1(Request):
     """``client.register``: ask for an AOI Client ID (8.1.1).
 
     The client makes a secret of 256 random bits and stores it *before* it sends this; the server
-    sees its hash only. With ``previous`` the earlier registration is refreshed (same identity) or
-    retired (another identity). ``assertion`` is a signed JWT (RFC 7519) whose ``sub`` is the
-    identity, where the server wants identities proved.
+    receives only its hash. With ``previous`` the earlier registration is refreshed (same identity)
+    or retired (another identity). ``assertion`` is a signed JWT (RFC 7519) whose ``sub`` is the
+    identity, if the server requires proof of identities.
     """
 
     hidden: ClassVar[frozenset[str]] = frozenset({"assertion"})
@@ -103,7 +103,7 @@ class _ClientRequest(Request):
 
 
 class DeregisterClientV1(_ClientRequest):
-    """``client.deregister``: give the AOI Client ID up; its tokens and channels end."""
+    """``client.deregister``: end the AOI Client ID, its tokens and its channels."""
 
 
 class RegisterApplicationV1(_ClientRequest):
@@ -128,10 +128,10 @@ class DeregisterApplicationV1(_ClientRequest):
 
 
 class ChannelOffer(Tolerant):
-    """A notification channel that the device could use, with what the server needs for it.
+    """A notification channel that the device can use, with the parameters that the server needs.
 
-    ``preference``: higher is liked better by the device. ``largest_content`` in octets, where the
-    device knows a limit of its own.
+    ``preference``: the device prefers the channel with the higher number. ``largest_content`` in
+    octets, if the device has a limit of its own.
     """
 
     model_config = Request.model_config
@@ -148,7 +148,7 @@ class ChannelOffer(Tolerant):
 
 
 class Circumstances(Tolerant):
-    """What the device says of its situation, for the choice of channels (8.1.2)."""
+    """The device's situation, for the choice of channels (8.1.2)."""
 
     model_config = Request.model_config
     bearer: Literal["unknown", "none", "cellular", "wifi", "ethernet"] = "unknown"
@@ -171,7 +171,7 @@ class ActivateChannelsV1(_ClientRequest):
 
 
 class ConfirmChannelV1(_ClientRequest):
-    """``channel.confirm``: the code that came over the channel proves that its address is ours."""
+    """``channel.confirm``: return the code of a challenge, which proves the channel's address."""
 
     hidden: ClassVar[frozenset[str]] = frozenset({"code"})
 
@@ -190,11 +190,11 @@ class SendNotificationV1(Request):
     """``notification.send``: deliver one content to up to 1,000 Application Client Tokens.
 
     ``ttl`` in seconds from acceptance; 0 means now or never (RFC 8030, section 5.2). Repeating the
-    same ``notification`` with the same body gives the same answer and no second delivery.
-    ``topic`` replaces what this sender sent to the same tokens under the same topic and was not
-    delivered yet (RFC 8030, section 5.4). ``mode`` says how the channels of a device follow each
-    other, ``hedge_after`` the head start in seconds that each has in mode *hedged*; without them
-    the operator's defaults count.
+    same ``notification`` with the same body gives the same answer and no second delivery. ``topic``
+    replaces what this sender sent to the same tokens under the same topic and was not delivered yet
+    (RFC 8030, section 5.4). ``mode`` is how the channels of a device follow each other,
+    ``hedge_after`` the head start in seconds that each has in mode *hedged*; the operator's
+    defaults apply without them.
     """
 
     notification: NotificationId
@@ -216,15 +216,17 @@ class SendNotificationV1(Request):
 
 
 class CancelNotificationV1(Request):
-    """``notification.cancel``: withdraw what was not delivered yet, or will be sent later."""
+    """``notification.cancel``: withdraw the deliveries that have not ended; a later
+    ``notification.send`` of this ID is withdrawn too.
+    """
 
     notification: NotificationId
 
 
 class QueryNotificationV1(Request):
-    """``notification.status``: what became of each delivery of a notification.
+    """``notification.status``: report the state of each delivery of a notification.
 
-    ``delivery``: of this one only, with its story.
+    ``delivery``: report on this one only, with its story.
     """
 
     notification: NotificationId
@@ -232,18 +234,19 @@ class QueryNotificationV1(Request):
 
 
 class FetchNotificationV1(_ClientRequest):
-    """``notification.fetch``: the content behind a wake-up."""
+    """``notification.fetch``: return the content of a delivery after a wake-up."""
 
     delivery: DeliveryId
 
 
 class ConnectClientV1(_ClientRequest):
-    """``client.connected`` (gateways only): a device's session opened, or goes on elsewhere.
+    """``client.connected`` (gateways only): a device's session opened, or continues on another
+    node.
 
-    With ``secret``: a new session. Without: the gateway announces a session that it holds since
+    With ``secret``: a new session. Without: the gateway announces a session that it has had since
     ``epoch`` under its new ``node`` name. ``answer_by`` is until when the gateway waits for the
-    answer; later than that the request changes nothing, since its device may be elsewhere by then.
-    ``heard``: see the device's hello.
+    answer; after that time the request changes nothing, since its device may be connected elsewhere
+    by then. ``heard``: see the device's hello.
     """
 
     node: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]

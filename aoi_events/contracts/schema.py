@@ -1,4 +1,4 @@
-"""JSON Schema (2020-12) of everything that crosses the wire, as one deterministic document.
+"""Writes the JSON Schema (2020-12) of all contracts, as one deterministic document.
 
 ``schema.json`` beside this file is its committed copy; a test holds it current. To renew it:
 ``python -m aoi_events.contracts.schema > aoi_events/contracts/schema.json``.
@@ -32,10 +32,10 @@ _TAGS: Final = ("kind", "type", "about", "messageType")
 
 
 def schemas() -> dict[str, Any]:
-    """Every contract: requests by routing key, answers by AMQP ``type``, events by CloudEvents
-    ``type``, envelopes between our workers, and frames of both device protocols by sender and
-    ``type``, or subprotocol and ``messageType``; what pushes carry, and the app protocol's, as the
-    first one's. Shared definitions stand under ``$defs``.
+    """The schema of every contract: requests by routing key, answers by AMQP ``type``, events by
+    CloudEvents ``type``, envelopes between our workers, and frames of both device protocols by
+    sender and ``type`` (or subprotocol and ``messageType``); the bodies of pushes and the app
+    protocol like those of the first protocol. Shared definitions are under ``$defs``.
     """
     groups: dict[str, dict[str, type[BaseModel]]] = {
         "requests": dict(REQUESTS),
@@ -71,12 +71,14 @@ def schemas() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """The document as ``schema.json`` has it: indented UTF-8 JSON with a newline at the end."""
+    """The text of ``schema.json``: indented UTF-8 JSON with a newline at the end."""
     return json.dumps(schemas(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _require_tags(definition: dict[str, Any]) -> None:
-    """Say that what tells the members of a union apart is required, though we fill it in."""
+    """Mark the fields that tell the members of a union apart as required, although they have
+    defaults.
+    """
     for name in _TAGS:
         if "const" in definition.get("properties", {}).get(name, {}):
             required = definition.setdefault("required", [])

@@ -1,8 +1,8 @@
-"""Senders that are no broker users: whom an endpoint speaks for, and how it says so.
+"""Names of senders that are not broker users: those on whose behalf an endpoint sends.
 
-The sender of a request is the broker user that published it, whom the broker validated. An endpoint
-(a broker user that the settings name) speaks for others: its header :data:`SENDER_HEADER` names one
-of the three forms below. No broker user has such a name: they can be claimed by endpoints only.
+The sender of a request is the broker user that published it, which the broker validated. An
+endpoint (a broker user that the settings name) sends for others: its header :data:`SENDER_HEADER`
+names one of the three forms below. No broker user has such a name: only endpoints can claim it.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ def api_key_sender(name: str) -> str:
 
 
 def is_reserved(sender: str) -> bool:
-    """Whether the name has one of our forms, so that no broker user may have it."""
+    """Whether the name has one of these forms, so that no broker user may have it."""
     return sender == ANONYMOUS or sender.startswith((_VAPID, _API_KEY))
 
 
 def is_spoken_for(sender: str) -> bool:
-    """Whether the name is a complete one of our forms."""
+    """Whether the name is a complete name of one of these forms."""
     if sender.startswith(_VAPID):
         return _key.isinstance_python(sender.removeprefix(_VAPID))
     if sender.startswith(_API_KEY):

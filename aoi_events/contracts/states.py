@@ -1,6 +1,6 @@
-"""Names of states, evidence and reasons, as people and programs see them.
+"""Names of states, evidence and reasons: stable codes for programs.
 
-Programs compare these codes; sentences are made of them where a person reads.
+Sentences for people are made of them where a person reads.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ __all__ = ["CloseReason", "DeliveryState", "Evidence", "Reason"]
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands. The last five are terminal."""
+    """The state of a delivery. The last five are terminal."""
 
     SENDING = "sending"
     """A step is under way, or waits for its time."""
@@ -30,7 +30,7 @@ class DeliveryState(StrEnum):
 
 
 class Evidence(StrEnum):
-    """Who says that a delivery was delivered; a device outranks a provider."""
+    """The source of the evidence that a delivery was delivered; a device outranks a provider."""
 
     DEVICE = "device"
     PROVIDER = "provider"
@@ -44,7 +44,7 @@ class Reason(StrEnum):
     DEREGISTERED = "deregistered"
     """The client or the application deregistered."""
     UNUSED = "unused"
-    """The AOI Client was never used, or not heard of for very long; its registration expired."""
+    """The AOI Client was never used, or silent for very long; its registration expired."""
     NO_SUCH_APPLICATION = "no_such_application"
     """The device says that the app instance is gone; its token was revoked."""
     BACKLOG_FULL = "backlog_full"
@@ -52,7 +52,7 @@ class Reason(StrEnum):
     PARKED = "parked"
     """A message of it was set aside for a person."""
     NOT_ACKNOWLEDGED = "not_acknowledged"
-    """Nobody acknowledged in time."""
+    """No acknowledgement arrived in time."""
     ROUTE_LOST = "route_lost"
     """The connection that it was sent to is gone."""
     UNREACHABLE = "unreachable"
@@ -64,7 +64,7 @@ class Reason(StrEnum):
     COULD_NOT_WAKE = "could_not_wake"
     """The device could not wake the app."""
     DISCARDED = "discarded"
-    """The device threw it away: it could not read it, or could give it to nobody."""
+    """The device discarded it: it could not read it, or no app may have it."""
 
 
 class CloseReason(StrEnum):

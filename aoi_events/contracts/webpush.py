@@ -1,12 +1,12 @@
-"""The device protocol ``push-notification``: what Firefox and Mozilla's push service say to each
-other, JSON text frames over a WebSocket with that subprotocol.
+"""The device protocol ``push-notification`` between Firefox and its push service: JSON text frames
+over a WebSocket with that subprotocol.
 
-It is written down nowhere but in its two implementations, Firefox's ``PushServiceWebSocket`` and
-Mozilla's ``autopush-rs``; these are the messages that both know. A browser says ``hello``, is told
-its ``uaid``, asks for an endpoint with ``register`` per subscription (``channelID``), and answers
-each ``notification`` with an ``ack``. An empty object is a ping, and its answer.
+Its only documentation is its two implementations, Firefox's ``PushServiceWebSocket`` and Mozilla's
+``autopush-rs``; these are the messages that both know. A browser sends ``hello``, receives its
+``uaid``, asks for an endpoint with ``register`` per subscription (``channelID``), and answers each
+``notification`` with an ``ack``. An empty object is a ping, and its answer.
 
-A ``uaid`` is the only thing that the browser keeps, so it holds the AOI Client ID and its secret.
+The browser stores nothing but the ``uaid``, so it contains the AOI Client ID and its secret.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ ChannelID = Annotated[str, Field(alias="channelID", max_length=64)]
 
 
 class WebPushCloseCode(IntEnum):
-    """Close codes that a browser sees. Firefox connects again after every one but ``STAY_AWAY``."""
+    """WebSocket close codes for browsers. Firefox connects again after every one but
+    ``STAY_AWAY``.
+    """
 
     NORMAL = 1000
     GOING_AWAY = 1001
@@ -82,7 +84,7 @@ class _Message(Tolerant):
 
 
 class HelloMessage(_Message):
-    """The first message. A ``uaid`` that is none of ours is the same as none."""
+    """``hello``, the first message. A ``uaid`` that this server did not issue counts as none."""
 
     kind: Annotated[Literal["hello"], _Kind] = "hello"
     uaid: Annotated[str, Field(max_length=1_024)] | None = None
@@ -90,7 +92,9 @@ class HelloMessage(_Message):
 
 
 class RegisterMessage(_Message):
-    """A page subscribes. ``key``: the VAPID public key, base64url, with or without padding."""
+    """``register``: a page subscribes. ``key``: the VAPID public key, base64url, with or without
+    padding.
+    """
 
     kind: Annotated[Literal["register"], _Kind] = "register"
     channel: ChannelID
@@ -98,7 +102,9 @@ class RegisterMessage(_Message):
 
 
 class UnregisterMessage(_Message):
-    """A subscription ends: by the page (200), for quota (201) or permission (202)."""
+    """``unregister``: a subscription ends, by the page (200), for quota (201) or
+    permission (202).
+    """
 
     kind: Annotated[Literal["unregister"], _Kind] = "unregister"
     channel: ChannelID
@@ -106,10 +112,10 @@ class UnregisterMessage(_Message):
 
 
 class AckUpdate(_Message):
-    """What became of one notification.
+    """The outcome of one notification.
 
-    ``code``: 100 the service worker got it (so if absent), 101 it could not be decrypted, 102 it
-    was not delivered: a duplicate, or nobody may have it now.
+    ``code``: 100 the service worker received it (the default), 101 it could not be decrypted, 102
+    it was not delivered: a duplicate, or no subscription may receive it now.
     """
 
     channel: ChannelID
@@ -118,15 +124,15 @@ class AckUpdate(_Message):
 
 
 class AckMessage(_Message):
-    """Acknowledgements."""
+    """``ack``: acknowledges notifications."""
 
     kind: Annotated[Literal["ack"], _Kind] = "ack"
     updates: Annotated[tuple[AckUpdate, ...], Field(max_length=MAX_UPDATES, strict=False)]
 
 
 class NackMessage(_Message):
-    """The service worker failed at a notification that was acknowledged before: it threw (301), its
-    promise was rejected (302), or the browser failed (303).
+    """``nack``: the service worker failed at a notification that was acknowledged before: it threw
+    (301), its promise was rejected (302), or the browser failed (303).
     """
 
     kind: Annotated[Literal["nack"], _Kind] = "nack"
@@ -135,14 +141,16 @@ class NackMessage(_Message):
 
 
 class BroadcastSubscribeMessage(_Message):
-    """The browser asks for broadcasts, say of new settings; we have none."""
+    """``broadcast_subscribe``: the browser asks for broadcasts, such as new settings; this server
+    has none.
+    """
 
     kind: Annotated[Literal["broadcast_subscribe"], _Kind] = "broadcast_subscribe"
     broadcasts: dict[_Text, Any]
 
 
 class PingMessage(_Message):
-    """A sign of life, mostly written ``{}``; answered with the same."""
+    """A ping, usually written ``{}``; answered with the same."""
 
     kind: Annotated[Literal["ping"], _Kind] = "ping"
 
@@ -162,7 +170,9 @@ BrowserMessage = (
 
 
 class HelloReply(_Message):
-    """The connection is open. Another ``uaid`` than before: every subscription has ended."""
+    """The connection is open. If ``uaid`` is another one than before, every subscription
+    has ended.
+    """
 
     kind: Annotated[Literal["hello"], _Kind] = "hello"
     uaid: Annotated[str, Field(max_length=128)]
@@ -172,10 +182,11 @@ class HelloReply(_Message):
 
 
 class RegisterReply(_Message):
-    """``endpoint`` is where senders send to, when ``status`` is 200.
+    """The answer to ``register``: ``endpoint`` is the URL for senders when ``status`` is 200.
 
-    Others: 400 a wrong channelID or key, 403 this server wants proof whose browser it is, which no
-    browser has, 409 an older request, 410 the client ended, 429 too many, 500 a fault, 503 later.
+    Other values: 400 a wrong channelID or key, 403 this server requires proof of the user's
+    identity, which no browser has, 409 an older request, 410 the client ended, 429 too many, 500 a
+    fault, 503 try again later.
     """
 
     kind: Annotated[Literal["register"], _Kind] = "register"
@@ -185,7 +196,7 @@ class RegisterReply(_Message):
 
 
 class UnregisterReply(_Message):
-    """The subscription ended (200); else as for registering."""
+    """The subscription ended (200); other values as in :class:`RegisterReply`."""
 
     kind: Annotated[Literal["unregister"], _Kind] = "unregister"
     channel: ChannelID
@@ -193,7 +204,7 @@ class UnregisterReply(_Message):
 
 
 class MessageHeaders(_Message):
-    """How ``data`` is encrypted; the last two with ``aesgcm`` only."""
+    """How ``data`` is encrypted; the last two only with ``aesgcm``."""
 
     encoding: Literal["aes128gcm", "aesgcm"]
     encryption: str | None = None

@@ -1,1 +1,1 @@
-"""Decisions: pure, without I/O, clock, randomness or asyncio."""
+"""Decisions as pure functions: no I/O, no clock, no randomness, no asyncio."""

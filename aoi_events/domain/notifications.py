@@ -1,4 +1,4 @@
-"""Notifications: what a sender asked for, kept once for all its deliveries."""
+"""Notifications: the content and options of a send request, stored once for all its deliveries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Notification", "RejectedEntry", "body_hash"]
 
 @dataclass(frozen=True, slots=True)
 class RejectedEntry:
-    """A token of the request that was rejected, kept so that a repeat gets the same answer."""
+    """A token of the request that was rejected, stored so that a repeat gets the same answer."""
 
     index: int
     fingerprint: str
@@ -27,10 +27,10 @@ class RejectedEntry:
 class Notification:
     """A notification of one sender. ``tombstone``: cancelled before it was sent.
 
-    A tombstone holds as long as retention keeps settled rows; its ``expires_at`` says nothing.
+    A tombstone is stored as long as retention keeps settled rows; its ``expires_at`` means nothing.
     ``deliveries`` are the (index, delivery ID) pairs and ``rejected`` the rejected tokens of the
     answer, so that a repeated request is answered from here. ``mode`` and ``hedge_after`` (seconds)
-    are the sender's, where it named them.
+    are the sender's, if the request had them.
     """
 
     sender: str
@@ -49,5 +49,5 @@ class Notification:
 
 
 def body_hash(request: SendNotificationV1) -> str:
-    """Equal for equal requests: the same ID with another body is a conflict."""
+    """A hash that is equal for equal requests: the same ID with another body is a conflict."""
     return hashlib.sha256(request.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Parked messages: set aside with a reason, for a person."""
+"""Parked messages: those that could not be handled, stored with a reason for an operator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 __all__ = ["MAX_PARKED", "ParkedMessage", "redact"]
 
 MAX_PARKED: Final = 256 * 1024
-"""Octets of a body that are kept; what is larger is cut and cannot be replayed."""
+"""Octets of a body that are stored; a larger one is cut and cannot be replayed."""
 
 _SECRET: Final = re.compile(
     rb'("(?:secret|code|password|assertion)"\s*:\s*")((?:[^"\\]|\\.)++\\?+)("|\Z)',
@@ -22,7 +22,7 @@ _SECRET: Final = re.compile(
 class ParkedMessage:
     """A message that could not be handled.
 
-    ``replayable`` is false when something of it was redacted or cut off; ``obstacle`` says what.
+    ``replayable`` is false when a part of it was redacted or cut off; ``obstacle`` names that part.
     """
 
     id: str
@@ -40,12 +40,12 @@ class ParkedMessage:
 
 
 def redact(body: bytes) -> tuple[bytes, str | None]:
-    """``body`` without clients' secrets and within bounds, and what keeps it from a replay.
+    """``body`` without clients' secrets and within bounds, and why it cannot be replayed, if so.
 
-    Works on bytes that are no JSON, too. Tokens stay: they are needed for a replay, and whoever
-    reads the table can read them elsewhere; they are masked where parked messages are shown.
+    Works on bytes that are not JSON, too. Tokens stay: they are needed for a replay, and who can
+    read the table can read them elsewhere; they are masked where parked messages are shown.
     """
-    # Cut first: what nobody keeps costs nothing, and a secret may end where the body does.
+    # Cut first: octets that are not stored cost nothing, and a secret may end where the body does.
     clean, redacted = _SECRET.subn(rb"\1[redacted]\3", body[:MAX_PARKED])
     if redacted:
         return clean[:MAX_PARKED], "a secret was redacted"

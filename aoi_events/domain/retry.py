@@ -1,4 +1,4 @@
-"""When to try again: exponential backoff with jitter, as a pure function."""
+"""The retry schedule: exponential backoff with jitter, as a pure function."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["Backoff"]
 class Backoff:
     """Delays of ``first``, ``first * factor``, … seconds, never above ``ceiling``.
 
-    Half of each delay is fixed and half is jitter, so that a crowd that failed together does not
-    come back together ("equal jitter").
+    Half of each delay is fixed and half is jitter, so that clients that failed together do not come
+    back together ("equal jitter").
     """
 
     first: float = 1.0

@@ -119,7 +119,7 @@ class Transaction(Protocol):
         connected nor activated, before ``unused_before``; at most ``limit`` of each, the oldest.
         """
 
-    async def untold_clients(self, before: datetime, limit: int) -> Sequence[str]:
+    async def clients_with_unpublished_end(self, before: datetime, limit: int) -> Sequence[str]:
         """IDs of clients whose end was due to be published before then."""
 
     async def count_clients(
@@ -259,15 +259,15 @@ class Transaction(Protocol):
         has committed.
         """
 
-    async def count_put_off(self, clients: Collection[str]) -> Mapping[str, int]:
-        """How many deliveries of each client are put off (absent: none); see Delivery.put_off."""
+    async def count_deferred(self, clients: Collection[str]) -> Mapping[str, int]:
+        """The number of deferred deliveries of each client; absent: none (Delivery.deferred)."""
 
     async def release(
         self, clients: Collection[str], *, now: datetime, limit: int
     ) -> Sequence[Release]:
-        """Make the first ``limit`` resting deliveries of each client due, as one new batch each.
+        """Make the first ``limit`` idle deliveries of each client due, as one new batch each.
 
-        Resting: not settled and no attempt under way, in ``order``. Their ``deadline`` becomes
+        Idle: not settled and no attempt under way, in ``order``. Their ``deadline`` becomes
         ``now`` and ``released`` true. The caller holds the clients' rows.
         """
 
@@ -275,7 +275,7 @@ class Transaction(Protocol):
         self, batches: Collection[tuple[str, int]], *, now: datetime, limit: int
     ) -> Sequence[Release]:
         """For each (client, batch) with no delivery left that is released or under way: make the
-        next ``limit`` resting deliveries after the batch's last due, as a new batch.
+        next ``limit`` idle deliveries after the batch's last due, as a new batch.
         """
 
     # --- losses -----------------------------------------------------------------------------
@@ -333,7 +333,7 @@ class Transaction(Protocol):
     async def health(self, since: datetime) -> Sequence[ProviderHealth]:
         """Health rows written since then, by channel, provider and worker."""
 
-    async def held_back(self, limit: int) -> Mapping[str, int]:
+    async def count_awaiting_provider(self, limit: int) -> Mapping[str, int]:
         """By channel, how many deliveries wait for a provider that is down; counts at most
         ``limit`` deliveries.
         """

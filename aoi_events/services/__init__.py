@@ -1,1 +1,3 @@
-"""Workers: they interpret what the domain decides, in batches, and choose nothing themselves."""
+"""The workers: they carry out what the domain decides, in batches, and decide nothing
+themselves.
+"""

@@ -1,4 +1,4 @@
-"""Rows that a statement takes as its parameters, however many: where the two dialects differ.
+"""Rows as the parameters of a statement, however many: the place where the two dialects differ.
 
 PostgreSQL expands one array per column (``unnest``), SQLite one JSON text (``json_each``). Either
 way a batch is one statement with one plan, and ``n`` is each row's place in the batch.
@@ -19,11 +19,11 @@ from sqlalchemy.types import TypeEngine
 
 from aoi_events.store.types import Converted
 
-__all__ = ["Given", "Sql", "insert_into"]
+__all__ = ["BulkRows", "Sql", "insert_into"]
 
 
 class Sql(StrEnum):
-    """Which database answers; the values are SQLAlchemy's names."""
+    """The kind of database; the values are SQLAlchemy's names."""
 
     SQLITE = "sqlite"
     POSTGRESQL = "postgresql"
@@ -32,12 +32,12 @@ class Sql(StrEnum):
 _POSTGRESQL: Final[Dialect] = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
-class Given:
+class BulkRows:
     """Rows with the names and types of ``columns``; a statement selects from ``rows``."""
 
     def __init__(self, sql: Sql, columns: Sequence[Column[Any]]) -> None:
         self._sql = sql
-        self._names = [f"given_{column.name}" for column in columns]
+        self._names = [f"bulk_{column.name}" for column in columns]
         self.rows: FromClause
         if sql is Sql.POSTGRESQL:
             arrays = (
@@ -50,26 +50,26 @@ class Given:
                     *(column_of(column.name, column.type) for column in columns),
                     with_ordinality="n",
                 )
-                .render_derived(name="given")
+                .render_derived(name="bulk")
             )
         else:
-            each = func.json_each(bindparam("given")).table_valued("key", "value", name="each")
+            each = func.json_each(bindparam("bulk")).table_valued("key", "value", name="each")
             values = (
                 func.json_extract(each.c.value, text(f"'$[{index}]'"), type_=column.type).label(
                     column.name
                 )
                 for index, column in enumerate(columns)
             )
-            self.rows = select(*values, each.c.key.label("n")).subquery("given")
+            self.rows = select(*values, each.c.key.label("n")).subquery("bulk")
         self._types = [column.type for column in columns]
 
     @property
     def n(self) -> ColumnElement[int]:
-        """The place of a row in the batch."""
+        """The position of a row in the batch."""
         return self.rows.c.n
 
     def bind(self, rows: Iterable[Sequence[Any]]) -> dict[str, Any]:
-        """The parameters that stand for ``rows``, each with a value per column."""
+        """The parameters for ``rows``, each with a value per column."""
         columns = list(zip(*rows, strict=True)) or [()] * len(self._names)
         written = [
             type_.write_all(values) if isinstance(type_, Converted) else list(values)
@@ -78,14 +78,14 @@ class Given:
         if self._sql is Sql.POSTGRESQL:
             return dict(zip(self._names, written, strict=True))
         packed = list(zip(*written, strict=True))
-        return {"given": json.dumps(packed, separators=(",", ":"))}
+        return {"bulk": json.dumps(packed, separators=(",", ":"))}
 
 
 def _plain(type_: TypeEngine[Any]) -> TypeEngine[Any]:
-    """The type of values that are converted already."""
+    """The database type of values that are converted already."""
     return type_.load_dialect_impl(_POSTGRESQL) if isinstance(type_, Converted) else type_
 
 
 def insert_into(sql: Sql, table: Any) -> postgresql.Insert | sqlite.Insert:
-    """An INSERT that knows ON CONFLICT."""
+    """An INSERT that supports ON CONFLICT."""
     return postgresql.insert(table) if sql is Sql.POSTGRESQL else sqlite.insert(table)

@@ -10,7 +10,7 @@ from sqlalchemy import and_, delete, exists, func, select, update
 from sqlalchemy import insert as plain_insert
 
 from aoi_events.domain.clients.channels import Channel, Proof, ProofState
-from aoi_events.store.bulk_rows import Given
+from aoi_events.store.bulk_rows import BulkRows
 from aoi_events.store.queries import Queries
 from aoi_events.store.records import CHANNELS, PROOFS
 from aoi_events.store.tables import challenges, channels, proofs
@@ -35,17 +35,17 @@ class ChannelQueries(Queries):
         await self._replace(CHANNELS, channels)
 
     async def drop_channels(self, keys: Collection[tuple[str, str]]) -> None:
-        """Forget channels by (client, type), once the client knows that they are closed."""
+        """Delete channels by (client, type), once the client knows that they are closed."""
         if not keys:
             return
-        given = Given(self._sql, [channels.c.client, channels.c.type])
-        same = (given.rows.c.client == channels.c.client) & (given.rows.c.type == channels.c.type)
+        bulk = BulkRows(self._sql, [channels.c.client, channels.c.type])
+        same = (bulk.rows.c.client == channels.c.client) & (bulk.rows.c.type == channels.c.type)
         dropped = delete(channels).where(exists().where(same))
-        await self._run(dropped, given.bind(sorted(keys)))
+        await self._run(dropped, bulk.bind(sorted(keys)))
 
 
 class ProofQueries(Queries):
-    """The port's section "proofs", and the challenges that are counted for its limits."""
+    """The port's section "proofs", and the challenges counted for its limits."""
 
     async def proofs(self, clients: Collection[str]) -> Mapping[str, Sequence[Proof]]:
         """Every proof of each client that has any."""
@@ -70,18 +70,20 @@ class ProofQueries(Queries):
         await self._replace(PROOFS, proved)
 
     async def drop_proofs(self, keys: Collection[tuple[str, str, str]]) -> None:
-        """Forget proofs by (client, channel, address)."""
+        """Delete proofs by (client, channel, address)."""
         if not keys:
             return
         columns = (proofs.c.client, proofs.c.channel, proofs.c.address)
-        given = Given(self._sql, columns)
-        same = and_(*(column == given.rows.c[column.name] for column in columns))
-        await self._run(delete(proofs).where(exists().where(same)), given.bind(sorted(keys)))
+        bulk = BulkRows(self._sql, columns)
+        same = and_(*(column == bulk.rows.c[column.name] for column in columns))
+        await self._run(delete(proofs).where(exists().where(same)), bulk.bind(sorted(keys)))
 
     async def claim_due_proofs(
         self, now: datetime, limit: int, *, until: datetime
     ) -> Sequence[tuple[str, str, str]]:
-        """Keys of proofs whose deadline has come, earliest first; it becomes ``until``."""
+        """Keys of proofs whose deadline has passed, earliest first; the deadline becomes
+        ``until``.
+        """
         keys = (proofs.c.client, proofs.c.channel, proofs.c.address)
         found = await self._run(
             select(*keys)
@@ -92,12 +94,12 @@ class ProofQueries(Queries):
         )
         claimed = [(client, channel, address) for client, channel, address in found]
         if claimed:
-            given = Given(self._sql, keys)
+            bulk = BulkRows(self._sql, keys)
             await self._run(
                 update(proofs)
-                .where(and_(*(key == given.rows.c[key.name] for key in keys)))
+                .where(and_(*(key == bulk.rows.c[key.name] for key in keys)))
                 .values(deadline=until),
-                given.bind(claimed),
+                bulk.bind(claimed),
             )
         return claimed
 
@@ -109,7 +111,7 @@ class ProofQueries(Queries):
         address: str | None = None,
         client: str | None = None,
     ) -> int:
-        """How many challenges were sent since then, overall or narrowed (a limit)."""
+        """The number of challenges sent since then, in all or narrowed (for limits)."""
         counted = select(func.count()).where(challenges.c.at >= since)
         if channel is not None:
             counted = counted.where(challenges.c.channel == channel)
@@ -120,7 +122,7 @@ class ProofQueries(Queries):
         return int((await self._run(counted)).scalar_one())
 
     async def note_challenges(self, sent: Sequence[tuple[Proof, datetime]]) -> None:
-        """Count challenges that go out now."""
+        """Count challenges that are sent now."""
         if sent:
             rows = [
                 {"client": p.client, "channel": p.channel, "address": p.address, "at": at}

@@ -1,9 +1,9 @@
-"""Claims of due deliveries. What was released together stays together.
+"""Claims of due deliveries: one worker claims all of a released batch.
 
-The order of a released batch holds only when one worker sends it, so a claim takes all of it. The
-first of its rows that are due stands for the others: only that one is looked for, and who locks it
-takes them, too. For every other worker it stays the first until the claim is committed, so none of
-them can take what is behind it.
+The order of a released batch is preserved only when one worker sends it, so a claim takes all of
+it. The first of its due rows stands for the others: only that one is searched for, and the worker
+that locks it takes the others, too. For every other worker it stays the first until the claim is
+committed, so none of them can take the rows behind it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from aoi_events.store.bulk_rows import Given
+from aoi_events.store.bulk_rows import BulkRows
 from aoi_events.store.queries import Queries
 from aoi_events.store.tables import deliveries
 
@@ -37,8 +37,8 @@ _BATCHED = and_(deliveries.c.released == true(), deliveries.c.batch.is_not(None)
 
 
 def due(now: datetime, limit: int) -> Select[Any]:
-    """Due deliveries, earliest first, locked; those that others hold are skipped: ID, deadline,
-    whether released, client, batch. Of a released batch only the first, and how many are due of it
+    """Due deliveries, earliest first, locked; those locked by others are skipped: ID, deadline,
+    whether released, client, batch. Of a released batch only the first, and how many of it are due
     (0: it is not of one).
     """
     one = deliveries.alias("one")
@@ -74,12 +74,12 @@ def _due_beside(other: FromClause, now: datetime) -> ColumnElement[bool]:
 
 
 class ClaimQueries(Queries):
-    """What the deadlines worker takes."""
+    """Claims for the deadlines worker."""
 
     async def claim_due(
         self, now: datetime, limit: int, *, until: datetime
     ) -> Mapping[str, datetime | None]:
-        """IDs of deliveries whose deadline has come, earliest first, and that deadline (None: the
+        """IDs of deliveries whose deadline has passed, earliest first, and that deadline (None: the
         delivery was released, and was due at once); it becomes ``until``.
         """
         claimed: dict[str, datetime | None] = {}
@@ -95,32 +95,32 @@ class ClaimQueries(Queries):
         for id_ in await self._behind(batches, now):
             claimed.setdefault(id_)
         if claimed:
-            given = Given(self._sql, [deliveries.c.id])
+            bulk = BulkRows(self._sql, [deliveries.c.id])
             await self._run(
-                update(deliveries).where(deliveries.c.id == given.rows.c.id).values(deadline=until),
-                given.bind((id_,) for id_ in claimed),
+                update(deliveries).where(deliveries.c.id == bulk.rows.c.id).values(deadline=until),
+                bulk.bind((id_,) for id_ in claimed),
             )
         return claimed
 
     async def _behind(self, batches: Sequence[tuple[str, int]], now: datetime) -> list[str]:
-        """All due deliveries of released ``batches``, locked; what others hold is skipped, because
-        they lock in another order.
+        """All due deliveries of released ``batches``, locked; those locked by others are skipped,
+        because they lock in another order.
         """
         if not batches:
             return []
-        given = Given(self._sql, [deliveries.c.client, deliveries.c.batch])
+        bulk = BulkRows(self._sql, [deliveries.c.client, deliveries.c.batch])
         found = await self._run(
             select(deliveries.c.id)
             .join(
-                given.rows,
+                bulk.rows,
                 and_(
-                    given.rows.c.client == deliveries.c.client,
-                    given.rows.c.batch == deliveries.c.batch,
+                    bulk.rows.c.client == deliveries.c.client,
+                    bulk.rows.c.batch == deliveries.c.batch,
                 ),
             )
             .where(deliveries.c.released == true(), deliveries.c.deadline <= now)
-            .order_by(given.n, deliveries.c.order)
+            .order_by(bulk.n, deliveries.c.order)
             .with_for_update(of=deliveries, skip_locked=True),
-            given.bind(batches),
+            bulk.bind(batches),
         )
         return [id_ for (id_,) in found]

@@ -10,7 +10,7 @@ from sqlalchemy import delete, exists, func, literal_column, select, true
 from aoi_events.domain.clients.applications import Application
 from aoi_events.domain.clients.client import Client
 from aoi_events.ports.store import Lock
-from aoi_events.store.bulk_rows import Given
+from aoi_events.store.bulk_rows import BulkRows
 from aoi_events.store.queries import Queries
 from aoi_events.store.records import APPLICATIONS, CLIENTS
 from aoi_events.store.tables import applications, clients
@@ -41,7 +41,7 @@ class ClientQueries(Queries):
     async def expired_clients(
         self, *, unused_before: datetime, silent_before: datetime, limit: int
     ) -> Collection[str]:
-        """IDs of clients that were not heard of for so long, at most ``limit`` of each kind."""
+        """IDs of clients without a request for so long, at most ``limit`` of each kind."""
         # Epochs count connections, sequence numbers activations; spelled as in the partial index.
         unused = (
             select(clients.c.id)
@@ -64,30 +64,32 @@ class ClientQueries(Queries):
         found = [*await self._run(unused), *await self._run(silent)]
         return {id_ for (id_,) in found}
 
-    async def untold_clients(self, before: datetime, limit: int) -> Sequence[str]:
-        """IDs of clients whose end waits since before then to be told."""
-        untold = (
+    async def clients_with_unpublished_end(self, before: datetime, limit: int) -> Sequence[str]:
+        """IDs of clients that ended before then and whose event may be unpublished."""
+        found = (
             select(clients.c.id)
-            .where(clients.c.untold_since < before)
-            .order_by(clients.c.untold_since)
+            .where(clients.c.unpublished_since < before)
+            .order_by(clients.c.unpublished_since)
             .limit(limit)
         )
-        return [id_ for (id_,) in await self._run(untold)]
+        return [id_ for (id_,) in await self._run(found)]
 
     async def count_clients(
         self, identities: Collection[str], *, since: datetime
     ) -> Mapping[str, int]:
-        """How many clients were registered for each identity since then (absent: none; a quota)."""
+        """The number of clients registered for each identity since then (absent: none; for a
+        quota).
+        """
         if not identities:
             return {}
-        given = Given(self._sql, [clients.c.identity])
+        bulk = BulkRows(self._sql, [clients.c.identity])
         counted = (
             select(clients.c.identity, func.count())
-            .join(given.rows, given.rows.c.identity == clients.c.identity)
+            .join(bulk.rows, bulk.rows.c.identity == clients.c.identity)
             .where(clients.c.registered_at >= since)
             .group_by(clients.c.identity)
         )
-        rows = await self._run(counted, given.bind((name,) for name in sorted(set(identities))))
+        rows = await self._run(counted, bulk.bind((name,) for name in sorted(set(identities))))
         return dict(rows.all())
 
 
@@ -110,18 +112,18 @@ class ApplicationQueries(Queries):
         await self._replace(APPLICATIONS, applications)
 
     async def count_applications(self, clients: Collection[str]) -> Mapping[str, tuple[int, int]]:
-        """How many app instances each client has, and how many that ended are remembered (bounds;
-        absent: neither).
+        """The number of app instances of each client: registered, and ended but still stored (for
+        bounds; absent: neither).
         """
         if not clients:
             return {}
-        given = Given(self._sql, [applications.c.client])
+        bulk = BulkRows(self._sql, [applications.c.client])
         counted = (
             select(applications.c.client, applications.c.registered, func.count())
-            .join(given.rows, given.rows.c.client == applications.c.client)
+            .join(bulk.rows, bulk.rows.c.client == applications.c.client)
             .group_by(applications.c.client, applications.c.registered)
         )
-        rows = await self._run(counted, given.bind((id_,) for id_ in sorted(set(clients))))
+        rows = await self._run(counted, bulk.bind((id_,) for id_ in sorted(set(clients))))
         found: dict[str, tuple[int, int]] = {}
         for client, registered, count in rows:
             live, ended = found.get(client, (0, 0))
@@ -129,18 +131,18 @@ class ApplicationQueries(Queries):
         return found
 
     async def drop_applications(self, keys: Collection[tuple[str, str]]) -> None:
-        """Forget app instances by (client, app_key)."""
+        """Delete app instances by (client, app_key)."""
         if not keys:
             return
-        given = Given(self._sql, [applications.c.client, applications.c.app_key])
-        same = (given.rows.c.client == applications.c.client) & (
-            given.rows.c.app_key == applications.c.app_key
+        bulk = BulkRows(self._sql, [applications.c.client, applications.c.app_key])
+        same = (bulk.rows.c.client == applications.c.client) & (
+            bulk.rows.c.app_key == applications.c.app_key
         )
         dropped = delete(applications).where(exists().where(same))
-        await self._run(dropped, given.bind(sorted(keys)))
+        await self._run(dropped, bulk.bind(sorted(keys)))
 
     async def token_keys_in_use(self) -> Mapping[str, int]:
-        """Token key ID → how many tokens that are valid now were made with it."""
+        """Token key ID → the number of valid tokens that were made with it."""
         counted = (
             select(applications.c.key_id, func.count())
             .where(applications.c.registered == true())
@@ -149,7 +151,7 @@ class ApplicationQueries(Queries):
         return dict((await self._run(counted)).all())
 
     async def token_samples(self) -> Sequence[Application]:
-        """For each token key in use one app instance whose token was made with it."""
+        """For each token key in use, one app instance whose token was made with it."""
         place = func.row_number().over(
             partition_by=applications.c.key_id,
             order_by=(applications.c.client, applications.c.app_key),

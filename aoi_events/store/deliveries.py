@@ -1,4 +1,4 @@
-"""Queries about deliveries: the hot path."""
+"""Queries about deliveries: the most frequent ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import Column, and_, false, func, select, true, update
 from aoi_events.domain.delivery.machine import Delivery
 from aoi_events.ports.store import Lock
 from aoi_events.store import records
-from aoi_events.store.bulk_rows import Given
+from aoi_events.store.bulk_rows import BulkRows
 from aoi_events.store.queries import Queries
 from aoi_events.store.records import DELIVERIES
 from aoi_events.store.tables import deliveries
@@ -20,7 +20,7 @@ from aoi_events.store.types import Instant
 
 __all__ = ["DeliveryQueries"]
 
-_HELD: Final[Column[datetime]] = Column("held", Instant())
+_CLAIM: Final[Column[datetime]] = Column("claim", Instant())
 
 
 class DeliveryQueries(Queries):
@@ -34,7 +34,7 @@ class DeliveryQueries(Queries):
         return {delivery.id: delivery for delivery in found}
 
     async def deliveries_named(self, notification: str) -> Sequence[Delivery]:
-        """All deliveries of any sender's notification of that ID (for operators), in ID order."""
+        """All deliveries of every sender's notification of that ID (for operators), in ID order."""
         return await self._find(DELIVERIES, [notification], ("notification",))
 
     async def deliveries_of(self, sender: str, notification: str) -> Sequence[Delivery]:
@@ -45,36 +45,31 @@ class DeliveryQueries(Queries):
         """Insert; the store assigns ``order`` in the sequence's order. IDs are new."""
         if deliveries:
             rows = map(DELIVERIES.values, deliveries)
-            await self._give(records.insert(self._sql, DELIVERIES), rows)
+            await self._run_with_rows(records.insert(self._sql, DELIVERIES), rows)
 
     async def save_deliveries(self, deliveries: Sequence[Delivery]) -> None:
-        """Replace what may change of these rows (everything but identity and acceptance)."""
+        """Update the columns of these rows that may change (all but identity and acceptance)."""
         if deliveries:
             rows = DELIVERIES.rows(deliveries, records.changing(DELIVERIES))
-            await self._give(records.change(self._sql, DELIVERIES), rows)
+            await self._run_with_rows(records.change(self._sql, DELIVERIES), rows)
 
-    async def mark_published(self, held: Sequence[tuple[str, datetime, datetime | None]]) -> None:
-        """(ID, deadline it is held with, deadline from now on): effects of these have left."""
-        if not held:
+    async def mark_published(
+        self, claimed: Sequence[tuple[str, datetime, datetime | None]]
+    ) -> None:
+        """Mark deliveries as published: (ID, deadline that claims it, deadline from now on)."""
+        if not claimed:
             return
-        given = Given(self._sql, [deliveries.c.id, _HELD, deliveries.c.deadline])
-        parameters = given.bind(sorted(held, key=itemgetter(0)))
-        # Locked in key order first: an UPDATE takes its rows in any order.
-        await self._run(
-            select(deliveries.c.id)
-            .join(given.rows, given.rows.c.id == deliveries.c.id)
-            .order_by(deliveries.c.id)
-            .with_for_update(of=deliveries),
-            parameters,
-        )
+        bulk = BulkRows(self._sql, [deliveries.c.id, _CLAIM, deliveries.c.deadline])
+        parameters = bulk.bind(sorted(claimed, key=itemgetter(0)))
+        await self._lock(deliveries, bulk, parameters)
         await self._run(
             update(deliveries)
             .where(
-                deliveries.c.id == given.rows.c.id,
-                deliveries.c.deadline == given.rows.c.held,
+                deliveries.c.id == bulk.rows.c.id,
+                deliveries.c.deadline == bulk.rows.c.claim,
                 deliveries.c.published == false(),
             )
-            .values(published=True, deadline=given.rows.c.deadline),
+            .values(published=True, deadline=bulk.rows.c.deadline),
             parameters,
         )
 
@@ -82,15 +77,15 @@ class DeliveryQueries(Queries):
         """Every delivery of these clients that is not settled, locked in key order."""
         if not clients:
             return []
-        given = Given(self._sql, [deliveries.c.client])
+        bulk = BulkRows(self._sql, [deliveries.c.client])
         found = (
             select(*DELIVERIES.columns)
-            .join(given.rows, given.rows.c.client == deliveries.c.client)
+            .join(bulk.rows, bulk.rows.c.client == deliveries.c.client)
             .where(deliveries.c.settled_at.is_(None))
             .order_by(deliveries.c.id)
             .with_for_update(of=deliveries)
         )
-        rows = await self._run(found, given.bind((client,) for client in sorted(set(clients))))
+        rows = await self._run(found, bulk.bind((client,) for client in sorted(set(clients))))
         return DELIVERIES.read(rows)
 
     async def open_of_topics(
@@ -100,26 +95,26 @@ class DeliveryQueries(Queries):
         if not keys:
             return []
         names = ("client", "fingerprint", "sender", "topic")
-        given = Given(self._sql, [deliveries.c[name] for name in names])
+        bulk = BulkRows(self._sql, [deliveries.c[name] for name in names])
         found = (
             select(*DELIVERIES.columns)
-            .join(given.rows, and_(*(given.rows.c[name] == deliveries.c[name] for name in names)))
+            .join(bulk.rows, and_(*(bulk.rows.c[name] == deliveries.c[name] for name in names)))
             .where(deliveries.c.topic.is_not(None), deliveries.c.settled_at.is_(None))
             .order_by(deliveries.c.id)
             .with_for_update(of=deliveries)
         )
-        return DELIVERIES.read(await self._run(found, given.bind(sorted(set(keys)))))
+        return DELIVERIES.read(await self._run(found, bulk.bind(sorted(set(keys)))))
 
-    async def count_put_off(self, clients: Collection[str]) -> Mapping[str, int]:
-        """How many deliveries of each client are put off (absent: none)."""
+    async def count_deferred(self, clients: Collection[str]) -> Mapping[str, int]:
+        """The number of deferred deliveries of each client (absent: none)."""
         if not clients:
             return {}
-        given = Given(self._sql, [deliveries.c.client])
+        bulk = BulkRows(self._sql, [deliveries.c.client])
         counted = (
             select(deliveries.c.client, func.count())
-            .join(given.rows, given.rows.c.client == deliveries.c.client)
-            .where(deliveries.c.settled_at.is_(None), deliveries.c.put_off == true())
+            .join(bulk.rows, bulk.rows.c.client == deliveries.c.client)
+            .where(deliveries.c.settled_at.is_(None), deliveries.c.deferred == true())
             .group_by(deliveries.c.client)
         )
-        rows = await self._run(counted, given.bind((client,) for client in sorted(set(clients))))
+        rows = await self._run(counted, bulk.bind((client,) for client in sorted(set(clients))))
         return dict(rows.all())

@@ -1,4 +1,4 @@
-"""Engines: URLs, pools, and how each database begins a transaction."""
+"""Database engines: URLs, pools, and how each database begins a transaction."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ READ_ONLY: Final = "aoi_read_only"
 
 @dataclass(frozen=True)
 class Database:
-    """An engine and what it is connected to; ``memory``: the database ends with its connection."""
+    """An engine and its database; ``memory``: the database ends with its connection."""
 
     engine: AsyncEngine
     sql: Sql
@@ -51,13 +51,13 @@ class Database:
             await asyncio.to_thread(thread.join, _THREAD_ENDS)
 
     def writer(self) -> AbstractAsyncContextManager[Any]:
-        """The turn to write: SQLite has one writer, and queueing for it here is fair and quick,
-        where its own busy handler would sleep.
+        """The lock for writing: SQLite has one writer. Waiting for it here is fair and quick;
+        SQLite's own busy handler would sleep.
         """
         return self._writing if self.sql is Sql.SQLITE else nullcontext()
 
     def connections(self) -> int:
-        """How many connections are in use now."""
+        """The number of connections in use now."""
         pool = self.engine.pool
         return pool.checkedout() if isinstance(pool, AsyncAdaptedQueuePool) else 0
 
@@ -138,7 +138,7 @@ def _sqlite(target: URL, pool: int, patience: float, *, create: bool) -> Databas
         try:
             cursor.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            # Somebody else is just switching the file, for which SQLite does not wait; it stays
+            # Another process is switching the file now, for which SQLite does not wait; it stays
             # switched, and this connection will see that.
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
@@ -159,12 +159,12 @@ def _sqlite(target: URL, pool: int, patience: float, *, create: bool) -> Databas
 
 
 def _find(file: Path, *, create: bool) -> None:
-    """See that the file is there: an empty one is an empty database."""
+    """Check that the file exists: an empty file is an empty database."""
     if file.exists():
         return
     if create:
         # What SQLite puts beside it gets its mode. Where it cannot be made, SQLite says why; where
-        # somebody else was quicker, all is well.
+        # another process was quicker, all is well.
         with suppress(OSError):
             os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     elif file.parent.is_dir():

@@ -1,8 +1,8 @@
-"""Which errors of the drivers mean "the database cannot do its part now".
+"""The database drivers' errors that mean "the database cannot do its part now".
 
-Those become StoreUnavailable: the worker pauses and tries again, for as long as it takes a person
-to mend what does not pass by itself (rights, a schema that is gone, a broken file). Everything else
-(a broken constraint, a wrong statement) is a bug, and travels on as it is.
+Those become StoreUnavailable: the worker pauses and retries, until a person mends what does not
+pass by itself (rights, a missing schema, a broken file). Every other error (a broken constraint, a
+wrong statement) is a bug, and is raised unchanged.
 """
 
 from __future__ import annotations
@@ -81,28 +81,28 @@ def translated() -> Iterator[None]:
             raise
         raise StoreUnavailable(f"the store gave up: {reason}") from error
     except sqlite3.Error as error:
-        # Raised as it is by what a new connection is told first.
+        # Raised unchanged by the first statements of a new connection.
         if not _of_sqlite(error):
             raise
-        raise StoreUnavailable(f"the store gave up: {_say(error)}") from error
+        raise StoreUnavailable(f"the store gave up: {_first_line(error)}") from error
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         # Raised as they are while a connection is made or taken down.
-        raise StoreUnavailable(f"the store cannot be reached: {_say(error)}") from error
+        raise StoreUnavailable(f"the store cannot be reached: {_first_line(error)}") from error
 
 
 def _fault(error: exc.DBAPIError) -> str | None:
-    """Why it is the database's fault; None when it is ours."""
+    """The reason if it is the database's fault; None if it is ours."""
     if error.connection_invalidated:
         return "the connection was lost"
     cause: BaseException | None = error.orig
     while cause is not None:
         state = getattr(cause, "sqlstate", None) or ""
         if isinstance(state, str) and state.startswith(_SQLSTATES):
-            return _say(cause)
+            return _first_line(cause)
         if isinstance(cause, sqlite3.Error) and _of_sqlite(cause):
-            return _say(cause)
+            return _first_line(cause)
         if isinstance(cause, (OSError, TimeoutError, asyncpg.InterfaceError)):
-            return _say(cause)
+            return _first_line(cause)
         if isinstance(cause, asyncpg.InvalidCachedStatementError):
             return "the schema changed under a prepared statement"
         cause = cause.__cause__
@@ -116,7 +116,7 @@ def _of_sqlite(error: sqlite3.Error) -> bool:
     return code & 0xFF in _SQLITE_CODES or str(error).startswith(_NO_TABLE)
 
 
-def _say(error: BaseException) -> str:
-    """The first line of what the driver says: never a statement or its parameters."""
+def _first_line(error: BaseException) -> str:
+    """The first line of the driver's message: never a statement or its parameters."""
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

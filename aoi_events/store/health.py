@@ -1,4 +1,4 @@
-"""Queries about the providers of channels, and what waits for them."""
+"""Queries about the health of providers, and the deliveries that wait for them."""
 
 from __future__ import annotations
 
@@ -25,22 +25,26 @@ class HealthQueries(Queries):
     async def note_health(
         self, channel: str, worker: str, found: Sequence[ProviderHealth], *, forget: datetime
     ) -> None:
-        """Replace what is noted of that worker; forget what was noted before ``forget``."""
+        """Replace the notes of that worker; delete notes from before ``forget``."""
         own = (health.c.channel == channel) & (health.c.worker == worker)
         await self._run(delete(health).where(or_(own, health.c.seen_at < forget)))
         await self._replace(HEALTH, found)
 
     async def health(self, since: datetime) -> Sequence[ProviderHealth]:
-        """What was noted since then, by channel, provider and worker."""
+        """The notes since then, by channel, provider and worker."""
         order = (health.c.channel, health.c.provider, health.c.worker)
         found = select(*HEALTH.columns).where(health.c.seen_at >= since).order_by(*order)
         return HEALTH.read(await self._run(found.limit(_MOST)))
 
-    async def held_back(self, limit: int) -> Mapping[str, int]:
-        """By channel, how many deliveries wait for a provider that is down; of so many at most."""
-        found = select(deliveries.c.steps).where(deliveries.c.held_back == true()).limit(limit)
+    async def count_awaiting_provider(self, limit: int) -> Mapping[str, int]:
+        """By channel, the number of deliveries that wait for a provider that is down; at most
+        ``limit`` are counted.
+        """
+        found = (
+            select(deliveries.c.steps).where(deliveries.c.awaits_provider == true()).limit(limit)
+        )
         rows = await self._run(found)
         waiting: Counter[str] = Counter()
         for (steps,) in rows:
-            waiting.update({state.step.channel for state in steps if state.held_back})
+            waiting.update({state.step.channel for state in steps if state.awaits_provider})
         return waiting

@@ -1,7 +1,7 @@
-"""Values within a column: JSON text that survives every value, and ignores what newer code adds.
+"""Values that are stored as JSON text in one column; fields that newer code adds are ignored.
 
 Steps, ledgers and stories are read and written as a whole and never searched, so they need no
-tables. Fields that have their default are left out: most of a fresh step's do.
+tables. Fields with their default value are left out: most of a fresh step's are.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def to_micros(at: datetime) -> int:
 
 
 def from_micros(micros: int) -> datetime:
-    """The time, in UTC, of :func:`to_micros`."""
+    """The time of :func:`to_micros`, in UTC."""
     return EPOCH + timedelta(microseconds=micros)
 
 
@@ -163,7 +163,7 @@ def _put(packed: dict[str, object], name: str, value: object) -> None:
 
 
 def pack_ledger(ledger: Ledger) -> str:
-    """A delivery's ledger as JSON; of most it is empty, because their channels cost nothing."""
+    """A delivery's ledger as JSON; most are empty, because their channels cost nothing."""
     if not ledger.charges and not ledger.final:
         return "[]"
     charges = ([c.step, c.attempt, c.channel, c.cost, c.state] for c in ledger.charges)
@@ -256,7 +256,7 @@ def unpack_pairs(text: str) -> tuple[tuple[int, str], ...]:
 
 
 def pack_presence(presence: Presence) -> str:
-    """Where a device is connected, as JSON."""
+    """A device's connection, as JSON."""
     return _encode([presence.node, presence.session])
 
 
@@ -267,7 +267,7 @@ def unpack_presence(text: str) -> Presence:
 
 
 def pack_presences(presences: tuple[Presence, ...]) -> str:
-    """Where a device was connected last, as JSON."""
+    """A device's last connections, as JSON."""
     return _encode([[presence.node, presence.session] for presence in presences])
 
 
@@ -277,7 +277,7 @@ def unpack_presences(text: str | None) -> tuple[Presence, ...]:
 
 
 def pack_replaced(replaced: Replaced) -> str:
-    """A session that another one took over from, as JSON."""
+    """A replaced session, as JSON."""
     return _encode([replaced.node, replaced.session, replaced.by])
 
 

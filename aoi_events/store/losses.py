@@ -1,4 +1,4 @@
-"""Queries about what did not fit a client's backlog."""
+"""Queries about the losses of clients: notifications that exceeded the backlog."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ class LossQueries(Queries):
     """The port's section "losses"."""
 
     async def count_lost(self, counts: Mapping[str, int]) -> None:
-        """So many more notifications of each client were lost."""
+        """Add to the number of lost notifications of each client."""
         if not counts:
             return
-        given = [Loss(client, lost) for client, lost in counts.items()]
+        added = [Loss(client, lost) for client, lost in counts.items()]
         statement = records.insert(self._sql, LOSSES)
         excluded = statement.sql.excluded
         counted = statement.sql.on_conflict_do_update(
             index_elements=[losses.c.client], set_={"lost": losses.c.lost + excluded.lost}
         )
-        await self._run(counted, statement.given.bind(LOSSES.rows(given, LOSSES.written)))
+        await self._run(counted, statement.bulk.bind(LOSSES.rows(added, LOSSES.written)))
 
     async def losses(self, clients: Collection[str]) -> Mapping[str, Loss]:
-        """What was lost of those of these clients that ever lost anything."""
+        """The losses of these clients; absent: no notification was ever lost."""
         return {loss.client: loss for loss in await self._find(LOSSES, clients)}
 
     async def save_losses(self, losses: Sequence[Loss]) -> None:

@@ -41,7 +41,7 @@ async def upgrade(url: str) -> None:
 
 
 async def migrate(database: Database) -> None:
-    """:func:`upgrade` by an engine that there is already; all of it is one transaction."""
+    """:func:`upgrade` with an existing engine, in one transaction."""
     with translated():
         async with _alone(), database.writer(), database.engine.begin() as connection:
             if database.sql is Sql.POSTGRESQL:
@@ -52,8 +52,8 @@ async def migrate(database: Database) -> None:
 
 @asynccontextmanager
 async def _alone() -> AsyncIterator[None]:
-    """One migration at a time in this process: Alembic keeps the connection of the one that runs
-    in a global, which all tasks and threads share.
+    """Allow one migration at a time in this process: Alembic stores the connection of the one that
+    runs in a global, which all tasks and threads share.
     """
     while not _ALEMBIC.acquire(blocking=False):  # noqa: ASYNC110 - of several threads
         await asyncio.sleep(_LOOK_AGAIN)

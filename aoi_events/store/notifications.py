@@ -16,7 +16,7 @@ __all__ = ["NotificationQueries", "SubmissionQueries"]
 
 
 class NotificationQueries(Queries):
-    """What senders asked for."""
+    """The notifications of the port's section "notifications and deliveries"."""
 
     async def notifications(
         self, keys: Collection[tuple[str, str]]
@@ -55,17 +55,17 @@ class SubmissionQueries(Queries):
         await self._insert_new(PROVIDER_MESSAGES, messages)
 
     async def note_received(self, messages: Sequence[ProviderMessage]) -> None:
-        """Receipts said that the device has these."""
+        """Mark parts as received by the device."""
         if messages:
             names = (*PROVIDER_MESSAGES.keys, "received")
             received = [replace(message, received=True) for message in messages]
             statement = records.change(self._sql, PROVIDER_MESSAGES, names)
-            await self._give(statement, PROVIDER_MESSAGES.rows(received, names))
+            await self._run_with_rows(statement, PROVIDER_MESSAGES.rows(received, names))
 
     async def provider_messages(
         self, provider: str, messages: Collection[str]
     ) -> Mapping[str, ProviderMessage]:
-        """By the provider's message ID; the newest, where a provider uses one again."""
+        """Messages by the provider's message ID; the newest, if a provider uses an ID again."""
         keys = [(provider, message) for message in messages]
         found = await self._find(PROVIDER_MESSAGES, keys, ("provider", "message"))
         found.sort(key=lambda message: message.at)
@@ -74,6 +74,6 @@ class SubmissionQueries(Queries):
     async def parts_received(
         self, submissions: Collection[tuple[str, int, int]]
     ) -> Mapping[tuple[str, int, int], int]:
-        """How many parts of each submission the device is known to have (absent: none)."""
+        """The number of received parts of each submission (absent: none)."""
         found = await self._find(PROVIDER_MESSAGES, submissions, ("delivery", "step", "attempt"))
         return Counter(message.submission for message in found if message.received)

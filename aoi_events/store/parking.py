@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy import delete, func, select
 
 from aoi_events.domain.parked import ParkedMessage
-from aoi_events.store.bulk_rows import Given, insert_into
+from aoi_events.store.bulk_rows import BulkRows, insert_into
 from aoi_events.store.queries import Queries
 from aoi_events.store.records import PARKED
 from aoi_events.store.tables import parked, parked_counts, parked_senders
@@ -20,14 +20,14 @@ class ParkingQueries(Queries):
     """The port's section "parked messages"."""
 
     async def park(self, messages: Sequence[ParkedMessage], *, quota: int) -> Collection[str]:
-        """Set messages aside, at most ``quota`` per sender; the rest is counted only.
+        """Store parked messages, at most ``quota`` per sender; the rest is counted only.
 
         Returns the IDs of those that were stored. A message whose ID is known already changes
         nothing.
         """
         if not messages:
             return ()
-        held = await self._hold_senders({message.sender for message in messages})
+        stored_by_sender = await self._lock_senders({message.sender for message in messages})
         known = {message.id for message in await self._find(PARKED, {m.id for m in messages})}
         stored: list[ParkedMessage] = []
         skipped: Counter[tuple[str, str]] = Counter()
@@ -35,8 +35,8 @@ class ParkingQueries(Queries):
             if message.id in known:
                 continue
             known.add(message.id)
-            if held[message.sender] < quota:
-                held[message.sender] += 1
+            if stored_by_sender[message.sender] < quota:
+                stored_by_sender[message.sender] += 1
                 stored.append(message)
             else:
                 skipped[message.sender, message.code] += 1
@@ -44,25 +44,25 @@ class ParkingQueries(Queries):
         await self._count(skipped)
         return {id_ for (id_,) in added}
 
-    async def _hold_senders(self, senders: Collection[str]) -> dict[str, int]:
-        """Lock the senders' counts, in key order: how many messages of each are stored."""
-        given = Given(self._sql, [parked_senders.c.sender])
-        parameters = given.bind((sender,) for sender in sorted(senders))
+    async def _lock_senders(self, senders: Collection[str]) -> dict[str, int]:
+        """Lock the senders' counts, in key order: the number of stored messages of each."""
+        bulk = BulkRows(self._sql, [parked_senders.c.sender])
+        parameters = bulk.bind((sender,) for sender in sorted(senders))
         insert = insert_into(self._sql, parked_senders).from_select(
-            ["sender"], select(given.rows.c.sender).order_by(given.n)
+            ["sender"], select(bulk.rows.c.sender).order_by(bulk.n)
         )
         await self._run(insert.on_conflict_do_nothing(index_elements=["sender"]), parameters)
-        same = given.rows.c.sender == parked_senders.c.sender
+        same = bulk.rows.c.sender == parked_senders.c.sender
         await self._run(
             select(parked_senders.c.sender)
-            .join(given.rows, same)
+            .join(bulk.rows, same)
             .order_by(parked_senders.c.sender)
             .with_for_update(of=parked_senders),
             parameters,
         )
         counted = await self._run(
             select(parked.c.sender, func.count())
-            .join(given.rows, given.rows.c.sender == parked.c.sender)
+            .join(bulk.rows, bulk.rows.c.sender == parked.c.sender)
             .group_by(parked.c.sender),
             parameters,
         )
@@ -72,17 +72,17 @@ class ParkingQueries(Queries):
         if not skipped:
             return
         columns = [parked_counts.c.sender, parked_counts.c.code, parked_counts.c.skipped]
-        given = Given(self._sql, columns)
+        bulk = BulkRows(self._sql, columns)
         insert = insert_into(self._sql, parked_counts).from_select(
             [column.name for column in columns],
-            select(*(given.rows.c[column.name] for column in columns)).order_by(given.n),
+            select(*(bulk.rows.c[column.name] for column in columns)).order_by(bulk.n),
         )
         total = parked_counts.c.skipped + insert.excluded.skipped
         await self._run(
             insert.on_conflict_do_update(
                 index_elements=["sender", "code"], set_={"skipped": total}
             ),
-            given.bind((*key, count) for key, count in sorted(skipped.items())),
+            bulk.bind((*key, count) for key, count in sorted(skipped.items())),
         )
 
     async def parked(
@@ -92,21 +92,21 @@ class ParkingQueries(Queries):
         newest = select(*PARKED.columns).order_by(parked.c.parked_at.desc(), parked.c.id.desc())
         if ids is None:
             return PARKED.read(await self._run(newest.limit(limit)))
-        given = Given(self._sql, [parked.c.id])
-        chosen = newest.join(given.rows, given.rows.c.id == parked.c.id).limit(limit)
-        return PARKED.read(await self._run(chosen, given.bind((id_,) for id_ in set(ids))))
+        bulk = BulkRows(self._sql, [parked.c.id])
+        chosen = newest.join(bulk.rows, bulk.rows.c.id == parked.c.id).limit(limit)
+        return PARKED.read(await self._run(chosen, bulk.bind((id_,) for id_ in set(ids))))
 
     async def drop_parked(self, ids: Collection[str]) -> int:
-        """Forget parked messages; returns how many there were."""
+        """Delete parked messages; returns how many there were."""
         if not ids:
             return 0
-        given = Given(self._sql, [parked.c.id])
-        dropped = delete(parked).where(parked.c.id.in_(select(given.rows.c.id)))
-        rows = await self._run(dropped.returning(parked.c.id), given.bind((i,) for i in set(ids)))
+        bulk = BulkRows(self._sql, [parked.c.id])
+        dropped = delete(parked).where(parked.c.id.in_(select(bulk.rows.c.id)))
+        rows = await self._run(dropped.returning(parked.c.id), bulk.bind((i,) for i in set(ids)))
         return len(rows.all())
 
     async def parked_counts(self) -> Mapping[tuple[str, str], tuple[int, int]]:
-        """(sender, code) → how many are stored, and how many were counted only."""
+        """(sender, code) → the number stored, and the number counted only."""
         stored = await self._run(
             select(parked.c.sender, parked.c.code, func.count()).group_by(
                 parked.c.sender, parked.c.code

@@ -1,19 +1,19 @@
-"""What every group of queries has: a connection, and the ways to give statements their rows."""
+"""The base of all groups of queries: a connection, and how statements receive their rows."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Executable, Result
+from sqlalchemy import Executable, Result, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aoi_events.ports.store import Lock
 from aoi_events.store import records
-from aoi_events.store.bulk_rows import Sql
+from aoi_events.store.bulk_rows import BulkRows, Sql
 from aoi_events.store.faults import translated
-from aoi_events.store.records import Kept, Statement
-from aoi_events.store.run_to_completion import to_its_end
+from aoi_events.store.records import RecordMapping, Statement
+from aoi_events.store.run_to_completion import run_to_completion
 
 __all__ = ["Queries"]
 
@@ -30,35 +30,49 @@ class Queries:
     async def _run(self, statement: Executable, parameters: Any = None) -> Result[*tuple[Any, ...]]:
         with translated():
             running = self._connection.execute(statement, parameters)
-            return await (to_its_end(running) if self._sql is Sql.SQLITE else running)
+            return await (run_to_completion(running) if self._sql is Sql.SQLITE else running)
 
-    async def _give(
+    async def _run_with_rows(
         self, statement: Statement[Any], rows: Iterable[Sequence[Any]]
     ) -> Result[*tuple[Any, ...]]:
-        return await self._run(statement.sql, statement.given.bind(rows))
+        return await self._run(statement.sql, statement.bulk.bind(rows))
 
     async def _find(
         self,
-        kept: Kept[R],
+        mapping: RecordMapping[R],
         values: Collection[Any],
         names: tuple[str, ...] | None = None,
         lock: Lock = Lock.NONE,
     ) -> list[R]:
-        """The records with these values of ``names`` (their keys), in key order."""
+        """The records with these values of ``names`` (by default the keys), in key order."""
         if not values:
             return []
         rows = {value if isinstance(value, tuple) else (value,) for value in values}
-        found = await self._give(records.find(self._sql, kept, names, lock), sorted(rows))
-        return kept.read(found)
+        found = await self._run_with_rows(
+            records.find(self._sql, mapping, names, lock), sorted(rows)
+        )
+        return mapping.read(found)
 
-    async def _replace(self, kept: Kept[R], given: Collection[R]) -> None:
-        if given:
-            rows = kept.rows(given, kept.written)
-            await self._give(records.replace(self._sql, kept), rows)
+    async def _replace(self, mapping: RecordMapping[R], records_: Collection[R]) -> None:
+        if records_:
+            rows = mapping.rows(records_, mapping.written)
+            await self._run_with_rows(records.replace(self._sql, mapping), rows)
 
-    async def _insert_new(self, kept: Kept[R], given: Collection[R]) -> Sequence[Any]:
-        """Insert those with new keys; the keys of these."""
-        if not given:
+    async def _insert_new(
+        self, mapping: RecordMapping[R], records_: Collection[R]
+    ) -> Sequence[Any]:
+        """Insert the records with new keys; returns these keys."""
+        if not records_:
             return ()
-        rows = kept.rows(given, kept.written)
-        return (await self._give(records.insert_new(self._sql, kept), rows)).all()
+        rows = mapping.rows(records_, mapping.written)
+        return (await self._run_with_rows(records.insert_new(self._sql, mapping), rows)).all()
+
+    async def _lock(self, table: Table, bulk: BulkRows, parameters: Any) -> None:
+        """Lock rows by ID, in key order, before an UPDATE, which takes its rows in any order."""
+        await self._run(
+            select(table.c.id)
+            .join(bulk.rows, bulk.rows.c.id == table.c.id)
+            .order_by(table.c.id)
+            .with_for_update(of=table),
+            parameters,
+        )

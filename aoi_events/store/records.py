@@ -1,7 +1,7 @@
-"""Which record stands in which table, and the statements that every kind of record needs.
+"""The mapping of records to tables, and the statements that every kind of record needs.
 
-Columns are named as the record's fields, so a row *is* the record's arguments. Statements are made
-once for each database and then only given their rows.
+Columns have the names of the record's fields, so a row *is* the record's arguments. Statements are
+made once for each database; only their rows change.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from aoi_events.domain.parked import ParkedMessage
 from aoi_events.domain.providers.health import ProviderHealth
 from aoi_events.ports.store import Lock, ProviderMessage, Submission
 from aoi_events.store import tables
-from aoi_events.store.bulk_rows import Given, Sql, insert_into
+from aoi_events.store.bulk_rows import BulkRows, Sql, insert_into
 
 __all__ = [
     "APPLICATIONS",
@@ -38,7 +38,7 @@ __all__ = [
     "PROOFS",
     "PROVIDER_MESSAGES",
     "SUBMISSIONS",
-    "Kept",
+    "RecordMapping",
     "Statement",
 ]
 
@@ -47,8 +47,8 @@ S = TypeVar("S", bound="Select[Any] | Update | postgresql.Insert | sqlite.Insert
 
 
 @dataclass(frozen=True, eq=False)
-class Kept(Generic[R]):
-    """``record`` is kept in ``table``, one row for each value of ``keys``.
+class RecordMapping(Generic[R]):
+    """The mapping of ``record`` to ``table``, one row for each value of ``keys``.
 
     ``derived`` are properties of the record that queries need as columns; ``assigned`` are columns
     that the database fills; ``fixed`` never change after the insert.
@@ -63,7 +63,7 @@ class Kept(Generic[R]):
 
     @cached_property
     def columns(self) -> tuple[Column[Any], ...]:
-        """The columns that make the record, in the order of its fields."""
+        """The columns of the record's fields, in their order."""
         return tuple(self.table.c[field.name] for field in fields(self.record))  # type: ignore[arg-type]
 
     @cached_property
@@ -74,104 +74,111 @@ class Kept(Generic[R]):
 
     @cached_property
     def values(self) -> Callable[[R], tuple[Any, ...]]:
-        """What an insert writes of a record."""
+        """Reads the values that an insert writes from a record."""
         return attrgetter(*self.written)
 
     def rows(self, records: Iterable[R], names: tuple[str, ...]) -> Sequence[tuple[Any, ...]]:
-        """The values of ``names``; of several records with one key, the last, in key order."""
+        """The values of ``names``, in key order; of several records with one key, those of the
+        last.
+        """
         key, values = attrgetter(*self.keys), attrgetter(*names)
         latest = {key(record): record for record in records}
         return [values(latest[k]) for k in sorted(latest)]
 
     def read(self, rows: Iterable[Any]) -> list[R]:
-        """The records that stand in ``rows`` (of :attr:`columns`)."""
+        """The records of ``rows`` (of :attr:`columns`)."""
         record = self.record
         return [record(*row) for row in rows]
 
 
 @dataclass(frozen=True)
 class Statement(Generic[S]):
-    """A statement and the rows that it wants to be given."""
+    """A statement and the rows that it takes as parameters."""
 
     sql: S
-    given: Given
+    bulk: BulkRows
 
 
-def _match(table: Table, given: FromClause, names: Iterable[str]) -> Any:
-    return and_(*(table.c[name] == given.c[name] for name in names))
-
-
-@cache
-def insert(sql: Sql, kept: Kept[Any]) -> Statement[Any]:
-    """Insert rows of :attr:`Kept.written` in the order given."""
-    given = Given(sql, [kept.table.c[name] for name in kept.written])
-    values = select(*(given.rows.c[name] for name in kept.written)).order_by(given.n)
-    return Statement(insert_into(sql, kept.table).from_select(kept.written, values), given)
+def _match(table: Table, rows: FromClause, names: Iterable[str]) -> Any:
+    return and_(*(table.c[name] == rows.c[name] for name in names))
 
 
 @cache
-def insert_new(sql: Sql, kept: Kept[Any]) -> Statement[Any]:
+def insert(sql: Sql, mapping: RecordMapping[Any]) -> Statement[Any]:
+    """Insert rows of :attr:`RecordMapping.written` in their order."""
+    bulk = BulkRows(sql, [mapping.table.c[name] for name in mapping.written])
+    values = select(*(bulk.rows.c[name] for name in mapping.written)).order_by(bulk.n)
+    return Statement(insert_into(sql, mapping.table).from_select(mapping.written, values), bulk)
+
+
+@cache
+def insert_new(sql: Sql, mapping: RecordMapping[Any]) -> Statement[Any]:
     """Insert rows whose key is new; returns the keys of these."""
-    statement = insert(sql, kept)
-    keys = [kept.table.c[name] for name in kept.keys]
+    statement = insert(sql, mapping)
+    keys = [mapping.table.c[name] for name in mapping.keys]
     ignoring = statement.sql.on_conflict_do_nothing(index_elements=keys).returning(*keys)
-    return Statement(ignoring, statement.given)
+    return Statement(ignoring, statement.bulk)
 
 
 @cache
-def replace(sql: Sql, kept: Kept[Any]) -> Statement[Any]:
+def replace(sql: Sql, mapping: RecordMapping[Any]) -> Statement[Any]:
     """Insert rows, or replace those with the same key."""
-    statement = insert(sql, kept)
+    statement = insert(sql, mapping)
     excluded = statement.sql.excluded
-    changing = {name: excluded[name] for name in kept.written if name not in kept.keys}
-    keys = [kept.table.c[name] for name in kept.keys]
+    changing = {name: excluded[name] for name in mapping.written if name not in mapping.keys}
+    keys = [mapping.table.c[name] for name in mapping.keys]
     return Statement(
-        statement.sql.on_conflict_do_update(index_elements=keys, set_=changing), statement.given
+        statement.sql.on_conflict_do_update(index_elements=keys, set_=changing), statement.bulk
     )
 
 
-def changing(kept: Kept[Any]) -> tuple[str, ...]:
-    """The names of the columns that :func:`change` is given."""
-    rest = (name for name in kept.written if name not in (*kept.keys, *kept.fixed))
-    return (*kept.keys, *rest)
+def changing(mapping: RecordMapping[Any]) -> tuple[str, ...]:
+    """The names of the columns that :func:`change` takes."""
+    rest = (name for name in mapping.written if name not in (*mapping.keys, *mapping.fixed))
+    return (*mapping.keys, *rest)
 
 
 @cache
-def change(sql: Sql, kept: Kept[Any], names: tuple[str, ...] | None = None) -> Statement[Update]:
+def change(
+    sql: Sql, mapping: RecordMapping[Any], names: tuple[str, ...] | None = None
+) -> Statement[Update]:
     """Update the rows with these keys; ``names``: keys first, then what to set."""
-    names = names or changing(kept)
-    given = Given(sql, [kept.table.c[name] for name in names])
-    values = {name: given.rows.c[name] for name in names if name not in kept.keys}
-    found = _match(kept.table, given.rows, kept.keys)
-    return Statement(update(kept.table).values(values).where(found), given)
+    names = names or changing(mapping)
+    bulk = BulkRows(sql, [mapping.table.c[name] for name in names])
+    values = {name: bulk.rows.c[name] for name in names if name not in mapping.keys}
+    found = _match(mapping.table, bulk.rows, mapping.keys)
+    return Statement(update(mapping.table).values(values).where(found), bulk)
 
 
 @cache
 def find(
-    sql: Sql, kept: Kept[Any], names: tuple[str, ...] | None = None, lock: Lock = Lock.NONE
+    sql: Sql,
+    mapping: RecordMapping[Any],
+    names: tuple[str, ...] | None = None,
+    lock: Lock = Lock.NONE,
 ) -> Statement[Select[Any]]:
-    """Select the rows that have the given values of ``names`` (else of the keys), in key order."""
-    names = names or kept.keys
-    given = Given(sql, [kept.table.c[name] for name in names])
-    found = select(*kept.columns).join(given.rows, _match(kept.table, given.rows, names))
-    found = found.order_by(*(kept.table.c[name] for name in kept.keys))
+    """Select the rows with these values of ``names`` (by default the keys), in key order."""
+    names = names or mapping.keys
+    bulk = BulkRows(sql, [mapping.table.c[name] for name in names])
+    found = select(*mapping.columns).join(bulk.rows, _match(mapping.table, bulk.rows, names))
+    found = found.order_by(*(mapping.table.c[name] for name in mapping.keys))
     if lock is not Lock.NONE:
-        found = found.with_for_update(read=lock is Lock.SHARED, of=kept.table)
-    return Statement(found, given)
+        found = found.with_for_update(read=lock is Lock.SHARED, of=mapping.table)
+    return Statement(found, bulk)
 
 
-CLIENTS: Final = Kept(tables.clients, Client, ("id",))
-APPLICATIONS: Final = Kept(
+CLIENTS: Final = RecordMapping(tables.clients, Client, ("id",))
+APPLICATIONS: Final = RecordMapping(
     tables.applications, Application, ("client", "app_key"), derived=("app_key",)
 )
-CHANNELS: Final = Kept(tables.channels, Channel, ("client", "type"))
-PROOFS: Final = Kept(tables.proofs, Proof, ("client", "channel", "address"))
-NOTIFICATIONS: Final = Kept(tables.notifications, Notification, ("sender", "id"))
-DELIVERIES: Final = Kept(
+CHANNELS: Final = RecordMapping(tables.channels, Channel, ("client", "type"))
+PROOFS: Final = RecordMapping(tables.proofs, Proof, ("client", "channel", "address"))
+NOTIFICATIONS: Final = RecordMapping(tables.notifications, Notification, ("sender", "id"))
+DELIVERIES: Final = RecordMapping(
     tables.deliveries,
     Delivery,
     ("id",),
-    derived=("resting", "put_off", "held_back"),
+    derived=("idle", "deferred", "awaits_provider"),
     assigned=("order",),
     fixed=(
         "sender",
@@ -186,10 +193,10 @@ DELIVERIES: Final = Kept(
         "topic",
     ),
 )
-HEALTH: Final = Kept(tables.health, ProviderHealth, ("channel", "worker", "provider"))
-LOSSES: Final = Kept(tables.losses, Loss, ("client",))
-PROVIDER_MESSAGES: Final = Kept(
+HEALTH: Final = RecordMapping(tables.health, ProviderHealth, ("channel", "worker", "provider"))
+LOSSES: Final = RecordMapping(tables.losses, Loss, ("client",))
+PROVIDER_MESSAGES: Final = RecordMapping(
     tables.provider_messages, ProviderMessage, ("delivery", "step", "attempt", "part")
 )
-SUBMISSIONS: Final = Kept(tables.submissions, Submission, ("delivery", "step", "attempt"))
-PARKED: Final = Kept(tables.parked, ParkedMessage, ("id",))
+SUBMISSIONS: Final = RecordMapping(tables.submissions, Submission, ("delivery", "step", "attempt"))
+PARKED: Final = RecordMapping(tables.parked, ParkedMessage, ("id",))

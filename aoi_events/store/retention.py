@@ -1,4 +1,4 @@
-"""Retention: removing what nobody needs any more, a bounded number of rows at a time."""
+"""Retention: removing rows that are not needed any more, a bounded number at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from aoi_events.ports.store import Kind
-from aoi_events.store.bulk_rows import Given
+from aoi_events.store.bulk_rows import BulkRows
 from aoi_events.store.queries import Queries
 from aoi_events.store.tables import (
     challenges,
@@ -38,7 +38,7 @@ class RetentionQueries(Queries):
     """The port's section "retention"."""
 
     async def retain(self, kind: Kind, *, before: datetime, limit: int) -> int:
-        """Remove at most ``limit`` rows of a kind that ended before then; returns how many."""
+        """Remove at most ``limit`` rows of a kind that ended before then; returns the number."""
         match kind:
             case Kind.DELIVERIES:
                 return await self._deliveries(before, limit)
@@ -61,7 +61,9 @@ class RetentionQueries(Queries):
                 assert_never(kind)
 
     async def _deliveries(self, before: datetime, limit: int) -> int:
-        """Remove settled deliveries whose effects have left, and what has none left by that."""
+        """Remove settled deliveries whose effects are published, and notifications that have no
+        delivery left because of that.
+        """
         gone = await self._remove(
             deliveries,
             [deliveries.c.order, deliveries.c.sender, deliveries.c.notification],
@@ -75,15 +77,15 @@ class RetentionQueries(Queries):
 
     async def _left_alone(self, notified: set[tuple[str, str]]) -> None:
         """Remove those of ``notified`` that have no delivery left."""
-        given = Given(self._sql, [notifications.c.sender, notifications.c.id])
-        parameters = given.bind(sorted(notified))
+        bulk = BulkRows(self._sql, [notifications.c.sender, notifications.c.id])
+        parameters = bulk.bind(sorted(notified))
         same = and_(
-            given.rows.c.sender == notifications.c.sender, given.rows.c.id == notifications.c.id
+            bulk.rows.c.sender == notifications.c.sender, bulk.rows.c.id == notifications.c.id
         )
         # The lock makes two rounds that remove the last two deliveries see each other's work.
         await self._run(
             select(notifications.c.id)
-            .join(given.rows, same)
+            .join(bulk.rows, same)
             .order_by(notifications.c.sender, notifications.c.id)
             .with_for_update(of=notifications),
             parameters,
@@ -95,11 +97,11 @@ class RetentionQueries(Queries):
         await self._run(delete(notifications).where(exists().where(same), ~left), parameters)
 
     async def _clients(self, retired_before: datetime, limit: int) -> int:
-        """Remove clients that were retired, and whatever belongs to them."""
+        """Remove retired clients, and everything that belongs to them."""
         unneeded = and_(
             clients.c.retired_at.is_not(None),
             clients.c.retired_at < retired_before,
-            clients.c.untold_since.is_(None),
+            clients.c.unpublished_since.is_(None),
             # Looked up by client in an index of what is open, and in one of what is untold.
             ~exists().where(deliveries.c.client == clients.c.id, deliveries.c.settled_at.is_(None)),
             ~exists().where(
@@ -119,12 +121,12 @@ class RetentionQueries(Queries):
         locked = [id_ for (id_,) in found]
         if not locked:
             return 0
-        given = Given(self._sql, [clients.c.id])
+        bulk = BulkRows(self._sql, [clients.c.id])
         rows = await self._run(
             delete(clients)
-            .where(clients.c.id.in_(select(given.rows.c.id)), unneeded)
+            .where(clients.c.id.in_(select(bulk.rows.c.id)), unneeded)
             .returning(clients.c.id),
-            given.bind((id_,) for id_ in locked),
+            bulk.bind((id_,) for id_ in locked),
         )
         return len(rows.all())
 
@@ -136,7 +138,7 @@ class RetentionQueries(Queries):
         limit: int,
         *conditions: ColumnElement[bool],
     ) -> int:
-        """Remove the oldest rows of before that time that fulfil the conditions."""
+        """Remove the oldest rows from before that time that fulfil the conditions."""
         condition = and_(age < before, *conditions)
         return len(await self._remove(table, list(table.primary_key), condition, age, limit))
 
@@ -148,10 +150,10 @@ class RetentionQueries(Queries):
         age: Column[Any],
         limit: int,
     ) -> Sequence[Row[*tuple[Any, ...]]]:
-        """Remove the oldest rows that fulfil the condition, except those that others hold.
+        """Remove the oldest rows that fulfil the condition, except those that others have locked.
 
-        Returns ``columns``, the primary key among them, of what was removed. Two statements: a
-        plan may run a subquery more than once, and each run would lock other rows.
+        Returns ``columns``, the primary key among them, of what was removed. Two statements: a plan
+        may run a subquery more than once, and each run would lock other rows.
         """
         found = await self._run(
             select(*columns)
@@ -163,10 +165,10 @@ class RetentionQueries(Queries):
         if locked := found.all():
             places = [place for place, column in enumerate(columns) if column.primary_key]
             keys = [columns[place] for place in places]
-            given = Given(self._sql, keys)
-            same = and_(*(key == given.rows.c[key.name] for key in keys))
+            bulk = BulkRows(self._sql, keys)
+            same = and_(*(key == bulk.rows.c[key.name] for key in keys))
             await self._run(
                 delete(table).where(exists().where(same)),
-                given.bind([row[place] for place in places] for row in locked),
+                bulk.bind([row[place] for place in places] for row in locked),
             )
         return locked

@@ -1,4 +1,4 @@
-"""What began ends, also when nobody waits for it any more."""
+"""Work that is completed although its caller was cancelled."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["to_its_end"]
+__all__ = ["run_to_completion"]
 
 T = TypeVar("T")
 
 
-async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """The result of ``work``, which is not cancelled when its caller is: the caller is then, once
-    the work has ended.
+async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``; a cancelled caller waits until ``work`` has ended.
 
-    For SQLite, whose driver works in a thread. A statement cannot be called back from there: given
-    up, it would answer when its event loop is long gone, and take its connection down, which for a
-    database in memory is all there is.
+    For SQLite, whose driver works in a thread. A statement cannot be cancelled there: an abandoned
+    one would answer when its event loop is gone, and take its connection down. With a database in
+    memory that is the whole database.
     """
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
@@ -27,6 +26,6 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:
-        task.exception()  # seen, and of no use to whoever was cancelled
+        task.exception()  # retrieved; the cancelled caller does not need it
         raise cancelled
     return task.result()

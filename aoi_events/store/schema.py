@@ -1,4 +1,4 @@
-"""The schema that this version needs: whether a database has it, and what to do where it does not.
+"""The schema of this version: whether a database has it, and what to do if it does not.
 
 Nothing here imports Alembic, which takes a worker longer to load than all the rest of the store.
 """
@@ -38,7 +38,7 @@ _LACKING: Final = text("""
 async def check(database: Database, *, rights: bool = False) -> None:
     """Raises StoreUnavailable, or ConfigurationError when the schema is not this version's.
 
-    ``rights``: or when the store's user may not do there what workers do.
+    ``rights``: also when the store's user may not do what workers do.
     """
     with translated():
         async with database.engine.connect() as connection:
@@ -61,7 +61,7 @@ async def _check_rights(connection: AsyncConnection) -> None:
 
 
 def obstacle_of(found: str | None, known: Sequence[str]) -> str | None:
-    """Why a store at revision ``found`` cannot be used, with what mends it; None when it can.
+    """Why a store at revision ``found`` cannot be used, and the remedy; None when it can.
 
     ``known``: the revisions of this version, the newest first.
     """
@@ -88,7 +88,7 @@ def known_revisions() -> tuple[str, ...]:
 
 
 def revision_of(connection: Connection) -> str | None:
-    """The revision of this database's schema; None where it has no schema."""
+    """The revision of this database's schema; None if it has no schema."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))

@@ -27,7 +27,7 @@ from aoi_events.store.losses import LossQueries
 from aoi_events.store.notifications import NotificationQueries, SubmissionQueries
 from aoi_events.store.parking import ParkingQueries
 from aoi_events.store.retention import RetentionQueries
-from aoi_events.store.run_to_completion import to_its_end
+from aoi_events.store.run_to_completion import run_to_completion
 
 __all__ = ["SqlStore", "SqlTransaction", "open_store"]
 
@@ -50,7 +50,7 @@ class SqlTransaction(
     ParkingQueries,
     RetentionQueries,
 ):
-    """One transaction, with every query of the port."""
+    """One transaction, with all queries of the port."""
 
 
 class SqlStore:
@@ -82,28 +82,28 @@ class SqlStore:
         connection = engine.connect()
         try:
             with translated():
-                await self._whole(_begin(connection))
+                await self._complete(_start_transaction(connection))
             yield SqlTransaction(connection, self._database.sql)
             with translated():
-                await self._whole(connection.commit())
+                await self._complete(connection.commit())
         finally:
             # Rolls back what was not committed; a connection that cannot is thrown away.
             if connection.sync_connection is not None:
                 with translated():
-                    await self._whole(connection.close())
+                    await self._complete(connection.close())
 
-    async def _whole(self, work: Coroutine[Any, Any, None]) -> None:
-        await (to_its_end(work) if self._database.sql is Sql.SQLITE else work)
+    async def _complete(self, work: Coroutine[Any, Any, None]) -> None:
+        await (run_to_completion(work) if self._database.sql is Sql.SQLITE else work)
 
     async def check(self, *, rights: bool = False) -> None:
         """Raises StoreUnavailable when it cannot be reached, ConfigurationError when its schema is
-        not the one that this version needs, or (``rights``) its user may not write there; it says
-        what mends it.
+        not the one that this version needs, or (``rights``) its user may not write there; the
+        message contains the remedy.
         """
         await schema.check(self._database, rights=rights)
 
     async def now(self) -> datetime | None:
-        """The time by the database's own clock, in UTC; None when it has none but this machine's.
+        """The time of the database's own clock, in UTC; None if it has none but this machine's.
 
         Raises StoreUnavailable.
         """
@@ -119,7 +119,7 @@ class SqlStore:
         await self._database.close()
 
 
-async def _begin(connection: AsyncConnection) -> None:
+async def _start_transaction(connection: AsyncConnection) -> None:
     await connection.start()
     await connection.begin()
 

@@ -1,9 +1,9 @@
-"""The tables. A column has the name of the record's field that it holds.
+"""The tables. A column has the name of the record's field that it stores.
 
-Times are microseconds since 1970. What is only read and written as a whole is JSON text.
+Times are microseconds since 1970. Values that are only read and written as a whole are JSON text.
 
-Deliveries have no foreign keys: the rows that they name outlive them by the rules of retention, and
-a check per row would cost more than the row.
+Deliveries have no foreign keys: retention removes the rows that they name only after them, and a
+check per row would cost more than the row.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.states import CloseReason, DeliveryState, Evidence
 from aoi_events.domain.clients.channels import ChannelState, ProofState
 from aoi_events.domain.providers.breaker import BreakerState
-from aoi_events.store import json_columns as packing
+from aoi_events.store import json_columns
 from aoi_events.store.types import AnyText, Choice, Instant, Name, Octets, Packed
 
 __all__ = [
@@ -92,17 +92,21 @@ clients: Final = Table(
     Column("sequence_hash", AnyText(), nullable=False),
     Column("epoch", BigInteger(), nullable=False),
     Column("returns", BigInteger(), nullable=False),
-    Column("presence", Packed(packing.pack_presence, packing.unpack_presence, optional=True)),
+    Column(
+        "presence", Packed(json_columns.pack_presence, json_columns.unpack_presence, optional=True)
+    ),
     Column("retired_at", Instant()),
     Column("retired_reason", AnyText()),
-    Column("replaced", Packed(packing.pack_replaced, packing.unpack_replaced, optional=True)),
-    Column("untold_since", Instant()),
-    Column("presences", Packed(packing.pack_presences, packing.unpack_presences)),
+    Column(
+        "replaced", Packed(json_columns.pack_replaced, json_columns.unpack_replaced, optional=True)
+    ),
+    Column("unpublished_since", Instant()),
+    Column("presences", Packed(json_columns.pack_presences, json_columns.unpack_presences)),
     UniqueConstraint("secret_hash"),
     Index("clients_identity", "identity", "registered_at"),
     Index("clients_retired", "retired_at", **_where("retired_at IS NOT NULL")),
     Index("clients_silent", "seen_at", **_where("retired_at IS NULL")),
-    Index("clients_untold", "untold_since", **_where("untold_since IS NOT NULL")),
+    Index("clients_unpublished", "unpublished_since", **_where("unpublished_since IS NOT NULL")),
     Index("clients_unused", "registered_at", **_where("epoch = 0 AND sequence = 0")),
 )
 
@@ -131,7 +135,9 @@ channels: Final = Table(
     Column("type", Name(), primary_key=True),
     Column("state", Choice(ChannelState), nullable=False),
     Column("rank", BigInteger(), nullable=False),
-    Column("parameters", Packed(packing.pack_object, packing.unpack_object), nullable=False),
+    Column(
+        "parameters", Packed(json_columns.pack_object, json_columns.unpack_object), nullable=False
+    ),
     Column("largest_content", BigInteger()),
     Column("address", AnyText()),
     Column("reason", Choice(CloseReason)),
@@ -182,11 +188,17 @@ notifications: Final = Table(
     Column("body_hash", AnyText(), nullable=False),
     Column("accepted_at", Instant(), nullable=False),
     Column("expires_at", Instant(), nullable=False),
-    Column("content", Packed(packing.pack_content, packing.unpack_content, optional=True)),
+    Column(
+        "content", Packed(json_columns.pack_content, json_columns.unpack_content, optional=True)
+    ),
     Column("urgency", Choice(Urgency), nullable=False),
     Column("ttl", BigInteger(), nullable=False),
-    Column("deliveries", Packed(packing.pack_pairs, packing.unpack_pairs), nullable=False),
-    Column("rejected", Packed(packing.pack_rejected, packing.unpack_rejected), nullable=False),
+    Column(
+        "deliveries", Packed(json_columns.pack_pairs, json_columns.unpack_pairs), nullable=False
+    ),
+    Column(
+        "rejected", Packed(json_columns.pack_rejected, json_columns.unpack_rejected), nullable=False
+    ),
     Column("tombstone", Boolean(), nullable=False),
     Column("mode", Choice(Mode)),
     Column("hedge_after", Double()),
@@ -209,7 +221,7 @@ deliveries: Final = Table(
     Column("expires_at", Instant(), nullable=False),
     Column("storable", Boolean(), nullable=False),
     Column("state", Choice(DeliveryState), nullable=False),
-    Column("steps", Packed(packing.pack_steps, packing.unpack_steps), nullable=False),
+    Column("steps", Packed(json_columns.pack_steps, json_columns.unpack_steps), nullable=False),
     Column("attempts", BigInteger(), nullable=False),
     Column("planned_at", Instant()),
     Column("returns", BigInteger(), nullable=False),
@@ -223,16 +235,16 @@ deliveries: Final = Table(
     Column("published", Boolean(), nullable=False),
     Column("released", Boolean(), nullable=False),
     # These three follow from the others, by the record's properties of these names.
-    Column("resting", Boolean(), nullable=False),
-    Column("put_off", Boolean(), nullable=False),
-    Column("held_back", Boolean(), nullable=False),
+    Column("idle", Boolean(), nullable=False),
+    Column("deferred", Boolean(), nullable=False),
+    Column("awaits_provider", Boolean(), nullable=False),
     Column("batch", BigInteger()),
-    Column("ledger", Packed(packing.pack_ledger, packing.unpack_ledger), nullable=False),
-    Column("story", Packed(packing.pack_story, packing.unpack_story), nullable=False),
+    Column("ledger", Packed(json_columns.pack_ledger, json_columns.unpack_ledger), nullable=False),
+    Column("story", Packed(json_columns.pack_story, json_columns.unpack_story), nullable=False),
     Column("topic", Name()),
     UniqueConstraint("id"),
     CheckConstraint("(settled_at IS NULL) = (state IN ('sending', 'stored'))", name="settled"),
-    # Whoever dies, and whatever message is lost: somebody looks again.
+    # Whichever process dies and whichever message is lost: the row comes due again.
     CheckConstraint(
         "deadline IS NOT NULL OR (settled_at IS NOT NULL AND published)", name="watched"
     ),
@@ -242,10 +254,10 @@ deliveries: Final = Table(
     Index("deliveries_open", "client", "order", **_where("settled_at IS NULL")),
     Index("deliveries_released", "client", "batch", "order", **_where("released = true")),
     Index("deliveries_done", "settled_at", **_where("deadline IS NULL")),
-    Index("deliveries_held_back", "order", **_where("held_back = true")),
+    Index("deliveries_held_back", "order", **_where("awaits_provider = true")),
     # Hardly any at a time, so that it costs next to nothing.
     Index(
-        "deliveries_untold",
+        "deliveries_unpublished",
         "client",
         **_where("settled_at IS NOT NULL AND deadline IS NOT NULL"),
     ),
@@ -275,7 +287,7 @@ losses: Final = Table(
     METADATA,
     _client(primary_key=True),
     Column("lost", BigInteger(), nullable=False),
-    Column("told", BigInteger(), nullable=False),
+    Column("reported", BigInteger(), nullable=False),
     Column("session", AnyText(), nullable=False),
 )
 
@@ -338,7 +350,7 @@ parked: Final = Table(
     Column("body", Octets(), nullable=False),
     Column("replayable", Boolean(), nullable=False),
     Column("obstacle", AnyText()),
-    Column("headers", Packed(packing.pack_object, packing.unpack_object), nullable=False),
+    Column("headers", Packed(json_columns.pack_object, json_columns.unpack_object), nullable=False),
     Index("parked_newest", "parked_at", "id"),
     Index("parked_sender", "sender", "code"),
 )

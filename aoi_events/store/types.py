@@ -1,4 +1,4 @@
-"""Column types: how the records' values stand in both databases."""
+"""Column types: how both databases store the records' values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 from sqlalchemy import TEXT, BigInteger, Dialect, Text
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from aoi_events.store import json_columns as packing
+from aoi_events.store import json_columns
 
 __all__ = [
     "AnyText",
@@ -45,14 +45,14 @@ def to_text(value: str) -> str:
 
 
 def from_text(value: str) -> str:
-    """What :func:`to_text` was given."""
+    """The value from which :func:`to_text` made the text."""
     if "\\" not in value:
         return value
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), value)
 
 
 class Converted(TypeDecorator[T], Generic[T]):
-    """A type whose values are converted by two functions, which are given None, too.
+    """A type whose values are converted by two functions, which also take None.
 
     SQLAlchemy gets the functions themselves as its processors: they run for every field of every
     row, and each layer of calls between would show.
@@ -67,15 +67,15 @@ class Converted(TypeDecorator[T], Generic[T]):
         self.read = read
 
     def write_all(self, values: Sequence[Any]) -> list[Any]:
-        """A column of values for the database."""
+        """The values of a column, converted for the database."""
         return list(map(self.write, values))
 
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
-        """Into the database."""
+        """The conversion for the database."""
         return self.write
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
-        """Out of the database."""
+        """The conversion of the database's values."""
         return self.read
 
 
@@ -86,11 +86,11 @@ class Instant(Converted[datetime]):
     cache_ok = True
 
     def __init__(self) -> None:
-        super().__init__(_unless_none(packing.to_micros), _read_instant)
+        super().__init__(_unless_none(json_columns.to_micros), _read_instant)
 
 
 class AnyText(Converted[str]):
-    """Text from outside, of any characters."""
+    """Text from outside, with any characters."""
 
     cache_ok = True
 
@@ -98,7 +98,7 @@ class AnyText(Converted[str]):
         super().__init__(_unless_none(to_text), _read_text)
 
     def write_all(self, values: Sequence[Any]) -> list[Any]:
-        """One look at all of them, since hardly any needs to be changed."""
+        """The values, checked together, because hardly any of them needs a change."""
         together = "".join(filter(None, values))
         if together.isascii() and "\\" not in together and "\0" not in together:
             return list(values)
@@ -106,12 +106,14 @@ class AnyText(Converted[str]):
 
 
 class Name(AnyText):
-    """Text that is a key: compared octet by octet, so in the same order everywhere, and faster."""
+    """Text that is a key: compared octet by octet, so its order is the same everywhere,
+    and faster.
+    """
 
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """SQLite compares so anyway."""
+        """The type for a dialect; SQLite compares by octets anyway."""
         return TEXT(collation="C") if dialect.name == "postgresql" else TEXT()
 
 
@@ -128,12 +130,12 @@ class Choice(Converted[E], Generic[E]):
         self.choices = choices
 
     def write_all(self, values: Sequence[Any]) -> list[Any]:
-        """As they are."""
+        """The values, unchanged."""
         return list(values)
 
 
 class Packed(Converted[T], Generic[T]):
-    """A value of several parts as JSON text; ``optional``: there may be none."""
+    """A compound value as JSON text; ``optional``: it may be NULL."""
 
     cache_ok = True
 
@@ -166,7 +168,7 @@ def _unless_none(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _read_instant(value: int | None) -> datetime | None:
-    return None if value is None else packing.EPOCH + timedelta(microseconds=value)
+    return None if value is None else json_columns.EPOCH + timedelta(microseconds=value)
 
 
 def _read_text(value: str | None) -> str | None:

@@ -18,7 +18,7 @@ from aoi_events.cli.run import worker_process
 from aoi_events.contracts.requests import AnyRequest, SendNotificationV1
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Outbound
-from aoi_events.services.messages.requests import Asked
+from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.notification.handler import NotificationHandler
 
 __all__ = ["DIED", "LAUNCHER", "Doomed"]
@@ -33,7 +33,7 @@ log = get_logger(__name__)
 class Doomed(NotificationHandler):
     """As the module says."""
 
-    async def handle(self, items: Sequence[Asked[AnyRequest]]) -> Sequence[Outbound]:
+    async def handle(self, items: Sequence[IncomingRequest[AnyRequest]]) -> Sequence[Outbound]:
         """Handle them, or die, or take long."""
         names = [
             item.request.notification

@@ -15,17 +15,17 @@ from typing import Final
 from aoi_events.channels.base.results import result_of
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.domain.providers.breaker import (
-    Answered,
-    Asked,
     Breaker,
     BreakerFact,
     BreakerPolicy,
     BreakerState,
-    Reachable,
-    Troubled,
-    Unknown,
+    CallAnswered,
+    CallFailed,
+    CallInconclusive,
+    CallRequested,
+    ProviderReachable,
     decide,
-    hold_for,
+    retry_delay,
 )
 from aoi_events.platform.clock import SystemClock, SystemDice
 from aoi_events.platform.logs import get_logger
@@ -84,16 +84,16 @@ class Breakers:
 
     def ask(self, provider: str) -> Admission | None:
         """Permission to send to the provider now; None: it is down, see :meth:`unavailable`."""
-        epoch = self._apply(provider, Asked())
+        epoch = self._apply(provider, CallRequested())
         return None if epoch is None else Admission(provider, epoch)
 
     def answered(self, admission: Admission) -> None:
         """Report that the provider answered, whether or not it accepted the message."""
-        self._apply(admission.provider, Answered(admission.epoch))
+        self._apply(admission.provider, CallAnswered(admission.epoch))
 
     def troubled(self, admission: Admission, why: str) -> None:
         """Report that the provider failed; ``why`` is for people, and contains no address."""
-        self._apply(admission.provider, Troubled(admission.epoch, why))
+        self._apply(admission.provider, CallFailed(admission.epoch, why))
 
     @contextmanager
     def watched(self, admission: Admission) -> Iterator[None]:
@@ -106,21 +106,21 @@ class Breakers:
 
     def unknown(self, admission: Admission) -> None:
         """Report that nothing was sent, or that the result shows nothing about the provider."""
-        self._apply(admission.provider, Unknown(admission.epoch))
+        self._apply(admission.provider, CallInconclusive(admission.epoch))
 
     def unreachable(self, provider: str, why: str) -> None:
         """Report that the provider cannot be reached, when no item was to be sent."""
-        self._apply(provider, Troubled(self.of(provider).epoch, why))
+        self._apply(provider, CallFailed(self.of(provider).epoch, why))
 
     def reachable(self, provider: str) -> None:
         """Report that the provider can be reached again: it may be probed."""
-        self._apply(provider, Reachable())
+        self._apply(provider, ProviderReachable())
 
     def unavailable(self, provider: str, item: DeliverItem | ChallengeItem) -> Sent:
         """The result of an item that was not sent because its provider is down."""
         breaker = self.of(provider)
         now = self._clock.now()
-        wait = hold_for(breaker, now=now, jitter=self._dice.jitter(), policy=self.policy)
+        wait = retry_delay(breaker, now=now, jitter=self._dice.jitter(), policy=self.policy)
         detail = f"the provider is down: {breaker.why}"
         return result_of(item, OutcomeKind.UNAVAILABLE, now, detail, retry_after=wait)
 

@@ -1,4 +1,4 @@
-"""Application Clients: app instances on a client, and the numbers of their commands (8.1.3)."""
+"""Application Clients: app instances on a client, and how their commands are ordered (8.1.3)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = [
     "ApplicationDecision",
     "deregister",
     "forgettable",
+    "never_registered",
     "register",
     "revoke",
     "token_owner",
-    "unseen",
 ]
 
 
@@ -30,12 +30,12 @@ _CLOCKS_AGREE: Final = 60
 class Application:
     """One app instance on a client.
 
-    ``generation`` rises each time that a revoked registration is made anew, so the old token stays
-    dead, also after the row was forgotten (:func:`forgettable`); 0: it never had a token.
-    ``key_id`` is the token key that issued the present token. ``sequence`` numbers the client's
-    commands about this instance. ``sender_key``: who alone may send to the token (any sender may,
-    where it is None). ``replaced`` is the fingerprint of the token that the last command ended
-    because of another ``sender_key``.
+    ``generation`` rises when a revoked registration is made anew, so the old token stays invalid,
+    also after the row was removed (:func:`forgettable`); 0: it never had a token. ``key_id`` is the
+    token key that issued the present token. ``sequence`` numbers the client's commands about this
+    instance. ``sender_key``: only its owner may send to the token (None: any sender may).
+    ``replaced`` is the fingerprint of the token that the last command ended because of another
+    ``sender_key``.
     """
 
     client: str
@@ -53,18 +53,18 @@ class Application:
 
     @property
     def app_key(self) -> str:
-        """The instance's name in 128 bits."""
+        """An ID of the app instance in 128 bits."""
         return app_key_of(self.application, self.instance)
 
     @property
     def claims(self) -> TokenClaims:
-        """What its token stands for."""
+        """The claims that its token carries."""
         return TokenClaims(self.client, self.app_key, self.generation)
 
 
 @dataclass(frozen=True, slots=True)
 class ApplicationDecision:
-    """The instance after a command; ``applied`` is false when the command was too old."""
+    """The app instance after a command; ``applied`` is false when the command was too old."""
 
     application: Application
     applied: bool
@@ -82,11 +82,11 @@ def register(
     now: datetime,
     sender_key: str | None = None,
 ) -> ApplicationDecision:
-    """Decide ``application.register``: idempotent; an older sequence, or an equal one that was
-    another command, changes nothing. The caller fills ``fingerprint`` in from the token.
+    """Decide ``application.register``. Idempotent; an older sequence, or an equal one of another
+    command, changes nothing.
 
-    Another ``sender_key`` than before ends the old token: a different subscription, as browsers
-    have it.
+    The caller fills ``fingerprint`` in from the token. Another ``sender_key`` than before ends the
+    old token: a different subscription, as browsers have it.
     """
     if known is None:
         fresh = Application(
@@ -124,8 +124,8 @@ def register(
 
 
 def deregister(known: Application, *, sequence: int) -> ApplicationDecision:
-    """Decide ``application.deregister``; an older sequence, or an equal one that was a
-    registration, changes nothing.
+    """Decide ``application.deregister``. An older sequence, or an equal one of a registration,
+    changes nothing.
     """
     if sequence < known.sequence or (sequence == known.sequence and known.registered):
         return ApplicationDecision(known, applied=False, changed=False)
@@ -133,11 +133,13 @@ def deregister(known: Application, *, sequence: int) -> ApplicationDecision:
     return ApplicationDecision(after, applied=True, changed=after != known)
 
 
-def unseen(
+def never_registered(
     *, client: str, application: str, instance: str, key_id: str, now: datetime
 ) -> Application:
-    """What stands for an instance that was never registered, when it is deregistered: the number of
-    that command must hold against a registration that was sent before it and comes later.
+    """The row for an app instance that is deregistered and was never registered.
+
+    It stores the number of that command, which an earlier registration that arrives later must not
+    override.
     """
     return Application(
         client, application, instance, 0, key_id, 0, False, "", now, revoked_reason="deregistered"
@@ -145,10 +147,10 @@ def unseen(
 
 
 def forgettable(known: Sequence[Application], *, keep: int, now: datetime) -> Sequence[Application]:
-    """Of a client's instances those that ended beyond the newest ``keep``, by their numbers.
+    """The ended app instances of a client beyond the newest ``keep``, by their command numbers.
 
-    An older command could revive what is forgotten, but never a token that ended: the generation
-    of a new one is above that.
+    An older command could revive a removed instance, but never a token that ended: the generation
+    of a new token is higher.
     """
     ended = sorted(
         (app for app in known if not app.registered), key=lambda app: app.sequence, reverse=True
@@ -157,7 +159,7 @@ def forgettable(known: Sequence[Application], *, keep: int, now: datetime) -> Se
 
 
 def _generation(now: datetime) -> int:
-    """The first generation that a row may have that is made now: seconds since 1970."""
+    """The lowest generation of a row that is made now: seconds since 1970."""
     return int(now.timestamp())
 
 
@@ -168,10 +170,11 @@ def token_owner(
     generation: int | None = None,
     fingerprint: str | None = None,
 ) -> Application | None:
-    """The app instance, if a token is valid: it is the present one of a registered instance, whose
-    client is not retired. The only place that decides so.
+    """The app instance of a token, or None if the token is not valid.
 
-    The token is known by the ``generation`` that was read from it, or by its ``fingerprint``.
+    A token is valid if it is the present one of a registered instance whose client is not retired.
+    Only this function decides that. The token is identified by the ``generation`` that was read
+    from it, or by its ``fingerprint``.
     """
     if client is None or client.retired or application is None or not application.registered:
         return None
@@ -183,7 +186,7 @@ def token_owner(
 
 
 def revoke(known: Application, reason: str) -> Application:
-    """The instance without a valid token."""
+    """The app instance without a valid token."""
     if not known.registered:
         return known
     return replace(known, registered=False, revoked_reason=reason)

@@ -1,4 +1,4 @@
-"""Notification channels of a client, what is known of each type, and proofs of addresses."""
+"""Notification channels of a client, the traits of channel types, and proofs of addresses."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ Parameters = dict[str, str | int | bool]
 
 
 class ChannelState(StrEnum):
-    """Where a client's channel stands."""
+    """The state of a client's channel."""
 
     ACTIVE = "active"
     PENDING = "pending"
     """Waits for the proof of its address."""
     CLOSED = "closed"
-    """Ended by the server or the client; ``reason`` says why, ``detail`` what a provider said."""
+    """Ended by the server or the client; ``reason`` says why, ``detail`` the provider's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,11 @@ class Channel:
 
     @property
     def usable(self) -> bool:
-        """Whether deliveries may go over it."""
+        """Whether deliveries may use the channel."""
         return self.state is ChannelState.ACTIVE
 
     def closed(self, reason: CloseReason, now: datetime, detail: str | None = None) -> Channel:
-        """The channel after it ended, because of ``reason``."""
+        """The channel, closed because of ``reason``."""
         return replace(
             self,
             state=ChannelState.CLOSED,
@@ -72,25 +72,25 @@ class Channel:
 
 
 def octets_of(content: Content) -> int:
-    """Octets of the content itself."""
+    """The size of the content in octets."""
     return len(content.octets())
 
 
 def one_message(content: Content) -> int:
-    """A content of any size is one message."""
+    """The default for ``messages``: a content of any size takes one message."""
     return 1
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelTraits:
-    """What a channel plug-in says of its type; values, so that decisions stay pure.
+    """What a channel plug-in declares about its type, as values, so that decisions stay pure.
 
-    ``ack_within`` seconds per attempt; ``largest_content`` octets; ``needs_proof``: its address is
-    only claimed until a challenge came back; ``cost`` per message, in any one unit. ``measure``:
-    octets that a content takes on this channel, where its media type costs some, too; pure. What
-    takes more than ``largest_content`` becomes a wake-up. ``messages``: how many messages a content
-    takes, each at that ``cost``; a wake-up takes one. ``uses_data``: a message costs the device
-    data and radio time, as everything over its data connection does.
+    ``ack_within`` seconds per attempt; ``largest_content`` octets; ``needs_proof``: its address
+    must be proved with a challenge; ``cost`` per message, in any one unit. ``measure``: octets that
+    a content takes on this channel, including its media type where that takes some; pure. Content
+    that takes more than ``largest_content`` becomes a wake-up. ``messages``: how many messages a
+    content takes, each at that ``cost``; a wake-up takes one. ``uses_data``: a message costs the
+    device data and radio time, as everything over its data connection does.
     """
 
     type: str
@@ -105,7 +105,7 @@ class ChannelTraits:
 
 
 class ProofState(StrEnum):
-    """Whether a device has shown that it receives at an address."""
+    """Whether a device has proved that it receives at an address."""
 
     OPEN = "open"
     """A challenge is out."""
@@ -116,7 +116,7 @@ class ProofState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Proof of (client, address). ``deadline``: when somebody must look again.
+    """The proof that a client receives at an address. ``deadline``: when it is due again.
 
     ``sent`` counts the challenges of the present round, ``wrong`` its wrong codes.
     """

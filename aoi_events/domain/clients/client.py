@@ -1,4 +1,4 @@
-"""AOI Clients: what is kept of them, and what a registration request decides (8.1.1, 8.2.1)."""
+"""AOI Clients: their record, and decisions on registrations and connections (8.1.1, 8.2.1)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PRESENCES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """Where a device is connected: a gateway node and its session."""
+    """The connection of a device: a gateway node and its session."""
 
     node: str
     session: str
@@ -40,7 +40,7 @@ class Presence:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """A session that is to be closed, because that of ID ``by`` took over."""
+    """A session that must be closed, because the session with ID ``by`` took over."""
 
     node: str
     session: str
@@ -52,12 +52,12 @@ class Client:
     """An AOI Client.
 
     ``sequence`` and ``sequence_hash`` belong to the last applied command about the channel set;
-    ``epoch`` counts connections, whether or not one is open now; ``returns`` counts whatever may
+    ``epoch`` counts connections, whether or not one is open now; ``returns`` counts events that may
     make the client reachable again (a connection, an activation, a proof, an app that started), so
     that a plan can tell whether it was made before. ``presences`` are the last ones, the newest
     last, whether or not it is open; ``replaced`` is the session that the present one took over
-    from. ``retired_at`` ends everything; ``untold_since``: the event of that end may not have left
-    yet.
+    from. ``retired_at``: when the AOI Client ID ended; ``unpublished_since``: since when the event
+    of that end may be unpublished.
     """
 
     id: str
@@ -74,7 +74,7 @@ class Client:
     replaced: Replaced | None = None
     retired_at: datetime | None = None
     retired_reason: str | None = None
-    untold_since: datetime | None = None
+    unpublished_since: datetime | None = None
     presences: tuple[Presence, ...] = ()
 
     @property
@@ -82,16 +82,16 @@ class Client:
         """Whether the AOI Client ID has ended."""
         return self.retired_at is not None
 
-    def back(self, now: datetime) -> Client:
-        """The client after it may have become reachable again."""
+    def returned(self, now: datetime) -> Client:
+        """The client after an event that may have made it reachable again."""
         return replace(self, seen_at=now, returns=self.returns + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a registration request decided.
+    """The decision on a registration request.
 
-    ``client`` is to be saved and answered with; ``retired`` is the earlier client that ends by it
+    ``client`` must be saved and is the answer; ``retired`` is the earlier client that ends by it
     (also on a repeat, so that the answer stays the same); ``fresh``: the client is new.
     """
 
@@ -103,15 +103,16 @@ class Registration:
 def connected(
     client: Client, present: Presence, now: datetime, *, answer_by: datetime | None = None
 ) -> Client:
-    """The client whose only session ``present`` is from now on.
+    """The client after a session connected: ``present`` is its only session from now on.
 
-    A repeat changes nothing but ``returns``, so that it tells the same: ``replaced`` too. Raises
-    Refusal for what comes again when a later one took its place (conflict when that is another
-    session, expired when it is the same one on a node of another name), and for what would change
-    anything later than ``answer_by`` (unavailable): by then the device may be connected elsewhere.
+    Idempotent: a repeat increments ``returns`` only, and yields the same event, ``replaced``
+    included. Raises Refusal for a late repeat after a newer session took over (conflict when that
+    is another session, expired when it is the same one on a node of another name), and for a
+    request that would change anything later than ``answer_by`` (unavailable): by then the device
+    may be connected elsewhere.
     """
     if client.presence == present:
-        return client.back(now)
+        return client.returned(now)
     if present in client.presences[:-1]:
         if client.presences[-1].session == present.session:
             raise Refusal(ErrorCode.EXPIRED, "this session has gone on elsewhere since")
@@ -119,8 +120,9 @@ def connected(
     if answer_by is not None and now > answer_by:
         raise Refusal(
             ErrorCode.UNAVAILABLE,
-            f"nobody waits for this any more since {(now - answer_by).total_seconds():.1f} s; are "
-            "there enough activation workers, and do their clocks agree with the gateway's?",
+            "the gateway stopped waiting for this answer "
+            f"{(now - answer_by).total_seconds():.1f} s ago; are there enough activation workers, "
+            "and do their clocks agree with the gateway's?",
         )
     known, old = client.presences, client.presence
     if old is not None and old not in known:
@@ -133,7 +135,7 @@ def connected(
     elif replaced is not None and replaced.by != present.session:
         replaced = None
     return replace(
-        client.back(now),
+        client.returned(now),
         presence=present,
         presences=known,
         epoch=client.epoch + 1,
@@ -142,8 +144,8 @@ def connected(
 
 
 def expired(client: Client, *, unused_before: datetime, silent_before: datetime) -> bool:
-    """Whether the registration has expired: nothing was heard of it since ``silent_before``, or
-    since ``unused_before`` where nobody ever connected or activated with it.
+    """Whether the registration has expired: no request since ``silent_before``, or since
+    ``unused_before`` if no device ever connected or activated channels with it.
     """
     unused = client.epoch == 0 and client.sequence == 0
     before = max(unused_before, silent_before) if unused else silent_before
@@ -159,7 +161,9 @@ def hash_secret(secret: str) -> str:
 
 
 def client_id_of(secret_hash: str) -> str:
-    """The AOI Client ID that belongs to a secret: so a repeated request gets the same one."""
+    """The AOI Client ID that follows from a secret, so that a repeated request gets the
+    same one.
+    """
     digest = hashlib.sha256(b"aoi client id\0" + bytes.fromhex(secret_hash)).digest()
     return base32_id("cli_", digest[:16])
 
@@ -197,11 +201,11 @@ def register(
     """Decide a registration.
 
     ``same_secret`` is the client whose secret has the request's hash, looked up first; ``same_id``
-    the one whose ID belongs to that hash (:func:`client_id_of`), by now perhaps with a newer
+    the one whose ID follows from that hash (:func:`client_id_of`), by now perhaps with a newer
     secret; ``previous`` the one that the request names as proof, if the server knows it. A wrong
-    proof is no proof: the answer is a new AOI Client ID that touches no existing one. Raises
-    Refusal (conflict) when a secret is used again: for another identity, by a retired client, or
-    after a refresh replaced it (else an old secret would take the client over).
+    proof is ignored: the answer is a new AOI Client ID that touches no existing one. Raises Refusal
+    (conflict) when a secret is used again: for another identity, by a retired client, or after a
+    refresh replaced it (else an old secret would take the client over).
     """
     proved = _proved(request, previous)
     if same_secret is not None:

@@ -1,4 +1,6 @@
-"""What did not fit a client's backlog, counted until the client is told to resynchronise."""
+"""The count of notifications that exceeded a client's backlog, until the client is asked to
+resynchronise.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +11,26 @@ __all__ = ["Loss"]
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Notifications of a client that failed as *backlog_full*.
+    """The count of a client's notifications that failed as *backlog_full*.
 
-    ``lost`` counts those that nobody was told of yet; ``told`` is what ``session`` was told, which
-    may have ended before its device heard of it.
+    ``lost`` counts those that no session has received a report of; ``reported`` is the count that
+    ``session`` received, which may have ended before its device read it.
     """
 
     client: str
     lost: int = 0
-    told: int = 0
+    reported: int = 0
     session: str = ""
 
-    def tell(self, session: str, heard: str | None = None) -> Loss:
-        """What is so once ``session`` was told: a new one hears of what was lost since, and the
-        same one hears again what it was told.
+    def report_to(self, session: str, heard: str | None = None) -> Loss:
+        """The counts after the report to ``session``: a new session receives the losses since the
+        last report, and the same session receives the same count again.
 
-        ``heard`` is the session in which the device was last told of something: where that is
-        another one than was told last, it hears of that again. None: the device does not say, and
-        is told once.
+        ``heard`` is the session in which the device last received a report: if that is not the one
+        that was last reported to, the count of the latter is included again. None: the device does
+        not say, and each loss is reported once.
         """
         if session == self.session:
             return self
-        unheard = 0 if heard in (None, self.session) else self.told
-        return replace(self, lost=0, told=self.lost + unheard, session=session)
+        repeated = 0 if heard in (None, self.session) else self.reported
+        return replace(self, lost=0, reported=self.lost + repeated, session=session)

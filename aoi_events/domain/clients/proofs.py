@@ -1,4 +1,4 @@
-"""Proofs of addresses: no channel to an address that a client only claims.
+"""Proofs of addresses: a channel with a claimed address needs a proof before it is used.
 
 A challenge goes out over the channel itself and comes back in ``channel.confirm``. Its code follows
 from a server key and the proof, so nothing secret is stored and a repeat sends the same code.
@@ -19,21 +19,21 @@ from aoi_events.errors import ErrorCode, Refusal
 __all__ = [
     "ProofDecision",
     "ProofPolicy",
+    "at_deadline",
     "challenge_code",
+    "challenge_refused",
     "confirm",
-    "look",
-    "not_taken",
     "open_proof",
-    "put_off",
+    "postpone",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class ProofPolicy:
-    """How long proofs hold and challenges wait (seconds).
+    """How long proofs are valid and challenges are open (seconds).
 
-    A round of ``sends`` challenges that nobody answers takes ``sends * send_again_after``; those
-    that the provider did not take are made up for within that time.
+    A round of ``sends`` challenges without an answer takes ``sends * send_again_after``; challenges
+    that the provider refused are repeated within that time.
     """
 
     holds: float = 90 * 86_400
@@ -48,9 +48,9 @@ class ProofPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ProofDecision:
-    """The proof after a fact.
+    """The proof after a fact, and what must be done.
 
-    ``send``: a challenge must go out; ``lost``: the address is not proved any more.
+    ``send``: a challenge must be sent; ``lost``: the address is not proved any more.
     """
 
     proof: Proof
@@ -75,7 +75,9 @@ def open_proof(
     now: datetime,
     policy: ProofPolicy,
 ) -> ProofDecision:
-    """The client claims the address: a proof that holds, or a challenge that is out, is kept."""
+    """Decide on a client's claim of an address: a valid proof, or an open challenge, stays as it
+    is.
+    """
     if known is not None and known.state is ProofState.PROVED:
         if not _lapsed(known, now):
             return ProofDecision(known)
@@ -94,8 +96,10 @@ def open_proof(
     return ProofDecision(proof, send=True)
 
 
-def look(proof: Proof, *, now: datetime, policy: ProofPolicy) -> ProofDecision:
-    """The proof's deadline came: send the challenge (again), give up, or let the proof lapse."""
+def at_deadline(proof: Proof, *, now: datetime, policy: ProofPolicy) -> ProofDecision:
+    """Decide at the proof's deadline: send the challenge (again), give up, or let the
+    proof expire.
+    """
     again = now + timedelta(seconds=policy.send_again_after)
     match proof.state:
         case ProofState.FAILED:
@@ -119,9 +123,10 @@ def look(proof: Proof, *, now: datetime, policy: ProofPolicy) -> ProofDecision:
             return ProofDecision(renewed, send=True)
 
 
-def put_off(proof: Proof, *, now: datetime, policy: ProofPolicy) -> ProofDecision:
-    """A challenge is due that may not go out now, because too many did: it waits for its next turn;
-    an address that is only claimed is given up when the time of its round is over.
+def postpone(proof: Proof, *, now: datetime, policy: ProofPolicy) -> ProofDecision:
+    """Decide on a challenge that is due and exceeds a limit: it waits for its next turn.
+
+    An address that is only claimed is given up when the time of its round is over.
     """
     ends = proof.opened_at + timedelta(seconds=policy.sends * policy.send_again_after)
     if proof.state is ProofState.OPEN and now >= ends:
@@ -132,7 +137,7 @@ def put_off(proof: Proof, *, now: datetime, policy: ProofPolicy) -> ProofDecisio
     return ProofDecision(replace(proof, deadline=again))
 
 
-def not_taken(
+def challenge_refused(
     proof: Proof,
     attempt: int,
     *,
@@ -143,7 +148,7 @@ def not_taken(
     jitter: float,
     backoff: Backoff,
 ) -> ProofDecision:
-    """The provider refused challenge number ``attempt`` of the proof's present round.
+    """Decide after the provider refused challenge number ``attempt`` of the proof's present round.
 
     For good: an address that is only claimed is given up, and a bad one in any case. For now: the
     next challenge goes out along the retry schedule, and not before ``retry_after`` seconds.
@@ -165,11 +170,12 @@ def not_taken(
 def confirm(
     proof: Proof | None, code: str, *, key: bytes, now: datetime, policy: ProofPolicy
 ) -> tuple[Proof, bool]:
-    """The proof after ``code`` came back, and whether it is proved (a wrong code is counted).
+    """The proof after the device sent ``code`` back, and whether it is proved (a wrong code is
+    counted).
 
     Raises Refusal (challenge_expired) when no challenge is open. A code that was right before is
-    right again, so that a repeat gets the same answer, for as long as the proof holds: then it has
-    lapsed, whether or not anybody has looked at it since.
+    right again, so that a repeat gets the same answer, for as long as the proof is valid; after
+    that it has expired, whether or not its deadline was processed.
     """
     if proof is None or proof.state is ProofState.FAILED or _lapsed(proof, now):
         raise Refusal(
@@ -200,12 +206,14 @@ def confirm(
 
 
 def _lapsed(proof: Proof, now: datetime) -> bool:
-    """Whether an address was proved too long ago."""
+    """Whether the proof of an address has expired."""
     proved = proof.state is ProofState.PROVED
     return proved and (proof.proved_until is None or now >= proof.proved_until)
 
 
 def _over(proof: Proof, now: datetime, policy: ProofPolicy) -> bool:
-    """Whether the challenges of the present round have all gone out, and had their time."""
+    """Whether the present round is over: all its challenges were sent, and their time
+    has passed.
+    """
     ends = proof.opened_at + timedelta(seconds=policy.sends * policy.send_again_after)
     return proof.sent >= policy.sends and now >= ends

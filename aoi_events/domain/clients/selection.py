@@ -1,4 +1,4 @@
-"""Which of the offered notification channels become active (8.1.2, 8.2.2)."""
+"""The selection of the offered notification channels that become active (8.1.2, 8.2.2)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOW_BATTERY: Final = 15
 
 @dataclass(frozen=True, slots=True)
 class SelectionPolicy:
-    """How many channels of each kind one client may have active at once."""
+    """How many channels of each kind one client may have active at the same time."""
 
     connection_oriented: int = 1
     connectionless: int = 3
@@ -46,7 +46,8 @@ class Selection:
 def select(
     offers: Sequence[ValidOffer], circumstances: Circumstances, policy: SelectionPolicy
 ) -> Selection:
-    """The most appropriate set: a connection first, and connectionless channels to fall back on.
+    """Select the most appropriate set: a connection first, and connectionless channels to fall back
+    on.
 
     A connection costs nothing per message and is acknowledged by the device, so it ranks first;
     only a device that says it has no bearer for one gets it last (it stays selected: connecting
@@ -80,6 +81,8 @@ def select(
 
 
 def offers_hash(request: ActivateChannelsV1) -> str:
-    """Equal for requests that ask for the same: tells two bodies under one number apart."""
+    """A hash that is equal for requests with the same content: detects another body under the same
+    number.
+    """
     body = request.model_copy(update={"secret": None})
     return hashlib.sha256(body.encode()).hexdigest()

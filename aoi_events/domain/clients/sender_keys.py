@@ -1,4 +1,4 @@
-"""Keys of senders: whether a text is a point of the curve, and who may send to a token."""
+"""Keys of senders: parsing a public key, and whether a sender may send to a token."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def public_key(text: str) -> ec.EllipticCurvePublicKey:
 
 
 def may_send(sender: str, sender_key: str | None) -> bool:
-    """Whether ``sender`` may send to a token that is bound to that key (None: to none)."""
+    """Whether ``sender`` may send to a token that is bound to that key (None: to no key)."""
     return sender_key is None or sender == vapid_sender(sender_key)

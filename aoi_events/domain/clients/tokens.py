@@ -29,7 +29,7 @@ _SEALED = 16 + 36
 
 @dataclass(frozen=True, slots=True)
 class TokenClaims:
-    """What a token stands for: a client, an app instance (by its key), and the generation."""
+    """The content of a token: a client, an app instance (by its key), and the generation."""
 
     client: str
     app_key: str
@@ -37,12 +37,12 @@ class TokenClaims:
 
 
 def app_key_of(application: str, instance: str) -> str:
-    """Names an app instance in 128 bits (hexadecimal), whatever the length of its names."""
+    """The ID of an app instance in 128 bits (hexadecimal), whatever the length of its names."""
     return hashlib.sha256(f"{application}\0{instance}".encode()).hexdigest()[:32]
 
 
 def fingerprint_of(token: str) -> str:
-    """Names a token without being one: the first 64 bits of its SHA-256."""
+    """A public name of a token: the first 64 bits of its SHA-256."""
     return base32_id("fp_", hashlib.sha256(token.encode()).digest()[:8])
 
 
@@ -93,15 +93,17 @@ class TokenKeys:
         return f"{key_id}.{urlsafe_b64encode(sealed).decode().rstrip('=')}"
 
     def require(self, key_id: str) -> None:
-        """Raises Refusal (unavailable) when this key is not here: it may be on its way."""
+        """Raises Refusal (unavailable) when this process does not have the key (yet)."""
         if key_id not in self._ciphers:
             raise Refusal(
                 ErrorCode.UNAVAILABLE, f"this worker has no token key {key_id!r} (yet); ask again"
             )
 
     def verify(self, token: str) -> TokenClaims:
-        """What ``token`` stands for. Raises Refusal: token_forged, or unavailable for one that
-        seems made with a key that is not here; a new key may be on its way to this worker.
+        """The claims of ``token``.
+
+        Raises Refusal: token_forged, or unavailable for a token that seems to be made with a key
+        that this process does not have (yet).
         """
         key_id, _, text = token.partition(".")
         cipher = self._ciphers.get(key_id)
@@ -119,7 +121,7 @@ class TokenKeys:
         if not plain:
             raise Refusal(
                 ErrorCode.TOKEN_FORGED,
-                "this server did not issue that token; use the one that the app was given",
+                "this server did not issue that token; use the one that the app received",
             )
         return TokenClaims(
             client=base32_id("cli_", plain[:16]),
@@ -129,7 +131,9 @@ class TokenKeys:
 
 
 def _sealed(text: str) -> bytes | None:
-    """The octets of a token's second part, if it has the form of one."""
+    """The octets of a token's second part, or None if the text does not have the form of
+    a token.
+    """
     try:
         sealed = urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The attempts of a delivery's steps: when they begin, when they end, and when again."""
+"""The attempts of a delivery's steps: when they start, when they end, and when they are retried."""
 
 from __future__ import annotations
 
@@ -8,28 +8,36 @@ from typing import Final
 
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.delivery.ledger import Charge
-from aoi_events.domain.delivery.state import Delivery, StepState, stood_in_for, tell, with_step
+from aoi_events.domain.delivery.state import (
+    Delivery,
+    StepState,
+    add_story_line,
+    has_substitute,
+    with_step,
+)
 from aoi_events.domain.planning.plans import may_start
 from aoi_events.domain.retry import Backoff
 
-__all__ = ["Retry", "again", "close_windows", "hold_back", "sent", "start_due"]
+__all__ = ["Retry", "close_windows", "retry_or_end", "sent", "start_due", "wait_for_provider"]
 
 _SOON: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """When it is, and how long to wait before an attempt is made again; ``jitter`` in [0, 1]."""
+    """The present time, and the delay before an attempt is retried; ``jitter`` in [0, 1]."""
 
     at: datetime
     jitter: float
     backoff: Backoff
 
 
-def again(
+def retry_or_end(
     state: StepState, retry_after: float, expires_at: datetime, retry: Retry, reason: Reason
 ) -> StepState:
-    """The step waiting for its next attempt, or over for ``reason`` when the TTL ends before it."""
+    """The step with its retry scheduled, or over for ``reason`` when the TTL ends before
+    the retry.
+    """
     delay = max(retry_after, retry.backoff.delay(state.retries, retry.jitter))
     retry_at = retry.at + timedelta(seconds=delay)
     if retry_at >= expires_at:
@@ -37,11 +45,13 @@ def again(
     return replace(state, retry_at=retry_at)
 
 
-def hold_back(state: StepState, seconds: float, expires_at: datetime, retry: Retry) -> StepState:
-    """The step waiting until its provider, which is down, may be asked.
+def wait_for_provider(
+    state: StepState, seconds: float, expires_at: datetime, retry: Retry
+) -> StepState:
+    """The step waiting until its provider, which is down, may be asked again.
 
-    Never longer than half of the time that is left to it, so that what lives briefly still goes out
-    when the provider is back early; over when that is hardly any.
+    It waits at most half of the time that is left, so that a short-lived notification is still sent
+    when the provider recovers early; the step is over if hardly any time is left.
     """
     left = expires_at - retry.at
     if left <= 2 * _SOON:
@@ -50,16 +60,18 @@ def hold_back(state: StepState, seconds: float, expires_at: datetime, retry: Ret
 
 
 def close_windows(delivery: Delivery, retry: Retry) -> Delivery:
-    """The delivery after the attempts whose window has ended: over, or to be made again."""
+    """The delivery after the end of acknowledgement windows: each such attempt is over, or is
+    retried.
+    """
     for index, state in enumerate(delivery.steps):
         ends = state.window_ends()
         if ends is None or retry.at < ends:
             continue
-        if state.unheard and not state.step.connected:
-            closed = again(state, 0.0, delivery.expires_at, retry, Reason.NOT_ACKNOWLEDGED)
+        if state.unreported and not state.step.connected:
+            closed = retry_or_end(state, 0.0, delivery.expires_at, retry, Reason.NOT_ACKNOWLEDGED)
         else:
             closed = replace(state, over=Reason.NOT_ACKNOWLEDGED)
-        delivery = tell(
+        delivery = add_story_line(
             replace(
                 delivery,
                 steps=with_step(delivery.steps, index, closed),
@@ -74,16 +86,16 @@ def close_windows(delivery: Delivery, retry: Retry) -> Delivery:
 
 
 def sent(state: StepState) -> str:
-    """What the story says of an attempt."""
+    """The word for an attempt in the story."""
     return "sent as wake-up" if state.step.wake_up else "sent"
 
 
 def start_due(delivery: Delivery, now: datetime) -> Delivery:
-    """The delivery with an attempt of every step whose time has come."""
+    """The delivery with a new attempt of every step that is due."""
     all_before_over = True
     for index, state in enumerate(delivery.steps):
         waits = state.retry_at is not None and now < state.retry_at
-        held = state.over is not None or waits or stood_in_for(delivery.steps, index)
+        blocked = state.over is not None or waits or has_substitute(delivery.steps, index)
         first = not state.started and may_start(
             state.step,
             planned_at=delivery.planned_at or now,
@@ -91,20 +103,20 @@ def start_due(delivery: Delivery, now: datetime) -> Delivery:
             all_before_over=all_before_over,
         )
         again = state.started and state.retry_at is not None
-        if not held and (first or again):
+        if not blocked and (first or again):
             attempt = delivery.attempts + 1
             started = replace(
                 state,
                 attempt=attempt,
                 first_attempt=state.first_attempt or attempt,
-                retries=state.retries + int(again and not state.held_back),
+                retries=state.retries + int(again and not state.awaits_provider),
                 first_started_at=state.first_started_at or now,
                 started_at=now,
                 retry_at=None,
             )
             steps = with_step(delivery.steps, index, started)
             charge = Charge(index, attempt, state.step.channel, state.step.cost)
-            delivery = tell(
+            delivery = add_story_line(
                 replace(
                     delivery,
                     attempts=attempt,
@@ -117,6 +129,6 @@ def start_due(delivery: Delivery, now: datetime) -> Delivery:
                 started,
                 cost=state.step.cost,
             )
-        yields = delivery.steps[index].yields_at()
+        yields = delivery.steps[index].lets_next_start_at()
         all_before_over &= state.over is not None or (yields is not None and now >= yields)
     return delivery

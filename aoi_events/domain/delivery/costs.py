@@ -1,4 +1,4 @@
-"""What a delivery has cost, by its ledger."""
+"""The cost of a delivery, from its ledger."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Attempt = tuple[str, int, int]
 
 
 def spent(delivery: Delivery, *, overtaken: Collection[Attempt] = ()) -> float:
-    """What its messages cost together, in the unit of all costs, as of when they were sent.
+    """The cost of all its messages, in the unit of all costs, as of when they were sent.
 
-    A message that no provider took costs nothing, and so do those of the ``overtaken`` attempts.
-    One of which nothing was reported counts, and so does one that was taken and never arrived.
+    A message that no provider took costs nothing, and neither do those of the ``overtaken``
+    attempts. A message without any report counts, and so does one that was taken and never arrived.
     """
     ledger = delivery.ledger
     counted = (

@@ -1,4 +1,4 @@
-"""What is known of a step, and the merge that makes duplicates and reordering harmless.
+"""Outcomes of steps, and the merge that makes duplicates and reordering harmless.
 
 Outcomes of one step form a join-semilattice: of two, the later attempt stands; within an attempt,
 the higher rank; within a rank, the earlier report. ``join`` is commutative, associative and
@@ -36,7 +36,7 @@ _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """The strongest outcome known of a step's attempt. ``retry_after`` in seconds."""
+    """The strongest known outcome of a step's attempt. ``retry_after`` in seconds."""
 
     attempt: int
     kind: OutcomeKind

@@ -1,4 +1,4 @@
-"""What can happen to a delivery, and what must be done because of it: values, both."""
+"""Facts that change a delivery, and effects that follow from a change: values, both."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The channels that can be used now were looked up: at acceptance, or because of a release.
+    """The channels that are usable now were looked up, at acceptance or because of a release.
 
-    ``returns``: how often the client had come back by then.
+    ``returns``: the client's count of returns at that time.
     """
 
     steps: tuple[Step, ...]
@@ -43,9 +43,9 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """An outcome of a step, or of the delivery as a whole when a device says so.
+    """An outcome of a step, or of the delivery as a whole when a device reports it.
 
-    ``returns``: how often the client had come back when this was merged, where that is known.
+    ``returns``: the client's count of returns when this was merged, if it is known.
     """
 
     kind: OutcomeKind
@@ -62,7 +62,7 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class DeadlineReached:
-    """Somebody looks again because it is time."""
+    """The deadline of the delivery has passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It can never be delivered: the client or token is gone, or the backlog is full."""
+    """The delivery can never be delivered: the client or token is gone, or the backlog is full."""
 
     reason: Reason
 
@@ -89,7 +89,7 @@ Fact = Planned | Reported | DeadlineReached | Cancelled | Replaced | Failed
 
 @dataclass(frozen=True, slots=True)
 class StartStep:
-    """Hand this attempt of this step to its channel."""
+    """Send this attempt of this step to its channel."""
 
     step: int
     attempt: int
@@ -102,8 +102,10 @@ class Announce:
 
 @dataclass(frozen=True, slots=True)
 class CloseChannel:
-    """The address is bad: close the client's channel of this type, unless it was activated since
-    ``at``, when that was reported. ``detail``: what the provider said.
+    """Close the client's channel of this type, because its address is bad.
+
+    It stays open if it was activated after ``at``, when that was reported. ``detail``: the
+    provider's words.
     """
 
     channel: str
@@ -113,12 +115,14 @@ class CloseChannel:
 
 @dataclass(frozen=True, slots=True)
 class RevokeToken:
-    """The app instance is gone: its token ends."""
+    """Revoke the token: its app instance is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class LosePresence:
-    """The connection of that epoch is gone; a newer one stays."""
+    """Remove the client's presence of that epoch, because the connection is gone; a newer one
+    stays.
+    """
 
     epoch: int
 
@@ -128,7 +132,9 @@ Effect = StartStep | Announce | CloseChannel | RevokeToken | LosePresence
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The delivery after a fact, what must be done now, and whether anything changed."""
+    """The decision on a fact: the delivery after it, the effects to carry out, and whether it
+    changed.
+    """
 
     delivery: Delivery
     effects: tuple[Effect, ...]

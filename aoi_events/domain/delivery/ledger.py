@@ -1,8 +1,8 @@
-"""What the messages of one delivery cost: a sum, and the attempts that may still change it.
+"""The cost of the messages of one delivery: a sum, and the attempts that may still change it.
 
 An attempt is charged when it starts. A provider that did not take the message makes it free; one
-that took it bills it, whatever it says later. When another attempt follows, nothing more can be
-said of the one before it, so its cost moves into the sum.
+that took it bills it, whatever it reports later. When another attempt follows, the cost of the one
+before it cannot change any more, so it moves into the sum.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TAKEN: Final = frozenset({OutcomeKind.ACCEPTED, OutcomeKind.RECEIPTED})
 
 
 class ChargeState(StrEnum):
-    """What is known of the message of an attempt."""
+    """The known state of an attempt's message."""
 
     OPEN = "open"
     """Nothing was reported, and its window has not ended."""
@@ -45,13 +45,14 @@ class Charge:
 
     @property
     def counted(self) -> float:
-        """What it adds to the delivery's cost."""
+        """The amount that it adds to the delivery's cost."""
         return 0.0 if self.state is ChargeState.FREE else self.cost
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """``final``: the cost of attempts that nothing changes any more. ``charges``: the others.
+    """The costs of a delivery. ``final``: of attempts that cannot change any more. ``charges``: of
+    the others.
 
     There are at most 16 charges. Beyond that the oldest counts in full from then on: the cost of a
     delivery may be overstated, never understated.
@@ -61,7 +62,7 @@ class Ledger:
     charges: tuple[Charge, ...] = ()
 
     def charged(self, charge: Charge, present: Collection[int]) -> Ledger:
-        """The ledger with one more charge; ``present`` are the attempts that the steps are at."""
+        """The ledger with one more charge; ``present`` are the current attempts of the steps."""
         if not charge.cost:
             return self
         final, charges = self.final, []

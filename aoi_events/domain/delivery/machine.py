@@ -3,21 +3,22 @@
 Theory of operation. A delivery is *sending* (steps of its plan are under way or wait for their
 time) or *stored* (nothing can reach the device now) until it is settled: delivered, failed,
 expired, replaced or cancelled. :func:`decide` takes a delivery and one fact and returns the
-delivery after it with the effects that somebody must now carry out. It is the only place where a
+delivery after it, with the effects that the caller must carry out. It is the only place where a
 delivery changes.
 
-Rules, all of them held by property tests:
+Rules, all of them tested by properties:
 
 * A terminal state changes only to delivered; evidence of a device outranks that of a provider.
-* A delivery that is not terminal has a deadline: whoever dies, and whatever message is lost,
-  somebody looks again. After a look it lies in the future; once it has come, only a look moves it.
-* Nothing is started at or after ``expires_at``.
+* A delivery that is not terminal has a deadline: whichever process dies and whichever message is
+  lost, it is processed again. After that the deadline is in the future; once it has passed, only
+  processing the delivery moves it.
+* No attempt starts at or after ``expires_at``.
 * A provider's acceptance settles only when its window ends and no other step is under way, and
-  never for a wake-up. So does its receipt, while the device may still speak over a connection; else
-  a receipt settles at once. Neither settles what the device refused.
+  never for a wake-up. So does its receipt, while the device may still report over a connection;
+  else a receipt settles at once. Neither settles what the device refused.
 * The story decides nothing: without it every decision is the same.
-* A fact that was seen before changes nothing; its effects are told again (:func:`resend`), so that
-  a crash between commit and publish costs a repeat and not a loss.
+* A fact that was seen before changes nothing; its effects are returned again (:func:`resend`), so
+  that a crash between commit and publish costs a repeat and not a loss.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import assert_never
 
 from aoi_events.contracts.states import DeliveryState, Evidence
 from aoi_events.domain.delivery.attempts import Retry, close_windows, start_due
-from aoi_events.domain.delivery.deadlines import deadline_of, next_look
+from aoi_events.domain.delivery.deadlines import deadline_of, next_deadline
 from aoi_events.domain.delivery.facts import (
     Announce,
     Cancelled,
@@ -89,12 +90,15 @@ def decide(
     jitter: float,
     backoff: Backoff = Backoff(),
 ) -> Decision:
-    """What becomes of ``delivery`` by ``fact`` at ``now``; ``jitter`` in [0, 1] spreads retries."""
+    """Decide the effect of ``fact`` on ``delivery`` at ``now``.
+
+    ``jitter`` in [0, 1] spreads retries.
+    """
     retry = Retry(now, jitter, backoff)
-    told: list[Effect] = []
+    effects: list[Effect] = []
     match fact:
         case Reported():
-            changed = report(delivery, fact, retry, told)
+            changed = report(delivery, fact, retry, effects)
         case Planned():
             changed = _plan(delivery, fact, retry)
         case DeadlineReached():
@@ -107,25 +111,27 @@ def decide(
             changed = settle(delivery, DeliveryState.FAILED, now, reason=reason)
         case _:
             assert_never(fact)
-    looked = isinstance(fact, DeadlineReached | Planned)
+    at_deadline = isinstance(fact, DeadlineReached | Planned)
     after = _advance(changed, retry)
-    if after != delivery or looked:
-        due = next_look(delivery, after, now, looked=looked)
+    if after != delivery or at_deadline:
+        due = next_deadline(delivery, after, now, at_deadline=at_deadline)
         after = replace(after, published=True, deadline=due)
     if after == delivery or not delivery.published:
-        # Whatever a crash may have swallowed is told again.
-        told.extend(resend(after))
+        # Effects that a crash may have lost are returned again.
+        effects.extend(resend(after))
     else:
-        told.extend(_news(delivery, after))
-    return Decision(after, tuple(told), changed=after != delivery)
+        effects.extend(_news(delivery, after))
+    return Decision(after, tuple(effects), changed=after != delivery)
 
 
 def resend(delivery: Delivery) -> tuple[Effect, ...]:
-    """The effects that the delivery's present state implies, to be told again."""
+    """The effects that follow from the delivery's present state, to be carried out again."""
     if delivery.state is not DeliveryState.SENDING:
         return (Announce(),)
     return tuple(
-        StartStep(index, step.attempt) for index, step in enumerate(delivery.steps) if step.unheard
+        StartStep(index, step.attempt)
+        for index, step in enumerate(delivery.steps)
+        if step.unreported
     )
 
 
@@ -135,7 +141,7 @@ def _news(before: Delivery, after: Delivery) -> list[Effect]:
         StartStep(index, step.attempt)
         for index, step in enumerate(after.steps)
         if after.state is DeliveryState.SENDING
-        and step.unheard
+        and step.unreported
         and (index, step.attempt) not in known
     ]
     if after.state is not DeliveryState.SENDING and (after.state, after.by) != (
@@ -150,7 +156,7 @@ def _plan(delivery: Delivery, fact: Planned, retry: Retry) -> Delivery:
     # An attempt whose time is over does not stand in the way; one under way does, and the release
     # waits for it.
     known = delivery if delivery.undecided else _advance(delivery, retry)
-    if not known.resting:
+    if not known.idle:
         return known
     rested = replace(known, released=False, returns=fact.returns, planned_at=retry.at)
     steps = replan(fact.steps, known.steps, now=retry.at, expires_at=known.expires_at)
@@ -164,13 +170,13 @@ def _plan(delivery: Delivery, fact: Planned, retry: Retry) -> Delivery:
 
 
 def _settled_by(delivery: Delivery, expired: bool) -> StepState | None:
-    """The step whose provider's word settles the delivery now, if there is one.
+    """The step whose provider report settles the delivery now, if there is one.
 
-    A receipt does at once where the device cannot be about to speak. Else it is like an acceptance:
-    it settles when its window ends and no other step is under way.
+    A receipt settles at once if the device cannot be about to report. Otherwise it is like an
+    acceptance: it settles when its window ends and no other step is under way.
     """
     receipted = next((step for step in delivery.steps if step.receipted), None)
-    if receipted is not None and not any(step.may_speak for step in delivery.steps):
+    if receipted is not None and not any(step.may_report for step in delivery.steps):
         return receipted
     accepted = next((step for step in delivery.steps if step.accepted), None)
     if accepted is None or expired:
@@ -180,7 +186,7 @@ def _settled_by(delivery: Delivery, expired: bool) -> StepState | None:
 
 
 def _advance(delivery: Delivery, retry: Retry) -> Delivery:
-    """Everything that time and the steps' states imply; runs after every fact."""
+    """Apply everything that follows from the time and the steps' states; runs after every fact."""
     if delivery.state.terminal:
         return delivery
     now = retry.at

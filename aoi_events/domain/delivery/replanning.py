@@ -1,7 +1,8 @@
-"""A new plan, and what of the one before it still counts: a provider's "not before".
+"""A new plan for a delivery, and what it takes over from the one before: a provider's "not before".
 
-Everything else of the old plan ends with it: the device came back, so a backoff has no reason any
-more. A Retry-After is the provider's word, and holds for this delivery on that channel.
+Everything else of the old plan ends with it: the device came back, so there is no reason for a
+backoff any more. A Retry-After is the provider's wish, and is respected for this delivery on that
+channel.
 """
 
 from __future__ import annotations
@@ -22,29 +23,31 @@ def replan(
 ) -> tuple[StepState, ...]:
     """The states of a new plan's ``steps`` after those of ``before``.
 
-    A step whose channel its provider does not want before a time still to come waits for that time;
-    it is over when the delivery expires first. Such a channel that is not in this plan stays in
-    front as a step that is over, so that the plan after this one knows, too.
+    A step whose provider wants no attempt before a future time waits for that time; it is over when
+    the delivery expires first. Such a channel that is not in this plan stays in front as a step
+    that is over, so that the next plan knows the time, too.
     """
-    held: dict[str, tuple[datetime, StepState]] = {}
+    not_before: dict[str, tuple[datetime, StepState]] = {}
     for state in before:
         until = _not_before(state)
-        known = held.get(state.step.channel)
+        known = not_before.get(state.step.channel)
         if until is not None and until > now and (known is None or until > known[0]):
-            held[state.step.channel] = (until, state)
+            not_before[state.step.channel] = (until, state)
     planned = {step.channel for step in steps}
     absent = [
         StepState(state.step, outcome=state.outcome, over=Reason.REFUSED)
-        for channel, (_, state) in held.items()
+        for channel, (_, state) in not_before.items()
         if channel not in planned
     ]
-    return (*absent, *(_state(step, held.get(step.channel), expires_at) for step in steps))
+    return (*absent, *(_state(step, not_before.get(step.channel), expires_at) for step in steps))
 
 
-def _state(step: Step, held: tuple[datetime, StepState] | None, expires_at: datetime) -> StepState:
-    if held is None:
+def _state(
+    step: Step, not_before: tuple[datetime, StepState] | None, expires_at: datetime
+) -> StepState:
+    if not_before is None:
         return StepState(step)
-    until, before = held
+    until, before = not_before
     waits = until < expires_at
     return StepState(
         step,
@@ -57,7 +60,7 @@ def _state(step: Step, held: tuple[datetime, StepState] | None, expires_at: date
 
 
 def _not_before(state: StepState) -> datetime | None:
-    """When the provider that refused the step last will take it again, if it said so."""
+    """The time that the provider named when it refused the step last, if it did."""
     outcome = state.outcome
     if outcome is None or outcome.kind is not OutcomeKind.REFUSED or outcome.retry_after <= 0:
         return None

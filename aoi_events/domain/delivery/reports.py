@@ -1,10 +1,10 @@
-"""What somebody says became of a delivery: a provider, the broker, or the device itself.
+"""Reports on a delivery, by a provider, the broker, or the device itself.
 
-A provider speaks of one attempt of one step, and what it says is merged as evidence. The device
-speaks for the delivery as a whole, and outranks everybody: what it refused, no acceptance and no
-receipt of the same plan delivers any more, whichever came first. Only what was settled *by
-provider* before the device spoke stays so, because a terminal state changes only to delivered; then
-the story tells what the device said.
+A provider reports on one attempt of one step, and its reports are merged as evidence. The device
+reports on the delivery as a whole, and outranks all others: after its refusal no acceptance and no
+receipt of the same plan delivers the delivery, whichever came first. Only a delivery that was
+settled *by provider* before the device reported stays delivered, because a terminal state changes
+only to delivered; then the story shows the device's report.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import assert_never
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
-from aoi_events.domain.delivery.attempts import Retry, again, hold_back, sent
+from aoi_events.domain.delivery.attempts import Retry, retry_or_end, sent, wait_for_provider
 from aoi_events.domain.delivery.evidence import StepOutcome, join
 from aoi_events.domain.delivery.facts import (
     CloseChannel,
@@ -28,31 +28,31 @@ from aoi_events.domain.delivery.state import (
     DEVICE_REFUSALS,
     Delivery,
     StepState,
+    add_story_line,
     deliver,
     settle,
     store,
-    tell,
     with_step,
 )
 
 __all__ = ["report"]
 
 
-def report(delivery: Delivery, fact: Reported, retry: Retry, told: list[Effect]) -> Delivery:
-    """The delivery after an outcome; ``told`` gets what ended besides it."""
+def report(delivery: Delivery, fact: Reported, retry: Retry, effects: list[Effect]) -> Delivery:
+    """The delivery after an outcome; effects that follow are added to ``effects``."""
     if fact.closes_channel and fact.channel is not None:
-        told.append(CloseChannel(fact.channel, fact.detail or None, fact.at))
+        effects.append(CloseChannel(fact.channel, fact.detail or None, fact.at))
     match fact.kind:
         case OutcomeKind.ACKNOWLEDGED:
             return deliver(delivery, Evidence.DEVICE, fact.channel, retry.at)
         case OutcomeKind.NO_SUCH_APPLICATION:
-            return _no_such_application(delivery, fact, retry.at, told)
+            return _no_such_application(delivery, fact, retry.at, effects)
         case OutcomeKind.DISCARDED:
             return _failed_by_device(delivery, fact, Reason.DISCARDED, retry.at)
         case OutcomeKind.COULD_NOT_WAKE:
             return _put_back(delivery, fact, Reason.COULD_NOT_WAKE, retry.at)
         case OutcomeKind.ROUTE_LOST if fact.epoch is not None:
-            told.append(LosePresence(fact.epoch))
+            effects.append(LosePresence(fact.epoch))
             return _report_step(delivery, fact, retry)
         case (
             OutcomeKind.UNAVAILABLE
@@ -91,12 +91,12 @@ def _report_step(delivery: Delivery, fact: Reported, retry: Retry) -> Delivery:
         outcome.attempt,
         outcome.kind,
     ):
-        # The same said with an earlier time: known more exactly, but nothing happened.
+        # The same report with an earlier time: the time is corrected, and nothing happened.
         return replace(delivery, steps=with_step(delivery.steps, index, merged))
-    merged = _heard(merged, outcome, delivery.expires_at, retry)
+    merged = _after_outcome(merged, outcome, delivery.expires_at, retry)
     sending = delivery.state is DeliveryState.SENDING or merged.under_way
     known = _shortened(delivery, index) if fact.kind is OutcomeKind.UNAVAILABLE else delivery
-    return tell(
+    return add_story_line(
         replace(
             known,
             state=DeliveryState.SENDING if sending else delivery.state,
@@ -112,8 +112,8 @@ def _report_step(delivery: Delivery, fact: Reported, retry: Retry) -> Delivery:
 
 
 def _shortened(delivery: Delivery, index: int) -> Delivery:
-    """The delivery without the try before the last in its story, if that ended like the one before
-    it: an outage may have hundreds, of which the first and the last tell the rest.
+    """The delivery without the last but one try in its story, if that ended like the one before it:
+    an outage may have hundreds, of which the first and the last are enough.
     """
     story = delivery.story
     last = [(entry.what, entry.step) for entry in story[-4:]]
@@ -122,7 +122,7 @@ def _shortened(delivery: Delivery, index: int) -> Delivery:
 
 
 def _receipts(state: StepState, fact: Reported) -> bool:
-    """Whether the provider says that the device has the content of this step.
+    """Whether the provider reports that the device has the content of this step.
 
     Attempts are numbered over all plans. Those from the step's first on are surely of this step in
     this plan; a receipt of an earlier plan could be one of a wake-up.
@@ -137,16 +137,20 @@ def _receipts(state: StepState, fact: Reported) -> bool:
 
 
 def _corrected(delivery: Delivery, state: StepState, now: datetime) -> Delivery:
-    """An end that a late receipt corrects, unless the device refused."""
+    """The delivery, delivered by a late receipt after it had ended, unless the device
+    refused it.
+    """
     if delivery.refused_by_device:
         return delivery
     return deliver(delivery, Evidence.PROVIDER, state.step.channel, now)
 
 
-def _heard(state: StepState, outcome: StepOutcome, expires_at: datetime, retry: Retry) -> StepState:
+def _after_outcome(
+    state: StepState, outcome: StepOutcome, expires_at: datetime, retry: Retry
+) -> StepState:
     """The step after its strongest outcome changed."""
     if state.over is not None:
-        # A receipt takes back what the provider said before; its window goes on, or is over.
+        # A receipt corrects an earlier report of the provider; its window goes on, or is over.
         final = (*DEVICE_REFUSALS, Reason.NOT_ACKNOWLEDGED)
         receipt = outcome.kind is OutcomeKind.RECEIPTED and not state.step.wake_up
         return replace(state, over=None) if receipt and state.over not in final else state
@@ -155,9 +159,9 @@ def _heard(state: StepState, outcome: StepOutcome, expires_at: datetime, retry: 
             # Late word of an attempt that was to be made again: it is under way after all.
             return replace(state, retry_at=None)
         case OutcomeKind.UNAVAILABLE:
-            return hold_back(state, outcome.retry_after, expires_at, retry)
+            return wait_for_provider(state, outcome.retry_after, expires_at, retry)
         case OutcomeKind.REFUSED:
-            return again(state, outcome.retry_after, expires_at, retry, Reason.REFUSED)
+            return retry_or_end(state, outcome.retry_after, expires_at, retry, Reason.REFUSED)
         case OutcomeKind.ROUTE_LOST:
             return replace(state, over=Reason.ROUTE_LOST, retry_at=None)
         case OutcomeKind.PARKED:
@@ -178,22 +182,23 @@ def _failed_by_device(
 
 
 def _no_such_application(
-    delivery: Delivery, fact: Reported, now: datetime, told: list[Effect]
+    delivery: Delivery, fact: Reported, now: datetime, effects: list[Effect]
 ) -> Delivery:
-    """The token ends, unless the app may have registered since the device was asked: registrations
-    take another way than outcomes, and each of them counts as a return. Then the device is asked
-    once more, and its answer to that plan counts.
+    """End the token, unless the app may have registered since the device was asked.
+
+    Registrations take another way than outcomes, and each of them counts as a return. Then the
+    device is asked once more, and its answer to that plan counts.
     """
     if not _of_this_plan(delivery, fact):
         return delivery
     if fact.returns > delivery.returns:
         return _put_back(delivery, fact, Reason.NO_SUCH_APPLICATION, now)
-    told.append(RevokeToken())
+    effects.append(RevokeToken())
     return _failed_by_device(delivery, fact, Reason.NO_SUCH_APPLICATION, now)
 
 
 def _put_back(delivery: Delivery, fact: Reported, reason: Reason, now: datetime) -> Delivery:
-    """The delivery stored until the device's next return, or as of the one that it had since."""
+    """The delivery, stored until the device's next return, or until one that has happened since."""
     if not _of_this_plan(delivery, fact):
         return delivery
     noted = _refused(delivery, fact, reason, now)
@@ -205,8 +210,10 @@ def _put_back(delivery: Delivery, fact: Reported, reason: Reason, now: datetime)
 
 
 def _refused(delivery: Delivery, fact: Reported, reason: Reason, now: datetime) -> Delivery:
-    """The delivery with the device's refusal noted at every step, so that no word of a provider
-    about this plan settles it any more. Where that is all it does, the story tells it.
+    """The delivery with the device's refusal recorded at every step.
+
+    After that no provider report about this plan settles it any more. If that is all it changes,
+    the story shows it.
     """
     rank = DEVICE_REFUSALS[reason]
     known = any(DEVICE_REFUSALS.get(step.over or "", 0) >= rank for step in delivery.steps)
@@ -219,11 +226,11 @@ def _refused(delivery: Delivery, fact: Reported, reason: Reason, now: datetime) 
     if not steps or delivery.state is DeliveryState.SENDING:
         return noted
     detail = fact.detail or None
-    return tell(noted, now, fact.kind, channel=fact.channel, detail=detail)
+    return add_story_line(noted, now, fact.kind, channel=fact.channel, detail=detail)
 
 
 def _of_this_plan(delivery: Delivery, fact: Reported) -> bool:
-    """Whether a device's word is about the present plan and no repeat from before it."""
+    """Whether a device's report is about the present plan, and not a repeat from before it."""
     if fact.attempt is not None:
         return any(step.attempt == fact.attempt for step in delivery.steps if step.started)
     return delivery.planned_at is None or fact.at >= delivery.planned_at

@@ -1,7 +1,7 @@
-"""What is kept of a delivery: its plan, how far each step got, what it cost, and its story.
+"""The record of a delivery: its plan, the state of each step, its costs, and its story.
 
-The story is for people: no decision reads it. How a delivery changes is decided in
-:mod:`aoi_events.domain.delivery.machine`, and nowhere else.
+The story is for people: no decision reads it. Only :mod:`aoi_events.domain.delivery.machine`
+decides how a delivery changes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = [
     "Delivery",
     "StepState",
     "StoryEntry",
+    "add_story_line",
     "deliver",
+    "has_substitute",
     "settle",
-    "stood_in_for",
     "store",
-    "tell",
     "with_step",
 ]
 
@@ -43,8 +43,8 @@ _STORY_HEAD, _STORY_TAIL = 8, 32
 
 @dataclass(frozen=True, slots=True)
 class StoryEntry:
-    """One line of what happened, for people; no decision reads it. ``cost``: of what was sent, as
-    of then.
+    """One line of a delivery's story, for people; no decision reads it. ``cost``: of the message
+    that was sent, as of then.
     """
 
     at: datetime
@@ -58,12 +58,12 @@ class StoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """A step of the present plan and how far it got.
+    """A step of the present plan and its progress.
 
     ``attempt`` 0: not started. ``first_attempt`` was its first in this plan, and ``retries`` counts
-    those after it, but not those that were not made because the provider was down. ``over``: why
-    nothing more is expected of it. ``retry_at``: refused for now, not heard of, or held back; it
-    waits.
+    those after it, but not those that were not made because the provider was down. ``over``: why no
+    more is expected of it. ``retry_at``: when it is retried after a refusal for now, a silence, or
+    an outage of its provider.
     """
 
     step: Step
@@ -78,7 +78,7 @@ class StepState:
 
     @property
     def started(self) -> bool:
-        """Whether an attempt was ever made."""
+        """Whether the step has had an attempt."""
         return self.attempt > 0
 
     @property
@@ -87,8 +87,8 @@ class StepState:
         return self.started and self.over is None and self.retry_at is None
 
     @property
-    def held_back(self) -> bool:
-        """Whether it waits because its provider is down, and nothing was attempted."""
+    def awaits_provider(self) -> bool:
+        """Whether it waits because its provider is down, and no attempt was made."""
         outcome = self.outcome
         return (
             self.started
@@ -100,15 +100,15 @@ class StepState:
 
     @property
     def accepted(self) -> bool:
-        """Whether a provider took the content itself (not a wake-up), or says that the device has
-        it, did not give it back, and the device did not say otherwise.
+        """Whether a provider took the content itself (not a wake-up) or reports that the device has
+        it, and neither the provider nor the device reported otherwise.
         """
         return self._says(OutcomeKind.ACCEPTED) or self.receipted
 
     @property
     def receipted(self) -> bool:
-        """Whether a provider says that the device has the content itself, and the device did not
-        say otherwise.
+        """Whether a provider reports that the device has the content itself, and the device did not
+        report otherwise.
         """
         return self._says(OutcomeKind.RECEIPTED)
 
@@ -123,9 +123,9 @@ class StepState:
         )
 
     @property
-    def may_speak(self) -> bool:
-        """Whether the device may be about to say something: the step goes over its connection, and
-        nobody knows that it was not reached there.
+    def may_report(self) -> bool:
+        """Whether the device may still report: the step goes over its connection, and nothing shows
+        that it was not reached there.
         """
         outcome = self.outcome
         silence = outcome is None or outcome.attempt < self.attempt
@@ -133,23 +133,23 @@ class StepState:
         return self.step.connected and open_ and silence
 
     @property
-    def unheard(self) -> bool:
-        """Whether the present attempt is under way and nobody said anything of it."""
+    def unreported(self) -> bool:
+        """Whether the present attempt is under way and there is no report on it."""
         return self.under_way and (self.outcome is None or self.outcome.attempt < self.attempt)
 
     def window_ends(self) -> datetime | None:
-        """When the present attempt counts as not acknowledged."""
+        """When the acknowledgement window of the present attempt ends."""
         if not self.under_way or self.started_at is None:
             return None
         return self.started_at + timedelta(seconds=self.step.ack_within)
 
-    def yields_at(self) -> datetime | None:
-        """When a step that waits for its retry lets the steps after it start: at once where its
+    def lets_next_start_at(self) -> datetime | None:
+        """When a step that waits for its retry lets the steps after it start: at once if its
         provider is down.
         """
         if self.over is not None or self.retry_at is None or self.first_started_at is None:
             return None
-        if self.held_back:
+        if self.awaits_provider:
             return self.first_started_at
         return self.first_started_at + timedelta(seconds=self.step.ack_within)
 
@@ -159,13 +159,13 @@ class Delivery:
     """One notification for one token; the row of it is the truth.
 
     ``storable`` is false for ``ttl=0``. ``attempts`` counts over all plans, so that an attempt's
-    number names it for ever. ``released``: the device came back since the plan was made,
-    and a new plan is due as soon as no attempt is under way.
-    ``published`` is false while effects of the last change may not have left yet. ``batch`` groups
-    deliveries that were released together; ``order`` is the place in the client's backlog.
-    ``returns`` is how often the client had come back when the plan was made. Of the deliveries of
-    one sender and ``topic`` for one token, at most the newest is not settled. ``stored_at``: when
-    it was stored last. ``ledger``: what its messages cost.
+    number is unique in the delivery. ``released``: the device came back since the plan was made,
+    and a new plan is due as soon as no attempt is under way. ``published`` is false while effects
+    of the last change may be unpublished. ``batch`` groups deliveries that were released together;
+    ``order`` is the place in the client's backlog. ``returns`` is the client's count of returns
+    when the plan was made. Of the deliveries of one sender and ``topic`` for one token, at most the
+    newest is not settled. ``stored_at``: when it was stored last. ``ledger``: the cost of its
+    messages.
     """
 
     id: str
@@ -200,34 +200,40 @@ class Delivery:
 
     @property
     def undecided(self) -> bool:
-        """Accepted just now: nothing was decided about it yet, and nothing was announced."""
+        """Whether it was accepted just now: no decision was taken about it yet, and no event
+        published.
+        """
         return self.state is DeliveryState.STORED and self.stored_at is None
 
     @property
-    def resting(self) -> bool:
-        """Not settled, and no attempt is under way: a new plan would do no harm."""
+    def idle(self) -> bool:
+        """Whether it is not settled and no attempt is under way, so that a new plan would do no
+        harm.
+        """
         return not self.state.terminal and not any(step.under_way for step in self.steps)
 
     @property
-    def put_off(self) -> bool:
-        """Not settled, and not delivered at its first attempt: it rests, or is tried once more."""
-        again = self.resting or self.attempts > 1 or self.batch is not None
+    def deferred(self) -> bool:
+        """Whether it is not settled and its first attempt did not deliver it: it is idle, or is
+        tried again.
+        """
+        again = self.idle or self.attempts > 1 or self.batch is not None
         return again and not self.state.terminal
 
     @property
-    def held_back(self) -> bool:
-        """Not settled, and one of its steps waits for a provider that is down."""
-        return not self.state.terminal and any(step.held_back for step in self.steps)
+    def awaits_provider(self) -> bool:
+        """Whether it is not settled and one of its steps waits for a provider that is down."""
+        return not self.state.terminal and any(step.awaits_provider for step in self.steps)
 
     @property
     def last_reason(self) -> Reason:
-        """Why the last of its steps that is over is so."""
+        """The reason for which the last ended step ended."""
         reasons = [step.over for step in self.steps if step.over is not None]
         return reasons[-1] if reasons else Reason.UNREACHABLE
 
     @property
     def refused_by_device(self) -> bool:
-        """Whether the device refused it under the present plan, or ended it for good."""
+        """Whether the device refused it under the present plan, or permanently."""
         ended = self.state.terminal and self.reason in DEVICE_REFUSALS
         return ended or any(step.over in DEVICE_REFUSALS for step in self.steps)
 
@@ -241,9 +247,9 @@ class Delivery:
         )
 
 
-def stood_in_for(steps: tuple[StepState, ...], index: int) -> bool:
-    """Whether another step is under way in place of this one, whose provider is down."""
-    return steps[index].held_back and any(
+def has_substitute(steps: tuple[StepState, ...], index: int) -> bool:
+    """Whether another step is under way instead of this one, whose provider is down."""
+    return steps[index].awaits_provider and any(
         later.under_way and later.step.start_after is None for later in steps[index + 1 :]
     )
 
@@ -253,7 +259,7 @@ def with_step(steps: tuple[StepState, ...], index: int, state: StepState) -> tup
     return (*steps[:index], state, *steps[index + 1 :])
 
 
-def tell(
+def add_story_line(
     delivery: Delivery,
     at: datetime,
     what: str,
@@ -264,7 +270,7 @@ def tell(
     detail: str | None = None,
     cost: float = 0.0,
 ) -> Delivery:
-    """The delivery with one more line in its story; of a long one the middle is left out."""
+    """The delivery with one more line in its story; the middle of a long story is left out."""
     entry = StoryEntry(
         at,
         str(what),
@@ -288,7 +294,7 @@ def settle(
     reason: str | None = None,
     detail: str | None = None,
 ) -> Delivery:
-    """The delivery ended in ``state``, unless it had ended before; the story tells ``detail``, or
+    """The delivery, ended in ``state``, unless it had ended before; the story shows ``detail``, or
     else the reason.
     """
     if delivery.state.terminal:
@@ -300,17 +306,17 @@ def settle(
         settled_at=now,
         released=False,
     )
-    return tell(settled, now, state, detail=detail or reason)
+    return add_story_line(settled, now, state, detail=detail or reason)
 
 
 def store(delivery: Delivery, now: datetime, reason: str | None) -> Delivery:
-    """The delivery waiting for the device's return, because of ``reason``."""
+    """The delivery, waiting for the device's return, because of ``reason``."""
     stored = replace(delivery, state=DeliveryState.STORED, reason=reason, stored_at=now)
-    return tell(stored, now, DeliveryState.STORED, detail=reason)
+    return add_story_line(stored, now, DeliveryState.STORED, detail=reason)
 
 
 def deliver(delivery: Delivery, by: Evidence, channel: str | None, now: datetime) -> Delivery:
-    """The delivery delivered over ``channel``, unless better evidence, or as good, was before."""
+    """The delivery, delivered over ``channel``, unless it had equal or better evidence before."""
     if delivery.state is DeliveryState.DELIVERED and (
         delivery.by is Evidence.DEVICE or by is Evidence.PROVIDER
     ):
@@ -325,4 +331,4 @@ def deliver(delivery: Delivery, by: Evidence, channel: str | None, now: datetime
         supersedes=delivery.state if delivery.state.terminal else None,
         released=False,
     )
-    return tell(settled, now, DeliveryState.DELIVERED, channel=channel, detail=f"by {by}")
+    return add_story_line(settled, now, DeliveryState.DELIVERED, channel=channel, detail=f"by {by}")

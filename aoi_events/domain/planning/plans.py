@@ -1,8 +1,8 @@
 """Plans: which channels a delivery uses, in which order, and when each step starts.
 
 One rule covers fallback, parallel and hedged plans: a step starts when its time has come *or* when
-every step before it is over, whichever is first. Fallback leaves the time away, parallel sets it to
-zero, a hedge sets it to the head start of the steps before it.
+every step before it is over, whichever is first. In a fallback plan a step has no time, in a
+parallel plan it is zero, in a hedged plan it is the head start of the steps before it.
 """
 
 from __future__ import annotations
@@ -43,12 +43,11 @@ class Step:
     """One channel of a plan.
 
     ``start_after``: seconds after the plan was made, or None for "when those before it are over".
-    ``ack_within``: seconds that an attempt may wait for the acknowledgement, from a
-    millisecond to a day. ``wake_up``: the
-    content does not fit this channel; the device is told to fetch it. ``connected``: the channel is
-    connection-oriented, so silence is taken for the end of it; on any other channel silence
-    means that its worker or provider is slow, and the step is tried again. ``cost``: of each
-    attempt, in the unit of all costs.
+    ``ack_within``: seconds that an attempt may wait for the acknowledgement, from a millisecond to
+    a day. ``wake_up``: the content does not fit this channel; the device is asked to fetch it.
+    ``connected``: the channel is connection-oriented, so silence means that the connection is gone;
+    on any other channel silence means that its worker or provider is slow, and the step is tried
+    again. ``cost``: of each attempt, in the unit of all costs.
     """
 
     channel: str
@@ -65,11 +64,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a plan is made for, as its sender wants it.
+    """The sender's wishes that a plan is made for.
 
-    ``content`` None: it is kept no longer, so nothing depends on its size. ``mode`` and
-    ``hedge_after`` (seconds) None: the sender does not say. ``spent``: what the delivery has cost
-    so far.
+    ``content`` None: it is not stored any more, so nothing depends on its size. ``mode`` and
+    ``hedge_after`` (seconds) None: the sender has no wish. ``spent``: the cost of the delivery so
+    far.
     """
 
     content: Content | None
@@ -80,7 +79,7 @@ class Demand:
 
 
 class Obstacle(StrEnum):
-    """Why a channel takes no part in a plan."""
+    """Why a channel is not part of a plan."""
 
     CLOSED = "closed"
     PENDING = "pending"
@@ -95,7 +94,7 @@ class Obstacle(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A channel of the client: a step of the plan, or why not."""
+    """A channel of the client: either a step of the plan, or the obstacle to it."""
 
     channel: Channel
     step: Step | None = None
@@ -103,13 +102,13 @@ class Candidate:
 
 
 def demand_of(sent: SendNotificationV1 | Notification, *, spent: float = 0.0) -> Demand:
-    """What a plan for a delivery of this is made for."""
+    """The demand of a delivery of this notification."""
     return Demand(sent.content, sent.urgency, sent.mode, sent.hedge_after, spent)
 
 
 def mode_of(demand: Demand, rules: Rules) -> tuple[Mode, float]:
-    """How the channels follow each other, and the head start of a hedge in seconds: as the sender
-    says, else the application's rules, else those for all, else *fallback* and two seconds.
+    """The mode, and the head start of a hedge in seconds: the sender's, else the application's
+    rules, else the rules for all, else *fallback* and two seconds.
     """
     mode = demand.mode or rules.mode or Mode.FALLBACK
     after = rules.hedge_after if demand.hedge_after is None else demand.hedge_after
@@ -126,7 +125,7 @@ def plan(
 ) -> tuple[Step, ...]:
     """The steps for a delivery over the client's ``channels``; see :func:`candidates`.
 
-    Empty: nothing may reach the device now.
+    Empty: no channel is usable now.
     """
     every = candidates(channels, traits, demand, connected=connected, rules=rules)
     return tuple(candidate.step for candidate in every if candidate.step is not None)
@@ -141,11 +140,11 @@ def candidates(
     rules: Rules = NO_RULES,
 ) -> tuple[Candidate, ...]:
     """The client's ``channels``, best first (as the rules prefer, then as they were selected), each
-    with its step or why it has none.
+    with its step or its obstacle.
 
-    A connection-oriented channel takes part only while the device is ``connected``; none does that
-    is not active, whose plug-in is not installed here, which the rules keep for what is more
-    urgent, or which would take the delivery over what it may cost.
+    A connection-oriented channel takes part only while the device is ``connected``. No channel does
+    that is not active, whose plug-in is not installed here, which the rules reserve for more urgent
+    notifications, or which would exceed the allowed cost of the delivery.
     """
     mode, hedge_after = mode_of(demand, rules)
     starts = _starts(mode, hedge_after)
@@ -179,14 +178,14 @@ def candidates(
 
 
 def starts_at(step: Step, planned_at: datetime) -> datetime | None:
-    """The step's own time to start, if it has one."""
+    """The step's own start time, if it has one."""
     if step.start_after is None:
         return None
     return planned_at + timedelta(seconds=step.start_after)
 
 
 def may_start(step: Step, *, planned_at: datetime, now: datetime, all_before_over: bool) -> bool:
-    """The one rule: its time has come, or every step before it is over."""
+    """The one rule: the step's start time has passed, or every step before it is over."""
     own = starts_at(step, planned_at)
     return all_before_over or (own is not None and now >= own)
 
@@ -230,8 +229,8 @@ def _obstacle(
 
 
 def _fits(content: Content, channel: Channel, trait: ChannelTraits, rules: ChannelRules) -> bool:
-    """The device's limit and the operator's are of content, the channel's is of what it takes to
-    carry it.
+    """Whether the content fits the channel: the limits of device and operator count octets of
+    content, the channel's limit counts what it takes to carry it.
     """
     carries = trait.largest_content
     bounds = [most for most in (channel.largest_content, rules.largest) if most is not None]

@@ -1,9 +1,9 @@
-"""The operator's rules for plans: what holds for an application, and for each channel.
+"""The operator's rules for plans: per application, and per channel.
 
-Two kinds. A *default* counts where the sender says nothing: ``mode``, ``hedge_after``. All others
-are the operator's alone, and no sender gets past them: the order of the channels, how long each may
-take to acknowledge, and the bounds: how urgent a notification must be for a channel, how large its
-content, and what may be spent. What an application has of its own counts before what all have.
+Two kinds. A *default* applies if the sender does not choose: ``mode``, ``hedge_after``. All others
+are the operator's alone, and no sender can override them: the order of the channels, how long each
+may take to acknowledge, and the bounds: how urgent a notification must be for a channel, how large
+its content, and what may be spent. An application's own rules come before the rules for all.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def urgent_enough(urgency: Urgency, least: Urgency) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ChannelRules:
-    """Rules for one channel type; None: nothing is said, so the channel's own value counts.
+    """Rules for one channel type; None: no rule, so the channel's own value applies.
 
-    ``least_urgency``: what is less urgent never goes over it. ``ack_within``: seconds that an
-    attempt may wait for the acknowledgement. ``largest``: octets of content; what is larger goes
-    out as a wake-up. ``cost``: of one message, in the unit of all costs.
+    ``least_urgency``: less urgent notifications never use it. ``ack_within``: seconds that an
+    attempt may wait for the acknowledgement. ``largest``: octets of content; larger content becomes
+    a wake-up. ``cost``: of one message, in the unit of all costs.
     """
 
     least_urgency: Urgency | None = None
@@ -41,7 +41,7 @@ class ChannelRules:
     cost: float | None = None
 
     def before(self, other: ChannelRules) -> ChannelRules:
-        """These, and where they say nothing, the ``other`` ones."""
+        """These rules, completed with the ``other`` ones."""
         return ChannelRules(
             _first(self.least_urgency, other.least_urgency),
             _first(self.ack_within, other.ack_within),
@@ -55,10 +55,10 @@ _NOTHING_SAID: Final = ChannelRules()
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Rules for the plans of one application, or of all; None: nothing is said.
+    """Rules for the plans of one application, or of all; None: no rule.
 
-    ``preference``: channel types, best first, before all that it does not name. ``most_cost``: what
-    the messages of one delivery may cost together.
+    ``preference``: channel types, best first, before all that it does not name. ``most_cost``: the
+    most that the messages of one delivery may cost together.
     """
 
     mode: Mode | None = None
@@ -72,7 +72,7 @@ class Rules:
         return self.channels.get(channel, _NOTHING_SAID)
 
     def before(self, other: Rules) -> Rules:
-        """These, and where they say nothing, the ``other`` ones."""
+        """These rules, completed with the ``other`` ones."""
         return Rules(
             _first(self.mode, other.mode),
             _first(self.hedge_after, other.hedge_after),
@@ -90,7 +90,7 @@ NO_RULES: Final = Rules()
 
 
 class Policy:
-    """The rules for all, and those that applications have of their own."""
+    """The rules for all applications, and those of single applications."""
 
     def __init__(
         self, rules: Rules = NO_RULES, applications: Mapping[str, Rules] | None = None
@@ -100,11 +100,11 @@ class Policy:
 
     @property
     def applications(self) -> tuple[str, ...]:
-        """Those that have rules of their own."""
+        """The applications that have rules of their own."""
         return tuple(self._applications)
 
     def rules_for(self, application: str) -> Rules:
-        """What holds for an application."""
+        """The rules that apply to an application."""
         return self._applications.get(application, self._rules)
 
 

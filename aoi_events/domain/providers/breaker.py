@@ -1,18 +1,18 @@
 """A circuit breaker for one provider: an SMSC, a push service, the receiver of a webhook.
 
-Theory of operation. Whoever wants to hand something to a provider asks first, and says afterwards
-what came of it. After so many failures of the provider itself in a row (it cannot be reached, does
-not answer, or says that it is broken) the breaker *opens*: nothing is let through, so that nobody
-waits for a provider that is down. After a time that grows from opening to opening, up to a ceiling,
-it is *half open*: a few probes are let through, and the first word of them closes it or opens it
-again. A refusal that concerns one message is an answer: the provider works.
+Theory of operation. A channel asks the breaker before each call of the provider, and reports the
+result. After a number of consecutive failures of the provider itself (it cannot be reached, does
+not answer, or reports that it is broken) the breaker *opens*: no call is let through, so that no
+delivery waits for a provider that is down. After a time that grows from opening to opening, up to a
+ceiling, it is *half open*: a few probes are let through, and the first result of them closes it or
+opens it again. A refusal that concerns one message is an answer: the provider works.
 
-Rules, all of them held by property tests:
+Rules, all of them tested by properties:
 
-* Closed, everything is let through; open, nothing; half open, at most ``probes`` at once.
-* What was let through before the last change of state says nothing about the provider now.
-* A probe of which nobody ever speaks again (its worker was cancelled) is given up in time: asked
-  often enough, every breaker lets something through again.
+* Closed, every call is let through; open, none; half open, at most ``probes`` at once.
+* A call that was let through before the last change of state does not count for the present state.
+* A probe without any result (its worker was cancelled) is given up in time: asked often enough,
+  every breaker lets calls through again.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from typing import assert_never
 from aoi_events.domain.retry import Backoff
 
 __all__ = [
-    "Answered",
-    "Asked",
     "Breaker",
     "BreakerDecision",
     "BreakerFact",
     "BreakerPolicy",
     "BreakerState",
-    "Reachable",
-    "Troubled",
-    "Unknown",
+    "CallAnswered",
+    "CallFailed",
+    "CallInconclusive",
+    "CallRequested",
+    "ProviderReachable",
     "decide",
-    "hold_for",
+    "retry_delay",
 ]
 
 
 class BreakerState(StrEnum):
-    """What a breaker does with what asks."""
+    """The state of a breaker: which calls it lets through."""
 
     CLOSED = "closed"
     """The provider works: everything is let through."""
@@ -75,12 +75,12 @@ class BreakerPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """What is known of one provider.
+    """The state of one provider's breaker.
 
-    ``epoch`` rises with every change of state and names what was let through since. ``failures`` in
-    a row while closed; ``openings`` since it was closed last. ``until``: when it may be probed, or,
-    half open, when its probes count as lost. ``since``: when it opened first after it was closed;
-    ``why``: what failed last.
+    ``epoch`` rises with every change of state and names the calls that were let through since.
+    ``failures`` in a row while closed; ``openings`` since it was closed last. ``until``: when it
+    may be probed, or, half open, when its probes count as lost. ``since``: when it opened first
+    after it was closed; ``why``: the last failure.
     """
 
     state: BreakerState = BreakerState.CLOSED
@@ -94,46 +94,46 @@ class Breaker:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Somebody wants to hand something to the provider."""
+class CallRequested:
+    """A call of the provider is about to be made."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """The provider answered what was let through in ``epoch``, whatever it said of the message."""
+class CallAnswered:
+    """A call of ``epoch`` was answered, whatever the answer said about the message."""
 
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
-class Troubled:
-    """The provider itself failed what was let through in ``epoch``; ``why`` is for people."""
+class CallFailed:
+    """A call of ``epoch`` failed because of the provider itself; ``why`` is for people."""
 
     epoch: int
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
-    """What was let through in ``epoch`` ended, and says nothing about the provider."""
+class CallInconclusive:
+    """A call of ``epoch`` ended without any information about the provider."""
 
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
-class Reachable:
-    """The provider can be reached again (a link to it is up): it may be probed at once."""
+class ProviderReachable:
+    """The provider can be reached again (a connection to it is up): it may be probed at once."""
 
 
-BreakerFact = Asked | Answered | Troubled | Unknown | Reachable
+BreakerFact = CallRequested | CallAnswered | CallFailed | CallInconclusive | ProviderReachable
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerDecision:
     """The breaker after a fact.
 
-    ``epoch``: what asked is let through, and gives this back with what came of it; None: it is not,
-    or nothing asked.
+    ``epoch``: the call is let through, and its result must name this epoch; None: it is not, or
+    there was no call.
     """
 
     breaker: Breaker
@@ -148,32 +148,34 @@ def decide(
     jitter: float,
     policy: BreakerPolicy = BreakerPolicy(),
 ) -> BreakerDecision:
-    """What becomes of ``breaker`` by ``fact`` at ``now``; ``jitter`` in [0, 1] spreads probes."""
+    """Decide the effect of ``fact`` on ``breaker`` at ``now``; ``jitter`` in [0, 1]
+    spreads probes.
+    """
     match fact:
-        case Asked():
+        case CallRequested():
             return _ask(breaker, now, policy)
-        case Reachable():
+        case ProviderReachable():
             is_open = breaker.state is BreakerState.OPEN
             return BreakerDecision(replace(breaker, until=now) if is_open else breaker)
-        case Answered() | Troubled() | Unknown() if fact.epoch != breaker.epoch:
+        case CallAnswered() | CallFailed() | CallInconclusive() if fact.epoch != breaker.epoch:
             return BreakerDecision(breaker)
-        case Answered():
+        case CallAnswered():
             return BreakerDecision(_answered(breaker))
-        case Troubled(_, why):
+        case CallFailed(_, why):
             return BreakerDecision(_troubled(replace(breaker, why=why), now, jitter, policy))
-        case Unknown():
+        case CallInconclusive():
             return BreakerDecision(replace(breaker, probes=max(breaker.probes - 1, 0)))
         case _:
             assert_never(fact)
 
 
-def hold_for(
+def retry_delay(
     breaker: Breaker, *, now: datetime, jitter: float, policy: BreakerPolicy = BreakerPolicy()
 ) -> float:
-    """Seconds after which what was not let through may ask again.
+    """Seconds until a call that was not let through may ask again.
 
-    Spread by ``jitter`` over as long as the breaker waits, so that those who were held back
-    do not come back together, and first of all those that probe.
+    Spread by ``jitter`` over as long as the breaker waits, so that waiting calls do not come back
+    together, and the probes come first.
     """
     if breaker.state is BreakerState.CLOSED:
         return 0.0
@@ -188,7 +190,7 @@ def _ask(breaker: Breaker, now: datetime, policy: BreakerPolicy) -> BreakerDecis
     if breaker.state is BreakerState.CLOSED:
         return BreakerDecision(breaker, breaker.epoch)
     if breaker.until is None or _has_come(breaker.until, now, policy):
-        # The next probes, or others in place of probes that nobody spoke of.
+        # The next probes, or others in place of probes without a result.
         probed = replace(
             breaker,
             state=BreakerState.HALF_OPEN,
@@ -203,7 +205,9 @@ def _ask(breaker: Breaker, now: datetime, policy: BreakerPolicy) -> BreakerDecis
 
 
 def _has_come(until: datetime, now: datetime, policy: BreakerPolicy) -> bool:
-    """Whether a time has come; one that is further away than any was set by a clock put back."""
+    """Whether a time has passed; a time further away than any that is set counts as passed, because
+    the clock was put back.
+    """
     most = max(policy.wait.ceiling, policy.probe_within)
     return now >= until or until - now > timedelta(seconds=most)
 

@@ -1,4 +1,4 @@
-"""How the providers of a channel are, as one worker sees it, for whoever asks the store."""
+"""The health of a channel's providers, as one worker sees it; stored for operators."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["ProviderHealth"]
 
 @dataclass(frozen=True, slots=True)
 class ProviderHealth:
-    """``provider`` of ``channel`` as ``worker`` knew it at ``seen_at``.
+    """The state of ``provider`` of ``channel`` as ``worker`` saw it at ``seen_at``.
 
-    An empty ``provider`` stands for all that the worker does not name: it serves the channel.
-    ``since``: when the breaker opened; ``until``: when the provider is probed next; ``why`` in
-    words for people.
+    An empty ``provider`` stands for all providers that the worker does not name: it serves the
+    channel. ``since``: when the breaker opened; ``until``: when the provider is probed next;
+    ``why`` in words for people.
     """
 
     channel: str

@@ -1,4 +1,4 @@
-"""The set of a client's notification channels, and what changes it (8.1.2, 8.2.2)."""
+"""A client's set of notification channels, and the commands that change it (8.1.2, 8.2.2)."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from aoi_events.domain.clients.selection import ValidOffer, offers_hash, select
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
-from aoi_events.services.clients.challenges import Challenges, take_from_others
+from aoi_events.services.clients.challenges import Challenges, take_over_address
 from aoi_events.services.clients.endings import channel_closed
-from aoi_events.services.clients.unit_of_work import Held
-from aoi_events.services.messages.answers import event
+from aoi_events.services.clients.unit_of_work import LockedClients
+from aoi_events.services.messages.events import event
 from aoi_events.services.runtime.settings import ServiceSettings
 
 __all__ = ["Change", "ChannelSet", "closed_by_server"]
@@ -39,7 +39,7 @@ _BY_CLIENT: Final = (CloseReason.DEACTIVATED, CloseReason.NOT_OFFERED)
 
 
 class _Why(NamedTuple):
-    """Why a channel is not in use."""
+    """Why a channel is not used."""
 
     reason: CloseReason
     detail: str | None = None
@@ -47,7 +47,7 @@ class _Why(NamedTuple):
 
 @dataclass(slots=True)
 class Change:
-    """The answer, what else to publish, and whether a channel became usable."""
+    """The answer, further messages to publish, and whether a channel became usable."""
 
     answer: ChannelsActivatedV1 | RefusedV1
     outputs: list[Outbound] = field(default_factory=list)
@@ -55,10 +55,10 @@ class Change:
 
 
 class ChannelSet:
-    """Commands about the channels of one client, whose row the caller holds exclusively.
+    """Commands about the channels of one client, whose row the caller has locked exclusively.
 
-    A channel that ended stays as a closed row until a later command leaves it out, so that a
-    repeat of the command is answered, and its events are told, as the first time.
+    A closed channel stays as a row until a later command leaves it out, so that a repeat of the
+    command gets the same answer, and its events are published again.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
@@ -72,35 +72,37 @@ class ChannelSet:
         request: ActivateChannelsV1,
         now: datetime,
         asker: str,
-        held: Held,
+        locked: LockedClients,
     ) -> Change:
-        """Select among the offers, activate what was selected, open what must be proved."""
+        """Select among the offers, activate the selected ones, and start proofs where they are
+        required.
+        """
         digest = offers_hash(request)
-        if not _newer(client, request.sequence, digest):
-            return self._unchanged(held, client)
+        if not _applies(client, request.sequence, digest):
+            return self._unchanged(locked, client)
         repeat = request.sequence == client.sequence
         valid, reasons = self._validate(request)
         selection = select(valid, request.circumstances, self._settings.policies.selection)
         reasons |= {kind: _Why(reason) for kind, reason in selection.reasons.items()}
-        before = {row.type: row for row in held.channels_of(client.id)}
-        proofs = _proofs(held, client)
+        before = {row.type: row for row in locked.channels_of(client.id)}
+        proofs = _proofs(locked, client)
         outputs: list[Outbound] = []
         after: list[Channel] = []
         for rank, chosen in enumerate(selection.selected):
-            kept = before.get(chosen.offer.type)
-            if repeat and kept is not None and kept.state is ChannelState.CLOSED:
+            known_channel = before.get(chosen.offer.type)
+            if repeat and known_channel is not None and known_channel.state is ChannelState.CLOSED:
                 continue  # it ended since; only a newer command opens it again
             proof = None
             if chosen.traits.needs_proof and chosen.address is not None:
                 known = proofs.get((chosen.offer.type, chosen.address))
                 proof, sent, refused = await self._challenges.open(
-                    tx, client, chosen, known, now, held
+                    tx, client, chosen, known, now, locked
                 )
                 if refused is not None:
                     reasons[chosen.offer.type] = _Why(refused)
                     continue
                 outputs += sent
-            after.append(_channel(client, chosen, proof, rank, kept, now))
+            after.append(_channel(client, chosen, proof, rank, known_channel, now))
         left = [row for kind, row in before.items() if kind not in {row.type for row in after}]
         ended = [
             row if row.state is ChannelState.CLOSED else _end(row, reasons.get(row.type), now)
@@ -108,10 +110,10 @@ class ChannelSet:
             if repeat or row.state is not ChannelState.CLOSED
         ]
         gone = {row.type for row in left} - {row.type for row in ended}
-        held.channels.drop(client.id, gone)
-        held.channels.save([*after, *ended])
-        held.proofs.drop(client.id, _forgettable(held, client))
-        held.save(replace(client.back(now), sequence=request.sequence, sequence_hash=digest))
+        locked.channels.drop(client.id, gone)
+        locked.channels.save([*after, *ended])
+        locked.proofs.drop(client.id, _forgettable(locked, client))
+        locked.save(replace(client.returned(now), sequence=request.sequence, sequence_hash=digest))
         outputs += [_event(row, asker, now, request.sequence) for row in after]
         outputs += [channel_closed(row, asker, now) for row in ended]
         reasons = {row.type: _why(row) for row in ended} | reasons
@@ -124,41 +126,41 @@ class ChannelSet:
         request: ConfirmChannelV1,
         now: datetime,
         asker: str,
-        held: Held,
+        locked: LockedClients,
     ) -> Change:
-        """A code came back: the channel that waits for it becomes active.
+        """Check a code that came back: the channel that waits for it becomes active.
 
-        Raises Overtaken when it concerns a client that the caller does not hold.
+        Raises Overtaken when it concerns a client that the caller has not locked.
         """
-        row = held.channels.get(client.id, request.channel)
+        row = locked.channels.get(client.id, request.channel)
         known = None
         if row is not None and row.state is not ChannelState.CLOSED:
-            known = held.proofs.get(client.id, (row.type, row.address or ""))
+            known = locked.proofs.get(client.id, (row.type, row.address or ""))
         key, policy = self._settings.challenge_key, self._settings.policies.proofs
         try:
             proof, right = confirm(known, request.code, key=key, now=now, policy=policy)
         except Refusal as refused:
             return _refused(refused, row, asker, now)
         if not right or row is None:
-            held.proofs.save([proof])
+            locked.proofs.save([proof])
             if row is not None and proof.state is ProofState.FAILED:
                 row = row.closed(CloseReason.WRONG_CODES, now)
-                held.channels.save([row])
+                locked.channels.save([row])
             wrong = Refusal(
                 ErrorCode.CHALLENGE_WRONG,
                 "this is not the code that was sent; send the newest one as it came",
                 field="code",
             )
             return _refused(wrong, row, asker, now)
-        outputs = take_from_others(held, proof, now, asker)
-        held.proofs.save([proof])
+        outputs = take_over_address(locked, proof, now, asker)
+        locked.proofs.save([proof])
         if row.state is not ChannelState.ACTIVE:
             row = replace(row, state=ChannelState.ACTIVE, changed_at=now)
-            held.channels.save([row])
-        after = client.back(now)
-        held.save(after)
+            locked.channels.save([row])
+        after = client.returned(now)
+        locked.save(after)
         outputs.append(_event(row, asker, now, client.sequence))
-        return Change(self._stored(held, after, applied=True), outputs, reachable=True)
+        return Change(self._stored(locked, after, applied=True), outputs, reachable=True)
 
     def deactivate(
         self,
@@ -166,14 +168,14 @@ class ChannelSet:
         request: DeactivateChannelsV1,
         now: datetime,
         asker: str,
-        held: Held,
+        locked: LockedClients,
     ) -> Change:
-        """Stop using the named channels, or all of them."""
+        """Deactivate the named channels, or all of them."""
         digest = "deactivate " + " ".join(sorted(request.channels))
-        if not _newer(client, request.sequence, digest):
-            return self._unchanged(held, client)
+        if not _applies(client, request.sequence, digest):
+            return self._unchanged(locked, client)
         repeat = request.sequence == client.sequence
-        rows = held.channels_of(client.id)
+        rows = locked.channels_of(client.id)
         named = [row for row in rows if not request.channels or row.type in request.channels]
         ended = [
             row if row.state is ChannelState.CLOSED else row.closed(CloseReason.DEACTIVATED, now)
@@ -181,11 +183,11 @@ class ChannelSet:
             if repeat or row.state is not ChannelState.CLOSED
         ]
         gone = {row.type for row in named} - {row.type for row in ended}
-        held.channels.drop(client.id, gone)
-        held.channels.save(ended)
+        locked.channels.drop(client.id, gone)
+        locked.channels.save(ended)
         after = replace(client, sequence=request.sequence, sequence_hash=digest, seen_at=now)
-        held.save(after)
-        answer = self._stored(held, after, applied=True)
+        locked.save(after)
+        answer = self._stored(locked, after, applied=True)
         return Change(answer, [channel_closed(row, asker, now) for row in ended])
 
     def _validate(self, request: ActivateChannelsV1) -> tuple[list[ValidOffer], dict[str, _Why]]:
@@ -205,14 +207,18 @@ class ChannelSet:
             valid.append(ValidOffer(offer, traits, offered.parameters, offered.address))
         return valid, reasons
 
-    def _unchanged(self, held: Held, client: Client) -> Change:
-        """A command that came too late changes nothing, and is told what stands instead of it."""
-        return Change(self._stored(held, client, applied=False))
+    def _unchanged(self, locked: LockedClients, client: Client) -> Change:
+        """The answer to a command that is too old: it changes nothing, and returns the
+        present set.
+        """
+        return Change(self._stored(locked, client, applied=False))
 
-    def _stored(self, held: Held, client: Client, *, applied: bool) -> ChannelsActivatedV1:
-        rows = held.channels_of(client.id)
+    def _stored(
+        self, locked: LockedClients, client: Client, *, applied: bool
+    ) -> ChannelsActivatedV1:
+        rows = locked.channels_of(client.id)
         reasons = {row.type: _why(row) for row in rows if row.state is ChannelState.CLOSED}
-        proofs = _proofs(held, client)
+        proofs = _proofs(locked, client)
         return self._answer(client, client.sequence, rows, proofs, reasons, applied=applied)
 
     def _answer(
@@ -231,12 +237,12 @@ class ChannelSet:
                 continue
             proof = proofs.get((row.type, row.address or ""))
             confirming = self._settings.confirming.get(row.type)
-            told = {} if confirming is None else confirming(client.id, row.parameters)
+            details = {} if confirming is None else confirming(client.id, row.parameters)
             selected.append(
                 SelectedChannel(
                     type=row.type,
                     state="active" if row.usable else "pending",
-                    parameters={**row.parameters, **told},
+                    parameters={**row.parameters, **details},
                     proved_until=proof.proved_until if proof is not None and row.usable else None,
                 )
             )
@@ -249,7 +255,7 @@ class ChannelSet:
 
 
 def closed_by_server(rows: Sequence[Channel]) -> tuple[UnselectedChannel, ...]:
-    """The channels that the client did not end itself, so that it must be told."""
+    """The channels that the server closed, which the client must be informed of."""
     return tuple(
         _unselected(row.type, _why(row))
         for row in rows
@@ -265,31 +271,33 @@ def _unselected(kind: str, why: _Why) -> UnselectedChannel:
     return UnselectedChannel(type=kind, reason=why.reason, detail=why.detail)
 
 
-def _proofs(held: Held, client: Client) -> dict[tuple[str, str], Proof]:
-    return {(proof.channel, proof.address): proof for proof in held.proofs.of(client.id)}
+def _proofs(locked: LockedClients, client: Client) -> dict[tuple[str, str], Proof]:
+    return {(proof.channel, proof.address): proof for proof in locked.proofs.of(client.id)}
 
 
-def _forgettable(held: Held, client: Client) -> list[tuple[str, str]]:
-    """(channel, address) of what was given up: it says no more than none, but where a channel that
-    ended tells of it.
+def _forgettable(locked: LockedClients, client: Client) -> list[tuple[str, str]]:
+    """The (channel, address) of failed proofs that can be removed: they say no more than a missing
+    one, unless a closed channel refers to them.
     """
-    named = {(row.type, row.address) for row in held.channels.of(client.id)}
+    named = {(row.type, row.address) for row in locked.channels.of(client.id)}
     return [
         key
-        for key, proof in _proofs(held, client).items()
+        for key, proof in _proofs(locked, client).items()
         if proof.state is ProofState.FAILED and proof.deadline is None and key not in named
     ]
 
 
 def _refused(refused: Refusal, row: Channel | None, asker: str, now: datetime) -> Change:
-    """The refusal of a code, which tells (again) that the channel ended, if codes ended it."""
+    """The refusal of a code, with the event of the closed channel if wrong codes closed it."""
     body = RefusedV1(code=refused.code, message=refused.message, field=refused.field)
     guessed = row is not None and row.reason is CloseReason.WRONG_CODES
     return Change(body, [channel_closed(row, asker, now)] if row and guessed else [])
 
 
-def _newer(client: Client, sequence: int, digest: str) -> bool:
-    """An older command, or an equal number with another body, changes nothing."""
+def _applies(client: Client, sequence: int, digest: str) -> bool:
+    """Whether a command is newer than the last one, or a repeat of it. An older command does not
+    apply, nor an equal number with another body.
+    """
     return sequence > client.sequence or (
         sequence == client.sequence and digest == client.sequence_hash
     )

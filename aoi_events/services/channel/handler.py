@@ -1,12 +1,10 @@
-"""The worker of one connectionless channel: hands deliveries and challenges to its provider."""
+"""The handler of one connectionless channel: submits deliveries and challenges to its provider."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
-
-from pydantic import ValidationError
 
 from aoi_events.contracts.envelopes import (
     ChallengeItem,
@@ -16,26 +14,27 @@ from aoi_events.contracts.envelopes import (
     OutcomeKind,
 )
 from aoi_events.domain.clients.channels import Channel, ChannelState
-from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.channel import Sent
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Store, Transaction
 from aoi_events.services.channel.submissions import Key, Submissions, Work, key_of
+from aoi_events.services.messages.envelopes import read_envelope
 from aoi_events.services.messages.parked_steps import parked_steps
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.topology import delivery_queue
 
 __all__ = ["ProviderHandler"]
 
-_GIVEN_UP: Final = "the client gave the address up"
+_ADDRESS_GONE: Final = "the client gave the address up"
 
 
 class ProviderHandler(Handler[DeliveryBatchV1]):
-    """Takes ``aoi.delivery.<type>``; writes submissions; publishes nothing itself, but see
-    :class:`aoi_events.services.channel.submissions.Submissions`.
+    """Consumes ``aoi.delivery.<type>``; writes submissions; publishes through
+    :class:`aoi_events.services.channel.submissions.Submissions` only.
 
-    It is ready whatever providers are: for one that is down the channel answers at once.
+    It is ready whatever the state of the providers is: for one that is down the channel answers at
+    once.
     """
 
     def __init__(
@@ -53,30 +52,26 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
 
     def read(self, message: Inbound) -> DeliveryBatchV1:
         """The envelope in the message. Raises Refusal (malformed)."""
-        try:
-            return DeliveryBatchV1.decode(message.body)
-        except ValidationError as error:
-            raise Refusal(
-                ErrorCode.MALFORMED, f"no envelope of deliveries ({error.error_count()} faults)"
-            ) from None
+        return read_envelope(DeliveryBatchV1, message)
 
     def abandoned(self, item: DeliveryBatchV1) -> Sequence[Outbound]:
-        """A parked step fails that step only."""
+        """The outcomes of a parked item: its steps fail, and no others."""
         return parked_steps(item.encode(), self._clock.now())
 
     async def handle(self, items: Sequence[DeliveryBatchV1]) -> Sequence[Outbound]:
-        """Hand over what is still wanted when the channel has room for it."""
+        """Submit the items that are still wanted when the channel has room for them."""
         work = [item for batch in items for item in batch.items if not isinstance(item, CloseItem)]
-        await self._submissions.hand_over(work, self._note)
+        await self._submissions.submit_all(work, self._check)
         return []
 
-    async def _note(
+    async def _check(
         self, work: Sequence[Work], now: datetime
     ) -> tuple[list[Work], list[tuple[Work, Sent]]]:
-        """What is still wanted and was not submitted before; noted before it is submitted.
+        """The items that are still wanted and were not submitted before; noted before they are
+        submitted.
 
-        An address that the client gave up while its message waited here may be anybody's by now:
-        nothing goes there, and the step has lost its way.
+        An address that the client gave up while its message waited here may belong to another
+        person by now: nothing is sent there, and the step's outcome is *route lost*.
         """
         fresh = [item for item in work if now < item.expires_at]
         deliver = [item for item in fresh if isinstance(item, DeliverItem)]
@@ -100,14 +95,16 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
                     )
                 )
             ]
-            new = await tx.add_submissions([self._submissions.noted(item, now) for item in wanted])
+            new = await tx.add_submissions(
+                [self._submissions.submission_of(item, now) for item in wanted]
+            )
         chosen: list[Work] = []
         gone: list[tuple[Work, Sent]] = []
         for item in _first_of_each(wanted, new):
             if isinstance(item, ChallengeItem) or _received(item, channels.get(item.client)):
                 chosen.append(item)
             else:
-                lost = item.outcome(OutcomeKind.ROUTE_LOST, now, detail=_GIVEN_UP)
+                lost = item.outcome(OutcomeKind.ROUTE_LOST, now, detail=_ADDRESS_GONE)
                 gone.append((item, Sent(lost)))
         return chosen, gone
 
@@ -130,7 +127,7 @@ def _claimed(item: Work, channel: Channel | None) -> bool:
 
 
 def _received(item: DeliverItem, channel: Channel | None) -> bool:
-    """Whether the client is still known to receive there."""
+    """Whether the client still has an active channel at the address of the item."""
     return channel is not None and channel.usable and channel.parameters == item.parameters
 
 

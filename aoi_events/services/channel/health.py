@@ -1,4 +1,4 @@
-"""What a channel worker knows of its providers, noted in the store: what ``aoi status`` shows."""
+"""Notes of a channel worker about its providers, in the store, for ``aoi status --channels``."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _MOST: Final = 100
 
 
 class HealthNotes:
-    """Notes the providers of one worker's channel when they change, and now and then.
+    """Writes the state of the providers of one worker's channel on changes, and periodically.
 
-    Of providers that devices name there may be any number: at most a hundred of those in trouble
+    There may be any number of providers that devices name: at most a hundred of those in trouble
     are noted, those first that have been so for longest.
     """
 
@@ -51,17 +51,17 @@ class HealthNotes:
         self._noted: Sequence[ProviderHealth] = ()
 
     async def run(self) -> None:
-        """Until it is cancelled; then nothing of this worker stays noted."""
+        """Run until cancelled; then delete the notes of this worker."""
         try:
             while True:
-                noted = await self._look()
+                noted = await self._update()
                 # A store that is away is not asked, and complained of, every second.
                 await self._clock.sleep(_LOOK_EVERY if noted else _NOTE_EVERY.total_seconds())
         finally:
             await self._note([], self._clock.now())
 
-    async def _look(self) -> bool:
-        """Note what has changed, or is due; False: the store is away."""
+    async def _update(self) -> bool:
+        """Write the notes if they changed or are due; False: the store is unavailable."""
         now = self._clock.now()
         found = self._found(now)
         before = [replace(each, seen_at=now) for each in self._noted]

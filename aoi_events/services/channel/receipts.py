@@ -1,4 +1,4 @@
-"""A provider's later words about messages that it took, turned into outcomes."""
+"""Receipts: later reports of a provider about messages that it took, turned into outcomes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ConnectionlessChannel, Receipt
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import ProviderMessage, Store
-from aoi_events.services.messages.answers import outcomes, publish_all
+from aoi_events.services.messages.envelopes import outcomes
+from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES
 
 __all__ = ["Receipts"]
@@ -23,12 +24,14 @@ log = get_logger(__name__)
 
 _AT_MOST: Final = 10_000
 _AGAIN_AFTER: Final = 0.5
-_KEPT_FOR: Final = 60.0
+_WAIT_AT_MOST: Final = 60.0
 _KINDS: Final = frozenset(OutcomeKind)
 
 
 class Receipts:
-    """Receipts that overtake the note of their submission wait for it, a minute at most."""
+    """Publishes receipts as outcomes; a receipt that arrives before its submission is noted waits
+    for it, a minute at most.
+    """
 
     def __init__(
         self,
@@ -43,27 +46,27 @@ class Receipts:
         self._store = store
         self._broker = broker
         self._clock = clock
-        # Of one message every kind is kept: which of them stands, the merge of outcomes decides.
+        # Every kind of receipt of a message waits here; the merge of outcomes chooses among them.
         self._waiting: OrderedDict[tuple[str, str], tuple[Receipt, datetime]] = OrderedDict()
 
     async def run(self) -> None:
-        """Until the channel is closed."""
-        again = asyncio.create_task(self._again())
+        """Run until the channel is closed."""
+        again = asyncio.create_task(self._retry_waiting())
         try:
             async for receipts in self._channel.receipts():
-                self._keep(receipts)
+                self._add(receipts)
                 await self._settle()
         finally:
             again.cancel()
             await asyncio.gather(again, return_exceptions=True)
 
-    async def _again(self) -> None:
+    async def _retry_waiting(self) -> None:
         while True:
             await self._clock.sleep(_AGAIN_AFTER)
             if self._waiting:
                 await self._settle()
 
-    def _keep(self, receipts: Sequence[Receipt]) -> None:
+    def _add(self, receipts: Sequence[Receipt]) -> None:
         now = self._clock.now()
         for receipt in receipts:
             if receipt.kind in _KINDS:
@@ -81,21 +84,21 @@ class Receipts:
                 known = await tx.provider_messages(
                     self._channel.provider, list(dict.fromkeys(message for message, _ in taken))
                 )
-            said = [
+            matched = [
                 (receipt, known[message])
                 for (message, _), (receipt, _) in taken.items()
                 if message in known
             ]
-            told = await self._whole(said)
+            complete = await self._complete(matched)
             await publish_all(
                 self._broker,
-                outcomes(_outcome(receipt, named, self._type, now) for receipt, named in told),
+                outcomes(_outcome(receipt, named, self._type, now) for receipt, named in complete),
             )
         except PAUSES as fault:
             log.warning("receipts_wait", channel=self._type, error=str(fault))
             return
         for key, (receipt, since) in taken.items():
-            late = (now - since).total_seconds() > _KEPT_FOR
+            late = (now - since).total_seconds() > _WAIT_AT_MOST
             if late and key[0] not in known:
                 log.info("receipt_of_unknown_message", channel=self._type)
             # The same may have come again meanwhile; it stays.
@@ -103,18 +106,18 @@ class Receipts:
             if (late or key[0] in known) and newest is receipt:
                 del self._waiting[key]
 
-    async def _whole(
-        self, said: Sequence[tuple[Receipt, ProviderMessage]]
+    async def _complete(
+        self, matched: Sequence[tuple[Receipt, ProviderMessage]]
     ) -> list[tuple[Receipt, ProviderMessage]]:
-        """What is true of the submissions as a whole: the device has one when it has every part,
-        and one part that failed fails it.
+        """The receipts that hold for submissions as a whole: the device has one when it has every
+        part, and one part that failed fails it.
 
-        Parts may be receipted in different workers at once: each notes its own and then looks at
-        all, in another transaction, so that whoever is last sees the whole.
+        Parts may be receipted in different workers at once: each notes its own and then reads all,
+        in another transaction, so that the last one sees the whole.
         """
         parts = [
             named
-            for receipt, named in said
+            for receipt, named in matched
             if named.parts > 1 and receipt.kind == OutcomeKind.RECEIPTED
         ]
         received: Mapping[tuple[str, int, int], int] = {}
@@ -125,7 +128,7 @@ class Receipts:
                 received = await tx.parts_received({named.submission for named in parts})
         return [
             (receipt, named)
-            for receipt, named in said
+            for receipt, named in matched
             if receipt.kind != OutcomeKind.RECEIPTED
             or named.parts == 1
             or received.get(named.submission) == named.parts

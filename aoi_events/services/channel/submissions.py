@@ -1,15 +1,16 @@
-"""What was handed to a provider: bounded, each lane for itself, and told as it is answered.
+"""Submissions in flight to a provider: bounded, one lane per provider, outcomes published as
+answers arrive.
 
-Theory of operation. A step is noted before it is handed over, and handed over once: from then on
-its message is of no more use, because whoever got it again would find it noted. So the message is
-acknowledged after a moment even if a provider takes longer, and the worker goes on with other
-messages; should the process die meanwhile, nobody says anything of the step, and its deadline tries
-again under a new attempt. The moment is for what kills the process: such a message comes again, and
-ends in quarantine.
+Theory of operation. A step is noted before it is submitted, and submitted once: from then on its
+message is of no more use, because a worker that received it again would find it noted. So the
+message is acknowledged after a moment even if a provider takes longer, and the worker goes on with
+other messages; if the process dies meanwhile, there is no report on the step, and its deadline
+starts a new attempt. The moment is for messages that kill the process: such a message is
+redelivered, and ends in quarantine.
 
-Lanes do not wait for each other, so that a provider that is slow holds back its own items only. How
-many items are under way in all is bounded: what is too much stays in the broker. Items wait for
-room before they are checked and noted, so that nothing changes while they wait after their check.
+Lanes do not wait for each other, so that a slow provider blocks its own items only. The number of
+items under way is bounded: the others stay in the broker. Items wait for room before they are
+checked and noted, so that nothing changes while they wait after their check.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from aoi_events.ports.channel import ConnectionlessChannel, Sent
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import ProviderMessage, Store, Submission
-from aoi_events.services.messages.answers import outcomes, publish_all
+from aoi_events.services.messages.envelopes import outcomes
+from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
 
 __all__ = ["Key", "Submissions", "Work", "key_of"]
@@ -45,15 +47,15 @@ Work = DeliverItem | ChallengeItem
 Key = tuple[str, int, int]
 
 Known = tuple[Work, Sent]
-"""An item that is not handed over, and its result."""
+"""An item that is not submitted, and its result."""
 
 Check = Callable[[Sequence[Work], datetime], Awaitable[tuple[Sequence[Work], Sequence[Known]]]]
 """Notes, at a time, which of the items are still wanted; returns these, and results of others."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """What became of an item, and when it was noted."""
+class _Result:
+    """The result of an item, and when the item was noted."""
 
     item: Work
     sent: Sent
@@ -61,7 +63,7 @@ class _Said:
 
 
 class Submissions:
-    """Hands items of one channel to its providers; writes provider message IDs and publishes
+    """Submits items of one channel to its providers; writes provider message IDs and publishes
     outcomes.
     """
 
@@ -83,12 +85,12 @@ class Submissions:
         self._under_way = 0
         self._freed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._untold: list[tuple[Sequence[_Said], asyncio.Future[None]]] = []
-        self._teller: asyncio.Task[None] | None = None
+        self._unreported: list[tuple[Sequence[_Result], asyncio.Future[None]]] = []
+        self._reporter: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
 
-    def noted(self, item: Work, now: datetime) -> Submission:
-        """The note that the item is handed over."""
+    def submission_of(self, item: Work, now: datetime) -> Submission:
+        """The note that the item is submitted."""
         delivery, step, attempt = key_of(item)
         return Submission(
             delivery=delivery,
@@ -100,10 +102,10 @@ class Submissions:
             at=now,
         )
 
-    async def hand_over(self, items: Sequence[Work], check: Check) -> None:
-        """Hand over those of the items that ``check`` chooses, each part of them as soon as there
-        is room for it, and report the others that ``check`` knows a result of. Returns when all
-        results are reported, or after a moment.
+    async def submit_all(self, items: Sequence[Work], check: Check) -> None:
+        """Submit those of the items that ``check`` chooses, each part of them as soon as there is
+        room for it, and report the others that ``check`` has a result of. Returns when all results
+        are reported, or after a moment.
         """
         parts: set[asyncio.Task[None]] = set()
         # A long lane has to wait for room itself, before it makes others wait.
@@ -118,28 +120,30 @@ class Submissions:
             finally:
                 self._free(len(part))
             if known:
-                parts.add(self._begin(self._tell([_Said(*each, now) for each in known]), 0))
+                parts.add(
+                    self._start_task(self._report([_Result(*each, now) for each in known]), 0)
+                )
             for lane in self._lanes(wanted):
-                parts.add(self._begin(self._submit(lane, now), len(lane)))
+                parts.add(self._start_task(self._submit(lane, now), len(lane)))
         if parts:
             await asyncio.wait(parts, timeout=_MOMENT)
 
     async def drain(self) -> None:
-        """Return once everything is answered and told; what cannot be told any more is left to the
-        deadlines.
+        """Wait until every result is reported; results that cannot be reported any more are left to
+        the deadlines.
         """
         self._stop.set()
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     async def close(self) -> None:
-        """End at once; what is under way is left to the deadlines."""
-        tasks = [*self._tasks, *([self._teller] if self._teller is not None else [])]
+        """End at once; items under way are left to the deadlines."""
+        tasks = [*self._tasks, *([self._reporter] if self._reporter is not None else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    # -- handing over ---------------------------------------------------------------------------
+    # -- submitting ------------------------------------------------------------------------------
 
     async def _room(self) -> int:
         while (room := self._channel.at_once - self._under_way) <= 0:
@@ -157,14 +161,14 @@ class Submissions:
             lanes[self._channel.lane(item)].append(item)
         return lanes.values()
 
-    def _begin(self, work: Coroutine[Any, Any, None], items: int) -> asyncio.Task[None]:
+    def _start_task(self, work: Coroutine[Any, Any, None], items: int) -> asyncio.Task[None]:
         self._under_way += items
-        task = asyncio.create_task(self._counted(work, items))
+        task = asyncio.create_task(self._run_counted(work, items))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _counted(self, work: Coroutine[Any, Any, None], items: int) -> None:
+    async def _run_counted(self, work: Coroutine[Any, Any, None], items: int) -> None:
         try:
             await work
         finally:
@@ -173,24 +177,26 @@ class Submissions:
     async def _submit(self, part: Sequence[Work], now: datetime) -> None:
         results = await self._deliver(part)
         self._metrics.submitted(self._type, results)
-        await self._tell([_Said(item, sent, now) for item, sent in zip(part, results, strict=True)])
+        await self._report(
+            [_Result(item, sent, now) for item, sent in zip(part, results, strict=True)]
+        )
 
     async def _deliver(self, part: Sequence[Work]) -> Sequence[Sent]:
         try:
             return await self._channel.deliver(part)
         except PAUSES as fault:
             log.warning("provider_unavailable", channel=self._type, error=str(fault))
-            return [self._sent(item, OutcomeKind.UNAVAILABLE) for item in part]
+            return [self._failed(item, OutcomeKind.UNAVAILABLE) for item in part]
         except Exception:
             if len(part) == 1:
                 # This step fails, and no other.
                 log.exception("step_parked", channel=self._type, client=part[0].client)
-                return [self._sent(part[0], OutcomeKind.PARKED)]
+                return [self._failed(part[0], OutcomeKind.PARKED)]
             # One item that breaks the channel must not fail the others.
             log.exception("submission_failed", channel=self._type, items=len(part))
         return [sent for item in part for sent in await self._deliver([item])]
 
-    def _sent(self, item: Work, kind: OutcomeKind) -> Sent:
+    def _failed(self, item: Work, kind: OutcomeKind) -> Sent:
         if isinstance(item, ChallengeItem):
             return Sent(None)
         parked = kind is OutcomeKind.PARKED
@@ -198,34 +204,36 @@ class Submissions:
         wait = None if parked else _UNAVAILABLE_FOR
         return Sent(item.outcome(kind, self._clock.now(), detail=detail, retry_after=wait))
 
-    # -- telling --------------------------------------------------------------------------------
+    # -- reporting -------------------------------------------------------------------------------
 
-    async def _tell(self, said: Sequence[_Said]) -> None:
-        """Return once it is told, with all that came together."""
-        if not said:
+    async def _report(self, results: Sequence[_Result]) -> None:
+        """Publish results, together with all that arrive at the same time."""
+        if not results:
             return
-        told = asyncio.get_running_loop().create_future()
-        self._untold.append((said, told))
-        if self._teller is None:
-            self._teller = asyncio.create_task(self._tell_all())
-        await told
+        reported = asyncio.get_running_loop().create_future()
+        self._unreported.append((results, reported))
+        if self._reporter is None:
+            self._reporter = asyncio.create_task(self._report_all())
+        await reported
 
-    async def _tell_all(self) -> None:
+    async def _report_all(self) -> None:
         try:
-            while self._untold:
-                await asyncio.sleep(0)  # whatever is answered in the same turn goes together
-                together, self._untold = self._untold, []
-                await self._publish([each for said, _ in together for each in said])
-                for _, told in together:
-                    if not told.done():
-                        told.set_result(None)
+            while self._unreported:
+                await asyncio.sleep(0)  # results of the same turn are published together
+                together, self._unreported = self._unreported, []
+                await self._publish([each for results, _ in together for each in results])
+                for _, reported in together:
+                    if not reported.done():
+                        reported.set_result(None)
         finally:
-            self._teller = None
+            self._reporter = None
 
-    async def _publish(self, said: Sequence[_Said]) -> None:
+    async def _publish(self, results: Sequence[_Result]) -> None:
         async def attempt() -> None:
-            await self._name(said)
-            outputs = outcomes(each.sent.outcome for each in said if each.sent.outcome is not None)
+            await self._save_provider_messages(results)
+            outputs = outcomes(
+                each.sent.outcome for each in results if each.sent.outcome is not None
+            )
             await publish_all(self._broker, outputs)
             self._metrics.published(outputs, self._clock.now())
 
@@ -238,17 +246,17 @@ class Submissions:
                 sleep=lambda seconds: sleep_unless_stopped(self._clock, seconds, self._stop),
             )
         except Stopped:
-            log.warning("outcomes_untold", channel=self._type, items=len(said))
+            log.warning("outcomes_unreported", channel=self._type, items=len(results))
         except Exception:
-            # Nobody waits here who could be told; the deadlines of the steps look again.
-            log.exception("outcomes_untold", channel=self._type, items=len(said))
+            # No caller waits for this; the deadlines of the steps make the next attempt.
+            log.exception("outcomes_unreported", channel=self._type, items=len(results))
 
     def _complain(self, failed: FailedAttempt) -> None:
         error = str(failed.error)
         log.warning("outcomes_wait", channel=self._type, attempt=failed.number, error=error)
 
-    async def _name(self, said: Iterable[_Said]) -> None:
-        """Note what the provider calls the messages, for its receipts."""
+    async def _save_provider_messages(self, results: Iterable[_Result]) -> None:
+        """Write the provider's message IDs, for its receipts."""
         named = [
             ProviderMessage(
                 delivery=each.item.delivery,
@@ -261,7 +269,7 @@ class Submissions:
                 client=each.item.client,
                 at=each.noted_at,
             )
-            for each in said
+            for each in results
             if isinstance(each.item, DeliverItem)
             for part, message in enumerate(each.sent.provider_messages, 1)
             if message is not None
@@ -272,7 +280,7 @@ class Submissions:
 
 
 def key_of(item: Work) -> Key:
-    """What names the submission of an item."""
+    """The key of an item's submission."""
     if isinstance(item, DeliverItem):
         return item.delivery, item.step, item.attempt
     return item.id, 0, item.attempt

@@ -1,4 +1,4 @@
-"""The worker of one connectionless channel, with all that runs beside it."""
+"""The worker of one connectionless channel: messages, receipts, and notes of its health."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Drive = Callable[[Handler[Any]], Callable[[asyncio.Event, asyncio.Event], Awaita
 
 
 class ChannelWorker:
-    """Serves ``channel`` with messages (``drive``), receipts and notes of its health."""
+    """Runs ``channel`` with messages (``drive``), receipts and notes of its health."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class ChannelWorker:
             metrics.watch_breakers(kind, lambda: channel.in_trouble)
 
     async def run(self, stop: asyncio.Event, started: asyncio.Event) -> None:
-        """Until ``stop``; then what is under way is finished, and the channel closed."""
+        """Run until ``stop``; then finish what is under way, and close the channel."""
         try:
             async with asyncio.TaskGroup() as group:
                 beside = [group.create_task(each.run()) for each in self._beside]

@@ -1,1 +1,1 @@
-"""Shared by the workers: AOI Clients, their channels and their ends."""
+"""Shared by the workers: AOI Clients, their channels, and how they end."""

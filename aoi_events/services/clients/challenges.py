@@ -1,4 +1,6 @@
-"""Challenges: proofs of addresses begin with one, and an address belongs to whoever proved it."""
+"""Challenges: a proof of an address begins with one, and the address belongs to the last client
+that proved it.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,12 @@ from aoi_events.errors import ErrorCode, Overtaken, Refusal
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
 from aoi_events.services.clients.endings import channel_closed
-from aoi_events.services.clients.unit_of_work import Held
-from aoi_events.services.messages.answers import batches
+from aoi_events.services.clients.unit_of_work import LockedClients
+from aoi_events.services.messages.envelopes import batches
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import delivery_queue
 
-__all__ = ["Challenges", "claims", "rivals", "take_from_others"]
+__all__ = ["Challenges", "address_holders", "read_claimants", "take_over_address"]
 
 _HOUR: Final = timedelta(hours=1)
 
@@ -40,7 +42,7 @@ class Challenges:
         chosen: ValidOffer,
         known: Proof | None,
         now: datetime,
-        held: Held,
+        locked: LockedClients,
     ) -> tuple[Proof, list[Outbound], CloseReason | None]:
         """The proof of an offered address, the challenge to send, or why none may be sent now."""
         policy = self._settings.policies.proofs
@@ -50,18 +52,18 @@ class Challenges:
         )
         proof = decision.proof
         if not decision.send:
-            # A challenge that is out is told again: its worker sends each number only once.
+            # An open challenge is sent again: its worker sends each number only once.
             repeat = proof.state is ProofState.OPEN
             return proof, self.message(proof, chosen.parameters) if repeat else [], None
         if not await self.counted(tx, proof, now):
             return proof, [], CloseReason.TOO_MANY_CHALLENGES
-        held.proofs.save([proof])
+        locked.proofs.save([proof])
         return proof, self.message(proof, chosen.parameters), None
 
     async def counted(self, tx: Transaction, proof: Proof, now: datetime) -> bool:
-        """Whether one more challenge may go out within the limits; if so, it is counted.
+        """Whether one more challenge may be sent within the limits; if so, it is counted.
 
-        Whoever sends one asks here before, or a limit would be none.
+        Every sender of challenges must call this, or the limits would not hold.
         """
         policy, since = self._settings.policies.proofs, now - _HOUR
         here = await tx.count_challenges(since=since, channel=proof.channel, address=proof.address)
@@ -77,7 +79,7 @@ class Challenges:
         return True
 
     def message(self, proof: Proof, parameters: Mapping[str, str | int | bool]) -> list[Outbound]:
-        """The envelope that makes a channel worker send the proof's present challenge."""
+        """The message to a channel worker that sends the proof's present challenge."""
         item = ChallengeItem(
             client=proof.client,
             channel=proof.channel,
@@ -89,9 +91,11 @@ class Challenges:
         return batches(delivery_queue(proof.channel), [item], gateway=False)
 
 
-async def rivals(tx: Transaction, confirming: Collection[tuple[str, str]]) -> set[str]:
+async def address_holders(tx: Transaction, confirming: Collection[tuple[str, str]]) -> set[str]:
     """The clients that may lose an address when those of ``confirming`` (client, channel) prove
-    theirs; to be locked with them, in key order, before anything is read for good.
+    theirs.
+
+    They are locked together with those, in key order, before anything is read.
     """
     known = await tx.proofs({client for client, _ in confirming})
     mine = (proof for proofs in known.values() for proof in proofs)
@@ -99,11 +103,11 @@ async def rivals(tx: Transaction, confirming: Collection[tuple[str, str]]) -> se
     return {proof.client for proof in found}
 
 
-async def claims(
-    tx: Transaction, confirming: Collection[tuple[str, str]], held: Held
+async def read_claimants(
+    tx: Transaction, confirming: Collection[tuple[str, str]], locked: LockedClients
 ) -> Mapping[tuple[str, str], Collection[str]]:
-    """Who has a proof of each address that may be proved now, by (channel, address)."""
-    mine = (proof for client, _ in confirming for proof in held.proofs.of(client))
+    """The clients with a proof of each address that may be proved now, by (channel, address)."""
+    mine = (proof for client, _ in confirming for proof in locked.proofs.of(client))
     found: dict[tuple[str, str], set[str]] = {key: set() for key in _provable(confirming, mine)}
     for proof in await tx.proofs_of_addresses(found.keys()):
         found[proof.channel, proof.address].add(proof.client)
@@ -121,24 +125,26 @@ def _provable(
     }
 
 
-def take_from_others(held: Held, proof: Proof, now: datetime, asker: str) -> list[Outbound]:
-    """Proving an address takes it from every other client (a recycled number).
+def take_over_address(
+    locked: LockedClients, proof: Proof, now: datetime, asker: str
+) -> list[Outbound]:
+    """Take a proved address away from every other client (a recycled number).
 
-    Raises Overtaken when one of them came in since the locks were taken: locked now, it would be
-    locked out of order. Refuses (unavailable) what was opened in this very batch.
+    Raises Overtaken when a client offered it after the locks were taken: locked now, it would be
+    locked out of order. Refuses (unavailable) an address that was offered in this very batch.
     """
-    claimed = held.claims.get((proof.channel, proof.address))
+    claimed = locked.claimants.get((proof.channel, proof.address))
     if claimed is None:
         raise Refusal(ErrorCode.UNAVAILABLE, "the address was offered just now; confirm it again")
-    if not all(client in held for client in claimed):
+    if not all(client in locked for client in claimed):
         raise Overtaken("another client offered the address that was being proved")
     others = [
         other
-        for other in held.proofs.every()
+        for other in locked.proofs.every()
         if (other.channel, other.address) == (proof.channel, proof.address)
         and other.client != proof.client
     ]
-    held.proofs.save(
+    locked.proofs.save(
         replace(other, state=ProofState.FAILED, deadline=None)
         for other in others
         if other.state is not ProofState.FAILED
@@ -146,7 +152,7 @@ def take_from_others(held: Held, proof: Proof, now: datetime, asker: str) -> lis
     theirs = [
         row
         for other in others
-        if (row := held.channels.get(other.client, proof.channel)) is not None
+        if (row := locked.channels.get(other.client, proof.channel)) is not None
         and row.address == proof.address
     ]
     taken = [
@@ -154,6 +160,6 @@ def take_from_others(held: Held, proof: Proof, now: datetime, asker: str) -> lis
         for row in theirs
         if row.state is not ChannelState.CLOSED
     ]
-    held.channels.save(taken)
+    locked.channels.save(taken)
     known = [row for row in theirs if row.reason is CloseReason.TAKEN_OVER]
     return [channel_closed(row, asker, now) for row in [*taken, *known]]

@@ -1,4 +1,4 @@
-"""What outcomes end besides a delivery: a presence, a notification channel, a token."""
+"""Endings that follow from outcomes: of a presence, a notification channel, or a token."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from aoi_events.domain.delivery.machine import (
 )
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
-from aoi_events.services.messages.answers import event
+from aoi_events.services.messages.events import event
 
-__all__ = ["application_revoked", "channel_closed", "close_what_ended"]
+__all__ = ["application_revoked", "apply_endings", "channel_closed"]
 
 Ending = CloseChannel | RevokeToken | LosePresence
 
 
-async def close_what_ended(
+async def apply_endings(
     tx: Transaction, decisions: Sequence[Decision], clients: dict[str, Client], now: datetime
 ) -> list[Outbound]:
-    """Write what the effects say ended, into ``clients`` too; returns the events of it.
+    """Write the endings among the effects, into ``clients`` too; returns their events.
 
-    The events follow from the rows as they are then, so that a repeat tells the same. The caller
-    holds the clients' rows exclusively.
+    The events follow from the rows as they are then, so that a repeat returns the same events. The
+    caller has locked the clients' rows exclusively.
     """
     ends: list[tuple[Delivery, Ending]] = [
         (decision.delivery, effect)
@@ -52,14 +52,14 @@ async def close_what_ended(
 
 
 def channel_closed(row: Channel, asker: str, at: datetime) -> Outbound:
-    """The event of a channel that ended; its ID follows from when."""
+    """The event of a closed channel; its ID follows from the time."""
     data = ChannelChanged(client=row.client, channel=row.type, reason=row.reason, detail=row.detail)
     since = (row.changed_at or at).timestamp()
     return event("channel.closed", asker, data, at=at, key=f"{row.client}/{row.type}@{since:.6f}")
 
 
 def application_revoked(row: Application, asker: str, at: datetime) -> Outbound:
-    """The event of a token that ended; its ID follows from the token."""
+    """The event of a revoked token; its ID follows from the token."""
     data = ApplicationChanged(
         client=row.client,
         application=row.application,
@@ -90,7 +90,7 @@ async def _close(
     found = await tx.channels({delivery.client for delivery, _ in ends})
     rows = {(row.client, row.type): row for of_client in found.values() for row in of_client}
     changed: dict[tuple[str, str], Channel] = {}
-    told: dict[tuple[str, str], Channel] = {}
+    closed: dict[tuple[str, str], Channel] = {}
     for delivery, effect in ends:
         key = (delivery.client, effect.channel)
         row = rows.get(key)
@@ -100,16 +100,16 @@ async def _close(
             row = row.closed(CloseReason.ADDRESS_REFUSED, now, effect.detail)
             rows[key] = changed[key] = row
         if row.state is ChannelState.CLOSED:
-            told[key] = row
+            closed[key] = row
     await tx.save_channels(list(changed.values()))
     await _fail_proofs(tx, list(changed.values()))
-    return [channel_closed(row, NOBODY, now) for row in told.values()]
+    return [channel_closed(row, NOBODY, now) for row in closed.values()]
 
 
 def _activated_since(delivery: Delivery, effect: CloseChannel, row: Channel) -> bool:
-    """Whether the channel is another one by now than that which the delivery went over.
+    """Whether the channel was activated again after the delivery used it.
 
-    It may have gone over the new one meanwhile, too, when an old outcome comes again.
+    The delivery may have used the new one meanwhile, too, when an old outcome arrives again.
     """
     if row.changed_at is None:
         return False
@@ -122,7 +122,7 @@ def _activated_since(delivery: Delivery, effect: CloseChannel, row: Channel) -> 
 
 
 async def _fail_proofs(tx: Transaction, closed: Sequence[Channel]) -> None:
-    """An address that the provider calls bad is not proved any more."""
+    """Fail the proofs of addresses that the provider refused."""
     addresses = {(c.client, c.type, c.address) for c in closed if c.address is not None}
     if not addresses:
         return

@@ -1,4 +1,4 @@
-"""The end of an AOI Client, and of deliveries whose client or token has ended."""
+"""The end of an AOI Client, and of the deliveries of an ended client or token."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aoi_events.domain.clients.client import Client
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
 from aoi_events.services.clients.endings import application_revoked
-from aoi_events.services.messages.answers import batches
+from aoi_events.services.messages.envelopes import batches
 from aoi_events.topology import gateway_queue
 
 __all__ = ["Endings", "retire"]
@@ -21,14 +21,14 @@ __all__ = ["Endings", "retire"]
 
 @dataclass(slots=True)
 class Endings:
-    """Whose open deliveries can never be delivered any more: the deadlines worker settles them."""
+    """Clients and tokens that ended, whose open deliveries the deadlines worker must settle."""
 
     clients: set[str] = field(default_factory=set)
     tokens: set[tuple[str, str]] = field(default_factory=set)
     """(client, fingerprint of the token)."""
 
     async def make_due(self, tx: Transaction, now: datetime) -> bool:
-        """Make all of them due at once; whether there are any."""
+        """Make all those deliveries due at once; returns whether there are any."""
         concerned = self.clients | {client for client, _ in self.tokens}
         rows = [
             row
@@ -50,10 +50,10 @@ async def retire(
     now: datetime,
     endings: Endings,
 ) -> list[Outbound]:
-    """End a client, whose row the caller holds: its session is closed, its tokens and channels are
-    revoked, and its open deliveries will end as failed, with this reason.
+    """End a client, whose row the caller has locked: its session is closed, its tokens and channels
+    are revoked, and its open deliveries will fail with this reason.
 
-    Of a client that had ended before, the same is told again.
+    For a client that had ended before, the same messages are returned again.
     """
     endings.clients.add(client.id)
     outputs: list[Outbound] = []

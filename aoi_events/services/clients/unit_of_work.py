@@ -1,4 +1,4 @@
-"""What a batch of commands holds: read at once, changed in memory, written at once.
+"""The rows that a batch of commands works on: read at once, changed in memory, written at once.
 
 Its items see each other's changes, and a batch costs as many statements as one item.
 """
@@ -14,7 +14,7 @@ from aoi_events.domain.clients.client import Client
 from aoi_events.domain.clients.losses import Loss
 from aoi_events.ports.store import Transaction
 
-__all__ = ["Held", "Rows"]
+__all__ = ["LockedClients", "Rows"]
 
 
 class _OfClient(Protocol):
@@ -29,7 +29,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Rows(Generic[R, K]):
-    """Rows that belong to clients; ``key`` tells those of one client apart."""
+    """Rows that belong to clients; ``key`` identifies a row of one client."""
 
     def __init__(self, key: Callable[[R], K]) -> None:
         self._key = key
@@ -38,7 +38,7 @@ class Rows(Generic[R, K]):
         self._dropped: set[tuple[str, K]] = set()
 
     def add(self, rows: Iterable[R]) -> None:
-        """What stands in the store."""
+        """Add rows as they are in the store."""
         for row in rows:
             self._of[row.client][self._key(row)] = row
 
@@ -62,30 +62,30 @@ class Rows(Generic[R, K]):
             self._dropped.discard((row.client, key))
 
     def drop(self, client: str, keys: Iterable[K]) -> None:
-        """Forget rows of a client."""
+        """Delete rows of a client."""
         for key in keys:
             self._of[client].pop(key, None)
             self._changed.pop((client, key), None)
             self._dropped.add((client, key))
 
     def take_changed(self) -> list[R]:
-        """What is to be written, once."""
+        """The rows to write; each is returned once."""
         changed = list(self._changed.values())
         self._changed.clear()
         return changed
 
     @property
     def dropped(self) -> Collection[tuple[str, K]]:
-        """(client, key) of what is to be forgotten."""
+        """The (client, key) of rows to delete."""
         return self._dropped
 
 
-class Held:
-    """Clients whose rows are held exclusively, and what an activation worker reads and writes of
-    them; channels and proofs only where they were asked for.
+class LockedClients:
+    """Clients whose rows are locked exclusively, with the rows that an activation worker reads and
+    writes; channels and proofs only for the clients that need them.
 
-    ``claims`` are the clients with a proof of an address, open or not, for each (channel, address)
-    that is being proved.
+    ``claimants`` are the clients with a proof of an address, open or not, for each (channel,
+    address) that is being proved.
     """
 
     def __init__(self, clients: Mapping[str, Client]) -> None:
@@ -94,7 +94,7 @@ class Held:
             lambda proof: (proof.channel, proof.address)
         )
         self.losses: Rows[Loss, str] = Rows(lambda _: "")
-        self.claims: Mapping[tuple[str, str], Collection[str]] = {}
+        self.claimants: Mapping[tuple[str, str], Collection[str]] = {}
         self._clients = dict(clients)
         self._changed: dict[str, Client] = {}
 
@@ -106,7 +106,7 @@ class Held:
         proofs: Collection[str],
         losses: Collection[str],
     ) -> None:
-        """Read what belongs to these of the clients."""
+        """Read the rows of these clients."""
         self.channels.add(row for rows in (await tx.channels(channels)).values() for row in rows)
         self.proofs.add(row for rows in (await tx.proofs(proofs)).values() for row in rows)
         self.losses.add((await tx.losses(losses)).values())
@@ -115,7 +115,7 @@ class Held:
         return client in self._clients
 
     def get(self, client: str) -> Client | None:
-        """A client as it is by now."""
+        """A client with its changes so far."""
         return self._clients.get(client)
 
     def save(self, client: Client) -> None:
@@ -127,7 +127,7 @@ class Held:
         return sorted(self.channels.of(client), key=lambda row: (row.rank, row.type))
 
     async def write(self, tx: Transaction) -> None:
-        """Write whatever changed, each kind at once."""
+        """Write all changes, one statement for each kind."""
         await tx.save_clients(list(self._changed.values()))
         await tx.drop_channels(set(self.channels.dropped))
         await tx.save_channels(self.channels.take_changed())

@@ -1,4 +1,4 @@
-"""Registrations that nobody uses: they expire, and an event says so."""
+"""Unused registrations: they expire, with an event."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from aoi_events.ports.broker import Broker, Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Store
 from aoi_events.services.clients.retirement import Endings, retire
-from aoi_events.services.messages.answers import event, hint, publish_all
+from aoi_events.services.messages.envelopes import hint
+from aoi_events.services.messages.events import event
+from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.settings import Policies
 
 __all__ = ["UnusedClients"]
@@ -22,8 +24,9 @@ __all__ = ["UnusedClients"]
 class UnusedClients:
     """Ends registrations that were never used, or not for very long, ``batch`` of them at once.
 
-    There is no message that would come again if this worker died. So each end is committed as
-    *untold*, and told only after the confirm; one that is untold for ``hold`` is published again.
+    No message would be redelivered if this worker died. So each end is committed as *unpublished*,
+    and marked as published after the broker's confirm; an end that is unpublished for ``hold`` is
+    published again.
     """
 
     def __init__(
@@ -35,12 +38,12 @@ class UnusedClients:
         self._clock = clock
         self._batch = batch
 
-    async def look(self) -> int:
-        """One batch of what has expired by now, or was not told; how many there were."""
+    async def process_due(self) -> int:
+        """Process one batch of expired or unpublished clients; returns how many there were."""
         now = self._clock.now()
         unused_before = now - timedelta(seconds=self._policies.keep_unused)
         silent_before = now - timedelta(seconds=self._policies.keep_silent)
-        untold_before = now - timedelta(seconds=self._policies.hold)
+        unpublished_before = now - timedelta(seconds=self._policies.hold)
         endings = Endings()
         outputs: list[Outbound] = []
         async with self._store.transaction() as tx:
@@ -48,7 +51,7 @@ class UnusedClients:
                 *await tx.expired_clients(
                     unused_before=unused_before, silent_before=silent_before, limit=self._batch
                 ),
-                *await tx.untold_clients(untold_before, self._batch),
+                *await tx.clients_with_unpublished_end(unpublished_before, self._batch),
             }
             if not ids:
                 return 0
@@ -56,12 +59,14 @@ class UnusedClients:
             ended: list[Client] = []
             for client in (await tx.clients(ids, Lock.EXCLUSIVE)).values():
                 over = expired(client, unused_before=unused_before, silent_before=silent_before)
-                if not (over or client.untold_since):
+                if not (over or client.unpublished_since):
                     continue
                 outputs += await retire(tx, client, Reason.UNUSED, NOBODY, now, endings)
                 at = client.retired_at or now
                 ended.append(
-                    replace(client, retired_at=at, retired_reason=Reason.UNUSED, untold_since=now)
+                    replace(
+                        client, retired_at=at, retired_reason=Reason.UNUSED, unpublished_since=now
+                    )
                 )
                 gone = ClientChanged(client=client.id)
                 outputs.append(event("client.expired", NOBODY, gone, at=at, key=f"{client.id}@"))
@@ -69,10 +74,10 @@ class UnusedClients:
             if await endings.make_due(tx, now):
                 outputs.append(hint())
         await publish_all(self._broker, outputs)
-        await self._told(client.id for client in ended)
+        await self._mark_published(client.id for client in ended)
         return len(ids)
 
-    async def _told(self, ids: Iterable[str]) -> None:
+    async def _mark_published(self, ids: Iterable[str]) -> None:
         async with self._store.transaction() as tx:
             clients = await tx.clients(set(ids), Lock.EXCLUSIVE)
-            await tx.save_clients([replace(c, untold_since=None) for c in clients.values()])
+            await tx.save_clients([replace(c, unpublished_since=None) for c in clients.values()])

@@ -1,8 +1,8 @@
-"""Deliveries whose deadline has come.
+"""Deliveries whose deadline has passed.
 
-There is no message that would come again if this worker died. So it commits each change as
-*unpublished* under a short deadline, and the real deadline after the confirm; an unpublished row
-that comes due is published again, unchanged.
+No message would be redelivered if this worker died. So it commits each change as *unpublished*
+under a short deadline, and the real deadline after the broker's confirm; an unpublished row that
+comes due is published again, unchanged.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import Lock, Store, Transaction
-from aoi_events.services.delivery.backlog import bounded
+from aoi_events.services.delivery.backlog import limit_backlog
 from aoi_events.services.delivery.dispatch import Context, Dispatcher
-from aoi_events.services.delivery.release import follow, noticed
-from aoi_events.services.messages.answers import publish_all
+from aoi_events.services.delivery.release import release_if_returned, release_next_batches
+from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES
 from aoi_events.services.runtime.settings import ServiceSettings
 
@@ -46,7 +46,7 @@ Decide = Callable[[Delivery, Context, datetime], Decision]
 
 
 class DueDeliveries:
-    """Looks at due deliveries, ``batch`` of them at once."""
+    """Processes due deliveries, ``batch`` of them at once."""
 
     def __init__(
         self,
@@ -68,10 +68,10 @@ class DueDeliveries:
         self._batch = batch
         self._dispatcher = Dispatcher(settings)
 
-    async def look(self) -> int:
-        """One batch of what is due now; how many there were.
+    async def process_due(self) -> int:
+        """Process one batch of due deliveries; returns how many there were.
 
-        One that fails alone ends as *failed: parked*, so that it holds nobody else up.
+        One that fails alone ends as *failed: parked*, so that it does not block the others.
         """
         now = self._clock.now()
         hold = now + timedelta(seconds=self._settings.policies.hold)
@@ -82,47 +82,48 @@ class DueDeliveries:
         lags = [(now - at).total_seconds() for at in due.values() if at is not None]
         self._metrics.due("delivery", len(due), lags)
         try:
-            await self._move(list(due), self._decide, now, hold)
+            await self._process(list(due), self._decide, now, hold)
         except PAUSES:
             raise
         except Exception:
             # A bug that one row brings out must not hold up the others.
             log.exception("batch_failed", deliveries=len(due))
             for delivery in due:
-                await self._move_alone(delivery, now, hold)
+                await self._process_alone(delivery, now, hold)
         return len(due)
 
-    async def _move_alone(self, delivery: str, now: datetime, hold: datetime) -> None:
+    async def _process_alone(self, delivery: str, now: datetime, hold: datetime) -> None:
         for way in (self._decide, self._park):
             try:
-                await self._move([delivery], way, now, hold)
+                await self._process([delivery], way, now, hold)
             except PAUSES:
                 raise
             except Exception:
-                # Its claim ends soon, and then it is looked at again.
+                # Its claim ends soon, and then it is processed again.
                 log.exception("delivery_failed", delivery=delivery)
             else:
                 return
 
-    async def _move(
+    async def _process(
         self, ids: Sequence[str], decide_one: Decide, now: datetime, hold: datetime
     ) -> None:
         async with self._store.transaction() as tx:
             rows, context = await self._lock(tx, ids)
             decisions = [
-                noticed(decide_one(row, context, now), context.clients, now) for row in rows
+                release_if_returned(decide_one(row, context, now), context.clients, now)
+                for row in rows
             ]
-            decisions = await bounded(
+            decisions = await limit_backlog(
                 tx,
                 decisions,
                 before={row.id: row for row in rows},
                 backlog=self._settings.policies.backlog,
                 now=now,
             )
-            after = [_held(decision, hold) for decision in decisions]
+            after = [_unpublished(decision, hold) for decision in decisions]
             await tx.save_deliveries(after)
         self._metrics.deliveries(zip(rows, after, strict=True))
-        released = await follow(self._store, after, self._settings, now)
+        released = await release_next_batches(self._store, after, self._settings, now)
         outputs = self._dispatcher.outputs(decisions, context, now)
         await publish_all(self._broker, [*outputs, *released])
         self._metrics.published(outputs, self._clock.now())
@@ -132,7 +133,7 @@ class DueDeliveries:
             )
 
     async def _lock(self, tx: Transaction, ids: Sequence[str]) -> tuple[list[Delivery], Context]:
-        """The rows as they are now, under the locks in their usual order: clients first."""
+        """Lock the rows in the usual order, clients first, and read them as they are now."""
         seen = await tx.deliveries(ids)
         clients = await tx.clients({row.client for row in seen.values()}, Lock.SHARED)
         rows = list((await tx.deliveries(ids, Lock.EXCLUSIVE)).values())
@@ -172,15 +173,17 @@ class DueDeliveries:
 
 
 def _reason(known: str | None) -> Reason:
-    """Why the client or the token ended; an app that registered anew has no reason any more."""
+    """The reason for which the client or the token ended; an app that registered anew has none any
+    more.
+    """
     try:
         return Reason(known) if known is not None else Reason.DEREGISTERED
     except ValueError:
         return Reason.DEREGISTERED
 
 
-def _held(decision: Decision, hold: datetime) -> Delivery:
-    """The row with its effects still to be published; without any, as it is."""
+def _unpublished(decision: Decision, hold: datetime) -> Delivery:
+    """The row of a decision, marked as unpublished if it has effects."""
     row = decision.delivery
     if not decision.effects:
         return replace(row, published=True, deadline=deadline_of(row))

@@ -1,4 +1,4 @@
-"""Proofs of addresses whose deadline has come: send the challenge again, give up, prove anew."""
+"""Proofs of addresses whose deadline has passed: the challenge is sent again, or the proof ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from aoi_events.contracts.events import NOBODY
 from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.channels import ChannelState, Proof, ProofState
-from aoi_events.domain.clients.proofs import look, put_off
+from aoi_events.domain.clients.proofs import at_deadline, postpone
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Broker, Outbound
@@ -18,7 +18,7 @@ from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.clients.challenges import Challenges
 from aoi_events.services.clients.endings import channel_closed
-from aoi_events.services.messages.answers import publish_all
+from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES
 from aoi_events.services.runtime.settings import ServiceSettings
 
@@ -30,7 +30,7 @@ Key = tuple[str, str, str]
 
 
 class DueProofs:
-    """Looks at due proofs, ``batch`` of them at once.
+    """Processes due proofs, ``batch`` of them at once.
 
     A challenge that is lost between commit and publish is sent again at the proof's next deadline.
     """
@@ -53,8 +53,8 @@ class DueProofs:
         self._batch = batch
         self._challenges = Challenges(settings)
 
-    async def look(self) -> int:
-        """One batch of what is due now; how many there were."""
+    async def process_due(self) -> int:
+        """Process one batch of due proofs; returns how many there were."""
         now = self._clock.now()
         until = now + timedelta(seconds=self._policies.hold)
         async with self._store.transaction() as tx:
@@ -63,26 +63,26 @@ class DueProofs:
             return 0
         self._metrics.due("proof", len(keys))
         try:
-            await self._move(keys, now, until)
+            await self._process(keys, now, until)
         except PAUSES:
             raise
         except Exception:
             # A bug that one row brings out must not hold up the others.
             log.exception("batch_failed", proofs=len(keys))
             for key in keys:
-                await self._move_alone(key, now, until)
+                await self._process_alone(key, now, until)
         return len(keys)
 
-    async def _move_alone(self, key: Key, now: datetime, until: datetime) -> None:
+    async def _process_alone(self, key: Key, now: datetime, until: datetime) -> None:
         try:
-            await self._move([key], now, until)
+            await self._process([key], now, until)
         except PAUSES:
             raise
         except Exception:
-            # Its claim ends soon, and then it is looked at again.
+            # Its claim ends soon, and then it is processed again.
             log.exception("proof_failed", client=key[0], channel=key[1])
 
-    async def _move(self, keys: Sequence[Key], now: datetime, until: datetime) -> None:
+    async def _process(self, keys: Sequence[Key], now: datetime, until: datetime) -> None:
         due = set(keys)
         async with self._store.transaction() as tx:
             clients = {client for client, _, _ in keys}
@@ -114,12 +114,12 @@ class DueProofs:
                 ),
                 None,
             )
-            decision, reason = look(proof, now=now, policy=policy), CloseReason.NOT_PROVED
+            decision, reason = at_deadline(proof, now=now, policy=policy), CloseReason.NOT_PROVED
             if channel is None:
                 await tx.save_proofs([_unused(decision.proof)])
                 continue
             if decision.send and not await self._challenges.counted(tx, decision.proof, now):
-                decision = put_off(proof, now=now, policy=policy)
+                decision = postpone(proof, now=now, policy=policy)
                 reason = CloseReason.TOO_MANY_CHALLENGES
             await tx.save_proofs([decision.proof])
             if decision.send:
@@ -132,8 +132,8 @@ class DueProofs:
 
 
 def _unused(proof: Proof) -> Proof:
-    """The proof when no channel waits for it: one that holds stays until it lapses by itself, an
-    open one ends, so that the next offer of the address opens a round of its own.
+    """The proof when no channel waits for it: a valid one stays until it expires, an open one ends,
+    so that the next offer of the address starts a new round.
     """
     if proof.state is ProofState.PROVED:
         return replace(proof, sent=0, deadline=proof.proved_until)

@@ -1,7 +1,7 @@
-"""The deadlines worker: looks again at whatever is due, so that nothing is ever forgotten.
+"""The deadlines worker: processes every row whose deadline has passed, so that nothing is lost.
 
 Retries, hedges, acknowledgement time-outs, expiry, store-and-forward, challenges and the renewal of
-proofs are all this one mechanism. Any number of copies may run: they share what is due.
+proofs all use this one mechanism. Any number of copies may run: they share what is due.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _RETAIN: Final = 1_000
 
 
 class DeadlinesWorker:
-    """Takes due rows; writes deliveries, proofs, retention; publishes next steps and events."""
+    """Claims due rows; writes deliveries, proofs, retention; publishes next steps and events."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class DeadlinesWorker:
         self._woken = asyncio.Event()
 
     async def run(self, stop: asyncio.Event, started: asyncio.Event | None = None) -> None:
-        """Look every ``poll`` seconds, or at once when hinted; until ``stop``."""
+        """Process due rows every ``poll`` seconds, or at once after a hint; until ``stop``."""
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(self._listen()), group.create_task(self._retain())]
             if started is not None:
@@ -78,17 +78,17 @@ class DeadlinesWorker:
             for task in beside:
                 task.cancel()
 
-    async def look(self) -> bool:
-        """Look at what is due now; True when anything was, so that there may be more."""
-        deliveries = await self._deliveries.look()
-        proofs = await self._proofs.look()
+    async def process_due(self) -> bool:
+        """Process what is due now; True when anything was, so that there may be more."""
+        deliveries = await self._deliveries.process_due()
+        proofs = await self._proofs.process_due()
         return deliveries + proofs > 0
 
     async def _round(self, stop: asyncio.Event) -> None:
         # A hint that comes while we look is about something that we may have missed.
         self._woken.clear()
         busy = await retry(
-            self.look,
+            self.process_due,
             policy=_RETRY_POLICY,
             on=PAUSES,
             failed=_complain,
@@ -99,7 +99,9 @@ class DeadlinesWorker:
             await first_completed(pause, self._woken.wait(), stop.wait())
 
     async def _listen(self) -> None:
-        """Hints only save time, so a lost connection costs nothing: polling goes on."""
+        """Receive hints. They only save time, so a lost connection costs nothing:
+        polling goes on.
+        """
         consumer = ResubscribingConsumer(
             self._broker,
             lambda: hints_queue(self._dice.token_hex(8)),
@@ -115,33 +117,33 @@ class DeadlinesWorker:
             await consumer.ack(messages)
 
     async def _retain(self) -> None:
-        """End and remove what nobody needs any more, in batches, as often as it takes."""
+        """Remove rows that are not needed any more, in batches, until there are none left."""
         parts: dict[str, Callable[[], Awaitable[bool]]] = {
             kind.value: partial(self._remove, kind) for kind in Kind
         }
         parts["unused"] = self._end_unused
         while True:
-            more = [await self._unhindered(name, part) for name, part in parts.items()]
+            more = [await self._run_part(name, part) for name, part in parts.items()]
             if not any(more):
                 await self._clock.sleep(self._policies.retain_every)
 
     async def _remove(self, kind: Kind) -> bool:
-        """Remove a batch; whether there may be more."""
+        """Remove a batch; returns whether there may be more."""
         before = self._clock.now() - timedelta(seconds=self._policies.keep_settled)
         async with self._store.transaction() as tx:
             return await tx.retain(kind, before=before, limit=_RETAIN) >= _RETAIN
 
     async def _end_unused(self) -> bool:
-        return await self._unused.look() > 0
+        return await self._unused.process_due() > 0
 
-    async def _unhindered(self, name: str, part: Callable[[], Awaitable[bool]]) -> bool:
-        """What ``part`` returns; False when it cannot now, which keeps none of the others."""
+    async def _run_part(self, name: str, part: Callable[[], Awaitable[bool]]) -> bool:
+        """The result of ``part``; False when it fails now, which does not stop the other parts."""
         try:
             return await part()
         except PAUSES as fault:
             log.warning("retention_paused", part=name, error=str(fault))
         except Exception:
-            # A bug in tidying up must not end the look at what is due.
+            # A bug in retention must not end the processing of due rows.
             log.exception("retention_failed", part=name)
         return False
 

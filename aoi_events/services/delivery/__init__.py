@@ -1,1 +1,1 @@
-"""Shared by the workers: plans become first steps, backlogs are bounded and released."""
+"""Shared by the workers: first steps of plans, backlog limits, and releases."""

@@ -1,4 +1,4 @@
-"""From the effects of deliveries to what must be published, with everything that it takes to know.
+"""From the effects of deliveries to the messages to publish, and the rows needed for that.
 
 Loads in batches what a set of deliveries needs (clients, channels, app instances, contents), makes
 plans from it, and turns effects into envelopes for channel workers and gateway nodes, outcomes, and
@@ -35,7 +35,8 @@ from aoi_events.domain.planning.plans import Demand, Step, plan
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
-from aoi_events.services.messages.answers import batches, delivery_event, outcomes
+from aoi_events.services.messages.envelopes import batches, outcomes
+from aoi_events.services.messages.events import delivery_event
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import delivery_queue, gateway_queue
 
@@ -46,7 +47,7 @@ log = get_logger(__name__)
 
 @dataclass(slots=True)
 class Context:
-    """What is known about a set of deliveries, as read in one transaction."""
+    """The rows that belong to a set of deliveries, as read in one transaction."""
 
     clients: Mapping[str, Client] = field(default_factory=dict)
     channels: Mapping[str, Sequence[Channel]] = field(default_factory=dict)
@@ -54,7 +55,7 @@ class Context:
     notifications: Mapping[tuple[str, str], Notification] = field(default_factory=dict)
 
     def application_of(self, delivery: Delivery) -> Application | None:
-        """The app instance that the delivery is for; whether its token is still that one, see
+        """The app instance of the delivery; its token may be another one by now, see
         :meth:`holds_token`.
         """
         key = app_key_of(delivery.application, delivery.instance)
@@ -68,8 +69,8 @@ class Context:
             fingerprint=delivery.fingerprint,
         )
 
-    def and_also(self, other: Context) -> Context:
-        """Both; what stands in both counts as ``other`` knows it."""
+    def merged_with(self, other: Context) -> Context:
+        """Both contexts together; ``other`` wins where both have a row."""
         return Context(
             {**self.clients, **other.clients},
             {**self.channels, **other.channels},
@@ -79,7 +80,7 @@ class Context:
 
 
 class Dispatcher:
-    """Carries out effects."""
+    """Turns effects into messages."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._settings = settings
@@ -87,7 +88,7 @@ class Dispatcher:
     async def load(
         self, tx: Transaction, deliveries: Collection[Delivery], clients: Mapping[str, Client]
     ) -> Context:
-        """What :meth:`steps` and :meth:`outputs` need to know of these deliveries."""
+        """Read the rows that :meth:`steps` and :meth:`outputs` need for these deliveries."""
         ids = {delivery.client for delivery in deliveries}
         return Context(
             clients=clients if ids <= clients.keys() else await tx.clients(ids),
@@ -105,7 +106,7 @@ class Dispatcher:
         application: str,
         demand: Demand,
     ) -> tuple[Step, ...]:
-        """The plan for an app of a client now; empty when nothing may reach it."""
+        """The plan for an app of a client now; empty when no channel is usable."""
         if client is None or client.retired:
             return ()
         return plan(
@@ -119,11 +120,11 @@ class Dispatcher:
     def outputs(
         self, decisions: Iterable[Decision], context: Context, now: datetime
     ) -> list[Outbound]:
-        """What must be published so that the effects happen (and once more, harmlessly, later)."""
+        """The messages that carry the effects out; publishing them twice does no harm."""
         queues: dict[tuple[str, bool], list[DeliverItem]] = defaultdict(list)
         lost: list[OutcomeItem] = []
         events: list[Outbound] = []
-        told: list[Delivery] = []
+        announced: list[Delivery] = []
         for decision in decisions:
             for effect in decision.effects:
                 match effect:
@@ -136,13 +137,13 @@ class Dispatcher:
                             queues[queue, item.session is not None].append(item)
                     case Announce():
                         events.append(delivery_event(decision.delivery, now))
-                        told.append(decision.delivery)
+                        announced.append(decision.delivery)
                     case CloseChannel() | RevokeToken() | LosePresence():
-                        pass  # written, and told, where the outcome was merged
+                        pass  # written and published where the outcome was merged
                     case _:
                         assert_never(effect)
-        if told and log.isEnabledFor(logging.DEBUG):
-            _log_each(told)
+        if announced and log.isEnabledFor(logging.DEBUG):
+            _log_each(announced)
         out = [
             message
             for (queue, gateway), items in queues.items()
@@ -153,9 +154,9 @@ class Dispatcher:
     def _start(
         self, delivery: Delivery, effect: StartStep, context: Context
     ) -> tuple[str, DeliverItem] | None:
-        """The step as its channel worker or gateway node wants it, and their queue.
+        """The step as an item for its channel worker or gateway node, and their queue.
 
-        None when what the plan was made from has changed since: the step cannot be made any more.
+        None when the rows behind the plan have changed since: the step cannot be made any more.
         """
         step = delivery.steps[effect.step].step
         client = context.clients.get(delivery.client)
@@ -216,7 +217,7 @@ def _log_each(deliveries: Iterable[Delivery]) -> None:
 
 
 def _topic(delivery: Delivery) -> str:
-    """The topic where topics of every sender meet: at a push service, say."""
+    """A topic that is unique over all senders, for push services and the like."""
     named = f"{delivery.sender}\0{delivery.fingerprint}\0{delivery.topic}"
     return urlsafe_b64encode(hashlib.sha256(named.encode()).digest()[:24]).decode()
 

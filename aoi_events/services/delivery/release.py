@@ -1,8 +1,8 @@
 """Store-and-forward: which stored deliveries become due, and when.
 
-Releases lock a client's backlog and then deliveries, so they run in a transaction that holds no
-delivery yet: one that settled deliveries first would wait for a release that waits for it. They
-are idempotent, so whoever takes messages repeats them with the message, and the deadlines worker
+Releases lock a client's backlog and then deliveries, so they run in a transaction that has locked
+no delivery yet: one that settled deliveries first would wait for a release that waits for it. They
+are idempotent, so a worker repeats them when a message is redelivered, and the deadlines worker
 with its unpublished rows.
 """
 
@@ -17,16 +17,16 @@ from aoi_events.domain.clients.client import Client
 from aoi_events.domain.delivery.machine import Decision, Delivery
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Lock, Store
-from aoi_events.services.messages.answers import hint
+from aoi_events.services.messages.envelopes import hint
 from aoi_events.services.runtime.settings import ServiceSettings
 
-__all__ = ["follow", "noticed", "release_resting"]
+__all__ = ["release_idle", "release_if_returned", "release_next_batches"]
 
 
-async def follow(
+async def release_next_batches(
     store: Store, touched: Iterable[Delivery], settings: ServiceSettings, now: datetime
 ) -> list[Outbound]:
-    """When the last delivery of a released batch has ended or rests, the next batch becomes due."""
+    """Release the next batch when the last delivery of a released batch has ended or is stored."""
     ended = {
         (row.client, row.batch)
         for row in touched
@@ -39,13 +39,13 @@ async def follow(
     return [hint()] if released else []
 
 
-async def release_resting(
+async def release_idle(
     store: Store, rows: Iterable[Delivery], settings: ServiceSettings, now: datetime
 ) -> list[Outbound]:
-    """What rests for the clients of the stored ones among ``rows`` becomes due.
+    """Release the idle deliveries of the clients of those ``rows`` that are stored.
 
     For rows whose worker died between their commit and the publish of their first step: a device
-    that was connected all the time looked silent, and will not come back, as it never went.
+    that was connected all the time seemed silent, and will not come back, because it never left.
     """
     clients = {row.client for row in rows if row.state is DeliveryState.STORED}
     if not clients:
@@ -56,11 +56,14 @@ async def release_resting(
     return [hint()] if released else []
 
 
-def noticed(decision: Decision, clients: Mapping[str, Client], now: datetime) -> Decision:
-    """The decision, knowing whether the device came back while the plan was under way.
+def release_if_returned(
+    decision: Decision, clients: Mapping[str, Client], now: datetime
+) -> Decision:
+    """The decision, released at once if the device came back while the plan was under way.
 
-    Its return released what rested then, and not this delivery, whose attempt was still open; were
-    it stored now until the *next* return, it would be missed. The caller holds the client's row.
+    Its return released the deliveries that were idle then, and not this one, whose attempt was
+    still open; stored until the *next* return, it would miss this one. The caller has locked the
+    client's row.
     """
     row = decision.delivery
     client = clients.get(row.client)

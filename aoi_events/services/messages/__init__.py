@@ -1,1 +1,1 @@
-"""Shared by the workers: what arrives, and what they publish."""
+"""Shared by the workers: incoming requests, and the messages that workers publish."""

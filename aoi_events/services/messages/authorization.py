@@ -1,4 +1,6 @@
-"""Who may ask for what about an AOI Client: its secret, or the gateway session that proved it."""
+"""Authorization of requests about an AOI Client: its secret, or the gateway session that
+proved it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from typing import Protocol
 
 from aoi_events.domain.clients.client import Client, authenticate, current
 from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.services.messages.requests import Asked
+from aoi_events.services.messages.requests import IncomingRequest
 
 __all__ = ["proved_client"]
 
@@ -20,18 +22,20 @@ class _OfClient(Protocol):
     def secret(self) -> str | None: ...
 
 
-def proved_client(asked: Asked[_OfClient], known: Client | None) -> Client:
-    """The client that asks. Raises Refusal (unauthenticated, not_allowed, client_retired)."""
-    request = asked.request
+def proved_client(incoming: IncomingRequest[_OfClient], known: Client | None) -> Client:
+    """The client that makes the request. Raises Refusal (unauthenticated, not_allowed,
+    client_retired).
+    """
+    request = incoming.request
     if request.secret is not None:
         return authenticate(known, request.secret)
-    if asked.session is None:
+    if incoming.session is None:
         raise Refusal(
             ErrorCode.UNAUTHENTICATED,
             "send the client's secret; only a gateway may leave it away, for an open session",
             field="secret",
         )
-    if asked.session != request.client or known is None:
+    if incoming.session != request.client or known is None:
         raise Refusal(
             ErrorCode.NOT_ALLOWED, "a session speaks for its own client only", field="client"
         )

@@ -1,4 +1,4 @@
-"""Outcomes that our own workers report about steps that could not be made."""
+"""Outcomes of steps whose envelope was parked."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from aoi_events.contracts.envelopes import (
     OutcomeKind,
 )
 from aoi_events.ports.broker import Outbound
-from aoi_events.services.messages.answers import outcomes
+from aoi_events.services.messages.envelopes import outcomes
 
 __all__ = ["parked_steps"]
 
 
 def parked_steps(body: bytes, now: datetime) -> list[Outbound]:
-    """A parked envelope fails its steps, and nothing else.
+    """The outcomes of a parked envelope: its steps fail, and nothing else.
 
-    Nobody can say which those are when it cannot be read; their deadlines look again.
+    An unreadable envelope names no steps; their deadlines make the next attempt.
     """
     try:
         items = DeliveryBatchV1.decode(body).items

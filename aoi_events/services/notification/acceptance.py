@@ -1,4 +1,4 @@
-"""Accepting notifications: which tokens are good, their deliveries, and first plans (8.2.4)."""
+"""Accepting notifications: which tokens are valid, their deliveries, and first plans (8.2.4)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.clock import Dice
 from aoi_events.ports.metrics import Change
 from aoi_events.ports.store import Lock, Transaction
-from aoi_events.services.delivery.backlog import bounded
+from aoi_events.services.delivery.backlog import limit_backlog
 from aoi_events.services.delivery.dispatch import Context, Dispatcher
-from aoi_events.services.messages.requests import Asked
+from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.notification.topics import older_of_topics, replaced
 from aoi_events.services.runtime.settings import ServiceSettings
 
@@ -38,12 +38,12 @@ _FOREIGN: Final = Refusal(
 
 @dataclass(slots=True)
 class Sending:
-    """A ``notification.send`` on its way through a batch.
+    """The progress of one ``notification.send`` in a batch.
 
     Ends with either ``refused`` or ``notification``; ``repeated``: it was accepted before.
     """
 
-    asked: Asked[SendNotificationV1]
+    incoming: IncomingRequest[SendNotificationV1]
     hash: str
     tokens: list[tuple[int, str, TokenClaims]] = field(default_factory=list)
     rejected: list[RejectedEntry] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Sending:
     @property
     def key(self) -> tuple[str, str]:
         """Sender and notification ID: IDs are scoped by sender."""
-        return (self.asked.sender, self.asked.request.notification)
+        return (self.incoming.sender, self.incoming.request.notification)
 
 
 class Acceptance:
@@ -69,8 +69,8 @@ class Acceptance:
     async def accept(
         self, tx: Transaction, fresh: Sequence[Sending], now: datetime
     ) -> tuple[Context, Sequence[Change]]:
-        """Write notifications and deliveries; of an ID that another worker was faster with,
-        ``notification`` stays None. Returns how deliveries change, too.
+        """Write notifications and deliveries; ``notification`` stays None for an ID that another
+        worker accepted first. Also returns how deliveries change.
         """
         for sending in fresh:
             self._verify(sending)
@@ -92,7 +92,7 @@ class Acceptance:
         every = [decision for sending in fresh for decision in sending.decisions]
         older = await older_of_topics(tx, every)
         ended, every = replaced(older, every, now)
-        every = await bounded(
+        every = await limit_backlog(
             tx,
             [*ended, *every],
             before={row.id: row for row in older},
@@ -101,9 +101,9 @@ class Acceptance:
         )
         await tx.save_deliveries([decision.delivery for decision in every[: len(ended)]])
         await tx.add_deliveries([decision.delivery for decision in every[len(ended) :]])
-        kept = iter(every[len(ended) :])
+        added = iter(every[len(ended) :])
         for sending in fresh:
-            sending.decisions = list(islice(kept, len(sending.decisions)))
+            sending.decisions = list(islice(added, len(sending.decisions)))
         context.notifications = {
             sending.key: sending.notification
             for sending in fresh
@@ -115,14 +115,14 @@ class Acceptance:
         ]
 
     def _verify(self, sending: Sending) -> None:
-        for index, token in enumerate(sending.asked.request.tokens):
+        for index, token in enumerate(sending.incoming.request.tokens):
             try:
                 sending.tokens.append((index, token, self._settings.token_keys.verify(token)))
             except Refusal as refused:
                 sending.rejected.append(_rejected(index, token, refused))
 
     def _route(self, sending: Sending, context: Context, now: datetime) -> None:
-        request = sending.asked.request
+        request = sending.incoming.request
         expires_at = now + timedelta(seconds=request.ttl)
         demand = demand_of(request)
         accepted: dict[str, Decision] = {}
@@ -137,10 +137,10 @@ class Acceptance:
             if client is None or application is None:
                 sending.rejected.append(_rejected(index, token, _REVOKED))
                 continue
-            if not may_send(sending.asked.sender, application.sender_key):
+            if not may_send(sending.incoming.sender, application.sender_key):
                 sending.rejected.append(_rejected(index, token, _FOREIGN))
                 continue
-            delivery_id = delivery_id_of(sending.asked.sender, request.notification, token)
+            delivery_id = delivery_id_of(sending.incoming.sender, request.notification, token)
             deliveries.append((index, delivery_id))
             if delivery_id in accepted:  # the same token twice in one request is one delivery
                 continue
@@ -148,7 +148,7 @@ class Acceptance:
             steps = self._dispatcher.steps(client, channels, application.application, demand)
             delivery = Delivery(
                 id=delivery_id,
-                sender=sending.asked.sender,
+                sender=sending.incoming.sender,
                 notification=request.notification,
                 client=claims.client,
                 application=application.application,
@@ -169,7 +169,7 @@ class Acceptance:
         sending.decisions = list(accepted.values())
         sending.rejected.sort(key=lambda entry: entry.index)
         sending.notification = Notification(
-            sender=sending.asked.sender,
+            sender=sending.incoming.sender,
             id=request.notification,
             body_hash=sending.hash,
             accepted_at=now,
@@ -185,8 +185,10 @@ class Acceptance:
 
 
 def _lock_for(fresh: Sequence[Sending]) -> Lock:
-    """Two workers that accept one topic at once must see each other; all others may share."""
-    topics = any(sending.asked.request.topic is not None for sending in fresh)
+    """The lock on clients: exclusive if a request has a topic, so that two workers with one topic
+    see each other.
+    """
+    topics = any(sending.incoming.request.topic is not None for sending in fresh)
     return Lock.EXCLUSIVE if topics else Lock.SHARED
 
 
@@ -195,5 +197,5 @@ def _rejected(index: int, token: str, refused: Refusal) -> RejectedEntry:
 
 
 def _now_or_never(steps: Sequence[Step], now: datetime) -> datetime:
-    """``ttl=0`` expires with the first step's window: now or never, but it is tried."""
+    """The expiry of ``ttl=0``: the end of the first step's window, so that it is tried once."""
     return now + timedelta(seconds=steps[0].ack_within if steps else 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
@@ -18,26 +18,28 @@ from aoi_events.domain.delivery.machine import Decision, Delivery, resend
 from aoi_events.domain.notifications import Notification, body_hash
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.platform.no_metrics import NO_METRICS
-from aoi_events.ports.broker import Inbound, Outbound
+from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.metrics import Change, WorkerMetrics
 from aoi_events.ports.store import Store, Transaction
 from aoi_events.services.delivery.dispatch import Context, Dispatcher
-from aoi_events.services.delivery.release import release_resting
-from aoi_events.services.messages.answers import answer, event, hint, refusal
-from aoi_events.services.messages.requests import Asked, about_request, read_request
+from aoi_events.services.delivery.release import release_idle
+from aoi_events.services.messages.answers import answer, refusal
+from aoi_events.services.messages.envelopes import hint
+from aoi_events.services.messages.events import event
+from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.notification.acceptance import Acceptance, Sending
 from aoi_events.services.notification.queries import NotificationQueries
-from aoi_events.services.runtime.handler import Handler
+from aoi_events.services.runtime.handler import RequestHandler
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import NOTIFICATION
 
 __all__ = ["NotificationHandler"]
 
 
-class NotificationHandler(Handler[Asked[AnyRequest]]):
-    """Takes ``aoi.notification``; writes notifications and deliveries; publishes answers, delivery
-    batches and ``notification.*`` events.
+class NotificationHandler(RequestHandler):
+    """Consumes ``aoi.notification``; writes notifications and deliveries; publishes answers,
+    delivery batches and ``notification.*`` events.
     """
 
     queue = NOTIFICATION
@@ -50,30 +52,22 @@ class NotificationHandler(Handler[Asked[AnyRequest]]):
         dice: Dice,
         metrics: WorkerMetrics = NO_METRICS,
     ) -> None:
+        super().__init__(settings)
         self._store = store
         self._metrics = metrics
-        self._settings = settings
         self._clock = clock
         self._dispatcher = Dispatcher(settings)
         self._acceptance = Acceptance(settings, self._dispatcher, dice)
         self._queries = NotificationQueries(store, settings, clock, dice, metrics)
 
-    def read(self, message: Inbound) -> Asked[AnyRequest]:
-        """The request in the message."""
-        return read_request(message, self._settings.gateways, self._settings.endpoints)
-
-    def about(self, item: Asked[AnyRequest]) -> Mapping[str, object]:
-        """What the request is about."""
-        return about_request(item)
-
-    async def handle(self, items: Sequence[Asked[AnyRequest]]) -> Sequence[Outbound]:
-        """Everything of one kind that follows each other is handled at once, in order."""
+    async def handle(self, items: Sequence[IncomingRequest[AnyRequest]]) -> Sequence[Outbound]:
+        """Handle consecutive requests of one kind at once, in order."""
         outputs: list[Outbound] = []
         run: list[Sending] = []
         for item in items:
             if isinstance(item.request, SendNotificationV1):
-                asked = cast("Asked[SendNotificationV1]", item)
-                run.append(Sending(asked, body_hash(item.request)))
+                incoming = cast("IncomingRequest[SendNotificationV1]", item)
+                run.append(Sending(incoming, body_hash(item.request)))
                 continue
             outputs += await self._send(run)
             run = []
@@ -98,21 +92,26 @@ class NotificationHandler(Handler[Asked[AnyRequest]]):
             if fresh:
                 context, changes = await self._acceptance.accept(tx, list(fresh.values()), now)
             await _repeat_twins(tx, run)
-            context = await self._remind(tx, run, context)
+            context = await self._republish_after_crash(tx, run, context)
         self._metrics.deliveries(changes)
         outputs = [output for sending in run for output in self._outputs(sending, context, now)]
         if any(after.state is DeliveryState.REPLACED for _, after in changes):
             outputs.append(hint())
-        return [*outputs, *await release_resting(self._store, _reminded(run), self._settings, now)]
+        return [
+            *outputs,
+            *await release_idle(self._store, _deliveries_of_repeats(run), self._settings, now),
+        ]
 
-    async def _remind(self, tx: Transaction, run: Sequence[Sending], context: Context) -> Context:
-        """A message that was delivered to a worker before may have committed and not published:
-        then what its deliveries' present states imply is told again.
+    async def _republish_after_crash(
+        self, tx: Transaction, run: Sequence[Sending], context: Context
+    ) -> Context:
+        """On redelivery the earlier run may have committed without publishing: publish again what
+        the current states imply.
         """
         repeated = {
             sending.key: sending
             for sending in run
-            if sending.repeated and sending.refused is None and sending.asked.message.redelivered
+            if sending.repeated and sending.refused is None and sending.incoming.message.redelivered
         }
         ids = {
             sending.key: dict.fromkeys(id_ for _, id_ in sending.notification.deliveries)
@@ -128,10 +127,10 @@ class NotificationHandler(Handler[Asked[AnyRequest]]):
             ]
         if not rows:
             return context
-        return (await self._dispatcher.load(tx, list(rows.values()), {})).and_also(context)
+        return (await self._dispatcher.load(tx, list(rows.values()), {})).merged_with(context)
 
     def _outputs(self, sending: Sending, context: Context, now: datetime) -> list[Outbound]:
-        message, notification = sending.asked.message, sending.notification
+        message, notification = sending.incoming.message, sending.notification
         if sending.refused is not None:
             return refusal(message, sending.refused)
         if notification is None:
@@ -154,15 +153,15 @@ class NotificationHandler(Handler[Asked[AnyRequest]]):
         return [*outputs, event_of_it, *self._dispatcher.outputs(sending.decisions, context, now)]
 
 
-def _reminded(run: Sequence[Sending]) -> list[Delivery]:
-    """The deliveries of repeated requests, as they were found."""
+def _deliveries_of_repeats(run: Sequence[Sending]) -> list[Delivery]:
+    """The deliveries of repeated requests, as they are in the store."""
     return [
         decision.delivery for sending in run if sending.repeated for decision in sending.decisions
     ]
 
 
 def _repeat(sending: Sending, known: Notification) -> None:
-    """The answer of a repeated request comes from the rows, before any token is looked at."""
+    """Answer a repeated request from the rows, before any token is checked."""
     sending.repeated = True
     if known.tombstone:
         sending.refused = Refusal(
@@ -179,7 +178,9 @@ def _repeat(sending: Sending, known: Notification) -> None:
 
 
 async def _repeat_twins(tx: Transaction, run: Sequence[Sending]) -> None:
-    """The same ID twice in one batch, or another worker was faster."""
+    """Answer requests whose ID appears twice in the batch, or that another worker
+    accepted first.
+    """
     left = [s for s in run if s.notification is None and s.refused is None]
     if left:
         rows = await tx.notifications({sending.key for sending in left})

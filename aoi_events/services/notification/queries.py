@@ -1,4 +1,4 @@
-"""What is asked about notifications one at a time: cancel, status, fetch."""
+"""Requests about notifications that are handled one by one: cancel, status, fetch."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import Lock, Store
 from aoi_events.services.delivery.dispatch import Context, Dispatcher
-from aoi_events.services.delivery.release import follow
+from aoi_events.services.delivery.release import release_next_batches
 from aoi_events.services.messages.answers import answer, refusal
 from aoi_events.services.messages.authorization import proved_client
-from aoi_events.services.messages.requests import Asked
+from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.notification.status import delivery_statuses
 from aoi_events.services.runtime.settings import ServiceSettings
 
@@ -40,7 +40,7 @@ __all__ = ["NotificationQueries"]
 
 
 class NotificationQueries:
-    """Cancels, reports, and hands out the content behind a wake-up."""
+    """Cancels notifications, reports their states, and returns the content for wake-ups."""
 
     def __init__(
         self,
@@ -57,24 +57,28 @@ class NotificationQueries:
         self._dice = dice
         self._dispatcher = Dispatcher(settings)
 
-    async def answer(self, asked: Asked[AnyRequest]) -> Sequence[Outbound]:
-        """The outputs of one request; a refusal is an answer, too."""
+    async def answer(self, incoming: IncomingRequest[AnyRequest]) -> Sequence[Outbound]:
+        """The messages for one request; a refusal is an answer, too."""
         try:
-            match asked.request:
+            match incoming.request:
                 case CancelNotificationV1():
-                    return await self._cancel(cast("Asked[CancelNotificationV1]", asked))
+                    return await self._cancel(
+                        cast("IncomingRequest[CancelNotificationV1]", incoming)
+                    )
                 case QueryNotificationV1():
-                    return await self._status(cast("Asked[QueryNotificationV1]", asked))
+                    return await self._status(
+                        cast("IncomingRequest[QueryNotificationV1]", incoming)
+                    )
                 case FetchNotificationV1():
-                    return await self._fetch(cast("Asked[FetchNotificationV1]", asked))
+                    return await self._fetch(cast("IncomingRequest[FetchNotificationV1]", incoming))
                 case _:
                     raise Refusal(ErrorCode.UNKNOWN_REQUEST, "this worker does not answer that")
         except Refusal as refused:
-            return refusal(asked.message, refused)
+            return refusal(incoming.message, refused)
 
-    async def _cancel(self, asked: Asked[CancelNotificationV1]) -> list[Outbound]:
+    async def _cancel(self, incoming: IncomingRequest[CancelNotificationV1]) -> list[Outbound]:
         now = self._clock.now()
-        sender, notification = asked.sender, asked.request.notification
+        sender, notification = incoming.sender, incoming.request.notification
         async with self._store.transaction() as tx:
             # A tombstone, if the notification is not here yet: it may be on its way.
             tombstone = Notification(
@@ -96,19 +100,21 @@ class NotificationQueries:
             ]
             await tx.save_deliveries([d.delivery for d in decisions if d.changed])
         self._metrics.deliveries((locked[d.delivery.id], d.delivery) for d in decisions)
-        released = await follow(self._store, [d.delivery for d in decisions], self._settings, now)
+        released = await release_next_batches(
+            self._store, [d.delivery for d in decisions], self._settings, now
+        )
         withdrawn = [d for d in decisions if d.delivery.state is DeliveryState.CANCELLED]
         body = NotificationCancelledV1(
             notification=notification,
             cancelled=len(withdrawn),
             settled=len(decisions) - len(withdrawn),
         )
-        told = self._dispatcher.outputs(withdrawn, Context(), now)
-        return [*answer(asked.message, body), *told, *released]
+        events = self._dispatcher.outputs(withdrawn, Context(), now)
+        return [*answer(incoming.message, body), *events, *released]
 
-    async def _status(self, asked: Asked[QueryNotificationV1]) -> list[Outbound]:
-        sender, notification = asked.sender, asked.request.notification
-        only = asked.request.delivery
+    async def _status(self, incoming: IncomingRequest[QueryNotificationV1]) -> list[Outbound]:
+        sender, notification = incoming.sender, incoming.request.notification
+        only = incoming.request.delivery
         async with self._store.transaction(read_only=True) as tx:
             known = await tx.notifications({(sender, notification)})
             if only is None:
@@ -135,13 +141,13 @@ class NotificationQueries:
             deliveries=tuple(statuses),
             stories=stories,
         )
-        return answer(asked.message, body)
+        return answer(incoming.message, body)
 
-    async def _fetch(self, asked: Asked[FetchNotificationV1]) -> list[Outbound]:
-        request = asked.request
+    async def _fetch(self, incoming: IncomingRequest[FetchNotificationV1]) -> list[Outbound]:
+        request = incoming.request
         async with self._store.transaction(read_only=True) as tx:
             clients = await tx.clients({request.client})
-            client = proved_client(asked, clients.get(request.client))
+            client = proved_client(incoming, clients.get(request.client))
             row = (await tx.deliveries({request.delivery})).get(request.delivery)
             if row is None or row.client != client.id:
                 raise Refusal(
@@ -168,4 +174,4 @@ class NotificationQueries:
             urgency=notification.urgency,
             expires_at=row.expires_at,
         )
-        return answer(asked.message, body)
+        return answer(incoming.message, body)

@@ -1,4 +1,4 @@
-"""A delivery as people and programs see it: its state and its story, hop by hop."""
+"""The status of deliveries for senders and operators: their states and stories."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _OVERTAKEN: Final = "and not submitted: it had ended before"
 async def delivery_statuses(
     tx: Transaction, rows: Sequence[Delivery], *, story: bool = True
 ) -> list[DeliveryStatus]:
-    """What may be shown of deliveries, with their ``story`` or without; nothing of it is a secret.
+    """The status of deliveries, with their ``story`` or without; it contains no secret.
 
-    What was on its way to a channel when another one delivered is said to be sent only if its
-    worker noted that it was.
+    A message to another channel than the one that delivered first is shown as sent only if its
+    worker noted that it was submitted.
     """
     asked = {attempt for row in rows for attempt in doubtful(row)}
     overtaken = asked - set(await tx.submitted(asked)) if asked else asked

@@ -1,7 +1,7 @@
-"""Topics: a newer notification takes the place of what was not delivered yet (RFC 8030, 5.4).
+"""Topics: a newer notification replaces an older one that was not delivered yet (RFC 8030, 5.4).
 
-What decides is the order in which the store accepts: who accepts a topic holds the client's row
-exclusively, so it sees every older delivery, whatever the clocks of two workers say.
+The order in which the store accepts them decides: a worker that accepts a topic locks the client's
+row exclusively, so it sees every older delivery, whatever the clocks of two workers say.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _Key = tuple[str, str, str, str]
 
 
 async def older_of_topics(tx: Transaction, decisions: Sequence[Decision]) -> Sequence[Delivery]:
-    """What these new deliveries replace, locked; nothing is asked where none has a topic."""
+    """The deliveries that these new ones replace, locked; no query without topics."""
     keys = {key for decision in decisions if (key := _key(decision.delivery)) is not None}
     return await tx.open_of_topics(keys) if keys else ()
 
@@ -27,23 +27,23 @@ async def older_of_topics(tx: Transaction, decisions: Sequence[Decision]) -> Seq
 def replaced(
     older: Sequence[Delivery], decisions: Sequence[Decision], now: datetime
 ) -> tuple[list[Decision], list[Decision]]:
-    """The ends of ``older``, and the decisions, of which the last of each topic stands.
+    """The ends of ``older``, and the decisions; of each topic only the last stays open.
 
-    Nobody would tell of those that ended if this message came no further, so the deadlines worker
-    does: they are due at once, as unpublished.
+    The events of those that ended are not published here, so the deadlines worker publishes them:
+    they are due at once, as unpublished.
     """
     last = {
         key: index
         for index, decision in enumerate(decisions)
         if (key := _key(decision.delivery)) is not None
     }
-    kept = [
+    decided = [
         decision
         if (key := _key(decision.delivery)) is None or last[key] == index
         else _ended(decision.delivery, now)
         for index, decision in enumerate(decisions)
     ]
-    return [_ended(row, now) for row in older], kept
+    return [_ended(row, now) for row in older], decided
 
 
 def _key(row: Delivery) -> _Key | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from pydantic import ValidationError
-
 from aoi_events.contracts.envelopes import (
     ChallengeOutcome,
     OutcomeBatchV1,
@@ -15,17 +13,17 @@ from aoi_events.contracts.envelopes import (
 )
 from aoi_events.domain.clients.client import Client
 from aoi_events.domain.delivery.machine import Decision, Delivery, Reported, StartStep, decide
-from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import Lock, Store, Transaction
-from aoi_events.services.clients.endings import close_what_ended
-from aoi_events.services.delivery.backlog import bounded
+from aoi_events.services.clients.endings import apply_endings
+from aoi_events.services.delivery.backlog import limit_backlog
 from aoi_events.services.delivery.dispatch import Dispatcher
-from aoi_events.services.delivery.release import follow, noticed
+from aoi_events.services.delivery.release import release_if_returned, release_next_batches
+from aoi_events.services.messages.envelopes import read_envelope
 from aoi_events.services.outcome.refused_challenges import note_refused_challenges
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.settings import ServiceSettings
@@ -37,9 +35,8 @@ log = get_logger(__name__)
 
 
 class OutcomeHandler(Handler[OutcomeBatchV1]):
-    """Takes ``aoi.outcome``; writes deliveries (merged), and channels, tokens and presences that
-    ended, and proofs whose challenge was refused; publishes next steps and ``notification.*``
-    events.
+    """Consumes ``aoi.outcome``; writes deliveries (merged), ended channels, tokens and presences,
+    and proofs whose challenge was refused; publishes next steps and ``notification.*`` events.
     """
 
     queue = OUTCOME
@@ -61,15 +58,12 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
 
     def read(self, message: Inbound) -> OutcomeBatchV1:
         """The envelope in the message. Raises Refusal (malformed)."""
-        try:
-            return OutcomeBatchV1.decode(message.body)
-        except ValidationError as error:
-            raise Refusal(
-                ErrorCode.MALFORMED, f"no envelope of outcomes ({error.error_count()} faults)"
-            ) from None
+        return read_envelope(OutcomeBatchV1, message)
 
     async def handle(self, items: Sequence[OutcomeBatchV1]) -> Sequence[Outbound]:
-        """Merge all outcomes at once. What is parked of them, the deliveries' deadlines replace."""
+        """Merge all outcomes at once. The deadlines of deliveries replace outcomes that
+        are parked.
+        """
         now = self._clock.now()
         outcomes = [outcome for batch in items for outcome in batch.items]
         challenges = [challenge for batch in items for challenge in batch.challenges]
@@ -83,10 +77,10 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
                 client = clients.get(outcome.client)
                 decision = self._decide(rows.get(outcome.delivery), outcome, client)
                 if decision is not None:
-                    decision = noticed(decision, clients, now)
+                    decision = release_if_returned(decision, clients, now)
                     rows[outcome.delivery] = decision.delivery
                     decisions.append(decision)
-            decisions = await bounded(
+            decisions = await limit_backlog(
                 tx,
                 decisions,
                 before=before,
@@ -95,14 +89,14 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
             )
             rows |= {decision.delivery.id: decision.delivery for decision in decisions}
             await tx.save_deliveries([row for id_, row in rows.items() if row != before[id_]])
-            ended = await close_what_ended(tx, decisions, clients, now)
+            ended = await apply_endings(tx, decisions, clients, now)
             ended += await note_refused_challenges(tx, challenges, self._settings, now, self._dice)
             decisions = [_still_wanted(decision, rows) for decision in decisions]
             context = await self._dispatcher.load(
                 tx, [d.delivery for d in decisions if _starts(d)], clients
             )
         self._metrics.deliveries((row, rows[id_]) for id_, row in before.items())
-        released = await follow(self._store, rows.values(), self._settings, now)
+        released = await release_next_batches(self._store, rows.values(), self._settings, now)
         return [*self._dispatcher.outputs(decisions, context, now), *ended, *released]
 
     async def _lock_clients(
@@ -111,9 +105,9 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
         outcomes: Sequence[OutcomeItem],
         challenges: Sequence[ChallengeOutcome],
     ) -> dict[str, Client]:
-        """Clients whose deliveries may become stored, or who may change themselves.
+        """Lock the clients whose deliveries may become stored, or who may change themselves.
 
-        An acknowledgement does neither, and it is what comes most: it locks no client.
+        An acknowledgement does neither, and is the most frequent outcome: it locks no client.
         """
         concerned = [o for o in outcomes if o.kind is not OutcomeKind.ACKNOWLEDGED]
         ids = {o.client for o in concerned} | {c.client for c in challenges}
@@ -153,7 +147,7 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
 
 
 def _lock_for(items: Iterable[OutcomeItem]) -> Lock:
-    """Exclusive when outcomes may end a presence, a channel or a token, so that clients change."""
+    """The lock on clients: exclusive if outcomes may end a presence, a channel or a token."""
     ends = any(
         item.closes_channel
         or item.kind in (OutcomeKind.NO_SUCH_APPLICATION, OutcomeKind.ROUTE_LOST)
@@ -167,7 +161,7 @@ def _starts(decision: Decision) -> bool:
 
 
 def _still_wanted(decision: Decision, rows: Mapping[str, Delivery]) -> Decision:
-    """Without steps that a later outcome of the same batch has made superfluous."""
+    """The decision without steps that a later outcome of the same batch has made superfluous."""
     row = rows[decision.delivery.id]
     effects = tuple(
         effect

@@ -1,4 +1,4 @@
-"""Challenges that the provider did not take: the address is given up, or tried again soon."""
+"""Challenges that the provider refused: they are sent again later, or the address is given up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aoi_events.contracts.envelopes import ChallengeOutcome, OutcomeKind, challe
 from aoi_events.contracts.events import NOBODY
 from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.channels import ChannelState, Proof, ProofState
-from aoi_events.domain.clients.proofs import challenge_code, not_taken
+from aoi_events.domain.clients.proofs import challenge_code, challenge_refused
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Dice
 from aoi_events.ports.store import Transaction
@@ -26,10 +26,10 @@ async def note_refused_challenges(
     now: datetime,
     dice: Dice,
 ) -> list[Outbound]:
-    """Write what the refusals mean for proofs and their channels; returns the events of it.
+    """Write the effects of the refusals on proofs and their channels; returns the events.
 
-    The events follow from the rows as they are then, so that a repeat tells the same. The caller
-    holds the clients' rows exclusively.
+    The events follow from the rows as they are then, so that a repeat returns the same events. The
+    caller has locked the clients' rows exclusively.
     """
     if not outcomes:
         return []
@@ -40,12 +40,12 @@ async def note_refused_challenges(
         for proof in of_client
     }
     rows = {(row.client, row.type): row for of in (await tx.channels(ids)).values() for row in of}
-    told: list[Outbound] = []
+    events: list[Outbound] = []
     for outcome in outcomes:
         known = proofs.get(outcome.challenge)
         if known is None or known.client != outcome.client:
             continue  # of a round that is over
-        decision = not_taken(
+        decision = challenge_refused(
             known,
             outcome.attempt,
             permanent=outcome.kind is OutcomeKind.REJECTED,
@@ -66,8 +66,8 @@ async def note_refused_challenges(
             rows[row.client, row.type] = row
             await tx.save_channels([row])
         if row.state is ChannelState.CLOSED:
-            told.append(channel_closed(row, NOBODY, now))
-    return told
+            events.append(channel_closed(row, NOBODY, now))
+    return events
 
 
 def _round(proof: Proof, key: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Application Clients: tokens given out and taken back (8.1.3, 8.2.3)."""
+"""Application Clients: tokens are issued and revoked (8.1.3, 8.2.3)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
 from aoi_events.services.clients.endings import application_revoked
 from aoi_events.services.clients.retirement import Endings
-from aoi_events.services.messages.answers import answer, event
+from aoi_events.services.messages.answers import answer
 from aoi_events.services.messages.authorization import proved_client
-from aoi_events.services.messages.requests import Asked
+from aoi_events.services.messages.events import event
+from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.registration.unit_of_work import Registry
 from aoi_events.services.runtime.settings import ServiceSettings
 
@@ -29,7 +30,7 @@ __all__ = ["ApplicationRegistration"]
 
 
 class ApplicationRegistration:
-    """Commands about one app instance of a client, whose row the caller holds exclusively."""
+    """Commands about one app instance of a client, whose row the caller has locked exclusively."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._keys = settings.token_keys
@@ -38,15 +39,17 @@ class ApplicationRegistration:
     def register(
         self,
         registry: Registry,
-        asked: Asked[RegisterApplicationV1],
+        incoming: IncomingRequest[RegisterApplicationV1],
         now: datetime,
         endings: Endings,
     ) -> list[Outbound]:
-        """The app instance's token: the same one until it was revoked, or bound to another key."""
-        request = asked.request
+        """Register the app instance: its token stays the same until it is revoked, or bound to
+        another key.
+        """
+        request = incoming.request
         if request.sender_key is not None:
             public_key(request.sender_key)
-        client, known = _find(registry, asked)
+        client, known = _find(registry, incoming)
         decision = applications.register(
             known,
             client=client.id,
@@ -72,55 +75,56 @@ class ApplicationRegistration:
             row = replace(row, fingerprint=fingerprint_of(token))
         if decision.changed:
             _save(registry, known, row)
-        # An app that registers has started: the device was heard of.
-        registry.save(client.back(now))
+        # An app that registers has started: the device is reachable.
+        registry.save(client.returned(now))
         body = ApplicationRegisteredV1(token=token, sequence=row.sequence, applied=decision.applied)
-        outputs = answer(asked.message, body)
+        outputs = answer(incoming.message, body)
         if decision.applied:
-            outputs.append(_registered(row, asked.sender, now))
+            outputs.append(_registered(row, incoming.sender, now))
             if row.replaced is not None:
                 endings.tokens.add((client.id, row.replaced))
-                outputs.append(application_revoked(_replaced(row), asked.sender, now))
+                outputs.append(application_revoked(_replaced(row), incoming.sender, now))
         return outputs
 
     def deregister(
         self,
         registry: Registry,
-        asked: Asked[DeregisterApplicationV1],
+        incoming: IncomingRequest[DeregisterApplicationV1],
         now: datetime,
         endings: Endings,
     ) -> list[Outbound]:
-        """The app instance's token ends, and what is open for it."""
-        client, known = _find(registry, asked)
-        request = asked.request
-        unseen = applications.unseen(
+        """Deregister the app instance: its token and its open deliveries end."""
+        client, known = _find(registry, incoming)
+        request = incoming.request
+        never_registered = applications.never_registered(
             client=client.id,
             application=request.application,
             instance=request.instance,
             key_id=self._keys.issuing,
             now=now,
         )
-        decision = applications.deregister(known or unseen, sequence=request.sequence)
+        decision = applications.deregister(known or never_registered, sequence=request.sequence)
         row = decision.application
         if decision.changed:
             _save(registry, known, row)
         body = ApplicationDeregisteredV1(sequence=row.sequence, applied=decision.applied)
-        outputs = answer(asked.message, body)
+        outputs = answer(incoming.message, body)
         if decision.applied and row.generation:
             endings.tokens.add((client.id, row.fingerprint))
-            outputs.append(application_revoked(row, asked.sender, now))
+            outputs.append(application_revoked(row, incoming.sender, now))
         return outputs
 
     async def forget(self, tx: Transaction, registry: Registry, now: datetime) -> None:
-        """Keep no more instances that ended than there may be others."""
+        """Delete ended instances beyond the number that a client may have registered."""
         await registry.forget(tx, keep=self._at_most, now=now)
 
 
 def _find(
-    registry: Registry, asked: Asked[RegisterApplicationV1] | Asked[DeregisterApplicationV1]
+    registry: Registry,
+    incoming: IncomingRequest[RegisterApplicationV1] | IncomingRequest[DeregisterApplicationV1],
 ) -> tuple[Client, Application | None]:
-    request = asked.request
-    client = proved_client(asked, registry.client(request.client))
+    request = incoming.request
+    client = proved_client(incoming, registry.client(request.client))
     key = app_key_of(request.application, request.instance)
     return client, registry.applications.get(client.id, key)
 
@@ -133,7 +137,7 @@ def _save(registry: Registry, known: Application | None, row: Application) -> No
 
 
 def _replaced(row: Application) -> Application:
-    """What the row was before its present command bound the app instance to another key."""
+    """The row before its present command bound the app instance to another key."""
     return replace(
         row,
         generation=row.generation - 1,

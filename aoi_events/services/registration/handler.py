@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import cast
@@ -20,58 +20,52 @@ from aoi_events.contracts.states import Reason
 from aoi_events.domain.clients import client as clients
 from aoi_events.domain.clients.client import Client
 from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.ports.broker import Inbound, Outbound
+from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Store, Transaction
 from aoi_events.services.clients.retirement import Endings, retire
-from aoi_events.services.messages.answers import answer, event, hint, refusal
+from aoi_events.services.messages.answers import answer, refusal
 from aoi_events.services.messages.authorization import proved_client
-from aoi_events.services.messages.requests import Asked, about_request, read_request
+from aoi_events.services.messages.envelopes import hint
+from aoi_events.services.messages.events import event
+from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.registration.applications import ApplicationRegistration
 from aoi_events.services.registration.unit_of_work import Registry
-from aoi_events.services.runtime.handler import Handler
+from aoi_events.services.runtime.handler import RequestHandler
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import REGISTRATION
 
 __all__ = ["RegistrationHandler"]
 
 
-class RegistrationHandler(Handler[Asked[AnyRequest]]):
-    """Takes ``aoi.registration``; writes clients and applications; publishes answers, ``client.*``
-    and ``application.*`` events.
+class RegistrationHandler(RequestHandler):
+    """Consumes ``aoi.registration``; writes clients and applications; publishes answers,
+    ``client.*`` and ``application.*`` events.
     """
 
     queue = REGISTRATION
 
     def __init__(self, store: Store, settings: ServiceSettings, clock: Clock) -> None:
+        super().__init__(settings)
         self._store = store
-        self._settings = settings
         self._clock = clock
         self._applications = ApplicationRegistration(settings)
 
-    def read(self, message: Inbound) -> Asked[AnyRequest]:
-        """The request in the message."""
-        return read_request(message, self._settings.gateways)
+    async def handle(self, items: Sequence[IncomingRequest[AnyRequest]]) -> Sequence[Outbound]:
+        """Handle all requests in one transaction, in order; a refusal undoes nothing.
 
-    def about(self, item: Asked[AnyRequest]) -> Mapping[str, object]:
-        """What the request is about."""
-        return about_request(item)
-
-    async def handle(self, items: Sequence[Asked[AnyRequest]]) -> Sequence[Outbound]:
-        """All requests in one transaction, in order; a refusal is an answer and undoes nothing.
-
-        Deliveries that must end are locked once, at the end, so in key order; and what the start of
-        an app makes due is released in a transaction that holds no other delivery.
+        Deliveries that must end are locked once, at the end, so in key order; deliveries that the
+        start of an app makes due are released in a transaction that locks no other delivery.
         """
         now = self._clock.now()
         outputs: list[Outbound] = []
         endings = Endings()
         started: set[str] = set()
         async with self._store.transaction() as tx:
-            registry = await Registry.hold(tx, [item.request for item in items], now)
+            registry = await Registry.load(tx, [item.request for item in items], now)
             for item in _in_order(items):
                 try:
-                    outputs += await self._one(tx, item, now, endings, started, registry)
+                    outputs += await self._handle_one(tx, item, now, endings, started, registry)
                 except Refusal as refused:
                     outputs += refusal(item.message, refused)
             await registry.write(tx)
@@ -84,10 +78,10 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
                 due |= bool(await tx.release(started, now=now, limit=limit))
         return [*outputs, hint()] if due else outputs
 
-    async def _one(
+    async def _handle_one(
         self,
         tx: Transaction,
-        item: Asked[AnyRequest],
+        item: IncomingRequest[AnyRequest],
         now: datetime,
         endings: Endings,
         started: set[str],
@@ -96,18 +90,18 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
         request = item.request
         match request:
             case RegisterClientV1():
-                fresh = cast("Asked[RegisterClientV1]", item)
+                fresh = cast("IncomingRequest[RegisterClientV1]", item)
                 return await self._register(tx, fresh, now, endings, registry)
             case DeregisterClientV1():
-                asked = cast("Asked[DeregisterClientV1]", item)
-                return await self._deregister(tx, asked, now, endings, registry)
+                incoming = cast("IncomingRequest[DeregisterClientV1]", item)
+                return await self._deregister(tx, incoming, now, endings, registry)
             case RegisterApplicationV1():
-                registering = cast("Asked[RegisterApplicationV1]", item)
+                registering = cast("IncomingRequest[RegisterApplicationV1]", item)
                 outputs = self._applications.register(registry, registering, now, endings)
                 started.add(request.client)
                 return outputs
             case DeregisterApplicationV1():
-                gone = cast("Asked[DeregisterApplicationV1]", item)
+                gone = cast("IncomingRequest[DeregisterApplicationV1]", item)
                 return self._applications.deregister(registry, gone, now, endings)
             case _:
                 raise Refusal(ErrorCode.UNKNOWN_REQUEST, "this worker does not answer that")
@@ -115,12 +109,12 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
     async def _register(
         self,
         tx: Transaction,
-        asked: Asked[RegisterClientV1],
+        incoming: IncomingRequest[RegisterClientV1],
         now: datetime,
         endings: Endings,
         registry: Registry,
     ) -> list[Outbound]:
-        request = asked.request
+        request = incoming.request
         same = registry.of_secret(request.secret_hash)
         if (wanted := self._settings.identities) is not None and (
             same is None or same.identity != request.identity
@@ -142,12 +136,14 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
         outputs: list[Outbound] = []
         if retired is not None:
             outputs += await _retire(
-                tx, registry, retired, Reason.REASSIGNED, asked.sender, now, endings
+                tx, registry, retired, Reason.REASSIGNED, incoming.sender, now, endings
             )
             if retired.retired_reason in (None, Reason.REASSIGNED):
                 changed = ClientChanged(client=retired.id, replaced_by=client.id)
                 outputs.append(
-                    event("client.reassigned", asked.sender, changed, at=now, key=f"{retired.id}@")
+                    event(
+                        "client.reassigned", incoming.sender, changed, at=now, key=f"{retired.id}@"
+                    )
                 )
         if decided.fresh:
             registry.add(client)
@@ -157,14 +153,14 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
         outputs.append(
             event(
                 "client.registered" if first_id == client.id else "client.refreshed",
-                asked.sender,
+                incoming.sender,
                 ClientChanged(client=client.id),
                 at=now,
                 key=f"{client.id}@{request.secret_hash[:8]}",
             )
         )
         body = ClientRegisteredV1(client=client.id, retired=retired.id if retired else None)
-        return [*answer(asked.message, body), *outputs]
+        return [*answer(incoming.message, body), *outputs]
 
     def _keep_quota(self, count: int) -> None:
         if count >= self._settings.policies.clients_per_identity:
@@ -177,14 +173,14 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
     async def _deregister(
         self,
         tx: Transaction,
-        asked: Asked[DeregisterClientV1],
+        incoming: IncomingRequest[DeregisterClientV1],
         now: datetime,
         endings: Endings,
         registry: Registry,
     ) -> list[Outbound]:
-        known = registry.client(asked.request.client)
+        known = registry.client(incoming.request.client)
         try:
-            client = proved_client(asked, known)
+            client = proved_client(incoming, known)
         except Refusal as refused:
             # A repeat of what was done already is done again, with the same answer.
             repeat = refused.code is ErrorCode.CLIENT_RETIRED
@@ -192,12 +188,12 @@ class RegistrationHandler(Handler[Asked[AnyRequest]]):
                 raise
             client = known
         outputs = await _retire(
-            tx, registry, client, Reason.DEREGISTERED, asked.sender, now, endings
+            tx, registry, client, Reason.DEREGISTERED, incoming.sender, now, endings
         )
         gone = ClientChanged(client=client.id)
         return [
-            *answer(asked.message, ClientDeregisteredV1(client=client.id)),
-            event("client.deregistered", asked.sender, gone, at=now, key=f"{client.id}@"),
+            *answer(incoming.message, ClientDeregisteredV1(client=client.id)),
+            event("client.deregistered", incoming.sender, gone, at=now, key=f"{client.id}@"),
             *outputs,
         ]
 
@@ -211,21 +207,23 @@ async def _retire(
     now: datetime,
     endings: Endings,
 ) -> list[Outbound]:
-    """End a client, with whatever the batch has changed so far written before."""
+    """End a client, after writing the batch's changes so far."""
     await registry.write(tx)
     outputs = await retire(tx, client, reason, asker, now, endings)
     if not client.retired:
-        registry.written(replace(client, retired_at=now, retired_reason=reason))
+        registry.record_written(replace(client, retired_at=now, retired_reason=reason))
     return outputs
 
 
-def _in_order(items: Sequence[Asked[AnyRequest]]) -> list[Asked[AnyRequest]]:
-    """First those that make new clients, so that these are inserted at once, in key order: two
-    workers that have the same ones wait for each other one way only. They follow from nothing that
-    stands before them.
+def _in_order(items: Sequence[IncomingRequest[AnyRequest]]) -> list[IncomingRequest[AnyRequest]]:
+    """The requests, those first that create clients, so that these are inserted at once, in key
+    order.
+
+    Two workers with the same requests then wait for each other one way only. Such requests do not
+    depend on those before them.
     """
 
-    def makes(item: Asked[AnyRequest]) -> bool:
+    def makes(item: IncomingRequest[AnyRequest]) -> bool:
         return isinstance(item.request, RegisterClientV1) and item.request.previous is None
 
     return sorted(items, key=makes, reverse=True)

@@ -1,7 +1,7 @@
-"""Signed assertions of user identities, where the operator wants identities to be true.
+"""Signed assertions of user identities, for operators that require proof of identities.
 
 An assertion is a JWT (RFC 7519) whose ``sub`` is the user identity, for our ``aud``, with an
-``exp``; signed with a key of whoever knows the users. The keys are the operator's to name.
+``exp``; signed with a key of the operator's identity provider. The operator names the keys.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PEM: Final = re.compile(rb"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----", re
 
 @dataclass(frozen=True, slots=True)
 class IdentityKey:
-    """A public key, the only algorithm that it is used with, and its ID where it has one."""
+    """A public key, the only algorithm that it is used with, and its ID if it has one."""
 
     key: PublicKey
     algorithm: str
@@ -47,8 +47,8 @@ class IdentityCheck:
     audience: str
 
     def check(self, assertion: str | None, identity: str, now: datetime) -> None:
-        """Raises Refusal (identity_unproved) unless ``assertion`` says now that its holder is
-        ``identity``.
+        """Check an assertion. Raises Refusal (identity_unproved) unless it proves
+        ``identity`` now.
         """
         if assertion is None:
             raise _refusal("this server wants a signed assertion of the user identity")
@@ -63,7 +63,7 @@ class IdentityCheck:
             raise _refusal("the assertion is not valid yet ('nbf')")
 
     def _claims(self, assertion: str) -> dict[str, Any]:
-        """The claims of an assertion whose signature and audience are good."""
+        """The claims of an assertion with a valid signature and audience."""
         try:
             named = jwt.get_unverified_header(assertion).get("kid")
         except (jwt.InvalidTokenError, ValueError):
@@ -128,16 +128,16 @@ def _of_jwks(text: bytes, name: str) -> Iterable[IdentityKey]:
         raise ConfigurationError(
             f'{name} is neither PEM nor a JWKS ({{"keys": […]}}, RFC 7517)'
         ) from None
-    for given in keys:
-        if "d" in given or "k" in given:
+    for entry in keys:
+        if "d" in entry or "k" in entry:
             raise ConfigurationError(
                 f"{name} holds a private or a shared key; private keys stay with the issuer"
             )
         try:
-            key = jwt.PyJWK(given).key
+            key = jwt.PyJWK(entry).key
         except (jwt.PyJWTError, ValueError, KeyError, TypeError):
             raise ConfigurationError(f"{name} holds a key that cannot be read") from None
-        yield _usable(key, given.get("kid"), name)
+        yield _usable(key, entry.get("kid"), name)
 
 
 def _usable(key: object, named: object, name: str) -> IdentityKey:

@@ -1,4 +1,4 @@
-"""What a batch of registrations works on: read at once, changed in memory, written at once."""
+"""The rows of a batch of registrations: read at once, changed in memory, written at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ _DAY = timedelta(days=1)
 
 
 class Registry:
-    """Clients, by ID and by secret, and their app instances; items see each other's changes.
+    """Clients, by ID and by secret, and their app instances; requests of a batch see each other's
+    changes.
 
     ``registered`` and ``ended`` count the app instances of each client, ``newcomers`` the clients
     of each identity that were registered within a day.
@@ -40,13 +41,13 @@ class Registry:
         self.newcomers: Counter[str] = Counter()
         self._clients: dict[str, Client] = {}
         self._secrets: dict[str, str] = {}
-        self._held: set[str] = set()
+        self._locked: set[str] = set()
         self._fresh: set[str] = set()
         self._changed: set[str] = set()
 
     @classmethod
-    async def hold(cls, tx: Transaction, requests: Sequence[Any], now: datetime) -> Registry:
-        """Every client that a batch may change, locked at once in key order, and what it reads."""
+    async def load(cls, tx: Transaction, requests: Sequence[Any], now: datetime) -> Registry:
+        """Lock every client that a batch may change, at once in key order, and read its rows."""
         registry = cls()
         ids: set[str] = set()
         apps: set[tuple[str, str]] = set()
@@ -82,19 +83,19 @@ class Registry:
         locked: Mapping[str, Client],
         now: datetime,
     ) -> None:
-        """Who is known by the secrets and their IDs by now, some perhaps since the locks."""
+        """Read the clients with these secrets or their IDs; some may be newer than the locks."""
         hashes = {request.secret_hash for request in making}
         first = await tx.clients({client_id_of(hashed) for hashed in hashes} - locked.keys())
         known = await tx.clients_by_secret(hashes)
         for client in (*first.values(), *known.values(), *locked.values()):
             self._clients[client.id] = client
             self._secrets[client.secret_hash] = client.id
-        self._held = set(locked)
+        self._locked = set(locked)
         identities = {request.identity for request in making if request.secret_hash not in known}
         self.newcomers.update(await tx.count_clients(identities, since=now - _DAY))
 
     def client(self, client: str) -> Client | None:
-        """A client as it is by now."""
+        """A client with its changes so far."""
         return self._clients.get(client)
 
     def of_secret(self, secret_hash: str) -> Client | None:
@@ -102,23 +103,23 @@ class Registry:
         return self._clients.get(self._secrets.get(secret_hash, ""))
 
     def add(self, client: Client) -> None:
-        """A client that is new."""
+        """Add a new client."""
         self.newcomers[client.identity] += 1
         self._fresh.add(client.id)
         self._keep(client)
 
     def save(self, client: Client) -> None:
-        """Replace a client. Raises Overtaken when it came in since the locks were taken, and its
-        row may be changing.
+        """Replace a client. Raises Overtaken when it was registered after the locks were taken, so
+        that its row may be changing.
         """
         if client.id not in self._fresh:
-            if client.id not in self._held:
+            if client.id not in self._locked:
                 raise Overtaken("the same client was registered by another worker just now")
             self._changed.add(client.id)
         self._keep(client)
 
-    def written(self, client: Client) -> None:
-        """A client was written by somebody else."""
+    def record_written(self, client: Client) -> None:
+        """Replace a client that was already written to the store."""
         self._keep(client)
 
     def _keep(self, client: Client) -> None:
@@ -129,19 +130,19 @@ class Registry:
         self._secrets[client.secret_hash] = client.id
 
     async def write(self, tx: Transaction) -> None:
-        """Write whatever changed, each kind at once. Raises Overtaken when another worker has added
-        the same client.
+        """Write all changes, one statement for each kind. Raises Overtaken when another worker has
+        added the same client.
         """
         await tx.save_clients([self._clients[client] for client in self._changed])
         fresh = [self._clients[client] for client in self._fresh]
         if fresh and len(await tx.add_clients(fresh)) < len(fresh):
             raise Overtaken("the same registration was made by another worker just now")
-        self._held |= self._fresh
+        self._locked |= self._fresh
         self._fresh, self._changed = set(), set()
         await tx.save_applications(self.applications.take_changed())
 
     async def forget(self, tx: Transaction, *, keep: int, now: datetime) -> None:
-        """Keep no more than ``keep`` instances of each client that ended."""
+        """Delete ended instances of each client beyond the newest ``keep``."""
         known = await tx.applications_of({id_ for id_, count in self.ended.items() if count > keep})
         of_client: dict[str, list[Application]] = {}
         for app in known:

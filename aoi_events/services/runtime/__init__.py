@@ -1,1 +1,1 @@
-"""Shared by every worker: batches, handlers, parking and pauses."""
+"""Shared by all workers: batches, handlers, parking and pauses."""

@@ -1,6 +1,6 @@
-"""The batch runtime of every worker that takes messages: take, read, handle, publish, acknowledge.
+"""The runtime of every worker that consumes messages: take, read, handle, publish, acknowledge.
 
-What it promises, whatever happens:
+Its guarantees, whatever happens:
 
 * a message is acknowledged only after its effects are committed and its outputs confirmed;
 * an exception in a batch reruns it item by item, and an item that fails alone is parked;
@@ -25,8 +25,10 @@ from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 from aoi_events.ports.broker import Broker, Inbound, Outbound, Subscription
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import WorkerMetrics
-from aoi_events.services.messages.answers import internal, publish_all, refusal
-from aoi_events.services.messages.requests import as_sent, may_answer, to_quarantine, unwrap
+from aoi_events.services.messages.answers import internal_error, refusal
+from aoi_events.services.messages.publish import publish_all
+from aoi_events.services.messages.quarantine import as_sent, to_quarantine, unwrap
+from aoi_events.services.messages.requests import may_answer
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
 from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
@@ -48,7 +50,7 @@ _RETRY_POLICY: Final = RetryPolicy(first=0.1, most=5.0, jitter=0.5)
 
 
 class BatchWorker(Generic[T]):
-    """Drives one handler: any number of these may run, here and on other machines."""
+    """Runs one handler; any number of copies may run, here and on other machines."""
 
     def __init__(
         self,
@@ -82,7 +84,7 @@ class BatchWorker(Generic[T]):
         self._log = log.bind(queue=handler.queue)
 
     async def run(self, stop: asyncio.Event, started: asyncio.Event | None = None) -> None:
-        """Work until ``stop``; then finish what was taken and return."""
+        """Run until ``stop``; then finish the messages that were taken, and return."""
         main, quarantine = worker_queue(self._handler.queue)
         work = await self._broker.subscribe(main, prefetch=self._batch)
         sources = [(work, False)]
@@ -108,7 +110,7 @@ class BatchWorker(Generic[T]):
                 with self._metrics.batch(queue, [message.message_id for message in messages]):
                     await self._settle(subscription, messages, stop, alone=alone)
         except Stopped:
-            # What was taken and not settled comes again, to whoever is there then.
+            # Messages that were taken and not settled are redelivered to another worker.
             self._log.info("stopped_while_paused")
 
     async def _settle(
@@ -119,25 +121,25 @@ class BatchWorker(Generic[T]):
         *,
         alone: bool,
     ) -> None:
-        """Handle and acknowledge, however long broker or store are away.
+        """Handle and acknowledge messages, however long broker or store are unavailable.
 
-        The same batch is tried again: were its messages given to others meanwhile, because the
-        connection was lost, then the repeat does no harm.
+        The same batch is tried again: if its messages were redelivered to others meanwhile, because
+        the connection was lost, then the repeat does no harm.
         """
-        given = messages
+        current = messages
         paused = False
 
         async def attempt() -> None:
-            await (self._alone(given) if alone else self._together(given))
+            await (self._handle_quarantined(current) if alone else self._handle_together(current))
             await subscription.ack(messages)
 
         async def pause(seconds: float) -> None:
-            nonlocal given, paused
+            nonlocal current, paused
             if not paused:
                 paused = True
                 await subscription.pause()
             # Effects may have been committed before the fault: all outputs are due again.
-            given = [replace(message, redelivered=True) for message in messages]
+            current = [replace(message, redelivered=True) for message in messages]
             await sleep_unless_stopped(self._clock, seconds, stop)
 
         await retry(attempt, policy=_RETRY_POLICY, on=PAUSES, failed=self._complain, sleep=pause)
@@ -152,7 +154,7 @@ class BatchWorker(Generic[T]):
 
     # --- handling ------------------------------------------------------------------------------
 
-    async def _together(self, messages: Sequence[Inbound]) -> None:
+    async def _handle_together(self, messages: Sequence[Inbound]) -> None:
         suspects = [m for m in messages if self._suspect(m)]
         if suspects:
             queue = quarantine_of(self._handler.queue)
@@ -163,7 +165,7 @@ class BatchWorker(Generic[T]):
     def _suspect(self, message: Inbound) -> bool:
         return self._quarantine and message.delivery_count >= QUARANTINE_AFTER
 
-    async def _alone(self, messages: Sequence[Inbound]) -> None:
+    async def _handle_quarantined(self, messages: Sequence[Inbound]) -> None:
         for message in messages:
             with self._watched():
                 try:
@@ -199,13 +201,13 @@ class BatchWorker(Generic[T]):
                 await self._handle_alone(replace(message, redelivered=True))
 
     async def _read(self, messages: Sequence[Inbound]) -> tuple[list[Inbound], list[T]]:
-        """The messages that ask something valid, and what; the others are answered and parked, but
-        for those of a gateway that is none for us.
+        """The valid messages, and their items; the others are answered and parked, except requests
+        of an unknown gateway.
         """
         good: list[Inbound] = []
         items: list[T] = []
         bad: list[Parked] = []
-        strangers: list[Refusal] = []
+        unknown_gateways: list[Refusal] = []
         answers: list[Outbound] = []
         for message in messages:
             try:
@@ -213,19 +215,19 @@ class BatchWorker(Generic[T]):
             except Refusal as refused:
                 # A setting is missing, and devices will ask again: there is nothing to replay.
                 if refused.code is ErrorCode.GATEWAY_UNKNOWN:
-                    strangers.append(refused)
+                    unknown_gateways.append(refused)
                 else:
                     bad.append(Parked(message, refused.code, refused.message))
                 answers += refusal(message, refused) if may_answer(message) else []
             except Exception as bug:  # noqa: BLE001 - parked for a person, with its traceback logged
                 self._log.exception("unreadable", message_id=message.message_id)
                 bad.append(_parked(message, bug))
-                answers += internal(message) if may_answer(message) else []
+                answers += internal_error(message) if may_answer(message) else []
             else:
                 good.append(message)
-        if strangers:
-            said = strangers[0].message
-            self._log.warning("gateway_unknown", messages=len(strangers), reason=said)
+        if unknown_gateways:
+            reason = unknown_gateways[0].message
+            self._log.warning("gateway_unknown", messages=len(unknown_gateways), reason=reason)
         await self._set_aside(bad, answers)
         return good, items
 
@@ -233,7 +235,7 @@ class BatchWorker(Generic[T]):
         if bad:
             stored = await self._parking.park(self._handler.queue, bad)
             self._log.warning("parked", messages=len(bad), stored=stored, code=bad[0].code)
-        await self._tell(answers)
+        await self._publish_after_parking(answers)
 
     async def _handle(self, items: Sequence[T], messages: Sequence[Inbound]) -> None:
         outputs = await self._handler.handle(items)
@@ -255,10 +257,12 @@ class BatchWorker(Generic[T]):
             about = self._handler.about(item)
             self._log.exception("item_parked", message_id=message.message_id, **about)
             await self._parking.park(self._handler.queue, [_parked(message, bug)])
-            await self._tell([*internal(message), *self._handler.abandoned(item)])
+            await self._publish_after_parking(
+                [*internal_error(message), *self._handler.abandoned(item)]
+            )
 
-    async def _tell(self, outputs: Sequence[Outbound]) -> None:
-        """Publish what follows a parked message; what cannot be said is no reason to repeat it."""
+    async def _publish_after_parking(self, outputs: Sequence[Outbound]) -> None:
+        """Publish the messages that follow a parked one; a failure is logged and not repeated."""
         try:
             await publish_all(self._broker, outputs)
             self._metrics.published(outputs, self._clock.now())

@@ -1,4 +1,4 @@
-"""What one kind of worker does with the messages of one queue."""
+"""The interface of a worker's handler: what to do with the messages of one queue."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
+from aoi_events.contracts.requests import AnyRequest
 from aoi_events.ports.broker import Inbound, Outbound
+from aoi_events.services.messages.requests import IncomingRequest, about_request, read_request
+from aoi_events.services.runtime.settings import ServiceSettings
 
-__all__ = ["Handler"]
+__all__ = ["Handler", "RequestHandler"]
 
 T = TypeVar("T")
 
 
 class Handler(ABC, Generic[T]):
-    """The runtime takes, publishes, acknowledges and parks; a handler does the rest."""
+    """Handles messages; the runtime takes, publishes, acknowledges and parks them."""
 
     queue: str
     """The queue that it takes from."""
 
     @abstractmethod
     def read(self, message: Inbound) -> T:
-        """What the message asks. Raises Refusal for bytes that ask nothing valid."""
+        """Read the item in the message. Raises Refusal for an invalid message."""
 
     @abstractmethod
     async def handle(self, items: Sequence[T]) -> Sequence[Outbound]:
@@ -33,9 +36,24 @@ class Handler(ABC, Generic[T]):
         """
 
     def about(self, item: T) -> Mapping[str, object]:
-        """Which notification, delivery or client the item is about, for the log."""
+        """The notification, delivery or client of the item, for the log."""
         return {}
 
     def abandoned(self, item: T) -> Sequence[Outbound]:
-        """What must be published when this item is parked because handling it fails."""
+        """The messages to publish when this item is parked because handling it fails."""
         return ()
+
+
+class RequestHandler(Handler[IncomingRequest[AnyRequest]]):
+    """Handles the requests of devices and senders."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+
+    def read(self, message: Inbound) -> IncomingRequest[AnyRequest]:
+        """Read the request in the message. Raises Refusal for an invalid message."""
+        return read_request(message, self._settings.gateways, self._settings.endpoints)
+
+    def about(self, item: IncomingRequest[AnyRequest]) -> Mapping[str, object]:
+        """The IDs in the request, for the log."""
+        return about_request(item)

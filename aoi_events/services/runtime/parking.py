@@ -1,4 +1,4 @@
-"""Parking: set a message aside in the store, redacted and bounded, before it is acknowledged."""
+"""Parking: store a message, redacted and bounded, before it is acknowledged unhandled."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from aoi_events.ports.broker import Broker, Inbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import Store
-from aoi_events.services.messages.answers import publish_all
-from aoi_events.services.messages.requests import to_replay
+from aoi_events.services.messages.publish import publish_all
+from aoi_events.services.messages.quarantine import to_replay
 
 __all__ = ["Parked", "Parking", "Replayed", "replay", "replayable"]
 
@@ -43,7 +43,7 @@ class Parking:
         self._metrics = metrics
 
     async def park(self, queue: str, entries: Sequence[Parked]) -> int:
-        """Set messages of ``queue`` aside; returns how many were stored."""
+        """Park messages of ``queue``; returns how many were stored."""
         if not entries:
             return 0
         now = self._clock.now()
@@ -56,18 +56,19 @@ class Parking:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """``done``: IDs that were sent again; ``kept``: ID → why not, for the others."""
+    """The result of a replay. ``done``: replayed IDs; ``kept``: ID → why not, for the others."""
 
     done: tuple[str, ...]
     kept: dict[str, str]
 
 
 async def replay(store: Store, broker: Broker, ids: Collection[str]) -> Replayed:
-    """Send parked messages again, each alone through its queue's quarantine, as from its sender.
+    """Send parked messages again, each alone through its queue's quarantine, on behalf of its
+    sender.
 
-    They are forgotten once the broker has them; should they fail again, they are parked anew. What
-    was redacted or cut cannot be sent again. Raises BrokerUnavailable, PublishRefused and
-    StoreUnavailable; then nothing was forgotten.
+    They are deleted once the broker has them; if they fail again, they are parked again. A message
+    that was redacted or cut cannot be sent again. Raises BrokerUnavailable, PublishRefused and
+    StoreUnavailable; then nothing was deleted.
     """
     good, kept = await replayable(store, ids)
     await publish_all(broker, [to_replay(row) for row in good])
@@ -79,7 +80,7 @@ async def replay(store: Store, broker: Broker, ids: Collection[str]) -> Replayed
 async def replayable(
     store: Store, ids: Collection[str]
 ) -> tuple[Sequence[ParkedMessage], dict[str, str]]:
-    """Those that can be sent again, and of the others ID → why not."""
+    """The messages that can be sent again, and for the others ID → why not."""
     async with store.transaction(read_only=True) as tx:
         found = {row.id: row for row in await tx.parked(ids=ids, limit=len(ids) or 1)}
     kept = {
@@ -93,7 +94,7 @@ async def replayable(
 def _row(queue: str, entry: Parked, now: datetime) -> ParkedMessage:
     message = entry.message
     body, obstacle = redact(message.body)
-    said = {
+    origin = {
         name: text
         for name in (CLIENT_HEADER, SENDER_HEADER)
         if isinstance(text := message.headers.get(name), str)
@@ -101,7 +102,7 @@ def _row(queue: str, entry: Parked, now: datetime) -> ParkedMessage:
     # The same message parked twice (a crash before its ack) is one row. Its ID is the sender's to
     # choose, or to leave out.
     named = (queue, message.exchange, message.routing_key, message.user_id, message.message_id)
-    identity = json.dumps([*named, said]).encode() + b"\0" + message.body
+    identity = json.dumps([*named, origin]).encode() + b"\0" + message.body
     return ParkedMessage(
         id="prk_" + hashlib.sha256(identity).hexdigest()[:24],
         parked_at=now,
@@ -114,5 +115,5 @@ def _row(queue: str, entry: Parked, now: datetime) -> ParkedMessage:
         body=body,
         replayable=obstacle is None,
         obstacle=obstacle,
-        headers={name: text[:128] for name, text in said.items()},
+        headers={name: text[:128] for name, text in origin.items()},
     )

@@ -1,4 +1,4 @@
-"""What the services need to be told; bootstrap fills it from the operator's settings."""
+"""The settings of the services; bootstrap fills them from the operator's settings."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Policies:
 
     ``backlog``: stored deliveries per client. ``release``: deliveries made due at once when a
     device comes back. ``hold``: until an unpublished change is published again, and until a claimed
-    deadline is looked at by another. ``clients_per_identity``: registrations a day.
-    ``applications_per_client``: app instances; as many that ended are remembered.
+    deadline is processed by another worker. ``clients_per_identity``: registrations a day.
+    ``applications_per_client``: registered app instances; as many ended ones stay stored.
     """
 
     selection: SelectionPolicy = SelectionPolicy()
@@ -53,13 +53,13 @@ class Policies:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """Keys, channel plug-ins with what they say of themselves, and policies.
+    """Keys, channel plug-ins with their traits, and policies.
 
-    ``identities``: how assertions of user identities are checked, where they must be.
-    ``gateways`` are the broker users whose word about a session is taken, ``endpoints`` those whose
-    word about a sender is. ``rules``: what holds for the plans of an application, asked anew for
-    each plan. ``channels`` are the plug-ins' settings; ``confirming`` (of the activation worker
-    only) what their devices are told, both by type.
+    ``identities``: how assertions of user identities are checked, if they are required.
+    ``gateways`` are the broker users that may act for sessions, ``endpoints`` those that may act
+    for senders. ``rules``: the rules for the plans of an application, read anew for each plan.
+    ``channels`` are the plug-ins' settings; ``confirming`` (of the activation worker only) are the
+    details for their devices; both by type.
     """
 
     token_keys: TokenKeys

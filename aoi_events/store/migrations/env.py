@@ -1,4 +1,4 @@
-"""Runs migrations on the connection that the caller gives."""
+"""Runs migrations on the caller's connection."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ class _Play:
             self._decide(at, fact)
         else:
             self._returned = True
-        if self._returned and self._delivery.resting:
+        if self._returned and self._delivery.idle:
             self._returned = False
             self._decide(at, self._plan())
 

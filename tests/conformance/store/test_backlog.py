@@ -92,7 +92,7 @@ async def test_a_batch_ends_when_its_last_delivery_settles(store: Store) -> None
 
 
 async def test_a_batch_ends_when_its_last_delivery_is_stored_again(store: Store) -> None:
-    """What could not be delivered rests behind the next batch, and is not released once more."""
+    """A delivery that failed is stored behind the next batch, and is not released once more."""
     async with store.transaction() as transaction:
         await fill(transaction, (1,), backlog(3))
         await transaction.release([ONE], now=NOW, limit=2)

@@ -172,7 +172,7 @@ async def test_applications_of_a_client_are_counted(store: Store) -> None:
 
 
 async def test_a_client_that_is_there_is_not_added(store: Store) -> None:
-    """Only new IDs are inserted, and what is kept of the others stays as it is."""
+    """Only new IDs are inserted; rows that exist stay unchanged."""
     known = a_client(1, epoch=7, presence=Presence("node-1", "s1"))
     async with store.transaction() as transaction:
         await transaction.save_clients([known])

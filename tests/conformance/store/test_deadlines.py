@@ -116,7 +116,7 @@ async def test_two_workers_share_no_batch(installation: Installation) -> None:
 
 
 async def test_published_is_marked_under_the_deadline_held(store: Store) -> None:
-    """The mark changes just the rows that are unpublished under the deadline that was held."""
+    """Only rows that are unpublished under the claimed deadline are marked."""
     held = later(5)
     async with store.transaction() as transaction:
         rows = [

@@ -60,7 +60,7 @@ async def test_notifications_are_added_once(store: Store) -> None:
 
 
 async def test_two_senders_of_one_request_add_it_once(installation: Installation) -> None:
-    """The same notification accepted twice at once: one insert is told, the other waits for it."""
+    """Of two simultaneous inserts of one notification one succeeds, and the other waits for it."""
     one, two = await installation.open(), await installation.open()
 
     async def add(store: Store) -> int:
@@ -146,7 +146,7 @@ async def test_saving_changes_what_may_change(store: Store) -> None:
     ids=["open without deadline", "unpublished without deadline", "open", "settled when?"],
 )
 async def test_every_row_is_watched(store: Store, unwatched: Delivery) -> None:
-    """A row that nobody would look at again, or that contradicts itself, cannot be written."""
+    """A row without a deadline that needs one, or that contradicts itself, cannot be written."""
     with pytest.raises(IntegrityError):
         async with store.transaction() as transaction:
             await transaction.add_deliveries([unwatched])
@@ -197,16 +197,16 @@ async def test_what_is_put_off_is_counted(store: Store) -> None:
         a_delivery(6, client=2),
         settled(a_delivery(7, client=3)),
     ]
-    assert [row.put_off for row in rows] == [True, False, False, True, True, True, False]
+    assert [row.deferred for row in rows] == [True, False, False, True, True, True, False]
     async with store.transaction() as transaction:
         await fill(transaction, (1, 2, 3), rows)
         clients = [client_id(n) for n in (1, 2, 3, 4)]
-        assert await transaction.count_put_off(clients) == {client_id(1): 3, client_id(2): 1}
-        assert await transaction.count_put_off([]) == {}
+        assert await transaction.count_deferred(clients) == {client_id(1): 3, client_id(2): 1}
+        assert await transaction.count_deferred([]) == {}
         await transaction.release([client_id(1)], now=NOW, limit=9)
         found = await transaction.open_deliveries_of([client_id(1)])
-        assert sum(row.put_off for row in found) == 3
-        assert await transaction.count_put_off(clients) == {client_id(1): 3, client_id(2): 1}
+        assert sum(row.deferred for row in found) == 3
+        assert await transaction.count_deferred(clients) == {client_id(1): 3, client_id(2): 1}
 
 
 async def test_more_rows_than_a_statement_has_parameters(store: Store) -> None:
@@ -248,7 +248,7 @@ async def test_open_deliveries_of_a_topic(store: Store) -> None:
 
 
 async def test_who_accepts_a_topic_sees_what_others_accepted(installation: Installation) -> None:
-    """Under the client's row held exclusively, an older delivery cannot be missed."""
+    """Under an exclusive lock on the client's row, an older delivery cannot be missed."""
     one, two = await installation.open(), await installation.open()
     key = (client_id(1), "fp_aaaaaaaaaaaaa", SENDER, "score")
     async with one.transaction() as transaction:

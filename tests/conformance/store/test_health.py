@@ -39,7 +39,7 @@ async def test_each_worker_replaces_what_it_noted(store: Store) -> None:
 
 
 async def test_what_a_dead_worker_noted_is_forgotten(store: Store) -> None:
-    """Whoever notes something removes what is older than the time that it says."""
+    """Each note removes the notes that are older than the time it names."""
     async with store.transaction() as tx:
         await tx.note_health("sms", "host/1", [UP, DOWN], forget=later(-60))
         await tx.note_health("sms", "host/2", [OTHER], forget=later(10))
@@ -47,8 +47,8 @@ async def test_what_a_dead_worker_noted_is_forgotten(store: Store) -> None:
 
 
 async def test_what_waits_is_counted_by_channel(store: Store) -> None:
-    """Only deliveries of which a step is held back count: not those that were refused, or that have
-    ended, or whose provider answered since.
+    """Only deliveries with a step that awaits its provider count: not those that were refused, that
+    have ended, or whose provider answered since.
     """
     waits = StepState(
         Step("sms", 0.0, 30.0),
@@ -72,5 +72,5 @@ async def test_what_waits_is_counted_by_channel(store: Store) -> None:
     untold = replace(ended, id=delivery_id(10), published=False, deadline=later(5))
     async with store.transaction() as tx:
         await tx.add_deliveries([*rows, ended, untold])
-        assert await tx.held_back(100) == {"sms": 2, "webhook": 1}
-        assert await tx.held_back(1) in ({"sms": 1}, {"sms": 1, "webhook": 1})
+        assert await tx.count_awaiting_provider(100) == {"sms": 2, "webhook": 1}
+        assert await tx.count_awaiting_provider(1) in ({"sms": 1}, {"sms": 1, "webhook": 1})

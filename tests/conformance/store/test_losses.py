@@ -11,7 +11,9 @@ from tests.conformance.store.rows import NOW, a_client, client_id, fill, later
 
 
 async def test_losses_are_counted_and_told(store: Store) -> None:
-    """Counts add up beside what was told already; saving replaces; who lost nothing is absent."""
+    """Counts add up beside those already reported; saving replaces; a client without losses is
+    absent.
+    """
     ids = [client_id(n) for n in (1, 2, 3)]
     async with store.transaction() as transaction:
         await fill(transaction, (1, 2, 3))
@@ -23,7 +25,7 @@ async def test_losses_are_counted_and_told(store: Store) -> None:
             ids[0]: Loss(ids[0], lost=5),
             ids[1]: Loss(ids[1], lost=1),
         }
-        told = Loss(ids[0], lost=5).tell("s1")
+        told = Loss(ids[0], lost=5).report_to("s1")
         await transaction.save_losses([told])
         await transaction.count_lost({ids[0]: 7})
         assert await transaction.losses([ids[0]]) == {ids[0]: Loss(ids[0], 7, 5, "s1")}
@@ -53,7 +55,7 @@ async def test_who_shares_a_client_can_count_at_the_same_time(installation: Inst
 
 
 async def test_losses_go_with_their_client(store: Store) -> None:
-    """What is kept of a client that was removed is removed, too."""
+    """The losses of a removed client are removed, too."""
     async with store.transaction() as transaction:
         gone = a_client(1, retired_at=NOW, retired_reason="deregistered")
         await transaction.save_clients([gone, a_client(2)])

@@ -66,7 +66,7 @@ async def test_settled_deliveries_go_with_their_notification(store: Store) -> No
 
 
 async def test_notifications_without_deliveries_go_by_age(store: Store) -> None:
-    """Tombstones, and notifications whose tokens were all rejected, are kept as long as others."""
+    """Tombstones, and notifications whose tokens were all rejected, stay as long as others."""
     async with store.transaction() as transaction:
         old = [a_notification(f"n{n}", deliveries=(), tombstone=bool(n)) for n in range(2)]
         young = a_notification("n3", deliveries=(), accepted_at=later(9))
@@ -78,7 +78,7 @@ async def test_notifications_without_deliveries_go_by_age(store: Store) -> None:
 
 
 async def test_submissions_parked_messages_and_challenges_go_by_age(store: Store) -> None:
-    """Each kind is removed once it is older than what is kept."""
+    """Each kind is removed once it is older than its retention."""
     async with store.transaction() as transaction:
         await fill(transaction)
         await transaction.add_submissions([a_submission(1), a_submission(2, at=later(9))])
@@ -119,12 +119,12 @@ async def test_retired_clients_go_with_all_that_is_theirs(store: Store) -> None:
 
 
 async def test_clients_that_were_never_used_are_found(store: Store) -> None:
-    """Those that never connected nor activated and were not heard of for long, the oldest first,
-    whatever apps they have; retired ones are not, but the end of one may wait to be told, and it
-    stays until then.
+    """Clients that never connected nor activated, or were silent for long, are found, the oldest
+    first, whatever apps they have; retired ones are not, but one whose event is unpublished stays
+    until it is published.
     """
     async with store.transaction() as transaction:
-        untold = a_client(8, retired_at=NOW, untold_since=later(1))
+        untold = a_client(8, retired_at=NOW, unpublished_since=later(1))
         await transaction.save_clients(
             [
                 a_client(1, registered_at=later(2)),
@@ -145,10 +145,10 @@ async def test_clients_that_were_never_used_are_found(store: Store) -> None:
         assert await transaction.expired_clients(
             unused_before=later(5), silent_before=never, limit=1
         ) == {client_id(6)}
-        assert list(await transaction.untold_clients(later(1), 9)) == []
-        assert list(await transaction.untold_clients(later(2), 9)) == [untold.id]
+        assert list(await transaction.clients_with_unpublished_end(later(1), 9)) == []
+        assert list(await transaction.clients_with_unpublished_end(later(2), 9)) == [untold.id]
         assert await retain(transaction, before=later(5)) == {}
-        await transaction.save_clients([replace(untold, untold_since=None)])
+        await transaction.save_clients([replace(untold, unpublished_since=None)])
         assert await retain(transaction, before=later(5)) == {Kind.CLIENTS: 1}
         assert len(await transaction.clients([client_id(n) for n in range(9)])) == 7
 

@@ -1,4 +1,4 @@
-"""What a transaction promises: all or nothing, locks that hold, faults that can be told apart."""
+"""The promises of a transaction: all or nothing, effective locks, distinguishable faults."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def test_cancelling_at_any_moment_does_no_harm(store: Store) -> None:
 
 
 async def test_a_reading_transaction_cannot_write(store: Store) -> None:
-    """A write in a transaction that said it only reads is refused, and the next one may write."""
+    """A write in a read-only transaction is refused, and the next transaction may write."""
     with pytest.raises(StoreUnavailable, match=r"read-?only"):
         async with store.transaction(read_only=True) as transaction:
             await fill(transaction)
@@ -147,7 +147,7 @@ async def test_storing_and_activating_cannot_miss_each_other(
 async def test_an_exclusive_lock_makes_changes_follow_each_other(
     installation: Installation,
 ) -> None:
-    """Read, add, write under an exclusive lock loses no update, whoever does it."""
+    """Read, add, write under an exclusive lock loses no update, whichever worker does it."""
     stores = [await installation.open() for _ in range(3)]
     async with stores[0].transaction() as transaction:
         await fill(transaction)

@@ -1,6 +1,6 @@
 """Every worker but the gateway, on time that stands still, with both sides in the test's hand.
 
-The deadlines worker's look is the test's to take (:meth:`System.look`), so what is due is known.
+A test runs the deadlines worker's rounds itself (:meth:`System.process_due`): it knows what is due.
 """
 
 from __future__ import annotations
@@ -186,17 +186,17 @@ class System:
             await device.activate(*channels)
         return device
 
-    async def look(self) -> None:
+    async def process_due(self) -> None:
         """Look at everything that is due."""
         worker = self.installation.deadlines()
         async with asyncio.timeout(WITHIN):
-            while await worker.look():
+            while await worker.process_due():
                 pass
 
     async def advance(self, seconds: float) -> None:
         """Move the time on, then look."""
         self.clock.advance(seconds)
-        await self.look()
+        await self.process_due()
 
     async def parked(self) -> list[ParkedMessage]:
         """Every parked message, the oldest first."""

@@ -130,7 +130,7 @@ class Bench:
                 await self.running
 
     async def patience_passes(self) -> None:
-        """The worker rests, and then it has rested long enough."""
+        """Let the worker pause, and let the pause end."""
         async with asyncio.timeout(WITHIN):
             await self.clock.somebody_sleeps()
         self.clock.advance(6)

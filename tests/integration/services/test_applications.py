@@ -13,7 +13,7 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.contracts.states import Reason
 from aoi_events.ports.broker import Inbound
-from aoi_events.services.messages.requests import Asked
+from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.registration.handler import RegistrationHandler
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import Device, System
@@ -61,7 +61,7 @@ async def test_a_token_ends_with_its_registration(system: System) -> None:
     device.sequence = 2
     new = (await device.register_app()).token
     assert new not in (None, old)
-    await system.look()
+    await system.process_due()
     failed = await system.events.wait_for("notification.failed", notification="n1")
     assert failed.data.reason == Reason.DEREGISTERED  # type: ignore[union-attr]
     (rejected,) = (await shop.send("n2", old)).rejected
@@ -81,7 +81,7 @@ async def test_an_app_that_registered_since_keeps_its_token(system: System) -> N
     assert (await device.register_app()).token == item.token
     await node.report(item, OutcomeKind.NO_SUCH_APPLICATION)
     await system.events.wait_for("notification.stored", notification="n1")
-    await system.look()
+    await system.process_due()
     again = await node.next_delivery()
     assert (again.delivery, again.token) == (item.delivery, item.token)
     assert not (await shop.send("n2", device.token)).rejected
@@ -101,7 +101,7 @@ async def test_what_was_sent_to_an_old_token_never_reaches_the_new_one(system: S
     device.sequence = 3
     await device.register_app()
     await node.connect(device)
-    await system.look()
+    await system.process_due()
     await system.events.wait_for("notification.failed", notification="n1")
     assert node.items.empty()
 
@@ -203,7 +203,9 @@ async def test_an_end_makes_room_within_its_batch(open_system: OpenSystem) -> No
     found = system.installation
     handler = RegistrationHandler(found.store, found.services, system.clock)
     message = Inbound(b"", "", reply_to="replies", user_id="devices")
-    outputs = await handler.handle([Asked(each, "devices", None, message) for each in requests])
+    outputs = await handler.handle(
+        [IncomingRequest(each, "devices", None, message) for each in requests]
+    )
     assert [out.type for out in outputs if out.routing_key == "replies"] == [
         "application.deregistered.v1",
         "application.registered.v1",

@@ -16,9 +16,9 @@ from aoi_events.domain.delivery.machine import (
     LosePresence,
 )
 from aoi_events.ports.store import Store
-from aoi_events.services.delivery.backlog import bounded
-from aoi_events.services.delivery.release import release_resting
-from aoi_events.services.messages.answers import hint
+from aoi_events.services.delivery.backlog import limit_backlog
+from aoi_events.services.delivery.release import release_idle
+from aoi_events.services.messages.envelopes import hint
 from aoi_events.services.runtime.settings import ServiceSettings
 from tests.conformance.store.rows import (
     NOW,
@@ -49,7 +49,7 @@ def sent(number: int) -> Delivery:
     return replace(row, steps=tuple(replace(step, first_attempt=1) for step in row.steps))
 
 
-def put_off(delivery: Delivery) -> Decision:
+def deferred(delivery: Delivery) -> Decision:
     """The decision that the delivery waits for its device."""
     return Decision(stored(delivery), (Announce(),), changed=True)
 
@@ -68,7 +68,7 @@ async def decided(
     """The decisions with the bound applied."""
     async with store.transaction() as tx:
         known = {row.id: row for row in before}
-        return await bounded(tx, decisions, before=known, backlog=backlog, now=later(1))
+        return await limit_backlog(tx, decisions, before=known, backlog=backlog, now=later(1))
 
 
 def states(decisions: Sequence[Decision]) -> dict[str, DeliveryState]:
@@ -80,7 +80,7 @@ def states(decisions: Sequence[Decision]) -> dict[str, DeliveryState]:
 async def test_of_several_the_newest_fail(empty_store: Store, *, backwards: bool) -> None:
     """The order in which they were sent decides, not their IDs or their places in the batch."""
     rows = await saved(empty_store, *(sent(n) for n in (9, 5, 7)))
-    decisions = [put_off(row) for row in rows]
+    decisions = [deferred(row) for row in rows]
     after = await decided(empty_store, rows, decisions[::-1] if backwards else decisions, 2)
     assert states(after) == {
         delivery_id(9): STORED,
@@ -109,7 +109,7 @@ async def test_what_was_put_off_before_has_its_place(
 ) -> None:
     """An older delivery that is put off for the first time fails, and the newer one stays."""
     rows = await saved(empty_store, sent(1), earlier(a_delivery(2)))
-    after = await decided(empty_store, rows, [put_off(row) for row in rows], 1)
+    after = await decided(empty_store, rows, [deferred(row) for row in rows], 1)
     assert states(after) == {delivery_id(1): FAILED, delivery_id(2): STORED}
 
 
@@ -117,7 +117,7 @@ async def test_what_ends_frees_its_place(empty_store: Store) -> None:
     """A stored delivery that is delivered in the same batch makes room for another one."""
     rows = await saved(empty_store, stored(a_delivery(1)), sent(2))
     ended = Decision(settled(rows[0]), (Announce(),), changed=True)
-    after = await decided(empty_store, rows, [ended, put_off(rows[1])], 1)
+    after = await decided(empty_store, rows, [ended, deferred(rows[1])], 1)
     assert states(after)[delivery_id(2)] is STORED
 
 
@@ -138,7 +138,7 @@ async def test_only_the_decision_that_puts_off_fails(empty_store: Store) -> None
     """An earlier decision of the same batch, about an attempt that was under way, stands."""
     rows = await saved(empty_store, sent(1))
     first = Decision(rows[0], (LosePresence(3),), changed=True)
-    after = await decided(empty_store, rows, [first, put_off(rows[0])], 0)
+    after = await decided(empty_store, rows, [first, deferred(rows[0])], 0)
     assert [each.delivery.state for each in after] == [rows[0].state, FAILED]
     assert after[0] == first
 
@@ -153,9 +153,9 @@ async def test_only_stored_rows_release_what_rests(empty_store: Store) -> None:
         return [row.released for row in found.values()]
 
     moving = [under_way(a_delivery(1)), settled(a_delivery(2))]
-    assert await release_resting(empty_store, moving, SETTINGS, later(1)) == []
+    assert await release_idle(empty_store, moving, SETTINGS, later(1)) == []
     assert await due() == [False, False]
-    resting = [stored(a_delivery(1))]
-    assert resting[0].client == client_id(1)
-    assert await release_resting(empty_store, resting, SETTINGS, later(1)) == [hint()]
+    idle = [stored(a_delivery(1))]
+    assert idle[0].client == client_id(1)
+    assert await release_idle(empty_store, idle, SETTINGS, later(1)) == [hint()]
     assert await due() == [True, True]

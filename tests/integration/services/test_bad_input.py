@@ -64,7 +64,7 @@ async def test_it_is_answered_and_parked(system: System, what: str) -> None:
 
 @BOTH
 async def test_ten_megabytes_stop_nothing(system: System) -> None:
-    """Point "Bad input": a body of 10 MB is refused, and kept only in part."""
+    """Point "Bad input": a body of 10 MB is refused, and stored only in part."""
     shop = await system.user()
     answer = await shop.ask_bytes("notification.send", b"x" * 10_000_000)
     assert isinstance(answer, RefusedV1)
@@ -110,8 +110,8 @@ async def test_secrets_are_redacted(system: System) -> None:
 async def test_what_is_parked_is_logged_without_secrets(
     system: System, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Requests that nobody can read are parked and logged, and what they carry is in no log: wrong
-    JSON, a wrong field, another version, a body that is too large, and a key that nobody knows.
+    """Unreadable requests are parked and logged, and their secrets are in no log: wrong JSON, a
+    wrong field, another version, a body that is too large, and an unknown key.
     """
     caplog.set_level(logging.DEBUG)
     device = await system.device()
@@ -168,7 +168,7 @@ async def test_answers_go_to_the_senders_own_queues_only(system: System) -> None
 
 async def test_what_assigns_something_wants_to_answer(system: System) -> None:
     """Section 3: requests that assign something are refused without a usable reply_to, whatever
-    header claims that nobody waits.
+    header claims that no answer is needed.
     """
     shop = await system.user()
     device = await system.device("scripted:a1")
@@ -211,8 +211,9 @@ async def test_envelopes_that_nobody_can_read_stop_nothing(system: System) -> No
 
 @BOTH
 async def test_nobody_speaks_for_another_in_quarantine(system: System) -> None:
-    """Section 3: who asked is whom the broker validated: a sender who can write to a quarantine, or
-    to the dead letters, cannot act for somebody else; the message is parked under its own name.
+    """Section 3: the sender is the user that the broker validated: a sender who can write to a
+    quarantine, or to the dead letters, cannot act for another one; the message is parked under its
+    own name.
     """
     shop, eve = await system.user("shop"), await system.user("eve")
     device = await system.device("scripted:a1")

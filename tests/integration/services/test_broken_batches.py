@@ -10,7 +10,7 @@ import pytest
 from aoi_events.broker.memory import MemoryBroker
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.ports.broker import Outbound, Published
-from aoi_events.services.messages.requests import Asked
+from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.notification.handler import NotificationHandler
 from aoi_events.services.runtime.batch_worker import BatchWorker
 from aoi_events.services.runtime.handler import Handler
@@ -36,7 +36,7 @@ class BreaksOnce(MemoryBroker):
 class BreaksAt(NotificationHandler):
     """Commits what it is asked for, and then breaks on the notification ``n2``."""
 
-    async def handle(self, items: Sequence[Asked[Any]]) -> Sequence[Outbound]:
+    async def handle(self, items: Sequence[IncomingRequest[Any]]) -> Sequence[Outbound]:
         """As usual, and then break."""
         outputs = await super().handle(items)
         if any(item.request.notification == "n2" for item in items):

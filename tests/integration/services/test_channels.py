@@ -183,7 +183,7 @@ async def test_a_repeated_hello_changes_nothing(system: System) -> None:
 
 async def test_a_gateway_with_a_new_name_announces_its_sessions(system: System) -> None:
     """Section 5: under a new node name each open session is announced under a new epoch; one that
-    was replaced since is told so.
+    was replaced since is refused.
     """
     shop, old, new = await system.user(), await system.node("gw-1"), await system.node("gw-2")
     device = await system.device("websocket")

@@ -1,4 +1,4 @@
-"""The deadlines worker forgets nothing, whoever dies (design, sections 4 and 5)."""
+"""The deadlines worker forgets nothing, whichever process dies (design, sections 4 and 5)."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ async def worker_that_dies(system: System) -> DeadlinesWorker:
 
 @BOTH
 async def test_what_was_committed_and_not_published_comes_again(system: System) -> None:
-    """Section 4: each transition is committed as unpublished under a short deadline; whoever looks
-    then publishes it again, unchanged.
+    """Section 4: each transition is committed as unpublished under a short deadline; after that it
+    is published again, unchanged.
     """
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket", "scripted:a1")
@@ -44,10 +44,10 @@ async def test_what_was_committed_and_not_published_comes_again(system: System) 
     await node.next_delivery()
     system.clock.advance(31)
     with pytest.raises(BrokerUnavailable):
-        await (await worker_that_dies(system)).look()
+        await (await worker_that_dies(system)).process_due()
     (row,) = await system.rows("n1")
     assert not row.published
-    await system.look()
+    await system.process_due()
     assert system.provider.taken == []
 
     await system.advance(6)
@@ -64,7 +64,7 @@ async def test_an_end_that_was_not_published_is_told_later(system: System) -> No
     await shop.send("n1", device.token, ttl=10)
     system.clock.advance(11)
     with pytest.raises(BrokerUnavailable):
-        await (await worker_that_dies(system)).look()
+        await (await worker_that_dies(system)).process_due()
     assert system.events.of("notification.expired") == []
     await system.advance(6)
     await system.events.wait_for("notification.expired", notification="n1")
@@ -78,11 +78,11 @@ async def test_a_batch_whose_end_was_not_published_is_followed_later(system: Sys
     device = await system.device("websocket")
     await shop.send("n1", device.token, ttl=20)
     await node.connect(device)
-    await system.look()
+    await system.process_due()
     await node.next_delivery()
     system.clock.advance(21)
     with pytest.raises(BrokerUnavailable):
-        await (await worker_that_dies(system)).look()
+        await (await worker_that_dies(system)).process_due()
     await system.advance(6)
     await system.events.wait_for("notification.expired", notification="n1")
 
@@ -103,7 +103,7 @@ async def test_workers_share_what_is_due(system: System) -> None:
     ]
 
     async def drain(worker: DeadlinesWorker) -> None:
-        while await worker.look():
+        while await worker.process_due():
             pass
 
     await asyncio.gather(*map(drain, workers))
@@ -157,7 +157,7 @@ async def test_the_loop_polls_and_is_woken(system: System) -> None:
 
 
 async def test_it_stops_at_once_while_broker_and_store_are_away(system: System) -> None:
-    """Point 5: told to stop, the worker drains, even while it waits for the broker to come back."""
+    """Point 5: the worker drains on a stop, even while it waits for the broker to come back."""
     shop = await system.user()
     device = await system.device()
     await shop.send("n1", device.token, ttl=10)
@@ -209,7 +209,7 @@ async def test_retention_of_one_kind_hinders_no_other(system: System) -> None:
 
 
 async def test_a_row_whose_client_ended_unnoticed_is_settled(system: System) -> None:
-    """Section 4: deliveries of a retired client end when somebody looks, whenever that is."""
+    """Section 4: deliveries of a retired client end when they are processed, whenever that is."""
     shop = await system.user()
     device = await system.device()
     await shop.send("n1", device.token, ttl=60)
@@ -219,7 +219,7 @@ async def test_a_row_whose_client_ended_unnoticed_is_settled(system: System) -> 
     late = system.clock.advance(1)
     async with store.transaction() as tx:
         await tx._run(update(deliveries).values(deadline=late))
-    await system.look()
+    await system.process_due()
     failed = await system.events.wait_for("notification.failed", notification="n1")
     assert failed.data.reason == Reason.DEREGISTERED  # type: ignore[union-attr]
 
@@ -240,8 +240,8 @@ async def test_retention_forgets_what_is_over(system: System) -> None:
 
 @BOTH
 async def test_a_registration_that_nobody_used_expires(system: System) -> None:
-    """Section 4: unused registrations expire, with their tokens and what was sent to them; events
-    say so, also when the worker that ended it died before it could. Whoever connected stays.
+    """Section 4: unused registrations expire, with their tokens and deliveries; events report it,
+    also when the worker that ended them died before it could. Clients that connected stay.
     """
     shop, node = await system.user(), await system.node()
     unused, used = await system.device(), await system.device()
@@ -253,17 +253,17 @@ async def test_a_registration_that_nobody_used_expires(system: System) -> None:
     system.clock.advance(11 * 86_400)
     doomed = await worker_that_dies(system)
     with pytest.raises(BrokerUnavailable):
-        await doomed._unused.look()
+        await doomed._unused.process_due()
     assert system.events.of("client.expired") == []
     worker = system.installation.deadlines()
-    assert await worker._unused.look() == 0, "the other one may be about to tell it"
+    assert await worker._unused.process_due() == 0, "the other one may be about to tell it"
     system.clock.advance(6)
-    assert await worker._unused.look() == 1
-    assert await worker._unused.look() == 0
+    assert await worker._unused.process_due() == 1
+    assert await worker._unused.process_due() == 0
     await system.events.wait_for("client.expired", client=unused.client)
     await system.events.wait_for("application.revoked", client=unused.client, reason="unused")
     assert len(system.events.of("client.expired")) == 1
-    await system.look()
+    await system.process_due()
     failed = await system.events.wait_for("notification.failed", notification="n2")
     assert failed.data.reason == Reason.UNUSED  # type: ignore[union-attr]
     (rejected,) = (await shop.send("n3", unused.token)).rejected
@@ -278,8 +278,8 @@ async def test_a_registration_that_nobody_used_expires(system: System) -> None:
 
 
 async def test_a_client_that_fell_silent_expires(open_system: OpenSystem) -> None:
-    """Point 4: a device that was used once and never again is not kept for ever, whatever it had
-    active; one that is heard of in time stays.
+    """Point 4: the registration of a device that was used once expires after long silence, whatever
+    channels were active; one that connects in time stays.
     """
     system = await open_system(policy={"keep_silent": 100 * 86_400})
     shop, node = await system.user(), await system.node()
@@ -292,13 +292,13 @@ async def test_a_client_that_fell_silent_expires(open_system: OpenSystem) -> Non
     await shop.send("n1", silent.token, ttl=28 * 86_400)
     system.clock.advance(39 * 86_400)
     worker = system.installation.deadlines()
-    assert await worker._unused.look() == 0
+    assert await worker._unused.process_due() == 0
     await shop.send("n2", silent.token, ttl=28 * 86_400)
     system.clock.advance(86_401)
-    assert await worker._unused.look() == 1
+    assert await worker._unused.process_due() == 1
     await system.events.wait_for("client.expired", client=silent.client)
     await system.events.wait_for("application.revoked", client=silent.client, reason="unused")
-    await system.look()
+    await system.process_due()
     failed = await system.events.wait_for("notification.failed", notification="n2")
     assert failed.data.reason == Reason.UNUSED  # type: ignore[union-attr]
     assert (await silent.refused("notification.fetch", delivery="dlv_" + "a" * 26)).code
@@ -312,8 +312,8 @@ async def _client(system: System, client: str) -> Client | None:
 
 
 async def test_a_missing_token_key_makes_nobody_fail(system: System) -> None:
-    """Section 4: a key that is not on this machine is nothing that a delivery could be failed for:
-    the look is broken off, and made again by whoever has the key.
+    """Section 4: a delivery does not fail because a key is missing on this machine: processing
+    stops, and is repeated by a worker that has the key.
     """
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
@@ -323,7 +323,7 @@ async def test_a_missing_token_key_makes_nobody_fail(system: System) -> None:
     found = system.installation
     worker = DeadlinesWorker(found.store, found.broker, without, system.clock, system.dice)
     with pytest.raises(ConfigurationError, match="'k1' is still in use"):
-        await worker.look()
+        await worker.process_due()
     (row,) = await system.rows("n1")
     assert row.deadline is not None
     await system.advance(10)

@@ -124,7 +124,7 @@ async def test_a_permanent_refusal_closes_the_channel_and_starts_the_next_step(
     assert [(row.type, row.reason, row.detail) for row in welcome.closed] == [
         ("scripted", CloseReason.ADDRESS_REFUSED, "no such address")
     ]
-    await system.look()
+    await system.process_due()
     await node.acknowledge(await node.next_delivery())
     await system.events.wait_for("notification.delivered", notification="n1")
     # Told, and over: nothing goes to that address any more.
@@ -214,7 +214,7 @@ async def test_could_not_wake_waits_for_the_app_to_start(system: System) -> None
 
     system.clock.advance(1)
     await device.register_app()
-    await system.look()
+    await system.process_due()
     item = await node.next_delivery()
     assert item.notification == "n1"
     await node.acknowledge(item)
@@ -234,7 +234,7 @@ async def test_an_app_that_starts_while_it_cannot_be_woken_is_not_missed(system:
     await device.register_app()
     await node.report(item, OutcomeKind.COULD_NOT_WAKE, at=system.clock.now())
     await system.events.wait_for("notification.stored", notification="n1")
-    await system.look()
+    await system.process_due()
     assert (await node.next_delivery()).notification == "n1"
 
 

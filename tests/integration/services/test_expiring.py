@@ -23,7 +23,7 @@ async def test_an_end_that_was_not_published_has_the_time_of_the_first_attempt(
     time at which it ended, and the registration keeps it.
     """
     ended = later(-100)
-    row = a_client(1, retired_at=ended, retired_reason=Reason.UNUSED, untold_since=ended)
+    row = a_client(1, retired_at=ended, retired_reason=Reason.UNUSED, unpublished_since=ended)
     async with empty_store.transaction() as tx:
         await tx.save_clients([row])
     broker = MemoryBroker(MemoryServer())
@@ -31,12 +31,12 @@ async def test_an_end_that_was_not_published_has_the_time_of_the_first_attempt(
     await broker.declare(topology())
     subscription = await broker.subscribe(events, prefetch=10)
     worker = UnusedClients(empty_store, broker, Policies(), ManualClock(NOW), batch=10)
-    assert await worker.look() == 1
+    assert await worker.process_due() == 1
     async with asyncio.timeout(WITHIN):
         (message,) = await subscription.take(10)
     event = CloudEvent.decode(message.body)
     assert (event.type, event.time) == ("aoi.client.expired.v1", ended)
     async with empty_store.transaction(read_only=True) as tx:
         after = (await tx.clients([client_id(1)]))[client_id(1)]
-    assert (after.retired_at, after.untold_since) == (ended, None)
+    assert (after.retired_at, after.unpublished_since) == (ended, None)
     await broker.close()

@@ -59,12 +59,12 @@ async def fail(system: System, device: Device, item: DeliverItem) -> None:
 
 
 async def expire(system: System, device: Device, item: DeliverItem) -> None:
-    """Its time is over to the very moment, and nobody has looked at it since."""
+    """Let its time pass to the very moment, while no worker has processed it since."""
     system.clock.advance((item.expires_at - system.clock.now()).total_seconds())
 
 
 async def revoke(system: System, device: Device, item: DeliverItem) -> None:
-    """The app's token ends, and nobody has looked at the delivery since."""
+    """End the app's token, while no worker has processed the delivery since."""
     await device.ask("application.deregister", application="org.mail", sequence=device.next())
 
 

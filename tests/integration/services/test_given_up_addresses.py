@@ -191,7 +191,7 @@ async def test_it_goes_to_the_new_address(system: System) -> None:
     await move(system, device)
     await serve(system)
     await system.until(lambda: shop.story("n1"), lambda story: "route_lost" in story)
-    await system.look()
+    await system.process_due()
     while not (
         mine := [item for item in system.provider.deliveries if item.client == device.client]
     ):
@@ -273,7 +273,7 @@ async def test_every_channel_goes_to_the_new_address_only(
         await prove_offer(system, device, kind, there.new)
         await system.serve(kind)
         await system.until(lambda: shop.story("n1"), lambda story: "route_lost" in story)
-        await system.look()
+        await system.process_due()
         await system.until(lambda: shop.story("n1"), lambda story: "accepted" in story)
         assert set(there.reached()) == {NEW}
 

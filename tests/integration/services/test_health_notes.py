@@ -1,4 +1,4 @@
-"""What a channel worker notes of its providers, for whoever asks the store."""
+"""The notes of a channel worker about its providers, as operators read them in the store."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def channel(system: System) -> AsyncIterator[ConnectionlessChannel]:
 
 
 async def fail(system: System, channel: ConnectionlessChannel, *numbers: int) -> None:
-    """Send to addresses at which nobody listens."""
+    """Send to addresses without a listener."""
     until = system.clock.now() + timedelta(seconds=60)
     items = [
         ChallengeItem(

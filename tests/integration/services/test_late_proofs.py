@@ -42,14 +42,14 @@ async def test_a_proof_that_was_confirmed_since_its_claim_is_left_alone(proving:
     assert state(await confirm(device, code)) == "active"
     before = await proofs_of(proving, device)
     due = DueProofs(found.store, found.broker, found.services, proving.clock, batch=9)
-    await due._move(claimed, now, until)
+    await due._process(claimed, now, until)
     assert await proofs_of(proving, device) == before
     assert before["a1"].state is ProofState.PROVED
 
 
 async def test_an_address_that_was_replaced_gets_no_more_challenges(proving: System) -> None:
-    """The client offers another address while a challenge is out: the round of the first one ends,
-    and its code goes to nobody.
+    """The client offers another address while a challenge is open: the round of the first one ends,
+    and its code is sent no more.
     """
     device = await proving.device("scripted:a1")
     await device.activate("scripted:a2")

@@ -1,4 +1,4 @@
-"""Backlog overflow: the client is told that it lost notifications (issue 3, point 4)."""
+"""Backlog overflow: the client learns that it lost notifications (issue 3, point 4)."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ async def test_a_client_that_lost_notifications_is_told_once(open_system: OpenSy
 
 @BOTH
 async def test_a_client_that_may_not_have_heard_is_told_again(open_system: OpenSystem) -> None:
-    """A session may end before its device has heard what it was told; a device that says in which
-    session it heard last is told of all since, and of nothing twice.
+    """A session may end before its device read the count of losses; a device that names the session
+    in which it read the last count receives all losses since, and none twice.
     """
     system = await open_system(policy={"backlog": 1})
     shop, node = await system.user(), await system.node()

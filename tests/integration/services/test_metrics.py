@@ -1,4 +1,6 @@
-"""Counted once for each committed change, whoever dies and whatever is published again."""
+"""Metrics count each committed change once, whichever process dies and whatever is
+published again.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,8 @@ async def die_after_commit(system: System, kind: Handlers) -> None:
 
 
 async def test_a_run_that_died_and_its_repeat_count_once(open_system: OpenSystem) -> None:
-    """Acceptance and end are each committed by a run that dies, and told again by the next run:
-    both count once.
+    """Acceptance and end are each committed by a run that dies, and published again by the next
+    run: both count once.
     """
     some = [name for name in WORKERS if name not in ("notification", "outcome")]
     system = await open_system(workers=some)

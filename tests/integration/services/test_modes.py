@@ -101,7 +101,7 @@ async def test_a_hedge_does_not_wait_for_what_failed(system: System) -> None:
 
 
 async def test_what_was_stored_goes_out_as_its_sender_wants(open_system: OpenSystem) -> None:
-    """The mode is kept with the notification: a plan that is made when the device is back has it,
+    """The mode is stored with the notification: a plan that is made when the device is back has it,
     too.
     """
     system = await open_system()
@@ -112,6 +112,6 @@ async def test_what_was_stored_goes_out_as_its_sender_wants(open_system: OpenSys
     system.provider.default = Say.nothing()
     await device.activate("websocket", "scripted:a1")
     await node.connect(device)
-    await system.look()
+    await system.process_due()
     item = await node.next_delivery()
     assert (await system.provider.next_delivery()).delivery == item.delivery

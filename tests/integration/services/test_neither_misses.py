@@ -100,7 +100,7 @@ async def accepting(scene: Scene) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def merging(scene: Scene) -> AsyncIterator[None]:
-    """The outcome worker was told that the app could not be woken, and waits for the delivery."""
+    """The outcome worker received *could not wake*, and waits for the delivery."""
     item = await scene.sent()
     scene.system.clock.advance(1)
     async with scene.system.installation.store.transaction() as tx:
@@ -122,7 +122,7 @@ async def timing_out(scene: Scene) -> AsyncIterator[None]:
         async with store.transaction() as first:
             # What it locks once it has claimed what is due.
             await first.clients({item.client}, Lock.EXCLUSIVE)
-            looking = asyncio.ensure_future(scene.system.installation.deadlines().look())
+            looking = asyncio.ensure_future(scene.system.installation.deadlines().process_due())
             await somebody_waits(scene.system)
             await later.deliveries({item.delivery}, Lock.EXCLUSIVE)
         await somebody_waits(scene.system)
@@ -147,7 +147,7 @@ async def test_who_comes_back_before_the_commit_waits_and_is_served(
         await returning
     (row,) = await scene.system.rows("n1")
     assert (row.state, row.released) == ("stored", True)
-    await scene.system.look()
+    await scene.system.process_due()
     (row,) = await scene.system.rows("n1")
     unreachable = stores is accepting and returns in (activates, starts_an_app)
     assert (row.state, row.released) == ("stored" if unreachable else "sending", False)
@@ -175,7 +175,7 @@ async def accept(scene: Scene) -> None:
 
 
 async def merge(scene: Scene) -> None:
-    """The outcome worker is told that the app could not be woken, and is done."""
+    """The outcome worker receives *could not wake*, and finishes."""
     assert scene.item is not None
     at = scene.system.clock.now()
     await scene.node.report(scene.item, OutcomeKind.COULD_NOT_WAKE, at=at)
@@ -184,7 +184,7 @@ async def merge(scene: Scene) -> None:
 
 async def look(scene: Scene) -> None:
     """The deadlines worker finds the acknowledgement overdue, and is done."""
-    await scene.system.installation.deadlines().look()
+    await scene.system.installation.deadlines().process_due()
 
 
 @pytest.mark.parametrize("write", [connecting, proving])
@@ -203,7 +203,7 @@ async def test_who_stores_while_somebody_comes_back_waits_and_sees_it(
     id_, now = scene.device.client, scene.system.clock.now()
     async with scene.system.installation.store.transaction() as tx:
         (client,) = (await tx.clients({id_}, Lock.EXCLUSIVE)).values()
-        await write(tx, client.back(now))
+        await write(tx, client.returned(now))
         storing = asyncio.ensure_future(stores(scene))
         await somebody_waits(scene.system)
     async with asyncio.timeout(WITHIN):

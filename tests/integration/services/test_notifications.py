@@ -188,7 +188,7 @@ async def test_what_is_stored_expires(system: System) -> None:
     await system.advance(61)
     await system.events.wait_for("notification.expired", notification="n1")
     await node.connect(device)
-    await system.look()
+    await system.process_due()
     assert node.items.empty()
 
 
@@ -232,8 +232,8 @@ async def test_what_could_not_be_delivered_fills_the_backlog_too(open_system: Op
 
 @BOTH
 async def test_a_status_is_bounded(system: System) -> None:
-    """Section 5: an answer that told 1,000 stories would have megabytes: of many deliveries the
-    states are told, and of each of them the story to whoever asks for that one.
+    """Section 5: an answer with 1,000 stories would have megabytes: for many deliveries it contains
+    the states only, and a request for one of them returns its story.
     """
     shop, apps = await system.user(), [f"app.a{n}" for n in range(MAX_STORIES + 1)]
     device = await system.device(apps=apps)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.parametrize("backend", ["memory+postgresql"], indirect=
 
 
 async def patience_passes(system: System) -> None:
-    """The worker rests before it tries again, and then it has rested long enough."""
+    """Let the worker pause before it tries again, and let the pause end."""
     async with asyncio.timeout(WITHIN):
         await system.clock.somebody_sleeps()
     system.clock.advance(6)
@@ -66,8 +66,8 @@ async def test_one_secret_registered_twice_at_once(open_system: OpenSystem) -> N
 
 
 async def test_an_address_offered_while_it_is_proved(open_system: OpenSystem) -> None:
-    """Promise (no borrowed addresses): proving an address takes it from whoever came in at the last
-    moment, too, and clients are never locked out of order for it.
+    """Promise (no borrowed addresses): proving an address takes it from a client that offered it at
+    the last moment, too, and clients are never locked out of order for it.
     """
     system = await open_system(plugin={"needs_proof": True}, workers=["registration", "activation"])
     mine, other = await system.device(), await system.device(identity="b")
@@ -174,7 +174,7 @@ async def test_an_acknowledgement_at_the_same_moment_stays(
                 await node.report(item, OutcomeKind.ROUTE_LOST, epoch=item.epoch)
                 looking = None
             else:
-                looking = asyncio.ensure_future(system.installation.deadlines().look())
+                looking = asyncio.ensure_future(system.installation.deadlines().process_due())
             await somebody_waits(system)
             (row,) = (await other.deliveries({item.delivery}, Lock.EXCLUSIVE)).values()
         await somebody_waits(system)

@@ -42,7 +42,7 @@ def fault_of(kind: type[Exception]) -> Exception:
 
 
 async def paused(bench: Bench) -> None:
-    """Return when the worker rests; a message that comes now stays in the queue, for others."""
+    """Return when the worker pauses; a message that arrives now stays in the queue, for others."""
     await bench.clock.somebody_sleeps()
     await bench.send("meanwhile")
     assert bench.server.waiting(OUTCOME) == 1, "the worker still consumes"

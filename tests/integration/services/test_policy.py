@@ -33,7 +33,7 @@ async def test_a_gate_holds_whatever_the_sender_wants(
     await system.advance(60)
     assert system.provider.deliveries == []
     await node.connect(device)
-    await system.look()
+    await system.process_due()
     item = await node.next_delivery()
     assert item.notification == "n1"
     await node.acknowledge(item)
@@ -114,7 +114,7 @@ async def test_what_was_spent_counts_when_it_is_planned_anew(
     await system.advance(31)
     await system.events.wait_for("notification.stored", notification="n1")
     await node.connect(device)
-    await system.look()
+    await system.process_due()
     assert {(await node.next_delivery()).notification for _ in range(2)} == {"n1", "n2"}
     planned = {
         row.notification: [s.step.channel for s in row.steps]

@@ -1,4 +1,4 @@
-"""Whose session a client's is: what comes late, or comes again, takes nobody's place."""
+"""The session of a client: a late or repeated request does not replace a newer one."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ async def refused(node: Node, device: Device, session: str, **more: object) -> R
 
 @BOTH
 async def test_a_hello_that_nobody_waits_for_any_more_changes_nothing(system: System) -> None:
-    """A worker that was frozen takes up a hello whose device has long come back elsewhere: it is
-    told to come later, and the present session stays.
+    """A worker that was suspended handles a hello whose device is connected elsewhere by now: the
+    hello is refused for now, and the present session stays.
     """
     old, new = await system.node("gw-1"), await system.node("gw-2")
     device = await system.device("websocket")
@@ -126,8 +126,8 @@ async def test_an_announcement_that_nobody_waits_for_changes_nothing(system: Sys
 async def test_an_announcement_of_another_session_changes_nothing(
     system: System, epoch: int
 ) -> None:
-    """A session that another one took over from, or one of an epoch that nobody got, is refused
-    also under a name of its node that is new.
+    """A session that another one replaced, or one of an unknown epoch, is refused also under a new
+    name of its node.
     """
     old, new, renamed = [await system.node(f"gw-{n}") for n in (1, 2, 3)]
     device = await system.device("websocket")

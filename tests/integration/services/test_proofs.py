@@ -13,7 +13,7 @@ from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.channels import ChannelState
 from aoi_events.ports.broker import Inbound
 from aoi_events.services.activation.handler import ActivationHandler
-from aoi_events.services.messages.requests import Asked
+from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import Device, System
@@ -69,7 +69,7 @@ async def test_pending_until_the_challenge_came_back(open_system: OpenSystem) ->
     answer = await confirm(device, challenge.code)
     assert state(answer) == "active"
     await system.events.wait_for("channel.activated", client=device.client)
-    await system.look()
+    await system.process_due()
     assert (await system.provider.next_delivery()).notification == "n1"
     assert await confirm(device, challenge.code) == answer
 
@@ -95,7 +95,7 @@ async def test_wrong_codes_are_counted_and_end_the_round(proving: System) -> Non
 
 
 async def test_the_challenge_is_sent_again_and_then_given_up(proving: System) -> None:
-    """Section 4: challenges have deadlines: sent again, then given up, and the client is told."""
+    """Section 4: challenges have deadlines: sent again, then given up, with an event."""
     node = await proving.node()
     device = await proving.device("scripted:a1")
     codes = [(await proving.provider.next_challenge()).code]
@@ -112,8 +112,8 @@ async def test_the_challenge_is_sent_again_and_then_given_up(proving: System) ->
 
 @BOTH
 async def test_a_challenge_refused_for_good_ends_the_offer(open_system: OpenSystem) -> None:
-    """Section 4: a number that nobody can reach is not pending for minutes: its channel closes at
-    once, the client is told why, and a later offer opens a round of its own.
+    """Section 4: an unreachable number is not pending for minutes: its channel closes at once, the
+    client learns why, and a later offer opens a round of its own.
     """
     system = await open_system(plugin={"needs_proof": True})
     node = await system.node()
@@ -234,7 +234,7 @@ async def test_a_confirmation_beats_a_claim_of_the_deadlines_worker(proving: Sys
         (claimed,) = await tx.claim_due_proofs(now, 10, until=now)
     await confirm(device, challenge.code)
     worker = proving.installation.deadlines()._proofs
-    await worker._move([claimed], now, now)
+    await worker._process([claimed], now, now)
     assert len(proving.provider.challenges) == 1
 
 
@@ -293,8 +293,8 @@ async def test_challenges_are_limited(open_system: OpenSystem) -> None:
 
 
 async def test_challenges_are_limited_whoever_sends_them(open_system: OpenSystem) -> None:
-    """Section 4: many clients that claim one number do not make it ring: what goes out again counts
-    as what goes out first, and whoever may not be asked any more hears why.
+    """Section 4: many clients that claim one number do not make it ring: repeated challenges count
+    like first ones, and a refusal by the limit names its reason.
     """
     system = await open_system(
         plugin={"needs_proof": True}, policy={"clients_per_identity": 9, "challenges_per_client": 9}
@@ -364,7 +364,8 @@ async def test_codes_are_never_logged(proving: System, caplog: pytest.LogCapture
 
 async def test_an_address_is_offered_again_and_proved_in_one_batch(proving: System) -> None:
     """Two requests of one client that are handled together: the second one sees what the first one
-    did, and whoever had the address loses it though the client's own row named another one before.
+    did, and the earlier holder loses the address though the client's own row named another one
+    before.
     """
     mine, other = await proving.device(), await proving.device(identity="b")
     await prove(proving, other, "a1")
@@ -380,7 +381,7 @@ async def test_an_address_is_offered_again_and_proved_in_one_batch(proving: Syst
         ConfirmChannelV1.model_validate(given | {"channel": "scripted", "code": code}),
     ]
     message = Inbound(body=b"", routing_key="", exchange="", tag=1, reply_to="replies")
-    outputs = await handler.handle([Asked(r, "devices", None, message) for r in requests])
+    outputs = await handler.handle([IncomingRequest(r, "devices", None, message) for r in requests])
     answers = [ChannelsActivatedV1.decode(o.body) for o in outputs if o.routing_key == "replies"]
     assert [state(answer) for answer in answers] == ["pending", "active"]
     async with found.store.transaction(read_only=True) as tx:

@@ -139,7 +139,9 @@ async def test_the_device_outranks_the_provider(system: System) -> None:
 async def test_a_receipt_after_the_devices_refusal_changes_nothing(
     system: System, refusal: OutcomeKind, end: str
 ) -> None:
-    """Section 4: the device's own refusals end it; the provider's word is told, and no more."""
+    """Section 4: the device's own refusals end a delivery; a later receipt only adds a line to its
+    story.
+    """
     shop, node = await system.user(), await system.node()
     device = await system.device("scripted:a1")
     await shop.send("n1", device.token)
@@ -208,7 +210,7 @@ async def test_a_provider_that_is_down_eats_no_attempt(system: System) -> None:
     system.provider.up.clear()
     await shop.send("n1", device.token)
     for attempt in range(1, 6):
-        await system.until(lambda: _held_back(system), lambda held: held == attempt)  # noqa: B023
+        await system.until(lambda: _count_awaiting_provider(system), lambda held: held == attempt)  # noqa: B023
         assert (await system.rows("n1"))[0].steps[0].retries == 0
         if attempt == 5:
             system.provider.up.set()
@@ -221,8 +223,8 @@ async def test_a_provider_that_is_down_eats_no_attempt(system: System) -> None:
 async def test_what_was_held_back_does_not_depend_on_its_worker(
     open_system: OpenSystem,
 ) -> None:
-    """What was held back stands in the store and nowhere else: another worker, which knows nothing
-    of the breaker, sends it when the provider is back.
+    """A delivery that awaits its provider is in the store and nowhere else: another worker, which
+    knows nothing of the breaker, sends it when the provider is back.
     """
     system = await open_system(workers=[name for name in WORKERS if name != "scripted"])
     shop = await system.user()
@@ -250,10 +252,10 @@ async def _all_kept(system: System, caplog: pytest.LogCaptureFixture) -> None:
     await system.until(said, bool)
 
 
-async def _held_back(system: System) -> int | None:
+async def _count_awaiting_provider(system: System) -> int | None:
     """The attempt that was not made because the provider is down, if that is the last."""
     (row,) = await system.rows("n1")
-    return row.attempts if row.steps and row.steps[0].held_back else None
+    return row.attempts if row.steps and row.steps[0].awaits_provider else None
 
 
 async def _taken(system: System) -> None:
@@ -266,9 +268,8 @@ async def _taken(system: System) -> None:
 
 
 async def _a_moment_passes(system: System, shop: User) -> None:
-    """Receipts look for their submission again, long before the window of the step ends.
-
-    A receipt may be told before the acceptance, which then adds nothing to the story.
+    """Receipts look for their submission again, long before the window of the step ends. A receipt
+    may be published before the acceptance, which then adds nothing to the story.
     """
     said = {"accepted", "receipted"}
     await system.until(lambda: shop.story("n1"), lambda story: not said.isdisjoint(story))

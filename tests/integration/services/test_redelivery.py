@@ -18,7 +18,7 @@ from aoi_events.ports.broker import Inbound, Outbound, Published, Subscription
 from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.channel.handler import ProviderHandler
 from aoi_events.services.channel.submissions import Submissions
-from aoi_events.services.messages.requests import to_quarantine, unwrap
+from aoi_events.services.messages.quarantine import to_quarantine, unwrap
 from aoi_events.services.notification.handler import NotificationHandler
 from aoi_events.services.outcome.handler import OutcomeHandler
 from aoi_events.services.registration.handler import RegistrationHandler
@@ -143,7 +143,7 @@ async def test_a_notification_goes_out_with_the_next_run(open_system: OpenSystem
 
 @BOTH
 async def test_an_outcome_is_merged_once_and_told_again(open_system: OpenSystem) -> None:
-    """Promise: duplicates of outcomes change nothing; what they imply is told again."""
+    """Promise: duplicates of outcomes change nothing; what they imply is published again."""
     system = await system_without(open_system, "outcome")
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
@@ -176,8 +176,8 @@ async def test_a_refusal_survives_its_worker(open_system: OpenSystem) -> None:
 async def test_what_was_submitted_is_told_again_and_not_submitted_again(
     open_system: OpenSystem,
 ) -> None:
-    """Section 4: a step is submitted once; when only its outcome could not be told, the next run
-    submits nothing, nor does a copy of the worker; its outcome is told once.
+    """Section 4: a step is submitted once; when only its outcome could not be published, the next
+    run submits nothing, nor does a copy of the worker; its outcome is published once.
     """
     system = await system_without(open_system, "scripted")
     shop = await system.user()
@@ -201,8 +201,9 @@ async def test_what_was_submitted_is_told_again_and_not_submitted_again(
 
 
 async def test_an_outcome_waits_for_the_broker(open_system: OpenSystem) -> None:
-    """Section 5: a step was submitted and the broker is away: its outcome is told when that is
-    back, though its message was acknowledged; who must stop meanwhile leaves it to the deadline.
+    """Section 5: a step was submitted and the broker is unavailable: its outcome is published when
+    the broker is back, though its message was acknowledged; a worker that must stop meanwhile
+    leaves it to the deadline.
     """
     system = await system_without(open_system, "scripted")
     shop = await system.user()
@@ -294,8 +295,8 @@ async def test_a_session_that_was_taken_over_is_closed_by_the_next_run(
 
 
 async def test_quarantine_tells_everything_again(open_system: OpenSystem) -> None:
-    """Section 5: a message that was committed by workers that died is, in quarantine, told again
-    like any repeat, though it is new there.
+    """Section 5: a message that was committed by workers that died is, in quarantine, published
+    again like any repeat, though it is new there.
     """
     system = await system_without(open_system, "notification")
     replies = await Replies.of(await system.user())
@@ -316,8 +317,8 @@ async def test_a_dead_letter_is_parked_answered_and_replayed(
     open_system: OpenSystem, *, quarantined: bool
 ) -> None:
     """Section 5: past the delivery limit it arrives in ``aoi.dead`` and is parked under the queue
-    it died in; its sender is told; a replay goes through quarantine, from the same sender, with the
-    same business IDs, and the parked row is forgotten.
+    it died in; its sender gets an answer; a replay goes through quarantine, from the same sender,
+    with the same business IDs, and the parked row is deleted.
     """
     system = await system_without(open_system, "notification")
     shop = await system.user()

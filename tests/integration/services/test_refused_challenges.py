@@ -82,8 +82,8 @@ async def note(system: System, *outcomes: ChallengeOutcome) -> Sequence[Outbound
 
 
 async def test_an_address_that_was_offered_since_stays(system: System) -> None:
-    """Section 4: a number that nobody can reach ends with its own proof; the channel has another
-    address by now, whose challenge is out.
+    """Section 4: an unreachable number ends with its own proof; the channel has another address by
+    now, whose challenge is open.
     """
     device = await system.device("scripted:a1")
     await device.activate("scripted:a2")

@@ -16,7 +16,7 @@ from aoi_events.contracts.states import Reason
 from aoi_events.domain.clients.client import hash_secret
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.broker import Inbound
-from aoi_events.services.messages.requests import Asked
+from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.registration.handler import RegistrationHandler
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.integration.services.harness import Device, System, secret_and_hash
@@ -102,7 +102,7 @@ async def test_proof_and_another_identity_retire_the_old_id(system: System) -> N
     assert (close.client, close.session, close.epoch) == (old.client, "s1", connected.epoch)
     await system.events.wait_for("client.reassigned", client=old.client, replaced_by=answer.client)
     await system.events.wait_for("application.revoked", client=old.client, reason="reassigned")
-    await system.look()
+    await system.process_due()
     failed = await system.events.wait_for("notification.failed", notification="n1")
     assert failed.data.reason == Reason.REASSIGNED  # type: ignore[union-attr]
     (rejected,) = (await shop.send("n2", old.token)).rejected
@@ -178,7 +178,7 @@ async def test_deregistration_ends_everything(system: System) -> None:
     first = await device.ask("client.deregister")
     assert await device.ask("client.deregister") == first
     await system.events.wait_for("client.deregistered", client=device.client)
-    await system.look()
+    await system.process_due()
     for count in (1, 2):
         event = await system.events.wait_for("notification.failed", count=count)
         assert event.data.reason == Reason.DEREGISTERED  # type: ignore[union-attr]
@@ -219,18 +219,20 @@ async def test_an_old_secret_is_none_within_one_batch(system: System) -> None:
     assert [getattr(each, "code", None) for each in told] == [None, "conflict"]
 
 
-def asked(**body: Any) -> Asked[AnyRequest]:
+def asked(**body: Any) -> IncomingRequest[AnyRequest]:
     """A registration of the identity as the worker reads it."""
     request = RegisterClientV1.model_validate(
         {"version": 1, "device": "phone", "identity": "a"} | body
     )
     message = Inbound(b"", "client.register", reply_to="replies", user_id="devices")
-    return Asked(request, "devices", None, message)
+    return IncomingRequest(request, "devices", None, message)
 
 
 @pytest.mark.parametrize("field", ["client", "secret"])
 async def test_nobody_ends_somebody_elses_client(system: System, field: str) -> None:
-    """Section 3: requests about a client prove its secret; what of it is wrong is not said."""
+    """Section 3: requests about a client prove its secret; the refusal does not say what is wrong
+    with it.
+    """
     device = await system.client()
     wrong = {"client": "cli_" + "a" * 26, "secret": secret_and_hash()[0]}
     refused = await device.refused("client.deregister", **{field: wrong[field]})
@@ -268,7 +270,9 @@ async def test_nobody_but_a_gateway_vouches_for_a_session(system: System) -> Non
 
 
 async def test_a_wrong_secret_makes_nothing_due(system: System) -> None:
-    """Section 3: whoever cannot prove a client cannot make its stored deliveries go out, either."""
+    """Section 3: a request without proof of a client releases none of its stored deliveries,
+    either.
+    """
     shop = await system.user()
     device = await system.device()
     await shop.send("n1", device.token)
@@ -282,8 +286,8 @@ async def test_a_wrong_secret_makes_nothing_due(system: System) -> None:
 async def test_identities_must_be_asserted_where_the_operator_says_so(
     open_system: OpenSystem, tmp_path: Path
 ) -> None:
-    """Section 4: the operator's check of a signed assertion is a setting: without a good one nobody
-    registers, nor changes the identity; a repeat of what was registered needs none.
+    """Section 4: the check of signed assertions is a setting: without a valid one a client can
+    neither register nor change its identity; a repeat of an earlier registration needs none.
     """
     issuer = ed25519.Ed25519PrivateKey.generate()
     keys = tmp_path / "issuer.pem"

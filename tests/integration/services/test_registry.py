@@ -27,7 +27,7 @@ async def test_one_too_many_is_forgotten(empty_store: Store, ended: int, left: l
         await tx.save_applications(rows)
     now = NOW + timedelta(days=1)
     async with empty_store.transaction() as tx:
-        registry = await Registry.hold(tx, [asked], now)
+        registry = await Registry.load(tx, [asked], now)
         assert registry.ended[client_id(1)] == ended
         await registry.forget(tx, keep=2, now=now)
     async with empty_store.transaction(read_only=True) as tx:

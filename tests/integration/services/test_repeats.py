@@ -45,7 +45,7 @@ async def test_an_old_refusal_does_not_close_a_channel_that_was_activated_since(
     system.clock.advance(5)
     await device.activate("scripted:a1")
     system.clock.advance(5)
-    await system.look()
+    await system.process_due()
     assert (await system.provider.next_delivery()).attempt == 2
     body = OutcomeBatchV1(items=(refused,)).encode()
     await shop.broker.publish([Outbound("", OUTCOME, body)])
@@ -77,8 +77,8 @@ async def test_what_is_said_of_the_old_address_does_not_close_the_new_one(system
 
 
 async def test_the_event_of_a_stored_delivery_keeps_its_id(system: System) -> None:
-    """A late word about an attempt adds a line to the story; told again, *stored* is told as it was
-    the first time, so that whoever listens can tell a repeat.
+    """A late report on an attempt adds a line to the story; published again, the event *stored* is
+    the same as the first time, so that subscribers recognise a repeat.
     """
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
@@ -165,17 +165,19 @@ async def test_what_looked_silent_for_want_of_a_publish_is_tried_again(
     await replies.next()
     async with asyncio.timeout(WITHIN):
         await hinted.take(1)
-    await system.look()
+    await system.process_due()
     assert (await node.next_delivery()).attempt == 2
 
 
 async def test_a_replaced_notification_wakes_the_deadlines_workers(system: System) -> None:
-    """The end of the older one may let others follow, so nobody waits for the next poll."""
+    """The end of the older one may let others follow, so a hint replaces the wait for the next
+    poll.
+    """
     shop, device = await system.user(), await system.device()
     await shop.send("n1", device.token, topic="score")
     hinted = await hints(system)
     await shop.send("n2", device.token, topic="score")
     async with asyncio.timeout(WITHIN):
         assert len(await hinted.take(1)) == 1
-    await system.look()
+    await system.process_due()
     await system.events.wait_for("notification.replaced", notification="n1")

@@ -13,7 +13,7 @@ from aoi_events.contracts.senders import SENDER_HEADER
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Inbound, Outbound
-from aoi_events.services.messages.requests import to_quarantine
+from aoi_events.services.messages.quarantine import to_quarantine
 from aoi_events.services.runtime.parking import Parked, Parking, replay
 from aoi_events.topology import (
     DEAD,

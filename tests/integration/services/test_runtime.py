@@ -118,7 +118,7 @@ async def test_a_broker_that_is_gone_after_the_commit_costs_a_repeat(bench: Benc
 
 
 async def test_stopped_while_paused_it_ends_at_once(bench: Bench) -> None:
-    """Point 5: told to stop while it waits for the store, a worker ends; what it held stays."""
+    """Point 5: a worker that waits for the store ends on a stop; its messages stay in the queue."""
     bench.handler.store_is_up.clear()
     await bench.send("a")
     await bench.start()

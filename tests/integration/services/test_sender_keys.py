@@ -34,7 +34,7 @@ async def send(endpoint: User, sender: str, notification: str, *tokens: str) -> 
 
 @BOTH
 async def test_a_bound_token_takes_notifications_of_its_sender_only(system: System) -> None:
-    """Whoever else sends to it is told that it may not, and nothing more; a free one takes all."""
+    """Every other sender is refused, without further information; an unbound token accepts all."""
     endpoint, shop = await system.user("aoi-endpoint"), await system.user("shop")
     key, foreign = new_key(), new_key()
     device = await system.client()
@@ -84,7 +84,7 @@ async def test_another_key_is_another_subscription(system: System) -> None:
     again = await device.register_app(sender_key=other, sequence=device.sequence)
     assert (again.token, again.applied) == (new, True)
     await system.events.wait_for("application.revoked", reason=Reason.DEREGISTERED)
-    await system.look()
+    await system.process_due()
     failed = await system.events.wait_for("notification.failed", notification="n1")
     assert failed.data.reason == Reason.DEREGISTERED  # type: ignore[union-attr]
     for token, code in ((old, "token_revoked"), (new, "not_allowed")):
@@ -94,7 +94,7 @@ async def test_another_key_is_another_subscription(system: System) -> None:
 
 
 async def test_a_key_that_is_no_point_is_refused(system: System) -> None:
-    """65 octets are not enough: they must lie on the curve, or nobody could ever send."""
+    """65 octets are not enough: a key that is not a point of the curve is refused."""
     device = await system.client()
     refused = await device.refused(
         "application.register", application="a", sequence=1, sender_key="BA" + "A" * 85

@@ -21,7 +21,7 @@ from aoi_events.contracts.requests import (
 from aoi_events.domain.clients.client import client_id_of
 from aoi_events.ports.broker import Inbound
 from aoi_events.services.activation.handler import ActivationHandler
-from aoi_events.services.messages.requests import Asked
+from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.registration.handler import RegistrationHandler
 from aoi_events.store.store import SqlStore
 from tests.integration.services.harness import System, secret_and_hash
@@ -49,13 +49,13 @@ def statements(system: System) -> Iterator[list[str]]:
     event.remove(engine, "before_cursor_execute", see)
 
 
-def asked(request: AnyRequest) -> Asked[AnyRequest]:
+def asked(request: AnyRequest) -> IncomingRequest[AnyRequest]:
     """The request as a gateway asks it."""
     message = Inbound(body=b"", routing_key="", exchange="", tag=1, reply_to="replies")
-    return Asked(request, "aoi-gateway", None, message)
+    return IncomingRequest(request, "aoi-gateway", None, message)
 
 
-def connecting(secrets: Secrets) -> list[Asked[AnyRequest]]:
+def connecting(secrets: Secrets) -> list[IncomingRequest[AnyRequest]]:
     """``client.connected`` of each client."""
     return [
         asked(
@@ -67,7 +67,7 @@ def connecting(secrets: Secrets) -> list[Asked[AnyRequest]]:
     ]
 
 
-def disconnecting(secrets: Secrets) -> list[Asked[AnyRequest]]:
+def disconnecting(secrets: Secrets) -> list[IncomingRequest[AnyRequest]]:
     """``client.disconnected`` of each client."""
     return [
         asked(DisconnectClientV1(version=1, client=client_id_of(hashed), epoch=1))
@@ -75,7 +75,7 @@ def disconnecting(secrets: Secrets) -> list[Asked[AnyRequest]]:
     ]
 
 
-def activating(secrets: Secrets) -> list[Asked[AnyRequest]]:
+def activating(secrets: Secrets) -> list[IncomingRequest[AnyRequest]]:
     """``channel.activate`` of each client."""
     return [
         asked(
@@ -110,7 +110,7 @@ async def test_a_batch_of_session_and_channel_requests(system: System, size: int
     assert len(seen) <= AT_MOST, seen
 
 
-def registering(secrets: Secrets) -> list[Asked[AnyRequest]]:
+def registering(secrets: Secrets) -> list[IncomingRequest[AnyRequest]]:
     """``client.register`` of each client."""
     return [
         asked(RegisterClientV1(version=1, device="phone", identity=hashed, secret_hash=hashed))
@@ -118,7 +118,7 @@ def registering(secrets: Secrets) -> list[Asked[AnyRequest]]:
     ]
 
 
-def starting(secrets: Secrets) -> list[Asked[AnyRequest]]:
+def starting(secrets: Secrets) -> list[IncomingRequest[AnyRequest]]:
     """``application.register`` of one app of each client."""
     return [
         asked(

@@ -41,7 +41,7 @@ async def test_it_is_due_when_the_device_returns(
     await returns(system, device)
     (row,) = await system.rows("n1")
     assert row.released
-    await system.look()
+    await system.process_due()
     (row,) = await system.rows("n1")
     assert (row.state, row.released) == (
         "stored" if returns is starts_an_app else "sending",
@@ -106,7 +106,7 @@ async def test_order_holds_although_another_worker_had_begun(system: System) -> 
     async with system.installation.store.transaction() as tx:
         claimed = await tx.claim_due(now, 3, until=now + timedelta(seconds=5))
     assert len(claimed) == 6
-    await system.look()
+    await system.process_due()
     assert {row.state for row in await system.rows(*sent)} == {"stored"}
     await system.advance(5)
     assert [(await node.next_delivery()).notification for _ in sent] == sent
@@ -126,7 +126,7 @@ async def test_batches_are_bounded_and_follow_each_other_in_order(open_system: O
     await node.connect(device)
 
     for batch in (sent[:8], sent[8:16], sent[16:]):
-        await system.look()
+        await system.process_due()
         items = [await node.next_delivery() for _ in batch]
         assert [item.notification for item in items] == batch
         assert node.items.empty()
@@ -144,12 +144,12 @@ async def test_a_batch_that_is_stored_again_lets_the_next_follow(open_system: Op
     for name in ("n0", "n1"):
         await shop.send(name, device.token)
     await node.connect(device)
-    await system.look()
+    await system.process_due()
     system.clock.advance(1)
     first = await node.next_delivery()
     await node.report(first, OutcomeKind.COULD_NOT_WAKE, at=system.clock.now())
     await system.until(lambda: system.rows("n1"), lambda rows: rows[0].released)
-    await system.look()
+    await system.process_due()
     assert (await node.next_delivery()).notification == "n1"
 
 
@@ -163,15 +163,15 @@ async def test_cancelling_the_last_of_a_batch_lets_the_next_follow(
     for name in ("n0", "n1"):
         await shop.send(name, device.token)
     await node.connect(device)
-    await system.look()
+    await system.process_due()
     await node.next_delivery()
     await shop.ask("notification.cancel", notification="n0")
-    await system.look()
+    await system.process_due()
     assert (await node.next_delivery()).notification == "n1"
 
 
 async def test_what_waits_for_a_retry_is_tried_at_once_on_return(system: System) -> None:
-    """Section 4: a delivery that rests until its retry is released with the others."""
+    """Section 4: a delivery that waits for its retry is released with the others."""
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket", "scripted:a1")
     system.provider.default = Say.refused(retry_after=600)
@@ -179,7 +179,7 @@ async def test_what_waits_for_a_retry_is_tried_at_once_on_return(system: System)
     await system.provider.next_delivery()
     await system.until(lambda: shop.story("n1"), lambda story: "refused" in story)
     await node.connect(device)
-    await system.look()
+    await system.process_due()
     item = await node.next_delivery()
     assert item.attempt == 2
     await node.acknowledge(item)
@@ -187,15 +187,15 @@ async def test_what_waits_for_a_retry_is_tried_at_once_on_return(system: System)
 
 
 async def test_a_return_with_nothing_to_reach_keeps_it_stored(system: System) -> None:
-    """Section 4: without an active channel, an app's start releases in vain, and costs nothing: it
-    is told once that the notification is stored.
+    """Section 4: without an active channel, an app's start releases in vain, and costs nothing: the
+    event *stored* is published once.
     """
     shop = await system.user()
     device = await system.device()
     await shop.send("n1", device.token)
     await device.register_app()
-    await system.look()
+    await system.process_due()
     await device.activate("scripted:a1")
-    await system.look()
+    await system.process_due()
     await system.provider.next_delivery()
     assert len(system.events.of("notification.stored")) == 1

@@ -71,8 +71,8 @@ async def test_a_batch_that_has_room_is_noted_in_one_statement(
 
 
 async def test_a_step_for_a_retired_client_is_not_submitted(open_system: OpenSystem) -> None:
-    """The client's user changed while the step waited, and nobody has settled the delivery yet: the
-    earlier user's notification goes nowhere.
+    """The client's user changed while the step waited, and the delivery is not settled yet: the
+    earlier user's notification is not sent.
     """
     system = await system_without(open_system, "scripted")
     device = await system.device("scripted:a1")

@@ -97,7 +97,7 @@ async def test_what_a_channel_cannot_take_now_is_tried_again_after_ten_seconds(
         raise ProviderUnavailable("the test took it away")
 
     monkeypatch.setattr(desk.channel, "deliver", down)
-    await desk.submissions.hand_over([item(1), challenge()], all_wanted)
+    await desk.submissions.submit_all([item(1), challenge()], all_wanted)
     published = await desk.published()
     (outcome,) = published.items
     assert (outcome.kind, outcome.retry_after) == (OutcomeKind.UNAVAILABLE, 10.0)
@@ -113,7 +113,7 @@ async def test_what_a_channel_breaks_on_is_parked_without_a_pause(
         raise RuntimeError("a bug of the channel")
 
     monkeypatch.setattr(desk.channel, "deliver", broken)
-    await desk.submissions.hand_over([item(1)], all_wanted)
+    await desk.submissions.submit_all([item(1)], all_wanted)
     (outcome,) = (await desk.published()).items
     assert (outcome.kind, outcome.retry_after) == (OutcomeKind.PARKED, None)
 
@@ -135,7 +135,7 @@ async def test_messages_of_deliveries_are_noted_by_their_names(
         return [taken[each.delivery if each.kind == "deliver" else each.id] for each in items]
 
     monkeypatch.setattr(desk.channel, "deliver", take)
-    await desk.submissions.hand_over([step, challenge()], all_wanted)
+    await desk.submissions.submit_all([step, challenge()], all_wanted)
     await desk.published()
     async with desk.store.transaction(read_only=True) as tx:
         known = await tx.provider_messages("scripted", ["m1", "m3", "m4"])

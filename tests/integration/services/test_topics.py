@@ -22,11 +22,11 @@ async def test_a_topic_replaces_what_waits(system: System) -> None:
     device = await system.device("websocket")
     await shop.send("n1", device.token, topic="score")
     await shop.send("n2", device.token, data="2:1", topic="score")
-    await system.look()
+    await system.process_due()
     told = await system.events.wait_for("notification.replaced", notification="n1")
     assert told.data.state is DeliveryState.REPLACED  # type: ignore[union-attr]
     await node.connect(device)
-    await system.look()
+    await system.process_due()
     item = await node.next_delivery()
     assert (item.notification, item.content.data) == ("n2", "2:1")
     assert node.items.empty()
@@ -56,7 +56,7 @@ async def test_a_late_acknowledgement_of_what_was_replaced_is_the_truth(system: 
     await shop.send("n1", device.token, topic="score")
     first = await node.next_delivery()
     await shop.send("n2", device.token, topic="score")
-    await system.look()
+    await system.process_due()
     await system.events.wait_for("notification.replaced", notification="n1")
     await node.acknowledge(first)
     late = await system.events.wait_for("notification.delivered", notification="n1")
@@ -109,7 +109,7 @@ async def test_a_replaced_one_ends_its_batch(open_system: OpenSystem) -> None:
     await shop.send("n3", device.token, topic="score")
     arrived: list[str] = []
     while set(arrived) < {"n2", "n3"}:
-        await system.look()
+        await system.process_due()
         item = await node.next_delivery()
         arrived.append(item.notification)
         await node.acknowledge(item)
@@ -119,7 +119,7 @@ async def test_a_replaced_one_ends_its_batch(open_system: OpenSystem) -> None:
 @on_postgresql
 async def test_workers_that_accept_one_topic_at_once_leave_one_open(system: System) -> None:
     """Two copies of the worker, many senders' requests at once: one delivery is open at the end,
-    all others are replaced, and each of them is told of once.
+    all others are replaced, each with one event.
     """
     await system.serve("notification")
     shop = await system.user()
@@ -133,5 +133,5 @@ async def test_workers_that_accept_one_topic_at_once_leave_one_open(system: Syst
     assert Counter(row.state.value for row in rows) == {"stored": 3, "replaced": 177}
     for row in open_ones:
         assert row.order == max(each.order for each in rows if each.client == row.client)
-    await system.look()
+    await system.process_due()
     await system.events.wait_for("notification.replaced", count=177)

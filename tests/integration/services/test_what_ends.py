@@ -26,7 +26,7 @@ from aoi_events.domain.delivery.machine import (
 from aoi_events.domain.delivery.state import StepState
 from aoi_events.domain.planning.plans import Step
 from aoi_events.ports.store import Store
-from aoi_events.services.clients.endings import close_what_ended
+from aoi_events.services.clients.endings import apply_endings
 from aoi_events.services.clients.retirement import Endings, retire
 from aoi_events.store.store import open_store
 from aoi_events.topology import EVENTS
@@ -72,7 +72,7 @@ async def end(
     decision = Decision(a_delivery(1, steps=steps), (effect,), changed=True)
     async with store.transaction() as tx:
         clients = dict(await tx.clients([HERE]))
-        outputs = await close_what_ended(tx, [decision], clients, later(60))
+        outputs = await apply_endings(tx, [decision], clients, later(60))
     events = [CloudEvent.decode(output.body) for output in outputs]
     return clients, [(event.kind, event.id) for event in events]
 
@@ -86,7 +86,7 @@ async def channel(store: Store) -> Channel:
 
 @pytest.mark.parametrize("epoch,lost", [(1, False), (2, True), (3, False)])
 async def test_a_lost_route_ends_its_own_epoch(store: Store, epoch: int, *, lost: bool) -> None:
-    """An older or a later epoch leaves the present session; whoever plans next knows what ended."""
+    """An older or a later epoch leaves the present session; the next plan knows what ended."""
     clients, _ = await end(store, LosePresence(epoch))
     assert (clients[HERE].presence is None) == lost
     async with store.transaction(read_only=True) as tx:
@@ -158,7 +158,9 @@ async def test_only_the_proof_of_the_refused_address_ends(store: Store) -> None:
 async def test_no_such_application_ends_the_token_that_was_meant(
     store: Store, changes: dict[str, Any], *, told: bool
 ) -> None:
-    """A token that the app got since stays, and one that ended in another way is not told anew."""
+    """A token that the app got since stays, and one that ended in another way has no
+    second event.
+    """
     known = an_application(1, **changes)
     async with store.transaction() as tx:
         await tx.save_applications([known])
@@ -171,7 +173,7 @@ async def test_no_such_application_ends_the_token_that_was_meant(
 
 
 async def test_a_retired_client_tells_of_the_tokens_that_it_ended(store: Store) -> None:
-    """A token that had ended otherwise, and an app that never had one, are not told of."""
+    """A token that had ended otherwise, and an app that never had one, get no event."""
     before = an_application(1, "com.example.left", registered=False, revoked_reason="deregistered")
     reason = str(Reason.REASSIGNED)
     never = an_application(

@@ -92,7 +92,7 @@ async def test_a_fallback_starts_at_once_and_nothing_is_sent_twice(
         ("sms", 0),
         ("webhook", 0),
     ]
-    assert row.steps[0].held_back
+    assert row.steps[0].awaits_provider
 
     await smsc.come_back()
     await smsc.bound(1)

@@ -29,7 +29,7 @@ async def test_a_killed_session_is_unavailable_and_passes(postgres: SqlStore) ->
 
 
 async def test_a_deadlock_is_unavailable_for_one(postgres: SqlStore) -> None:
-    """Of two that wait for each other one is told to try again, and the other goes on."""
+    """Of two transactions that wait for each other one must try again, and the other goes on."""
     async with postgres.transaction() as transaction:
         await fill(transaction, (1, 2))
     barrier = asyncio.Barrier(2)
@@ -99,7 +99,7 @@ async def test_a_request_that_cannot_be_is_a_bug(postgres: SqlStore, state: str)
 
 
 async def test_a_table_that_is_gone_is_unavailable(tmp_path: Path, postgres: SqlStore) -> None:
-    """Whoever restores a database may take tables away for a while."""
+    """A missing table is a fault of the database: a restore may remove tables for a while."""
     await upgrade(f"sqlite:///{tmp_path / 'aoi.db'}")
     for store in (postgres, await open_store(f"sqlite:///{tmp_path / 'aoi.db'}")):
         async with store.transaction() as transaction:

@@ -16,7 +16,7 @@ from aoi_events.errors import ConfigurationError, StoreUnavailable
 from aoi_events.store import records
 from aoi_events.store.engine import database_of
 from aoi_events.store.migration import upgrade
-from aoi_events.store.records import Kept
+from aoi_events.store.records import RecordMapping
 from aoi_events.store.store import open_store
 from aoi_events.store.tables import METADATA
 from tests.containers import PostgresServer
@@ -72,10 +72,10 @@ async def test_migrations_make_what_the_tables_say(empty_url: str) -> None:
 
 @pytest.mark.parametrize(
     "kept",
-    [kept for kept in vars(records).values() if isinstance(kept, Kept)],
+    [kept for kept in vars(records).values() if isinstance(kept, RecordMapping)],
     ids=lambda kept: kept.table.name,
 )
-def test_every_field_has_its_column(kept: Kept[object]) -> None:
+def test_every_field_has_its_column(kept: RecordMapping[object]) -> None:
     """A field that a record gains cannot be forgotten in its table, nor the other way round."""
     names = {field.name for field in fields(kept.record)}  # type: ignore[arg-type]
     assert {column.name for column in kept.table.columns} == names | set(kept.derived)

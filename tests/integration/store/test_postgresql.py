@@ -31,7 +31,7 @@ from tests.conformance.store.rows import (
 _MANY_SETTLED = """
     INSERT INTO deliveries (id, sender, notification, client, application, instance, fingerprint,
         accepted_at, expires_at, storable, state, steps, attempts, returns, settled_at, published,
-        released, resting, put_off, held_back, ledger, story)
+        released, idle, deferred, awaits_provider, ledger, story)
     SELECT 'old' || n, 's', n, 'c' || n % 1000, 'a', 'i', 'f', n, n, true, 'delivered', '[]', 1, 0,
         n, true, false, true, false, false, '[]', '[]'
     FROM generate_series(1, 1000000) AS n
@@ -39,7 +39,7 @@ _MANY_SETTLED = """
 _MANY_OPEN = """
     INSERT INTO deliveries (id, sender, notification, client, application, instance, fingerprint,
         accepted_at, expires_at, storable, state, steps, attempts, returns, deadline, published,
-        released, resting, put_off, held_back, ledger, story)
+        released, idle, deferred, awaits_provider, ledger, story)
     SELECT 'open' || n, 's', 'o' || n, 'c' || 1000 + n % 17000, 'a', 'i', 'f', n, n, true, 'stored',
         '[]', 0, 0, 9000000000000000 + n, true, false, true, false, false, '[]', '[]'
     FROM generate_series(1, 200000) AS n
@@ -47,7 +47,7 @@ _MANY_OPEN = """
 _MANY_RELEASED = """
     INSERT INTO deliveries (id, sender, notification, client, application, instance, fingerprint,
         accepted_at, expires_at, storable, state, steps, attempts, returns, deadline, published,
-        released, resting, put_off, held_back, batch, ledger, story)
+        released, idle, deferred, awaits_provider, batch, ledger, story)
     SELECT 'back' || n, 's', 'b' || n, 'b' || n / 20, 'a', 'i', 'f', n, n, true, 'stored', '[]', 0,
         0, n / 20, true, true, true, true, false, 1, '[]', '[]'
     FROM generate_series(0, 99999) AS n
@@ -160,8 +160,8 @@ async def _everything(transaction: SqlTransaction) -> None:
     client = client_id(1)
     claimed = await transaction.claim_due(later(199), 50, until=later(900))
     assert [*claimed] == [delivery_id(n) for n in range(50)]
-    assert await transaction.count_put_off([client, "c1"]) == {client: 400}
-    assert await transaction.held_back(100) == {}
+    assert await transaction.count_deferred([client, "c1"]) == {client: 400}
+    assert await transaction.count_awaiting_provider(100) == {}
     assert len(await transaction.open_deliveries_of([client, "c1"])) == 400
     found = await transaction.deliveries(claimed, Lock.EXCLUSIVE)
     await transaction.save_deliveries([settled(delivery) for delivery in found.values()])
@@ -177,8 +177,8 @@ async def _everything(transaction: SqlTransaction) -> None:
 async def test_missing_rights_are_named_at_the_start(
     postgres: SqlStore, upgraded_postgres_url: str, lesser_user: str
 ) -> None:
-    """A user who may not write some table hears which, and what mends it; whoever only reads is
-    asked for no right to write.
+    """For a user without write rights the error names them, with the remedy; a process that only
+    reads needs no right to write.
     """
     url = make_url(upgraded_postgres_url).set(username=lesser_user, password=lesser_user)
     lesser = await open_store(url.render_as_string(hide_password=False))

@@ -1,4 +1,4 @@
-"""Which URLs open which store, and what is said of the others."""
+"""Which URLs open which store, and the errors for the others."""
 
 from __future__ import annotations
 

@@ -99,7 +99,9 @@ def test_what_is_no_json(name: str) -> None:
     ],
 )
 def test_other_versions(body: dict[str, Any]) -> None:
-    """A missing or other version is told before anything else: its fields mean who knows what."""
+    """A missing or other version is reported before any other error: its fields may mean
+    anything.
+    """
     error = refused("notification.cancel", body)
     assert (error.code, error.field) == (ErrorCode.VERSION_UNSUPPORTED, "version")
 
@@ -119,7 +121,7 @@ def test_too_large_is_told_before_it_is_read() -> None:
     "routing_key", ["", "notification", "notification.send.", "NOTIFICATION.SEND"]
 )
 def test_unknown_requests(routing_key: str) -> None:
-    """A routing key that is none is told, with those that are."""
+    """For an unknown routing key the error lists the known ones."""
     error = refused(routing_key, b"not even looked at")
     assert error.code is ErrorCode.UNKNOWN_REQUEST
     assert "notification.send" in error.message

@@ -51,8 +51,8 @@ def take(
 
 
 def _foretold(before: Delivery, fact: Fact, after: Delivery) -> bool:
-    """Whether it speaks of an attempt that is made only now, which nobody can; said once more, it
-    would not be stray any longer.
+    """Whether it reports on an attempt that starts only now, which is impossible; repeated later,
+    it would not be stray any longer.
     """
     attempt = fact.attempt if isinstance(fact, Reported) else None
     return attempt is not None and before.attempts < attempt <= after.attempts
@@ -90,8 +90,8 @@ def _terminal_changes_only_to_delivered(before: Delivery, decision: Decision) ->
 
 
 def _the_better_word_stands(before: Delivery, fact: Fact, after: Delivery, now: datetime) -> None:
-    """What is said after an end: the device is always believed, a provider's receipt only where
-    nobody had said that the device has it, or does not want it.
+    """Reports after an end: the device is always believed, a provider's receipt only if the device
+    did not report before that it has it, or refuses it.
     """
     if before.by is Evidence.DEVICE:
         told = replace(after, published=before.published, deadline=before.deadline)
@@ -130,7 +130,7 @@ def _deadline(before: Delivery, fact: Fact, after: Delivery, now: datetime) -> N
     assert now < after.expires_at
     if before.published:
         assert after.deadline <= after.expires_at
-    if after.released and after.resting and after.published:
+    if after.released and after.idle and after.published:
         assert after.deadline <= max(now, after.accepted_at), "the device is back: due at once"
     elif isinstance(fact, DeadlineReached | Planned) and after.published:
         assert after.deadline > now, "who looked in vain would look for ever"

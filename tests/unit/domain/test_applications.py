@@ -14,10 +14,10 @@ from aoi_events.domain.clients.applications import (
     ApplicationDecision,
     deregister,
     forgettable,
+    never_registered,
     register,
     revoke,
     token_owner,
-    unseen,
 )
 from aoi_events.domain.clients.client import Client
 from tests.strategies import EPOCH
@@ -173,7 +173,7 @@ def test_an_older_sequence_never_wins(history: list[tuple[str, int, str | None]]
 
 def unknown() -> Application:
     """What a deregistration starts from that came first."""
-    return unseen(
+    return never_registered(
         client="cli_" + "a" * 26,
         application="org.example.shop",
         instance="default",

@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from aoi_events.domain.providers.breaker import (
-    Answered,
-    Asked,
     Breaker,
     BreakerDecision,
     BreakerFact,
     BreakerPolicy,
     BreakerState,
-    Reachable,
-    Troubled,
-    Unknown,
+    CallAnswered,
+    CallFailed,
+    CallInconclusive,
+    CallRequested,
+    ProviderReachable,
     decide,
-    hold_for,
+    retry_delay,
 )
 from aoi_events.domain.retry import Backoff
 from tests.strategies import EPOCH, backoffs, jitters
@@ -40,7 +40,7 @@ def _tell(breaker: Breaker, fact: BreakerFact, seconds: float) -> BreakerDecisio
 def _opened(seconds: float = 0.0) -> Breaker:
     breaker = Breaker()
     for _ in range(POLICY.failures):
-        breaker = _tell(breaker, Troubled(breaker.epoch, "refused"), seconds).breaker
+        breaker = _tell(breaker, CallFailed(breaker.epoch, "refused"), seconds).breaker
     return breaker
 
 
@@ -48,32 +48,32 @@ def test_failures_in_a_row_open_it() -> None:
     """Two of three let everything through; the third opens it, and it says since when and why."""
     breaker = Breaker()
     for _ in range(2):
-        breaker = _tell(breaker, Troubled(0, "timed out"), 1).breaker
-        assert _tell(breaker, Asked(), 1).epoch == 0
-    breaker = _tell(breaker, Troubled(0, "cannot be reached"), 1).breaker
+        breaker = _tell(breaker, CallFailed(0, "timed out"), 1).breaker
+        assert _tell(breaker, CallRequested(), 1).epoch == 0
+    breaker = _tell(breaker, CallFailed(0, "cannot be reached"), 1).breaker
     assert (breaker.state, breaker.since, breaker.until) == (BreakerState.OPEN, at(1), at(3))
     assert breaker.why == "cannot be reached"
-    assert _tell(breaker, Asked(), 2.9).epoch is None
+    assert _tell(breaker, CallRequested(), 2.9).epoch is None
 
 
 def test_an_answer_in_between_starts_the_count_anew() -> None:
     """A provider that answers now and then is slow, not down."""
     breaker = Breaker()
     for _ in range(10):
-        breaker = _tell(breaker, Troubled(0, "timed out"), 1).breaker
-        breaker = _tell(breaker, Answered(0), 1).breaker
+        breaker = _tell(breaker, CallFailed(0, "timed out"), 1).breaker
+        breaker = _tell(breaker, CallAnswered(0), 1).breaker
     assert breaker == Breaker()
 
 
 def test_one_probe_closes_it() -> None:
     """After its time one is let through and no other; what it hears closes the breaker."""
-    probing = _tell(_opened(), Asked(), 2)
+    probing = _tell(_opened(), CallRequested(), 2)
     assert probing.breaker.state is BreakerState.HALF_OPEN
     assert probing.epoch is not None
-    assert _tell(probing.breaker, Asked(), 2.1).epoch is None
-    closed = _tell(probing.breaker, Answered(probing.epoch), 3).breaker
+    assert _tell(probing.breaker, CallRequested(), 2.1).epoch is None
+    closed = _tell(probing.breaker, CallAnswered(probing.epoch), 3).breaker
     assert closed == Breaker(epoch=closed.epoch)
-    assert _tell(closed, Asked(), 3).epoch == closed.epoch
+    assert _tell(closed, CallRequested(), 3).epoch == closed.epoch
 
 
 def test_a_probe_that_fails_opens_it_for_longer() -> None:
@@ -83,9 +83,9 @@ def test_a_probe_that_fails_opens_it_for_longer() -> None:
         assert breaker.until is not None
         waits.append((breaker.until - at(now)).total_seconds())
         now += waits[-1]
-        probe = _tell(breaker, Asked(), now)
+        probe = _tell(breaker, CallRequested(), now)
         assert probe.epoch is not None
-        breaker = _tell(probe.breaker, Troubled(probe.epoch, "still down"), now).breaker
+        breaker = _tell(probe.breaker, CallFailed(probe.epoch, "still down"), now).breaker
     assert waits == [2, 4, 8, 16, 16]
     assert (breaker.since, breaker.why) == (at(0), "still down")
 
@@ -93,53 +93,53 @@ def test_a_probe_that_fails_opens_it_for_longer() -> None:
 def test_late_word_says_nothing_about_now() -> None:
     """What was let through before it opened neither closes it nor keeps it open."""
     opened = _opened()
-    assert _tell(opened, Answered(0), 1).breaker == opened
-    probing = _tell(opened, Asked(), 2).breaker
-    assert _tell(probing, Troubled(0, "timed out"), 2.5).breaker == probing
+    assert _tell(opened, CallAnswered(0), 1).breaker == opened
+    probing = _tell(opened, CallRequested(), 2).breaker
+    assert _tell(probing, CallFailed(0, "timed out"), 2.5).breaker == probing
 
 
 def test_a_probe_that_tells_nothing_makes_room_for_another() -> None:
     """It was cancelled: the next one that asks is the probe."""
-    probing = _tell(_opened(), Asked(), 2)
+    probing = _tell(_opened(), CallRequested(), 2)
     assert probing.epoch is not None
-    freed = _tell(probing.breaker, Unknown(probing.epoch), 2.1).breaker
-    assert _tell(freed, Asked(), 2.2).epoch == probing.epoch
+    freed = _tell(probing.breaker, CallInconclusive(probing.epoch), 2.1).breaker
+    assert _tell(freed, CallRequested(), 2.2).epoch == probing.epoch
 
 
 def test_a_probe_that_nobody_speaks_of_is_given_up() -> None:
     """Its worker is gone; another probe goes out in time, and the lost one's word is late."""
-    lost = _tell(_opened(), Asked(), 2)
+    lost = _tell(_opened(), CallRequested(), 2)
     assert lost.epoch is not None
-    assert _tell(lost.breaker, Asked(), 31.9).epoch is None
-    second = _tell(lost.breaker, Asked(), 32)
+    assert _tell(lost.breaker, CallRequested(), 31.9).epoch is None
+    second = _tell(lost.breaker, CallRequested(), 32)
     assert second.epoch == lost.epoch + 1
-    assert _tell(second.breaker, Troubled(lost.epoch, "late"), 33).breaker == second.breaker
+    assert _tell(second.breaker, CallFailed(lost.epoch, "late"), 33).breaker == second.breaker
 
 
 def test_a_clock_put_back_does_not_keep_it_open() -> None:
     """A time further away than the longest wait was set by another clock."""
-    assert _tell(_opened(86_400), Asked(), 0).epoch is not None
+    assert _tell(_opened(86_400), CallRequested(), 0).epoch is not None
 
 
 @given(jitters(), st.floats(0.0, 20.0))
 def test_who_is_held_back_comes_after_the_probe_and_spread(jitter: float, seconds: float) -> None:
     """Not before its time, not all at once, and never later than twice the longest wait."""
     breaker = _opened()
-    held = hold_for(breaker, now=at(seconds), jitter=jitter, policy=POLICY)
+    held = retry_delay(breaker, now=at(seconds), jitter=jitter, policy=POLICY)
     left = max(2.0 - seconds, 0.0)
     assert left <= held + 1e-6
     assert held <= left + POLICY.wait.ceiling
-    earliest = hold_for(breaker, now=at(seconds), jitter=0.0, policy=POLICY)
-    latest = hold_for(breaker, now=at(seconds), jitter=1.0, policy=POLICY)
+    earliest = retry_delay(breaker, now=at(seconds), jitter=0.0, policy=POLICY)
+    latest = retry_delay(breaker, now=at(seconds), jitter=1.0, policy=POLICY)
     assert latest - earliest == pytest.approx(2.0)
-    probing = _tell(breaker, Asked(), 2).breaker
-    assert hold_for(probing, now=at(2), jitter=jitter, policy=POLICY) >= 1.0
-    assert hold_for(Breaker(), now=at(2), jitter=jitter, policy=POLICY) == 0.0
+    probing = _tell(breaker, CallRequested(), 2).breaker
+    assert retry_delay(probing, now=at(2), jitter=jitter, policy=POLICY) >= 1.0
+    assert retry_delay(Breaker(), now=at(2), jitter=jitter, policy=POLICY) == 0.0
 
 
 @pytest.mark.parametrize("failures, probes, within", [(0, 1, 1.0), (1, 0, 1.0), (1, 1, 0.0)])
 def test_limits_that_cannot_work_are_refused(failures: int, probes: int, within: float) -> None:
-    """A breaker that could never open or never close is told at start."""
+    """A policy with which a breaker could never open or never close is refused."""
     with pytest.raises(ValueError, match="breaker"):
         BreakerPolicy(failures, probes=probes, probe_within=within)
 
@@ -171,9 +171,12 @@ class Outages(RuleBasedStateMachine):
         after = self.breaker = decision.breaker
         assert (after.epoch > before.epoch) == (
             (after.state, after.openings) != (before.state, before.openings)
-            or (isinstance(fact, Asked) and after.epoch != before.epoch)
+            or (isinstance(fact, CallRequested) and after.epoch != before.epoch)
         )
-        if isinstance(fact, Answered | Troubled | Unknown) and fact.epoch != before.epoch:
+        if (
+            isinstance(fact, CallAnswered | CallFailed | CallInconclusive)
+            and fact.epoch != before.epoch
+        ):
             assert after == before, "late word says nothing"
         return decision
 
@@ -181,7 +184,7 @@ class Outages(RuleBasedStateMachine):
     def ask(self) -> None:
         """Closed lets everything through, open nothing before its time."""
         before = self.breaker
-        epoch = self._tell(Asked()).epoch
+        epoch = self._tell(CallRequested()).epoch
         if before.state is BreakerState.CLOSED:
             assert epoch == before.epoch
         if before.state is BreakerState.OPEN and before.until and self.now < before.until:
@@ -193,7 +196,7 @@ class Outages(RuleBasedStateMachine):
     def reachable(self) -> None:
         """A link came up: an open breaker probes at once, and nothing else changes."""
         before = self.breaker
-        self._tell(Reachable())
+        self._tell(ProviderReachable())
         if before.state is BreakerState.OPEN:
             before = replace(before, until=self.now)
         assert self.breaker == before
@@ -206,15 +209,15 @@ class Outages(RuleBasedStateMachine):
         before = self.breaker
         match kind:
             case "answered":
-                self._tell(Answered(epoch))
+                self._tell(CallAnswered(epoch))
                 assert epoch != before.epoch or self.breaker.state is BreakerState.CLOSED
             case "troubled":
-                self._tell(Troubled(epoch, "down"))
+                self._tell(CallFailed(epoch, "down"))
                 in_time = epoch == before.epoch
                 if in_time and before.state is BreakerState.HALF_OPEN:
                     assert self.breaker.state is BreakerState.OPEN
             case "unknown":
-                self._tell(Unknown(epoch))
+                self._tell(CallInconclusive(epoch))
             case _:
                 pass  # lost: nobody ever speaks of it
 
@@ -225,7 +228,7 @@ class Outages(RuleBasedStateMachine):
 
     @invariant()
     def bounded(self) -> None:
-        """Probes are bounded, and whoever asks after the longest wait is let through."""
+        """Probes are bounded, and a call after the longest wait is let through."""
         if not hasattr(self, "breaker"):
             return
         breaker = self.breaker
@@ -234,10 +237,10 @@ class Outages(RuleBasedStateMachine):
         assert breaker.failures <= self.policy.failures
         longest = max(self.policy.wait.ceiling, self.policy.probe_within)
         later = self.now + timedelta(seconds=longest)
-        asked = decide(breaker, Asked(), now=later, jitter=0.5, policy=self.policy)
+        asked = decide(breaker, CallRequested(), now=later, jitter=0.5, policy=self.policy)
         assert asked.epoch is not None, "every breaker lets something through again"
         probe = decide(
-            asked.breaker, Answered(asked.epoch), now=later, jitter=0.5, policy=self.policy
+            asked.breaker, CallAnswered(asked.epoch), now=later, jitter=0.5, policy=self.policy
         ).breaker
         assert probe == replace(Breaker(), epoch=probe.epoch), "and one answer closes it"
 
@@ -253,7 +256,7 @@ def test_it_opens_exactly_after_failures_in_a_row(words: list[bool], jitter: flo
     breaker, run = Breaker(), 0
     now: datetime = EPOCH
     for answered in words:
-        fact = Answered(breaker.epoch) if answered else Troubled(breaker.epoch, "down")
+        fact = CallAnswered(breaker.epoch) if answered else CallFailed(breaker.epoch, "down")
         breaker = decide(breaker, fact, now=now, jitter=jitter, policy=POLICY).breaker
         run = 0 if answered else run + 1
         assert (breaker.state is BreakerState.OPEN) == (run == POLICY.failures)

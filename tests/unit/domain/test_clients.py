@@ -1,4 +1,4 @@
-"""Registration of AOI Clients: same secret, proof, another identity, and what nobody may do."""
+"""Registration of AOI Clients: same secret, proof, another identity, and what is forbidden."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ class Registry:
 
 
 def test_a_session_takes_over_from_the_one_before() -> None:
-    """What it took over from is told by the row, for any repeat; later sessions tell of their own
-    predecessors only, and a new name of the gateway's node takes over from nobody.
+    """The row names the session that was replaced, for any repeat; later sessions name their own
+    predecessors only, and a new name of the gateway's node replaces none.
     """
     client = Client("cli_" + "a" * 26, "0" * 64, "phone", "tel:+1", EPOCH, EPOCH)
     first = connected(client, Presence("gw-1", "s1"), EPOCH)
@@ -193,7 +193,7 @@ def test_proof_and_another_identity_retire_the_old_client() -> None:
 
 
 def test_without_proof_nobody_elses_client_is_touched() -> None:
-    """Whoever knows a phone number gets a client of their own, whatever they claim."""
+    """A registration that claims a phone number without proof gets a client of its own."""
     registry = Registry()
     victim = registry.register(request(1)).client
     other = registry.register(request(2))
@@ -233,7 +233,7 @@ def test_an_old_secret_does_not_take_the_client_over() -> None:
 
 
 def test_who_is_not_told_apart() -> None:
-    """An unknown client and a wrong secret get the same refusal; a retired one is told."""
+    """An unknown client and a wrong secret get the same refusal; a retired client gets its own."""
     client = Registry().register(request(1)).client
     messages = set()
     for known in (None, client):
@@ -286,7 +286,7 @@ def test_secrets_are_compared_whole() -> None:
 
 
 def test_a_retired_client_has_no_secret_any_more() -> None:
-    """Section 4: with the end of a client its secret opens nothing, and its holder is told why."""
+    """Section 4: the secret of a retired client is void, and the refusal says why."""
     client = Registry().register(request(1)).client
     gone = replace(client, retired_at=EPOCH, retired_reason="deregistered")
     with pytest.raises(Refusal) as refused:

@@ -46,7 +46,9 @@ def test_what_is_under_way_counts(sent: Delivery) -> None:
 
 @pytest.mark.parametrize("kind", list(OutcomeKind))
 def test_what_nobody_took_costs_nothing(sent: Delivery, kind: OutcomeKind) -> None:
-    """A message that was refused, lost, parked or held back; all others count."""
+    """A message costs nothing if it was refused, lost, parked or never attempted; all
+    others count.
+    """
     free = ("unavailable", "refused", "rejected", "route_lost", "parked")
     assert spent(heard(sent, kind)) == (0.25 if kind in free else 1.75)
 
@@ -66,7 +68,7 @@ def test_what_is_sent_again_counts_again(sent: Delivery) -> None:
 
 
 def test_the_last_word_of_a_message_counts(sent: Delivery) -> None:
-    """What was held back, so we thought, and was taken after all, counts."""
+    """A message of which an outage was reported counts if it was taken after all."""
     held = heard(sent, OutcomeKind.UNAVAILABLE)
     assert spent(held) == 0.25
     assert spent(heard(held, OutcomeKind.ACCEPTED)) == 1.75
@@ -79,8 +81,8 @@ def test_what_was_taken_and_did_not_arrive_counts(sent: Delivery, kind: OutcomeK
 
 
 def test_what_an_end_may_have_overtaken_is_in_doubt(sent: Delivery) -> None:
-    """Once it was delivered over one channel, the other's message may never have left, unless
-    somebody spoke of it; while it is under way nothing is in doubt.
+    """After a delivery over one channel, the other channel's message may never have been submitted,
+    unless there is a report on it; while the delivery is under way nothing is in doubt.
     """
     assert doubtful(sent) == set()
     ack = Reported(OutcomeKind.ACKNOWLEDGED, EPOCH, step=0, attempt=1, channel="sms")

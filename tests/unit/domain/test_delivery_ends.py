@@ -75,7 +75,7 @@ def test_could_not_wake_of_an_earlier_plan_changes_nothing(attempt: int | None) 
 
 
 def test_nothing_active_stores_until_expiry() -> None:
-    """Without a channel the delivery is stored, told so once, and expires."""
+    """Without a channel the delivery is stored, announced once, and expires."""
     stored = take(a_delivery(ttl=60), Planned(()), at(0))
     assert stored.delivery.state is DeliveryState.STORED
     assert stored.effects == (Announce(),)
@@ -116,7 +116,7 @@ def test_a_return_while_an_attempt_is_under_way_is_not_forgotten() -> None:
 
 
 def test_an_outcome_does_not_take_a_release_away() -> None:
-    """Made due by the device's return, it stays due whatever arrives before somebody looks."""
+    """Made due by the device's return, it stays due whatever arrives before it is processed."""
     waiting = take(planned(SMS), said(OutcomeKind.REFUSED, 1, retry_after=300), at(1)).delivery
     released = replace(waiting, released=True, deadline=at(2))
     rejected = take(released, said(OutcomeKind.REJECTED, 2), at(2.1)).delivery
@@ -127,7 +127,9 @@ def test_an_outcome_does_not_take_a_release_away() -> None:
 
 
 def test_a_revocation_outlives_outcomes_whatever_the_clocks_say() -> None:
-    """Who made it due may be some seconds ahead of whoever merges an outcome."""
+    """The clock of the worker that made it due may be some seconds ahead of that which merges an
+    outcome.
+    """
     revoked = replace(planned(WEBSOCKET, SMS), deadline=at(5))
     refused = follow(
         revoked,
@@ -263,7 +265,7 @@ def test_a_long_story_keeps_its_beginning_and_its_end() -> None:
 
 
 def test_a_return_while_an_attempt_is_under_way_makes_nothing_due() -> None:
-    """The new plan waits for the attempt's window, and until then nobody looks in vain."""
+    """The new plan waits for the attempt's window, and until then the delivery is not due."""
     hedged = replace(planned(WEBSOCKET, replace(SMS, start_after=2.0)), released=True)
     looked = take(hedged, Planned((WEBSOCKET,)), at(2)).delivery
     assert looked.released

@@ -1,4 +1,4 @@
-"""Random histories of a delivery, held against the rules after every step."""
+"""Random histories of a delivery, checked against the rules after every step."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(seconds=st.floats(-2.0, 40.0))
     def time_passes(self, seconds: float) -> None:
-        """Time passes for whoever looks next; another worker's clock may be behind."""
+        """Time passes for the next worker; another worker's clock may be behind."""
         self.now += timedelta(seconds=seconds)
 
     @precondition(lambda self: self.delivery.deadline is not None)
@@ -114,8 +114,8 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: not self.delivery.state.terminal)
     @rule(under_way_too=st.booleans())
     def the_device_comes_back(self, under_way_too: bool) -> None:
-        """The store releases the delivery: due at once when it rests."""
-        if self.delivery.resting:
+        """The store releases the delivery: due at once when it is idle."""
+        if self.delivery.idle:
             self.delivery = replace(self.delivery, released=True, deadline=self.now, published=True)
         elif under_way_too:
             self.delivery = replace(self.delivery, released=True)

@@ -165,7 +165,7 @@ def test_a_repeated_refusal_counts_once() -> None:
 
 
 def test_acceptance_by_a_provider_settles_when_its_window_ends() -> None:
-    """The provider's word counts when nobody said more by the end of the window."""
+    """The provider's acceptance counts when there is no other report by the end of the window."""
     accepted = take(planned(SMS), said(OutcomeKind.ACCEPTED, 1), at(1))
     assert accepted.delivery.state is DeliveryState.SENDING
     assert accepted.effects == ()
@@ -208,7 +208,9 @@ def test_acceptance_of_a_wake_up_never_settles() -> None:
 
 
 def test_an_accepted_wake_up_leads_to_the_next_step() -> None:
-    """By the end of its window nobody fetched: the wake-up counts as not acknowledged."""
+    """If the content is not fetched by the end of its window, the wake-up counts as not
+    acknowledged.
+    """
     woken = take(planned(WAKE_UP, BEHIND), said(OutcomeKind.ACCEPTED, 1), at(1)).delivery
     assert take(woken, DeadlineReached(), at(30)).effects == (StartStep(1, 2),)
     alone = take(planned(WAKE_UP, ttl=20), said(OutcomeKind.ACCEPTED, 1), at(1)).delivery

@@ -21,7 +21,7 @@ some = st.none() | outcomes()
 
 @given(some, some)
 def test_join_is_commutative(a: StepOutcome | None, b: StepOutcome | None) -> None:
-    """Whoever comes first: the same stands."""
+    """The join of two outcomes does not depend on their order."""
     assert join(a, b) == join(b, a)
 
 
@@ -91,7 +91,7 @@ unsettling = st.sampled_from(
 def test_order_and_duplicates_do_not_change_the_evidence(
     told: list[tuple[OutcomeKind, datetime, str]], order: random.Random, wake_up: bool
 ) -> None:
-    """Any shuffling, with repeats, of what was said of one attempt leaves the same evidence."""
+    """Any order of the reports on one attempt, with repeats, leads to the same evidence."""
     # A connection under way, so that a receipt is evidence and no settlement.
     steps = (Step("sms", 0.0, 60.0, wake_up=wake_up), Step("websocket", 0.0, 60.0, connected=True))
     facts = [Reported(kind, at, step=0, attempt=1, detail=detail) for kind, at, detail in told]

@@ -49,8 +49,8 @@ def test_nothing_starts_after_it(
     acknowledged: float,
     later: list[float],
 ) -> None:
-    """Under any plan, after any words of others: no attempt is started from then on, whatever is
-    looked at or heard, and the end is told once.
+    """Under any plan, after any other reports: no attempt starts from then on, whatever is
+    processed or reported, and the end is announced once.
     """
     delivery = take(a_delivery(ttl=TTL), Planned(made), EPOCH).delivery
     at = 0.0

@@ -1,4 +1,4 @@
-"""What is said after a better word: any history up to it, then each kind of word, by construction.
+"""Reports after stronger evidence: any history up to it, then each kind of report, by construction.
 
 The rules (see :mod:`tests.unit.domain.rules`) hold on every decision; the strategies here see to it
 that each pair of (evidence, later evidence) is reached by every example of its test.
@@ -81,7 +81,7 @@ class History:
         return word
 
     def look(self) -> None:
-        """Somebody looks at the deadline, if there is one before the delivery expires."""
+        """Process the deadline, if there is one before the delivery expires."""
         due = self.delivery.deadline
         if due is not None and due < self.delivery.expires_at:
             self.now = max(self.now, due)
@@ -99,7 +99,7 @@ class History:
 
 
 def history(plan: tuple[Step, ...], words: list[tuple[float, OutcomeKind | None, int]]) -> History:
-    """The plan's first step is refused and made again; then this is said."""
+    """The plan's first step is refused and retried; then this is reported."""
     told = History(a_delivery(ttl=TTL), EPOCH, [])
     told.take(Planned(plan))
     told.say(OutcomeKind.REFUSED, 0)

@@ -1,4 +1,4 @@
-"""What is kept of a message that could not be handled: no secrets, and not too much."""
+"""The stored part of a message that could not be handled: no secrets, and a bounded size."""
 
 from __future__ import annotations
 

@@ -140,8 +140,8 @@ def test_the_one_rule(step: Step, seconds: float, all_before_over: bool) -> None
 
 @given(plans(min_size=1))
 def test_every_plan_starts_its_steps_by_that_rule(made: tuple[Step, ...]) -> None:
-    """Followed by deadlines, with nobody answering: every attempt that starts for the first time
-    obeys the rule, none that may start is left waiting, and the order is the plan's.
+    """Followed by deadlines, without any report: every attempt that starts for the first time obeys
+    the rule, none that may start is left waiting, and the order is the plan's.
     """
     # No retries within the TTL: silence ends a step.
     never = Backoff(first=1_000.0, ceiling=1_000.0)

@@ -13,12 +13,12 @@ from aoi_events.domain.clients.channels import Proof, ProofState
 from aoi_events.domain.clients.proofs import (
     ProofDecision,
     ProofPolicy,
+    at_deadline,
     challenge_code,
+    challenge_refused,
     confirm,
-    look,
-    not_taken,
     open_proof,
-    put_off,
+    postpone,
 )
 from aoi_events.domain.retry import Backoff
 from aoi_events.errors import ErrorCode, Refusal
@@ -77,10 +77,10 @@ def test_a_right_code_stays_right() -> None:
 
 @pytest.mark.parametrize("renewing", [False, True])
 def test_a_proof_that_ended_takes_no_code(renewing: bool) -> None:
-    """Once its 90 days are over a proof has lapsed, also when nobody looked at it since."""
+    """After its 90 days a proof has expired, also if its deadline was not processed since."""
     proof = proved()
     if renewing:
-        proof = look(proof, now=at(83), policy=POLICY).proof
+        proof = at_deadline(proof, now=at(83), policy=POLICY).proof
     code = challenge_code(KEY, proof)
     assert confirm(proof, code, key=KEY, now=at(89), policy=POLICY)[1]
     for days in (90, 91):
@@ -105,7 +105,7 @@ def test_wrong_codes_end_the_challenge() -> None:
 
 def test_wrong_codes_do_not_end_a_proof_that_holds() -> None:
     """Section 4: a proof holds for 90 days; codes that are guessed at its renewal are counted."""
-    proof = look(proved(), now=at(83), policy=POLICY).proof
+    proof = at_deadline(proved(), now=at(83), policy=POLICY).proof
     for count in range(1, POLICY.wrong_codes + 2):
         proof, right = confirm(proof, "A" * 16, key=KEY, now=at(83), policy=POLICY)
         assert (right, proof.wrong, proof.state) == (False, count, ProofState.PROVED)
@@ -145,7 +145,7 @@ def test_an_unanswered_challenge_is_sent_again_and_given_up() -> None:
     proof, _ = claim()
     code, sent = challenge_code(KEY, proof), 1
     while proof.deadline is not None:
-        decision = look(proof, now=proof.deadline, policy=POLICY)
+        decision = at_deadline(proof, now=proof.deadline, policy=POLICY)
         sent += decision.send
         proof = decision.proof
         assert challenge_code(KEY, proof) == code
@@ -157,7 +157,7 @@ def test_a_proof_is_renewed_before_it_ends_or_lapses() -> None:
     """A new challenge goes out a week before; unanswered, the address is lost after 90 days."""
     proof = proved()
     assert proof.deadline == at(83)
-    renewal = look(proof, now=at(83), policy=POLICY)
+    renewal = at_deadline(proof, now=at(83), policy=POLICY)
     assert renewal.send
     assert renewal.proof.state is ProofState.PROVED, "until then it holds"
     assert challenge_code(KEY, renewal.proof) != challenge_code(KEY, proof)
@@ -168,7 +168,7 @@ def test_a_proof_is_renewed_before_it_ends_or_lapses() -> None:
 
     proof, lost = renewal.proof, False
     while proof.deadline is not None:
-        decision = look(proof, now=proof.deadline, policy=POLICY)
+        decision = at_deadline(proof, now=proof.deadline, policy=POLICY)
         proof, lost = decision.proof, decision.lost
     assert (proof.state, lost) == (ProofState.FAILED, True)
 
@@ -184,11 +184,11 @@ def test_challenges_that_were_not_taken_use_no_round_up() -> None:
         assert proof.deadline is not None
         assert (proof.deadline - now).total_seconds() <= 2**attempt
         now = proof.deadline
-        proof = look(proof, now=now, policy=POLICY).proof
+        proof = at_deadline(proof, now=now, policy=POLICY).proof
     while proof.deadline is not None:
         sent += 1
         now = proof.deadline
-        proof = look(proof, now=now, policy=POLICY).proof
+        proof = at_deadline(proof, now=now, policy=POLICY).proof
     assert sent == POLICY.sends
     assert (now - EPOCH).total_seconds() >= POLICY.sends * POLICY.send_again_after
 
@@ -200,7 +200,7 @@ def test_only_the_present_challenge_can_be_refused(attempt: int, *, ends: bool) 
     """
     proof, _ = claim()
     assert proof.deadline is not None
-    second = look(proof, now=proof.deadline, policy=POLICY).proof
+    second = at_deadline(proof, now=proof.deadline, policy=POLICY).proof
     assert second.sent == 2
     for permanent in (False, True):
         refused = refuse(second, attempt, at(0.01), permanent=permanent)
@@ -213,7 +213,7 @@ def test_a_challenge_refused_for_good_ends_what_was_only_claimed() -> None:
     assert refuse(proof, 1, EPOCH, permanent=True).lost
     assert refuse(proof, 1, EPOCH, permanent=True).proof.state is ProofState.FAILED
     assert refuse(proof, 2, EPOCH, permanent=True).proof == proof
-    renewing = look(proved(), now=at(83), policy=POLICY).proof
+    renewing = at_deadline(proved(), now=at(83), policy=POLICY).proof
     assert refuse(renewing, 1, at(83), permanent=True).proof == renewing
     assert refuse(renewing, 1, at(83), permanent=True, bad_address=True).lost
     late = refuse(renewing, 1, at(89.999), retry_after=3600)
@@ -230,7 +230,7 @@ def refuse(
     retry_after: float = 0.0,
 ) -> ProofDecision:
     """The provider did not take a challenge."""
-    return not_taken(
+    return challenge_refused(
         proof,
         attempt,
         permanent=permanent,
@@ -258,7 +258,7 @@ def test_any_history_ends(history: list[str]) -> None:
                 proof, _ = claim(proof, now)
             case "look" if proof.deadline is not None:
                 now = max(now, proof.deadline)
-                proof = look(proof, now=now, policy=POLICY).proof
+                proof = at_deadline(proof, now=now, policy=POLICY).proof
             case "wait":
                 now += timedelta(seconds=30)
             case "refused":
@@ -277,7 +277,7 @@ def test_any_history_ends(history: list[str]) -> None:
     for _ in range(20):
         if proof.deadline is None:
             break
-        proof = look(proof, now=max(now, proof.deadline), policy=POLICY).proof
+        proof = at_deadline(proof, now=max(now, proof.deadline), policy=POLICY).proof
     assert proof.state is ProofState.FAILED
 
 
@@ -287,12 +287,12 @@ def test_what_may_not_go_out_waits_or_is_given_up() -> None:
     """
     policy = ProofPolicy(sends=3, send_again_after=100)
     claimed, _ = claim()
-    early = put_off(claimed, now=EPOCH + timedelta(seconds=299), policy=policy)
+    early = postpone(claimed, now=EPOCH + timedelta(seconds=299), policy=policy)
     assert (early.proof.sent, early.send, early.lost) == (1, False, False)
     assert early.proof.deadline == EPOCH + timedelta(seconds=399)
-    late = put_off(claimed, now=EPOCH + timedelta(seconds=300), policy=policy)
+    late = postpone(claimed, now=EPOCH + timedelta(seconds=300), policy=policy)
     assert (late.proof.state, late.proof.deadline, late.lost) == (ProofState.FAILED, None, True)
     until = EPOCH + timedelta(seconds=350)
     held = replace(claimed, state=ProofState.PROVED, sent=0, proved_until=until)
-    waits = put_off(held, now=EPOCH + timedelta(seconds=300), policy=policy)
+    waits = postpone(held, now=EPOCH + timedelta(seconds=300), policy=policy)
     assert (waits.proof, waits.lost) == (replace(held, deadline=until), False)

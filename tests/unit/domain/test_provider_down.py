@@ -38,7 +38,9 @@ def test_alone_it_waits_until_the_provider_may_be_asked() -> None:
 
 @given(st.lists(st.integers(0, 100), min_size=1, max_size=12), jitters())
 def test_no_attempt_is_eaten(waits: list[int], jitter: float) -> None:
-    """However often it was held back: the first true refusal waits as if it were the first."""
+    """However often it waited for its provider, the first true refusal waits as if it were the
+    first.
+    """
     delivery, now = planned(ALONE, ttl=100_000.0), 0.0
     for wait in waits:
         attempt = delivery.steps[0].attempt
@@ -70,7 +72,7 @@ def test_what_stands_in_for_it_keeps_it_from_going_out_twice() -> None:
 
 
 def test_the_fallbacks_provider_settles_it() -> None:
-    """A step that is held back is not under way: the fallback's acceptance delivers."""
+    """A step that awaits its provider is not under way: the fallback's acceptance delivers."""
     accepted = follow(
         planned(ALONE, WEBHOOK),
         [
@@ -119,7 +121,7 @@ def test_what_lives_briefly_is_tried_before_it_expires() -> None:
 
 
 def test_better_word_of_the_same_attempt_stands() -> None:
-    """That nothing was attempted is the weakest word: whoever knows more is believed."""
+    """*Unavailable* is the weakest outcome: every other report on the attempt replaces it."""
     accepted = follow(
         planned(ALONE),
         [
@@ -133,8 +135,8 @@ def test_better_word_of_the_same_attempt_stands() -> None:
 
 
 def test_a_receipt_of_an_attempt_before_the_outage_counts() -> None:
-    """The SMSC took it, was cut off before it could say so, and its receipt comes when it is back:
-    it is of this step, however often that was held back since.
+    """The SMSC took the message, lost the connection before it could answer, and sends its receipt
+    later: it counts for this step, however often the step waited for its provider since.
     """
     delivery = follow(
         planned(ALONE),

@@ -68,10 +68,10 @@ def test_the_second_refusal_gives_the_step_no_new_window() -> None:
 def test_silence_after_an_outage_is_a_retry() -> None:
     """The provider was down at the first attempt and silent at the second: only that one counts."""
     alone = take(planned(SMS), said(OutcomeKind.UNAVAILABLE, 1, retry_after=3), at(1)).delivery
-    assert alone.steps[0].held_back
+    assert alone.steps[0].awaits_provider
     second = take(alone, DeadlineReached(), at(4)).delivery
     silent = take(second, DeadlineReached(), at(34)).delivery
-    assert not silent.steps[0].held_back
+    assert not silent.steps[0].awaits_provider
     assert silent.steps[0].retry_at is not None
     third = take(silent, DeadlineReached(), silent.steps[0].retry_at).delivery
     assert (third.steps[0].attempt, third.steps[0].retries) == (3, 1)

@@ -57,6 +57,6 @@ def test_the_schedule() -> None:
     ],
 )
 def test_schedules_that_cannot_work_are_refused(bad: dict[str, float]) -> None:
-    """No time to wait, a shrinking one, or none at all is told at start."""
+    """A schedule without a wait, or with a shrinking one, is refused."""
     with pytest.raises(ValueError, match="backoff"):
         Backoff(**bad)

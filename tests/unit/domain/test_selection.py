@@ -115,7 +115,9 @@ def activation(secret: str | None = None, preference: int = 50) -> ActivateChann
 
 
 def test_equal_bodies_have_equal_hashes() -> None:
-    """Under one sequence number another body is told apart; how the client proved itself is not."""
+    """Another body under one sequence number has another hash; another proof of the
+    client has not.
+    """
     assert offers_hash(activation()) == offers_hash(activation(secret="A" * 43))
     assert offers_hash(activation()) != offers_hash(activation(preference=51))
 

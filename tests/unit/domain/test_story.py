@@ -20,7 +20,7 @@ from aoi_events.domain.delivery.machine import (
     decide,
     resend,
 )
-from aoi_events.services.messages.answers import delivery_event
+from aoi_events.services.messages.events import delivery_event
 from tests.strategies import a_delivery
 from tests.unit.domain.histories import SMS, follow, planned, said
 from tests.unit.domain.test_delivery_machine import Histories

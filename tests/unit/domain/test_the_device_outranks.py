@@ -72,7 +72,7 @@ def test_a_receipt_waits_for_a_device_that_may_speak() -> None:
 
 
 def test_a_receipt_in_waiting_settles_when_the_connection_is_known_to_be_gone() -> None:
-    """The gateway notices late what the silence was about: nobody is left to wait for."""
+    """The gateway notices late that the connection was gone: a receipt then settles at once."""
     gone = said(OutcomeKind.ROUTE_LOST, 13, epoch=7)
     for order in permutations((gone, receipt(12))):
         done = follow(sms_behind_silence(), [(13, word) for word in order]).delivery
@@ -143,7 +143,7 @@ def test_a_refusal_of_the_device_beats_what_the_provider_said(
 
 def test_a_refusal_beats_an_acceptance_whose_window_has_ended() -> None:
     """An accepted SMS whose time is over waits for the connection behind it; the device, asked
-    there, could not wake the app: the notification is kept.
+    there, could not wake the app: the notification is stored.
     """
     both = planned(replace(SMS, start_after=0.0, ack_within=5.0), WEBSOCKET)
     waiting = follow(both, [(1, said(OutcomeKind.ACCEPTED, 1)), (5, DeadlineReached())]).delivery
@@ -153,7 +153,7 @@ def test_a_refusal_beats_an_acceptance_whose_window_has_ended() -> None:
 
 
 def test_a_refusal_counts_after_the_plan_was_exhausted() -> None:
-    """Stored because nobody answered in time; the device answers late, and the receipt after it."""
+    """Stored without any answer in time; the device answers late, and the receipt after it."""
     stored = follow(planned(WEBSOCKET), [(10, DeadlineReached())]).delivery
     assert stored.reason == Reason.NOT_ACKNOWLEDGED
     late = take(stored, said(OutcomeKind.COULD_NOT_WAKE, 11), at(11)).delivery
@@ -163,7 +163,9 @@ def test_a_refusal_counts_after_the_plan_was_exhausted() -> None:
 
 @pytest.mark.parametrize("kind", REFUSALS)
 def test_delivered_by_provider_stays_and_the_story_tells_the_rest(kind: OutcomeKind) -> None:
-    """A terminal state changes only to delivered: what the device says later is told, once."""
+    """A terminal state changes only to delivered: a later report of the device adds one line to the
+    story.
+    """
     done = take(planned(SMS), receipt(6, 0, 1), at(6)).delivery
     word = said(kind, 9, channel="websocket", detail="the app is busy")
     told = take(done, word, at(9))
@@ -251,7 +253,7 @@ def test_a_refusal_at_the_moment_of_the_plan_is_about_it() -> None:
 
 
 def test_a_receipt_of_a_wake_up_corrects_no_end() -> None:
-    """The device has been told to fetch, and did not: expired stays expired."""
+    """The device was asked to fetch, and did not: expired stays expired."""
     woken = planned(replace(SMS, wake_up=True), ttl=20)
     expired = take(woken, DeadlineReached(), at(20)).delivery
     assert take(expired, receipt(21, 0, 1), at(21)).delivery.state is DeliveryState.EXPIRED
@@ -278,7 +280,9 @@ def test_a_plan_fails_for_the_reason_of_its_last_step() -> None:
 
 
 def test_a_device_that_names_no_channel_leaves_the_providers() -> None:
-    """Delivered by provider over SMS, then acknowledged over nobody knows what: SMS it was."""
+    """Delivered by provider over SMS, then acknowledged over an unknown channel: the channel stays
+    SMS.
+    """
     done = take(planned(SMS), receipt(6, 0, 1), at(6)).delivery
     device = take(done, said(OutcomeKind.ACKNOWLEDGED, 9), at(9)).delivery
     assert (device.by, device.channel, device.settled_at) == (Evidence.DEVICE, "sms", at(9))

@@ -135,7 +135,7 @@ def test_a_retired_key_still_verifies_and_a_missing_one_says_so() -> None:
     "keys", [{}, {"k1": bytes(32)}, {"k.1": bytes(64)}, {"": bytes(64)}, {"k" * 17: bytes(64)}]
 )
 def test_keys_that_cannot_work_are_refused(keys: dict[str, bytes]) -> None:
-    """No key, a short one, or an ID that would not fit a token is told at start."""
+    """No key, a short one, or an ID that would not fit a token is refused."""
     with pytest.raises(ConfigurationError):
         TokenKeys(keys)
 

@@ -70,7 +70,9 @@ def refused(assertion: str | None, identity: str = ANN, now: datetime = NOW) -> 
 
 @pytest.mark.parametrize("algorithm", sorted(ISSUERS))
 def test_a_good_assertion_proves_its_subject(algorithm: str) -> None:
-    """Signed with one of the keys, for us, and not over yet; of nobody else."""
+    """An assertion that is signed with one of the keys, for us, and not expired proves its subject,
+    and no other.
+    """
     assertion = signed(algorithm)
     CHECK.check(assertion, ANN, NOW)
     for other in ("tel:+15550101", *near_misses(ANN)):

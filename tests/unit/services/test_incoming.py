@@ -9,15 +9,8 @@ import pytest
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound
-from aoi_events.services.messages.requests import (
-    as_sent,
-    check_reply_to,
-    may_answer,
-    read_request,
-    to_quarantine,
-    to_replay,
-    unwrap,
-)
+from aoi_events.services.messages.quarantine import as_sent, to_quarantine, to_replay, unwrap
+from aoi_events.services.messages.requests import check_reply_to, may_answer, read_request
 from aoi_events.topology import QUARANTINES, quarantine_of
 
 GATEWAYS = frozenset({"aoi-gateway"})
@@ -108,8 +101,8 @@ def test_quarantine_and_back() -> None:
 def test_a_replay_asks_as_its_sender_did(
     user: str, headers: dict[str, str], sender: str, session: str | None
 ) -> None:
-    """Section 5: a replay is the request that was parked, by whom the broker validated then, with
-    no more authority; it has an ID of its own, the same each time, and nobody waits for its answer.
+    """Section 5: a replay is the request that was parked, of the sender that the broker validated
+    then, with no more authority; it has an ID of its own, the same each time, and needs no answer.
     """
     parked = parked_by(user, headers)
     back = replayed(parked, "first")

@@ -10,7 +10,8 @@ from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.contracts.events import NOBODY, ClientChanged
 from aoi_events.errors import PublishRefused
 from aoi_events.ports.broker import Outbound
-from aoi_events.services.messages.answers import event, publish_all
+from aoi_events.services.messages.events import event
+from aoi_events.services.messages.publish import publish_all
 from aoi_events.topology import EVENTS, Binding, Queue, Topology, topology
 from tests.strategies import EPOCH
 
@@ -21,8 +22,8 @@ OPEN = Queue("aoi.reply.shop.open")
 async def test_facts_that_a_full_queue_refuses_are_counted_and_hold_nothing_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Section 3: a nack from somebody's full queue is said, once for a batch with how many; what
-    must not be lost still raises.
+    """Section 3: a nack from a full queue is logged, once for a batch with their number; a message
+    that must not be lost still raises.
     """
     broker = MemoryBroker(MemoryServer())
     await broker.declare(topology())

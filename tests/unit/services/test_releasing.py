@@ -12,7 +12,7 @@ from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.clients.client import Client
 from aoi_events.domain.delivery.machine import DeadlineReached, Decision, Delivery, Planned, decide
 from aoi_events.domain.planning.plans import Step
-from aoi_events.services.delivery.release import noticed
+from aoi_events.services.delivery.release import release_if_returned
 from tests.instant import INSTANT
 
 CONNECTED = Step("websocket", start_after=0.0, ack_within=10.0, connected=True)
@@ -59,7 +59,7 @@ def test_a_return_during_the_plan_is_noticed_whatever_the_clocks_say(skew: float
     decision = stored(planned_with=3, at=INSTANT)
     back = client(4, INSTANT + timedelta(seconds=skew))
     now = INSTANT + timedelta(seconds=11)
-    after = noticed(decision, {back.id: back}, now).delivery
+    after = release_if_returned(decision, {back.id: back}, now).delivery
     assert after.released
     assert after.deadline == now
 
@@ -69,7 +69,7 @@ def test_without_a_return_it_waits_for_the_next_one(skew: float) -> None:
     """A plan that knew of the last return is not made again and again."""
     decision = stored(planned_with=3, at=INSTANT)
     same = client(3, INSTANT + timedelta(seconds=skew))
-    assert noticed(decision, {same.id: same}, INSTANT) == decision
+    assert release_if_returned(decision, {same.id: same}, INSTANT) == decision
 
 
 @pytest.mark.parametrize("returns,released", [(2, False), (3, False), (4, True)])
@@ -77,7 +77,7 @@ def test_only_a_later_return_counts(returns: int, *, released: bool) -> None:
     """A return that the plan knew, or one before that, is none that it missed."""
     decision = stored(planned_with=3, at=INSTANT)
     known = client(returns, INSTANT)
-    assert noticed(decision, {known.id: known}, INSTANT).delivery.released == released
+    assert release_if_returned(decision, {known.id: known}, INSTANT).delivery.released == released
 
 
 @pytest.mark.parametrize(
@@ -90,13 +90,13 @@ def test_what_needs_no_release_is_left_alone(changes: dict[str, Any]) -> None:
     decision = stored(planned_with=3, at=INSTANT)
     other = replace(decision, delivery=replace(decision.delivery, **changes))
     back = client(4, INSTANT)
-    assert noticed(other, {back.id: back}, INSTANT) == other
+    assert release_if_returned(other, {back.id: back}, INSTANT) == other
 
 
 def test_a_repeat_and_an_unknown_client_release_nothing() -> None:
-    """What was stored before, and is told again, waits for the next return."""
+    """A delivery that was stored before, and is announced again, waits for the next return."""
     decision = stored(planned_with=3, at=INSTANT)
     back = client(4, INSTANT)
     repeated = replace(decision, changed=False)
-    assert noticed(repeated, {back.id: back}, INSTANT) == repeated
-    assert noticed(decision, {}, INSTANT) == decision
+    assert release_if_returned(repeated, {back.id: back}, INSTANT) == repeated
+    assert release_if_returned(decision, {}, INSTANT) == decision

@@ -39,9 +39,9 @@ def deliveries(draw: st.DrawFn, prefix: str) -> list[Delivery]:
 
 @given(st.lists(deliveries("n"), max_size=6))
 def test_at_most_the_newest_of_a_topic_is_open(batches: list[list[Delivery]]) -> None:
-    """RFC 8030, 5.4, whatever comes in one batch or in several: one that is open for each topic,
-    the last; what has no topic, another token or another sender is left alone; each that ends is
-    looked at again, so that somebody is told.
+    """RFC 8030, 5.4, whatever arrives in one batch or in several: the last delivery of each topic
+    is open; those without topic, of another token or another sender are left alone; each that ends
+    is due at once, so that its event is published.
     """
     kept: dict[str, Delivery] = {}
     for number, rows in enumerate(batches):

@@ -1,4 +1,4 @@
-"""What is said of a schema that is not this version's."""
+"""The messages for a schema that is not this version's."""
 
 from __future__ import annotations
 

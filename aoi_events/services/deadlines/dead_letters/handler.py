@@ -10,9 +10,10 @@ from aoi_events.contracts.requests import REQUESTS
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock
-from aoi_events.services.messages.answers import internal, refusal
+from aoi_events.services.messages.answers import internal_error, refusal
 from aoi_events.services.messages.parked_steps import parked_steps
-from aoi_events.services.messages.requests import may_answer, unwrap
+from aoi_events.services.messages.quarantine import unwrap
+from aoi_events.services.messages.requests import may_answer
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
 from aoi_events.topology import DEAD, UNROUTABLE, delivery_queue, quarantine_of
@@ -25,7 +26,9 @@ _ANY_CHANNEL: Final = delivery_queue("")
 
 
 class UnroutableHandler(Handler[Inbound]):
-    """Takes ``aoi.unroutable``: requests whose routing key nothing binds; parks and answers."""
+    """Consumes ``aoi.unroutable``: requests whose routing key has no binding; parks and answers
+    them.
+    """
 
     queue = UNROUTABLE
 
@@ -33,7 +36,7 @@ class UnroutableHandler(Handler[Inbound]):
         self._parking = parking
 
     def read(self, message: Inbound) -> Inbound:
-        """The message: whatever it says, nobody is there for it."""
+        """The message itself, whatever it contains."""
         return message
 
     async def handle(self, items: Sequence[Inbound]) -> Sequence[Outbound]:
@@ -52,29 +55,29 @@ class UnroutableHandler(Handler[Inbound]):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message as it was before it died, and the worker queue that it died in."""
+    """A message as it was before it died, and the worker queue in which it died."""
 
     message: Inbound
     queue: str
 
 
 class DeadLetterHandler(Handler[DeadLetter]):
-    """Takes ``aoi.dead``: messages that ended several processes, or were given back too often.
+    """Consumes ``aoi.dead``: messages that ended several processes, or were requeued too often.
 
-    They are parked under the queue in which they died, so that they can be replayed into it; who
-    asked is told, and the steps of a parked envelope fail.
+    They are parked under the queue in which they died, so that they can be replayed into it; the
+    requester gets an answer, and the steps of a parked envelope fail.
     """
 
     queue = DEAD
 
     def __init__(self, parking: Parking, clock: Clock, *, believed: Collection[str]) -> None:
-        """``believed``: broker users who may say of a quarantined message who sent it first."""
+        """``believed``: broker users that may name the first sender of a quarantined message."""
         self._parking = parking
         self._clock = clock
         self._believed = believed
 
     def read(self, message: Inbound) -> DeadLetter:
-        """The message as it was sent. Raises Refusal for one that somebody else wrote into a
+        """The message as it was sent. Raises Refusal for one that another user wrote into a
         quarantine.
         """
         died_in = message.headers.get(_FIRST_DEATH)
@@ -91,7 +94,7 @@ class DeadLetterHandler(Handler[DeadLetter]):
             if letter.queue.startswith(_ANY_CHANNEL):
                 outputs += parked_steps(letter.message.body, self._clock.now())
             elif may_answer(letter.message):
-                outputs += internal(letter.message)
+                outputs += internal_error(letter.message)
         return outputs
 
 

@@ -14,7 +14,7 @@ depends_on = None
 
 
 def where(condition: str) -> dict[str, Any]:
-    """A partial index, on both databases."""
+    """The arguments of a partial index, for both databases."""
     return {"postgresql_where": sa.text(condition), "sqlite_where": sa.text(condition)}
 
 
@@ -38,7 +38,7 @@ def upgrade() -> None:
         sa.Column("retired_at", sa.BigInteger()),
         sa.Column("retired_reason", sa.Text()),
         sa.Column("replaced", sa.Text()),
-        sa.Column("untold_since", sa.BigInteger()),
+        sa.Column("unpublished_since", sa.BigInteger()),
         sa.Column("presences", sa.Text()),
         sa.PrimaryKeyConstraint("id", name="clients_pkey"),
         sa.UniqueConstraint("secret_hash", name="clients_secret_hash_key"),
@@ -47,7 +47,10 @@ def upgrade() -> None:
     op.create_index("clients_retired", "clients", ["retired_at"], **where("retired_at IS NOT NULL"))
     op.create_index("clients_silent", "clients", ["seen_at"], **where("retired_at IS NULL"))
     op.create_index(
-        "clients_untold", "clients", ["untold_since"], **where("untold_since IS NOT NULL")
+        "clients_unpublished",
+        "clients",
+        ["unpublished_since"],
+        **where("unpublished_since IS NOT NULL"),
     )
     op.create_index(
         "clients_unused", "clients", ["registered_at"], **where("epoch = 0 AND sequence = 0")
@@ -79,9 +82,9 @@ def upgrade() -> None:
         sa.Column("deadline", sa.BigInteger()),
         sa.Column("published", sa.Boolean(), nullable=False),
         sa.Column("released", sa.Boolean(), nullable=False),
-        sa.Column("resting", sa.Boolean(), nullable=False),
-        sa.Column("put_off", sa.Boolean(), nullable=False),
-        sa.Column("held_back", sa.Boolean(), nullable=False),
+        sa.Column("idle", sa.Boolean(), nullable=False),
+        sa.Column("deferred", sa.Boolean(), nullable=False),
+        sa.Column("awaits_provider", sa.Boolean(), nullable=False),
         sa.Column("batch", sa.BigInteger()),
         sa.Column("ledger", sa.Text(), nullable=False),
         sa.Column("story", sa.Text(), nullable=False),
@@ -100,7 +103,9 @@ def upgrade() -> None:
     op.create_index(
         "deliveries_due", "deliveries", ["deadline", "order"], **where("deadline IS NOT NULL")
     )
-    op.create_index("deliveries_held_back", "deliveries", ["order"], **where("held_back = true"))
+    op.create_index(
+        "deliveries_held_back", "deliveries", ["order"], **where("awaits_provider = true")
+    )
     op.create_index("deliveries_notification", "deliveries", ["notification", "sender"])
     op.create_index(
         "deliveries_open", "deliveries", ["client", "order"], **where("settled_at IS NULL")
@@ -118,7 +123,7 @@ def upgrade() -> None:
         **where("topic IS NOT NULL AND settled_at IS NULL"),
     )
     op.create_index(
-        "deliveries_untold",
+        "deliveries_unpublished",
         "deliveries",
         ["client"],
         **where("settled_at IS NOT NULL AND deadline IS NOT NULL"),
@@ -282,7 +287,7 @@ def upgrade() -> None:
         "losses",
         sa.Column("client", name, nullable=False),
         sa.Column("lost", sa.BigInteger(), nullable=False),
-        sa.Column("told", sa.BigInteger(), nullable=False),
+        sa.Column("reported", sa.BigInteger(), nullable=False),
         sa.Column("session", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["client"], ["clients.id"], name="losses_client_fkey", ondelete="CASCADE"

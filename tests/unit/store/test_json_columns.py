@@ -16,14 +16,14 @@ from aoi_events.domain.delivery.ledger import Charge, ChargeState, Ledger
 from aoi_events.domain.delivery.machine import StepState, StoryEntry
 from aoi_events.domain.notifications import RejectedEntry
 from aoi_events.domain.planning.plans import Step
-from aoi_events.store import json_columns as packing
+from aoi_events.store import json_columns
 from aoi_events.store.types import from_text, to_text
 
 ANY_TEXT = st.text(st.characters(), max_size=30)  # lone surrogates and NUL, too
 CONTENT_TEXT = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 ZONES = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=45)), timezone.max])
 TIMES = st.builds(
-    lambda micros, zone: (packing.EPOCH + timedelta(microseconds=micros)).astimezone(zone),
+    lambda micros, zone: (json_columns.EPOCH + timedelta(microseconds=micros)).astimezone(zone),
     st.integers(-(10**15), 10**16),  # from 1938 to 2286
     ZONES,
 )
@@ -80,16 +80,16 @@ CHARGES = st.builds(
 @given(st.lists(STEPS, max_size=4).map(tuple))
 def test_steps(steps: tuple[StepState, ...]) -> None:
     """Every step comes back equal, with every optional part there or not."""
-    packed = packing.pack_steps(steps)
-    assert packing.unpack_steps(packed) == steps
+    packed = json_columns.pack_steps(steps)
+    assert json_columns.unpack_steps(packed) == steps
     packed.encode()  # a database takes it
 
 
 @given(st.lists(STORY, max_size=5).map(tuple))
 def test_stories(story: tuple[StoryEntry, ...]) -> None:
     """Every line of a story comes back equal."""
-    packed = packing.pack_story(story)
-    assert packing.unpack_story(packed) == story
+    packed = json_columns.pack_story(story)
+    assert json_columns.unpack_story(packed) == story
     packed.encode()
 
 
@@ -97,15 +97,15 @@ def test_stories(story: tuple[StoryEntry, ...]) -> None:
 @example(Ledger())
 def test_ledgers(ledger: Ledger) -> None:
     """The sum and every charge of a ledger come back equal."""
-    packed = packing.pack_ledger(ledger)
-    assert packing.unpack_ledger(packed) == ledger
+    packed = json_columns.pack_ledger(ledger)
+    assert json_columns.unpack_ledger(packed) == ledger
     packed.encode()
 
 
 def test_steps_of_newer_code_are_read() -> None:
     """A field that this version does not know is ignored: old workers run beside new ones."""
     text = '[{"channel":"sms","ack_within":1.0,"invented":{"later":1}}]'
-    assert packing.unpack_steps(text) == (StepState(Step("sms", None, 1.0)),)
+    assert json_columns.unpack_steps(text) == (StepState(Step("sms", None, 1.0)),)
 
 
 @given(ANY_TEXT)
@@ -128,7 +128,7 @@ def test_different_texts_stay_different(one: str, other: str) -> None:
 @given(TIMES)
 def test_times(at: datetime) -> None:
     """A time comes back to the microsecond, in UTC."""
-    again = packing.from_micros(packing.to_micros(at))
+    again = json_columns.from_micros(json_columns.to_micros(at))
     assert again == at
     assert again.tzinfo is UTC
 
@@ -136,7 +136,7 @@ def test_times(at: datetime) -> None:
 @given(TIMES, TIMES)
 def test_times_keep_their_order(one: datetime, other: datetime) -> None:
     """Earlier is smaller, which is what indexes sort by."""
-    assert (one < other) == (packing.to_micros(one) < packing.to_micros(other))
+    assert (one < other) == (json_columns.to_micros(one) < json_columns.to_micros(other))
 
 
 @given(
@@ -163,15 +163,17 @@ def test_the_rest(
 ) -> None:
     """Content, rejected tokens, pairs, presence and parameters come back equal."""
     content = Content.of(data).model_copy(update={"encryption": encryption})
-    assert packing.unpack_content(packing.pack_content(content)) == content
-    assert packing.unpack_rejected(packing.pack_rejected(tuple(rejected))) == tuple(rejected)
-    assert packing.unpack_pairs(packing.pack_pairs(tuple(pairs))) == tuple(pairs)
-    assert packing.unpack_presence(packing.pack_presence(presence)) == presence
+    assert json_columns.unpack_content(json_columns.pack_content(content)) == content
+    assert json_columns.unpack_rejected(json_columns.pack_rejected(tuple(rejected))) == tuple(
+        rejected
+    )
+    assert json_columns.unpack_pairs(json_columns.pack_pairs(tuple(pairs))) == tuple(pairs)
+    assert json_columns.unpack_presence(json_columns.pack_presence(presence)) == presence
     for presences in ((), (presence,), (presence, presence)):
-        assert packing.unpack_presences(packing.pack_presences(presences)) == presences
-    assert packing.unpack_object(packing.pack_object(flat)) == flat
+        assert json_columns.unpack_presences(json_columns.pack_presences(presences)) == presences
+    assert json_columns.unpack_object(json_columns.pack_object(flat)) == flat
 
 
 def test_content_that_an_earlier_version_packed() -> None:
     """Notifications that were accepted before an upgrade are delivered after it."""
-    assert packing.unpack_content('["hi","utf-8","text/plain"]') == Content.of("hi")
+    assert json_columns.unpack_content('["hi","utf-8","text/plain"]') == Content.of("hi")

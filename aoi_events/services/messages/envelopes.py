@@ -1,0 +1,129 @@
+"""Envelopes between our workers: batches of deliveries, batches of outcomes, and hints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
+
+from aoi_events.contracts.envelopes import (
+    ChallengeItem,
+    ChallengeOutcome,
+    CloseItem,
+    DeliverItem,
+    DeliveryBatchV1,
+    OutcomeBatchV1,
+    OutcomeItem,
+    OutcomeKind,
+)
+from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.ports.broker import FirstSteps, Inbound, Note, Outbound
+from aoi_events.topology import HINTS, OUTCOME, OUTCOMES
+
+__all__ = ["batches", "hint", "outcomes", "read_envelope"]
+
+_ITEMS: Final = 100
+_OCTETS: Final = 128 * 1024
+
+Item = DeliverItem | ChallengeItem | CloseItem
+E = TypeVar("E", DeliveryBatchV1, OutcomeBatchV1)
+
+
+def read_envelope(contract: type[E], message: Inbound) -> E:
+    """Read the envelope in the message. Raises Refusal (malformed)."""
+    try:
+        return contract.decode(message.body)
+    except ValidationError as error:
+        raise Refusal(
+            ErrorCode.MALFORMED, f"no envelope of our workers ({error.error_count()} faults)"
+        ) from None
+
+
+def batches(queue: str, items: Sequence[Item], *, gateway: bool) -> list[Outbound]:
+    """Envelopes of items for the queue of one channel worker or gateway node.
+
+    A gateway's queue is deleted with its connection: a message that is returned from it becomes the
+    outcome *route lost* at once.
+    """
+    return [
+        Outbound(
+            exchange="",
+            routing_key=queue,
+            body=DeliveryBatchV1(items=tuple(part)).encode(),
+            persistent=not gateway,
+            if_returned=_route_lost(part) if gateway else None,
+            best_effort=gateway and not any(isinstance(item, DeliverItem) for item in part),
+            note=_first_steps(part),
+        )
+        for part in _parts(items)
+    ]
+
+
+def _first_steps(items: Sequence[Item]) -> Note | None:
+    first = tuple(
+        item.accepted_at for item in items if isinstance(item, DeliverItem) and item.attempt == 1
+    )
+    return FirstSteps(first) if first else None
+
+
+def outcomes(items: Iterable[OutcomeItem | ChallengeOutcome]) -> list[Outbound]:
+    """Envelopes for the outcome worker."""
+    every = list(items)
+    return [
+        Outbound(
+            exchange=OUTCOMES,
+            routing_key=OUTCOME,
+            body=_outcome_batch(every[start : start + _ITEMS]).encode(),
+        )
+        for start in range(0, len(every), _ITEMS)
+    ]
+
+
+def _outcome_batch(items: Sequence[OutcomeItem | ChallengeOutcome]) -> OutcomeBatchV1:
+    return OutcomeBatchV1(
+        items=tuple(item for item in items if isinstance(item, OutcomeItem)),
+        challenges=tuple(item for item in items if isinstance(item, ChallengeOutcome)),
+    )
+
+
+def hint() -> Outbound:
+    """A message that wakes the deadlines workers before their next poll."""
+    return Outbound(
+        exchange=HINTS,
+        routing_key="",
+        body=b"{}",
+        mandatory=False,
+        persistent=False,
+        best_effort=True,
+    )
+
+
+def _route_lost(items: Sequence[Item]) -> Outbound | None:
+    lost = [
+        item.outcome(
+            OutcomeKind.ROUTE_LOST,
+            item.accepted_at,
+            detail="the gateway node is gone",
+            epoch=item.epoch,
+        )
+        for item in items
+        if isinstance(item, DeliverItem)
+    ]
+    return outcomes(lost)[0] if lost else None
+
+
+def _parts(
+    items: Sequence[Item],
+) -> Iterable[Sequence[Item]]:
+    part: list[Item] = []
+    octets = 0
+    for item in items:
+        size = 512 + (len(item.content.data) if isinstance(item, DeliverItem) else 0)
+        if part and (len(part) >= _ITEMS or octets + size > _OCTETS):
+            yield part
+            part, octets = [], 0
+        part.append(item)
+        octets += size
+    if part:
+        yield part

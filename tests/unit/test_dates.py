@@ -25,7 +25,6 @@ WRITTEN: Final[Mapping[tuple[str, str], str]] = {
         "tests/benchmarks/channels/playing.py",
         "datetime(2026, 1, 1, tzinfo=UTC)",
     ): "where virtual time starts",
-    ("README.md", "2026-11-23"): "an example to read; no test plays it",
 }
 """Dates that may be written, each with the reason why no clock runs beside it."""
 
@@ -36,6 +35,20 @@ STANDS_STILL: Final[Mapping[str, str]] = {
     "tests/conformance/store/": "a store has no clock: each time is an argument",
     "tests/integration/store/": "as above",
     "tests/integration/services/test_what_ends.py": "as above",
+    **dict.fromkeys(
+        (
+            f"tests/integration/services/test_{name}.py"
+            for name in (
+                "backlog",
+                "expiring",
+                "given_up_proofs",
+                "late_receipts",
+                "registry",
+                "submissions",
+            )
+        ),
+        "their one clock stands still at the instant, or each time is an argument",
+    ),
     "tests/benchmarks/store/": "as above",
 }
 """Where the instant may be used, with what is imported there; no other tests meet it."""

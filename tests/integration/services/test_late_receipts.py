@@ -41,7 +41,8 @@ async def test_a_receipt_that_comes_again_while_the_first_is_published_is_not_lo
     """
     async with empty_store.transaction() as tx:
         await tx.note_provider_messages([a_provider_message(1, provider="scripted", message="m1")])
-    provider, clock = ScriptedProvider(), ManualClock(NOW)
+    clock = ManualClock(NOW)
+    provider = ScriptedProvider(clock=clock)
     channel = await ScriptedPlugin(provider).connect(None)
     broker = Interrupted(MemoryServer())
     await broker.declare(topology())

@@ -25,6 +25,8 @@ WRITTEN: Final[Mapping[tuple[str, str], str]] = {
         "tests/benchmarks/channels/playing.py",
         "datetime(2026, 1, 1, tzinfo=UTC)",
     ): "where virtual time starts",
+    ("docs/how-to/publish-amqp.md", "2026-11-23"): "an example to read; no test plays it",
+    ("docs/how-to/size-an-installation.md", "2026-11-23"): "when something was measured",
 }
 """Dates that may be written, each with the reason why no clock runs beside it."""
 
@@ -58,7 +60,8 @@ PLANTED_HERE = "tests/unit/test_dates.py"
 
 def files(root: Path) -> list[Path]:
     """Everything that makes tests what they are, and that we write ourselves."""
-    folders = (root / "tests", root / "compose", root / "aoi_events" / "testing")
+    names = ("tests", "compose", "aoi_events/testing", "docs/how-to")
+    folders = [root / name for name in names]
     found = [root / "README.md", *(file for each in folders for file in each.rglob("*"))]
     return [
         file

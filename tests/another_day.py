@@ -13,8 +13,6 @@ from typing import Final
 
 import pytest
 
-__all__ = ["ON_ANY_DAY", "is_left_out", "pytest_addoption", "pytest_collection_modifyitems"]
-
 ON_ANY_DAY: Final = {
     "tests/acceptance/daemon/test_hostile_apps.py": "malformed input and limits at a local socket",
     "tests/acceptance/daemon/test_killed.py": "kill -9 of the daemon, many times",

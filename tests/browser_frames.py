@@ -11,23 +11,6 @@ from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.gateway.protocol.webpush.uaids import secret_text, write_uaid
 from tests.device_frames import CLIENT, SECRET, deliver, delivery_id
 
-__all__ = [
-    "CHANNEL_ID",
-    "ENCRYPTED",
-    "KEY",
-    "OTHER_CHANNEL_ID",
-    "OWN_SECRET",
-    "RANDOM",
-    "TOKEN",
-    "UAID",
-    "ack",
-    "hello",
-    "push",
-    "register",
-    "say",
-    "unregister",
-]
-
 CHANNEL_ID = "01234567-89ab-cdef-0123-456789abcdef"
 OTHER_CHANNEL_ID = "fedcba98-7654-3210-fedc-ba9876543210"
 KEY = "B" + "A" * 85 + "A"

@@ -19,8 +19,6 @@ import pytest
 from aoi_events.cli.app import main
 from tests.limits import WITHIN
 
-__all__ = ["AOI", "Cli", "Ran", "environment", "run"]
-
 AOI = [sys.executable, "-m", "aoi_events.cli"]
 """The command line in a process of its own."""
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})

@@ -11,7 +11,7 @@ import pytest
 from _pytest.logging import LogCaptureHandler
 from hypothesis import HealthCheck, settings
 
-from tests.containers import PostgresServer, RabbitServer
+from aoi_events.testing.containers import PostgresServer, RabbitServer
 from tests.scheduling import ALONE, Scheduling, group_of
 
 # How long an example takes says how busy the machine is, and nothing of the code. Where CI is set,

@@ -6,10 +6,6 @@ from typing import Any, Final
 
 import pytest
 
-from aoi_events.testing.containers import PostgresServer, RabbitServer
-
-__all__ = ["SOMEBODY_WAITS", "PostgresServer", "RabbitServer", "in_containers"]
-
 SOMEBODY_WAITS: Final = (
     "SELECT count(*) FROM pg_stat_activity "
     "WHERE datname = current_database() AND wait_event_type = 'Lock'"

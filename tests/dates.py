@@ -12,8 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["INSTANT", "clock_reads", "imported", "written_dates"]
-
 INSTANT: Final = "tests/instant.py"
 
 _TEXT: Final = re.compile(

@@ -11,19 +11,6 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.identifiers import base32_id
 
-__all__ = [
-    "CLIENT",
-    "OTHER_CLIENT",
-    "SECRET",
-    "SESSION",
-    "ack",
-    "connected",
-    "deliver",
-    "delivery_id",
-    "hello",
-    "request",
-]
-
 CLIENT = "cli_" + "a" * 26
 OTHER_CLIENT = "cli_" + "b" * 26
 SECRET = "s" * 42 + "w"

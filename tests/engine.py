@@ -13,8 +13,6 @@ import docker
 from aoi_events.testing.containers import POSTGRES_IMAGE
 from tests.limits import WITHIN
 
-__all__ = ["Engine"]
-
 
 class Engine:
     """The engine's events since this was made, those of the past first."""

@@ -9,8 +9,6 @@ from aoi_events.ports.broker import Broker, Inbound
 from aoi_events.topology import Queue
 from tests.limits import WITHIN
 
-__all__ = ["fail_deliveries"]
-
 
 async def fail_deliveries(
     connect: Callable[[], Awaitable[Broker]], queue: Queue, times: int, *, messages: int = 1

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
-__all__ = ["INSTANT"]
-
 INSTANT: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 """Where no clock runs: decisions get it as an argument, stores as a value.
 

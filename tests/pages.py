@@ -9,8 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["ROOT", "Block", "block", "blocks", "pages", "text_of"]
-
 ROOT: Final = Path(__file__).parents[1]
 _FENCE: Final = re.compile(r"^(?P<indent> *)```(?P<info>.*)$")
 

@@ -14,9 +14,6 @@ from typing import Any, Final, Self
 
 from tests.limits import WITHIN
 
-__all__ = ["Worker", "Workers"]
-
-
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 _LINE: Final = 1 << 20
 """Longest line of a log: a traceback is one line."""

@@ -9,8 +9,6 @@ from aoi_events.oma_push.datagrams import read
 from aoi_events.oma_push.payload import Payload, decode
 from aoi_events.oma_push.reassembly import WaitingPart, take
 
-__all__ = ["payload_of", "payloads_of"]
-
 
 def payload_of(*user_data: bytes) -> Payload:
     """The one payload in the user data of some short messages. Raises PduError."""

@@ -19,8 +19,6 @@ from aoi_events.channels.webpush.vapid import encoded
 from aoi_events.domain.clients.channels import Parameters
 from tests.limits import WITHIN
 
-__all__ = ["Got", "Receiver", "Reply", "Subscription"]
-
 _HOST: Final = "127.0.0.1"
 
 

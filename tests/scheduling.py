@@ -6,8 +6,6 @@ from typing import Final
 
 from xdist.scheduler import LoadScopeScheduling
 
-__all__ = ["ALONE", "GROUPS", "Scheduling", "group_of"]
-
 ALONE: Final = "alone"
 GROUPS: Final = {
     # Servers that are stopped and starved, a dozen workers as processes, whole stacks, a Firefox:

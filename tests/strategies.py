@@ -19,40 +19,20 @@ from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.clients.channels import Channel, ChannelState, ChannelTraits
 from aoi_events.domain.delivery.evidence import StepOutcome
-from aoi_events.domain.delivery.machine import (
+from aoi_events.domain.delivery.facts import (
     Cancelled,
     DeadlineReached,
-    Delivery,
     Fact,
     Failed,
     Planned,
     Replaced,
     Reported,
 )
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.planning.plans import Demand, Step
 from aoi_events.domain.planning.policy import ChannelRules, Rules
 from aoi_events.domain.retry import Backoff
 from tests.instant import INSTANT
-
-__all__ = [
-    "CHANNELS",
-    "EPOCH",
-    "a_delivery",
-    "backoffs",
-    "channels_and_traits",
-    "costs",
-    "demands",
-    "ends",
-    "facts",
-    "instants",
-    "jitters",
-    "near_misses",
-    "outcomes",
-    "plans",
-    "reports",
-    "rules",
-    "steps",
-]
 
 EPOCH: Final = INSTANT
 _ENDS: Final = (OutcomeKind.ACKNOWLEDGED, OutcomeKind.NO_SUCH_APPLICATION)

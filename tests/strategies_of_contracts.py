@@ -22,8 +22,6 @@ from aoi_events.contracts.events import CloudEvent
 from aoi_events.contracts.requests import REQUESTS
 from aoi_events.contracts.schema import schemas
 
-__all__ = ["MODELS", "json_values", "values_of"]
-
 _DOCUMENT: Final = schemas()
 _LETTERS: Final = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 _ZONES: Final = (UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-8)))

@@ -15,8 +15,6 @@ from typing import Final
 
 import pytest
 
-__all__ = ["needs_containers", "pytest_addoption", "pytest_configure", "pytest_report_header"]
-
 _STARTED_BY: Final = {
     "aoi_rabbitmq_server",
     "aoi_postgres_server",

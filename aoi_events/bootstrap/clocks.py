@@ -17,8 +17,6 @@ from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Store
 from aoi_events.services.runtime.pausing import Stopped, sleep_unless_stopped
 
-__all__ = ["Clocks", "SteadyClock"]
-
 log = get_logger(__name__)
 
 _WARN_ABOVE: Final = timedelta(seconds=1)

@@ -1,11 +1,9 @@
-"""What is wrong with a value, in words that need no knowledge of the validation library."""
+"""Descriptions of wrong values, in words that need no knowledge of the validation library."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
-
-__all__ = ["in_words"]
 
 _SUBJECT: Final = re.compile(r"^(?:\w+ should |Value error, )")
 _DETAIL: Final = re.compile(r", unable to .*$")

@@ -6,8 +6,6 @@ from aoi_events.bootstrap.settings import PolicySettings
 from aoi_events.errors import ConfigurationError
 from aoi_events.services.registration.identity_assertions import IdentityCheck, identity_keys
 
-__all__ = ["identity_check"]
-
 
 def identity_check(policy: PolicySettings) -> IdentityCheck | None:
     """The check, or None where identities need no proof. Raises ConfigurationError."""

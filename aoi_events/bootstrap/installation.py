@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from aoi_events.endpoint.endpoint import Endpoint
     from aoi_events.gateway.gateway import Gateway
 
-__all__ = ["EXIT_GAVE_UP", "Installation", "Worker", "open_installation"]
-
 log = get_logger(__name__)
 
 EXIT_GAVE_UP: Final = 70

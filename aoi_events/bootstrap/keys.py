@@ -19,18 +19,6 @@ from aoi_events.domain.clients.applications import Application
 from aoi_events.domain.clients.tokens import TokenKeys, fingerprint_of
 from aoi_events.errors import ConfigurationError
 
-__all__ = [
-    "ServerKeys",
-    "add_token_key",
-    "check_keys",
-    "create_key_file",
-    "decode_keys",
-    "ephemeral_keys",
-    "issue_with",
-    "load_key_file",
-    "load_keys",
-]
-
 _TOKEN_OCTETS: Final = 64
 _CHALLENGE_OCTETS: Final = 32
 

@@ -34,8 +34,6 @@ from aoi_events.ports.store import Store
 from aoi_events.store.store import open_store
 from aoi_events.topology import topology
 
-__all__ = ["AT_THE_EDGE", "WITH_KEYS", "WORKERS", "Opened", "declare", "open_parts"]
-
 log = get_logger(__name__)
 
 AT_THE_EDGE: Final = ("gateway", "endpoint")

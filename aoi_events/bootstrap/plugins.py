@@ -14,8 +14,6 @@ from aoi_events.domain.clients.channels import ChannelTraits
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.channel import ChannelPlugin
 
-__all__ = ["GROUP", "Plugins", "configure", "installed_plugins"]
-
 GROUP: Final = "aoi_events.channels"
 
 

@@ -20,8 +20,6 @@ from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.services.runtime.pausing import Stopped, sleep_unless_stopped
 
-__all__ = ["PolicyFile", "open_policy", "read_policy"]
-
 log = get_logger(__name__)
 
 _LOOK_EVERY: Final = 0.5

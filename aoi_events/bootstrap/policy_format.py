@@ -16,8 +16,6 @@ from aoi_events.contracts.requests import HedgeAfter
 from aoi_events.domain.planning.policy import ChannelRules, Policy, Rules
 from aoi_events.errors import PolicyRefused
 
-__all__ = ["MAX_FILE", "parse_policy"]
-
 MAX_FILE: Final = 1 << 20
 """Octets that a policy file may have."""
 

@@ -24,16 +24,6 @@ from aoi_events.platform.tasks import first_completed, unless_set
 from aoi_events.telemetry.health import HealthServer
 from aoi_events.telemetry.logs import configure_logging
 
-__all__ = [
-    "EXIT_CONFIG",
-    "EXIT_NOT_DRAINED",
-    "EXIT_UNREACHABLE",
-    "Addresses",
-    "Ready",
-    "run_process",
-    "serve",
-]
-
 log = get_logger(__name__)
 
 EXIT_UNREACHABLE: Final = 69
@@ -174,7 +164,7 @@ def _url(scheme: str, host: str, port: int, path: str) -> str:
 
 
 def _notes(installation: Installation) -> dict[str, str]:
-    """What an operator should correct, though the work goes on."""
+    """Warnings: an operator should correct these, and the process works all the same."""
     policy = installation.policy
     if policy is None or policy.refused is None:
         return {}

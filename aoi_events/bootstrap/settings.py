@@ -32,8 +32,6 @@ from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.services.runtime.settings import Policies
 from aoi_events.telemetry.logs import LogFormat
 
-__all__ = ["HealthSettings", "LogSettings", "PolicySettings", "Settings", "load_settings"]
-
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -132,7 +130,7 @@ class HealthSettings(_Section):
 
 
 class LogSettings(_Section):
-    """What is logged, to standard error."""
+    """The log on standard error: its level and its format."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe that is logged."""

@@ -11,7 +11,7 @@ from typing import Final
 
 
 class State(Enum):
-    """What a subscription does with messages that arrive."""
+    """The states of a subscription, by how it treats messages that arrive."""
 
     CONSUMING = auto()
     """Messages arrive and may be taken."""
@@ -38,7 +38,7 @@ class State(Enum):
 
 
 class Input(Enum):
-    """What changes the state of a subscription."""
+    """The events that change the state of a subscription."""
 
     PAUSE = auto()
     RESUME = auto()

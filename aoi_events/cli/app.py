@@ -23,8 +23,6 @@ from aoi_events.errors import (
 )
 from aoi_events.telemetry.logs import log_only_errors
 
-__all__ = ["COMMANDS", "load_command", "main"]
-
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "demo": (
         "demo.command:demo",

@@ -8,8 +8,6 @@ import typer
 
 from aoi_events.cli.output import console
 
-__all__ = ["app"]
-
 app = typer.Typer(no_args_is_help=True)
 
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from aoi_events.contracts.apps import AppRequest
     from aoi_events.contracts.base import Contract, Request
 
-__all__ = ["app"]
-
 A = TypeVar("A", bound="Contract")
 R = TypeVar("R", bound="Request")
 

@@ -10,8 +10,6 @@ import typer
 
 from aoi_events.cli.output import fail, print_json
 
-__all__ = ["contracts"]
-
 _REFERENCE: Final = "#/$defs/"
 
 

@@ -8,8 +8,6 @@ import typer
 
 from aoi_events.cli.output import Json
 
-__all__ = ["app"]
-
 app = typer.Typer(
     help="Look at messages that workers parked, and replay them.", no_args_is_help=True
 )

@@ -11,10 +11,8 @@ from rich.table import Table
 from aoi_events.cli.output import console, fail, plain, print_json
 from aoi_events.cli.store import checked_store
 from aoi_events.contracts.answers import MAX_STORIES, DeliveryStatus
-from aoi_events.domain.delivery.machine import Delivery
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.services.notification.status import delivery_statuses
-
-__all__ = ["show_deliveries"]
 
 _COLOURS: Final = {"delivered": "green", "failed": "red", "expired": "yellow", "stored": "cyan"}
 

@@ -10,8 +10,6 @@ import typer
 
 from aoi_events.cli.output import Json, console, plain, print_json
 
-__all__ = ["app"]
-
 app = typer.Typer(
     help="Make and change the server's keys, and API keys for senders.", no_args_is_help=True
 )

@@ -11,8 +11,6 @@ from rich.text import Text
 
 from aoi_events.cli.output import console
 
-__all__ = ["as_markdown", "metrics"]
-
 
 def metrics(
     markdown: Annotated[bool, typer.Option("--markdown", help="print a Markdown table")] = False,

@@ -1,4 +1,4 @@
-"""What commands print: tables for people, JSON for scripts."""
+"""The output of commands: tables for people, JSON for scripts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from rich.console import Console
 from rich.text import Text
 
 from aoi_events.platform.printable import printable
-
-__all__ = ["Json", "console", "fail", "option_of", "plain", "print_json"]
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 """The option of every command that prints for scripts, too."""

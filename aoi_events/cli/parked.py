@@ -1,4 +1,4 @@
-"""What ``aoi dead`` does with parked messages: list, show, replay and drop them."""
+"""The work of ``aoi dead`` on parked messages: list, show, replay and drop them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import ConfigurationError
 from aoi_events.services.runtime.parking import Replayed, replayable
 from aoi_events.services.runtime.parking import replay as send_again
-
-__all__ = ["drop_parked", "list_parked", "replay_parked", "show_parked"]
 
 _TOKEN: Final = re.compile(r"\b([A-Za-z0-9]{1,16})\.[A-Za-z0-9_-]{60,}")
 """A token in a body; only the ID of the key that issued it is printed."""

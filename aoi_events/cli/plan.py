@@ -1,4 +1,4 @@
-"""What ``aoi policy explain`` prints: a plan in words, or as JSON."""
+"""The output of ``aoi policy explain``: a plan in words, or as JSON."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from aoi_events.contracts.identifiers import Mode
 from aoi_events.domain.planning.plans import Demand, Step
 from aoi_events.domain.planning.policy import Policy
 from aoi_events.services.notification.explain import Explanation, explain
-
-__all__ = ["explain_plan"]
 
 
 async def explain_plan(token: str, demand: Demand, ttl: int, *, size: int, json: bool) -> None:

@@ -10,8 +10,6 @@ from aoi_events.domain.clients.channels import Channel
 from aoi_events.domain.planning.plans import Candidate, Obstacle
 from aoi_events.services.notification.explain import Explanation
 
-__all__ = ["end", "mode_decided_by", "starts", "why_not"]
-
 _CLOSED: Final[Mapping[CloseReason, str]] = {
     CloseReason.DEACTIVATED: "deactivated by the device",
     CloseReason.NOT_OFFERED: "no longer offered by the device",

@@ -12,8 +12,6 @@ import typer
 from aoi_events.cli.output import Json, console, fail, plain, print_json
 from aoi_events.contracts.identifiers import Mode, Urgency
 
-__all__ = ["app"]
-
 app = typer.Typer(
     help="Check the operator's rules for plans, and explain a plan.", no_args_is_help=True
 )

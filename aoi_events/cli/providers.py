@@ -16,8 +16,6 @@ from aoi_events.domain.providers.breaker import BreakerState
 from aoi_events.domain.providers.health import ProviderHealth
 from aoi_events.services.channel.health import FRESH
 
-__all__ = ["show_providers"]
-
 _COUNTED: Final = 10_000
 _COLOURS: Final = {
     BreakerState.CLOSED: "green",

@@ -12,8 +12,6 @@ from aoi_events.cli.output import console, fail
 if TYPE_CHECKING:
     from aoi_events.bootstrap.process import Addresses
 
-__all__ = ["up", "worker", "worker_process"]
-
 
 def worker_process(name: str) -> int:
     """Run one worker with the settings of the environment; returns the exit code."""

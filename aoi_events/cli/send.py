@@ -11,14 +11,12 @@ import typer
 from aoi_events.cli.output import Json, fail, option_of
 from aoi_events.contracts.identifiers import Mode, Urgency
 
-__all__ = ["send"]
-
 _OPTIONS: Final = {"tokens": "TOKEN", "notification": "--id"}
 """Fields of the request that have another name here."""
 
 
 class Awaited(StrEnum):
-    """What ``--wait`` can wait for: one state of all deliveries, or any final state."""
+    """Values of ``--wait``: one state of all deliveries, or any final state."""
 
     DELIVERED = "delivered"
     STORED = "stored"

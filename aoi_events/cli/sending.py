@@ -1,4 +1,4 @@
-"""What ``aoi send`` does: publish the request, wait for the outcome, print it."""
+"""The work of ``aoi send``: publish the request, wait for the outcome, print it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.errors import EndedOtherwise, WaitTimeout
 from aoi_events.platform.retry import RetryPolicy
 from aoi_events.publishing import Publisher
-
-__all__ = ["send_notification"]
 
 _FOR_A_PERSON: Final = RetryPolicy(first=0.2, most=1.0, jitter=0.0, attempts=4)
 """A person waits: try for about two seconds, then report what is wrong."""

@@ -19,8 +19,6 @@ from rich.text import Text
 
 from aoi_events.cli.output import console
 
-__all__ = ["Setting", "as_markdown", "every_setting", "settings"]
-
 
 @dataclass(frozen=True, slots=True)
 class Setting:

@@ -8,8 +8,6 @@ import typer
 
 from aoi_events.cli.output import Json, fail
 
-__all__ = ["status"]
-
 
 def status(
     identifier: Annotated[

@@ -9,8 +9,6 @@ from aoi_events.bootstrap.settings import load_settings
 from aoi_events.ports.store import Store
 from aoi_events.store.store import open_store
 
-__all__ = ["checked_store"]
-
 
 @asynccontextmanager
 async def checked_store() -> AsyncIterator[Store]:

@@ -1,4 +1,4 @@
-"""What ``aoi keys list`` prints: the token keys, and which of them tokens need."""
+"""The output of ``aoi keys list``: the token keys, and which of them tokens need."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from aoi_events.bootstrap.keys import load_keys
 from aoi_events.bootstrap.settings import load_settings
 from aoi_events.cli.output import console, plain, print_json
 from aoi_events.cli.store import checked_store
-
-__all__ = ["print_token_keys"]
 
 
 def print_token_keys(*, json: bool) -> None:

@@ -1,1 +1,1 @@
-"""What crosses the wire: requests, answers, events, envelopes, the device protocol."""
+"""The formats that cross the wire: requests, answers, events, envelopes, the device protocol."""

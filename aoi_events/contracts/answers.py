@@ -19,30 +19,6 @@ from aoi_events.contracts.identifiers import (
 )
 from aoi_events.contracts.states import DeliveryState, Evidence
 
-__all__ = [
-    "ANSWERS",
-    "MAX_STORIES",
-    "AcceptedDelivery",
-    "AnyAnswer",
-    "ApplicationDeregisteredV1",
-    "ApplicationRegisteredV1",
-    "ChannelsActivatedV1",
-    "ClientConnectedV1",
-    "ClientDeregisteredV1",
-    "ClientDisconnectedV1",
-    "ClientRegisteredV1",
-    "DeliveryStatus",
-    "Hop",
-    "NotificationAcceptedV1",
-    "NotificationCancelledV1",
-    "NotificationContentV1",
-    "NotificationStatusV1",
-    "RefusedV1",
-    "RejectedToken",
-    "SelectedChannel",
-    "UnselectedChannel",
-]
-
 
 class RefusedV1(Answer):
     """The request was refused. ``code`` is stable, ``message`` says what to do about it."""

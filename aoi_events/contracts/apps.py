@@ -28,34 +28,6 @@ from aoi_events.contracts.identifiers import (
     UserIdentity,
 )
 
-__all__ = [
-    "APP_REQUESTS",
-    "MAX_LINE",
-    "MAX_WAIT",
-    "AcknowledgeV1",
-    "AppNotification",
-    "AppRequest",
-    "AppState",
-    "AppsListed",
-    "AttachV1",
-    "Attached",
-    "ClientFrame",
-    "ClientStatus",
-    "Detached",
-    "Failed",
-    "IdentitySet",
-    "ListAppsV1",
-    "Lost",
-    "QueryClientV1",
-    "RegisterAppV1",
-    "Registered",
-    "SetIdentityV1",
-    "TokenChanged",
-    "UnregisterAppV1",
-    "Unregistered",
-    "client_frames",
-]
-
 MAX_LINE: Final = 32 * 1024
 """Longest line of an app in octets; as long as a device's frame."""
 MAX_WAIT: Final = 60.0

@@ -9,8 +9,6 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetPydanticSchema, WithJsonSchema
 from pydantic_core.core_schema import int_schema
 
-__all__ = ["MAX_BODY", "Answer", "Contract", "Instant", "Request", "Tolerant", "VersionOne"]
-
 MAX_BODY = 512 * 1024
 """Largest request body in octets: 1,000 tokens of 100 characters and 4 KiB of content fit well."""
 

@@ -10,8 +10,6 @@ from pydantic import Field, model_validator
 
 from aoi_events.contracts.base import Contract
 
-__all__ = ["MAX_CONTENT", "Content", "ContentEncryption"]
-
 MAX_CONTENT: Final = 4096
 """Largest content in octets (what RFC 8030, section 7.2 asks every push service to take)."""
 

@@ -29,25 +29,6 @@ from aoi_events.contracts.identifiers import (
     Urgency,
 )
 
-__all__ = [
-    "DEVICE_REQUESTS",
-    "MAX_FRAME",
-    "SUBPROTOCOL",
-    "AckFrame",
-    "AnswerFrame",
-    "CloseCode",
-    "DeviceFrame",
-    "GoodbyeFrame",
-    "HelloFrame",
-    "NotificationFrame",
-    "RequestFrame",
-    "ServerFrame",
-    "WakeUpFrame",
-    "WelcomeFrame",
-    "device_frames",
-    "server_frames",
-]
-
 SUBPROTOCOL: Final = "aoi.v1"
 MAX_FRAME: Final = 32 * 1024
 """Largest frame in octets, in both directions: 4 KiB of content fit even where JSON writes each

@@ -22,18 +22,6 @@ from aoi_events.contracts.identifiers import (
     Urgency,
 )
 
-__all__ = [
-    "ChallengeItem",
-    "ChallengeOutcome",
-    "CloseItem",
-    "DeliverItem",
-    "DeliveryBatchV1",
-    "OutcomeBatchV1",
-    "OutcomeItem",
-    "OutcomeKind",
-    "challenge_id",
-]
-
 
 class DeliverItem(Tolerant):
     """One step of one delivery, for the channel that sends it.

@@ -20,21 +20,6 @@ from aoi_events.contracts.base import Instant, Tolerant
 from aoi_events.contracts.identifiers import ChannelType, ClientId, DeliveryId, Fingerprint
 from aoi_events.contracts.states import DeliveryState, Evidence
 
-__all__ = [
-    "EVENT_KINDS",
-    "NOBODY",
-    "ApplicationChanged",
-    "ChannelChanged",
-    "ClientChanged",
-    "CloudEvent",
-    "DeliveryChanged",
-    "EventData",
-    "NotificationAccepted",
-    "event_routing_key",
-    "user_word",
-]
-
-
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 

@@ -12,31 +12,6 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-__all__ = [
-    "MAX_SESSION",
-    "PLAIN_TEXT",
-    "ApplicationName",
-    "Assertion",
-    "ChannelType",
-    "ClientId",
-    "ClientSecret",
-    "DeliveryId",
-    "DeviceId",
-    "Fingerprint",
-    "InstanceName",
-    "Mode",
-    "NotificationId",
-    "SecretHash",
-    "SenderKey",
-    "SessionText",
-    "TokenText",
-    "Topic",
-    "Urgency",
-    "UserIdentity",
-    "base32_id",
-    "id_octets",
-]
-
 ClientId = Annotated[str, Field(pattern=r"^cli_[a-z2-7]{26}$")]
 """AOI Client ID, assigned at registration (8.2.1)."""
 DeliveryId = Annotated[str, Field(pattern=r"^dlv_[a-z2-7]{26}$")]

@@ -18,8 +18,6 @@ from aoi_events.contracts.base import MAX_BODY
 from aoi_events.contracts.requests import REQUESTS, AnyRequest
 from aoi_events.errors import ErrorCode, Refusal
 
-__all__ = ["MAX_DEPTH", "diagnose", "parse_request"]
-
 MAX_DEPTH: Final = 32
 """How deep arrays and objects of a body may nest; requests need five levels."""
 

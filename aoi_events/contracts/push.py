@@ -23,15 +23,6 @@ from aoi_events.contracts.identifiers import (
     Urgency,
 )
 
-__all__ = [
-    "MAX_PUSH",
-    "PushFrame",
-    "PushedChallenge",
-    "PushedNotification",
-    "PushedWakeUp",
-    "push_frames",
-]
-
 MAX_PUSH: Final = 32 * 1024
 """Largest push in octets: 4 KiB of content fit even where JSON writes each octet as six
 characters."""

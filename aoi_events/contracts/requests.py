@@ -33,30 +33,6 @@ from aoi_events.contracts.identifiers import (
     UserIdentity,
 )
 
-__all__ = [
-    "CLIENT_HEADER",
-    "MAX_TOKENS",
-    "MAX_TTL",
-    "REQUESTS",
-    "ActivateChannelsV1",
-    "AnyRequest",
-    "CancelNotificationV1",
-    "ChannelOffer",
-    "Circumstances",
-    "ConfirmChannelV1",
-    "ConnectClientV1",
-    "DeactivateChannelsV1",
-    "DeregisterApplicationV1",
-    "DeregisterClientV1",
-    "DisconnectClientV1",
-    "FetchNotificationV1",
-    "PreviousClient",
-    "QueryNotificationV1",
-    "RegisterApplicationV1",
-    "RegisterClientV1",
-    "SendNotificationV1",
-]
-
 CLIENT_HEADER: Final = "aoi-client"
 """A gateway's word that the session of this AOI Client, which proved its ID, made the request."""
 

@@ -22,8 +22,6 @@ from aoi_events.contracts.push import PushFrame
 from aoi_events.contracts.requests import REQUESTS
 from aoi_events.contracts.webpush import WEBPUSH_SUBPROTOCOL, BrowserMessage, ServiceMessage
 
-__all__ = ["schema_text", "schemas"]
-
 _ENVELOPES: Final[dict[str, type[BaseModel]]] = {
     "delivery.batch.v1": DeliveryBatchV1,
     "outcome.batch.v1": OutcomeBatchV1,
@@ -76,7 +74,7 @@ def schema_text() -> str:
 
 
 def _require_tags(definition: dict[str, Any]) -> None:
-    """Mark the fields that tell the members of a union apart as required, although they have
+    """Mark the fields that distinguish the members of a union as required, although they have
     defaults.
     """
     for name in _TAGS:

@@ -14,17 +14,6 @@ from pydantic import Field, TypeAdapter
 
 from aoi_events.contracts.identifiers import SenderKey
 
-__all__ = [
-    "ANONYMOUS",
-    "SENDER_HEADER",
-    "SENDER_REQUESTS",
-    "KeyName",
-    "api_key_sender",
-    "is_reserved",
-    "is_spoken_for",
-    "vapid_sender",
-]
-
 SENDER_HEADER: Final = "aoi-sender"
 """An endpoint's word about whose request it passes on."""
 

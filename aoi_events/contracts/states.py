@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["CloseReason", "DeliveryState", "Evidence", "Reason"]
-
 
 class DeliveryState(StrEnum):
     """The state of a delivery. The last five are terminal."""

@@ -19,30 +19,6 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from aoi_events.contracts.base import Tolerant
 from aoi_events.contracts.content import MAX_CONTENT
 
-__all__ = [
-    "MAX_UPDATES",
-    "WEBPUSH_APPLICATION",
-    "WEBPUSH_SUBPROTOCOL",
-    "AckMessage",
-    "AckUpdate",
-    "BroadcastSubscribeMessage",
-    "BrowserMessage",
-    "HelloMessage",
-    "HelloReply",
-    "MessageHeaders",
-    "NackMessage",
-    "NotificationMessage",
-    "PingMessage",
-    "RegisterMessage",
-    "RegisterReply",
-    "ServiceMessage",
-    "UnregisterMessage",
-    "UnregisterReply",
-    "WebPushCloseCode",
-    "browser_messages",
-    "service_messages",
-]
-
 WEBPUSH_SUBPROTOCOL: Final = "push-notification"
 WEBPUSH_APPLICATION: Final = "webpush"
 """The application that every subscription is registered for; its instance is the channelID."""

@@ -29,7 +29,7 @@ class Peer:
 
 
 class Role(Enum):
-    """What a peer may do."""
+    """The rights of a peer."""
 
     OPERATOR = auto()
     """Everything. For root and the daemon's own user, as whom commands run."""

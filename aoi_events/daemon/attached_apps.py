@@ -59,7 +59,7 @@ class AttachedApp:
             self._close()
 
     def detach(self, reason: Reason) -> None:
-        """Tell the app why it is detached, and disconnect."""
+        """Send the app the reason why it is detached, and disconnect."""
         self.send_last(Detached(reason=reason))
 
     def end(self) -> None:

@@ -10,8 +10,6 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.requests import SendNotificationV1
 
-__all__ = ["Notification", "RejectedEntry", "body_hash"]
-
 
 @dataclass(frozen=True, slots=True)
 class RejectedEntry:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-__all__ = ["MAX_PARKED", "ParkedMessage", "redact"]
-
 MAX_PARKED: Final = 256 * 1024
 """Octets of a body that are stored; a larger one is cut and cannot be replayed."""
 

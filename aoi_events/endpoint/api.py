@@ -30,8 +30,6 @@ from aoi_events.endpoint.context import Context
 from aoi_events.endpoint.refusals import BAD_AUTHORIZATION, HttpRefusal, of_code
 from aoi_events.errors import ErrorCode, Refusal
 
-__all__ = ["API", "NOTIFICATIONS_PATH", "NOTIFICATION_PATH", "Api"]
-
 API: Final = "/v1/"
 """The beginning of all of its paths."""
 NOTIFICATIONS_PATH: Final = "/v1/notifications"

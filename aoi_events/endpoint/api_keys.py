@@ -11,8 +11,6 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["bearer_of", "hash_key", "name_of", "new_key"]
-
 _PREFIX: Final = "aoi_"
 _BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/-]{16,200}=*)", re.IGNORECASE)
 

@@ -20,8 +20,6 @@ from aoi_events.endpoint.refusals import HttpRefusal, api_response, of_code, pus
 from aoi_events.errors import ErrorCode
 from aoi_events.platform.logs import get_logger
 
-__all__ = ["application"]
-
 log = get_logger(__name__)
 
 

@@ -11,8 +11,6 @@ from starlette.requests import Request
 from aoi_events.endpoint.refusals import TOO_LARGE, HttpRefusal
 from aoi_events.errors import ErrorCode
 
-__all__ = ["read_body"]
-
 _LINGER: Final = 1_048_576
 """Octets of a too large body that are read and discarded: a connection that is closed while its
 body arrives loses the answer that explains it."""

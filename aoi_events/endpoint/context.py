@@ -13,8 +13,6 @@ from aoi_events.platform.limiters import RateLimiter, network_of
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.metrics import EndpointMetrics
 
-__all__ = ["Context"]
-
 
 @dataclass(frozen=True, slots=True)
 class Context:

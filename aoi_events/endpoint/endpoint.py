@@ -19,8 +19,6 @@ from aoi_events.ports.broker import Broker
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.metrics import EndpointMetrics, Level
 
-__all__ = ["Endpoint"]
-
 _log = get_logger(__name__)
 
 

@@ -24,8 +24,6 @@ from aoi_events.endpoint.refusals import (
 )
 from aoi_events.errors import ErrorCode
 
-__all__ = ["PushHeaders", "read_encryption", "read_headers"]
-
 Values = Callable[[str], Sequence[str]]
 """Returns the values of the header field with a name."""
 

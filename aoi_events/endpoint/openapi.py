@@ -21,8 +21,6 @@ from aoi_events.contracts.answers import (
 from aoi_events.contracts.content import MAX_CONTENT
 from aoi_events.contracts.requests import SendNotificationV1
 
-__all__ = ["OPENAPI_PATH", "openapi", "openapi_octets", "openapi_text"]
-
 OPENAPI_PATH: Final = "/openapi.json"
 
 _SCHEMAS: Final = "#/components/schemas/{model}"

@@ -27,8 +27,6 @@ from aoi_events.endpoint.refusals import of_code
 from aoi_events.endpoint.vapid import invalid, missing, proved_key
 from aoi_events.errors import ErrorCode
 
-__all__ = ["MESSAGE_PATH", "PUSH_PATH", "WebPush"]
-
 PUSH_PATH: Final = "/wpush/v1/{token}"
 MESSAGE_PATH: Final = "/message/{message}"
 

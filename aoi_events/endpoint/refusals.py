@@ -15,8 +15,6 @@ from starlette.responses import Response
 from aoi_events.contracts.answers import RefusedV1
 from aoi_events.errors import AoiError, ErrorCode
 
-__all__ = ["HttpRefusal", "api_response", "of_code", "push_response"]
-
 MISSING_CRYPTO: Final = 101
 INVALID_URL: Final = 102
 EXPIRED_URL: Final = 103

@@ -25,8 +25,6 @@ from aoi_events.platform.worker_rpc import RequestSlots, TooManyRequests, Worker
 from aoi_events.ports.broker import Requester
 from aoi_events.ports.clock import Dice
 
-__all__ = ["SenderRequests"]
-
 _log = get_logger(__name__)
 
 A = TypeVar("A", bound=AnyAnswer)

@@ -34,8 +34,6 @@ from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.platform.sockets import Listener
 from aoi_events.ports.metrics import EndpointMetrics
 
-__all__ = ["Server"]
-
 _log = get_logger(__name__)
 _LINGER: Final = 1.0
 _LINGER_OCTETS: Final = 1_048_576

@@ -11,8 +11,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from aoi_events.contracts.senders import KeyName
 
-__all__ = ["EndpointSettings", "origin_of"]
-
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

@@ -21,8 +21,6 @@ from aoi_events.domain.clients.sender_keys import public_key
 from aoi_events.endpoint.refusals import BAD_AUTHORIZATION, HttpRefusal
 from aoi_events.errors import ErrorCode, Refusal
 
-__all__ = ["CHALLENGE", "LONGEST", "Claims", "invalid", "missing", "proved_key"]
-
 LONGEST: Final = 24 * 3600
 """Seconds that a token may be valid for at most, from now on (RFC 8292, section 2)."""
 CHALLENGE: Final = "vapid"

@@ -31,8 +31,6 @@ from aoi_events.ports.broker import Broker, Requester
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.metrics import GatewayMetrics, Level
 
-__all__ = ["Gateway", "GatewayHealth"]
-
 _log = get_logger(__name__)
 
 

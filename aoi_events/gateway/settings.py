@@ -7,8 +7,6 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["GatewaySettings"]
-
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
 
 

@@ -19,8 +19,6 @@ from aoi_events.oma_push.wsp import (
     encode_uintvar,
 )
 
-__all__ = ["ContentType", "Parameter", "encode_content_type", "read_content_type"]
-
 _Q: Final = 0x00  # the one parameter whose value is a uintvar (8.4.2.3)
 _LARGEST_SHORT_INTEGER: Final = 0x7F
 

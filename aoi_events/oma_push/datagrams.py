@@ -24,21 +24,6 @@ from typing import Final, Literal, TypeAlias
 from aoi_events.errors import MalformedPdu, NotAPush, PduTooLarge
 from aoi_events.oma_push.wsp import Reader
 
-__all__ = [
-    "LARGEST_ALONE",
-    "LARGEST_PART",
-    "LARGEST_USER_DATA",
-    "MOST_SEGMENTS",
-    "PUSH_PORT",
-    "Bits",
-    "Part",
-    "Reference",
-    "Segment",
-    "read",
-    "segments_of",
-    "split",
-]
-
 LARGEST_USER_DATA: Final = 140
 """Octets of user data in one short message, user data header included."""
 

@@ -44,20 +44,6 @@ from aoi_events.oma_push.datagrams import (
 from aoi_events.oma_push.pdu import PushPdu
 from aoi_events.oma_push.wsp import Reader
 
-__all__ = [
-    "APPLICATION_ID",
-    "LARGEST_CHALLENGE",
-    "ChallengePush",
-    "ContentPush",
-    "Payload",
-    "WakeUpPush",
-    "decode",
-    "encode",
-    "largest_content",
-    "messages_for",
-    "room_for",
-]
-
 APPLICATION_ID: Final = 0x414F
 """X-Wap-Application-Id of pushes to an AOI Client (experimental range of the OMNA register)."""
 

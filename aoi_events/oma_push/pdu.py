@@ -33,8 +33,6 @@ from aoi_events.oma_push.wsp import (
     encode_uintvar,
 )
 
-__all__ = ["PushPdu", "decode", "encode"]
-
 _PUSH: Final = 0x06
 _APPLICATION_ID: Final = 0x2F  # AF on the wire
 _APPLICATION_ID_NAME: Final = "x-wap-application-id"

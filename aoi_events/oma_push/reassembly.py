@@ -22,8 +22,6 @@ from pydantic import ConfigDict
 
 from aoi_events.oma_push.datagrams import Bits, Part
 
-__all__ = ["MAX_AGE", "MAX_ALIKE", "MAX_WAITING", "Reassembly", "WaitingPart", "take"]
-
 MAX_AGE: Final = timedelta(days=1)
 """How long a part waits for the others: a telephone may be out of reach between two of them."""
 

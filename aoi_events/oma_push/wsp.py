@@ -14,17 +14,6 @@ from typing import Final
 
 from aoi_events.errors import MalformedPdu
 
-__all__ = [
-    "Header",
-    "Reader",
-    "encode_header",
-    "encode_integer",
-    "encode_integer_or_text",
-    "encode_length",
-    "encode_text",
-    "encode_uintvar",
-]
-
 _SHORT_INTEGER: Final = 0x80
 _LARGEST_SHORT_LENGTH: Final = 30
 _LENGTH_QUOTE: Final = 31

@@ -11,8 +11,6 @@ from typing import Final, Protocol
 from aoi_events.errors import ConfigurationError
 from aoi_events.platform.limiters import network_of
 
-__all__ = ["Listener", "peer_network"]
-
 _BACKLOG: Final = 1_024
 """Connections that wait in the kernel to be accepted."""
 
@@ -27,16 +25,20 @@ class Address(Protocol):
     """The settings of a port; ``certificate`` and ``private_key`` are PEM files for TLS."""
 
     @property
-    def host(self) -> str: ...
+    def host(self) -> str:
+        """The address to bind."""
 
     @property
-    def port(self) -> int: ...
+    def port(self) -> int:
+        """The port to bind; 0: any free one."""
 
     @property
-    def certificate(self) -> Path | None: ...
+    def certificate(self) -> Path | None:
+        """The file with the certificate chain; None: no TLS."""
 
     @property
-    def private_key(self) -> Path | None: ...
+    def private_key(self) -> Path | None:
+        """The file with the private key of the certificate."""
 
 
 class Listener:

@@ -31,19 +31,6 @@ from aoi_events.contracts.envelopes import (
 from aoi_events.domain.clients.channels import ChannelTraits, Parameters
 from aoi_events.domain.providers.breaker import Breaker
 
-__all__ = [
-    "ChannelPlugin",
-    "Confirming",
-    "ConnectionlessChannel",
-    "Guarded",
-    "OfferParameters",
-    "Offered",
-    "Receipt",
-    "Sent",
-    "SettingsModel",
-    "Windowed",
-]
-
 SettingsModel: TypeAlias = type[BaseModel]
 """The class of a plug-in's settings (spelled here, where ``type`` is still the builtin)."""
 
@@ -168,7 +155,7 @@ class ChannelPlugin(Protocol):
         """
 
     def traits(self, settings: Any) -> ChannelTraits:
-        """What decisions need to know of it."""
+        """The properties of the channel that decisions use."""
 
     def offer(self, parameters: OfferParameters, settings: Any) -> Offered:
         """Check an offer of a device. Raises Refusal (invalid) that names what to send instead."""

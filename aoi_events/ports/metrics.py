@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from aoi_events.domain.delivery.machine import Delivery
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.providers.breaker import Breaker
 from aoi_events.ports.broker import Outbound, Published
 from aoi_events.ports.channel import Sent
@@ -51,7 +51,7 @@ class Limit(StrEnum):
 
 
 class WorkerMetrics(Protocol):
-    """What the workers count."""
+    """Metrics of the workers."""
 
     def batch(
         self, queue: str, message_ids: Sequence[str | None]
@@ -93,7 +93,7 @@ class WorkerMetrics(Protocol):
 
 
 class GatewayMetrics(Protocol):
-    """What a gateway counts."""
+    """Metrics of a gateway."""
 
     def batch(
         self, queue: str, message_ids: Sequence[str | None]
@@ -122,7 +122,7 @@ class GatewayMetrics(Protocol):
 
 
 class EndpointMetrics(Protocol):
-    """What an endpoint counts."""
+    """Metrics of an endpoint."""
 
     def answered(self, method: str, path: str, status: int | None, seconds: float | None) -> None:
         """An HTTP request was answered; no ``status``: it went away before. ``seconds`` since its
@@ -134,7 +134,7 @@ class EndpointMetrics(Protocol):
 
 
 class StoreMetrics(Protocol):
-    """What the store counts."""
+    """Metrics of the store."""
 
     def transaction(self, *, read_only: bool) -> AbstractContextManager[object]:
         """The block is one transaction, the wait for its connection and its commit included."""
@@ -144,7 +144,7 @@ class StoreMetrics(Protocol):
 
 
 class BrokerMetrics(Protocol):
-    """What a connection to the broker counts."""
+    """Metrics of a connection to the broker."""
 
     def confirmed(self, results: Sequence[Published]) -> None:
         """Publishes were answered by the broker."""

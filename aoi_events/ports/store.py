@@ -20,7 +20,7 @@ from aoi_events.domain.clients.applications import Application
 from aoi_events.domain.clients.channels import Channel, Proof
 from aoi_events.domain.clients.client import Client
 from aoi_events.domain.clients.losses import Loss
-from aoi_events.domain.delivery.machine import Delivery
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.domain.providers.health import ProviderHealth
@@ -242,7 +242,7 @@ class Transaction(Protocol):
         """
 
     async def mark_published(self, held: Sequence[tuple[str, datetime, datetime | None]]) -> None:
-        """(ID, deadline it is held with, deadline from now on): effects of these have left.
+        """Note that the effects of these were published: (ID, its old deadline, its new deadline).
 
         Changes only rows that are still unpublished under that very deadline.
         """

@@ -19,8 +19,6 @@ from aoi_events.store.bulk_rows import BulkRows, insert_into
 from aoi_events.store.queries import Queries
 from aoi_events.store.tables import backlogs, deliveries
 
-__all__ = ["BacklogQueries"]
-
 _OPEN = deliveries.c.settled_at.is_(None)
 _WAITS = and_(_OPEN, deliveries.c.idle == true())
 

@@ -19,8 +19,6 @@ from sqlalchemy.types import TypeEngine
 
 from aoi_events.store.types import Converted
 
-__all__ = ["BulkRows", "Sql", "insert_into"]
-
 
 class Sql(StrEnum):
     """The kind of database; the values are SQLAlchemy's names."""

@@ -15,8 +15,6 @@ from aoi_events.store.queries import Queries
 from aoi_events.store.records import CHANNELS, PROOFS
 from aoi_events.store.tables import challenges, channels, proofs
 
-__all__ = ["ChannelQueries", "ProofQueries"]
-
 
 class ChannelQueries(Queries):
     """The port's section "channels"."""

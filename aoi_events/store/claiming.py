@@ -31,8 +31,6 @@ from aoi_events.store.bulk_rows import BulkRows
 from aoi_events.store.queries import Queries
 from aoi_events.store.tables import deliveries
 
-__all__ = ["ClaimQueries", "due"]
-
 _BATCHED = and_(deliveries.c.released == true(), deliveries.c.batch.is_not(None))
 
 

@@ -15,8 +15,6 @@ from aoi_events.store.queries import Queries
 from aoi_events.store.records import APPLICATIONS, CLIENTS
 from aoi_events.store.tables import applications, clients
 
-__all__ = ["ApplicationQueries", "ClientQueries"]
-
 
 class ClientQueries(Queries):
     """The port's section "clients"."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Column, and_, false, func, select, true, update
 
-from aoi_events.domain.delivery.machine import Delivery
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.ports.store import Lock
 from aoi_events.store import records
 from aoi_events.store.bulk_rows import BulkRows
@@ -17,8 +17,6 @@ from aoi_events.store.queries import Queries
 from aoi_events.store.records import DELIVERIES
 from aoi_events.store.tables import deliveries
 from aoi_events.store.types import Instant
-
-__all__ = ["DeliveryQueries"]
 
 _CLAIM: Final[Column[datetime]] = Column("claim", Instant())
 

@@ -21,8 +21,6 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 from aoi_events.errors import ConfigurationError
 from aoi_events.store.bulk_rows import Sql
 
-__all__ = ["READ_ONLY", "Database", "database_of"]
-
 _THREAD_ENDS: Final = 10.0
 """Seconds that a driver's thread may take to end once its connection is closed."""
 READ_ONLY: Final = "aoi_read_only"

@@ -17,8 +17,6 @@ from sqlalchemy import exc
 
 from aoi_events.errors import StoreUnavailable
 
-__all__ = ["translated"]
-
 _SQLSTATES: Final = (
     "08",  # connection exceptions
     "25006",  # read-only transaction: a standby, just before or after a failover

@@ -14,8 +14,6 @@ from aoi_events.store.queries import Queries
 from aoi_events.store.records import HEALTH
 from aoi_events.store.tables import deliveries, health
 
-__all__ = ["HealthQueries"]
-
 _MOST: Final = 10_000
 
 

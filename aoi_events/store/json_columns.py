@@ -18,35 +18,9 @@ from aoi_events.contracts.states import Reason
 from aoi_events.domain.clients.client import Presence, Replaced
 from aoi_events.domain.delivery.evidence import StepOutcome
 from aoi_events.domain.delivery.ledger import EMPTY_LEDGER, Charge, ChargeState, Ledger
-from aoi_events.domain.delivery.machine import StepState, StoryEntry
+from aoi_events.domain.delivery.state import StepState, StoryEntry
 from aoi_events.domain.notifications import RejectedEntry
 from aoi_events.domain.planning.plans import Step
-
-__all__ = [
-    "EPOCH",
-    "from_micros",
-    "pack_content",
-    "pack_ledger",
-    "pack_object",
-    "pack_pairs",
-    "pack_presence",
-    "pack_presences",
-    "pack_rejected",
-    "pack_replaced",
-    "pack_steps",
-    "pack_story",
-    "to_micros",
-    "unpack_content",
-    "unpack_ledger",
-    "unpack_object",
-    "unpack_pairs",
-    "unpack_presence",
-    "unpack_presences",
-    "unpack_rejected",
-    "unpack_replaced",
-    "unpack_steps",
-    "unpack_story",
-]
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS: Final = {kind.value: kind for kind in OutcomeKind}

@@ -10,8 +10,6 @@ from aoi_events.store.queries import Queries
 from aoi_events.store.records import LOSSES
 from aoi_events.store.tables import losses
 
-__all__ = ["LossQueries"]
-
 
 class LossQueries(Queries):
     """The port's section "losses"."""

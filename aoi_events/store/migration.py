@@ -18,8 +18,6 @@ from aoi_events.store.engine import Database, database_of
 from aoi_events.store.faults import translated
 from aoi_events.store.schema import MIGRATIONS, known_revisions, obstacle_of, revision_of
 
-__all__ = ["migrate", "upgrade"]
-
 _MIGRATING = 0x616F6920_6D696772
 """Key of the advisory lock that only one upgrade holds (PostgreSQL)."""
 _ALEMBIC: Final = threading.Lock()

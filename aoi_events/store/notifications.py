@@ -12,8 +12,6 @@ from aoi_events.store import records
 from aoi_events.store.queries import Queries
 from aoi_events.store.records import NOTIFICATIONS, PROVIDER_MESSAGES, SUBMISSIONS
 
-__all__ = ["NotificationQueries", "SubmissionQueries"]
-
 
 class NotificationQueries(Queries):
     """The notifications of the port's section "notifications and deliveries"."""

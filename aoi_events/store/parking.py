@@ -13,8 +13,6 @@ from aoi_events.store.queries import Queries
 from aoi_events.store.records import PARKED
 from aoi_events.store.tables import parked, parked_counts, parked_senders
 
-__all__ = ["ParkingQueries"]
-
 
 class ParkingQueries(Queries):
     """The port's section "parked messages"."""

@@ -15,8 +15,6 @@ from aoi_events.store.faults import translated
 from aoi_events.store.records import RecordMapping, Statement
 from aoi_events.store.run_to_completion import run_to_completion
 
-__all__ = ["Queries"]
-
 R = TypeVar("R")
 
 

@@ -19,28 +19,13 @@ from aoi_events.domain.clients.applications import Application
 from aoi_events.domain.clients.channels import Channel, Proof
 from aoi_events.domain.clients.client import Client
 from aoi_events.domain.clients.losses import Loss
-from aoi_events.domain.delivery.machine import Delivery
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.domain.providers.health import ProviderHealth
 from aoi_events.ports.store import Lock, ProviderMessage, Submission
 from aoi_events.store import tables
 from aoi_events.store.bulk_rows import BulkRows, Sql, insert_into
-
-__all__ = [
-    "APPLICATIONS",
-    "CHANNELS",
-    "CLIENTS",
-    "DELIVERIES",
-    "LOSSES",
-    "NOTIFICATIONS",
-    "PARKED",
-    "PROOFS",
-    "PROVIDER_MESSAGES",
-    "SUBMISSIONS",
-    "RecordMapping",
-    "Statement",
-]
 
 R = TypeVar("R")
 S = TypeVar("S", bound="Select[Any] | Update | postgresql.Insert | sqlite.Insert")

@@ -31,8 +31,6 @@ from aoi_events.store.tables import (
     submissions,
 )
 
-__all__ = ["RetentionQueries"]
-
 
 class RetentionQueries(Queries):
     """The port's section "retention"."""

@@ -19,8 +19,6 @@ from aoi_events.store.engine import Database
 from aoi_events.store.faults import translated
 from aoi_events.store.tables import METADATA
 
-__all__ = ["MIGRATIONS", "check", "known_revisions", "obstacle_of", "revision_of"]
-
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 """The folder of Alembic's migrations; each file's name begins with its revision."""
 

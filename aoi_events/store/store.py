@@ -29,8 +29,6 @@ from aoi_events.store.parking import ParkingQueries
 from aoi_events.store.retention import RetentionQueries
 from aoi_events.store.run_to_completion import run_to_completion
 
-__all__ = ["SqlStore", "SqlTransaction", "open_store"]
-
 _CLOCK: Final = select(func.clock_timestamp())
 """Not that of the transaction's begin, before which a connection may have been made."""
 

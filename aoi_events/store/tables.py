@@ -33,25 +33,6 @@ from aoi_events.domain.providers.breaker import BreakerState
 from aoi_events.store import json_columns
 from aoi_events.store.types import AnyText, Choice, Instant, Name, Octets, Packed
 
-__all__ = [
-    "METADATA",
-    "applications",
-    "backlogs",
-    "challenges",
-    "channels",
-    "clients",
-    "deliveries",
-    "health",
-    "losses",
-    "notifications",
-    "parked",
-    "parked_counts",
-    "parked_senders",
-    "proofs",
-    "provider_messages",
-    "submissions",
-]
-
 METADATA: Final = MetaData(
     naming_convention={
         "pk": "%(table_name)s_pkey",

@@ -14,18 +14,6 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from aoi_events.store import json_columns
 
-__all__ = [
-    "AnyText",
-    "Choice",
-    "Converted",
-    "Instant",
-    "Name",
-    "Octets",
-    "Packed",
-    "from_text",
-    "to_text",
-]
-
 E = TypeVar("E", bound=StrEnum)
 T = TypeVar("T")
 

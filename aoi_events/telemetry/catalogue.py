@@ -20,8 +20,6 @@ from aoi_events.errors import ErrorCode
 from aoi_events.ports.broker import Published
 from aoi_events.ports.metrics import Limit
 
-__all__ = ["CATALOGUE", "NONE", "OTHER", "Definition", "Kind", "Label"]
-
 NONE: Final = "none"
 """The value of a label that does not apply."""
 OTHER: Final = "other"

@@ -14,8 +14,6 @@ from aiohttp import web
 
 from aoi_events.errors import ConfigurationError
 
-__all__ = ["Check", "Exposition", "HealthServer"]
-
 Check = Callable[[], Awaitable[bool]]
 """Whether one part that the work needs answers now."""
 

@@ -15,8 +15,6 @@ from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 from aoi_events.platform.logs import mask
 from aoi_events.platform.printable import printable
 
-__all__ = ["json_lines", "text_lines"]
-
 
 def json_lines() -> logging.Formatter:
     """One JSON object a line; its time is in UTC."""

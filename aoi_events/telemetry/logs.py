@@ -7,8 +7,6 @@ import os
 import sys
 from typing import Final, Literal
 
-__all__ = ["LogFormat", "configure_logging", "log_only_errors"]
-
 LogFormat = Literal["auto", "json", "console"]
 
 _RETRIED: Final = ("aiormq", "aio_pika")

@@ -15,7 +15,7 @@ from prometheus_client.exposition import choose_encoder
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState
-from aoi_events.domain.delivery.machine import Delivery
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.providers.breaker import Breaker, BreakerState
 from aoi_events.platform.message_ids import published_at
 from aoi_events.ports.broker import Answered, FirstSteps, Outbound, Published
@@ -23,8 +23,6 @@ from aoi_events.ports.channel import Sent
 from aoi_events.ports.metrics import Change, Level, Limit
 from aoi_events.telemetry.catalogue import OTHER
 from aoi_events.telemetry.series import Batch, Maker
-
-__all__ = ["PrometheusMetrics"]
 
 _LONGEST_WAIT: Final = 30 * 86_400.0
 """Seconds; a message whose ID claims a longer wait is not counted."""

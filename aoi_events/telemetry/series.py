@@ -11,8 +11,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from aoi_events.telemetry.catalogue import CATALOGUE, NONE, OTHER, Definition
 
-__all__ = ["Batch", "Maker", "Series"]
-
 M = TypeVar("M", Counter, Gauge, Histogram)
 
 

@@ -82,7 +82,7 @@ class WaitFor:
             _check_fields(what.__name__, _fields(what) | {"device"}, matching)
             return await self._event(what, matching, within)
         if matching:
-            raise ValueError(f"{', '.join(matching)}: only events are told apart by fields")
+            raise ValueError(f"{', '.join(matching)}: only events are selected by fields")
         if inspect.isawaitable(what):
             return await self._awaited(what, within)
         if callable(what):

@@ -15,8 +15,6 @@ from aoi_events.platform.retry import RetryPolicy, retry
 from aoi_events.ports.broker import Broker, Subscription
 from aoi_events.topology import EVENTS, Binding, Exchange, Queue, Topology
 
-__all__ = ["Audit"]
-
 _QUEUE: Final = Queue("aoi.reply.audit.everything", bindings=(Binding(EVENTS, "notification.#"),))
 _RETRY_POLICY: Final = RetryPolicy(first=0.1, most=1.0, jitter=0.1)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from aoi_events.bootstrap.keys import create_key_file
+from aoi_events.testing.containers import PostgresServer, RabbitServer
 from aoi_events.testing.smsc import LoopbackSmsc
 from tests.acceptance.place import Place
-from tests.containers import PostgresServer, RabbitServer
 
 
 @pytest.fixture

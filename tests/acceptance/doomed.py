@@ -21,8 +21,6 @@ from aoi_events.ports.broker import Outbound
 from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.notification.handler import NotificationHandler
 
-__all__ = ["DIED", "LAUNCHER", "Doomed"]
-
 DIED: Final = 99
 """The exit code of a process that a notification ended."""
 LAUNCHER: Final = "tests.acceptance.doomed"

@@ -22,8 +22,6 @@ from aoi_events.client.ports import Connection
 from aoi_events.testing.smsc import LoopbackSmsc
 from tests.limits import WITHIN
 
-__all__ = ["APPS", "Device", "Fleet"]
-
 APPS: Final = ("org.example.mail", "org.example.news")
 _BACKOFF: Final = ReconnectPolicy(first=0.1, most=1.0)
 

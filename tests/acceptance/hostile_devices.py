@@ -15,9 +15,6 @@ from aoi_events.contracts.device import DEVICE_REQUESTS, MAX_FRAME, SUBPROTOCOL
 from tests.integration.publishing.device import Device
 from tests.limits import WITHIN
 
-__all__ = ["Talk", "bad_frames", "forbidden", "say", "throw"]
-
-
 _HEADS: Final = (b"", b"GET /aoi HTTP/1.1\r\n", b"GET " + b"/" * 5_000, b"\x16\x03")
 
 

@@ -17,8 +17,6 @@ from aoi_events.contracts.requests import REQUESTS
 from tests.integration.publishing.device import Device
 from tests.limits import WITHIN
 
-__all__ = ["Answered", "Case", "ask_all", "cases", "noise", "pretend_to_be"]
-
 _LARGE: Final = 10_000_000
 _CODED: Final = {"malformed", "invalid", "version_unsupported"}
 

@@ -13,8 +13,6 @@ import smpp34
 from aoi_events.testing.smsc import LoopbackSmsc
 from tests.limits import WITHIN
 
-__all__ = ["be_mad", "talk_nonsense"]
-
 _RECEIPT = 0x04
 _RECEIPTS = (
     b"id:deadbeef sub:001 dlvrd:001 done date:0 stat:DELIVRD err:000 Text:",

@@ -15,8 +15,6 @@ from packaging.utils import canonicalize_name
 
 from tests.limits import WITHIN
 
-__all__ = ["closure", "install", "requirements", "succeed"]
-
 
 def succeed(*command: str | Path, cwd: Path | None = None) -> str:
     """Run a program that must end with 0; returns its standard output."""

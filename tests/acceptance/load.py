@@ -20,8 +20,6 @@ from tests.acceptance.fleet import APPS, Device, Fleet
 from tests.acceptance.place import Place
 from tests.limits import WITHIN
 
-__all__ = ["Load"]
-
 _UNDER_WAY: Final = 80
 """Deliveries that are open at once: what breaks then meets them."""
 _EVERY: Final = 0.01

@@ -16,13 +16,11 @@ import aio_pika
 import asyncpg
 
 from aoi_events.gateway.sockets.server import PATH
+from aoi_events.testing.containers import PostgresServer, RabbitServer
 from aoi_events.testing.ports import free_port
 from aoi_events.testing.smsc import LoopbackSmsc
 from aoi_events.topology import topology
-from tests.containers import PostgresServer, RabbitServer
 from tests.processes import Worker, Workers
-
-__all__ = ["EVERY_KIND", "Place", "seeded"]
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+from aoi_events.testing.containers import PostgresServer, RabbitServer
 from tests.commands import environment
-from tests.containers import PostgresServer, RabbitServer
 from tests.limits import WITHIN
 from tests.pages import block, blocks
 

@@ -17,8 +17,6 @@ from tests.benchmarks.delivery.run import run_delivery
 from tests.benchmarks.gateway.run import run_gateway
 from tests.benchmarks.hop.run import run_hop
 
-__all__ = ["app"]
-
 app = typer.Typer(add_completion=False)
 console = Console(width=110)
 

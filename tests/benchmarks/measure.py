@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-__all__ = ["Figure", "Meter"]
-
 
 class Meter:
     """Measures from the first handled message to the end of the block, and prints JSON.

@@ -276,7 +276,9 @@ class RabbitSubscription:
                 await amqp_channel.queue_delete(self._queue.name)
                 await amqp_channel.close()
         except (BrokerUnavailable, ConfigurationError) as fault:
-            log.warning("queue_kept_until_disconnected", queue=self._queue.name, error=str(fault))
+            log.warning(
+                "queue_remains_until_disconnected", queue=self._queue.name, error=str(fault)
+            )
 
     def _log_failure(self, attempt: FailedAttempt) -> None:
         log.warning(

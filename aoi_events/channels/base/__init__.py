@@ -1,1 +1,1 @@
-"""What several channels use: offers, requests, results, circuit breakers and HTTP."""
+"""Code that several channels share: offers, requests, results, circuit breakers and HTTP."""

@@ -32,8 +32,6 @@ from aoi_events.platform.logs import get_logger
 from aoi_events.ports.channel import Sent
 from aoi_events.ports.clock import Clock, Dice
 
-__all__ = ["Admission", "Breakers"]
-
 log = get_logger(__name__)
 
 _REMEMBERED: Final = 10_000

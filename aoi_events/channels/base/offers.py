@@ -8,8 +8,6 @@ from aoi_events.domain.clients.channels import Parameters
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.channel import OfferParameters
 
-__all__ = ["only", "texts"]
-
 
 def only(channel: str, parameters: OfferParameters, *names: str) -> None:
     """Raise Refusal (invalid) for a parameter that the channel does not have."""

@@ -23,8 +23,6 @@ from aoi_events.platform.logs import get_logger
 from aoi_events.ports.channel import Receipt, Sent
 from aoi_events.ports.clock import Clock
 
-__all__ = ["CannotSend", "Item", "RequestChannel"]
-
 log = get_logger(__name__)
 
 Item: TypeAlias = DeliverItem | ChallengeItem

@@ -13,14 +13,12 @@ from aoi_events.contracts.envelopes import (
 )
 from aoi_events.ports.channel import Sent
 
-__all__ = ["Verdict", "result_of"]
-
 _LONGEST_DETAIL: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a provider's answer means for an item: the kind of its outcome, and what follows.
+    """The meaning of a provider's answer for an item: the kind of its outcome, and what follows.
 
     ``detail`` is for people, and contains no address. ``retry_after`` is in seconds; 0: the
     provider named no time. ``works``: whether the provider itself works, which it also shows when

@@ -30,8 +30,6 @@ from aoi_events.platform.clock import SystemClock
 from aoi_events.ports.channel import Receipt, Sent
 from aoi_events.ports.clock import Clock
 
-__all__ = ["SmsChannel"]
-
 _POLICY: Final = BreakerPolicy(failures=3, wait=Backoff(first=1.0, ceiling=30.0))
 _NOTHING_SENT: Final = frozenset(
     {SubmitStatus.UNAVAILABLE, SubmitStatus.NOT_SENT, SubmitStatus.BUSY}
@@ -238,7 +236,7 @@ def _reference(item: DeliverItem | ChallengeItem, bits: Bits) -> Reference:
 
 
 def _receipt(smsc: str, receipt: SmscReceipt) -> Receipt | None:
-    """What a receipt means for the step; None if the SMSC still tries.
+    """The receipt in our terms, for its step; None if the SMSC still tries.
 
     A receipt never closes the channel: a telephone that could not be reached may still have the
     number.

@@ -7,8 +7,6 @@ import functools
 import time
 from typing import Final
 
-__all__ = ["delay_exit"]
-
 _DELAY: Final = 0.2
 
 

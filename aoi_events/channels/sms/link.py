@@ -19,8 +19,6 @@ from aoi_events.errors import ProviderUnavailable
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 
-__all__ = ["SmscLink"]
-
 _NO_LINK: Final = "no link to the SMSC"
 _WINDOWS: Final = 20
 

@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Address", "destination", "normalised", "source"]
-
 _SEPARATORS: Final = str.maketrans("", "", " -().")
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _INTERNATIONAL, _UNKNOWN, _ALPHANUMERIC = 1, 0, 5  # type of number, SMPP 3.4, 5.2.5

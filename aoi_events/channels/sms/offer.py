@@ -11,8 +11,6 @@ from aoi_events.channels.sms.settings import SmsSettings
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.channel import Offered, OfferParameters
 
-__all__ = ["NUMBER", "checked"]
-
 NUMBER: Final = "msisdn"
 """The parameter that contains the telephone number, ``+`` and digits (E.164)."""
 

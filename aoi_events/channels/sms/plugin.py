@@ -17,8 +17,6 @@ from aoi_events.oma_push.payload import largest_content, messages_for, room_for
 from aoi_events.ports.channel import ChannelPlugin, Offered, OfferParameters
 from aoi_events.ports.clock import Clock
 
-__all__ = ["SmsPlugin", "plugin"]
-
 _MESSAGES: Final[Mapping[Bits, Callable[[Content], int]]] = {
     bits: partial(messages_for, bits=bits) for bits in get_args(Bits)
 }

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from aoi_events.channels.sms.numbers import Address
 from aoi_events.channels.sms.status import SubmitStatus, Submitted
 
-__all__ = ["Push", "part_failed"]
-
 
 @dataclass(frozen=True, slots=True)
 class Push:

@@ -6,8 +6,6 @@ be too long, because an item that would wait too long goes back to the deadlines
 
 from __future__ import annotations
 
-__all__ = ["RateLimit"]
-
 
 class RateLimit:
     """Reserves times that are ``1 / rate`` seconds apart; without a rate, every time is free."""

@@ -8,8 +8,6 @@ from typing import Final, TypeAlias
 
 from aoi_events.channels.sms.receipts import SmscReceipt
 
-__all__ = ["QueuedReceipt", "ReceiptQueue"]
-
 _CAPACITY: Final = 10_000
 _AT_ONCE: Final = 500
 

@@ -15,14 +15,6 @@ from typing import Final
 
 from aoi_events.errors import MalformedPdu
 
-__all__ = [
-    "MESSAGE_STATE",
-    "RECEIPTED_MESSAGE_ID",
-    "MessageState",
-    "SmscReceipt",
-    "read_receipt",
-]
-
 RECEIPTED_MESSAGE_ID: Final = 0x001E
 """Optional parameter that names the message of a receipt (SMPP 3.4, 5.3.2.12)."""
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 from aoi_events.channels.sms.settings import SmscSettings
 
-__all__ = ["routes"]
-
 
 def routes(number: str, smscs: Mapping[str, SmscSettings]) -> list[str]:
     """The names of the SMSCs that take ``number`` (+ and digits), by the longest prefix of it.

@@ -35,8 +35,6 @@ from aoi_events.channels.sms.validity import relative_time
 from aoi_events.errors import MalformedPdu, ProviderUnavailable
 from aoi_events.platform.logs import get_logger
 
-__all__ = ["Session"]
-
 _USER_DATA_HEADER: Final = 0x40  # esm_class, SMPP 3.4, 5.2.12
 _OCTETS: Final = 0x04  # data_coding: 8-bit binary, 5.2.19
 _WITH_RECEIPT: Final = 0x01  # registered_delivery, 5.2.17

@@ -9,8 +9,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 
 from aoi_events.oma_push.datagrams import MOST_SEGMENTS, Bits
 
-__all__ = ["SmsSettings", "SmscSettings"]
-
 
 def _separated(value: Any) -> Any:
     """Split the form of a list in an environment variable: one text, separated by commas."""

@@ -1,12 +1,10 @@
-"""What the ``command_status`` of an SMSC means for a message (SMPP 3.4, 5.1.3). Pure."""
+"""The meaning of an SMSC's ``command_status`` for a message (SMPP 3.4, 5.1.3). Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
-
-__all__ = ["SYSTEM_ERROR", "SubmitStatus", "Submitted", "submitted_of"]
 
 
 class SubmitStatus(StrEnum):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["relative_time"]
-
 _LONGEST: Final = 28 * 86_400
 
 

@@ -16,8 +16,6 @@ from aoi_events.channels.webhook.signing import secret_of, signed
 from aoi_events.contracts.envelopes import ChallengeItem
 from aoi_events.ports.clock import Clock
 
-__all__ = ["WebhookChannel"]
-
 _NOT_TRUSTED_YET: Final = frozenset({401, 403})
 """Statuses of a receiver that got the challenge before its device got the secret."""
 

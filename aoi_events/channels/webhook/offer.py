@@ -8,8 +8,6 @@ from aoi_events.channels.base.http.offers import checked_offer
 from aoi_events.channels.webhook.settings import WebhookSettings
 from aoi_events.ports.channel import Offered, OfferParameters
 
-__all__ = ["URL", "checked"]
-
 URL: Final = "url"
 """The parameter that contains the URL of the device's receiver."""
 

@@ -16,8 +16,6 @@ from aoi_events.errors import ConfigurationError
 from aoi_events.ports.channel import ChannelPlugin, Confirming, Offered, OfferParameters
 from aoi_events.ports.clock import Clock
 
-__all__ = ["WebhookPlugin", "plugin"]
-
 SECRET: Final = "secret"  # noqa: S105 - the name of a parameter
 """The parameter in the answer to an activation that contains the secret of the signatures."""
 

@@ -10,8 +10,6 @@ from pydantic import SecretStr, field_validator
 
 from aoi_events.channels.base.http.settings import OutgoingSettings
 
-__all__ = ["SIGNING_OCTETS", "WebhookSettings"]
-
 SIGNING_OCTETS: Final = 32
 """Least octets of the signing key."""
 

@@ -16,8 +16,6 @@ from datetime import datetime
 
 from standardwebhooks import Webhook
 
-__all__ = ["secret_of", "signed"]
-
 
 def secret_of(key: bytes, client: str, url: str) -> str:
     """The secret of one client's webhook: ``whsec_`` and base64 of 32 octets."""

@@ -19,8 +19,6 @@ from aoi_events.contracts.identifiers import Urgency, base32_id
 from aoi_events.contracts.push import PushedNotification
 from aoi_events.ports.clock import Clock
 
-__all__ = ["LARGEST_CONTENT", "LARGEST_PLAINTEXT", "WebPushChannel", "measure"]
-
 LARGEST_PLAINTEXT: Final = 3_993
 """Octets that fit the 4,096 which every push service takes (RFC 8291, section 4)."""
 

@@ -10,8 +10,6 @@ from aoi_events.channels.webpush.subscription import AUTH, ENDPOINT, P256DH, key
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.channel import Offered, OfferParameters
 
-__all__ = ["checked"]
-
 _SUBSCRIPTION: Final = (ENDPOINT, P256DH, AUTH)
 
 

@@ -14,8 +14,6 @@ from aoi_events.errors import ConfigurationError
 from aoi_events.ports.channel import ChannelPlugin, Confirming, Offered, OfferParameters
 from aoi_events.ports.clock import Clock
 
-__all__ = ["VAPID_KEY", "WebPushPlugin", "plugin"]
-
 VAPID_KEY: Final = "vapid_key"
 """The parameter in the answer to an activation that contains our public key."""
 

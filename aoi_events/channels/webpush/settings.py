@@ -10,8 +10,6 @@ from aoi_events.channels.base.http.settings import OutgoingSettings
 from aoi_events.channels.webpush.vapid import VapidKey, public_text, read_key
 from aoi_events.contracts.identifiers import SenderKey
 
-__all__ = ["WebPushSettings"]
-
 
 class WebPushSettings(OutgoingSettings):
     """Where Web Pushes may go, and the key that identifies us as their sender (VAPID, RFC 8292).

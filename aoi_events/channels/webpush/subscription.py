@@ -11,8 +11,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from aoi_events.channels.webpush.vapid import decoded, encoded
 
-__all__ = ["AUTH", "ENDPOINT", "P256DH", "Keys", "encrypted", "keys_of"]
-
 ENDPOINT: Final = "endpoint"
 P256DH: Final = "p256dh"
 AUTH: Final = "auth"

@@ -12,8 +12,6 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-__all__ = ["VapidKey", "authorization", "decoded", "encoded", "new_key", "public_text", "read_key"]
-
 VapidKey: TypeAlias = ec.EllipticCurvePrivateKey
 
 _PRIVATE_OCTETS: Final = 32

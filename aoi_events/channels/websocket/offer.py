@@ -5,8 +5,6 @@ from __future__ import annotations
 from aoi_events.channels.base.offers import only
 from aoi_events.ports.channel import Offered, OfferParameters
 
-__all__ = ["checked"]
-
 
 def checked(channel: str, parameters: OfferParameters) -> Offered:
     """The offer, which has no parameters. Raises Refusal (invalid) for any parameter."""

@@ -16,8 +16,6 @@ from aoi_events.contracts.content import MAX_CONTENT
 from aoi_events.domain.clients.channels import ChannelTraits
 from aoi_events.ports.channel import ChannelPlugin, Offered, OfferParameters
 
-__all__ = ["WebSocketPlugin", "plugin"]
-
 
 class WebSocketPlugin(ChannelPlugin):
     """See :class:`aoi_events.ports.channel.ChannelPlugin`."""

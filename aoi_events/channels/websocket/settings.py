@@ -6,8 +6,6 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["WebSocketSettings"]
-
 
 class WebSocketSettings(BaseModel):
     """How long a connected device may take, and what a notification over a connection costs."""

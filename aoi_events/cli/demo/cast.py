@@ -8,8 +8,6 @@ from aoi_events.cli.demo.timeline import Timeline
 from aoi_events.testing.devices import FakeDevice
 from aoi_events.testing.smsc import LoopbackSmsc
 
-__all__ = ["WITHIN", "device"]
-
 WITHIN: Final = 30.0
 """Seconds that one step of the demo may take."""
 

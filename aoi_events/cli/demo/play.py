@@ -1,4 +1,4 @@
-"""What ``aoi demo`` does: run a server and play the example with it."""
+"""The work of ``aoi demo``: run a server and play the example with it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ from aoi_events.errors import AoiError
 from aoi_events.publishing import Publisher
 from aoi_events.telemetry.logs import configure_logging
 from aoi_events.testing.smsc import LoopbackSmsc
-
-__all__ = ["play"]
 
 
 def play(broker: str, store: str, *, verbose: bool) -> None:

@@ -17,8 +17,6 @@ from aoi_events.contracts.requests import ChannelOffer
 from aoi_events.publishing import Publisher
 from aoi_events.testing.devices import FakeApp, FakeDevice
 
-__all__ = ["Story"]
-
 _MANY: Final = 10
 _LARGE: Final = 1_500
 _HEAD_START: Final = 0.5

@@ -15,8 +15,6 @@ from rich.table import Table
 from aoi_events.errors import AoiError
 from aoi_events.testing.diary import DidNotHappen
 
-__all__ = ["DemoFailed", "Timeline"]
-
 _COLOURS: Final = {
     "phone": "cyan",
     "tablet": "magenta",

@@ -10,18 +10,6 @@ from typing import Final
 from aoi_events.domain.clients.client import Client
 from aoi_events.domain.clients.tokens import TokenClaims, app_key_of
 
-__all__ = [
-    "Application",
-    "ApplicationDecision",
-    "deregister",
-    "forgettable",
-    "never_registered",
-    "register",
-    "revoke",
-    "token_owner",
-]
-
-
 _CLOCKS_AGREE: Final = 60
 """Seconds by which the clocks of two workers may differ."""
 

@@ -11,17 +11,6 @@ from typing import Final
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.states import CloseReason
 
-__all__ = [
-    "Channel",
-    "ChannelState",
-    "ChannelTraits",
-    "Parameters",
-    "Proof",
-    "ProofState",
-    "octets_of",
-    "one_message",
-]
-
 _LONGEST_DETAIL: Final = 200
 
 Parameters = dict[str, str | int | bool]
@@ -83,7 +72,7 @@ def one_message(content: Content) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ChannelTraits:
-    """What a channel plug-in declares about its type, as values, so that decisions stay pure.
+    """The properties of a channel type as values, so that decisions stay pure.
 
     ``ack_within`` seconds per attempt; ``largest_content`` octets; ``needs_proof``: its address
     must be proved with a challenge; ``cost`` per message, in any one unit. ``measure``: octets that

@@ -13,19 +13,6 @@ from aoi_events.contracts.identifiers import base32_id
 from aoi_events.contracts.requests import RegisterClientV1
 from aoi_events.errors import ErrorCode, Refusal
 
-__all__ = [
-    "Client",
-    "Presence",
-    "Registration",
-    "Replaced",
-    "authenticate",
-    "client_id_of",
-    "connected",
-    "expired",
-    "hash_secret",
-    "register",
-]
-
 _PRESENCES: Final = 8
 """How many are remembered: more than devices can begin while a gateway waits for an answer."""
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-__all__ = ["Loss"]
-
 
 @dataclass(frozen=True, slots=True)
 class Loss:

@@ -16,17 +16,6 @@ from aoi_events.domain.clients.channels import Proof, ProofState
 from aoi_events.domain.retry import Backoff
 from aoi_events.errors import ErrorCode, Refusal
 
-__all__ = [
-    "ProofDecision",
-    "ProofPolicy",
-    "at_deadline",
-    "challenge_code",
-    "challenge_refused",
-    "confirm",
-    "open_proof",
-    "postpone",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class ProofPolicy:

@@ -11,8 +11,6 @@ from aoi_events.contracts.requests import ActivateChannelsV1, ChannelOffer, Circ
 from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.channels import ChannelTraits, Parameters
 
-__all__ = ["Selection", "SelectionPolicy", "ValidOffer", "offers_hash", "select"]
-
 _LOW_BATTERY: Final = 15
 """Per cent, at and below which a device spares its battery."""
 

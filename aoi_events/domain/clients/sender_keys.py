@@ -9,8 +9,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from aoi_events.contracts.senders import vapid_sender
 from aoi_events.errors import ErrorCode, Refusal
 
-__all__ = ["may_send", "public_key"]
-
 
 def public_key(text: str) -> ec.EllipticCurvePublicKey:
     """The P-256 key behind a ``SenderKey`` (RFC 8292, section 3.2). Raises Refusal (invalid)."""

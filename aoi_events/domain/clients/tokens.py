@@ -19,8 +19,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from aoi_events.contracts.identifiers import base32_id, id_octets
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
 
-__all__ = ["TokenClaims", "TokenKeys", "app_key_of", "delivery_id_of", "fingerprint_of"]
-
 _DOMAIN = b"aoi-events token v1"
 _KEY_ID = re.compile(r"[A-Za-z0-9]{1,16}")
 _SEALED = 16 + 36

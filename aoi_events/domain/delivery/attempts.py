@@ -18,8 +18,6 @@ from aoi_events.domain.delivery.state import (
 from aoi_events.domain.planning.plans import may_start
 from aoi_events.domain.retry import Backoff
 
-__all__ = ["Retry", "close_windows", "retry_or_end", "sent", "start_due", "wait_for_provider"]
-
 _SOON: Final = timedelta(seconds=1)
 
 

@@ -7,8 +7,6 @@ from collections.abc import Collection
 from aoi_events.domain.delivery.ledger import ChargeState
 from aoi_events.domain.delivery.state import Delivery
 
-__all__ = ["Attempt", "doubtful", "spent"]
-
 Attempt = tuple[str, int, int]
 """Delivery ID, step and attempt: the key of a submission."""
 

@@ -9,8 +9,6 @@ from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery.state import Delivery, has_substitute
 from aoi_events.domain.planning.plans import starts_at
 
-__all__ = ["deadline_of", "next_deadline"]
-
 
 def deadline_of(delivery: Delivery) -> datetime | None:
     """When the delivery must be processed again; None once it is settled.

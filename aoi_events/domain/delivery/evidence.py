@@ -13,8 +13,6 @@ from typing import Final
 
 from aoi_events.contracts.envelopes import OutcomeKind
 
-__all__ = ["RANK", "StepOutcome", "join"]
-
 RANK: Final[dict[OutcomeKind, int]] = {
     OutcomeKind.UNAVAILABLE: 10,
     OutcomeKind.ACCEPTED: 20,

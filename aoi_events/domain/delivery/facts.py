@@ -10,23 +10,6 @@ from aoi_events.contracts.states import Reason
 from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.planning.plans import Step
 
-__all__ = [
-    "Announce",
-    "Cancelled",
-    "CloseChannel",
-    "DeadlineReached",
-    "Decision",
-    "Effect",
-    "Fact",
-    "Failed",
-    "LosePresence",
-    "Planned",
-    "Replaced",
-    "Reported",
-    "RevokeToken",
-    "StartStep",
-]
-
 # --- facts --------------------------------------------------------------------------------------
 
 

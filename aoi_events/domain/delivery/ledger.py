@@ -14,8 +14,6 @@ from typing import Final
 
 from aoi_events.contracts.envelopes import OutcomeKind
 
-__all__ = ["EMPTY_LEDGER", "Charge", "ChargeState", "Ledger"]
-
 _MOST_CHARGES: Final = 16
 _TAKEN: Final = frozenset({OutcomeKind.ACCEPTED, OutcomeKind.RECEIPTED})
 

@@ -29,21 +29,18 @@ from typing import assert_never
 
 from aoi_events.contracts.states import DeliveryState, Evidence
 from aoi_events.domain.delivery.attempts import Retry, close_windows, start_due
-from aoi_events.domain.delivery.deadlines import deadline_of, next_deadline
+from aoi_events.domain.delivery.deadlines import next_deadline
 from aoi_events.domain.delivery.facts import (
     Announce,
     Cancelled,
-    CloseChannel,
     DeadlineReached,
     Decision,
     Effect,
     Fact,
     Failed,
-    LosePresence,
     Planned,
     Replaced,
     Reported,
-    RevokeToken,
     StartStep,
 )
 from aoi_events.domain.delivery.replanning import replan
@@ -51,35 +48,11 @@ from aoi_events.domain.delivery.reports import report
 from aoi_events.domain.delivery.state import (
     Delivery,
     StepState,
-    StoryEntry,
     deliver,
     settle,
     store,
 )
 from aoi_events.domain.retry import Backoff
-
-__all__ = [
-    "Announce",
-    "Cancelled",
-    "CloseChannel",
-    "DeadlineReached",
-    "Decision",
-    "Delivery",
-    "Effect",
-    "Fact",
-    "Failed",
-    "LosePresence",
-    "Planned",
-    "Replaced",
-    "Reported",
-    "RevokeToken",
-    "StartStep",
-    "StepState",
-    "StoryEntry",
-    "deadline_of",
-    "decide",
-    "resend",
-]
 
 
 def decide(

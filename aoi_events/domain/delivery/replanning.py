@@ -15,8 +15,6 @@ from aoi_events.contracts.states import Reason
 from aoi_events.domain.delivery.state import StepState
 from aoi_events.domain.planning.plans import Step
 
-__all__ = ["replan"]
-
 
 def replan(
     steps: Sequence[Step], before: Sequence[StepState], *, now: datetime, expires_at: datetime

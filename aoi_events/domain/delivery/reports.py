@@ -35,8 +35,6 @@ from aoi_events.domain.delivery.state import (
     with_step,
 )
 
-__all__ = ["report"]
-
 
 def report(delivery: Delivery, fact: Reported, retry: Retry, effects: list[Effect]) -> Delivery:
     """The delivery after an outcome; effects that follow are added to ``effects``."""

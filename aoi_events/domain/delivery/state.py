@@ -16,19 +16,6 @@ from aoi_events.domain.delivery.evidence import StepOutcome
 from aoi_events.domain.delivery.ledger import EMPTY_LEDGER, Ledger
 from aoi_events.domain.planning.plans import Step
 
-__all__ = [
-    "DEVICE_REFUSALS",
-    "Delivery",
-    "StepState",
-    "StoryEntry",
-    "add_story_line",
-    "deliver",
-    "has_substitute",
-    "settle",
-    "store",
-    "with_step",
-]
-
 DEVICE_REFUSALS: Final[dict[str, int]] = {
     Reason.COULD_NOT_WAKE: 1,
     Reason.DISCARDED: 2,

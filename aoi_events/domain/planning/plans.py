@@ -20,19 +20,6 @@ from aoi_events.domain.clients.channels import Channel, ChannelState, ChannelTra
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.planning.policy import NO_RULES, ChannelRules, Rules, urgent_enough
 
-__all__ = [
-    "Candidate",
-    "Demand",
-    "Obstacle",
-    "Step",
-    "candidates",
-    "demand_of",
-    "may_start",
-    "mode_of",
-    "plan",
-    "starts_at",
-]
-
 _SHORTEST, _LONGEST = 0.001, 24 * 3600.0
 _HEDGE_AFTER: Final = 2.0
 _ROUNDING: Final = 1e-9

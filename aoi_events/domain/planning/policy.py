@@ -14,8 +14,6 @@ from typing import Final, TypeVar
 
 from aoi_events.contracts.identifiers import Mode, Urgency
 
-__all__ = ["NO_RULES", "ChannelRules", "Policy", "Rules", "urgent_enough"]
-
 T = TypeVar("T")
 
 _URGENCY: Final = {Urgency.VERY_LOW: 1, Urgency.LOW: 2, Urgency.NORMAL: 3, Urgency.HIGH: 4}

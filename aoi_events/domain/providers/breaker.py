@@ -24,21 +24,6 @@ from typing import assert_never
 
 from aoi_events.domain.retry import Backoff
 
-__all__ = [
-    "Breaker",
-    "BreakerDecision",
-    "BreakerFact",
-    "BreakerPolicy",
-    "BreakerState",
-    "CallAnswered",
-    "CallFailed",
-    "CallInconclusive",
-    "CallRequested",
-    "ProviderReachable",
-    "decide",
-    "retry_delay",
-]
-
 
 class BreakerState(StrEnum):
     """The state of a breaker: which calls it lets through."""
@@ -100,7 +85,7 @@ class CallRequested:
 
 @dataclass(frozen=True, slots=True)
 class CallAnswered:
-    """A call of ``epoch`` was answered, whatever the answer said about the message."""
+    """A call of ``epoch`` was answered, whether or not the message was accepted."""
 
     epoch: int
 

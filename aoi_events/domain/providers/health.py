@@ -7,8 +7,6 @@ from datetime import datetime
 
 from aoi_events.domain.providers.breaker import BreakerState
 
-__all__ = ["ProviderHealth"]
-
 
 @dataclass(frozen=True, slots=True)
 class ProviderHealth:

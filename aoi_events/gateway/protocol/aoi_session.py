@@ -42,8 +42,6 @@ from aoi_events.gateway.protocol.outcomes import acknowledged
 from aoi_events.gateway.protocol.session import Session, State
 from aoi_events.gateway.settings import GatewaySettings
 
-__all__ = ["AoiSession"]
-
 _REGISTRATIONS: Final = 8
 """Registrations that one connection may ask for: one, and some repeats of it."""
 

@@ -7,8 +7,6 @@ from typing import Final
 from aoi_events.contracts.device import CloseCode
 from aoi_events.errors import ErrorCode
 
-__all__ = ["CloseDetails", "announcement_refused", "hello_refused", "reason", "shortened"]
-
 CloseDetails = tuple[CloseCode, str]
 """A close code, and a text for the developer of the device."""
 

@@ -11,8 +11,6 @@ from typing import TypeAlias
 from aoi_events.contracts.envelopes import OutcomeItem
 from aoi_events.contracts.identifiers import ClientId, ClientSecret
 
-__all__ = ["Admit", "Close", "Effect", "EndPresence", "ForwardRequest", "ReportOutcome", "Send"]
-
 
 @dataclass(frozen=True, slots=True)
 class Send:

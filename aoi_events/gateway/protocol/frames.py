@@ -22,17 +22,6 @@ from aoi_events.contracts.identifiers import ClientId
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.gateway.protocol.close_reasons import shortened
 
-__all__ = [
-    "MAX_DEPTH",
-    "answer_frame",
-    "check_size",
-    "delivery_frame",
-    "read_frame",
-    "refusal_frame",
-    "request_body",
-    "undecodable",
-]
-
 MAX_DEPTH: Final = 16
 """Levels to which lists and objects of a request's body may be nested."""
 

@@ -10,8 +10,6 @@ from aoi_events.contracts.envelopes import DeliverItem, OutcomeItem, OutcomeKind
 from aoi_events.contracts.identifiers import ChannelType, ClientId, DeliveryId
 from aoi_events.gateway.protocol.window import InFlight
 
-__all__ = ["about", "acknowledged", "discarded", "refused", "route_lost", "unacknowledged"]
-
 _KINDS: Final = {
     "delivered": OutcomeKind.ACKNOWLEDGED,
     "no_such_application": OutcomeKind.NO_SUCH_APPLICATION,

@@ -36,8 +36,6 @@ from aoi_events.gateway.protocol.window import Window
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.platform.limiters import TokenBucket
 
-__all__ = ["Session", "State"]
-
 
 class State(Enum):
     """The state of a session; see the head of this module."""
@@ -95,7 +93,7 @@ class Session(ABC):
 
     @abstractmethod
     def _welcome(self, answer: ClientConnectedV1) -> list[Effect]:
-        """The effects that tell a device that it is admitted."""
+        """The effects that admit a device: the frames that announce it."""
 
     @abstractmethod
     def _notification(self, item: DeliverItem) -> bytes:
@@ -103,7 +101,7 @@ class Session(ABC):
 
     @abstractmethod
     def _closing_effects(self, code: CloseCode, message: str) -> list[Effect]:
-        """The effects that tell a device why its connection ends, and close it."""
+        """The effects that send a device the reason of the end, and close its connection."""
 
     # -- from the device ------------------------------------------------------------------------
 

@@ -13,8 +13,6 @@ from itertools import islice
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.identifiers import ChannelType, DeliveryId
 
-__all__ = ["InFlight", "Window"]
-
 
 @dataclass(frozen=True, slots=True)
 class InFlight:

@@ -34,8 +34,6 @@ from aoi_events.platform.logs import get_logger
 from aoi_events.platform.sockets import peer_network
 from aoi_events.ports.metrics import GatewayMetrics
 
-__all__ = ["DeviceConnection", "GatewayContext", "websocket"]
-
 _log = get_logger(__name__)
 _NEVER_WAIT: Final = 2**62
 _CLOSE_CODE: Final = struct.Struct("!H")

@@ -21,8 +21,6 @@ from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.platform.sockets import Listener, peer_network
 from aoi_events.ports.metrics import GatewayMetrics, Limit
 
-__all__ = ["PATH", "PROTOCOLS", "Server"]
-
 _log = get_logger(__name__)
 
 PATH: Final = "/aoi"

@@ -35,8 +35,6 @@ from aoi_events.ports.broker import Broker, Inbound, Subscription
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.topology import Queue, QueueKind, gateway_queue
 
-__all__ = ["NodeQueue"]
-
 _log = get_logger(__name__)
 _ANY_NODE = "aoi.gateway"
 """The name in metrics for the queues of all gateways, whose own names change."""

@@ -23,8 +23,6 @@ from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import GatewayMetrics
 from aoi_events.topology import OUTCOME, OUTCOMES, REQUESTS
 
-__all__ = ["Outbox"]
-
 _log = get_logger(__name__)
 _PER_MESSAGE = 200
 """Outcomes in one message: some 50 KiB."""

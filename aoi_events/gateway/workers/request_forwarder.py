@@ -27,8 +27,6 @@ from aoi_events.platform.worker_rpc import RequestSlots, TooManyRequests, Worker
 from aoi_events.ports.broker import Requester
 from aoi_events.ports.metrics import Limit
 
-__all__ = ["RequestForwarder"]
-
 _log = get_logger(__name__)
 
 _TOO_OFTEN: Final = "your network address has made too many; repeat it later"

@@ -33,8 +33,6 @@ from aoi_events.services.clients.unit_of_work import LockedClients
 from aoi_events.services.messages.events import event
 from aoi_events.services.runtime.settings import ServiceSettings
 
-__all__ = ["Change", "ChannelSet", "closed_by_server"]
-
 _BY_CLIENT: Final = (CloseReason.DEACTIVATED, CloseReason.NOT_OFFERED)
 
 

@@ -37,8 +37,6 @@ from aoi_events.services.runtime.handler import RequestHandler
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import ACTIVATION, gateway_queue
 
-__all__ = ["ActivationHandler"]
-
 
 class ActivationHandler(RequestHandler):
     """Consumes ``aoi.activation``; writes channels, proofs and presence, and makes stored

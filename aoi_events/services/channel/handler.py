@@ -24,8 +24,6 @@ from aoi_events.services.messages.parked_steps import parked_steps
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.topology import delivery_queue
 
-__all__ = ["ProviderHandler"]
-
 _ADDRESS_GONE: Final = "the client gave the address up"
 
 

@@ -15,8 +15,6 @@ from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Store
 from aoi_events.services.runtime.pausing import PAUSES
 
-__all__ = ["FRESH", "HealthNotes"]
-
 log = get_logger(__name__)
 
 FRESH: Final = timedelta(seconds=60)

@@ -18,8 +18,6 @@ from aoi_events.services.messages.envelopes import outcomes
 from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES
 
-__all__ = ["Receipts"]
-
 log = get_logger(__name__)
 
 _AT_MOST: Final = 10_000

@@ -35,8 +35,6 @@ from aoi_events.services.messages.envelopes import outcomes
 from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
 
-__all__ = ["Key", "Submissions", "Work", "key_of"]
-
 log = get_logger(__name__)
 
 _MOMENT: Final = 0.25

@@ -19,8 +19,6 @@ from aoi_events.services.channel.receipts import Receipts
 from aoi_events.services.channel.submissions import Submissions
 from aoi_events.services.runtime.handler import Handler
 
-__all__ = ["ChannelWorker"]
-
 Drive = Callable[[Handler[Any]], Callable[[asyncio.Event, asyncio.Event], Awaitable[None]]]
 
 

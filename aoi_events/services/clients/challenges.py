@@ -24,8 +24,6 @@ from aoi_events.services.messages.envelopes import batches
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import delivery_queue
 
-__all__ = ["Challenges", "address_holders", "read_claimants", "take_over_address"]
-
 _HOUR: Final = timedelta(hours=1)
 
 

@@ -12,18 +12,11 @@ from aoi_events.domain.clients.applications import Application, revoke
 from aoi_events.domain.clients.channels import Channel, ChannelState, ProofState
 from aoi_events.domain.clients.client import Client
 from aoi_events.domain.clients.tokens import app_key_of
-from aoi_events.domain.delivery.machine import (
-    CloseChannel,
-    Decision,
-    Delivery,
-    LosePresence,
-    RevokeToken,
-)
+from aoi_events.domain.delivery.facts import CloseChannel, Decision, LosePresence, RevokeToken
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
 from aoi_events.services.messages.events import event
-
-__all__ = ["application_revoked", "apply_endings", "channel_closed"]
 
 Ending = CloseChannel | RevokeToken | LosePresence
 

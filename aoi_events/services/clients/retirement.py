@@ -16,8 +16,6 @@ from aoi_events.services.clients.endings import application_revoked
 from aoi_events.services.messages.envelopes import batches
 from aoi_events.topology import gateway_queue
 
-__all__ = ["Endings", "retire"]
-
 
 @dataclass(slots=True)
 class Endings:

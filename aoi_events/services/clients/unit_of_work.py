@@ -14,8 +14,6 @@ from aoi_events.domain.clients.client import Client
 from aoi_events.domain.clients.losses import Loss
 from aoi_events.ports.store import Transaction
 
-__all__ = ["LockedClients", "Rows"]
-
 
 class _OfClient(Protocol):
     """A row that belongs to a client."""

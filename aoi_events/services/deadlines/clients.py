@@ -18,8 +18,6 @@ from aoi_events.services.messages.events import event
 from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.settings import Policies
 
-__all__ = ["UnusedClients"]
-
 
 class UnusedClients:
     """Ends registrations that were never used, or not for very long, ``batch`` of them at once.

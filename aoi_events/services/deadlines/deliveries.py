@@ -13,17 +13,10 @@ from datetime import datetime, timedelta
 
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.delivery.costs import spent
-from aoi_events.domain.delivery.machine import (
-    DeadlineReached,
-    Decision,
-    Delivery,
-    Fact,
-    Failed,
-    Planned,
-    deadline_of,
-    decide,
-    resend,
-)
+from aoi_events.domain.delivery.deadlines import deadline_of
+from aoi_events.domain.delivery.facts import DeadlineReached, Decision, Fact, Failed, Planned
+from aoi_events.domain.delivery.machine import decide, resend
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.planning.plans import Demand, demand_of
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
@@ -37,8 +30,6 @@ from aoi_events.services.delivery.release import release_if_returned, release_ne
 from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES
 from aoi_events.services.runtime.settings import ServiceSettings
-
-__all__ = ["DueDeliveries"]
 
 log = get_logger(__name__)
 

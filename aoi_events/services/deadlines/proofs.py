@@ -22,8 +22,6 @@ from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES
 from aoi_events.services.runtime.settings import ServiceSettings
 
-__all__ = ["DueProofs"]
-
 log = get_logger(__name__)
 
 Key = tuple[str, str, str]

@@ -28,8 +28,6 @@ from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_st
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import hints_queue
 
-__all__ = ["DeadlinesWorker"]
-
 log = get_logger(__name__)
 
 _RETRY_POLICY: Final = RetryPolicy(first=0.1, most=5.0, jitter=0.5)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from aoi_events.contracts.states import Reason
-from aoi_events.domain.delivery.machine import Announce, Decision, Delivery, Failed, decide
+from aoi_events.domain.delivery.facts import Announce, Decision, Failed
+from aoi_events.domain.delivery.machine import decide
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.ports.store import Transaction
-
-__all__ = ["limit_backlog"]
 
 
 async def limit_backlog(

@@ -21,15 +21,15 @@ from aoi_events.domain.clients.applications import Application, token_owner
 from aoi_events.domain.clients.channels import Channel
 from aoi_events.domain.clients.client import Client
 from aoi_events.domain.clients.tokens import app_key_of
-from aoi_events.domain.delivery.machine import (
+from aoi_events.domain.delivery.facts import (
     Announce,
     CloseChannel,
     Decision,
-    Delivery,
     LosePresence,
     RevokeToken,
     StartStep,
 )
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.planning.plans import Demand, Step, plan
 from aoi_events.platform.logs import get_logger
@@ -39,8 +39,6 @@ from aoi_events.services.messages.envelopes import batches, outcomes
 from aoi_events.services.messages.events import delivery_event
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import delivery_queue, gateway_queue
-
-__all__ = ["Context", "Dispatcher"]
 
 log = get_logger(__name__)
 

@@ -14,13 +14,12 @@ from datetime import datetime
 
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.clients.client import Client
-from aoi_events.domain.delivery.machine import Decision, Delivery
+from aoi_events.domain.delivery.facts import Decision
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Lock, Store
 from aoi_events.services.messages.envelopes import hint
 from aoi_events.services.runtime.settings import ServiceSettings
-
-__all__ = ["release_idle", "release_if_returned", "release_next_batches"]
 
 
 async def release_next_batches(

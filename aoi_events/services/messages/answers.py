@@ -6,8 +6,6 @@ from aoi_events.contracts.answers import ANSWER_TYPES, AnyAnswer, RefusedV1
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Answered, Inbound, Outbound
 
-__all__ = ["answer", "internal_error", "refusal"]
-
 
 def answer(message: Inbound, body: AnyAnswer) -> list[Outbound]:
     """The answer to a request; no message if the request names no reply queue.

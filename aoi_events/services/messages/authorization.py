@@ -10,8 +10,6 @@ from aoi_events.domain.clients.client import Client, authenticate, current
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.services.messages.requests import IncomingRequest
 
-__all__ = ["proved_client"]
-
 
 class _OfClient(Protocol):
     """A request about one client."""

@@ -21,8 +21,6 @@ from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import FirstSteps, Inbound, Note, Outbound
 from aoi_events.topology import HINTS, OUTCOME, OUTCOMES
 
-__all__ = ["batches", "hint", "outcomes", "read_envelope"]
-
 _ITEMS: Final = 100
 _OCTETS: Final = 128 * 1024
 

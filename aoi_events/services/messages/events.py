@@ -7,11 +7,9 @@ from datetime import datetime
 from typing import Final
 
 from aoi_events.contracts.events import CloudEvent, DeliveryChanged, EventData, event_routing_key
-from aoi_events.domain.delivery.machine import Delivery
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.ports.broker import Outbound
 from aoi_events.topology import EVENTS
-
-__all__ = ["delivery_event", "event"]
 
 _EVENT_TYPE: Final = "application/cloudevents+json"
 

@@ -14,8 +14,6 @@ from aoi_events.contracts.envelopes import (
 from aoi_events.ports.broker import Outbound
 from aoi_events.services.messages.envelopes import outcomes
 
-__all__ = ["parked_steps"]
-
 
 def parked_steps(body: bytes, now: datetime) -> list[Outbound]:
     """The outcomes of a parked envelope: its steps fail, and nothing else.

@@ -9,8 +9,6 @@ from aoi_events.errors import PublishRefused
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Broker, Outbound, Published
 
-__all__ = ["publish_all"]
-
 log = get_logger(__name__)
 
 

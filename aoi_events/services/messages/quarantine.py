@@ -13,8 +13,6 @@ from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.topology import QUARANTINES, quarantine_of
 
-__all__ = ["REPLAYED_HEADER", "as_sent", "to_quarantine", "to_replay", "unwrap"]
-
 REPLAYED_HEADER: Final = "aoi-replayed"
 """Marks a parked message that an operator replays: its requester no longer waits for an answer."""
 

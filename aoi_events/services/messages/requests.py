@@ -18,13 +18,6 @@ from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound
 from aoi_events.services.messages.quarantine import REPLAYED_HEADER
 
-__all__ = [
-    "IncomingRequest",
-    "check_reply_to",
-    "may_answer",
-    "read_request",
-]
-
 R_co = TypeVar("R_co", covariant=True)
 
 _REPLY_PREFIX: Final = "amq.rabbitmq.reply-to."

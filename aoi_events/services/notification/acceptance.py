@@ -12,7 +12,9 @@ from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.domain.clients.applications import token_owner
 from aoi_events.domain.clients.sender_keys import may_send
 from aoi_events.domain.clients.tokens import TokenClaims, delivery_id_of, fingerprint_of
-from aoi_events.domain.delivery.machine import Decision, Delivery, Planned, decide
+from aoi_events.domain.delivery.facts import Decision, Planned
+from aoi_events.domain.delivery.machine import decide
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.notifications import Notification, RejectedEntry
 from aoi_events.domain.planning.plans import Step, demand_of
 from aoi_events.errors import ErrorCode, Refusal
@@ -24,8 +26,6 @@ from aoi_events.services.delivery.dispatch import Context, Dispatcher
 from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.notification.topics import older_of_topics, replaced
 from aoi_events.services.runtime.settings import ServiceSettings
-
-__all__ = ["Acceptance", "Sending"]
 
 _REVOKED: Final = Refusal(
     ErrorCode.TOKEN_REVOKED, "this token is no longer valid; forget it until the app sends another"

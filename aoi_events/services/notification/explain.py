@@ -18,8 +18,6 @@ from aoi_events.domain.planning.policy import Policy, Rules
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.store import Store
 
-__all__ = ["Explanation", "explain"]
-
 
 @dataclass(frozen=True, slots=True)
 class Explanation:

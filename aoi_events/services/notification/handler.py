@@ -14,7 +14,9 @@ from aoi_events.contracts.answers import (
 from aoi_events.contracts.events import NotificationAccepted
 from aoi_events.contracts.requests import AnyRequest, SendNotificationV1
 from aoi_events.contracts.states import DeliveryState
-from aoi_events.domain.delivery.machine import Decision, Delivery, resend
+from aoi_events.domain.delivery.facts import Decision
+from aoi_events.domain.delivery.machine import resend
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.notifications import Notification, body_hash
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.platform.no_metrics import NO_METRICS
@@ -33,8 +35,6 @@ from aoi_events.services.notification.queries import NotificationQueries
 from aoi_events.services.runtime.handler import RequestHandler
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import NOTIFICATION
-
-__all__ = ["NotificationHandler"]
 
 
 class NotificationHandler(RequestHandler):

@@ -20,7 +20,8 @@ from aoi_events.contracts.requests import (
     QueryNotificationV1,
 )
 from aoi_events.contracts.states import DeliveryState
-from aoi_events.domain.delivery.machine import Cancelled, Decision, decide
+from aoi_events.domain.delivery.facts import Cancelled, Decision
+from aoi_events.domain.delivery.machine import decide
 from aoi_events.domain.notifications import Notification
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.platform.no_metrics import NO_METRICS
@@ -35,8 +36,6 @@ from aoi_events.services.messages.authorization import proved_client
 from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.notification.status import delivery_statuses
 from aoi_events.services.runtime.settings import ServiceSettings
-
-__all__ = ["NotificationQueries"]
 
 
 class NotificationQueries:

@@ -7,10 +7,8 @@ from typing import Final
 
 from aoi_events.contracts.answers import DeliveryStatus, Hop
 from aoi_events.domain.delivery.costs import Attempt, doubtful, spent
-from aoi_events.domain.delivery.machine import Delivery
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.ports.store import Transaction
-
-__all__ = ["delivery_statuses"]
 
 _OVERTAKEN: Final = "and not submitted: it had ended before"
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from aoi_events.domain.delivery.machine import Decision, Delivery, Replaced, decide
+from aoi_events.domain.delivery.facts import Decision, Replaced
+from aoi_events.domain.delivery.machine import decide
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.ports.store import Transaction
-
-__all__ = ["older_of_topics", "replaced"]
 
 _Key = tuple[str, str, str, str]
 

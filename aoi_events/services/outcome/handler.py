@@ -12,7 +12,9 @@ from aoi_events.contracts.envelopes import (
     OutcomeKind,
 )
 from aoi_events.domain.clients.client import Client
-from aoi_events.domain.delivery.machine import Decision, Delivery, Reported, StartStep, decide
+from aoi_events.domain.delivery.facts import Decision, Reported, StartStep
+from aoi_events.domain.delivery.machine import decide
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Inbound, Outbound
@@ -28,8 +30,6 @@ from aoi_events.services.outcome.refused_challenges import note_refused_challeng
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import OUTCOME
-
-__all__ = ["OutcomeHandler"]
 
 log = get_logger(__name__)
 

@@ -16,8 +16,6 @@ from aoi_events.ports.store import Transaction
 from aoi_events.services.clients.endings import channel_closed
 from aoi_events.services.runtime.settings import ServiceSettings
 
-__all__ = ["note_refused_challenges"]
-
 
 async def note_refused_challenges(
     tx: Transaction,

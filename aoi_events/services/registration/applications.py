@@ -26,8 +26,6 @@ from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.registration.unit_of_work import Registry
 from aoi_events.services.runtime.settings import ServiceSettings
 
-__all__ = ["ApplicationRegistration"]
-
 
 class ApplicationRegistration:
     """Commands about one app instance of a client, whose row the caller has locked exclusively."""

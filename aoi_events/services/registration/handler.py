@@ -35,8 +35,6 @@ from aoi_events.services.runtime.handler import RequestHandler
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import REGISTRATION
 
-__all__ = ["RegistrationHandler"]
-
 
 class RegistrationHandler(RequestHandler):
     """Consumes ``aoi.registration``; writes clients and applications; publishes answers,

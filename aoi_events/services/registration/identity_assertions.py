@@ -19,8 +19,6 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
 
-__all__ = ["IdentityCheck", "identity_keys"]
-
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
 _LEEWAY: Final = 30.0

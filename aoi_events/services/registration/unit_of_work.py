@@ -21,8 +21,6 @@ from aoi_events.errors import Overtaken
 from aoi_events.ports.store import Lock, Transaction
 from aoi_events.services.clients.unit_of_work import Rows
 
-__all__ = ["Registry"]
-
 _DAY = timedelta(days=1)
 
 

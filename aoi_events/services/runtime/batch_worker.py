@@ -40,8 +40,6 @@ from aoi_events.topology import (
     worker_queue,
 )
 
-__all__ = ["BatchWorker"]
-
 log = get_logger(__name__)
 
 T = TypeVar("T")

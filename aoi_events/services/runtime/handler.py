@@ -11,8 +11,6 @@ from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.services.messages.requests import IncomingRequest, about_request, read_request
 from aoi_events.services.runtime.settings import ServiceSettings
 
-__all__ = ["Handler", "RequestHandler"]
-
 T = TypeVar("T")
 
 

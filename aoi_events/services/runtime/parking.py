@@ -19,8 +19,6 @@ from aoi_events.ports.store import Store
 from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.messages.quarantine import to_replay
 
-__all__ = ["Parked", "Parking", "Replayed", "replay", "replayable"]
-
 
 @dataclass(frozen=True, slots=True)
 class Parked:

@@ -9,8 +9,6 @@ from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.platform.tasks import unless_set
 from aoi_events.ports.clock import Clock
 
-__all__ = ["PAUSES", "Stopped", "sleep_unless_stopped"]
-
 PAUSES: Final = (InfrastructureError, ConfigurationError)
 """Faults that no message causes: the worker pauses and tries again, and nothing is parked. Settings
 can be wrong on one machine only (a token key that was not copied there), or until they are

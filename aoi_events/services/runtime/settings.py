@@ -15,8 +15,6 @@ from aoi_events.domain.planning.policy import Policy, Rules
 from aoi_events.domain.retry import Backoff
 from aoi_events.ports.channel import ChannelPlugin, Confirming
 
-__all__ = ["IdentityCheck", "Policies", "ServiceSettings"]
-
 
 class IdentityCheck(Protocol):
     """Checks signed assertions of user identities."""

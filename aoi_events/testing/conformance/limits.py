@@ -19,7 +19,7 @@ class LimitedSuite(OfProvider):
     async def test_the_measure_says_exactly_what_goes_out(
         self, provider: Provider, channel: ConnectionlessChannel, type: str
     ) -> None:
-        """What measures no more than the largest content goes out whole; an octet more is rejected
+        """Content as large as the largest content goes out whole; an octet more is rejected
         and takes a wake-up; neither costs the others of the batch anything.
         """
         traits = provider.traits

@@ -91,7 +91,7 @@ class Provider(ABC):
             await channel.close()
 
     def expects(self, item: Work) -> Told:
-        """What :meth:`arrived` returns for an item that was delivered."""
+        """The value that :meth:`arrived` returns for an item that was delivered."""
         return told_of(item)
 
     @abstractmethod

@@ -18,8 +18,6 @@ import aiohttp
 
 from tests.limits import WITHIN
 
-__all__ = ["Page", "Refused", "connected"]
-
 _LARGEST: Final = 64 * 2**20
 
 

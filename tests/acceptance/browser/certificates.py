@@ -10,8 +10,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-__all__ = ["self_signed"]
-
 
 def self_signed(folder: Path) -> Path:
     """The certificate, which vouches for itself, with its key in one file."""

@@ -19,8 +19,6 @@ from typing import Any, Final
 from tests.acceptance.browser.bidi import Page, connected
 from tests.limits import WITHIN
 
-__all__ = ["PUSH", "Firefox", "Outside"]
-
 _LISTENS: Final = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
 _PROGRAMS: Final = ("firefox-esr", "firefox")
 

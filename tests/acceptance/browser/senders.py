@@ -19,8 +19,6 @@ from pywebpush import WebPushException, webpush
 
 from tests.limits import WITHIN
 
-__all__ = ["NodeSender", "PythonSender", "Sender", "Sent", "VapidKey"]
-
 _HERE: Final = Path(__file__).parent
 _SUBJECT: Final = "mailto:push@example.org"
 

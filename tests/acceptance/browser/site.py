@@ -9,8 +9,6 @@ from typing import Final
 
 from aiohttp import web
 
-__all__ = ["site"]
-
 _PAGE: Final = Path(__file__).parent / "page"
 
 

@@ -14,8 +14,6 @@ from aoi_events.testing.ports import free_port
 from aoi_events.testing.reaper import Lease
 from tests.limits import WITHIN
 
-__all__ = ["COMPOSE", "Stack"]
-
 COMPOSE: Final = Path(__file__).parents[3] / "compose"
 _LOOPBACK: Final = "127.0.0.1"
 _EVERY_PROFILE: Final = tuple(

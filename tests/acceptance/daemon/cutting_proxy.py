@@ -7,8 +7,6 @@ import socket
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-__all__ = ["CuttingProxy"]
-
 _CHUNK: Final = 65_536
 
 

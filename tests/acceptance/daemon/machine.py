@@ -37,8 +37,6 @@ from tests.commands import AOI, Ran, environment
 from tests.limits import WITHIN
 from tests.processes import Worker
 
-__all__ = ["IDENTITY", "MAIL", "App", "Machine", "writes_to"]
-
 MAIL: Final = "org.example.mail"
 IDENTITY: Final = "tel:+15550100"
 

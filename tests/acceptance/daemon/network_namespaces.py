@@ -10,8 +10,6 @@ from typing import Final
 
 from tests.limits import WITHIN
 
-__all__ = ["NetworkNamespaces"]
-
 _PORT: Final = 8090
 
 _OUTSIDE: Final = """

@@ -16,8 +16,6 @@ from tests.benchmarks.channels.comparing import WAYS, Cell, compare
 from tests.benchmarks.channels.plot import draw
 from tests.benchmarks.channels.world import World
 
-__all__ = ["channels"]
-
 
 def channels(
     notifications: Annotated[

@@ -15,8 +15,6 @@ from aoi_events.domain.clients.channels import ChannelTraits
 from tests.benchmarks.channels.playing import Played, Way, play
 from tests.benchmarks.channels.world import Fate, World
 
-__all__ = ["WAYS", "Cell", "compare", "device_traits"]
-
 WAYS: Final = (
     Way("first channel only", Mode.FALLBACK, most=1),
     Way("fallback", Mode.FALLBACK),

@@ -19,19 +19,11 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.identifiers import Mode
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.clients.channels import Channel, ChannelState, ChannelTraits
-from aoi_events.domain.delivery.machine import (
-    DeadlineReached,
-    Delivery,
-    Fact,
-    Planned,
-    Reported,
-    StartStep,
-    decide,
-)
+from aoi_events.domain.delivery.facts import DeadlineReached, Fact, Planned, Reported, StartStep
+from aoi_events.domain.delivery.machine import decide
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.planning.plans import Demand, plan
 from tests.benchmarks.channels.world import Fate
-
-__all__ = ["CONNECTION", "Played", "Way", "play"]
 
 CONNECTION: Final = "websocket"
 """The channel that needs the data connection; every other one is taken for short messages."""

@@ -9,8 +9,6 @@ from typing import Final
 from aoi_events.errors import ConfigurationError
 from tests.benchmarks.channels.comparing import WAYS, Cell
 
-__all__ = ["draw"]
-
 _COLOURS: Final = ("#7f7f7f", "#1f77b4", "#d95f02", "#7b3294")
 _MARKS: Final = ("o", "s", "^", "D")
 _LINES: Final = ("-", "-", "--", ":")

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from math import log
 from random import Random
 
-__all__ = ["Fate", "Spread", "World"]
-
 
 @dataclass(frozen=True, slots=True)
 class Spread:

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 
 from aoi_events.client import AoiClient, MemoryStorage, Notification
 
-__all__ = ["Fleet", "fleet"]
-
 
 @dataclass(slots=True)
 class Fleet:

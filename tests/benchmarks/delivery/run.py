@@ -20,12 +20,10 @@ from aoi_events.bootstrap.keys import create_key_file
 from aoi_events.contracts.events import DeliveryChanged
 from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.store.migration import upgrade
+from aoi_events.testing.containers import PostgresServer, RabbitServer
 from tests.benchmarks.delivery.fleet import Fleet, fleet
 from tests.benchmarks.delivery.workers import workers
 from tests.benchmarks.measure import Figure
-from tests.containers import PostgresServer, RabbitServer
-
-__all__ = ["run_delivery"]
 
 _GATEWAY_PORT = 18_090
 

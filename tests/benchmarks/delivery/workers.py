@@ -9,8 +9,6 @@ from typing import Any
 
 from tests.processes import Worker, Workers
 
-__all__ = ["workers"]
-
 
 def workers(names: Sequence[str], environment: Mapping[str, str]) -> Workers:
     """Those of ``names``; warnings and errors are shown: broken workers measure nothing."""

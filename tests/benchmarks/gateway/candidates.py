@@ -17,8 +17,6 @@ import uvicorn
 from aiohttp import WSMsgType, web
 from websockets.asyncio.server import ServerConnection, serve
 
-__all__ = ["CANDIDATES", "main"]
-
 _BACKLOG: Final = 1_024
 
 

@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-__all__ = ["Crowd", "crowd", "masked"]
-
 _AT_ONCE: Final = 100
 _PER_ADDRESS: Final = 800
 """Connections from one address of loopback; a gateway takes 1,000."""

@@ -24,12 +24,10 @@ from aoi_events.contracts.requests import ActivateChannelsV1, ChannelOffer, Regi
 from aoi_events.domain.clients.client import hash_secret
 from aoi_events.gateway.sockets.server import PATH
 from aoi_events.store.migration import upgrade
+from aoi_events.testing.containers import PostgresServer, RabbitServer
 from tests.benchmarks.delivery.workers import workers
 from tests.benchmarks.gateway.candidates import CANDIDATES
 from tests.benchmarks.gateway.crowd import Crowd, crowd, masked
-from tests.containers import PostgresServer, RabbitServer
-
-__all__ = ["run_gateway"]
 
 _GATEWAY_PORT: Final = 18_090
 _ROUNDS: Final = 3

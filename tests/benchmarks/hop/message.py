@@ -6,8 +6,6 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["IN_QUEUE", "OUT_QUEUE", "HopIn", "HopOut", "request_body"]
-
 IN_QUEUE: Final = "bench.in"
 OUT_QUEUE: Final = "bench.out"
 PREFETCH: Final = 200

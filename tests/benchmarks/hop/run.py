@@ -14,12 +14,10 @@ from rich.table import Table
 
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.ports.broker import Outbound
+from aoi_events.testing.containers import RabbitServer
 from aoi_events.topology import Queue, Topology, quarantine_of
 from tests.benchmarks.hop.message import IN_QUEUE, OUT_QUEUE, request_body
 from tests.benchmarks.measure import Figure
-from tests.containers import RabbitServer
-
-__all__ = ["run_hop"]
 
 _SIDES: Final = {
     "aoi-events": "tests.benchmarks.hop.ours",

@@ -17,13 +17,13 @@ from dataclasses import replace
 from sqlalchemy import insert
 
 from aoi_events.contracts.states import DeliveryState, Evidence
-from aoi_events.domain.delivery.machine import Delivery, StoryEntry
+from aoi_events.domain.delivery.state import Delivery, StoryEntry
 from aoi_events.ports.store import Lock
 from aoi_events.store.records import DELIVERIES
 from aoi_events.store.store import SqlStore, SqlTransaction, open_store
 from aoi_events.store.tables import deliveries
+from aoi_events.testing.containers import PostgresServer
 from tests.conformance.store.rows import NOW, a_client, a_delivery, client_id, later, under_way
-from tests.containers import PostgresServer
 
 BATCH, BATCHES, ROUNDS = 200, 25, 5
 

@@ -11,7 +11,8 @@ import pytest
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.ports.broker import Broker
-from tests.containers import RabbitServer, in_containers
+from aoi_events.testing.containers import RabbitServer
+from tests.containers import in_containers
 
 ALICE, BOB = "alice", "bob"
 

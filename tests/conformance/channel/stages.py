@@ -28,15 +28,6 @@ from tests import receivers
 from tests.pushes import payloads_of
 from tests.receivers import Receiver, Subscription
 
-__all__ = [
-    "CONNECTIONLESS",
-    "LIMITED",
-    "OFFERS",
-    "WITH_RECEIPTS",
-    "open_provider",
-    "plugin_of",
-]
-
 CLIENT = base32_id("cli_", bytes(16))
 SUBSCRIPTION = Subscription()
 FINGERPRINT = base32_id("fp_", bytes(8))

@@ -12,7 +12,8 @@ import asyncpg
 import pytest
 
 from aoi_events.store.store import SqlStore, open_store
-from tests.containers import SOMEBODY_WAITS, PostgresServer, in_containers
+from aoi_events.testing.containers import PostgresServer
+from tests.containers import SOMEBODY_WAITS, in_containers
 from tests.limits import WITHIN
 
 

@@ -13,7 +13,7 @@ from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.clients.applications import Application
 from aoi_events.domain.clients.channels import Channel, ChannelState, Proof, ProofState
 from aoi_events.domain.clients.client import Client
-from aoi_events.domain.delivery.machine import Delivery, StepState
+from aoi_events.domain.delivery.state import Delivery, StepState
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.domain.planning.plans import Step

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from aoi_events.domain.delivery.machine import Delivery
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.ports.store import Lock, Release, Store, Transaction
 from tests.conformance.store.conftest import Installation
 from tests.conformance.store.rows import (

@@ -12,7 +12,7 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import Mode
 from aoi_events.contracts.states import DeliveryState, Evidence
 from aoi_events.domain.delivery.ledger import Charge, ChargeState, Ledger
-from aoi_events.domain.delivery.machine import Delivery, StoryEntry
+from aoi_events.domain.delivery.state import Delivery, StoryEntry
 from aoi_events.domain.notifications import RejectedEntry
 from aoi_events.ports.store import Lock, Store
 from tests.conformance.store.conftest import Installation

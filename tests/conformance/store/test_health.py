@@ -7,7 +7,7 @@ from dataclasses import replace
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery.evidence import StepOutcome
-from aoi_events.domain.delivery.machine import StepState
+from aoi_events.domain.delivery.state import StepState
 from aoi_events.domain.planning.plans import Step
 from aoi_events.domain.providers.breaker import BreakerState
 from aoi_events.domain.providers.health import ProviderHealth

@@ -10,9 +10,9 @@ from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.platform.retry import RetryPolicy
 from aoi_events.ports.broker import Outbound, Published
+from aoi_events.testing.containers import RabbitServer
 from aoi_events.testing.ports import free_port
 from aoi_events.topology import Queue
-from tests.containers import RabbitServer
 
 ONCE = RetryPolicy(attempts=1)
 

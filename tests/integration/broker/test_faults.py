@@ -9,8 +9,8 @@ from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.platform.retry import RetryPolicy, retry
 from aoi_events.ports.broker import Outbound, Published
+from aoi_events.testing.containers import RabbitServer
 from aoi_events.topology import Queue, Topology
-from tests.containers import RabbitServer
 from tests.integration.broker.traffic import QUEUE, Ledger, consume_steadily, publish_steadily
 from tests.limits import WITHIN
 

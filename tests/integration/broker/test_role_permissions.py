@@ -13,6 +13,7 @@ from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.contracts.senders import SENDER_REQUESTS
 from aoi_events.errors import PublishRefused
 from aoi_events.ports.broker import Outbound, Published
+from aoi_events.testing.containers import RabbitServer
 from aoi_events.topology import (
     NOTIFICATION,
     OUTCOME,
@@ -23,7 +24,6 @@ from aoi_events.topology import (
     topology,
     worker_queue,
 )
-from tests.containers import RabbitServer
 from tests.limits import WITHIN
 
 DEFINED: dict[str, Any] = json.loads(

@@ -15,9 +15,9 @@ from aoi_events.services.runtime.batch_worker import BatchWorker
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parking
 from aoi_events.store.store import SqlStore, open_store
+from aoi_events.testing.containers import RabbitServer
 from aoi_events.testing.stopped_clock import ManualClock
 from aoi_events.topology import OUTCOME, QUARANTINE_AFTER, Queue, QueueKind, topology
-from tests.containers import RabbitServer
 from tests.limits import WITHIN
 
 ECHO = Queue("echo", QueueKind.EXCLUSIVE)

@@ -14,8 +14,6 @@ import aiohttp
 from aoi_events.contracts.webpush import WEBPUSH_SUBPROTOCOL, service_messages
 from tests.limits import WITHIN
 
-__all__ = ["Browser"]
-
 
 class Browser:
     """What it remembers, its ``uaid``, survives its connections."""

@@ -10,14 +10,8 @@ import pytest
 
 from tests.integration.endpoint.server_under_test import ServerUnderTest
 from tests.integration.services.conftest import (
-    BOTH,
     OpenSystem,
-    backend,
-    open_system,
 )
-
-__all__ = ["BOTH", "backend", "open_system"]
-
 
 OpenServer = Callable[..., Awaitable[ServerUnderTest]]
 

@@ -18,8 +18,6 @@ from aoi_events.endpoint.api_keys import hash_key
 from tests.integration.services.harness import System
 from tests.limits import WITHIN
 
-__all__ = ["AES128GCM", "Reply", "Sender", "ServerUnderTest"]
-
 AES128GCM = {"Content-Encoding": "aes128gcm"}
 
 

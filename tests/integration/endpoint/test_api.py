@@ -11,8 +11,8 @@ from aoi_events.contracts.answers import (
     NotificationCancelledV1,
     NotificationStatusV1,
 )
-from tests.integration.endpoint.conftest import BOTH
 from tests.integration.endpoint.server_under_test import Sender, ServerUnderTest
+from tests.integration.services.conftest import BOTH
 
 HELLO: dict[str, Any] = {"content": {"data": "hello"}}
 

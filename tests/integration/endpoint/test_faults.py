@@ -14,7 +14,8 @@ import pytest
 from aoi_events.endpoint.endpoint import Endpoint
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
-from tests.containers import RabbitServer, in_containers
+from aoi_events.testing.containers import RabbitServer
+from tests.containers import in_containers
 from tests.integration.endpoint.conftest import OpenServer
 from tests.integration.endpoint.server_under_test import AES128GCM, ServerUnderTest
 from tests.integration.gateway.test_limits import self_signed

@@ -16,8 +16,8 @@ from py_vapid import Vapid01, Vapid02
 from pywebpush import WebPushException, webpush
 
 from aoi_events.contracts.envelopes import DeliverItem
-from tests.integration.endpoint.conftest import BOTH
 from tests.integration.endpoint.server_under_test import Sender, ServerUnderTest
+from tests.integration.services.conftest import BOTH
 
 
 class Browser:

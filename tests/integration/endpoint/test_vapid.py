@@ -7,9 +7,9 @@ from typing import Any
 import jwt
 import pytest
 
-from tests.integration.endpoint.conftest import BOTH
 from tests.integration.endpoint.server_under_test import AES128GCM, Reply, Sender, ServerUnderTest
-from tests.integration.services.harness import Device
+from tests.integration.services.actors import Device
+from tests.integration.services.conftest import BOTH
 
 HOUR = 3600
 

@@ -12,8 +12,8 @@ import pytest
 from aoi_events.contracts.content import ContentEncryption
 from aoi_events.contracts.requests import MAX_TTL
 from aoi_events.contracts.states import DeliveryState
-from tests.integration.endpoint.conftest import BOTH
 from tests.integration.endpoint.server_under_test import AES128GCM, ServerUnderTest
+from tests.integration.services.conftest import BOTH
 
 MESSAGE = re.compile(r"/message/wp-[0-9a-f]{32}$")
 

@@ -22,8 +22,6 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.domain.clients.channels import Parameters
 
-__all__ = ["AmqpDevice"]
-
 
 class AmqpDevice:
     """An AOI Client that sends its requests over the broker."""

@@ -18,7 +18,8 @@ from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.platform.tasks import first_completed
 from aoi_events.publishing import DeviceRequests, Publisher
-from tests.containers import RabbitServer, in_containers
+from aoi_events.testing.containers import RabbitServer
+from tests.containers import in_containers
 from tests.integration.publishing.device import Device
 from tests.limits import WITHIN
 

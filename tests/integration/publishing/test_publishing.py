@@ -10,7 +10,7 @@ from aoi_events.contracts.events import DeliveryChanged
 from aoi_events.contracts.states import DeliveryState, Evidence
 from aoi_events.errors import EndedOtherwise, RequestRefused
 from aoi_events.publishing import DeviceRequests, Publisher, send_request
-from tests.containers import RabbitServer
+from aoi_events.testing.containers import RabbitServer
 from tests.integration.publishing.conftest import Running
 from tests.integration.publishing.device import Device
 from tests.limits import WITHIN

@@ -34,8 +34,6 @@ from aoi_events.ports.broker import Broker, Outbound, Requester, Subscription
 from aoi_events.topology import OUTCOME, REQUESTS
 from tests.limits import WITHIN
 
-__all__ = ["Device", "Node", "User", "secret_and_hash"]
-
 
 def secret_and_hash() -> tuple[str, str]:
     """A new client secret, and what the server sees of it."""

@@ -16,7 +16,7 @@ from aoi_events.contracts.answers import (
     ClientRegisteredV1,
 )
 from aoi_events.contracts.events import CloudEvent
-from aoi_events.domain.delivery.machine import Delivery
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.platform.tasks import first_completed
 from aoi_events.ports.broker import Broker, Subscription
@@ -25,16 +25,6 @@ from aoi_events.testing.stopped_clock import FixedDice, ManualClock
 from aoi_events.topology import EVENTS, Binding, Queue, QueueKind, gateway_queue
 from tests.integration.services.actors import Device, Node, User, secret_and_hash
 from tests.limits import WITHIN
-
-__all__ = [
-    "WORKERS",
-    "Device",
-    "Events",
-    "Node",
-    "System",
-    "User",
-    "secret_and_hash",
-]
 
 GATEWAY = "aoi-gateway"
 

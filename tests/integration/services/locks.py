@@ -10,8 +10,6 @@ from tests.containers import SOMEBODY_WAITS
 from tests.integration.services.harness import System
 from tests.limits import WITHIN
 
-__all__ = ["somebody_waits"]
-
 
 async def somebody_waits(system: System, *, count: int = 1) -> None:
     """Return as soon as so many transactions wait for a lock of another one."""

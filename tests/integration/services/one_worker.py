@@ -19,8 +19,6 @@ from aoi_events.topology import OUTCOME, worker_queue
 from tests.failed_deliveries import fail_deliveries
 from tests.limits import WITHIN
 
-__all__ = ["ANSWERS", "Bench", "FailingParking", "Wishes"]
-
 ANSWERS = "aoi.reply.shop.answers"
 
 

@@ -8,13 +8,8 @@ from dataclasses import replace
 import pytest
 
 from aoi_events.contracts.states import DeliveryState, Reason
-from aoi_events.domain.delivery.machine import (
-    Announce,
-    CloseChannel,
-    Decision,
-    Delivery,
-    LosePresence,
-)
+from aoi_events.domain.delivery.facts import Announce, CloseChannel, Decision, LosePresence
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.ports.store import Store
 from aoi_events.services.delivery.backlog import limit_backlog
 from aoi_events.services.delivery.release import release_idle

@@ -26,8 +26,9 @@ from aoi_events.services.channel.submissions import Work
 from aoi_events.testing import LoopbackSmsc
 from aoi_events.testing.scripted import ADDRESS
 from aoi_events.topology import delivery_queue, worker_queue
+from tests.integration.services.actors import Device
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.harness import WORKERS, Device, System
+from tests.integration.services.harness import WORKERS, System
 from tests.limits import WITHIN
 from tests.receivers import Receiver, Subscription
 

@@ -35,8 +35,9 @@ from aoi_events.topology import (
     worker_queue,
 )
 from tests.failed_deliveries import fail_deliveries
+from tests.integration.services.actors import User, secret_and_hash
 from tests.integration.services.conftest import BOTH, OpenSystem
-from tests.integration.services.harness import WORKERS, System, User, secret_and_hash
+from tests.integration.services.harness import WORKERS, System
 from tests.limits import WITHIN
 
 

@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from aoi_events.contracts.answers import NotificationAcceptedV1
 from aoi_events.contracts.states import Reason
+from tests.integration.services.actors import User
 from tests.integration.services.conftest import BOTH
-from tests.integration.services.harness import System, User
+from tests.integration.services.harness import System
 
 
 def new_key() -> str:

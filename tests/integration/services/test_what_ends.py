@@ -16,7 +16,7 @@ from aoi_events.contracts.events import CloudEvent
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.clients.channels import Channel, ChannelState, ProofState
 from aoi_events.domain.clients.client import Client, Presence
-from aoi_events.domain.delivery.machine import (
+from aoi_events.domain.delivery.facts import (
     CloseChannel,
     Decision,
     Effect,

@@ -14,8 +14,6 @@ from aoi_events.testing.smsc import ShortMessageReceived
 from tests.integration.sms.smscs import Smsc
 from tests.limits import WITHIN
 
-__all__ = ["NUMBER", "delivery", "kinds", "names", "next_receipts", "until_taken"]
-
 NUMBER = "+31600000001"
 _FINGERPRINT = base32_id("fp_", bytes(range(8)))
 

@@ -21,8 +21,6 @@ from aoi_events.oma_push.payload import ChallengePush, Payload
 from aoi_events.testing import LoopbackSmsc
 from tests.pushes import payloads_of
 
-__all__ = ["Handset", "state_of"]
-
 
 class Handset:
     """An AOI Client without a data connection, which acknowledges nothing by itself."""

@@ -17,8 +17,6 @@ from aoi_events.testing import LoopbackSmsc, Reply
 from aoi_events.testing.smsc import ShortMessageReceived
 from tests.limits import WITHIN
 
-__all__ = ["SMSCS", "NodeSmsc", "Smpp34Smsc", "Smsc"]
-
 _NODE: Final = Path(__file__).with_name("node")
 
 

@@ -15,15 +15,6 @@ from tests.integration.sms.handset import Handset
 from tests.limits import WITHIN
 from tests.pushes import payloads_of
 
-__all__ = [
-    "a_second_worker",
-    "all_delivered",
-    "all_delivered_in_time",
-    "contents",
-    "message",
-    "send",
-]
-
 
 async def send(shop: Publisher, handset: Handset, count: int) -> list[str]:
     """Several notifications; their names."""

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from aoi_events.store.store import SqlStore, open_store
-from tests.containers import PostgresServer, in_containers
+from aoi_events.testing.containers import PostgresServer
+from tests.containers import in_containers
 
 
 @pytest.fixture(params=["sqlite", in_containers("postgresql")])

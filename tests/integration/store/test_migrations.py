@@ -19,7 +19,7 @@ from aoi_events.store.migration import upgrade
 from aoi_events.store.records import RecordMapping
 from aoi_events.store.store import open_store
 from aoi_events.store.tables import METADATA
-from tests.containers import PostgresServer
+from aoi_events.testing.containers import PostgresServer
 
 UPGRADE = """
 import asyncio, sys

@@ -11,8 +11,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from aoi_events.testing.containers import PostgresServer, RabbitServer
 from aoi_events.testing.ports import free_port
-from tests.containers import PostgresServer, RabbitServer
 
 AT_ONCE = 8
 ROUNDS = 10

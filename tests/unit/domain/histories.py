@@ -7,12 +7,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from aoi_events.contracts.envelopes import OutcomeKind
-from aoi_events.domain.delivery.machine import Decision, Delivery, Fact, Planned, Reported
+from aoi_events.domain.delivery.facts import Decision, Fact, Planned, Reported
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.planning.plans import Step
 from tests.strategies import EPOCH, a_delivery
 from tests.unit.domain.rules import take
-
-__all__ = ["BEHIND", "SMS", "WAKE_UP", "WEBSOCKET", "at", "follow", "planned", "said"]
 
 WEBSOCKET = Step("websocket", start_after=0.0, ack_within=10.0, connected=True)
 SMS = Step("sms", start_after=None, ack_within=30.0)

@@ -7,22 +7,18 @@ from datetime import datetime
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
-from aoi_events.domain.delivery.machine import (
+from aoi_events.domain.delivery.facts import (
     Announce,
     DeadlineReached,
     Decision,
-    Delivery,
     Fact,
     Planned,
     Reported,
     StartStep,
-    decide,
-    resend,
 )
-from aoi_events.domain.delivery.state import DEVICE_REFUSALS
+from aoi_events.domain.delivery.machine import decide, resend
+from aoi_events.domain.delivery.state import DEVICE_REFUSALS, Delivery
 from aoi_events.domain.retry import Backoff
-
-__all__ = ["is_of_this_plan", "take"]
 
 
 def take(

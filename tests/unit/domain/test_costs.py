@@ -10,13 +10,8 @@ import pytest
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.domain.clients.channels import Channel, ChannelState, ChannelTraits
 from aoi_events.domain.delivery.costs import doubtful, spent
-from aoi_events.domain.delivery.machine import (
-    DeadlineReached,
-    Delivery,
-    Planned,
-    Reported,
-    StartStep,
-)
+from aoi_events.domain.delivery.facts import DeadlineReached, Planned, Reported, StartStep
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.planning.plans import Demand, Step, plan
 from aoi_events.domain.planning.policy import Rules
 from tests.strategies import EPOCH, a_delivery

@@ -8,7 +8,8 @@ import pytest
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
-from aoi_events.domain.delivery.machine import (
+from aoi_events.domain.delivery.deadlines import deadline_of
+from aoi_events.domain.delivery.facts import (
     Announce,
     Cancelled,
     DeadlineReached,
@@ -19,9 +20,8 @@ from aoi_events.domain.delivery.machine import (
     Reported,
     RevokeToken,
     StartStep,
-    deadline_of,
-    resend,
 )
+from aoi_events.domain.delivery.machine import resend
 from tests.strategies import a_delivery
 from tests.unit.domain.histories import SMS, WEBSOCKET, at, follow, planned, said
 from tests.unit.domain.rules import take

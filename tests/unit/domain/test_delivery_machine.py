@@ -11,14 +11,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState
-from aoi_events.domain.delivery.machine import (
+from aoi_events.domain.delivery.deadlines import deadline_of
+from aoi_events.domain.delivery.facts import (
     Announce,
     DeadlineReached,
     Fact,
     Planned,
     Reported,
     StartStep,
-    deadline_of,
 )
 from aoi_events.domain.planning.plans import Step
 from aoi_events.domain.retry import Backoff

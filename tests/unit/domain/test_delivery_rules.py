@@ -8,7 +8,7 @@ import pytest
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
-from aoi_events.domain.delivery.machine import (
+from aoi_events.domain.delivery.facts import (
     Announce,
     CloseChannel,
     DeadlineReached,

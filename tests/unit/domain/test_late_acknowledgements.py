@@ -11,7 +11,7 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.identifiers import Mode
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.clients.channels import Channel, ChannelTraits
-from aoi_events.domain.delivery.machine import (
+from aoi_events.domain.delivery.facts import (
     Announce,
     DeadlineReached,
     Fact,

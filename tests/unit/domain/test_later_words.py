@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
-from aoi_events.domain.delivery.machine import (
+from aoi_events.domain.delivery.facts import (
     Cancelled,
     DeadlineReached,
-    Delivery,
     Fact,
     Failed,
     Planned,
@@ -26,6 +25,7 @@ from aoi_events.domain.delivery.machine import (
     Reported,
     StartStep,
 )
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.planning.plans import Step
 from tests.strategies import EPOCH, a_delivery, plans
 from tests.unit.domain.rules import is_of_this_plan, take

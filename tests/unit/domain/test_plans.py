@@ -12,12 +12,8 @@ from hypothesis import strategies as st
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import Mode
 from aoi_events.domain.clients.channels import Channel, ChannelState, ChannelTraits
-from aoi_events.domain.delivery.machine import (
-    DeadlineReached,
-    Delivery,
-    Planned,
-    StartStep,
-)
+from aoi_events.domain.delivery.facts import DeadlineReached, Planned, StartStep
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.planning.plans import Demand, Step, may_start, plan, starts_at
 from aoi_events.domain.retry import Backoff
 from tests.strategies import EPOCH, a_delivery, channels_and_traits, plans, steps

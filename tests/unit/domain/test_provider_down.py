@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
-from aoi_events.domain.delivery.machine import DeadlineReached, Delivery, StartStep
+from aoi_events.domain.delivery.facts import DeadlineReached, StartStep
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.planning.plans import Step
 from tests.strategies import jitters
 from tests.unit.domain.histories import SMS, at, follow, planned, said

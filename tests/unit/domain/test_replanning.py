@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Reason
 from aoi_events.domain.delivery.evidence import StepOutcome
-from aoi_events.domain.delivery.machine import DeadlineReached, Planned, StartStep
+from aoi_events.domain.delivery.facts import DeadlineReached, Planned, StartStep
 from aoi_events.domain.delivery.replanning import replan
 from aoi_events.domain.delivery.state import StepState
 from aoi_events.domain.planning.plans import Step

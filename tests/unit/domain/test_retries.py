@@ -8,7 +8,8 @@ import pytest
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
-from aoi_events.domain.delivery.machine import DeadlineReached, Delivery, Planned, StartStep
+from aoi_events.domain.delivery.facts import DeadlineReached, Planned, StartStep
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.retry import Backoff
 from tests.unit.domain.histories import BEHIND, SMS, WEBSOCKET, at, follow, planned, said
 from tests.unit.domain.rules import take

@@ -11,15 +11,10 @@ from hypothesis import settings
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery.costs import doubtful, spent
+from aoi_events.domain.delivery.facts import DeadlineReached, Fact
 from aoi_events.domain.delivery.ledger import Charge, Ledger
-from aoi_events.domain.delivery.machine import (
-    DeadlineReached,
-    Delivery,
-    Fact,
-    StoryEntry,
-    decide,
-    resend,
-)
+from aoi_events.domain.delivery.machine import decide, resend
+from aoi_events.domain.delivery.state import Delivery, StoryEntry
 from aoi_events.services.messages.events import delivery_event
 from tests.strategies import a_delivery
 from tests.unit.domain.histories import SMS, follow, planned, said

@@ -9,14 +9,14 @@ import pytest
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
-from aoi_events.domain.delivery.machine import (
+from aoi_events.domain.delivery.facts import (
     Announce,
     DeadlineReached,
-    Delivery,
     Planned,
     Reported,
     RevokeToken,
 )
+from aoi_events.domain.delivery.state import Delivery
 from tests.unit.domain.histories import BEHIND, SMS, WEBSOCKET, at, follow, planned, said
 from tests.unit.domain.rules import take
 

@@ -23,10 +23,9 @@ from aoi_events.gateway.protocol.effects import (
     Send,
 )
 from aoi_events.gateway.protocol.session import Session, State
+from tests.device_frames import CLIENT, SECRET
 from tests.unit.gateway import browsers, samples
-from tests.unit.gateway.samples import CLIENT, SECRET, deliver
-
-__all__ = ["AOI", "BROWSER", "UNREGISTERED", "ProtocolDriver", "check"]
+from tests.unit.gateway.samples import deliver
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

@@ -20,8 +20,9 @@ from aoi_events.gateway.protocol.effects import (
     Send,
 )
 from aoi_events.gateway.protocol.session import State
+from tests.device_frames import CLIENT, connected
+from tests.instant import INSTANT as NOW
 from tests.unit.gateway.protocol_drivers import AOI, BROWSER, UNREGISTERED, ProtocolDriver, check
-from tests.unit.gateway.samples import CLIENT, NOW, connected
 
 OF_DEVICES = frozenset(
     {

@@ -11,21 +11,18 @@ from aoi_events.contracts.answers import RefusedV1
 from aoi_events.contracts.device import MAX_FRAME, CloseCode
 from aoi_events.gateway.protocol.effects import Admit, Close, Effect, EndPresence, ForwardRequest
 from aoi_events.gateway.protocol.session import Session, State
-from tests.unit.gateway.samples import (
+from tests.device_frames import (
     CLIENT,
-    NOW,
     OTHER_CLIENT,
     SECRET,
     SESSION,
     ack,
-    closing,
     connected,
-    frames,
     hello,
-    new_session,
-    open_session,
     request,
 )
+from tests.instant import INSTANT as NOW
+from tests.unit.gateway.samples import closing, frames, new_session, open_session
 
 
 def receive(session: Session, data: str, elapsed: float = 1.0) -> list[Effect]:

@@ -9,20 +9,9 @@ import pytest
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.gateway.protocol.effects import Effect, EndPresence, ReportOutcome
 from aoi_events.gateway.protocol.session import Session, State
-from tests.unit.gateway.samples import (
-    CLIENT,
-    NOW,
-    OTHER_CLIENT,
-    ack,
-    closing,
-    connected,
-    deliver,
-    delivery_id,
-    frames,
-    hello,
-    new_session,
-    open_session,
-)
+from tests.device_frames import CLIENT, OTHER_CLIENT, ack, connected, delivery_id, hello
+from tests.instant import INSTANT as NOW
+from tests.unit.gateway.samples import closing, deliver, frames, new_session, open_session
 
 
 def push(session: Session, *numbers: int, elapsed: float = 1.0) -> list[Effect]:

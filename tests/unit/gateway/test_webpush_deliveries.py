@@ -13,8 +13,11 @@ from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.contracts.webpush import NotificationMessage, service_messages
 from aoi_events.gateway.protocol.effects import Effect, ReportOutcome
 from aoi_events.gateway.protocol.webpush import WebPushSession
-from tests.unit.gateway.browsers import CHANNEL_ID, ack, open_session, push, say
-from tests.unit.gateway.samples import CLIENT, NOW, delivery_id, frames
+from tests.browser_frames import CHANNEL_ID, ack, say
+from tests.device_frames import CLIENT, delivery_id
+from tests.instant import INSTANT as NOW
+from tests.unit.gateway.browsers import open_session, push
+from tests.unit.gateway.samples import frames
 
 
 def deliver(session: WebPushSession, number: int = 1, **changes: Any) -> list[Effect]:

@@ -18,28 +18,32 @@ from aoi_events.gateway.protocol.effects import Admit, EndPresence, ForwardReque
 from aoi_events.gateway.protocol.session import State
 from aoi_events.gateway.protocol.webpush import WebPushSession
 from aoi_events.gateway.protocol.webpush.uaids import write_uaid
-from tests.unit.gateway.browsers import (
-    ACTIVATED,
+from tests.browser_frames import (
     CHANNEL_ID,
     OTHER_CHANNEL_ID,
     OWN_SECRET,
-    REGISTERED,
-    SUBSCRIBED,
     UAID,
     ack,
-    admit,
-    answer,
-    asked,
     hello,
-    new_session,
-    push,
-    receive,
-    refused,
     register,
     say,
     unregister,
 )
-from tests.unit.gateway.samples import CLIENT, NOW, SECRET, SESSION, closing, connected, frames
+from tests.device_frames import CLIENT, SECRET, SESSION, connected
+from tests.instant import INSTANT as NOW
+from tests.unit.gateway.browsers import (
+    ACTIVATED,
+    REGISTERED,
+    SUBSCRIBED,
+    admit,
+    answer,
+    asked,
+    new_session,
+    push,
+    receive,
+    refused,
+)
+from tests.unit.gateway.samples import closing, frames
 
 
 def unregistered(**settings: Any) -> WebPushSession:

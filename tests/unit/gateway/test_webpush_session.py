@@ -19,29 +19,33 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.gateway.protocol.effects import Close, EndPresence
 from aoi_events.gateway.protocol.webpush.uaids import read_uaid, write_uaid
-from tests.strategies import near_misses
-from tests.unit.gateway.browsers import (
-    ACTIVATED,
+from tests.browser_frames import (
     CHANNEL_ID,
     KEY,
     OWN_SECRET,
-    REGISTERED,
-    SUBSCRIBED,
     TOKEN,
     UAID,
     ack,
-    answer,
-    asked,
     hello,
-    new_session,
-    open_session,
-    receive,
-    refused,
     register,
     say,
     unregister,
 )
-from tests.unit.gateway.samples import CLIENT, NOW, SECRET, closing, connected, frames
+from tests.device_frames import CLIENT, SECRET, connected
+from tests.instant import INSTANT as NOW
+from tests.strategies import near_misses
+from tests.unit.gateway.browsers import (
+    ACTIVATED,
+    REGISTERED,
+    SUBSCRIBED,
+    answer,
+    asked,
+    new_session,
+    open_session,
+    receive,
+    refused,
+)
+from tests.unit.gateway.samples import closing, frames
 
 
 def test_a_channel_that_the_server_closed_is_offered_again() -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.clients.client import Client
-from aoi_events.domain.delivery.machine import DeadlineReached, Decision, Delivery, Planned, decide
+from aoi_events.domain.delivery.facts import DeadlineReached, Decision, Planned
+from aoi_events.domain.delivery.machine import decide
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.planning.plans import Step
 from aoi_events.services.delivery.release import release_if_returned
 from tests.instant import INSTANT

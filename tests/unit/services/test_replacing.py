@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aoi_events.contracts.states import DeliveryState
-from aoi_events.domain.delivery.machine import Cancelled, Decision, Delivery, Planned, decide
+from aoi_events.domain.delivery.facts import Cancelled, Decision, Planned
+from aoi_events.domain.delivery.machine import decide
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.services.notification.topics import older_of_topics, replaced
 from tests.strategies import EPOCH, a_delivery, plans
 from tests.unit.domain.histories import at

@@ -13,7 +13,7 @@ from aoi_events.contracts.states import Reason
 from aoi_events.domain.clients.client import Presence
 from aoi_events.domain.delivery.evidence import StepOutcome
 from aoi_events.domain.delivery.ledger import Charge, ChargeState, Ledger
-from aoi_events.domain.delivery.machine import StepState, StoryEntry
+from aoi_events.domain.delivery.state import StepState, StoryEntry
 from aoi_events.domain.notifications import RejectedEntry
 from aoi_events.domain.planning.plans import Step
 from aoi_events.store import json_columns

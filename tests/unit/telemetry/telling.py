@@ -8,15 +8,13 @@ from typing import Final
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
-from aoi_events.domain.delivery.machine import Delivery
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.providers.breaker import Breaker, BreakerState
 from aoi_events.platform.message_ids import MessageIds
 from aoi_events.ports.broker import Answered, FirstSteps, Outbound, Published
 from aoi_events.ports.channel import Sent
 from aoi_events.ports.metrics import Level, Limit, Metrics
 from tests.strategies import EPOCH, a_delivery
-
-__all__ = ["CHANNELS", "QUEUES", "after", "settled", "tell_everything"]
 
 CHANNELS: Final = ("websocket", "sms")
 QUEUES: Final = ("aoi.notification", "aoi.outcome")

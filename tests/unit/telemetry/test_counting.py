@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.contracts.states import DeliveryState, Evidence, Reason
-from aoi_events.domain.delivery.machine import Fact, Planned
+from aoi_events.domain.delivery.facts import Fact, Planned
 from aoi_events.domain.planning.plans import Step
 from aoi_events.domain.providers.breaker import Breaker, BreakerState
 from aoi_events.platform.message_ids import MessageIds

@@ -211,7 +211,7 @@ async def test_the_end_of_the_server_ends_every_wait(wait_for: WaitFor, diary: D
         ("client.registered", {"colour": 1}, "has no colour; it has client, replaced_by"),
         ("notification.accepted", {"state": "x"}, "has no state; it has accepted"),
         (Connected, {"colour": 1}, "Connected has no colour; it has client, device, epoch"),
-        (lambda: True, {"colour": 1}, "only events are told apart by fields"),
+        (lambda: True, {"colour": 1}, "only events are selected by fields"),
         (5, {}, "wait for an event, a condition or an awaitable; not for 5"),
     ],
 )

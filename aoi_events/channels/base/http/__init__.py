@@ -1,1 +1,1 @@
-"""What the channels over HTTP share: one careful client, and what its answers mean."""
+"""Code that the channels over HTTP share: one careful client, and the meaning of its answers."""

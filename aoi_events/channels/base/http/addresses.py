@@ -20,8 +20,6 @@ from ipaddress import (
 )
 from typing import Final
 
-__all__ = ["permitted"]
-
 _Address = IPv4Address | IPv6Address
 _Network = IPv4Network | IPv6Network
 

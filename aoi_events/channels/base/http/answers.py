@@ -1,4 +1,4 @@
-"""What the answer to an HTTP request means for its item. Pure."""
+"""The meaning of an HTTP answer for the item that was sent. Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import Final
 from aoi_events.channels.base.results import Verdict
 from aoi_events.contracts.envelopes import OutcomeKind
 
-__all__ = ["seconds_to_wait", "verdict_of"]
-
 _LONGEST_WAIT: Final = 86_400.0
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 _GONE: Final = frozenset({404, 410})
@@ -21,7 +19,7 @@ _TEMPORARY: Final = frozenset({408, 425, 429})
 
 
 def verdict_of(status: int, retry_after: str | None, now: datetime) -> Verdict:
-    """What an answer with ``status``, at ``now``, means for its item.
+    """The result for the item of an answer with ``status`` at ``now``.
 
     An undefined status counts as temporary: retries are bounded by the delivery's expiry anyway,
     while a permanent failure could not be taken back.

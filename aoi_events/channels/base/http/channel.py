@@ -21,8 +21,6 @@ from aoi_events.domain.providers.breaker import BreakerPolicy
 from aoi_events.domain.retry import Backoff
 from aoi_events.ports.clock import Clock
 
-__all__ = ["HttpChannel", "Post"]
-
 
 @dataclass(frozen=True, slots=True)
 class Post:

@@ -27,8 +27,6 @@ from aoi_events.channels.base.http.addresses import permitted
 from aoi_events.channels.base.http.settings import OutgoingSettings
 from aoi_events.errors import ConfigurationError
 
-__all__ = ["Answer", "HttpClient", "NoAnswer"]
-
 _IDLE: Final = 30.0
 _LOOK_UP: Final = 3.0
 _BODY: Final = 16 * 1024

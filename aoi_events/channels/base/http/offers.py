@@ -10,8 +10,6 @@ from aoi_events.channels.base.offers import only
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.channel import OfferParameters
 
-__all__ = ["checked_offer"]
-
 
 def checked_offer(
     channel: str,

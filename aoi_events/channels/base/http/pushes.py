@@ -5,8 +5,6 @@ from __future__ import annotations
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem
 from aoi_events.contracts.push import PushedChallenge, PushedNotification, PushedWakeUp, PushFrame
 
-__all__ = ["pushed"]
-
 
 def pushed(item: DeliverItem | ChallengeItem, *, with_names: bool) -> PushFrame:
     """The push of an item; ``with_names``: with notification, application and instance."""

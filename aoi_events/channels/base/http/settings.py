@@ -9,8 +9,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["OutgoingSettings"]
-
 
 def _from_variable(value: Any) -> Any:
     """Read JSON, the form of a list in an environment variable."""

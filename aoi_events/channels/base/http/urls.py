@@ -14,8 +14,6 @@ from urllib.parse import urlsplit
 from aoi_events.channels.base.http.addresses import permitted
 from aoi_events.channels.base.http.settings import OutgoingSettings
 
-__all__ = ["BadUrl", "checked_url", "origin_of"]
-
 _LONGEST: Final = 512
 _PLAIN: Final = re.compile(r"[!#-;=?-\[\]_a-z~%]+")
 """The characters of a URL (RFC 3986, section 2), in ASCII."""

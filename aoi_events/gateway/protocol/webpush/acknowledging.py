@@ -12,8 +12,6 @@ from aoi_events.contracts.webpush import AckUpdate
 from aoi_events.gateway.protocol.outcomes import about
 from aoi_events.gateway.protocol.window import InFlight
 
-__all__ = ["outcome"]
-
 _DELIVERY: Final = re.compile(r"dlv_[a-z2-7]{26}")
 _NOT_DECRYPTED: Final = 101
 _NOT_DELIVERED: Final = 102

@@ -21,8 +21,6 @@ from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.gateway.protocol.webpush.messages import is_channel_id
 from aoi_events.gateway.protocol.webpush.replies import Command
 
-__all__ = ["CHANNEL", "activation", "check_command", "command_request", "registration"]
-
 CHANNEL: Final = "websocket"
 """The notification channel of every browser."""
 _KEY: Final[TypeAdapter[SenderKey]] = TypeAdapter(SenderKey)

@@ -58,8 +58,6 @@ from aoi_events.gateway.protocol.webpush.replies import Command, refusal_reply
 from aoi_events.gateway.protocol.webpush.uaids import read_uaid, secret_text, write_uaid
 from aoi_events.gateway.settings import GatewaySettings
 
-__all__ = ["Handshake", "Stage"]
-
 _COUNTED: Final = 20
 """Bits of a command's number that count within an epoch."""
 _CODES: Final[Mapping[CloseCode, WebPushCloseCode]] = {

@@ -14,8 +14,6 @@ from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.webpush import BrowserMessage, PingMessage, browser_messages
 from aoi_events.gateway.protocol.frames import check_size, undecodable
 
-__all__ = ["PONG", "is_channel_id", "notification_message", "read_message"]
-
 PONG: Final = b"{}"
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _URL_SAFE: Final = str.maketrans("+/", "-_", "=")

@@ -22,8 +22,6 @@ from aoi_events.contracts.webpush import (
 )
 from aoi_events.errors import ErrorCode
 
-__all__ = ["Command", "read_answer", "refusal_reply", "reply"]
-
 Command = RegisterMessage | UnregisterMessage
 """A message of a browser that the workers answer."""
 

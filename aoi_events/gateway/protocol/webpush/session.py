@@ -32,8 +32,6 @@ from aoi_events.gateway.protocol.webpush.messages import PONG, notification_mess
 from aoi_events.gateway.protocol.webpush.replies import Command, read_answer, refusal_reply, reply
 from aoi_events.gateway.settings import GatewaySettings
 
-__all__ = ["WebPushSession"]
-
 
 class WebPushSession(Handshake):
     """The session of one connection that speaks ``push-notification``.

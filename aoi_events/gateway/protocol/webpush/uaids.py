@@ -12,8 +12,6 @@ from typing import Final
 
 from aoi_events.contracts.identifiers import ClientId, ClientSecret, base32_id, id_octets
 
-__all__ = ["read_uaid", "secret_text", "write_uaid"]
-
 _UAID: Final = re.compile(r"[A-Za-z0-9_-]{64}")
 _ID: Final = 16
 """Octets of an ID; the secret's 32 follow."""

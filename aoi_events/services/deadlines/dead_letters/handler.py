@@ -18,8 +18,6 @@ from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
 from aoi_events.topology import DEAD, UNROUTABLE, delivery_queue, quarantine_of
 
-__all__ = ["DeadLetterHandler", "UnroutableHandler"]
-
 _FIRST_DEATH: Final = "x-first-death-queue"
 _QUARANTINE: Final = quarantine_of("")
 _ANY_CHANNEL: Final = delivery_queue("")

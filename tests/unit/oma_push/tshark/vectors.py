@@ -25,8 +25,6 @@ from aoi_events.oma_push.payload import ChallengePush, ContentPush, Payload, Wak
 from aoi_events.oma_push.pdu import PushPdu
 from aoi_events.oma_push.wsp import Header
 
-__all__ = ["CONFIRMED", "VECTORS"]
-
 CONFIRMED: Final = Path(__file__).with_name("confirmed.json")
 TSHARK: Final = (
     "tshark",

@@ -7,7 +7,6 @@ two, so that nothing public changes unnoticed. Prose, such as meanings, is not p
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from importlib import import_module
@@ -22,6 +21,7 @@ from aoi_events.cli.settings import Setting, every_setting
 from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.schema import schemas
 from aoi_events.errors import ErrorCode
+from aoi_events.platform.exit_codes import ExitCode
 from aoi_events.telemetry.catalogue import CATALOGUE
 
 MODULES: Final = (
@@ -34,17 +34,6 @@ MODULES: Final = (
 )
 """The modules whose ``__all__`` is public; other Python names may change at any time."""
 
-EXIT_CODES: Final = {
-    0: "done",
-    1: "refused",
-    2: "wrong arguments",
-    os.EX_UNAVAILABLE: "a part cannot be reached",
-    os.EX_SOFTWARE: "a message kept the process longer than allowed",
-    os.EX_IOERR: "the state of the daemon cannot be written",
-    os.EX_TEMPFAIL: "try again later",
-    os.EX_CONFIG: "wrong settings",
-    130: "interrupted",
-}
 _STARS: Final[Mapping[object, str]] = {
     inspect.Parameter.VAR_POSITIONAL: "*",
     inspect.Parameter.VAR_KEYWORD: "**",
@@ -63,7 +52,7 @@ def lines() -> Iterator[str]:
         ("Metrics", _metrics()),
         ("Error codes", (code.value for code in ErrorCode)),
         ("Close codes", (f"{code.value} {code.name}" for code in CloseCode)),
-        ("Exit codes", (f"{code} {meaning}" for code, meaning in EXIT_CODES.items())),
+        ("Exit codes", (f"{code.value} {code.name}" for code in ExitCode)),
     ):
         yield ""
         yield f"## {title}"

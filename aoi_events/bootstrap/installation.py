@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aoi_events.bootstrap.clocks import Clocks
 from aoi_events.bootstrap.identities import identity_check
@@ -19,6 +19,7 @@ from aoi_events.bootstrap.settings import Settings
 from aoi_events.domain.planning.policy import Policy
 from aoi_events.errors import AoiError, ConfigurationError
 from aoi_events.platform.clock import SystemClock, SystemDice
+from aoi_events.platform.exit_codes import ExitCode
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.tasks import first_completed
 from aoi_events.ports.broker import Broker
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-EXIT_GAVE_UP: Final = 70
-"""Handling a quarantined message took longer than allowed (sysexits' EX_SOFTWARE)."""
 
 T = TypeVar("T")
 Run = Callable[[asyncio.Event, asyncio.Event], Coroutine[Any, Any, None]]
@@ -388,4 +387,4 @@ async def open_installation(
 def _give_up() -> None:
     """End the process at once; the broker gives its unsettled messages to other workers."""
     log.error("gave_up", hint="a quarantined message took too long")
-    os._exit(EXIT_GAVE_UP)
+    os._exit(ExitCode.QUARANTINE_TIMEOUT)

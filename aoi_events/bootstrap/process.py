@@ -13,23 +13,18 @@ import signal
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
-from typing import Final
 
 from aoi_events.bootstrap.installation import Installation, open_installation
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.platform.clock import SystemClock
+from aoi_events.platform.exit_codes import ExitCode
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.tasks import first_completed, unless_set
 from aoi_events.telemetry.health import HealthServer
 from aoi_events.telemetry.logs import configure_logging
 
 log = get_logger(__name__)
-
-EXIT_UNREACHABLE: Final = 69
-EXIT_NOT_DRAINED: Final = 75
-EXIT_CONFIG: Final = 78
-_EXIT_AT_ONCE: Final = 128 + signal.SIGTERM
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +55,10 @@ def run_process(
         return asyncio.run(_process(settings, names, alone=alone, ready=ready))
     except ConfigurationError as error:
         log.error("settings", error=str(error))
-        return EXIT_CONFIG
+        return ExitCode.CONFIG
     except InfrastructureError as error:
         log.error("unreachable", error=str(error))
-        return EXIT_UNREACHABLE
+        return ExitCode.UNREACHABLE
 
 
 async def _process(settings: Settings, names: Sequence[str], *, alone: bool, ready: Ready) -> int:
@@ -133,7 +128,7 @@ async def serve(installation: Installation, stop: asyncio.Event, ready: Ready) -
                 raise _plain(fault)
         if late:
             log.error("not_drained", workers=sorted(task.get_name() for task in late))
-            return EXIT_NOT_DRAINED
+            return ExitCode.TRY_LATER
         log.info("drained", workers=list(names))
         return 0
     finally:
@@ -188,5 +183,5 @@ def _plain(fault: BaseException) -> BaseException:
 def _stop_or_end(stop: asyncio.Event) -> None:
     """The first signal drains, the second ends the process at once."""
     if stop.is_set():
-        os._exit(_EXIT_AT_ONCE)
+        os._exit(ExitCode.TERMINATED)
     stop.set()

@@ -21,6 +21,7 @@ from aoi_events.errors import (
     PublishRefused,
     StoreUnavailable,
 )
+from aoi_events.platform.exit_codes import ExitCode
 from aoi_events.telemetry.logs import log_only_errors
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -136,14 +137,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         _app()(arguments, prog_name="aoi")
     except ConfigurationError as error:
-        fail(str(error), code=78)
+        fail(str(error), code=ExitCode.CONFIG)
     except (BrokerUnavailable, PublishRefused) as error:
-        fail(f"{error}; is RabbitMQ running there? AOI_BROKER says where it is", code=69)
+        fail(
+            f"{error}; is RabbitMQ running there? AOI_BROKER says where it is",
+            code=ExitCode.UNREACHABLE,
+        )
     except StoreUnavailable as error:
-        fail(f"{error}; is it running there? AOI_STORE says where it is", code=69)
+        fail(f"{error}; is it running there? AOI_STORE says where it is", code=ExitCode.UNREACHABLE)
     except (ClientUnreachable, InfrastructureError) as error:
-        fail(str(error), code=69)
+        fail(str(error), code=ExitCode.UNREACHABLE)
     except AoiError as error:
-        fail(str(error), code=1)
+        fail(str(error), code=ExitCode.REFUSED)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(ExitCode.INTERRUPTED)

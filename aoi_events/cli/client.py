@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 
 from aoi_events.cli.output import Json, console, fail, option_of, plain, print_json
+from aoi_events.platform.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from aoi_events.contracts.apps import AppRequest
@@ -107,7 +108,7 @@ def register_app(
         fail(
             f"{name} is registered on this device, but the AOI Server did not answer within "
             f"{wait:g} s; run the command again for the token (`aoi client status` shows why)",
-            code=os.EX_TEMPFAIL,
+            code=ExitCode.TRY_LATER,
         )
 
 
@@ -194,7 +195,7 @@ def _split(command: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(command))
     except ValueError as error:
-        fail(f"--command: {error}", code=2)
+        fail(f"--command: {error}", code=ExitCode.USAGE)
 
 
 def _asked(request: AppRequest, expected: type[A], *, wait: float = 0.0) -> A:
@@ -221,7 +222,10 @@ def _request(model: type[R], **fields: Any) -> R:
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False)[0]
         field = str(fault["loc"][0]) if fault["loc"] else ""
-        fail(f"{_OPTIONS.get(field, option_of(field))}: {in_words(fault['msg'])}", code=2)
+        fail(
+            f"{_OPTIONS.get(field, option_of(field))}: {in_words(fault['msg'])}",
+            code=ExitCode.USAGE,
+        )
 
 
 def _print(answer: Contract) -> None:

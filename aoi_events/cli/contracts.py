@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from aoi_events.cli.output import fail, print_json
+from aoi_events.platform.exit_codes import ExitCode
 
 _REFERENCE: Final = "#/$defs/"
 
@@ -48,7 +49,7 @@ def contracts(
             f"there is no contract {name!r}; "
             + ("near it: " if near != names else "there are: ")
             + ", ".join(near),
-            code=2,
+            code=ExitCode.USAGE,
         )
     definitions: Mapping[str, Any] = every["$defs"]
     needed = set(_needed(found, definitions))

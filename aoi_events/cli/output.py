@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from aoi_events.platform.exit_codes import ExitCode
 from aoi_events.platform.printable import printable
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
@@ -37,7 +38,7 @@ def print_json(value: Any) -> None:
     sys.stdout.write("\n")
 
 
-def fail(message: str, *, code: int = 1) -> NoReturn:
+def fail(message: str, *, code: ExitCode = ExitCode.REFUSED) -> NoReturn:
     """Print the error on standard error, and exit with ``code``."""
     _errors.print("error:", style="bold red", end=" ")
     _errors.print(printable(message), markup=False, soft_wrap=True)

@@ -11,6 +11,7 @@ import typer
 
 from aoi_events.cli.output import Json, console, fail, plain, print_json
 from aoi_events.contracts.identifiers import Mode, Urgency
+from aoi_events.platform.exit_codes import ExitCode
 
 app = typer.Typer(
     help="Check the operator's rules for plans, and explain a plan.", no_args_is_help=True
@@ -42,7 +43,7 @@ def check(
         if json:
             faults = [{"key": key, "message": message} for key, message in refused.faults]
             print_json({"file": str(path), "valid": False, "faults": faults})
-            sys.exit(1)
+            sys.exit(ExitCode.REFUSED)
         for key, message in refused.faults:
             console.print(
                 plain(f"{key}: {message}" if key else f"the file {message}"), soft_wrap=True
@@ -103,9 +104,9 @@ def explain(
 
     for option, value, most in (("--size", size, MAX_CONTENT), ("--ttl", ttl, MAX_TTL)):
         if value > most:
-            fail(f"{option} is {value}; it may be {most} at most", code=2)
+            fail(f"{option} is {value}; it may be {most} at most", code=ExitCode.USAGE)
     if hedge_after is not None and mode is not Mode.HEDGED:
-        fail("--hedge-after needs --mode hedged; give both or neither", code=2)
+        fail("--hedge-after needs --mode hedged; give both or neither", code=ExitCode.USAGE)
     text = sys.stdin.read(_TOKEN_ROOM).strip() if token == "-" else token  # noqa: S105
     demand = Demand(Content.of("x" * size), urgency, mode, hedge_after)
     asyncio.run(explain_plan(text, demand, ttl, size=size, json=json))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aoi_events.cli.output import console, fail
+from aoi_events.platform.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from aoi_events.bootstrap.process import Addresses
@@ -15,16 +16,16 @@ if TYPE_CHECKING:
 
 def worker_process(name: str) -> int:
     """Run one worker with the settings of the environment; returns the exit code."""
-    from aoi_events.bootstrap.process import EXIT_CONFIG, run_process
+    from aoi_events.bootstrap.process import run_process
     from aoi_events.bootstrap.settings import load_settings
     from aoi_events.errors import ConfigurationError
 
     try:
         settings = load_settings()
     except ConfigurationError as error:
-        fail(str(error), code=EXIT_CONFIG)
+        fail(str(error), code=ExitCode.CONFIG)
     if name not in (names := _names()):
-        fail(f"there is no worker {name!r}; there are {', '.join(names)}", code=EXIT_CONFIG)
+        fail(f"there is no worker {name!r}; there are {', '.join(names)}", code=ExitCode.CONFIG)
     return run_process(settings, [name])
 
 

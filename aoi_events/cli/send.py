@@ -10,6 +10,7 @@ import typer
 
 from aoi_events.cli.output import Json, fail, option_of
 from aoi_events.contracts.identifiers import Mode, Urgency
+from aoi_events.platform.exit_codes import ExitCode
 
 _OPTIONS: Final = {"tokens": "TOKEN", "notification": "--id"}
 """Fields of the request that have another name here."""
@@ -98,7 +99,7 @@ def send(
     from aoi_events.publishing import send_request
 
     if hedge_after is not None and mode is not Mode.HEDGED:
-        fail("--hedge-after needs --mode hedged; give both or neither", code=2)
+        fail("--hedge-after needs --mode hedged; give both or neither", code=ExitCode.USAGE)
     settings = load_settings()
     if settings.in_process:
         raise ConfigurationError(

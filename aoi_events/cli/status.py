@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from aoi_events.cli.output import Json, fail
+from aoi_events.platform.exit_codes import ExitCode
 
 
 def status(
@@ -34,7 +35,7 @@ def status(
         show_providers(json=json)
         return
     if identifier is None:
-        fail("say what to show: aoi status ID, or aoi status --channels", code=2)
+        fail("say what to show: aoi status ID, or aoi status --channels", code=ExitCode.USAGE)
     from aoi_events.cli.deliveries import show_deliveries
 
     show_deliveries(identifier, sender, json=json)

@@ -12,12 +12,10 @@ from typing import Final
 from aoi_events.contracts.apps import AppNotification
 from aoi_events.daemon.json_lines import encode_line
 from aoi_events.errors import CouldNotWake
+from aoi_events.platform.exit_codes import ExitCode
 from aoi_events.platform.logs import get_logger
 
 log = get_logger(__name__)
-
-EXIT_LATER: Final = os.EX_TEMPFAIL
-"""Exit code of a command that cannot take the notification now (75, sysexits.h)."""
 
 _LOGGED: Final = 2_048
 """Octets of the output of a command that are logged; the rest is counted."""
@@ -78,7 +76,7 @@ class Launcher:
         if code is None:
             log.warning("command_killed", seconds=self._within, **shown)
             raise CouldNotWake(f"its command took longer than {self._within:g} s")
-        if code != EXIT_LATER:
+        if code != ExitCode.TRY_LATER:
             log.warning("command_failed", **shown)
         raise CouldNotWake(f"its command ended with {code}")
 

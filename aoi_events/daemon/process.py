@@ -10,20 +10,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from typing import Final
 
 from aoi_events.daemon.daemon import Daemon
 from aoi_events.daemon.launcher import Launcher
 from aoi_events.daemon.settings import ClientSettings
 from aoi_events.errors import ClientStateError, ConfigurationError
+from aoi_events.platform.exit_codes import ExitCode
 from aoi_events.platform.logs import get_logger
 
 log = get_logger(__name__)
-
-_EXIT_STATE: Final = os.EX_IOERR
-_EXIT_NOT_DRAINED: Final = os.EX_TEMPFAIL
-_EXIT_CONFIG: Final = os.EX_CONFIG
-_EXIT_AT_ONCE: Final = 128 + signal.SIGTERM
 
 
 def run_daemon(settings: ClientSettings) -> int:
@@ -32,10 +27,10 @@ def run_daemon(settings: ClientSettings) -> int:
         return asyncio.run(_run(settings))
     except ConfigurationError as error:
         log.error("settings", error=str(error))
-        return _EXIT_CONFIG
+        return ExitCode.CONFIG
     except ClientStateError as error:
         log.error("state", error=str(error))
-        return _EXIT_STATE
+        return ExitCode.STATE
 
 
 async def _run(settings: ClientSettings) -> int:
@@ -45,7 +40,7 @@ async def _run(settings: ClientSettings) -> int:
     def stop_or_end() -> None:
         if stop.is_set():
             launcher.kill()
-            os._exit(_EXIT_AT_ONCE)
+            os._exit(ExitCode.TERMINATED)
         stop.set()
 
     loop = asyncio.get_running_loop()
@@ -53,6 +48,6 @@ async def _run(settings: ClientSettings) -> int:
         loop.add_signal_handler(number, stop_or_end)
     if await Daemon(settings, launcher).run(stop):
         log.info("drained")
-        return 0
+        return ExitCode.DONE
     log.error("not_drained")
-    return _EXIT_NOT_DRAINED
+    return ExitCode.TRY_LATER

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,17 +14,24 @@ from tests.acceptance.installed import install, succeed
 from tests.limits import WITHIN
 
 ROOT = Path(__file__).parents[2]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository of its own with what stands here, committed or not."""
+    """A repository of its own with what stands here, committed or not, as a version to release."""
     folder = tmp_path_factory.mktemp("checkout")
     for name in succeed("git", "ls-files", cwd=ROOT).splitlines():
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     (folder / ".venv").symlink_to(ROOT / ".venv")
+    changelog = (folder / "CHANGELOG.md").read_text()
+    head = "## Unreleased\n"
+    assert changelog.count(head) == 1
+    (folder / "CHANGELOG.md").write_text(
+        changelog.replace(head, f"{head}\n## {VERSION} - 2000-01-01\n")
+    )
     succeed("git", "init", "-q", cwd=folder)
     (folder / ".git" / "info" / "exclude").write_text(".venv\n")
     commit(folder, "tests: begin")
@@ -61,9 +69,8 @@ def test_a_release_has_wheel_source_checksums_and_notes(released: Path) -> None:
     (source,) = released.glob("*.tar.gz")
     summed = succeed("sha256sum", "--check", "SHA256SUMS", cwd=released)
     assert summed.splitlines() == [f"{wheel.name}: OK", f"{source.name}: OK"]
-    version = wheel.name.split("-")[1]
     notes = (released / "NOTES.md").read_text()
-    assert notes.startswith(f"# aoi-events {version}\n")
+    assert notes.startswith(f"# aoi-events {VERSION}\n")
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert notes.partition("\n")[2].strip() in changelog
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import subprocess
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -125,8 +124,7 @@ def test_a_step_that_does_not_happen(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where the SMSC refuses the numbers, step 3 fails with exit code 1, and says why."""
-    module = import_module("aoi_events.cli.demo.command")
-    monkeypatch.setattr(module, "LoopbackSmsc", RefusingSmsc)
+    monkeypatch.setattr("aoi_events.cli.demo.play.LoopbackSmsc", RefusingSmsc)
     monkeypatch.setattr("aoi_events.cli.demo.story.WITHIN", 10.0)
     with pytest.raises(SystemExit) as ended:
         demo(broker="memory://", store="", verbose=False)

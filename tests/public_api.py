@@ -13,10 +13,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from aoi_events.cli.app import COMMANDS
+from aoi_events.cli.app import COMMANDS, load_command
 from aoi_events.cli.settings import Setting, every_setting
 from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.schema import schemas
@@ -47,7 +48,7 @@ def lines() -> Iterator[str]:
     for title, members in (
         ("Python", _python()),
         ("Contracts and protocols", _contracts()),
-        ("Commands", (f"aoi {name}" for name in COMMANDS)),
+        ("Commands", _commands()),
         ("Settings", (f"{each.variable} = {each.default}".rstrip(" =") for each in _settings())),
         ("Metrics", _metrics()),
         ("Error codes", (code.value for code in ErrorCode)),
@@ -121,6 +122,32 @@ def _contracts() -> Iterator[str]:
         )
         values = definition.get("enum", ())
         yield f"{name}: {', '.join([*fields, *map(str, values)])}"
+
+
+def _commands() -> Iterator[str]:
+    for name in sorted(COMMANDS):
+        yield from _command(f"aoi {name}", load_command(name))
+
+
+def _command(path: str, command: click.Command) -> Iterator[str]:
+    """The command with its arguments, its options, and its subcommands."""
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    yield " ".join([path, *map(_argument, arguments)])
+    for names in sorted(
+        [*each.opts, *each.secondary_opts]
+        for each in command.params
+        if each.param_type_name == "option" and each.name != "help"
+    ):
+        yield f"{path} {', '.join(names)}"
+    # A group, of click or of typer's own copy of it.
+    for name, inner in sorted(getattr(command, "commands", {}).items()):
+        yield from _command(f"{path} {name}", inner)
+
+
+def _argument(parameter: click.Parameter) -> str:
+    several = "…" if parameter.nargs == -1 else ""
+    optional = "" if parameter.required else "?"
+    return f"{str(parameter.name).upper()}{several}{optional}"
 
 
 def _metrics() -> Iterator[str]:

@@ -22,9 +22,10 @@ from aoi_events.testing.conformance import (
     Offers,
     PluginSuite,
     Provider,
+    Told,
+    Work,
     told_of,
 )
-from aoi_events.testing.conformance.provider import Told, Work
 
 SAFE: Parameters = {"service": "chat", "target": "ann"}
 

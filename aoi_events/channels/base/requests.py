@@ -26,6 +26,7 @@ from aoi_events.ports.clock import Clock
 log = get_logger(__name__)
 
 Item: TypeAlias = DeliverItem | ChallengeItem
+"""An item that a channel delivers."""
 P = TypeVar("P")
 
 _ITEMS_PER_SLOT: Final = 5

@@ -205,3 +205,4 @@ ClientEvent: TypeAlias = (
     | PushIgnored
     | ShortMessageIgnored
 )
+"""Any event of an AOI Client."""

@@ -14,6 +14,7 @@ from aoi_events.contracts.states import CloseReason
 _LONGEST_DETAIL: Final = 200
 
 Parameters = dict[str, str | int | bool]
+"""The parameters of an offer, checked and normalised by its channel."""
 
 
 class ChannelState(StrEnum):

@@ -26,8 +26,9 @@ _CLIENT: Final = base32_id("cli_", bytes(16))
 _FINGERPRINT: Final = base32_id("fp_", bytes(8))
 
 Work = DeliverItem | ChallengeItem
+"""An item that a channel delivers."""
 Told = tuple[str, ...]
-"""What a provider was handed: ``("content", delivery, text)``, ``("wake-up", delivery)``,
+"""An item as it arrives at a provider: ``("content", delivery, text)``, ``("wake-up", delivery)``,
 ``("challenge", code)``."""
 
 

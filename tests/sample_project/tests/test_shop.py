@@ -9,7 +9,7 @@ import pytest_asyncio
 from shop import Shop
 
 from aoi_events import DeliveryState
-from aoi_events.client.core.events import Disconnected
+from aoi_events.client import Disconnected
 from aoi_events.testing import (
     AoiServer,
     DidNotHappen,

@@ -10,7 +10,8 @@ import inspect
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from enum import Enum
+from enum import Enum, IntEnum
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
@@ -30,6 +31,8 @@ from aoi_events.contracts.schema import schema_text
 from aoi_events.contracts.states import CloseReason, DeliveryState, Reason
 from aoi_events.endpoint.openapi import openapi, openapi_text
 from aoi_events.errors import ErrorCode
+from aoi_events.platform.exit_codes import ExitCode
+from tests.public_api import MODULES
 
 
 def write(folder: Path) -> None:
@@ -47,7 +50,8 @@ def parts() -> dict[str, str]:
         "settings.md": settings_command.as_markdown(settings_command.every_setting()),
         "metrics.md": metrics_command.as_markdown(),
         "error-codes.md": _table(("code", "meaning"), _members(ErrorCode)),
-        "close-codes.md": _table(("code", "name", "meaning"), _close_codes()),
+        "close-codes.md": _table(("code", "name", "meaning"), _codes(CloseCode)),
+        "exit-codes.md": _table(("code", "name", "meaning"), _codes(ExitCode)),
         "states.md": _table(("state", "meaning"), _members(DeliveryState)),
         "reasons.md": _table(("reason", "meaning"), _members(Reason)),
         "close-reasons.md": _table(("reason", "meaning"), _members(CloseReason)),
@@ -62,6 +66,7 @@ def parts() -> dict[str, str]:
         "paths.md": _paths(openapi()),
         "openapi.json": openapi_text(),
         "schema.json": schema_text(),
+        **{f"{module}.md": _names(module) for module in MODULES},
     }
 
 
@@ -97,16 +102,22 @@ def _paragraphs(text: str | None) -> str:
 def _docs_of(kind: type[Any]) -> dict[str, str]:
     """Member → the string that stands below it."""
     (found,) = ast.parse(inspect.getsource(kind)).body
-    body = found.body if isinstance(found, ast.ClassDef) else []
+    return _docs_in(found.body if isinstance(found, ast.ClassDef) else [])
+
+
+def _docs_in(body: Iterable[ast.stmt]) -> dict[str, str]:
+    """Assigned name → the string that stands below the assignment."""
     described: dict[str, str] = {}
-    for member, text in pairwise(body):
-        if (
-            isinstance(member, ast.Assign)
-            and isinstance(member.targets[0], ast.Name)
-            and isinstance(text, ast.Expr)
-            and isinstance(text.value, ast.Constant)
-        ):
-            described[member.targets[0].id] = _plain(str(text.value.value))
+    for assigned, text in pairwise(body):
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            match assigned:
+                case (
+                    ast.Assign(targets=[ast.Name(id=name)])
+                    | ast.AnnAssign(target=ast.Name(id=name))
+                ):
+                    described[name] = _plain(str(text.value.value))
+                case _:
+                    pass
     return described
 
 
@@ -116,10 +127,40 @@ def _members(kind: type[Enum]) -> Iterator[tuple[str, str]]:
         yield f"`{each.value}`", described.get(each.name, "")
 
 
-def _close_codes() -> Iterator[tuple[str, str, str]]:
-    described = _docs_of(CloseCode)
-    for each in CloseCode:
+def _codes(kind: type[IntEnum]) -> Iterator[tuple[str, str, str]]:
+    described = _docs_of(kind)
+    for each in kind:
         yield f"`{each.value}`", each.name.lower(), described.get(each.name, "")
+
+
+# --- Python ---------------------------------------------------------------------------------------
+
+
+def _names(module: str) -> str:
+    """The public names of a module, each with the first sentence of its docstring."""
+    exporting = import_module(module)
+    homes = _homes(inspect.getsource(exporting))
+    rows = []
+    for name in sorted(exporting.__all__):
+        value = getattr(exporting, name)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            described = _paragraphs(value.__doc__)
+        else:  # an alias of a type
+            described = _docs_in(ast.parse(inspect.getsource(import_module(homes[name]))).body)[
+                name
+            ]
+        rows.append((f"`{name}`", re.split(r"(?<=[.])\s", described)[0]))
+    return _table(("name", "meaning"), rows)
+
+
+def _homes(source: str) -> dict[str, str]:
+    """Imported name → the module that it is imported from."""
+    return {
+        each.name: str(node.module)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom)
+        for each in node.names
+    }
 
 
 # --- contracts -----------------------------------------------------------------------------------

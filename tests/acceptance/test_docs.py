@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
@@ -17,10 +18,12 @@ from aoi_events.cli.settings import every_setting
 from aoi_events.contracts.events import EVENT_KINDS
 from aoi_events.contracts.requests import REQUESTS
 from aoi_events.errors import ErrorCode
+from aoi_events.platform.exit_codes import ExitCode
 from aoi_events.telemetry.catalogue import CATALOGUE
 from tests.commands import environment
 from tests.limits import WITHIN
 from tests.pages import ROOT
+from tests.public_api import MODULES
 
 LOADING = {
     "embed": "src", "iframe": "src", "img": "src", "link": "href", "object": "data",
@@ -112,14 +115,15 @@ def test_no_page_loads_anything_from_outside(site: Path, built: dict[Path, Page]
 
 
 def test_the_reference_is_that_of_the_code(site: Path) -> None:
-    """Every setting, metric, error code, command, event and request is on its page."""
+    """Each setting, metric, code, command, event, request and public name is on its page."""
     expected: dict[str, Iterable[str]] = {
         "settings": [each.variable for each in every_setting()],
         "metrics": [each.name for each in CATALOGUE],
-        "error-codes": list(ErrorCode),
+        "error-codes": [*ErrorCode, *map(str, ExitCode)],
         "commands": [f"aoi {name}" for name in COMMANDS],
         "events": list(EVENT_KINDS),
         "requests": list(REQUESTS),
+        "python-api": {name for module in MODULES for name in import_module(module).__all__},
     }
     for page, names in expected.items():
         text = (site / "reference" / f"{page}.html").read_text(encoding="utf-8")

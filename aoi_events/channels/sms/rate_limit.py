@@ -1,7 +1,8 @@
 """A limit on messages a second, at even distances. Pure; times are seconds of any one clock.
 
-The rate limiters of libraries make callers wait. This one decides before the wait whether it would
-be too long, because an item that would wait too long goes back to the deadlines worker instead.
+It decides before the wait whether the wait would be too long, because an item that would wait too
+long goes back to the deadlines worker instead. A token bucket would allow bursts, which an SMSC
+answers by throttling, and would reserve nothing.
 """
 
 from __future__ import annotations

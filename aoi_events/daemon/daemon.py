@@ -43,6 +43,7 @@ from aoi_events.daemon.settings import ClientSettings, device_name, socket_path,
 from aoi_events.errors import ConfigurationError, RequestTimeout
 from aoi_events.platform.clock import SystemClock, SystemDice
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.tasks import first_completed
 
 log = get_logger(__name__)
 
@@ -153,13 +154,9 @@ class Daemon:
 
 async def _until(stop: asyncio.Event, handling: asyncio.Task[None]) -> None:
     """Return when ``stop`` is set, or when the AOI Client has stopped. Raises its error."""
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({stopping, handling}, return_when=asyncio.FIRST_COMPLETED)
-        if handling.done():
-            handling.result()
-    finally:
-        stopping.cancel()
+    await first_completed(handling, stop.wait())
+    if handling.done():
+        handling.result()
 
 
 async def _handle_events(events: ClientEventStream, commands: AppCommands) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
@@ -27,6 +28,7 @@ from aoi_events.oma_push import payload as push_payload
 from aoi_events.oma_push.datagrams import Bits, Reference
 from aoi_events.oma_push.payload import ChallengePush, ContentPush, Payload, WakeUpPush
 from aoi_events.platform.clock import SystemClock
+from aoi_events.platform.tasks import first_completed
 from aoi_events.ports.channel import Receipt, Sent
 from aoi_events.ports.clock import Clock
 
@@ -196,16 +198,13 @@ async def _wait_for_links(links: Sequence[SmscLink]) -> None:
 
     This takes time only at the start of a worker, and at most ``turn_time``.
     """
-    waiting = {asyncio.create_task(link.known.wait()) for link in links if not link.known.is_set()}
-    try:
+    with suppress(TimeoutError):  # the submission that follows reports that nothing could be sent
         async with asyncio.timeout(links[0].settings.turn_time):
-            while waiting and not any(link.up for link in links):
-                _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    except TimeoutError:
-        pass  # the submission that follows reports that nothing could be sent
-    finally:
-        for task in waiting:
-            task.cancel()
+            while not any(link.up for link in links):
+                unknown = [link.known.wait() for link in links if not link.known.is_set()]
+                if not unknown:
+                    return
+                await first_completed(*unknown)
 
 
 def _named(smsc: str, message: str) -> str:

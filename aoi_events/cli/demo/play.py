@@ -17,6 +17,7 @@ from aoi_events.cli.demo.story import Story
 from aoi_events.cli.demo.timeline import DemoFailed, Timeline
 from aoi_events.cli.output import console, fail
 from aoi_events.errors import AoiError
+from aoi_events.platform.tasks import first_completed
 from aoi_events.publishing import Publisher
 from aoi_events.telemetry.logs import configure_logging
 from aoi_events.testing.smsc import LoopbackSmsc
@@ -66,13 +67,10 @@ async def _play_story(timeline: Timeline, url: str, smsc: LoopbackSmsc, sender: 
 
 async def _unless_ended(server: asyncio.Task[int], part: Coroutine[Any, Any, Any]) -> None:
     """Await ``part``. Raises DemoFailed at once when the server ends before it."""
-    playing = asyncio.create_task(part)
-    await asyncio.wait({server, playing}, return_when=asyncio.FIRST_COMPLETED)
-    if playing.done():
+    _, playing = await first_completed(server, part)
+    if not server.done():
         playing.result()
         return
-    playing.cancel()
-    await asyncio.gather(playing, return_exceptions=True)
     fault = server.exception()
     while isinstance(fault, BaseExceptionGroup):
         fault = fault.exceptions[0]

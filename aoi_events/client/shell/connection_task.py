@@ -10,6 +10,7 @@ from aoi_events.client.core.inputs import ConnectionClosed, ConnectionOpened, Fr
 from aoi_events.client.ports import Connection, Transport
 from aoi_events.contracts.device import DeviceFrame
 from aoi_events.errors import ConnectionLost
+from aoi_events.platform.tasks import first_completed
 from aoi_events.ports.clock import Clock
 
 
@@ -54,16 +55,9 @@ class ConnectionTask:
         await self._put(ConnectionClosed(self.generation, ending.code, ending.reason))
 
     async def _serve(self, connection: Connection) -> ConnectionLost:
-        reading = asyncio.create_task(self._read(connection))
-        writing = asyncio.create_task(self._write(connection))
-        try:
-            await asyncio.wait({reading, writing}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            reading.cancel()
-            writing.cancel()
-            # The reader comes first: only its error has the close code of the server.
-            endings = await asyncio.gather(reading, writing, return_exceptions=True)
-        for ending in endings:
+        # The reader comes first: only its error has the close code of the server.
+        for ended in await first_completed(self._read(connection), self._write(connection)):
+            ending = None if ended.cancelled() else ended.exception()
             if isinstance(ending, ConnectionLost):
                 return ending
             if isinstance(ending, Exception):

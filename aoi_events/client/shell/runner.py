@@ -42,6 +42,7 @@ from aoi_events.client.shell.mailbox import Handler, Mailbox, Wake
 from aoi_events.contracts.device import RequestFrame
 from aoi_events.errors import ClientStopped
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.tasks import first_completed
 from aoi_events.ports.clock import Clock, Dice
 
 _log = get_logger(__name__)
@@ -128,11 +129,7 @@ class Runner:
         """Return when every queued frame was sent, or the connection has ended."""
         if self._connection_task is None or self._connecting is None:
             return
-        flushing = asyncio.create_task(self._connection_task.flushed())
-        try:
-            await asyncio.wait({flushing, self._connecting}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            flushing.cancel()
+        await first_completed(self._connection_task.flushed(), self._connecting)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

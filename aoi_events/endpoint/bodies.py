@@ -11,9 +11,9 @@ from starlette.requests import Request
 from aoi_events.endpoint.refusals import TOO_LARGE, HttpRefusal
 from aoi_events.errors import ErrorCode
 
-_LINGER: Final = 1_048_576
-"""Octets of a too large body that are read and discarded: a connection that is closed while its
-body arrives loses the answer that explains it."""
+LINGER_OCTETS: Final = 1_048_576
+"""Octets after a refusal that are read and discarded: a connection that is closed while a body
+arrives loses the answer that explains the refusal."""
 
 
 async def read_body(request: Request, most: int, *, within: float) -> bytes:
@@ -23,7 +23,7 @@ async def read_body(request: Request, most: int, *, within: float) -> bytes:
     """
     declared = request.headers.get("content-length", "")
     expects = "expect" in request.headers
-    if declared.isdecimal() and int(declared) > (most if expects else _LINGER):
+    if declared.isdecimal() and int(declared) > (most if expects else LINGER_OCTETS):
         raise _too_large(most)
     parts: list[bytes] = []
     size = 0
@@ -33,7 +33,7 @@ async def read_body(request: Request, most: int, *, within: float) -> bytes:
                 size += len(part)
                 if size <= most:
                     parts.append(part)
-                elif size > _LINGER:
+                elif size > LINGER_OCTETS:
                     break
     except TimeoutError:
         raise HttpRefusal(

@@ -25,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
+from aoi_events.endpoint.bodies import LINGER_OCTETS
 from aoi_events.endpoint.refusals import HttpRefusal, push_response
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ErrorCode
@@ -36,8 +37,7 @@ from aoi_events.ports.metrics import EndpointMetrics
 
 _log = get_logger(__name__)
 _LINGER: Final = 1.0
-_LINGER_OCTETS: Final = 1_048_576
-"""Seconds and octets for which a connection is read and discarded after a refusal."""
+"""Seconds for which a connection is read and discarded after a refusal."""
 
 
 class Server(Listener):
@@ -201,7 +201,7 @@ class _HttpConnection(HttpToolsProtocol):
         if self._in_head or self._refused:
             self._raw += len(data)
         if self._refused:
-            if self._raw > _LINGER_OCTETS:
+            if self._raw > LINGER_OCTETS:
                 self.transport.close()
             return
         super().data_received(data)

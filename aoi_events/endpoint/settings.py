@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from aoi_events.contracts.senders import KeyName
+from aoi_events.platform.address import key_needs_certificate
 
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -91,8 +92,4 @@ class EndpointSettings(BaseModel):
     address_burst: Annotated[int, Field(ge=1, le=10_000_000)] = 2_000
     """Requests that may come from one address at once; more are answered 429."""
 
-    @model_validator(mode="after")
-    def _key_needs_certificate(self) -> Self:
-        if self.private_key is not None and self.certificate is None:
-            raise ValueError("private_key needs certificate beside it")
-        return self
+    _key_needs_certificate = model_validator(mode="after")(key_needs_certificate)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from aoi_events.platform.address import key_needs_certificate
 
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
 
@@ -77,8 +79,4 @@ class GatewaySettings(BaseModel):
     """Outcomes that may wait for the broker; above that the oldest are dropped, and the deadlines
     of their deliveries settle them."""
 
-    @model_validator(mode="after")
-    def _key_needs_certificate(self) -> Self:
-        if self.private_key is not None and self.certificate is None:
-            raise ValueError("private_key needs certificate beside it")
-        return self
+    _key_needs_certificate = model_validator(mode="after")(key_needs_certificate)

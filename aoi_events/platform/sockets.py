@@ -6,9 +6,10 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from aoi_events.errors import ConfigurationError
+from aoi_events.platform.address import Address
 from aoi_events.platform.limiters import network_of
 
 _BACKLOG: Final = 1_024
@@ -19,26 +20,6 @@ def peer_network(transport: asyncio.BaseTransport | None) -> str:
     """The network address at the other end; empty when there is none, or none any more."""
     peer = None if transport is None else transport.get_extra_info("peername")
     return network_of(peer[0]) if isinstance(peer, tuple) else ""
-
-
-class Address(Protocol):
-    """The settings of a port; ``certificate`` and ``private_key`` are PEM files for TLS."""
-
-    @property
-    def host(self) -> str:
-        """The address to bind."""
-
-    @property
-    def port(self) -> int:
-        """The port to bind; 0: any free one."""
-
-    @property
-    def certificate(self) -> Path | None:
-        """The file with the certificate chain; None: no TLS."""
-
-    @property
-    def private_key(self) -> Path | None:
-        """The file with the private key of the certificate."""
 
 
 class Listener:

@@ -13,6 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Final
+
+DOCUMENTATION: Final = "https://github.com/aoi-events/aoi-events/blob/main/docs"
+"""The address of the documentation, for messages that name a page of it."""
 
 
 class ErrorCode(StrEnum):

@@ -24,7 +24,7 @@ from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.broker.open import open_broker
 from aoi_events.domain.clients.applications import Application
-from aoi_events.errors import ConfigurationError, InfrastructureError
+from aoi_events.errors import DOCUMENTATION, ConfigurationError, InfrastructureError
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
@@ -190,7 +190,7 @@ def _keys(settings: Settings, in_use: Mapping[str, int], *, alone: bool) -> Serv
             raise ConfigurationError(
                 f"there is no key file {settings.key_file}, but {sum(in_use.values())} tokens in "
                 "the store were made with keys; put it back, from a copy if need be "
-                "(docs/operations/troubleshooting.md#no_key_file)"
+                f"({DOCUMENTATION}/operations/troubleshooting.md#no_key_file)"
             )
         create_key_file(settings.key_file)
         log.info("key_file_created", file=str(settings.key_file))

@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aoi_events.errors import ConfigurationError
+from aoi_events.errors import DOCUMENTATION, ConfigurationError
 from aoi_events.store.bulk_rows import Sql
 from aoi_events.store.engine import Database
 from aoi_events.store.faults import translated
@@ -71,7 +71,7 @@ def obstacle_of(found: str | None, known: Sequence[str]) -> str | None:
         return (
             f"the store's schema ({found}) is newer than this version of aoi-events, and "
             "`aoi db upgrade` only goes forward; install the version that wrote it, or a newer one "
-            "(docs/operations/troubleshooting.md#schema_newer)"
+            f"({DOCUMENTATION}/operations/troubleshooting.md#schema_newer)"
         )
     return (
         f"the store's schema is at {found} and this version needs {known[0]}; run `aoi db upgrade`"

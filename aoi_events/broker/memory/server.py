@@ -9,14 +9,14 @@ from typing import Protocol
 
 from aoi_events.broker.memory.queue import MemoryQueue, Stored
 from aoi_events.broker.memory.topics import matches
-from aoi_events.errors import ConfigurationError, PublishRefused
+from aoi_events.errors import DOCUMENTATION, ConfigurationError, PublishRefused
 from aoi_events.ports.broker import Inbound, Outbound, Published
 from aoi_events.topology import Binding, Exchange, ExchangeType, Queue, Topology
 
 NOT_DURABLE = (
     "memory:// keeps every message in this process only and promises nothing across a kill; "
     "use it for trying, testing and simulating, and RabbitMQ for everything else "
-    "(docs/explanation/guarantees.md#memory)"
+    f"({DOCUMENTATION}/explanation/guarantees.md#memory)"
 )
 """The warning that is logged when a server starts."""
 

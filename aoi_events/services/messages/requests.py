@@ -14,7 +14,7 @@ from aoi_events.contracts.senders import (
     is_reserved,
     is_spoken_for,
 )
-from aoi_events.errors import ErrorCode, Refusal
+from aoi_events.errors import DOCUMENTATION, ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound
 from aoi_events.services.messages.quarantine import REPLAYED_HEADER
 
@@ -67,7 +67,7 @@ def read_request(
             ErrorCode.GATEWAY_UNKNOWN,
             f"only gateways may send {message.routing_key}: if {message.user_id!r} is the broker "
             "user of one, name it in AOI_GATEWAY_USERS of every worker "
-            "(docs/operations/troubleshooting.md#gateway_unknown)",
+            f"({DOCUMENTATION}/operations/troubleshooting.md#gateway_unknown)",
         )
     replayed = REPLAYED_HEADER in message.headers
     if message.reply_to is None and message.routing_key not in _FIRE_AND_FORGET and not replayed:

@@ -12,6 +12,7 @@ from aoi_events.bootstrap.plugins import installed_plugins
 from aoi_events.contracts.answers import ANSWERS
 from aoi_events.contracts.events import EVENT_KINDS
 from aoi_events.contracts.requests import REQUESTS
+from aoi_events.errors import DOCUMENTATION
 from tests.pages import ROOT, pages, text_of
 
 MAX_README = 10_240
@@ -108,12 +109,16 @@ def test_anchors_of_troubleshooting_are_words_of_the_program() -> None:
 
 
 def test_what_messages_name_is_an_anchor() -> None:
-    """Every page and anchor that the program's texts name exists."""
+    """Every page and anchor that the program's texts name exists, and has its whole address."""
+    texts = [file.read_text() for file in (ROOT / "aoi_events").rglob("*.py")]
     found = [
         match
-        for file in (ROOT / "aoi_events").rglob("*.py")
-        for match in re.findall(r"(docs/[\w/-]+\.md)#([\w-]+)", file.read_text())
+        for text in texts
+        for match in re.findall(r"\{DOCUMENTATION\}/([\w/-]+\.md)#([\w-]+)", text)
     ]
     assert found
+    assert DOCUMENTATION.startswith(SITE)
+    folder = DOCUMENTATION.removeprefix(SITE)
     for page, anchor in found:
-        assert f"({anchor})=\n" in text_of(page), (page, anchor)
+        assert f"({anchor})=\n" in text_of(f"{folder}/{page}"), (page, anchor)
+    assert not [match for text in texts for match in re.findall(r"[( ]docs/[\w/-]+\.md#", text)]

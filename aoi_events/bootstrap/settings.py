@@ -64,7 +64,7 @@ class PolicySettings(_Section):
     applications_per_client: Annotated[int, Field(ge=1, le=100_000)] = 200
     """App instances of one AOI Client at a time; as many that ended are remembered."""
     parked_per_sender: Annotated[int, Field(ge=0)] = 1_000
-    """Parked messages kept per sender; more are counted only."""
+    """Parked messages stored per sender; more are counted only."""
     proof_holds: Seconds = 90 * 86_400
     """Seconds for which a proof of an address holds."""
     challenge_again_after: Seconds = 120.0
@@ -78,13 +78,13 @@ class PolicySettings(_Section):
     challenges_overall: Annotated[int, Field(ge=1)] = 10_000
     """Challenges within an hour."""
     keep_settled: Annotated[float, Field(ge=3_600)] = 7 * 86_400
-    """Seconds for which settled deliveries, cancellations and parked messages are kept; after them
-    their IDs may be used anew, and a repeat is a new notification."""
+    """Seconds for which settled deliveries, cancellations and parked messages are stored; after
+    them their IDs may be used anew, and a repeat is a new notification."""
     keep_unused: Seconds = 30 * 86_400
     """Seconds after which an AOI Client expires that never connected nor activated a channel."""
     keep_silent: Annotated[float, Field(ge=86_400)] = 400 * 86_400
     """Seconds without a connection, an activation or a proof after which any AOI Client expires;
-    keep it far above `proof_holds`, since a device without a connection is heard of that rarely."""
+    set it far above `proof_holds`: a device that does not connect only renews proofs."""
     identity_keys: Path | None = None
     """File with the public keys (JWKS or PEM; ES256, EdDSA, RS256) of who asserts user identities;
     set: a registration needs a signed assertion (JWT) of its identity (`sub`)."""
@@ -170,14 +170,14 @@ class Settings(BaseSettings):
     challenge_key: SecretStr | None = None
     """Key for challenges, base64 of 32 octets."""
     gateway_users: tuple[str, ...] = ("aoi-gateway",)
-    """Broker users whose word about a device's session is taken: those of gateways only."""
+    """Broker users of the gateways: only these may state the session of a device."""
     endpoint_users: tuple[str, ...] = ("aoi-endpoint",)
-    """Broker users whose word about a sender (a VAPID key, an API key) is taken: those of endpoints
-    only."""
+    """Broker users of the endpoints: only these may state another sender (a VAPID key, an API
+    key)."""
     operator_users: tuple[str, ...] = ()
-    """Broker users who may put messages into a worker's quarantine, beside the worker's own: that
-    of ``aoi dead replay``; and for the deadlines worker, which parks what died there, those of the
-    other workers. Where senders share the workers' user, nothing tells them apart."""
+    """Broker users that may put messages into a worker's quarantine, besides the worker's own: the
+    user of ``aoi dead replay``; for the deadlines worker, which parks the messages that died there,
+    also the users of the other workers. Senders that share the workers' user may do it, too."""
     policy_file: Path | None = None
     """TOML file with the operator's rules for plans, followed while workers run: which channels are
     used, in which order, for what; see `aoi policy check`. For the workers notification and

@@ -16,7 +16,7 @@ class State(Enum):
     CONSUMING = auto()
     """Messages arrive and may be taken."""
     PAUSED = auto()
-    """Messages that arrived are kept until RESUME; none is taken."""
+    """Messages that arrived wait until RESUME; none is taken."""
     DRAINING = auto()
     """STOP was called: messages on their way still arrive and may be taken."""
     RETURNING = auto()

@@ -161,7 +161,7 @@ class DeliveryStatus(Tolerant):
 
 
 MAX_STORIES: Final = 20
-"""Deliveries whose stories one answer tells: of 1,000 they would take 5 MB."""
+"""Deliveries whose stories one answer has at most: those of 1,000 would take 5 MB."""
 
 
 class NotificationStatusV1(Answer):

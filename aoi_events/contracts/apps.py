@@ -258,7 +258,7 @@ AppRequest = (
     | QueryClientV1
     | SetIdentityV1
 )
-"""What an app says."""
+"""The requests of an app."""
 ClientFrame = (
     Attached
     | TokenChanged
@@ -272,7 +272,7 @@ ClientFrame = (
     | IdentitySet
     | Failed
 )
-"""What the AOI Client says to an app."""
+"""The answers and messages of the AOI Client to an app."""
 
 APP_REQUESTS: Final[dict[str, type[AppRequest]]] = {
     "attach": AttachV1,

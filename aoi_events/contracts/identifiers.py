@@ -40,7 +40,7 @@ PLAIN_TEXT = r"^[^\x00-\x1f\x7f-\x9f]*$"
 DeviceId = Annotated[str, Field(min_length=1, max_length=128, pattern=PLAIN_TEXT)]
 """Names the device, for people; proves nothing."""
 UserIdentity = Annotated[str, Field(min_length=1, max_length=256, pattern=PLAIN_TEXT)]
-"""Who uses the AOI Client: an MSISDN, a SIP URI, any opaque text."""
+"""The user of the AOI Client: an MSISDN, a SIP URI, any opaque text."""
 Assertion = Annotated[str, Field(max_length=4096, pattern=r"^[\w-]+\.[\w-]+\.[\w-]+$")]
 """A signed JWT (RFC 7519, compact form); its bearer is taken for its subject."""
 ApplicationName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]

@@ -15,12 +15,12 @@ from pydantic import Field, TypeAdapter
 from aoi_events.contracts.identifiers import SenderKey
 
 SENDER_HEADER: Final = "aoi-sender"
-"""An endpoint's word about whose request it passes on."""
+"""The header that names the sender of a request that an endpoint passes on."""
 
 SENDER_REQUESTS: Final = frozenset(
     {"notification.send", "notification.cancel", "notification.status"}
 )
-"""What an endpoint may ask for others."""
+"""The requests that an endpoint may pass on for another sender."""
 
 ANONYMOUS: Final = "webpush"
 """A push without VAPID: good for tokens that are bound to no key."""

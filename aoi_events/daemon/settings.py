@@ -30,8 +30,8 @@ class ClientSettings(BaseModel):
     device: str | None = None
     """Names the device, for people; unset: the machine's host name."""
     identity: str | None = None
-    """Who uses the device: a phone number, a SIP URI, any text; ``aoi client run`` needs it. What
-    ``aoi client set-identity`` said later counts until this changes."""
+    """The user of the device: a phone number, a SIP URI, any text; ``aoi client run`` needs it. An
+    identity that ``aoi client set-identity`` set later is used until this changes."""
     assertion_file: Path | None = None
     """File with a signed assertion (JWT) of ``identity``, for AOI Servers that want it proved
     (``AOI_POLICY__IDENTITY_KEYS``); read at the start, and by ``aoi client set-identity``."""
@@ -56,8 +56,8 @@ class ClientSettings(BaseModel):
     """Seconds without a change after which the network is looked at again."""
     ack_within: Seconds = 30.0
     """Seconds that an attached app may take to acknowledge; then it counts as not running. After
-    the server's ``AOI_CHANNELS__WEBSOCKET__ACK_WITHIN`` other channels are tried meanwhile, and
-    whoever acknowledges first delivers."""
+    the server's ``AOI_CHANNELS__WEBSOCKET__ACK_WITHIN`` other channels are tried meanwhile; the
+    first acknowledgement counts."""
     wake_within: Seconds = 60.0
     """Seconds that a command may run; then it is killed with its children. For longer than the
     server waits, see ``ack_within``."""

@@ -103,7 +103,7 @@ def _push() -> _Object:
                 "name": "TTL",
                 "in": "header",
                 "required": True,
-                "description": "seconds; what is above four weeks is lowered, as the answer says",
+                "description": "seconds, at most four weeks; the answer names the TTL in force",
                 "schema": {"type": "string", "pattern": "^[0-9]{1,20}$"},
             },
             {
@@ -124,8 +124,8 @@ def _push() -> _Object:
                 "schema": {"type": "string", "enum": ["aes128gcm", "aesgcm"]},
             },
             *(
-                {**header, "name": name, "description": said, "schema": {"type": "string"}}
-                for name, said in (
+                {**header, "name": name, "description": text, "schema": {"type": "string"}}
+                for name, text in (
                     ("Encryption", "`salt=…`, with aesgcm"),
                     ("Crypto-Key", "`dh=…`, with aesgcm; and `p256ecdsa=…`, the draft's VAPID"),
                 )
@@ -141,7 +141,7 @@ def _push() -> _Object:
                 "description": "Accepted: the workers have committed it",
                 "headers": {
                     "Location": _response_header("the message, for withdrawing it", "string"),
-                    "TTL": _response_header("seconds for which it is kept", "integer"),
+                    "TTL": _response_header("seconds for which the message is stored", "integer"),
                 },
             },
             **_push_errors(400, 401, 403, 404, 408, 410, 413, 429, 500, 503),
@@ -164,7 +164,7 @@ def _withdraw_message() -> _Object:
 def _push_error() -> _Object:
     return {
         "title": "PushError",
-        "description": "Why not; errno is the number that Mozilla's push service has for it.",
+        "description": "The reason; errno is the number that Mozilla's push service has for it.",
         "type": "object",
         "properties": {
             "code": {"type": "integer"},
@@ -200,11 +200,11 @@ def _send() -> _Object:
 
 
 def _status() -> _Object:
-    return _of_one("status", "What became of each delivery", "NotificationStatusV1")
+    return _of_one("status", "The state of each delivery", "NotificationStatusV1")
 
 
 def _cancel() -> _Object:
-    return _of_one("cancel", "Withdraw what was not delivered yet", "NotificationCancelledV1")
+    return _of_one("cancel", "Withdraw deliveries that have not ended", "NotificationCancelledV1")
 
 
 def _of_one(operation: str, summary: str, answer: str) -> _Object:
@@ -236,18 +236,18 @@ def _describe() -> _Object:
 
 # --- parts ----------------------------------------------------------------------------------------
 
-_SAID: Final = {
-    400: "A header field or the body is not as it should be",
+_DESCRIPTIONS: Final = {
+    400: "A header field or the body is invalid",
     401: "Credentials are needed",
     403: "The credentials are not valid, or not those that this subscription was made for",
-    404: "There is nothing here, and never will be",
+    404: "It does not exist",
     408: "The body did not come in time",
     409: "This ID was used before with another body, or was withdrawn",
-    410: "It was here, and is no more",
+    410: "It existed, and exists no longer",
     413: "The body is too large",
     429: "Too many requests",
-    500: "A fault on our side",
-    503: "Nobody can answer now",
+    500: "A fault of the server",
+    503: "The server cannot answer now",
 }
 
 
@@ -260,19 +260,19 @@ def _api_errors(*statuses: int) -> _Object:
 
 
 def _error(status: int, schema: str) -> _Object:
-    response: _Object = {"description": _SAID[status], "content": _json(schema)}
+    response: _Object = {"description": _DESCRIPTIONS[status], "content": _json(schema)}
     if status in (429, 503):
         again = _response_header("seconds after which to try again", "integer")
         response["headers"] = {"Retry-After": again}
     return response
 
 
-def _response_header(said: str, kind: str) -> _Object:
-    return {"description": said, "required": True, "schema": {"type": kind}}
+def _response_header(text: str, kind: str) -> _Object:
+    return {"description": text, "required": True, "schema": {"type": kind}}
 
 
-def _path(name: str, said: str, schema: _Object) -> _Object:
-    return {"name": name, "in": "path", "required": True, "description": said, "schema": schema}
+def _path(name: str, text: str, schema: _Object) -> _Object:
+    return {"name": name, "in": "path", "required": True, "description": text, "schema": schema}
 
 
 def _json(schema: str) -> _Object:

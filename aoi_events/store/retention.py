@@ -100,7 +100,7 @@ class RetentionQueries(Queries):
             clients.c.retired_at.is_not(None),
             clients.c.retired_at < retired_before,
             clients.c.unpublished_since.is_(None),
-            # Looked up by client in an index of what is open, and in one of what is untold.
+            # By client, in the partial indexes deliveries_open and deliveries_unpublished.
             ~exists().where(deliveries.c.client == clients.c.id, deliveries.c.settled_at.is_(None)),
             ~exists().where(
                 deliveries.c.client == clients.c.id,

@@ -71,7 +71,8 @@ CATALOGUE: Final = (
         "aoi_deliveries_settled_total",
         "counter",
         "Deliveries that ended: once for each end, whatever is published again. The channel is "
-        "that which delivered, or was tried last; `by` is who says that it was delivered.",
+        "that which delivered, or was tried last; `by` is the source of the evidence that it was "
+        "delivered.",
         (_ENDED, _CHANNEL, _REASON, _label("by", Evidence)),
     ),
     Definition(
@@ -132,8 +133,8 @@ CATALOGUE: Final = (
     Definition(
         "aoi_requests_total",
         "counter",
-        "Requests that were handled, by the code of their answer: `ok`, `none` where nobody "
-        "waited for one, or an error code.",
+        "Requests that were handled, by the code of their answer: `ok`, `none` if no "
+        "answer was requested, or an error code.",
         (_label("request", REQUESTS), _label("code", ("ok", *ErrorCode))),
     ),
     Definition(
@@ -157,8 +158,8 @@ CATALOGUE: Final = (
     Definition(
         "aoi_submissions_total",
         "counter",
-        "Deliveries and challenges that were handed to the provider of a connectionless channel, "
-        "by what it said: an outcome, `throttled` or `bad_address`.",
+        "Deliveries and challenges that were submitted to the provider of a connectionless "
+        "channel, by its answer: an outcome, `throttled` or `bad_address`.",
         (_CHANNEL, _label("result", (*OutcomeKind, "throttled", "bad_address"))),
     ),
     Definition(
@@ -170,8 +171,8 @@ CATALOGUE: Final = (
     Definition(
         "aoi_policy_reloads_total",
         "counter",
-        "Changes of the policy file (`AOI_POLICY_FILE`), by what became of them: one that was "
-        "`refused` leaves the policy before it in force.",
+        "Changes of the policy file (`AOI_POLICY_FILE`), by their result: after one that was "
+        "`refused` the policy before it stays in force.",
         (_label("result", ("taken", "refused")),),
     ),
     Definition(
@@ -246,8 +247,8 @@ CATALOGUE: Final = (
     Definition(
         "aoi_broker_publishes_total",
         "counter",
-        "Publishes by what the broker said: `confirmed`, `returned` (no queue took it), `nacked`, "
-        "or `uncertain` (refused, or the confirm did not come).",
+        "Publishes by the answer of the broker: `confirmed`, `returned` (no queue took it), "
+        "`nacked`, or `uncertain` (refused, or the confirm did not come).",
         (_label("result", (*(result.value for result in Published), "uncertain")),),
     ),
     Definition(

@@ -35,7 +35,7 @@ _READY_WITHIN = 300.0
 _AS_GUEST = "Basic " + b64encode(b"guest:guest").decode()
 
 Known = dict[str, str]
-"""What one process tells another of a server: its container and ports."""
+"""A server as one process describes it to another: its container and ports."""
 
 
 class ContainersUnavailable(RuntimeError):

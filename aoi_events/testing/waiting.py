@@ -37,7 +37,7 @@ _DATA: Final[dict[str, type[BaseModel]]] = {
     "notification": DeliveryChanged,
     "notification.accepted": NotificationAccepted,
 }
-"""What events carry: by subject, and by kind where that differs."""
+"""The data of events: by subject, and by kind where that differs."""
 _DEVICE_EVENTS: Final = frozenset(get_args(ClientEvent))
 
 

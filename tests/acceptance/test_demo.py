@@ -43,7 +43,7 @@ FACTS = (
     r"phone +shows “Where are you\?”, which came by SMS",
     r"AOI Server +not acknowledged websocket",
     r"✓ +reached by SMS, with no new activation",
-    r"phone +was told by SMS that something waits",
+    r"phone +receives a wake-up by SMS: a notification waits",
     r"✓ +1500 octets fetched and acknowledged",
     r"phone +acknowledges within the head start: no SMS, cost 0",
     r"phone +shows “It is urgent”, which came by SMS",
@@ -55,7 +55,7 @@ FACTS = (
     r"AOI Server +reports: expired",
     r"AOI Server +the old token: token_revoked",
     r"✓ +new ID, new token; what waited for the earlier user never came",
-    r"What you saw",
+    r"Results",
     r"All 10 steps happened in \d+\.\d s\.",
 )
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,29 @@ def docstring_faults(source: str) -> Iterator[str]:
                 yield f"{getattr(node, 'lineno', 1)}: {sentence}"
 
 
+def string_faults(tree: ast.AST) -> Iterator[str]:
+    """Strings of any kind that break the rule."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+            if WORDS.search(text) or RIDDLE.match(first_sentence(text)):
+                yield f"{node.lineno}: {text}"
+
+
+def attribute_faults(source: str) -> Iterator[str]:
+    """Docstrings of attributes that break the rule: settings and enums become documentation."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef):
+            for before, after in pairwise(node.body):
+                if isinstance(before, ast.Assign | ast.AnnAssign) and isinstance(after, ast.Expr):
+                    yield from string_faults(after)
+
+
+def constant_faults(source: str) -> Iterator[str]:
+    """Strings of a module for users that break the rule."""
+    return string_faults(ast.parse(source))
+
+
 def text_faults(source: str) -> Iterator[str]:
     """Help texts, names of log events and error messages that break the rule."""
     for node in ast.walk(ast.parse(source)):
@@ -63,13 +87,32 @@ SOURCES = sorted(
 )
 
 
-@pytest.mark.parametrize("faults", [docstring_faults, text_faults])
-def test_texts_are_plain(faults: object) -> None:
-    """First sentences of docstrings, and texts for users, need none of the words."""
+SHOWN = (
+    "aoi_events/cli/demo/cast.py",
+    "aoi_events/cli/demo/play.py",
+    "aoi_events/cli/demo/story.py",
+    "aoi_events/cli/demo/timeline.py",
+    "aoi_events/endpoint/openapi.py",
+    "aoi_events/telemetry/catalogue.py",
+)
+"""Modules whose strings are shown to users: the demo, OpenAPI, and the meanings of metrics."""
+
+
+@pytest.mark.parametrize(
+    "faults, names",
+    [
+        (docstring_faults, SOURCES),
+        (attribute_faults, SOURCES),
+        (text_faults, SOURCES),
+        (constant_faults, SHOWN),
+    ],
+)
+def test_texts_are_plain(faults: Callable[[str], Iterator[str]], names: Sequence[str]) -> None:
+    """Docstrings of attributes, first sentences of others, and texts for users are plain."""
     found = [
         f"{name}:{fault}"
-        for name in SOURCES
-        for fault in faults((ROOT / name).read_text(encoding="utf-8"))  # type: ignore[operator]
+        for name in names
+        for fault in faults((ROOT / name).read_text(encoding="utf-8"))
     ]
     assert not found, "write these plainly:\n" + "\n".join(found)
 
@@ -100,6 +143,32 @@ def test_a_riddle_for_users_is_found(source: str) -> None:
     assert list(text_faults(source))
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        'limit = 1\n"""What it may cost."""',
+        'class A:\n    limit: int = 1\n    """Rows that are stored. They are kept for a day."""',
+    ],
+)
+def test_a_riddle_in_the_docstring_of_an_attribute_is_found(source: str) -> None:
+    """Attributes of modules and of classes are looked at, their whole docstrings."""
+    assert list(attribute_faults(source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'Definition("a_total", "counter", "Requests that nobody waited for.")',
+        'say("phone", f"{name} was told by SMS")',
+        'TEXTS = {503: "Nobody can answer"}',
+    ],
+)
+def test_a_riddle_in_a_string_is_found(source: str) -> None:
+    """Arguments, parts of f-strings and values are looked at."""
+    assert list(constant_faults(source))
+
+
 def test_a_plain_sentence_passes() -> None:
-    """A question may begin with What; later sentences are not looked at."""
+    """A question may begin with What; later sentences of a function are not looked at."""
     assert not list(docstring_faults('"""What does a plan cost? It is said below."""'))
+    assert not list(attribute_faults('limit = 1\n"""The largest number of rows."""'))

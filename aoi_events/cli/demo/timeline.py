@@ -85,7 +85,7 @@ class Timeline:
 
     def summary(self) -> None:
         """Print the table of all steps."""
-        table = Table(title="\nWhat you saw", title_justify="left", title_style="bold")
+        table = Table(title="\nResults", title_justify="left", title_style="bold")
         table.add_column("")
         table.add_column("step")
         table.add_column("proved")

@@ -18,7 +18,7 @@ from aoi_events.services.runtime.pausing import PAUSES
 log = get_logger(__name__)
 
 FRESH: Final = timedelta(seconds=60)
-"""What was noted longer ago is of a worker that is gone."""
+"""Health that was noted longer ago belongs to a worker that no longer runs."""
 
 _LOOK_EVERY: Final = 1.0
 _NOTE_EVERY: Final = timedelta(seconds=15)

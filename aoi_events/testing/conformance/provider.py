@@ -70,9 +70,9 @@ class Provider(ABC):
     for_everybody: ClassVar[bool] = False
     """Whether one provider serves every device; else devices name hosts of their own."""
     names_messages: ClassVar[bool] = False
-    """Whether it names the messages that it took, to tell of them later."""
+    """Whether it names the messages that it accepted, to report on them later."""
     says: ClassVar[frozenset[Answer]] = frozenset(Answer)
-    """What the channel can tell apart of what it answers."""
+    """The answers that the channel can distinguish."""
 
     @property
     def traits(self) -> ChannelTraits:

@@ -15,7 +15,7 @@ LOCK = --universal --python-version 3.11 --generate-hashes --system-certs --quie
 # Handed on, when given: make demo BROKER=amqp://... STORE=postgresql+asyncpg://...
 BROKER ?=
 STORE ?=
-# For pytest, instead of everything: make test PYTEST="tests/broker -k returns -x"
+# For pytest, instead of everything: make test PYTEST="tests/integration/broker -k returns -x"
 PYTEST ?=
 # Everything runs in so many processes at once: most tests wait for others most of the time. They
 # share the containers; tests/scheduling.py keeps apart what would be in each other's way.

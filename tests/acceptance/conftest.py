@@ -1,4 +1,4 @@
-"""A place for worker processes, new for each test."""
+"""The server under test: worker processes on a virtual host and database of their own."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 from aoi_events.bootstrap.keys import create_key_file
 from aoi_events.testing.containers import PostgresServer, RabbitServer
 from aoi_events.testing.smsc import LoopbackSmsc
-from tests.acceptance.place import Place
+from tests.acceptance.server_under_test import ServerUnderTest
 
 
 @pytest.fixture
-async def place(
+async def server(
     own_rabbit_server: RabbitServer, own_postgres_server: PostgresServer, tmp_path: Path
-) -> AsyncIterator[Place]:
+) -> AsyncIterator[ServerUnderTest]:
     """An empty virtual host, an empty database with its schema, keys, and an SMSC; on servers that
     the test may stop.
     """
@@ -27,8 +27,8 @@ async def place(
     key_file = tmp_path / "keys.json"
     create_key_file(key_file)
     async with LoopbackSmsc() as smsc:
-        place = Place(rabbit_server, postgres_server, vhost, database, smsc, key_file)
-        await asyncio.to_thread(place.add_users)
-        yield place
+        server = ServerUnderTest(rabbit_server, postgres_server, vhost, database, smsc, key_file)
+        await asyncio.to_thread(server.add_users)
+        yield server
     await asyncio.to_thread(rabbit_server.delete_vhost, vhost)
     await postgres_server.delete_database(database)

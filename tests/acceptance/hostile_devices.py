@@ -7,15 +7,13 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import aiohttp
 
 from aoi_events.contracts.device import DEVICE_REQUESTS, MAX_FRAME, SUBPROTOCOL
 from tests.integration.publishing.device import Device
 from tests.limits import WITHIN
-
-_HEADS: Final = (b"", b"GET /aoi HTTP/1.1\r\n", b"GET " + b"/" * 5_000, b"\x16\x03")
 
 
 @dataclass(slots=True)

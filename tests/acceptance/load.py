@@ -16,8 +16,8 @@ from aoi_events.contracts.states import DeliveryState
 from aoi_events.errors import BrokerUnavailable, RequestTimeout
 from aoi_events.platform.retry import RetryPolicy, retry
 from tests.acceptance.audit import Audit
-from tests.acceptance.fleet import APPS, Device, Fleet
-from tests.acceptance.place import Place
+from tests.acceptance.device_pool import APPS, Device, DevicePool
+from tests.acceptance.server_under_test import ServerUnderTest
 from tests.limits import WITHIN
 
 _UNDER_WAY: Final = 80
@@ -38,10 +38,10 @@ class Addressed:
 
 
 class Load:
-    """Notifications to the devices of a fleet; ``rng`` chooses which and to whom."""
+    """Notifications to the devices of a pool; ``rng`` chooses which and to whom."""
 
-    def __init__(self, fleet: Fleet, audit: Audit, rng: random.Random) -> None:
-        self._fleet = fleet
+    def __init__(self, pool: DevicePool, audit: Audit, rng: random.Random) -> None:
+        self._pool = pool
         self._audit = audit
         self._rng = rng
         self._asked: dict[str, list[Addressed]] = {}
@@ -60,7 +60,7 @@ class Load:
             if sent.request.notification.startswith("cancel-"):
                 await _cancel(publisher, sent.request.notification)
 
-    async def check(self, place: Place, *, within: float) -> None:
+    async def check(self, server: ServerUnderTest, *, within: float) -> None:
         """Return once all have ended and arrived as they must; the workers have to run.
 
         **Promise.** Exactly one terminal state each, by events; nothing is lost; every app sees
@@ -69,13 +69,13 @@ class Load:
         try:
             await self._audit.until_settled(self.deliveries, within=within)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{await self._open_rows(place)}") from None
+            raise AssertionError(f"{error}\n{await self._open_rows(server)}") from None
         wanted = Counter(
             (each.device.name, each.application, each.content)
             for each in self.deliveries.values()
             if each.certain
         )
-        await self._fleet.until(
+        await self._pool.until(
             lambda: not wanted - self._seen(), "every app saw what is its own", within=within
         )
         states = self._audit.states()
@@ -83,9 +83,9 @@ class Load:
             if each.certain:
                 assert states[delivery] is DeliveryState.DELIVERED, (delivery, each.content)
 
-    async def check_in_store(self, place: Place) -> None:
+    async def check_in_store(self, server: ServerUnderTest) -> None:
         """The same, by the store; once no worker runs any more."""
-        rows = await place.query("SELECT id, state, settled_at, published FROM deliveries")
+        rows = await server.query("SELECT id, state, settled_at, published FROM deliveries")
         stored = {row["id"]: DeliveryState(row["state"]) for row in rows}
         assert stored.keys() == self.deliveries.keys()
         assert all(row["settled_at"] is not None and row["published"] for row in rows)
@@ -96,19 +96,19 @@ class Load:
             (each.device.name, each.application, each.content) for each in self.deliveries.values()
         )
         assert not self._seen() - addressed, "somebody saw twice, or what was another's"
-        assert await place.query("SELECT queue, code, reason FROM parked") == []
+        assert await server.query("SELECT queue, code, reason FROM parked") == []
 
-    async def _open_rows(self, place: Place) -> str:
+    async def _open_rows(self, server: ServerUnderTest) -> str:
         """What the store knows of deliveries of which no event says that they ended."""
         statement = "SELECT * FROM deliveries WHERE id = ANY($1) LIMIT 5"
-        rows = await place.query(statement, list(self.deliveries.keys() - self._audit.ends.keys()))
+        rows = await server.query(statement, list(self.deliveries.keys() - self._audit.ends.keys()))
         return "\n".join(str(dict(row)) for row in rows)
 
     def _seen(self) -> Counter[tuple[str, str, str]]:
         return Counter(
             {
                 (device.name, application, content): count
-                for device in self._fleet.devices
+                for device in self._pool.devices
                 for (application, content), count in device.seen.items()
             }
         )
@@ -132,7 +132,7 @@ class Load:
             ("one", "several", "large", "now", "cancel"), weights=(75, 5, 10, 5, 5)
         )[0]
         devices = self._rng.sample(
-            self._fleet.devices, min(5, len(self._fleet.devices)) if kind == "several" else 1
+            self._pool.devices, min(5, len(self._pool.devices)) if kind == "several" else 1
         )
         content = f"{kind} {number}" + " and more" * (60 if kind == "large" else 0)
         certain = kind not in ("now", "cancel")

@@ -17,11 +17,11 @@ from aoi_events.contracts.states import DeliveryState
 from aoi_events.errors import ErrorCode
 from aoi_events.publishing import DeviceRequests
 from tests.acceptance.audit import Audit
-from tests.acceptance.fleet import APPS, Fleet
+from tests.acceptance.device_pool import APPS, DevicePool
 from tests.acceptance.hostile_devices import bad_frames, forbidden, say, throw
 from tests.acceptance.hostile_requests import ask_all, cases, noise, pretend_to_be
 from tests.acceptance.hostile_smsc import be_mad, talk_nonsense
-from tests.acceptance.place import EVERY_KIND, Place, seeded
+from tests.acceptance.server_under_test import EVERY_KIND, ServerUnderTest, seeded
 from tests.integration.publishing.device import APPLICATION, Device
 from tests.limits import WITHIN
 from tests.processes import Workers
@@ -40,8 +40,10 @@ INTERNAL: Final = re.compile(
 class Storm:
     """Two devices that registered, of which one is after the other's notifications."""
 
-    def __init__(self, place: Place, victim: Device, attacker: Device, foreign: str) -> None:
-        self.place = place
+    def __init__(
+        self, server: ServerUnderTest, victim: Device, attacker: Device, foreign: str
+    ) -> None:
+        self.server = server
         self.victim = victim
         self.attacker = attacker
         self.foreign = foreign
@@ -50,7 +52,7 @@ class Storm:
 
     async def at_the_broker(self, rng: random.Random, revoked: str) -> None:
         """Every request that nobody may make gets its code, and noise gets one of them."""
-        url = self.place.broker("shop")
+        url = self.server.broker("shop")
         asked = [
             *cases(self.victim, self.attacker, revoked=revoked, foreign=self.foreign),
             *noise(rng, 300),
@@ -71,7 +73,7 @@ class Storm:
 
     async def at_the_gateway(self, rng: random.Random) -> None:
         """Bad frames end their connection with a code of ours, requests get theirs."""
-        url, port = self.place.gateways[0], self.place.ports[0]
+        url, port = self.server.gateways[0], self.server.ports[0]
         bad = bad_frames(rng)
         throwing = asyncio.create_task(throw(port, rng, 100))
         talks = await asyncio.gather(*(say(url, [frame]) for frame in bad))
@@ -105,8 +107,8 @@ class Storm:
 
     async def at_the_smsc(self, rng: random.Random) -> None:
         """The SMSC loses its mind, and is replaced by a worse one for a while."""
-        await talk_nonsense(self.place.smsc, rng)
-        await be_mad(self.place.smsc, rng, connections=4)
+        await talk_nonsense(self.server.smsc, rng)
+        await be_mad(self.server.smsc, rng, connections=4)
 
 
 def assert_unknown(secrets: Iterable[str], texts: Iterable[str]) -> None:
@@ -121,20 +123,20 @@ def logs(workers: Workers) -> list[dict[str, Any]]:
 
 
 @pytest.mark.timeout(600)
-async def test_a_storm_of_bad_input_from_everywhere(place: Place) -> None:
+async def test_a_storm_of_bad_input_from_everywhere(server: ServerUnderTest) -> None:
     """Point "Bad input": at the broker, at a gateway and from the SMSC at once. Every answer has a
     stable code and nothing internal, no worker dies or logs an error, no log holds a secret, nobody
     gets at anything of others; and then all of it works as ever.
     """
     rng = seeded()
     async with (
-        Audit(place.broker("audit")) as audit,
-        place.workers([f"{kind}-1" for kind in EVERY_KIND]) as workers,
-        Fleet(place.gateways[:1], place.smsc) as fleet,
-        Publisher(place.broker("shop"), timeout=WITHIN) as publisher,
-        DeviceRequests(place.broker("shop"), timeout=WITHIN) as requests,
+        Audit(server.broker("audit")) as audit,
+        server.workers([f"{kind}-1" for kind in EVERY_KIND]) as workers,
+        DevicePool(server.gateways[:1], server.smsc) as pool,
+        Publisher(server.broker("shop"), timeout=WITHIN) as publisher,
+        DeviceRequests(server.broker("shop"), timeout=WITHIN) as requests,
     ):
-        await fleet.join(1)
+        await pool.join(1)
         victim, attacker, gone = (Device(requests) for _ in range(3))
         for device in (victim, attacker, gone):
             await device.register()
@@ -143,7 +145,7 @@ async def test_a_storm_of_bad_input_from_everywhere(place: Place) -> None:
         kept = await publisher.send(victim.token, "for the victim only", notification="kept")
         (foreign,) = (each.delivery for each in kept.deliveries)
 
-        storm = Storm(place, victim, attacker, foreign)
+        storm = Storm(server, victim, attacker, foreign)
         async with asyncio.TaskGroup() as group:
             group.create_task(storm.at_the_broker(rng, gone.token))
             group.create_task(storm.at_the_gateway(random.Random(rng.random())))
@@ -152,17 +154,17 @@ async def test_a_storm_of_bad_input_from_everywhere(place: Place) -> None:
         # Nobody acknowledged or fetched what is the victim's, who gets it on return.
         (status,) = (await publisher.status("kept")).deliveries
         assert status.state is DeliveryState.STORED, status
-        connected = asyncio.create_task(victim.connect(place.ports[0]))
+        connected = asyncio.create_task(victim.connect(server.ports[0]))
         await audit.until_settled([foreign], within=WITHIN)
         connected.cancel()
         assert victim.received == ["for the victim only"]
         # A device that comes now registers, and proves its number by SMS; others go on.
-        await fleet.join(1)
-        await fleet.join(1, sms=False)
-        tokens = [device.tokens[APPS[0]] for device in fleet.devices]
+        await pool.join(1)
+        await pool.join(1, sms=False)
+        tokens = [device.tokens[APPS[0]] for device in pool.devices]
         after = await publisher.send(tokens, "after the storm")
         await audit.until_settled([each.delivery for each in after.deliveries], within=WITHIN)
-        assert [device.seen.total() for device in fleet.devices] == [1, 1, 1]
+        assert [device.seen.total() for device in pool.devices] == [1, 1, 1]
 
         assert workers.running == workers.all
         assert set((await workers.drain()).values()) == {0}
@@ -170,11 +172,11 @@ async def test_a_storm_of_bad_input_from_everywhere(place: Place) -> None:
     assert errors == []
     assert [text for text in storm.said if INTERNAL.search(text)] == []
     secrets = [device.secret for device in (victim, attacker, gone)]
-    hidden = [*secrets, *place.passwords.values(), *keys(place)]
+    hidden = [*secrets, *server.passwords.values(), *keys(server)]
     assert_unknown(hidden, storm.said)
     tokens += [device.token for device in (victim, attacker, gone)]
     assert_unknown([*hidden, *tokens], (json.dumps(entry) for entry in logs(workers)))
-    (internal,) = await place.query("SELECT count(*) FROM parked WHERE code = 'internal'")
+    (internal,) = await server.query("SELECT count(*) FROM parked WHERE code = 'internal'")
     assert internal["count"] == 0
 
 
@@ -191,7 +193,7 @@ async def deregister(device: Device) -> None:
     )
 
 
-def keys(place: Place) -> list[str]:
+def keys(server: ServerUnderTest) -> list[str]:
     """The server's keys, as text."""
-    body = json.loads(place.key_file.read_text())
+    body = json.loads(server.key_file.read_text())
     return [body["challenge"], *body["tokens"].values()]

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from aoi_events.cli.demo.command import demo
+from aoi_events.cli.demo.story import Story
 from aoi_events.cli.demo.timeline import DemoFailed, Timeline
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
 from tests.commands import Ran, environment, run
@@ -113,19 +114,20 @@ def test_parts_that_cannot_be_had(tmp_path: Path, options: list[str], told: str)
     assert "happened" not in ran.out
 
 
-class RefusingSmsc(LoopbackSmsc):
-    """An SMSC that knows no number."""
-
-    def __init__(self) -> None:
-        super().__init__(Reply.bad_number())
-
-
 def test_a_step_that_does_not_happen(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where the SMSC refuses the numbers, step 3 fails with exit code 1, and says why."""
-    monkeypatch.setattr("aoi_events.cli.demo.play.LoopbackSmsc", RefusingSmsc)
-    monkeypatch.setattr("aoi_events.cli.demo.story.WITHIN", 10.0)
+    smsc = LoopbackSmsc(Reply.bad_number())
+    monkeypatch.setattr("aoi_events.cli.demo.play.LoopbackSmsc", lambda: smsc)
+    activate = Story.activate
+
+    async def activate_once_refused(story: Story) -> None:
+        await smsc.submitted(2)
+        monkeypatch.setattr("aoi_events.cli.demo.story.WITHIN", 0.5)
+        await activate(story)
+
+    monkeypatch.setattr(Story, "activate", activate_once_refused)
     with pytest.raises(SystemExit) as ended:
         demo(broker="memory://", store="", verbose=False)
     said = capsys.readouterr()

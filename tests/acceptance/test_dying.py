@@ -9,9 +9,9 @@ from aoi_events import Publisher, send_request
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.errors import ErrorCode, RequestRefused
 from tests.acceptance.audit import Audit
-from tests.acceptance.doomed import DIED, LAUNCHER
-from tests.acceptance.fleet import APPS, Fleet
-from tests.acceptance.place import Place
+from tests.acceptance.crash_points import DIED, LAUNCHER
+from tests.acceptance.device_pool import APPS, DevicePool
+from tests.acceptance.server_under_test import ServerUnderTest
 from tests.commands import run
 from tests.limits import WITHIN
 from tests.processes import Workers
@@ -31,20 +31,20 @@ async def restart_whenever_it_dies(workers: Workers) -> None:
 
 @pytest.mark.timeout(600)
 async def test_what_kills_its_process_is_set_aside_and_takes_nobody_along(
-    place: Place, tmp_path: Path
+    server: ServerUnderTest, tmp_path: Path
 ) -> None:
     """A request that ends every process that handles it gets parked, its sender is told, and the
     innocent ones beside it are all delivered.
     """
     names = [f"innocent-{number}" for number in range(INNOCENT)]
     async with (
-        Audit(place.broker("audit")) as audit,
-        place.workers(OTHERS) as workers,
-        Fleet(place.gateways[:1], place.smsc) as fleet,
-        Publisher(place.broker("shop"), timeout=3 * WITHIN) as publisher,
+        Audit(server.broker("audit")) as audit,
+        server.workers(OTHERS) as workers,
+        DevicePool(server.gateways[:1], server.smsc) as pool,
+        Publisher(server.broker("shop"), timeout=3 * WITHIN) as publisher,
     ):
-        await fleet.join(1, sms=False)
-        (device,) = fleet.devices
+        await pool.join(1, sms=False)
+        (device,) = pool.devices
         token = device.tokens[APPS[0]]
         half = INNOCENT // 2
         requests = [
@@ -70,7 +70,7 @@ async def test_what_kills_its_process_is_set_aside_and_takes_nobody_along(
         await keeping
         assert set(codes.values()) == {0}, codes
     listed = await asyncio.to_thread(
-        run, "dead", "list", "--json", cwd=tmp_path, settings=place.environment
+        run, "dead", "list", "--json", cwd=tmp_path, settings=server.environment
     )
     (parked,) = listed.json["parked"]
     assert parked["queue"] == "aoi.notification"
@@ -83,23 +83,25 @@ async def test_what_kills_its_process_is_set_aside_and_takes_nobody_along(
 
 
 @pytest.mark.timeout(600)
-async def test_what_was_committed_and_never_sent_is_sent_by_the_next(place: Place) -> None:
+async def test_what_was_committed_and_never_sent_is_sent_by_the_next(
+    server: ServerUnderTest,
+) -> None:
     """The process dies between commit and publish, and nobody takes its place until the delivery is
     stored, as its device said nothing: the device, connected all the time, gets it all the same.
     """
     async with (
-        Audit(place.broker("audit")) as audit,
-        place.workers(OTHERS) as workers,
-        Fleet(place.gateways[:1], place.smsc) as fleet,
-        Publisher(place.broker("shop"), timeout=3 * WITHIN) as publisher,
+        Audit(server.broker("audit")) as audit,
+        server.workers(OTHERS) as workers,
+        DevicePool(server.gateways[:1], server.smsc) as pool,
+        Publisher(server.broker("shop"), timeout=3 * WITHIN) as publisher,
     ):
-        await fleet.join(1, sms=False)
-        (device,) = fleet.devices
+        await pool.join(1, sms=False)
+        (device,) = pool.devices
         sending = asyncio.create_task(
             publisher.send(device.tokens[APPS[0]], "hello", notification="orphan")
         )
-        doomed = await workers.spawn("notification-1", launcher=LAUNCHER)
-        assert await doomed.ended() == DIED
+        crashing = await workers.spawn("notification-1", launcher=LAUNCHER)
+        assert await crashing.ended() == DIED
         await audit.until(lambda: bool(audit.stored), "it is stored", within=WITHIN)
         await workers.start("notification-1")
         accepted = await sending

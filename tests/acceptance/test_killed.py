@@ -8,9 +8,9 @@ import pytest
 
 from aoi_events import Publisher
 from tests.acceptance.audit import Audit
-from tests.acceptance.fleet import Fleet
+from tests.acceptance.device_pool import DevicePool
 from tests.acceptance.load import Load
-from tests.acceptance.place import EVERY_KIND, Place, seeded
+from tests.acceptance.server_under_test import EVERY_KIND, ServerUnderTest, seeded
 from tests.limits import WITHIN
 from tests.processes import Workers
 
@@ -21,7 +21,7 @@ KILLS = 12
 
 
 async def kill_at_random(
-    workers: Workers, fleet: Fleet, audit: Audit, rng: random.Random, *, done: asyncio.Event
+    workers: Workers, pool: DevicePool, audit: Audit, rng: random.Random, *, done: asyncio.Event
 ) -> None:
     """``kill -9`` for one of every kind, and more, each after a random number of deliveries has
     ended; it is started again at once, as whoever runs workers does. Meanwhile more devices come.
@@ -38,29 +38,29 @@ async def kill_at_random(
             victim.kill()
             await victim.ended()
             await workers.spawn(victim.name)
-            group.create_task(fleet.join(2))
+            group.create_task(pool.join(2))
     done.set()
 
 
 @pytest.mark.timeout(600)
-async def test_every_accepted_delivery_ends_once_whoever_is_killed(place: Place) -> None:
+async def test_every_accepted_delivery_ends_once_whoever_is_killed(server: ServerUnderTest) -> None:
     """Workers of every kind die at random moments under load: nothing is lost or doubled."""
     rng = seeded()
     async with (
-        Audit(place.broker("audit")) as audit,
-        place.workers(COPIES) as workers,
-        Fleet(place.gateways, place.smsc) as fleet,
-        Publisher(place.broker("shop")) as publisher,
+        Audit(server.broker("audit")) as audit,
+        server.workers(COPIES) as workers,
+        DevicePool(server.gateways, server.smsc) as pool,
+        Publisher(server.broker("shop")) as publisher,
     ):
-        await fleet.join(16)
-        load = Load(fleet, audit, rng)
+        await pool.join(16)
+        load = Load(pool, audit, rng)
         done = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(load.send(publisher, until=done))
-            group.create_task(kill_at_random(workers, fleet, audit, rng, done=done))
-        await load.check(place, within=WITHIN)
+            group.create_task(kill_at_random(workers, pool, audit, rng, done=done))
+        await load.check(server, within=WITHIN)
         await asyncio.gather(*(worker.until_logged("started") for worker in workers.running))
         codes = await workers.drain()
         assert set(codes.values()) == {0}, codes
-        await load.check_in_store(place)
+        await load.check_in_store(server)
         log.warning("%d deliveries, %d events came again", len(load.deliveries), audit.repeats)

@@ -12,10 +12,10 @@ import pytest
 from aoi_events import Publisher
 from aoi_events.contracts.answers import NotificationAcceptedV1
 from tests.acceptance.audit import Audit
-from tests.acceptance.doomed import LAUNCHER
-from tests.acceptance.fleet import Fleet
+from tests.acceptance.crash_points import LAUNCHER
+from tests.acceptance.device_pool import DevicePool
 from tests.acceptance.load import Load
-from tests.acceptance.place import EVERY_KIND, Place, seeded
+from tests.acceptance.server_under_test import EVERY_KIND, ServerUnderTest, seeded
 from tests.limits import WITHIN
 from tests.processes import Worker, Workers
 
@@ -45,15 +45,15 @@ class Held:
 
 
 @asynccontextmanager
-async def held(place: Place, folder: Path, **settings: str) -> AsyncIterator[Held]:
+async def held(server: ServerUnderTest, folder: Path, **settings: str) -> AsyncIterator[Held]:
     """A worker that has just taken a request, and takes its time."""
     fifo = folder / "fifo"
     os.mkfifo(fifo)
     async with (
-        place.workers([]) as workers,
-        Publisher(place.broker("shop"), timeout=WITHIN) as publisher,
+        server.workers([]) as workers,
+        Publisher(server.broker("shop"), timeout=WITHIN) as publisher,
     ):
-        settings["DOOMED_FIFO"] = str(fifo)
+        settings["RELEASE_FIFO"] = str(fifo)
         worker = await workers.spawn("notification-1", launcher=LAUNCHER, **settings)
         await worker.until_logged("started")
         # Of a token that nobody has, all that is asked for is an answer.
@@ -66,21 +66,21 @@ async def held(place: Place, folder: Path, **settings: str) -> AsyncIterator[Hel
             await asyncio.gather(answer, return_exceptions=True)
 
 
-async def test_term_finishes_what_was_taken(place: Place, tmp_path: Path) -> None:
+async def test_term_finishes_what_was_taken(server: ServerUnderTest, tmp_path: Path) -> None:
     """TERM: no more is taken, what was taken is finished, answered and acknowledged, exit 0."""
-    async with held(place, tmp_path) as taken:
+    async with held(server, tmp_path) as taken:
         taken.worker.terminate()
         await taken.worker.until_logged("draining")
         taken.let_go()
         assert await taken.worker.ended() == DRAINED
         async with asyncio.timeout(WITHIN):
             assert (await taken.answer).rejected
-        assert await place.waiting() == {}
+        assert await server.waiting() == {}
 
 
-async def test_a_second_term_ends_it_at_once(place: Place, tmp_path: Path) -> None:
+async def test_a_second_term_ends_it_at_once(server: ServerUnderTest, tmp_path: Path) -> None:
     """The second TERM waits for nothing: exit 143; what was taken is another worker's."""
-    async with held(place, tmp_path) as taken:
+    async with held(server, tmp_path) as taken:
         taken.worker.terminate()
         await taken.worker.until_logged("draining")
         taken.worker.terminate()
@@ -88,22 +88,24 @@ async def test_a_second_term_ends_it_at_once(place: Place, tmp_path: Path) -> No
         assert (await taken.replaced()).rejected
 
 
-async def test_what_cannot_be_drained_is_left_to_others(place: Place, tmp_path: Path) -> None:
+async def test_what_cannot_be_drained_is_left_to_others(
+    server: ServerUnderTest, tmp_path: Path
+) -> None:
     """Past the time for draining it ends all the same: exit 75; another worker answers."""
-    async with held(place, tmp_path, AOI_DRAIN_WITHIN="0.2") as taken:
+    async with held(server, tmp_path, AOI_DRAIN_WITHIN="0.2") as taken:
         taken.worker.terminate()
         assert await taken.worker.ended() == NOT_DRAINED
         assert (await taken.replaced()).rejected
 
 
 async def test_a_message_that_holds_two_processes_ends_the_third(
-    place: Place, tmp_path: Path
+    server: ServerUnderTest, tmp_path: Path
 ) -> None:
     """After two deaths it is handled alone, and no longer than it may: exit 70; then, as it holds
     nobody any more, it is answered.
     """
-    async with held(place, tmp_path) as taken:
-        again = {"DOOMED_FIFO": str(taken.fifo), "AOI_QUARANTINE_LIMIT": "0.5"}
+    async with held(server, tmp_path) as taken:
+        again = {"RELEASE_FIFO": str(taken.fifo), "AOI_QUARANTINE_LIMIT": "0.5"}
         taken.worker.kill()
         await taken.worker.ended()
         second = await taken.workers.spawn("notification-1", launcher=LAUNCHER, **again)
@@ -126,29 +128,29 @@ async def test_a_message_that_holds_two_processes_ends_the_third(
     ids=["settings", "no store", "no broker"],
 )
 async def test_a_worker_that_cannot_start_says_why(
-    place: Place, settings: dict[str, str], code: int, told: str
+    server: ServerUnderTest, settings: dict[str, str], code: int, told: str
 ) -> None:
     """Settings that cannot work end it with 78; what cannot be reached in time with 69."""
-    async with place.workers([]) as workers:
+    async with server.workers([]) as workers:
         worker = await workers.spawn("outcome", AOI_START_WITHIN="0.5", **settings)
         assert await worker.ended() == code
         assert worker.logged(told), worker.seen()
 
 
 @pytest.mark.timeout(600)
-async def test_a_rolling_restart_is_not_noticed(place: Place) -> None:
+async def test_a_rolling_restart_is_not_noticed(server: ServerUnderTest) -> None:
     """Under load one copy of every worker after the other gets TERM, and the other goes on: each
     exits 0, and nothing is lost, doubled or parked.
     """
     names = [f"{kind}-{copy}" for kind in EVERY_KIND for copy in (1, 2)]
     async with (
-        Audit(place.broker("audit")) as audit,
-        place.workers(names) as workers,
-        Fleet(place.gateways, place.smsc) as fleet,
-        Publisher(place.broker("shop")) as publisher,
+        Audit(server.broker("audit")) as audit,
+        server.workers(names) as workers,
+        DevicePool(server.gateways, server.smsc) as pool,
+        Publisher(server.broker("shop")) as publisher,
     ):
-        await fleet.join(12)
-        load = Load(fleet, audit, seeded())
+        await pool.join(12)
+        load = Load(pool, audit, seeded())
         done = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(load.send(publisher, until=done))
@@ -158,7 +160,7 @@ async def test_a_rolling_restart_is_not_noticed(place: Place) -> None:
                 assert await old.ended() == DRAINED, old.seen()
             await audit.until_more(20, within=WITHIN)
             done.set()
-        await load.check(place, within=WITHIN)
+        await load.check(server, within=WITHIN)
         codes = await workers.drain()
         assert set(codes.values()) == {DRAINED}, codes
-        await load.check_in_store(place)
+        await load.check_in_store(server)

@@ -22,7 +22,7 @@ def test_each_entry_is_of_tests_that_there_are(start: str) -> None:
 
 def test_a_test_is_left_out_by_the_beginning_of_its_id() -> None:
     """Files, folders and single tests; their neighbours stay."""
-    assert is_left_out("tests/unit/bench/test_playing.py::test_it")
+    assert is_left_out("tests/unit/benchmarks/test_playing.py::test_it")
     assert is_left_out("tests/acceptance/test_demo.py::test_parts_that_cannot_be_had[x]")
     assert not is_left_out("tests/acceptance/test_demo.py::test_the_whole_story")
 

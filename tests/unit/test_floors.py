@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,71 +54,131 @@ def test_imports_only_go_down() -> None:
 
 
 PLANTED = {
-    "up": ("domain/retry.py", "import aoi_events.ports.clock"),
-    "out of a port": ("ports/clock.py", "import aoi_events.platform.retry"),
-    "from a worker to another": (
-        "services/outcome/handler.py",
-        "import aoi_events.services.activation.channel_set",
-    ),
-    "from a shared room to a worker": (
-        "services/clients/endings.py",
-        "import aoi_events.services.registration.handler",
-    ),
-    "from the runtime to a shared room": (
-        "services/runtime/pausing.py",
-        "import aoi_events.services.delivery.release",
-    ),
-    "from a channel to another": (
-        "channels/sms/routing.py",
-        "import aoi_events.channels.webhook.signing",
-    ),
-    "from the shared part of channels to one": (
-        "channels/base/concurrency.py",
-        "import aoi_events.channels.sms.numbers",
-    ),
-    "an adapter in a service": ("services/runtime/pausing.py", "import aoi_events.store.types"),
-    "an adapter in a gateway": ("gateway/workers/outbox.py", "import aoi_events.broker.open"),
-    "a socket in a protocol": (
-        "gateway/protocol/window.py",
-        "import aoi_events.gateway.sockets.server",
-    ),
-    "a library of sockets in a protocol": ("gateway/protocol/window.py", "import aiohttp"),
-    "the shell in the client's core": (
-        "client/core/state.py",
-        "import aoi_events.client.shell.storage",
-    ),
-    "a task in the client's core": ("client/core/state.py", "import asyncio"),
-    "a plan that knows deliveries": (
-        "domain/planning/plans.py",
-        "import aoi_events.domain.delivery.state",
-    ),
-    "the domain in the codec": ("oma_push/wsp.py", "import aoi_events.domain.retry"),
-    "up from the bottom": ("errors.py", "import aoi_events.contracts.base"),
-    "sideways": ("store/queries.py", "import aoi_events.broker.open"),
-    "sideways above": ("gateway/__init__.py", "import aoi_events.services.runtime.settings"),
-    "up from the library": ("client/__init__.py", "import aoi_events.daemon.settings"),
-    "a device that needs a server": (
-        "daemon/json_lines.py",
-        "import aoi_events.services.runtime.settings",
-    ),
-    "up inside a function": (
-        "contracts/base.py",
-        "def f():\n    from aoi_events.domain import retry",
-    ),
-    "impure": ("domain/planning/plans.py", "import asyncio"),
-    "an implementation in a port": ("ports/clock.py", "import asyncio"),
+    "Floors: imports only go down, siblings do not import each other": {
+        "up": ("domain/retry.py", "import aoi_events.ports.clock"),
+        "out of a port": ("ports/clock.py", "import aoi_events.platform.retry"),
+        "the domain in the codec": ("oma_push/wsp.py", "import aoi_events.domain.retry"),
+        "up from the bottom": ("errors.py", "import aoi_events.contracts.base"),
+        "sideways": ("store/queries.py", "import aoi_events.broker.open"),
+        "sideways above": ("gateway/__init__.py", "import aoi_events.services.runtime.settings"),
+        "up from the library": ("client/__init__.py", "import aoi_events.daemon.settings"),
+        "up inside a function": (
+            "contracts/base.py",
+            "def f():\n    from aoi_events.domain import retry",
+        ),
+    },
+    "Workers are independent; what they share lies below them": {
+        "from a worker to another": (
+            "services/outcome/handler.py",
+            "import aoi_events.services.activation.channel_set",
+        ),
+        "from a shared room to a worker": (
+            "services/clients/endings.py",
+            "import aoi_events.services.registration.handler",
+        ),
+        "from the runtime to a shared room": (
+            "services/runtime/pausing.py",
+            "import aoi_events.services.delivery.release",
+        ),
+    },
+    "The domain's rooms: a delivery has a plan, a plan has channels": {
+        "a plan that knows deliveries": (
+            "domain/planning/plans.py",
+            "import aoi_events.domain.delivery.state",
+        ),
+    },
+    "The gateway's protocol knows neither sockets nor workers": {
+        "a socket in a protocol": (
+            "gateway/protocol/window.py",
+            "import aoi_events.gateway.sockets.server",
+        ),
+    },
+    "The client's core does not know its shell": {
+        "the shell in the client's core": (
+            "client/core/state.py",
+            "import aoi_events.client.shell.storage",
+        ),
+    },
+    "Channels share base/ and nothing else": {
+        "from a channel to another": (
+            "channels/sms/routing.py",
+            "import aoi_events.channels.webhook.signing",
+        ),
+        "from the shared part of channels to one": (
+            "channels/base/concurrency.py",
+            "import aoi_events.channels.sms.numbers",
+        ),
+    },
+    "Only bootstrap, testing and cli choose adapters": {
+        "an adapter in a service": ("services/runtime/pausing.py", "import aoi_events.store.types"),
+        "an adapter in a gateway": ("gateway/workers/outbox.py", "import aoi_events.broker.open"),
+    },
+    "Decisions are pure: no I/O, no clock, no randomness, no tasks, no log": {
+        "a library of sockets in a protocol": ("gateway/protocol/window.py", "import aiohttp"),
+        "a task in the client's core": ("client/core/state.py", "import asyncio"),
+        "impure": ("domain/planning/plans.py", "import asyncio"),
+        "an implementation in a port": ("ports/clock.py", "import asyncio"),
+    },
+    "AMQP libraries stay in the broker": {
+        "AMQP in a gateway": ("gateway/workers/outbox.py", "import aio_pika"),
+    },
+    "SQL stays in the store": {
+        "SQL in a service": ("services/clients/unit_of_work.py", "import sqlalchemy"),
+    },
+    "SMPP stays in the sms channel": {
+        "SMPP beside its channel": ("channels/base/concurrency.py", "import smpp34"),
+    },
+    "ASGI stays in the endpoint; tokens of others are verified there, and for identities": {
+        "ASGI in a gateway": ("gateway/sockets/server.py", "import starlette"),
+        "tokens in a gateway": ("gateway/sockets/server.py", "import jwt"),
+    },
+    "What signs and encrypts pushes stays in their channels": {
+        "signing beside its channel": ("channels/base/concurrency.py", "import standardwebhooks"),
+    },
+    "Netlink stays in the daemon's network": {
+        "Netlink in the client": ("client/shell/storage.py", "import pyroute2"),
+    },
+    "Prometheus stays in telemetry": {
+        "Prometheus in a service": ("services/runtime/pausing.py", "import prometheus_client"),
+    },
+    "A device needs nothing of a server": {
+        "a device that needs a server": (
+            "daemon/json_lines.py",
+            "import aoi_events.services.runtime.settings",
+        ),
+    },
+    "Retries are in one file: only platform.retry imports tenacity": {
+        "retries of its own in a broker": ("broker/open.py", "import tenacity"),
+    },
+    "Only the command line speaks to a terminal": {
+        "a terminal in the daemon": ("daemon/json_lines.py", "import rich"),
+    },
+    "Test libraries stay in testing, and the launchers are nobody's library": {
+        "a test library in the bootstrap": ("bootstrap/opening.py", "import pytest"),
+        "a launcher in the bootstrap": ("bootstrap/opening.py", "import workers"),
+    },
 }
+"""By contract: violations, each with the file that gets the import."""
 
 
-@pytest.mark.parametrize("where", PLANTED)
-def test_a_planted_import_is_caught(where: str, copy: Path) -> None:
-    """An import that goes up, sideways, or out of the pure core breaks the contract."""
-    file, line = PLANTED[where]
+def test_each_contract_has_a_planted_violation() -> None:
+    """No contract of pyproject.toml is without a planted import that breaks it."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = [each["name"] for each in settings["tool"]["importlinter"]["contracts"]]
+    assert sorted(contracts) == sorted(name for name, planted in PLANTED.items() if planted)
+
+
+@pytest.mark.parametrize(
+    "contract, where", [(name, where) for name, planted in PLANTED.items() for where in planted]
+)
+def test_a_planted_import_is_caught(contract: str, where: str, copy: Path) -> None:
+    """An import that a contract forbids breaks that contract."""
+    file, line = PLANTED[contract][where]
     spoiled = copy / "aoi_events" / file
     spoiled.write_text(f"{spoiled.read_text(encoding='utf-8')}\n\n{line}\n", encoding="utf-8")
     result = lint_imports(copy)
     assert result.returncode == 1, result.stdout + result.stderr
-    assert "BROKEN" in result.stdout
+    assert f"{contract} BROKEN" in result.stdout
     assert str(ROOT) not in result.stdout
 
 

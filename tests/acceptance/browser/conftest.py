@@ -18,7 +18,7 @@ from tests.acceptance.browser.bidi import Page
 from tests.acceptance.browser.certificates import self_signed
 from tests.acceptance.browser.firefox import PUSH, Firefox, Outside
 from tests.acceptance.browser.site import site
-from tests.acceptance.place import Place
+from tests.acceptance.server_under_test import ServerUnderTest
 from tests.processes import Workers
 
 KINDS: Final = (
@@ -76,31 +76,35 @@ def more() -> Mapping[str, str]:
 
 
 @pytest.fixture
-async def service(place: Place, tmp_path: Path, more: Mapping[str, str]) -> AsyncIterator[Service]:
+async def service(
+    server: ServerUnderTest, tmp_path: Path, more: Mapping[str, str]
+) -> AsyncIterator[Service]:
     """Every worker that Web Push needs, as a process, on RabbitMQ and PostgreSQL."""
     certificate, port = self_signed(tmp_path), free_port()
     public = {"AOI_ENDPOINT__PUBLIC_URL": f"https://localhost:{port}"}
     special = {
         "gateway-1": {
-            "AOI_BROKER": place.broker("aoi-gateway"),
-            "AOI_GATEWAY__PORT": str(place.ports[0]),
+            "AOI_BROKER": server.broker("aoi-gateway"),
+            "AOI_GATEWAY__PORT": str(server.ports[0]),
         },
         "endpoint": {
-            "AOI_BROKER": place.broker("aoi-endpoint"),
+            "AOI_BROKER": server.broker("aoi-endpoint"),
             "AOI_ENDPOINT__PORT": str(port),
             "AOI_ENDPOINT__CERTIFICATE": str(certificate),
         },
     }
-    environment = {**place.environment, **public, **more}
+    environment = {**server.environment, **public, **more}
     async with Workers(KINDS, environment, special=special) as workers:
         yield Service(workers, certificate)
 
 
 @pytest.fixture
-async def visitor(place: Place, service: Service, tmp_path: Path) -> AsyncIterator[Visitor]:
+async def visitor(
+    server: ServerUnderTest, service: Service, tmp_path: Path
+) -> AsyncIterator[Visitor]:
     """A Firefox with an empty profile; it must ask nobody but us for anything."""
     async with Outside().listening() as outside, site() as url:
-        push = {**PUSH, "dom.push.serverURL": place.gateways[0]}
+        push = {**PUSH, "dom.push.serverURL": server.gateways[0]}
         firefox = Firefox(tmp_path / "profile", push=push, outside=outside)
         yield Visitor(firefox, outside, url)
         assert outside.asked == [], "Firefox called somebody outside"

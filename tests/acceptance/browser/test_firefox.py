@@ -9,7 +9,7 @@ import pytest
 from tests.acceptance.audit import Audit
 from tests.acceptance.browser.conftest import Service, Visitor, received, subscribed
 from tests.acceptance.browser.senders import NodeSender, PythonSender, VapidKey
-from tests.acceptance.place import Place
+from tests.acceptance.server_under_test import ServerUnderTest
 from tests.limits import WITHIN
 
 pytestmark = pytest.mark.timeout(600)
@@ -112,14 +112,14 @@ async def test_a_subscription_takes_messages_of_its_sender_only(
 
 @pytest.mark.parametrize("more", [{"AOI_POLICY__BACKLOG": "2"}])
 async def test_a_page_that_missed_too_much_is_told_to_subscribe_anew(
-    place: Place, service: Service, visitor: Visitor
+    server: ServerUnderTest, service: Service, visitor: Visitor
 ) -> None:
     """More than its backlog came while it was closed: the service worker hears that its
     subscription has ended, senders that it is gone, and another one works.
     """
     key = VapidKey()
     sender = PythonSender(key, service.authority)
-    async with Audit(place.broker("audit")) as audit:
+    async with Audit(server.broker("audit")) as audit:
         async with visitor.visiting() as page:
             first = await subscribed(page, key.public)
             assert (await sender.send(first, "while it is open")).status == 201

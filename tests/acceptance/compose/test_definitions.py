@@ -116,7 +116,7 @@ def test_exclusive_queues_can_be_made_by_who_needs_them() -> None:
 
 
 def test_requests_are_divided_between_gateways_and_senders() -> None:
-    """Every request may be made by whom the design says, and by nobody else."""
+    """Every request may be made by its roles, and by no other."""
     allowed = {
         user["name"]: {
             key

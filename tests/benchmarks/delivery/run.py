@@ -21,7 +21,7 @@ from aoi_events.contracts.events import DeliveryChanged
 from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.store.migration import upgrade
 from aoi_events.testing.containers import PostgresServer, RabbitServer
-from tests.benchmarks.delivery.fleet import Fleet, fleet
+from tests.benchmarks.delivery.device_pool import DevicePool, device_pool
 from tests.benchmarks.delivery.workers import workers
 from tests.benchmarks.measure import Figure
 
@@ -81,7 +81,7 @@ async def _run(
         url = f"ws://127.0.0.1:{_GATEWAY_PORT}/aoi"
         async with (
             workers(names, environment) as running,
-            fleet(url, devices) as made,
+            device_pool(url, devices) as made,
             Publisher(rabbit.url(vhost), timeout=60) as publisher,
         ):
             await _throughput(publisher, made, store, min(count, 500))  # warms everything up
@@ -97,7 +97,7 @@ async def _run(
     return Run(rate, cpu, reached, settled)
 
 
-async def _throughput(publisher: Publisher, made: Fleet, store: str, count: int) -> float:
+async def _throughput(publisher: Publisher, made: DevicePool, store: str, count: int) -> float:
     """Notifications a second, from the first publish to the last row that is settled."""
     connection = await asyncpg.connect(store.replace("+asyncpg", ""))
     try:
@@ -113,7 +113,7 @@ async def _throughput(publisher: Publisher, made: Fleet, store: str, count: int)
         await connection.close()
 
 
-def _requests(made: Fleet, count: int) -> Iterator[SendNotificationV1]:
+def _requests(made: DevicePool, count: int) -> Iterator[SendNotificationV1]:
     run = uuid4().hex[:12]
     for number in range(count):
         token = made.tokens[number % len(made.tokens)]
@@ -121,7 +121,7 @@ def _requests(made: Fleet, count: int) -> Iterator[SendNotificationV1]:
 
 
 async def _latency(
-    publisher: Publisher, made: Fleet, rate: float
+    publisher: Publisher, made: DevicePool, rate: float
 ) -> tuple[list[float], list[float]]:
     """Seconds from publish to the app, and to the event that it is settled, at a steady rate."""
     count = max(100, min(2_000, int(rate * 10)))

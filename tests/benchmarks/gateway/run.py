@@ -27,7 +27,7 @@ from aoi_events.store.migration import upgrade
 from aoi_events.testing.containers import PostgresServer, RabbitServer
 from tests.benchmarks.delivery.workers import workers
 from tests.benchmarks.gateway.candidates import CANDIDATES
-from tests.benchmarks.gateway.crowd import Crowd, crowd, masked
+from tests.benchmarks.gateway.connection_pool import ConnectionPool, connection_pool, masked
 
 _GATEWAY_PORT: Final = 18_090
 _ROUNDS: Final = 3
@@ -67,11 +67,11 @@ async def _bare(name: str, size: int) -> Cost:
     assert process.stdout is not None
     try:
         port = int(await process.stdout.readline())
-        async with crowd(port, _WARM) as first:
+        async with connection_pool(port, _WARM) as first:
             await first.echo()
             await first.ping()
             before = _resident(process.pid)
-            async with crowd(port, size) as made:
+            async with connection_pool(port, size) as made:
                 memory = (_resident(process.pid) - before) / size
                 ping = await _ping(process.pid, made, size)
                 spent = _cpu(process.pid)
@@ -104,7 +104,7 @@ async def _ours(rabbit: RabbitServer, postgres: PostgresServer, size: int) -> Co
         async with workers(["registration", "activation", "gateway"], environment) as running:
             gateway = next(worker for worker in running.running if worker.name == "gateway")
             hellos = await _registered(rabbit.url(vhost), _WARM + size)
-            connected = partial(crowd, _GATEWAY_PORT, path=PATH, subprotocol=SUBPROTOCOL)
+            connected = partial(connection_pool, _GATEWAY_PORT, path=PATH, subprotocol=SUBPROTOCOL)
             async with connected(_WARM, hellos=hellos[:_WARM]):
                 before = _resident(gateway.pid)
                 async with connected(size, hellos=hellos[_WARM:]) as made:
@@ -146,7 +146,7 @@ async def _registered(broker: str, size: int) -> list[bytes]:
         return list(await asyncio.gather(*(one(devices, number) for number in range(size))))
 
 
-async def _ping(pid: int, made: Crowd, size: int) -> float:
+async def _ping(pid: int, made: ConnectionPool, size: int) -> float:
     spent = _cpu(pid)
     for _ in range(_ROUNDS):
         await made.ping()

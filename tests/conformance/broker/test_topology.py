@@ -29,7 +29,7 @@ ROUTES = [
 
 
 async def test_every_request_has_its_queue(broker: Broker) -> None:
-    """Each routing key of the design's table reaches its worker; any other, the unroutable one."""
+    """Each routing key reaches its worker; any other, the unroutable one."""
     await broker.declare(names.topology(["sms"]))
     await broker.publish([Outbound(names.REQUESTS, key, key.encode()) for key, _ in ROUTES])
     for queue in dict.fromkeys(queue for _, queue in ROUTES):

@@ -15,7 +15,7 @@ from aoi_events.testing.conformance import (
     Provider,
     ReceiptSuite,
 )
-from tests.conformance.channel.stages import (
+from tests.conformance.channel.providers import (
     CONNECTIONLESS,
     LIMITED,
     OFFERS,

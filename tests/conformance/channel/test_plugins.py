@@ -10,7 +10,7 @@ from aoi_events.bootstrap.plugins import installed_plugins
 from aoi_events.contracts.content import Content
 from aoi_events.domain.clients.channels import Parameters, octets_of
 from aoi_events.errors import ErrorCode, Refusal
-from tests.conformance.channel.stages import OFFERS, plugin_of
+from tests.conformance.channel.providers import OFFERS, plugin_of
 
 KINDS = pytest.mark.parametrize("kind", sorted(OFFERS))
 

@@ -47,8 +47,8 @@ async def as_role(server: RabbitServer, vhost: str, user: str) -> RabbitBroker:
 async def test_who_reports_outcomes_writes_into_no_queue(
     rabbit_server: RabbitServer, rabbit_vhost: str, user: str
 ) -> None:
-    """Section 3: at the broker each role may only do what it does: outcomes arrive through their
-    exchange, and what would go into a queue by its name, its own one too, is refused.
+    """At the broker each role may only do what it does: outcomes arrive through their exchange, and
+    what would go into a queue by its name, its own one too, is refused.
     """
     setup = await as_role(rabbit_server, rabbit_vhost, "aoi-setup")
     await setup.declare(topology(["sms"]))

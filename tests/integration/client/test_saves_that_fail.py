@@ -155,9 +155,9 @@ async def live(client: AoiClient, server: ScriptedServer, sms: ScriptedSms) -> N
 
 @pytest.mark.parametrize("step", STEPS)
 async def test_nothing_is_acknowledged_that_was_not_remembered(tmp_path: Path, step: str) -> None:
-    """Section 4: the client acknowledges with the truth: whichever save fails (the first, the
-    second, … up to the last), and whether it is the write, the sync or the renaming, each
-    acknowledgement that left was saved before; the client stops.
+    """The client acknowledges with the truth: whichever save fails (the first, the second, … up to
+    the last), and whether it is the write, the sync or the renaming, each acknowledgement that left
+    was saved before; the client stops.
     """
     number, done = 0, False
     while not done:
@@ -228,8 +228,8 @@ class Recorded(MemoryStorage):
 
 
 async def test_a_secret_that_is_replaced_at_once_was_saved(start_device: StartDevice) -> None:
-    """Section 4: a secret is stored before it is sent, also that of a user who was followed by
-    another one in the same moment.
+    """A secret is stored before it is sent, also that of a user who was followed by another one in
+    the same moment.
     """
     storage, identities = Recorded(), ScriptedIdentity()
     client = await start_device(storage=storage, identities=identities, register_on="install")

@@ -11,6 +11,8 @@ import pytest
 from tests.integration.endpoint.server_under_test import ServerUnderTest
 from tests.integration.services.conftest import (
     OpenSystem,
+    backend,  # noqa: F401 - pytest finds fixtures by the names in this module
+    open_system,  # noqa: F401 - as above
 )
 
 OpenServer = Callable[..., Awaitable[ServerUnderTest]]
@@ -24,7 +26,10 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def open_server(open_system: OpenSystem, http: aiohttp.ClientSession) -> OpenServer:
+def open_server(
+    open_system: OpenSystem,  # noqa: F811 - the fixture, not another one
+    http: aiohttp.ClientSession,
+) -> OpenServer:
     """Opens an installation with an endpoint, with the settings of the test."""
 
     async def open_(**settings: Any) -> ServerUnderTest:

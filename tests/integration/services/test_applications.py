@@ -1,4 +1,4 @@
-"""Application Clients: one app instance, one token (8.1.3 and 8.2.3: in the design, section 4)."""
+"""Application Clients: one app instance, one token (8.1.3 and 8.2.3)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def deregister(device: Device, sequence: int) -> ApplicationDeregisteredV1
 
 
 async def test_repeats_give_the_same_token(system: System) -> None:
-    """Section 4: a repeat gives the same token, now and whenever the app starts again."""
+    """A repeat gives the same token, now and whenever the app starts again."""
     device = await system.client()
     tokens = {(await device.register_app()).token for _ in range(3)}
     assert len(tokens) == 1
@@ -50,8 +50,8 @@ async def test_instances_have_tokens_of_their_own(system: System) -> None:
 
 @BOTH
 async def test_a_token_ends_with_its_registration(system: System) -> None:
-    """Section 4: a deregistered token is rejected, what is open for it fails, and a later
-    registration gets another token.
+    """A deregistered token is rejected, what is open for it fails, and a later registration gets
+    another token.
     """
     shop = await system.user()
     device = await system.device()
@@ -71,8 +71,8 @@ async def test_a_token_ends_with_its_registration(system: System) -> None:
 
 @BOTH
 async def test_an_app_that_registered_since_keeps_its_token(system: System) -> None:
-    """Section 4: *no such app* revokes the token; not one that the app registered again since,
-    while that outcome was on its way: the delivery goes out anew, and the answer to that counts.
+    """*no such app* revokes the token; not one that the app registered again since, while that
+    outcome was on its way: the delivery goes out anew, and the answer to that counts.
     """
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
@@ -92,8 +92,8 @@ async def test_an_app_that_registered_since_keeps_its_token(system: System) -> N
 
 
 async def test_what_was_sent_to_an_old_token_never_reaches_the_new_one(system: System) -> None:
-    """Section 4: an app that registers anew at once, before anybody looked, does not get what was
-    sent to the token that ended.
+    """An app that registers anew at once, before anybody looked, does not get what was sent to the
+    token that ended.
     """
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
@@ -108,7 +108,7 @@ async def test_what_was_sent_to_an_old_token_never_reaches_the_new_one(system: S
 
 
 async def test_a_stale_command_changes_nothing(system: System) -> None:
-    """Section 4: an older sequence is answered with the stored state and number."""
+    """An older sequence is answered with the stored state and number."""
     device = await system.client()
     await device.register_app(sequence=5)
     stale = await deregister(device, 4)
@@ -121,15 +121,15 @@ async def test_a_stale_command_changes_nothing(system: System) -> None:
 
 
 async def test_a_repeated_deregistration_is_answered_the_same(system: System) -> None:
-    """Section 4: the same command again gets the same answer."""
+    """The same command again gets the same answer."""
     device = await system.device()
     assert await deregister(device, 2) == await deregister(device, 2)
 
 
 @BOTH
 async def test_a_deregistration_overtakes_its_registration(system: System) -> None:
-    """Section 4: commands are compared by number also where the newer one comes first: the older
-    registration, delayed, registers nothing.
+    """Commands are compared by number also where the newer one comes first: the older registration,
+    delayed, registers nothing.
     """
     device = await system.client()
     first = await deregister(device, 5)
@@ -145,7 +145,7 @@ async def test_a_deregistration_overtakes_its_registration(system: System) -> No
 
 
 async def test_events_never_carry_a_token(system: System) -> None:
-    """Section 3: events carry fingerprints of tokens, never tokens."""
+    """Events carry fingerprints of tokens, never tokens."""
     shop = await system.user()
     device = await system.device("scripted:a1")
     await shop.send("n1", device.token)
@@ -157,7 +157,7 @@ async def test_events_never_carry_a_token(system: System) -> None:
 
 
 async def test_events_end_in_who_asked(system: System) -> None:
-    """Section 3: the routing key of an event ends in the user who asked for what happened."""
+    """The routing key of an event ends in the user who asked for what happened."""
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
     await node.connect(device)
@@ -174,8 +174,8 @@ async def test_events_end_in_who_asked(system: System) -> None:
 
 
 async def test_a_client_has_so_many_apps(open_system: OpenSystem) -> None:
-    """Section 4: quotas bound what one client can make us keep; those that it has go on, and the
-    end of one makes room.
+    """Quotas bound what one client can make us keep; those that it has go on, and the end of one
+    makes room.
     """
     system = await open_system(policy={"applications_per_client": 2})
     device = await system.device(apps=["a.one", "a.two"])
@@ -190,8 +190,8 @@ async def test_a_client_has_so_many_apps(open_system: OpenSystem) -> None:
 
 
 async def test_an_end_makes_room_within_its_batch(open_system: OpenSystem) -> None:
-    """Section 4: requests that are handled together see each other: the end of one app instance
-    makes room for the next, and that for none beside it.
+    """Requests that are handled together see each other: the end of one app instance makes room for
+    the next, and that for none beside it.
     """
     system = await open_system(policy={"applications_per_client": 1})
     device = await system.device(apps=["a.one"])
@@ -216,8 +216,8 @@ async def test_an_end_makes_room_within_its_batch(open_system: OpenSystem) -> No
 
 @BOTH
 async def test_names_that_change_all_the_time_fill_nothing(open_system: OpenSystem) -> None:
-    """Section 4: of the app instances that ended as many are remembered as there may be at a time,
-    and no token that ended is ever given again.
+    """Of the app instances that ended as many are remembered as there may be at a time, and no
+    token that ended is ever given again.
     """
     system = await open_system(policy={"applications_per_client": 2})
     device = await system.client()

@@ -1,4 +1,4 @@
-"""Bad input never stops a worker and never vanishes (design, section 5; point "Bad input")."""
+"""Bad input never stops a worker and never vanishes."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ async def test_ten_megabytes_stop_nothing(system: System) -> None:
 
 @BOTH
 async def test_unknown_requests_are_answered(system: System) -> None:
-    """Section 3: a routing key that nothing binds is answered, too, and parked; so is one that a
-    worker's pattern binds and no contract has. Any octets may stand in it.
+    """A routing key that nothing binds is answered, too, and parked; so is one that a worker's
+    pattern binds and no contract has. Any octets may stand in it.
     """
     shop = await system.user()
     for name in ("bogus.thing", "notification.explode", "client", "a.\x00.b", "ü.ß"):
@@ -88,7 +88,7 @@ async def test_unknown_requests_are_answered(system: System) -> None:
 
 
 async def test_each_unknown_request_of_a_batch_is_parked(system: System) -> None:
-    """Section 3: of unknown requests that are handled together, none is lost."""
+    """Of unknown requests that are handled together, none is lost."""
     found = system.installation
     handler = UnroutableHandler(Parking(found.store, system.clock, quota=10))
     messages = [Inbound(b"x", f"bogus.{n}", "aoi.requests", user_id="shop") for n in range(3)]
@@ -145,8 +145,8 @@ async def test_a_quota_per_sender_bounds_it(open_system: OpenSystem) -> None:
 
 @BOTH
 async def test_answers_go_to_the_senders_own_queues_only(system: System) -> None:
-    """Section 3: a sender cannot write into any queue with our permissions: another reply_to is
-    refused, not answered, and parked; an own reply queue is fine.
+    """A sender cannot write into any queue with our permissions: another reply_to is refused, not
+    answered, and parked; an own reply queue is fine.
     """
     shop, watch = await system.user(), await system.user("eve")
     theirs = await watch.broker.subscribe(
@@ -167,8 +167,8 @@ async def test_answers_go_to_the_senders_own_queues_only(system: System) -> None
 
 
 async def test_what_assigns_something_wants_to_answer(system: System) -> None:
-    """Section 3: requests that assign something are refused without a usable reply_to, whatever
-    header claims that no answer is needed.
+    """Requests that assign something are refused without a usable reply_to, whatever header claims
+    that no answer is needed.
     """
     shop = await system.user()
     device = await system.device("scripted:a1")
@@ -195,7 +195,7 @@ async def test_what_assigns_something_wants_to_answer(system: System) -> None:
 
 @BOTH
 async def test_envelopes_that_nobody_can_read_stop_nothing(system: System) -> None:
-    """Section 5: the workers' own queues survive garbage as well."""
+    """The workers' own queues survive garbage as well."""
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
     await node.connect(device)
@@ -211,9 +211,8 @@ async def test_envelopes_that_nobody_can_read_stop_nothing(system: System) -> No
 
 @BOTH
 async def test_nobody_speaks_for_another_in_quarantine(system: System) -> None:
-    """Section 3: the sender is the user that the broker validated: a sender who can write to a
-    quarantine, or to the dead letters, cannot act for another one; the message is parked under its
-    own name.
+    """The sender is the user that the broker validated: a sender who can write to a quarantine, or
+    to the dead letters, cannot act for another one; the message is parked under its own name.
     """
     shop, eve = await system.user("shop"), await system.user("eve")
     device = await system.device("scripted:a1")

@@ -64,8 +64,8 @@ async def run(system: System, doomed: Handler[Any], *, broker: type[MemoryBroker
 async def test_first_steps_of_a_committed_batch_start_when_publishing_breaks(
     open_system: OpenSystem,
 ) -> None:
-    """Section 5: the batch is committed and nothing of it is published: handled again one by one,
-    each notification is answered, announced and started, though its rows are known already.
+    """The batch is committed and nothing of it is published: handled again one by one, each
+    notification is answered, announced and started, though its rows are known already.
     """
     system = await system_without(open_system, "notification")
     device = await system.device("scripted:a1")
@@ -88,8 +88,8 @@ async def test_first_steps_of_a_committed_batch_start_when_publishing_breaks(
 async def test_first_steps_of_a_committed_batch_start_when_one_item_breaks(
     open_system: OpenSystem,
 ) -> None:
-    """Section 5: the batch is committed and one item of it breaks: the others are answered,
-    announced and started; that one is parked.
+    """The batch is committed and one item of it breaks: the others are answered, announced and
+    started; that one is parked.
     """
     system = await system_without(open_system, "notification")
     device = await system.device("scripted:a1")
@@ -111,8 +111,8 @@ async def test_first_steps_of_a_committed_batch_start_when_one_item_breaks(
 async def test_next_steps_of_a_committed_batch_start_when_publishing_breaks(
     open_system: OpenSystem,
 ) -> None:
-    """Section 5: outcomes are merged and nothing of it is published: handled again one by one, the
-    next step of one delivery is started, and the end of the other is announced.
+    """Outcomes are merged and nothing of it is published: handled again one by one, the next step
+    of one delivery is started, and the end of the other is announced.
     """
     system = await system_without(open_system, "outcome")
     shop, node = await system.user(), await system.node()
@@ -133,8 +133,8 @@ async def test_next_steps_of_a_committed_batch_start_when_publishing_breaks(
 async def test_requests_of_a_committed_batch_are_answered_when_publishing_breaks(
     open_system: OpenSystem, name: str
 ) -> None:
-    """Section 5: the batch is committed and nothing of it is published: handled again one by one,
-    each request gets the answer of its first run.
+    """The batch is committed and nothing of it is published: handled again one by one, each request
+    gets the answer of its first run.
     """
     system = await system_without(open_system, name)
     replies = await Replies.of(await system.user("devices"))

@@ -44,7 +44,7 @@ async def test_several_channels_are_active_at_once(system: System) -> None:
 
 
 async def test_the_answer_says_why_not(open_system: OpenSystem) -> None:
-    """Section 3: the answer says of each other offer why it was not selected."""
+    """The answer says of each other offer why it was not selected."""
     system = await open_system(policy={"connectionless_channels": 0})
     device = await system.client()
     answer = await device.activate("telex", "websocket:x", "scripted:a1")
@@ -66,7 +66,7 @@ async def test_circumstances_count(system: System) -> None:
 
 
 async def test_a_repeat_is_answered_the_same(system: System) -> None:
-    """Section 4: the same command again gets the same answer, and tells the same events again."""
+    """The same command again gets the same answer, and tells the same events again."""
     device = await system.device("websocket", "scripted:a1")
     first = await device.activate("websocket", "telex", sequence=5)
     again = await device.activate("websocket", "telex", sequence=5)
@@ -78,8 +78,8 @@ async def test_a_repeat_is_answered_the_same(system: System) -> None:
 
 
 async def test_an_older_or_different_command_changes_nothing(system: System) -> None:
-    """Section 4: an older sequence number, with whatever body, or an equal one with another body,
-    is answered with the stored state and number, above which the client goes on.
+    """An older sequence number, with whatever body, or an equal one with another body, is answered
+    with the stored state and number, above which the client goes on.
     """
     device = await system.client()
     await device.activate("websocket", sequence=5)
@@ -108,8 +108,8 @@ async def test_a_new_command_replaces_the_set(system: System) -> None:
 
 
 async def test_what_the_client_ended_itself_is_not_told_to_it(system: System) -> None:
-    """Section 4: a welcome names the channels that the server closed, and neither those that the
-    client offers no longer nor those that it deactivated.
+    """A welcome names the channels that the server closed, and neither those that the client offers
+    no longer nor those that it deactivated.
     """
     node, device = await system.node(), await system.device("websocket", "scripted:a1")
     assert selected(await device.activate("websocket")) == [("websocket", "active")]
@@ -119,8 +119,8 @@ async def test_what_the_client_ended_itself_is_not_told_to_it(system: System) ->
 
 
 async def test_deactivated_channels_are_not_used(system: System) -> None:
-    """Section 3: ``channel.deactivate`` ends the named channels, or all; a repeat is answered the
-    same; nothing goes over them any more.
+    """``channel.deactivate`` ends the named channels, or all; a repeat is answered the same;
+    nothing goes over them any more.
     """
     shop = await system.user()
     device = await system.device("websocket", "scripted:a1")
@@ -135,7 +135,7 @@ async def test_deactivated_channels_are_not_used(system: System) -> None:
 
 
 async def test_what_the_client_ended_is_no_news_to_it(system: System) -> None:
-    """Section 3: a welcome names channels that the server closed, not those that the client did."""
+    """A welcome names channels that the server closed, not those that the client did."""
     node, device = await system.node(), await system.device("websocket", "scripted:a1")
     await device.activate("scripted:a1")
     await deactivate(device, "scripted", sequence=device.sequence + 1)
@@ -143,7 +143,7 @@ async def test_what_the_client_ended_is_no_news_to_it(system: System) -> None:
 
 
 async def test_a_repeat_does_not_reopen_what_the_server_closed(system: System) -> None:
-    """Section 4: a channel whose address is bad stays closed until a newer command offers it."""
+    """A channel whose address is bad stays closed until a newer command offers it."""
     shop = await system.user()
     device = await system.device("scripted:a1")
     system.provider.script(Say.rejected(closes_channel=True))
@@ -158,7 +158,7 @@ async def test_a_repeat_does_not_reopen_what_the_server_closed(system: System) -
 
 
 async def test_connecting_again_needs_no_activation(system: System) -> None:
-    """Section 4: being connected is a second, separate epoch; presence follows the newest."""
+    """Being connected is a second, separate epoch; presence follows the newest."""
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
     first = await node.connect(device, "s1")
@@ -175,7 +175,7 @@ async def test_connecting_again_needs_no_activation(system: System) -> None:
 
 
 async def test_a_repeated_hello_changes_nothing(system: System) -> None:
-    """Section 5: the same session announced twice (a redelivery) keeps its epoch."""
+    """The same session announced twice (a redelivery) keeps its epoch."""
     node = await system.node()
     device = await system.device("websocket")
     assert await node.connect(device) == await node.connect(device)
@@ -183,8 +183,8 @@ async def test_a_repeated_hello_changes_nothing(system: System) -> None:
 
 
 async def test_a_gateway_with_a_new_name_announces_its_sessions(system: System) -> None:
-    """Section 5: under a new node name each open session is announced under a new epoch; one that
-    was replaced since is refused.
+    """Under a new node name each open session is announced under a new epoch; one that was replaced
+    since is refused.
     """
     shop, old, new = await system.user(), await system.node("gw-1"), await system.node("gw-2")
     device = await system.device("websocket")
@@ -205,8 +205,8 @@ async def test_a_gateway_with_a_new_name_announces_its_sessions(system: System) 
 
 
 async def test_only_gateways_speak_of_connections(system: System) -> None:
-    """Section 3: ``client.connected`` and ``client.disconnected`` are gateways' own requests. The
-    refusal says what to set where it is a gateway after all, and nothing is left to replay.
+    """``client.connected`` and ``client.disconnected`` are gateways' own requests. The refusal says
+    what to set where it is a gateway after all, and nothing is left to replay.
     """
     device = await system.client()
     hello = await device.refused("client.connected", node="gw-1", session="s1")
@@ -219,7 +219,7 @@ async def test_only_gateways_speak_of_connections(system: System) -> None:
 
 
 async def test_a_wrong_secret_opens_no_session(system: System) -> None:
-    """Section 3: a session begins with the client's secret, and a retired client has none."""
+    """A session begins with the client's secret, and a retired client has none."""
     node = await system.node()
     device, other = await system.client(), await system.client()
     hello = {"node": "gw-1", "session": "s1", "client": device.client}

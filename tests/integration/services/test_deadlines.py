@@ -1,4 +1,4 @@
-"""The deadlines worker forgets nothing, whichever process dies (design, sections 4 and 5)."""
+"""The deadlines worker forgets nothing, whichever process dies."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ async def worker_that_dies(system: System) -> DeadlinesWorker:
 
 @BOTH
 async def test_what_was_committed_and_not_published_comes_again(system: System) -> None:
-    """Section 4: each transition is committed as unpublished under a short deadline; after that it
-    is published again, unchanged.
+    """Each transition is committed as unpublished under a short deadline; after that it is
+    published again, unchanged.
     """
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket", "scripted:a1")
@@ -58,7 +58,7 @@ async def test_what_was_committed_and_not_published_comes_again(system: System) 
 
 
 async def test_an_end_that_was_not_published_is_told_later(system: System) -> None:
-    """Section 4: a terminal row is watched until its event has left."""
+    """A terminal row is watched until its event has left."""
     shop = await system.user()
     device = await system.device()
     await shop.send("n1", device.token, ttl=10)
@@ -73,7 +73,7 @@ async def test_an_end_that_was_not_published_is_told_later(system: System) -> No
 
 
 async def test_a_batch_whose_end_was_not_published_is_followed_later(system: System) -> None:
-    """Section 4: the next stored batch becomes due even if the worker that ended one died."""
+    """The next stored batch becomes due even if the worker that ended one died."""
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
     await shop.send("n1", device.token, ttl=20)
@@ -112,9 +112,7 @@ async def test_workers_share_what_is_due(system: System) -> None:
 
 
 async def test_a_delivery_that_fails_alone_is_parked(system: System) -> None:
-    """Section 5: one row that cannot be handled ends as *failed: parked*; the others of its batch
-    move on.
-    """
+    """One row that cannot be handled ends as *failed: parked*; the others of its batch move on."""
     shop = await system.user()
     device = await system.device("scripted:a1", apps=("a", "b", "c"))
     system.provider.default = Say.refused(retry_after=20)
@@ -138,7 +136,7 @@ async def test_a_delivery_that_fails_alone_is_parked(system: System) -> None:
 
 
 async def test_the_loop_polls_and_is_woken(system: System) -> None:
-    """Section 4: polled, and woken by a hint, also by one that comes while it looks."""
+    """Polled, and woken by a hint, also by one that comes while it looks."""
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
     await shop.send("n1", device.token, ttl=3_600)
@@ -171,8 +169,8 @@ async def test_it_stops_at_once_while_broker_and_store_are_away(system: System) 
 
 
 async def test_a_broker_that_refuses_hints_for_now_ends_nothing(system: System) -> None:
-    """Section 5: hints only save time. A broker that has just come back may refuse a worker what it
-    grants again a moment later: rows are looked at all the same.
+    """Hints only save time. A broker that has just come back may refuse a worker what it grants
+    again a moment later: rows are looked at all the same.
     """
     shop, found = await system.user(), system.installation
     device = await system.device()
@@ -209,7 +207,7 @@ async def test_retention_of_one_kind_hinders_no_other(system: System) -> None:
 
 
 async def test_a_row_whose_client_ended_unnoticed_is_settled(system: System) -> None:
-    """Section 4: deliveries of a retired client end when they are processed, whenever that is."""
+    """Deliveries of a retired client end when they are processed, whenever that is."""
     shop = await system.user()
     device = await system.device()
     await shop.send("n1", device.token, ttl=60)
@@ -240,8 +238,8 @@ async def test_retention_forgets_what_is_over(system: System) -> None:
 
 @BOTH
 async def test_a_registration_that_nobody_used_expires(system: System) -> None:
-    """Section 4: unused registrations expire, with their tokens and deliveries; events report it,
-    also when the worker that ended them died before it could. Clients that connected stay.
+    """Unused registrations expire, with their tokens and deliveries; events report it, also when
+    the worker that ended them died before it could. Clients that connected stay.
     """
     shop, node = await system.user(), await system.node()
     unused, used = await system.device(), await system.device()
@@ -312,8 +310,8 @@ async def _client(system: System, client: str) -> Client | None:
 
 
 async def test_a_missing_token_key_makes_nobody_fail(system: System) -> None:
-    """Section 4: a delivery does not fail because a key is missing on this machine: processing
-    stops, and is repeated by a worker that has the key.
+    """A delivery does not fail because a key is missing on this machine: processing stops, and is
+    repeated by a worker that has the key.
     """
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")

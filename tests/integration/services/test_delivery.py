@@ -1,4 +1,4 @@
-"""Deliveries over channels that fall back on each other (8.1.4, 8.2.4; design, section 4)."""
+"""Deliveries over channels that fall back on each other (8.1.4, 8.2.4)."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ async def test_silence_of_a_cut_connection_starts_the_fallback(system: System) -
 
 
 async def test_a_gateway_that_is_gone_costs_no_time(system: System) -> None:
-    """Section 5: a returned publish is *route lost*, which ends that presence and starts the next
-    step at once.
+    """A returned publish is *route lost*, which ends that presence and starts the next step at
+    once.
     """
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket", "scripted:a1")
@@ -71,7 +71,7 @@ async def test_a_gateway_that_is_gone_costs_no_time(system: System) -> None:
 
 
 async def test_a_transient_refusal_is_tried_again_when_the_provider_says(system: System) -> None:
-    """Section 4: a transient refusal is retried on its channel, not before its Retry-After."""
+    """A transient refusal is retried on its channel, not before its Retry-After."""
     shop = await system.user()
     device = await system.device("scripted:a1")
     system.provider.script(Say.refused(retry_after=20))
@@ -87,7 +87,7 @@ async def test_a_transient_refusal_is_tried_again_when_the_provider_says(system:
 
 
 async def test_refusals_end_with_the_time_to_live(system: System) -> None:
-    """Section 4: retries stay within the TTL; expiry is absolute."""
+    """Retries stay within the TTL; expiry is absolute."""
     shop = await system.user()
     device = await system.device("scripted:a1")
     system.provider.default = Say.refused(retry_after=40)
@@ -105,8 +105,8 @@ async def test_refusals_end_with_the_time_to_live(system: System) -> None:
 async def test_a_permanent_refusal_closes_the_channel_and_starts_the_next_step(
     open_system: OpenSystem,
 ) -> None:
-    """Section 4: a permanent refusal closes that channel, tells the client at its next contact, and
-    starts the next step.
+    """A permanent refusal closes that channel, tells the client at its next contact, and starts the
+    next step.
     """
     system = await open_system()
     shop, node = await system.user(), await system.node()
@@ -136,8 +136,8 @@ async def test_a_permanent_refusal_closes_the_channel_and_starts_the_next_step(
 
 
 async def test_a_late_acknowledgement_corrects_expiry(system: System) -> None:
-    """Section 4: the only terminal change is to *delivered*; an acknowledgement is the truth, even
-    late, and its event says what it corrects.
+    """The only terminal change is to *delivered*; an acknowledgement is the truth, even late, and
+    its event says what it corrects.
     """
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
@@ -153,7 +153,7 @@ async def test_a_late_acknowledgement_corrects_expiry(system: System) -> None:
 
 
 async def test_only_the_addressed_client_may_acknowledge(system: System) -> None:
-    """Section 3: an acknowledgement counts only from the client it was addressed to."""
+    """An acknowledgement counts only from the client it was addressed to."""
     shop, node = await system.user(), await system.node()
     mine, other = await system.device("websocket"), await system.device("websocket")
     await node.connect(mine, "s1")
@@ -172,9 +172,7 @@ async def test_only_the_addressed_client_may_acknowledge(system: System) -> None
 
 
 async def test_an_outcome_of_nothing_we_know_does_no_harm(system: System) -> None:
-    """Section 5: an outcome whose delivery is gone (retention, a forgery) is ignored; those beside
-    it count.
-    """
+    """An outcome without its delivery (retention, a forgery) is ignored; those beside it count."""
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
     await node.connect(device)
@@ -186,7 +184,7 @@ async def test_an_outcome_of_nothing_we_know_does_no_harm(system: System) -> Non
 
 
 async def test_no_such_application_fails_it_and_revokes_the_token(system: System) -> None:
-    """Section 4: the device's refusal *no such app* ends the delivery and the token."""
+    """The device's refusal *no such app* ends the delivery and the token."""
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
     await node.connect(device)
@@ -201,8 +199,8 @@ async def test_no_such_application_fails_it_and_revokes_the_token(system: System
 
 
 async def test_could_not_wake_waits_for_the_app_to_start(system: System) -> None:
-    """Section 4: *could not wake* → stored, and due at the next ``application.register``, which
-    apps repeat when they start.
+    """*could not wake* → stored, and due at the next ``application.register``, which apps repeat
+    when they start.
     """
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
@@ -222,8 +220,8 @@ async def test_could_not_wake_waits_for_the_app_to_start(system: System) -> None
 
 
 async def test_an_app_that_starts_while_it_cannot_be_woken_is_not_missed(system: System) -> None:
-    """Section 4: storing and the device's return exclude each other, so neither misses the other:
-    what is stored after the return is due at once.
+    """Storing and the device's return exclude each other, so neither misses the other: what is
+    stored after the return is due at once.
     """
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
@@ -239,8 +237,8 @@ async def test_an_app_that_starts_while_it_cannot_be_woken_is_not_missed(system:
 
 
 async def test_a_device_that_came_back_meanwhile_is_not_missed(system: System) -> None:
-    """Section 4: a delivery whose last attempt ends after the device connected again is sent over
-    the new connection, and does not wait for the next one.
+    """A delivery whose last attempt ends after the device connected again is sent over the new
+    connection, and does not wait for the next one.
     """
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
@@ -259,8 +257,8 @@ async def test_a_device_that_came_back_meanwhile_is_not_missed(system: System) -
 
 
 async def test_a_wake_up_is_fetched_and_acknowledged(open_system: OpenSystem) -> None:
-    """Section 4: too large for a channel: a wake-up carries the delivery's ID, the device fetches
-    the content; acceptance of a wake-up never settles.
+    """Too large for a channel: a wake-up carries the delivery's ID, the device fetches the content;
+    acceptance of a wake-up never settles.
     """
     system = await open_system(plugin={"largest_content": 10})
     shop, node = await system.user(), await system.node()
@@ -279,8 +277,8 @@ async def test_a_wake_up_is_fetched_and_acknowledged(open_system: OpenSystem) ->
 
 
 async def test_nobody_else_can_fetch(open_system: OpenSystem) -> None:
-    """Section 3: the content behind a wake-up is for the client that it was addressed to, and only
-    until it expires.
+    """The content behind a wake-up is for the client that it was addressed to, and only until it
+    expires.
     """
     system = await open_system(plugin={"largest_content": 10})
     shop = await system.user()

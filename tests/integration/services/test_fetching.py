@@ -91,8 +91,8 @@ async def wake(system: System, device: Device) -> DeliverItem:
 @pytest.mark.parametrize("ask", [with_the_secret, over_the_session])
 @pytest.mark.parametrize("end", [cancel, replace, fail, expire, revoke, register_anew, bind])
 async def test_what_ended_is_not_handed_out(system: System, ask: Ask, end: End) -> None:
-    """Section 4: content that was withdrawn, replaced or refused, that has expired, or was sent to
-    a token that ended, reaches no device any more, however it asks.
+    """Content that was withdrawn, replaced or refused, that has expired, or was sent to a token
+    that ended, reaches no device any more, however it asks.
     """
     device = await system.device("scripted:a1")
     item = await wake(system, device)
@@ -106,7 +106,7 @@ async def test_what_ended_is_not_handed_out(system: System, ask: Ask, end: End) 
 
 @pytest.mark.parametrize("ask", [with_the_secret, over_the_session])
 async def test_a_retired_client_fetches_nothing(system: System, ask: Ask) -> None:
-    """Section 4: who was registered before reads nothing once the client was retired."""
+    """Who was registered before reads nothing once the client was retired."""
     device = await system.device("scripted:a1")
     item = await wake(system, device)
     await device.ask("client.deregister")
@@ -116,7 +116,7 @@ async def test_a_retired_client_fetches_nothing(system: System, ask: Ask) -> Non
 
 
 async def test_a_session_fetches_for_its_own_client_only(system: System) -> None:
-    """Section 3: a gateway's session neither names another client nor reads its deliveries."""
+    """A gateway's session neither names another client nor reads its deliveries."""
     device, other = await system.device("scripted:a1"), await system.device("websocket")
     item = await wake(system, device)
     not_found = await over_the_session(system, other, item.delivery)
@@ -126,8 +126,8 @@ async def test_a_session_fetches_for_its_own_client_only(system: System) -> None
 
 
 async def test_what_was_delivered_is_handed_out_again(system: System) -> None:
-    """Section 5: a device that lost the answer fetches the same again, also after it acknowledged
-    the notification.
+    """A device that lost the answer fetches the same again, also after it acknowledged the
+    notification.
     """
     node = await system.node()
     device = await system.device("scripted:a1")
@@ -139,8 +139,8 @@ async def test_what_was_delivered_is_handed_out_again(system: System) -> None:
 
 
 async def test_each_delivery_has_its_own_content_and_token(system: System) -> None:
-    """Section 4: of two senders with one notification ID, and of two apps of one client, each
-    delivery leads to what its sender sent to its app.
+    """Of two senders with one notification ID, and of two apps of one client, each delivery leads
+    to what its sender sent to its app.
     """
     shop, bank = await system.user("shop"), await system.user("bank")
     device = await system.device("scripted:a1", apps=("org.mail", "org.chat"))

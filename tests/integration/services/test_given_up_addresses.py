@@ -1,4 +1,4 @@
-"""A message waits for its channel worker, and its address is given up meanwhile (section 4)."""
+"""A message waits for its channel worker, and its address is given up meanwhile."""
 
 from __future__ import annotations
 
@@ -172,8 +172,8 @@ async def test_nothing_goes_to_it_after_a_wait_for_room(
 
 @pytest.mark.parametrize("give_up", [deactivate, leave_out, claim_another, lose, lose_and_claim])
 async def test_its_step_has_lost_its_way(system: System, give_up: GiveUp) -> None:
-    """Section 4: a step whose address was given up has failed, and no time-out is waited for: the
-    delivery is stored for what the client activates next.
+    """A step whose address was given up has failed, and no time-out is waited for: the delivery is
+    stored for what the client activates next.
     """
     shop, device = await system.user(), await system.device()
     await prove(system, device, OLD)
@@ -185,7 +185,7 @@ async def test_its_step_has_lost_its_way(system: System, give_up: GiveUp) -> Non
 
 
 async def test_it_goes_to_the_new_address(system: System) -> None:
-    """Section 4: what waited for the old address goes to the one that was proved since."""
+    """What waited for the old address goes to the one that was proved since."""
     shop, device = await system.user(), await system.device()
     await prove(system, device, OLD)
     await shop.send("n1", device.token)
@@ -280,8 +280,8 @@ async def test_every_channel_goes_to_the_new_address_only(
 
 
 async def test_a_delivery_goes_to_its_own_client_only(system: System) -> None:
-    """Section 4: an envelope that names another client than the delivery's row submits nothing,
-    though that client receives at the address.
+    """An envelope that names another client than the delivery's row submits nothing, though that
+    client receives at the address.
     """
     shop, device = await system.user(), await system.device()
     await prove(system, device, OLD)

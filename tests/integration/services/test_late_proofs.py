@@ -67,8 +67,8 @@ async def test_an_address_that_was_replaced_gets_no_more_challenges(proving: Sys
 
 
 async def test_a_proof_that_no_channel_uses_holds_until_it_lapses(proving: System) -> None:
-    """Section 4: a proof holds for 90 days, also of an address that is not offered when it would be
-    renewed: offered again in time it needs no challenge.
+    """A proof holds for 90 days, also of an address that is not offered when it would be renewed:
+    offered again in time it needs no challenge.
     """
     device = await proving.device()
     await prove(proving, device, "a1")

@@ -1,4 +1,4 @@
-"""Backlog overflow: the client learns that it lost notifications (issue 3, point 4)."""
+"""Backlog overflow: the client learns that it lost notifications."""
 
 from __future__ import annotations
 

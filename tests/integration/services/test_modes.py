@@ -1,4 +1,4 @@
-"""Parallel and hedged deliveries (8.2.2, 8.2.4; design, section 4)."""
+"""Parallel and hedged deliveries (8.2.2, 8.2.4)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Storing a delivery and the device's return: both lock the client's row, so neither misses the
-other (design, section 4). Each test stops one of them before its commit, and looks who waits.
+other. Each test stops one of them before its commit, and looks who waits.
 """
 
 from __future__ import annotations

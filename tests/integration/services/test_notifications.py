@@ -1,4 +1,4 @@
-"""Accepting, repeating, cancelling and reporting notifications (8.2.4; design, section 4)."""
+"""Accepting, repeating, cancelling and reporting notifications (8.2.4)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def cancel(user: User, notification: str) -> NotificationCancelledV1:
 
 @BOTH
 async def test_each_token_is_accepted_or_rejected(system: System) -> None:
-    """Section 3: the answer tells of each token whether it was accepted, or why it was not."""
+    """The answer tells of each token whether it was accepted, or why it was not."""
     shop = await system.user()
     good, gone = await system.device("scripted:a1"), await system.device()
     await gone.ask("client.deregister")
@@ -45,8 +45,8 @@ async def test_each_token_is_accepted_or_rejected(system: System) -> None:
 
 
 async def test_a_repeat_is_answered_from_the_rows(system: System) -> None:
-    """Section 4: a repeated ``notification.send`` is answered from the existing rows before any
-    token check, and delivers nothing twice.
+    """A repeated ``notification.send`` is answered from the existing rows before any token check,
+    and delivers nothing twice.
     """
     shop = await system.user()
     device = await system.device("scripted:a1")
@@ -59,7 +59,7 @@ async def test_a_repeat_is_answered_from_the_rows(system: System) -> None:
 
 
 async def test_the_same_id_with_another_body_is_a_conflict(system: System) -> None:
-    """Section 4: the same ID with another body is a conflict, for the same sender only."""
+    """The same ID with another body is a conflict, for the same sender only."""
     shop, bank = await system.user("shop"), await system.user("bank")
     device = await system.device("scripted:a1")
     await shop.send("n1", device.token)
@@ -70,8 +70,8 @@ async def test_the_same_id_with_another_body_is_a_conflict(system: System) -> No
 
 
 async def test_twins_in_one_batch_are_one_notification(system: System) -> None:
-    """Section 4: the same request twice in one batch is accepted once and answered twice alike; a
-    conflicting one beside them is refused.
+    """The same request twice in one batch is accepted once and answered twice alike; a conflicting
+    one beside them is refused.
     """
     shop = await system.user()
     device = await system.device("scripted:a1")
@@ -113,7 +113,7 @@ async def test_a_thousand_tokens_are_accepted_at_once(system: System) -> None:
 
 @BOTH
 async def test_a_cancelled_notification_is_withdrawn(system: System) -> None:
-    """Section 3: what is not delivered yet is withdrawn; a repeat is answered the same."""
+    """What is not delivered yet is withdrawn; a repeat is answered the same."""
     shop, node = await system.user(), await system.node()
     stored, done = await system.device(), await system.device("websocket")
     await node.connect(done)
@@ -127,7 +127,7 @@ async def test_a_cancelled_notification_is_withdrawn(system: System) -> None:
 
 
 async def test_only_its_sender_cancels(system: System) -> None:
-    """Section 4: IDs are scoped by sender."""
+    """IDs are scoped by sender."""
     shop, bank = await system.user("shop"), await system.user("bank")
     device = await system.device()
     await shop.send("n1", device.token)
@@ -137,8 +137,8 @@ async def test_only_its_sender_cancels(system: System) -> None:
 
 
 async def test_only_its_sender_asks_about_a_delivery(system: System) -> None:
-    """Section 4: the ID of another sender's delivery tells nothing, though its notification has the
-    same ID as one's own.
+    """The ID of another sender's delivery tells nothing, though its notification has the same ID as
+    one's own.
     """
     shop, bank = await system.user("shop"), await system.user("bank")
     device = await system.device()
@@ -152,7 +152,7 @@ async def test_only_its_sender_asks_about_a_delivery(system: System) -> None:
 
 
 async def test_cancelling_what_is_still_on_its_way_leaves_a_tombstone(system: System) -> None:
-    """Section 4: cancelling an unknown ID leaves a tombstone; what comes later is not sent."""
+    """Cancelling an unknown ID leaves a tombstone; what comes later is not sent."""
     shop = await system.user()
     device = await system.device("scripted:a1")
     answer = await cancel(shop, "n1")
@@ -163,7 +163,7 @@ async def test_cancelling_what_is_still_on_its_way_leaves_a_tombstone(system: Sy
 
 
 async def test_ttl_zero_is_now_or_never(system: System) -> None:
-    """Section 4: ``ttl=0`` is never stored; it expires at acceptance plus the first ack_within."""
+    """``ttl=0`` is never stored; it expires at acceptance plus the first ack_within."""
     shop, node = await system.user(), await system.node()
     away, here = await system.device("websocket"), await system.device("websocket")
     await node.connect(here)
@@ -182,7 +182,7 @@ async def test_ttl_zero_is_now_or_never(system: System) -> None:
 
 
 async def test_what_is_stored_expires(system: System) -> None:
-    """Section 4: expiry is absolute, for what is stored as for what is under way."""
+    """Expiry is absolute, for what is stored as for what is under way."""
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
     await shop.send("n1", device.token, ttl=60)
@@ -194,7 +194,7 @@ async def test_what_is_stored_expires(system: System) -> None:
 
 
 async def test_the_backlog_of_a_client_is_bounded(open_system: OpenSystem) -> None:
-    """Section 4: overflow of the backlog is a failure with a reason; no other client suffers."""
+    """Overflow of the backlog is a failure with a reason; no other client suffers."""
     system = await open_system(policy={"backlog": 2})
     shop = await system.user()
     full, other = await system.device(apps=("a", "b", "c")), await system.device()
@@ -208,8 +208,8 @@ async def test_the_backlog_of_a_client_is_bounded(open_system: OpenSystem) -> No
 
 
 async def test_what_could_not_be_delivered_fills_the_backlog_too(open_system: OpenSystem) -> None:
-    """Section 4: the bound holds wherever a delivery becomes stored: when the time of a silent
-    device is over, and by an outcome; the newest fail.
+    """The bound holds wherever a delivery becomes stored: when the time of a silent device is over,
+    and by an outcome; the newest fail.
     """
     system = await open_system(policy={"backlog": 3})
     shop, node = await system.user(), await system.node()
@@ -233,8 +233,8 @@ async def test_what_could_not_be_delivered_fills_the_backlog_too(open_system: Op
 
 @BOTH
 async def test_a_status_is_bounded(system: System) -> None:
-    """Section 5: an answer with 1,000 stories would have megabytes: for many deliveries it contains
-    the states only, and a request for one of them returns its story.
+    """An answer with 1,000 stories would have megabytes: for many deliveries it contains the states
+    only, and a request for one of them returns its story.
     """
     shop, apps = await system.user(), [f"app.a{n}" for n in range(MAX_STORIES + 1)]
     device = await system.device(apps=apps)

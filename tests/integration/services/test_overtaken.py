@@ -34,8 +34,8 @@ async def patience_passes(system: System) -> None:
 
 
 async def test_one_secret_registered_twice_at_once(open_system: OpenSystem) -> None:
-    """Section 4: a repeated request gets the same ID, also at the very same moment; what became of
-    the client meanwhile (its connection, its number of commands) stays.
+    """A repeated request gets the same ID, also at the very same moment; what became of the client
+    meanwhile (its connection, its number of commands) stays.
     """
     system = await open_system(workers=["registration"])
     user = await system.user("devices")

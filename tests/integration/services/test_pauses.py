@@ -66,8 +66,8 @@ def test_the_faults_are_all_there() -> None:
 async def test_each_kind_of_fault_pauses_and_parks_nothing(
     bench: Bench, kind: type[Exception]
 ) -> None:
-    """Section 5: no fault of broker, store or settings parks a message: the worker stops consuming,
-    and when the fault has passed the batch is handled as a whole.
+    """No fault of broker, store or settings parks a message: the worker stops consuming, and when
+    the fault has passed the batch is handled as a whole.
     """
     bench.handler.fault = fault_of(kind)
     bench.handler.store_is_up.clear()
@@ -82,8 +82,8 @@ async def test_each_kind_of_fault_pauses_and_parks_nothing(
 
 
 async def test_a_publish_that_comes_back_pauses(bench: Bench) -> None:
-    """Section 5: the queue of an output is missing, so the broker returns the publish: nothing is
-    acknowledged or parked, and the output is published when the queue is declared.
+    """The queue of an output is missing, so the broker returns the publish: nothing is acknowledged
+    or parked, and the output is published when the queue is declared.
     """
     bench.handler.to = LATER.name
     await bench.send("a")
@@ -100,7 +100,7 @@ async def test_a_publish_that_comes_back_pauses(bench: Bench) -> None:
 
 
 async def test_a_publish_that_a_full_queue_refuses_pauses(bench: Bench) -> None:
-    """Section 5: the broker refuses the publish (a nack), and takes it when there is room."""
+    """The broker refuses the publish (a nack), and takes it when there is room."""
     await bench.broker.declare(Topology((), (FULL,)))
     await bench.sender.publish([Outbound("", FULL.name, b"as much as it takes")])
     bench.handler.to = FULL.name
@@ -114,8 +114,8 @@ async def test_a_publish_that_a_full_queue_refuses_pauses(bench: Bench) -> None:
 
 
 async def test_a_store_that_is_away_while_items_are_handled_alone_pauses(bench: Bench) -> None:
-    """Section 5: a batch breaks and is handled item by item: a fault of the store there parks none
-    of the items; only the one with the bug is parked, in the end.
+    """A batch breaks and is handled item by item: a fault of the store there parks none of the
+    items; only the one with the bug is parked, in the end.
     """
     bench.handler.broken = bench.handler.store_is_up.clear
     await bench.send("a", "break")
@@ -131,8 +131,8 @@ async def test_a_store_that_is_away_while_items_are_handled_alone_pauses(bench: 
 
 @pytest.mark.parametrize("body", ["refuse me", "break reading", "break"])
 async def test_a_store_that_cannot_park_pauses(bench: Bench, body: str) -> None:
-    """Section 5: what cannot be parked now is not acknowledged, and parked once the store is back;
-    so it is with what cannot be read and with what cannot be handled.
+    """What cannot be parked now is not acknowledged, and parked once the store is back; so it is
+    with what cannot be read and with what cannot be handled.
     """
     bench.parking.fault = StoreUnavailable("the test took it away")
     await bench.send(body)
@@ -149,8 +149,8 @@ async def test_a_store_that_cannot_park_pauses(bench: Bench, body: str) -> None:
 async def test_what_follows_a_parked_message_is_published_before_the_acknowledgement(
     bench: Bench,
 ) -> None:
-    """Section 5: the message is parked, and the broker does not take what must be published because
-    of that: the worker pauses and publishes it later; the message is parked once.
+    """The message is parked, and the broker does not take what must be published because of that:
+    the worker pauses and publishes it later; the message is parked once.
     """
     bench.handler.to = LATER.name
     await bench.send("break")

@@ -1,4 +1,4 @@
-"""The operator's policy in the workers: gates, order, bounds (8.2.4; design, section 4)."""
+"""The operator's policy in the workers: gates, order, bounds (8.2.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No borrowed addresses: a channel is pending until its challenge came back (section 4)."""
+"""No borrowed addresses: a channel is pending until its challenge came back."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def code_of(answer: AnyAnswer) -> str:
 
 @BOTH
 async def test_pending_until_the_challenge_came_back(open_system: OpenSystem) -> None:
-    """Section 4: a claimed address becomes active when the device has proved that it receives
-    there; until then nothing goes to it, and then what was stored is due.
+    """A claimed address becomes active when the device has proved that it receives there; until
+    then nothing goes to it, and then what was stored is due.
     """
     system = await open_system(plugin={"needs_proof": True})
     shop = await system.user()
@@ -76,8 +76,8 @@ async def test_pending_until_the_challenge_came_back(open_system: OpenSystem) ->
 
 
 async def test_wrong_codes_are_counted_and_end_the_round(proving: System) -> None:
-    """Section 4: challenges are limited: after five wrong codes the address is given up; a new
-    offer opens a new round with another code.
+    """Challenges are limited: after five wrong codes the address is given up; a new offer opens a
+    new round with another code.
     """
     device = await proving.device("scripted:a1")
     first = await proving.provider.next_challenge()
@@ -96,7 +96,7 @@ async def test_wrong_codes_are_counted_and_end_the_round(proving: System) -> Non
 
 
 async def test_the_challenge_is_sent_again_and_then_given_up(proving: System) -> None:
-    """Section 4: challenges have deadlines: sent again, then given up, with an event."""
+    """Challenges have deadlines: sent again, then given up, with an event."""
     node = await proving.node()
     device = await proving.device("scripted:a1")
     codes = [(await proving.provider.next_challenge()).code]
@@ -113,8 +113,8 @@ async def test_the_challenge_is_sent_again_and_then_given_up(proving: System) ->
 
 @BOTH
 async def test_a_challenge_refused_for_good_ends_the_offer(open_system: OpenSystem) -> None:
-    """Section 4: an unreachable number is not pending for minutes: its channel closes at once, the
-    client learns why, and a later offer opens a round of its own.
+    """An unreachable number is not pending for minutes: its channel closes at once, the client
+    learns why, and a later offer opens a round of its own.
     """
     system = await open_system(plugin={"needs_proof": True})
     node = await system.node()
@@ -136,7 +136,7 @@ async def test_a_challenge_refused_for_good_ends_the_offer(open_system: OpenSyst
 
 @BOTH
 async def test_a_challenge_refused_for_now_goes_out_again_soon(open_system: OpenSystem) -> None:
-    """Section 4: the next one follows along the retry schedule, or when the provider wants it."""
+    """The next one follows along the retry schedule, or when the provider wants it."""
     system = await open_system(plugin={"needs_proof": True})
     system.provider.script(Say.refused(), Say.refused(retry_after=30))
     device = await system.device("scripted:a1")
@@ -160,7 +160,7 @@ async def test_a_challenge_refused_for_now_goes_out_again_soon(open_system: Open
 
 
 async def test_a_repeated_offer_sends_no_second_challenge(proving: System) -> None:
-    """Section 4: offered again while a challenge is out, its worker sends each number once."""
+    """Offered again while a challenge is out, its worker sends each number once."""
     device = await proving.device("scripted:a1")
     await proving.provider.next_challenge()
     await device.activate("scripted:a1")
@@ -171,8 +171,8 @@ async def test_a_repeated_offer_sends_no_second_challenge(proving: System) -> No
 
 
 async def test_a_round_that_nobody_waits_for_ends(proving: System) -> None:
-    """Section 4: a channel withdrawn while its challenge is out is not challenged again, and can be
-    offered anew later, with a challenge that does go out.
+    """A channel withdrawn while its challenge is out is not challenged again, and can be offered
+    anew later, with a challenge that does go out.
     """
     device = await proving.device("scripted:a1")
     first = await proving.provider.next_challenge()
@@ -199,7 +199,7 @@ async def test_addresses_that_were_given_up_are_forgotten(open_system: OpenSyste
 
 
 async def test_a_proof_holds_over_new_activations(proving: System) -> None:
-    """Section 4: a proof holds for 90 days, so a change of network costs nothing."""
+    """A proof holds for 90 days, so a change of network costs nothing."""
     device = await proving.device()
     await prove(proving, device, "a1")
     await proving.advance(60 * DAY)
@@ -209,7 +209,7 @@ async def test_a_proof_holds_over_new_activations(proving: System) -> None:
 
 
 async def test_a_proof_is_renewed_before_it_ends(proving: System) -> None:
-    """Section 4: proven anew before the 90 days end; without an answer the channel closes then."""
+    """Proven anew before the 90 days end; without an answer the channel closes then."""
     device = await proving.device()
     await prove(proving, device, "a1")
     await proving.advance(84 * DAY)
@@ -224,8 +224,8 @@ async def test_a_proof_is_renewed_before_it_ends(proving: System) -> None:
 
 
 async def test_a_confirmation_beats_a_claim_of_the_deadlines_worker(proving: System) -> None:
-    """Section 5: a proof that was confirmed between the claim of its deadline and the look is left
-    alone: no challenge goes out for a proof that holds.
+    """A proof that was confirmed between the claim of its deadline and the look is left alone: no
+    challenge goes out for a proof that holds.
     """
     device = await proving.device("scripted:a1")
     challenge = await proving.provider.next_challenge()
@@ -241,7 +241,7 @@ async def test_a_confirmation_beats_a_claim_of_the_deadlines_worker(proving: Sys
 
 @BOTH
 async def test_proving_takes_an_address_from_others(open_system: OpenSystem) -> None:
-    """Section 4: proving an address takes it from any other client (a recycled number)."""
+    """Proving an address takes it from any other client (a recycled number)."""
     system = await open_system(plugin={"needs_proof": True})
     shop, node = await system.user(), await system.node()
     old, new = await system.device(), await system.device()
@@ -257,7 +257,7 @@ async def test_proving_takes_an_address_from_others(open_system: OpenSystem) -> 
 
 @BOTH
 async def test_an_address_has_one_owner_whoever_is_quicker(open_system: OpenSystem) -> None:
-    """Section 4: of clients that prove one address at the same moment, exactly one has it."""
+    """Of clients that prove one address at the same moment, exactly one has it."""
     system = await open_system(plugin={"needs_proof": True})
     await system.run(system.installation.worker("activation").run)
     devices = [await system.device() for _ in range(4)]
@@ -273,7 +273,7 @@ async def test_an_address_has_one_owner_whoever_is_quicker(open_system: OpenSyst
 
 
 async def test_challenges_are_limited(open_system: OpenSystem) -> None:
-    """Section 4: challenges are limited per address, per client and overall; the answer says so."""
+    """Challenges are limited per address, per client and overall; the answer says so."""
     system = await open_system(
         plugin={"needs_proof": True},
         policy={"challenges_per_address": 2, "challenges_per_client": 2, "challenges_overall": 5},
@@ -294,8 +294,8 @@ async def test_challenges_are_limited(open_system: OpenSystem) -> None:
 
 
 async def test_challenges_are_limited_whoever_sends_them(open_system: OpenSystem) -> None:
-    """Section 4: many clients that claim one number do not make it ring: repeated challenges count
-    like first ones, and a refusal by the limit names its reason.
+    """Many clients that claim one number do not make it ring: repeated challenges count like first
+    ones, and a refusal by the limit names its reason.
     """
     system = await open_system(
         plugin={"needs_proof": True}, policy={"clients_per_identity": 9, "challenges_per_client": 9}
@@ -310,8 +310,8 @@ async def test_challenges_are_limited_whoever_sends_them(open_system: OpenSystem
 
 
 async def test_a_renewal_waits_for_its_turn(open_system: OpenSystem) -> None:
-    """Section 4: a proof that holds is not lost because others used the hour's challenges up: it is
-    renewed later.
+    """A proof that holds is not lost because others used the hour's challenges up: it is renewed
+    later.
     """
     system = await open_system(plugin={"needs_proof": True}, policy={"challenges_overall": 1})
     device = await system.device()
@@ -327,7 +327,7 @@ async def test_a_renewal_waits_for_its_turn(open_system: OpenSystem) -> None:
 
 
 async def test_a_bad_address_must_be_proved_anew(proving: System) -> None:
-    """Section 4: an address that the provider calls bad loses its proof with its channel."""
+    """An address that the provider calls bad loses its proof with its channel."""
     shop = await proving.user()
     device = await proving.device()
     await prove(proving, device, "a1")
@@ -339,7 +339,7 @@ async def test_a_bad_address_must_be_proved_anew(proving: System) -> None:
 
 
 async def test_nobody_confirms_for_somebody_else(proving: System) -> None:
-    """Section 4: a proof belongs to (client, address): another client's code proves nothing."""
+    """A proof belongs to (client, address): another client's code proves nothing."""
     mine, other = await proving.device("scripted:a1"), await proving.device("scripted:a1")
     codes = {c.client: c.code for c in [await proving.provider.next_challenge() for _ in "12"]}
     assert code_of(await confirm(other, codes[mine.client])) == "challenge_wrong"

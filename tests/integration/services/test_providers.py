@@ -20,7 +20,7 @@ pytestmark = BOTH
 
 
 async def test_acceptance_settles_only_when_its_window_ends(system: System) -> None:
-    """Section 4: acceptance by a provider settles only when ack_within ends without a refusal."""
+    """Acceptance by a provider settles only when ack_within ends without a refusal."""
     shop = await system.user()
     device = await system.device("scripted:a1")
     await shop.send("n1", device.token)
@@ -33,7 +33,7 @@ async def test_acceptance_settles_only_when_its_window_ends(system: System) -> N
 
 
 async def test_a_receipt_settles_at_once(system: System) -> None:
-    """Section 4: what the provider says of a message later is merged into the step it was."""
+    """What the provider says of a message later is merged into the step it was."""
     shop = await system.user()
     device = await system.device("scripted:a1")
     system.provider.script(Say.accepted(receipt=OutcomeKind.RECEIPTED))
@@ -44,7 +44,7 @@ async def test_a_receipt_settles_at_once(system: System) -> None:
 
 
 async def test_a_receipt_may_be_bad_news(system: System) -> None:
-    """Section 4: a receipt that says *never* ends its step, and may close the channel."""
+    """A receipt that says *never* ends its step, and may close the channel."""
     shop = await system.user()
     device = await system.device("scripted:a1")
     await shop.send("n1", device.token)
@@ -118,7 +118,7 @@ async def test_a_receipt_waits_for_no_more_than_a_minute(
 
 
 async def test_the_device_outranks_the_provider(system: System) -> None:
-    """Section 4: evidence of the device outranks the provider's; that event carries supersedes."""
+    """Evidence of the device outranks the provider's; that event carries supersedes."""
     shop, node = await system.user(), await system.node()
     device = await system.device("scripted:a1")
     system.provider.script(Say.accepted(receipt=OutcomeKind.RECEIPTED))
@@ -140,9 +140,7 @@ async def test_the_device_outranks_the_provider(system: System) -> None:
 async def test_a_receipt_after_the_devices_refusal_changes_nothing(
     system: System, refusal: OutcomeKind, end: str
 ) -> None:
-    """Section 4: the device's own refusals end a delivery; a later receipt only adds a line to its
-    story.
-    """
+    """The device's own refusals end a delivery; a later receipt only adds a line to its story."""
     shop, node = await system.user(), await system.node()
     device = await system.device("scripted:a1")
     await shop.send("n1", device.token)
@@ -159,7 +157,7 @@ async def test_a_receipt_after_the_devices_refusal_changes_nothing(
 async def test_what_the_device_refused_after_a_receipt_is_told_in_the_story(
     system: System,
 ) -> None:
-    """Section 4: a terminal state changes only to delivered; the story tells the rest."""
+    """A terminal state changes only to delivered; the story tells the rest."""
     shop, node = await system.user(), await system.node()
     device = await system.device("scripted:a1")
     await shop.send("n1", device.token)
@@ -174,9 +172,7 @@ async def test_what_the_device_refused_after_a_receipt_is_told_in_the_story(
 async def test_an_attempt_that_is_not_wanted_any_more_is_not_submitted(
     open_system: OpenSystem,
 ) -> None:
-    """Section 4: before it submits, a channel worker checks: not terminal, attempt current, not
-    expired.
-    """
+    """Before it submits, a channel worker checks: not terminal, attempt current, not expired."""
     system = await open_system(workers=[name for name in WORKERS if name != "scripted"])
     shop = await system.user()
     device = await system.device("scripted:a1")
@@ -191,7 +187,7 @@ async def test_an_attempt_that_is_not_wanted_any_more_is_not_submitted(
 
 
 async def test_a_step_that_breaks_the_channel_fails_alone(system: System) -> None:
-    """Section 5: a parked step fails that step only; the others of its envelope go out."""
+    """A parked step fails that step only; the others of its envelope go out."""
     shop = await system.user()
     device = await system.device("scripted:a1", apps=("a", "b", "c"))
     system.provider.script(Say.accepted(), Say.breaks(), Say.accepted())
@@ -281,8 +277,8 @@ async def _a_moment_passes(system: System, shop: User) -> None:
 async def test_a_channel_that_cannot_be_used_parks_nothing(
     system: System, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
 ) -> None:
-    """Section 5: a fault of the provider's connection or of the channel's settings is no message's
-    fault: nothing was attempted, and the step is tried again when it has passed.
+    """A fault of the provider's connection or of the channel's settings is no message's fault:
+    nothing was attempted, and the step is tried again when it has passed.
     """
 
     async def away(items: Sequence[object]) -> Sequence[Sent]:

@@ -1,4 +1,4 @@
-"""Never lost, harmless twice: workers that die between commit and publish (design, section 5)."""
+"""Never lost, harmless twice: workers that die between commit and publish."""
 
 from __future__ import annotations
 
@@ -177,8 +177,8 @@ async def test_a_refusal_survives_its_worker(open_system: OpenSystem) -> None:
 async def test_what_was_submitted_is_told_again_and_not_submitted_again(
     open_system: OpenSystem,
 ) -> None:
-    """Section 4: a step is submitted once; when only its outcome could not be published, the next
-    run submits nothing, nor does a copy of the worker; its outcome is published once.
+    """A step is submitted once; when only its outcome could not be published, the next run submits
+    nothing, nor does a copy of the worker; its outcome is published once.
     """
     system = await system_without(open_system, "scripted")
     shop = await system.user()
@@ -202,9 +202,9 @@ async def test_what_was_submitted_is_told_again_and_not_submitted_again(
 
 
 async def test_an_outcome_waits_for_the_broker(open_system: OpenSystem) -> None:
-    """Section 5: a step was submitted and the broker is unavailable: its outcome is published when
-    the broker is back, though its message was acknowledged; a worker that must stop meanwhile
-    leaves it to the deadline.
+    """A step was submitted and the broker is unavailable: its outcome is published when the broker
+    is back, though its message was acknowledged; a worker that must stop meanwhile leaves it to the
+    deadline.
     """
     system = await system_without(open_system, "scripted")
     shop = await system.user()
@@ -296,8 +296,8 @@ async def test_a_session_that_was_taken_over_is_closed_by_the_next_run(
 
 
 async def test_quarantine_tells_everything_again(open_system: OpenSystem) -> None:
-    """Section 5: a message that was committed by workers that died is, in quarantine, published
-    again like any repeat, though it is new there.
+    """A message that was committed by workers that died is, in quarantine, published again like any
+    repeat, though it is new there.
     """
     system = await system_without(open_system, "notification")
     replies = await Replies.of(await system.user())
@@ -317,9 +317,9 @@ async def test_quarantine_tells_everything_again(open_system: OpenSystem) -> Non
 async def test_a_dead_letter_is_parked_answered_and_replayed(
     open_system: OpenSystem, *, quarantined: bool
 ) -> None:
-    """Section 5: past the delivery limit it arrives in ``aoi.dead`` and is parked under the queue
-    it died in; its sender gets an answer; a replay goes through quarantine, from the same sender,
-    with the same business IDs, and the parked row is deleted.
+    """Past the delivery limit it arrives in ``aoi.dead`` and is parked under the queue it died in;
+    its sender gets an answer; a replay goes through quarantine, from the same sender, with the same
+    business IDs, and the parked row is deleted.
     """
     system = await system_without(open_system, "notification")
     shop = await system.user()
@@ -359,7 +359,7 @@ async def test_a_dead_letter_is_parked_answered_and_replayed(
 
 
 async def test_a_dead_envelope_fails_its_steps(open_system: OpenSystem) -> None:
-    """Section 5: a parked step fails that step only; the delivery goes on."""
+    """A parked step fails that step only; the delivery goes on."""
     system = await system_without(open_system, "scripted")
     shop = await system.user()
     device = await system.device("scripted:a1")
@@ -382,7 +382,7 @@ async def test_what_was_redacted_cannot_be_replayed(system: System) -> None:
 
 
 async def test_a_replayed_session_request_keeps_its_session(open_system: OpenSystem) -> None:
-    """Section 3: what a gateway asked for a session is still that session's when it is replayed."""
+    """What a gateway asked for a session is still that session's when it is replayed."""
     system = await system_without(open_system, "registration")
     node = await system.node()
     body = {"version": 1, "client": "cli_" + "a" * 26, "application": "x", "sequence": 1}

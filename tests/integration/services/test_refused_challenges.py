@@ -83,8 +83,8 @@ async def note(system: System, *outcomes: ChallengeOutcome) -> Sequence[Outbound
 
 
 async def test_an_address_that_was_offered_since_stays(system: System) -> None:
-    """Section 4: an unreachable number ends with its own proof; the channel has another address by
-    now, whose challenge is open.
+    """An unreachable number ends with its own proof; the channel has another address by now, whose
+    challenge is open.
     """
     device = await system.device("scripted:a1")
     await device.activate("scripted:a2")
@@ -96,8 +96,8 @@ async def test_an_address_that_was_offered_since_stays(system: System) -> None:
 
 
 async def test_another_clients_word_says_nothing(system: System) -> None:
-    """Section 3: an outcome speaks for the client that it names, not for the challenge of another
-    that is merged in the same batch.
+    """An outcome speaks for the client that it names, not for the challenge of another that is
+    merged in the same batch.
     """
     mine, other = await system.device("scripted:a1"), await system.device("scripted:b1")
     proofs = await proof_of(system, mine, "a1"), await proof_of(system, other, "b1")
@@ -110,7 +110,7 @@ async def test_another_clients_word_says_nothing(system: System) -> None:
 
 
 async def test_a_proof_that_holds_outlives_a_refused_renewal(system: System) -> None:
-    """Section 4: whatever the provider does not take, the proof holds until its 90 days end."""
+    """Whatever the provider does not take, the proof holds until its 90 days end."""
     device = await system.device()
     proof = await renewing(system, device)
     assert await note(system, refused(system, proof)) == []
@@ -119,8 +119,8 @@ async def test_a_proof_that_holds_outlives_a_refused_renewal(system: System) -> 
 
 
 async def test_a_bad_address_ends_a_proof_that_holds(system: System) -> None:
-    """Section 4: an address that the provider calls bad loses its proof and closes its channel, and
-    the event says why.
+    """An address that the provider calls bad loses its proof and closes its channel, and the event
+    says why.
     """
     device = await system.device()
     proof = await renewing(system, device)
@@ -133,8 +133,8 @@ async def test_a_bad_address_ends_a_proof_that_holds(system: System) -> None:
 
 
 async def test_what_is_refused_for_now_tells_of_no_end(system: System) -> None:
-    """Section 4: the channel ended for another reason meanwhile; a challenge that goes out again
-    later did not end it.
+    """The channel ended for another reason meanwhile; a challenge that goes out again later did not
+    end it.
     """
     device = await system.device("scripted:a1")
     await device.ask("channel.deactivate", channels=["scripted"], sequence=device.next())

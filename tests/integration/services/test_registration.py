@@ -45,8 +45,8 @@ async def test_the_result_is_communicated_and_stored(system: System) -> None:
 
 
 async def test_a_repeat_gets_the_same_id(system: System) -> None:
-    """Section 4: the hash of the secret is looked up first, so a repeated request gets the same ID;
-    its event is recognisable as the same.
+    """The hash of the secret is looked up first, so a repeated request gets the same ID; its event
+    is recognisable as the same.
     """
     _, hashed = secret_and_hash()
     first = await register(system, secret_hash=hashed)
@@ -58,7 +58,7 @@ async def test_a_repeat_gets_the_same_id(system: System) -> None:
 
 
 async def test_a_secret_serves_one_identity(system: System) -> None:
-    """Section 4: the same secret for another user identity is a conflict, and changes nothing."""
+    """The same secret for another user identity is a conflict, and changes nothing."""
     _, hashed = secret_and_hash()
     await register(system, secret_hash=hashed)
     user = await system.user("devices")
@@ -69,7 +69,7 @@ async def test_a_secret_serves_one_identity(system: System) -> None:
 
 
 async def test_proof_and_the_same_identity_refresh(system: System) -> None:
-    """Section 4: with proof and the same identity: the same ID, refreshed; also when repeated."""
+    """With proof and the same identity: the same ID, refreshed; also when repeated."""
     device = await system.device("scripted:a1")
     secret, hashed = secret_and_hash()
     for _ in range(2):
@@ -86,7 +86,7 @@ async def test_proof_and_the_same_identity_refresh(system: System) -> None:
 
 @BOTH
 async def test_proof_and_another_identity_retire_the_old_id(system: System) -> None:
-    """8.1.1 and section 4: a changed user identity gets a new ID; the old one is retired: session
+    """8.1.1: a changed user identity gets a new ID; the old one is retired: session
     closed, tokens and channels revoked, open deliveries *failed: reassigned*.
     """
     shop, node = await system.user(), await system.node()
@@ -115,8 +115,8 @@ async def test_proof_and_another_identity_retire_the_old_id(system: System) -> N
 
 
 async def test_a_repeated_change_of_identity_tells_the_same_again(system: System) -> None:
-    """Section 5: outputs follow from message and rows, and are published on every run: the same
-    answer, the same events, the session closed again.
+    """Outputs follow from message and rows, and are published on every run: the same answer, the
+    same events, the session closed again.
     """
     node = await system.node()
     old = await system.device("websocket")
@@ -133,7 +133,7 @@ async def test_a_repeated_change_of_identity_tells_the_same_again(system: System
 
 
 async def test_a_wrong_proof_touches_nobody(system: System) -> None:
-    """Section 4: without proof a new ID that touches no existing one, whatever it claims."""
+    """Without proof a new ID that touches no existing one, whatever it claims."""
     shop = await system.user()
     victim = await system.device("scripted:a1")
     other_secret, hashed = secret_and_hash()
@@ -150,7 +150,7 @@ async def test_a_wrong_proof_touches_nobody(system: System) -> None:
 
 
 async def test_registrations_of_one_identity_are_bounded(open_system: OpenSystem) -> None:
-    """Section 4: quotas bound unused registrations; a refresh counts as none."""
+    """Quotas bound unused registrations; a refresh counts as none."""
     system = await open_system(policy={"clients_per_identity": 2})
     device = await system.client("a")
     await system.client("a")
@@ -169,8 +169,8 @@ async def test_registrations_of_one_identity_are_bounded(open_system: OpenSystem
 
 @BOTH
 async def test_deregistration_ends_everything(system: System) -> None:
-    """Section 3: ``client.deregister`` gives the ID up, and is answered the same when repeated;
-    what is open ends as failed.
+    """``client.deregister`` gives the ID up, and is answered the same when repeated; what is open
+    ends as failed.
     """
     shop = await system.user()
     device = await system.device("scripted:a1", apps=("a", "b"))
@@ -186,8 +186,8 @@ async def test_deregistration_ends_everything(system: System) -> None:
 
 
 async def test_each_end_has_its_own_word(system: System) -> None:
-    """Section 4: a client that was deregistered is not reassigned by a later registration that
-    names it, and one that was reassigned is not deregistered afterwards: it has ended.
+    """A client that was deregistered is not reassigned by a later registration that names it, and
+    one that was reassigned is not deregistered afterwards: it has ended.
     """
     gone, moved = await system.client("a"), await system.client("b")
     await gone.ask("client.deregister")
@@ -200,8 +200,8 @@ async def test_each_end_has_its_own_word(system: System) -> None:
 
 
 async def test_an_old_secret_is_none_within_one_batch(system: System) -> None:
-    """Section 4: two requests that are handled together see each other: the secret that the first
-    one replaced does not get the client back with the second.
+    """Two requests that are handled together see each other: the secret that the first one replaced
+    does not get the client back with the second.
     """
     device = await system.client("a")
     _, fresh = secret_and_hash()
@@ -231,9 +231,7 @@ def asked(**body: Any) -> IncomingRequest[AnyRequest]:
 
 @pytest.mark.parametrize("field", ["client", "secret"])
 async def test_nobody_ends_somebody_elses_client(system: System, field: str) -> None:
-    """Section 3: requests about a client prove its secret; the refusal does not say what is wrong
-    with it.
-    """
+    """Requests about a client prove its secret; the refusal does not say what is wrong with it."""
     device = await system.client()
     wrong = {"client": "cli_" + "a" * 26, "secret": secret_and_hash()[0]}
     refused = await device.refused("client.deregister", **{field: wrong[field]})
@@ -242,7 +240,7 @@ async def test_nobody_ends_somebody_elses_client(system: System, field: str) -> 
 
 
 async def test_a_session_speaks_for_its_own_client_only(system: System) -> None:
-    """Section 3: a gateway's word counts for the client whose session it is, and for no other."""
+    """A gateway's word counts for the client whose session it is, and for no other."""
     node = await system.node()
     mine, other = await system.device(), await system.device()
     body = {"application": "x", "sequence": 9}
@@ -258,7 +256,7 @@ async def test_a_session_speaks_for_its_own_client_only(system: System) -> None:
 
 
 async def test_nobody_but_a_gateway_vouches_for_a_session(system: System) -> None:
-    """Section 3: a sender's own ``aoi-client`` header is no proof of anything."""
+    """A sender's own ``aoi-client`` header is no proof of anything."""
     device = await system.device()
     answer = await device.user.ask(
         "application.register",
@@ -271,9 +269,7 @@ async def test_nobody_but_a_gateway_vouches_for_a_session(system: System) -> Non
 
 
 async def test_a_wrong_secret_makes_nothing_due(system: System) -> None:
-    """Section 3: a request without proof of a client releases none of its stored deliveries,
-    either.
-    """
+    """A request without proof of a client releases none of its stored deliveries, either."""
     shop = await system.user()
     device = await system.device()
     await shop.send("n1", device.token)
@@ -287,8 +283,8 @@ async def test_a_wrong_secret_makes_nothing_due(system: System) -> None:
 async def test_identities_must_be_asserted_where_the_operator_says_so(
     open_system: OpenSystem, tmp_path: Path
 ) -> None:
-    """Section 4: the check of signed assertions is a setting: without a valid one a client can
-    neither register nor change its identity; a repeat of an earlier registration needs none.
+    """The check of signed assertions is a setting: without a valid one a client can neither
+    register nor change its identity; a repeat of an earlier registration needs none.
     """
     issuer = ed25519.Ed25519PrivateKey.generate()
     keys = tmp_path / "issuer.pem"

@@ -1,4 +1,4 @@
-"""What comes again late tells the same, and ends nothing that began since (design, section 5)."""
+"""What comes again late tells the same, and ends nothing that began since."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ async def test_an_old_refusal_does_not_close_a_channel_that_was_activated_since(
 
 
 async def test_what_is_said_of_the_old_address_does_not_close_the_new_one(system: System) -> None:
-    """Section 4: a permanent refusal closes that channel; one that comes when the client has
-    another address, which needed no proof, says nothing of it.
+    """A permanent refusal closes that channel; one that comes when the client has another address,
+    which needed no proof, says nothing of it.
     """
     shop, node = await system.user(), await system.node()
     device = await system.device("scripted:a1")

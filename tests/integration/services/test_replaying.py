@@ -1,4 +1,4 @@
-"""A parked request that comes again is handled as its sender's (section 5: ``aoi dead replay``)."""
+"""A parked request that comes again is handled as its sender's (``aoi dead replay``)."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ async def again(system: System, row: ParkedMessage) -> None:
 async def test_it_is_sent_by_who_sent_it_first(
     system: System, park: Any, user: str, speaks_for: str | None, sender: str
 ) -> None:
-    """Section 3: the validated sender stays with a request that is parked and replayed, and so does
-    its authority: a token that is bound to a VAPID key takes it of that key only. The notification
-    has the ID that its sender chose.
+    """The validated sender stays with a request that is parked and replayed, and so does its
+    authority: a token that is bound to a VAPID key takes it of that key only. The notification has
+    the ID that its sender chose.
     """
     device = await system.device(apps=("free",))
     await device.register_app("bound", sender_key=KEY)
@@ -103,8 +103,8 @@ async def test_it_is_sent_by_who_sent_it_first(
 
 @pytest.mark.parametrize("park", [park_at_once, park_as_it_died])
 async def test_it_is_asked_in_the_session_that_asked_first(system: System, park: Any) -> None:
-    """Section 3: what a device asked in its session, without its secret, is granted when it comes
-    again: for that client, which the gateway named.
+    """What a device asked in its session, without its secret, is granted when it comes again: for
+    that client, which the gateway named.
     """
     device = await system.client()
     message = request(
@@ -121,8 +121,8 @@ async def test_it_is_asked_in_the_session_that_asked_first(system: System, park:
 
 
 async def test_one_that_fails_again_is_parked_anew_and_once(system: System) -> None:
-    """Section 5: a replay that broke off before the message was forgotten comes twice; both are the
-    same message, another one than that which was parked first, of the same sender.
+    """A replay that broke off before the message was forgotten comes twice; both are the same
+    message, another one than that which was parked first, of the same sender.
     """
     shop = await system.user()
     for body in (b"first", b"second"):
@@ -182,8 +182,8 @@ async def test_messages_without_an_id_are_told_apart_by_who_asked_what(system: S
 
 
 async def test_two_messages_of_one_id_are_two(system: System) -> None:
-    """Section 5: senders choose message IDs: with the ID of another one a message is parked beside
-    that, in whichever queue it was; the same one again changes nothing.
+    """Senders choose message IDs: with the ID of another one a message is parked beside that, in
+    whichever queue it was; the same one again changes nothing.
     """
     parking = Parking(system.installation.store, system.clock, quota=10)
     one = request("notification.send", "shop", {}, notification="n1")

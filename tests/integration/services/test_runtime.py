@@ -1,4 +1,4 @@
-"""The batch runtime: what it promises of messages, whatever happens (design, section 5)."""
+"""The batch runtime: what it promises of messages, whatever happens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.limits import WITHIN
 
 
 async def test_a_batch_is_whatever_waits(bench: Bench) -> None:
-    """Section 5: take whatever waits, up to a limit, never wait for more; one transaction."""
+    """Take whatever waits, up to a limit, never wait for more; one transaction."""
     await bench.send("a", "b", "c")
     await bench.start()
     assert await bench.echoed(3) == ["a", "b", "c"]
@@ -19,8 +19,8 @@ async def test_a_batch_is_whatever_waits(bench: Bench) -> None:
 
 
 async def test_a_bug_parks_the_item_that_has_it_and_no_other(bench: Bench) -> None:
-    """Section 5: an exception in a batch reruns it item by item; an item that fails alone is
-    parked, with an *internal* answer, and what its handler owes for it.
+    """An exception in a batch reruns it item by item; an item that fails alone is parked, with an
+    *internal* answer, and what its handler owes for it.
     """
     await bench.send("a", "break", "c")
     await bench.start()
@@ -33,8 +33,8 @@ async def test_a_bug_parks_the_item_that_has_it_and_no_other(bench: Bench) -> No
 
 
 async def test_the_items_of_a_broken_batch_are_repeats(bench: Bench) -> None:
-    """Section 5: a batch may break after its commit, so each item that is handled again alone is
-    marked as redelivered, and its handler publishes everything once more.
+    """A batch may break after its commit, so each item that is handled again alone is marked as
+    redelivered, and its handler publishes everything once more.
     """
     await bench.send("a", "break", "c")
     await bench.start()
@@ -87,8 +87,8 @@ async def test_a_store_that_is_down_pauses_and_parks_nothing(bench: Bench) -> No
 
 
 async def test_settings_that_cannot_work_pause_too(bench: Bench) -> None:
-    """Section 5: a token key that is not on this machine is no message's fault: nothing is parked,
-    and the work goes on as soon as it can.
+    """A token key that is not on this machine is no message's fault: nothing is parked, and the
+    work goes on as soon as it can.
     """
     bench.handler.fault = ConfigurationError("token key 'k1' is not here")
     bench.handler.store_is_up.clear()
@@ -129,7 +129,7 @@ async def test_stopped_while_paused_it_ends_at_once(bench: Bench) -> None:
 
 
 async def test_stopped_it_finishes_what_it_took(bench: Bench) -> None:
-    """Section 5 (stopping): drain: what was taken is finished and acknowledged."""
+    """Drain: what was taken is finished and acknowledged."""
     bench.handler.after = bench.stop.set
     await bench.send("a", "b")
     await bench.start()
@@ -141,8 +141,8 @@ async def test_stopped_it_finishes_what_it_took(bench: Bench) -> None:
 
 
 async def test_stopped_it_handles_all_that_came_to_it(bench: Bench) -> None:
-    """Section 5 (stopping): a drain gives nothing back, which would count against it: what came
-    within the prefetch while a batch was handled is handled, too.
+    """A drain gives nothing back, which would count against it: what came within the prefetch while
+    a batch was handled is handled, too.
     """
     bench.handler.may_end.clear()
     await bench.send("a")
@@ -176,8 +176,8 @@ async def test_a_fault_while_draining_leaves_the_rest_to_others(bench: Bench) ->
 
 
 async def test_a_message_that_failed_twice_is_handled_alone(bench: Bench) -> None:
-    """Section 5 (poison): at a delivery count of 2 it is moved, unparsed, to quarantine, so that
-    the innocent ones of its batch do not go down with it; there it keeps its sender and reply_to.
+    """At a delivery count of 2 it is moved, unparsed, to quarantine, so that the innocent ones of
+    its batch do not go down with it; there it keeps its sender and reply_to.
     """
     await bench.fail_twice("refuse me", "b")
     await bench.send("a")
@@ -190,7 +190,7 @@ async def test_a_message_that_failed_twice_is_handled_alone(bench: Bench) -> Non
 
 
 async def test_one_that_hangs_in_quarantine_ends_the_process(bench: Bench) -> None:
-    """Section 5 (poison): a hard time limit in quarantine ends the process; others take over."""
+    """A hard time limit in quarantine ends the process; others take over."""
     await bench.fail_twice("hang")
     await bench.start()
     async with asyncio.timeout(WITHIN):

@@ -34,7 +34,7 @@ async def starts_an_app(system: System, device: Device) -> None:
 async def test_it_is_due_when_the_device_returns(
     system: System, returns: Callable[[System, Device], Awaitable[None]]
 ) -> None:
-    """Section 4: stored is due at the next connection, activation, or ``application.register``."""
+    """Stored is due at the next connection, activation, or ``application.register``."""
     shop = await system.user()
     device = await system.device("websocket")
     await shop.send("n1", device.token)
@@ -78,8 +78,8 @@ async def test_returns_are_counted(
     *,
     counted: bool,
 ) -> None:
-    """Section 4: whatever may make a client reachable counts as a return, so that who stores one of
-    its deliveries at that moment can tell; what makes it less reachable does not.
+    """Whatever may make a client reachable counts as a return, so that who stores one of its
+    deliveries at that moment can tell; what makes it less reachable does not.
     """
     system = await open_system(plugin={"needs_proof": True})
     device = await system.device("websocket", "scripted:a1")
@@ -94,8 +94,8 @@ async def test_returns_are_counted(
 
 @BOTH
 async def test_order_holds_although_another_worker_had_begun(system: System) -> None:
-    """Section 4: order holds within a batch, also where two deadlines workers share the work: one
-    that claims less than all and is slow, or dies, leaves no later part for the other.
+    """Order holds within a batch, also where two deadlines workers share the work: one that claims
+    less than all and is slow, or dies, leaves no later part for the other.
     """
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
@@ -115,8 +115,8 @@ async def test_order_holds_although_another_worker_had_begun(system: System) -> 
 
 @BOTH
 async def test_batches_are_bounded_and_follow_each_other_in_order(open_system: OpenSystem) -> None:
-    """Section 4: due in bounded batches; when the last of a batch settles or is stored again, the
-    next becomes due; order holds within and between batches.
+    """Due in bounded batches; when the last of a batch settles or is stored again, the next becomes
+    due; order holds within and between batches.
     """
     system = await open_system(policy={"release": 8})
     shop, node = await system.user(), await system.node()
@@ -138,7 +138,7 @@ async def test_batches_are_bounded_and_follow_each_other_in_order(open_system: O
 
 
 async def test_a_batch_that_is_stored_again_lets_the_next_follow(open_system: OpenSystem) -> None:
-    """Section 4: stored again counts as over, so one app that cannot be woken holds nothing up."""
+    """Stored again counts as over, so one app that cannot be woken holds nothing up."""
     system = await open_system(policy={"release": 1})
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
@@ -157,7 +157,7 @@ async def test_a_batch_that_is_stored_again_lets_the_next_follow(open_system: Op
 async def test_cancelling_the_last_of_a_batch_lets_the_next_follow(
     open_system: OpenSystem,
 ) -> None:
-    """Section 4: a batch ends however its last delivery ends."""
+    """A batch ends however its last delivery ends."""
     system = await open_system(policy={"release": 1})
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket")
@@ -172,7 +172,7 @@ async def test_cancelling_the_last_of_a_batch_lets_the_next_follow(
 
 
 async def test_what_waits_for_a_retry_is_tried_at_once_on_return(system: System) -> None:
-    """Section 4: a delivery that waits for its retry is released with the others."""
+    """A delivery that waits for its retry is released with the others."""
     shop, node = await system.user(), await system.node()
     device = await system.device("websocket", "scripted:a1")
     system.provider.default = Say.refused(retry_after=600)
@@ -188,8 +188,8 @@ async def test_what_waits_for_a_retry_is_tried_at_once_on_return(system: System)
 
 
 async def test_a_return_with_nothing_to_reach_keeps_it_stored(system: System) -> None:
-    """Section 4: without an active channel, an app's start releases in vain, and costs nothing: the
-    event *stored* is published once.
+    """Without an active channel, an app's start releases in vain, and costs nothing: the event
+    *stored* is published once.
     """
     shop = await system.user()
     device = await system.device()

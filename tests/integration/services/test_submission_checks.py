@@ -1,4 +1,4 @@
-"""What a channel worker looks at before it hands a step to its provider (design, section 4)."""
+"""What a channel worker looks at before it hands a step to its provider."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from aoi_events.bootstrap.plugins import installed_plugins
 FOLDERS = {
     folder.name: folder
     for folder in Path(channels.__file__).parent.iterdir()
-    if folder.is_dir() and folder.name not in ("base", "__pycache__")
+    if any(folder.glob("*.py")) and folder.name != "base"
 }
 
 

@@ -1,4 +1,4 @@
-"""8.1.3 Application Client Registration (empty in the seed; the design fills it in)."""
+"""8.1.3 Application Client Registration."""
 
 from __future__ import annotations
 

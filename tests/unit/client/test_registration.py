@@ -256,7 +256,7 @@ def test_a_replaced_connection_does_not_hold_up_what_is_new(occasion: Input) -> 
 
 
 def test_an_assertion_goes_with_the_registration_and_nowhere_else() -> None:
-    """Servers may want identities proved (design, section 4): the newest assertion is sent with the
+    """Servers may want identities proved: the newest assertion is sent with the
     registration, and it is neither stored nor shown.
     """
     device = registered()

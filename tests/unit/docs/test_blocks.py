@@ -19,7 +19,7 @@ OPERATIONS = "tests/acceptance/test_documented.py"
 TESTED_BY = {
     ("README.md", "python"): "tests/integration/testing/test_documented.py",
     ("README.md", "sh"): FIRST,
-    ("docs/explanation/second-channel.md", "text"): "tests/unit/bench/test_documented.py",
+    ("docs/explanation/second-channel.md", "text"): "tests/unit/benchmarks/test_documented.py",
     ("docs/how-to/containers.md", "sh"): "tests/acceptance/compose/test_compose.py",
     ("docs/how-to/containers.md", "toml"): "tests/unit/channels/test_sms_routing.py",
     ("docs/how-to/devices.md", "python"): "tests/integration/testing/test_documented.py",

@@ -247,8 +247,8 @@ def test_who_is_not_told_apart() -> None:
 
 
 def test_a_client_that_ended_is_not_revived() -> None:
-    """Section 4: with proof and the same identity a client keeps its ID, but not one that ended:
-    its holder gets a new one.
+    """With proof and the same identity a client keeps its ID, but not one that ended: its holder
+    gets a new one.
     """
     registry = Registry()
     old = registry.register(request(1)).client
@@ -259,7 +259,7 @@ def test_a_client_that_ended_is_not_revived() -> None:
 
 
 def test_a_client_does_not_end_itself() -> None:
-    """Section 5: a refresh that is repeated with the new secret as its own proof ends nothing."""
+    """A refresh that is repeated with the new secret as its own proof ends nothing."""
     registry = Registry()
     old = registry.register(request(1)).client
     registry.register(request(2, previous=registry.proof(old.id, 1)))
@@ -286,7 +286,7 @@ def test_secrets_are_compared_whole() -> None:
 
 
 def test_a_retired_client_has_no_secret_any_more() -> None:
-    """Section 4: the secret of a retired client is void, and the refusal says why."""
+    """The secret of a retired client is void, and the refusal says why."""
     client = Registry().register(request(1)).client
     gone = replace(client, retired_at=EPOCH, retired_reason="deregistered")
     with pytest.raises(Refusal) as refused:

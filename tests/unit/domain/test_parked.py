@@ -23,7 +23,7 @@ SECRET = b"q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k"
     ],
 )
 def test_secrets_are_not_kept(body: bytes) -> None:
-    """Section 5: secrets are redacted, wherever the body breaks off; then it cannot be replayed."""
+    """Secrets are redacted, wherever the body breaks off; then it cannot be replayed."""
     kept, obstacle = redact(body % SECRET)
     assert SECRET not in kept
     assert b"[redacted]" in kept
@@ -33,12 +33,12 @@ def test_secrets_are_not_kept(body: bytes) -> None:
 
 @pytest.mark.parametrize("body", [b'{"notification": "n1"}', b'{"secret": ""}', b'"secret"', b""])
 def test_what_holds_no_secret_is_kept_as_it_came(body: bytes) -> None:
-    """Section 5: a replay sends the same octets."""
+    """A replay sends the same octets."""
     assert redact(body) == (body, None)
 
 
 def test_what_is_too_large_is_cut() -> None:
-    """Section 5: the body is bounded, and says why it cannot be replayed."""
+    """The body is bounded, and says why it cannot be replayed."""
     kept, obstacle = redact(b"x" * (MAX_PARKED + 1))
     assert len(kept) == MAX_PARKED
     assert obstacle == f"the body was cut at {MAX_PARKED} octets"

@@ -104,7 +104,7 @@ def test_wrong_codes_end_the_challenge() -> None:
 
 
 def test_wrong_codes_do_not_end_a_proof_that_holds() -> None:
-    """Section 4: a proof holds for 90 days; codes that are guessed at its renewal are counted."""
+    """A proof holds for 90 days; codes that are guessed at its renewal are counted."""
     proof = at_deadline(proved(), now=at(83), policy=POLICY).proof
     for count in range(1, POLICY.wrong_codes + 2):
         proof, right = confirm(proof, "A" * 16, key=KEY, now=at(83), policy=POLICY)

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 
 from aoi_events.telemetry.catalogue import CATALOGUE, Definition
 from aoi_events.telemetry.prometheus import PrometheusMetrics
-from tests.unit.telemetry.telling import CHANNELS, QUEUES, tell_everything
+from tests.unit.telemetry.every_metric import CHANNELS, QUEUES, tell_everything
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 _UNITS = ("_seconds", "_messages")

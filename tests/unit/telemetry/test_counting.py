@@ -22,7 +22,7 @@ from aoi_events.telemetry.catalogue import CATALOGUE, NONE, OTHER
 from aoi_events.telemetry.prometheus import PrometheusMetrics
 from tests.strategies import EPOCH, a_delivery, facts, instants, plans
 from tests.unit.domain.rules import take
-from tests.unit.telemetry.telling import CHANNELS, QUEUES, settled, tell_everything
+from tests.unit.telemetry.every_metric import CHANNELS, QUEUES, settled, tell_everything
 
 SENDING, STORED = DeliveryState.SENDING, DeliveryState.STORED
 DELIVERED, EXPIRED = DeliveryState.DELIVERED, DeliveryState.EXPIRED

@@ -1,8 +1,8 @@
-"""The real notification worker, except for notifications with certain names.
+"""The notification worker, with points at which notifications of certain names end or hold it.
 
 ``deadly…`` ends the process before anything is done about it, ``orphan…`` once its deliveries are
-committed and nothing that follows was published; ``held…`` is held until somebody writes into the
-FIFO that ``DOOMED_FIFO`` names.
+committed and nothing that follows was published; ``held…`` is not handled before the test writes
+into the FIFO that ``RELEASE_FIFO`` names.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from aoi_events.services.notification.handler import NotificationHandler
 
 DIED: Final = 99
 """The exit code of a process that a notification ended."""
-LAUNCHER: Final = "tests.acceptance.doomed"
+LAUNCHER: Final = "tests.acceptance.crash_points"
 
 log = get_logger(__name__)
 
 
-class Doomed(NotificationHandler):
-    """As the module says."""
+class CrashingHandler(NotificationHandler):
+    """Ends or pauses the process where the name of a notification says so."""
 
     async def handle(self, items: Sequence[IncomingRequest[AnyRequest]]) -> Sequence[Outbound]:
         """Handle them, or die, or take long."""
@@ -42,15 +42,15 @@ class Doomed(NotificationHandler):
             os._exit(DIED)
         if any(name.startswith("held") for name in names):
             log.info("held")
-            await _let_go()
+            await _until_released()
         outputs = await super().handle(items)
         if any(name.startswith("orphan") for name in names):
             os._exit(DIED)
         return outputs
 
 
-async def _let_go() -> None:
-    fifo = os.open(os.environ["DOOMED_FIFO"], os.O_RDONLY | os.O_NONBLOCK)
+async def _until_released() -> None:
+    fifo = os.open(os.environ["RELEASE_FIFO"], os.O_RDONLY | os.O_NONBLOCK)
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_reader(fifo, told.set)
@@ -62,5 +62,5 @@ async def _let_go() -> None:
 
 
 if __name__ == "__main__":
-    vars(installation)["NotificationHandler"] = Doomed
+    vars(installation)["NotificationHandler"] = CrashingHandler
     sys.exit(worker_process("notification"))

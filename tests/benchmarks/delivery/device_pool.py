@@ -12,7 +12,7 @@ from aoi_events.client import AoiClient, MemoryStorage, Notification
 
 
 @dataclass(slots=True)
-class Fleet:
+class DevicePool:
     """Tokens to send to, and when each notification reached its app (monotonic seconds)."""
 
     tokens: list[str] = field(default_factory=list)
@@ -25,9 +25,9 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(url: str, size: int) -> AsyncIterator[Fleet]:
+async def device_pool(url: str, size: int) -> AsyncIterator[DevicePool]:
     """``size`` connected devices with one app each."""
-    made = Fleet()
+    made = DevicePool()
     async with AsyncExitStack() as stack:
         for start in range(0, size, 20):
             clients = [

@@ -77,7 +77,7 @@ class _Peer(asyncio.Protocol):
         self.gone = True
 
 
-class Crowd:
+class ConnectionPool:
     """``size`` open connections."""
 
     def __init__(self, port: int, path: str, subprotocol: str | None) -> None:
@@ -160,16 +160,16 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(
+async def connection_pool(
     port: int,
     size: int,
     *,
     path: str = "/",
     subprotocol: str | None = None,
     hellos: Sequence[bytes] = (),
-) -> AsyncIterator[Crowd]:
+) -> AsyncIterator[ConnectionPool]:
     """``size`` connections to that port of loopback, each of which has said its hello."""
-    made = Crowd(port, path, subprotocol)
+    made = ConnectionPool(port, path, subprotocol)
     try:
         await made.open(size, hellos)
         yield made

@@ -48,7 +48,7 @@ def asked(**more: object) -> Inbound:
     ],
 )
 def test_answers_go_to_own_queues_only(address: str, *, allowed: bool) -> None:
-    """Section 3: only ``amq.rabbitmq.reply-to.*`` or ``aoi.reply.<user>.*``."""
+    """Only ``amq.rabbitmq.reply-to.*`` or ``aoi.reply.<user>.*``."""
     message = asked(reply_to=address)
     assert may_answer(message) == allowed
     if not allowed:
@@ -58,15 +58,15 @@ def test_answers_go_to_own_queues_only(address: str, *, allowed: bool) -> None:
 
 
 def test_without_a_validated_user_nobody_asks() -> None:
-    """Section 3: senders are known by the ``user_id`` that the broker validated, by no other."""
+    """Senders are known by the ``user_id`` that the broker validated, by no other."""
     with pytest.raises(Refusal) as refused:
         read_request(asked(user_id=None, headers={"user_id": "shop"}), GATEWAYS)
     assert refused.value.code is ErrorCode.SENDER_UNKNOWN
 
 
 def test_quarantine_and_back() -> None:
-    """Section 5: what the broker validated travels in our envelope; the message comes out as it
-    was, known as a repeat.
+    """What the broker validated travels in our envelope; the message comes out as it was, known as
+    a repeat.
     """
     message = asked(headers={"aoi-client": "cli_x", "other": "y", "aoi-replayed": "z"})
     moved = to_quarantine(message, "aoi.notification.quarantine")
@@ -101,8 +101,8 @@ def test_quarantine_and_back() -> None:
 def test_a_replay_asks_as_its_sender_did(
     user: str, headers: dict[str, str], sender: str, session: str | None
 ) -> None:
-    """Section 5: a replay is the request that was parked, of the sender that the broker validated
-    then, with no more authority; it has an ID of its own, the same each time, and needs no answer.
+    """A replay is the request that was parked, of the sender that the broker validated then, with
+    no more authority; it has an ID of its own, the same each time, and needs no answer.
     """
     parked = parked_by(user, headers)
     back = replayed(parked, "first")
@@ -117,7 +117,7 @@ def test_a_replay_asks_as_its_sender_did(
 
 
 def test_a_replay_of_nobody_is_not_the_operators() -> None:
-    """Section 3: what was parked because the broker had validated no sender has none afterwards."""
+    """What was parked because the broker had validated no sender has none afterwards."""
     with pytest.raises(Refusal) as refused:
         read_request(replayed(parked_by("", {}), "first"), GATEWAYS)
     assert refused.value.code is ErrorCode.SENDER_UNKNOWN
@@ -156,7 +156,7 @@ def replayed(parked: ParkedMessage, message_id: str) -> Inbound:
 
 
 def test_a_sender_cannot_pose_as_another_by_our_headers() -> None:
-    """Section 3: our own headers count only where only we can write."""
+    """Our own headers count only where only we can write."""
     forged = {"aoi-replayed": "prk_x", "aoi-origin-user-id": "bank"}
     plain = as_sent(asked(reply_to=None, headers=forged))
     assert plain.user_id == "shop"
@@ -167,7 +167,7 @@ def test_a_sender_cannot_pose_as_another_by_our_headers() -> None:
 
 @pytest.mark.parametrize("user, session", [("shop", None), ("aoi-gateway", "cli_x")])
 def test_a_session_is_a_gateways_word(user: str, session: str | None) -> None:
-    """Section 3: whose session asks is believed of gateways only."""
+    """Whose session asks is believed of gateways only."""
     message = asked(user_id=user, headers={"aoi-client": "cli_x"})
     assert read_request(message, GATEWAYS).session == session
 

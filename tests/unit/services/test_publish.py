@@ -22,8 +22,8 @@ OPEN = Queue("aoi.reply.shop.open")
 async def test_facts_that_a_full_queue_refuses_are_counted_and_hold_nothing_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Section 3: a nack from a full queue is logged, once for a batch with their number; a message
-    that must not be lost still raises.
+    """A nack from a full queue is logged, once for a batch with their number; a message that must
+    not be lost still raises.
     """
     broker = MemoryBroker(MemoryServer())
     await broker.declare(topology())
@@ -58,8 +58,8 @@ async def test_facts_that_a_full_queue_refuses_are_counted_and_hold_nothing_back
 async def test_what_must_not_be_lost_raises_when_no_queue_took_it(
     queue: str, if_returned: str | None, *, raises: bool, best_effort: bool
 ) -> None:
-    """Section 5: a nack and a return raise alike, but where a substitute was taken in its place, or
-    where the message may be lost; the messages beside it are published all the same.
+    """A nack and a return raise alike, but where a substitute was taken in its place, or where the
+    message may be lost; the messages beside it are published all the same.
     """
     broker = MemoryBroker(MemoryServer())
     await broker.declare(topology())

@@ -1,4 +1,4 @@
-"""Devices with the AOI Client library, which count what their apps were given."""
+"""Many devices with the AOI Client library, which count what their apps were given."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Device:
         self.tokens[application] = app.token
 
 
-class Fleet:
+class DevicePool:
     """Devices come as they are asked for, and stay to the end of the block.
 
     Every fourth one has a telephone number, too, and offers SMS, unless told otherwise.

@@ -1,4 +1,4 @@
-"""Where worker processes run: a virtual host, a database, keys, an SMSC, and short waits."""
+"""A server under test: worker processes, a virtual host, a database, keys, an SMSC, short waits."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _USERS: Final = ("aoi", "aoi-gateway", "aoi-endpoint", "shop", "audit")
 
 
 @dataclass(frozen=True)
-class Place:
+class ServerUnderTest:
     """``environment`` is what the workers are told; passwords are unlike any other text."""
 
     rabbit: RabbitServer

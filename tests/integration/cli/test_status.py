@@ -94,7 +94,7 @@ async def test_of_many_deliveries_the_states(
     of_all = await status(cli, "n1")
     assert of_all.out.count("delivered by device") == len(apps)
     assert "sent" not in of_all.out
-    assert f"{len(apps)} deliveries; `aoi status dlv_…` tells the story of one" in of_all.out
+    assert f"{len(apps)} deliveries; `aoi status dlv_…` shows every step of one" in of_all.out
     assert "sent" in (await status(cli, sent.deliveries[3].delivery)).out
     assert not any(told["story"] for told in (await status(cli, "n1", "--json")).json)
 

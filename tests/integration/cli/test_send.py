@@ -65,7 +65,7 @@ async def test_how_channels_follow_each_other(cli: Cli, phone: FakeDevice) -> No
     ran = await send(cli, phone.token, "-c", "x", *hedged, "--wait", "delivered")
     assert ran.code == 0, ran.err
     ran = await send(cli, phone.token, "-c", "x", "--hedge-after", "1.5")
-    assert ran.code == 1
+    assert ran.code == 2
     assert "mode hedged" in ran.err
 
 

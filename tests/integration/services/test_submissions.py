@@ -26,7 +26,7 @@ from aoi_events.services.channel.submissions import Known, Submissions, Work
 from aoi_events.testing.scripted import ADDRESS, ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import ManualClock
 from aoi_events.topology import OUTCOME, Queue, topology
-from tests.conformance.store.rows import NOW, client_id, delivery_id, later
+from tests.conformance.store.rows import NOW, client_id, later
 from tests.device_frames import deliver
 from tests.limits import WITHIN
 
@@ -142,8 +142,8 @@ async def test_messages_of_deliveries_are_noted_by_their_names(
     assert {
         name: (each.delivery, each.part, each.parts, each.at) for name, each in known.items()
     } == {
-        "m1": (delivery_id(1), 1, 3, NOW),
-        "m3": (delivery_id(1), 3, 3, NOW),
+        "m1": (step.delivery, 1, 3, NOW),
+        "m3": (step.delivery, 3, 3, NOW),
     }
 
 

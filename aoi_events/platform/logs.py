@@ -48,7 +48,7 @@ def get_logger(name: str) -> BoundLogger:
 
 
 def mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace the values of fields that could hold a secret, whatever a caller passes.
+    """Replace the values of fields that could hold a secret, for every caller.
 
     This is the second line of defence; the first is not to log them.
     """

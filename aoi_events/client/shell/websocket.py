@@ -178,7 +178,7 @@ def _read(text: str) -> ServerFrame | None:
 
 
 def _silence(ping_every: float, at_least: float) -> float:
-    """How long the server may be silent; bounded, whatever interval it names."""
+    """The allowed silence of the server, in seconds: the interval it names, within bounds."""
     if not math.isfinite(ping_every):
         return _LONGEST_SILENCE
     return min(max(ping_every * _MISSED_PINGS, at_least), _LONGEST_SILENCE)

@@ -35,7 +35,7 @@ class TokenClaims:
 
 
 def app_key_of(application: str, instance: str) -> str:
-    """The ID of an app instance in 128 bits (hexadecimal), whatever the length of its names."""
+    """The ID of an app instance: 128 bits in hexadecimal, for names of any length."""
     return hashlib.sha256(f"{application}\0{instance}".encode()).hexdigest()[:32]
 
 

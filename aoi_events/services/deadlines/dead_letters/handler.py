@@ -34,7 +34,7 @@ class UnroutableHandler(Handler[Inbound]):
         self._parking = parking
 
     def read(self, message: Inbound) -> Inbound:
-        """The message itself, whatever it contains."""
+        """The message itself: any content is accepted here."""
         return message
 
     async def handle(self, items: Sequence[Inbound]) -> Sequence[Outbound]:

@@ -55,6 +55,17 @@ class Cli:
         return Ran(code or 0, said.out, said.err)
 
 
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
+    """Runs commands in an empty folder, without settings."""
+    for name in os.environ:
+        if name.startswith("AOI_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.chdir(tmp_path)
+    return Cli(capsys)
+
+
 @contextmanager
 def _logging_restored() -> Iterator[None]:
     """Commands decide on the logs of the whole process."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -20,12 +19,12 @@ from aoi_events.contracts.device import (
 )
 from aoi_events.domain.clients.client import client_id_of, hash_secret
 from tests.device_frames import delivery_id
-from tests.limits import WITHIN
+from tests.support.observable import Observable
 
 F = TypeVar("F", bound=DeviceFrame)
 
 
-class ScriptedServer:
+class ScriptedServer(Observable):
     """Registers clients and apps, and selects every offered channel.
 
     ``mute`` are request names that are never answered; ``answers`` replace the usual answers, by
@@ -33,6 +32,7 @@ class ScriptedServer:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.frames: list[DeviceFrame] = []
         self.connections = 0
         self.mute: set[str] = set()
@@ -47,7 +47,6 @@ class ScriptedServer:
         self._offered: list[str] = []
         self._sequence = 0
         self._socket: web.WebSocketResponse | None = None
-        self._changed = asyncio.Condition()
         app = web.Application()
         app.router.add_get("/", self._serve)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
@@ -71,11 +70,6 @@ class ScriptedServer:
         """End everything."""
         await self.drop()
         await self._runner.cleanup()
-
-    async def until(self, holds: Callable[[], object]) -> None:
-        """Return when ``holds()`` is true; it is called whenever something arrived."""
-        async with asyncio.timeout(WITHIN), self._changed:
-            await self._changed.wait_for(lambda: bool(holds()))
 
     def sent(self, kind: type[F]) -> list[F]:
         """Frames of that kind that devices sent."""
@@ -146,7 +140,7 @@ class ScriptedServer:
         await socket.prepare(request)
         self._socket = socket
         self.connections += 1
-        await self._note()
+        await self.wake()
         async for message in socket:
             if message.type is WSMsgType.PONG:
                 self.ponged.set()
@@ -154,12 +148,8 @@ class ScriptedServer:
                 frame = device_frames.validate_json(message.data)
                 self.frames.append(frame)
                 await self._react(socket, frame)
-                await self._note()
+                await self.wake()
         return socket
-
-    async def _note(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
 
     async def _react(self, socket: web.WebSocketResponse, frame: DeviceFrame) -> None:
         match frame:

@@ -29,12 +29,12 @@ from aoi_events.topology import (
     topology,
 )
 from tests.device_frames import SECRET
-from tests.limits import WITHIN
+from tests.support.observable import Observable
 
 Reply = tuple[str, bytes] | None
 
 
-class Workers:
+class Workers(Observable):
     """Answers whatever devices ask, and remembers it.
 
     ``replies`` by routing key overrides the answers: a function of the message that returns type
@@ -42,6 +42,7 @@ class Workers:
     """
 
     def __init__(self, broker: Broker) -> None:
+        super().__init__()
         self.broker = broker
         self.replies: dict[str, Callable[[Inbound], Reply]] = {}
         self.requests: list[Inbound] = []
@@ -50,7 +51,6 @@ class Workers:
         self.left: list[tuple[str, int]] = []
         self.epoch = 0
         self.epochs: dict[str, int] = {}
-        self._changed = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -69,11 +69,6 @@ class Workers:
         for result in results:
             if isinstance(result, Exception):
                 raise result
-
-    async def until(self, holds: Callable[[], object]) -> None:
-        """Return when it holds; it is looked at whenever something arrived."""
-        async with asyncio.timeout(WITHIN), self._changed:
-            await self._changed.wait_for(lambda: bool(holds()))
 
     async def outcome(self, count: int = 1) -> list[OutcomeItem]:
         """All outcomes, as soon as there are so many."""
@@ -98,8 +93,7 @@ class Workers:
             for message in messages:
                 await self._handle(message)
             await subscription.ack(messages)
-            async with self._changed:
-                self._changed.notify_all()
+            await self.wake()
 
     async def _handle(self, message: Inbound) -> None:
         if message.routing_key == OUTCOME:

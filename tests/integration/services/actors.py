@@ -65,9 +65,7 @@ class User:
 
     async def refused(self, name: str, **body: Any) -> RefusedV1:
         """Ask, and return why not."""
-        answer = await self.ask(name, **body)
-        assert isinstance(answer, RefusedV1), f"{name} was not refused: {answer!r}"
-        return answer
+        return _refusal(name, await self.ask(name, **body))
 
     async def tell(self, name: str, *, reply_to: str | None = None, **body: Any) -> None:
         """Publish a request and wait for no answer."""
@@ -128,9 +126,7 @@ class Device:
 
     async def refused(self, name: str, **body: Any) -> RefusedV1:
         """Ask as this client, and return why not."""
-        answer = await self.ask(name, **body)
-        assert isinstance(answer, RefusedV1), f"{name} was not refused: {answer!r}"
-        return answer
+        return _refusal(name, await self.ask(name, **body))
 
     def next(self) -> int:
         """The next sequence number."""
@@ -226,6 +222,11 @@ class Node:
     async def die(self) -> None:
         """The node's connection is gone, and its queue with it."""
         await self.user.broker.close()
+
+
+def _refusal(name: str, answer: AnyAnswer) -> RefusedV1:
+    assert isinstance(answer, RefusedV1), f"{name} was not refused: {answer!r}"
+    return answer
 
 
 def _encode(body: dict[str, Any]) -> bytes:

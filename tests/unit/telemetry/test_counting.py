@@ -21,6 +21,7 @@ from aoi_events.ports.metrics import Change
 from aoi_events.telemetry.catalogue import CATALOGUE, NONE, OTHER
 from aoi_events.telemetry.prometheus import PrometheusMetrics
 from tests.strategies import EPOCH, a_delivery, facts, instants, plans
+from tests.support.counts import value
 from tests.unit.domain.rules import take
 from tests.unit.telemetry.every_metric import CHANNELS, QUEUES, settled, tell_everything
 
@@ -32,21 +33,6 @@ DELIVERED, EXPIRED = DeliveryState.DELIVERED, DeliveryState.EXPIRED
 def metrics() -> PrometheusMetrics:
     """Metrics in which nothing was counted."""
     return PrometheusMetrics(channels=CHANNELS, queues=QUEUES)
-
-
-def value(metrics: PrometheusMetrics, name: str, **labels: str) -> float:
-    """The value of one sample; 0 where it is not there."""
-    return metrics.registry.get_sample_value(name, labels) or 0.0
-
-
-def total(metrics: PrometheusMetrics, name: str) -> float:
-    """The sum over all labels."""
-    return sum(
-        sample.value
-        for family in metrics.registry.collect()
-        for sample in family.samples
-        if sample.name == name
-    )
 
 
 texts = st.text(max_size=20)
@@ -110,8 +96,8 @@ def test_an_end_is_counted_once(steps: tuple[Step, ...], told: list[tuple[dateti
             changes.append((before, row))
     for change in changes:
         metrics.deliveries([change])
-    ends = total(metrics, "aoi_deliveries_settled_total")
-    assert ends - total(metrics, "aoi_deliveries_superseded_total") == row.state.terminal
+    ends = value(metrics, "aoi_deliveries_settled_total")
+    assert ends - value(metrics, "aoi_deliveries_superseded_total") == row.state.terminal
     delivered = sum(
         sample.value
         for family in metrics.registry.collect()
@@ -119,7 +105,7 @@ def test_an_end_is_counted_once(steps: tuple[Step, ...], told: list[tuple[dateti
         if sample.name == "aoi_deliveries_settled_total" and sample.labels["state"] == DELIVERED
     )
     assert delivered == (row.state is DELIVERED)
-    assert total(metrics, "aoi_delivery_delivered_seconds_count") == delivered
+    assert value(metrics, "aoi_delivery_delivered_seconds_count") == delivered
     assert value(metrics, "aoi_deliveries_accepted_total") == 1
 
 
@@ -145,7 +131,7 @@ def test_better_evidence_is_no_second_end(metrics: PrometheusMetrics) -> None:
     by_provider = settled(row, DELIVERED, by=Evidence.PROVIDER, channel="sms")
     metrics.deliveries([(row, by_provider)])
     metrics.deliveries([(by_provider, replace(by_provider, by=Evidence.DEVICE))])
-    assert total(metrics, "aoi_deliveries_settled_total") == 1
+    assert value(metrics, "aoi_deliveries_settled_total") == 1
 
 
 def test_the_oldest_message_of_a_batch_says_how_long_it_waited(metrics: PrometheusMetrics) -> None:

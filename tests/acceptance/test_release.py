@@ -26,12 +26,6 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     (folder / ".venv").symlink_to(ROOT / ".venv")
-    changelog = (folder / "CHANGELOG.md").read_text()
-    head = "## Unreleased\n"
-    assert changelog.count(head) == 1
-    (folder / "CHANGELOG.md").write_text(
-        changelog.replace(head, f"{head}\n## {VERSION} - 2000-01-01\n")
-    )
     succeed("git", "init", "-q", cwd=folder)
     (folder / ".git" / "info" / "exclude").write_text(".venv\n")
     commit(folder, "tests: begin")

@@ -24,6 +24,8 @@ MakeHandset = Callable[..., Awaitable[Handset]]
 def aoi_settings() -> Mapping[str, Any]:
     """Waits on the wire are short; those that the server's clock decides are put forward."""
     sms = {
+        # What the SMSC does not answer is noticed by response_time, before this.
+        "ack_within": 600.0,
         "throttle_pause": 0.05,
         "response_time": 3.0,
         "turn_time": 1.0,

@@ -15,9 +15,9 @@ from aoi_events.oma_push.payload import ContentPush, WakeUpPush, largest_content
 from aoi_events.testing import AoiServer, FakeDevice, LoopbackSmsc, Reply, WaitFor
 from tests.integration.sms.conftest import BOTH, MakeHandset
 
-WINDOW = 6.0
-LARGEST = largest_content(4, 16)
+WINDOW = 601.0
 """Seconds after which the acknowledgement of an SMS counts as missing here."""
+LARGEST = largest_content(4, 16)
 
 
 async def by_sms_only(server: AoiServer) -> FakeDevice:

@@ -20,7 +20,7 @@ from tests.integration.sms.traffic import (
     send,
 )
 
-WINDOW = 6.0
+WINDOW = 601.0
 """Seconds after which the acknowledgement of an SMS counts as missing here."""
 
 

@@ -245,9 +245,9 @@ def pack_presences(presences: tuple[Presence, ...]) -> str:
     return _encode([[presence.node, presence.session] for presence in presences])
 
 
-def unpack_presences(text: str | None) -> tuple[Presence, ...]:
-    """The presences that :func:`pack_presences` packed; none in rows from before 0005."""
-    return () if text is None else tuple(Presence(*pair) for pair in _decode(text))
+def unpack_presences(text: str) -> tuple[Presence, ...]:
+    """The presences that :func:`pack_presences` packed."""
+    return tuple(Presence(*pair) for pair in _decode(text))
 
 
 def pack_replaced(replaced: Replaced) -> str:

@@ -82,7 +82,11 @@ clients: Final = Table(
         "replaced", Packed(json_columns.pack_replaced, json_columns.unpack_replaced, optional=True)
     ),
     Column("unpublished_since", Instant()),
-    Column("presences", Packed(json_columns.pack_presences, json_columns.unpack_presences)),
+    Column(
+        "presences",
+        Packed(json_columns.pack_presences, json_columns.unpack_presences),
+        nullable=False,
+    ),
     UniqueConstraint("secret_hash"),
     Index("clients_identity", "identity", "registered_at"),
     Index("clients_retired", "retired_at", **_where("retired_at IS NOT NULL")),

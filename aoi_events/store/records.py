@@ -12,7 +12,8 @@ from functools import cache, cached_property
 from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import Column, FromClause, Select, Table, Update, and_, select, update
+import sqlalchemy
+from sqlalchemy import Column, Delete, Select, Table, Update, and_, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from aoi_events.domain.clients.applications import Application
@@ -28,7 +29,7 @@ from aoi_events.store import tables
 from aoi_events.store.bulk_rows import BulkRows, Sql, insert_into
 
 R = TypeVar("R")
-S = TypeVar("S", bound="Select[Any] | Update | postgresql.Insert | sqlite.Insert")
+S = TypeVar("S", bound="Select[Any] | Delete | Update | postgresql.Insert | sqlite.Insert")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +85,6 @@ class Statement(Generic[S]):
     bulk: BulkRows
 
 
-def _match(table: Table, rows: FromClause, names: Iterable[str]) -> Any:
-    return and_(*(table.c[name] == rows.c[name] for name in names))
-
-
 @cache
 def insert(sql: Sql, mapping: RecordMapping[Any]) -> Statement[Any]:
     """Insert rows of :attr:`RecordMapping.written` in their order."""
@@ -131,8 +128,15 @@ def change(
     names = names or changing(mapping)
     bulk = BulkRows(sql, [mapping.table.c[name] for name in names])
     values = {name: bulk.rows.c[name] for name in names if name not in mapping.keys}
-    found = _match(mapping.table, bulk.rows, mapping.keys)
+    found = and_(*(mapping.table.c[name] == bulk.rows.c[name] for name in mapping.keys))
     return Statement(update(mapping.table).values(values).where(found), bulk)
+
+
+@cache
+def delete(sql: Sql, mapping: RecordMapping[Any]) -> Statement[Delete]:
+    """Delete the rows with these keys."""
+    bulk = BulkRows(sql, [mapping.table.c[name] for name in mapping.keys])
+    return Statement(sqlalchemy.delete(mapping.table).where(exists().where(bulk.match)), bulk)
 
 
 @cache
@@ -145,7 +149,7 @@ def find(
     """Select the rows with these values of ``names`` (by default the keys), in key order."""
     names = names or mapping.keys
     bulk = BulkRows(sql, [mapping.table.c[name] for name in names])
-    found = select(*mapping.columns).join(bulk.rows, _match(mapping.table, bulk.rows, names))
+    found = select(*mapping.columns).join(bulk.rows, bulk.match)
     found = found.order_by(*(mapping.table.c[name] for name in mapping.keys))
     if lock is not Lock.NONE:
         found = found.with_for_update(read=lock is Lock.SHARED, of=mapping.table)

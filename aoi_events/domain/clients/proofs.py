@@ -117,10 +117,7 @@ def postpone(proof: Proof, *, now: datetime, policy: ProofPolicy) -> ProofDecisi
     """
     if proof.state is ProofState.OPEN and now >= _round_ends(proof, policy):
         return ProofDecision(proof.failed(), lost=True)
-    again = now + timedelta(seconds=policy.send_again_after)
-    if proof.state is ProofState.PROVED and proof.proved_until is not None:
-        again = min(again, proof.proved_until)
-    return ProofDecision(replace(proof, deadline=again))
+    return _postponed(proof, now + timedelta(seconds=policy.send_again_after))
 
 
 def challenge_refused(
@@ -146,10 +143,14 @@ def challenge_refused(
             return ProofDecision(proof)
         return ProofDecision(proof.failed(), lost=True)
     delay = max(retry_after, backoff.delay(attempt - 1, jitter))
-    deadline = now + timedelta(seconds=delay)
+    return _postponed(proof, now + timedelta(seconds=delay))
+
+
+def _postponed(proof: Proof, until: datetime) -> ProofDecision:
+    """The proof, due again then, or when it expires if that is earlier."""
     if proof.state is ProofState.PROVED and proof.proved_until is not None:
-        deadline = min(deadline, proof.proved_until)
-    return ProofDecision(replace(proof, deadline=deadline))
+        until = min(until, proof.proved_until)
+    return ProofDecision(replace(proof, deadline=until))
 
 
 def confirm(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Final
 
 from sqlalchemy import Column, ColumnElement, false, select, true, update
@@ -42,14 +42,15 @@ class DeliveryQueries(Queries):
     async def add_deliveries(self, deliveries: Sequence[Delivery]) -> None:
         """Insert; the store assigns ``order`` in the sequence's order. IDs are new."""
         if deliveries:
-            rows = map(DELIVERIES.values, deliveries)
+            rows = map(attrgetter(*DELIVERIES.written), deliveries)
             await self._run_with_rows(records.insert(self._sql, DELIVERIES), rows)
 
     async def save_deliveries(self, deliveries: Sequence[Delivery]) -> None:
         """Update the columns of these rows that may change (all but identity and acceptance)."""
         if deliveries:
-            rows = DELIVERIES.rows(deliveries, records.changing(DELIVERIES))
-            await self._run_with_rows(records.change(self._sql, DELIVERIES), rows)
+            names = records.changing(DELIVERIES)
+            statement = records.change(self._sql, DELIVERIES, names)
+            await self._run_with_rows(statement, DELIVERIES.rows(deliveries, names))
 
     async def mark_published(
         self, claimed: Sequence[tuple[str, datetime, datetime | None]]

@@ -6,7 +6,7 @@ made once for each database; only their rows change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from operator import attrgetter
@@ -57,11 +57,6 @@ class RecordMapping(Generic[R]):
         """The names of the columns that an insert fills."""
         names = (column.name for column in self.columns if column.name not in self.assigned)
         return (*names, *self.derived)
-
-    @cached_property
-    def values(self) -> Callable[[R], tuple[Any, ...]]:
-        """Reads the values that an insert writes from a record."""
-        return attrgetter(*self.written)
 
     def rows(self, records: Iterable[R], names: tuple[str, ...]) -> Sequence[tuple[Any, ...]]:
         """The values of ``names``, in key order; of several records with one key, those of the
@@ -115,17 +110,14 @@ def replace(sql: Sql, mapping: RecordMapping[Any]) -> Statement[Any]:
 
 
 def changing(mapping: RecordMapping[Any]) -> tuple[str, ...]:
-    """The names of the columns that :func:`change` takes."""
+    """The names of the columns that change after the insert, keys first."""
     rest = (name for name in mapping.written if name not in (*mapping.keys, *mapping.fixed))
     return (*mapping.keys, *rest)
 
 
 @cache
-def change(
-    sql: Sql, mapping: RecordMapping[Any], names: tuple[str, ...] | None = None
-) -> Statement[Update]:
+def change(sql: Sql, mapping: RecordMapping[Any], names: tuple[str, ...]) -> Statement[Update]:
     """Update the rows with these keys; ``names``: keys first, then what to set."""
-    names = names or changing(mapping)
     bulk = BulkRows(sql, [mapping.table.c[name] for name in names])
     values = {name: bulk.rows.c[name] for name in names if name not in mapping.keys}
     found = and_(*(mapping.table.c[name] == bulk.rows.c[name] for name in mapping.keys))

@@ -279,9 +279,6 @@ submissions: Final = Table(
     Column("delivery", Name(), primary_key=True),
     Column("step", BigInteger(), primary_key=True),
     Column("attempt", BigInteger(), primary_key=True),
-    Column("channel", AnyText(), nullable=False),
-    Column("client", AnyText(), nullable=False),
-    Column("provider", Name(), nullable=False),
     Column("at", Instant(), nullable=False),
     Index("submissions_at", "at"),
 )

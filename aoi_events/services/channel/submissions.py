@@ -30,7 +30,7 @@ from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ConnectionlessChannel, Sent
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import WorkerMetrics
-from aoi_events.ports.store import ProviderMessage, Store, Submission
+from aoi_events.ports.store import ProviderMessage, Store
 from aoi_events.services.messages.envelopes import outcomes
 from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
@@ -80,19 +80,6 @@ class Submissions:
         self._unreported: list[tuple[Sequence[_Result], asyncio.Future[None]]] = []
         self._reporter: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
-
-    def submission_of(self, item: Work, now: datetime) -> Submission:
-        """The note that the item is submitted."""
-        delivery, step, attempt = key_of(item)
-        return Submission(
-            delivery=delivery,
-            step=step,
-            attempt=attempt,
-            channel=self.channel_type,
-            client=item.client,
-            provider=self.channel.provider,
-            at=now,
-        )
 
     async def submit_all(self, items: Sequence[Work], check: Check) -> None:
         """Submit those of the items that ``check`` chooses, each part of them as soon as there is

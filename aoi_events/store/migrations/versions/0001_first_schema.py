@@ -187,8 +187,6 @@ def upgrade() -> None:
         "submissions",
         *keys("delivery"),
         *key_numbers("step", "attempt"),
-        *texts("channel", "client"),
-        *names("provider"),
         *numbers("at"),
         index("submissions_at", "at"),
     )

@@ -41,9 +41,6 @@ class Submission:
     delivery: str
     step: int
     attempt: int
-    channel: str
-    client: str
-    provider: str
     at: datetime
 
 

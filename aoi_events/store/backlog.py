@@ -79,7 +79,7 @@ class BacklogQueries(Queries):
             await self._run(added.on_conflict_do_nothing(index_elements=["client"]), parameters)
         locked = await self._run(
             select(backlogs)
-            .join(bulk.rows, bulk.rows.c.client == backlogs.c.client)
+            .join(bulk.rows, bulk.match)
             .order_by(backlogs.c.client)
             .with_for_update(of=backlogs),
             parameters,
@@ -94,13 +94,7 @@ class BacklogQueries(Queries):
         active = or_(deliveries.c.released == true(), deliveries.c.idle == false())
         found = await self._run(
             select(deliveries.c.client, deliveries.c.batch)
-            .join(
-                bulk.rows,
-                and_(
-                    bulk.rows.c.client == deliveries.c.client,
-                    bulk.rows.c.batch == deliveries.c.batch,
-                ),
-            )
+            .join(bulk.rows, bulk.match)
             .where(_OPEN, active)
             .distinct(),
             bulk.bind(sorted(batches)),

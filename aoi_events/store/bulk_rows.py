@@ -11,7 +11,17 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Dialect, FromClause, bindparam, func, select, text
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Dialect,
+    FromClause,
+    and_,
+    bindparam,
+    func,
+    select,
+    text,
+)
 from sqlalchemy import column as column_of
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -35,6 +45,7 @@ class BulkRows:
 
     def __init__(self, sql: Sql, columns: Sequence[Column[Any]]) -> None:
         self._sql = sql
+        self._columns = columns
         self._names = [f"bulk_{column.name}" for column in columns]
         self.rows: FromClause
         if sql is Sql.POSTGRESQL:
@@ -59,19 +70,23 @@ class BulkRows:
                 for index, column in enumerate(columns)
             )
             self.rows = select(*values, each.c.key.label("n")).subquery("bulk")
-        self._types = [column.type for column in columns]
 
     @property
     def n(self) -> ColumnElement[int]:
         """The position of a row in the batch."""
         return self.rows.c.n
 
+    @property
+    def match(self) -> ColumnElement[bool]:
+        """Whether a row of the columns' table has the values of a row here."""
+        return and_(*(column == self.rows.c[column.name] for column in self._columns))
+
     def bind(self, rows: Iterable[Sequence[Any]]) -> dict[str, Any]:
         """The parameters for ``rows``, each with a value per column."""
         columns = list(zip(*rows, strict=True)) or [()] * len(self._names)
         written = [
-            type_.write_all(values) if isinstance(type_, Converted) else list(values)
-            for type_, values in zip(self._types, columns, strict=True)
+            kind.write_all(values) if isinstance(kind := column.type, Converted) else list(values)
+            for column, values in zip(self._columns, columns, strict=True)
         ]
         if self._sql is Sql.POSTGRESQL:
             return dict(zip(self._names, written, strict=True))

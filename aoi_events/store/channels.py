@@ -6,14 +6,14 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, delete, exists, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy import insert as plain_insert
 
 from aoi_events.domain.clients.channels import Channel, Proof, ProofState
 from aoi_events.store.bulk_rows import BulkRows
 from aoi_events.store.queries import Queries
 from aoi_events.store.records import CHANNELS, PROOFS
-from aoi_events.store.tables import challenges, channels, proofs
+from aoi_events.store.tables import challenges, proofs
 
 
 class ChannelQueries(Queries):
@@ -34,12 +34,7 @@ class ChannelQueries(Queries):
 
     async def drop_channels(self, keys: Collection[tuple[str, str]]) -> None:
         """Delete channels by (client, type), once the client knows that they are closed."""
-        if not keys:
-            return
-        bulk = BulkRows(self._sql, [channels.c.client, channels.c.type])
-        same = (bulk.rows.c.client == channels.c.client) & (bulk.rows.c.type == channels.c.type)
-        dropped = delete(channels).where(exists().where(same))
-        await self._run(dropped, bulk.bind(sorted(keys)))
+        await self._delete(CHANNELS, keys)
 
 
 class ProofQueries(Queries):
@@ -69,12 +64,7 @@ class ProofQueries(Queries):
 
     async def drop_proofs(self, keys: Collection[tuple[str, str, str]]) -> None:
         """Delete proofs by (client, channel, address)."""
-        if not keys:
-            return
-        columns = (proofs.c.client, proofs.c.channel, proofs.c.address)
-        bulk = BulkRows(self._sql, columns)
-        same = and_(*(column == bulk.rows.c[column.name] for column in columns))
-        await self._run(delete(proofs).where(exists().where(same)), bulk.bind(sorted(keys)))
+        await self._delete(PROOFS, keys)
 
     async def claim_due_proofs(
         self, now: datetime, limit: int, *, until: datetime
@@ -93,12 +83,8 @@ class ProofQueries(Queries):
         claimed = [(client, channel, address) for client, channel, address in found]
         if claimed:
             bulk = BulkRows(self._sql, keys)
-            await self._run(
-                update(proofs)
-                .where(and_(*(key == bulk.rows.c[key.name] for key in keys)))
-                .values(deadline=until),
-                bulk.bind(claimed),
-            )
+            postponed = update(proofs).where(bulk.match).values(deadline=until)
+            await self._run(postponed, bulk.bind(claimed))
         return claimed
 
     async def count_challenges(
@@ -110,13 +96,11 @@ class ProofQueries(Queries):
         client: str | None = None,
     ) -> int:
         """The number of challenges sent since then, in all or narrowed (for limits)."""
+        narrowed = {"channel": channel, "address": address, "client": client}
         counted = select(func.count()).where(challenges.c.at >= since)
-        if channel is not None:
-            counted = counted.where(challenges.c.channel == channel)
-        if address is not None:
-            counted = counted.where(challenges.c.address == address)
-        if client is not None:
-            counted = counted.where(challenges.c.client == client)
+        for name, value in narrowed.items():
+            if value is not None:
+                counted = counted.where(challenges.c[name] == value)
         return int((await self._run(counted)).scalar_one())
 
     async def note_challenges(self, sent: Sequence[tuple[Proof, datetime]]) -> None:

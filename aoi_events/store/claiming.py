@@ -95,7 +95,7 @@ class ClaimQueries(Queries):
         if claimed:
             bulk = BulkRows(self._sql, [deliveries.c.id])
             await self._run(
-                update(deliveries).where(deliveries.c.id == bulk.rows.c.id).values(deadline=until),
+                update(deliveries).where(bulk.match).values(deadline=until),
                 bulk.bind((id_,) for id_ in claimed),
             )
         return claimed
@@ -109,13 +109,7 @@ class ClaimQueries(Queries):
         bulk = BulkRows(self._sql, [deliveries.c.client, deliveries.c.batch])
         found = await self._run(
             select(deliveries.c.id)
-            .join(
-                bulk.rows,
-                and_(
-                    bulk.rows.c.client == deliveries.c.client,
-                    bulk.rows.c.batch == deliveries.c.batch,
-                ),
-            )
+            .join(bulk.rows, bulk.match)
             .where(deliveries.c.released == true(), deliveries.c.deadline <= now)
             .order_by(bulk.n, deliveries.c.order)
             .with_for_update(of=deliveries, skip_locked=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, exists, func, literal_column, select, true
+from sqlalchemy import func, literal_column, select, true
 
 from aoi_events.domain.clients.applications import Application
 from aoi_events.domain.clients.client import Client
@@ -78,17 +78,8 @@ class ClientQueries(Queries):
         """The number of clients registered for each identity since then (absent: none; for a
         quota).
         """
-        if not identities:
-            return {}
-        bulk = BulkRows(self._sql, [clients.c.identity])
-        counted = (
-            select(clients.c.identity, func.count())
-            .join(bulk.rows, bulk.rows.c.identity == clients.c.identity)
-            .where(clients.c.registered_at >= since)
-            .group_by(clients.c.identity)
-        )
-        rows = await self._run(counted, bulk.bind((name,) for name in sorted(set(identities))))
-        return dict(rows.all())
+        recent = clients.c.registered_at >= since
+        return await self._count_by(clients.c.identity, identities, recent)
 
 
 class ApplicationQueries(Queries):
@@ -118,7 +109,7 @@ class ApplicationQueries(Queries):
         bulk = BulkRows(self._sql, [applications.c.client])
         counted = (
             select(applications.c.client, applications.c.registered, func.count())
-            .join(bulk.rows, bulk.rows.c.client == applications.c.client)
+            .join(bulk.rows, bulk.match)
             .group_by(applications.c.client, applications.c.registered)
         )
         rows = await self._run(counted, bulk.bind((id_,) for id_ in sorted(set(clients))))
@@ -130,14 +121,7 @@ class ApplicationQueries(Queries):
 
     async def drop_applications(self, keys: Collection[tuple[str, str]]) -> None:
         """Delete app instances by (client, app_key)."""
-        if not keys:
-            return
-        bulk = BulkRows(self._sql, [applications.c.client, applications.c.app_key])
-        same = (bulk.rows.c.client == applications.c.client) & (
-            bulk.rows.c.app_key == applications.c.app_key
-        )
-        dropped = delete(applications).where(exists().where(same))
-        await self._run(dropped, bulk.bind(sorted(keys)))
+        await self._delete(APPLICATIONS, keys)
 
     async def token_keys_in_use(self) -> Mapping[str, int]:
         """Token key ID → the number of valid tokens that were made with it."""

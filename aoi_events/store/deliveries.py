@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Final
 
-from sqlalchemy import Column, and_, false, func, select, true, update
+from sqlalchemy import Column, ColumnElement, false, select, true, update
 
 from aoi_events.domain.delivery.state import Delivery
 from aoi_events.ports.store import Lock
@@ -42,14 +42,15 @@ class DeliveryQueries(Queries):
     async def add_deliveries(self, deliveries: Sequence[Delivery]) -> None:
         """Insert; the store assigns ``order`` in the sequence's order. IDs are new."""
         if deliveries:
-            rows = map(DELIVERIES.values, deliveries)
+            rows = map(attrgetter(*DELIVERIES.written), deliveries)
             await self._run_with_rows(records.insert(self._sql, DELIVERIES), rows)
 
     async def save_deliveries(self, deliveries: Sequence[Delivery]) -> None:
         """Update the columns of these rows that may change (all but identity and acceptance)."""
         if deliveries:
-            rows = DELIVERIES.rows(deliveries, records.changing(DELIVERIES))
-            await self._run_with_rows(records.change(self._sql, DELIVERIES), rows)
+            names = records.changing(DELIVERIES)
+            statement = records.change(self._sql, DELIVERIES, names)
+            await self._run_with_rows(statement, DELIVERIES.rows(deliveries, names))
 
     async def mark_published(
         self, claimed: Sequence[tuple[str, datetime, datetime | None]]
@@ -73,46 +74,35 @@ class DeliveryQueries(Queries):
 
     async def open_deliveries_of(self, clients: Collection[str]) -> Sequence[Delivery]:
         """Every delivery of these clients that is not settled, locked in key order."""
-        if not clients:
-            return []
-        bulk = BulkRows(self._sql, [deliveries.c.client])
-        found = (
-            select(*DELIVERIES.columns)
-            .join(bulk.rows, bulk.rows.c.client == deliveries.c.client)
-            .where(deliveries.c.settled_at.is_(None))
-            .order_by(deliveries.c.id)
-            .with_for_update(of=deliveries)
-        )
-        rows = await self._run(found, bulk.bind((client,) for client in sorted(set(clients))))
-        return DELIVERIES.read(rows)
+        return await self._find_open({(client,) for client in clients}, ("client",))
 
     async def open_of_topics(
         self, keys: Collection[tuple[str, str, str, str]]
     ) -> Sequence[Delivery]:
         """Deliveries not settled by (client, fingerprint, sender, topic), locked in key order."""
-        if not keys:
-            return []
         names = ("client", "fingerprint", "sender", "topic")
+        return await self._find_open(set(keys), names, deliveries.c.topic.is_not(None))
+
+    async def _find_open(
+        self,
+        values: Collection[tuple[str, ...]],
+        names: Sequence[str],
+        *conditions: ColumnElement[bool],
+    ) -> Sequence[Delivery]:
+        """Deliveries not settled, by these values of ``names``, locked in key order."""
+        if not values:
+            return []
         bulk = BulkRows(self._sql, [deliveries.c[name] for name in names])
         found = (
             select(*DELIVERIES.columns)
-            .join(bulk.rows, and_(*(bulk.rows.c[name] == deliveries.c[name] for name in names)))
-            .where(deliveries.c.topic.is_not(None), deliveries.c.settled_at.is_(None))
+            .join(bulk.rows, bulk.match)
+            .where(deliveries.c.settled_at.is_(None), *conditions)
             .order_by(deliveries.c.id)
             .with_for_update(of=deliveries)
         )
-        return DELIVERIES.read(await self._run(found, bulk.bind(sorted(set(keys)))))
+        return DELIVERIES.read(await self._run(found, bulk.bind(sorted(values))))
 
     async def count_deferred(self, clients: Collection[str]) -> Mapping[str, int]:
         """The number of deferred deliveries of each client (absent: none)."""
-        if not clients:
-            return {}
-        bulk = BulkRows(self._sql, [deliveries.c.client])
-        counted = (
-            select(deliveries.c.client, func.count())
-            .join(bulk.rows, bulk.rows.c.client == deliveries.c.client)
-            .where(deliveries.c.settled_at.is_(None), deliveries.c.deferred == true())
-            .group_by(deliveries.c.client)
-        )
-        rows = await self._run(counted, bulk.bind((client,) for client in sorted(set(clients))))
-        return dict(rows.all())
+        deferred = (deliveries.c.settled_at.is_(None), deliveries.c.deferred == true())
+        return await self._count_by(deliveries.c.client, clients, *deferred)

@@ -7,8 +7,11 @@ tables. Fields with their default value are left out: most of a fresh step's are
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from operator import attrgetter
+from typing import Any, Final, TypeVar
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
@@ -21,6 +24,8 @@ from aoi_events.domain.delivery.ledger import EMPTY_LEDGER, Charge, ChargeState,
 from aoi_events.domain.delivery.state import StepState, StoryEntry
 from aoi_events.domain.notifications import RejectedEntry
 from aoi_events.domain.planning.plans import Step
+
+R = TypeVar("R")
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS: Final = {kind.value: kind for kind in OutcomeKind}
@@ -189,7 +194,7 @@ def unpack_story(text: str) -> tuple[StoryEntry, ...]:
     )
 
 
-# --- notifications, clients, channels -------------------------------------------------------------
+# --- notifications --------------------------------------------------------------------------------
 
 
 def pack_content(content: Content) -> str:
@@ -209,64 +214,41 @@ def unpack_content(text: str) -> Content:
     return Content.model_construct(data=data, encoding=encoding, type=type_, encryption=encryption)
 
 
-def pack_rejected(rejected: tuple[RejectedEntry, ...]) -> str:
-    """Rejected tokens as JSON."""
-    return _encode([(e.index, e.fingerprint, e.code, e.message) for e in rejected])
-
-
-def unpack_rejected(text: str) -> tuple[RejectedEntry, ...]:
-    """The rejected tokens that :func:`pack_rejected` packed."""
-    return tuple(RejectedEntry(*entry) for entry in _decode(text))
-
-
-def pack_pairs(pairs: tuple[tuple[int, str], ...]) -> str:
-    """(index, delivery ID) pairs as JSON."""
-    return _encode(pairs)
-
-
 def unpack_pairs(text: str) -> tuple[tuple[int, str], ...]:
-    """The pairs that :func:`pack_pairs` packed."""
+    """(index, delivery ID) pairs from JSON."""
     return tuple((index, identifier) for index, identifier in _decode(text))
 
 
-def pack_presence(presence: Presence) -> str:
-    """A device's connection, as JSON."""
-    return _encode([presence.node, presence.session])
+# --- records whose fields are plain ---------------------------------------------------------------
 
 
-def unpack_presence(text: str) -> Presence:
-    """The presence that :func:`pack_presence` packed."""
-    node, session = _decode(text)
-    return Presence(node, session)
+def flat(record: type[R]) -> tuple[Callable[[R], str], Callable[[str], R]]:
+    """How a record whose fields are plain is packed, as a JSON array of them, and unpacked."""
+    values = attrgetter(*(each.name for each in fields(record)))  # type: ignore[arg-type]
+    return lambda one: _encode(values(one)), lambda text: record(*_decode(text))
 
 
-def pack_presences(presences: tuple[Presence, ...]) -> str:
-    """A device's last connections, as JSON."""
-    return _encode([[presence.node, presence.session] for presence in presences])
+def flat_tuple(
+    record: type[R],
+) -> tuple[Callable[[tuple[R, ...]], str], Callable[[str], tuple[R, ...]]]:
+    """How any number of such records is packed and unpacked."""
+    values = attrgetter(*(each.name for each in fields(record)))  # type: ignore[arg-type]
+    return (
+        lambda every: _encode([values(one) for one in every]),
+        lambda text: tuple(record(*one) for one in _decode(text)),
+    )
 
 
-def unpack_presences(text: str | None) -> tuple[Presence, ...]:
-    """The presences that :func:`pack_presences` packed; none in rows from before 0005."""
-    return () if text is None else tuple(Presence(*pair) for pair in _decode(text))
+# --- how to pack and to unpack --------------------------------------------------------------------
 
-
-def pack_replaced(replaced: Replaced) -> str:
-    """A replaced session, as JSON."""
-    return _encode([replaced.node, replaced.session, replaced.by])
-
-
-def unpack_replaced(text: str) -> Replaced:
-    """The session that :func:`pack_replaced` packed."""
-    node, session, by = _decode(text)
-    return Replaced(node, session, by)
-
-
-def pack_object(value: dict[str, Any]) -> str:
-    """A flat object (parameters, headers) as JSON."""
-    return _encode(value)
-
-
-def unpack_object(text: str) -> dict[str, Any]:
-    """The object that :func:`pack_object` packed."""
-    value: dict[str, Any] = _decode(text)
-    return value
+STEPS: Final = (pack_steps, unpack_steps)
+LEDGER: Final = (pack_ledger, unpack_ledger)
+STORY: Final = (pack_story, unpack_story)
+CONTENT: Final = (pack_content, unpack_content)
+PAIRS: Final = (_encode, unpack_pairs)
+REJECTED: Final = flat_tuple(RejectedEntry)
+PRESENCE: Final = flat(Presence)
+PRESENCES: Final = flat_tuple(Presence)
+REPLACED: Final = flat(Replaced)
+OBJECT: Final = (_encode, _decode)
+"""A flat object: parameters, headers."""

@@ -50,21 +50,14 @@ class ParkingQueries(Queries):
             ["sender"], select(bulk.rows.c.sender).order_by(bulk.n)
         )
         await self._run(insert.on_conflict_do_nothing(index_elements=["sender"]), parameters)
-        same = bulk.rows.c.sender == parked_senders.c.sender
         await self._run(
             select(parked_senders.c.sender)
-            .join(bulk.rows, same)
+            .join(bulk.rows, bulk.match)
             .order_by(parked_senders.c.sender)
             .with_for_update(of=parked_senders),
             parameters,
         )
-        counted = await self._run(
-            select(parked.c.sender, func.count())
-            .join(bulk.rows, bulk.rows.c.sender == parked.c.sender)
-            .group_by(parked.c.sender),
-            parameters,
-        )
-        return dict.fromkeys(senders, 0) | dict(counted.all())
+        return dict.fromkeys(senders, 0) | await self._count_by(parked.c.sender, senders)
 
     async def _count(self, skipped: Mapping[tuple[str, str], int]) -> None:
         if not skipped:
@@ -91,7 +84,7 @@ class ParkingQueries(Queries):
         if ids is None:
             return PARKED.read(await self._run(newest.limit(limit)))
         bulk = BulkRows(self._sql, [parked.c.id])
-        chosen = newest.join(bulk.rows, bulk.rows.c.id == parked.c.id).limit(limit)
+        chosen = newest.join(bulk.rows, bulk.match).limit(limit)
         return PARKED.read(await self._run(chosen, bulk.bind((id_,) for id_ in set(ids))))
 
     async def drop_parked(self, ids: Collection[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Executable, Result, Table, select
+from sqlalchemy import Column, ColumnElement, Executable, Result, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aoi_events.ports.store import Lock
@@ -64,6 +64,24 @@ class Queries:
             return ()
         rows = mapping.rows(records_, mapping.written)
         return (await self._run_with_rows(records.insert_new(self._sql, mapping), rows)).all()
+
+    async def _delete(self, mapping: RecordMapping[Any], keys: Collection[Any]) -> None:
+        """Delete the records with these keys."""
+        if keys:
+            await self._run_with_rows(records.delete(self._sql, mapping), sorted(keys))
+
+    async def _count_by(
+        self, column: Column[str], values: Collection[str], *conditions: ColumnElement[bool]
+    ) -> dict[str, int]:
+        """The number of rows that fulfil the conditions, by these values of ``column``; values
+        without any are absent.
+        """
+        if not values:
+            return {}
+        bulk = BulkRows(self._sql, [column])
+        counted = select(column, func.count()).join(bulk.rows, bulk.match).group_by(column)
+        rows = bulk.bind((value,) for value in sorted(set(values)))
+        return dict((await self._run(counted.where(*conditions), rows)).all())
 
     async def _lock(self, table: Table, bulk: BulkRows, parameters: Any) -> None:
         """Lock rows by ID, in key order, before an UPDATE, which takes its rows in any order."""

@@ -6,13 +6,14 @@ made once for each database; only their rows change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import Column, FromClause, Select, Table, Update, and_, select, update
+import sqlalchemy
+from sqlalchemy import Column, Delete, Select, Table, Update, and_, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from aoi_events.domain.clients.applications import Application
@@ -28,7 +29,7 @@ from aoi_events.store import tables
 from aoi_events.store.bulk_rows import BulkRows, Sql, insert_into
 
 R = TypeVar("R")
-S = TypeVar("S", bound="Select[Any] | Update | postgresql.Insert | sqlite.Insert")
+S = TypeVar("S", bound="Select[Any] | Delete | Update | postgresql.Insert | sqlite.Insert")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +58,6 @@ class RecordMapping(Generic[R]):
         names = (column.name for column in self.columns if column.name not in self.assigned)
         return (*names, *self.derived)
 
-    @cached_property
-    def values(self) -> Callable[[R], tuple[Any, ...]]:
-        """Reads the values that an insert writes from a record."""
-        return attrgetter(*self.written)
-
     def rows(self, records: Iterable[R], names: tuple[str, ...]) -> Sequence[tuple[Any, ...]]:
         """The values of ``names``, in key order; of several records with one key, those of the
         last.
@@ -82,10 +78,6 @@ class Statement(Generic[S]):
 
     sql: S
     bulk: BulkRows
-
-
-def _match(table: Table, rows: FromClause, names: Iterable[str]) -> Any:
-    return and_(*(table.c[name] == rows.c[name] for name in names))
 
 
 @cache
@@ -118,21 +110,25 @@ def replace(sql: Sql, mapping: RecordMapping[Any]) -> Statement[Any]:
 
 
 def changing(mapping: RecordMapping[Any]) -> tuple[str, ...]:
-    """The names of the columns that :func:`change` takes."""
+    """The names of the columns that change after the insert, keys first."""
     rest = (name for name in mapping.written if name not in (*mapping.keys, *mapping.fixed))
     return (*mapping.keys, *rest)
 
 
 @cache
-def change(
-    sql: Sql, mapping: RecordMapping[Any], names: tuple[str, ...] | None = None
-) -> Statement[Update]:
+def change(sql: Sql, mapping: RecordMapping[Any], names: tuple[str, ...]) -> Statement[Update]:
     """Update the rows with these keys; ``names``: keys first, then what to set."""
-    names = names or changing(mapping)
     bulk = BulkRows(sql, [mapping.table.c[name] for name in names])
     values = {name: bulk.rows.c[name] for name in names if name not in mapping.keys}
-    found = _match(mapping.table, bulk.rows, mapping.keys)
+    found = and_(*(mapping.table.c[name] == bulk.rows.c[name] for name in mapping.keys))
     return Statement(update(mapping.table).values(values).where(found), bulk)
+
+
+@cache
+def delete(sql: Sql, mapping: RecordMapping[Any]) -> Statement[Delete]:
+    """Delete the rows with these keys."""
+    bulk = BulkRows(sql, [mapping.table.c[name] for name in mapping.keys])
+    return Statement(sqlalchemy.delete(mapping.table).where(exists().where(bulk.match)), bulk)
 
 
 @cache
@@ -145,7 +141,7 @@ def find(
     """Select the rows with these values of ``names`` (by default the keys), in key order."""
     names = names or mapping.keys
     bulk = BulkRows(sql, [mapping.table.c[name] for name in names])
-    found = select(*mapping.columns).join(bulk.rows, _match(mapping.table, bulk.rows, names))
+    found = select(*mapping.columns).join(bulk.rows, bulk.match)
     found = found.order_by(*(mapping.table.c[name] for name in mapping.keys))
     if lock is not Lock.NONE:
         found = found.with_for_update(read=lock is Lock.SHARED, of=mapping.table)

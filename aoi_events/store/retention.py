@@ -77,13 +77,10 @@ class RetentionQueries(Queries):
         """Remove those of ``notified`` that have no delivery left."""
         bulk = BulkRows(self._sql, [notifications.c.sender, notifications.c.id])
         parameters = bulk.bind(sorted(notified))
-        same = and_(
-            bulk.rows.c.sender == notifications.c.sender, bulk.rows.c.id == notifications.c.id
-        )
         # The lock makes two rounds that remove the last two deliveries see each other's work.
         await self._run(
             select(notifications.c.id)
-            .join(bulk.rows, same)
+            .join(bulk.rows, bulk.match)
             .order_by(notifications.c.sender, notifications.c.id)
             .with_for_update(of=notifications),
             parameters,
@@ -92,7 +89,7 @@ class RetentionQueries(Queries):
             deliveries.c.sender == notifications.c.sender,
             deliveries.c.notification == notifications.c.id,
         )
-        await self._run(delete(notifications).where(exists().where(same), ~left), parameters)
+        await self._run(delete(notifications).where(exists().where(bulk.match), ~left), parameters)
 
     async def _clients(self, retired_before: datetime, limit: int) -> int:
         """Remove retired clients, and everything that belongs to them."""
@@ -164,9 +161,8 @@ class RetentionQueries(Queries):
             places = [place for place, column in enumerate(columns) if column.primary_key]
             keys = [columns[place] for place in places]
             bulk = BulkRows(self._sql, keys)
-            same = and_(*(key == bulk.rows.c[key.name] for key in keys))
             await self._run(
-                delete(table).where(exists().where(same)),
+                delete(table).where(exists().where(bulk.match)),
                 bulk.bind([row[place] for place in places] for row in locked),
             )
         return locked

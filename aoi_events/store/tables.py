@@ -73,16 +73,12 @@ clients: Final = Table(
     Column("sequence_hash", AnyText(), nullable=False),
     Column("epoch", BigInteger(), nullable=False),
     Column("returns", BigInteger(), nullable=False),
-    Column(
-        "presence", Packed(json_columns.pack_presence, json_columns.unpack_presence, optional=True)
-    ),
+    Column("presence", Packed(*json_columns.PRESENCE, optional=True)),
     Column("retired_at", Instant()),
     Column("retired_reason", AnyText()),
-    Column(
-        "replaced", Packed(json_columns.pack_replaced, json_columns.unpack_replaced, optional=True)
-    ),
+    Column("replaced", Packed(*json_columns.REPLACED, optional=True)),
     Column("unpublished_since", Instant()),
-    Column("presences", Packed(json_columns.pack_presences, json_columns.unpack_presences)),
+    Column("presences", Packed(*json_columns.PRESENCES), nullable=False),
     UniqueConstraint("secret_hash"),
     Index("clients_identity", "identity", "registered_at"),
     Index("clients_retired", "retired_at", **_where("retired_at IS NOT NULL")),
@@ -116,9 +112,7 @@ channels: Final = Table(
     Column("type", Name(), primary_key=True),
     Column("state", Choice(ChannelState), nullable=False),
     Column("rank", BigInteger(), nullable=False),
-    Column(
-        "parameters", Packed(json_columns.pack_object, json_columns.unpack_object), nullable=False
-    ),
+    Column("parameters", Packed(*json_columns.OBJECT), nullable=False),
     Column("largest_content", BigInteger()),
     Column("address", AnyText()),
     Column("reason", Choice(CloseReason)),
@@ -169,17 +163,11 @@ notifications: Final = Table(
     Column("body_hash", AnyText(), nullable=False),
     Column("accepted_at", Instant(), nullable=False),
     Column("expires_at", Instant(), nullable=False),
-    Column(
-        "content", Packed(json_columns.pack_content, json_columns.unpack_content, optional=True)
-    ),
+    Column("content", Packed(*json_columns.CONTENT, optional=True)),
     Column("urgency", Choice(Urgency), nullable=False),
     Column("ttl", BigInteger(), nullable=False),
-    Column(
-        "deliveries", Packed(json_columns.pack_pairs, json_columns.unpack_pairs), nullable=False
-    ),
-    Column(
-        "rejected", Packed(json_columns.pack_rejected, json_columns.unpack_rejected), nullable=False
-    ),
+    Column("deliveries", Packed(*json_columns.PAIRS), nullable=False),
+    Column("rejected", Packed(*json_columns.REJECTED), nullable=False),
     Column("tombstone", Boolean(), nullable=False),
     Column("mode", Choice(Mode)),
     Column("hedge_after", Double()),
@@ -202,7 +190,7 @@ deliveries: Final = Table(
     Column("expires_at", Instant(), nullable=False),
     Column("storable", Boolean(), nullable=False),
     Column("state", Choice(DeliveryState), nullable=False),
-    Column("steps", Packed(json_columns.pack_steps, json_columns.unpack_steps), nullable=False),
+    Column("steps", Packed(*json_columns.STEPS), nullable=False),
     Column("attempts", BigInteger(), nullable=False),
     Column("planned_at", Instant()),
     Column("returns", BigInteger(), nullable=False),
@@ -220,8 +208,8 @@ deliveries: Final = Table(
     Column("deferred", Boolean(), nullable=False),
     Column("awaits_provider", Boolean(), nullable=False),
     Column("batch", BigInteger()),
-    Column("ledger", Packed(json_columns.pack_ledger, json_columns.unpack_ledger), nullable=False),
-    Column("story", Packed(json_columns.pack_story, json_columns.unpack_story), nullable=False),
+    Column("ledger", Packed(*json_columns.LEDGER), nullable=False),
+    Column("story", Packed(*json_columns.STORY), nullable=False),
     Column("topic", Name()),
     UniqueConstraint("id"),
     CheckConstraint("(settled_at IS NULL) = (state IN ('sending', 'stored'))", name="settled"),
@@ -291,9 +279,6 @@ submissions: Final = Table(
     Column("delivery", Name(), primary_key=True),
     Column("step", BigInteger(), primary_key=True),
     Column("attempt", BigInteger(), primary_key=True),
-    Column("channel", AnyText(), nullable=False),
-    Column("client", AnyText(), nullable=False),
-    Column("provider", Name(), nullable=False),
     Column("at", Instant(), nullable=False),
     Index("submissions_at", "at"),
 )
@@ -331,7 +316,7 @@ parked: Final = Table(
     Column("body", Octets(), nullable=False),
     Column("replayable", Boolean(), nullable=False),
     Column("obstacle", AnyText()),
-    Column("headers", Packed(json_columns.pack_object, json_columns.unpack_object), nullable=False),
+    Column("headers", Packed(*json_columns.OBJECT), nullable=False),
     Index("parked_newest", "parked_at", "id"),
     Index("parked_sender", "sender", "code"),
 )

@@ -15,7 +15,7 @@ from typing import Final
 
 from aoi_events.bootstrap import installation
 from aoi_events.cli.run import worker_process
-from aoi_events.contracts.requests import AnyRequest, SendNotificationV1
+from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Outbound
 from aoi_events.services.messages.requests import IncomingRequest
@@ -31,7 +31,7 @@ log = get_logger(__name__)
 class CrashingHandler(NotificationHandler):
     """Ends or pauses the process where the name of a notification says so."""
 
-    async def handle(self, items: Sequence[IncomingRequest[AnyRequest]]) -> Sequence[Outbound]:
+    async def handle(self, items: Sequence[IncomingRequest]) -> Sequence[Outbound]:
         """Handle them, or die, or take long."""
         names = [
             item.request.notification

@@ -60,11 +60,8 @@ class ApplicationDecision:
 
 
 def register(
-    known: Application | None,
+    known: Application,
     *,
-    client: str,
-    application: str,
-    instance: str,
     sequence: int,
     key_id: str,
     now: datetime,
@@ -76,20 +73,6 @@ def register(
     The caller fills ``fingerprint`` in from the token. Another ``sender_key`` than before ends the
     old token: a different subscription, as browsers have it.
     """
-    if known is None:
-        fresh = Application(
-            client,
-            application,
-            instance,
-            _generation(now),
-            key_id,
-            sequence,
-            True,
-            "",
-            registered_at=now,
-            sender_key=sender_key,
-        )
-        return ApplicationDecision(fresh, applied=True, changed=True)
     same = known.registered and known.sender_key == sender_key
     if sequence < known.sequence or (sequence == known.sequence and not same):
         return ApplicationDecision(known, applied=False, changed=False)
@@ -124,10 +107,10 @@ def deregister(known: Application, *, sequence: int) -> ApplicationDecision:
 def never_registered(
     *, client: str, application: str, instance: str, key_id: str, now: datetime
 ) -> Application:
-    """The row for an app instance that is deregistered and was never registered.
+    """An app instance before its first command, whose number is 1 at least.
 
-    It stores the number of that command, which an earlier registration that arrives later must not
-    override.
+    If that is a deregistration, its number is stored, too: an earlier registration that arrives
+    later must not override it.
     """
     return Application(
         client, application, instance, 0, key_id, 0, False, "", now, revoked_reason="deregistered"

@@ -121,3 +121,7 @@ class Proof:
     deadline: datetime | None
     proved_at: datetime | None = None
     proved_until: datetime | None = None
+
+    def failed(self) -> Proof:
+        """The proof, given up, or taken over by another client."""
+        return replace(self, state=ProofState.FAILED, deadline=None)

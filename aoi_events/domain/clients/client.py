@@ -112,8 +112,6 @@ def connected(
             "and do their clocks agree with the gateway's?",
         )
     known, old = client.presences, client.presence
-    if old is not None and old not in known:
-        known = (*known, old)  # it stems from before they were remembered
     if not known or known[-1] != present:
         known = (*known, present)[-_PRESENCES:]
     replaced = client.replaced

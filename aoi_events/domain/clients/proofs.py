@@ -96,13 +96,11 @@ def at_deadline(proof: Proof, *, now: datetime, policy: ProofPolicy) -> ProofDec
         case ProofState.OPEN:
             if not _over(proof, now, policy):
                 return ProofDecision(replace(proof, sent=proof.sent + 1, deadline=again), send=True)
-            failed = replace(proof, state=ProofState.FAILED, deadline=None)
-            return ProofDecision(failed, lost=True)
+            return ProofDecision(proof.failed(), lost=True)
         case ProofState.PROVED:
             until = proof.proved_until or now
             if _lapsed(proof, now):
-                failed = replace(proof, state=ProofState.FAILED, deadline=None)
-                return ProofDecision(failed, lost=True)
+                return ProofDecision(proof.failed(), lost=True)
             if _over(proof, now, policy):
                 return ProofDecision(replace(proof, deadline=until))
             opened = now if proof.sent == 0 else proof.opened_at
@@ -117,13 +115,9 @@ def postpone(proof: Proof, *, now: datetime, policy: ProofPolicy) -> ProofDecisi
 
     An address that is only claimed is given up when the time of its round is over.
     """
-    ends = proof.opened_at + timedelta(seconds=policy.sends * policy.send_again_after)
-    if proof.state is ProofState.OPEN and now >= ends:
-        return ProofDecision(replace(proof, state=ProofState.FAILED, deadline=None), lost=True)
-    again = now + timedelta(seconds=policy.send_again_after)
-    if proof.state is ProofState.PROVED and proof.proved_until is not None:
-        again = min(again, proof.proved_until)
-    return ProofDecision(replace(proof, deadline=again))
+    if proof.state is ProofState.OPEN and now >= _round_ends(proof, policy):
+        return ProofDecision(proof.failed(), lost=True)
+    return _postponed(proof, now + timedelta(seconds=policy.send_again_after))
 
 
 def challenge_refused(
@@ -147,13 +141,16 @@ def challenge_refused(
     if permanent:
         if proof.state is ProofState.PROVED and not bad_address:
             return ProofDecision(proof)
-        failed = replace(proof, state=ProofState.FAILED, deadline=None)
-        return ProofDecision(failed, lost=True)
+        return ProofDecision(proof.failed(), lost=True)
     delay = max(retry_after, backoff.delay(attempt - 1, jitter))
-    deadline = now + timedelta(seconds=delay)
+    return _postponed(proof, now + timedelta(seconds=delay))
+
+
+def _postponed(proof: Proof, until: datetime) -> ProofDecision:
+    """The proof, due again then, or when it expires if that is earlier."""
     if proof.state is ProofState.PROVED and proof.proved_until is not None:
-        deadline = min(deadline, proof.proved_until)
-    return ProofDecision(replace(proof, deadline=deadline))
+        until = min(until, proof.proved_until)
+    return ProofDecision(replace(proof, deadline=until))
 
 
 def confirm(
@@ -175,7 +172,7 @@ def confirm(
     if not hmac.compare_digest(challenge_code(key, proof), code.upper()):
         wrong = proof.wrong + 1
         if proof.state is ProofState.OPEN and wrong >= policy.wrong_codes:
-            return replace(proof, state=ProofState.FAILED, wrong=wrong, deadline=None), False
+            return replace(proof, wrong=wrong).failed(), False
         return replace(proof, wrong=wrong), False
     if proof.state is ProofState.PROVED and proof.sent == 0:
         return proof, True
@@ -204,5 +201,8 @@ def _over(proof: Proof, now: datetime, policy: ProofPolicy) -> bool:
     """Whether the present round is over: all its challenges were sent, and their time
     has passed.
     """
-    ends = proof.opened_at + timedelta(seconds=policy.sends * policy.send_again_after)
-    return proof.sent >= policy.sends and now >= ends
+    return proof.sent >= policy.sends and now >= _round_ends(proof, policy)
+
+
+def _round_ends(proof: Proof, policy: ProofPolicy) -> datetime:
+    return proof.opened_at + timedelta(seconds=policy.sends * policy.send_again_after)

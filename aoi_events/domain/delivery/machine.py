@@ -109,20 +109,11 @@ def resend(delivery: Delivery) -> tuple[Effect, ...]:
 
 
 def _news(before: Delivery, after: Delivery) -> list[Effect]:
-    known = {(index, step.attempt) for index, step in enumerate(before.steps)}
-    effects: list[Effect] = [
-        StartStep(index, step.attempt)
-        for index, step in enumerate(after.steps)
-        if after.state is DeliveryState.SENDING
-        and step.unreported
-        and (index, step.attempt) not in known
-    ]
-    if after.state is not DeliveryState.SENDING and (after.state, after.by) != (
-        None if before.undecided else before.state,
-        before.by,
-    ):
-        effects.append(Announce())
-    return effects
+    """The effects of the present state that did not follow from the state before."""
+    known: set[Effect] = {StartStep(index, step.attempt) for index, step in enumerate(before.steps)}
+    if not before.undecided and (before.state, before.by) == (after.state, after.by):
+        known.add(Announce())
+    return [effect for effect in resend(after) if effect not in known]
 
 
 def _plan(delivery: Delivery, fact: Planned, retry: Retry) -> Delivery:

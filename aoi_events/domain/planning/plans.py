@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import count
 from typing import Final
 
 from aoi_events.contracts.content import Content
@@ -179,13 +180,11 @@ def may_start(step: Step, *, planned_at: datetime, now: datetime, all_before_ove
 
 def _starts(mode: Mode, hedge_after: float) -> Iterator[float | None]:
     """When the steps of a plan start, in their order; the first one at once."""
-    index = 0
-    while True:
+    for index in count():
         if index == 0 or mode is Mode.PARALLEL:
             yield 0.0
         else:
             yield hedge_after * index if mode is Mode.HEDGED else None
-        index += 1
 
 
 def _place(channel: Channel, rules: Rules) -> tuple[int, int, str]:

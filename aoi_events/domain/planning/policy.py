@@ -9,12 +9,10 @@ its content, and what may be spent. An application's own rules come before the r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
 
 from aoi_events.contracts.identifiers import Mode, Urgency
-
-T = TypeVar("T")
 
 _URGENCY: Final = {Urgency.VERY_LOW: 1, Urgency.LOW: 2, Urgency.NORMAL: 3, Urgency.HIGH: 4}
 
@@ -40,12 +38,7 @@ class ChannelRules:
 
     def before(self, other: ChannelRules) -> ChannelRules:
         """These rules, completed with the ``other`` ones."""
-        return ChannelRules(
-            _first(self.least_urgency, other.least_urgency),
-            _first(self.ack_within, other.ack_within),
-            _first(self.largest, other.largest),
-            _first(self.cost, other.cost),
-        )
+        return replace(other, **_own(self))
 
 
 _NOTHING_SAID: Final = ChannelRules()
@@ -71,16 +64,11 @@ class Rules:
 
     def before(self, other: Rules) -> Rules:
         """These rules, completed with the ``other`` ones."""
-        return Rules(
-            _first(self.mode, other.mode),
-            _first(self.hedge_after, other.hedge_after),
-            _first(self.preference, other.preference),
-            _first(self.most_cost, other.most_cost),
-            {
-                channel: self.of(channel).before(other.of(channel))
-                for channel in {**other.channels, **self.channels}
-            },
-        )
+        channels = {
+            channel: self.of(channel).before(other.of(channel))
+            for channel in {**other.channels, **self.channels}
+        }
+        return replace(other, **_own(self) | {"channels": channels})
 
 
 NO_RULES: Final = Rules()
@@ -106,5 +94,7 @@ class Policy:
         return self._applications.get(application, self._rules)
 
 
-def _first(own: T | None, other: T | None) -> T | None:
-    return other if own is None else own
+def _own(rules: ChannelRules | Rules) -> dict[str, Any]:
+    """The rules that there are, by name."""
+    every = ((each.name, getattr(rules, each.name)) for each in fields(rules))
+    return {name: rule for name, rule in every if rule is not None}

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import cast
 
-from aoi_events.contracts.answers import (
-    ClientConnectedV1,
-    ClientDisconnectedV1,
-)
+from aoi_events.contracts.answers import ClientConnectedV1, ClientDisconnectedV1
 from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.envelopes import CloseItem
 from aoi_events.contracts.requests import (
     ActivateChannelsV1,
-    AnyRequest,
     ConfirmChannelV1,
     ConnectClientV1,
     DeactivateChannelsV1,
@@ -25,7 +19,7 @@ from aoi_events.domain.clients.client import Client, Presence, connected, curren
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Clock
-from aoi_events.ports.store import Lock, Store, Transaction
+from aoi_events.ports.store import Lock, Transaction
 from aoi_events.services.activation.channel_set import ChannelSet, closed_by_server
 from aoi_events.services.clients.challenges import address_holders, read_claimants
 from aoi_events.services.clients.unit_of_work import LockedClients
@@ -34,7 +28,6 @@ from aoi_events.services.messages.authorization import proved_client
 from aoi_events.services.messages.envelopes import batches, hint
 from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.runtime.handler import RequestHandler
-from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import ACTIVATION, gateway_queue
 
 
@@ -45,13 +38,7 @@ class ActivationHandler(RequestHandler):
 
     queue = ACTIVATION
 
-    def __init__(self, store: Store, settings: ServiceSettings, clock: Clock) -> None:
-        super().__init__(settings)
-        self._store = store
-        self._clock = clock
-        self._channels = ChannelSet(settings)
-
-    async def handle(self, items: Sequence[IncomingRequest[AnyRequest]]) -> Sequence[Outbound]:
+    async def handle(self, items: Sequence[IncomingRequest]) -> Sequence[Outbound]:
         """Handle all requests in one transaction, in order; a refusal undoes nothing.
 
         Deliveries of clients that can be reached again are released together at the end: releases
@@ -59,84 +46,73 @@ class ActivationHandler(RequestHandler):
         """
         outputs: list[Outbound] = []
         reachable: set[str] = set()
-        async with self._store.transaction() as tx:
-            locked = await _lock_and_read(tx, items)
-            # Not before: a worker that waited for a lock, or was suspended, needs the present time.
-            now = self._clock.now()
+        async with self.store.transaction() as tx:
+            locked = await _lock_and_read(tx, items, self.clock)
             for item in items:
                 try:
-                    outputs += await self._handle_one(tx, item, now, reachable, locked)
+                    outputs += await self._handle_one(locked, item, reachable)
                 except Refusal as refused:
                     outputs += refusal(item.message, refused)
-            await locked.write(tx)
-            limit = self._settings.policies.release
-            released = await tx.release(reachable, now=now, limit=limit)
+            await locked.write()
+            limit = self.settings.policies.release
+            released = await tx.release(reachable, now=locked.now, limit=limit)
         return [*outputs, hint()] if released else outputs
 
     async def _handle_one(
-        self,
-        tx: Transaction,
-        item: IncomingRequest[AnyRequest],
-        now: datetime,
-        reachable: set[str],
-        locked: LockedClients,
+        self, locked: LockedClients, incoming: IncomingRequest, reachable: set[str]
     ) -> Sequence[Outbound]:
-        request = item.request
+        request = incoming.request
         match request:
             case ConnectClientV1():
-                connected = _connect(cast("IncomingRequest[ConnectClientV1]", item), now, locked)
+                connected = _connect(locked, incoming, request)
                 reachable.add(request.client)
                 return connected
             case DisconnectClientV1():
-                return _disconnect(cast("IncomingRequest[DisconnectClientV1]", item), locked)
+                return _disconnect(locked, incoming, request)
             case ActivateChannelsV1() | ConfirmChannelV1() | DeactivateChannelsV1():
-                incoming = cast("IncomingRequest[ActivateChannelsV1]", item)
-                client = proved_client(incoming, locked.get(request.client))
+                client = proved_client(incoming, request, locked.get(request.client))
+                channels = ChannelSet(self.settings, locked, client, incoming.sender)
             case _:
                 raise Refusal(ErrorCode.UNKNOWN_REQUEST, "this worker does not answer that")
         match request:
             case ActivateChannelsV1():
-                change = await self._channels.activate(
-                    tx, client, request, now, item.sender, locked
-                )
+                change = await channels.activate(request)
             case ConfirmChannelV1():
-                change = self._channels.confirm(client, request, now, item.sender, locked)
+                change = channels.confirm(request)
             case DeactivateChannelsV1():
-                change = self._channels.deactivate(client, request, now, item.sender, locked)
+                change = channels.deactivate(request)
         if change.reachable:
             reachable.add(client.id)
-        return [*answer(item.message, change.answer), *change.outputs]
+        return [*answer(incoming.message, change.answer), *change.outputs]
 
 
 def _connect(
-    incoming: IncomingRequest[ConnectClientV1], now: datetime, locked: LockedClients
+    locked: LockedClients, incoming: IncomingRequest, request: ConnectClientV1
 ) -> list[Outbound]:
     """Record that a session opened (or is announced again): it is the client's only one from now
     on.
     """
-    request = incoming.request
     known = locked.get(request.client)
     if request.secret is not None:
-        client = proved_client(incoming, known)
+        client = proved_client(incoming, request, known)
     else:
         client = _same_session(known, request)
     present = Presence(node=request.node, session=request.session)
-    after = connected(client, present, now, answer_by=request.answer_by)
+    after = connected(client, present, locked.now, answer_by=request.answer_by)
     locked.save(after)
     body = ClientConnectedV1(
         client=client.id,
         epoch=after.epoch,
         sequence=client.sequence,
         closed=closed_by_server(locked.channels_of(client.id)),
-        lost=_report_losses(locked, client.id, request),
+        lost=_report_losses(locked, request),
     )
     return [*answer(incoming.message, body), *_replaced(after)]
 
 
 def _disconnect(
-    incoming: IncomingRequest[DisconnectClientV1], locked: LockedClients
+    locked: LockedClients, incoming: IncomingRequest, request: DisconnectClientV1
 ) -> list[Outbound]:
-    request = incoming.request
     client = locked.get(request.client)
     if client is not None and client.epoch == request.epoch and client.presence is not None:
         locked.save(replace(client, presence=None))
@@ -144,7 +120,7 @@ def _disconnect(
 
 
 async def _lock_and_read(
-    tx: Transaction, items: Sequence[IncomingRequest[AnyRequest]]
+    tx: Transaction, items: Sequence[IncomingRequest], clock: Clock
 ) -> LockedClients:
     """Lock every client that a batch may change, at once in key order, and read their rows."""
     connecting: set[str] = set()
@@ -166,15 +142,17 @@ async def _lock_and_read(
             case _:
                 pass
     changing |= await address_holders(tx, confirming)
-    locked = LockedClients(await tx.clients(connecting | changing | leaving, Lock.EXCLUSIVE))
-    await locked.read(tx, channels=connecting | changing, proofs=changing, losses=connecting)
-    locked.claimants = await read_claimants(tx, confirming, locked)
+    clients = await tx.clients(connecting | changing | leaving, Lock.EXCLUSIVE)
+    # Not before: a worker that waited for a lock, or was suspended, needs the present time.
+    locked = LockedClients(tx, clock.now(), clients)
+    await locked.read(channels=connecting | changing, proofs=changing, losses=connecting)
+    locked.claimants = await read_claimants(locked, confirming)
     return locked
 
 
-def _report_losses(locked: LockedClients, client: str, request: ConnectClientV1) -> int:
+def _report_losses(locked: LockedClients, request: ConnectClientV1) -> int:
     """The number of lost notifications to report to the session; almost always 0."""
-    rows = locked.losses.of(client)
+    rows = locked.losses.of(request.client)
     if not rows:
         return 0
     reported = rows[0].report_to(request.session, request.heard)

@@ -17,7 +17,7 @@ from aoi_events.domain.clients.channels import Channel, ChannelState
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.channel import Sent
 from aoi_events.ports.clock import Clock
-from aoi_events.ports.store import Store, Transaction
+from aoi_events.ports.store import Store, Submission, Transaction
 from aoi_events.services.channel.submissions import Key, Submissions, Work, key_of
 from aoi_events.services.messages.envelopes import read_envelope
 from aoi_events.services.messages.parked_steps import parked_steps
@@ -93,9 +93,7 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
                     )
                 )
             ]
-            new = await tx.add_submissions(
-                [self._submissions.submission_of(item, now) for item in wanted]
-            )
+            new = await tx.add_submissions([Submission(*key_of(item), now) for item in wanted])
         chosen: list[Work] = []
         gone: list[tuple[Work, Sent]] = []
         for item in _first_of_each(wanted, new):

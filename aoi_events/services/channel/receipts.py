@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -26,32 +27,27 @@ _WAIT_AT_MOST: Final = 60.0
 _KINDS: Final = frozenset(OutcomeKind)
 
 
+@dataclass(slots=True)
 class Receipts:
     """Publishes receipts as outcomes; a receipt that arrives before its submission is noted waits
     for it, a minute at most.
     """
 
-    def __init__(
-        self,
-        channel_type: str,
-        channel: ConnectionlessChannel,
-        store: Store,
-        broker: Broker,
-        clock: Clock,
-    ) -> None:
-        self._type = channel_type
-        self._channel = channel
-        self._store = store
-        self._broker = broker
-        self._clock = clock
-        # Every kind of receipt of a message waits here; the merge of outcomes chooses among them.
-        self._waiting: OrderedDict[tuple[str, str], tuple[Receipt, datetime]] = OrderedDict()
+    channel_type: str
+    channel: ConnectionlessChannel
+    store: Store
+    broker: Broker
+    clock: Clock
+    waiting: OrderedDict[tuple[str, str], tuple[Receipt, datetime]] = field(
+        default_factory=OrderedDict, init=False
+    )
+    """Every kind of receipt of a message; the merge of outcomes chooses among them."""
 
     async def run(self) -> None:
         """Run until the channel is closed."""
         again = asyncio.create_task(self._retry_waiting())
         try:
-            async for receipts in self._channel.receipts():
+            async for receipts in self.channel.receipts():
                 self._add(receipts)
                 await self._settle()
         finally:
@@ -60,27 +56,27 @@ class Receipts:
 
     async def _retry_waiting(self) -> None:
         while True:
-            await self._clock.sleep(_AGAIN_AFTER)
-            if self._waiting:
+            await self.clock.sleep(_AGAIN_AFTER)
+            if self.waiting:
                 await self._settle()
 
     def _add(self, receipts: Sequence[Receipt]) -> None:
-        now = self._clock.now()
+        now = self.clock.now()
         for receipt in receipts:
             if receipt.kind in _KINDS:
-                self._waiting[receipt.provider_message, receipt.kind] = (receipt, now)
+                self.waiting[receipt.provider_message, receipt.kind] = (receipt, now)
             else:
-                log.error("receipt_of_unknown_kind", channel=self._type, kind=receipt.kind)
-        while len(self._waiting) > _AT_MOST:
-            self._waiting.popitem(last=False)
+                log.error("receipt_of_unknown_kind", channel=self.channel_type, kind=receipt.kind)
+        while len(self.waiting) > _AT_MOST:
+            self.waiting.popitem(last=False)
 
     async def _settle(self) -> None:
-        now = self._clock.now()
-        taken = dict(self._waiting)
+        now = self.clock.now()
+        taken = dict(self.waiting)
         try:
-            async with self._store.transaction(read_only=True) as tx:
+            async with self.store.transaction(read_only=True) as tx:
                 known = await tx.provider_messages(
-                    self._channel.provider, list(dict.fromkeys(message for message, _ in taken))
+                    self.channel.provider, list(dict.fromkeys(message for message, _ in taken))
                 )
             matched = [
                 (receipt, known[message])
@@ -89,20 +85,22 @@ class Receipts:
             ]
             complete = await self._complete(matched)
             await publish_all(
-                self._broker,
-                outcomes(_outcome(receipt, named, self._type, now) for receipt, named in complete),
+                self.broker,
+                outcomes(
+                    _outcome(receipt, named, self.channel_type, now) for receipt, named in complete
+                ),
             )
         except PAUSES as fault:
-            log.warning("receipts_wait", channel=self._type, error=str(fault))
+            log.warning("receipts_wait", channel=self.channel_type, error=str(fault))
             return
         for key, (receipt, since) in taken.items():
             late = (now - since).total_seconds() > _WAIT_AT_MOST
             if late and key[0] not in known:
-                log.info("receipt_of_unknown_message", channel=self._type)
+                log.info("receipt_of_unknown_message", channel=self.channel_type)
             # The same may have come again meanwhile; it stays.
-            newest = self._waiting.get(key, (None, now))[0]
+            newest = self.waiting.get(key, (None, now))[0]
             if (late or key[0] in known) and newest is receipt:
-                del self._waiting[key]
+                del self.waiting[key]
 
     async def _complete(
         self, matched: Sequence[tuple[Receipt, ProviderMessage]]
@@ -120,9 +118,9 @@ class Receipts:
         ]
         received: Mapping[tuple[str, int, int], int] = {}
         if parts:
-            async with self._store.transaction() as tx:
+            async with self.store.transaction() as tx:
                 await tx.note_received(parts)
-            async with self._store.transaction(read_only=True) as tx:
+            async with self.store.transaction(read_only=True) as tx:
                 received = await tx.parts_received({named.submission for named in parts})
         return [
             (receipt, named)

@@ -30,7 +30,7 @@ from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ConnectionlessChannel, Sent
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import WorkerMetrics
-from aoi_events.ports.store import ProviderMessage, Store, Submission
+from aoi_events.ports.store import ProviderMessage, Store
 from aoi_events.services.messages.envelopes import outcomes
 from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
@@ -60,45 +60,26 @@ class _Result:
     noted_at: datetime
 
 
+@dataclass(eq=False)
 class Submissions:
     """Submits items of one channel to its providers; writes provider message IDs and publishes
     outcomes.
     """
 
-    def __init__(
-        self,
-        channel_type: str,
-        channel: ConnectionlessChannel,
-        store: Store,
-        broker: Broker,
-        clock: Clock,
-        metrics: WorkerMetrics = NO_METRICS,
-    ) -> None:
-        self._type = channel_type
-        self._channel = channel
-        self._store = store
-        self._broker = broker
-        self._clock = clock
-        self._metrics = metrics
+    channel_type: str
+    channel: ConnectionlessChannel
+    store: Store
+    broker: Broker
+    clock: Clock
+    metrics: WorkerMetrics = NO_METRICS
+
+    def __post_init__(self) -> None:
         self._under_way = 0
         self._freed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._unreported: list[tuple[Sequence[_Result], asyncio.Future[None]]] = []
         self._reporter: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
-
-    def submission_of(self, item: Work, now: datetime) -> Submission:
-        """The note that the item is submitted."""
-        delivery, step, attempt = key_of(item)
-        return Submission(
-            delivery=delivery,
-            step=step,
-            attempt=attempt,
-            channel=self._type,
-            client=item.client,
-            provider=self._channel.provider,
-            at=now,
-        )
 
     async def submit_all(self, items: Sequence[Work], check: Check) -> None:
         """Submit those of the items that ``check`` chooses, each part of them as soon as there is
@@ -111,7 +92,7 @@ class Submissions:
         while left:
             room = await self._room()
             part, left = left[:room], left[room:]
-            now = self._clock.now()
+            now = self.clock.now()
             self._under_way += len(part)
             try:
                 wanted, known = await check(part, now)
@@ -144,7 +125,7 @@ class Submissions:
     # -- submitting ------------------------------------------------------------------------------
 
     async def _room(self) -> int:
-        while (room := self._channel.at_once - self._under_way) <= 0:
+        while (room := self.channel.at_once - self._under_way) <= 0:
             self._freed.clear()
             await self._freed.wait()
         return room
@@ -156,7 +137,7 @@ class Submissions:
     def _lanes(self, items: Iterable[Work]) -> Collection[Sequence[Work]]:
         lanes: dict[str, list[Work]] = defaultdict(list)
         for item in items:
-            lanes[self._channel.lane(item)].append(item)
+            lanes[self.channel.lane(item)].append(item)
         return lanes.values()
 
     def _start_task(self, work: Coroutine[Any, Any, None], items: int) -> asyncio.Task[None]:
@@ -174,24 +155,24 @@ class Submissions:
 
     async def _submit(self, part: Sequence[Work], now: datetime) -> None:
         results = await self._deliver(part)
-        self._metrics.submitted(self._type, results)
+        self.metrics.submitted(self.channel_type, results)
         await self._report(
             [_Result(item, sent, now) for item, sent in zip(part, results, strict=True)]
         )
 
     async def _deliver(self, part: Sequence[Work]) -> Sequence[Sent]:
         try:
-            return await self._channel.deliver(part)
+            return await self.channel.deliver(part)
         except PAUSES as fault:
-            log.warning("provider_unavailable", channel=self._type, error=str(fault))
+            log.warning("provider_unavailable", channel=self.channel_type, error=str(fault))
             return [self._failed(item, OutcomeKind.UNAVAILABLE) for item in part]
         except Exception:
             if len(part) == 1:
                 # This step fails, and no other.
-                log.exception("step_parked", channel=self._type, client=part[0].client)
+                log.exception("step_parked", channel=self.channel_type, client=part[0].client)
                 return [self._failed(part[0], OutcomeKind.PARKED)]
             # One item that breaks the channel must not fail the others.
-            log.exception("submission_failed", channel=self._type, items=len(part))
+            log.exception("submission_failed", channel=self.channel_type, items=len(part))
         return [sent for item in part for sent in await self._deliver([item])]
 
     def _failed(self, item: Work, kind: OutcomeKind) -> Sent:
@@ -200,7 +181,7 @@ class Submissions:
         parked = kind is OutcomeKind.PARKED
         detail = "the channel could not handle it" if parked else "the channel cannot be used now"
         wait = None if parked else _UNAVAILABLE_FOR
-        return Sent(item.outcome(kind, self._clock.now(), detail=detail, retry_after=wait))
+        return Sent(item.outcome(kind, self.clock.now(), detail=detail, retry_after=wait))
 
     # -- reporting -------------------------------------------------------------------------------
 
@@ -232,8 +213,8 @@ class Submissions:
             outputs = outcomes(
                 each.sent.outcome for each in results if each.sent.outcome is not None
             )
-            await publish_all(self._broker, outputs)
-            self._metrics.published(outputs, self._clock.now())
+            await publish_all(self.broker, outputs)
+            self.metrics.published(outputs, self.clock.now())
 
         try:
             await retry(
@@ -241,17 +222,17 @@ class Submissions:
                 policy=_RETRY_POLICY,
                 on=PAUSES,
                 failed=self._complain,
-                sleep=lambda seconds: sleep_unless_stopped(self._clock, seconds, self._stop),
+                sleep=lambda seconds: sleep_unless_stopped(self.clock, seconds, self._stop),
             )
         except Stopped:
-            log.warning("outcomes_unreported", channel=self._type, items=len(results))
+            log.warning("outcomes_unreported", channel=self.channel_type, items=len(results))
         except Exception:
             # No caller waits for this; the deadlines of the steps make the next attempt.
-            log.exception("outcomes_unreported", channel=self._type, items=len(results))
+            log.exception("outcomes_unreported", channel=self.channel_type, items=len(results))
 
     def _complain(self, failed: FailedAttempt) -> None:
         error = str(failed.error)
-        log.warning("outcomes_wait", channel=self._type, attempt=failed.number, error=error)
+        log.warning("outcomes_wait", channel=self.channel_type, attempt=failed.number, error=error)
 
     async def _save_provider_messages(self, results: Iterable[_Result]) -> None:
         """Write the provider's message IDs, for its receipts."""
@@ -262,7 +243,7 @@ class Submissions:
                 attempt=each.item.attempt,
                 part=part,
                 parts=len(each.sent.provider_messages),
-                provider=self._channel.provider,
+                provider=self.channel.provider,
                 message=message,
                 client=each.item.client,
                 at=each.noted_at,
@@ -273,7 +254,7 @@ class Submissions:
             if message is not None
         ]
         if named:
-            async with self._store.transaction() as tx:
+            async with self.store.transaction() as tx:
                 await tx.note_provider_messages(named)
 
 

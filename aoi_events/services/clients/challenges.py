@@ -5,14 +5,13 @@ that proved it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from aoi_events.contracts.envelopes import ChallengeItem
 from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.channels import ChannelState, Proof, ProofState
-from aoi_events.domain.clients.client import Client
 from aoi_events.domain.clients.proofs import challenge_code, open_proof
 from aoi_events.domain.clients.selection import ValidOffer
 from aoi_events.errors import ErrorCode, Overtaken, Refusal
@@ -27,33 +26,27 @@ from aoi_events.topology import delivery_queue
 _HOUR: Final = timedelta(hours=1)
 
 
+@dataclass(frozen=True, slots=True)
 class Challenges:
     """Opens proofs within the limits, and makes the messages that carry their codes."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
-        self._settings = settings
+    settings: ServiceSettings
 
     async def open(
-        self,
-        tx: Transaction,
-        client: Client,
-        chosen: ValidOffer,
-        known: Proof | None,
-        now: datetime,
-        locked: LockedClients,
+        self, locked: LockedClients, client: str, chosen: ValidOffer, address: str
     ) -> tuple[Proof, list[Outbound], CloseReason | None]:
         """The proof of an offered address, the challenge to send, or why none may be sent now."""
-        policy = self._settings.policies.proofs
-        kind, address = chosen.offer.type, chosen.address or ""
+        kind, now, policy = chosen.offer.type, locked.now, self.settings.policies.proofs
+        known = locked.proofs.get(client, (kind, address))
         decision = open_proof(
-            known, client=client.id, channel=kind, address=address, now=now, policy=policy
+            known, client=client, channel=kind, address=address, now=now, policy=policy
         )
         proof = decision.proof
         if not decision.send:
             # An open challenge is sent again: its worker sends each number only once.
             repeat = proof.state is ProofState.OPEN
             return proof, self.message(proof, chosen.parameters) if repeat else [], None
-        if not await self.counted(tx, proof, now):
+        if not await self.counted(locked.tx, proof, now):
             return proof, [], CloseReason.TOO_MANY_CHALLENGES
         locked.proofs.save([proof])
         return proof, self.message(proof, chosen.parameters), None
@@ -63,7 +56,7 @@ class Challenges:
 
         Every sender of challenges must call this, or the limits would not hold.
         """
-        policy, since = self._settings.policies.proofs, now - _HOUR
+        policy, since = self.settings.policies.proofs, now - _HOUR
         here = await tx.count_challenges(since=since, channel=proof.channel, address=proof.address)
         ours = await tx.count_challenges(since=since, client=proof.client)
         overall = await tx.count_challenges(since=since)
@@ -82,7 +75,7 @@ class Challenges:
             client=proof.client,
             channel=proof.channel,
             attempt=proof.sent,
-            code=challenge_code(self._settings.challenge_key, proof),
+            code=challenge_code(self.settings.challenge_key, proof),
             parameters=dict(parameters),
             expires_at=proof.deadline or proof.opened_at,
         )
@@ -102,12 +95,12 @@ async def address_holders(tx: Transaction, confirming: Collection[tuple[str, str
 
 
 async def read_claimants(
-    tx: Transaction, confirming: Collection[tuple[str, str]], locked: LockedClients
+    locked: LockedClients, confirming: Collection[tuple[str, str]]
 ) -> Mapping[tuple[str, str], Collection[str]]:
     """The clients with a proof of each address that may be proved now, by (channel, address)."""
     mine = (proof for client, _ in confirming for proof in locked.proofs.of(client))
     found: dict[tuple[str, str], set[str]] = {key: set() for key in _provable(confirming, mine)}
-    for proof in await tx.proofs_of_addresses(found.keys()):
+    for proof in await locked.tx.proofs_of_addresses(found.keys()):
         found[proof.channel, proof.address].add(proof.client)
     return found
 
@@ -123,9 +116,7 @@ def _provable(
     }
 
 
-def take_over_address(
-    locked: LockedClients, proof: Proof, now: datetime, asker: str
-) -> list[Outbound]:
+def take_over_address(locked: LockedClients, proof: Proof, asker: str) -> list[Outbound]:
     """Take a proved address away from every other client (a recycled number).
 
     Raises Overtaken when a client offered it after the locks were taken: locked now, it would be
@@ -142,11 +133,7 @@ def take_over_address(
         if (other.channel, other.address) == (proof.channel, proof.address)
         and other.client != proof.client
     ]
-    locked.proofs.save(
-        replace(other, state=ProofState.FAILED, deadline=None)
-        for other in others
-        if other.state is not ProofState.FAILED
-    )
+    locked.proofs.save(other.failed() for other in others if other.state is not ProofState.FAILED)
     theirs = [
         row
         for other in others
@@ -154,10 +141,10 @@ def take_over_address(
         and row.address == proof.address
     ]
     taken = [
-        row.closed(CloseReason.TAKEN_OVER, now)
+        row.closed(CloseReason.TAKEN_OVER, locked.now)
         for row in theirs
         if row.state is not ChannelState.CLOSED
     ]
     locked.channels.save(taken)
     known = [row for row in theirs if row.reason is CloseReason.TAKEN_OVER]
-    return [channel_closed(row, asker, now) for row in [*taken, *known]]
+    return [channel_closed(row, asker, locked.now) for row in [*taken, *known]]

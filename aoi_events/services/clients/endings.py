@@ -51,8 +51,8 @@ def channel_closed(row: Channel, asker: str, at: datetime) -> Outbound:
     return event("channel.closed", asker, data, at=at, key=f"{row.client}/{row.type}@{since:.6f}")
 
 
-def application_revoked(row: Application, asker: str, at: datetime) -> Outbound:
-    """The event of a revoked token; its ID follows from the token."""
+def application_event(row: Application, asker: str, at: datetime) -> Outbound:
+    """The event of a token, registered or revoked; its ID follows from the token."""
     data = ApplicationChanged(
         client=row.client,
         application=row.application,
@@ -60,8 +60,8 @@ def application_revoked(row: Application, asker: str, at: datetime) -> Outbound:
         fingerprint=row.fingerprint,
         reason=row.revoked_reason,
     )
-    key = f"{row.fingerprint}@{row.generation}"
-    return event("application.revoked", asker, data, at=at, key=key)
+    kind = "application.registered" if row.registered else "application.revoked"
+    return event(kind, asker, data, at=at, key=f"{row.fingerprint}@{row.generation}")
 
 
 async def _lose(
@@ -122,7 +122,7 @@ async def _fail_proofs(tx: Transaction, closed: Sequence[Channel]) -> None:
     proofs = await tx.proofs({client for client, _, _ in addresses})
     await tx.save_proofs(
         [
-            replace(proof, state=ProofState.FAILED, deadline=None)
+            proof.failed()
             for rows in proofs.values()
             for proof in rows
             if (proof.client, proof.channel, proof.address) in addresses
@@ -143,7 +143,7 @@ async def _revoke(tx: Transaction, deliveries: Sequence[Delivery], now: datetime
     ]
     await tx.save_applications(revoked)
     return [
-        application_revoked(row, NOBODY, now)
+        application_event(row, NOBODY, now)
         for row in revoked
         if row.revoked_reason == Reason.NO_SUCH_APPLICATION
     ]

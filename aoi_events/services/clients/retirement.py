@@ -12,7 +12,7 @@ from aoi_events.domain.clients import applications
 from aoi_events.domain.clients.client import Client
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Transaction
-from aoi_events.services.clients.endings import application_revoked
+from aoi_events.services.clients.endings import application_event
 from aoi_events.services.messages.envelopes import batches
 from aoi_events.topology import gateway_queue
 
@@ -73,7 +73,7 @@ async def retire(
         channels = (await tx.channels({client.id})).get(client.id, ())
         await tx.drop_channels({(channel.client, channel.type) for channel in channels})
     return outputs + [
-        application_revoked(app, asker, now)
+        application_event(app, asker, now)
         for app in apps
         if app.revoked_reason == reason and app.generation
     ]

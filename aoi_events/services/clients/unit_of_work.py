@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from aoi_events.domain.clients.channels import Channel, Proof
@@ -80,13 +81,15 @@ class Rows(Generic[R, K]):
 
 class LockedClients:
     """Clients whose rows are locked exclusively, with the rows that an activation worker reads and
-    writes; channels and proofs only for the clients that need them.
+    writes in ``tx``; channels and proofs only for the clients that need them.
 
-    ``claimants`` are the clients with a proof of an address, open or not, for each (channel,
-    address) that is being proved.
+    ``now``: the time when they were locked. ``claimants`` are the clients with a proof of an
+    address, open or not, for each (channel, address) that is being proved.
     """
 
-    def __init__(self, clients: Mapping[str, Client]) -> None:
+    def __init__(self, tx: Transaction, now: datetime, clients: Mapping[str, Client]) -> None:
+        self.tx = tx
+        self.now = now
         self.channels: Rows[Channel, str] = Rows(lambda channel: channel.type)
         self.proofs: Rows[Proof, tuple[str, str]] = Rows(
             lambda proof: (proof.channel, proof.address)
@@ -97,14 +100,10 @@ class LockedClients:
         self._changed: dict[str, Client] = {}
 
     async def read(
-        self,
-        tx: Transaction,
-        *,
-        channels: Collection[str],
-        proofs: Collection[str],
-        losses: Collection[str],
+        self, *, channels: Collection[str], proofs: Collection[str], losses: Collection[str]
     ) -> None:
         """Read the rows of these clients."""
+        tx = self.tx
         self.channels.add(row for rows in (await tx.channels(channels)).values() for row in rows)
         self.proofs.add(row for rows in (await tx.proofs(proofs)).values() for row in rows)
         self.losses.add((await tx.losses(losses)).values())
@@ -124,8 +123,9 @@ class LockedClients:
         """Its channels, closed ones included, best rank first."""
         return sorted(self.channels.of(client), key=lambda row: (row.rank, row.type))
 
-    async def write(self, tx: Transaction) -> None:
+    async def write(self) -> None:
         """Write all changes, one statement for each kind."""
+        tx = self.tx
         await tx.save_clients(list(self._changed.values()))
         await tx.drop_channels(set(self.channels.dropped))
         await tx.save_channels(self.channels.take_changed())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import timedelta
 
 from aoi_events.contracts.events import NOBODY, ClientChanged
@@ -19,6 +19,7 @@ from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.settings import Policies
 
 
+@dataclass(frozen=True, slots=True)
 class UnusedClients:
     """Ends registrations that were never used, or not for very long, ``batch`` of them at once.
 
@@ -27,29 +28,27 @@ class UnusedClients:
     published again.
     """
 
-    def __init__(
-        self, store: Store, broker: Broker, policies: Policies, clock: Clock, *, batch: int
-    ) -> None:
-        self._store = store
-        self._broker = broker
-        self._policies = policies
-        self._clock = clock
-        self._batch = batch
+    store: Store
+    broker: Broker
+    policies: Policies
+    clock: Clock
+    _: KW_ONLY
+    batch: int
 
     async def process_due(self) -> int:
         """Process one batch of expired or unpublished clients; returns how many there were."""
-        now = self._clock.now()
-        unused_before = now - timedelta(seconds=self._policies.keep_unused)
-        silent_before = now - timedelta(seconds=self._policies.keep_silent)
-        unpublished_before = now - timedelta(seconds=self._policies.hold)
+        now = self.clock.now()
+        unused_before = now - timedelta(seconds=self.policies.keep_unused)
+        silent_before = now - timedelta(seconds=self.policies.keep_silent)
+        unpublished_before = now - timedelta(seconds=self.policies.hold)
         endings = Endings()
         outputs: list[Outbound] = []
-        async with self._store.transaction() as tx:
+        async with self.store.transaction() as tx:
             ids = {
                 *await tx.expired_clients(
-                    unused_before=unused_before, silent_before=silent_before, limit=self._batch
+                    unused_before=unused_before, silent_before=silent_before, limit=self.batch
                 ),
-                *await tx.clients_with_unpublished_end(unpublished_before, self._batch),
+                *await tx.clients_with_unpublished_end(unpublished_before, self.batch),
             }
             if not ids:
                 return 0
@@ -71,11 +70,11 @@ class UnusedClients:
             await tx.save_clients(ended)
             if await endings.make_due(tx, now):
                 outputs.append(hint())
-        await publish_all(self._broker, outputs)
+        await publish_all(self.broker, outputs)
         await self._mark_published(client.id for client in ended)
         return len(ids)
 
     async def _mark_published(self, ids: Iterable[str]) -> None:
-        async with self._store.transaction() as tx:
+        async with self.store.transaction() as tx:
             clients = await tx.clients(set(ids), Lock.EXCLUSIVE)
             await tx.save_clients([replace(c, unpublished_since=None) for c in clients.values()])

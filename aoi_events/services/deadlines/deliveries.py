@@ -7,9 +7,9 @@ comes due is published again, unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.delivery.costs import spent
@@ -19,86 +19,52 @@ from aoi_events.domain.delivery.machine import decide, resend
 from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.planning.plans import Demand, demand_of
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.no_metrics import NO_METRICS
-from aoi_events.ports.broker import Broker
-from aoi_events.ports.clock import Clock, Dice
-from aoi_events.ports.metrics import WorkerMetrics
-from aoi_events.ports.store import Lock, Store, Transaction
+from aoi_events.ports.clock import Dice
+from aoi_events.ports.store import Lock, Transaction
+from aoi_events.services.deadlines.due import DueRows
 from aoi_events.services.delivery.backlog import limit_backlog
 from aoi_events.services.delivery.dispatch import Context, Dispatcher
 from aoi_events.services.delivery.release import release_if_returned, release_next_batches
 from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES
-from aoi_events.services.runtime.settings import ServiceSettings
 
 log = get_logger(__name__)
 
 Decide = Callable[[Delivery, Context, datetime], Decision]
 
 
-class DueDeliveries:
-    """Processes due deliveries, ``batch`` of them at once."""
+@dataclass(frozen=True)
+class DueDeliveries(DueRows[str]):
+    """Processes due deliveries. One that fails alone ends as *failed: parked*."""
 
-    def __init__(
-        self,
-        store: Store,
-        broker: Broker,
-        settings: ServiceSettings,
-        clock: Clock,
-        dice: Dice,
-        *,
-        batch: int,
-        metrics: WorkerMetrics = NO_METRICS,
-    ) -> None:
-        self._metrics = metrics
-        self._store = store
-        self._broker = broker
-        self._settings = settings
-        self._clock = clock
-        self._dice = dice
-        self._batch = batch
-        self._dispatcher = Dispatcher(settings)
+    kind = "delivery"
+    dice: Dice
 
-    async def process_due(self) -> int:
-        """Process one batch of due deliveries; returns how many there were.
+    async def _claim(
+        self, tx: Transaction, now: datetime, until: datetime
+    ) -> Mapping[str, datetime | None]:
+        return await tx.claim_due(now, self.batch, until=until)
 
-        One that fails alone ends as *failed: parked*, so that it does not block the others.
-        """
-        now = self._clock.now()
-        hold = now + timedelta(seconds=self._settings.policies.hold)
-        async with self._store.transaction() as tx:
-            due = await tx.claim_due(now, self._batch, until=hold)
-        if not due:
-            return 0
-        lags = [(now - at).total_seconds() for at in due.values() if at is not None]
-        self._metrics.due("delivery", len(due), lags)
-        try:
-            await self._process(list(due), self._decide, now, hold)
-        except PAUSES:
-            raise
-        except Exception:
-            # A bug that one row brings out must not hold up the others.
-            log.exception("batch_failed", deliveries=len(due))
-            for delivery in due:
-                await self._process_alone(delivery, now, hold)
-        return len(due)
+    async def _process(self, keys: Sequence[str], now: datetime, until: datetime) -> None:
+        await self._process_with(self._decide, keys, now, until)
 
-    async def _process_alone(self, delivery: str, now: datetime, hold: datetime) -> None:
+    async def _process_alone(self, key: str, now: datetime, until: datetime) -> None:
         for way in (self._decide, self._park):
             try:
-                await self._process([delivery], way, now, hold)
+                await self._process_with(way, [key], now, until)
             except PAUSES:
                 raise
             except Exception:
                 # Its claim ends soon, and then it is processed again.
-                log.exception("delivery_failed", delivery=delivery)
+                log.exception("delivery_failed", delivery=key)
             else:
                 return
 
-    async def _process(
-        self, ids: Sequence[str], decide_one: Decide, now: datetime, hold: datetime
+    async def _process_with(
+        self, decide_one: Decide, ids: Sequence[str], now: datetime, until: datetime
     ) -> None:
-        async with self._store.transaction() as tx:
+        dispatcher = Dispatcher(self.settings)
+        async with self.store.transaction() as tx:
             rows, context = await self._lock(tx, ids)
             decisions = [
                 release_if_returned(decide_one(row, context, now), context.clients, now)
@@ -108,19 +74,19 @@ class DueDeliveries:
                 tx,
                 decisions,
                 before={row.id: row for row in rows},
-                backlog=self._settings.policies.backlog,
+                backlog=self.settings.policies.backlog,
                 now=now,
             )
-            after = [_unpublished(decision, hold) for decision in decisions]
+            after = [_unpublished(decision, until) for decision in decisions]
             await tx.save_deliveries(after)
-        self._metrics.deliveries(zip(rows, after, strict=True))
-        released = await release_next_batches(self._store, after, self._settings, now)
-        outputs = self._dispatcher.outputs(decisions, context, now)
-        await publish_all(self._broker, [*outputs, *released])
-        self._metrics.published(outputs, self._clock.now())
-        async with self._store.transaction() as tx:
+        self.metrics.deliveries(zip(rows, after, strict=True))
+        released = await release_next_batches(self.store, after, self.settings, now)
+        outputs = dispatcher.outputs(decisions, context, now)
+        await publish_all(self.broker, [*outputs, *released])
+        self.metrics.published(outputs, self.clock.now())
+        async with self.store.transaction() as tx:
             await tx.mark_published(
-                [(row.id, hold, deadline_of(row)) for row in after if not row.published]
+                [(row.id, until, deadline_of(row)) for row in after if not row.published]
             )
 
     async def _lock(self, tx: Transaction, ids: Sequence[str]) -> tuple[list[Delivery], Context]:
@@ -130,7 +96,7 @@ class DueDeliveries:
         rows = list((await tx.deliveries(ids, Lock.EXCLUSIVE)).values())
         # Locked by ID, sent as they were accepted: a batch keeps its order.
         rows.sort(key=lambda row: row.order)
-        return rows, await self._dispatcher.load(tx, rows, clients)
+        return rows, await Dispatcher(self.settings).load(tx, rows, clients)
 
     def _decide(self, row: Delivery, context: Context, now: datetime) -> Decision:
         if not row.published:
@@ -140,8 +106,8 @@ class DueDeliveries:
             row,
             self._fact(row, context, now),
             now=now,
-            jitter=self._dice.jitter(),
-            backoff=self._settings.policies.retry,
+            jitter=self.dice.jitter(),
+            backoff=self.settings.policies.retry,
         )
 
     def _park(self, row: Delivery, context: Context, now: datetime) -> Decision:
@@ -158,7 +124,7 @@ class DueDeliveries:
             sent = context.notifications.get((row.sender, row.notification))
             demand = Demand(None) if sent is None else demand_of(sent, spent=spent(row))
             channels = context.channels.get(row.client, ())
-            steps = self._dispatcher.steps(client, channels, row.application, demand)
+            steps = Dispatcher(self.settings).steps(client, channels, row.application, demand)
             return Planned(steps, returns=client.returns)
         return DeadlineReached()
 
@@ -173,9 +139,9 @@ def _reason(known: str | None) -> Reason:
         return Reason.DEREGISTERED
 
 
-def _unpublished(decision: Decision, hold: datetime) -> Delivery:
+def _unpublished(decision: Decision, until: datetime) -> Delivery:
     """The row of a decision, marked as unpublished if it has effects."""
     row = decision.delivery
     if not decision.effects:
         return replace(row, published=True, deadline=deadline_of(row))
-    return replace(row, published=False, deadline=hold)
+    return replace(row, published=False, deadline=until)

@@ -2,74 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from aoi_events.contracts.events import NOBODY
 from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.channels import ChannelState, Proof, ProofState
 from aoi_events.domain.clients.proofs import at_deadline, postpone
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.no_metrics import NO_METRICS
-from aoi_events.ports.broker import Broker, Outbound
-from aoi_events.ports.clock import Clock
-from aoi_events.ports.metrics import WorkerMetrics
-from aoi_events.ports.store import Lock, Store, Transaction
+from aoi_events.ports.broker import Outbound
+from aoi_events.ports.store import Lock, Transaction
 from aoi_events.services.clients.challenges import Challenges
 from aoi_events.services.clients.endings import channel_closed
+from aoi_events.services.deadlines.due import DueRows
 from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES
-from aoi_events.services.runtime.settings import ServiceSettings
 
 log = get_logger(__name__)
 
 Key = tuple[str, str, str]
 
 
-class DueProofs:
-    """Processes due proofs, ``batch`` of them at once.
+class DueProofs(DueRows[Key]):
+    """Processes due proofs.
 
     A challenge that is lost between commit and publish is sent again at the proof's next deadline.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        broker: Broker,
-        settings: ServiceSettings,
-        clock: Clock,
-        *,
-        batch: int,
-        metrics: WorkerMetrics = NO_METRICS,
-    ) -> None:
-        self._metrics = metrics
-        self._store = store
-        self._broker = broker
-        self._policies = settings.policies
-        self._clock = clock
-        self._batch = batch
-        self._challenges = Challenges(settings)
+    kind = "proof"
 
-    async def process_due(self) -> int:
-        """Process one batch of due proofs; returns how many there were."""
-        now = self._clock.now()
-        until = now + timedelta(seconds=self._policies.hold)
-        async with self._store.transaction() as tx:
-            keys = await tx.claim_due_proofs(now, self._batch, until=until)
-        if not keys:
-            return 0
-        self._metrics.due("proof", len(keys))
-        try:
-            await self._process(keys, now, until)
-        except PAUSES:
-            raise
-        except Exception:
-            # A bug that one row brings out must not hold up the others.
-            log.exception("batch_failed", proofs=len(keys))
-            for key in keys:
-                await self._process_alone(key, now, until)
-        return len(keys)
+    async def _claim(
+        self, tx: Transaction, now: datetime, until: datetime
+    ) -> Mapping[Key, datetime | None]:
+        return dict.fromkeys(await tx.claim_due_proofs(now, self.batch, until=until))
 
     async def _process_alone(self, key: Key, now: datetime, until: datetime) -> None:
         try:
@@ -82,7 +48,7 @@ class DueProofs:
 
     async def _process(self, keys: Sequence[Key], now: datetime, until: datetime) -> None:
         due = set(keys)
-        async with self._store.transaction() as tx:
+        async with self.store.transaction() as tx:
             clients = {client for client, _, _ in keys}
             await tx.clients(clients, Lock.EXCLUSIVE)
             found = [
@@ -93,13 +59,13 @@ class DueProofs:
                 if (proof.client, proof.channel, proof.address) in due and proof.deadline == until
             ]
             outputs = await self._apply(tx, found, now)
-        await publish_all(self._broker, outputs)
+        await publish_all(self.broker, outputs)
 
     async def _apply(
         self, tx: Transaction, proofs: Sequence[Proof], now: datetime
     ) -> list[Outbound]:
         rows = await tx.channels({proof.client for proof in proofs})
-        policy = self._policies.proofs
+        policy, challenges = self.settings.policies.proofs, Challenges(self.settings)
         outputs: list[Outbound] = []
         for proof in proofs:
             channel = next(
@@ -116,12 +82,12 @@ class DueProofs:
             if channel is None:
                 await tx.save_proofs([_unused(decision.proof)])
                 continue
-            if decision.send and not await self._challenges.counted(tx, decision.proof, now):
+            if decision.send and not await challenges.counted(tx, decision.proof, now):
                 decision = postpone(proof, now=now, policy=policy)
                 reason = CloseReason.TOO_MANY_CHALLENGES
             await tx.save_proofs([decision.proof])
             if decision.send:
-                outputs += self._challenges.message(decision.proof, channel.parameters)
+                outputs += challenges.message(decision.proof, channel.parameters)
             if decision.lost:
                 closed = channel.closed(reason, now)
                 await tx.save_channels([closed])
@@ -135,4 +101,4 @@ def _unused(proof: Proof) -> Proof:
     """
     if proof.state is ProofState.PROVED:
         return replace(proof, sent=0, deadline=proof.proved_until)
-    return replace(proof, state=ProofState.FAILED, deadline=None)
+    return proof.failed()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -36,27 +37,24 @@ _HINTS_RETRY_POLICY: Final = RetryPolicy(first=1.0, most=1.0, jitter=0.0)
 _RETAIN: Final = 1_000
 
 
+@dataclass(eq=False)
 class DeadlinesWorker:
     """Claims due rows; writes deliveries, proofs, retention; publishes next steps and events."""
 
-    def __init__(
-        self,
-        store: Store,
-        broker: Broker,
-        settings: ServiceSettings,
-        clock: Clock,
-        dice: Dice,
-        *,
-        batch: int = 200,
-        metrics: WorkerMetrics = NO_METRICS,
-    ) -> None:
-        self._store = store
-        self._broker = broker
-        self._policies = settings.policies
-        self._clock = clock
-        self._dice = dice
+    store: Store
+    broker: Broker
+    settings: ServiceSettings
+    clock: Clock
+    dice: Dice
+    _: KW_ONLY
+    batch: int = 200
+    metrics: WorkerMetrics = NO_METRICS
+
+    def __post_init__(self) -> None:
+        store, broker, settings, clock = self.store, self.broker, self.settings, self.clock
+        batch, metrics = self.batch, self.metrics
         self._deliveries = DueDeliveries(
-            store, broker, settings, clock, dice, batch=batch, metrics=metrics
+            store, broker, settings, clock, self.dice, batch=batch, metrics=metrics
         )
         self._proofs = DueProofs(store, broker, settings, clock, batch=batch, metrics=metrics)
         self._unused = UnusedClients(store, broker, settings.policies, clock, batch=batch)
@@ -90,10 +88,10 @@ class DeadlinesWorker:
             policy=_RETRY_POLICY,
             on=PAUSES,
             failed=_complain,
-            sleep=lambda seconds: sleep_unless_stopped(self._clock, seconds, stop),
+            sleep=lambda seconds: sleep_unless_stopped(self.clock, seconds, stop),
         )
         if not busy:
-            pause = self._clock.sleep(self._policies.poll)
+            pause = self.clock.sleep(self.settings.policies.poll)
             await first_completed(pause, self._woken.wait(), stop.wait())
 
     async def _listen(self) -> None:
@@ -101,13 +99,13 @@ class DeadlinesWorker:
         polling goes on.
         """
         consumer = ResubscribingConsumer(
-            self._broker,
-            lambda: hints_queue(self._dice.token_hex(8)),
+            self.broker,
+            lambda: hints_queue(self.dice.token_hex(8)),
             prefetch=_HINTS,
             policy=_HINTS_RETRY_POLICY,
             on=PAUSES,
             failed=_log_no_hints,
-            sleep=self._clock.sleep,
+            sleep=self.clock.sleep,
         )
         await consumer.subscribe()
         while (messages := await consumer.take()) is not None:
@@ -116,26 +114,25 @@ class DeadlinesWorker:
 
     async def _retain(self) -> None:
         """Remove rows that are not needed any more, in batches, until there are none left."""
-        parts: dict[str, Callable[[], Awaitable[bool]]] = {
+        parts: dict[str, Callable[[], Awaitable[int]]] = {
             kind.value: partial(self._remove, kind) for kind in Kind
         }
-        parts["unused"] = self._end_unused
+        parts["unused"] = self._unused.process_due
         while True:
             more = [await self._run_part(name, part) for name, part in parts.items()]
             if not any(more):
-                await self._clock.sleep(self._policies.retain_every)
+                await self.clock.sleep(self.settings.policies.retain_every)
 
     async def _remove(self, kind: Kind) -> bool:
         """Remove a batch; returns whether there may be more."""
-        before = self._clock.now() - timedelta(seconds=self._policies.keep_settled)
-        async with self._store.transaction() as tx:
+        before = self.clock.now() - timedelta(seconds=self.settings.policies.keep_settled)
+        async with self.store.transaction() as tx:
             return await tx.retain(kind, before=before, limit=_RETAIN) >= _RETAIN
 
-    async def _end_unused(self) -> bool:
-        return await self._unused.process_due() > 0
-
-    async def _run_part(self, name: str, part: Callable[[], Awaitable[bool]]) -> bool:
-        """The result of ``part``; False when it fails now, which does not stop the other parts."""
+    async def _run_part(self, name: str, part: Callable[[], Awaitable[int]]) -> int:
+        """The result of ``part``: whether there may be more; 0 when it fails now, which does not
+        stop the other parts.
+        """
         try:
             return await part()
         except PAUSES as fault:
@@ -143,7 +140,7 @@ class DeadlinesWorker:
         except Exception:
             # A bug in retention must not end the processing of due rows.
             log.exception("retention_failed", part=name)
-        return False
+        return 0
 
 
 def _complain(attempt: FailedAttempt) -> None:

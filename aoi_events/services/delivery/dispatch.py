@@ -77,11 +77,11 @@ class Context:
         )
 
 
+@dataclass(frozen=True, slots=True)
 class Dispatcher:
     """Turns effects into messages."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
-        self._settings = settings
+    settings: ServiceSettings
 
     async def load(
         self, tx: Transaction, deliveries: Collection[Delivery], clients: Mapping[str, Client]
@@ -99,20 +99,18 @@ class Dispatcher:
 
     def steps(
         self,
-        client: Client | None,
+        client: Client,
         channels: Sequence[Channel],
         application: str,
         demand: Demand,
     ) -> tuple[Step, ...]:
         """The plan for an app of a client now; empty when no channel is usable."""
-        if client is None or client.retired:
-            return ()
         return plan(
             channels,
-            self._settings.traits,
+            self.settings.traits,
             demand,
             connected=client.presence is not None,
-            rules=self._settings.rules(application),
+            rules=self.settings.rules(application),
         )
 
     def outputs(
@@ -182,7 +180,7 @@ class Dispatcher:
             channel=channel.type,
             step=effect.step,
             attempt=effect.attempt,
-            token=self._settings.token_keys.issue(application.claims, application.key_id),
+            token=self.settings.token_keys.issue(application.claims, application.key_id),
             fingerprint=delivery.fingerprint,
             application=delivery.application,
             instance=delivery.instance,

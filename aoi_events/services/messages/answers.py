@@ -15,6 +15,7 @@ def answer(message: Inbound, body: AnyAnswer) -> list[Outbound]:
     """
     if message.reply_to is None:
         return []
+    code = body.code if isinstance(body, RefusedV1) else "ok"
     return [
         Outbound(
             exchange="",
@@ -25,13 +26,9 @@ def answer(message: Inbound, body: AnyAnswer) -> list[Outbound]:
             best_effort=True,
             correlation_id=message.correlation_id,
             type=ANSWER_TYPES[type(body)],
-            note=Answered(message.routing_key, _code(body)),
+            note=Answered(message.routing_key, code),
         )
     ]
-
-
-def _code(body: AnyAnswer) -> str:
-    return body.code if isinstance(body, RefusedV1) else "ok"
 
 
 def refusal(message: Inbound, refused: Refusal) -> list[Outbound]:

@@ -20,11 +20,10 @@ class _OfClient(Protocol):
     def secret(self) -> str | None: ...
 
 
-def proved_client(incoming: IncomingRequest[_OfClient], known: Client | None) -> Client:
+def proved_client(incoming: IncomingRequest, request: _OfClient, known: Client | None) -> Client:
     """The client that makes the request. Raises Refusal (unauthenticated, not_allowed,
     client_retired).
     """
-    request = incoming.request
     if request.secret is not None:
         return authenticate(known, request.secret)
     if incoming.session is None:

@@ -111,9 +111,7 @@ def _route_lost(items: Sequence[Item]) -> Outbound | None:
     return outcomes(lost)[0] if lost else None
 
 
-def _parts(
-    items: Sequence[Item],
-) -> Iterable[Sequence[Item]]:
+def _parts(items: Sequence[Item]) -> Iterable[Sequence[Item]]:
     part: list[Item] = []
     octets = 0
     for item in items:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Final
 
 from aoi_events.contracts.events import user_word
 from aoi_events.contracts.parse import parse_request
@@ -18,20 +18,17 @@ from aoi_events.errors import DOCUMENTATION, ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound
 from aoi_events.services.messages.quarantine import REPLAYED_HEADER
 
-R_co = TypeVar("R_co", covariant=True)
-
 _REPLY_PREFIX: Final = "amq.rabbitmq.reply-to."
 _FIRE_AND_FORGET: Final = frozenset({"client.disconnected", "notification.cancel"})
-_ABOUT: Final = ("notification", "delivery", "client")
 
 
 @dataclass(frozen=True, slots=True)
-class IncomingRequest(Generic[R_co]):
+class IncomingRequest:
     """A request and its sender: a broker user, or the sender that an endpoint names. ``session``:
     the client whose proved session made it.
     """
 
-    request: R_co
+    request: AnyRequest
     sender: str
     session: str | None
     message: Inbound = field(repr=False)
@@ -42,15 +39,9 @@ class IncomingRequest(Generic[R_co]):
         return self.message.reply_to
 
 
-def about_request(incoming: IncomingRequest[Any]) -> dict[str, object]:
-    """The notification, delivery or client that the request names, and its sender, for the log."""
-    named = {name: getattr(incoming.request, name, None) for name in _ABOUT}
-    return {"sender": incoming.sender} | {name: value for name, value in named.items() if value}
-
-
 def read_request(
     message: Inbound, gateways: frozenset[str], endpoints: frozenset[str] = frozenset()
-) -> IncomingRequest[AnyRequest]:
+) -> IncomingRequest:
     """Read the request in ``message``. Raises Refusal for any other message.
 
     ``gateways`` and ``endpoints`` are the broker users that may act for devices and for senders.

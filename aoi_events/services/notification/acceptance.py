@@ -43,7 +43,8 @@ class Sending:
     Ends with either ``refused`` or ``notification``; ``repeated``: it was accepted before.
     """
 
-    incoming: IncomingRequest[SendNotificationV1]
+    incoming: IncomingRequest
+    request: SendNotificationV1
     hash: str
     tokens: list[tuple[int, str, TokenClaims]] = field(default_factory=list)
     rejected: list[RejectedEntry] = field(default_factory=list)
@@ -55,16 +56,15 @@ class Sending:
     @property
     def key(self) -> tuple[str, str]:
         """Sender and notification ID: IDs are scoped by sender."""
-        return (self.incoming.sender, self.incoming.request.notification)
+        return (self.incoming.sender, self.request.notification)
 
 
+@dataclass(frozen=True, slots=True)
 class Acceptance:
     """Accepts all tokens of all notifications of a batch at once."""
 
-    def __init__(self, settings: ServiceSettings, dispatcher: Dispatcher, dice: Dice) -> None:
-        self._settings = settings
-        self._dispatcher = dispatcher
-        self._dice = dice
+    settings: ServiceSettings
+    dice: Dice
 
     async def accept(
         self, tx: Transaction, fresh: Sequence[Sending], now: datetime
@@ -83,9 +83,9 @@ class Acceptance:
         )
         for sending in fresh:
             self._route(sending, context, now)
-        inserted = await tx.add_notifications(
-            [sending.notification for sending in fresh if sending.notification is not None]
-        )
+        accepted = {each.key: each.notification for each in fresh if each.notification is not None}
+        inserted = await tx.add_notifications(list(accepted.values()))
+        context.notifications = {key: accepted[key] for key in inserted}
         for sending in fresh:
             if sending.key not in inserted:
                 sending.notification, sending.decisions = None, []
@@ -96,7 +96,7 @@ class Acceptance:
             tx,
             [*ended, *every],
             before={row.id: row for row in older},
-            backlog=self._settings.policies.backlog,
+            backlog=self.settings.policies.backlog,
             now=now,
         )
         await tx.save_deliveries([decision.delivery for decision in every[: len(ended)]])
@@ -104,27 +104,22 @@ class Acceptance:
         added = iter(every[len(ended) :])
         for sending in fresh:
             sending.decisions = list(islice(added, len(sending.decisions)))
-        context.notifications = {
-            sending.key: sending.notification
-            for sending in fresh
-            if sending.notification is not None
-        }
         before = chain(older, repeat(None))
         return context, [
             (row, decision.delivery) for row, decision in zip(before, every, strict=False)
         ]
 
     def _verify(self, sending: Sending) -> None:
-        for index, token in enumerate(sending.incoming.request.tokens):
+        for index, token in enumerate(sending.request.tokens):
             try:
-                sending.tokens.append((index, token, self._settings.token_keys.verify(token)))
+                sending.tokens.append((index, token, self.settings.token_keys.verify(token)))
             except Refusal as refused:
                 sending.rejected.append(_rejected(index, token, refused))
 
     def _route(self, sending: Sending, context: Context, now: datetime) -> None:
-        request = sending.incoming.request
+        request = sending.request
         expires_at = now + timedelta(seconds=request.ttl)
-        demand = demand_of(request)
+        demand, dispatcher = demand_of(request), Dispatcher(self.settings)
         accepted: dict[str, Decision] = {}
         deliveries: list[tuple[int, str]] = []
         for index, token, claims in sending.tokens:
@@ -145,7 +140,7 @@ class Acceptance:
             if delivery_id in accepted:  # the same token twice in one request is one delivery
                 continue
             channels = context.channels.get(claims.client, ())
-            steps = self._dispatcher.steps(client, channels, application.application, demand)
+            steps = dispatcher.steps(client, channels, application.application, demand)
             delivery = Delivery(
                 id=delivery_id,
                 sender=sending.incoming.sender,
@@ -163,8 +158,8 @@ class Acceptance:
                 delivery,
                 Planned(steps, returns=client.returns),
                 now=now,
-                jitter=self._dice.jitter(),
-                backoff=self._settings.policies.retry,
+                jitter=self.dice.jitter(),
+                backoff=self.settings.policies.retry,
             )
         sending.decisions = list(accepted.values())
         sending.rejected.sort(key=lambda entry: entry.index)
@@ -188,7 +183,7 @@ def _lock_for(fresh: Sequence[Sending]) -> Lock:
     """The lock on clients: exclusive if a request has a topic, so that two workers with one topic
     see each other.
     """
-    topics = any(sending.incoming.request.topic is not None for sending in fresh)
+    topics = any(sending.request.topic is not None for sending in fresh)
     return Lock.EXCLUSIVE if topics else Lock.SHARED
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import cast
 
 from aoi_events.contracts.answers import (
     AcceptedDelivery,
@@ -12,7 +12,7 @@ from aoi_events.contracts.answers import (
     RejectedToken,
 )
 from aoi_events.contracts.events import NotificationAccepted
-from aoi_events.contracts.requests import AnyRequest, SendNotificationV1
+from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery.facts import Decision
 from aoi_events.domain.delivery.machine import resend
@@ -21,9 +21,9 @@ from aoi_events.domain.notifications import Notification, body_hash
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Outbound
-from aoi_events.ports.clock import Clock, Dice
+from aoi_events.ports.clock import Dice
 from aoi_events.ports.metrics import Change, WorkerMetrics
-from aoi_events.ports.store import Store, Transaction
+from aoi_events.ports.store import Transaction
 from aoi_events.services.delivery.dispatch import Context, Dispatcher
 from aoi_events.services.delivery.release import release_idle
 from aoi_events.services.messages.answers import answer, refusal
@@ -33,10 +33,10 @@ from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.notification.acceptance import Acceptance, Sending
 from aoi_events.services.notification.queries import NotificationQueries
 from aoi_events.services.runtime.handler import RequestHandler
-from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import NOTIFICATION
 
 
+@dataclass(frozen=True)
 class NotificationHandler(RequestHandler):
     """Consumes ``aoi.notification``; writes notifications and deliveries; publishes answers,
     delivery batches and ``notification.*`` events.
@@ -44,44 +44,34 @@ class NotificationHandler(RequestHandler):
 
     queue = NOTIFICATION
 
-    def __init__(
-        self,
-        store: Store,
-        settings: ServiceSettings,
-        clock: Clock,
-        dice: Dice,
-        metrics: WorkerMetrics = NO_METRICS,
-    ) -> None:
-        super().__init__(settings)
-        self._store = store
-        self._metrics = metrics
-        self._clock = clock
-        self._dispatcher = Dispatcher(settings)
-        self._acceptance = Acceptance(settings, self._dispatcher, dice)
-        self._queries = NotificationQueries(store, settings, clock, dice, metrics)
+    dice: Dice
+    metrics: WorkerMetrics = NO_METRICS
 
-    async def handle(self, items: Sequence[IncomingRequest[AnyRequest]]) -> Sequence[Outbound]:
+    async def handle(self, items: Sequence[IncomingRequest]) -> Sequence[Outbound]:
         """Handle consecutive requests of one kind at once, in order."""
+        queries = NotificationQueries(
+            self.store, self.settings, self.clock, self.dice, self.metrics
+        )
         outputs: list[Outbound] = []
         run: list[Sending] = []
         for item in items:
             if isinstance(item.request, SendNotificationV1):
-                incoming = cast("IncomingRequest[SendNotificationV1]", item)
-                run.append(Sending(incoming, body_hash(item.request)))
+                run.append(Sending(item, item.request, body_hash(item.request)))
                 continue
             outputs += await self._send(run)
             run = []
-            outputs += await self._queries.answer(item)
+            outputs += await queries.answer(item)
         outputs += await self._send(run)
         return outputs
 
     async def _send(self, run: Sequence[Sending]) -> list[Outbound]:
         if not run:
             return []
-        now = self._clock.now()
+        now = self.clock.now()
+        acceptance = Acceptance(self.settings, self.dice)
         context = Context()
         changes: Sequence[Change] = ()
-        async with self._store.transaction() as tx:
+        async with self.store.transaction() as tx:
             known = await tx.notifications({sending.key for sending in run})
             fresh: dict[tuple[str, str], Sending] = {}
             for sending in run:
@@ -90,16 +80,16 @@ class NotificationHandler(RequestHandler):
                 else:
                     fresh.setdefault(sending.key, sending)
             if fresh:
-                context, changes = await self._acceptance.accept(tx, list(fresh.values()), now)
+                context, changes = await acceptance.accept(tx, list(fresh.values()), now)
             await _repeat_twins(tx, run)
             context = await self._republish_after_crash(tx, run, context)
-        self._metrics.deliveries(changes)
+        self.metrics.deliveries(changes)
         outputs = [output for sending in run for output in self._outputs(sending, context, now)]
         if any(after.state is DeliveryState.REPLACED for _, after in changes):
             outputs.append(hint())
         return [
             *outputs,
-            *await release_idle(self._store, _deliveries_of_repeats(run), self._settings, now),
+            *await release_idle(self.store, _deliveries_of_repeats(run), self.settings, now),
         ]
 
     async def _republish_after_crash(
@@ -127,7 +117,9 @@ class NotificationHandler(RequestHandler):
             ]
         if not rows:
             return context
-        return (await self._dispatcher.load(tx, list(rows.values()), {})).merged_with(context)
+        return (await Dispatcher(self.settings).load(tx, list(rows.values()), {})).merged_with(
+            context
+        )
 
     def _outputs(self, sending: Sending, context: Context, now: datetime) -> list[Outbound]:
         message, notification = sending.incoming.message, sending.notification
@@ -150,7 +142,11 @@ class NotificationHandler(RequestHandler):
             at=notification.accepted_at,
             key=f"{notification.id}@{notification.sender}",
         )
-        return [*outputs, event_of_it, *self._dispatcher.outputs(sending.decisions, context, now)]
+        return [
+            *outputs,
+            event_of_it,
+            *Dispatcher(self.settings).outputs(sending.decisions, context, now),
+        ]
 
 
 def _deliveries_of_repeats(run: Sequence[Sending]) -> list[Delivery]:
@@ -196,13 +192,5 @@ def _accepted(notification: Notification) -> NotificationAcceptedV1:
             AcceptedDelivery(index=index, delivery=delivery)
             for index, delivery in notification.deliveries
         ),
-        rejected=tuple(
-            RejectedToken(
-                index=entry.index,
-                fingerprint=entry.fingerprint,
-                code=entry.code,
-                message=entry.message,
-            )
-            for entry in notification.rejected
-        ),
+        rejected=tuple(RejectedToken(**asdict(entry)) for entry in notification.rejected),
     )

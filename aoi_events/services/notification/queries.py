@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import cast
 
 from aoi_events.contracts.answers import (
     MAX_STORIES,
@@ -14,7 +14,6 @@ from aoi_events.contracts.answers import (
 )
 from aoi_events.contracts.requests import (
     MAX_TTL,
-    AnyRequest,
     CancelNotificationV1,
     FetchNotificationV1,
     QueryNotificationV1,
@@ -24,7 +23,6 @@ from aoi_events.domain.delivery.facts import Cancelled, Decision
 from aoi_events.domain.delivery.machine import decide
 from aoi_events.domain.notifications import Notification
 from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.metrics import WorkerMetrics
@@ -38,47 +36,38 @@ from aoi_events.services.notification.status import delivery_statuses
 from aoi_events.services.runtime.settings import ServiceSettings
 
 
+@dataclass(frozen=True, slots=True)
 class NotificationQueries:
     """Cancels notifications, reports their states, and returns the content for wake-ups."""
 
-    def __init__(
-        self,
-        store: Store,
-        settings: ServiceSettings,
-        clock: Clock,
-        dice: Dice,
-        metrics: WorkerMetrics = NO_METRICS,
-    ) -> None:
-        self._store = store
-        self._metrics = metrics
-        self._settings = settings
-        self._clock = clock
-        self._dice = dice
-        self._dispatcher = Dispatcher(settings)
+    store: Store
+    settings: ServiceSettings
+    clock: Clock
+    dice: Dice
+    metrics: WorkerMetrics
 
-    async def answer(self, incoming: IncomingRequest[AnyRequest]) -> Sequence[Outbound]:
+    async def answer(self, incoming: IncomingRequest) -> Sequence[Outbound]:
         """The messages for one request; a refusal is an answer, too."""
+        request = incoming.request
         try:
-            match incoming.request:
+            match request:
                 case CancelNotificationV1():
-                    return await self._cancel(
-                        cast("IncomingRequest[CancelNotificationV1]", incoming)
-                    )
+                    return await self._cancel(incoming, request)
                 case QueryNotificationV1():
-                    return await self._status(
-                        cast("IncomingRequest[QueryNotificationV1]", incoming)
-                    )
+                    return await self._status(incoming, request)
                 case FetchNotificationV1():
-                    return await self._fetch(cast("IncomingRequest[FetchNotificationV1]", incoming))
+                    return await self._fetch(incoming, request)
                 case _:
                     raise Refusal(ErrorCode.UNKNOWN_REQUEST, "this worker does not answer that")
         except Refusal as refused:
             return refusal(incoming.message, refused)
 
-    async def _cancel(self, incoming: IncomingRequest[CancelNotificationV1]) -> list[Outbound]:
-        now = self._clock.now()
-        sender, notification = incoming.sender, incoming.request.notification
-        async with self._store.transaction() as tx:
+    async def _cancel(
+        self, incoming: IncomingRequest, request: CancelNotificationV1
+    ) -> list[Outbound]:
+        now = self.clock.now()
+        sender, notification = incoming.sender, request.notification
+        async with self.store.transaction() as tx:
             # A tombstone, if the notification is not here yet: it may be on its way.
             tombstone = Notification(
                 sender=sender,
@@ -94,13 +83,13 @@ class NotificationQueries:
             await tx.clients({row.client for row in rows}, Lock.SHARED)
             locked = await tx.deliveries(ids, Lock.EXCLUSIVE)
             decisions: list[Decision] = [
-                decide(locked[identifier], Cancelled(), now=now, jitter=self._dice.jitter())
+                decide(locked[identifier], Cancelled(), now=now, jitter=self.dice.jitter())
                 for identifier in ids
             ]
             await tx.save_deliveries([d.delivery for d in decisions if d.changed])
-        self._metrics.deliveries((locked[d.delivery.id], d.delivery) for d in decisions)
+        self.metrics.deliveries((locked[d.delivery.id], d.delivery) for d in decisions)
         released = await release_next_batches(
-            self._store, [d.delivery for d in decisions], self._settings, now
+            self.store, [d.delivery for d in decisions], self.settings, now
         )
         withdrawn = [d for d in decisions if d.delivery.state is DeliveryState.CANCELLED]
         body = NotificationCancelledV1(
@@ -108,13 +97,15 @@ class NotificationQueries:
             cancelled=len(withdrawn),
             settled=len(decisions) - len(withdrawn),
         )
-        events = self._dispatcher.outputs(withdrawn, Context(), now)
+        events = Dispatcher(self.settings).outputs(withdrawn, Context(), now)
         return [*answer(incoming.message, body), *events, *released]
 
-    async def _status(self, incoming: IncomingRequest[QueryNotificationV1]) -> list[Outbound]:
-        sender, notification = incoming.sender, incoming.request.notification
-        only = incoming.request.delivery
-        async with self._store.transaction(read_only=True) as tx:
+    async def _status(
+        self, incoming: IncomingRequest, request: QueryNotificationV1
+    ) -> list[Outbound]:
+        sender, notification = incoming.sender, request.notification
+        only = request.delivery
+        async with self.store.transaction(read_only=True) as tx:
             known = await tx.notifications({(sender, notification)})
             if only is None:
                 rows = await tx.deliveries_of(sender, notification)
@@ -142,33 +133,34 @@ class NotificationQueries:
         )
         return answer(incoming.message, body)
 
-    async def _fetch(self, incoming: IncomingRequest[FetchNotificationV1]) -> list[Outbound]:
-        request = incoming.request
-        async with self._store.transaction(read_only=True) as tx:
+    async def _fetch(
+        self, incoming: IncomingRequest, request: FetchNotificationV1
+    ) -> list[Outbound]:
+        async with self.store.transaction(read_only=True) as tx:
             clients = await tx.clients({request.client})
-            client = proved_client(incoming, clients.get(request.client))
+            client = proved_client(incoming, request, clients.get(request.client))
             row = (await tx.deliveries({request.delivery})).get(request.delivery)
             if row is None or row.client != client.id:
                 raise Refusal(
                     ErrorCode.NOT_FOUND, "this client has no such delivery", field="delivery"
                 )
-            context = await self._dispatcher.load(tx, [row], clients)
+            context = await Dispatcher(self.settings).load(tx, [row], clients)
         application = context.holds_token(row)
         notification = context.notifications.get((row.sender, row.notification))
         gone = row.state.terminal and row.state is not DeliveryState.DELIVERED
         if (
             gone
-            or self._clock.now() >= row.expires_at
+            or self.clock.now() >= row.expires_at
             or application is None
             or notification is None
             or notification.content is None
         ):
             raise Refusal(ErrorCode.EXPIRED, f"too late: the notification is {row.state}")
-        self._settings.token_keys.require(application.key_id)
+        self.settings.token_keys.require(application.key_id)
         body = NotificationContentV1(
             delivery=row.id,
             notification=row.notification,
-            token=self._settings.token_keys.issue(application.claims, application.key_id),
+            token=self.settings.token_keys.issue(application.claims, application.key_id),
             content=notification.content,
             urgency=notification.urgency,
             expires_at=row.expires_at,

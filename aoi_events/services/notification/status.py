@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from typing import Final
 
 from aoi_events.contracts.answers import DeliveryStatus, Hop
@@ -30,17 +31,8 @@ def _status(delivery: Delivery, overtaken: Collection[Attempt], *, story: bool) 
     hops = []
     for entry in delivery.story if story else ():
         late = (delivery.id, entry.step, entry.attempt) in overtaken and entry.cost > 0
-        hops.append(
-            Hop(
-                at=entry.at,
-                what=entry.what,
-                channel=entry.channel,
-                step=entry.step,
-                attempt=entry.attempt,
-                detail=_OVERTAKEN if late else entry.detail,
-                cost=None if late else entry.cost or None,
-            )
-        )
+        shown = {"detail": _OVERTAKEN, "cost": None} if late else {"cost": entry.cost or None}
+        hops.append(Hop(**asdict(entry) | shown))
     return DeliveryStatus(
         delivery=delivery.id,
         fingerprint=delivery.fingerprint,

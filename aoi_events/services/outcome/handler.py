@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from aoi_events.contracts.envelopes import (
     ChallengeOutcome,
@@ -34,6 +34,7 @@ from aoi_events.topology import OUTCOME
 log = get_logger(__name__)
 
 
+@dataclass(frozen=True)
 class OutcomeHandler(Handler[OutcomeBatchV1]):
     """Consumes ``aoi.outcome``; writes deliveries (merged), ended channels, tokens and presences,
     and proofs whose challenge was refused; publishes next steps and ``notification.*`` events.
@@ -41,20 +42,11 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
 
     queue = OUTCOME
 
-    def __init__(
-        self,
-        store: Store,
-        settings: ServiceSettings,
-        clock: Clock,
-        dice: Dice,
-        metrics: WorkerMetrics = NO_METRICS,
-    ) -> None:
-        self._store = store
-        self._metrics = metrics
-        self._settings = settings
-        self._clock = clock
-        self._dice = dice
-        self._dispatcher = Dispatcher(settings)
+    store: Store
+    settings: ServiceSettings
+    clock: Clock
+    dice: Dice
+    metrics: WorkerMetrics = NO_METRICS
 
     def read(self, message: Inbound) -> OutcomeBatchV1:
         """The envelope in the message. Raises Refusal (malformed)."""
@@ -64,11 +56,11 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
         """Merge all outcomes at once. The deadlines of deliveries replace outcomes that
         are parked.
         """
-        now = self._clock.now()
+        now, dispatcher = self.clock.now(), Dispatcher(self.settings)
         outcomes = [outcome for batch in items for outcome in batch.items]
         challenges = [challenge for batch in items for challenge in batch.challenges]
-        self._metrics.outcomes((outcome.kind, outcome.channel) for outcome in outcomes)
-        async with self._store.transaction() as tx:
+        self.metrics.outcomes((outcome.kind, outcome.channel) for outcome in outcomes)
+        async with self.store.transaction() as tx:
             clients = await self._lock_clients(tx, outcomes, challenges)
             rows = dict(await tx.deliveries({o.delivery for o in outcomes}, Lock.EXCLUSIVE))
             before = dict(rows)
@@ -84,20 +76,20 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
                 tx,
                 decisions,
                 before=before,
-                backlog=self._settings.policies.backlog,
+                backlog=self.settings.policies.backlog,
                 now=now,
             )
             rows |= {decision.delivery.id: decision.delivery for decision in decisions}
             await tx.save_deliveries([row for id_, row in rows.items() if row != before[id_]])
             ended = await apply_endings(tx, decisions, clients, now)
-            ended += await note_refused_challenges(tx, challenges, self._settings, now, self._dice)
+            ended += await note_refused_challenges(tx, challenges, self.settings, now, self.dice)
             decisions = [_still_wanted(decision, rows) for decision in decisions]
-            context = await self._dispatcher.load(
+            context = await dispatcher.load(
                 tx, [d.delivery for d in decisions if _starts(d)], clients
             )
-        self._metrics.deliveries((row, rows[id_]) for id_, row in before.items())
-        released = await release_next_batches(self._store, rows.values(), self._settings, now)
-        return [*self._dispatcher.outputs(decisions, context, now), *ended, *released]
+        self.metrics.deliveries((row, rows[id_]) for id_, row in before.items())
+        released = await release_next_batches(self.store, rows.values(), self.settings, now)
+        return [*dispatcher.outputs(decisions, context, now), *ended, *released]
 
     async def _lock_clients(
         self,
@@ -140,9 +132,9 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
                 epoch=outcome.epoch,
                 returns=client.returns if client is not None else 0,
             ),
-            now=self._clock.now(),
-            jitter=self._dice.jitter(),
-            backoff=self._settings.policies.retry,
+            now=self.clock.now(),
+            jitter=self.dice.jitter(),
+            backoff=self.settings.policies.retry,
         )
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 
 from aoi_events.contracts.answers import ApplicationDeregisteredV1, ApplicationRegisteredV1
-from aoi_events.contracts.events import ApplicationChanged
 from aoi_events.contracts.requests import DeregisterApplicationV1, RegisterApplicationV1
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.clients import applications
@@ -16,12 +14,9 @@ from aoi_events.domain.clients.sender_keys import public_key
 from aoi_events.domain.clients.tokens import app_key_of, fingerprint_of
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Outbound
-from aoi_events.ports.store import Transaction
-from aoi_events.services.clients.endings import application_revoked
-from aoi_events.services.clients.retirement import Endings
+from aoi_events.services.clients.endings import application_event
 from aoi_events.services.messages.answers import answer
 from aoi_events.services.messages.authorization import proved_client
-from aoi_events.services.messages.events import event
 from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.registration.unit_of_work import Registry
 from aoi_events.services.runtime.settings import ServiceSettings
@@ -35,103 +30,81 @@ class ApplicationRegistration:
         self._at_most = settings.policies.applications_per_client
 
     def register(
-        self,
-        registry: Registry,
-        incoming: IncomingRequest[RegisterApplicationV1],
-        now: datetime,
-        endings: Endings,
+        self, registry: Registry, incoming: IncomingRequest, request: RegisterApplicationV1
     ) -> list[Outbound]:
         """Register the app instance: its token stays the same until it is revoked, or bound to
         another key.
         """
-        request = incoming.request
         if request.sender_key is not None:
             public_key(request.sender_key)
-        client, known = _find(registry, incoming)
+        client, known = self._find(registry, incoming, request)
         decision = applications.register(
             known,
-            client=client.id,
-            application=request.application,
-            instance=request.instance,
             sequence=request.sequence,
             key_id=self._keys.issuing,
-            now=now,
+            now=registry.now,
             sender_key=request.sender_key,
         )
         row = decision.application
-        fresh = decision.applied and (known is None or not known.registered)
+        fresh = decision.applied and not known.registered
         if fresh and registry.registered[client.id] >= self._at_most:
             raise Refusal(
                 ErrorCode.QUOTA_EXCEEDED,
                 f"a client has at most {self._at_most} app instances at a time; "
                 "deregister one of them",
             )
+        token = None
         if row.registered:
             self._keys.require(row.key_id)
-        token = self._keys.issue(row.claims, row.key_id) if row.registered else None
-        if token is not None:
+            token = self._keys.issue(row.claims, row.key_id)
             row = replace(row, fingerprint=fingerprint_of(token))
         if decision.changed:
-            _save(registry, known, row)
+            registry.save_application(row)
         # An app that registers has started: the device is reachable.
-        registry.save(client.returned(now))
+        registry.save(client.returned(registry.now))
+        registry.started.add(client.id)
         body = ApplicationRegisteredV1(token=token, sequence=row.sequence, applied=decision.applied)
         outputs = answer(incoming.message, body)
         if decision.applied:
-            outputs.append(_registered(row, incoming.sender, now))
+            outputs.append(application_event(row, incoming.sender, registry.now))
             if row.replaced is not None:
-                endings.tokens.add((client.id, row.replaced))
-                outputs.append(application_revoked(_replaced(row), incoming.sender, now))
+                registry.endings.tokens.add((client.id, row.replaced))
+                outputs.append(application_event(_replaced(row), incoming.sender, registry.now))
         return outputs
 
     def deregister(
-        self,
-        registry: Registry,
-        incoming: IncomingRequest[DeregisterApplicationV1],
-        now: datetime,
-        endings: Endings,
+        self, registry: Registry, incoming: IncomingRequest, request: DeregisterApplicationV1
     ) -> list[Outbound]:
         """Deregister the app instance: its token and its open deliveries end."""
-        client, known = _find(registry, incoming)
-        request = incoming.request
-        never_registered = applications.never_registered(
+        client, known = self._find(registry, incoming, request)
+        decision = applications.deregister(known, sequence=request.sequence)
+        row = decision.application
+        if decision.changed:
+            registry.save_application(row)
+        body = ApplicationDeregisteredV1(sequence=row.sequence, applied=decision.applied)
+        outputs = answer(incoming.message, body)
+        if decision.applied and row.generation:
+            registry.endings.tokens.add((client.id, row.fingerprint))
+            outputs.append(application_event(row, incoming.sender, registry.now))
+        return outputs
+
+    def _find(
+        self,
+        registry: Registry,
+        incoming: IncomingRequest,
+        request: RegisterApplicationV1 | DeregisterApplicationV1,
+    ) -> tuple[Client, Application]:
+        """The client, and its app instance as it is before the command."""
+        client = proved_client(incoming, request, registry.client(request.client))
+        key = app_key_of(request.application, request.instance)
+        known = registry.applications.get(client.id, key)
+        return client, known or applications.never_registered(
             client=client.id,
             application=request.application,
             instance=request.instance,
             key_id=self._keys.issuing,
-            now=now,
+            now=registry.now,
         )
-        decision = applications.deregister(known or never_registered, sequence=request.sequence)
-        row = decision.application
-        if decision.changed:
-            _save(registry, known, row)
-        body = ApplicationDeregisteredV1(sequence=row.sequence, applied=decision.applied)
-        outputs = answer(incoming.message, body)
-        if decision.applied and row.generation:
-            endings.tokens.add((client.id, row.fingerprint))
-            outputs.append(application_revoked(row, incoming.sender, now))
-        return outputs
-
-    async def forget(self, tx: Transaction, registry: Registry, now: datetime) -> None:
-        """Delete ended instances beyond the number that a client may have registered."""
-        await registry.forget(tx, keep=self._at_most, now=now)
-
-
-def _find(
-    registry: Registry,
-    incoming: IncomingRequest[RegisterApplicationV1] | IncomingRequest[DeregisterApplicationV1],
-) -> tuple[Client, Application | None]:
-    request = incoming.request
-    client = proved_client(incoming, registry.client(request.client))
-    key = app_key_of(request.application, request.instance)
-    return client, registry.applications.get(client.id, key)
-
-
-def _save(registry: Registry, known: Application | None, row: Application) -> None:
-    if known is not None:
-        (registry.registered if known.registered else registry.ended)[row.client] -= 1
-    (registry.registered if row.registered else registry.ended)[row.client] += 1
-    registry.applications.save([row])
 
 
 def _replaced(row: Application) -> Application:
@@ -143,14 +116,3 @@ def _replaced(row: Application) -> Application:
         fingerprint=row.replaced or "",
         revoked_reason=Reason.DEREGISTERED,
     )
-
-
-def _registered(row: Application, asker: str, now: datetime) -> Outbound:
-    data = ApplicationChanged(
-        client=row.client,
-        application=row.application,
-        instance=row.instance,
-        fingerprint=row.fingerprint,
-    )
-    key = f"{row.fingerprint}@{row.generation}"
-    return event("application.registered", asker, data, at=now, key=key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,12 +14,15 @@ from aoi_events.contracts.requests import (
     RegisterApplicationV1,
     RegisterClientV1,
 )
+from aoi_events.contracts.states import Reason
 from aoi_events.domain.clients import applications
 from aoi_events.domain.clients.applications import Application
 from aoi_events.domain.clients.client import Client, client_id_of
 from aoi_events.domain.clients.tokens import app_key_of
 from aoi_events.errors import Overtaken
+from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Lock, Transaction
+from aoi_events.services.clients.retirement import Endings, retire
 from aoi_events.services.clients.unit_of_work import Rows
 
 _DAY = timedelta(days=1)
@@ -29,10 +33,15 @@ class Registry:
     changes.
 
     ``registered`` and ``ended`` count the app instances of each client, ``newcomers`` the clients
-    of each identity that were registered within a day.
+    of each identity that were registered within a day. ``endings``: the clients and tokens that the
+    batch ends; ``started``: the clients whose apps registered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tx: Transaction, now: datetime) -> None:
+        self.now = now
+        self.endings = Endings()
+        self.started: set[str] = set()
+        self._tx = tx
         self.applications: Rows[Application, str] = Rows(lambda app: app.app_key)
         self.registered: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
@@ -46,7 +55,7 @@ class Registry:
     @classmethod
     async def load(cls, tx: Transaction, requests: Sequence[Any], now: datetime) -> Registry:
         """Lock every client that a batch may change, at once in key order, and read its rows."""
-        registry = cls()
+        registry = cls(tx, now)
         ids: set[str] = set()
         apps: set[tuple[str, str]] = set()
         making: list[RegisterClientV1] = []
@@ -68,29 +77,25 @@ class Registry:
         # After a refresh a client has another secret than the one that its ID was made from.
         ids |= {client.id for client in (await tx.clients_by_secret(hashes)).values()}
         locked = await tx.clients(ids, Lock.EXCLUSIVE)
-        await registry._read_clients(tx, making, locked, now)
+        await registry._read_clients(making, locked)
         registry.applications.add((await tx.applications(apps)).values())
         for client, counts in (await tx.count_applications({app[0] for app in apps})).items():
             registry.registered[client], registry.ended[client] = counts
         return registry
 
     async def _read_clients(
-        self,
-        tx: Transaction,
-        making: Sequence[RegisterClientV1],
-        locked: Mapping[str, Client],
-        now: datetime,
+        self, making: Sequence[RegisterClientV1], locked: Mapping[str, Client]
     ) -> None:
         """Read the clients with these secrets or their IDs; some may be newer than the locks."""
         hashes = {request.secret_hash for request in making}
-        first = await tx.clients({client_id_of(hashed) for hashed in hashes} - locked.keys())
-        known = await tx.clients_by_secret(hashes)
+        first = await self._tx.clients({client_id_of(hashed) for hashed in hashes} - locked.keys())
+        known = await self._tx.clients_by_secret(hashes)
         for client in (*first.values(), *known.values(), *locked.values()):
             self._clients[client.id] = client
             self._secrets[client.secret_hash] = client.id
         self._locked = set(locked)
         identities = {request.identity for request in making if request.secret_hash not in known}
-        self.newcomers.update(await tx.count_clients(identities, since=now - _DAY))
+        self.newcomers.update(await self._tx.count_clients(identities, since=self.now - _DAY))
 
     def client(self, client: str) -> Client | None:
         """A client with its changes so far."""
@@ -116,9 +121,21 @@ class Registry:
             self._changed.add(client.id)
         self._keep(client)
 
-    def record_written(self, client: Client) -> None:
-        """Replace a client that was already written to the store."""
-        self._keep(client)
+    def save_application(self, app: Application) -> None:
+        """Insert or replace an app instance."""
+        before = self.applications.get(app.client, app.app_key)
+        if before is not None:
+            (self.registered if before.registered else self.ended)[app.client] -= 1
+        (self.registered if app.registered else self.ended)[app.client] += 1
+        self.applications.save([app])
+
+    async def retire(self, client: Client, reason: Reason, asker: str) -> list[Outbound]:
+        """End a client, after writing the batch's changes so far."""
+        await self.write()
+        outputs = await retire(self._tx, client, reason, asker, self.now, self.endings)
+        if not client.retired:
+            self._keep(replace(client, retired_at=self.now, retired_reason=reason))
+        return outputs
 
     def _keep(self, client: Client) -> None:
         before = self._clients.get(client.id)
@@ -127,10 +144,11 @@ class Registry:
         self._clients[client.id] = client
         self._secrets[client.secret_hash] = client.id
 
-    async def write(self, tx: Transaction) -> None:
+    async def write(self) -> None:
         """Write all changes, one statement for each kind. Raises Overtaken when another worker has
         added the same client.
         """
+        tx = self._tx
         await tx.save_clients([self._clients[client] for client in self._changed])
         fresh = [self._clients[client] for client in self._fresh]
         if fresh and len(await tx.add_clients(fresh)) < len(fresh):
@@ -139,8 +157,9 @@ class Registry:
         self._fresh, self._changed = set(), set()
         await tx.save_applications(self.applications.take_changed())
 
-    async def forget(self, tx: Transaction, *, keep: int, now: datetime) -> None:
+    async def forget(self, *, keep: int) -> None:
         """Delete ended instances of each client beyond the newest ``keep``."""
+        tx = self._tx
         known = await tx.applications_of({id_ for id_, count in self.ended.items() if count > keep})
         of_client: dict[str, list[Application]] = {}
         for app in known:
@@ -148,6 +167,6 @@ class Registry:
         old = [
             app
             for apps in of_client.values()
-            for app in applications.forgettable(apps, keep=keep, now=now)
+            for app in applications.forgettable(apps, keep=keep, now=self.now)
         ]
         await tx.drop_applications({(app.client, app.app_key) for app in old})

@@ -15,7 +15,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Final, Generic, TypeVar
 
 from aoi_events.errors import ErrorCode, Refusal
@@ -47,47 +47,38 @@ T = TypeVar("T")
 _RETRY_POLICY: Final = RetryPolicy(first=0.1, most=5.0, jitter=0.5)
 
 
+@dataclass(eq=False)
 class BatchWorker(Generic[T]):
-    """Runs one handler; any number of copies may run, here and on other machines."""
+    """Runs one handler; any number of copies may run, here and on other machines.
 
-    def __init__(
-        self,
-        handler: Handler[T],
-        *,
-        broker: Broker,
-        parking: Parking,
-        clock: Clock,
-        batch: int = 200,
-        hard_limit: float = 120.0,
-        give_up: Callable[[], None],
-        quarantine: bool = True,
-        operators: Collection[str] = (),
-        metrics: WorkerMetrics = NO_METRICS,
-    ) -> None:
-        """``batch``: messages handled at once, and the prefetch. ``hard_limit`` seconds for one
-        quarantined message; past it ``give_up``, called from a thread of its own because the event
-        loop may be what hangs, must end the process at once. ``operators``: broker users who may
-        put messages into the quarantine, beside the worker's own.
-        """
-        self._handler = handler
-        self._broker = broker
-        self._parking = parking
-        self._clock = clock
-        self._batch = batch
-        self._hard_limit = hard_limit
-        self._give_up = give_up
-        self._quarantine = quarantine
-        self._metrics = metrics
-        self._believed = frozenset(operators) | {broker.user}
-        self._log = log.bind(queue=handler.queue)
+    ``batch``: messages handled at once, and the prefetch. ``hard_limit`` seconds for one
+    quarantined message; past it ``give_up``, called from a thread of its own because the event loop
+    may be what hangs, must end the process at once. ``operators``: broker users who may put
+    messages into the quarantine, beside the worker's own.
+    """
+
+    handler: Handler[T]
+    _: KW_ONLY
+    broker: Broker
+    parking: Parking
+    clock: Clock
+    batch: int = 200
+    hard_limit: float = 120.0
+    give_up: Callable[[], None]
+    quarantine: bool = True
+    operators: Collection[str] = ()
+    metrics: WorkerMetrics = NO_METRICS
+
+    def __post_init__(self) -> None:
+        self._log = log.bind(queue=self.handler.queue)
 
     async def run(self, stop: asyncio.Event, started: asyncio.Event | None = None) -> None:
         """Run until ``stop``; then finish the messages that were taken, and return."""
-        main, quarantine = worker_queue(self._handler.queue)
-        work = await self._broker.subscribe(main, prefetch=self._batch)
+        main, quarantine = worker_queue(self.handler.queue)
+        work = await self.broker.subscribe(main, prefetch=self.batch)
         sources = [(work, False)]
-        if self._quarantine:
-            alone = await self._broker.subscribe(quarantine, prefetch=QUARANTINE_PREFETCH)
+        if self.quarantine:
+            alone = await self.broker.subscribe(quarantine, prefetch=QUARANTINE_PREFETCH)
             sources.append((alone, True))
         if started is not None:
             started.set()
@@ -102,10 +93,10 @@ class BatchWorker(Generic[T]):
     async def _consume(
         self, subscription: Subscription, stop: asyncio.Event, *, alone: bool
     ) -> None:
-        queue = quarantine_of(self._handler.queue) if alone else self._handler.queue
+        queue = quarantine_of(self.handler.queue) if alone else self.handler.queue
         try:
-            while messages := await subscription.take(self._batch):
-                with self._metrics.batch(queue, [message.message_id for message in messages]):
+            while messages := await subscription.take(self.batch):
+                with self.metrics.batch(queue, [message.message_id for message in messages]):
                     await self._settle(subscription, messages, stop, alone=alone)
         except Stopped:
             # Messages that were taken and not settled are redelivered to another worker.
@@ -138,7 +129,7 @@ class BatchWorker(Generic[T]):
                 await subscription.pause()
             # Effects may have been committed before the fault: all outputs are due again.
             current = [replace(message, redelivered=True) for message in messages]
-            await sleep_unless_stopped(self._clock, seconds, stop)
+            await sleep_unless_stopped(self.clock, seconds, stop)
 
         await retry(attempt, policy=_RETRY_POLICY, on=PAUSES, failed=self._complain, sleep=pause)
         if paused:
@@ -155,19 +146,19 @@ class BatchWorker(Generic[T]):
     async def _handle_together(self, messages: Sequence[Inbound]) -> None:
         suspects = [m for m in messages if self._suspect(m)]
         if suspects:
-            queue = quarantine_of(self._handler.queue)
+            queue = quarantine_of(self.handler.queue)
             self._log.warning("quarantined", messages=len(suspects))
-            await publish_all(self._broker, [to_quarantine(m, queue) for m in suspects])
+            await publish_all(self.broker, [to_quarantine(m, queue) for m in suspects])
         await self._work([as_sent(m) for m in messages if not self._suspect(m)])
 
     def _suspect(self, message: Inbound) -> bool:
-        return self._quarantine and message.delivery_count >= QUARANTINE_AFTER
+        return self.quarantine and message.delivery_count >= QUARANTINE_AFTER
 
     async def _handle_quarantined(self, messages: Sequence[Inbound]) -> None:
         for message in messages:
             with self._watched():
                 try:
-                    inner = unwrap(message, self._believed)
+                    inner = unwrap(message, {*self.operators, self.broker.user})
                 except Refusal as refused:
                     answers = refusal(message, refused) if may_answer(message) else []
                     parked = Parked(message, refused.code, refused.message)
@@ -177,7 +168,7 @@ class BatchWorker(Generic[T]):
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
-        watchdog = threading.Timer(self._hard_limit, self._give_up)
+        watchdog = threading.Timer(self.hard_limit, self.give_up)
         watchdog.daemon = True
         watchdog.start()
         try:
@@ -209,7 +200,7 @@ class BatchWorker(Generic[T]):
         answers: list[Outbound] = []
         for message in messages:
             try:
-                items.append(self._handler.read(message))
+                items.append(self.handler.read(message))
             except Refusal as refused:
                 # A setting is missing, and devices will ask again: there is nothing to replay.
                 if refused.code is ErrorCode.GATEWAY_UNKNOWN:
@@ -231,39 +222,39 @@ class BatchWorker(Generic[T]):
 
     async def _set_aside(self, bad: Sequence[Parked], answers: Sequence[Outbound]) -> None:
         if bad:
-            stored = await self._parking.park(self._handler.queue, bad)
+            stored = await self.parking.park(self.handler.queue, bad)
             self._log.warning("parked", messages=len(bad), stored=stored, code=bad[0].code)
         await self._publish_after_parking(answers)
 
     async def _handle(self, items: Sequence[T], messages: Sequence[Inbound]) -> None:
-        outputs = await self._handler.handle(items)
-        await publish_all(self._broker, outputs)
-        self._metrics.published(outputs, self._clock.now())
-        self._metrics.unanswered(
+        outputs = await self.handler.handle(items)
+        await publish_all(self.broker, outputs)
+        self.metrics.published(outputs, self.clock.now())
+        self.metrics.unanswered(
             message.routing_key
             for message in messages
             if message.reply_to is None and message.exchange == REQUESTS
         )
 
     async def _handle_alone(self, message: Inbound) -> None:
-        item = self._handler.read(message)
+        item = self.handler.read(message)
         try:
             await self._handle([item], [message])
         except PAUSES:
             raise
         except Exception as bug:  # noqa: BLE001 - parked for a person, with its traceback logged
-            about = self._handler.about(item)
+            about = self.handler.about(item)
             self._log.exception("item_parked", message_id=message.message_id, **about)
-            await self._parking.park(self._handler.queue, [_parked(message, bug)])
+            await self.parking.park(self.handler.queue, [_parked(message, bug)])
             await self._publish_after_parking(
-                [*internal_error(message), *self._handler.abandoned(item)]
+                [*internal_error(message), *self.handler.abandoned(item)]
             )
 
     async def _publish_after_parking(self, outputs: Sequence[Outbound]) -> None:
         """Publish the messages that follow a parked one; a failure is logged and not repeated."""
         try:
-            await publish_all(self._broker, outputs)
-            self._metrics.published(outputs, self._clock.now())
+            await publish_all(self.broker, outputs)
+            self.metrics.published(outputs, self.clock.now())
         except PAUSES:
             raise
         except Exception:  # noqa: BLE001 - the message itself is safe in the store

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
 
-from aoi_events.contracts.requests import AnyRequest
 from aoi_events.ports.broker import Inbound, Outbound
-from aoi_events.services.messages.requests import IncomingRequest, about_request, read_request
+from aoi_events.ports.clock import Clock
+from aoi_events.ports.store import Store
+from aoi_events.services.messages.requests import IncomingRequest, read_request
 from aoi_events.services.runtime.settings import ServiceSettings
 
 T = TypeVar("T")
+
+_ABOUT: Final = ("notification", "delivery", "client")
 
 
 class Handler(ABC, Generic[T]):
@@ -42,16 +46,19 @@ class Handler(ABC, Generic[T]):
         return ()
 
 
-class RequestHandler(Handler[IncomingRequest[AnyRequest]]):
+@dataclass(frozen=True)
+class RequestHandler(Handler[IncomingRequest]):
     """Handles the requests of devices and senders."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
-        self._settings = settings
+    store: Store
+    settings: ServiceSettings
+    clock: Clock
 
-    def read(self, message: Inbound) -> IncomingRequest[AnyRequest]:
+    def read(self, message: Inbound) -> IncomingRequest:
         """Read the request in the message. Raises Refusal for an invalid message."""
-        return read_request(message, self._settings.gateways, self._settings.endpoints)
+        return read_request(message, self.settings.gateways, self.settings.endpoints)
 
-    def about(self, item: IncomingRequest[AnyRequest]) -> Mapping[str, object]:
-        """The IDs in the request, for the log."""
-        return about_request(item)
+    def about(self, item: IncomingRequest) -> Mapping[str, object]:
+        """The notification, delivery or client that the request names, and its sender."""
+        named = {name: getattr(item.request, name, None) for name in _ABOUT}
+        return {"sender": item.sender} | {name: value for name, value in named.items() if value}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 
 from aoi_events.contracts.requests import CLIENT_HEADER
@@ -29,26 +29,25 @@ class Parked:
     reason: str
 
 
+@dataclass(eq=False)
 class Parking:
     """Parks messages; those over a sender's ``quota`` are counted only."""
 
-    def __init__(
-        self, store: Store, clock: Clock, *, quota: int, metrics: WorkerMetrics = NO_METRICS
-    ) -> None:
-        self._store = store
-        self._clock = clock
-        self._quota = quota
-        self._metrics = metrics
+    store: Store
+    clock: Clock
+    _: KW_ONLY
+    quota: int
+    metrics: WorkerMetrics = NO_METRICS
 
     async def park(self, queue: str, entries: Sequence[Parked]) -> int:
         """Park messages of ``queue``; returns how many were stored."""
         if not entries:
             return 0
-        now = self._clock.now()
+        now = self.clock.now()
         rows = {row.id: row for row in (_row(queue, entry, now) for entry in entries)}
-        async with self._store.transaction() as tx:
-            stored = await tx.park(list(rows.values()), quota=self._quota)
-        self._metrics.parked(queue, [rows[id_].code for id_ in stored])
+        async with self.store.transaction() as tx:
+            stored = await tx.park(list(rows.values()), quota=self.quota)
+        self.metrics.parked(queue, [rows[id_].code for id_ in stored])
         return len(stored)
 
 

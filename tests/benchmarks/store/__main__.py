@@ -61,7 +61,7 @@ async def add(transaction: SqlTransaction, batch: Sequence[Delivery]) -> None:
 async def add_many(transaction: SqlTransaction, batch: Sequence[Delivery]) -> None:
     """The driver's executemany, for comparison."""
     await transaction.clients({delivery.client for delivery in batch}, Lock.SHARED)
-    rows = [dict(zip(DELIVERIES.written, DELIVERIES.values(d), strict=True)) for d in batch]
+    rows = [{name: getattr(row, name) for name in DELIVERIES.written} for row in batch]
     await transaction._connection.execute(insert(deliveries), rows)
 
 

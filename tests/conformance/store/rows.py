@@ -171,15 +171,7 @@ def stored(delivery: Delivery) -> Delivery:
 def a_submission(n: int = 1, **changes: Any) -> Submission:
     """A submission that the provider has not answered."""
     return replace(
-        Submission(
-            delivery=delivery_id(n),
-            step=0,
-            attempt=1,
-            channel="sms",
-            client=client_id(1),
-            provider="smsc",
-            at=NOW,
-        ),
+        Submission(delivery=delivery_id(n), step=0, attempt=1, at=NOW),
         **changes,
     )
 

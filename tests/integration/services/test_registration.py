@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from aoi_events.contracts.answers import ANSWERS, ClientRegisteredV1
-from aoi_events.contracts.requests import AnyRequest, RegisterClientV1
+from aoi_events.contracts.requests import RegisterClientV1
 from aoi_events.contracts.states import Reason
 from aoi_events.domain.clients.client import hash_secret
 from aoi_events.errors import ConfigurationError
@@ -220,7 +220,7 @@ async def test_an_old_secret_is_none_within_one_batch(system: System) -> None:
     assert [getattr(each, "code", None) for each in told] == [None, "conflict"]
 
 
-def asked(**body: Any) -> IncomingRequest[AnyRequest]:
+def asked(**body: Any) -> IncomingRequest:
     """A registration of the identity as the worker reads it."""
     request = RegisterClientV1.model_validate(
         {"version": 1, "device": "phone", "identity": "a"} | body

@@ -29,7 +29,7 @@ async def test_one_too_many_is_forgotten(empty_store: Store, ended: int, left: l
     async with empty_store.transaction() as tx:
         registry = await Registry.load(tx, [asked], now)
         assert registry.ended[client_id(1)] == ended
-        await registry.forget(tx, keep=2, now=now)
+        await registry.forget(keep=2)
     async with empty_store.transaction(read_only=True) as tx:
         known = await tx.applications_of({client_id(1)})
     assert sorted(app.sequence for app in known) == left

@@ -50,13 +50,13 @@ def statements(system: System) -> Iterator[list[str]]:
     event.remove(engine, "before_cursor_execute", see)
 
 
-def asked(request: AnyRequest) -> IncomingRequest[AnyRequest]:
+def asked(request: AnyRequest) -> IncomingRequest:
     """The request as a gateway asks it."""
     message = Inbound(body=b"", routing_key="", exchange="", tag=1, reply_to="replies")
     return IncomingRequest(request, "aoi-gateway", None, message)
 
 
-def connecting(secrets: Secrets) -> list[IncomingRequest[AnyRequest]]:
+def connecting(secrets: Secrets) -> list[IncomingRequest]:
     """``client.connected`` of each client."""
     return [
         asked(
@@ -68,7 +68,7 @@ def connecting(secrets: Secrets) -> list[IncomingRequest[AnyRequest]]:
     ]
 
 
-def disconnecting(secrets: Secrets) -> list[IncomingRequest[AnyRequest]]:
+def disconnecting(secrets: Secrets) -> list[IncomingRequest]:
     """``client.disconnected`` of each client."""
     return [
         asked(DisconnectClientV1(version=1, client=client_id_of(hashed), epoch=1))
@@ -76,7 +76,7 @@ def disconnecting(secrets: Secrets) -> list[IncomingRequest[AnyRequest]]:
     ]
 
 
-def activating(secrets: Secrets) -> list[IncomingRequest[AnyRequest]]:
+def activating(secrets: Secrets) -> list[IncomingRequest]:
     """``channel.activate`` of each client."""
     return [
         asked(
@@ -111,7 +111,7 @@ async def test_a_batch_of_session_and_channel_requests(system: System, size: int
     assert len(seen) <= AT_MOST, seen
 
 
-def registering(secrets: Secrets) -> list[IncomingRequest[AnyRequest]]:
+def registering(secrets: Secrets) -> list[IncomingRequest]:
     """``client.register`` of each client."""
     return [
         asked(RegisterClientV1(version=1, device="phone", identity=hashed, secret_hash=hashed))
@@ -119,7 +119,7 @@ def registering(secrets: Secrets) -> list[IncomingRequest[AnyRequest]]:
     ]
 
 
-def starting(secrets: Secrets) -> list[IncomingRequest[AnyRequest]]:
+def starting(secrets: Secrets) -> list[IncomingRequest]:
     """``application.register`` of one app of each client."""
     return [
         asked(

@@ -32,10 +32,7 @@ def registered(
 ) -> ApplicationDecision:
     """Register the instance under that sequence number."""
     return register(
-        known,
-        client="cli_" + "a" * 26,
-        application="org.example.shop",
-        instance="default",
+        known or unknown(),
         sequence=sequence,
         key_id=key_id,
         now=now,
@@ -172,7 +169,7 @@ def test_an_older_sequence_never_wins(history: list[tuple[str, int, str | None]]
 
 
 def unknown() -> Application:
-    """What a deregistration starts from that came first."""
+    """The app instance that the first command about it starts from."""
     return never_registered(
         client="cli_" + "a" * 26,
         application="org.example.shop",
@@ -201,10 +198,10 @@ def test_what_is_forgotten_never_gives_an_old_token_again() -> None:
     hour = EPOCH + timedelta(hours=1)
     old = [
         deregister(replace(registered(None, n).application, instance=f"i{n}"), sequence=n + 1)
-        for n in range(4)
+        for n in range(1, 5)
     ]
     known = [decision.application for decision in old] + [registered(None, 9).application]
-    assert [app.sequence for app in forgettable(known, keep=2, now=hour)] == [2, 1]
+    assert [app.sequence for app in forgettable(known, keep=2, now=hour)] == [3, 2]
     assert forgettable(known, keep=0, now=EPOCH) == []
     assert len(forgettable([unknown()], keep=0, now=EPOCH)) == 1
     again = registered(None, 20, now=hour).application
@@ -215,8 +212,8 @@ def test_what_is_forgotten_never_gives_an_old_token_again() -> None:
 
 def test_the_newest_command_decides_whatever_the_order() -> None:
     """Commands that overtake each other end in the state of the highest number."""
-    for order in permutations([(1, "register"), (2, "deregister"), (3, "register")]):
-        known = registered(None, 0).application
+    for order in permutations([(2, "register"), (3, "deregister"), (4, "register")]):
+        known = registered(None, 1).application
         for sequence, command in order:
             decide = registered if command == "register" else None
             known = (
@@ -224,4 +221,4 @@ def test_the_newest_command_decides_whatever_the_order() -> None:
                 if decide
                 else deregister(known, sequence=sequence).application
             )
-        assert (known.sequence, known.registered) == (3, True)
+        assert (known.sequence, known.registered) == (4, True)

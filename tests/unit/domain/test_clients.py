@@ -129,19 +129,6 @@ def test_a_session_that_went_on_under_another_name_does_not_go_back() -> None:
     assert refused.value.code is ErrorCode.EXPIRED
 
 
-def test_a_presence_that_is_not_among_the_remembered_ones_is_remembered_now() -> None:
-    """A row from before presences were remembered: its session is known as an old one afterwards,
-    and as the one before, in this order.
-    """
-    old, new = Presence("gw-1", "s1"), Presence("gw-2", "s2")
-    row = Client("cli_" + "a" * 26, "0" * 64, "phone", "tel:+1", EPOCH, EPOCH, presence=old)
-    client = connected(row, new, EPOCH)
-    assert client.presences == (old, new)
-    with pytest.raises(Refusal) as refused:
-        connected(client, old, EPOCH)
-    assert refused.value.code is ErrorCode.CONFLICT
-
-
 def test_a_session_that_comes_back_is_remembered_once() -> None:
     """Its presence was given up meanwhile; as its own predecessor it would be refused for ever."""
     present = Presence("gw-1", "s1")

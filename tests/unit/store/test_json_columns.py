@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from typing import TypeVar
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from aoi_events.contracts.content import Content, ContentEncryption
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import Reason
-from aoi_events.domain.clients.client import Presence
+from aoi_events.domain.clients.client import Presence, Replaced
 from aoi_events.domain.delivery.evidence import StepOutcome
 from aoi_events.domain.delivery.ledger import Charge, ChargeState, Ledger
 from aoi_events.domain.delivery.state import StepState, StoryEntry
@@ -18,6 +20,8 @@ from aoi_events.domain.notifications import RejectedEntry
 from aoi_events.domain.planning.plans import Step
 from aoi_events.store import json_columns
 from aoi_events.store.types import from_text, to_text
+
+T = TypeVar("T")
 
 ANY_TEXT = st.text(st.characters(), max_size=30)  # lone surrogates and NUL, too
 CONTENT_TEXT = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
@@ -75,6 +79,12 @@ CHARGES = st.builds(
     cost=st.floats(0.0, 1e6),
     state=st.sampled_from(ChargeState),
 )
+
+
+def again(packing: tuple[Callable[[T], str], Callable[[str], T]], value: T) -> T:
+    """The value, packed and unpacked."""
+    pack, unpack = packing
+    return unpack(pack(value))
 
 
 @given(st.lists(STEPS, max_size=4).map(tuple))
@@ -164,14 +174,15 @@ def test_the_rest(
     """Content, rejected tokens, pairs, presence and parameters come back equal."""
     content = Content.of(data).model_copy(update={"encryption": encryption})
     assert json_columns.unpack_content(json_columns.pack_content(content)) == content
-    assert json_columns.unpack_rejected(json_columns.pack_rejected(tuple(rejected))) == tuple(
-        rejected
-    )
-    assert json_columns.unpack_pairs(json_columns.pack_pairs(tuple(pairs))) == tuple(pairs)
-    assert json_columns.unpack_presence(json_columns.pack_presence(presence)) == presence
-    for presences in ((), (presence,), (presence, presence)):
-        assert json_columns.unpack_presences(json_columns.pack_presences(presences)) == presences
-    assert json_columns.unpack_object(json_columns.pack_object(flat)) == flat
+    assert again(json_columns.REJECTED, tuple(rejected)) == tuple(rejected)
+    assert again(json_columns.PAIRS, tuple(pairs)) == tuple(pairs)
+    assert again(json_columns.PRESENCE, presence) == presence
+    several: list[tuple[Presence, ...]] = [(), (presence,), (presence, presence)]
+    for presences in several:
+        assert again(json_columns.PRESENCES, presences) == presences
+    replaced = Replaced(presence.node, presence.session, by="s2")
+    assert again(json_columns.REPLACED, replaced) == replaced
+    assert again(json_columns.OBJECT, flat) == flat
 
 
 def test_content_that_an_earlier_version_packed() -> None:

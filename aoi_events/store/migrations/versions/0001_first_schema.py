@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,307 +12,231 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+_NAME: Final = sa.Text().with_variant(sa.TEXT(collation="C"), "postgresql")
+_COUNTED: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
-def where(condition: str) -> dict[str, Any]:
-    """The arguments of a partial index, for both databases."""
-    return {"postgresql_where": sa.text(condition), "sqlite_where": sa.text(condition)}
+Columns = list[sa.Column[Any]]
+
+
+def keys(*names: str) -> Columns:
+    """Names that are the primary key, or the first columns of it."""
+    return [sa.Column(name, _NAME, primary_key=True) for name in names]
+
+
+def key_numbers(*names: str) -> Columns:
+    """Numbers that are the last columns of the primary key."""
+    return [sa.Column(name, sa.BigInteger(), primary_key=True) for name in names]
+
+
+def serial(name: str) -> Columns:
+    """A primary key that the database counts."""
+    return [sa.Column(name, _COUNTED, sa.Identity(always=False), primary_key=True)]
+
+
+def client(**options: Any) -> Columns:
+    """The client that the row belongs to, and is deleted with."""
+    owner = sa.ForeignKey("clients.id", ondelete="CASCADE")
+    return [sa.Column("client", _NAME, owner, nullable=False, **options)]
+
+
+def names(*columns: str) -> Columns:
+    """Texts that are compared octet by octet."""
+    return [sa.Column(column, _NAME, nullable=False) for column in columns]
+
+
+def texts(*columns: str, nullable: bool = False) -> Columns:
+    """Texts, JSON among them."""
+    return [sa.Column(column, sa.Text(), nullable=nullable) for column in columns]
+
+
+def numbers(*columns: str, nullable: bool = False) -> Columns:
+    """Whole numbers, times in microseconds among them."""
+    return [sa.Column(column, sa.BigInteger(), nullable=nullable) for column in columns]
+
+
+def booleans(*columns: str) -> Columns:
+    """Truth values."""
+    return [sa.Column(column, sa.Boolean(), nullable=False) for column in columns]
+
+
+def index(name: str, *columns: str, where: str | None = None, unique: bool = False) -> sa.Index:
+    """An index; with ``where`` a partial one, on both databases."""
+    condition = None if where is None else sa.text(where)
+    return sa.Index(
+        name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition
+    )
 
 
 def upgrade() -> None:
     """Create every table."""
-    name = sa.Text().with_variant(sa.TEXT(collation="C"), "postgresql")
-    counted = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
         "clients",
-        sa.Column("id", name, nullable=False),
-        sa.Column("secret_hash", name, nullable=False),
-        sa.Column("device", sa.Text(), nullable=False),
-        sa.Column("identity", name, nullable=False),
-        sa.Column("registered_at", sa.BigInteger(), nullable=False),
-        sa.Column("seen_at", sa.BigInteger(), nullable=False),
-        sa.Column("sequence", sa.BigInteger(), nullable=False),
-        sa.Column("sequence_hash", sa.Text(), nullable=False),
-        sa.Column("epoch", sa.BigInteger(), nullable=False),
-        sa.Column("returns", sa.BigInteger(), nullable=False),
-        sa.Column("presence", sa.Text()),
-        sa.Column("retired_at", sa.BigInteger()),
-        sa.Column("retired_reason", sa.Text()),
-        sa.Column("replaced", sa.Text()),
-        sa.Column("unpublished_since", sa.BigInteger()),
-        sa.Column("presences", sa.Text()),
-        sa.PrimaryKeyConstraint("id", name="clients_pkey"),
-        sa.UniqueConstraint("secret_hash", name="clients_secret_hash_key"),
-    )
-    op.create_index("clients_identity", "clients", ["identity", "registered_at"])
-    op.create_index("clients_retired", "clients", ["retired_at"], **where("retired_at IS NOT NULL"))
-    op.create_index("clients_silent", "clients", ["seen_at"], **where("retired_at IS NULL"))
-    op.create_index(
-        "clients_unpublished",
-        "clients",
-        ["unpublished_since"],
-        **where("unpublished_since IS NOT NULL"),
-    )
-    op.create_index(
-        "clients_unused", "clients", ["registered_at"], **where("epoch = 0 AND sequence = 0")
+        *keys("id"),
+        *names("secret_hash"),
+        *texts("device"),
+        *names("identity"),
+        *numbers("registered_at", "seen_at", "sequence"),
+        *texts("sequence_hash"),
+        *numbers("epoch", "returns"),
+        *texts("presence", nullable=True),
+        *numbers("retired_at", nullable=True),
+        *texts("retired_reason", "replaced", nullable=True),
+        *numbers("unpublished_since", nullable=True),
+        *texts("presences"),
+        sa.UniqueConstraint("secret_hash"),
+        index("clients_identity", "identity", "registered_at"),
+        index("clients_retired", "retired_at", where="retired_at IS NOT NULL"),
+        index("clients_silent", "seen_at", where="retired_at IS NULL"),
+        index("clients_unpublished", "unpublished_since", where="unpublished_since IS NOT NULL"),
+        index("clients_unused", "registered_at", where="epoch = 0 AND sequence = 0"),
     )
     op.create_table(
         "deliveries",
-        sa.Column("order", counted, sa.Identity(always=False), nullable=False),
-        sa.Column("id", name, nullable=False),
-        sa.Column("sender", name, nullable=False),
-        sa.Column("notification", name, nullable=False),
-        sa.Column("client", name, nullable=False),
-        sa.Column("application", sa.Text(), nullable=False),
-        sa.Column("instance", sa.Text(), nullable=False),
-        sa.Column("fingerprint", sa.Text(), nullable=False),
-        sa.Column("accepted_at", sa.BigInteger(), nullable=False),
-        sa.Column("expires_at", sa.BigInteger(), nullable=False),
-        sa.Column("storable", sa.Boolean(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("steps", sa.Text(), nullable=False),
-        sa.Column("attempts", sa.BigInteger(), nullable=False),
-        sa.Column("planned_at", sa.BigInteger()),
-        sa.Column("returns", sa.BigInteger(), nullable=False),
-        sa.Column("by", sa.Text()),
-        sa.Column("channel", sa.Text()),
-        sa.Column("reason", sa.Text()),
-        sa.Column("stored_at", sa.BigInteger()),
-        sa.Column("settled_at", sa.BigInteger()),
-        sa.Column("supersedes", sa.Text()),
-        sa.Column("deadline", sa.BigInteger()),
-        sa.Column("published", sa.Boolean(), nullable=False),
-        sa.Column("released", sa.Boolean(), nullable=False),
-        sa.Column("idle", sa.Boolean(), nullable=False),
-        sa.Column("deferred", sa.Boolean(), nullable=False),
-        sa.Column("awaits_provider", sa.Boolean(), nullable=False),
-        sa.Column("batch", sa.BigInteger()),
-        sa.Column("ledger", sa.Text(), nullable=False),
-        sa.Column("story", sa.Text(), nullable=False),
-        sa.Column("topic", name),
-        sa.UniqueConstraint("id", name="deliveries_id_key"),
+        *serial("order"),
+        *names("id", "sender", "notification", "client"),
+        *texts("application", "instance", "fingerprint"),
+        *numbers("accepted_at", "expires_at"),
+        *booleans("storable"),
+        *texts("state", "steps"),
+        *numbers("attempts"),
+        *numbers("planned_at", nullable=True),
+        *numbers("returns"),
+        *texts("by", "channel", "reason", nullable=True),
+        *numbers("stored_at", "settled_at", nullable=True),
+        *texts("supersedes", nullable=True),
+        *numbers("deadline", nullable=True),
+        *booleans("published", "released", "idle", "deferred", "awaits_provider"),
+        *numbers("batch", nullable=True),
+        *texts("ledger", "story"),
+        sa.Column("topic", _NAME),
+        sa.UniqueConstraint("id"),
         sa.CheckConstraint(
             "(settled_at IS NULL) = (state IN ('sending', 'stored'))", name="settled"
         ),
         sa.CheckConstraint(
             "deadline IS NOT NULL OR (settled_at IS NOT NULL AND published)", name="watched"
         ),
-        sa.PrimaryKeyConstraint("order", name="deliveries_pkey"),
+        index("deliveries_done", "settled_at", where="deadline IS NULL"),
+        index("deliveries_due", "deadline", "order", where="deadline IS NOT NULL"),
+        index("deliveries_held_back", "order", where="awaits_provider = true"),
+        index("deliveries_notification", "notification", "sender"),
+        index("deliveries_open", "client", "order", where="settled_at IS NULL"),
+        index("deliveries_released", "client", "batch", "order", where="released = true"),
+        index(
+            "deliveries_topic",
+            *("client", "fingerprint", "sender", "topic"),
+            where="topic IS NOT NULL AND settled_at IS NULL",
+        ),
+        index(
+            "deliveries_unpublished",
+            "client",
+            where="settled_at IS NOT NULL AND deadline IS NOT NULL",
+        ),
         sqlite_autoincrement=True,
-    )
-    op.create_index("deliveries_done", "deliveries", ["settled_at"], **where("deadline IS NULL"))
-    op.create_index(
-        "deliveries_due", "deliveries", ["deadline", "order"], **where("deadline IS NOT NULL")
-    )
-    op.create_index(
-        "deliveries_held_back", "deliveries", ["order"], **where("awaits_provider = true")
-    )
-    op.create_index("deliveries_notification", "deliveries", ["notification", "sender"])
-    op.create_index(
-        "deliveries_open", "deliveries", ["client", "order"], **where("settled_at IS NULL")
-    )
-    op.create_index(
-        "deliveries_released",
-        "deliveries",
-        ["client", "batch", "order"],
-        **where("released = true"),
-    )
-    op.create_index(
-        "deliveries_topic",
-        "deliveries",
-        ["client", "fingerprint", "sender", "topic"],
-        **where("topic IS NOT NULL AND settled_at IS NULL"),
-    )
-    op.create_index(
-        "deliveries_unpublished",
-        "deliveries",
-        ["client"],
-        **where("settled_at IS NOT NULL AND deadline IS NOT NULL"),
     )
     op.create_table(
         "health",
-        sa.Column("channel", name, nullable=False),
-        sa.Column("worker", name, nullable=False),
-        sa.Column("provider", name, nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("seen_at", sa.BigInteger(), nullable=False),
-        sa.Column("since", sa.BigInteger()),
-        sa.Column("until", sa.BigInteger()),
-        sa.Column("why", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("channel", "worker", "provider", name="health_pkey"),
+        *keys("channel", "worker", "provider"),
+        *texts("state"),
+        *numbers("seen_at"),
+        *numbers("since", "until", nullable=True),
+        *texts("why"),
     )
     op.create_table(
         "notifications",
-        sa.Column("sender", name, nullable=False),
-        sa.Column("id", name, nullable=False),
-        sa.Column("body_hash", sa.Text(), nullable=False),
-        sa.Column("accepted_at", sa.BigInteger(), nullable=False),
-        sa.Column("expires_at", sa.BigInteger(), nullable=False),
-        sa.Column("content", sa.Text()),
-        sa.Column("urgency", sa.Text(), nullable=False),
-        sa.Column("ttl", sa.BigInteger(), nullable=False),
-        sa.Column("deliveries", sa.Text(), nullable=False),
-        sa.Column("rejected", sa.Text(), nullable=False),
-        sa.Column("tombstone", sa.Boolean(), nullable=False),
-        sa.Column("mode", sa.Text()),
+        *keys("sender", "id"),
+        *texts("body_hash"),
+        *numbers("accepted_at", "expires_at"),
+        *texts("content", nullable=True),
+        *texts("urgency"),
+        *numbers("ttl"),
+        *texts("deliveries", "rejected"),
+        *booleans("tombstone"),
+        *texts("mode", nullable=True),
         sa.Column("hedge_after", sa.Double()),
-        sa.PrimaryKeyConstraint("sender", "id", name="notifications_pkey"),
-    )
-    op.create_index(
-        "notifications_bare", "notifications", ["accepted_at"], **where("deliveries = '[]'")
+        index("notifications_bare", "accepted_at", where="deliveries = '[]'"),
     )
     op.create_table(
         "parked",
-        sa.Column("id", name, nullable=False),
-        sa.Column("parked_at", sa.BigInteger(), nullable=False),
-        sa.Column("queue", sa.Text(), nullable=False),
-        sa.Column("routing_key", sa.Text(), nullable=False),
-        sa.Column("exchange", sa.Text(), nullable=False),
-        sa.Column("sender", name, nullable=False),
-        sa.Column("code", name, nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("body", sa.Text(), nullable=False),
-        sa.Column("replayable", sa.Boolean(), nullable=False),
-        sa.Column("obstacle", sa.Text()),
-        sa.Column("headers", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="parked_pkey"),
+        *keys("id"),
+        *numbers("parked_at"),
+        *texts("queue", "routing_key", "exchange"),
+        *names("sender", "code"),
+        *texts("reason", "body"),
+        *booleans("replayable"),
+        *texts("obstacle", nullable=True),
+        *texts("headers"),
+        index("parked_newest", "parked_at", "id"),
+        index("parked_sender", "sender", "code"),
     )
-    op.create_index("parked_newest", "parked", ["parked_at", "id"])
-    op.create_index("parked_sender", "parked", ["sender", "code"])
-    op.create_table(
-        "parked_counts",
-        sa.Column("sender", name, nullable=False),
-        sa.Column("code", name, nullable=False),
-        sa.Column("skipped", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("sender", "code", name="parked_counts_pkey"),
-    )
-    op.create_table(
-        "parked_senders",
-        sa.Column("sender", name, nullable=False),
-        sa.PrimaryKeyConstraint("sender", name="parked_senders_pkey"),
-    )
+    op.create_table("parked_counts", *keys("sender", "code"), *numbers("skipped"))
+    op.create_table("parked_senders", *keys("sender"))
     op.create_table(
         "provider_messages",
-        sa.Column("delivery", name, nullable=False),
-        sa.Column("step", sa.BigInteger(), nullable=False),
-        sa.Column("attempt", sa.BigInteger(), nullable=False),
-        sa.Column("part", sa.BigInteger(), nullable=False),
-        sa.Column("parts", sa.BigInteger(), nullable=False),
-        sa.Column("provider", name, nullable=False),
-        sa.Column("message", name, nullable=False),
-        sa.Column("client", sa.Text(), nullable=False),
-        sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.Column("received", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint(
-            "delivery", "step", "attempt", "part", name="provider_messages_pkey"
-        ),
+        *keys("delivery"),
+        *key_numbers("step", "attempt", "part"),
+        *numbers("parts"),
+        *names("provider", "message"),
+        *texts("client"),
+        *numbers("at"),
+        *booleans("received"),
+        index("provider_messages_at", "at"),
+        index("provider_messages_name", "provider", "message"),
     )
-    op.create_index("provider_messages_at", "provider_messages", ["at"])
-    op.create_index("provider_messages_name", "provider_messages", ["provider", "message"])
     op.create_table(
         "submissions",
-        sa.Column("delivery", name, nullable=False),
-        sa.Column("step", sa.BigInteger(), nullable=False),
-        sa.Column("attempt", sa.BigInteger(), nullable=False),
-        sa.Column("channel", sa.Text(), nullable=False),
-        sa.Column("client", sa.Text(), nullable=False),
-        sa.Column("provider", name, nullable=False),
-        sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("delivery", "step", "attempt", name="submissions_pkey"),
+        *keys("delivery"),
+        *key_numbers("step", "attempt"),
+        *numbers("at"),
+        index("submissions_at", "at"),
     )
-    op.create_index("submissions_at", "submissions", ["at"])
     op.create_table(
         "applications",
-        sa.Column("client", name, nullable=False),
-        sa.Column("app_key", name, nullable=False),
-        sa.Column("application", sa.Text(), nullable=False),
-        sa.Column("instance", sa.Text(), nullable=False),
-        sa.Column("generation", sa.BigInteger(), nullable=False),
-        sa.Column("key_id", sa.Text(), nullable=False),
-        sa.Column("sequence", sa.BigInteger(), nullable=False),
-        sa.Column("registered", sa.Boolean(), nullable=False),
-        sa.Column("fingerprint", sa.Text(), nullable=False),
-        sa.Column("registered_at", sa.BigInteger(), nullable=False),
-        sa.Column("revoked_reason", sa.Text()),
-        sa.Column("sender_key", sa.Text()),
-        sa.Column("replaced", sa.Text()),
-        sa.ForeignKeyConstraint(
-            ["client"], ["clients.id"], name="applications_client_fkey", ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("client", "app_key", name="applications_pkey"),
+        *client(primary_key=True),
+        *keys("app_key"),
+        *texts("application", "instance"),
+        *numbers("generation"),
+        *texts("key_id"),
+        *numbers("sequence"),
+        *booleans("registered"),
+        *texts("fingerprint"),
+        *numbers("registered_at"),
+        *texts("revoked_reason", "sender_key", "replaced", nullable=True),
     )
-    op.create_table(
-        "backlogs",
-        sa.Column("client", name, nullable=False),
-        sa.Column("batch", sa.BigInteger(), nullable=False),
-        sa.Column("last", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["client"], ["clients.id"], name="backlogs_client_fkey", ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("client", name="backlogs_pkey"),
-    )
+    op.create_table("backlogs", *client(primary_key=True), *numbers("batch", "last"))
     op.create_table(
         "challenges",
-        sa.Column("id", counted, sa.Identity(always=False), nullable=False),
-        sa.Column("client", name, nullable=False),
-        sa.Column("channel", name, nullable=False),
-        sa.Column("address", name, nullable=False),
-        sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["client"], ["clients.id"], name="challenges_client_fkey", ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("id", name="challenges_pkey"),
+        *serial("id"),
+        *client(),
+        *names("channel", "address"),
+        *numbers("at"),
+        index("challenges_address", "channel", "address", "at"),
+        index("challenges_at", "at"),
+        index("challenges_client", "client", "at"),
         sqlite_autoincrement=True,
     )
-    op.create_index("challenges_address", "challenges", ["channel", "address", "at"])
-    op.create_index("challenges_at", "challenges", ["at"])
-    op.create_index("challenges_client", "challenges", ["client", "at"])
     op.create_table(
         "channels",
-        sa.Column("client", name, nullable=False),
-        sa.Column("type", name, nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("rank", sa.BigInteger(), nullable=False),
-        sa.Column("parameters", sa.Text(), nullable=False),
-        sa.Column("largest_content", sa.BigInteger()),
-        sa.Column("address", sa.Text()),
-        sa.Column("reason", sa.Text()),
-        sa.Column("detail", sa.Text()),
-        sa.Column("changed_at", sa.BigInteger()),
-        sa.ForeignKeyConstraint(
-            ["client"], ["clients.id"], name="channels_client_fkey", ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("client", "type", name="channels_pkey"),
+        *client(primary_key=True),
+        *keys("type"),
+        *texts("state"),
+        *numbers("rank"),
+        *texts("parameters"),
+        *numbers("largest_content", nullable=True),
+        *texts("address", "reason", "detail", nullable=True),
+        *numbers("changed_at", nullable=True),
     )
     op.create_table(
-        "losses",
-        sa.Column("client", name, nullable=False),
-        sa.Column("lost", sa.BigInteger(), nullable=False),
-        sa.Column("reported", sa.BigInteger(), nullable=False),
-        sa.Column("session", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["client"], ["clients.id"], name="losses_client_fkey", ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("client", name="losses_pkey"),
+        "losses", *client(primary_key=True), *numbers("lost", "reported"), *texts("session")
     )
     op.create_table(
         "proofs",
-        sa.Column("client", name, nullable=False),
-        sa.Column("channel", name, nullable=False),
-        sa.Column("address", name, nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("sent", sa.BigInteger(), nullable=False),
-        sa.Column("wrong", sa.BigInteger(), nullable=False),
-        sa.Column("opened_at", sa.BigInteger(), nullable=False),
-        sa.Column("deadline", sa.BigInteger()),
-        sa.Column("proved_at", sa.BigInteger()),
-        sa.Column("proved_until", sa.BigInteger()),
-        sa.ForeignKeyConstraint(
-            ["client"], ["clients.id"], name="proofs_client_fkey", ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("client", "channel", "address", name="proofs_pkey"),
-    )
-    op.create_index("proofs_address", "proofs", ["channel", "address"])
-    op.create_index("proofs_due", "proofs", ["deadline"], **where("deadline IS NOT NULL"))
-    op.create_index(
-        "proofs_proved", "proofs", ["channel", "address"], unique=True, **where("state = 'proved'")
+        *client(primary_key=True),
+        *keys("channel", "address"),
+        *texts("state"),
+        *numbers("sent", "wrong", "opened_at"),
+        *numbers("deadline", "proved_at", "proved_until", nullable=True),
+        index("proofs_address", "channel", "address"),
+        index("proofs_due", "deadline", where="deadline IS NOT NULL"),
+        index("proofs_proved", "channel", "address", where="state = 'proved'", unique=True),
     )

@@ -18,6 +18,7 @@ from aoi_events.contracts.device import (
     device_frames,
 )
 from aoi_events.contracts.envelopes import DeliverItem
+from aoi_events.contracts.faults import in_words
 from aoi_events.contracts.identifiers import ClientId
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.gateway.protocol.close_reasons import shortened
@@ -46,12 +47,12 @@ def check_size(data: str | bytes) -> None:
 
 def undecodable(error: ValidationError) -> Refusal:
     """The refusal of a frame that could not be decoded (malformed, invalid)."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
-        return Refusal(ErrorCode.MALFORMED, f"the frame is not JSON in UTF-8: {first['msg']}")
+        return Refusal(ErrorCode.MALFORMED, f"the frame {in_words(first)}")
     # The first part of the location is the type of the frame, which helps the reader, too.
     field = ".".join(str(part) for part in first["loc"])
-    return Refusal(ErrorCode.INVALID, shortened(first["msg"]), field=shortened(field) or None)
+    return Refusal(ErrorCode.INVALID, shortened(in_words(first)), field=shortened(field) or None)
 
 
 def request_body(frame: RequestFrame, client: ClientId | None) -> bytes:

@@ -64,7 +64,7 @@ def diagnose(body: bytes, error: ValidationError) -> Refusal:
         value = from_json(body, allow_inf_nan=False, cache_strings=False)
     except ValueError as fault:
         return Refusal(ErrorCode.MALFORMED, _not_json(body, str(fault)))
-    if isinstance(value, dict | list) and _deeper_than(value, MAX_DEPTH):
+    if isinstance(value, dict | list) and deeper_than(value, MAX_DEPTH):
         return Refusal(
             ErrorCode.MALFORMED, f"arrays and objects nest deeper than {MAX_DEPTH} levels"
         )
@@ -98,7 +98,8 @@ def _not_json(body: bytes, fault: str) -> str:
     return f"the body {not_json(fault)}"
 
 
-def _deeper_than(value: Any, limit: int) -> bool:
+def deeper_than(value: Any, limit: int) -> bool:
+    """Whether arrays and objects nest deeper than ``limit`` levels."""
     level = [value]
     for _ in range(limit):
         level = [

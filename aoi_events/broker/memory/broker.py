@@ -38,7 +38,6 @@ class MemoryBroker:
         self._subscriptions: list[MemorySubscription] = []
         self._requesters: list[MemoryRequester] = []
         self._connection = object()
-        self._lost = asyncio.Event()
         self._closed = False
         self.server.connect(self)
 
@@ -93,11 +92,6 @@ class MemoryBroker:
         self._requesters.append(requester)
         return requester
 
-    async def connection_lost(self) -> None:
-        """Return when the present connection was lost; at once if there is none."""
-        if await self.healthy():
-            await self._lost.wait()
-
     async def healthy(self) -> bool:
         """Whether the connection is up now."""
         return self.server.running and not self._closed
@@ -121,8 +115,6 @@ class MemoryBroker:
         self._subscriptions = [each for each in self._subscriptions if not each.over]
         self.server.drop_queues_of(self._connection)
         self._connection = object()
-        self._lost.set()
-        self._lost = asyncio.Event()
 
     def regain(self) -> None:
         """Consume again over the connection that replaced the lost one."""

@@ -151,10 +151,6 @@ class RabbitBroker:
         self._requesters.append(requester)
         return requester
 
-    async def connection_lost(self) -> None:
-        """Return when the connection that consumes was lost; at once if there is none."""
-        await self._consuming.lost()
-
     async def healthy(self) -> bool:
         """Whether both connections are up now."""
         return self._consuming.present() is not None and self._publishing.present() is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from aoi_events.broker.memory.requester import MemoryRequester
 from aoi_events.broker.memory.server import MemoryServer
@@ -32,7 +33,7 @@ class MemoryBroker:
         metrics: BrokerMetrics = NO_METRICS,
     ) -> None:
         self.server = MemoryServer() if server is None else server
-        self._user = user
+        self.user: Final = user
         self._metrics = metrics
         self._ids = MessageIds()
         self._subscriptions: list[MemorySubscription] = []
@@ -40,11 +41,6 @@ class MemoryBroker:
         self._connection = object()
         self._closed = False
         self.server.connect(self)
-
-    @property
-    def user(self) -> str:
-        """The user whose name stands in ``user_id``."""
-        return self._user
 
     async def declare(self, topology: Topology) -> None:
         """Declare exchanges, queues and bindings."""
@@ -65,7 +61,7 @@ class MemoryBroker:
             raise BrokerUnavailable("the connection was lost before the confirm")
         self._check()
         results = [
-            self.server.publish(message, user=self._user, message_id=message_id)
+            self.server.publish(message, user=self.user, message_id=message_id)
             for message, message_id in zip(messages, self._ids.now(), strict=False)
         ]
         self._metrics.confirmed(results)

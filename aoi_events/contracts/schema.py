@@ -89,8 +89,9 @@ def _frames(models: tuple[type[BaseModel], ...]) -> dict[str, type[BaseModel]]:
 
 
 def _messages(models: tuple[type[BaseModel], ...]) -> dict[str, type[BaseModel]]:
-    named = ((model.model_fields["kind"].default, model) for model in models)
-    return {f"{WEBPUSH_SUBPROTOCOL}.{kind}": model for kind, model in named}
+    return {
+        f"{WEBPUSH_SUBPROTOCOL}.{model.model_fields['kind'].default}": model for model in models
+    }
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from aoi_events.gateway.sockets.device_connection import DeviceConnection, Gatew
 from aoi_events.gateway.workers.request_forwarder import RequestForwarder
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.resubscribing_consumer import ResubscribingConsumer
-from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
+from aoi_events.platform.retry import FailedAttempt, RetryPolicy
 from aoi_events.ports.broker import Broker, Inbound
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.topology import Queue, QueueKind, gateway_queue
@@ -81,14 +81,8 @@ class NodeQueue:
 
     async def run(self) -> None:
         """Consume the queue, under a new name for each broker connection, until :meth:`stop`."""
-        await retry(
-            self._consumer.subscribe_once,
-            policy=_RETRY_POLICY,
-            # After a first success a refusal passes: for example, the broker restarts.
-            on=InfrastructureError,
-            failed=_log_unavailable,
-            sleep=self._clock.sleep,
-        )
+        # After a first success a refusal passes: for example, the broker restarts.
+        await self._consumer.subscribe(on=InfrastructureError)
         self._rename()
         while (messages := await self._consumer.take()) is not None:
             if messages:

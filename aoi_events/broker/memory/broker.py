@@ -84,7 +84,7 @@ class MemoryBroker:
     async def requester(self) -> MemoryRequester:
         """A new requester with a reply address of its own."""
         self._check()
-        requester = MemoryRequester(self.server, self.publish, self._forget)
+        requester = MemoryRequester(self.server, self.publish, self._requesters.remove)
         self._requesters.append(requester)
         return requester
 
@@ -120,10 +120,6 @@ class MemoryBroker:
             requester.regain()
         for subscription in self._subscriptions:
             subscription.regain()
-
-    def _forget(self, requester: MemoryRequester) -> None:
-        if requester in self._requesters:
-            self._requesters.remove(requester)
 
     def _check(self) -> None:
         if self._closed:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from aoi_events.bootstrap.faults import in_words
+from aoi_events.contracts.faults import in_words
 from aoi_events.domain.clients.channels import ChannelTraits
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.channel import ChannelPlugin
@@ -59,7 +59,7 @@ def configure(
             names = (
                 f"AOI_CHANNELS__{kind.upper()}__"
                 + "__".join(str(step).upper() for step in part["loc"])
-                + f": {in_words(part['msg'])}"
+                + f": {in_words(part)}"
                 for part in parts
             )
             raise ConfigurationError("settings: " + "; ".join(names)) from None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
-from aoi_events.bootstrap.faults import in_words
 from aoi_events.contracts.content import MAX_CONTENT
+from aoi_events.contracts.faults import in_words
 from aoi_events.contracts.identifiers import ApplicationName, ChannelType, Mode, Urgency
 from aoi_events.contracts.requests import HedgeAfter
 from aoi_events.domain.planning.policy import ChannelRules, Policy, Rules
@@ -106,9 +107,9 @@ def _names(at: str, rules: _Rules, known: Collection[str]) -> Iterable[tuple[str
         yield f"{at}preference", "names a channel twice; name each once, best first"
 
 
-def _in_words(part: Mapping[str, Any]) -> str:
+def _in_words(part: ErrorDetails) -> str:
     if part["type"] != "extra_forbidden":
-        return in_words(part["msg"])
+        return in_words(part)
     *section, name = part["loc"]
     table = _Channel if "channels" in section else _Application if section else _File
     near = get_close_matches(str(name), table.model_fields, n=1)

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,7 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from aoi_events.bootstrap.faults import in_words
+from aoi_events.contracts.faults import in_words
 from aoi_events.daemon.settings import ClientSettings
 from aoi_events.domain.clients.proofs import ProofPolicy
 from aoi_events.domain.clients.selection import SelectionPolicy
@@ -235,7 +234,7 @@ def load_settings(**arguments: Any) -> Settings:
         return Settings(**arguments)
     except ValidationError as error:
         lines = [
-            f"{_name(part['loc'])}: {_fault(part)}"
+            f"{_name(part['loc'])}: {in_words(part)}"
             for part in error.errors(include_input=False, include_url=False)
         ]
         raise ConfigurationError("settings: " + "; ".join(lines)) from None
@@ -269,12 +268,6 @@ def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
         yield prefix + name.upper()
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _variables(field.annotation, f"{prefix}{name.upper()}__")
-
-
-def _fault(part: ErrorDetails) -> str:
-    if part["type"] == "extra_forbidden":
-        return "there is no such setting"
-    return in_words(part["msg"])
 
 
 def _name(location: tuple[int | str, ...]) -> str:

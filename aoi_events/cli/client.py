@@ -215,7 +215,7 @@ def _request(model: type[R], **fields: Any) -> R:
     """The request; exits 2 for wrong arguments."""
     from pydantic import ValidationError
 
-    from aoi_events.bootstrap.faults import in_words
+    from aoi_events.contracts.faults import in_words
 
     try:
         return model(version=1, **fields)
@@ -223,7 +223,7 @@ def _request(model: type[R], **fields: Any) -> R:
         fault = error.errors(include_input=False, include_url=False)[0]
         field = str(fault["loc"][0]) if fault["loc"] else ""
         fail(
-            f"{_OPTIONS.get(field, option_of(field))}: {in_words(fault['msg'])}",
+            f"{_OPTIONS.get(field, option_of(field))}: {in_words(fault)}",
             code=ExitCode.USAGE,
         )
 

@@ -92,7 +92,6 @@ def send(
 
     AOI_BROKER is the URL of your broker user, which the server takes for the sender.
     """
-    from aoi_events.bootstrap.faults import in_words
     from aoi_events.bootstrap.settings import load_settings
     from aoi_events.cli.sending import send_notification
     from aoi_events.errors import ConfigurationError, RequestRefused
@@ -121,7 +120,7 @@ def send(
     except RequestRefused as refused:
         field = (refused.field or "").partition(".")[0]
         name = f"{_OPTIONS.get(field, option_of(field))}: " if field else ""
-        fail(f"{name}{in_words(refused.message)}")
+        fail(f"{name}{refused.message}")
     url = settings.broker.get_secret_value()
     send_notification(url, request, wait=wait, timeout=timeout, json=json)
 

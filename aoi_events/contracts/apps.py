@@ -8,7 +8,7 @@ thing that the AOI Client says on a connection.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
@@ -275,13 +275,7 @@ ClientFrame = (
 """The answers and messages of the AOI Client to an app."""
 
 APP_REQUESTS: Final[dict[str, type[AppRequest]]] = {
-    "attach": AttachV1,
-    "ack": AcknowledgeV1,
-    "register": RegisterAppV1,
-    "unregister": UnregisterAppV1,
-    "apps": ListAppsV1,
-    "status": QueryClientV1,
-    "set_identity": SetIdentityV1,
+    model.model_fields["type"].default: model for model in get_args(AppRequest)
 }
 """Each by its ``type``."""
 

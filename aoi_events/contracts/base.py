@@ -62,7 +62,7 @@ class Contract(BaseModel):
 class Tolerant(Contract):
     """A value that ignores unknown fields, so that old readers survive new writers."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="ignore")
 
 
 class Request(Contract):

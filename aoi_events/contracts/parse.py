@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from aoi_events.contracts.base import MAX_BODY
+from aoi_events.contracts.faults import in_words, not_json
 from aoi_events.contracts.requests import REQUESTS, AnyRequest
 from aoi_events.errors import ErrorCode, Refusal
 
@@ -29,7 +30,6 @@ _PARSERS: Final[dict[str, Callable[[bytes], AnyRequest]]] = {
     for routing_key, model in REQUESTS.items()
 }
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
-_POSITION: Final = re.compile(r"at line \d+ column \d+$")
 
 
 def parse_request(routing_key: str, body: bytes) -> AnyRequest:
@@ -64,7 +64,7 @@ def diagnose(body: bytes, error: ValidationError) -> Refusal:
         value = from_json(body, allow_inf_nan=False, cache_strings=False)
     except ValueError as fault:
         return Refusal(ErrorCode.MALFORMED, _not_json(body, str(fault)))
-    if isinstance(value, dict | list) and _deeper_than(value, MAX_DEPTH):
+    if isinstance(value, dict | list) and deeper_than(value, MAX_DEPTH):
         return Refusal(
             ErrorCode.MALFORMED, f"arrays and objects nest deeper than {MAX_DEPTH} levels"
         )
@@ -95,12 +95,11 @@ def _not_json(body: bytes, fault: str) -> str:
         return f"the body is not UTF-8 (octet {broken.start}); send UTF-8"
     if "recursion limit" in fault:
         return f"arrays and objects nest deeper than {MAX_DEPTH} levels"
-    # The parser's own words could quote the body; where it stopped is what helps.
-    where = _POSITION.search(fault)
-    return "the body is not JSON (RFC 8259)" + (f": look {where.group()}" if where else "")
+    return f"the body {not_json(fault)}"
 
 
-def _deeper_than(value: Any, limit: int) -> bool:
+def deeper_than(value: Any, limit: int) -> bool:
+    """Whether arrays and objects nest deeper than ``limit`` levels."""
     level = [value]
     for _ in range(limit):
         level = [
@@ -121,28 +120,16 @@ def _invalid(value: dict[str, Any], error: ValidationError) -> Refusal:
             ErrorCode.INVALID,
             f"{count} fields are wrong; compare the body with this request's JSON Schema",
         )
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    faults = error.errors(include_url=False, include_input=False)
     # What is missing or unknown comes first: it often explains the others.
     first = min(faults, key=lambda fault: fault["type"] not in ("missing", "extra_forbidden"))
     field = _path(value, first["loc"])
     # A field that may be of several types has one fault for each of them.
     here = [fault for fault in faults if _path(value, fault["loc"]) == field]
-    message = ", or ".join(dict.fromkeys(_help(fault["type"], fault["msg"]) for fault in here))
+    message = ", or ".join(dict.fromkeys(map(in_words, here)))
     if count > len(here):
         message += f" (and {count - len(here)} more)"
     return Refusal(ErrorCode.INVALID, message, field=field)
-
-
-def _help(kind: str, message: str) -> str:
-    match kind:
-        case "missing":
-            return "this field is required"
-        case "extra_forbidden":
-            return "this request has no such field; leave it out"
-        case "value_error":
-            return message.removeprefix("Value error, ")
-        case _:
-            return message[:1].lower() + message[1:]
 
 
 def _path(value: Any, location: Sequence[str | int]) -> str | None:

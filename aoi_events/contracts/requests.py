@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
-from aoi_events.contracts.base import Instant, Request, Tolerant
+from aoi_events.contracts.base import Contract, Instant, Request
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import (
     PLAIN_TEXT,
@@ -45,10 +45,9 @@ HedgeAfter = Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]
 """Head start of a channel before the next one, in seconds: from a tenth to a day."""
 
 
-class PreviousClient(Tolerant):
+class PreviousClient(Contract):
     """Proof of an earlier registration: the AOI Client ID and its secret."""
 
-    model_config = Request.model_config
     client: ClientId
     secret: ClientSecret
 
@@ -103,14 +102,13 @@ class DeregisterApplicationV1(_ClientRequest):
     sequence: Sequence
 
 
-class ChannelOffer(Tolerant):
+class ChannelOffer(Contract):
     """A notification channel that the device can use, with the parameters that the server needs.
 
     ``preference``: the device prefers the channel with the higher number. ``largest_content`` in
     octets, if the device has a limit of its own.
     """
 
-    model_config = Request.model_config
     type: ChannelType
     parameters: Annotated[
         dict[
@@ -123,10 +121,9 @@ class ChannelOffer(Tolerant):
     largest_content: Annotated[int, Field(ge=1, le=65_536)] | None = None
 
 
-class Circumstances(Tolerant):
+class Circumstances(Contract):
     """The device's situation, for the choice of channels (8.1.2)."""
 
-    model_config = Request.model_config
     bearer: Literal["unknown", "none", "cellular", "wifi", "ethernet"] = "unknown"
     metered: bool = False
     battery: Annotated[int, Field(ge=0, le=100)] | None = None

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from aoi_events.contracts.answers import ANSWERS
-from aoi_events.contracts.apps import AppRequest, ClientFrame
+from aoi_events.contracts.apps import APP_REQUESTS, ClientFrame
 from aoi_events.contracts.device import DeviceFrame, ServerFrame
 from aoi_events.contracts.envelopes import DeliveryBatchV1, OutcomeBatchV1
 from aoi_events.contracts.events import EVENT_KINDS, CloudEvent
@@ -45,7 +45,7 @@ def schemas() -> dict[str, Any]:
         "push_frames": _frames(get_args(PushFrame)),
         "browser_messages": _messages(get_args(BrowserMessage)),
         "service_messages": _messages(get_args(ServiceMessage)),
-        "app_requests": _frames(get_args(AppRequest)),
+        "app_requests": dict(APP_REQUESTS),
         "client_frames": _frames(get_args(ClientFrame)),
     }
     models = dict.fromkeys(model for group in groups.values() for model in group.values())
@@ -89,8 +89,9 @@ def _frames(models: tuple[type[BaseModel], ...]) -> dict[str, type[BaseModel]]:
 
 
 def _messages(models: tuple[type[BaseModel], ...]) -> dict[str, type[BaseModel]]:
-    named = ((model.model_fields["kind"].default, model) for model in models)
-    return {f"{WEBPUSH_SUBPROTOCOL}.{kind}": model for kind, model in named}
+    return {
+        f"{WEBPUSH_SUBPROTOCOL}.{model.model_fields['kind'].default}": model for model in models
+    }
 
 
 if __name__ == "__main__":

@@ -47,13 +47,7 @@ class WebPushCloseCode(IntEnum):
 
 
 class _Message(Tolerant):
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", strict=True, hide_input_in_errors=True, populate_by_name=True
-    )
-
-    def encode(self) -> bytes:
-        """UTF-8 JSON with the protocol's names, without fields that are absent."""
-        return self.__pydantic_serializer__.to_json(self, exclude_none=True, by_alias=True)
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
 
 # --- from the browser ---------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.envelopes import OutcomeItem
 from aoi_events.contracts.identifiers import ClientId
 from aoi_events.gateway.protocol.aoi_session import AoiSession
-from aoi_events.gateway.protocol.effects import Admit, ForwardRequest
+from aoi_events.gateway.protocol.effects import Admit, EndPresence, ForwardRequest
 from aoi_events.gateway.protocol.session import Session, State
 from aoi_events.gateway.protocol.webpush import WebPushSession
 from aoi_events.gateway.settings import GatewaySettings
@@ -256,8 +256,8 @@ class Gateway:
 
     def report(self, outcome: OutcomeItem) -> None:
         """Report an outcome to the outcome worker."""
-        self._outbox.report(outcome)
+        self._outbox.put(outcome)
 
     def end_presence(self, client: ClientId, epoch: int) -> None:
         """Report the end of a presence to the activation worker."""
-        self._outbox.end_presence(client, epoch)
+        self._outbox.put(EndPresence(client, epoch))

@@ -51,12 +51,14 @@ class ResubscribingConsumer:
         if self._stopped.is_set():  # meanwhile
             await self._subscription.stop()
 
-    async def subscribe(self) -> None:
-        """Subscribe to a new queue, as often as it takes."""
+    async def subscribe(
+        self, *, on: type[Exception] | tuple[type[Exception], ...] | None = None
+    ) -> None:
+        """Subscribe to a new queue, as often as it takes; ``on``: after these errors only."""
         await retry(
             self.subscribe_once,
             policy=self._policy,
-            on=self._on,
+            on=on or self._on,
             failed=self._failed,
             sleep=self._sleep,
         )

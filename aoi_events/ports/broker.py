@@ -186,12 +186,6 @@ class Broker(Protocol):
     async def requester(self) -> Requester:
         """A new requester with a reply address of its own."""
 
-    async def connection_lost(self) -> None:
-        """Return when the present connection was lost (exclusive queues are gone by then).
-
-        At once when there is none now.
-        """
-
     async def healthy(self) -> bool:
         """Whether a connection is up now."""
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from aoi_events.contracts.content import Content
+from aoi_events.contracts.faults import in_words
 from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.contracts.requests import (
     CancelNotificationV1,
@@ -87,6 +88,6 @@ def _invalid(error: ValueError) -> RequestRefused:
     if not isinstance(error, ValidationError):
         return RequestRefused(ErrorCode.INVALID, str(error))
     # The error must not contain the input: tokens and contents.
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    first = error.errors(include_input=False, include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or None
-    return RequestRefused(ErrorCode.INVALID, first["msg"], field=field)
+    return RequestRefused(ErrorCode.INVALID, in_words(first), field=field)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from aoi_events.broker.memory.requester import MemoryRequester
 from aoi_events.broker.memory.server import MemoryServer
@@ -32,20 +33,14 @@ class MemoryBroker:
         metrics: BrokerMetrics = NO_METRICS,
     ) -> None:
         self.server = MemoryServer() if server is None else server
-        self._user = user
+        self.user: Final = user
         self._metrics = metrics
         self._ids = MessageIds()
         self._subscriptions: list[MemorySubscription] = []
         self._requesters: list[MemoryRequester] = []
         self._connection = object()
-        self._lost = asyncio.Event()
         self._closed = False
         self.server.connect(self)
-
-    @property
-    def user(self) -> str:
-        """The user whose name stands in ``user_id``."""
-        return self._user
 
     async def declare(self, topology: Topology) -> None:
         """Declare exchanges, queues and bindings."""
@@ -66,7 +61,7 @@ class MemoryBroker:
             raise BrokerUnavailable("the connection was lost before the confirm")
         self._check()
         results = [
-            self.server.publish(message, user=self._user, message_id=message_id)
+            self.server.publish(message, user=self.user, message_id=message_id)
             for message, message_id in zip(messages, self._ids.now(), strict=False)
         ]
         self._metrics.confirmed(results)
@@ -89,14 +84,9 @@ class MemoryBroker:
     async def requester(self) -> MemoryRequester:
         """A new requester with a reply address of its own."""
         self._check()
-        requester = MemoryRequester(self.server, self.publish, self._forget)
+        requester = MemoryRequester(self.server, self.publish, self._requesters.remove)
         self._requesters.append(requester)
         return requester
-
-    async def connection_lost(self) -> None:
-        """Return when the present connection was lost; at once if there is none."""
-        if await self.healthy():
-            await self._lost.wait()
 
     async def healthy(self) -> bool:
         """Whether the connection is up now."""
@@ -121,8 +111,6 @@ class MemoryBroker:
         self._subscriptions = [each for each in self._subscriptions if not each.over]
         self.server.drop_queues_of(self._connection)
         self._connection = object()
-        self._lost.set()
-        self._lost = asyncio.Event()
 
     def regain(self) -> None:
         """Consume again over the connection that replaced the lost one."""
@@ -132,10 +120,6 @@ class MemoryBroker:
             requester.regain()
         for subscription in self._subscriptions:
             subscription.regain()
-
-    def _forget(self, requester: MemoryRequester) -> None:
-        if requester in self._requesters:
-            self._requesters.remove(requester)
 
     def _check(self) -> None:
         if self._closed:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from aoi_events.ports.broker import Inbound
 from aoi_events.topology import Queue, QueueKind
+
+if TYPE_CHECKING:
+    from aoi_events.broker.memory.subscription import MemorySubscription
 
 
 @dataclass(slots=True)
@@ -18,16 +21,6 @@ class Stored:
     message: Inbound
     delivery_count: int = 0
     redelivered: bool = False
-
-
-class Consumer(Protocol):
-    """A consumer of a queue, as the queue sees it."""
-
-    def capacity(self) -> int:
-        """How many more messages may be delivered to it before it settles one."""
-
-    def deliver(self, stored: Stored) -> None:
-        """Deliver one more message, which stays unsettled until it is settled or given back."""
 
 
 class MemoryQueue:
@@ -47,7 +40,7 @@ class MemoryQueue:
         # What was given back goes out before what is new, as a quorum queue does it.
         self._given_back: deque[Stored] = deque()
         self._bytes = 0
-        self._consumers: deque[Consumer] = deque()
+        self._consumers: deque[MemorySubscription] = deque()
 
     def __len__(self) -> int:
         """How many messages are ready; those that consumers have not settled are not counted."""
@@ -81,12 +74,12 @@ class MemoryQueue:
                 self._bytes += len(item.message.body)
         self.pump()
 
-    def attach(self, consumer: Consumer) -> None:
+    def attach(self, consumer: MemorySubscription) -> None:
         """Deliver to ``consumer`` too, in turn with the others."""
         self._consumers.append(consumer)
         self.pump()
 
-    def detach(self, consumer: Consumer) -> None:
+    def detach(self, consumer: MemorySubscription) -> None:
         """Deliver nothing more to ``consumer``; detaching twice changes nothing."""
         if consumer in self._consumers:
             self._consumers.remove(consumer)
@@ -99,7 +92,7 @@ class MemoryQueue:
             self._bytes -= len(stored.message.body)
             consumer.deliver(stored)
 
-    def _next_consumer(self) -> Consumer | None:
+    def _next_consumer(self) -> MemorySubscription | None:
         for _ in range(len(self._consumers)):
             consumer = self._consumers[0]
             self._consumers.rotate(-1)

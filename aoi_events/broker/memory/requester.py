@@ -37,9 +37,10 @@ class MemoryRequester:
 
     async def close(self) -> None:
         """Stop waiting; calls in flight fail."""
-        self._closed = True
-        self.lose()
-        self._forget(self)
+        if not self._closed:
+            self._closed = True
+            self.lose()
+            self._forget(self)
 
     def lose(self) -> None:
         """React to the loss of the connection, and of the address that answers go to."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from aoi_events.broker.memory.queue import MemoryQueue, Stored
 from aoi_events.broker.memory.topics import matches
 from aoi_events.errors import DOCUMENTATION, ConfigurationError, PublishRefused
 from aoi_events.ports.broker import Inbound, Outbound, Published
 from aoi_events.topology import Binding, Exchange, ExchangeType, Queue, Topology
+
+if TYPE_CHECKING:
+    from aoi_events.broker.memory.broker import MemoryBroker
 
 NOT_DURABLE = (
     "memory:// keeps every message in this process only and promises nothing across a kill; "
@@ -24,20 +27,6 @@ REPLY_PREFIX = "amq.rabbitmq.reply-to."
 """Routing keys of the default exchange that lead to a waiting requester, as in RabbitMQ."""
 
 
-class Connection(Protocol):
-    """A connection, as the server sees it."""
-
-    @property
-    def user(self) -> str:
-        """The user that opened it."""
-
-    def lose(self) -> None:
-        """Lose the connection: give back what is unsettled, fail calls that wait."""
-
-    def regain(self) -> None:
-        """Consume again, because a new connection replaced the lost one."""
-
-
 class MemoryServer:
     """One broker for any number of connections and users in one process and event loop."""
 
@@ -47,7 +36,7 @@ class MemoryServer:
         self._bindings: dict[str, list[tuple[str, str]]] = {}
         self._queues: dict[str, MemoryQueue] = {}
         self._replies: dict[str, Callable[[Inbound], None]] = {}
-        self._connections: list[Connection] = []
+        self._connections: list[MemoryBroker] = []
         self._dead_waiting: list[tuple[Queue, Stored]] = []
         self._numbers = count(1)
 
@@ -80,11 +69,11 @@ class MemoryServer:
 
     # -- connections ----------------------------------------------------------------------------
 
-    def connect(self, connection: Connection) -> None:
+    def connect(self, connection: MemoryBroker) -> None:
         """Register a connection for the controls above."""
         self._connections.append(connection)
 
-    def disconnect(self, connection: Connection) -> None:
+    def disconnect(self, connection: MemoryBroker) -> None:
         """Remove a connection that was closed."""
         self._connections.remove(connection)
 

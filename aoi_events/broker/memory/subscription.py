@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 
 from aoi_events.broker.memory.queue import MemoryQueue, Stored
-from aoi_events.broker.subscription_state import Input, State, next_state
-from aoi_events.errors import BrokerUnavailable
+from aoi_events.broker.subscription_state import Input, State
+from aoi_events.broker.taking import TakingSubscription
 from aoi_events.ports.broker import Inbound
-from aoi_events.topology import QueueKind
 
 
-class MemorySubscription:
+class MemorySubscription(TakingSubscription):
     """See :class:`aoi_events.ports.broker.Subscription`."""
 
     def __init__(
@@ -28,15 +26,14 @@ class MemorySubscription:
         """``delete`` removes an exclusive queue from its server."""
         if prefetch < 1:
             raise ValueError(f"prefetch must be at least 1, not {prefetch}")
+        super().__init__(queue.definition)
         self._queue = queue
         self._prefetch = prefetch
         self._delete = delete
         self._tags = count(1)
         self._untaken: deque[int] = deque()
         self._unsettled: dict[int, tuple[Stored, Inbound]] = {}
-        self._changed = asyncio.Event()
         self._connected = True
-        self._state = State.CONSUMING
         self._join()
 
     # -- what the queue calls -------------------------------------------------------------------
@@ -59,24 +56,6 @@ class MemorySubscription:
         self._changed.set()
 
     # -- the port -------------------------------------------------------------------------------
-
-    async def take(self, limit: int) -> Sequence[Inbound]:
-        """Wait for at least one message; return what waits, up to ``limit``."""
-        if limit < 1:
-            raise ValueError(f"limit must be at least 1, not {limit}")
-        while True:
-            if self._untaken and self._state.may_take:
-                tags = [self._untaken.popleft() for _ in range(min(limit, len(self._untaken)))]
-                return [self._unsettled[tag][1] for tag in tags]
-            if self._state is State.ENDED:
-                return ()
-            if self._state is State.LOST:
-                raise BrokerUnavailable(
-                    f"the exclusive queue {self._queue.definition.name!r} went with its "
-                    "connection; subscribe to a new one"
-                )
-            self._changed.clear()
-            await self._changed.wait()
 
     async def ack(self, messages: Sequence[Inbound]) -> None:
         """Acknowledge messages."""
@@ -123,18 +102,9 @@ class MemorySubscription:
         self._connected = True
         self._join()
 
-    @property
-    def over(self) -> bool:
-        """Whether the queue was exclusive and is gone, so that nothing is left to close."""
-        return self._exclusive and self._state in (State.ENDED, State.LOST)
-
-    @property
-    def _exclusive(self) -> bool:
-        return self._queue.definition.kind is QueueKind.EXCLUSIVE
-
-    def _enter(self, happened: Input) -> None:
-        self._state = next_state(self._state, happened)
-        self._changed.set()
+    def _take_waiting(self, limit: int) -> Sequence[Inbound]:
+        tags = [self._untaken.popleft() for _ in range(min(limit, len(self._untaken)))]
+        return [self._unsettled[tag][1] for tag in tags]
 
     def _join(self) -> None:
         if self._connected and self._state is State.CONSUMING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Self
+from typing import Final, Self
 
 from aio_pika.abc import AbstractConnection
 from yarl import URL
@@ -61,7 +61,7 @@ class RabbitBroker:
             raise ConfigurationError(
                 "the broker's URL must be amqp://USER:PASSWORD@HOST:PORT/VHOST (or amqps://)"
             )
-        self._user = parsed.user or "guest"
+        self.user: Final = parsed.user or "guest"
         self._topologies: list[Topology] = []
         self._metrics = metrics
         self._consuming = ReconnectingConnection(
@@ -104,11 +104,6 @@ class RabbitBroker:
             raise
         return broker
 
-    @property
-    def user(self) -> str:
-        """The user whose name the broker validates in ``user_id``."""
-        return self._user
-
     async def declare(self, topology: Topology) -> None:
         """Declare exchanges, queues and bindings, now and after every reconnection."""
         async with broker_faults("declaring the topology"):
@@ -146,14 +141,10 @@ class RabbitBroker:
     async def requester(self) -> RabbitRequester:
         """A new requester with a reply address of its own."""
         self._check()
-        requester = RabbitRequester(self._publishing, user=self._user, metrics=self._metrics)
-        await requester.open()
+        requester = RabbitRequester(self._publishing, user=self.user, metrics=self._metrics)
+        await requester.ready()
         self._requesters.append(requester)
         return requester
-
-    async def connection_lost(self) -> None:
-        """Return when the connection that consumes was lost; at once if there is none."""
-        await self._consuming.lost()
 
     async def healthy(self) -> bool:
         """Whether both connections are up now."""
@@ -194,7 +185,7 @@ class RabbitBroker:
                     connection = self._publishing.required()
                     async with broker_faults("opening a channel to publish"):
                         self._publish_channel = await PublishChannel.open(
-                            connection, user=self._user
+                            connection, user=self.user
                         )
         return self._publish_channel
 

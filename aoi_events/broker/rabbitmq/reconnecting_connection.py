@@ -53,7 +53,6 @@ class ReconnectingConnection:
         self._reconnected = reconnected
         self._connection: AbstractConnection | None = None
         self._up = asyncio.Event()
-        self._down = asyncio.Event()
         self._reconnecting: asyncio.Task[None] | None = None
         self._socket = _Socket(url)
         self._cut: aiormq.Connection | None = None
@@ -104,11 +103,6 @@ class ReconnectingConnection:
             await asyncio.sleep(0)
         return connection
 
-    async def lost(self) -> None:
-        """Return when the present connection is lost; at once if there is none."""
-        if self.present() is not None:
-            await self._down.wait()
-
     def cut(self) -> None:
         """Drop the present connection with everything that it has not sent, and connect again.
 
@@ -126,7 +120,6 @@ class ReconnectingConnection:
             self._reconnecting = None
         connection, self._connection = self._connection, None
         self._up.clear()
-        self._down.set()
         if connection is not None:
             await connection.close()
 
@@ -143,7 +136,6 @@ class ReconnectingConnection:
                 await connection.close()
                 raise
         self._connection = connection
-        self._down = asyncio.Event()
         self._up.set()
 
     async def _reconnect_when_lost(self) -> None:
@@ -153,7 +145,6 @@ class ReconnectingConnection:
                 await asyncio.wait([connection.transport.connection.closing])
             self._connection = None
             self._up.clear()
-            self._down.set()
             log.warning("broker_connection_lost", broker=self.where, connection=self._name)
             if connection is not None:
                 await connection.close()

@@ -38,10 +38,6 @@ class RabbitRequester:
         self._opening = asyncio.Lock()
         self._closed = False
 
-    async def open(self) -> None:
-        """Open the channel on which answers arrive."""
-        await self._ready()
-
     async def call(self, request: Outbound, *, timeout: float) -> Inbound:
         """Publish a request and wait for its answer, ``timeout`` seconds at most."""
         return await self._calls.call(request, self._publish, reply_to=REPLY_TO, timeout=timeout)
@@ -55,12 +51,13 @@ class RabbitRequester:
             await publishing.amqp_channel.close()
 
     async def _publish(self, request: Outbound) -> Published:
-        publishing = await self._ready()
+        publishing = await self.ready()
         (published,) = await publishing.publish([request])
         self._metrics.confirmed((published,))
         return published
 
-    async def _ready(self) -> PublishChannel:
+    async def ready(self) -> PublishChannel:
+        """The channel on which answers arrive; it is opened if it is lost, or not open yet."""
         async with self._opening:
             if self._closed:
                 raise BrokerUnavailable("this requester is closed")

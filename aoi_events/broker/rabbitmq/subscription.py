@@ -19,19 +19,20 @@ from aoi_events.broker.rabbitmq.consumer_channel import ARRIVES_WITHIN, Consumer
 from aoi_events.broker.rabbitmq.declare import queue_arguments
 from aoi_events.broker.rabbitmq.faults import broker_faults
 from aoi_events.broker.rabbitmq.reconnecting_connection import ReconnectingConnection
-from aoi_events.broker.subscription_state import Input, State, next_state
+from aoi_events.broker.subscription_state import Input, State
+from aoi_events.broker.taking import TakingSubscription
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 from aoi_events.ports.broker import Inbound
-from aoi_events.topology import Queue, QueueKind
+from aoi_events.topology import Queue
 
 log = get_logger(__name__)
 
 _REOPENING: Final = RetryPolicy(first=0.1, most=5.0, jitter=0.2)
 
 
-class RabbitSubscription:
+class RabbitSubscription(TakingSubscription):
     """See :class:`aoi_events.ports.broker.Subscription`.
 
     It has one channel at a time. Messages that are unsettled when it closes are delivered again
@@ -49,6 +50,7 @@ class RabbitSubscription:
         """``redeclare`` declares the queue again after it was deleted."""
         if not 1 <= prefetch <= 65535:
             raise ValueError(f"prefetch must be from 1 to 65535, not {prefetch}")
+        super().__init__(queue)
         self._connection = connection
         self._queue = queue
         self._prefetch = prefetch
@@ -56,8 +58,6 @@ class RabbitSubscription:
         self._numbers = count(1)
         self._channel: ConsumerChannel | None = None
         self._owner: aiormq.Connection | None = None
-        self._state = State.CONSUMING
-        self._changed = asyncio.Event()
         self._switching = asyncio.Lock()
         self._reopening: asyncio.Task[None] | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -67,13 +67,8 @@ class RabbitSubscription:
         """Consume, and from then on reopen every channel that is lost."""
         await self._open_channel(self._connection.required())
         self._reopening = asyncio.create_task(
-            self._reopen_channels(), name=f"subscription {self._queue.name}"
+            self._reopen_channels(), name=f"subscription {self._name}"
         )
-
-    @property
-    def over(self) -> bool:
-        """Whether the queue was exclusive and is gone, so that nothing is left to close."""
-        return self._exclusive and self._state in (State.ENDED, State.LOST)
 
     @property
     def settled_at(self) -> float:
@@ -81,23 +76,6 @@ class RabbitSubscription:
         return float("-inf") if self._channel is None else self._channel.settled_at
 
     # -- the port -------------------------------------------------------------------------------
-
-    async def take(self, limit: int) -> Sequence[Inbound]:
-        """Wait for at least one message; return what waits, up to ``limit``."""
-        if limit < 1:
-            raise ValueError(f"limit must be at least 1, not {limit}")
-        while True:
-            if self._state.may_take and self._channel is not None and self._channel.ledger.untaken:
-                return self._channel.ledger.take(limit)
-            if self._state is State.ENDED:
-                return ()
-            if self._state is State.LOST:
-                raise BrokerUnavailable(
-                    f"the exclusive queue {self._queue.name!r} went with its connection; "
-                    "subscribe to a new one"
-                )
-            self._changed.clear()
-            await self._changed.wait()
 
     async def ack(self, messages: Sequence[Inbound]) -> None:
         """Acknowledge messages, the oldest run of them with one frame."""
@@ -126,7 +104,7 @@ class RabbitSubscription:
             # A channel that is gone by now, or that the broker closes because the queue was
             # deleted, is reopened and consumes then.
             with suppress(BrokerUnavailable, ConfigurationError):
-                async with broker_faults(f"consuming {self._queue.name}"):
+                async with broker_faults(f"consuming {self._name}"):
                     await channel.consume()
 
     async def stop(self) -> None:
@@ -154,13 +132,8 @@ class RabbitSubscription:
 
     # -- the state ------------------------------------------------------------------------------
 
-    @property
-    def _exclusive(self) -> bool:
-        return self._queue.kind is QueueKind.EXCLUSIVE
-
-    def _enter(self, happened: Input) -> None:
-        self._state = next_state(self._state, happened)
-        self._changed.set()
+    def _take_waiting(self, limit: int) -> Sequence[Inbound]:
+        return () if self._channel is None else self._channel.ledger.take(limit)
 
     async def _end_tasks(self) -> None:
         self._stop_timer()
@@ -176,7 +149,7 @@ class RabbitSubscription:
             self._idle_timer = None
 
     def _start_idling(self) -> None:
-        self._idling = asyncio.create_task(self._idle(), name=f"idling {self._queue.name}")
+        self._idling = asyncio.create_task(self._idle(), name=f"idling {self._name}")
 
     async def _idle(self) -> None:
         async with self._switching:
@@ -194,7 +167,7 @@ class RabbitSubscription:
             await channel.close()
             if self._state.stopped:
                 return
-            log.warning("amqp_channel_lost", queue=self._queue.name)
+            log.warning("amqp_channel_lost", queue=self._name)
             try:
                 await retry(
                     self._reopen_channel,
@@ -220,7 +193,7 @@ class RabbitSubscription:
             raise
 
     async def _open_channel(self, connection: aiormq.Connection) -> None:
-        name = self._queue.name
+        name = self._name
         async with broker_faults(f"consuming {name}"), self._switching:
             if self._state.stopped:
                 return
@@ -266,24 +239,22 @@ class RabbitSubscription:
         if owner is None or self._connection.present() is not owner:
             return
         try:
-            async with broker_faults(f"deleting {self._queue.name}"):
+            async with broker_faults(f"deleting {self._name}"):
                 if self._channel is not None and not self._channel.amqp_channel.is_closed:
                     amqp_channel = self._channel.amqp_channel
                 else:
                     amqp_channel = cast(
                         aiormq.Channel, await owner.channel(publisher_confirms=False)
                     )
-                await amqp_channel.queue_delete(self._queue.name)
+                await amqp_channel.queue_delete(self._name)
                 await amqp_channel.close()
         except (BrokerUnavailable, ConfigurationError) as fault:
-            log.warning(
-                "queue_remains_until_disconnected", queue=self._queue.name, error=str(fault)
-            )
+            log.warning("queue_remains_until_disconnected", queue=self._name, error=str(fault))
 
     def _log_failure(self, attempt: FailedAttempt) -> None:
         log.warning(
             "amqp_channel_not_opened",
-            queue=self._queue.name,
+            queue=self._name,
             attempt=attempt.number,
             seconds=attempt.pause,
             error=str(attempt.error),

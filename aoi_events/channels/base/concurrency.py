@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
+from weakref import WeakValueDictionary
 
 
 class ConcurrencyLimit:
@@ -18,7 +19,8 @@ class ConcurrencyLimit:
     def __init__(self, *, each: int, overall: int) -> None:
         self._each = each
         self._overall: Final = asyncio.Semaphore(overall)
-        self._lanes: Final[dict[str, _Lane]] = {}
+        # A lane exists as long as an item refers to it.
+        self._lanes: Final = WeakValueDictionary[str, asyncio.Semaphore]()
 
     def __len__(self) -> int:
         """How many lanes are in use: an item is sent in them, or waits for a slot."""
@@ -27,31 +29,15 @@ class ConcurrencyLimit:
     @asynccontextmanager
     async def slot(self, lane: str, within: float) -> AsyncIterator[bool]:
         """A slot in a lane while the block runs; False: none was free within so many seconds."""
-        own = self._lanes.setdefault(lane, _Lane(self._each))
-        own.users += 1
-        try:
-            async with AsyncExitStack() as stack:
-                try:
-                    async with asyncio.timeout(within):
-                        # An item that waits in its lane takes no slot away from other lanes.
-                        await stack.enter_async_context(own.slots)
-                        await stack.enter_async_context(self._overall)
-                except TimeoutError:
-                    has_slot = False
-                else:
-                    has_slot = True
-                yield has_slot
-        finally:
-            own.users -= 1
-            if not own.users:
-                del self._lanes[lane]
-
-
-class _Lane:
-    """The slots of one lane, and how many items have one or wait for one."""
-
-    __slots__ = ("slots", "users")
-
-    def __init__(self, slots: int) -> None:
-        self.slots: Final = asyncio.Semaphore(slots)
-        self.users = 0
+        own = self._lanes.setdefault(lane, asyncio.Semaphore(self._each))
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(within):
+                    # An item that waits in its lane takes no slot away from other lanes.
+                    await stack.enter_async_context(own)
+                    await stack.enter_async_context(self._overall)
+            except TimeoutError:
+                has_slot = False
+            else:
+                has_slot = True
+            yield has_slot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from aoi_events.channels.base.breakers import Breakers
@@ -10,7 +11,6 @@ from aoi_events.channels.sms.exit_delay import delay_exit
 from aoi_events.channels.sms.push import Push, part_failed
 from aoi_events.channels.sms.rate_limit import RateLimit
 from aoi_events.channels.sms.receipt_queue import ReceiptQueue
-from aoi_events.channels.sms.receipts import SmscReceipt
 from aoi_events.channels.sms.session import Session
 from aoi_events.channels.sms.settings import SmscSettings
 from aoi_events.channels.sms.status import SubmitStatus, Submitted
@@ -185,14 +185,17 @@ class SmscLink:
         patience = RetryPolicy(first=settings.reconnect_first, most=settings.reconnect_most)
         while True:
             session = await retry(
-                self._bind, policy=patience, on=ProviderUnavailable, failed=self._log_failure
+                partial(Session.bind, self.name, settings),
+                policy=patience,
+                on=ProviderUnavailable,
+                failed=self._log_failure,
             )
             self._session = session
             self._breakers.reachable(self.name)
             self.known.set()
             log.info("smsc_link_up", smsc=self.name)
             try:
-                await session.listen(self._put)
+                await session.listen(partial(self._receipts.put, self.name))
             finally:
                 session.lose()
                 self._session = None
@@ -200,12 +203,6 @@ class SmscLink:
             log.warning("smsc_link_lost", smsc=self.name)
             # A pause, in case the SMSC binds and then closes the connection each time.
             await asyncio.sleep(settings.reconnect_first)
-
-    async def _bind(self) -> Session:
-        return await Session.bind(self.name, self.settings)
-
-    async def _put(self, receipt: SmscReceipt) -> None:
-        await self._receipts.put(self.name, receipt)
 
     def _log_failure(self, attempt: FailedAttempt) -> None:
         self._breakers.unreachable(self.name, _NO_LINK)

@@ -24,15 +24,9 @@ def checked(channel: str, parameters: OfferParameters, settings: SmsSettings) ->
     offered = parameters.get(NUMBER)
     number = normalised(offered) if isinstance(offered, str) else None
     if number is None:
-        raise Refusal(
-            ErrorCode.INVALID,
-            "offer the telephone number in international form as text: + and 7 to 15 digits",
-            field=f"parameters.{NUMBER}",
-        )
-    if settings.providers and not routes(number, settings.providers):
-        raise Refusal(
-            ErrorCode.INVALID,
-            "no SMSC of this server takes numbers that begin like this one: offer another number",
-            field=f"parameters.{NUMBER}",
-        )
-    return Offered(parameters={NUMBER: number}, address=number)
+        why = "offer the telephone number in international form as text: + and 7 to 15 digits"
+    elif settings.providers and not routes(number, settings.providers):
+        why = "no SMSC of this server takes numbers that begin like this one: offer another number"
+    else:
+        return Offered(parameters={NUMBER: number}, address=number)
+    raise Refusal(ErrorCode.INVALID, why, field=f"parameters.{NUMBER}")

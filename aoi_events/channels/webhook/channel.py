@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import ClassVar, Final
 
-from aiohttp.abc import AbstractResolver
-
 from aoi_events.channels.base.http.channel import HttpChannel, Post
 from aoi_events.channels.base.http.pushes import pushed
 from aoi_events.channels.base.requests import Item
@@ -14,29 +12,18 @@ from aoi_events.channels.webhook.offer import URL
 from aoi_events.channels.webhook.settings import WebhookSettings
 from aoi_events.channels.webhook.signing import secret_of, signed
 from aoi_events.contracts.envelopes import ChallengeItem
-from aoi_events.ports.clock import Clock
 
 _NOT_TRUSTED_YET: Final = frozenset({401, 403})
 """Statuses of a receiver that got the challenge before its device got the secret."""
 
 
-class WebhookChannel(HttpChannel):
-    """Posts notifications and challenges to the receivers of devices, signed with their secrets."""
+class WebhookChannel(HttpChannel[WebhookSettings, bytes]):
+    """Posts notifications and challenges to the receivers of devices, signed with their secrets.
+
+    The key is that from which the secrets are derived.
+    """
 
     url_parameter: ClassVar[str] = URL
-
-    def __init__(
-        self,
-        name: str,
-        settings: WebhookSettings,
-        key: bytes,
-        *,
-        clock: Clock | None = None,
-        resolver: AbstractResolver | None = None,
-    ) -> None:
-        """``key``: the installation's signing key, from which the secrets are derived."""
-        super().__init__(name, settings, clock=clock, resolver=resolver)
-        self._key = key
 
     def compose(self, item: Item, url: str, now: datetime) -> Post:
         """The signed request; a repeat of it has the same ``webhook-id``."""

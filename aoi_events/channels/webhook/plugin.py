@@ -4,49 +4,28 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiohttp.abc import AbstractResolver
-
+from aoi_events.channels.base.http.plugin import HttpPlugin
 from aoi_events.channels.webhook.channel import WebhookChannel
 from aoi_events.channels.webhook.offer import URL, checked
 from aoi_events.channels.webhook.settings import WebhookSettings
 from aoi_events.channels.webhook.signing import secret_of
-from aoi_events.contracts.content import MAX_CONTENT
-from aoi_events.domain.clients.channels import ChannelTraits, Parameters
+from aoi_events.domain.clients.channels import Parameters
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.channel import ChannelPlugin, Confirming, Offered, OfferParameters
-from aoi_events.ports.clock import Clock
 
 SECRET: Final = "secret"  # noqa: S105 - the name of a parameter
 """The parameter in the answer to an activation that contains the secret of the signatures."""
 
 
-class WebhookPlugin(ChannelPlugin):
+class WebhookPlugin(HttpPlugin):
     """See :class:`aoi_events.ports.channel.ChannelPlugin`.
 
     A device offers the ``url`` of a receiver of its own. The answer to the activation contains
-    ``secret``, with which every request is signed, that of the challenge included. ``clock`` and
-    ``resolver`` are for tests.
+    ``secret``, with which every request is signed, that of the challenge included.
     """
 
     type = "webhook"
     settings_model = WebhookSettings
-
-    def __init__(
-        self, *, clock: Clock | None = None, resolver: AbstractResolver | None = None
-    ) -> None:
-        self._clock = clock
-        self._resolver = resolver
-
-    def traits(self, settings: WebhookSettings) -> ChannelTraits:
-        """Connectionless; takes content of any size; its URL must be proved."""
-        return ChannelTraits(
-            type=self.type,
-            connection_oriented=False,
-            ack_within=settings.ack_within,
-            largest_content=MAX_CONTENT,
-            needs_proof=True,
-            cost=settings.cost,
-        )
 
     def offer(self, parameters: OfferParameters, settings: WebhookSettings) -> Offered:
         """The offer with its URL normalised. Raises Refusal (invalid)."""
@@ -63,10 +42,6 @@ class WebhookPlugin(ChannelPlugin):
             return {SECRET: secret_of(key, client, str(parameters[URL]))}
 
         return confirm
-
-    def configured(self, settings: WebhookSettings) -> bool:
-        """Whether the operator enabled webhooks."""
-        return settings.enabled
 
     async def connect(self, settings: WebhookSettings) -> WebhookChannel:
         """The sender. Raises ConfigurationError when the signing key is not set."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Final
 
 from pydantic import SecretStr, field_validator
@@ -41,5 +40,5 @@ class WebhookSettings(OutgoingSettings):
 def _octets(text: SecretStr) -> bytes:
     try:
         return base64.b64decode(text.get_secret_value(), validate=True)
-    except binascii.Error:
+    except ValueError:  # also of other characters than ASCII
         return b""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import ClassVar, Final
 
-from aiohttp.abc import AbstractResolver
-
 from aoi_events.channels.base.http.channel import HttpChannel, Post
 from aoi_events.channels.base.http.pushes import pushed
 from aoi_events.channels.base.requests import CannotSend, Item
@@ -17,7 +15,6 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.identifiers import Urgency, base32_id
 from aoi_events.contracts.push import PushedNotification
-from aoi_events.ports.clock import Clock
 
 LARGEST_PLAINTEXT: Final = 3_993
 """Octets that fit the 4,096 which every push service takes (RFC 8291, section 4)."""
@@ -25,24 +22,13 @@ LARGEST_PLAINTEXT: Final = 3_993
 _LONGEST_TTL: Final = 2**31 - 1
 
 
-class WebPushChannel(HttpChannel):
-    """Posts notifications and challenges to the push services that devices subscribed with."""
+class WebPushChannel(HttpChannel[WebPushSettings, VapidKey]):
+    """Posts notifications and challenges to the push services that devices subscribed with.
+
+    The key is the VAPID key of the installation.
+    """
 
     url_parameter: ClassVar[str] = ENDPOINT
-
-    def __init__(
-        self,
-        name: str,
-        settings: WebPushSettings,
-        key: VapidKey,
-        *,
-        clock: Clock | None = None,
-        resolver: AbstractResolver | None = None,
-    ) -> None:
-        """``key``: the installation's VAPID key."""
-        super().__init__(name, settings, clock=clock, resolver=resolver)
-        self._key = key
-        self._contact = settings.contact
 
     def compose(self, item: Item, url: str, now: datetime) -> Post:
         """The encrypted push. Raises CannotSend for bad keys, and for content that is too large."""
@@ -50,7 +36,7 @@ class WebPushChannel(HttpChannel):
         if isinstance(keys, str):
             raise CannotSend(f"the key {keys} of the subscription is invalid", closes_channel=True)
         headers = {
-            "Authorization": authorization(self._key, url, self._contact, now),
+            "Authorization": authorization(self._key, url, self._settings.contact, now),
             "Content-Encoding": "aes128gcm",
             "Content-Type": "application/octet-stream",
             **_push_headers(item, now),

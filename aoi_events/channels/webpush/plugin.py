@@ -2,50 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from aiohttp.abc import AbstractResolver
-
+from aoi_events.channels.base.http.plugin import HttpPlugin
+from aoi_events.channels.base.http.settings import OutgoingSettings
 from aoi_events.channels.webpush.channel import LARGEST_CONTENT, WebPushChannel, measure
 from aoi_events.channels.webpush.offer import checked
 from aoi_events.channels.webpush.settings import WebPushSettings
 from aoi_events.domain.clients.channels import ChannelTraits, Parameters
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.channel import ChannelPlugin, Confirming, Offered, OfferParameters
-from aoi_events.ports.clock import Clock
 
 VAPID_KEY: Final = "vapid_key"
 """The parameter in the answer to an activation that contains our public key."""
 
 
-class WebPushPlugin(ChannelPlugin):
+class WebPushPlugin(HttpPlugin):
     """See :class:`aoi_events.ports.channel.ChannelPlugin`.
 
     A device offers a subscription that it made at another push service with our public key as its
-    ``applicationServerKey``: ``endpoint``, ``p256dh`` and ``auth``. ``clock`` and ``resolver`` are
-    for tests.
+    ``applicationServerKey``: ``endpoint``, ``p256dh`` and ``auth``.
     """
 
     type = "webpush"
     settings_model = WebPushSettings
 
-    def __init__(
-        self, *, clock: Clock | None = None, resolver: AbstractResolver | None = None
-    ) -> None:
-        self._clock = clock
-        self._resolver = resolver
-
-    def traits(self, settings: WebPushSettings) -> ChannelTraits:
-        """Connectionless; takes content that fits one push; its endpoint must be proved."""
-        return ChannelTraits(
-            type=self.type,
-            connection_oriented=False,
-            ack_within=settings.ack_within,
-            largest_content=LARGEST_CONTENT,
-            needs_proof=True,
-            cost=settings.cost,
-            measure=measure,
-        )
+    def traits(self, settings: OutgoingSettings) -> ChannelTraits:
+        """As any such channel, but for content that must fit one push."""
+        return replace(super().traits(settings), largest_content=LARGEST_CONTENT, measure=measure)
 
     def offer(self, parameters: OfferParameters, settings: WebPushSettings) -> Offered:
         """The subscription, normalised. Raises Refusal (invalid)."""
@@ -64,10 +49,6 @@ class WebPushPlugin(ChannelPlugin):
             return {VAPID_KEY: public}
 
         return confirm
-
-    def configured(self, settings: WebPushSettings) -> bool:
-        """Whether the operator enabled Web Push."""
-        return settings.enabled
 
     async def connect(self, settings: WebPushSettings) -> WebPushChannel:
         """The sender. Raises ConfigurationError when the private key is not set."""

@@ -36,6 +36,7 @@ from aoi_events.client.shell.mailbox import Handler, Wake
 from aoi_events.client.shell.runner import Dependencies, Runner
 from aoi_events.client.shell.websocket import WebSocketTransport
 from aoi_events.contracts.answers import SelectedChannel
+from aoi_events.contracts.faults import in_words
 from aoi_events.contracts.identifiers import (
     ApplicationName,
     Assertion,
@@ -364,7 +365,7 @@ class AoiClient:
         try:
             ActivateChannelsV1(version=1, client="cli_" + "a" * 26, sequence=1, offers=checked)
         except ValidationError as error:
-            raise ConfigurationError(f"offers: {error.errors()[0]['msg']}") from None
+            raise ConfigurationError(f"offers: {in_words(error.errors()[0])}") from None
         if self._sms is None and any(offer.type == "sms" for offer in checked):
             raise ConfigurationError("an offer of sms needs sms=, the source of short messages")
         for offer in checked:
@@ -380,4 +381,4 @@ def _checked(form: TypeAdapter[str], value: str, name: str) -> str:
     try:
         return form.validate_python(value)
     except ValidationError as error:
-        raise ConfigurationError(f"{name}: {error.errors()[0]['msg']}") from None
+        raise ConfigurationError(f"{name}: {in_words(error.errors()[0])}") from None

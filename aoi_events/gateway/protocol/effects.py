@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from aoi_events.contracts.envelopes import OutcomeItem
@@ -28,11 +28,8 @@ class Admit:
     """
 
     client: ClientId
-    secret: ClientSecret
+    secret: ClientSecret = field(repr=False)
     heard: str | None = None
-
-    def __repr__(self) -> str:
-        return f"Admit(client={self.client!r}, secret='…')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +42,8 @@ class ForwardRequest:
 
     id: int
     name: str
-    body: bytes
+    body: bytes = field(repr=False)
     client: ClientId | None = None
-
-    def __repr__(self) -> str:
-        return f"ForwardRequest(id={self.id}, name={self.name!r}, client={self.client!r}, body='…')"
 
 
 @dataclass(frozen=True, slots=True)

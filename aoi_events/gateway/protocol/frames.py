@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import json
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -18,7 +18,9 @@ from aoi_events.contracts.device import (
     device_frames,
 )
 from aoi_events.contracts.envelopes import DeliverItem
+from aoi_events.contracts.faults import in_words
 from aoi_events.contracts.identifiers import ClientId
+from aoi_events.contracts.parse import deeper_than
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.gateway.protocol.close_reasons import shortened
 
@@ -46,12 +48,12 @@ def check_size(data: str | bytes) -> None:
 
 def undecodable(error: ValidationError) -> Refusal:
     """The refusal of a frame that could not be decoded (malformed, invalid)."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
-        return Refusal(ErrorCode.MALFORMED, f"the frame is not JSON in UTF-8: {first['msg']}")
+        return Refusal(ErrorCode.MALFORMED, f"the frame {in_words(first)}")
     # The first part of the location is the type of the frame, which helps the reader, too.
     field = ".".join(str(part) for part in first["loc"])
-    return Refusal(ErrorCode.INVALID, shortened(first["msg"]), field=shortened(field) or None)
+    return Refusal(ErrorCode.INVALID, shortened(in_words(first)), field=shortened(field) or None)
 
 
 def request_body(frame: RequestFrame, client: ClientId | None) -> bytes:
@@ -66,7 +68,10 @@ def request_body(frame: RequestFrame, client: ClientId | None) -> bytes:
             f"a device may request {', '.join(sorted(DEVICE_REQUESTS))}",
             field="name",
         )
-    _check_plain(frame.body)
+    if deeper_than(frame.body, MAX_DEPTH):
+        raise Refusal(
+            ErrorCode.MALFORMED, f"the body is nested deeper than {MAX_DEPTH} levels", field="body"
+        )
     if "secret" in frame.body:
         raise Refusal(
             ErrorCode.INVALID,
@@ -74,7 +79,7 @@ def request_body(frame: RequestFrame, client: ClientId | None) -> bytes:
             field="body.secret",
         )
     if frame.name == "client.register":
-        return to_json(frame.body)
+        return _encoded(frame.body)
     if client is None:
         raise Refusal(ErrorCode.UNAUTHENTICATED, "say hello before any other request")
     if frame.body.get("client", client) != client:
@@ -83,29 +88,16 @@ def request_body(frame: RequestFrame, client: ClientId | None) -> bytes:
             "this connection belongs to another client; leave client out, or set your own",
             field="body.client",
         )
-    return to_json({**frame.body, "client": client})
+    return _encoded({**frame.body, "client": client})
 
 
-def _check_plain(body: dict[str, Any]) -> None:
-    """Raise Refusal for too deep nesting, and for numbers that JSON does not have."""
-    level: list[Any] = [body]
-    for _ in range(MAX_DEPTH):
-        deeper: list[Any] = []
-        for value in level:
-            if isinstance(value, dict):
-                deeper.extend(value.values())
-            elif isinstance(value, list):
-                deeper.extend(value)
-            elif isinstance(value, float) and not math.isfinite(value):
-                raise Refusal(
-                    ErrorCode.MALFORMED, "NaN and infinity are no JSON numbers", field="body"
-                )
-        if not deeper:
-            return
-        level = deeper
-    raise Refusal(
-        ErrorCode.MALFORMED, f"the body is nested deeper than {MAX_DEPTH} levels", field="body"
-    )
+def _encoded(body: dict[str, Any]) -> bytes:
+    try:
+        return json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError:
+        raise Refusal(
+            ErrorCode.MALFORMED, "NaN and infinity are no JSON numbers", field="body"
+        ) from None
 
 
 def answer_frame(request: int, name: str | None, body: bytes) -> bytes:

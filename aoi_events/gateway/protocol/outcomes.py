@@ -58,23 +58,6 @@ def about(
     )
 
 
-def discarded(item: DeliverItem, detail: str, now: datetime) -> OutcomeItem:
-    """The delivery failed for good: the device cannot use it."""
-    return item.outcome(OutcomeKind.DISCARDED, now, detail=detail)
-
-
-def refused(item: DeliverItem, detail: str, now: datetime) -> OutcomeItem:
-    """The delivery failed for now; its own retries continue from here."""
-    return item.outcome(OutcomeKind.REFUSED, now, detail=detail)
-
-
 def route_lost(item: DeliverItem, now: datetime) -> OutcomeItem:
     """The session, or its epoch, that a step was addressed to does not exist here."""
     return item.outcome(OutcomeKind.ROUTE_LOST, now, epoch=item.epoch)
-
-
-def unacknowledged(
-    delivery: DeliveryId, sent: InFlight, client: ClientId, epoch: int | None, now: datetime
-) -> OutcomeItem:
-    """The session ended before the device acknowledged the delivery: its route is lost."""
-    return about(delivery, OutcomeKind.ROUTE_LOST, sent, client, now, epoch=epoch)

@@ -26,12 +26,12 @@ from typing import ClassVar
 
 from aoi_events.contracts.answers import ClientConnectedV1
 from aoi_events.contracts.device import CloseCode
-from aoi_events.contracts.envelopes import DeliverItem
+from aoi_events.contracts.envelopes import DeliverItem, OutcomeKind
 from aoi_events.contracts.identifiers import ClientId
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.gateway.protocol.close_reasons import announcement_refused, hello_refused
 from aoi_events.gateway.protocol.effects import Effect, EndPresence, ReportOutcome, Send
-from aoi_events.gateway.protocol.outcomes import refused, route_lost, unacknowledged
+from aoi_events.gateway.protocol.outcomes import about, route_lost
 from aoi_events.gateway.protocol.window import Window
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.platform.limiters import TokenBucket
@@ -174,7 +174,8 @@ class Session(ABC):
         if now >= item.expires_at:
             return []
         if not self._window.push(item, room=self._settings.window + self._settings.backlog):
-            return [ReportOutcome(refused(item, "the device does not keep up", now))]
+            why = "the device does not keep up"
+            return [ReportOutcome(item.outcome(OutcomeKind.REFUSED, now, detail=why))]
         return self._send_waiting(elapsed, now)
 
     def _is_recipient(self, item: DeliverItem) -> bool:
@@ -244,10 +245,10 @@ class Session(ABC):
         in_flight, waiting = self._window.clear()
         effects: list[Effect] = []
         if self.client is not None:
-            effects += [
-                ReportOutcome(unacknowledged(delivery, sent, self.client, self.epoch, now))
-                for delivery, sent in in_flight.items()
-            ]
+            for delivery, sent in in_flight.items():
+                lost = OutcomeKind.ROUTE_LOST
+                outcome = about(delivery, lost, sent, self.client, now, epoch=self.epoch)
+                effects.append(ReportOutcome(outcome))
             effects += [ReportOutcome(route_lost(item, now)) for item in waiting]
             if end_presence and self.epoch is not None:
                 effects.append(EndPresence(self.client, self.epoch))

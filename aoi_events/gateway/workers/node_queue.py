@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -22,16 +21,16 @@ from aoi_events.contracts.envelopes import (
     DeliverItem,
     DeliveryBatchV1,
 )
-from aoi_events.errors import BrokerUnavailable, ConfigurationError, InfrastructureError
+from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.gateway.protocol.outcomes import route_lost
 from aoi_events.gateway.protocol.session import State
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.sockets.device_connection import DeviceConnection, GatewayContext
 from aoi_events.gateway.workers.request_forwarder import RequestForwarder
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
-from aoi_events.platform.tasks import first_completed
-from aoi_events.ports.broker import Broker, Inbound, Subscription
+from aoi_events.platform.resubscribing_consumer import ResubscribingConsumer
+from aoi_events.platform.retry import FailedAttempt, RetryPolicy
+from aoi_events.ports.broker import Broker, Inbound
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.topology import Queue, QueueKind, gateway_queue
 
@@ -62,14 +61,19 @@ class NodeQueue:
     ) -> None:
         self.name = self._next = ""
         self.ready = asyncio.Event()
-        self._broker = broker
         self._gateway = gateway
         self._connections = connections
         self._clock = clock
         self._dice = dice
-        self._settings = settings
-        self._subscription: Subscription | None = None
-        self._stopping = False
+        self._consumer = ResubscribingConsumer(
+            broker,
+            self._new_queue,
+            prefetch=settings.prefetch,
+            policy=_RETRY_POLICY,
+            on=_LATER,
+            failed=_log_unavailable,
+            sleep=clock.sleep,
+        )
         self._unannounced: dict[str, DeviceConnection] = {}
         self._to_announce = asyncio.Event()
 
@@ -77,30 +81,24 @@ class NodeQueue:
 
     async def run(self) -> None:
         """Consume the queue, under a new name for each broker connection, until :meth:`stop`."""
-        while not self._stopping:
-            self._subscription = await retry(
-                self._subscribe,
-                policy=_RETRY_POLICY,
-                # After a first success a refusal passes: for example, the broker restarts.
-                on=_LATER if self.ready.is_set() else InfrastructureError,
-                failed=_log_unavailable,
-                sleep=self._clock.sleep,
-            )
-            self._rename()
-            await self._consume_until_lost(self._subscription)
+        # After a first success a refusal passes: for example, the broker restarts.
+        await self._consumer.subscribe(on=InfrastructureError)
+        self._rename()
+        while (messages := await self._consumer.take()) is not None:
+            if messages:
+                await self._handle(messages)
+            else:
+                _log.warning("gateway_queue_lost", node=self.name)
+                self._rename()
 
     async def stop(self) -> None:
         """Stop consuming; :meth:`run` returns when the messages that arrived are processed."""
-        self._stopping = True
-        if self._subscription is not None:
-            await self._subscription.stop()
+        await self._consumer.stop()
 
-    async def _subscribe(self) -> Subscription:
+    def _new_queue(self) -> Queue:
         # Each attempt uses a new name: a failed one may have declared its queue.
         self._next = f"gw-{self._dice.token_hex(8)}"
-        return await self._broker.subscribe(
-            Queue(gateway_queue(self._next), QueueKind.EXCLUSIVE), prefetch=self._settings.prefetch
-        )
+        return Queue(gateway_queue(self._next), QueueKind.EXCLUSIVE)
 
     def _rename(self) -> None:
         self.name = self._next
@@ -111,24 +109,13 @@ class NodeQueue:
                 self.announce(connection)
         self.ready.set()
 
-    async def _consume_until_lost(self, subscription: Subscription) -> None:
-        _, consuming = await first_completed(
-            self._broker.connection_lost(), self._consume(subscription)
-        )
-        if not consuming.cancelled():
-            with suppress(BrokerUnavailable):
-                consuming.result()
-        if not self._stopping:
-            _log.warning("gateway_queue_lost", node=self.name)
-
-    async def _consume(self, subscription: Subscription) -> None:
-        while messages := await subscription.take(self._settings.prefetch):
-            ids = [message.message_id for message in messages]
-            with self._gateway.metrics.batch(_ANY_NODE, ids):
-                for message in messages:
-                    for item in _items(message):
-                        await self._deliver(item)
-                await subscription.ack(messages)
+    async def _handle(self, messages: Sequence[Inbound]) -> None:
+        ids = [message.message_id for message in messages]
+        with self._gateway.metrics.batch(_ANY_NODE, ids):
+            for message in messages:
+                for item in _items(message):
+                    await self._deliver(item)
+            await self._consumer.ack(messages)
 
     async def _deliver(self, item: _Item) -> None:
         now = self._gateway.now()

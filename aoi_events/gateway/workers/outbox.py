@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeItem
-from aoi_events.contracts.identifiers import ClientId
 from aoi_events.contracts.requests import DisconnectClientV1
 from aoi_events.errors import InfrastructureError
 from aoi_events.gateway.protocol.effects import EndPresence
@@ -54,15 +53,8 @@ class Outbox:
         """How many entries wait, without those that are being published."""
         return len(self._entries)
 
-    def report(self, outcome: OutcomeItem) -> None:
-        """Add an outcome, for the outcome worker."""
-        self._put(outcome)
-
-    def end_presence(self, client: ClientId, epoch: int) -> None:
-        """Add the end of a presence, for the activation worker."""
-        self._put(EndPresence(client, epoch))
-
-    def _put(self, entry: Entry) -> None:
+    def put(self, entry: Entry) -> None:
+        """Add an outcome, for the outcome worker, or the end of a presence, for activation."""
         if len(self._entries) >= self._bound:
             # The deadline of its delivery, or a lost route, replaces the entry later.
             self._entries.popleft()

@@ -63,7 +63,7 @@ async def test_what_is_wrong_is_told(machine: Machine) -> None:
     """Wrong arguments end with 2, refusals with 1, each with what was wrong."""
     await machine.start()
     for arguments, code, told in (
-        (("register-app", "../etc"), 2, "NAME: must match"),
+        (("register-app", "../etc"), 2, "NAME: must have the form"),
         (("register-app", MAIL, "--command", "'unclosed"), 2, "--command: No closing quotation"),
         (("register-app", MAIL, "--wait", "61"), 2, "--wait"),
         (("set-identity", "x" * 300), 2, "IDENTITY: "),

@@ -8,11 +8,20 @@ import pytest
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.platform.retry import RetryPolicy, retry
-from aoi_events.ports.broker import Outbound, Published
+from aoi_events.ports.broker import Outbound, Published, Subscription
 from aoi_events.testing.containers import RabbitServer
-from aoi_events.topology import Queue, Topology
+from aoi_events.topology import Queue, QueueKind, Topology
 from tests.integration.broker.traffic import QUEUE, Ledger, consume_steadily, publish_steadily
 from tests.limits import WITHIN
+
+OWN = Queue("faults.own", QueueKind.EXCLUSIVE)
+
+
+async def until_lost(own: Subscription) -> None:
+    """Return when the connection of an exclusive queue is lost, and the queue with it."""
+    async with asyncio.timeout(WITHIN):
+        with pytest.raises(BrokerUnavailable, match=OWN.name):
+            await own.take(1)
 
 
 @pytest.fixture(scope="session")
@@ -61,10 +70,9 @@ async def test_nothing_confirmed_is_lost(
         # RabbitMQ 4.0 forgets a quorum queue, and all that it confirmed for it, when its only node
         # is killed within half a second of the declaration; so there is traffic for longer first.
         await ledger.until_confirmed(8000)
-        lost = asyncio.create_task(broker.connection_lost())
+        own = await broker.subscribe(OWN, prefetch=1)
         await asyncio.to_thread(fault, rabbit_server)
-        async with asyncio.timeout(WITHIN):
-            await lost
+        await until_lost(own)
         await ledger.until_confirmed(1000)
         stop.set()
         await publishing
@@ -130,11 +138,10 @@ async def test_while_the_broker_is_away(rabbit_server: RabbitServer, rabbit_url:
     broker = await RabbitBroker.connect(rabbit_url)
     await broker.declare(Topology((), (QUEUE,)))
     requester = await broker.requester()
-    lost = asyncio.create_task(broker.connection_lost())
+    own = await broker.subscribe(OWN, prefetch=1)
     await asyncio.to_thread(rabbit_server.ctl, "stop_app")
     try:
-        async with asyncio.timeout(WITHIN):
-            await lost
+        await until_lost(own)
         assert not await broker.healthy()
         for attempt in (
             lambda: broker.publish([Outbound("", QUEUE.name, b"x")]),

@@ -20,7 +20,7 @@ FAILURES = 3
 FIRST, MOST = 8.0, 30.0
 
 
-class Posting(HttpChannel):
+class Posting(HttpChannel[OutgoingSettings, None]):
     """A channel over HTTP whose requests all have the same body."""
 
     url_parameter = "url"
@@ -47,7 +47,7 @@ class Origins:
                 "probe_most": MOST,
             }
         )
-        self.channel = Posting("post", settings, clock=clock)
+        self.channel = Posting("post", settings, None, clock=clock)
 
     async def send(self, receiver: Receiver | None = None, *, url: str = "") -> OutcomeItem:
         """The end of a delivery to a receiver, by default to the broken one."""

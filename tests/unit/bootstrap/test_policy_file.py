@@ -12,17 +12,19 @@ import pytest
 
 from aoi_events.bootstrap.policy_file import PolicyFile, open_policy
 from aoi_events.errors import PolicyRefused
-from aoi_events.platform.no_metrics import NO_METRICS, NoMetrics
+from aoi_events.platform.no_metrics import NO_METRICS
+from aoi_events.telemetry.prometheus import PrometheusMetrics
 from aoi_events.testing.stopped_clock import ManualClock
 from tests.limits import WITHIN
 
 CHANNELS = ("websocket", "sms")
 
 
-class Counting(NoMetrics):
+class Counting(PrometheusMetrics):
     """Metrics that remember what was told of the policy file."""
 
     def __init__(self) -> None:
+        super().__init__(channels=CHANNELS, queues=())
         self.told: list[str] = []
 
     def policy_reloaded(self, result: str) -> None:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from aiohttp.abc import AbstractResolver
 
@@ -21,6 +21,9 @@ from aoi_events.domain.providers.breaker import BreakerPolicy
 from aoi_events.domain.retry import Backoff
 from aoi_events.ports.clock import Clock
 
+S = TypeVar("S", bound=OutgoingSettings)
+K = TypeVar("K")
+
 
 @dataclass(frozen=True, slots=True)
 class Post:
@@ -32,11 +35,11 @@ class Post:
     not_ready: Collection[int] = ()
 
 
-class HttpChannel(RequestChannel[Post]):
+class HttpChannel(RequestChannel[Post], Generic[S, K]):
     """Posts each item to the URL that its device named; a lane is the origin of that URL.
 
-    Derive from it: :meth:`compose` makes the request. ``resolver`` looks names up instead of the
-    system's name servers.
+    Derive from it: :meth:`compose` makes the request, with the installation's ``key``. ``resolver``
+    looks names up instead of the system's name servers.
     """
 
     url_parameter: ClassVar[str]
@@ -45,7 +48,8 @@ class HttpChannel(RequestChannel[Post]):
     def __init__(
         self,
         name: str,
-        settings: OutgoingSettings,
+        settings: S,
+        key: K,
         *,
         clock: Clock | None = None,
         resolver: AbstractResolver | None = None,
@@ -58,7 +62,8 @@ class HttpChannel(RequestChannel[Post]):
             breakers=_policy(settings),
             clock=clock,
         )
-        self._outgoing = settings
+        self._settings = settings
+        self._key = key
         self._client = HttpClient(settings, resolver=resolver)
 
     @abstractmethod
@@ -72,7 +77,7 @@ class HttpChannel(RequestChannel[Post]):
     def prepare(self, item: Item, now: datetime) -> Post:
         """The request for the item. Raises CannotSend."""
         try:
-            url = checked_url(self._url(item), self._outgoing)
+            url = checked_url(self._url(item), self._settings)
         except BadUrl as error:
             raise CannotSend(str(error), closes_channel=True) from None
         return self.compose(item, url, now)

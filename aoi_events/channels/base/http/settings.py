@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 def _from_variable(value: Any) -> Any:
     """Read JSON, the form of a list in an environment variable."""
-    return json.loads(value) if isinstance(value, str) else value
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError('must be JSON, like ["a", "b"]') from None
+
+
+def _network(value: Any) -> IPv4Network | IPv6Network:
+    return ip_network(str(value))
 
 
 class OutgoingSettings(BaseModel):
@@ -22,7 +29,10 @@ class OutgoingSettings(BaseModel):
 
     enabled: bool = False
     """Whether devices may select this channel here."""
-    networks: Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_from_variable)] = ()
+    networks: Annotated[
+        tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)], ...],
+        BeforeValidator(_from_variable),
+    ] = ()
     """Networks that requests may go to although they are private, loopback, link-local or
     otherwise not public, like `["10.20.0.0/16"]`."""
     ports: Annotated[

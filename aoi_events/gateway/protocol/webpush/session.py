@@ -10,7 +10,7 @@ from typing import assert_never
 
 from aoi_events.contracts.answers import AnyAnswer, RefusedV1
 from aoi_events.contracts.device import CloseCode
-from aoi_events.contracts.envelopes import DeliverItem
+from aoi_events.contracts.envelopes import DeliverItem, OutcomeKind
 from aoi_events.contracts.webpush import (
     AckMessage,
     AckUpdate,
@@ -23,7 +23,6 @@ from aoi_events.contracts.webpush import (
 )
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.gateway.protocol.effects import Effect, ReportOutcome, Send
-from aoi_events.gateway.protocol.outcomes import discarded
 from aoi_events.gateway.protocol.session import State
 from aoi_events.gateway.protocol.webpush.acknowledging import outcome
 from aoi_events.gateway.protocol.webpush.commands import check_command, command_request
@@ -159,7 +158,8 @@ class WebPushSession(Handshake):
     def deliver(self, item: DeliverItem, *, elapsed: float, now: datetime) -> list[Effect]:
         """A step of a delivery arrived; a browser would drop content that is not encrypted."""
         if item.content.data and item.content.encryption is None and self._is_recipient(item):
-            return [ReportOutcome(discarded(item, "a browser takes encrypted content only", now))]
+            why = "a browser takes encrypted content only"
+            return [ReportOutcome(item.outcome(OutcomeKind.DISCARDED, now, detail=why))]
         return super().deliver(item, elapsed=elapsed, now=now)
 
     def _notification(self, item: DeliverItem) -> bytes:

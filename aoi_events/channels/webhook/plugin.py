@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from aiohttp.abc import AbstractResolver
-
-from aoi_events.channels.webhook.channel import WebhookChannel
 from aoi_events.channels.webhook.offer import URL, checked
 from aoi_events.channels.webhook.settings import WebhookSettings
 from aoi_events.channels.webhook.signing import secret_of
@@ -15,6 +12,11 @@ from aoi_events.domain.clients.channels import ChannelTraits, Parameters
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.channel import ChannelPlugin, Confirming, Offered, OfferParameters
 from aoi_events.ports.clock import Clock
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractResolver
+
+    from aoi_events.channels.webhook.channel import WebhookChannel
 
 SECRET: Final = "secret"  # noqa: S105 - the name of a parameter
 """The parameter in the answer to an activation that contains the secret of the signatures."""
@@ -70,6 +72,9 @@ class WebhookPlugin(ChannelPlugin):
 
     async def connect(self, settings: WebhookSettings) -> WebhookChannel:
         """The sender. Raises ConfigurationError when the signing key is not set."""
+        # Only the worker that sends loads the HTTP client.
+        from aoi_events.channels.webhook.channel import WebhookChannel
+
         return WebhookChannel(
             self.type, settings, _key(settings), clock=self._clock, resolver=self._resolver
         )

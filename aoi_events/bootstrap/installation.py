@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aoi_events.bootstrap.clocks import Clocks
@@ -49,15 +49,8 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 Run = Callable[[asyncio.Event, asyncio.Event], Coroutine[Any, Any, None]]
+"""Runs a worker: ``run(stop, started)``."""
 Check = Callable[[], Awaitable[bool]]
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """One worker; ``run(stop, started)`` runs it."""
-
-    name: str
-    run: Run
 
 
 class Installation:
@@ -79,6 +72,7 @@ class Installation:
         dice: Dice,
         metrics: PrometheusMetrics,
         policy: PolicyFile | None,
+        clocks: Clocks | None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
@@ -91,16 +85,12 @@ class Installation:
         self._identities = identity_check(settings.policy) if "registration" in names else None
         self._clock = clock
         self._dice = dice
-        gateways = frozenset(settings.gateway_users)
-        if alone and opened.gateway_broker is not None:
-            gateways |= {opened.gateway_broker.user}
-        self._gateways = gateways
-        self.clocks: Clocks | None = None
+        self._gateways = _trusted(settings.gateway_users, opened.gateway_broker if alone else None)
+        self._endpoints = _trusted(
+            settings.endpoint_users, opened.endpoint_broker if alone else None
+        )
+        self.clocks = clocks
         """Compares this machine's clock with the store's, where workers need both."""
-        endpoints = frozenset(settings.endpoint_users)
-        if alone and opened.endpoint_broker is not None:
-            endpoints |= {opened.endpoint_broker.user}
-        self._endpoints = endpoints
         self._gateway: Gateway | None = None
         if opened.gateway_broker is not None:
             # Only processes that run a server load its libraries.
@@ -209,30 +199,30 @@ class Installation:
 
     # -- the workers ----------------------------------------------------------------------------
 
-    def worker(self, name: str) -> Worker:
+    def worker(self, name: str) -> Run:
         """The worker of that name. Raises ConfigurationError where its channel has no provider."""
-        parts: Mapping[str, Callable[[], Run]] = {
-            "registration": lambda: self._batches(
-                RegistrationHandler(self.store, self.services, self._clock)
-            ),
-            "activation": lambda: self._batches(
-                ActivationHandler(self.store, self._activating(), self._clock)
-            ),
-            "notification": lambda: self._batches(
-                NotificationHandler(
-                    self.store, self.services, self._clock, self._dice, self.metrics
+        clock, dice, metrics = self._clock, self._dice, self.metrics
+        match name:
+            case "registration":
+                return self._batches(RegistrationHandler(self.store, self.services, clock))
+            case "activation":
+                return self._batches(ActivationHandler(self.store, self._activating(), clock))
+            case "notification":
+                return self._batches(
+                    NotificationHandler(self.store, self.services, clock, dice, metrics)
                 )
-            ),
-            "outcome": lambda: self._batches(
-                OutcomeHandler(self.store, self.services, self._clock, self._dice, self.metrics)
-            ),
-            "gateway": lambda: _serving(self.gateway),
-            "endpoint": lambda: _serving(self.endpoint),
-            "deadlines": self._deadlines,
-        }
-        if name in parts:
-            return Worker(name, parts[name]())
-        return Worker(name, self._provider(name))
+            case "outcome":
+                return self._batches(
+                    OutcomeHandler(self.store, self.services, clock, dice, metrics)
+                )
+            case "gateway":
+                return _serving(self.gateway)
+            case "endpoint":
+                return _serving(self.endpoint)
+            case "deadlines":
+                return self._deadlines()
+            case _:
+                return self._provider(name)
 
     def _batches(self, handler: Handler[Any], *, quarantine: bool = True) -> Run:
         worker = BatchWorker(
@@ -312,6 +302,11 @@ class Installation:
         return run
 
 
+def _trusted(users: Sequence[str], own: Broker | None) -> frozenset[str]:
+    """``users``, and the user of this process's own connection."""
+    return frozenset(users if own is None else (*users, own.user))
+
+
 def _serving(server: Gateway | Endpoint) -> Run:
     async def run(stop: asyncio.Event, started: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
@@ -339,11 +334,6 @@ async def open_installation(
     file, and trust its own gateway and endpoint under any broker user. Raises
     ConfigurationError, BrokerUnavailable, StoreUnavailable.
     """
-    if settings.in_process and not alone:
-        raise ConfigurationError(
-            "AOI_BROKER is memory://, which lives in one process: run `aoi up`, or set AOI_BROKER "
-            "to amqp://USER:PASSWORD@HOST/VHOST"
-        )
     installed = installed_plugins() if plugins is None else plugins
     configured = configure(installed, settings.channels)
     every = (*WORKERS, *configured.connectionless)
@@ -355,6 +345,11 @@ async def open_installation(
                 else "there are " + ", ".join(every)
             )
             raise ConfigurationError(f"no worker {name!r} here: {hint}")
+    if settings.in_process and not alone:
+        raise ConfigurationError(
+            "AOI_BROKER is memory://, which lives in one process: run `aoi up`, or set AOI_BROKER "
+            "to amqp://USER:PASSWORD@HOST/VHOST"
+        )
     chosen = tuple(names) or every
     metrics = PrometheusMetrics(
         channels=configured.traits,
@@ -369,7 +364,7 @@ async def open_installation(
             # A caller that gives a clock sets its time.
             clocks = Clocks(opened.store, SystemClock(), apart=settings.clock_apart)
             await clocks.compare()
-        installation = Installation(
+        yield Installation(
             settings,
             chosen,
             opened,
@@ -379,9 +374,8 @@ async def open_installation(
             dice=dice or SystemDice(),
             metrics=metrics,
             policy=open_policy(settings.policy_file, chosen, installed, metrics=metrics),
+            clocks=clocks,
         )
-        installation.clocks = clocks
-        yield installation
 
 
 def _give_up() -> None:

@@ -24,8 +24,6 @@ def worker_process(name: str) -> int:
         settings = load_settings()
     except ConfigurationError as error:
         fail(str(error), code=ExitCode.CONFIG)
-    if name not in (names := _names()):
-        fail(f"there is no worker {name!r}; there are {', '.join(names)}", code=ExitCode.CONFIG)
     return run_process(settings, [name])
 
 
@@ -77,16 +75,3 @@ def _print_addresses(addresses: Addresses, *, over_amqp: bool) -> None:
     for what, where in rows.items():
         if where:
             console.print(f"  {what:<20}{where}", soft_wrap=True, markup=False)
-
-
-def _names() -> tuple[str, ...]:
-    """Every possible worker; that of a channel needs settings to run, too."""
-    from aoi_events.bootstrap.opening import WORKERS
-    from aoi_events.bootstrap.plugins import installed_plugins
-
-    channels = sorted(
-        kind
-        for kind, plugin in installed_plugins().items()
-        if not plugin.traits(plugin.settings_model()).connection_oriented
-    )
-    return (*WORKERS, *channels)

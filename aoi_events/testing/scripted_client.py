@@ -18,13 +18,14 @@ from aoi_events.platform.tasks import first_completed
 T = TypeVar("T")
 
 
-class _Script(Generic[T]):
-    """A queue of what was put in, in order, until it is read."""
+class Script(Generic[T]):
+    """Values that a test puts in, read in order: pushes of a channel, or identities of a user."""
 
     def __init__(self) -> None:
         self._items: asyncio.Queue[T] = asyncio.Queue()
 
-    def _put(self, item: T) -> None:
+    def put(self, item: T) -> None:
+        """Let a value arrive."""
         self._items.put_nowait(item)
 
     async def __aiter__(self) -> AsyncIterator[T]:
@@ -32,7 +33,7 @@ class _Script(Generic[T]):
             yield await self._items.get()
 
 
-class ScriptedNetwork(_Script[Network]):
+class ScriptedNetwork(Script[Network]):
     """A network that a test changes."""
 
     def __init__(self, network: Network | None = None) -> None:
@@ -61,32 +62,16 @@ class ScriptedNetwork(_Script[Network]):
             circumstances=circumstances,
             address=address if address is not None else self._current.address,
         )
-        self._put(self._current)
+        self.put(self._current)
 
 
-class ScriptedPushes(_Script[bytes]):
-    """The pushes of one channel, which a test makes arrive."""
-
-    def arrive(self, octets: bytes) -> None:
-        """Let a push arrive."""
-        self._put(octets)
-
-
-class ScriptedIdentity(_Script[str]):
-    """A user identity that a test changes."""
-
-    def change(self, identity: str) -> None:
-        """Give the device another user."""
-        self._put(identity)
-
-
-class ScriptedSms(_Script[ShortMessage]):
+class ScriptedSms(Script[ShortMessage]):
     """A radio that receives the short messages of a test."""
 
     def receive(self, *user_data: bytes, sender: str = "AOI") -> None:
         """Let short messages arrive (user data, header first)."""
         for octets in user_data:
-            self._put(ShortMessage(octets, sender))
+            self.put(ShortMessage(octets, sender))
 
 
 class CuttableTransport:

@@ -62,7 +62,7 @@ async def _play_story(timeline: Timeline, url: str, smsc: LoopbackSmsc, sender: 
         device("tablet", "+15550102", url=url, smsc=smsc, timeline=timeline) as tablet,
         Publisher(sender, timeout=WITHIN) as backend,
     ):
-        await Story(timeline, phone, tablet, backend, Story.new_run()).play()
+        await Story(timeline, phone, tablet, backend).play()
 
 
 async def _unless_ended(server: asyncio.Task[int], part: Coroutine[Any, Any, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
@@ -30,7 +30,8 @@ class Story:
     phone: FakeDevice
     tablet: FakeDevice
     backend: Publisher
-    run: str
+    run: str = field(default_factory=lambda: f"demo-{uuid4().hex[:8]}")
+    """The start of the IDs of its notifications, so that none repeats that of another run."""
 
     async def play(self) -> None:
         """Play every step in order. Raises DemoFailed at the first that fails."""
@@ -128,7 +129,7 @@ class Story:
             text = "x" * _LARGE
             smsc_before = self.phone.client.events()
             accepted = await self._send(mail, "large", text, shown=f"{_LARGE} octets")
-            await _wake_up(smsc_before)
+            await _next(smsc_before, WakeUpReceived)
             tell.say("phone", "receives a wake-up by SMS: a notification waits")
             await self.phone.restore()
             tell.say("network", "the phone's link is back")
@@ -169,7 +170,7 @@ class Story:
         with tell.scene("Nothing active: stored, and delivered on return"):
             events = self.tablet.client.events()
             await self.tablet.offer(ChannelOffer(type="websocket"))
-            await _activated(events)
+            await _next(events, Activated)
             self.tablet.cut()
             tell.say("tablet", "has no SMS any more, and its link is cut")
             accepted = await self._send(news, "stored", "Welcome back")
@@ -200,7 +201,7 @@ class Story:
             old_id, old_token = self.phone.client.client_id, mail.token
             events = self.phone.client.events()
             await self.phone.offer(ChannelOffer(type="websocket"))
-            await _activated(events)
+            await _next(events, Activated)
             self.phone.cut()
             waiting = await self._send(mail, "private", "For the earlier user only")
             await self.backend.wait(waiting.notification, "stored", timeout=WITHIN)
@@ -252,11 +253,6 @@ class Story:
         self.timeline.check(bool(accepted.deliveries), f"refused: {accepted.rejected}")
         return accepted
 
-    @staticmethod
-    def new_run() -> str:
-        """A new ID for this run, so that its notifications are no repeats of another run's."""
-        return f"demo-{uuid4().hex[:8]}"
-
 
 def _sent(status: NotificationStatusV1) -> list[str | None]:
     """The channels over which the first delivery was sent."""
@@ -266,14 +262,6 @@ def _sent(status: NotificationStatusV1) -> list[str | None]:
 def _activations(events: ClientEventStream) -> list[Activated]:
     """The activations that completed since the stream was opened."""
     return [event for event in events.pending() if isinstance(event, Activated)]
-
-
-async def _wake_up(events: ClientEventStream) -> None:
-    await _next(events, WakeUpReceived)
-
-
-async def _activated(events: ClientEventStream) -> None:
-    await _next(events, Activated)
 
 
 async def _next(events: ClientEventStream, kind: type[Activated] | type[WakeUpReceived]) -> None:

@@ -11,11 +11,6 @@ from aoi_events.cli.output import console
 app = typer.Typer(no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    """Declare the exchanges and queues of the broker."""
-
-
 @app.command()
 def declare() -> None:
     """Declare every exchange and queue; safe to run again.

@@ -11,11 +11,6 @@ from aoi_events.cli.output import console
 app = typer.Typer(no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    """Upgrade the schema of the store."""
-
-
 @app.command()
 def upgrade() -> None:
     """Bring the schema up to date; safe to run again, and from several machines at once."""

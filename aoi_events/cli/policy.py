@@ -13,9 +13,7 @@ from aoi_events.cli.output import Json, console, fail, plain, print_json
 from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.platform.exit_codes import ExitCode
 
-app = typer.Typer(
-    help="Check the operator's rules for plans, and explain a plan.", no_args_is_help=True
-)
+app = typer.Typer(no_args_is_help=True)
 
 _TOKEN_ROOM = 4_096
 

@@ -6,13 +6,13 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from aoi_events.cli.demo.cast import WITHIN, device
-from aoi_events.cli.demo.story import Story
+from aoi_events.cli.demo.story import WITHIN, Story
 from aoi_events.cli.demo.timeline import DemoFailed, Timeline
 from aoi_events.cli.output import console, fail
 from aoi_events.errors import AoiError
 from aoi_events.telemetry.logs import configure_logging
-from aoi_events.testing.server import open_server
+from aoi_events.testing.devices import FakeDevice
+from aoi_events.testing.server import AoiServer, open_server
 
 
 def play(broker: str, store: str, *, verbose: bool) -> None:
@@ -37,7 +37,23 @@ async def _play(timeline: Timeline, broker: str, store: str) -> None:
         timeline.say("AOI Server", "every worker runs in this process")
         backend = await server.publisher(timeout=WITHIN)
         async with (
-            device("phone", "+15550101", server=server, timeline=timeline) as phone,
-            device("tablet", "+15550102", server=server, timeline=timeline) as tablet,
+            _device("phone", "+15550101", server=server, timeline=timeline) as phone,
+            _device("tablet", "+15550102", server=server, timeline=timeline) as tablet,
         ):
             await Story(timeline, phone, tablet, backend).play()
+
+
+def _device(name: str, number: str, *, server: AoiServer, timeline: Timeline) -> FakeDevice:
+    """A device that prints each short message it receives on the timeline."""
+
+    def heard(user_data: bytes) -> None:
+        timeline.say("SMSC", f"{len(user_data)} octets to {number}")
+
+    return FakeDevice(
+        name,
+        server.gateway_url,
+        number=number,
+        smsc=server.smsc,
+        diary=server.diary,
+        heard=heard,
+    )

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
-from aoi_events.cli.demo.cast import WITHIN
 from aoi_events.cli.demo.timeline import Timeline
 from aoi_events.client import ClientEventStream
 from aoi_events.client.core.events import Activated, WakeUpReceived
@@ -17,6 +16,8 @@ from aoi_events.contracts.requests import ChannelOffer
 from aoi_events.publishing import Publisher
 from aoi_events.testing.devices import FakeApp, FakeDevice
 
+WITHIN: Final = 30.0
+"""Seconds that one step of the demo may take."""
 _MANY: Final = 10
 _LARGE: Final = 1_500
 _HEAD_START: Final = 0.5
@@ -116,7 +117,8 @@ class Story:
             tell.check(read.channel == "sms", f"it came over {read.channel}, not by SMS")
             tell.say("phone", f"shows “{read.content.data}”, which came by SMS")
             status = await self.backend.wait(accepted.notification, "delivered", timeout=WITHIN)
-            tell.check(not _activations(before), "the phone activated its channels again")
+            again = any(isinstance(event, Activated) for event in before.pending())
+            tell.check(not again, "the phone activated its channels again")
             for hop in status.deliveries[0].story:
                 detail = f" ({hop.detail})" if hop.detail else ""
                 tell.say("AOI Server", f"{hop.what} {hop.channel or ''}{detail}")
@@ -257,11 +259,6 @@ class Story:
 def _sent(status: NotificationStatusV1) -> list[str | None]:
     """The channels over which the first delivery was sent."""
     return [hop.channel for hop in status.deliveries[0].story if hop.what == "sent"]
-
-
-def _activations(events: ClientEventStream) -> list[Activated]:
-    """The activations that completed since the stream was opened."""
-    return [event for event in events.pending() if isinstance(event, Activated)]
 
 
 async def _next(events: ClientEventStream, kind: type[Activated] | type[WakeUpReceived]) -> None:

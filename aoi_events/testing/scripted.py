@@ -162,7 +162,7 @@ class ScriptedProvider:
         """Take items from the channel and return their results."""
         sayings = [self._script.popleft() if self._script else self.default for _ in items]
         if any(say.bug for say in sayings):
-            # The bug strikes before anything is handed over, and again when its item comes alone.
+            # It raises before any item is submitted, and again when its item is submitted alone.
             self._script.extendleft(reversed(sayings))
             if len(items) == 1:
                 self._script.popleft()

@@ -38,40 +38,34 @@ class ScriptedNetwork(Script[Network]):
 
     def __init__(self, network: Network | None = None) -> None:
         super().__init__()
-        self._current = network or Network(Circumstances(bearer="wifi"), "192.0.2.1")
-
-    @property
-    def current(self) -> Network:
+        self.current = network or Network(Circumstances(bearer="wifi"), "192.0.2.1")
         """The network now."""
-        return self._current
 
     def change(
         self,
         *,
         bearer: Literal["unknown", "none", "cellular", "wifi", "ethernet"] | None = None,
         metered: bool | None = None,
-        battery: int | None = None,
         address: str | None = None,
     ) -> None:
         """Change these properties of the network. Bearer ``none`` takes the network away."""
-        given = {"bearer": bearer, "metered": metered, "battery": battery}
+        given = {"bearer": bearer, "metered": metered}
         changes = {name: value for name, value in given.items() if value is not None}
-        circumstances = self._current.circumstances.model_copy(update=changes)
-        self._current = replace(
-            self._current,
-            circumstances=circumstances,
-            address=address if address is not None else self._current.address,
+        self.current = replace(
+            self.current,
+            circumstances=self.current.circumstances.model_copy(update=changes),
+            address=address if address is not None else self.current.address,
         )
-        self.put(self._current)
+        self.put(self.current)
 
 
 class ScriptedSms(Script[ShortMessage]):
     """A radio that receives the short messages of a test."""
 
-    def receive(self, *user_data: bytes, sender: str = "AOI") -> None:
+    def receive(self, *user_data: bytes) -> None:
         """Let short messages arrive (user data, header first)."""
         for octets in user_data:
-            self.put(ShortMessage(octets, sender))
+            self.put(ShortMessage(octets, "AOI"))
 
 
 class CuttableTransport:

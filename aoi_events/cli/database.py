@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import typer
 
 from aoi_events.cli.output import console
@@ -14,6 +12,8 @@ app = typer.Typer(no_args_is_help=True)
 @app.command()
 def upgrade() -> None:
     """Bring the schema up to date; safe to run again, and from several machines at once."""
+    import asyncio
+
     from aoi_events.bootstrap.settings import load_settings
     from aoi_events.store.migration import upgrade as upgrade_schema
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -95,6 +94,8 @@ def explain(
     It reads the store, and uses the keys, channels and AOI_POLICY_FILE of its own settings: give it
     those of the workers.
     """
+    import asyncio
+
     from aoi_events.cli.plan import explain_plan
     from aoi_events.contracts.content import MAX_CONTENT, Content
     from aoi_events.contracts.requests import MAX_TTL

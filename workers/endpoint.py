@@ -8,9 +8,7 @@ the authenticated sender.
 
 from __future__ import annotations
 
-import sys
-
-from aoi_events.cli.run import worker_process
+from aoi_events.cli.app import main
 
 if __name__ == "__main__":
-    sys.exit(worker_process("endpoint"))
+    main(["worker", "endpoint"])

@@ -7,9 +7,7 @@ Publishes: answers, ``client.*`` and ``application.*`` events.
 
 from __future__ import annotations
 
-import sys
-
-from aoi_events.cli.run import worker_process
+from aoi_events.cli.app import main
 
 if __name__ == "__main__":
-    sys.exit(worker_process("registration"))
+    main(["worker", "registration"])

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aoi_events.bootstrap.clocks import Clocks
@@ -36,7 +37,7 @@ from aoi_events.services.registration.handler import RegistrationHandler
 from aoi_events.services.runtime.batch_worker import BatchWorker
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parking
-from aoi_events.services.runtime.settings import ServiceSettings
+from aoi_events.services.runtime.settings import IdentityCheck, ServiceSettings
 from aoi_events.telemetry.prometheus import PrometheusMetrics
 from aoi_events.topology import topology
 
@@ -49,17 +50,11 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 Run = Callable[[asyncio.Event, asyncio.Event], Coroutine[Any, Any, None]]
+"""Runs a worker: ``run(stop, started)``."""
 Check = Callable[[], Awaitable[bool]]
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """One worker; ``run(stop, started)`` runs it."""
-
-    name: str
-    run: Run
-
-
+@dataclass(eq=False, repr=False)
 class Installation:
     """The workers of one process, on the adapters that were opened for them.
 
@@ -67,117 +62,93 @@ class Installation:
     RuntimeError.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        names: Sequence[str],
-        opened: Opened,
-        *,
-        plugins: Plugins,
-        alone: bool,
-        clock: Clock,
-        dice: Dice,
-        metrics: PrometheusMetrics,
-        policy: PolicyFile | None,
-    ) -> None:
-        self.settings = settings
-        self.metrics = metrics
-        self.policy = policy
-        """The policy file, where there is one for these workers."""
-        self.names = tuple(names)
-        self._opened = opened
-        self._plugins = plugins
-        self._policies = settings.policy.policies()
-        self._identities = identity_check(settings.policy) if "registration" in names else None
-        self._clock = clock
-        self._dice = dice
-        gateways = frozenset(settings.gateway_users)
-        if alone and opened.gateway_broker is not None:
-            gateways |= {opened.gateway_broker.user}
-        self._gateways = gateways
-        self.clocks: Clocks | None = None
-        """Compares this machine's clock with the store's, where workers need both."""
-        endpoints = frozenset(settings.endpoint_users)
-        if alone and opened.endpoint_broker is not None:
-            endpoints |= {opened.endpoint_broker.user}
-        self._endpoints = endpoints
-        self._gateway: Gateway | None = None
-        if opened.gateway_broker is not None:
-            # Only processes that run a server load its libraries.
-            from aoi_events.gateway.gateway import Gateway
-
-            self._gateway = Gateway(
-                opened.gateway_broker,
-                clock=clock,
-                dice=dice,
-                settings=settings.gateway,
-                senders_url=self._senders_url,
-                metrics=metrics,
-            )
-
-        self._endpoint: Endpoint | None = None
-        if opened.endpoint_broker is not None:
-            from aoi_events.endpoint.endpoint import Endpoint
-
-            self._endpoint = Endpoint(
-                opened.endpoint_broker,
-                clock=clock,
-                dice=dice,
-                settings=settings.endpoint,
-                metrics=metrics,
-            )
+    settings: Settings
+    names: tuple[str, ...]
+    opened: Opened
+    plugins: Plugins
+    alone: bool
+    clock: Clock
+    dice: Dice
+    metrics: PrometheusMetrics
+    policy: PolicyFile | None
+    """The policy file, where there is one for these workers."""
+    identities: IdentityCheck | None
+    clocks: Clocks | None
+    """Compares this machine's clock with the store's, where workers need both."""
 
     # -- the parts ------------------------------------------------------------------------------
 
     @property
     def store(self) -> Store:
         """The store."""
-        return self._need(self._opened.store, "store")
+        return self._need(self.opened.store, "store")
 
     @property
     def broker(self) -> Broker:
         """The broker connection of all workers but gateway and endpoint."""
-        return self._need(self._opened.broker, "broker connection for workers")
+        return self._need(self.opened.broker, "broker connection for workers")
 
-    @property
+    @cached_property
     def gateway(self) -> Gateway:
         """The gateway."""
-        return self._need(self._gateway, "gateway")
+        # Only processes that run a server load its libraries.
+        from aoi_events.gateway.gateway import Gateway
 
-    @property
+        return Gateway(
+            self._need(self.opened.gateway_broker, "gateway"),
+            clock=self.clock,
+            dice=self.dice,
+            settings=self.settings.gateway,
+            senders_url=self._senders_url,
+            metrics=self.metrics,
+        )
+
+    @cached_property
     def endpoint(self) -> Endpoint:
         """The endpoint."""
-        return self._need(self._endpoint, "endpoint")
+        from aoi_events.endpoint.endpoint import Endpoint
+
+        return Endpoint(
+            self._need(self.opened.endpoint_broker, "endpoint"),
+            clock=self.clock,
+            dice=self.dice,
+            settings=self.settings.endpoint,
+            metrics=self.metrics,
+        )
 
     def _senders_url(self) -> str:
         """The URL at which senders reach the endpoint, in this process or another one."""
-        if self._endpoint is not None:
-            return self._endpoint.origin
+        if self.opened.endpoint_broker is not None:
+            return self.endpoint.origin
         endpoint = self.settings.endpoint
         return endpoint.public_url or f"http://localhost:{endpoint.port}"
 
-    @property
+    @cached_property
     def services(self) -> ServiceSettings:
         """The settings of the services."""
-        keys = self._need(self._opened.keys, "server keys")
+        keys = self._need(self.opened.keys, "server keys")
         return ServiceSettings(
             token_keys=keys.token_keys,
             challenge_key=keys.challenge_key,
-            plugins=self._plugins.plugins,
-            traits=self._plugins.traits,
-            gateways=self._gateways,
-            endpoints=self._endpoints,
-            policies=self._policies,
+            plugins=self.plugins.plugins,
+            traits=self.plugins.traits,
+            gateways=self._trusted(self.settings.gateway_users, self.opened.gateway_broker),
+            endpoints=self._trusted(self.settings.endpoint_users, self.opened.endpoint_broker),
+            policies=self.settings.policy.policies(),
             rules=(self.policy or Policy()).rules_for,
-            identities=self._identities,
-            channels=self._plugins.settings,
+            identities=self.identities,
+            channels=self.plugins.settings,
         )
+
+    def _trusted(self, users: Sequence[str], own: Broker | None) -> frozenset[str]:
+        """``users``; where this process is the whole installation, also that of its connection."""
+        return frozenset((*users, own.user) if self.alone and own is not None else users)
 
     def _activating(self) -> ServiceSettings:
         confirming = {
             kind: values
-            for kind, plugin in self._plugins.plugins.items()
-            if (values := plugin.confirming(self._plugins.settings[kind])) is not None
+            for kind, plugin in self.plugins.plugins.items()
+            if (values := plugin.confirming(self.plugins.settings[kind])) is not None
         }
         return replace(self.services, confirming=confirming)
 
@@ -190,11 +161,11 @@ class Installation:
     def checks(self) -> Mapping[str, Check]:
         """The health checks: whether broker and store, where a worker needs them, answer now."""
         checks: dict[str, Check] = {}
-        opened = self._opened
+        opened = self.opened
         broker = opened.broker or opened.gateway_broker or opened.endpoint_broker
         if broker is not None:
             checks["broker"] = broker.healthy
-        if self._opened.store is not None:
+        if self.opened.store is not None:
             checks["store"] = self._store_answers
         return checks
 
@@ -209,37 +180,37 @@ class Installation:
 
     # -- the workers ----------------------------------------------------------------------------
 
-    def worker(self, name: str) -> Worker:
+    def worker(self, name: str) -> Run:
         """The worker of that name. Raises ConfigurationError where its channel has no provider."""
-        parts: Mapping[str, Callable[[], Run]] = {
-            "registration": lambda: self._batches(
-                RegistrationHandler(self.store, self.services, self._clock)
-            ),
-            "activation": lambda: self._batches(
-                ActivationHandler(self.store, self._activating(), self._clock)
-            ),
-            "notification": lambda: self._batches(
-                NotificationHandler(
-                    self.store, self.services, self._clock, self._dice, self.metrics
+        clock, dice, metrics = self.clock, self.dice, self.metrics
+        match name:
+            case "registration":
+                return self._batches(RegistrationHandler(self.store, self.services, clock))
+            case "activation":
+                return self._batches(ActivationHandler(self.store, self._activating(), clock))
+            case "notification":
+                return self._batches(
+                    NotificationHandler(self.store, self.services, clock, dice, metrics)
                 )
-            ),
-            "outcome": lambda: self._batches(
-                OutcomeHandler(self.store, self.services, self._clock, self._dice, self.metrics)
-            ),
-            "gateway": lambda: _serving(self.gateway),
-            "endpoint": lambda: _serving(self.endpoint),
-            "deadlines": self._deadlines,
-        }
-        if name in parts:
-            return Worker(name, parts[name]())
-        return Worker(name, self._provider(name))
+            case "outcome":
+                return self._batches(
+                    OutcomeHandler(self.store, self.services, clock, dice, metrics)
+                )
+            case "gateway":
+                return _serving(self.gateway)
+            case "endpoint":
+                return _serving(self.endpoint)
+            case "deadlines":
+                return self._deadlines()
+            case _:
+                return self._provider(name)
 
     def _batches(self, handler: Handler[Any], *, quarantine: bool = True) -> Run:
         worker = BatchWorker(
             handler,
             broker=self.broker,
             parking=self._parking(),
-            clock=self._clock,
+            clock=self.clock,
             batch=self.settings.batch,
             hard_limit=self.settings.quarantine_limit,
             give_up=_give_up,
@@ -252,8 +223,8 @@ class Installation:
     def _parking(self) -> Parking:
         return Parking(
             self.store,
-            self._clock,
-            quota=self._policies.parked_per_sender,
+            self.clock,
+            quota=self.settings.policy.parked_per_sender,
             metrics=self.metrics,
         )
 
@@ -263,8 +234,8 @@ class Installation:
             self.store,
             self.broker,
             self.services,
-            self._clock,
-            self._dice,
+            self.clock,
+            self.dice,
             batch=self.settings.batch,
             metrics=self.metrics,
         )
@@ -272,7 +243,7 @@ class Installation:
     def strays(self) -> tuple[Run, Run]:
         """The parts of the deadlines worker that park unknown requests and dead letters."""
         trusted = {self.broker.user, *self.settings.operator_users}
-        dead = DeadLetterHandler(self._parking(), self._clock, believed=trusted)
+        dead = DeadLetterHandler(self._parking(), self.clock, believed=trusted)
         return (
             self._batches(UnroutableHandler(self._parking())),
             self._batches(dead, quarantine=False),
@@ -294,7 +265,7 @@ class Installation:
 
     def _provider(self, kind: str) -> Run:
         async def run(stop: asyncio.Event, started: asyncio.Event) -> None:
-            channel = await self._plugins.plugins[kind].connect(self._plugins.settings[kind])
+            channel = await self.plugins.plugins[kind].connect(self.plugins.settings[kind])
             if channel is None:
                 raise ConfigurationError(f"channel {kind!r} has no provider to connect to")
             worker = ChannelWorker(
@@ -302,8 +273,8 @@ class Installation:
                 channel,
                 store=self.store,
                 broker=self.broker,
-                clock=self._clock,
-                dice=self._dice,
+                clock=self.clock,
+                dice=self.dice,
                 metrics=self.metrics,
                 drive=self._batches,
             )
@@ -339,11 +310,6 @@ async def open_installation(
     file, and trust its own gateway and endpoint under any broker user. Raises
     ConfigurationError, BrokerUnavailable, StoreUnavailable.
     """
-    if settings.in_process and not alone:
-        raise ConfigurationError(
-            "AOI_BROKER is memory://, which lives in one process: run `aoi up`, or set AOI_BROKER "
-            "to amqp://USER:PASSWORD@HOST/VHOST"
-        )
     installed = installed_plugins() if plugins is None else plugins
     configured = configure(installed, settings.channels)
     every = (*WORKERS, *configured.connectionless)
@@ -355,6 +321,11 @@ async def open_installation(
                 else "there are " + ", ".join(every)
             )
             raise ConfigurationError(f"no worker {name!r} here: {hint}")
+    if settings.in_process and not alone:
+        raise ConfigurationError(
+            "AOI_BROKER is memory://, which lives in one process: run `aoi up`, or set AOI_BROKER "
+            "to amqp://USER:PASSWORD@HOST/VHOST"
+        )
     chosen = tuple(names) or every
     metrics = PrometheusMetrics(
         channels=configured.traits,
@@ -369,19 +340,19 @@ async def open_installation(
             # A caller that gives a clock sets its time.
             clocks = Clocks(opened.store, SystemClock(), apart=settings.clock_apart)
             await clocks.compare()
-        installation = Installation(
-            settings,
-            chosen,
-            opened,
+        yield Installation(
+            settings=settings,
+            names=chosen,
+            opened=opened,
             plugins=configured,
             alone=alone,
             clock=clock or (SystemClock() if clocks is None else clocks.steady),
             dice=dice or SystemDice(),
             metrics=metrics,
             policy=open_policy(settings.policy_file, chosen, installed, metrics=metrics),
+            identities=identity_check(settings.policy) if "registration" in chosen else None,
+            clocks=clocks,
         )
-        installation.clocks = clocks
-        yield installation
 
 
 def _give_up() -> None:

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from tempfile import mkstemp
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aoi_events.bootstrap.settings import Settings
-from aoi_events.domain.clients.applications import Application
 from aoi_events.domain.clients.tokens import TokenKeys, fingerprint_of
 from aoi_events.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from aoi_events.domain.clients.applications import Application
 
 _TOKEN_OCTETS: Final = 64
 _CHALLENGE_OCTETS: Final = 32
@@ -112,11 +114,7 @@ def create_key_file(path: Path) -> None:
         ) from None
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
-    with os.fdopen(handle, "w") as file:
-        json.dump(body, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
+    _write(handle, body)
 
 
 def add_token_key(path: Path) -> str:
@@ -149,11 +147,7 @@ def _replace(path: Path, body: Mapping[str, Any]) -> None:
         handle, name = mkstemp(dir=path.parent, prefix=f".{path.name}.")
         fresh = Path(name)
         try:
-            with os.fdopen(handle, "w") as file:
-                json.dump(body, file, indent=2)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
+            _write(handle, body)
             fresh.chmod(before.st_mode & 0o777)
             if os.geteuid() == 0:
                 os.chown(fresh, before.st_uid, before.st_gid)
@@ -163,6 +157,15 @@ def _replace(path: Path, body: Mapping[str, Any]) -> None:
             raise
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _write(handle: int, body: Mapping[str, Any]) -> None:
+    """Write a key file to the disk, and close it."""
+    with os.fdopen(handle, "w") as file:
+        json.dump(body, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_key_file(path: Path) -> ServerKeys:

@@ -82,25 +82,22 @@ async def open_parts(
     Raises ConfigurationError, BrokerUnavailable, StoreUnavailable.
     """
     patient = _Starting(settings.start_within)
+
+    async def connect(name: str, *, user: str | None = None) -> Broker:
+        url = _broker_url(settings, user)
+        opened = await patient.until(lambda: _open_broker(url, name, metrics))
+        stack.push_async_callback(opened.close)
+        return opened
+
     store = broker = gateway_broker = endpoint_broker = None
-    url = settings.broker.get_secret_value()
     if set(names) - set(AT_THE_EDGE):
         store = await patient.until(lambda: _open_store(settings, upgrade=alone, metrics=metrics))
         stack.push_async_callback(store.close)
-        broker = await patient.until(lambda: _open_broker(url, "aoi workers", metrics))
-        stack.push_async_callback(broker.close)
+        broker = await connect("aoi workers")
     if "gateway" in names:
-        as_gateway = _as_user(GATEWAY_USER, url) if settings.in_process else url
-        gateway_broker = await patient.until(
-            lambda: _open_broker(as_gateway, "aoi gateway", metrics)
-        )
-        stack.push_async_callback(gateway_broker.close)
+        gateway_broker = await connect("aoi gateway", user=GATEWAY_USER)
     if "endpoint" in names:
-        as_endpoint = _as_user(ENDPOINT_USER, url) if settings.in_process else url
-        endpoint_broker = await patient.until(
-            lambda: _open_broker(as_endpoint, "aoi endpoint", metrics)
-        )
-        stack.push_async_callback(endpoint_broker.close)
+        endpoint_broker = await connect("aoi endpoint", user=ENDPOINT_USER)
     declaring = broker or gateway_broker or endpoint_broker
     if settings.declare and declaring is not None:
         await declaring.declare(topology(plugins.connectionless))
@@ -204,6 +201,10 @@ async def _token_keys_in_use(
         return await tx.token_keys_in_use(), await tx.token_samples()
 
 
-def _as_user(user: str, url: str) -> str:
+def _broker_url(settings: Settings, user: str | None) -> str:
+    """The broker's URL; on ``memory://`` with this user, since there is no other to connect as."""
+    url = settings.broker.get_secret_value()
+    if user is None or not settings.in_process:
+        return url
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=f"{user}@{parts.hostname or ''}"))

@@ -55,12 +55,8 @@ class _Rules(_Table):
         )
 
 
-class _Application(_Rules):
-    pass
-
-
 class _File(_Rules):
-    applications: Annotated[dict[ApplicationName, _Application], Field(max_length=10_000)] = {}
+    applications: Annotated[dict[ApplicationName, _Rules], Field(max_length=10_000)] = {}
 
 
 def parse_policy(octets: bytes, channels: Collection[str], *, file: str) -> Policy:
@@ -111,7 +107,7 @@ def _in_words(part: ErrorDetails) -> str:
     if part["type"] != "extra_forbidden":
         return in_words(part)
     *section, name = part["loc"]
-    table = _Channel if "channels" in section else _Application if section else _File
+    table = _Channel if "channels" in section else _Rules if section else _File
     near = get_close_matches(str(name), table.model_fields, n=1)
     hint = f"did you mean {near[0]}?" if near else "there are " + ", ".join(table.model_fields)
     return f"there is no such key; {hint}"

@@ -99,8 +99,8 @@ async def serve(installation: Installation, stop: asyncio.Event, ready: Ready) -
     if settings.health.enabled:
         await health.start()
     tasks = [
-        asyncio.create_task(worker.run(stop, event), name=worker.name)
-        for worker, event in zip(workers, started, strict=True)
+        asyncio.create_task(run(stop, event), name=name)
+        for name, run, event in zip(names, workers, started, strict=True)
     ]
     if installation.clocks is not None:
         tasks.append(asyncio.create_task(installation.clocks.watch(stop), name="clocks"))

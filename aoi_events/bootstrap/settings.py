@@ -6,9 +6,10 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -22,14 +23,13 @@ from pydantic_settings import (
 
 from aoi_events.contracts.faults import in_words
 from aoi_events.daemon.settings import ClientSettings
-from aoi_events.domain.clients.proofs import ProofPolicy
-from aoi_events.domain.clients.selection import SelectionPolicy
-from aoi_events.domain.retry import Backoff
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
 from aoi_events.gateway.settings import GatewaySettings
-from aoi_events.services.runtime.settings import Policies
 from aoi_events.telemetry.logs import LogFormat
+
+if TYPE_CHECKING:
+    from aoi_events.services.runtime.settings import Policies
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -92,6 +92,12 @@ class PolicySettings(_Section):
 
     def policies(self) -> Policies:
         """The same, as the services take them."""
+        # Commands that only read settings load neither domain nor services.
+        from aoi_events.domain.clients.proofs import ProofPolicy
+        from aoi_events.domain.clients.selection import SelectionPolicy
+        from aoi_events.domain.retry import Backoff
+        from aoi_events.services.runtime.settings import Policies
+
         return Policies(
             selection=SelectionPolicy(self.connection_channels, self.connectionless_channels),
             proofs=ProofPolicy(
@@ -104,16 +110,7 @@ class PolicySettings(_Section):
                 overall_an_hour=self.challenges_overall,
             ),
             retry=Backoff(first=self.retry_first, ceiling=max(self.retry_most, self.retry_first)),
-            backlog=self.backlog,
-            release=self.release,
-            hold=self.hold,
-            poll=self.poll,
-            clients_per_identity=self.clients_per_identity,
-            applications_per_client=self.applications_per_client,
-            parked_per_sender=self.parked_per_sender,
-            keep_settled=self.keep_settled,
-            keep_unused=self.keep_unused,
-            keep_silent=self.keep_silent,
+            **self.model_dump(include={each.name for each in fields(Policies)}),
         )
 
 

@@ -73,7 +73,7 @@ def load_command(name: str) -> Any:
     found = getattr(import_module(f"aoi_events.cli.{module}"), attribute)
     if isinstance(found, typer.Typer):
         group = get_group(found)
-        group.name = name
+        group.name, group.help = name, COMMANDS[name][1]
         return group
     single = typer.Typer(add_completion=False)
     single.command(name)(found)

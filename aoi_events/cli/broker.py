@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import typer
 
 from aoi_events.cli.output import console
 
 app = typer.Typer(no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Declare the exchanges and queues of the broker."""
 
 
 @app.command()
@@ -23,6 +16,8 @@ def declare() -> None:
     With AOI_DECLARE=false workers do not declare anything themselves, so their broker users need no
     permission to configure.
     """
+    import asyncio
+
     from aoi_events.bootstrap.opening import declare as declare_topology
     from aoi_events.bootstrap.settings import load_settings
     from aoi_events.errors import ConfigurationError

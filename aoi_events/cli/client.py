@@ -20,10 +20,7 @@ R = TypeVar("R", bound="Request")
 _OPTIONS: Final = {"application": "NAME", "identity": "IDENTITY"}
 """Fields of requests that are arguments; the others are options of their names."""
 
-app = typer.Typer(
-    help="Run the AOI Client of this device as a daemon, and register apps with it.",
-    no_args_is_help=True,
-)
+app = typer.Typer(no_args_is_help=True)
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="name of the app, for example org.example.mail")

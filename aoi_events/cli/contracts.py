@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from importlib.resources import files
 from typing import Annotated, Any, Final
 
 import typer
@@ -12,6 +15,7 @@ from aoi_events.cli.output import fail, print_json
 from aoi_events.platform.exit_codes import ExitCode
 
 _REFERENCE: Final = "#/$defs/"
+_REFERRED: Final = re.compile(r'"#/\$defs/(\w+)"')
 
 
 def contracts(
@@ -30,14 +34,12 @@ def contracts(
     ] = False,
 ) -> None:
     """Print the JSON Schema of every request, answer, event and envelope, or of one of them."""
-    from aoi_events.contracts.schema import schemas
-
     if openapi:
         from aoi_events.endpoint.openapi import openapi as openapi_document
 
         print_json(openapi_document())
         return
-    every = schemas()
+    every = json.loads(files("aoi_events.contracts").joinpath("schema.json").read_text())
     if name is None:
         print_json(every)
         return
@@ -95,16 +97,4 @@ def _needed(names: list[str], definitions: Mapping[str, Any]) -> Iterator[str]:
         if name not in seen:
             seen.add(name)
             yield name
-            waiting.extend(_references(definitions[name]))
-
-
-def _references(schema: Any) -> Iterator[str]:
-    if isinstance(schema, Mapping):
-        reference = schema.get("$ref")
-        if isinstance(reference, str):
-            yield reference.removeprefix(_REFERENCE)
-        for value in schema.values():
-            yield from _references(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from _references(value)
+            waiting.extend(_REFERRED.findall(json.dumps(definitions[name])))

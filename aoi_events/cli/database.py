@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import typer
 
 from aoi_events.cli.output import console
@@ -11,14 +9,11 @@ from aoi_events.cli.output import console
 app = typer.Typer(no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    """Upgrade the schema of the store."""
-
-
 @app.command()
 def upgrade() -> None:
     """Bring the schema up to date; safe to run again, and from several machines at once."""
+    import asyncio
+
     from aoi_events.bootstrap.settings import load_settings
     from aoi_events.store.migration import upgrade as upgrade_schema
 

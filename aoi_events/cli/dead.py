@@ -8,9 +8,7 @@ import typer
 
 from aoi_events.cli.output import Json
 
-app = typer.Typer(
-    help="Look at messages that workers parked, and replay them.", no_args_is_help=True
-)
+app = typer.Typer(no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="prk_… from `aoi dead list`")]
 Ids = Annotated[list[str], typer.Argument(metavar="ID", help="prk_… from `aoi dead list`")]

@@ -10,9 +10,7 @@ import typer
 
 from aoi_events.cli.output import Json, console, plain, print_json
 
-app = typer.Typer(
-    help="Make and change the server's keys, and API keys for senders.", no_args_is_help=True
-)
+app = typer.Typer(no_args_is_help=True)
 
 File = Annotated[
     Path | None, typer.Option(metavar="FILE", help="the key file; default: AOI_KEY_FILE")

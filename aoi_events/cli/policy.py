@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +12,7 @@ from aoi_events.cli.output import Json, console, fail, plain, print_json
 from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.platform.exit_codes import ExitCode
 
-app = typer.Typer(
-    help="Check the operator's rules for plans, and explain a plan.", no_args_is_help=True
-)
+app = typer.Typer(no_args_is_help=True)
 
 _TOKEN_ROOM = 4_096
 
@@ -97,6 +94,8 @@ def explain(
     It reads the store, and uses the keys, channels and AOI_POLICY_FILE of its own settings: give it
     those of the workers.
     """
+    import asyncio
+
     from aoi_events.cli.plan import explain_plan
     from aoi_events.contracts.content import MAX_CONTENT, Content
     from aoi_events.contracts.requests import MAX_TTL

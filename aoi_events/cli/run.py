@@ -7,26 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aoi_events.cli.output import console, fail
-from aoi_events.platform.exit_codes import ExitCode
+from aoi_events.cli.output import console
 
 if TYPE_CHECKING:
     from aoi_events.bootstrap.process import Addresses
-
-
-def worker_process(name: str) -> int:
-    """Run one worker with the settings of the environment; returns the exit code."""
-    from aoi_events.bootstrap.process import run_process
-    from aoi_events.bootstrap.settings import load_settings
-    from aoi_events.errors import ConfigurationError
-
-    try:
-        settings = load_settings()
-    except ConfigurationError as error:
-        fail(str(error), code=ExitCode.CONFIG)
-    if name not in (names := _names()):
-        fail(f"there is no worker {name!r}; there are {', '.join(names)}", code=ExitCode.CONFIG)
-    return run_process(settings, [name])
 
 
 def up() -> None:
@@ -62,7 +46,10 @@ def worker(
     The signal TERM (or Ctrl-C) stops it once the current work is done; a second one stops it at
     once.
     """
-    raise typer.Exit(worker_process(name))
+    from aoi_events.bootstrap.process import run_process
+    from aoi_events.bootstrap.settings import load_settings
+
+    raise typer.Exit(run_process(load_settings(), [name]))
 
 
 def _print_addresses(addresses: Addresses, *, over_amqp: bool) -> None:
@@ -77,16 +64,3 @@ def _print_addresses(addresses: Addresses, *, over_amqp: bool) -> None:
     for what, where in rows.items():
         if where:
             console.print(f"  {what:<20}{where}", soft_wrap=True, markup=False)
-
-
-def _names() -> tuple[str, ...]:
-    """Every possible worker; that of a channel needs settings to run, too."""
-    from aoi_events.bootstrap.opening import WORKERS
-    from aoi_events.bootstrap.plugins import installed_plugins
-
-    channels = sorted(
-        kind
-        for kind, plugin in installed_plugins().items()
-        if not plugin.traits(plugin.settings_model()).connection_oriented
-    )
-    return (*WORKERS, *channels)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -16,16 +15,8 @@ _OPTIONS: Final = {"tokens": "TOKEN", "notification": "--id"}
 """Fields of the request that have another name here."""
 
 
-class Awaited(StrEnum):
-    """Values of ``--wait``: one state of all deliveries, or any final state."""
-
-    DELIVERED = "delivered"
-    STORED = "stored"
-    FAILED = "failed"
-    EXPIRED = "expired"
-    REPLACED = "replaced"
-    CANCELLED = "cancelled"
-    TERMINAL = "terminal"
+Awaited = Literal["delivered", "stored", "failed", "expired", "replaced", "cancelled", "terminal"]
+"""One state of all deliveries, or any final state."""
 
 
 def send(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 from aoi_events.contracts.answers import (
     ApplicationDeregisteredV1,
     ApplicationRegisteredV1,
@@ -23,11 +20,10 @@ from aoi_events.contracts.requests import (
     RegisterApplicationV1,
     RegisterClientV1,
 )
-from aoi_events.ports.broker import Broker
-from aoi_events.publishing.server_rpc import DEFAULT_TIMEOUT, ServerRpc
+from aoi_events.publishing.server_rpc import ServerRpc
 
 
-class DeviceRequests:
+class DeviceRequests(ServerRpc):
     """Sends the requests of AOI Clients; takes and returns contracts, and stores no state.
 
     The caller stores secrets, sequence numbers and tokens; most devices use ``aoi_events.client``
@@ -39,80 +35,50 @@ class DeviceRequests:
     answer, PublishRefused if no AOI Server runs, and UnexpectedAnswer.
     """
 
-    def __init__(self, broker: str | Broker, *, timeout: float = DEFAULT_TIMEOUT) -> None:
-        self._rpc = ServerRpc(broker, name="DeviceRequests", timeout=timeout)
-
-    @classmethod
-    async def connect(cls, broker: str | Broker, *, timeout: float = DEFAULT_TIMEOUT) -> Self:
-        """Create and open one; :meth:`close` it in the end."""
-        devices = cls(broker, timeout=timeout)
-        await devices.open()
-        return devices
-
-    async def open(self) -> None:
-        """Connect; ``async with`` does it."""
-        await self._rpc.open()
-
-    async def close(self) -> None:
-        """Disconnect. Idempotent; ``async with`` does it."""
-        await self._rpc.close()
-
-    async def __aenter__(self) -> Self:
-        await self.open()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
     async def register(
         self, request: RegisterClientV1, *, timeout: float | None = None
     ) -> ClientRegisteredV1:
         """Register an AOI Client (8.1.1). Store the secret before this, and the ID after it."""
-        return await self._rpc.ask(request, ClientRegisteredV1, timeout=timeout)
+        return await self._ask(request, ClientRegisteredV1, timeout=timeout)
 
     async def deregister(
         self, request: DeregisterClientV1, *, timeout: float | None = None
     ) -> ClientDeregisteredV1:
         """End the registration of an AOI Client."""
-        return await self._rpc.ask(request, ClientDeregisteredV1, timeout=timeout)
+        return await self._ask(request, ClientDeregisteredV1, timeout=timeout)
 
     async def register_application(
         self, request: RegisterApplicationV1, *, timeout: float | None = None
     ) -> ApplicationRegisteredV1:
         """Register an app instance; the answer has its Application Client Token (8.1.3)."""
-        return await self._rpc.ask(request, ApplicationRegisteredV1, timeout=timeout)
+        return await self._ask(request, ApplicationRegisteredV1, timeout=timeout)
 
     async def deregister_application(
         self, request: DeregisterApplicationV1, *, timeout: float | None = None
     ) -> ApplicationDeregisteredV1:
         """End the token of an app instance."""
-        return await self._rpc.ask(request, ApplicationDeregisteredV1, timeout=timeout)
+        return await self._ask(request, ApplicationDeregisteredV1, timeout=timeout)
 
     async def activate_channels(
         self, request: ActivateChannelsV1, *, timeout: float | None = None
     ) -> ChannelsActivatedV1:
         """Offer notification channels (8.1.2)."""
-        return await self._rpc.ask(request, ChannelsActivatedV1, timeout=timeout)
+        return await self._ask(request, ChannelsActivatedV1, timeout=timeout)
 
     async def confirm_channel(
         self, request: ConfirmChannelV1, *, timeout: float | None = None
     ) -> ChannelsActivatedV1:
         """Prove the address of a pending channel with the code that arrived there."""
-        return await self._rpc.ask(request, ChannelsActivatedV1, timeout=timeout)
+        return await self._ask(request, ChannelsActivatedV1, timeout=timeout)
 
     async def deactivate_channels(
         self, request: DeactivateChannelsV1, *, timeout: float | None = None
     ) -> ChannelsActivatedV1:
         """Deactivate some notification channels, or all."""
-        return await self._rpc.ask(request, ChannelsActivatedV1, timeout=timeout)
+        return await self._ask(request, ChannelsActivatedV1, timeout=timeout)
 
     async def fetch(
         self, request: FetchNotificationV1, *, timeout: float | None = None
     ) -> NotificationContentV1:
         """Fetch the content of a wake-up."""
-        return await self._rpc.ask(request, NotificationContentV1, timeout=timeout)
+        return await self._ask(request, NotificationContentV1, timeout=timeout)

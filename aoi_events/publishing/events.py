@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Final, Self
 
-from aoi_events.contracts.events import EVENT_KINDS, CloudEvent
+from aoi_events.contracts.events import EVENT_KINDS, CloudEvent, event_routing_key
 from aoi_events.ports.broker import Broker
 from aoi_events.publishing.feed import EventFeed, read_event
 
@@ -28,7 +27,7 @@ class EventStream:
         self, broker: Broker, kinds: Iterable[str], *, closed: Callable[[EventStream], None]
     ) -> None:
         self._on_closed = closed
-        self._feed = EventFeed(broker, kinds)
+        self._feed = EventFeed(broker, (event_routing_key(kind, broker.user) for kind in kinds))
         self._ready: deque[CloudEvent] = deque()
         self._opening = asyncio.Lock()
         self._opened = False
@@ -40,12 +39,7 @@ class EventStream:
         await self._open()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     def __aiter__(self) -> Self:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from aoi_events.contracts.events import CloudEvent, event_routing_key, user_word
+from aoi_events.contracts.events import CloudEvent, user_word
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.resubscribing_consumer import ResubscribingConsumer
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy
@@ -34,10 +34,10 @@ class EventBatch:
 
 
 class EventFeed:
-    """The events of some kinds about notifications of the broker's user, from :meth:`open` on."""
+    """The events with these routing keys, or patterns of them, from :meth:`open` on."""
 
-    def __init__(self, broker: Broker, kinds: Iterable[str]) -> None:
-        bindings = tuple(Binding(EVENTS, event_routing_key(kind, broker.user)) for kind in kinds)
+    def __init__(self, broker: Broker, keys: Iterable[str]) -> None:
+        bindings = tuple(Binding(EVENTS, key) for key in keys)
 
         def new_queue() -> Queue:
             return Queue(

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    Awaitable,
-    Callable,
-    Iterable,
-)
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 async def in_order(
-    items: Iterable[T] | AsyncIterable[T], work: Callable[[T], Awaitable[R]], *, window: int
+    items: Iterable[T] | AsyncIterable[T],
+    work: Callable[[T], Coroutine[Any, Any, R]],
+    *,
+    window: int,
 ) -> AsyncGenerator[R, None]:
     """Yield the result of ``work`` on each item, in the order of the items.
 
@@ -38,7 +35,7 @@ async def in_order(
                         item = await anext(source)
                     except StopAsyncIteration:
                         return
-                    task = asyncio.ensure_future(_run(work, item))
+                    task = asyncio.create_task(work(item))
                     under_way.add(task)
                     begun.put_nowait(task)
         finally:
@@ -66,7 +63,3 @@ async def _each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None
     else:
         for item in items:
             yield item
-
-
-async def _run(work: Callable[[T], Awaitable[R]], item: T) -> R:
-    return await work(item)

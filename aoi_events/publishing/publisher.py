@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from aoi_events.contracts.answers import (
     NotificationAcceptedV1,
@@ -53,7 +52,7 @@ class Sent:
         return self.answer
 
 
-class Publisher:
+class Publisher(ServerRpc):
     """An Application Server's connection to an AOI Server.
 
     ``broker`` is a URL (see :func:`aoi_events.broker.open.open_broker`) or an open broker, which
@@ -69,22 +68,9 @@ class Publisher:
     """
 
     def __init__(self, broker: str | Broker, *, timeout: float = DEFAULT_TIMEOUT) -> None:
-        self._rpc = ServerRpc(broker, name="Publisher", timeout=timeout)
+        super().__init__(broker, timeout=timeout)
         self._watches: NotificationWatches | None = None
         self._streams: set[EventStream] = set()
-
-    @classmethod
-    async def connect(cls, broker: str | Broker, *, timeout: float = DEFAULT_TIMEOUT) -> Self:
-        """Create and open one; :meth:`close` it in the end."""
-        publisher = cls(broker, timeout=timeout)
-        await publisher.open()
-        return publisher
-
-    async def open(self) -> None:
-        """Connect; ``async with`` does it. Raises BrokerUnavailable, ConfigurationError."""
-        await self._rpc.open()
-        if self._watches is None:
-            self._watches = NotificationWatches(self._rpc.broker)
 
     async def close(self) -> None:
         """End waits and event streams, and disconnect. Idempotent; ``async with`` does it."""
@@ -92,24 +78,12 @@ class Publisher:
         await asyncio.gather(*(stream.aclose() for stream in streams))
         if self._watches is not None:
             await self._watches.close()
-        await self._rpc.close()
-
-    async def __aenter__(self) -> Self:
-        await self.open()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
+        await super().close()
 
     @property
     def sender(self) -> str:
         """The broker's user, to whom the notifications belong."""
-        return self._rpc.broker.user
+        return self._broker.user
 
     async def send(
         self,
@@ -182,7 +156,7 @@ class Publisher:
         (``cancelled``).
         """
         request = cancel_request(notification)
-        return await self._rpc.ask(request, NotificationCancelledV1, timeout=timeout)
+        return await self._ask(request, NotificationCancelledV1, timeout=timeout)
 
     async def status(
         self,
@@ -198,7 +172,7 @@ class Publisher:
         RequestRefused (``not_found``).
         """
         request = status_request(notification, delivery)
-        return await self._rpc.ask(request, NotificationStatusV1, timeout=timeout)
+        return await self._ask(request, NotificationStatusV1, timeout=timeout)
 
     async def wait(
         self,
@@ -216,13 +190,12 @@ class Publisher:
         """
         target = TargetState.of(state)
         status_request(notification)
-        broker, watches = self._rpc.broker, self._watches
-        if watches is None:
-            raise AssertionError(f"open for {broker.user} without watches")
+        if self._watches is None:
+            self._watches = NotificationWatches(self._broker)
         return await wait_until(
             notification,
             target,
-            watches=watches,
+            watches=self._watches,
             ask=lambda: self.status(notification),
             timeout=checked_timeout(timeout),
         )
@@ -233,7 +206,7 @@ class Publisher:
         ``kinds`` are of :data:`aoi_events.contracts.events.EVENT_KINDS`, or all of one subject
         (``notification.*``). Enter the stream with ``async with`` *before* sending, to see all.
         """
-        stream = EventStream(self._rpc.broker, checked_kinds(kinds), closed=self._streams.discard)
+        stream = EventStream(self._broker, checked_kinds(kinds), closed=self._streams.discard)
         self._streams.add(stream)
         return stream
 
@@ -241,7 +214,7 @@ class Publisher:
         self, request: SendNotificationV1, timeout: float | None, policy: RetryPolicy | None
     ) -> NotificationAcceptedV1:
         async def once() -> NotificationAcceptedV1:
-            return await self._rpc.ask(request, NotificationAcceptedV1, timeout=timeout)
+            return await self._ask(request, NotificationAcceptedV1, timeout=timeout)
 
         if policy is None:
             return await once()

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from aoi_events.contracts.events import DeliveryChanged
+from aoi_events.contracts.events import DeliveryChanged, event_routing_key
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Broker
 from aoi_events.publishing.feed import EventBatch, EventFeed, read_event
 
-_KINDS: Final = ("notification.*",)
+_KINDS: Final = "notification.*"
 
 
 class NotificationWatch:
@@ -85,7 +85,7 @@ class NotificationWatches:
             if self._closed:
                 raise RuntimeError("this Publisher was closed")
             if self._pump is None or self._pump.done():
-                feed = EventFeed(self._broker, _KINDS)
+                feed = EventFeed(self._broker, [event_routing_key(_KINDS, self._broker.user)])
                 await feed.open()
                 self._feed = feed
                 self._pump = asyncio.create_task(self._run(feed), name="events for waiters")

@@ -22,7 +22,7 @@ from aoi_events.ports.broker import Answered, FirstSteps, Outbound, Published
 from aoi_events.ports.channel import Sent
 from aoi_events.ports.metrics import Change, Level, Limit
 from aoi_events.telemetry.catalogue import OTHER
-from aoi_events.telemetry.series import Batch, Maker
+from aoi_events.telemetry.series import Maker, measured
 
 _LONGEST_WAIT: Final = 30 * 86_400.0
 """Seconds; a message whose ID claims a longer wait is not counted."""
@@ -102,7 +102,7 @@ class PrometheusMetrics:
             if waited <= _LONGEST_WAIT:
                 # Clocks of two machines differ a little.
                 self._waits(queue).observe(max(waited, 0.0))
-        return Batch(self._batch_messages(queue), self._batch_seconds(queue), len(message_ids))
+        return measured(self._batch_messages(queue), self._batch_seconds(queue), len(message_ids))
 
     def published(self, outputs: Iterable[Outbound], now: datetime) -> None:
         """Count answers, and the time to first steps."""

@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Generic, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from aoi_events.telemetry.catalogue import CATALOGUE, NONE, OTHER, Definition
+from aoi_events.telemetry.catalogue import CATALOGUE, NONE, OTHER
 
 M = TypeVar("M", Counter, Gauge, Histogram)
 
 
-class Batch:
-    """Measures a batch: its messages and the seconds of its block, unless that raises."""
-
-    __slots__ = ("_messages", "_seconds", "_size", "_started")
-
-    def __init__(self, messages: Histogram, seconds: Histogram, size: int) -> None:
-        self._messages = messages
-        self._seconds = seconds
-        self._size = size
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self._messages.observe(self._size)
-            self._seconds.observe(time.perf_counter() - self._started)
+@contextmanager
+def measured(messages: Histogram, seconds: Histogram, size: int) -> Iterator[None]:
+    """Measure a batch: its messages and the seconds of its block, unless that raises."""
+    started = time.perf_counter()
+    yield
+    messages.observe(size)
+    seconds.observe(time.perf_counter() - started)
 
 
 class Series(Generic[M]):
@@ -75,30 +60,21 @@ class Maker:
 
     def counter(self, name: str) -> Series[Counter]:
         """The counter of that name."""
-        each = self._definitions[name]
-        metric = Counter(name, each.meaning, _names(each), registry=self._registry)
-        return Series(metric, self._values(each))
+        return self._series(Counter, name)
 
     def gauge(self, name: str) -> Series[Gauge]:
         """The gauge of that name."""
-        each = self._definitions[name]
-        metric = Gauge(name, each.meaning, _names(each), registry=self._registry)
-        return Series(metric, self._values(each))
+        return self._series(Gauge, name)
 
     def histogram(self, name: str) -> Series[Histogram]:
         """The histogram of that name."""
+        return self._series(Histogram, name, buckets=self._definitions[name].buckets)
+
+    def _series(self, kind: type[M], name: str, **options: Any) -> Series[M]:
         each = self._definitions[name]
-        metric = Histogram(
-            name, each.meaning, _names(each), registry=self._registry, buckets=each.buckets
-        )
-        return Series(metric, self._values(each))
-
-    def _values(self, definition: Definition) -> list[frozenset[str]]:
-        return [
+        labels = [label.name for label in each.labels]
+        values = [
             self._installed[label.name] if label.values is None else label.values
-            for label in definition.labels
+            for label in each.labels
         ]
-
-
-def _names(definition: Definition) -> tuple[str, ...]:
-    return tuple(label.name for label in definition.labels)
+        return Series(kind(name, each.meaning, labels, registry=self._registry, **options), values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
 from typing import Final, Self
 
 from aoi_events.client import (
@@ -27,20 +28,18 @@ _QUICKLY: Final = ReconnectPolicy(first=0.05, most=0.5)
 _HANDLE_WITHIN: Final = 1.5  # less than the 2 s that the server of the fixtures waits
 
 
+@dataclass(frozen=True, slots=True)
 class _Radio:
     """The short messages that the SMSC sends to a number, as an SMS source."""
 
-    def __init__(
-        self, number: str, smsc: LoopbackSmsc, heard: Callable[[bytes], None] | None
-    ) -> None:
-        self._number = number
-        self._smsc = smsc
-        self._heard = heard
+    number: str
+    smsc: LoopbackSmsc
+    heard: Callable[[bytes], None] | None
 
     async def __aiter__(self) -> AsyncIterator[ShortMessage]:
-        async for message in self._smsc.telephone(self._number):
-            if self._heard is not None:
-                self._heard(message.user_data)
+        async for message in self.smsc.telephone(self.number):
+            if self.heard is not None:
+                self.heard(message.user_data)
             yield message
 
 
@@ -54,7 +53,7 @@ class FakeApp:
         self.received: Final[list[Notification]] = []
         """Every notification that the app took, in order."""
         self.broken = False
-        """Set it, and the app fails at whatever it is given; the server then keeps it."""
+        """Set it to make the app fail for every notification; the server then stores these."""
         self.last_token = ""
         """The token that it had last, which stays valid while the device is switched off."""
         self._read = 0
@@ -190,7 +189,7 @@ class FakeDevice:
             return
         await client.__aexit__(None, None, None)
         await listening
-        # Nobody is left who would close the sockets of connections that were cut.
+        # No client is left to close the sockets of connections that were cut.
         await self._transport.restore()
         if self._is_cut:
             self._transport.cut()

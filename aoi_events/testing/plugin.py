@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "aoi_settings(**settings): settings of the AOI Server for this test, section by section, "
         "for example policy={'backlog': 3}",
     )
-    # What the suites for channels assert is told as pytest tells it.
+    # pytest explains assertions that fail only in modules that it rewrites.
     pytest.register_assert_rewrite("aoi_events.testing.conformance")
     try:
         from aoi_events.testing import fixtures

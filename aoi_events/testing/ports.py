@@ -29,7 +29,7 @@ def free_port() -> int:
         if port in _given:
             continue
         with suppress(OSError), socket.socket() as probe:
-            # The kernel takes the lock of one octet back when the process ends.
+            # The kernel releases the lock of one octet when the process ends.
             fcntl.lockf(_locks(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
             _given.add(port)
             probe.bind((_LOOPBACK, port))

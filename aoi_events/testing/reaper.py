@@ -1,10 +1,10 @@
 """Removes from the Docker engine what a test run started, however its processes end.
 
-A process that starts containers holds a :class:`Lease` on the label that they carry: a shared lock
+A process that starts containers has a :class:`Lease` on the label that they carry: a shared lock
 on a file. The lease starts a reaper, a process in a session of its own that waits for an exclusive
-lock on that file. The kernel takes a lock back from every process that ends, also one that is
-killed, so the reaper gets its turn when the last process with the lease is gone. If the file is
-still there, nobody removed the containers in good order, and the reaper does it.
+lock on that file. The kernel releases the locks of every process that ends, also of one that is
+killed, so the reaper gets its lock when the last process with the lease has ended. If the file
+still exists then, the containers were not removed, and the reaper removes them.
 
 It replaces testcontainers' Ryuk, which is an image of its own, so a machine without a registry
 cannot have it, and which takes a server away when the process that started it ends, although other

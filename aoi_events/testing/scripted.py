@@ -23,7 +23,14 @@ from aoi_events.contracts.envelopes import (
 from aoi_events.domain.clients.channels import ChannelTraits
 from aoi_events.platform.clock import SystemClock
 from aoi_events.platform.tasks import unless_set
-from aoi_events.ports.channel import Offered, OfferParameters, Receipt, Sent, SettingsModel
+from aoi_events.ports.channel import (
+    ChannelPlugin,
+    Offered,
+    OfferParameters,
+    Receipt,
+    Sent,
+    SettingsModel,
+)
 from aoi_events.ports.clock import Clock
 from aoi_events.testing.limits import WITHIN
 
@@ -155,7 +162,7 @@ class ScriptedProvider:
         """Take items from the channel and return their results."""
         sayings = [self._script.popleft() if self._script else self.default for _ in items]
         if any(say.bug for say in sayings):
-            # The bug strikes before anything is handed over, and again when its item comes alone.
+            # It raises before any item is submitted, and again when its item is submitted alone.
             self._script.extendleft(reversed(sayings))
             if len(items) == 1:
                 self._script.popleft()
@@ -254,8 +261,11 @@ class ScriptedSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ScriptedPlugin:
+class ScriptedPlugin(ChannelPlugin):
     """See :class:`aoi_events.ports.channel.ChannelPlugin`; not installed, a test passes it."""
+
+    type: str = "scripted"
+    """``scripted``, unless a test has several."""
 
     def __init__(
         self,
@@ -270,16 +280,11 @@ class ScriptedPlugin:
     ) -> None:
         self.provider = provider
         self.needs_proof = needs_proof
-        self._type = type
+        self.type = type
         self._ack_within = ack_within
         self._largest_content = largest_content
         self._cost = cost
         self._at_once = at_once
-
-    @property
-    def type(self) -> str:
-        """``scripted``, unless a test has several."""
-        return self._type
 
     @property
     def settings_model(self) -> SettingsModel:
@@ -289,7 +294,7 @@ class ScriptedPlugin:
     def traits(self, settings: Any) -> ChannelTraits:
         """Connectionless, and otherwise as the test chose."""
         return ChannelTraits(
-            type=self._type,
+            type=self.type,
             connection_oriented=False,
             ack_within=self._ack_within,
             largest_content=self._largest_content,
@@ -301,13 +306,6 @@ class ScriptedPlugin:
         """Any address. Raises Refusal (invalid) for an offer without one, or with more."""
         offered = texts(self.type, parameters, **{ADDRESS: r"(?s).+"})
         return Offered(offered, str(offered[ADDRESS]) if self.needs_proof else None)
-
-    def confirming(self, settings: Any) -> None:
-        """None."""
-
-    def configured(self, settings: Any) -> bool:
-        """Always."""
-        return True
 
     async def connect(self, settings: Any) -> _Channel:
         """A channel of its own for each worker."""

@@ -18,13 +18,14 @@ from aoi_events.platform.tasks import first_completed
 T = TypeVar("T")
 
 
-class _Script(Generic[T]):
-    """A queue of what was put in, in order, until it is read."""
+class Script(Generic[T]):
+    """Values that a test puts in, read in order: pushes of a channel, or identities of a user."""
 
     def __init__(self) -> None:
         self._items: asyncio.Queue[T] = asyncio.Queue()
 
-    def _put(self, item: T) -> None:
+    def put(self, item: T) -> None:
+        """Let a value arrive."""
         self._items.put_nowait(item)
 
     async def __aiter__(self) -> AsyncIterator[T]:
@@ -32,61 +33,39 @@ class _Script(Generic[T]):
             yield await self._items.get()
 
 
-class ScriptedNetwork(_Script[Network]):
+class ScriptedNetwork(Script[Network]):
     """A network that a test changes."""
 
     def __init__(self, network: Network | None = None) -> None:
         super().__init__()
-        self._current = network or Network(Circumstances(bearer="wifi"), "192.0.2.1")
-
-    @property
-    def current(self) -> Network:
+        self.current = network or Network(Circumstances(bearer="wifi"), "192.0.2.1")
         """The network now."""
-        return self._current
 
     def change(
         self,
         *,
         bearer: Literal["unknown", "none", "cellular", "wifi", "ethernet"] | None = None,
         metered: bool | None = None,
-        battery: int | None = None,
         address: str | None = None,
     ) -> None:
         """Change these properties of the network. Bearer ``none`` takes the network away."""
-        given = {"bearer": bearer, "metered": metered, "battery": battery}
+        given = {"bearer": bearer, "metered": metered}
         changes = {name: value for name, value in given.items() if value is not None}
-        circumstances = self._current.circumstances.model_copy(update=changes)
-        self._current = replace(
-            self._current,
-            circumstances=circumstances,
-            address=address if address is not None else self._current.address,
+        self.current = replace(
+            self.current,
+            circumstances=self.current.circumstances.model_copy(update=changes),
+            address=address if address is not None else self.current.address,
         )
-        self._put(self._current)
+        self.put(self.current)
 
 
-class ScriptedPushes(_Script[bytes]):
-    """The pushes of one channel, which a test makes arrive."""
-
-    def arrive(self, octets: bytes) -> None:
-        """Let a push arrive."""
-        self._put(octets)
-
-
-class ScriptedIdentity(_Script[str]):
-    """A user identity that a test changes."""
-
-    def change(self, identity: str) -> None:
-        """Give the device another user."""
-        self._put(identity)
-
-
-class ScriptedSms(_Script[ShortMessage]):
+class ScriptedSms(Script[ShortMessage]):
     """A radio that receives the short messages of a test."""
 
-    def receive(self, *user_data: bytes, sender: str = "AOI") -> None:
+    def receive(self, *user_data: bytes) -> None:
         """Let short messages arrive (user data, header first)."""
         for octets in user_data:
-            self._put(ShortMessage(octets, sender))
+            self.put(ShortMessage(octets, "AOI"))
 
 
 class CuttableTransport:

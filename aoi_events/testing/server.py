@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import count
 from typing import Any, Final
-from uuid import uuid4
 
 from aoi_events.bootstrap.installation import Installation, open_installation
 from aoi_events.bootstrap.keys import ephemeral_keys
@@ -18,16 +17,13 @@ from aoi_events.channels.sms.plugin import SmsPlugin
 from aoi_events.channels.webhook.plugin import WebhookPlugin
 from aoi_events.channels.webpush.plugin import WebPushPlugin
 from aoi_events.contracts.answers import DeliveryStatus
-from aoi_events.contracts.events import CloudEvent, user_word
+from aoi_events.contracts.events import CloudEvent
 from aoi_events.contracts.requests import ChannelOffer
 from aoi_events.gateway.sockets.server import PATH
-from aoi_events.platform.resubscribing_consumer import ResubscribingConsumer
-from aoi_events.platform.retry import RetryPolicy
 from aoi_events.platform.tasks import first_completed
-from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.publishing import Publisher
-from aoi_events.publishing.feed import read_event
+from aoi_events.publishing.feed import EventFeed, read_event
 from aoi_events.services.notification.status import delivery_statuses
 from aoi_events.testing.devices import FakeDevice
 from aoi_events.testing.diary import Diary
@@ -36,10 +32,6 @@ from aoi_events.testing.movable_clock import MovableClock
 from aoi_events.testing.scripted import ADDRESS, ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.smsc import LoopbackSmsc
 from aoi_events.testing.waiting import WaitFor
-from aoi_events.topology import EVENTS, Binding, Queue, QueueKind
-
-_PREFETCH: Final = 500
-_RESUBSCRIBING: Final = RetryPolicy(first=0.1, most=1.0, jitter=0.1)
 
 _DEFAULTS: Final[Mapping[str, Any]] = {
     "gateway": {"port": 0, "ping_every": 5.0, "pong_within": 2.0},
@@ -212,9 +204,9 @@ async def open_server(
                 stack=stack,
             )
             serving.add_done_callback(lambda task: _record_failure(server.diary, task))
-            consumer = _all_events(installation.broker)
-            await consumer.subscribe()
-            events = asyncio.create_task(_record(server.diary, consumer))
+            feed = EventFeed(installation.broker, ["#"])
+            await feed.open()
+            events = asyncio.create_task(_record(server.diary, feed))
             try:
                 yield server
             finally:
@@ -237,23 +229,10 @@ def _record_failure(diary: Diary, serving: asyncio.Task[int]) -> None:
         diary.fail(error)
 
 
-def _all_events(broker: Broker) -> ResubscribingConsumer:
-    """Every event of the server from now on, however often a test takes the broker away."""
-    prefix = f"aoi.reply.{user_word(broker.user)}.test-"
-    bindings = (Binding(EVENTS, "#"),)
-    return ResubscribingConsumer(
-        broker,
-        lambda: Queue(f"{prefix}{uuid4().hex}", QueueKind.EXCLUSIVE, bindings=bindings),
-        prefetch=_PREFETCH,
-        policy=_RESUBSCRIBING,
-    )
-
-
-async def _record(diary: Diary, consumer: ResubscribingConsumer) -> None:
+async def _record(diary: Diary, feed: EventFeed) -> None:
     """Write the events into the diary."""
-    while (taken := await consumer.take()) is not None:
-        await consumer.ack(taken)
-        for event in map(read_event, taken):
+    while (taken := await feed.take()) is not None:
+        for event in map(read_event, taken.messages):
             if event is not None:
                 diary.note("AOI Server", event)
 

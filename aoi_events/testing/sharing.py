@@ -1,9 +1,11 @@
-"""One server for all processes of a test run (pytest-xdist): the first that needs it starts it, the
-others join it, and its starter stops it when all the others have let go of it.
+"""Shares one server among all processes of a test run (pytest-xdist).
 
-Who uses a server holds a shared lock on a file, which the kernel takes back from a process that
-dies: so nobody is waited for who is not there any more. If the process that started a server dies,
-the reaper takes it down when all the others have let go of it.
+The first process that needs the server starts it, the others join it, and the first one stops it
+once no other process uses it.
+
+Each process that uses a server has a shared lock on a file. The kernel releases the locks of a
+process that dies, so no process waits for a dead one. If the process that started the server dies,
+the reaper removes the server once no process uses it.
 """
 
 from __future__ import annotations

@@ -13,13 +13,17 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 import smpp34
 
 from aoi_events.channels.sms.exit_delay import delay_exit
-from aoi_events.channels.sms.receipts import MESSAGE_STATE, RECEIPTED_MESSAGE_ID, MessageState
+from aoi_events.channels.sms.receipts import (
+    MESSAGE_STATE,
+    RECEIPTED_MESSAGE_ID,
+    STATES,
+    MessageState,
+)
 from aoi_events.client.core.inputs import ShortMessage
 from aoi_events.platform.tasks import first_completed
 from aoi_events.testing.limits import WITHIN
@@ -27,16 +31,7 @@ from aoi_events.testing.ports import free_port
 
 _HOST: Final = "127.0.0.1"
 _RECEIPT: Final = 0x04
-_STATE_TEXTS: Final = {
-    MessageState.ENROUTE: "ENROUTE",
-    MessageState.DELIVERED: "DELIVRD",
-    MessageState.EXPIRED: "EXPIRED",
-    MessageState.DELETED: "DELETED",
-    MessageState.UNDELIVERABLE: "UNDELIV",
-    MessageState.ACCEPTED: "ACCEPTD",
-    MessageState.UNKNOWN: "UNKNOWN",
-    MessageState.REJECTED: "REJECTD",
-}
+_STATE_TEXTS: Final = {state: text for text, state in STATES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +132,7 @@ class LoopbackSmsc:
         self._spawn(self._serve())
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.go_down()
         for task in list(self._tasks):
             task.cancel()

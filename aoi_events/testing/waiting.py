@@ -28,7 +28,7 @@ E = TypeVar("E")
 T = TypeVar("T")
 
 _LOOK_AGAIN: Final = 0.05
-"""Seconds after which a condition is looked at again: what it looks at may be nothing of ours."""
+"""Seconds between polls of a condition, which may read what no event announces."""
 
 _DATA: Final[dict[str, type[BaseModel]]] = {
     "client": ClientChanged,

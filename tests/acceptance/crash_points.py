@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Sequence
 from typing import Final
 
 from aoi_events.bootstrap import installation
-from aoi_events.cli.run import worker_process
+from aoi_events.cli.app import main
 from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Outbound
@@ -63,4 +62,4 @@ async def _until_released() -> None:
 
 if __name__ == "__main__":
     vars(installation)["NotificationHandler"] = CrashingHandler
-    sys.exit(worker_process("notification"))
+    main(["worker", "notification"])

@@ -119,7 +119,7 @@ def test_a_step_that_does_not_happen(
 ) -> None:
     """Where the SMSC refuses the numbers, step 3 fails with exit code 1, and says why."""
     smsc = LoopbackSmsc(Reply.bad_number())
-    monkeypatch.setattr("aoi_events.cli.demo.play.LoopbackSmsc", lambda: smsc)
+    monkeypatch.setattr("aoi_events.testing.server.LoopbackSmsc", lambda: smsc)
     activate = Story.activate
 
     async def activate_once_refused(story: Story) -> None:

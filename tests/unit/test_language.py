@@ -88,7 +88,6 @@ SOURCES = sorted(
 
 
 SHOWN = (
-    "aoi_events/cli/demo/cast.py",
     "aoi_events/cli/demo/play.py",
     "aoi_events/cli/demo/story.py",
     "aoi_events/cli/demo/timeline.py",

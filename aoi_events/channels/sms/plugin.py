@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
-from aoi_events.channels.sms.channel import SmsChannel
 from aoi_events.channels.sms.offer import checked
 from aoi_events.channels.sms.settings import SmsSettings
 from aoi_events.contracts.content import Content
@@ -16,6 +15,9 @@ from aoi_events.oma_push.datagrams import Bits
 from aoi_events.oma_push.payload import largest_content, messages_for, room_for
 from aoi_events.ports.channel import ChannelPlugin, Offered, OfferParameters
 from aoi_events.ports.clock import Clock
+
+if TYPE_CHECKING:
+    from aoi_events.channels.sms.channel import SmsChannel
 
 _MESSAGES: Final[Mapping[Bits, Callable[[Content], int]]] = {
     bits: partial(messages_for, bits=bits) for bits in get_args(Bits)
@@ -62,6 +64,9 @@ class SmsPlugin(ChannelPlugin):
 
         Raises ConfigurationError when no SMSC is set.
         """
+        # Only the worker that sends loads SMPP.
+        from aoi_events.channels.sms.channel import SmsChannel
+
         if not settings.providers:
             raise ConfigurationError(
                 "the SMS channel has no SMSC: set channels.sms.host, or channels.sms.smscs"

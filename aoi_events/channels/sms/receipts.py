@@ -56,7 +56,7 @@ _ID_TEXT: Final = re.compile(
 )
 _STATE_TEXT: Final = re.compile(r"\bstat:\s?([A-Za-z]{1,10})", re.IGNORECASE)
 _ERROR_TEXT: Final = re.compile(r"\berr:\s?([0-9A-Za-z]{1,8})", re.IGNORECASE)
-_STATES: Final = {
+STATES: Final = {
     "ENROUTE": MessageState.ENROUTE,
     "DELIVRD": MessageState.DELIVERED,
     "EXPIRED": MessageState.EXPIRED,
@@ -66,6 +66,7 @@ _STATES: Final = {
     "UNKNOWN": MessageState.UNKNOWN,
     "REJECTD": MessageState.REJECTED,
 }
+"""The states by their names in the text form."""
 
 
 def read_receipt(
@@ -85,7 +86,7 @@ def read_receipt(
         raise MalformedPdu("a receipt that names no message")
     state = _state_in(optional.get(MESSAGE_STATE))
     if state is None:
-        state = _STATES.get((_found(_STATE_TEXT, text) or "").upper())
+        state = STATES.get((_found(_STATE_TEXT, text) or "").upper())
     if state is None:
         raise MalformedPdu("a receipt without a state that SMPP 3.4 knows")
     return SmscReceipt(message_id, state, _found(_ERROR_TEXT, text) or "")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aoi_events.channels.base.http.plugin import HttpPlugin
-from aoi_events.channels.webhook.channel import WebhookChannel
 from aoi_events.channels.webhook.offer import URL, checked
 from aoi_events.channels.webhook.settings import WebhookSettings
 from aoi_events.channels.webhook.signing import secret_of
 from aoi_events.domain.clients.channels import Parameters
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.channel import ChannelPlugin, Confirming, Offered, OfferParameters
+
+if TYPE_CHECKING:
+    from aoi_events.channels.webhook.channel import WebhookChannel
 
 SECRET: Final = "secret"  # noqa: S105 - the name of a parameter
 """The parameter in the answer to an activation that contains the secret of the signatures."""
@@ -45,6 +47,9 @@ class WebhookPlugin(HttpPlugin):
 
     async def connect(self, settings: WebhookSettings) -> WebhookChannel:
         """The sender. Raises ConfigurationError when the signing key is not set."""
+        # Only the worker that sends loads the HTTP client.
+        from aoi_events.channels.webhook.channel import WebhookChannel
+
         return WebhookChannel(
             self.type, settings, _key(settings), clock=self._clock, resolver=self._resolver
         )

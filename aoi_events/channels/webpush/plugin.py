@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aoi_events.channels.base.http.plugin import HttpPlugin
 from aoi_events.channels.base.http.settings import OutgoingSettings
-from aoi_events.channels.webpush.channel import LARGEST_CONTENT, WebPushChannel, measure
 from aoi_events.channels.webpush.offer import checked
 from aoi_events.channels.webpush.settings import WebPushSettings
+from aoi_events.channels.webpush.size import LARGEST_CONTENT, measure
 from aoi_events.domain.clients.channels import ChannelTraits, Parameters
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.channel import ChannelPlugin, Confirming, Offered, OfferParameters
+
+if TYPE_CHECKING:
+    from aoi_events.channels.webpush.channel import WebPushChannel
 
 VAPID_KEY: Final = "vapid_key"
 """The parameter in the answer to an activation that contains our public key."""
@@ -52,6 +55,9 @@ class WebPushPlugin(HttpPlugin):
 
     async def connect(self, settings: WebPushSettings) -> WebPushChannel:
         """The sender. Raises ConfigurationError when the private key is not set."""
+        # Only the worker that sends loads the HTTP client.
+        from aoi_events.channels.webpush.channel import WebPushChannel
+
         key = settings.signing
         if key is None:
             raise _no_key("PRIVATE_KEY", "webpush")

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
-from aoi_events.bootstrap.installation import open_installation
-from aoi_events.bootstrap.keys import ephemeral_keys
-from aoi_events.bootstrap.process import serve
-from aoi_events.bootstrap.settings import load_settings
-from aoi_events.cli.demo.cast import WITHIN, device
-from aoi_events.cli.demo.story import Story
+from aoi_events.cli.demo.story import WITHIN, Story
 from aoi_events.cli.demo.timeline import DemoFailed, Timeline
 from aoi_events.cli.output import console, fail
 from aoi_events.errors import AoiError
-from aoi_events.platform.tasks import first_completed
-from aoi_events.publishing import Publisher
 from aoi_events.telemetry.logs import configure_logging
-from aoi_events.testing.smsc import LoopbackSmsc
+from aoi_events.testing.devices import FakeDevice
+from aoi_events.testing.server import AoiServer, open_server
 
 
 def play(broker: str, store: str, *, verbose: bool) -> None:
@@ -39,60 +31,29 @@ def play(broker: str, store: str, *, verbose: bool) -> None:
 
 
 async def _play(timeline: Timeline, broker: str, store: str) -> None:
-    stop, started = asyncio.Event(), asyncio.Event()
-    async with LoopbackSmsc() as smsc:
-        settings = load_settings(**_settings(broker, store, smsc))
-        async with open_installation(settings, alone=True, keys=ephemeral_keys()) as installation:
-            server = asyncio.create_task(serve(installation, stop, lambda _: started.set()))
-            try:
-                await _unless_ended(server, started.wait())
-                workers = ", ".join(installation.names)
-                timeline.say("AOI Server", f"workers: {workers}")
-                url = f"ws://127.0.0.1:{installation.gateway.port}/aoi"
-                sender = "memory://shop@" if settings.in_process else broker
-                await _unless_ended(server, _play_story(timeline, url, smsc, sender))
-            finally:
-                stop.set()
-                await asyncio.gather(server, return_exceptions=True)
+    settings = {"broker": broker, "store": store, "start_within": 6.0}
+    sender = "memory://shop@" if broker.startswith("memory:") else broker
+    async with open_server(settings, sender_url=lambda _: sender) as server:
+        timeline.say("AOI Server", "every worker runs in this process")
+        backend = await server.publisher(timeout=WITHIN)
+        async with (
+            _device("phone", "+15550101", server=server, timeline=timeline) as phone,
+            _device("tablet", "+15550102", server=server, timeline=timeline) as tablet,
+        ):
+            await Story(timeline, phone, tablet, backend).play()
 
 
-async def _play_story(timeline: Timeline, url: str, smsc: LoopbackSmsc, sender: str) -> None:
-    async with (
-        device("phone", "+15550101", url=url, smsc=smsc, timeline=timeline) as phone,
-        device("tablet", "+15550102", url=url, smsc=smsc, timeline=timeline) as tablet,
-        Publisher(sender, timeout=WITHIN) as backend,
-    ):
-        await Story(timeline, phone, tablet, backend, Story.new_run()).play()
+def _device(name: str, number: str, *, server: AoiServer, timeline: Timeline) -> FakeDevice:
+    """A device that prints each short message it receives on the timeline."""
 
+    def heard(user_data: bytes) -> None:
+        timeline.say("SMSC", f"{len(user_data)} octets to {number}")
 
-async def _unless_ended(server: asyncio.Task[int], part: Coroutine[Any, Any, Any]) -> None:
-    """Await ``part``. Raises DemoFailed at once when the server ends before it."""
-    _, playing = await first_completed(server, part)
-    if not server.done():
-        playing.result()
-        return
-    fault = server.exception()
-    while isinstance(fault, BaseExceptionGroup):
-        fault = fault.exceptions[0]
-    raise DemoFailed(
-        f"the AOI Server ended ({type(fault).__name__}: {str(fault).splitlines()[0]}); "
-        "see its logs with --verbose"
-        if fault is not None
-        else "the AOI Server ended by itself; see its logs with --verbose"
+    return FakeDevice(
+        name,
+        server.gateway_url,
+        number=number,
+        smsc=server.smsc,
+        diary=server.diary,
+        heard=heard,
     )
-
-
-def _settings(broker: str, store: str, smsc: LoopbackSmsc) -> dict[str, Any]:
-    """Short time limits, so that it can be watched; everything else as in production."""
-    return {
-        "broker": broker,
-        "store": store,
-        "start_within": 6.0,
-        "gateway": {"port": 0, "ping_every": 5.0, "pong_within": 2.0},
-        "endpoint": {"port": 0},
-        "health": {"enabled": False},
-        "channels": {
-            "websocket": {"ack_within": 2.0},
-            "sms": {"host": smsc.host, "port": smsc.port, "ack_within": 2.0},
-        },
-    }

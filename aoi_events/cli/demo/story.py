@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
-from aoi_events.cli.demo.cast import WITHIN
 from aoi_events.cli.demo.timeline import Timeline
 from aoi_events.client import ClientEventStream
 from aoi_events.client.core.events import Activated, WakeUpReceived
@@ -17,6 +16,8 @@ from aoi_events.contracts.requests import ChannelOffer
 from aoi_events.publishing import Publisher
 from aoi_events.testing.devices import FakeApp, FakeDevice
 
+WITHIN: Final = 30.0
+"""Seconds that one step of the demo may take."""
 _MANY: Final = 10
 _LARGE: Final = 1_500
 _HEAD_START: Final = 0.5
@@ -30,7 +31,8 @@ class Story:
     phone: FakeDevice
     tablet: FakeDevice
     backend: Publisher
-    run: str
+    run: str = field(default_factory=lambda: f"demo-{uuid4().hex[:8]}")
+    """The start of the IDs of its notifications, so that none repeats that of another run."""
 
     async def play(self) -> None:
         """Play every step in order. Raises DemoFailed at the first that fails."""
@@ -115,7 +117,8 @@ class Story:
             tell.check(read.channel == "sms", f"it came over {read.channel}, not by SMS")
             tell.say("phone", f"shows “{read.content.data}”, which came by SMS")
             status = await self.backend.wait(accepted.notification, "delivered", timeout=WITHIN)
-            tell.check(not _activations(before), "the phone activated its channels again")
+            again = any(isinstance(event, Activated) for event in before.pending())
+            tell.check(not again, "the phone activated its channels again")
             for hop in status.deliveries[0].story:
                 detail = f" ({hop.detail})" if hop.detail else ""
                 tell.say("AOI Server", f"{hop.what} {hop.channel or ''}{detail}")
@@ -128,7 +131,7 @@ class Story:
             text = "x" * _LARGE
             smsc_before = self.phone.client.events()
             accepted = await self._send(mail, "large", text, shown=f"{_LARGE} octets")
-            await _wake_up(smsc_before)
+            await _next(smsc_before, WakeUpReceived)
             tell.say("phone", "receives a wake-up by SMS: a notification waits")
             await self.phone.restore()
             tell.say("network", "the phone's link is back")
@@ -169,7 +172,7 @@ class Story:
         with tell.scene("Nothing active: stored, and delivered on return"):
             events = self.tablet.client.events()
             await self.tablet.offer(ChannelOffer(type="websocket"))
-            await _activated(events)
+            await _next(events, Activated)
             self.tablet.cut()
             tell.say("tablet", "has no SMS any more, and its link is cut")
             accepted = await self._send(news, "stored", "Welcome back")
@@ -200,7 +203,7 @@ class Story:
             old_id, old_token = self.phone.client.client_id, mail.token
             events = self.phone.client.events()
             await self.phone.offer(ChannelOffer(type="websocket"))
-            await _activated(events)
+            await _next(events, Activated)
             self.phone.cut()
             waiting = await self._send(mail, "private", "For the earlier user only")
             await self.backend.wait(waiting.notification, "stored", timeout=WITHIN)
@@ -252,28 +255,10 @@ class Story:
         self.timeline.check(bool(accepted.deliveries), f"refused: {accepted.rejected}")
         return accepted
 
-    @staticmethod
-    def new_run() -> str:
-        """A new ID for this run, so that its notifications are no repeats of another run's."""
-        return f"demo-{uuid4().hex[:8]}"
-
 
 def _sent(status: NotificationStatusV1) -> list[str | None]:
     """The channels over which the first delivery was sent."""
     return [hop.channel for hop in status.deliveries[0].story if hop.what == "sent"]
-
-
-def _activations(events: ClientEventStream) -> list[Activated]:
-    """The activations that completed since the stream was opened."""
-    return [event for event in events.pending() if isinstance(event, Activated)]
-
-
-async def _wake_up(events: ClientEventStream) -> None:
-    await _next(events, WakeUpReceived)
-
-
-async def _activated(events: ClientEventStream) -> None:
-    await _next(events, Activated)
 
 
 async def _next(events: ClientEventStream, kind: type[Activated] | type[WakeUpReceived]) -> None:

@@ -9,8 +9,8 @@ Make a class of it for each channel, and say there what is behind it::
         @pytest_asyncio.fixture
         async def provider(self): ...
 
-Add `LimitedSuite` where the channel carries less than content may measure, and `ReceiptSuite` where
-its provider says later what became of a message.
+Add `LimitedSuite` for a channel that carries less than the largest content, and `ReceiptSuite` for
+a channel whose provider sends receipts.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from aoi_events.errors import (
     RequestRefused,
     RequestTimeout,
 )
-from aoi_events.testing.scripted_client import ScriptedIdentity
+from aoi_events.testing.scripted_client import Script
 from tests.integration.client.apps import BOTH, MAIL, Inbox
 from tests.integration.client.conftest import StartDevice
 from tests.support.scripted_server import ScriptedServer
@@ -51,12 +51,12 @@ async def test_changed_identity_gives_a_new_id_and_new_tokens(
     server: ScriptedServer, start_device: StartDevice
 ) -> None:
     """Another user: a new AOI Client ID with the old one as proof, and other tokens."""
-    identities = ScriptedIdentity()
+    identities = Script[str]()
     client = await start_device(identities=identities)
     app = await client.register_application(MAIL, Inbox())
     old_id, old_token = client.client_id, app.token
-    identities.change("x" * 300)
-    identities.change("tel:+15550199")
+    identities.put("x" * 300)
+    identities.put("tel:+15550199")
     assert await client.until_registered(other_than=old_id) != old_id
     assert await app.until_token(other_than=old_token) != old_token
     request = server.requests("client.register")[-1]

@@ -19,7 +19,7 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import AckFrame, DeviceFrame, ServerFrame
 from aoi_events.errors import ClientStateError, ClientStopped
 from aoi_events.oma_push.payload import ContentPush, encode
-from aoi_events.testing.scripted_client import ScriptedIdentity, ScriptedSms
+from aoi_events.testing.scripted_client import Script, ScriptedSms
 from tests.device_frames import delivery_id
 from tests.integration.client.apps import BOTH, MAIL, Inbox
 from tests.integration.client.conftest import StartDevice
@@ -231,10 +231,10 @@ async def test_a_secret_that_is_replaced_at_once_was_saved(start_device: StartDe
     """A secret is stored before it is sent, also that of a user who was followed by another one in
     the same moment.
     """
-    storage, identities = Recorded(), ScriptedIdentity()
+    storage, identities = Recorded(), Script[str]()
     client = await start_device(storage=storage, identities=identities, register_on="install")
     old = await client.until_registered()
-    identities.change("tel:+15550198")
-    identities.change("tel:+15550199")
+    identities.put("tel:+15550198")
+    identities.put("tel:+15550199")
     await client.until_registered(other_than=old)
     assert list(storage.secrets.values()) == ["tel:+15550100", "tel:+15550198", "tel:+15550199"]

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from aoi_events import Publisher
-from aoi_events.channels.webpush.channel import LARGEST_PLAINTEXT
+from aoi_events.channels.webpush.size import LARGEST_PLAINTEXT
 from aoi_events.channels.webpush.vapid import decoded
 from aoi_events.contracts.events import DeliveryChanged
 from aoi_events.contracts.push import (

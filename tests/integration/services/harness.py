@@ -103,7 +103,7 @@ class System:
                 for stray in self.installation.strays():
                     await self.run(stray)
             else:
-                await self.run(self.installation.worker(name).run)
+                await self.run(self.installation.worker(name))
 
     async def run(self, worker: Callable[[asyncio.Event, asyncio.Event], Awaitable[None]]) -> None:
         """Run a worker until the test ends; then it must drain."""

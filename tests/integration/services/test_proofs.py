@@ -259,7 +259,7 @@ async def test_proving_takes_an_address_from_others(open_system: OpenSystem) -> 
 async def test_an_address_has_one_owner_whoever_is_quicker(open_system: OpenSystem) -> None:
     """Of clients that prove one address at the same moment, exactly one has it."""
     system = await open_system(plugin={"needs_proof": True})
-    await system.run(system.installation.worker("activation").run)
+    await system.run(system.installation.worker("activation"))
     devices = [await system.device() for _ in range(4)]
     codes = []
     for device in devices:

@@ -228,7 +228,7 @@ async def test_what_was_held_back_does_not_depend_on_its_worker(
     device = await system.device("scripted:a1")
     system.provider.up.clear()
     stop = asyncio.Event()
-    first = asyncio.ensure_future(system.installation.worker("scripted").run(stop, asyncio.Event()))
+    first = asyncio.ensure_future(system.installation.worker("scripted")(stop, asyncio.Event()))
     await shop.send("n1", device.token)
     await system.until(lambda: shop.story("n1"), lambda story: "unavailable" in story)
     stop.set()

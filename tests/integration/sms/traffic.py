@@ -63,7 +63,7 @@ async def message(handset: Handset) -> str:
 async def a_second_worker(server: AoiServer) -> AsyncIterator[None]:
     """One more copy of the SMS worker, which drains at the end."""
     stop, started = asyncio.Event(), asyncio.Event()
-    running = asyncio.create_task(server.installation.worker("sms").run(stop, started))
+    running = asyncio.create_task(server.installation.worker("sms")(stop, started))
     try:
         async with asyncio.timeout(WITHIN):
             await started.wait()

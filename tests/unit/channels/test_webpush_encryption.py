@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aoi_events.channels.webpush.channel import LARGEST_PLAINTEXT
 from aoi_events.channels.webpush.plugin import WebPushPlugin
+from aoi_events.channels.webpush.size import LARGEST_PLAINTEXT
 from aoi_events.channels.webpush.subscription import Keys, encrypted, keys_of
 from aoi_events.channels.webpush.vapid import (
     authorization,

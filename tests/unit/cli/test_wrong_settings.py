@@ -80,4 +80,4 @@ def test_a_worker_that_does_not_exist(cli: Cli) -> None:
     """A wrong name is told at once, with the right ones."""
     ran = cli("worker", "registrar")
     assert ran.code == 78
-    assert "no worker 'registrar'; there are registration, activation" in ran.err
+    assert "no worker 'registrar' here: there are registration, activation" in ran.err

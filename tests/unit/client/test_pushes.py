@@ -17,7 +17,7 @@ from aoi_events.contracts.push import (
 )
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.errors import ConfigurationError
-from aoi_events.testing.scripted_client import ScriptedPushes
+from aoi_events.testing.scripted_client import Script
 from tests.device_frames import delivery_id
 from tests.unit.client.device_harness import (
     EXPIRES_AT,
@@ -119,5 +119,5 @@ def test_an_offer_needs_its_source() -> None:
         device="d",
         identity="i",
         offers=[offer],
-        pushes={"webhook": ScriptedPushes()},
+        pushes={"webhook": Script[bytes]()},
     )

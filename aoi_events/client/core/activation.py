@@ -27,11 +27,6 @@ def application_started(transition: Transition) -> None:
         transition.allow(ACTIVATE, "")
 
 
-def allow(transition: Transition) -> None:
-    """Offers or network changed: a postponed activation may be sent; `send_due` decides."""
-    transition.allow(ACTIVATE, "")
-
-
 def send_due(transition: Transition) -> None:
     """Offer the channels, if the server does not know the present offers and circumstances."""
     stored, digest = transition.stored, transition.model.offered

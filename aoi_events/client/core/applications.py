@@ -145,7 +145,7 @@ def _forget_unknown_tokens(transition: Transition) -> None:
     if any(ack.code == _NO_SUCH_APPLICATION for ack in acks.values()):
         transition.update_stored(
             acks={
-                id_: replace(ack, code="could_not_wake")
+                id_: ack.model_copy(update={"code": "could_not_wake"})
                 if ack.code == _NO_SUCH_APPLICATION
                 else ack
                 for id_, ack in acks.items()

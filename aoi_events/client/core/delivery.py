@@ -27,14 +27,13 @@ from aoi_events.client.core.events import (
     WakeUpReceived,
 )
 from aoi_events.client.core.inputs import ShortMessage
-from aoi_events.client.core.model import HANDLING_LIMIT, Origin, PendingRequest
+from aoi_events.client.core.model import HANDLING_LIMIT, PendingRequest
 from aoi_events.client.core.state import (
     PENDING_LIMIT,
     SEEN_LIMIT,
     AckCode,
     ApplicationRecord,
-    PendingAck,
-    WakeUp,
+    Origin,
     bounded,
 )
 from aoi_events.client.core.transition import Transition
@@ -49,7 +48,6 @@ from aoi_events.contracts.push import (
     push_frames,
 )
 from aoi_events.contracts.requests import FetchNotificationV1
-from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.errors import ErrorCode, PduError
 from aoi_events.oma_push.datagrams import read
 from aoi_events.oma_push.payload import ChallengePush, ContentPush, WakeUpPush, decode
@@ -78,8 +76,8 @@ def notification_received(transition: Transition, frame: NotificationFrame) -> N
 def wake_up_received(transition: Transition, frame: WakeUpFrame) -> None:
     """A wake-up came over the connection: the content is larger than the device's limit."""
     record = transition.stored.of_token(frame.token)
-    wake_up = WakeUp(fingerprint_of(frame.token), _WEBSOCKET, _attempt(frame.attempt))
-    _store_wake_up(transition, frame.delivery, wake_up, record)
+    origin = Origin(_WEBSOCKET, _attempt(frame.attempt))
+    _store_wake_up(transition, record, frame.delivery, origin)
 
 
 def short_message_received(transition: Transition, message: ShortMessage, at: datetime) -> None:
@@ -97,7 +95,7 @@ def short_message_received(transition: Transition, message: ShortMessage, at: da
             challenge_received(transition, _SMS, code)
         case WakeUpPush(delivery, fingerprint):
             record = transition.stored.of_fingerprint(fingerprint)
-            _store_wake_up(transition, delivery, WakeUp(fingerprint, _SMS), record)
+            _store_wake_up(transition, record, delivery, Origin(_SMS))
         case ContentPush(delivery, fingerprint, content):
             record = transition.stored.of_fingerprint(fingerprint)
             _deliver(transition, record, delivery, content, Origin(_SMS))
@@ -134,8 +132,7 @@ def push_received(transition: Transition, channel: str, octets: bytes) -> None:
             challenge_received(transition, channel, frame.code)
         case PushedWakeUp():
             record = transition.stored.of_fingerprint(frame.fingerprint)
-            wake_up = WakeUp(frame.fingerprint, channel, frame.attempt)
-            _store_wake_up(transition, frame.delivery, wake_up, record)
+            _store_wake_up(transition, record, frame.delivery, Origin(channel, frame.attempt))
         case PushedNotification():
             record = transition.stored.of_fingerprint(frame.fingerprint)
             origin = Origin(channel, frame.attempt)
@@ -161,11 +158,10 @@ def content_fetched(
     transition: Transition, pending: PendingRequest, answer: NotificationContentV1
 ) -> None:
     """The server answered a fetch: deliver the content."""
-    wake_up = transition.stored.wake_ups.get(pending.about)
-    if wake_up is None or answer.delivery != pending.about:
+    origin = transition.stored.wake_ups.get(pending.about)
+    if origin is None or answer.delivery != pending.about:
         return  # it came over another channel meanwhile
     record = transition.stored.of_token(answer.token)
-    origin = Origin(wake_up.channel, wake_up.attempt)
     _deliver(transition, record, answer.delivery, answer.content, origin, answer)
 
 
@@ -190,7 +186,7 @@ def notification_handled(transition: Transition, delivery: str, code: AckCode) -
 def send_pending_acks(transition: Transition) -> None:
     """After a welcome: send the acknowledgements that waited for a connection."""
     for ack in transition.stored.acks.values():
-        transition.send(_frame(ack))
+        transition.send(ack)
     if transition.stored.acks:
         transition.update_stored(acks={})
 
@@ -200,30 +196,29 @@ def _attempt(number: int) -> int | None:
     return number if number >= 1 else None
 
 
-def _is_duplicate(transition: Transition, delivery: str, origin: Origin) -> bool:
-    """Whether the delivery came before; then its acknowledgement goes to this origin, too."""
+def _addressee(
+    transition: Transition, record: ApplicationRecord | None, delivery: str, origin: Origin
+) -> ApplicationRecord | None:
+    """The app instance ``record``, if there is one and the delivery did not come before.
+
+    The acknowledgement of a duplicate goes to this origin, too; an unknown token is acknowledged.
+    """
     known = transition.stored.seen.get(delivery)
-    if known is not None:
-        transition.emit(DuplicateDropped(delivery, origin.channel))
-        _acknowledge(transition, delivery, known, (origin,))
-        return True
     origins = transition.model.handling.get(delivery)
-    if origins is not None:
+    if known is not None or origins is not None:
         transition.emit(DuplicateDropped(delivery, origin.channel))
-        if origin not in origins:
+        if known is not None:
+            _acknowledge(transition, delivery, known, (origin,))
+        elif origins is not None and origin not in origins:
             handling = {**transition.model.handling, delivery: (*origins, origin)}
             transition.update(handling=handling)
-        return True
-    return False
-
-
-def _unknown_token_code(transition: Transition) -> AckCode:
-    """The acknowledgement for a token that no app instance has.
-
-    While an app instance waits for its token, the unknown one may be its own: after *no such
-    application* the server would revoke that token.
-    """
-    return "could_not_wake" if transition.stored.renewing else "no_such_application"
+        return None
+    if record is None:
+        # While an app instance waits for its token, the unknown one may be its own: after *no such
+        # application* the server would revoke that token.
+        unknown: AckCode = "could_not_wake" if transition.stored.renewing else "no_such_application"
+        _acknowledge(transition, delivery, unknown, (origin,))
+    return record
 
 
 def _deliver(
@@ -235,10 +230,8 @@ def _deliver(
     carrier: _Carrier | None = None,
 ) -> None:
     """Deliver content to the app instance ``record`` (None: unknown), unless it came before."""
-    if _is_duplicate(transition, delivery, origin):
-        return
+    record = _addressee(transition, record, delivery, origin)
     if record is None:
-        _acknowledge(transition, delivery, _unknown_token_code(transition), (origin,))
         return
     running = record.key in transition.model.running
     full = len(transition.model.handling) >= HANDLING_LIMIT
@@ -262,18 +255,14 @@ def _deliver(
 
 
 def _store_wake_up(
-    transition: Transition, delivery: str, wake_up: WakeUp, record: ApplicationRecord | None
+    transition: Transition, record: ApplicationRecord | None, delivery: str, origin: Origin
 ) -> None:
-    origin = Origin(wake_up.channel, wake_up.attempt)
-    if _is_duplicate(transition, delivery, origin):
+    if _addressee(transition, record, delivery, origin) is None:
         return
-    if record is None:
-        _acknowledge(transition, delivery, _unknown_token_code(transition), (origin,))
-        return
-    wake_ups = bounded(transition.stored.wake_ups, delivery, wake_up, PENDING_LIMIT)
+    wake_ups = bounded(transition.stored.wake_ups, delivery, origin, PENDING_LIMIT)
     transition.update_stored(wake_ups=wake_ups)
     transition.allow(FETCH, delivery)
-    transition.emit(WakeUpReceived(delivery, wake_up.channel))
+    transition.emit(WakeUpReceived(delivery, origin.channel))
 
 
 def _acknowledge(
@@ -286,7 +275,7 @@ def _acknowledge(
         transition.update_stored(seen=seen)
     connected = transition.model.connected
     for origin in origins:
-        ack = PendingAck(delivery, code, origin.channel, origin.attempt)
+        ack = AckFrame(delivery=delivery, code=code, attempt=origin.attempt, channel=origin.channel)
         # A message over another channel is a sign that the connection may be dead: what is sent
         # over it now is sent again after the next welcome.
         resend = not connected or origin.channel != _WEBSOCKET
@@ -294,7 +283,7 @@ def _acknowledge(
             acks = bounded(transition.stored.acks, delivery, ack, PENDING_LIMIT)
             transition.update_stored(acks=acks)
         if connected:
-            transition.send(_frame(ack))
+            transition.send(ack)
         transition.emit(NotificationAcknowledged(delivery, code, origin.channel, resend))
 
 
@@ -303,7 +292,3 @@ def _forget_wake_up(transition: Transition, delivery: str) -> None:
     if delivery in wake_ups:
         left = {k: v for k, v in wake_ups.items() if k != delivery}
         transition.update_stored(wake_ups=left)
-
-
-def _frame(ack: PendingAck) -> AckFrame:
-    return AckFrame(delivery=ack.delivery, code=ack.code, attempt=ack.attempt, channel=ack.channel)

@@ -87,7 +87,7 @@ class Transition:
     def disconnect(self) -> None:
         """End the connection, if there is one; later inputs of it are ignored."""
         if self.connection.phase is not Phase.IDLE:
-            self.add(Disconnect(self.connection.generation))
+            self.add(Disconnect())
         generation = self.connection.generation + 1
         self.update_connection(phase=Phase.IDLE, generation=generation, in_flight={})
 

@@ -7,8 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from aoi_events.contracts.apps import MAX_WAIT, AppRequest, ClientFrame, Failed
-from aoi_events.daemon.json_lines import decode_frame, encode_line
+from pydantic import ValidationError
+
+from aoi_events.contracts.apps import MAX_WAIT, AppRequest, ClientFrame, Failed, client_frames
+from aoi_events.daemon.json_lines import encode_line
 from aoi_events.errors import ClientUnreachable, RequestRefused, UnexpectedAnswer
 
 _WITHIN: Final = 10.0
@@ -42,10 +44,11 @@ def send_request(path: Path, request: AppRequest, *, wait: float = 0.0) -> Clien
                 "AOI_CLIENT__SOCKET says where it listens"
             ) from None
     try:
-        answer = decode_frame(bytes(line))
-    except UnexpectedAnswer as error:
+        answer = client_frames.validate_json(line)
+    except ValidationError:
         raise UnexpectedAnswer(
-            f"{path}: {error}; set AOI_CLIENT__SOCKET to the socket of an AOI Client"
+            f"{path}: the line is not a frame of an AOI Client; set AOI_CLIENT__SOCKET to the "
+            "socket of an AOI Client"
         ) from None
     if isinstance(answer, Failed):
         raise RequestRefused(answer.code, answer.message, field=answer.field)

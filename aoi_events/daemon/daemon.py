@@ -37,7 +37,7 @@ from aoi_events.daemon.desired_apps import DesiredApps
 from aoi_events.daemon.dispatcher import Dispatcher
 from aoi_events.daemon.launcher import Launcher
 from aoi_events.daemon.listening import Listener
-from aoi_events.daemon.network.netlink import NetlinkNetwork
+from aoi_events.daemon.network.netlink import watched_network
 from aoi_events.daemon.redelivery import Redelivery
 from aoi_events.daemon.settings import ClientSettings, device_name, socket_path, state_folder
 from aoi_events.errors import ConfigurationError, RequestTimeout
@@ -107,8 +107,9 @@ class Daemon:
         settings = self.settings
         if settings.network == "unwatched":
             return None
-        network = NetlinkNetwork(url, metered=settings.metered, settle=settings.settle)
-        return await stack.enter_async_context(network)
+        return await stack.enter_async_context(
+            watched_network(url, metered=settings.metered, settle=settings.settle)
+        )
 
     def _client(
         self,

@@ -143,10 +143,8 @@ def _receive(transition: Transition, frame: ServerFrame) -> None:
             pending = transition.connection.in_flight.get(frame.id)
             if pending is not None:
                 _answer(transition, frame, pending)
-        case NotificationFrame():
-            delivery.notification_received(transition, frame)
-        case WakeUpFrame():
-            delivery.wake_up_received(transition, frame)
+        case NotificationFrame() | WakeUpFrame():
+            delivery.frame_received(transition, frame)
         case GoodbyeFrame():
             transition.update_connection(goodbye=frame.code)
         case _:

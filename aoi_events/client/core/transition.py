@@ -98,16 +98,12 @@ class Transition:
     def may_request(self, name: str, about: str) -> bool:
         """Whether this request can be sent now: it is not postponed, and there is room for it."""
         room = len(self.connection.in_flight) < IN_FLIGHT_LIMIT
-        return room and not self.postponed(name, about)
+        return room and (name, about) not in self.connection.postponed
 
     def request_in_flight(self, name: str, about: str) -> PendingRequest | None:
         """The latest request with this name and subject that waits for its answer."""
-        matching = [
-            pending
-            for pending in self.connection.in_flight.values()
-            if (pending.name, pending.about) == (name, about)
-        ]
-        return matching[-1] if matching else None
+        latest_first = reversed(self.connection.in_flight.values())
+        return next((p for p in latest_first if (p.name, p.about) == (name, about)), None)
 
     def request(self, pending: PendingRequest, body: Request) -> None:
         """Send a request and record that it waits for its answer."""
@@ -117,10 +113,6 @@ class Transition:
         self.update_connection(next_id=number + 1, in_flight=in_flight)
         content = body.model_dump(mode="json", exclude_none=True)
         self.send(RequestFrame(id=number, name=pending.name, body=content))
-
-    def postponed(self, name: str, about: str) -> bool:
-        """Whether this request waits for the next connection, or for another reason to send it."""
-        return (name, about) in self.connection.postponed
 
     def postpone(self, name: str, about: str) -> None:
         """Send this request again after the next welcome at the earliest, or after `allow`."""

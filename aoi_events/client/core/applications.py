@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from aoi_events.client.core.events import ApplicationDeregistered, ApplicationRegistered, Refused
 from aoi_events.client.core.model import PendingRequest
@@ -91,22 +91,15 @@ def send_due(transition: Transition) -> None:
 def _request(
     client: str, record: ApplicationRecord, number: int
 ) -> RegisterApplicationV1 | DeregisterApplicationV1:
+    names: dict[str, Any] = {
+        "client": client,
+        "application": record.application,
+        "instance": record.instance,
+        "sequence": number,
+    }
     if record.wanted:
-        return RegisterApplicationV1(
-            version=1,
-            client=client,
-            application=record.application,
-            instance=record.instance,
-            sequence=number,
-            sender_key=record.sender_key,
-        )
-    return DeregisterApplicationV1(
-        version=1,
-        client=client,
-        application=record.application,
-        instance=record.instance,
-        sequence=number,
-    )
+        return RegisterApplicationV1(version=1, **names, sender_key=record.sender_key)
+    return DeregisterApplicationV1(version=1, **names)
 
 
 def registered(

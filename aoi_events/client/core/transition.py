@@ -119,5 +119,5 @@ class Transition:
         self.update_connection(postponed=self.connection.postponed | {(name, about)})
 
     def allow(self, name: str, about: str) -> None:
-        """Lift what `postpone` did."""
+        """Let a postponed request be sent again."""
         self.update_connection(postponed=self.connection.postponed - {(name, about)})

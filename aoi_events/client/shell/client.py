@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
-from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -148,12 +147,7 @@ class AoiClient:
             self._runner.watch(_valid(self._identities), IdentityChanged)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         await self._runner.stop()
         if self._runner.failure is not None and error is None:
             raise self._runner.failure

@@ -1,4 +1,4 @@
-"""Passes a notification to an app instance, and tells what became of it."""
+"""Passes a notification to an app instance, and returns its acknowledgement."""
 
 from __future__ import annotations
 

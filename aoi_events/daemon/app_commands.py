@@ -54,6 +54,7 @@ from aoi_events.platform.logs import get_logger
 log = get_logger(__name__)
 
 _AT_ONCE: Final = 0.0
+_CHANGED_BY_REGISTER: Final = {"command", "owner", "sender_key"}
 _CODES: Final = frozenset(ErrorCode)
 
 
@@ -192,12 +193,8 @@ class AppCommands:
             )
         async with self._changing:
             desired = self._find_or_new(request.application, request.instance, peer, role)
-            if request.command is not None:
-                desired = replace(desired, command=request.command)
-            if request.owner is not None:
-                desired = replace(desired, owner=request.owner)
-            if request.sender_key is not None:
-                desired = replace(desired, sender_key=request.sender_key)
+            named = request.model_dump(include=_CHANGED_BY_REGISTER, exclude_none=True)
+            desired = replace(desired, **named)
             await self._save(desired)
             await self._register(desired)
         with suppress(RequestTimeout):

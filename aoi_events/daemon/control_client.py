@@ -24,18 +24,14 @@ def send_request(path: Path, request: AppRequest, *, wait: float = 0.0) -> Clien
     ``wait`` is how long the request lets the daemon wait for the AOI Server. Raises
     ClientUnreachable, RequestRefused with the stable code, UnexpectedAnswer.
     """
-    line = bytearray()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_WITHIN + min(wait, MAX_WAIT))
         try:
             connection.connect(str(path))
             with suppress(BrokenPipeError):  # it was closed after an answer that says why
                 connection.sendall(encode_line(request))
-            while not line.endswith(b"\n") and len(line) <= _LARGEST:
-                octets = connection.recv(65_536)
-                if not octets:
-                    break
-                line += octets
+            with connection.makefile("rb") as answers:
+                line = answers.readline(_LARGEST)
         except TimeoutError:
             raise ClientUnreachable(f"the AOI Client at {path} does not answer") from None
         except OSError as error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Protocol, TypeAlias
 
 from aoi_events.client.core.inputs import ShortMessage
 from aoi_events.client.core.model import Network
@@ -57,29 +57,18 @@ class NetworkEvents(Protocol):
         """Every later network; the source chooses in which steps it reports the battery."""
 
 
-class IdentityEvents(Protocol):
-    """Changes of the user identity (another SIM, another login)."""
+IdentityEvents: TypeAlias = AsyncIterable[str]
+"""Every later user identity (another SIM, another login), 1 to 256 characters."""
 
-    def __aiter__(self) -> AsyncIterator[str]:
-        """Every later identity, 1 to 256 characters."""
+PushSource: TypeAlias = AsyncIterable[bytes]
+"""Every push that reaches the device over one channel, also those before the iteration.
 
+The device decrypts or verifies them: a Web Push yields its plaintext, a webhook the body of a
+request whose signature is valid (the secret is in `AoiClient.selected`).
+"""
 
-class PushSource(Protocol):
-    """Pushes that reach the device over one channel, decrypted or verified by the device.
+SmsSource: TypeAlias = AsyncIterable[ShortMessage]
+"""Every short message to the push port of the device, also those before the iteration.
 
-    A Web Push yields its plaintext; a webhook the body of a request whose signature is valid (the
-    secret is in `AoiClient.selected`).
-    """
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """Every push, also those that came before the iteration."""
-
-
-class SmsSource(Protocol):
-    """Short messages addressed to the push port of the device.
-
-    The AOI Client reassembles pushes that consist of several short messages.
-    """
-
-    def __aiter__(self) -> AsyncIterator[ShortMessage]:
-        """Every message, also those that came before the iteration."""
+The AOI Client reassembles pushes that consist of several short messages.
+"""

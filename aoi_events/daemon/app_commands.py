@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -53,6 +54,7 @@ from aoi_events.platform.logs import get_logger
 log = get_logger(__name__)
 
 _AT_ONCE: Final = 0.0
+_CHANGED_BY_REGISTER: Final = {"command", "owner", "sender_key"}
 _CODES: Final = frozenset(ErrorCode)
 
 
@@ -191,12 +193,8 @@ class AppCommands:
             )
         async with self._changing:
             desired = self._find_or_new(request.application, request.instance, peer, role)
-            if request.command is not None:
-                desired = replace(desired, command=request.command)
-            if request.owner is not None:
-                desired = replace(desired, owner=request.owner)
-            if request.sender_key is not None:
-                desired = replace(desired, sender_key=request.sender_key)
+            named = request.model_dump(include=_CHANGED_BY_REGISTER, exclude_none=True)
+            desired = replace(desired, **named)
             await self._save(desired)
             await self._register(desired)
         with suppress(RequestTimeout):
@@ -218,10 +216,8 @@ class AppCommands:
             desired = self._desired.get(key)
             if desired is None or not _may(desired, peer, role):
                 raise Refusal(ErrorCode.NOT_FOUND, f"{key} is not registered here")
-            try:
+            with _refused_as_unavailable():
                 await self._desired.remove(key)
-            except ClientStateError as error:
-                raise Refusal(ErrorCode.UNAVAILABLE, str(error)) from error
             app = self._attached.get(key)
             if app is not None:
                 app.detach("unregistered")
@@ -273,11 +269,9 @@ class AppCommands:
                 "only the AOI Client's own user and root may set the user identity",
             )
         async with self._changing:
-            try:
+            with _refused_as_unavailable():
                 assertion = read_assertion(self._settings.assertion_file)
                 await self._desired.save_identity(request.identity, self._settings.identity)
-            except (ClientStateError, ConfigurationError) as error:
-                raise Refusal(ErrorCode.UNAVAILABLE, str(error)) from error
             await self._client.set_identity(request.identity, assertion=assertion)
         log.info("identity_set")
         return IdentitySet()
@@ -297,10 +291,8 @@ class AppCommands:
         return DesiredApp(application, instance, peer.user)
 
     async def _save(self, desired: DesiredApp) -> None:
-        try:
+        with _refused_as_unavailable():
             await self._desired.save(desired)
-        except ClientStateError as error:
-            raise Refusal(ErrorCode.UNAVAILABLE, str(error)) from error
 
     async def _register(self, desired: DesiredApp, *, runs: bool = False) -> None:
         """Start the registration, without waiting for the AOI Server."""
@@ -326,6 +318,15 @@ class AppCommands:
     def _token(self, key: str) -> str | None:
         record: ApplicationRecord | None = self._client.record_of(key)
         return record.token if record is not None and record.wanted else None
+
+
+@contextmanager
+def _refused_as_unavailable() -> Iterator[None]:
+    """Refuse a command that files of the daemon prevent."""
+    try:
+        yield
+    except (ClientStateError, ConfigurationError) as error:
+        raise Refusal(ErrorCode.UNAVAILABLE, str(error)) from error
 
 
 def _may(desired: DesiredApp, peer: Peer, role: Role) -> bool:

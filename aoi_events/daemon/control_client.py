@@ -7,8 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from aoi_events.contracts.apps import MAX_WAIT, AppRequest, ClientFrame, Failed
-from aoi_events.daemon.json_lines import decode_frame, encode_line
+from pydantic import ValidationError
+
+from aoi_events.contracts.apps import MAX_WAIT, AppRequest, ClientFrame, Failed, client_frames
+from aoi_events.daemon.json_lines import encode_line
 from aoi_events.errors import ClientUnreachable, RequestRefused, UnexpectedAnswer
 
 _WITHIN: Final = 10.0
@@ -22,18 +24,14 @@ def send_request(path: Path, request: AppRequest, *, wait: float = 0.0) -> Clien
     ``wait`` is how long the request lets the daemon wait for the AOI Server. Raises
     ClientUnreachable, RequestRefused with the stable code, UnexpectedAnswer.
     """
-    line = bytearray()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_WITHIN + min(wait, MAX_WAIT))
         try:
             connection.connect(str(path))
             with suppress(BrokenPipeError):  # it was closed after an answer that says why
                 connection.sendall(encode_line(request))
-            while not line.endswith(b"\n") and len(line) <= _LARGEST:
-                octets = connection.recv(65_536)
-                if not octets:
-                    break
-                line += octets
+            with connection.makefile("rb") as answers:
+                line = answers.readline(_LARGEST)
         except TimeoutError:
             raise ClientUnreachable(f"the AOI Client at {path} does not answer") from None
         except OSError as error:
@@ -42,10 +40,11 @@ def send_request(path: Path, request: AppRequest, *, wait: float = 0.0) -> Clien
                 "AOI_CLIENT__SOCKET says where it listens"
             ) from None
     try:
-        answer = decode_frame(bytes(line))
-    except UnexpectedAnswer as error:
+        answer = client_frames.validate_json(line)
+    except ValidationError:
         raise UnexpectedAnswer(
-            f"{path}: {error}; set AOI_CLIENT__SOCKET to the socket of an AOI Client"
+            f"{path}: the line is not a frame of an AOI Client; set AOI_CLIENT__SOCKET to the "
+            "socket of an AOI Client"
         ) from None
     if isinstance(answer, Failed):
         raise RequestRefused(answer.code, answer.message, field=answer.field)

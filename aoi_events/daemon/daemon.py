@@ -6,7 +6,6 @@ import asyncio
 import os
 import ssl
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -36,8 +35,8 @@ from aoi_events.daemon.attached_apps import AttachedApps
 from aoi_events.daemon.desired_apps import DesiredApps
 from aoi_events.daemon.dispatcher import Dispatcher
 from aoi_events.daemon.launcher import Launcher
-from aoi_events.daemon.listening import Listener
-from aoi_events.daemon.network.netlink import NetlinkNetwork
+from aoi_events.daemon.listening import AppListener
+from aoi_events.daemon.network.netlink import watched_network
 from aoi_events.daemon.redelivery import Redelivery
 from aoi_events.daemon.settings import ClientSettings, device_name, socket_path, state_folder
 from aoi_events.errors import ConfigurationError, RequestTimeout
@@ -51,105 +50,95 @@ _MARGIN: Final = 5.0
 """Seconds that the library waits longer than an app and a command may take together."""
 
 
-@dataclass(frozen=True)
-class Daemon:
-    """An AOI Client as a daemon, with these settings."""
+async def run_until(stop: asyncio.Event, settings: ClientSettings, launcher: Launcher) -> bool:
+    """Run the AOI Client until ``stop`` is set; whether the apps finished in time.
 
-    settings: ClientSettings
-    launcher: Launcher
-
-    async def run(self, stop: asyncio.Event) -> bool:
-        """Run until ``stop`` is set; whether the apps finished within ``drain_within``.
-
-        Raises ConfigurationError, ClientStateError.
-        """
-        settings, user = self.settings, os.geteuid()
-        if settings.url is None:
-            raise ConfigurationError("AOI_CLIENT__URL: set it to the gateway, wss://HOST/aoi")
-        state = state_folder(settings, os.environ, user)
-        attached = AttachedApps()
-        desired = DesiredApps(FileStorage(state / "apps.json"))
-        group = None if settings.group is None else group_number(settings.group)
-        listener = Listener(
-            socket_path(settings, os.environ, user),
-            AccessPolicy(user, group, frozenset(settings.users)),
-        )
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(desired.close)
-            known = await desired.open()
-            stack.push_async_callback(listener.close)
-            listener.open()
-            redelivery = Redelivery(settings.wake_again_after, SystemClock(), SystemDice())
-            dispatcher = Dispatcher(attached, self.launcher, redelivery, desired.command)
-            client = self._client(
-                settings.url, state, desired, dispatcher, await self._network(settings.url, stack)
+    Raises ConfigurationError, ClientStateError.
+    """
+    user = os.geteuid()
+    if settings.url is None:
+        raise ConfigurationError("AOI_CLIENT__URL: set it to the gateway, wss://HOST/aoi")
+    state = state_folder(settings, os.environ, user)
+    attached = AttachedApps()
+    desired = DesiredApps(FileStorage(state / "apps.json"))
+    group = None if settings.group is None else group_number(settings.group)
+    listener = AppListener(
+        socket_path(settings, os.environ, user),
+        AccessPolicy(user, group, frozenset(settings.users)),
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(desired.close)
+        known = await desired.open()
+        stack.push_async_callback(listener.close)
+        listener.open()
+        redelivery = Redelivery(settings.wake_again_after, SystemClock(), SystemDice())
+        dispatcher = Dispatcher(attached, launcher, redelivery, desired.command)
+        network = None
+        if settings.network == "netlink":
+            network = await stack.enter_async_context(
+                watched_network(settings.url, metered=settings.metered, settle=settings.settle)
             )
-            events = client.events()
-            await stack.enter_async_context(client)
-            commands = AppCommands(settings, client, desired, attached, dispatcher)
-            redelivery.start(commands.register_again)
-            await commands.reconcile(known=known, owner=user)
+        client = _client(settings, settings.url, state, desired, dispatcher, network)
+        events = client.events()
+        await stack.enter_async_context(client)
+        commands = AppCommands(settings, client, desired, attached, dispatcher)
+        redelivery.start(commands.register_again)
+        await commands.reconcile(known=known, owner=user)
 
-            async def serve(connection: AppConnection, peer: Peer, role: Role | None) -> None:
-                await serve_app(connection, peer, role, commands, settings.ack_within)
+        async def serve(connection: AppConnection, peer: Peer, role: Role | None) -> None:
+            await serve_app(connection, peer, role, commands, settings.ack_within)
 
-            await listener.start(serve)
-            log.info("started", socket=str(listener.path), state=str(state), pid=os.getpid())
-            await _until(stop, asyncio.create_task(_handle_events(events, commands)))
-            listener.stop()
-            dispatcher.close()
-            log.info("draining", attached=len(attached))
-            drained = await self._drained(client) if stop.is_set() else True
-            attached.detach_all("stopping")
-        return drained
+        await listener.start(serve)
+        log.info("started", socket=str(listener.path), state=str(state), pid=os.getpid())
+        await _until(stop, asyncio.create_task(_handle_events(events, commands)))
+        listener.stop()
+        dispatcher.close()
+        log.info("draining", attached=len(attached))
+        drained = await _drained(client, settings.drain_within) if stop.is_set() else True
+        attached.detach_all("stopping")
+    return drained
 
-    async def _network(self, url: str, stack: AsyncExitStack) -> NetworkEvents | None:
-        settings = self.settings
-        if settings.network == "unwatched":
-            return None
-        network = NetlinkNetwork(url, metered=settings.metered, settle=settings.settle)
-        return await stack.enter_async_context(network)
 
-    def _client(
-        self,
-        url: str,
-        state: Path,
-        desired: DesiredApps,
-        dispatcher: Dispatcher,
-        network: NetworkEvents | None,
-    ) -> AoiClient:
-        settings = self.settings
-        identity = desired.identity(settings.identity)
-        if identity is None:
-            raise ConfigurationError(
-                "AOI_CLIENT__IDENTITY: set it to the user's identity, for example tel:+15550100"
-            )
-        return AoiClient(
-            storage=FileStorage(state / "client.json"),
-            device=device_name(settings),
-            identity=identity,
-            assertion=read_assertion(settings.assertion_file),
-            network=network,
-            wake=dispatcher.dispatch,
-            register_on=settings.register_on,
-            transport=WebSocketTransport(
-                url, answer_within=settings.request_within, tls=_tls(settings.ca_file)
-            ),
-            reconnect_policy=ReconnectPolicy(
-                first=min(settings.reconnect_first, settings.reconnect_most),
-                most=settings.reconnect_most,
-                replaced=settings.reconnect_replaced,
-            ),
-            answer_within=settings.request_within,
-            handle_within=settings.ack_within + settings.wake_within + _MARGIN,
+def _client(
+    settings: ClientSettings,
+    url: str,
+    state: Path,
+    desired: DesiredApps,
+    dispatcher: Dispatcher,
+    network: NetworkEvents | None,
+) -> AoiClient:
+    identity = desired.identity(settings.identity)
+    if identity is None:
+        raise ConfigurationError(
+            "AOI_CLIENT__IDENTITY: set it to the user's identity, for example tel:+15550100"
         )
+    return AoiClient(
+        storage=FileStorage(state / "client.json"),
+        device=device_name(settings),
+        identity=identity,
+        assertion=read_assertion(settings.assertion_file),
+        network=network,
+        wake=dispatcher.dispatch,
+        register_on=settings.register_on,
+        transport=WebSocketTransport(
+            url, answer_within=settings.request_within, tls=_tls(settings.ca_file)
+        ),
+        reconnect_policy=ReconnectPolicy(
+            first=min(settings.reconnect_first, settings.reconnect_most),
+            most=settings.reconnect_most,
+            replaced=settings.reconnect_replaced,
+        ),
+        answer_within=settings.request_within,
+        handle_within=settings.ack_within + settings.wake_within + _MARGIN,
+    )
 
-    async def _drained(self, client: AoiClient) -> bool:
-        try:
-            await client.until_idle(timeout=self.settings.drain_within)
-        except RequestTimeout:
-            return False
-        return True
+
+async def _drained(client: AoiClient, within: float) -> bool:
+    try:
+        await client.until_idle(timeout=within)
+    except RequestTimeout:
+        return False
+    return True
 
 
 async def _until(stop: asyncio.Event, handling: asyncio.Task[None]) -> None:

@@ -42,16 +42,7 @@ class Dispatcher:
         if self._closed:
             raise CouldNotWake("the AOI Client is stopping")
         key = application_key(notification.application, notification.instance)
-        frame = AppNotification(
-            delivery=notification.delivery,
-            application=notification.application,
-            instance=notification.instance,
-            content=notification.content,
-            channel=notification.channel,
-            notification=notification.notification,
-            urgency=notification.urgency,
-            expires_at=notification.expires_at,
-        )
+        frame = AppNotification.model_validate(notification, from_attributes=True)
         while (app := self._attached.get(key)) is not None:
             if await app.deliver(frame):
                 return
@@ -61,12 +52,10 @@ class Dispatcher:
 
     async def _launch(self, key: str, notification: AppNotification) -> None:
         command = self._command(key)
-        delivered = False
         try:
             await self._launcher.launch(notification, command)
-            delivered = True
-        finally:
-            if delivered:
-                self._redelivery.succeeded(key)
-            elif command:
+        except BaseException:
+            if command:
                 self._redelivery.failed(key)
+            raise
+        self._redelivery.succeeded(key)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from aoi_events.contracts.apps import APP_REQUESTS, AppRequest, ClientFrame, client_frames
+from aoi_events.contracts.apps import APP_REQUESTS, AppRequest, ClientFrame
 from aoi_events.contracts.parse import diagnose
-from aoi_events.errors import ErrorCode, Refusal, UnexpectedAnswer
+from aoi_events.errors import ErrorCode, Refusal
 
 
 def encode_line(value: AppRequest | ClientFrame) -> bytes:
@@ -38,11 +38,3 @@ def decode_request(line: bytes) -> AppRequest:
         return model.decode(line)
     except ValidationError as error:
         raise diagnose(line, error) from None
-
-
-def decode_frame(line: bytes) -> ClientFrame:
-    """The frame in a line of the daemon. Raises UnexpectedAnswer."""
-    try:
-        return client_frames.validate_json(line)
-    except ValidationError:
-        raise UnexpectedAnswer("the line is not a frame of an AOI Client") from None

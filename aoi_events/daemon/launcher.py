@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from aoi_events.contracts.apps import AppNotification
@@ -90,11 +90,15 @@ class Launcher:
         self, notification: AppNotification, command: Sequence[str]
     ) -> tuple[int | None, str]:
         """The exit code (None: killed after its time), and the output."""
-        with _standard_input(notification) as reads, _CapturedOutput() as captured:
+        # Standard input is a file in memory: unlike a pipe, it never blocks the daemon.
+        descriptor = os.memfd_create("notification", os.MFD_CLOEXEC)
+        with os.fdopen(descriptor, "w+b") as line, _CapturedOutput() as captured:
+            line.write(encode_line(notification))
+            line.seek(0)
             try:
                 process = await asyncio.create_subprocess_exec(
                     *command,
-                    stdin=reads,
+                    stdin=line,
                     stdout=captured.write_end,
                     stderr=captured.write_end,
                     env=environment(os.environ, notification),
@@ -125,18 +129,6 @@ class Launcher:
                     await asyncio.shield(process.wait())
                 self._running.discard(process.pid)
             return (None if killed else process.returncode), captured.text()
-
-
-@contextmanager
-def _standard_input(notification: AppNotification) -> Iterator[int]:
-    """A file in memory with one line; unlike a pipe, it never blocks the daemon."""
-    descriptor = os.memfd_create("notification", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, encode_line(notification))
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 class _CapturedOutput:

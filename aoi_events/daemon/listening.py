@@ -29,7 +29,7 @@ _WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 Serve = Callable[[AppConnection, Peer, "Role | None"], Awaitable[None]]
 
 
-class Listener:
+class AppListener:
     """Listens at ``path``; creates its folder with mode 0700, and the socket with 0600.
 
     If ``policy`` has a group, the group owns both, with modes 0710 and 0660. The socket of a daemon

@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 
-from aoi_events.daemon.daemon import Daemon
+from aoi_events.daemon.daemon import run_until
 from aoi_events.daemon.launcher import Launcher
 from aoi_events.daemon.settings import ClientSettings
 from aoi_events.errors import ClientStateError, ConfigurationError
@@ -46,7 +46,7 @@ async def _run(settings: ClientSettings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop_or_end)
-    if await Daemon(settings, launcher).run(stop):
+    if await run_until(stop, settings, launcher):
         log.info("drained")
         return ExitCode.DONE
     log.error("not_drained")

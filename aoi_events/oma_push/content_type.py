@@ -1,4 +1,4 @@
-"""Codec of content types in WSP: registered numbers where there are any, else texts. Pure.
+"""Reads content types in WSP: registered numbers where there are any, else texts. Pure.
 
 A media type is a number of OMNA's list or a text (WAP-230-WSP, 8.4.2.24). A parameter has a number
 (table 38: charset is 1) or a name, and a value that is an integer, a text (a quoted one begins with
@@ -8,21 +8,13 @@ A media type is a number of OMNA's list or a text (WAP-230-WSP, 8.4.2.24). A par
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
-from aoi_events.errors import MalformedPdu
-from aoi_events.oma_push.wsp import (
-    Reader,
-    encode_integer_or_text,
-    encode_length,
-    encode_uintvar,
-)
+from aoi_events.oma_push.wsp import Reader
 
 _Q: Final = 0x00  # the one parameter whose value is a uintvar (8.4.2.3)
-_LARGEST_SHORT_INTEGER: Final = 0x7F
 
-_MEDIA_TYPES: Final[Mapping[int, str]] = {
+MEDIA_TYPES: Final[Mapping[int, str]] = {
     0x02: "text/html",
     0x03: "text/plain",
     0x08: "text/vnd.wap.wml",
@@ -47,69 +39,30 @@ _MEDIA_TYPES: Final[Mapping[int, str]] = {
 """The registered media types that occur in pushes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One parameter of a content type; ``value`` None: it has no value."""
+def read_media_type(head: Reader) -> str:
+    """Read the content type, with which the headers begin; the media type in lower case.
 
-    name: int | str
-    value: int | str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ContentType:
-    """A content type; ``media`` is a number of OMNA's list or a media type as text."""
-
-    media: int | str
-    parameters: tuple[Parameter, ...] = ()
-
-    @property
-    def media_type(self) -> str:
-        """The media type as text, in lower case, however it was written."""
-        if isinstance(self.media, str):
-            return self.media.lower()
-        return _MEDIA_TYPES.get(self.media, f"number 0x{self.media:02X} of the WSP content types")
-
-
-def encode_content_type(content_type: ContentType) -> bytes:
-    """Encode in the shortest form. Raises MalformedPdu for a value that WSP cannot express."""
-    media = encode_integer_or_text(content_type.media)
-    fits_constrained_form = (
-        isinstance(content_type.media, str) or content_type.media <= _LARGEST_SHORT_INTEGER
-    )
-    if fits_constrained_form and not content_type.parameters:
-        return media
-    general = media + b"".join(map(_encode_parameter, content_type.parameters))
-    return encode_length(len(general)) + general
-
-
-def read_content_type(head: Reader) -> ContentType:
-    """Read the content type, with which the headers begin."""
+    Its parameters are read, since they may be malformed, and left out.
+    """
     what = "the content type"
     if not head.starts_with_length:
-        return ContentType(head.integer_or_text(what))
+        return _media_type(head.integer_or_text(what))
     general = Reader(head.take(head.length(what), what))
     media = general.integer_or_text(what)
-    parameters: list[Parameter] = []
     while not general.at_end:
-        parameters.append(_read_parameter(general))
-    return ContentType(media, tuple(parameters))
+        _read_parameter(general)
+    return _media_type(media)
 
 
-def _encode_parameter(parameter: Parameter) -> bytes:
-    name, value = parameter.name, parameter.value
-    encoded = encode_integer_or_text(name)
-    if name == _Q:
-        if not isinstance(value, int):
-            raise MalformedPdu("the parameter q is a number")
-        return encoded + encode_uintvar(value)
-    return encoded + (b"\0" if value is None else encode_integer_or_text(value))
+def _media_type(media: int | str) -> str:
+    if isinstance(media, str):
+        return media.lower()
+    return MEDIA_TYPES.get(media, f"number 0x{media:02X} of the WSP content types")
 
 
-def _read_parameter(general: Reader) -> Parameter:
-    name = general.integer_or_text("a parameter")
+def _read_parameter(general: Reader) -> None:
     what = "the value of a parameter"
-    if name == _Q:
-        return Parameter(name, general.uintvar(what))
-    if general.skip(0):
-        return Parameter(name, None)
-    return Parameter(name, general.integer_or_text(what))
+    if general.integer_or_text("a parameter") == _Q:
+        general.uintvar(what)
+    elif not general.skip(0):
+        general.integer_or_text(what)

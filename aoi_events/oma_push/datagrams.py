@@ -146,8 +146,5 @@ def _part(bits: Bits, data: bytes) -> Part | None:
         raise MalformedPdu(f"part {number} of {count} is impossible")
     if count > MOST_SEGMENTS:
         raise MalformedPdu(f"a push of {count} short messages; at most {MOST_SEGMENTS} are read")
-    return (
-        None
-        if count == 1
-        else Part(Reference(bits, int.from_bytes(data[:width], "big")), count, number)
-    )
+    reference = Reference(bits, int.from_bytes(data[:width], "big"))
+    return None if count == 1 else Part(reference, count, number)

@@ -31,7 +31,6 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import base32_id, id_octets
 from aoi_events.errors import MalformedPdu, NotAPush, PduTooLarge
 from aoi_events.oma_push import pdu as push_pdu
-from aoi_events.oma_push.content_type import ContentType
 from aoi_events.oma_push.datagrams import (
     LARGEST_ALONE,
     LARGEST_PART,
@@ -41,16 +40,11 @@ from aoi_events.oma_push.datagrams import (
     segments_of,
     split,
 )
-from aoi_events.oma_push.pdu import PushPdu
 from aoi_events.oma_push.wsp import Reader
-
-APPLICATION_ID: Final = 0x414F
-"""X-Wap-Application-Id of pushes to an AOI Client (experimental range of the OMNA register)."""
 
 LARGEST_CHALLENGE: Final = 32
 """Longest challenge code, in characters."""
 
-_OCTET_STREAM: Final = ContentType(0x5A)
 _NO_REFERENCE: Final = Reference(16, 0)
 _VERSION: Final = 1
 _CONTENT, _WAKE_UP, _CHALLENGE, _CHECKED_CONTENT = 1, 2, 3, 4
@@ -103,11 +97,11 @@ def encode(
     have the form of the contracts.
     """
     body = _encode_body(payload)
-    pdu = push_pdu.encode(PushPdu(transaction_id, _OCTET_STREAM, APPLICATION_ID, (), body))
+    pdu = push_pdu.encode(transaction_id, body)
     if len(pdu) > LARGEST_ALONE and most > 1 and isinstance(payload, ContentPush):
         check = zlib.crc32(body[1:]).to_bytes(_CHECK_OCTETS, "big")
         body = _first(_CHECKED_CONTENT) + check + body[1:]
-        pdu = push_pdu.encode(PushPdu(transaction_id, _OCTET_STREAM, APPLICATION_ID, (), body))
+        pdu = push_pdu.encode(transaction_id, body)
     return split(pdu, reference, most=most)
 
 
@@ -118,10 +112,10 @@ def decode(pdu: bytes) -> Payload:
     `MalformedPdu` for a body that is not in our format.
     """
     push = push_pdu.decode(pdu)
-    if push.application_id != APPLICATION_ID:
-        raise NotAPush(f"the push is for another application ({push.content_type.media_type})")
-    if push.content_type.media_type != _OCTET_STREAM.media_type:
-        raise MalformedPdu(f"the push is {push.content_type.media_type}, not octets")
+    if push.application_id != push_pdu.APPLICATION_ID:
+        raise NotAPush(f"the push is for another application ({push.media_type})")
+    if push.media_type != push_pdu.OCTET_STREAM:
+        raise MalformedPdu(f"the push is {push.media_type}, not octets")
     reader = Reader(push.body)
     first = reader.octet("version and kind")
     version, kind = first >> 4, first & 0x0F
@@ -249,11 +243,6 @@ def _checked_code(code: str) -> str:
     return code
 
 
-def _overhead() -> int:
-    names = base32_id("dlv_", bytes(_DELIVERY_OCTETS)), base32_id("fp_", bytes(_FINGERPRINT_OCTETS))
-    body = _encode_body(ContentPush(*names, Content(data="")))
-    return len(push_pdu.encode(PushPdu(0, _OCTET_STREAM, APPLICATION_ID, (), body)))
-
-
-_OVERHEAD: Final = _overhead()
+_OVERHEAD: Final = len(push_pdu.encode(0, b"")) + 2 + _DELIVERY_OCTETS + _FINGERPRINT_OCTETS
+"""Octets of a push with content beside the content: 34, of which 2 are the kind and the form."""
 _NEVER: Final = 1 + largest_content(MOST_SEGMENTS, 8)

@@ -9,8 +9,8 @@ In order::
 
 Over SMS it is a datagram to the push port, in one short message or several: `datagrams`.
 
-Decoding is total: any octets give a `PushPdu` or a `PduError`. Encoding uses the shortest forms, so
-so octets that were encoded in that way are the same after decoding and encoding.
+Every push that we send has the same headers. Decoding is for pushes of any sender, and total: any
+octets give a `PushPdu` or a `PduError`.
 """
 
 from __future__ import annotations
@@ -19,23 +19,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from aoi_events.errors import MalformedPdu, NotAPush
-from aoi_events.oma_push.content_type import (
-    ContentType,
-    encode_content_type,
-    read_content_type,
-)
-from aoi_events.oma_push.wsp import (
-    Header,
-    Reader,
-    encode_header,
-    encode_integer,
-    encode_integer_or_text,
-    encode_uintvar,
-)
+from aoi_events.oma_push.content_type import read_media_type
+from aoi_events.oma_push.wsp import Reader
+
+APPLICATION_ID: Final = 0x414F
+"""X-Wap-Application-Id of pushes to an AOI Client (experimental range of the OMNA register)."""
+OCTET_STREAM: Final = "application/octet-stream"
+"""The media type of a push to an AOI Client."""
 
 _PUSH: Final = 0x06
-_APPLICATION_ID: Final = 0x2F  # AF on the wire
-_APPLICATION_ID_NAME: Final = "x-wap-application-id"
+_HEADERS: Final = bytes.fromhex("DA AF02414F")
+"""Content type number 0x5A (octets), and X-Wap-Application-Id `APPLICATION_ID`."""
+_APPLICATION_ID_NAMES: Final = frozenset({0x2F, "x-wap-application-id"})
+"""The number of the header, AF on the wire, and its name, which some gateways write as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,32 +40,19 @@ class PushPdu:
 
     ``transaction_id`` is 0 to 255 and identifies repeats. ``application_id`` is the value of
     X-Wap-Application-Id: a number of the OMNA register, a URI, or None where the header is absent.
-    ``headers`` are all other headers, in wire order.
     """
 
     transaction_id: int
-    content_type: ContentType
+    media_type: str
     application_id: int | str | None
-    headers: tuple[Header, ...]
     body: bytes
 
 
-def encode(pdu: PushPdu) -> bytes:
-    """Encode ``pdu``.
-
-    Raises `MalformedPdu` for a value that WSP cannot express (a transaction ID above 255, a text
-    that is not printable ASCII, a header value that is not exactly one WSP value).
-    """
-    if not 0 <= pdu.transaction_id <= 0xFF:
-        raise MalformedPdu(f"transaction ID {pdu.transaction_id} is not one octet")
-    head = encode_content_type(pdu.content_type)
-    if pdu.application_id is not None:
-        head += encode_integer(_APPLICATION_ID) + encode_integer_or_text(pdu.application_id)
-    for header in pdu.headers:
-        if _names_application(header.name):
-            raise MalformedPdu("X-Wap-Application-Id belongs in application_id, not in headers")
-        head += encode_header(header)
-    return bytes((pdu.transaction_id, _PUSH)) + encode_uintvar(len(head)) + head + pdu.body
+def encode(transaction_id: int, body: bytes) -> bytes:
+    """Encode a push to an AOI Client. Raises `MalformedPdu` for a transaction ID above 255."""
+    if not 0 <= transaction_id <= 0xFF:
+        raise MalformedPdu(f"transaction ID {transaction_id} is not one octet")
+    return bytes((transaction_id, _PUSH, len(_HEADERS))) + _HEADERS + body
 
 
 def decode(octets: bytes) -> PushPdu:
@@ -84,22 +67,14 @@ def decode(octets: bytes) -> PushPdu:
     if pdu_type != _PUSH:
         raise NotAPush(f"WSP PDU type 0x{pdu_type:02X} is not Push (0x06)")
     head = Reader(reader.take(reader.uintvar("the length of the headers"), "the headers"))
-    content_type = read_content_type(head)
+    media_type = read_media_type(head)
     application_id: int | str | None = None
-    headers: list[Header] = []
     while not head.at_end:
         name = head.header_name()
-        if not _names_application(name):
-            headers.append(Header(name, head.raw_value()))
+        if (name.lower() if isinstance(name, str) else name) not in _APPLICATION_ID_NAMES:
+            head.skip_value()
         elif application_id is None:
             application_id = head.integer_or_text("X-Wap-Application-Id")
         else:
             raise MalformedPdu("X-Wap-Application-Id occurs twice")
-    return PushPdu(transaction_id, content_type, application_id, tuple(headers), reader.rest())
-
-
-def _names_application(name: int | str) -> bool:
-    """Whether a header is X-Wap-Application-Id; some gateways write its name as text."""
-    if isinstance(name, int):
-        return name == _APPLICATION_ID
-    return name.lower() == _APPLICATION_ID_NAME
+    return PushPdu(transaction_id, media_type, application_id, reader.rest())

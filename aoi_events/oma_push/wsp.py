@@ -1,4 +1,4 @@
-"""The primitives of WSP's header encoding: integers, texts, lengths, headers (WAP-230-WSP, 8.4).
+"""Reads the values of WSP's headers: integers, texts, lengths, names (WAP-230-WSP, 8.4).
 
 The first octet of a value determines its form (8.4.1.2): 0 to 30 is a length, and as many octets
 follow; 31 precedes a length as uintvar; 32 to 127 begins a text that ends with NUL; 128 to 255 is a
@@ -9,7 +9,6 @@ consist.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from aoi_events.errors import MalformedPdu
@@ -18,73 +17,6 @@ _SHORT_INTEGER: Final = 0x80
 _LARGEST_SHORT_LENGTH: Final = 30
 _LENGTH_QUOTE: Final = 31
 _UINTVAR_OCTETS: Final = 5  # 32 bits in groups of seven
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """One WSP header: a well-known number (0 to 127) or a name, and the octets of its value.
-
-    `value` is exactly one WSP value as it stands on the wire, its length or its NUL included.
-    """
-
-    name: int | str
-    value: bytes
-
-
-def encode_uintvar(number: int) -> bytes:
-    """`number` (0 to 2**32-1) in groups of seven bits, most significant first (8.1.2)."""
-    if not 0 <= number < 1 << 32:
-        raise MalformedPdu(f"{number} does not fit a uintvar of 32 bits")
-    octets = [number & 0x7F]
-    while number := number >> 7:
-        octets.append(number & 0x7F | 0x80)
-    return bytes(reversed(octets))
-
-
-def encode_integer(number: int) -> bytes:
-    """Integer-value: one octet below 128, else length and big-endian octets (8.4.2.3)."""
-    if number < 0:
-        raise MalformedPdu(f"{number} is negative")
-    if number < _SHORT_INTEGER:
-        return bytes((_SHORT_INTEGER | number,))
-    octets = number.to_bytes((number.bit_length() + 7) // 8, "big")
-    if len(octets) > _LARGEST_SHORT_LENGTH:
-        raise MalformedPdu(f"an integer of {len(octets)} octets is longer than 30")
-    return bytes((len(octets),)) + octets
-
-
-def encode_text(text: str) -> bytes:
-    """Text-string: printable ASCII, not empty, ended with NUL (8.4.2.1)."""
-    if not text or not all(" " <= character <= "~" for character in text):
-        raise MalformedPdu("a text must be printable ASCII and not empty")
-    return text.encode("ascii") + b"\0"
-
-
-def encode_integer_or_text(value: int | str) -> bytes:
-    """The shortest form of a value that is a registered number or a text."""
-    return encode_integer(value) if isinstance(value, int) else encode_text(value)
-
-
-def encode_length(length: int) -> bytes:
-    """Value-length: one octet up to 30, else 31 and a uintvar (8.4.2.2)."""
-    if length <= _LARGEST_SHORT_LENGTH:
-        return bytes((length,))
-    return bytes((_LENGTH_QUOTE,)) + encode_uintvar(length)
-
-
-def encode_header(header: Header) -> bytes:
-    """One header; `MalformedPdu` when its value is not exactly one WSP value (8.4.2.6)."""
-    if isinstance(header.name, int):
-        if not 0 <= header.name < _SHORT_INTEGER:
-            raise MalformedPdu(f"header number {header.name} is not in 0 to 127")
-        name = bytes((_SHORT_INTEGER | header.name,))
-    else:
-        name = encode_text(header.name)
-    value = Reader(header.value)
-    value.raw_value()
-    if not value.at_end:
-        raise MalformedPdu("the value of a header has more than one value")
-    return name + header.value
 
 
 class Reader:
@@ -181,16 +113,13 @@ class Reader:
             raise MalformedPdu(f"header code page shift 0x{first:02X} is not understood")
         return self.text("a header name")
 
-    def raw_value(self) -> bytes:
-        """One value of any form, undecoded."""
-        start = self._at
-        first = self.octet("a header value")
-        if first <= _LENGTH_QUOTE:
-            self._at = start
-            self.take(self.length("a header value"), "a header value")
-        elif first < _SHORT_INTEGER:
+    def skip_value(self) -> None:
+        """Read one value of any form, whatever it says."""
+        what = "a header value"
+        if self.starts_with_length:
+            self.take(self.length(what), what)
+        elif self.octet(what) < _SHORT_INTEGER:
             end = self._data.find(0, self._at)
             if end < 0:
-                raise MalformedPdu("a header value: a text without its end")
+                raise MalformedPdu(f"{what}: a text without its end")
             self._at = end + 1
-        return self._data[start : self._at]

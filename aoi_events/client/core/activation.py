@@ -27,11 +27,6 @@ def application_started(transition: Transition) -> None:
         transition.allow(ACTIVATE, "")
 
 
-def allow(transition: Transition) -> None:
-    """Offers or network changed: a postponed activation may be sent; `send_due` decides."""
-    transition.allow(ACTIVATE, "")
-
-
 def send_due(transition: Transition) -> None:
     """Offer the channels, if the server does not know the present offers and circumstances."""
     stored, digest = transition.stored, transition.model.offered
@@ -39,9 +34,7 @@ def send_due(transition: Transition) -> None:
     # A request in flight counts only if it has the present offers; a later number supersedes it.
     in_flight = transition.request_in_flight(ACTIVATE, digest)
     current = in_flight is not None and in_flight.sequence == stored.sequence
-    if not due or current or stored.client is None or transition.postponed(ACTIVATE, ""):
-        return
-    if not transition.may_request(ACTIVATE, digest):
+    if not due or current or stored.client is None or not transition.may_request(ACTIVATE, ""):
         return
     if stored.sequence >= MAX_SEQUENCE:
         transition.postpone(ACTIVATE, "")
@@ -110,16 +103,13 @@ def challenge_received(transition: Transition, channel: str, code: str) -> None:
 def send_codes(transition: Transition) -> None:
     """Send the codes of challenges, for channels that the server selected."""
     client = transition.stored.client
+    if client is None:
+        return
     selected = {channel.type for channel in transition.stored.channels}
     for channel, code in transition.stored.codes.items():
-        if (
-            client is None
-            or channel not in selected
-            or not transition.may_request(CONFIRM, channel)
-        ):
-            continue
         in_flight = transition.request_in_flight(CONFIRM, channel)
-        if in_flight is None or in_flight.code != code:
+        due = channel in selected and (in_flight is None or in_flight.code != code)
+        if due and transition.may_request(CONFIRM, channel):
             body = ConfirmChannelV1(version=1, client=client, channel=channel, code=code)
             transition.request(PendingRequest(CONFIRM, channel, code=code), body)
 

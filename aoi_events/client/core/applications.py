@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from aoi_events.client.core.events import ApplicationDeregistered, ApplicationRegistered, Refused
 from aoi_events.client.core.model import PendingRequest
@@ -91,22 +91,15 @@ def send_due(transition: Transition) -> None:
 def _request(
     client: str, record: ApplicationRecord, number: int
 ) -> RegisterApplicationV1 | DeregisterApplicationV1:
+    names: dict[str, Any] = {
+        "client": client,
+        "application": record.application,
+        "instance": record.instance,
+        "sequence": number,
+    }
     if record.wanted:
-        return RegisterApplicationV1(
-            version=1,
-            client=client,
-            application=record.application,
-            instance=record.instance,
-            sequence=number,
-            sender_key=record.sender_key,
-        )
-    return DeregisterApplicationV1(
-        version=1,
-        client=client,
-        application=record.application,
-        instance=record.instance,
-        sequence=number,
-    )
+        return RegisterApplicationV1(version=1, **names, sender_key=record.sender_key)
+    return DeregisterApplicationV1(version=1, **names)
 
 
 def registered(
@@ -145,7 +138,7 @@ def _forget_unknown_tokens(transition: Transition) -> None:
     if any(ack.code == _NO_SUCH_APPLICATION for ack in acks.values()):
         transition.update_stored(
             acks={
-                id_: replace(ack, code="could_not_wake")
+                id_: ack.model_copy(update={"code": "could_not_wake"})
                 if ack.code == _NO_SUCH_APPLICATION
                 else ack
                 for id_, ack in acks.items()

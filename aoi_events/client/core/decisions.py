@@ -87,10 +87,10 @@ def _react(transition: Transition, cause: Input) -> None:
             transition.update(identity=identity, assertion=assertion)
         case NetworkChanged(network):
             reconnect.network_changed(transition, network)
-            activation.allow(transition)
+            transition.allow(activation.ACTIVATE, "")
         case OffersChanged(offers):
             transition.model = transition.model.offering(offers=offers)
-            activation.allow(transition)
+            transition.allow(activation.ACTIVATE, "")
         case CodeEntered(channel, code):
             activation.challenge_received(transition, channel, code)
         case ReconnectRequested():
@@ -103,19 +103,10 @@ def _react(transition: Transition, cause: Input) -> None:
             delivery.push_received(transition, channel, octets)
         case NotificationHandled(name, code):
             delivery.notification_handled(transition, name, code)
-        case ConnectionOpened() | FrameReceived() | ConnectionClosed() | RequestTimedOut():
-            # Inputs of an earlier connection come too late.
-            if cause.generation == transition.connection.generation:
-                _react_to_connection(transition, cause)
-        case _:
-            assert_never(cause)
-
-
-def _react_to_connection(
-    transition: Transition,
-    cause: ConnectionOpened | FrameReceived | ConnectionClosed | RequestTimedOut,
-) -> None:
-    match cause:
+        case ConnectionOpened() | FrameReceived() | ConnectionClosed() | RequestTimedOut() if (
+            cause.generation != transition.connection.generation
+        ):
+            pass  # an input of an earlier connection comes too late
         case ConnectionOpened():
             transition.update_connection(phase=Phase.OPEN, replaced=False)
         case FrameReceived(frame=frame):
@@ -152,10 +143,8 @@ def _receive(transition: Transition, frame: ServerFrame) -> None:
             pending = transition.connection.in_flight.get(frame.id)
             if pending is not None:
                 _answer(transition, frame, pending)
-        case NotificationFrame():
-            delivery.notification_received(transition, frame)
-        case WakeUpFrame():
-            delivery.wake_up_received(transition, frame)
+        case NotificationFrame() | WakeUpFrame():
+            delivery.frame_received(transition, frame)
         case GoodbyeFrame():
             transition.update_connection(goodbye=frame.code)
         case _:

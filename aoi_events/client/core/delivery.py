@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Final, TypeAlias, assert_never
+from typing import Final, TypeAlias
 
 from pydantic import ValidationError
 
@@ -27,32 +27,30 @@ from aoi_events.client.core.events import (
     WakeUpReceived,
 )
 from aoi_events.client.core.inputs import ShortMessage
-from aoi_events.client.core.model import HANDLING_LIMIT, Origin, PendingRequest
+from aoi_events.client.core.model import HANDLING_LIMIT, PendingRequest
 from aoi_events.client.core.state import (
     PENDING_LIMIT,
     SEEN_LIMIT,
     AckCode,
     ApplicationRecord,
-    PendingAck,
-    WakeUp,
+    Origin,
     bounded,
 )
 from aoi_events.client.core.transition import Transition
 from aoi_events.contracts.answers import NotificationContentV1, RefusedV1
-from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import AckFrame, NotificationFrame, WakeUpFrame
 from aoi_events.contracts.push import (
     MAX_PUSH,
     PushedChallenge,
     PushedNotification,
     PushedWakeUp,
+    PushFrame,
     push_frames,
 )
 from aoi_events.contracts.requests import FetchNotificationV1
-from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.errors import ErrorCode, PduError
 from aoi_events.oma_push.datagrams import read
-from aoi_events.oma_push.payload import ChallengePush, ContentPush, WakeUpPush, decode
+from aoi_events.oma_push.payload import ChallengePush, ContentPush, Payload, WakeUpPush, decode
 from aoi_events.oma_push.reassembly import take
 
 FETCH: Final = "notification.fetch"
@@ -64,22 +62,17 @@ _CONTENT_GONE: Final = frozenset(
 )
 
 
-_Carrier: TypeAlias = NotificationFrame | PushedNotification | NotificationContentV1
-"""A message with the content of a notification and all of its details; an SMS has none."""
+_WakeUp: TypeAlias = WakeUpFrame | PushedWakeUp | WakeUpPush
+_WithContent: TypeAlias = (
+    NotificationFrame | PushedNotification | NotificationContentV1 | ContentPush
+)
 
 
-def notification_received(transition: Transition, frame: NotificationFrame) -> None:
-    """A notification came over the connection."""
-    record = transition.stored.of_token(frame.token)
-    origin = Origin(_WEBSOCKET, _attempt(frame.attempt))
-    _deliver(transition, record, frame.delivery, frame.content, origin, frame)
-
-
-def wake_up_received(transition: Transition, frame: WakeUpFrame) -> None:
-    """A wake-up came over the connection: the content is larger than the device's limit."""
-    record = transition.stored.of_token(frame.token)
-    wake_up = WakeUp(fingerprint_of(frame.token), _WEBSOCKET, _attempt(frame.attempt))
-    _store_wake_up(transition, frame.delivery, wake_up, record)
+def frame_received(transition: Transition, frame: NotificationFrame | WakeUpFrame) -> None:
+    """A notification came over the connection; or a wake-up, if it is larger than the limit."""
+    # An acknowledgement may name attempts from 1.
+    origin = Origin(_WEBSOCKET, frame.attempt if frame.attempt >= 1 else None)
+    _received(transition, frame, transition.stored.of_token(frame.token), origin)
 
 
 def short_message_received(transition: Transition, message: ShortMessage, at: datetime) -> None:
@@ -92,17 +85,7 @@ def short_message_received(transition: Transition, message: ShortMessage, at: da
     except PduError as error:
         transition.emit(ShortMessageIgnored(str(error)))
         return
-    match payload:
-        case ChallengePush(code):
-            challenge_received(transition, _SMS, code)
-        case WakeUpPush(delivery, fingerprint):
-            record = transition.stored.of_fingerprint(fingerprint)
-            _store_wake_up(transition, delivery, WakeUp(fingerprint, _SMS), record)
-        case ContentPush(delivery, fingerprint, content):
-            record = transition.stored.of_fingerprint(fingerprint)
-            _deliver(transition, record, delivery, content, Origin(_SMS))
-        case _:
-            assert_never(payload)
+    _push_received(transition, _SMS, payload)
 
 
 def _reassemble(transition: Transition, message: ShortMessage, at: datetime) -> bytes | None:
@@ -129,44 +112,38 @@ def push_received(transition: Transition, channel: str, octets: bytes) -> None:
         reason = f"not a push of an AOI Server ({error.error_count()} faults)"
         transition.emit(PushIgnored(channel, reason))
         return
-    match frame:
-        case PushedChallenge():
-            challenge_received(transition, channel, frame.code)
-        case PushedWakeUp():
-            record = transition.stored.of_fingerprint(frame.fingerprint)
-            wake_up = WakeUp(frame.fingerprint, channel, frame.attempt)
-            _store_wake_up(transition, frame.delivery, wake_up, record)
-        case PushedNotification():
-            record = transition.stored.of_fingerprint(frame.fingerprint)
-            origin = Origin(channel, frame.attempt)
-            _deliver(transition, record, frame.delivery, frame.content, origin, frame)
-        case _:
-            assert_never(frame)
+    _push_received(transition, channel, frame)
+
+
+def _push_received(transition: Transition, channel: str, push: Payload | PushFrame) -> None:
+    if isinstance(push, ChallengePush | PushedChallenge):
+        challenge_received(transition, channel, push.code)
+        return
+    # A short message does not name its attempt.
+    attempt = None if isinstance(push, ContentPush | WakeUpPush) else push.attempt
+    record = transition.stored.of_fingerprint(push.fingerprint)
+    _received(transition, push, record, Origin(channel, attempt))
 
 
 def fetch_due(transition: Transition) -> None:
     """Fetch the content of every wake-up."""
     client = transition.stored.client
     for delivery in transition.stored.wake_ups:
-        if client is None or not transition.may_request(FETCH, delivery):
-            continue
         in_flight = transition.request_in_flight(FETCH, delivery) is not None
-        if in_flight or delivery in transition.model.handling:
-            continue
-        body = FetchNotificationV1(version=1, client=client, delivery=delivery)
-        transition.request(PendingRequest(FETCH, delivery), body)
+        due = not in_flight and delivery not in transition.model.handling
+        if client is not None and due and transition.may_request(FETCH, delivery):
+            body = FetchNotificationV1(version=1, client=client, delivery=delivery)
+            transition.request(PendingRequest(FETCH, delivery), body)
 
 
 def content_fetched(
     transition: Transition, pending: PendingRequest, answer: NotificationContentV1
 ) -> None:
     """The server answered a fetch: deliver the content."""
-    wake_up = transition.stored.wake_ups.get(pending.about)
-    if wake_up is None or answer.delivery != pending.about:
+    origin = transition.stored.wake_ups.get(pending.about)
+    if origin is None or answer.delivery != pending.about:
         return  # it came over another channel meanwhile
-    record = transition.stored.of_token(answer.token)
-    origin = Origin(wake_up.channel, wake_up.attempt)
-    _deliver(transition, record, answer.delivery, answer.content, origin, answer)
+    _received(transition, answer, transition.stored.of_token(answer.token), origin)
 
 
 def fetch_refused(transition: Transition, pending: PendingRequest, answer: RefusedV1) -> None:
@@ -190,90 +167,69 @@ def notification_handled(transition: Transition, delivery: str, code: AckCode) -
 def send_pending_acks(transition: Transition) -> None:
     """After a welcome: send the acknowledgements that waited for a connection."""
     for ack in transition.stored.acks.values():
-        transition.send(_frame(ack))
+        transition.send(ack)
     if transition.stored.acks:
         transition.update_stored(acks={})
 
 
-def _attempt(number: int) -> int | None:
-    """The attempt, if it is one that an acknowledgement may name."""
-    return number if number >= 1 else None
+def _received(
+    transition: Transition,
+    message: _WithContent | _WakeUp,
+    record: ApplicationRecord | None,
+    origin: Origin,
+) -> None:
+    """A notification or a wake-up came for the app instance ``record`` (None: unknown token).
 
-
-def _is_duplicate(transition: Transition, delivery: str, origin: Origin) -> bool:
-    """Whether the delivery came before; then its acknowledgement goes to this origin, too."""
+    The acknowledgement of a duplicate goes to this origin, too.
+    """
+    delivery = message.delivery
     known = transition.stored.seen.get(delivery)
-    if known is not None:
-        transition.emit(DuplicateDropped(delivery, origin.channel))
-        _acknowledge(transition, delivery, known, (origin,))
-        return True
     origins = transition.model.handling.get(delivery)
-    if origins is not None:
+    if known is not None or origins is not None:
         transition.emit(DuplicateDropped(delivery, origin.channel))
-        if origin not in origins:
+        if known is not None:
+            _acknowledge(transition, delivery, known, (origin,))
+        elif origins is not None and origin not in origins:
             handling = {**transition.model.handling, delivery: (*origins, origin)}
             transition.update(handling=handling)
-        return True
-    return False
-
-
-def _unknown_token_code(transition: Transition) -> AckCode:
-    """The acknowledgement for a token that no app instance has.
-
-    While an app instance waits for its token, the unknown one may be its own: after *no such
-    application* the server would revoke that token.
-    """
-    return "could_not_wake" if transition.stored.renewing else "no_such_application"
+    elif record is None:
+        # While an app instance waits for its token, the unknown one may be its own: after *no such
+        # application* the server would revoke that token.
+        unknown: AckCode = "could_not_wake" if transition.stored.renewing else "no_such_application"
+        _acknowledge(transition, delivery, unknown, (origin,))
+    elif isinstance(message, _WakeUp):
+        wake_ups = bounded(transition.stored.wake_ups, delivery, origin, PENDING_LIMIT)
+        transition.update_stored(wake_ups=wake_ups)
+        transition.allow(FETCH, delivery)
+        transition.emit(WakeUpReceived(delivery, origin.channel))
+    else:
+        _deliver(transition, message, record, origin)
 
 
 def _deliver(
-    transition: Transition,
-    record: ApplicationRecord | None,
-    delivery: str,
-    content: Content,
-    origin: Origin,
-    carrier: _Carrier | None = None,
+    transition: Transition, message: _WithContent, record: ApplicationRecord, origin: Origin
 ) -> None:
-    """Deliver content to the app instance ``record`` (None: unknown), unless it came before."""
-    if _is_duplicate(transition, delivery, origin):
-        return
-    if record is None:
-        _acknowledge(transition, delivery, _unknown_token_code(transition), (origin,))
-        return
+    """Deliver the content, unless the app cannot be woken or too many are being handled."""
+    delivery, channel = message.delivery, origin.channel
     running = record.key in transition.model.running
     full = len(transition.model.handling) >= HANDLING_LIMIT
     if full or not (running or transition.model.can_wake):
         _acknowledge(transition, delivery, "could_not_wake", (origin,))
         return
-    application, instance, channel = record.application, record.instance, origin.channel
-    notification = Notification(delivery, application, instance, content, channel)
-    if carrier is not None:
+    application, instance = record.application, record.instance
+    notification = Notification(delivery, application, instance, message.content, channel)
+    if not isinstance(message, ContentPush):  # a short message has no more details
         notification = replace(
             notification,
-            notification=carrier.notification,
-            urgency=carrier.urgency,
-            expires_at=carrier.expires_at,
+            notification=message.notification,
+            urgency=message.urgency,
+            expires_at=message.expires_at,
         )
     transition.update(handling={**transition.model.handling, delivery: (origin,)})
     transition.emit(
         NotificationReceived(delivery, application, instance, channel, woken=not running)
     )
     transition.add(Deliver(notification, wake=not running))
-
-
-def _store_wake_up(
-    transition: Transition, delivery: str, wake_up: WakeUp, record: ApplicationRecord | None
-) -> None:
-    origin = Origin(wake_up.channel, wake_up.attempt)
-    if _is_duplicate(transition, delivery, origin):
-        return
-    if record is None:
-        _acknowledge(transition, delivery, _unknown_token_code(transition), (origin,))
-        return
-    wake_ups = bounded(transition.stored.wake_ups, delivery, wake_up, PENDING_LIMIT)
-    transition.update_stored(wake_ups=wake_ups)
-    transition.allow(FETCH, delivery)
-    transition.emit(WakeUpReceived(delivery, wake_up.channel))
 
 
 def _acknowledge(
@@ -286,7 +242,7 @@ def _acknowledge(
         transition.update_stored(seen=seen)
     connected = transition.model.connected
     for origin in origins:
-        ack = PendingAck(delivery, code, origin.channel, origin.attempt)
+        ack = AckFrame(delivery=delivery, code=code, attempt=origin.attempt, channel=origin.channel)
         # A message over another channel is a sign that the connection may be dead: what is sent
         # over it now is sent again after the next welcome.
         resend = not connected or origin.channel != _WEBSOCKET
@@ -294,7 +250,7 @@ def _acknowledge(
             acks = bounded(transition.stored.acks, delivery, ack, PENDING_LIMIT)
             transition.update_stored(acks=acks)
         if connected:
-            transition.send(_frame(ack))
+            transition.send(ack)
         transition.emit(NotificationAcknowledged(delivery, code, origin.channel, resend))
 
 
@@ -303,7 +259,3 @@ def _forget_wake_up(transition: Transition, delivery: str) -> None:
     if delivery in wake_ups:
         left = {k: v for k, v in wake_ups.items() if k != delivery}
         transition.update_stored(wake_ups=left)
-
-
-def _frame(ack: PendingAck) -> AckFrame:
-    return AckFrame(delivery=ack.delivery, code=ack.code, attempt=ack.attempt, channel=ack.channel)

@@ -54,8 +54,6 @@ class Connect:
 class Disconnect:
     """End the connection, or the attempt to make one."""
 
-    generation: int
-
 
 @dataclass(frozen=True, slots=True)
 class SendFrame:

@@ -9,7 +9,7 @@ from enum import Enum, auto
 from typing import Final, Literal
 
 from aoi_events.client.core.events import Refused
-from aoi_events.client.core.state import StoredState
+from aoi_events.client.core.state import Origin, StoredState
 from aoi_events.contracts.requests import ChannelOffer, Circumstances
 
 HANDLING_LIMIT: Final = 256
@@ -89,14 +89,6 @@ class ConnectionState:
     goodbye: int | None = None
     frames_received: int = 0
     replaced: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """How a delivery came: the channel, and the attempt where the channel names it."""
-
-    channel: str
-    attempt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from aoi_events.client.core.events import Refused, Registered, RegistrationStarted
 from aoi_events.client.core.model import PendingRequest, Phase
-from aoi_events.client.core.state import Credentials, PreviousRegistration
+from aoi_events.client.core.state import Credentials
 from aoi_events.client.core.transition import Transition
 from aoi_events.contracts.answers import ClientRegisteredV1, RefusedV1
 from aoi_events.contracts.device import HelloFrame
@@ -50,7 +50,7 @@ def _begin(transition: Transition, identity: str, reason: str) -> None:
     credentials = transition.stored.credentials
     if credentials is not None and credentials.client is not None:
         transition.update_stored(
-            previous=PreviousRegistration(credentials.client, credentials.secret)
+            previous=PreviousClient(client=credentials.client, secret=credentials.secret)
         )
     transition.update_stored(credentials=Credentials(secret=secret, identity=identity))
     # A registration is the first request on a connection of its own; and it does not wait because
@@ -73,18 +73,12 @@ def send_request_or_hello(transition: Transition) -> None:
         transition.send(hello)
         transition.update_connection(phase=Phase.GREETING)
     elif transition.request_in_flight(REQUEST, "") is None:
-        previous = transition.stored.previous
-        proof = (
-            PreviousClient(client=previous.client, secret=previous.secret)
-            if previous is not None
-            else None
-        )
         body = RegisterClientV1(
             version=1,
             device=transition.model.device,
             identity=credentials.identity,
             secret_hash=hash_secret(credentials.secret),
-            previous=proof,
+            previous=transition.stored.previous,
             assertion=transition.model.assertion,
         )
         transition.request(PendingRequest(REQUEST, ""), body)

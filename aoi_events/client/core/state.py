@@ -14,6 +14,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from aoi_events.contracts.answers import SelectedChannel
 from aoi_events.contracts.base import VersionOne
+from aoi_events.contracts.device import AckFrame
+from aoi_events.contracts.requests import PreviousClient
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.errors import ClientStateError
 from aoi_events.oma_push.reassembly import WaitingPart
@@ -40,14 +42,6 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class PreviousRegistration:
-    """The registration that a new one replaces; its ID and secret are the proof."""
-
-    client: str
-    secret: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class ApplicationRecord:
     """An app instance. ``wanted``: it is to be registered, otherwise to be deregistered.
 
@@ -70,20 +64,9 @@ class ApplicationRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class PendingAck:
-    """An acknowledgement that is sent after the next welcome."""
+class Origin:
+    """How a delivery came: the channel, and the attempt where the channel names it."""
 
-    delivery: str
-    code: AckCode
-    channel: str
-    attempt: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WakeUp:
-    """A delivery whose content is to be fetched, and how its wake-up came."""
-
-    fingerprint: str
     channel: str
     attempt: int | None = None
 
@@ -93,24 +76,26 @@ class StoredState:
     """The state that survives a restart.
 
     ``activated`` is the digest of offers and circumstances that the server last confirmed (8.1.2);
-    ``activating``: an activation is due, whatever that digest is. ``heard`` is the last session in
-    whose welcome the server reported lost notifications. ``codes`` are challenge codes
-    to confirm, by channel; ``wake_ups`` and ``acks`` are by delivery; ``parts`` are those of pushes
-    whose other short messages are still to come.
+    ``activating``: an activation is due, whatever that digest is. ``heard`` is the last session
+    in whose welcome the server reported lost notifications. ``previous`` is the registration that
+    a new one replaces, as its proof. ``codes`` are challenge codes to confirm, by channel;
+    ``wake_ups`` are deliveries whose content is to be fetched, and how they came; ``acks`` wait for
+    the next welcome; both are by delivery. ``parts`` are those of pushes whose other short messages
+    are still to come.
     """
 
     version: VersionOne = 1
     credentials: Credentials | None = None
-    previous: PreviousRegistration | None = None
+    previous: PreviousClient | None = None
     sequence: int = 0
     applications: dict[str, ApplicationRecord] = field(default_factory=dict)
     channels: tuple[SelectedChannel, ...] = ()
     activated: str | None = None
     activating: bool = False
     codes: dict[str, str] = field(default_factory=dict, repr=False)
-    wake_ups: dict[str, WakeUp] = field(default_factory=dict)
+    wake_ups: dict[str, Origin] = field(default_factory=dict)
     seen: dict[str, AckCode] = field(default_factory=dict)
-    acks: dict[str, PendingAck] = field(default_factory=dict)
+    acks: dict[str, AckFrame] = field(default_factory=dict)
     parts: tuple[WaitingPart, ...] = field(default=(), repr=False)
     heard: str = ""
 

@@ -87,7 +87,7 @@ class Transition:
     def disconnect(self) -> None:
         """End the connection, if there is one; later inputs of it are ignored."""
         if self.connection.phase is not Phase.IDLE:
-            self.add(Disconnect(self.connection.generation))
+            self.add(Disconnect())
         generation = self.connection.generation + 1
         self.update_connection(phase=Phase.IDLE, generation=generation, in_flight={})
 
@@ -98,16 +98,12 @@ class Transition:
     def may_request(self, name: str, about: str) -> bool:
         """Whether this request can be sent now: it is not postponed, and there is room for it."""
         room = len(self.connection.in_flight) < IN_FLIGHT_LIMIT
-        return room and not self.postponed(name, about)
+        return room and (name, about) not in self.connection.postponed
 
     def request_in_flight(self, name: str, about: str) -> PendingRequest | None:
         """The latest request with this name and subject that waits for its answer."""
-        matching = [
-            pending
-            for pending in self.connection.in_flight.values()
-            if (pending.name, pending.about) == (name, about)
-        ]
-        return matching[-1] if matching else None
+        latest_first = reversed(self.connection.in_flight.values())
+        return next((p for p in latest_first if (p.name, p.about) == (name, about)), None)
 
     def request(self, pending: PendingRequest, body: Request) -> None:
         """Send a request and record that it waits for its answer."""
@@ -118,14 +114,10 @@ class Transition:
         content = body.model_dump(mode="json", exclude_none=True)
         self.send(RequestFrame(id=number, name=pending.name, body=content))
 
-    def postponed(self, name: str, about: str) -> bool:
-        """Whether this request waits for the next connection, or for another reason to send it."""
-        return (name, about) in self.connection.postponed
-
     def postpone(self, name: str, about: str) -> None:
         """Send this request again after the next welcome at the earliest, or after `allow`."""
         self.update_connection(postponed=self.connection.postponed | {(name, about)})
 
     def allow(self, name: str, about: str) -> None:
-        """Lift what `postpone` did."""
+        """Let a postponed request be sent again."""
         self.update_connection(postponed=self.connection.postponed - {(name, about)})

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from aoi_events.client.core.state import ApplicationRecord
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.errors import ApplicationNotRegistered
 
-
-class _Registrar(Protocol):
-    """The methods of the AOI Client that an app instance uses."""
-
-    def record_of(self, key: str) -> ApplicationRecord | None: ...
-
-    async def until_token(self, key: str, other_than: str | None, timeout: float | None) -> str: ...
-
-    async def stop_application(self, key: str) -> None: ...
-
-    async def deregister_application(self, key: str, timeout: float | None) -> None: ...
+if TYPE_CHECKING:
+    from aoi_events.client.shell.client import AoiClient
 
 
 class Application:
     """A running app instance that is registered with the AOI Client."""
 
-    def __init__(self, registrar: _Registrar, application: str, instance: str, key: str) -> None:
+    def __init__(self, registrar: AoiClient, application: str, instance: str, key: str) -> None:
         self._registrar = registrar
         self._key = key
         self.application = application

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
-from types import TracebackType
-from typing import Final, Literal, Self
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -55,12 +54,8 @@ _log = get_logger(__name__)
 
 _WEBSOCKET_ONLY: Final = (ChannelOffer(type="websocket"),)
 _PUSHED: Final = frozenset({"webhook", "webpush"})
-_device = TypeAdapter(DeviceId)
-_identity = TypeAdapter(UserIdentity)
-_assertion = TypeAdapter(Assertion)
-_application = TypeAdapter(ApplicationName)
-_instance = TypeAdapter(InstanceName)
-_sender_key = TypeAdapter(SenderKey)
+
+S = TypeVar("S", str, str | None)
 
 
 class AoiClient:
@@ -119,9 +114,9 @@ class AoiClient:
         self._sms = sms
         self._pushes = dict(pushes or {})
         model = Model(
-            device=_checked(_device, device, "device"),
-            identity=None if identity is None else _checked(_identity, identity, "identity"),
-            assertion=None if assertion is None else _checked(_assertion, assertion, "assertion"),
+            device=_checked(DeviceId, device, "device"),
+            identity=_checked(UserIdentity, identity, "identity"),
+            assertion=_checked(Assertion, assertion, "assertion"),
             offers=self._checked_offers(offers),
             register_on=register_on,
             can_wake=wake is not None,
@@ -148,17 +143,12 @@ class AoiClient:
     async def __aenter__(self) -> Self:
         await self._runner.start()
         if self._network is not None:
-            self._runner.spawn(self._watch_network(self._network))
+            self._runner.watch(self._network, NetworkChanged)
         if self._identities is not None:
-            self._runner.spawn(self._watch_identities(self._identities))
+            self._runner.watch(_valid(self._identities), IdentityChanged)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         await self._runner.stop()
         if self._runner.failure is not None and error is None:
             raise self._runner.failure
@@ -265,10 +255,10 @@ class AoiClient:
         `Application.until_token` waits for it. Raises ConfigurationError for an invalid name or
         key, RequestRefused, ClientStopped.
         """
-        _checked(_application, application, "application")
-        _checked(_instance, instance, "instance")
+        _checked(ApplicationName, application, "application")
+        _checked(InstanceName, instance, "instance")
         if sender_key is not None:
-            sender_key = _checked(_sender_key, sender_key.rstrip("="), "sender_key")
+            sender_key = _checked(SenderKey, sender_key.rstrip("="), "sender_key")
         key = application_key(application, instance)
         self._runner.handlers[key] = handler
         await self._runner.put_and_wait(ApplicationStarted(application, instance, sender_key))
@@ -285,10 +275,9 @@ class AoiClient:
         The assertion is a signed JWT, for servers that verify identities. Raises
         ConfigurationError.
         """
-        checked = None if assertion is None else _checked(_assertion, assertion, "assertion")
-        await self._runner.put_and_wait(
-            IdentityChanged(_checked(_identity, identity, "identity"), checked)
-        )
+        _checked(UserIdentity, identity, "identity")
+        _checked(Assertion, assertion, "assertion")
+        await self._runner.put_and_wait(IdentityChanged(identity, assertion))
 
     async def confirm(self, channel: str, code: str) -> None:
         """Confirm a channel with the ``code`` of a challenge that the user has typed (8.1.2).
@@ -347,19 +336,6 @@ class AoiClient:
             trouble = f"; last trouble: {self._runner.trouble}" if self._runner.trouble else ""
             raise RequestTimeout(f"{what} did not come within {timeout:g} s{trouble}") from None
 
-    async def _watch_network(self, network: NetworkEvents) -> None:
-        async for changed in network:
-            await self._runner.put(NetworkChanged(changed))
-
-    async def _watch_identities(self, identities: IdentityEvents) -> None:
-        async for identity in identities:
-            try:
-                _identity.validate_python(identity)
-            except ValidationError:
-                _log.warning("identity_ignored", reason="not 1 to 256 characters")
-                continue
-            await self._runner.put(IdentityChanged(identity))
-
     def _checked_offers(self, offers: Iterable[ChannelOffer]) -> tuple[ChannelOffer, ...]:
         checked = tuple(offers)
         try:
@@ -377,8 +353,22 @@ class AoiClient:
         return checked
 
 
-def _checked(form: TypeAdapter[str], value: str, name: str) -> str:
-    try:
-        return form.validate_python(value)
-    except ValidationError as error:
-        raise ConfigurationError(f"{name}: {in_words(error.errors()[0])}") from None
+async def _valid(identities: IdentityEvents) -> AsyncIterator[str]:
+    """The identities, without those that no AOI Server accepts."""
+    async for identity in identities:
+        try:
+            _checked(UserIdentity, identity, "identity")
+        except ConfigurationError:
+            _log.warning("identity_ignored", reason="not 1 to 256 characters")
+        else:
+            yield identity
+
+
+def _checked(kind: Any, value: S, name: str) -> S:
+    """``value``, if it is None or of this kind. Raises ConfigurationError."""
+    if value is not None:
+        try:
+            TypeAdapter(kind).validate_python(value)
+        except ValidationError as error:
+            raise ConfigurationError(f"{name}: {in_words(error.errors()[0])}") from None
+    return value

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from aoi_events.client.core.events import ClientEvent
@@ -61,18 +60,11 @@ class ClientEventStream:
         self._arrived.set()
 
 
-@dataclass(eq=False, slots=True)
-class _Wait:
-    done: Callable[[Model], bool]
-    future: asyncio.Future[None]
-
-
 class Observers:
     """Every event stream of a client, and every call that waits for a condition."""
 
     def __init__(self) -> None:
-        self._waits: list[_Wait] = []
-        self._futures: set[asyncio.Future[None]] = set()
+        self._waits: dict[asyncio.Future[None], Callable[[Model], bool]] = {}
         self._streams: list[ClientEventStream] = []
         self._ended: ClientStopped | None = None
 
@@ -90,16 +82,17 @@ class Observers:
         for stream in self._streams:
             stream.put(event)
 
-    def future(self) -> asyncio.Future[None]:
-        """A future that fails with ClientStopped if the client stops before it is set.
+    def future(self, done: Callable[[Model], bool] = lambda _: False) -> asyncio.Future[None]:
+        """A future that is set when ``done(model)`` is true, unless the caller sets it.
 
+        It fails with what ``done`` raises, and with ClientStopped if the client stops before.
         Raises ClientStopped if the client has stopped already.
         """
         if self._ended is not None:
             raise self._ended
         future = asyncio.get_running_loop().create_future()
-        self._futures.add(future)
-        future.add_done_callback(self._futures.discard)
+        self._waits[future] = done
+        future.add_done_callback(self._waits.pop)
         return future
 
     async def until(self, model: Model, done: Callable[[Model], bool]) -> None:
@@ -107,32 +100,24 @@ class Observers:
 
         Raises ClientStopped if the client stops before.
         """
-        if done(model):
-            return
-        wait = _Wait(done, self.future())
-        self._waits.append(wait)
-        try:
-            await wait.future
-        finally:
-            self._waits.remove(wait)
+        if not done(model):
+            await self.future(done)
 
     def check(self, model: Model) -> None:
         """Wake the calls whose condition is true now."""
-        for wait in list(self._waits):
-            if wait.future.done():
+        for future, done in self._waits.items():
+            if future.done():
                 continue
             try:
-                done = wait.done(model)
+                if done(model):
+                    future.set_result(None)
             except Exception as error:  # noqa: BLE001 - it is raised in the call that waits
-                wait.future.set_exception(error)
-            else:
-                if done:
-                    wait.future.set_result(None)
+                future.set_exception(error)
 
     def end(self, reason: ClientStopped) -> None:
         """The client stops: end every stream, and fail every call that waits."""
         self._ended = reason
-        for future in self._futures:
+        for future in self._waits:
             if not future.done():
                 future.set_exception(reason)
         for stream in self._streams:

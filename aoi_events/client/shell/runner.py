@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from base64 import urlsafe_b64encode
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncIterable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, assert_never
+from functools import partial
+from typing import Any, Final, TypeVar, assert_never
 
 from aoi_events.client.core.decisions import decide
 from aoi_events.client.core.effects import (
@@ -28,6 +29,7 @@ from aoi_events.client.core.events import ClientEvent, Connected, Disconnected, 
 from aoi_events.client.core.inputs import (
     ClientStarted,
     Input,
+    NotificationHandled,
     PushArrived,
     RequestTimedOut,
     ShortMessageArrived,
@@ -38,7 +40,7 @@ from aoi_events.client.core.state import StoredState, application_key, decode, e
 from aoi_events.client.ports import PushSource, SmsSource, Storage, Transport
 from aoi_events.client.shell.connection_task import ConnectionTask
 from aoi_events.client.shell.event_stream import Observers
-from aoi_events.client.shell.mailbox import Handler, Mailbox, Wake
+from aoi_events.client.shell.mailbox import Handler, Wake, handle
 from aoi_events.contracts.device import RequestFrame
 from aoi_events.errors import ClientStopped
 from aoi_events.platform.logs import get_logger
@@ -50,6 +52,8 @@ _log = get_logger(__name__)
 _INBOX: Final = 1_024
 _SECRET_OCTETS: Final = 32
 _PERSONAL: Final = frozenset({"identity"})
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._connection_task: ConnectionTask | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._mailboxes: dict[str, Mailbox] = {}
+        self._mailboxes: dict[str, asyncio.Queue[Deliver]] = {}
         self._unused_secret = self._fresh_secret()
 
     async def start(self) -> None:
@@ -114,6 +118,15 @@ class Runner:
         self._tasks.add(task)
         task.add_done_callback(self._task_ended)
         return task
+
+    def watch(self, source: AsyncIterable[T], cause: Callable[[T], Input]) -> None:
+        """Queue an input for everything that comes from a source, until the client ends."""
+
+        async def read() -> None:
+            async for item in source:
+                await self.put(cause(item))
+
+        self.spawn(read())
 
     async def put(self, cause: Input) -> None:
         """Queue an input."""
@@ -228,29 +241,30 @@ class Runner:
         key = application_key(notification.application, notification.instance)
         mailbox = self._mailboxes.get(key)
         if mailbox is None:
-            needs = self._dependencies
-            mailbox = Mailbox(
-                lambda: self.handlers.get(key), needs.wake, needs.handle_within, self.put
-            )
-            self._mailboxes[key] = mailbox
-            self.spawn(mailbox.run())
-        mailbox.put(deliver)
+            mailbox = self._mailboxes[key] = asyncio.Queue()
+            self.spawn(self._empty_mailbox(key, mailbox))
+        mailbox.put_nowait(deliver)  # HANDLING_LIMIT bounds how many wait
+
+    async def _empty_mailbox(self, key: str, mailbox: asyncio.Queue[Deliver]) -> None:
+        """Deliver the notifications of one app instance, one at a time and in order.
+
+        If the app has stopped while a notification was queued, the app is woken with it.
+        """
+        needs = self._dependencies
+        while True:
+            deliver = await mailbox.get()
+            handler = None if deliver.wake else self.handlers.get(key)
+            code = await handle(deliver.notification, handler or needs.wake, needs.handle_within)
+            await self.put(NotificationHandled(deliver.notification.delivery, code))
 
     def _listen(self, channel: str) -> None:
-        if channel == "sms" and self._dependencies.sms is not None:
-            self.spawn(self._read_short_messages(self._dependencies.sms))
-        elif (pushes := self._dependencies.pushes.get(channel)) is not None:
-            self.spawn(self._read_pushes(channel, pushes))
+        needs = self._dependencies
+        if channel == "sms" and needs.sms is not None:
+            self.watch(needs.sms, lambda sms: ShortMessageArrived(sms, needs.clock.now()))
+        elif (pushes := needs.pushes.get(channel)) is not None:
+            self.watch(pushes, partial(PushArrived, channel))
         else:
             _log.warning("channel_without_source", channel=channel)
-
-    async def _read_short_messages(self, source: SmsSource) -> None:
-        async for message in source:
-            await self.put(ShortMessageArrived(message, self._dependencies.clock.now()))
-
-    async def _read_pushes(self, channel: str, source: PushSource) -> None:
-        async for octets in source:
-            await self.put(PushArrived(channel, octets))
 
     def _emit(self, event: ClientEvent) -> None:
         match event:

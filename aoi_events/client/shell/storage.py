@@ -102,7 +102,6 @@ class MemoryStorage:
 
     def __init__(self, data: bytes | None = None) -> None:
         self.data = data
-        self.saves = 0
         self._locked = False
 
     async def load(self) -> bytes | None:
@@ -117,7 +116,6 @@ class MemoryStorage:
         if not self._locked:
             raise ClientStateError("this memory was not loaded, or closed; load it first")
         self.data = data
-        self.saves += 1
 
     async def close(self) -> None:
         """Unlock the memory."""

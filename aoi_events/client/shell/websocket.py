@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import ssl
-from typing import Final
+from collections.abc import Awaitable
+from typing import Final, TypeVar
 
 import aiohttp
 from aiohttp import WSMsgType
@@ -28,7 +28,8 @@ _log = get_logger(__name__)
 _CLOSE_WITHIN: Final = 2.0
 _MISSED_PINGS: Final = 2.5
 _LONGEST_SILENCE: Final = 3_600.0
-_KNOWN_TYPES: Final = frozenset({"welcome", "answer", "notification", "wake_up", "goodbye"})
+
+T = TypeVar("T")
 
 
 class WebSocketTransport:
@@ -56,25 +57,20 @@ class WebSocketTransport:
     async def connect(self) -> WebSocketConnection:
         """An open connection. Raises ConnectionLost."""
         session = aiohttp.ClientSession()
+        connecting = session.ws_connect(
+            self._url,
+            protocols=(SUBPROTOCOL,),
+            autoping=False,
+            compress=0,
+            max_msg_size=MAX_FRAME + 1,
+            ssl=self._tls if self._tls is not None else True,
+            timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_WITHIN),
+        )
+        late = f"no connection within {self._connect_within:g} s"
         try:
-            async with asyncio.timeout(self._connect_within):
-                socket = await session.ws_connect(
-                    self._url,
-                    protocols=(SUBPROTOCOL,),
-                    autoping=False,
-                    compress=0,
-                    max_msg_size=MAX_FRAME + 1,
-                    ssl=self._tls if self._tls is not None else True,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_WITHIN),
-                )
+            socket = await _in_time(connecting, "connect", self._connect_within, late)
             if socket.protocol != SUBPROTOCOL:
                 raise ConnectionLost(f"the server does not speak {SUBPROTOCOL}")
-        except TimeoutError:
-            await session.close()
-            raise ConnectionLost(f"no connection within {self._connect_within:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            await session.close()
-            raise ConnectionLost(f"cannot connect: {error}") from error
         except BaseException:
             await session.close()
             raise
@@ -97,13 +93,7 @@ class WebSocketConnection:
 
     async def send(self, frame: DeviceFrame) -> None:
         """Send a frame. Raises ConnectionLost, also if it cannot be sent in time."""
-        try:
-            async with asyncio.timeout(self._answer_within):
-                await self._socket.send_str(frame.encode().decode())
-        except TimeoutError:
-            raise ConnectionLost("the server did not read the frame in time") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise ConnectionLost(f"cannot send: {error}") from error
+        await self._send(self._socket.send_str(frame.encode().decode()))
 
     async def receive(self) -> ServerFrame:
         """The next frame; answers pings meanwhile. Raises ConnectionLost.
@@ -112,7 +102,8 @@ class WebSocketConnection:
         2.5 intervals of silence. Frames of an unknown type are skipped.
         """
         while True:
-            message = await self._next()
+            late = f"the server was silent for {self._silence:g} s"
+            message = await _in_time(self._socket.receive(), "receive", self._silence, late)
             if message.type is WSMsgType.TEXT:
                 frame = _read(message.data)
                 if isinstance(frame, WelcomeFrame):
@@ -120,7 +111,7 @@ class WebSocketConnection:
                 if frame is not None:
                     return frame
             elif message.type is WSMsgType.PING:
-                await self._pong(message.data)
+                await self._send(self._socket.pong(message.data))
             elif message.type is not WSMsgType.PONG:
                 raise self._end(message)
 
@@ -133,20 +124,9 @@ class WebSocketConnection:
         finally:
             await self._session.close()
 
-    async def _next(self) -> aiohttp.WSMessage:
-        try:
-            async with asyncio.timeout(self._silence):
-                return await self._socket.receive()
-        except TimeoutError:
-            raise ConnectionLost(f"the server was silent for {self._silence:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise ConnectionLost(f"cannot receive: {error}") from error
-
-    async def _pong(self, data: bytes) -> None:
-        try:
-            await self._socket.pong(data)
-        except (aiohttp.ClientError, OSError) as error:
-            raise ConnectionLost(f"cannot send: {error}") from error
+    async def _send(self, sending: Awaitable[None]) -> None:
+        late = "the server did not read the frame in time"
+        await _in_time(sending, "send", self._answer_within, late)
 
     def _end(self, message: aiohttp.WSMessage) -> ConnectionLost:
         if message.type is WSMsgType.CLOSE:
@@ -160,18 +140,25 @@ class WebSocketConnection:
         return ConnectionLost("the connection ended", code=None if code == 1006 else code)
 
 
+async def _in_time(work: Awaitable[T], verb: str, within: float, late: str) -> T:
+    """The result of ``work``. Raises ConnectionLost with ``late``, or with the error of aiohttp."""
+    try:
+        async with asyncio.timeout(within):
+            return await work
+    except TimeoutError:
+        raise ConnectionLost(late) from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise ConnectionLost(f"cannot {verb}: {error}") from error
+
+
 def _read(text: str) -> ServerFrame | None:
     """The frame, or None for a frame of an unknown type, which a newer server may send."""
     try:
         return server_frames.validate_json(text)
-    except ValidationError:
-        pass
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        content = None
-    kind = content.get("type") if isinstance(content, dict) else None
-    if not isinstance(kind, str) or kind in _KNOWN_TYPES:
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+    kind = fault["input"]["type"] if fault["type"] == "union_tag_invalid" else None
+    if not isinstance(kind, str):
         raise ConnectionLost("the server sent a frame that cannot be read")
     _log.info("frame_skipped", type=kind[:64])
     return None

@@ -10,9 +10,8 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
-from types import TracebackType
-from typing import Any, Final, Self
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Final
 from urllib.parse import urlsplit
 
 from pyroute2 import AsyncIPRoute
@@ -42,69 +41,63 @@ _CHUNK: Final = 65_536
 _GLOBAL: Final = 0
 
 
-class NetlinkNetwork:
-    """The network over which the device reaches ``url``; use it as an async context manager.
+@asynccontextmanager
+async def watched_network(
+    url: str, *, metered: Sequence[str], settle: float
+) -> AsyncIterator[NetlinkNetwork]:
+    """The network over which the device reaches ``url``, while its changes are watched.
 
     ``metered`` are patterns of interface names; ``settle``: seconds without a change before the
-    kernel is queried. If the URL has a host name, the route to the internet counts, or, if there is
-    none, an interface with a carrier and an address.
+    kernel is queried. Raises ConfigurationError if the network cannot be watched.
     """
-
-    def __init__(self, url: str, *, metered: Sequence[str] = (), settle: float = 0.5) -> None:
-        self._destinations = _destinations(url)
-        self._named = self._destinations == _ANYWHERE
-        self._metered = tuple(metered)
-        self._settle = settle
-        self._current = _NONE
-        self._changed = asyncio.Event()
-        self._changes: socket.socket | None = None
-        self._kernel: AsyncIPRoute | None = None
-
-    async def __aenter__(self) -> Self:
-        """Begin to watch. Raises ConfigurationError if that is not possible."""
+    async with AsyncExitStack() as stack:
         try:
             # Messages are not parsed: each one, and an overflow, only means that something changed.
-            self._changes = socket.socket(
-                socket.AF_NETLINK,
-                socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
-                socket.NETLINK_ROUTE,
-            )
-            self._changes.bind((0, _GROUPS))
-            self._kernel = await AsyncIPRoute().__aenter__()
+            kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+            changes = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
+            stack.enter_context(changes).bind((0, _GROUPS))
+            kernel = await stack.enter_async_context(AsyncIPRoute())
         except OSError as error:
-            await self.__aexit__(None, None, None)
             raise ConfigurationError(
                 f"the network cannot be watched ({error.strerror}); "
                 "set AOI_CLIENT__NETWORK=unwatched to run without it"
             ) from None
-        asyncio.get_running_loop().add_reader(self._changes, self._discard_messages)
-        self._current = await self._query()
-        return self
+        network = NetlinkNetwork(kernel, _destinations(url), metered, settle)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(changes, network.discard_messages, changes)
+        stack.callback(loop.remove_reader, changes)
+        network.current = await network.query()
+        yield network
 
-    async def __aexit__(
+
+class NetlinkNetwork:
+    """The network over which the device reaches ``destinations``, ``current`` and later ones.
+
+    If they stand for any host, the route to the internet counts, or, if there is none, an interface
+    with a carrier and an address.
+    """
+
+    def __init__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        kernel: AsyncIPRoute,
+        destinations: tuple[str, ...],
+        metered: Sequence[str],
+        settle: float,
     ) -> None:
-        if self._changes is not None:
-            asyncio.get_running_loop().remove_reader(self._changes)
-            self._changes.close()
-        if self._kernel is not None:
-            await self._kernel.__aexit__(kind, error, traceback)
-
-    @property
-    def current(self) -> Network:
-        """The network now."""
-        return self._current
+        self.current = _NONE
+        self._kernel = kernel
+        self._destinations = destinations
+        self._metered = metered
+        self._settle = settle
+        self._changed = asyncio.Event()
 
     async def __aiter__(self) -> AsyncIterator[Network]:
         """Every later network that differs from the one before."""
         while True:
             await self._until_settled()
-            found = await self._query()
-            if found != self._current:
-                self._current = found
+            found = await self.query()
+            if found != self.current:
+                self.current = found
                 log.info(
                     "network_changed",
                     bearer=found.circumstances.bearer,
@@ -112,11 +105,10 @@ class NetlinkNetwork:
                 )
                 yield found
 
-    def _discard_messages(self) -> None:
-        if self._changes is None:
-            return
+    def discard_messages(self, changes: socket.socket) -> None:
+        """Read everything that the kernel reported: something changed."""
         try:
-            while self._changes.recv(_CHUNK):
+            while changes.recv(_CHUNK):
                 pass
         except BlockingIOError:
             pass
@@ -137,17 +129,18 @@ class NetlinkNetwork:
                             await self._changed.wait()
         self._changed.clear()
 
-    async def _query(self) -> Network:
+    async def query(self) -> Network:
+        """Ask the kernel for the network now."""
         for destination in self._destinations:
             found = await self._route(destination)
             if found is not None:
                 return found
-        return (await self._any_interface() if self._named else None) or _NONE
+        return (await self._any_interface() if self._destinations == _ANYWHERE else None) or _NONE
 
     async def _route(self, destination: str) -> Network | None:
         """The network over which the kernel would send to this address, if any."""
         try:
-            (route,) = await self._open_kernel().route("get", dst=destination)
+            (route,) = await self._kernel.route("get", dst=destination)
         except (NetlinkError, ValueError):
             return None
         return await self._over(
@@ -157,7 +150,7 @@ class NetlinkNetwork:
 
     async def _any_interface(self) -> Network | None:
         """A network without a route to the internet, but perhaps with one to the server."""
-        addresses = [each async for each in await self._open_kernel().addr("dump")]
+        addresses = [each async for each in await self._kernel.addr("dump")]
         for each in addresses:
             if each["scope"] == _GLOBAL and not _is_loopback(each.get_attr("IFA_ADDRESS")):
                 found = await self._over(each["index"], each.get_attr("IFA_ADDRESS"))
@@ -167,7 +160,7 @@ class NetlinkNetwork:
 
     async def _over(self, index: int, address: str) -> Network | None:
         try:
-            (each,) = await self._open_kernel().link("get", index=index)
+            (each,) = await self._kernel.link("get", index=index)
         except (NetlinkError, ValueError):
             return None
         interface = NetworkInterface(each.get_attr("IFLA_IFNAME"), each["ifi_type"], each["flags"])
@@ -176,11 +169,6 @@ class NetlinkNetwork:
         if not interface.carries:
             return None
         return Network(circumstances_of(interface, self._metered), f"{interface.name} {address}")
-
-    def _open_kernel(self) -> Any:
-        if self._kernel is None:
-            raise RuntimeError("the network is not watched: use `async with`")
-        return self._kernel
 
 
 def _destinations(url: str) -> tuple[str, ...]:

@@ -9,15 +9,16 @@ from hypothesis import strategies as st
 from aoi_events.client.core.state import (
     ApplicationRecord,
     Credentials,
-    PendingAck,
-    PreviousRegistration,
+    Origin,
     StoredState,
-    WakeUp,
     bounded,
     decode,
     encode,
 )
 from aoi_events.contracts.answers import SelectedChannel
+from aoi_events.contracts.device import AckFrame
+from aoi_events.contracts.identifiers import base32_id
+from aoi_events.contracts.requests import PreviousClient
 from aoi_events.errors import ClientStateError
 from aoi_events.oma_push.reassembly import WaitingPart
 from tests.strategies import instants
@@ -29,6 +30,8 @@ CHANNELS = st.builds(
     type=st.sampled_from(["websocket", "sms"]),
     state=st.sampled_from(["active", "pending"]),
 )
+DELIVERIES = st.binary(min_size=16, max_size=16).map(lambda octets: base32_id("dlv_", octets))
+PREVIOUS = PreviousClient(client=base32_id("cli_", bytes(16)), secret="s3cret" * 7 + "s")
 PARTS = st.builds(
     WaitingPart,
     st.text(max_size=32),
@@ -42,7 +45,7 @@ PARTS = st.builds(
 STORED = st.builds(
     StoredState,
     credentials=st.none() | st.builds(Credentials, NAMES, st.text(), st.none() | NAMES),
-    previous=st.none() | st.builds(PreviousRegistration, NAMES, NAMES),
+    previous=st.sampled_from([None, PREVIOUS]),
     sequence=st.integers(0, 2**53),
     applications=st.dictionaries(
         NAMES,
@@ -61,9 +64,18 @@ STORED = st.builds(
     activated=st.none() | NAMES,
     activating=st.booleans(),
     codes=st.dictionaries(NAMES, NAMES),
-    wake_ups=st.dictionaries(NAMES, st.builds(WakeUp, NAMES, NAMES, st.none() | st.integers())),
+    wake_ups=st.dictionaries(NAMES, st.builds(Origin, NAMES, st.none() | st.integers())),
     seen=st.dictionaries(NAMES, CODES),
-    acks=st.dictionaries(NAMES, st.builds(PendingAck, NAMES, CODES, NAMES, st.none())),
+    acks=st.dictionaries(
+        DELIVERIES,
+        st.builds(
+            AckFrame,
+            delivery=DELIVERIES,
+            code=CODES,
+            attempt=st.none() | st.integers(1, 2**53),
+            channel=NAMES,
+        ),
+    ),
     parts=st.lists(PARTS, max_size=3).map(tuple),
     heard=st.text(max_size=16),
 )
@@ -97,7 +109,7 @@ def test_repr_hides_secrets() -> None:
     record = ApplicationRecord("app", "default", True, False, 1, "t0ken")
     stored = StoredState(
         credentials=Credentials("s3cret", "tel:+1"),
-        previous=PreviousRegistration("cli", "s3cret"),
+        previous=PREVIOUS,
         applications={record.key: record},
         codes={"sms": "c0de"},
     )

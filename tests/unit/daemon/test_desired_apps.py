@@ -68,12 +68,14 @@ async def test_a_change_that_cannot_be_saved_did_not_happen() -> None:
 
 async def test_what_changes_nothing_is_not_saved() -> None:
     """An app that attaches again costs no write."""
-    storage = MemoryStorage()
+    storage = FullDisk()
     desired = await opened(storage)
     await desired.save(MAIL)
+    storage.full = True
     await desired.save(MAIL)
     await desired.remove(CHAT.key)
-    assert storage.saves == 1
+    with pytest.raises(ClientStateError):
+        await desired.save(CHAT)
 
 
 async def test_the_last_word_on_the_identity_counts() -> None:

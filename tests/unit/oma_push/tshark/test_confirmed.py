@@ -55,7 +55,7 @@ def test_tshark_reads_what_we_read(vector: str) -> None:
     assert said["wsp.TID"] == f"0x{pdu.transaction_id:02x}"
     assert said["wsp.pdu_type"] == "0x06"
     assert said["wsp.headers_length"] == str(len(datagram) - len(pdu.body) - 3)
-    assert said["wsp.header.content_type"] == pdu.content_type.media_type
+    assert said["wsp.header.content_type"] == pdu.media_type
     application = pdu.application_id
     if isinstance(application, int):
         application = APPLICATIONS[application]

@@ -18,12 +18,8 @@ from typing import Final
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import base32_id
 from aoi_events.oma_push import payload as push_payload
-from aoi_events.oma_push import pdu as push_pdu
-from aoi_events.oma_push.content_type import ContentType, Parameter
 from aoi_events.oma_push.datagrams import Bits, Reference, split
 from aoi_events.oma_push.payload import ChallengePush, ContentPush, Payload, WakeUpPush
-from aoi_events.oma_push.pdu import PushPdu
-from aoi_events.oma_push.wsp import Header
 
 CONFIRMED: Final = Path(__file__).with_name("confirmed.json")
 TSHARK: Final = (
@@ -71,12 +67,10 @@ def _content(size: int) -> ContentPush:
     return ContentPush(_DELIVERY, _FINGERPRINT, Content(data=text))
 
 
-def _push(content_type: ContentType, application: int | str | None, *headers: Header) -> bytes:
-    return push_pdu.encode(PushPdu(0x21, content_type, application, headers, b"body"))
-
-
-def _alone(content_type: ContentType, application: int | str | None, *headers: Header) -> bytes:
-    [user_data] = split(_push(content_type, application, *headers), Reference(16, 0))
+def _alone(head: bytes) -> bytes:
+    """A push of another sender with these headers, in one short message."""
+    pdu = bytes((0x21, 6, len(head))) + head + b"body"
+    [user_data] = split(pdu, Reference(16, 0))
     return user_data
 
 
@@ -90,13 +84,13 @@ VECTORS: Final[Mapping[str, tuple[bytes, ...]]] = {
     "four parts, 16-bit": _ours(_content(470), 16, 0xFFFE),
     "four parts, 8-bit": _ours(_content(474), 8, 0xA5),
     **{
-        f"content type {number:#04x}": (_alone(ContentType(number), 4),)
+        f"content type {number:#04x}": (_alone(bytes((0x80 | number, 0xAF, 0x84))),)
         for number in bytes.fromhex("02 03 08 14 27 28 29 2D 2E 2F 30 31 32 35 36 3E 42 43 44 5A")
     },
-    "charset": (_alone(ContentType(0x03, (Parameter(1, 106),)), 2),),
-    "media type as text": (_alone(ContentType("application/vnd.example.score"), 2),),
-    "application as text": (_alone(ContentType(0x5A), "x-wap-application:wml.ua"),),
-    "other headers": (_alone(ContentType(0x5A), 4, Header(0x34, b"\x83"), Header("X-A", b"b\0")),),
+    "charset": (_alone(b"\x03\x83\x81\xea" + b"\xaf\x82"),),
+    "media type as text": (_alone(b"application/vnd.example.score\0" + b"\xaf\x82"),),
+    "application as text": (_alone(b"\xda" + b"\xafx-wap-application:wml.ua\0"),),
+    "other headers": (_alone(b"\xda" + b"\xaf\x84" + b"\xb4\x83" + b"X-A\0b\0"),),
 }
 
 

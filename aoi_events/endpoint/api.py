@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from aoi_events.contracts.answers import (
+    AnyAnswer,
     NotificationAcceptedV1,
     NotificationCancelledV1,
     NotificationStatusV1,
@@ -51,22 +52,24 @@ class Api:
 
     async def status(self, request: web.Request) -> Response:
         """``GET``: the status of each delivery."""
-        sender = self._sender(request)
-        try:
-            asked = QueryNotificationV1(version=1, notification=_named(request))
-        except ValidationError:
-            raise of_code(ErrorCode.NOT_FOUND, "no notification has this ID") from None
-        answer = await self._context.requests.ask(sender, asked, NotificationStatusV1)
-        return json_response(answer.encode())
+        return await self._ask(request, QueryNotificationV1, NotificationStatusV1)
 
     async def withdraw(self, request: web.Request) -> Response:
         """``DELETE``: withdraw the deliveries that are not settled, or a notification to come."""
+        return await self._ask(request, CancelNotificationV1, NotificationCancelledV1)
+
+    async def _ask(
+        self,
+        request: web.Request,
+        contract: type[QueryNotificationV1] | type[CancelNotificationV1],
+        expected: type[AnyAnswer],
+    ) -> Response:
         sender = self._sender(request)
         try:
-            asked = CancelNotificationV1(version=1, notification=_named(request))
+            asked = contract(version=1, notification=request.match_info["notification"])
         except ValidationError:
             raise of_code(ErrorCode.NOT_FOUND, "no notification has this ID") from None
-        answer = await self._context.requests.ask(sender, asked, NotificationCancelledV1)
+        answer = await self._context.requests.ask(sender, asked, expected)
         return json_response(answer.encode())
 
     def _sender(self, request: web.Request) -> str:
@@ -102,7 +105,3 @@ def _read_send(body: bytes, *, new_id: str) -> SendNotificationV1:
     if not isinstance(asked, SendNotificationV1):
         raise AssertionError("the routing key names the contract")
     return asked
-
-
-def _named(request: web.Request) -> str:
-    return request.match_info["notification"]

@@ -21,11 +21,9 @@ from aoi_events.endpoint.refusals import HttpRefusal, head_too_large, push_respo
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ErrorCode
 from aoi_events.platform.http_server import HttpConnection, HttpServer
-from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.metrics import EndpointMetrics
 
-_log = get_logger(__name__)
 _LINGER: Final = 1.0
 """Seconds for which a connection is read and discarded after a refusal: a connection that is closed
 with unread octets loses its answer."""
@@ -47,8 +45,6 @@ class Server(HttpServer):
             prefix="AOI_ENDPOINT",
             proxies=settings.proxies,
         )
-        self._empty = asyncio.Event()
-        self._empty.set()
 
     async def serve(self, app: web.Application) -> None:
         """Start to accept connections for ``app``."""
@@ -56,29 +52,6 @@ class Server(HttpServer):
         await runner.setup()
         self.handlers = runner.server
         await self.accept()
-
-    async def drain(self, within: float) -> None:
-        """Stop accepting connections, and wait so many seconds until all have ended."""
-        self.refuse()
-        for connection in list(self._networks):
-            if not connection.busy:
-                connection.force_close()
-        try:
-            async with asyncio.timeout(within):
-                await self._empty.wait()
-        except TimeoutError:
-            _log.warning("endpoint_not_drained", connections=self.connections)
-
-    def opened(self, connection: HttpConnection, transport: asyncio.Transport) -> None:
-        """Count a new connection, and abort it above a limit."""
-        self._empty.clear()
-        super().opened(connection, transport)
-
-    def closed(self, connection: HttpConnection) -> None:
-        """Count a connection that ended."""
-        super().closed(connection)
-        if not self.connections:
-            self._empty.set()
 
 
 class _Connection(HttpConnection):

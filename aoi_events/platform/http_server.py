@@ -18,10 +18,6 @@ from aoi_events.ports.metrics import Limit
 _log = get_logger(__name__)
 _SHUTDOWN: Final = 0.1
 """Seconds for handlers of aborted connections to end (for aiohttp, 0 means no limit)."""
-_EVENTS: Final = {
-    Limit.CONNECTIONS: "too_many_connections",
-    Limit.CONNECTIONS_PER_ADDRESS: "too_many_connections_of_an_address",
-}
 
 
 class LimitedAddress(Address, Protocol):
@@ -62,11 +58,25 @@ class HttpServer(Listener):
         self._proxies = proxies
         self._refused = refused
         self._networks: dict[HttpConnection, str | None] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     @property
     def connections(self) -> int:
         """The number of open connections."""
         return len(self._networks)
+
+    async def drain(self, within: float) -> None:
+        """Stop accepting connections, and wait so many seconds until all have ended."""
+        self.refuse()
+        for connection in list(self._networks):
+            if not connection.busy:
+                connection.force_close()
+        try:
+            async with asyncio.timeout(within):
+                await self._empty.wait()
+        except TimeoutError:
+            _log.warning("connections_not_drained", connections=self.connections)
 
     async def close(self) -> None:
         """Abort the connections that are left."""
@@ -80,10 +90,13 @@ class HttpServer(Listener):
         if not is_within(peer_host(transport), self._proxies):
             network = peer_network(transport)
         self._networks[connection] = network
+        self._empty.clear()
         if network is not None and not self._per_network.enter(network):
-            self._abort(transport, Limit.CONNECTIONS_PER_ADDRESS, address=network)
+            _log.warning("too_many_connections_of_an_address", address=network)
+            self._abort(transport, Limit.CONNECTIONS_PER_ADDRESS)
         elif self.connections > self._most:
-            self._abort(transport, Limit.CONNECTIONS, most=self._most)
+            _log.warning("too_many_connections", most=self._most)
+            self._abort(transport, Limit.CONNECTIONS)
         elif not self.listening:
             transport.abort()
 
@@ -92,9 +105,10 @@ class HttpServer(Listener):
         network = self._networks.pop(connection)
         if network is not None:
             self._per_network.leave(network)
+        if not self._networks:
+            self._empty.set()
 
-    def _abort(self, transport: asyncio.Transport, limit: Limit, **more: Any) -> None:
-        _log.warning(_EVENTS[limit], **more)
+    def _abort(self, transport: asyncio.Transport, limit: Limit) -> None:
         if self._refused is not None:
             self._refused(limit)
         transport.abort()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, Final
 
+from aiohttp import web
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
-from starlette.requests import Request
-from starlette.responses import Response
 
 from aoi_events.contracts.answers import (
     AnyAnswer,
@@ -28,6 +27,7 @@ from aoi_events.endpoint.api_keys import bearer_of, name_of
 from aoi_events.endpoint.bodies import read_body
 from aoi_events.endpoint.context import Context
 from aoi_events.endpoint.refusals import BAD_AUTHORIZATION, HttpRefusal, of_code
+from aoi_events.endpoint.responses import Response, json_response
 from aoi_events.errors import ErrorCode, Refusal
 
 API: Final = "/v1/"
@@ -42,34 +42,38 @@ class Api:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: web.Request) -> Response:
         """``POST``: accept a notification (202); the answer names every token."""
         sender = self._sender(request)
         body = await read_body(request, MAX_BODY, within=self._context.settings.body_within)
         asked = _read_send(body, new_id=f"api-{self._context.dice.token_hex(16)}")
         answer = await self._context.requests.ask(sender, asked, NotificationAcceptedV1)
-        return _json(answer, HTTPStatus.ACCEPTED)
+        return json_response(answer.encode(), HTTPStatus.ACCEPTED)
 
-    async def status(self, request: Request) -> Response:
+    async def status(self, request: web.Request) -> Response:
         """``GET``: the status of each delivery."""
-        sender = self._sender(request)
-        try:
-            asked = QueryNotificationV1(version=1, notification=_named(request))
-        except ValidationError:
-            raise of_code(ErrorCode.NOT_FOUND, "no notification has this ID") from None
-        return _json(await self._context.requests.ask(sender, asked, NotificationStatusV1))
+        return await self._ask(request, QueryNotificationV1, NotificationStatusV1)
 
-    async def withdraw(self, request: Request) -> Response:
+    async def withdraw(self, request: web.Request) -> Response:
         """``DELETE``: withdraw the deliveries that are not settled, or a notification to come."""
+        return await self._ask(request, CancelNotificationV1, NotificationCancelledV1)
+
+    async def _ask(
+        self,
+        request: web.Request,
+        contract: type[QueryNotificationV1] | type[CancelNotificationV1],
+        expected: type[AnyAnswer],
+    ) -> Response:
         sender = self._sender(request)
         try:
-            asked = CancelNotificationV1(version=1, notification=_named(request))
+            asked = contract(version=1, notification=request.match_info["notification"])
         except ValidationError:
             raise of_code(ErrorCode.NOT_FOUND, "no notification has this ID") from None
-        return _json(await self._context.requests.ask(sender, asked, NotificationCancelledV1))
+        answer = await self._context.requests.ask(sender, asked, expected)
+        return json_response(answer.encode())
 
-    def _sender(self, request: Request) -> str:
-        values = request.headers.getlist("Authorization")
+    def _sender(self, request: web.Request) -> str:
+        values = request.headers.getall("Authorization", ())
         key = bearer_of(values[0]) if len(values) == 1 else None
         name = None if key is None else name_of(key, self._context.settings.api_keys)
         if name is None:
@@ -101,12 +105,3 @@ def _read_send(body: bytes, *, new_id: str) -> SendNotificationV1:
     if not isinstance(asked, SendNotificationV1):
         raise AssertionError("the routing key names the contract")
     return asked
-
-
-def _named(request: Request) -> str:
-    name: str = request.path_params["notification"]
-    return name
-
-
-def _json(answer: AnyAnswer, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return Response(answer.encode(), status, media_type="application/json")

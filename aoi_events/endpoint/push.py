@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Final
 
-from starlette.requests import Request
-from starlette.responses import Response
+from aiohttp import web
 
 from aoi_events.contracts.answers import (
     NotificationAcceptedV1,
@@ -24,6 +25,7 @@ from aoi_events.endpoint.bodies import read_body
 from aoi_events.endpoint.context import Context
 from aoi_events.endpoint.headers import read_encryption, read_headers
 from aoi_events.endpoint.refusals import of_code
+from aoi_events.endpoint.responses import Response
 from aoi_events.endpoint.vapid import invalid, missing, proved_key
 from aoi_events.errors import ErrorCode
 
@@ -40,14 +42,17 @@ class WebPush:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: web.Request) -> Response:
         """``POST`` to a push resource: answer 201 when the workers have accepted the message."""
         context = self._context
         body = await read_body(request, MAX_CONTENT, within=context.settings.body_within)
-        token = request.path_params["token"]
+        token = request.match_info["token"]
         if _TOKEN.fullmatch(token) is None:
             raise of_code(ErrorCode.TOKEN_FORGED, "no subscription has this URL")
-        values = request.headers.getlist
+
+        def values(name: str) -> Sequence[str]:
+            return request.headers.getall(name, ())
+
         headers = read_headers(values)
         key = proved_key(
             values("Authorization"),
@@ -75,7 +80,9 @@ class WebPush:
         )
         message = notification if key is None else f"{notification}.{key}"
         location = f"{context.origin}/message/{message}"
-        return Response(status_code=201, headers={"Location": location, "TTL": str(headers.ttl)})
+        return Response(
+            status=HTTPStatus.CREATED, headers={"Location": location, "TTL": str(headers.ttl)}
+        )
 
     async def _deliver(self, key: str | None, request: SendNotificationV1) -> None:
         sender = ANONYMOUS if key is None else vapid_sender(key)
@@ -89,9 +96,9 @@ class WebPush:
                 )
             raise of_code(rejected.code, rejected.message)
 
-    async def withdraw(self, request: Request) -> Response:
+    async def withdraw(self, request: web.Request) -> Response:
         """``DELETE`` of a message resource: withdraw the message; its URL is the permission."""
-        match = _MESSAGE.fullmatch(request.path_params["message"])
+        match = _MESSAGE.fullmatch(request.match_info["message"])
         sender = "" if match is None else vapid_sender(match[2]) if match[2] else ANONYMOUS
         if match is None or not is_spoken_for(sender):
             raise of_code(ErrorCode.NOT_FOUND, "no message has this URL")
@@ -106,4 +113,4 @@ class WebPush:
             raise of_code(
                 ErrorCode.EXPIRED, "the message was delivered, replaced, or has expired already"
             )
-        return Response(status_code=204)
+        return Response(status=HTTPStatus.NO_CONTENT)

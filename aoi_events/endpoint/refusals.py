@@ -10,9 +10,9 @@ from http import HTTPStatus
 from typing import Final
 
 from pydantic_core import to_json
-from starlette.responses import Response
 
 from aoi_events.contracts.answers import RefusedV1
+from aoi_events.endpoint.responses import Response, json_response
 from aoi_events.errors import AoiError, ErrorCode
 
 MISSING_CRYPTO: Final = 101
@@ -27,8 +27,6 @@ INVALID_TTL: Final = 112
 INVALID_TOPIC: Final = 113
 BACK_OFF: Final = 201
 UNKNOWN: Final = 999
-
-_JSON: Final = "application/json"
 
 
 class HttpRefusal(AoiError):
@@ -107,6 +105,12 @@ def of_code(code: str, message: str, *, field: str | None = None, wait: int = 10
     )
 
 
+def head_too_large() -> HttpRefusal:
+    """The refusal of a request whose head exceeds a limit (RFC 6585, section 5)."""
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    return HttpRefusal(status, ErrorCode.TOO_LARGE, "the head of the request is too large")
+
+
 def push_response(refusal: HttpRefusal) -> Response:
     """The response for Web Push senders: ``{code, errno, error, message}``."""
     body = {
@@ -115,10 +119,10 @@ def push_response(refusal: HttpRefusal) -> Response:
         "error": refusal.status.phrase,
         "message": refusal.message,
     }
-    return Response(to_json(body), refusal.status, refusal.headers, _JSON)
+    return json_response(to_json(body), refusal.status, refusal.headers)
 
 
 def api_response(refusal: HttpRefusal) -> Response:
     """The response for the JSON API: the contract ``refused.v1``, as over the broker."""
     body = RefusedV1(code=refusal.code, message=refusal.message, field=refusal.field)
-    return Response(body.encode(), refusal.status, refusal.headers, _JSON)
+    return json_response(body.encode(), refusal.status, refusal.headers)

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    model_validator,
+)
 
 from aoi_events.contracts.senders import KeyName
 from aoi_events.platform.address import key_needs_certificate
@@ -54,7 +61,7 @@ class EndpointSettings(BaseModel):
     """PEM file with the certificate chain for TLS. Unset: no TLS, except by a proxy."""
     private_key: Path | None = None
     """PEM file with the certificate's key, if it is not in the same file."""
-    proxies: tuple[str, ...] = ()
+    proxies: tuple[IPvAnyNetwork, ...] = ()
     """Addresses and networks of proxies whose ``X-Forwarded-For`` is trusted."""
     api_keys: dict[KeyName, _Sha256] = {}
     """API keys of the JSON API: name → SHA-256 of the key (``aoi keys api NAME`` makes both)."""

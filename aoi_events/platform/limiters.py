@@ -7,8 +7,11 @@ an IPv6 address, which belongs to one host. Behind a proxy all peers share the p
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from ipaddress import IPv6Address, ip_address
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
+
+Network = IPv4Network | IPv6Network
 
 _REMEMBERED: Final = 65_536
 """Buckets of a rate limiter at once; the least recently used one is dropped."""
@@ -105,12 +108,23 @@ def network_of(host: str | None) -> str:
 
     An empty text stands for a peer without an address, such as a Unix socket.
     """
+    address = _address(host)
+    if address is None:
+        return host or ""
+    if isinstance(address, IPv4Address):
+        return str(address)
+    return f"{IPv6Address(int(address) >> _HOST_BITS << _HOST_BITS)}/{_HOST_BITS}"
+
+
+def is_within(host: str | None, networks: Iterable[Network]) -> bool:
+    """Whether ``host`` is an address of one of ``networks``."""
+    address = _address(host)
+    return address is not None and any(address in network for network in networks)
+
+
+def _address(host: str | None) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(host or "")
     except ValueError:
-        return host or ""
-    if not isinstance(address, IPv6Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return f"{IPv6Address(int(address) >> _HOST_BITS << _HOST_BITS)}/{_HOST_BITS}"
+        return None
+    return (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address

@@ -16,10 +16,15 @@ _BACKLOG: Final = 1_024
 """Connections that wait in the kernel to be accepted."""
 
 
+def peer_host(transport: asyncio.BaseTransport | None) -> str:
+    """The address at the other end; empty when there is none, or none any more."""
+    peer = None if transport is None else transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) else ""
+
+
 def peer_network(transport: asyncio.BaseTransport | None) -> str:
     """The network address at the other end; empty when there is none, or none any more."""
-    peer = None if transport is None else transport.get_extra_info("peername")
-    return network_of(peer[0]) if isinstance(peer, tuple) else ""
+    return network_of(peer_host(transport))
 
 
 class Listener:

@@ -128,8 +128,7 @@ PLANTED = {
     "SMPP stays in the sms channel": {
         "SMPP beside its channel": ("channels/base/concurrency.py", "import smpp34"),
     },
-    "ASGI stays in the endpoint; tokens of others are verified there, and for identities": {
-        "ASGI in a gateway": ("gateway/sockets/server.py", "import starlette"),
+    "Tokens of others are verified in the endpoint, and for identities": {
         "tokens in a gateway": ("gateway/sockets/server.py", "import jwt"),
     },
     "What signs and encrypts pushes stays in their channels": {

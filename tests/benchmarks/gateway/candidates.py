@@ -10,10 +10,9 @@ import asyncio
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 import picows
-import uvicorn
 from aiohttp import WSMsgType, web
 from websockets.asyncio.server import ServerConnection, serve
 
@@ -57,34 +56,10 @@ async def _picows(listening: socket.socket) -> None:
     await server.serve_forever()
 
 
-async def _uvicorn(listening: socket.socket) -> None:
-    async def handle(
-        scope: dict[str, Any],
-        receive: Callable[[], Awaitable[dict[str, Any]]],
-        send: Callable[[dict[str, Any]], Awaitable[None]],
-    ) -> None:
-        await receive()
-        await send({"type": "websocket.accept"})
-        while (event := await receive())["type"] == "websocket.receive":
-            await send({"type": "websocket.send", "text": event["text"]})
-
-    config = uvicorn.Config(
-        handle,
-        log_level="error",
-        lifespan="off",
-        backlog=_BACKLOG,
-        ws="websockets-sansio",
-        ws_per_message_deflate=False,
-        ws_ping_interval=None,
-    )
-    await uvicorn.Server(config).serve(sockets=[listening])
-
-
 CANDIDATES: Final[dict[str, Callable[[socket.socket], Awaitable[None]]]] = {
     "websockets": _websockets,
     "aiohttp": _aiohttp,
     "picows": _picows,
-    "uvicorn": _uvicorn,
 }
 
 

@@ -122,6 +122,31 @@ async def test_stopping_answers_what_is_under_way(
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
+async def test_stopping_reads_a_body_to_its_end(server: ServerUnderTest) -> None:
+    """TERM between the head and the body of a request: the rest is read, and it is answered."""
+    broker = await server.system.connect("aoi-endpoint")
+    stop = asyncio.Event()
+    endpoint = Endpoint(broker, settings=EndpointSettings(port=0))
+    running = asyncio.ensure_future(endpoint.run(stop))
+    async with asyncio.timeout(WITHIN):
+        await endpoint.started.wait()
+        reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+        head = (
+            "POST /wpush/v1/k1.x HTTP/1.1\r\nHost: x\r\nTTL: 1\r\nContent-Encoding: aes128gcm\r\n"
+        )
+        writer.write(f"{head}Expect: 100-continue\r\nContent-Length: 2\r\n\r\nx".encode())
+        await reader.readuntil(b"100 Continue\r\n\r\n")
+        stop.set()
+        await server.system.until(lambda: _deaf(endpoint), bool)
+        writer.write(b"x")
+        answer = await reader.read()
+        await running
+    writer.close()
+    await broker.close()
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b"connection: close" in answer.lower()
+
+
 async def _waiting(endpoint: Endpoint) -> bool:
     return endpoint.waiting > 0
 

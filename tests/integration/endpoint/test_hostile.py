@@ -24,11 +24,14 @@ def status_of(answer: bytes) -> int | None:
     [
         (REQUEST + b"X: " + b"y" * 20_000 + b"\r\n\r\n", 431),
         (REQUEST + b"X: " + b"y" * 300_000, 431),
+        (REQUEST + (b"X: " + b"y" * 3_000 + b"\r\n") * 6 + b"\r\n", 431),
         (REQUEST + b"x: y\r\n" * 65 + b"\r\n", 431),
         (REQUEST + b"x: y\r\n" * 60_000, 431),
         (b"POST /" + b"x" * 17_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
         (b"POST /" + b"x" * 100_000, 431),
         (REQUEST + b"y" * 17_000, 431),
+        (b"\r\n" * 9_000, 431),
+        (REQUEST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"x: y\r\n" * 65, 431),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
         (b"GARBAGE\r\n\r\n", 400),
         (b"\x00" * 100, 400),
@@ -184,6 +187,26 @@ async def test_an_address_is_bounded(open_server: OpenServer) -> None:
     assert (await server.ask("POST", "/wpush/v1/forged", headers=two | {"TTL": "1"})).status == 404
 
 
+async def test_the_nearest_untrusted_address_is_counted(open_server: OpenServer) -> None:
+    """Behind two trusted proxies, the address is the last one in X-Forwarded-For that is no proxy;
+    what a sender wrote before it, a port, and an address that varies within a /64 change nothing.
+    """
+    server = await open_server(
+        endpoint={"address_burst": 1, "proxies": ["127.0.0.0/8", "192.0.2.0/24"]}
+    )
+    for values, status in (
+        (["198.51.100.7, 192.0.2.9"], 404),
+        (["203.0.113.1, 198.51.100.7:4711", "192.0.2.9"], 429),
+        (["[2001:db8::1]:80"], 404),
+        (["2001:db8::2"], 429),
+        ([""], 404),
+        (["192.0.2.9"], 404),
+    ):
+        fields = "".join(f"X-Forwarded-For: {value}\r\n" for value in values)
+        head = f"GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n"
+        assert status_of(await server.raw(head.encode())) == status, values
+
+
 async def test_no_proxy_is_believed_unasked(open_server: OpenServer) -> None:
     """Without a configured proxy, X-Forwarded-For does not change the counted address."""
     server = await open_server(endpoint={"address_per_second": 1, "address_burst": 1})
@@ -219,6 +242,31 @@ async def test_nonsense_behind_a_request_is_no_fault_of_ours(
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
+async def test_trailers_without_end_are_refused(server: ServerUnderTest) -> None:
+    """Fields behind a chunked body are limited as those of a head are, however slowly they come."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(REQUEST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+    async with asyncio.timeout(WITHIN):
+        answer = asyncio.ensure_future(reader.read())
+        while not answer.done():
+            writer.write(b"x: " + b"y" * 1_000 + b"\r\n")
+            await asyncio.sleep(0)
+    writer.close()
+    assert status_of(await answer) == 431
+
+
+async def test_a_body_is_awaited_until_it_is_wanted(server: ServerUnderTest) -> None:
+    """RFC 9110, 10.1.1: a sender that waits for 100 gets it, or is refused without its body."""
+    device = await server.system.device()
+    head = (
+        f"POST /wpush/v1/{device.token} HTTP/1.1\r\nHost: x\r\nTTL: 1\r\nConnection: close\r\n"
+        "Content-Encoding: aes128gcm\r\nExpect: 100-continue\r\nContent-Length: "
+    )
+    answer = await server.raw(f"{head}5\r\n\r\nhello".encode())
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 ")
+    assert status_of(await server.raw(f"{head}5000\r\n\r\n".encode())) == 413
+
+
 async def test_pipelined_requests_are_answered_in_order(server: ServerUnderTest) -> None:
     """RFC 9112, 9.3.2."""
     device = await server.system.device()
@@ -226,6 +274,22 @@ async def test_pipelined_requests_are_answered_in_order(server: ServerUnderTest)
     two = "GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     answer = await server.raw(f"{one}\r\n{two}\r\n".encode())
     assert answer.index(b"HTTP/1.1 201 ") < answer.index(b"HTTP/1.1 404 ")
+
+
+async def test_the_body_of_a_request_that_waits_may_come_in_parts(server: ServerUnderTest) -> None:
+    """A request behind one that is being handled is read on meanwhile, and answered after it."""
+    device = await server.system.device()
+    head = f"POST /wpush/v1/{device.token} HTTP/1.1\r\nHost: x\r\nTTL: 1\r\n"
+    sealed = "Content-Encoding: aes128gcm\r\nContent-Length: 200\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(f"{head}Content-Length: 0\r\n\r\n{head}Connection: close\r\n{sealed}".encode())
+    for _ in range(200):
+        writer.write(b"x")
+        await asyncio.sleep(0)
+    async with asyncio.timeout(WITHIN):
+        answer = await reader.read()
+    writer.close()
+    assert answer.count(b"HTTP/1.1 201 ") == 2, answer
 
 
 async def test_secrets_do_not_reach_the_log(

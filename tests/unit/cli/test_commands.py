@@ -13,7 +13,7 @@ from aoi_events.cli.app import COMMANDS, load_command
 SERVERS = {
     *("aio_pika", "aiormq", "pamqp"),
     *("sqlalchemy", "alembic", "asyncpg", "aiosqlite"),
-    *("uvicorn", "starlette", "httptools", "aiohttp.web", "prometheus_client"),
+    *("aiohttp.web", "prometheus_client"),
     *("smpp34", "standardwebhooks", "jwt", "http_ece"),
 }
 """Libraries that only servers need."""

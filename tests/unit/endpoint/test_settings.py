@@ -53,6 +53,8 @@ def test_what_is_no_origin_is_refused(url: str) -> None:
         {"api_keys": {"shop": "secret"}},
         {"api_keys": {"a b": "0" * 64}},
         {"head_octets": 1},
+        {"proxies": ["nginx"]},
+        {"proxies": ["10.0.0.1/8"]},
     ],
 )
 def test_settings_that_cannot_work(wrong: dict[str, object]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal, TypedDict, Unpack
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,14 +21,6 @@ from aoi_events.contracts.identifiers import (
     Topic,
     Urgency,
 )
-
-
-class Details(TypedDict, total=False):
-    """The fields of an outcome that a channel may add; see :class:`OutcomeItem`."""
-
-    detail: str | None
-    closes_channel: bool
-    retry_after: float | None
 
 
 class DeliverItem(Tolerant):
@@ -67,8 +59,10 @@ class DeliverItem(Tolerant):
         kind: OutcomeKind,
         at: datetime,
         *,
+        detail: str | None = None,
+        closes_channel: bool = False,
+        retry_after: float | None = None,
         epoch: int | None = None,
-        **details: Unpack[Details],
     ) -> OutcomeItem:
         """The outcome of this step; the fields are those of :class:`OutcomeItem`."""
         return OutcomeItem(
@@ -79,8 +73,10 @@ class DeliverItem(Tolerant):
             channel=self.channel,
             step=self.step,
             attempt=self.attempt,
+            detail=detail,
+            closes_channel=closes_channel,
+            retry_after=retry_after,
             epoch=epoch,
-            **details,
         )
 
 
@@ -103,7 +99,13 @@ class ChallengeItem(Tolerant):
         return challenge_id(self.client, self.channel, self.code)
 
     def outcome(
-        self, kind: OutcomeKind, at: datetime, **details: Unpack[Details]
+        self,
+        kind: OutcomeKind,
+        at: datetime,
+        *,
+        detail: str | None = None,
+        closes_channel: bool = False,
+        retry_after: float | None = None,
     ) -> ChallengeOutcome:
         """The outcome of this challenge; the fields as in :class:`ChallengeOutcome`."""
         return ChallengeOutcome(
@@ -113,7 +115,9 @@ class ChallengeItem(Tolerant):
             at=at,
             client=self.client,
             channel=self.channel,
-            **details,
+            detail=detail,
+            closes_channel=closes_channel,
+            retry_after=retry_after,
         )
 
 

@@ -89,9 +89,8 @@ def _frames(models: tuple[type[BaseModel], ...]) -> dict[str, type[BaseModel]]:
 
 
 def _messages(models: tuple[type[BaseModel], ...]) -> dict[str, type[BaseModel]]:
-    return {
-        f"{WEBPUSH_SUBPROTOCOL}.{model.model_fields['kind'].default}": model for model in models
-    }
+    named = ((model.model_fields["kind"].default, model) for model in models)
+    return {f"{WEBPUSH_SUBPROTOCOL}.{kind}": model for kind, model in named}
 
 
 if __name__ == "__main__":

@@ -47,9 +47,6 @@ class SmsChannel:
     the same delivery ID.
     """
 
-    provider: Final = "sms"
-    """The IDs of messages begin with the name of their SMSC."""
-
     def __init__(self, settings: SmsSettings, *, clock: Clock | None = None) -> None:
         self._settings = settings
         self._clock: Clock = clock or SystemClock()
@@ -60,6 +57,11 @@ class SmsChannel:
             for name, smsc in settings.providers.items()
         }
         self._closed = False
+
+    @property
+    def provider(self) -> str:
+        """``sms``; the IDs of messages begin with the name of their SMSC."""
+        return "sms"
 
     def open(self) -> None:
         """Start to connect, in the background."""

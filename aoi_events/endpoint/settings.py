@@ -10,14 +10,15 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    IPvAnyNetwork,
     model_validator,
 )
 
 from aoi_events.contracts.senders import KeyName
 from aoi_events.platform.address import key_needs_certificate
+from aoi_events.platform.limiters import Network, parsed_network
 
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -61,7 +62,7 @@ class EndpointSettings(BaseModel):
     """PEM file with the certificate chain for TLS. Unset: no TLS, except by a proxy."""
     private_key: Path | None = None
     """PEM file with the certificate's key, if it is not in the same file."""
-    proxies: tuple[IPvAnyNetwork, ...] = ()
+    proxies: tuple[Annotated[Network, BeforeValidator(parsed_network)], ...] = ()
     """Addresses and networks of proxies whose ``X-Forwarded-For`` is trusted."""
     api_keys: dict[KeyName, _Sha256] = {}
     """API keys of the JSON API: name → SHA-256 of the key (``aoi keys api NAME`` makes both)."""

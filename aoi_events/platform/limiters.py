@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 Network = IPv4Network | IPv6Network
@@ -17,6 +17,14 @@ _REMEMBERED: Final = 65_536
 """Buckets of a rate limiter at once; the least recently used one is dropped."""
 _HOST_BITS: Final = 64
 """Bits of an IPv6 address that one host assigns itself (RFC 4291, section 2.5.1)."""
+
+
+def parsed_network(value: object) -> Network:
+    """The network that a setting names. Raises ValueError, with words for the operator."""
+    try:
+        return ip_network(str(value))
+    except ValueError:
+        raise ValueError("must be an address or a network, for example 10.0.0.0/8") from None
 
 
 class TokenBucket:

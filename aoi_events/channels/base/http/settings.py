@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from aoi_events.platform.limiters import Network, parsed_network
 
 
 def _from_variable(value: Any) -> Any:
@@ -18,10 +19,6 @@ def _from_variable(value: Any) -> Any:
         raise ValueError('must be JSON, like ["a", "b"]') from None
 
 
-def _network(value: Any) -> IPv4Network | IPv6Network:
-    return ip_network(str(value))
-
-
 class OutgoingSettings(BaseModel):
     """Where requests may go, and what they may cost."""
 
@@ -30,7 +27,7 @@ class OutgoingSettings(BaseModel):
     enabled: bool = False
     """Whether devices may select this channel here."""
     networks: Annotated[
-        tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)], ...],
+        tuple[Annotated[Network, BeforeValidator(parsed_network)], ...],
         BeforeValidator(_from_variable),
     ] = ()
     """Networks that requests may go to although they are private, loopback, link-local or

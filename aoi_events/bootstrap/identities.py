@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from aoi_events.bootstrap.settings import PolicySettings
 from aoi_events.errors import ConfigurationError
-from aoi_events.services.registration.identity_assertions import IdentityCheck, identity_keys
+from aoi_events.services.registration.identity_assertions import AssertionCheck, identity_keys
 
 
-def identity_check(policy: PolicySettings) -> IdentityCheck | None:
+def identity_check(policy: PolicySettings) -> AssertionCheck | None:
     """The check, or None where identities need no proof. Raises ConfigurationError."""
     if policy.identity_keys is None and policy.identity_audience is None:
         return None
@@ -21,4 +21,4 @@ def identity_check(policy: PolicySettings) -> IdentityCheck | None:
         raise ConfigurationError(
             f"cannot read {policy.identity_keys} (AOI_POLICY__IDENTITY_KEYS): {error.strerror}"
         ) from None
-    return IdentityCheck(identity_keys(text, str(policy.identity_keys)), policy.identity_audience)
+    return AssertionCheck(identity_keys(text, str(policy.identity_keys)), policy.identity_audience)

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import Final
 
 
-class State(Enum):
+class SubscriptionState(Enum):
     """The states of a subscription, by how it treats messages that arrive."""
 
     CONSUMING = auto()
@@ -29,12 +29,20 @@ class State(Enum):
     @property
     def may_take(self) -> bool:
         """Whether messages that arrived may be taken."""
-        return self in (State.CONSUMING, State.DRAINING, State.ENDED)
+        return self in (
+            SubscriptionState.CONSUMING,
+            SubscriptionState.DRAINING,
+            SubscriptionState.ENDED,
+        )
 
     @property
     def stopped(self) -> bool:
         """Whether STOP was called, so that nothing consumes again."""
-        return self in (State.DRAINING, State.RETURNING, State.ENDED)
+        return self in (
+            SubscriptionState.DRAINING,
+            SubscriptionState.RETURNING,
+            SubscriptionState.ENDED,
+        )
 
 
 class Input(Enum):
@@ -50,20 +58,20 @@ class Input(Enum):
 
 
 _NEXT: Final = {
-    (State.CONSUMING, Input.PAUSE): State.PAUSED,
-    (State.CONSUMING, Input.STOP): State.DRAINING,
-    (State.CONSUMING, Input.QUEUE_LOST): State.LOST,
-    (State.PAUSED, Input.RESUME): State.CONSUMING,
-    (State.PAUSED, Input.STOP): State.RETURNING,
-    (State.PAUSED, Input.QUEUE_LOST): State.LOST,
-    (State.DRAINING, Input.PAUSE): State.RETURNING,
-    (State.DRAINING, Input.DRAINED): State.ENDED,
-    (State.RETURNING, Input.RESUME): State.DRAINING,
-    (State.RETURNING, Input.DRAINED): State.ENDED,
-    (State.LOST, Input.STOP): State.ENDED,
+    (SubscriptionState.CONSUMING, Input.PAUSE): SubscriptionState.PAUSED,
+    (SubscriptionState.CONSUMING, Input.STOP): SubscriptionState.DRAINING,
+    (SubscriptionState.CONSUMING, Input.QUEUE_LOST): SubscriptionState.LOST,
+    (SubscriptionState.PAUSED, Input.RESUME): SubscriptionState.CONSUMING,
+    (SubscriptionState.PAUSED, Input.STOP): SubscriptionState.RETURNING,
+    (SubscriptionState.PAUSED, Input.QUEUE_LOST): SubscriptionState.LOST,
+    (SubscriptionState.DRAINING, Input.PAUSE): SubscriptionState.RETURNING,
+    (SubscriptionState.DRAINING, Input.DRAINED): SubscriptionState.ENDED,
+    (SubscriptionState.RETURNING, Input.RESUME): SubscriptionState.DRAINING,
+    (SubscriptionState.RETURNING, Input.DRAINED): SubscriptionState.ENDED,
+    (SubscriptionState.LOST, Input.STOP): SubscriptionState.ENDED,
 }
 
 
-def next_state(state: State, happened: Input) -> State:
+def next_state(state: SubscriptionState, happened: Input) -> SubscriptionState:
     """The state after ``happened``; the same one where the input changes nothing."""
     return _NEXT.get((state, happened), state)

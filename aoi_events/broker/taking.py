@@ -6,7 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from aoi_events.broker.subscription_state import Input, State, next_state
+from aoi_events.broker.subscription_state import Input, SubscriptionState, next_state
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Inbound
 from aoi_events.topology import Queue, QueueKind
@@ -18,7 +18,7 @@ class TakingSubscription(ABC):
     def __init__(self, queue: Queue) -> None:
         self._name = queue.name
         self._exclusive = queue.kind is QueueKind.EXCLUSIVE
-        self._state = State.CONSUMING
+        self._state = SubscriptionState.CONSUMING
         self._changed = asyncio.Event()
 
     @abstractmethod
@@ -32,9 +32,9 @@ class TakingSubscription(ABC):
         while True:
             if self._state.may_take and (taken := self._take_waiting(limit)):
                 return taken
-            if self._state is State.ENDED:
+            if self._state is SubscriptionState.ENDED:
                 return ()
-            if self._state is State.LOST:
+            if self._state is SubscriptionState.LOST:
                 raise BrokerUnavailable(
                     f"the exclusive queue {self._name!r} went with its connection; "
                     "subscribe to a new one"
@@ -45,7 +45,7 @@ class TakingSubscription(ABC):
     @property
     def over(self) -> bool:
         """Whether the queue was exclusive and is gone, so that nothing is left to close."""
-        return self._exclusive and self._state in (State.ENDED, State.LOST)
+        return self._exclusive and self._state in (SubscriptionState.ENDED, SubscriptionState.LOST)
 
     def _enter(self, happened: Input) -> None:
         self._state = next_state(self._state, happened)

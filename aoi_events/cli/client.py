@@ -85,7 +85,7 @@ def register_app(
 
     Registering again with --command replaces the command; without it, the command stays.
     """
-    from aoi_events.contracts.apps import RegisterAppV1, Registered
+    from aoi_events.contracts.apps import AppRegistered, RegisterAppV1
 
     request = _request(
         RegisterAppV1,
@@ -96,7 +96,7 @@ def register_app(
         sender_key=sender_key,
         wait=wait,
     )
-    answer = _asked(request, Registered, wait=wait)
+    answer = _asked(request, AppRegistered, wait=wait)
     if json:
         _print(answer)
     elif answer.token is not None:

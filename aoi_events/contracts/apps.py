@@ -174,7 +174,7 @@ class Detached(Tolerant):
     reason: Literal["replaced", "too_slow", "unregistered", "stopping"]
 
 
-class Registered(Tolerant):
+class AppRegistered(Tolerant):
     """``registered``: the app instance is registered; ``token`` is absent if the AOI Server has not
     answered in time.
     """
@@ -240,7 +240,7 @@ class IdentitySet(Tolerant):
     type: Literal["identity_set"] = "identity_set"
 
 
-class Failed(Tolerant):
+class AppRequestFailed(Tolerant):
     """``error``: ``code`` is one of the stable codes; nothing more comes on this connection."""
 
     type: Literal["error"] = "error"
@@ -265,12 +265,12 @@ ClientFrame = (
     | AppNotification
     | Lost
     | Detached
-    | Registered
+    | AppRegistered
     | Unregistered
     | AppsListed
     | ClientStatus
     | IdentitySet
-    | Failed
+    | AppRequestFailed
 )
 """The answers and messages of the AOI Client to an app."""
 

@@ -17,18 +17,18 @@ from aoi_events.client.core.events import (
 )
 from aoi_events.client.core.state import ApplicationRecord, application_key
 from aoi_events.contracts.apps import (
+    AppRegistered,
+    AppRequestFailed,
     AppsListed,
     AppState,
     AttachV1,
     ClientFrame,
     ClientStatus,
-    Failed,
     IdentitySet,
     ListAppsV1,
     Lost,
     QueryClientV1,
     RegisterAppV1,
-    Registered,
     SetIdentityV1,
     UnregisterAppV1,
     Unregistered,
@@ -37,7 +37,7 @@ from aoi_events.daemon.access import Peer, Role
 from aoi_events.daemon.assertions import read_assertion
 from aoi_events.daemon.attached_apps import AttachedApp, AttachedApps
 from aoi_events.daemon.desired_apps import LIMIT, DesiredApp, DesiredApps
-from aoi_events.daemon.dispatcher import Dispatcher
+from aoi_events.daemon.dispatcher import AppDispatcher
 from aoi_events.daemon.settings import ClientSettings, device_name
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.errors import (
@@ -70,7 +70,7 @@ class AppCommands:
         client: AoiClient,
         desired: DesiredApps,
         attached: AttachedApps,
-        dispatcher: Dispatcher,
+        dispatcher: AppDispatcher,
     ) -> None:
         self._settings = settings
         self._client = client
@@ -168,7 +168,7 @@ class AppCommands:
             case Refused(name="application.register", about=key, code=code, message=message):
                 refused = self._attached.get(key)
                 if refused is not None:
-                    refused.send_last(Failed(code=code, message=message))
+                    refused.send_last(AppRequestFailed(code=code, message=message))
             case _:
                 pass
 
@@ -202,7 +202,7 @@ class AppCommands:
                 await self._client.until_token(desired.key, None, request.wait)
             except RequestRefused as refused:
                 raise Refusal(_code(refused.code), refused.message) from refused
-        return Registered(
+        return AppRegistered(
             application=desired.application,
             instance=desired.instance,
             token=self._token(desired.key),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from aoi_events.client.core.state import application_key
-from aoi_events.contracts.apps import AcknowledgeV1, AppRequest, AttachV1, Failed
+from aoi_events.contracts.apps import AcknowledgeV1, AppRequest, AppRequestFailed, AttachV1
 from aoi_events.daemon.access import Peer, Role
 from aoi_events.daemon.app_commands import AppCommands
 from aoi_events.daemon.app_connection import AppConnection
@@ -31,7 +31,7 @@ async def serve_app(
     An attached app has ``ack_within`` seconds to acknowledge a notification.
     """
     app: AttachedApp | None = None
-    last: Failed | None = None
+    last: AppRequestFailed | None = None
     try:
         if role is None:
             raise Refusal(
@@ -57,11 +57,11 @@ async def serve_app(
                 await connection.drain()
     except Refusal as refusal:
         log.info("app_refused", user=peer.user, pid=peer.pid, code=refusal.code)
-        last = Failed(code=refusal.code, message=refusal.message, field=refusal.field)
+        last = AppRequestFailed(code=refusal.code, message=refusal.message, field=refusal.field)
     except OSError as error:
         log.debug("app_connection_lost", reason=error.strerror)
     except ClientStopped:
-        last = Failed(code=ErrorCode.UNAVAILABLE, message="the AOI Client is stopping")
+        last = AppRequestFailed(code=ErrorCode.UNAVAILABLE, message="the AOI Client is stopping")
     finally:
         if last is None:
             connection.close()

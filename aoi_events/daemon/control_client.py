@@ -9,7 +9,13 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from aoi_events.contracts.apps import MAX_WAIT, AppRequest, ClientFrame, Failed, client_frames
+from aoi_events.contracts.apps import (
+    MAX_WAIT,
+    AppRequest,
+    AppRequestFailed,
+    ClientFrame,
+    client_frames,
+)
 from aoi_events.daemon.json_lines import encode_line
 from aoi_events.errors import ClientUnreachable, RequestRefused, UnexpectedAnswer
 
@@ -46,6 +52,6 @@ def send_request(path: Path, request: AppRequest, *, wait: float = 0.0) -> Clien
             f"{path}: the line is not a frame of an AOI Client; set AOI_CLIENT__SOCKET to the "
             "socket of an AOI Client"
         ) from None
-    if isinstance(answer, Failed):
+    if isinstance(answer, AppRequestFailed):
         raise RequestRefused(answer.code, answer.message, field=answer.field)
     return answer

@@ -33,7 +33,7 @@ from aoi_events.daemon.app_protocol import serve_app
 from aoi_events.daemon.assertions import read_assertion
 from aoi_events.daemon.attached_apps import AttachedApps
 from aoi_events.daemon.desired_apps import DesiredApps
-from aoi_events.daemon.dispatcher import Dispatcher
+from aoi_events.daemon.dispatcher import AppDispatcher
 from aoi_events.daemon.launcher import Launcher
 from aoi_events.daemon.listening import AppListener
 from aoi_events.daemon.network.netlink import watched_network
@@ -72,7 +72,7 @@ async def run_until(stop: asyncio.Event, settings: ClientSettings, launcher: Lau
         stack.push_async_callback(listener.close)
         listener.open()
         redelivery = Redelivery(settings.wake_again_after, SystemClock(), SystemDice())
-        dispatcher = Dispatcher(attached, launcher, redelivery, desired.command)
+        dispatcher = AppDispatcher(attached, launcher, redelivery, desired.command)
         network = None
         if settings.network == "netlink":
             network = await stack.enter_async_context(
@@ -104,7 +104,7 @@ def _client(
     url: str,
     state: Path,
     desired: DesiredApps,
-    dispatcher: Dispatcher,
+    dispatcher: AppDispatcher,
     network: NetworkEvents | None,
 ) -> AoiClient:
     identity = desired.identity(settings.identity)

@@ -13,7 +13,7 @@ from aoi_events.daemon.redelivery import Redelivery
 from aoi_events.errors import CouldNotWake
 
 
-class Dispatcher:
+class AppDispatcher:
     """The handler and the wake function of the library, for every app instance (8.1.4).
 
     ``command`` returns the command of an app instance.

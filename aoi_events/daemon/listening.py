@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from aoi_events.client.shell.file_lock import lock_file
-from aoi_events.contracts.apps import MAX_LINE, Failed
+from aoi_events.contracts.apps import MAX_LINE, AppRequestFailed
 from aoi_events.daemon.access import AccessPolicy, Peer, Role, peer_of
 from aoi_events.daemon.app_connection import AppConnection
 from aoi_events.errors import ConfigurationError, ErrorCode
@@ -114,7 +114,7 @@ class AppListener:
         if self._users[peer.user] >= most:
             log.warning("too_many_connections", user=peer.user, limit=most)
             message = f"user {peer.user} has {most} connections open; close some"
-            connection.send(Failed(code=ErrorCode.QUOTA_EXCEEDED, message=message))
+            connection.send(AppRequestFailed(code=ErrorCode.QUOTA_EXCEEDED, message=message))
             await connection.closed()
             return
         self._users[peer.user] += 1

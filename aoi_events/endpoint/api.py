@@ -25,7 +25,7 @@ from aoi_events.contracts.requests import (
 from aoi_events.contracts.senders import api_key_sender
 from aoi_events.endpoint.api_keys import bearer_of, name_of
 from aoi_events.endpoint.bodies import read_body
-from aoi_events.endpoint.context import Context
+from aoi_events.endpoint.context import EndpointContext
 from aoi_events.endpoint.refusals import BAD_AUTHORIZATION, HttpRefusal, of_code
 from aoi_events.endpoint.responses import Response, json_response
 from aoi_events.errors import ErrorCode, Refusal
@@ -39,7 +39,7 @@ NOTIFICATION_PATH: Final = "/v1/notifications/{notification}"
 class Api:
     """The handlers of the JSON API; the API key names the sender."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: EndpointContext) -> None:
         self._context = context
 
     async def send(self, request: web.Request) -> Response:

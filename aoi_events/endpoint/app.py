@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from aoi_events.endpoint.api import API, NOTIFICATION_PATH, NOTIFICATIONS_PATH, Api
 from aoi_events.endpoint.bodies import expect_later
-from aoi_events.endpoint.context import Context
+from aoi_events.endpoint.context import EndpointContext
 from aoi_events.endpoint.openapi import OPENAPI_PATH, openapi_octets
 from aoi_events.endpoint.push import MESSAGE_PATH, PUSH_PATH, WebPush
 from aoi_events.endpoint.refusals import (
@@ -35,7 +35,7 @@ _WITH_PORT: Final = re.compile(r"([0-9.]+):[0-9]+|\[([^\]]*)\](?::[0-9]+)?")
 """An address in X-Forwarded-For with a port, or in brackets."""
 
 
-def application(context: Context) -> web.Application:
+def application(context: EndpointContext) -> web.Application:
     """Make the application."""
     push, api = WebPush(context), Api(context)
     document = openapi_octets(context.origin)
@@ -57,7 +57,7 @@ def application(context: Context) -> web.Application:
     return app
 
 
-def _outermost(context: Context) -> Middleware:
+def _outermost(context: EndpointContext) -> Middleware:
     """The outermost handler: limits addresses, answers and logs failures, measures requests.
 
     It also closes connections whose request was not read to its end.
@@ -82,7 +82,9 @@ def _outermost(context: Context) -> Middleware:
     return answer
 
 
-async def _response(request: web.Request, handler: Handler, context: Context) -> web.StreamResponse:
+async def _response(
+    request: web.Request, handler: Handler, context: EndpointContext
+) -> web.StreamResponse:
     try:
         if sum(map(len, chain(*request.raw_headers))) > context.settings.head_octets:
             raise head_too_large()

@@ -15,7 +15,7 @@ from aoi_events.ports.metrics import EndpointMetrics
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class EndpointContext:
     """Shared by all handlers; ``origin`` begins all URLs, and is the audience of VAPID tokens."""
 
     settings: EndpointSettings

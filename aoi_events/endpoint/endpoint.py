@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from aoi_events.endpoint.app import application
-from aoi_events.endpoint.context import Context
+from aoi_events.endpoint.context import EndpointContext
 from aoi_events.endpoint.sender_requests import SenderRequests
-from aoi_events.endpoint.server import Server
+from aoi_events.endpoint.server import EndpointServer
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.platform.clock import SystemClock, SystemDice
 from aoi_events.platform.limiters import RateLimiter
@@ -40,7 +40,7 @@ class Endpoint:
         self._broker = broker
         self._clock = SystemClock() if clock is None else clock
         self._dice = SystemDice() if dice is None else dice
-        self._server = Server(self.settings, metrics)
+        self._server = EndpointServer(self.settings, metrics)
         self._requests: SenderRequests | None = None
         self._metrics = metrics
         metrics.watch(
@@ -81,7 +81,7 @@ class Endpoint:
             try:
                 settings = self.settings
                 self._requests = SenderRequests(requester, settings, self._dice)
-                context = Context(
+                context = EndpointContext(
                     settings=settings,
                     origin=self.origin,
                     requests=self._requests,

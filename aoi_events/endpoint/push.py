@@ -22,7 +22,7 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.contracts.senders import ANONYMOUS, is_spoken_for, vapid_sender
 from aoi_events.endpoint.bodies import read_body
-from aoi_events.endpoint.context import Context
+from aoi_events.endpoint.context import EndpointContext
 from aoi_events.endpoint.headers import read_encryption, read_headers
 from aoi_events.endpoint.refusals import of_code
 from aoi_events.endpoint.responses import Response
@@ -39,7 +39,7 @@ _MESSAGE: Final = re.compile(r"(wp-[0-9a-f]{32})(?:\.([A-Za-z0-9_-]{87}))?", re.
 class WebPush:
     """The handlers of Web Push: push resources of tokens, and message resources."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: EndpointContext) -> None:
         self._context = context
 
     async def send(self, request: web.Request) -> Response:

@@ -34,7 +34,7 @@ _TOO_MANY: Final = "Too many headers"
 """In aiohttp's error for more header fields than allowed, which has no class of its own."""
 
 
-class Server(HttpServer):
+class EndpointServer(HttpServer):
     """A web server for one application on one port."""
 
     def __init__(self, settings: EndpointSettings, metrics: EndpointMetrics = NO_METRICS) -> None:
@@ -58,7 +58,7 @@ class _Connection(HttpConnection):
     """An HTTP connection with limits on the head of each request."""
 
     def __init__(
-        self, server: Server, settings: EndpointSettings, metrics: EndpointMetrics
+        self, server: EndpointServer, settings: EndpointSettings, metrics: EndpointMetrics
     ) -> None:
         super().__init__(
             server,

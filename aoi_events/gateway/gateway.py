@@ -14,11 +14,11 @@ from aoi_events.contracts.envelopes import OutcomeItem
 from aoi_events.contracts.identifiers import ClientId
 from aoi_events.gateway.protocol.aoi_session import AoiSession
 from aoi_events.gateway.protocol.effects import Admit, EndPresence, ForwardRequest
-from aoi_events.gateway.protocol.session import Session, State
+from aoi_events.gateway.protocol.session import DeviceSession, SessionState
 from aoi_events.gateway.protocol.webpush import WebPushSession
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.sockets.device_connection import DeviceConnection
-from aoi_events.gateway.sockets.server import Server
+from aoi_events.gateway.sockets.server import GatewayServer
 from aoi_events.gateway.workers.node_queue import NodeQueue
 from aoi_events.gateway.workers.outbox import Outbox
 from aoi_events.gateway.workers.request_forwarder import RequestForwarder
@@ -81,7 +81,7 @@ class Gateway:
         self._all_gone.set()
         self._draining = False
         self._outbox = Outbox(broker, self._clock, bound=self.settings.outbox, metrics=metrics)
-        self._server = Server(self.settings, self._serve, metrics)
+        self._server = GatewayServer(self.settings, self._serve, metrics)
         self._node_queue = NodeQueue(
             broker,
             self,
@@ -206,7 +206,7 @@ class Gateway:
         )
 
     def _sessions(self) -> int:
-        open_ = State.OPEN
+        open_ = SessionState.OPEN
         return sum(each.session.state is open_ for each in self._connections.values())
 
     # -- what the server and connections call ---------------------------------------------------
@@ -227,7 +227,7 @@ class Gateway:
             if not self._connections:
                 self._all_gone.set()
 
-    def _session(self, protocol: str | None) -> Session:
+    def _session(self, protocol: str | None) -> DeviceSession:
         name = self._dice.token_hex(8)
         if protocol == WebPushSession.protocol:
             randomness = bytes.fromhex(self._dice.token_hex(32))

@@ -52,7 +52,7 @@ class Offered:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SubmitResult:
     """The result of sending one item to the provider.
 
     ``outcome`` is None for a challenge that the provider accepted. ``provider_messages``: the IDs
@@ -97,7 +97,7 @@ class ConnectionlessChannel(Protocol):
         are sent together, and do not wait for items of other lanes.
         """
 
-    async def deliver(self, items: Sequence[DeliverItem | ChallengeItem]) -> Sequence[Sent]:
+    async def deliver(self, items: Sequence[DeliverItem | ChallengeItem]) -> Sequence[SubmitResult]:
         """Send items; one result each, in order. A provider's refusal is a result. An exception is
         a bug, except ProviderUnavailable: then no item was attempted. Never takes longer than the
         channel's own time-outs. May be called again before it has returned.

@@ -17,7 +17,7 @@ from typing import Protocol
 from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.providers.breaker import Breaker
 from aoi_events.ports.broker import Outbound, Published
-from aoi_events.ports.channel import Sent
+from aoi_events.ports.channel import SubmitResult
 
 Change = tuple[Delivery | None, Delivery]
 """A delivery before and after a transaction that was committed; None: it is new."""
@@ -79,7 +79,7 @@ class WorkerMetrics(Protocol):
     def due(self, kind: str, rows: int, lags: Iterable[float] = ()) -> None:
         """Rows were taken whose deadline had come, for some of them ``lags`` seconds before."""
 
-    def submitted(self, channel: str, results: Iterable[Sent]) -> None:
+    def submitted(self, channel: str, results: Iterable[SubmitResult]) -> None:
         """Items were submitted to a provider, with these results."""
 
     def watch_window(self, channel: str, in_use: Callable[[], int]) -> None:

@@ -18,7 +18,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from aoi_events.contracts.content import Content, ContentEncryption
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import Reason
-from aoi_events.domain.clients.client import Presence, Replaced
+from aoi_events.domain.clients.client import Presence, SessionReplaced
 from aoi_events.domain.delivery.evidence import StepOutcome
 from aoi_events.domain.delivery.ledger import EMPTY_LEDGER, Charge, ChargeState, Ledger
 from aoi_events.domain.delivery.state import StepState, StoryEntry
@@ -249,6 +249,6 @@ PAIRS: Final = (_encode, unpack_pairs)
 REJECTED: Final = flat_tuple(RejectedEntry)
 PRESENCE: Final = flat(Presence)
 PRESENCES: Final = flat_tuple(Presence)
-REPLACED: Final = flat(Replaced)
+REPLACED: Final = flat(SessionReplaced)
 OBJECT: Final = (_encode, _decode)
 """A flat object: parameters, headers."""

@@ -19,7 +19,7 @@ from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.providers.breaker import Breaker, BreakerState
 from aoi_events.platform.message_ids import published_at
 from aoi_events.ports.broker import Answered, FirstSteps, Outbound, Published
-from aoi_events.ports.channel import Sent
+from aoi_events.ports.channel import SubmitResult
 from aoi_events.ports.metrics import Change, Level, Limit
 from aoi_events.telemetry.catalogue import OTHER
 from aoi_events.telemetry.series import Maker, measured
@@ -168,7 +168,7 @@ class PrometheusMetrics:
         for lag in lags:
             self._lag.observe(max(lag, 0.0))
 
-    def submitted(self, channel: str, results: Iterable[Sent]) -> None:
+    def submitted(self, channel: str, results: Iterable[SubmitResult]) -> None:
         """Count submissions."""
         for result, number in Tally(map(_result_of, results)).items():
             self._submissions(channel, result).inc(number)
@@ -259,7 +259,7 @@ def _number_of(state: BreakerState, in_trouble: Callable[[], Mapping[str, Breake
     return sum(breaker.state is state for breaker in in_trouble().values())
 
 
-def _result_of(sent: Sent) -> str:
+def _result_of(sent: SubmitResult) -> str:
     if sent.outcome is None:
         return OutcomeKind.ACCEPTED
     if sent.throttled:

@@ -28,8 +28,8 @@ from aoi_events.ports.channel import (
     Offered,
     OfferParameters,
     Receipt,
-    Sent,
     SettingsModel,
+    SubmitResult,
 )
 from aoi_events.ports.clock import Clock
 from aoi_events.testing.limits import WITHIN
@@ -158,7 +158,7 @@ class ScriptedProvider:
         message = self.message_of(item)
         self.receipts.put_nowait(Receipt(message, kind, closes_channel=closes_channel))
 
-    async def take(self, items: Sequence[Work]) -> Sequence[Sent]:
+    async def take(self, items: Sequence[Work]) -> Sequence[SubmitResult]:
         """Take items from the channel and return their results."""
         sayings = [self._script.popleft() if self._script else self.default for _ in items]
         if any(say.bug for say in sayings):
@@ -173,14 +173,14 @@ class ScriptedProvider:
         await self.answers.wait()
         return sent
 
-    def _sent(self, item: Work, say: Say) -> Sent:
+    def _sent(self, item: Work, say: Say) -> SubmitResult:
         self.taken.append(item)
         message = f"scripted-{len(self.taken)}"
         if say.receipt is not None:
             self.receipts.put_nowait(Receipt(message, say.receipt))
         outcome = _outcome(item, say, self.clock.now())
         taken = say.kind in (None, OutcomeKind.ACCEPTED)
-        return Sent(outcome, (message,) if taken else (), say.throttled)
+        return SubmitResult(outcome, (message,) if taken else (), say.throttled)
 
 
 def _outcome(item: Work, say: Say, now: datetime) -> OutcomeItem | ChallengeOutcome | None:
@@ -213,14 +213,14 @@ class _Channel:
         """The one provider."""
         return self.provider
 
-    async def deliver(self, items: Sequence[Work]) -> Sequence[Sent]:
+    async def deliver(self, items: Sequence[Work]) -> Sequence[SubmitResult]:
         """One result per item, in order; what cannot go out never reaches the provider."""
         now = self._shared.clock.now()
         kept_back = [self._keep_back(item, now) for item in items]
         handed = [item for item, why in zip(items, kept_back, strict=True) if why is None]
         sent = iter(await self._shared.take(handed) if handed else ())
         return [
-            next(sent) if why is None else Sent(_outcome(item, why, now))
+            next(sent) if why is None else SubmitResult(_outcome(item, why, now))
             for item, why in zip(items, kept_back, strict=True)
         ]
 

@@ -17,11 +17,11 @@ from aoi_events.channels import ChallengeItem, ChannelPlugin, Parameters
 from aoi_events.client import ChannelOffer
 from aoi_events.testing import AoiServer
 from aoi_events.testing.conformance import (
-    Answer,
     ChannelSuite,
     Offers,
     PluginSuite,
     Provider,
+    ProviderAnswer,
     Told,
     Work,
     told_of,
@@ -74,12 +74,14 @@ def settings_of(service: Service) -> dict[str, Any]:
 
 @dataclass
 class Chat(Provider):
-    says = frozenset({Answer.TAKEN, Answer.REFUSED})
+    says = frozenset({ProviderAnswer.TAKEN, ProviderAnswer.REFUSED})
 
     service: Service = field(kw_only=True)
 
-    def script(self, *answers: Answer) -> None:
-        self.service.statuses.extend(500 if each is Answer.REFUSED else 200 for each in answers)
+    def script(self, *answers: ProviderAnswer) -> None:
+        self.service.statuses.extend(
+            500 if each is ProviderAnswer.REFUSED else 200 for each in answers
+        )
 
     def arrived(self) -> list[Told]:
         return [(text,) for text in self.service.texts]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import count
 
 from aoi_events.broker.memory.queue import MemoryQueue, Stored
-from aoi_events.broker.subscription_state import Input, State
+from aoi_events.broker.subscription_state import Input, SubscriptionState
 from aoi_events.broker.taking import TakingSubscription
 from aoi_events.ports.broker import Inbound
 
@@ -72,7 +72,7 @@ class MemorySubscription(TakingSubscription):
 
     async def resume(self) -> None:
         """Consume again."""
-        if self._state is State.PAUSED:
+        if self._state is SubscriptionState.PAUSED:
             self._enter(Input.RESUME)
             self._join()
 
@@ -82,7 +82,7 @@ class MemorySubscription(TakingSubscription):
         self._queue.detach(self)
         if self._exclusive:
             self._delete(self._queue)
-        elif self._state is State.RETURNING:
+        elif self._state is SubscriptionState.RETURNING:
             self._give_back_untaken()
         self._enter(Input.DRAINED)
 
@@ -107,7 +107,7 @@ class MemorySubscription(TakingSubscription):
         return [self._unsettled[tag][1] for tag in tags]
 
     def _join(self) -> None:
-        if self._connected and self._state is State.CONSUMING:
+        if self._connected and self._state is SubscriptionState.CONSUMING:
             self._queue.detach(self)
             self._queue.attach(self)
 

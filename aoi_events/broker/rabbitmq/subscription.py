@@ -19,7 +19,7 @@ from aoi_events.broker.rabbitmq.consumer_channel import ARRIVES_WITHIN, Consumer
 from aoi_events.broker.rabbitmq.declare import queue_arguments
 from aoi_events.broker.rabbitmq.faults import broker_faults
 from aoi_events.broker.rabbitmq.reconnecting_connection import ReconnectingConnection
-from aoi_events.broker.subscription_state import Input, State
+from aoi_events.broker.subscription_state import Input, SubscriptionState
 from aoi_events.broker.taking import TakingSubscription
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.platform.logs import get_logger
@@ -99,7 +99,11 @@ class RabbitSubscription(TakingSubscription):
         async with self._switching:
             self._enter(Input.RESUME)
             channel = self._channel
-            if channel is None or channel.consuming or self._state is not State.CONSUMING:
+            if (
+                channel is None
+                or channel.consuming
+                or self._state is not SubscriptionState.CONSUMING
+            ):
                 return
             # A channel that is gone by now, or that the broker closes because the queue was
             # deleted, is reopened and consumes then.
@@ -117,7 +121,7 @@ class RabbitSubscription(TakingSubscription):
                     await self._delete_queue()
                 elif self._channel is not None:
                     await self._channel.drain()
-                    if self._state is State.RETURNING:
+                    if self._state is SubscriptionState.RETURNING:
                         await self._channel.return_untaken()
         finally:
             self._enter(Input.DRAINED)
@@ -153,7 +157,7 @@ class RabbitSubscription(TakingSubscription):
 
     async def _idle(self) -> None:
         async with self._switching:
-            if self._state is State.PAUSED and self._channel is not None:
+            if self._state is SubscriptionState.PAUSED and self._channel is not None:
                 await self._channel.cancel()
 
     # -- the channel of the moment --------------------------------------------------------------
@@ -208,12 +212,12 @@ class RabbitSubscription(TakingSubscription):
             try:
                 if self._exclusive:
                     await self._declare_exclusive(amqp_channel)
-                elif self._state is State.PAUSED:
+                elif self._state is SubscriptionState.PAUSED:
                     # Consuming would find out that the queue is missing; a paused one must too.
                     await amqp_channel.queue_declare(name, passive=True)
                 await amqp_channel.basic_qos(prefetch_count=self._prefetch)
                 self._channel, self._owner = channel, connection
-                if self._state is State.CONSUMING:
+                if self._state is SubscriptionState.CONSUMING:
                     await channel.consume()
             except BaseException as error:
                 self._channel = None

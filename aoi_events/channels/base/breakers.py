@@ -29,7 +29,7 @@ from aoi_events.domain.providers.breaker import (
 )
 from aoi_events.platform.clock import SystemClock, SystemDice
 from aoi_events.platform.logs import get_logger
-from aoi_events.ports.channel import Sent
+from aoi_events.ports.channel import SubmitResult
 from aoi_events.ports.clock import Clock, Dice
 
 log = get_logger(__name__)
@@ -114,7 +114,7 @@ class Breakers:
         """Report that the provider can be reached again: it may be probed."""
         self._apply(provider, ProviderReachable())
 
-    def unavailable(self, provider: str, item: DeliverItem | ChallengeItem) -> Sent:
+    def unavailable(self, provider: str, item: DeliverItem | ChallengeItem) -> SubmitResult:
         """The result of an item that was not sent because its provider is down."""
         breaker = self.of(provider)
         now = self._clock.now()

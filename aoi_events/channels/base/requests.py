@@ -20,7 +20,7 @@ from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKi
 from aoi_events.domain.providers.breaker import Breaker, BreakerPolicy
 from aoi_events.platform.clock import SystemClock
 from aoi_events.platform.logs import get_logger
-from aoi_events.ports.channel import Receipt, Sent
+from aoi_events.ports.channel import Receipt, SubmitResult
 from aoi_events.ports.clock import Clock
 
 log = get_logger(__name__)
@@ -108,7 +108,7 @@ class RequestChannel(ABC, Generic[P]):
         """The lanes whose breaker is not closed."""
         return self._breakers.in_trouble
 
-    async def deliver(self, items: Sequence[Item]) -> Sequence[Sent]:
+    async def deliver(self, items: Sequence[Item]) -> Sequence[SubmitResult]:
         """One result per item, in order, within twice the time that an answer may take."""
         return await asyncio.gather(*(self._deliver_safely(item) for item in items))
 
@@ -127,18 +127,18 @@ class RequestChannel(ABC, Generic[P]):
         """Take nothing more, and end the receipts; idempotent."""
         self._closed.set()
 
-    async def _deliver_safely(self, item: Item) -> Sent:
+    async def _deliver_safely(self, item: Item) -> SubmitResult:
         try:
             return await self._deliver(item)
         except Exception:
             # An exception here would make the worker send the other items a second time.
             log.exception("step_parked", channel=self._name, client=item.client)
         if isinstance(item, ChallengeItem):
-            return Sent(None)
+            return SubmitResult(None)
         why = "the channel could not handle it"
         return result_of(item, OutcomeKind.PARKED, self._clock.now(), why)
 
-    async def _deliver(self, item: Item) -> Sent:
+    async def _deliver(self, item: Item) -> SubmitResult:
         lane = self.lane(item)
         async with self._limit.slot(lane, self._within) as has_slot:
             if has_slot:
@@ -146,7 +146,7 @@ class RequestChannel(ABC, Generic[P]):
         why = f"waited longer than {self._within:g} s for other requests to end"
         return result_of(item, OutcomeKind.REFUSED, self._clock.now(), why)
 
-    async def _send(self, item: Item, lane: str) -> Sent:
+    async def _send(self, item: Item, lane: str) -> SubmitResult:
         now = self._clock.now()
         if self._closed.is_set():
             return result_of(item, OutcomeKind.REFUSED, now, "the worker is stopping")

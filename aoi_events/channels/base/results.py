@@ -11,7 +11,7 @@ from aoi_events.contracts.envelopes import (
     DeliverItem,
     OutcomeKind,
 )
-from aoi_events.ports.channel import Sent
+from aoi_events.ports.channel import SubmitResult
 
 _LONGEST_DETAIL: Final = 200
 
@@ -42,14 +42,14 @@ def result_of(
     provider_messages: tuple[str | None, ...] = (),
     retry_after: float = 0.0,
     throttled: bool = False,
-) -> Sent:
+) -> SubmitResult:
     """The result of an item; there is no outcome for a challenge that the provider accepted.
 
     ``detail`` is for people, senders among them: it contains no address. ``retry_after``: seconds
     until this item may be sent again; ``throttled``: because there were too many.
     """
     if isinstance(item, ChallengeItem) and kind is OutcomeKind.ACCEPTED:
-        return Sent(None, provider_messages, throttled)
+        return SubmitResult(None, provider_messages, throttled)
     outcome = item.outcome(
         kind,
         now,
@@ -57,4 +57,4 @@ def result_of(
         closes_channel=closes_channel,
         retry_after=retry_after or None,
     )
-    return Sent(outcome, provider_messages, throttled)
+    return SubmitResult(outcome, provider_messages, throttled)

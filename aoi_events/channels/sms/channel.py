@@ -29,7 +29,7 @@ from aoi_events.oma_push.datagrams import Bits, Reference
 from aoi_events.oma_push.payload import ChallengePush, ContentPush, Payload, WakeUpPush
 from aoi_events.platform.clock import SystemClock
 from aoi_events.platform.tasks import first_completed
-from aoi_events.ports.channel import Receipt, Sent
+from aoi_events.ports.channel import Receipt, SubmitResult
 from aoi_events.ports.clock import Clock
 
 _POLICY: Final = BreakerPolicy(failures=3, wait=Backoff(first=1.0, ceiling=30.0))
@@ -77,7 +77,7 @@ class SmsChannel:
         """The first SMSC that takes the number."""
         return next(iter(self._routes(item)), "")
 
-    async def deliver(self, items: Sequence[DeliverItem | ChallengeItem]) -> Sequence[Sent]:
+    async def deliver(self, items: Sequence[DeliverItem | ChallengeItem]) -> Sequence[SubmitResult]:
         """One result per item, in order; within ``turn_time`` plus ``response_time`` seconds of
         each SMSC that may have to be tried.
         """
@@ -122,7 +122,7 @@ class SmsChannel:
     def _routes(self, item: DeliverItem | ChallengeItem) -> list[str]:
         return routes(str(item.parameters.get(NUMBER, "")), self._settings.providers)
 
-    async def _deliver(self, item: DeliverItem | ChallengeItem) -> Sent:
+    async def _deliver(self, item: DeliverItem | ChallengeItem) -> SubmitResult:
         push = self._prepare(item, self._clock.now())
         if not isinstance(push, Push):
             return push
@@ -131,7 +131,7 @@ class SmsChannel:
             why = "no SMSC takes numbers that begin like this one"
             return result_of(item, OutcomeKind.REJECTED, self._clock.now(), why)
         await _wait_for_links(links)
-        unsent: list[Sent] = []
+        unsent: list[SubmitResult] = []
         for link in links:
             submitted = await link.submit(push)
             sent = self._sent(item, link, submitted, self._clock.now())
@@ -140,7 +140,7 @@ class SmsChannel:
             unsent.append(sent)
         return unsent[0]
 
-    def _prepare(self, item: DeliverItem | ChallengeItem, now: datetime) -> Push | Sent:
+    def _prepare(self, item: DeliverItem | ChallengeItem, now: datetime) -> Push | SubmitResult:
         if item.expires_at <= now:
             return result_of(item, OutcomeKind.REFUSED, now, "expired before it was submitted")
         to = destination(str(item.parameters.get(NUMBER, "")))
@@ -165,7 +165,7 @@ class SmsChannel:
         link: SmscLink,
         submitted: Submitted,
         now: datetime,
-    ) -> Sent:
+    ) -> SubmitResult:
         detail = submitted.detail
         match submitted.status:
             case SubmitStatus.ACCEPTED:

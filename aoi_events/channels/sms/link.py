@@ -11,7 +11,7 @@ from aoi_events.channels.sms.exit_delay import delay_exit
 from aoi_events.channels.sms.push import Push, part_failed
 from aoi_events.channels.sms.rate_limit import RateLimit
 from aoi_events.channels.sms.receipt_queue import ReceiptQueue
-from aoi_events.channels.sms.session import Session
+from aoi_events.channels.sms.session import SmppSession
 from aoi_events.channels.sms.settings import SmscSettings
 from aoi_events.channels.sms.status import SubmitStatus, Submitted
 from aoi_events.domain.providers.breaker import BreakerState
@@ -48,7 +48,7 @@ class SmscLink:
         self._rate: Final = RateLimit(settings.rate)
         self._not_throttled: Final = asyncio.Event()
         self._not_throttled.set()
-        self._session: Session | None = None
+        self._session: SmppSession | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._pushes = 0
         self._messages = 0
@@ -111,7 +111,7 @@ class SmscLink:
         return submitted
 
     @property
-    def _bound(self) -> Session | None:
+    def _bound(self) -> SmppSession | None:
         session = self._session
         return None if session is None or session.lost.done() else session
 
@@ -185,7 +185,7 @@ class SmscLink:
         patience = RetryPolicy(first=settings.reconnect_first, most=settings.reconnect_most)
         while True:
             session = await retry(
-                partial(Session.bind, self.name, settings),
+                partial(SmppSession.bind, self.name, settings),
                 policy=patience,
                 on=ProviderUnavailable,
                 failed=self._log_failure,

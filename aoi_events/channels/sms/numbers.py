@@ -13,7 +13,7 @@ _ISDN, _NO_PLAN = 1, 0  # numbering plan, SMPP 3.4, 5.2.6
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class SmppAddress:
     """An SMPP address: type of number, numbering plan, digits or letters."""
 
     ton: int
@@ -31,7 +31,7 @@ def normalised(number: str) -> str | None:
     return compact if _E164.fullmatch(compact) else None
 
 
-def destination(number: str) -> Address | None:
+def destination(number: str) -> SmppAddress | None:
     """The SMPP address of a normalised number; None for anything else.
 
     Every address field is checked, because it ends with NUL on the wire: a NUL inside would move
@@ -39,13 +39,13 @@ def destination(number: str) -> Address | None:
     """
     if not _E164.fullmatch(number):
         return None
-    return Address(_INTERNATIONAL, _ISDN, number.removeprefix("+"))
+    return SmppAddress(_INTERNATIONAL, _ISDN, number.removeprefix("+"))
 
 
-def source(sender: str) -> Address:
+def source(sender: str) -> SmppAddress:
     """The SMPP address of the configured sender: +E.164, a short code or a name."""
     if sender.startswith("+"):
-        return Address(_INTERNATIONAL, _ISDN, sender.removeprefix("+"))
+        return SmppAddress(_INTERNATIONAL, _ISDN, sender.removeprefix("+"))
     if sender.isdigit():
-        return Address(_UNKNOWN, _ISDN, sender)
-    return Address(_ALPHANUMERIC, _NO_PLAN, sender)
+        return SmppAddress(_UNKNOWN, _ISDN, sender)
+    return SmppAddress(_ALPHANUMERIC, _NO_PLAN, sender)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aoi_events.channels.sms.numbers import Address
+from aoi_events.channels.sms.numbers import SmppAddress
 from aoi_events.channels.sms.status import SubmitStatus, Submitted
 
 
@@ -15,7 +15,7 @@ class Push:
     ``expires_at`` is a time of the event loop's clock.
     """
 
-    to: Address
+    to: SmppAddress
     parts: tuple[bytes, ...]
     expires_at: float
 

@@ -45,7 +45,7 @@ _NACK_STATUS: Final = re.compile(r"\(0x([0-9A-Fa-f]{8})\)$")
 log = get_logger(__name__)
 
 
-class Session:
+class SmppSession:
     """A bound transceiver; ``lost`` is done as soon as the session has ended, for any reason."""
 
     def __init__(

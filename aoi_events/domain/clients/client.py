@@ -26,7 +26,7 @@ class Presence:
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
+class SessionReplaced:
     """A session that must be closed, because the session with ID ``by`` took over."""
 
     node: str
@@ -58,7 +58,7 @@ class Client:
     epoch: int = 0
     returns: int = 0
     presence: Presence | None = None
-    replaced: Replaced | None = None
+    replaced: SessionReplaced | None = None
     retired_at: datetime | None = None
     retired_reason: str | None = None
     unpublished_since: datetime | None = None
@@ -116,7 +116,7 @@ def connected(
         known = (*known, present)[-_PRESENCES:]
     replaced = client.replaced
     if old is not None and old.session != present.session:
-        replaced = Replaced(old.node, old.session, by=present.session)
+        replaced = SessionReplaced(old.node, old.session, by=present.session)
     elif replaced is not None and replaced.by != present.session:
         replaced = None
     return replace(

@@ -39,14 +39,14 @@ from aoi_events.gateway.protocol.frames import (
     request_body,
 )
 from aoi_events.gateway.protocol.outcomes import acknowledged
-from aoi_events.gateway.protocol.session import Session, State
+from aoi_events.gateway.protocol.session import DeviceSession, SessionState
 from aoi_events.gateway.settings import GatewaySettings
 
 _REGISTRATIONS: Final = 8
 """Registrations that one connection may ask for: one, and some repeats of it."""
 
 
-class AoiSession(Session):
+class AoiSession(DeviceSession):
     """The session of one connection that speaks ``aoi.v1``."""
 
     __slots__ = ("_registrations", "_unanswered")
@@ -62,7 +62,7 @@ class AoiSession(Session):
 
     def received(self, data: str | bytes, *, elapsed: float, now: datetime) -> list[Effect]:
         """A text frame arrived."""
-        if self.state is State.CLOSED:
+        if self.state is SessionState.CLOSED:
             return []
         try:
             frame = read_frame(data)
@@ -79,9 +79,9 @@ class AoiSession(Session):
                 assert_never(frame)
 
     def _hello(self, frame: HelloFrame, now: datetime) -> list[Effect]:
-        if self.state is not State.WAITING:
+        if self.state is not SessionState.WAITING:
             return self.close(CloseCode.BAD_FRAME, "say hello once, as the first frame", now=now)
-        self.state = State.ADMITTING
+        self.state = SessionState.ADMITTING
         self.client = frame.client
         return [Admit(frame.client, frame.secret, frame.heard)]
 
@@ -89,8 +89,8 @@ class AoiSession(Session):
         above_limit, stop = self._charge(elapsed, now)
         if stop:
             return stop
-        if self.state is not State.OPEN and not (
-            self.state is State.WAITING and frame.name == "client.register"
+        if self.state is not SessionState.OPEN and not (
+            self.state is SessionState.WAITING and frame.name == "client.register"
         ):
             return self.close(
                 CloseCode.BAD_FRAME, "say hello, and wait for the welcome, before requests", now=now
@@ -98,7 +98,7 @@ class AoiSession(Session):
         if self._too_many(above_limit):
             message = "too many requests; wait for answers, then repeat it"
             return [Send(refusal_frame(frame.id, ErrorCode.QUOTA_EXCEEDED, message))]
-        client = self.client if self.state is State.OPEN else None
+        client = self.client if self.state is SessionState.OPEN else None
         try:
             body = request_body(frame, client)
         except Refusal as refusal:
@@ -109,7 +109,7 @@ class AoiSession(Session):
         return [ForwardRequest(frame.id, frame.name, body, client)]
 
     def _too_many(self, above_limit: bool) -> bool:
-        if self.state is State.WAITING:
+        if self.state is SessionState.WAITING:
             self._registrations += 1
         return (
             above_limit
@@ -118,7 +118,7 @@ class AoiSession(Session):
         )
 
     def _acknowledge(self, frame: AckFrame, elapsed: float, now: datetime) -> list[Effect]:
-        if self.state is not State.OPEN or self.client is None:
+        if self.state is not SessionState.OPEN or self.client is None:
             return self.close(
                 CloseCode.BAD_FRAME, "wait for the welcome before acknowledging", now=now
             )
@@ -146,7 +146,7 @@ class AoiSession(Session):
         return self._answer(request, refusal, elapsed)
 
     def _answer(self, request: int, frame: bytes, elapsed: float) -> list[Effect]:
-        if self.state is State.CLOSED or request not in self._unanswered:
+        if self.state is SessionState.CLOSED or request not in self._unanswered:
             return []
         self._unanswered.remove(request)
         if not self._unanswered:

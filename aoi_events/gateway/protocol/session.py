@@ -37,7 +37,7 @@ from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.platform.limiters import TokenBucket
 
 
-class State(Enum):
+class SessionState(Enum):
     """The state of a session; see the head of this module."""
 
     WAITING = "waiting"
@@ -46,7 +46,7 @@ class State(Enum):
     CLOSED = "closed"
 
 
-class Session(ABC):
+class DeviceSession(ABC):
     """The session of one connection. ``id`` is never used again."""
 
     __slots__ = (
@@ -66,7 +66,7 @@ class Session(ABC):
 
     def __init__(self, name: str, settings: GatewaySettings, *, elapsed: float) -> None:
         self.id = name
-        self.state = State.WAITING
+        self.state = SessionState.WAITING
         self.client: ClientId | None = None
         self.epoch: int | None = None
         self._settings = settings
@@ -111,7 +111,7 @@ class Session(ABC):
 
     def received_control(self, *, elapsed: float, now: datetime) -> list[Effect]:
         """A ping or pong arrived: it counts as a frame. The connection answers it."""
-        return [] if self.state is State.CLOSED else self._charge(elapsed, now)[1]
+        return [] if self.state is SessionState.CLOSED else self._charge(elapsed, now)[1]
 
     def _charge(self, elapsed: float, now: datetime) -> tuple[bool, list[Effect]]:
         """Count a frame; return whether it is above the limit, and the effects of a flood."""
@@ -138,27 +138,27 @@ class Session(ABC):
         ``current`` is false when the answer is about an earlier name of the gateway's queue: the
         session is between epochs then, until :meth:`announced`.
         """
-        if self.state is not State.ADMITTING:
+        if self.state is not SessionState.ADMITTING:
             return [EndPresence(answer.client, answer.epoch)]
-        self.state = State.OPEN
+        self.state = SessionState.OPEN
         self._between_epochs = not current
         return [*self._welcome(answer), *self._start_epoch(answer.epoch, elapsed, now)]
 
     def hello_refused(self, code: str | None, *, now: datetime) -> list[Effect]:
         """The hello was refused with ``code``, or not answered in time (None)."""
-        if self.state is not State.ADMITTING:
+        if self.state is not SessionState.ADMITTING:
             return []
         return self.close(*hello_refused(code), now=now)
 
     def node_renamed(self) -> None:
         """The gateway's queue has a new name; deliveries sent to the old one are lost."""
-        self._between_epochs = self.state is State.OPEN
+        self._between_epochs = self.state is SessionState.OPEN
 
     def announced(
         self, answer: ClientConnectedV1, *, elapsed: float, now: datetime, current: bool = True
     ) -> list[Effect]:
         """The announcement was accepted: the session continues under a new epoch."""
-        if self.state is not State.OPEN:
+        if self.state is not SessionState.OPEN:
             return [EndPresence(answer.client, answer.epoch)]
         self._between_epochs = not current
         return self._start_epoch(answer.epoch, elapsed, now)
@@ -182,16 +182,16 @@ class Session(ABC):
         if item.client != self.client or item.epoch is None:
             return False
         match self.state:
-            case State.ADMITTING:
+            case SessionState.ADMITTING:
                 return True
-            case State.OPEN:
+            case SessionState.OPEN:
                 ahead = self._between_epochs and self.epoch is not None and item.epoch > self.epoch
                 return ahead or item.epoch == self.epoch
-            case State.WAITING | State.CLOSED:
+            case SessionState.WAITING | SessionState.CLOSED:
                 return False
 
     def _send_waiting(self, elapsed: float, now: datetime) -> list[Effect]:
-        if self.state is not State.OPEN or self._between_epochs:
+        if self.state is not SessionState.OPEN or self._between_epochs:
             return []
         pulled = self._window.pull(elapsed, now, size=self._settings.window)
         return [Send(self._notification(item)) for item in pulled]
@@ -211,37 +211,37 @@ class Session(ABC):
     def due(self) -> float | None:
         """When :meth:`tick` should be called, in seconds since the gateway started."""
         match self.state:
-            case State.WAITING:
+            case SessionState.WAITING:
                 return self._hello_by
-            case State.OPEN:
+            case SessionState.OPEN:
                 oldest = self._window.oldest()
                 return None if oldest is None else oldest + self._settings.forget_after
-            case State.ADMITTING | State.CLOSED:
+            case SessionState.ADMITTING | SessionState.CLOSED:
                 return None
 
     def tick(self, *, elapsed: float, now: datetime) -> list[Effect]:
         """Time has passed: apply the limits that are due."""
-        if self.state is State.WAITING and elapsed >= self._hello_by:
+        if self.state is SessionState.WAITING and elapsed >= self._hello_by:
             within = self._settings.hello_within
             return self.close(CloseCode.NO_HELLO, f"say hello within {within:g} s", now=now)
-        if self.state is State.OPEN:
+        if self.state is SessionState.OPEN:
             self._window.expire(elapsed, after=self._settings.forget_after)
             return self._send_waiting(elapsed, now)
         return []
 
     def close(self, code: CloseCode, message: str, *, now: datetime) -> list[Effect]:
         """The gateway ends the session."""
-        if self.state is State.CLOSED:
+        if self.state is SessionState.CLOSED:
             return []
         replaced = code in (CloseCode.REPLACED, CloseCode.RETIRED)
         return [*self._closing_effects(code, message), *self._end(now, end_presence=not replaced)]
 
     def lost(self, *, now: datetime) -> list[Effect]:
         """The connection was lost, or the device closed it."""
-        return [] if self.state is State.CLOSED else self._end(now, end_presence=True)
+        return [] if self.state is SessionState.CLOSED else self._end(now, end_presence=True)
 
     def _end(self, now: datetime, *, end_presence: bool) -> list[Effect]:
-        self.state = State.CLOSED
+        self.state = SessionState.CLOSED
         in_flight, waiting = self._window.clear()
         effects: list[Effect] = []
         if self.client is not None:

@@ -28,7 +28,7 @@ from aoi_events.gateway.protocol.effects import (
     ReportOutcome,
     Send,
 )
-from aoi_events.gateway.protocol.session import Session
+from aoi_events.gateway.protocol.session import DeviceSession
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.sockets import peer_network
@@ -101,7 +101,7 @@ class DeviceConnection:
 
     def __init__(
         self,
-        session: Session,
+        session: DeviceSession,
         socket: web.WebSocketResponse,
         transport: asyncio.Transport,
         *,

@@ -25,7 +25,7 @@ PROTOCOLS: Final = (SUBPROTOCOL, WEBPUSH_SUBPROTOCOL)
 Serve = Callable[[web.WebSocketResponse, asyncio.Transport], Awaitable[None]]
 
 
-class Server(HttpServer):
+class GatewayServer(HttpServer):
     """The gateway's web server; ``serve`` is awaited for each WebSocket until it ends."""
 
     def __init__(

@@ -23,7 +23,7 @@ from aoi_events.contracts.envelopes import (
 )
 from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.gateway.protocol.outcomes import route_lost
-from aoi_events.gateway.protocol.session import State
+from aoi_events.gateway.protocol.session import SessionState
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.sockets.device_connection import DeviceConnection, GatewayContext
 from aoi_events.gateway.workers.request_forwarder import RequestForwarder
@@ -104,7 +104,7 @@ class NodeQueue:
         self.name = self._next
         _log.info("gateway_queue_named", node=self.name, sessions=len(self._connections))
         for connection in self._connections.values():
-            if connection.session.state is State.OPEN:
+            if connection.session.state is SessionState.OPEN:
                 connection.session.node_renamed()
                 self.announce(connection)
         self.ready.set()
@@ -157,7 +157,7 @@ class NodeQueue:
                     await self._clock.sleep(_ANNOUNCE_PAUSE)
 
     async def _announce(self, forwarder: RequestForwarder, connection: DeviceConnection) -> bool:
-        if connection.session.state is not State.OPEN:
+        if connection.session.state is not SessionState.OPEN:
             return True
         if await forwarder.announce(connection):
             return True

@@ -18,7 +18,7 @@ from aoi_events.errors import (
     UnexpectedAnswer,
 )
 from aoi_events.gateway.protocol.effects import Admit, ForwardRequest
-from aoi_events.gateway.protocol.session import State
+from aoi_events.gateway.protocol.session import SessionState
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.sockets.device_connection import DeviceConnection, GatewayContext
 from aoi_events.platform.limiters import RateLimiter
@@ -139,7 +139,7 @@ class RequestForwarder:
         session = connection.session
         try:
             async with self._slots:
-                if session.state is not State.ADMITTING:
+                if session.state is not SessionState.ADMITTING:
                     # The device disconnected while this waited, and may be back elsewhere.
                     return
                 node = self._node_name()

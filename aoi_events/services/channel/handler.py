@@ -15,7 +15,7 @@ from aoi_events.contracts.envelopes import (
 )
 from aoi_events.domain.clients.channels import Channel, ChannelState
 from aoi_events.ports.broker import Inbound, Outbound
-from aoi_events.ports.channel import Sent
+from aoi_events.ports.channel import SubmitResult
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Store, Submission, Transaction
 from aoi_events.services.channel.submissions import Key, Submissions, Work, key_of
@@ -64,7 +64,7 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
 
     async def _check(
         self, work: Sequence[Work], now: datetime
-    ) -> tuple[list[Work], list[tuple[Work, Sent]]]:
+    ) -> tuple[list[Work], list[tuple[Work, SubmitResult]]]:
         """The items that are still wanted and were not submitted before; noted before they are
         submitted.
 
@@ -95,13 +95,13 @@ class ProviderHandler(Handler[DeliveryBatchV1]):
             ]
             new = await tx.add_submissions([Submission(*key_of(item), now) for item in wanted])
         chosen: list[Work] = []
-        gone: list[tuple[Work, Sent]] = []
+        gone: list[tuple[Work, SubmitResult]] = []
         for item in _first_of_each(wanted, new):
             if isinstance(item, ChallengeItem) or _received(item, channels.get(item.client)):
                 chosen.append(item)
             else:
                 lost = item.outcome(OutcomeKind.ROUTE_LOST, now, detail=_ADDRESS_GONE)
-                gone.append((item, Sent(lost)))
+                gone.append((item, SubmitResult(lost)))
         return chosen, gone
 
     async def _channels_of(self, tx: Transaction, clients: Collection[str]) -> dict[str, Channel]:

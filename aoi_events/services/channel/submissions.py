@@ -27,7 +27,7 @@ from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 from aoi_events.ports.broker import Broker
-from aoi_events.ports.channel import ConnectionlessChannel, Sent
+from aoi_events.ports.channel import ConnectionlessChannel, SubmitResult
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import ProviderMessage, Store
@@ -44,7 +44,7 @@ _RETRY_POLICY: Final = RetryPolicy(first=0.1, most=5.0, jitter=0.5)
 Work = DeliverItem | ChallengeItem
 Key = tuple[str, int, int]
 
-Known = tuple[Work, Sent]
+Known = tuple[Work, SubmitResult]
 """An item that is not submitted, and its result."""
 
 Check = Callable[[Sequence[Work], datetime], Awaitable[tuple[Sequence[Work], Sequence[Known]]]]
@@ -56,7 +56,7 @@ class _Result:
     """The result of an item, and when the item was noted."""
 
     item: Work
-    sent: Sent
+    sent: SubmitResult
     noted_at: datetime
 
 
@@ -160,7 +160,7 @@ class Submissions:
             [_Result(item, sent, now) for item, sent in zip(part, results, strict=True)]
         )
 
-    async def _deliver(self, part: Sequence[Work]) -> Sequence[Sent]:
+    async def _deliver(self, part: Sequence[Work]) -> Sequence[SubmitResult]:
         try:
             return await self.channel.deliver(part)
         except PAUSES as fault:
@@ -175,13 +175,13 @@ class Submissions:
             log.exception("submission_failed", channel=self.channel_type, items=len(part))
         return [sent for item in part for sent in await self._deliver([item])]
 
-    def _failed(self, item: Work, kind: OutcomeKind) -> Sent:
+    def _failed(self, item: Work, kind: OutcomeKind) -> SubmitResult:
         if isinstance(item, ChallengeItem):
-            return Sent(None)
+            return SubmitResult(None)
         parked = kind is OutcomeKind.PARKED
         detail = "the channel could not handle it" if parked else "the channel cannot be used now"
         wait = None if parked else _UNAVAILABLE_FOR
-        return Sent(item.outcome(kind, self.clock.now(), detail=detail, retry_after=wait))
+        return SubmitResult(item.outcome(kind, self.clock.now(), detail=detail, retry_after=wait))
 
     # -- reporting -------------------------------------------------------------------------------
 

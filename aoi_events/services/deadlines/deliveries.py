@@ -23,14 +23,14 @@ from aoi_events.ports.clock import Dice
 from aoi_events.ports.store import Lock, Transaction
 from aoi_events.services.deadlines.due import DueRows
 from aoi_events.services.delivery.backlog import limit_backlog
-from aoi_events.services.delivery.dispatch import Context, Dispatcher
+from aoi_events.services.delivery.dispatch import DispatchContext, Dispatcher
 from aoi_events.services.delivery.release import release_if_returned, release_next_batches
 from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES
 
 log = get_logger(__name__)
 
-Decide = Callable[[Delivery, Context, datetime], Decision]
+Decide = Callable[[Delivery, DispatchContext, datetime], Decision]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,9 @@ class DueDeliveries(DueRows[str]):
                 [(row.id, until, deadline_of(row)) for row in after if not row.published]
             )
 
-    async def _lock(self, tx: Transaction, ids: Sequence[str]) -> tuple[list[Delivery], Context]:
+    async def _lock(
+        self, tx: Transaction, ids: Sequence[str]
+    ) -> tuple[list[Delivery], DispatchContext]:
         """Lock the rows in the usual order, clients first, and read them as they are now."""
         seen = await tx.deliveries(ids)
         clients = await tx.clients({row.client for row in seen.values()}, Lock.SHARED)
@@ -98,7 +100,7 @@ class DueDeliveries(DueRows[str]):
         rows.sort(key=lambda row: row.order)
         return rows, await Dispatcher(self.settings).load(tx, rows, clients)
 
-    def _decide(self, row: Delivery, context: Context, now: datetime) -> Decision:
+    def _decide(self, row: Delivery, context: DispatchContext, now: datetime) -> Decision:
         if not row.published:
             # A worker died between commit and publish: the same again.
             return Decision(row, resend(row), changed=False)
@@ -110,10 +112,10 @@ class DueDeliveries(DueRows[str]):
             backoff=self.settings.policies.retry,
         )
 
-    def _park(self, row: Delivery, context: Context, now: datetime) -> Decision:
+    def _park(self, row: Delivery, context: DispatchContext, now: datetime) -> Decision:
         return decide(row, Failed(Reason.PARKED), now=now, jitter=0.0)
 
-    def _fact(self, row: Delivery, context: Context, now: datetime) -> Fact:
+    def _fact(self, row: Delivery, context: DispatchContext, now: datetime) -> Fact:
         client = context.clients.get(row.client)
         if client is None or client.retired:
             return Failed(_reason(client.retired_reason if client is not None else None))

@@ -44,7 +44,7 @@ log = get_logger(__name__)
 
 
 @dataclass(slots=True)
-class Context:
+class DispatchContext:
     """The rows that belong to a set of deliveries, as read in one transaction."""
 
     clients: Mapping[str, Client] = field(default_factory=dict)
@@ -67,9 +67,9 @@ class Context:
             fingerprint=delivery.fingerprint,
         )
 
-    def merged_with(self, other: Context) -> Context:
+    def merged_with(self, other: DispatchContext) -> DispatchContext:
         """Both contexts together; ``other`` wins where both have a row."""
-        return Context(
+        return DispatchContext(
             {**self.clients, **other.clients},
             {**self.channels, **other.channels},
             {**self.applications, **other.applications},
@@ -85,10 +85,10 @@ class Dispatcher:
 
     async def load(
         self, tx: Transaction, deliveries: Collection[Delivery], clients: Mapping[str, Client]
-    ) -> Context:
+    ) -> DispatchContext:
         """Read the rows that :meth:`steps` and :meth:`outputs` need for these deliveries."""
         ids = {delivery.client for delivery in deliveries}
-        return Context(
+        return DispatchContext(
             clients=clients if ids <= clients.keys() else await tx.clients(ids),
             channels=await tx.channels(ids),
             applications=await tx.applications(
@@ -114,7 +114,7 @@ class Dispatcher:
         )
 
     def outputs(
-        self, decisions: Iterable[Decision], context: Context, now: datetime
+        self, decisions: Iterable[Decision], context: DispatchContext, now: datetime
     ) -> list[Outbound]:
         """The messages that carry the effects out; publishing them twice does no harm."""
         queues: dict[tuple[str, bool], list[DeliverItem]] = defaultdict(list)
@@ -148,7 +148,7 @@ class Dispatcher:
         return [*out, *outcomes(lost), *events]
 
     def _start(
-        self, delivery: Delivery, effect: StartStep, context: Context
+        self, delivery: Delivery, effect: StartStep, context: DispatchContext
     ) -> tuple[str, DeliverItem] | None:
         """The step as an item for its channel worker or gateway node, and their queue.
 

@@ -22,7 +22,7 @@ from aoi_events.ports.clock import Dice
 from aoi_events.ports.metrics import Change
 from aoi_events.ports.store import Lock, Transaction
 from aoi_events.services.delivery.backlog import limit_backlog
-from aoi_events.services.delivery.dispatch import Context, Dispatcher
+from aoi_events.services.delivery.dispatch import DispatchContext, Dispatcher
 from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.notification.topics import older_of_topics, replaced
 from aoi_events.services.runtime.settings import ServiceSettings
@@ -68,7 +68,7 @@ class Acceptance:
 
     async def accept(
         self, tx: Transaction, fresh: Sequence[Sending], now: datetime
-    ) -> tuple[Context, Sequence[Change]]:
+    ) -> tuple[DispatchContext, Sequence[Change]]:
         """Write notifications and deliveries; ``notification`` stays None for an ID that another
         worker accepted first. Also returns how deliveries change.
         """
@@ -76,7 +76,7 @@ class Acceptance:
             self._verify(sending)
         claims = {claim for sending in fresh for _, _, claim in sending.tokens}
         ids = {claim.client for claim in claims}
-        context = Context(
+        context = DispatchContext(
             clients=await tx.clients(ids, _lock_for(fresh)),
             channels=await tx.channels(ids),
             applications=await tx.applications({(c.client, c.app_key) for c in claims}),
@@ -116,7 +116,7 @@ class Acceptance:
             except Refusal as refused:
                 sending.rejected.append(_rejected(index, token, refused))
 
-    def _route(self, sending: Sending, context: Context, now: datetime) -> None:
+    def _route(self, sending: Sending, context: DispatchContext, now: datetime) -> None:
         request = sending.request
         expires_at = now + timedelta(seconds=request.ttl)
         demand, dispatcher = demand_of(request), Dispatcher(self.settings)

@@ -24,14 +24,14 @@ from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Dice
 from aoi_events.ports.metrics import Change, WorkerMetrics
 from aoi_events.ports.store import Transaction
-from aoi_events.services.delivery.dispatch import Context, Dispatcher
+from aoi_events.services.delivery.dispatch import DispatchContext, Dispatcher
 from aoi_events.services.delivery.release import release_idle
 from aoi_events.services.messages.answers import answer, refusal
 from aoi_events.services.messages.envelopes import hint
 from aoi_events.services.messages.events import event
 from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.notification.acceptance import Acceptance, Sending
-from aoi_events.services.notification.queries import NotificationQueries
+from aoi_events.services.notification.queries import QueryHandler
 from aoi_events.services.runtime.handler import RequestHandler
 from aoi_events.topology import NOTIFICATION
 
@@ -49,9 +49,7 @@ class NotificationHandler(RequestHandler):
 
     async def handle(self, items: Sequence[IncomingRequest]) -> Sequence[Outbound]:
         """Handle consecutive requests of one kind at once, in order."""
-        queries = NotificationQueries(
-            self.store, self.settings, self.clock, self.dice, self.metrics
-        )
+        queries = QueryHandler(self.store, self.settings, self.clock, self.dice, self.metrics)
         outputs: list[Outbound] = []
         run: list[Sending] = []
         for item in items:
@@ -69,7 +67,7 @@ class NotificationHandler(RequestHandler):
             return []
         now = self.clock.now()
         acceptance = Acceptance(self.settings, self.dice)
-        context = Context()
+        context = DispatchContext()
         changes: Sequence[Change] = ()
         async with self.store.transaction() as tx:
             known = await tx.notifications({sending.key for sending in run})
@@ -93,8 +91,8 @@ class NotificationHandler(RequestHandler):
         ]
 
     async def _republish_after_crash(
-        self, tx: Transaction, run: Sequence[Sending], context: Context
-    ) -> Context:
+        self, tx: Transaction, run: Sequence[Sending], context: DispatchContext
+    ) -> DispatchContext:
         """On redelivery the earlier run may have committed without publishing: publish again what
         the current states imply.
         """
@@ -121,7 +119,7 @@ class NotificationHandler(RequestHandler):
             context
         )
 
-    def _outputs(self, sending: Sending, context: Context, now: datetime) -> list[Outbound]:
+    def _outputs(self, sending: Sending, context: DispatchContext, now: datetime) -> list[Outbound]:
         message, notification = sending.incoming.message, sending.notification
         if sending.refused is not None:
             return refusal(message, sending.refused)

@@ -27,7 +27,7 @@ from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import Lock, Store
-from aoi_events.services.delivery.dispatch import Context, Dispatcher
+from aoi_events.services.delivery.dispatch import DispatchContext, Dispatcher
 from aoi_events.services.delivery.release import release_next_batches
 from aoi_events.services.messages.answers import answer, refusal
 from aoi_events.services.messages.authorization import proved_client
@@ -37,7 +37,7 @@ from aoi_events.services.runtime.settings import ServiceSettings
 
 
 @dataclass(frozen=True, slots=True)
-class NotificationQueries:
+class QueryHandler:
     """Cancels notifications, reports their states, and returns the content for wake-ups."""
 
     store: Store
@@ -97,7 +97,7 @@ class NotificationQueries:
             cancelled=len(withdrawn),
             settled=len(decisions) - len(withdrawn),
         )
-        events = Dispatcher(self.settings).outputs(withdrawn, Context(), now)
+        events = Dispatcher(self.settings).outputs(withdrawn, DispatchContext(), now)
         return [*answer(incoming.message, body), *events, *released]
 
     async def _status(

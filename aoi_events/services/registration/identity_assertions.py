@@ -38,7 +38,7 @@ class IdentityKey:
 
 
 @dataclass(frozen=True, slots=True)
-class IdentityCheck:
+class AssertionCheck:
     """Checks assertions for ``audience`` against the operator's keys."""
 
     keys: Sequence[IdentityKey]

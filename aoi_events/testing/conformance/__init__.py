@@ -19,9 +19,9 @@ from aoi_events.testing.conformance.channel import ChannelSuite
 from aoi_events.testing.conformance.limits import LimitedSuite
 from aoi_events.testing.conformance.plugins import PluginSuite
 from aoi_events.testing.conformance.provider import (
-    Answer,
     Offers,
     Provider,
+    ProviderAnswer,
     Told,
     Work,
     challenge,
@@ -31,12 +31,12 @@ from aoi_events.testing.conformance.provider import (
 from aoi_events.testing.conformance.receipts import ReceiptSuite
 
 __all__ = [
-    "Answer",
     "ChannelSuite",
     "LimitedSuite",
     "Offers",
     "PluginSuite",
     "Provider",
+    "ProviderAnswer",
     "ReceiptSuite",
     "Told",
     "Work",

@@ -13,9 +13,9 @@ from aoi_events.contracts.envelopes import ChallengeOutcome, OutcomeItem, Outcom
 from aoi_events.ports.channel import ConnectionlessChannel
 from aoi_events.testing.conformance.provider import (
     SOON,
-    Answer,
     OfProvider,
     Provider,
+    ProviderAnswer,
     Work,
     challenge,
     delivery,
@@ -25,11 +25,11 @@ from aoi_events.testing.conformance.provider import (
 from aoi_events.testing.conformance.receipts import hear
 
 _MEANS: Final = {
-    Answer.REFUSED: (OutcomeKind.REFUSED, False),
-    Answer.REJECTED: (OutcomeKind.REJECTED, False),
-    Answer.TAKEN: (OutcomeKind.ACCEPTED, False),
-    Answer.NO_SUCH_ADDRESS: (OutcomeKind.REJECTED, True),
-    Answer.SLOW_DOWN: (OutcomeKind.REFUSED, False),
+    ProviderAnswer.REFUSED: (OutcomeKind.REFUSED, False),
+    ProviderAnswer.REJECTED: (OutcomeKind.REJECTED, False),
+    ProviderAnswer.TAKEN: (OutcomeKind.ACCEPTED, False),
+    ProviderAnswer.NO_SUCH_ADDRESS: (OutcomeKind.REJECTED, True),
+    ProviderAnswer.SLOW_DOWN: (OutcomeKind.REFUSED, False),
 }
 """The kind of outcome, and whether it closes the channel."""
 _PASSING: Final = (OutcomeKind.REFUSED, OutcomeKind.UNAVAILABLE)
@@ -90,7 +90,7 @@ class ChannelSuite(OfProvider):
         assert [each.provider_messages != () for each in sent] == [
             o.kind == "accepted" and provider.names_messages for o in made
         ]
-        slow_down = [answer is Answer.SLOW_DOWN for answer in answers]
+        slow_down = [answer is ProviderAnswer.SLOW_DOWN for answer in answers]
         assert [(o.retry_after or 0) > 0 for o in made] == slow_down
         # A provider of every device slows them all down; a host of some holds up nobody else.
         assert [each.throttled for each in sent] == [
@@ -98,9 +98,9 @@ class ChannelSuite(OfProvider):
         ]
 
     @pytest.mark.asyncio
-    @pytest.mark.parametrize("answer", list(Answer))
+    @pytest.mark.parametrize("answer", list(ProviderAnswer))
     async def test_a_challenge_that_was_not_taken_is_told(
-        self, provider: Provider, channel: ConnectionlessChannel, answer: Answer
+        self, provider: Provider, channel: ConnectionlessChannel, answer: ProviderAnswer
     ) -> None:
         """A challenge that was refused has an outcome, which names the round and not its code; one
         that was taken has none.

@@ -16,7 +16,7 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeItem
 from aoi_events.contracts.identifiers import Urgency, base32_id
 from aoi_events.domain.clients.channels import ChannelTraits, Parameters
-from aoi_events.ports.channel import ChannelPlugin, ConnectionlessChannel, Sent
+from aoi_events.ports.channel import ChannelPlugin, ConnectionlessChannel, SubmitResult
 from aoi_events.testing.limits import WITHIN
 
 SOON: Final = WITHIN
@@ -40,7 +40,7 @@ class Offers:
     bad: Sequence[tuple[Parameters, str]]
 
 
-class Answer(Enum):
+class ProviderAnswer(Enum):
     """How a provider answers an item."""
 
     TAKEN = auto()
@@ -71,7 +71,7 @@ class Provider(ABC):
     """Whether one provider serves every device; else devices name hosts of their own."""
     names_messages: ClassVar[bool] = False
     """Whether it names the messages that it accepted, to report on them later."""
-    says: ClassVar[frozenset[Answer]] = frozenset(Answer)
+    says: ClassVar[frozenset[ProviderAnswer]] = frozenset(ProviderAnswer)
     """The answers that the channel can distinguish."""
 
     @property
@@ -96,7 +96,7 @@ class Provider(ABC):
         return told_of(item)
 
     @abstractmethod
-    def script(self, *answers: Answer) -> None:
+    def script(self, *answers: ProviderAnswer) -> None:
         """Answer the next items like this; items that are not scripted are taken."""
 
     @abstractmethod
@@ -174,7 +174,7 @@ def challenge(provider: Provider, code: str = "K7QM2XPD", **changes: Any) -> Cha
     )
 
 
-def outcomes(sent: Sequence[Sent]) -> list[OutcomeItem]:
+def outcomes(sent: Sequence[SubmitResult]) -> list[OutcomeItem]:
     """Deliver, and return the outcomes of deliveries."""
     return [each.outcome for each in sent if isinstance(each.outcome, OutcomeItem)]
 

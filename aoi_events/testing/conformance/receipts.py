@@ -10,9 +10,9 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.ports.channel import ConnectionlessChannel, Receipt
 from aoi_events.testing.conformance.provider import (
     SOON,
-    Answer,
     OfProvider,
     Provider,
+    ProviderAnswer,
     challenge,
     delivery,
 )
@@ -38,7 +38,7 @@ class ReceiptSuite(OfProvider):
         self, provider: Provider, channel: ConnectionlessChannel
     ) -> None:
         """A receipt names the message as its submission did, with a kind of outcome."""
-        provider.script(Answer.TAKEN, Answer.RECEIPTED, Answer.UNDELIVERED)
+        provider.script(ProviderAnswer.TAKEN, ProviderAnswer.RECEIPTED, ProviderAnswer.UNDELIVERED)
         sent = list(await channel.deliver([delivery(provider, n) for n in range(3)]))
         heard = await hear(channel, 2)
         assert {receipt.provider_message: receipt.kind for receipt in heard} == {
@@ -53,7 +53,7 @@ class ReceiptSuite(OfProvider):
         self, provider: Provider, channel: ConnectionlessChannel
     ) -> None:
         """Receipts of challenges are like others: only the worker knows what a message was."""
-        provider.script(Answer.RECEIPTED)
+        provider.script(ProviderAnswer.RECEIPTED)
         [sent] = await channel.deliver([challenge(provider)])
         [receipt] = await hear(channel, 1)
         assert (receipt.provider_message,) == sent.provider_messages
@@ -63,7 +63,7 @@ class ReceiptSuite(OfProvider):
         self, provider: Provider, channel: ConnectionlessChannel
     ) -> None:
         """A stream of receipts that is closed between two of them loses none."""
-        provider.script(Answer.RECEIPTED)
+        provider.script(ProviderAnswer.RECEIPTED)
         [first] = await channel.deliver([delivery(provider, 1)])
         [receipt] = await hear(channel, 1)
         assert (receipt.provider_message,) == first.provider_messages
@@ -71,7 +71,7 @@ class ReceiptSuite(OfProvider):
         await asyncio.sleep(0)
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
-        provider.script(Answer.RECEIPTED)
+        provider.script(ProviderAnswer.RECEIPTED)
         [second] = await channel.deliver([delivery(provider, 2)])
         [receipt] = await hear(channel, 1)
         assert (receipt.provider_message,) == second.provider_messages

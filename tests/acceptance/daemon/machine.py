@@ -16,17 +16,17 @@ from typing import Any, Final, Self, TypeVar
 from aoi_events.contracts.apps import (
     MAX_WAIT,
     AppNotification,
+    AppRegistered,
     AppRequest,
+    AppRequestFailed,
     AppsListed,
     Attached,
     ClientFrame,
     ClientStatus,
     Detached,
-    Failed,
     ListAppsV1,
     QueryClientV1,
     RegisterAppV1,
-    Registered,
     TokenChanged,
     UnregisterAppV1,
     Unregistered,
@@ -127,7 +127,7 @@ class App:
 
     async def failed(self) -> str:
         """The code of the error that ends the connection."""
-        code = (await self.next(Failed)).code
+        code = (await self.next(AppRequestFailed)).code
         await self.ended()
         return code
 
@@ -228,7 +228,7 @@ class Machine:
         request = RegisterAppV1(
             version=1, application=application, command=command, **{"wait": MAX_WAIT, **fields}
         )
-        registered = await self.ask(request, Registered)
+        registered = await self.ask(request, AppRegistered)
         assert registered.token is not None or not request.wait
         return registered.token or ""
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 
-from aoi_events.contracts.apps import MAX_LINE, AppNotification, AppsListed, Failed
+from aoi_events.contracts.apps import MAX_LINE, AppNotification, AppRequestFailed, AppsListed
 from aoi_events.testing.server import AoiServer
 from tests.acceptance.daemon.machine import MAIL, App, Machine
 from tests.limits import WITHIN
@@ -168,7 +168,7 @@ async def code_of_status(machine: Machine) -> str | None:
     app.say({"version": 1, "type": "status"})
     frame = await app.any()
     await app.close()
-    return frame.code if isinstance(frame, Failed) else None
+    return frame.code if isinstance(frame, AppRequestFailed) else None
 
 
 @pytest.fixture

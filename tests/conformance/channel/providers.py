@@ -20,7 +20,7 @@ from aoi_events.domain.clients.channels import Parameters
 from aoi_events.oma_push import payload as push_payload
 from aoi_events.oma_push.payload import ChallengePush, ContentPush, WakeUpPush
 from aoi_events.ports.channel import ChannelPlugin
-from aoi_events.testing.conformance import Answer, Offers, Provider, told_of
+from aoi_events.testing.conformance import Offers, Provider, ProviderAnswer, told_of
 from aoi_events.testing.conformance.provider import Told
 from aoi_events.testing.scripted import ADDRESS, Say, ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
@@ -124,7 +124,7 @@ class _Smsc(Provider):
 
     smsc: LoopbackSmsc = field(kw_only=True)
 
-    def script(self, *answers: Answer) -> None:
+    def script(self, *answers: ProviderAnswer) -> None:
         self.smsc.script(*(_reply(answer) for answer in answers))
 
     def arrived(self) -> list[Told]:
@@ -145,7 +145,7 @@ class _Scripted(Provider):
 
     provider: ScriptedProvider = field(kw_only=True)
 
-    def script(self, *answers: Answer) -> None:
+    def script(self, *answers: ProviderAnswer) -> None:
         self.provider.script(*(_say(answer) for answer in answers))
 
     def arrived(self) -> list[Told]:
@@ -162,7 +162,7 @@ class _Scripted(Provider):
 class _Host(Provider):
     receiver: Receiver = field(kw_only=True)
 
-    def script(self, *answers: Answer) -> None:
+    def script(self, *answers: ProviderAnswer) -> None:
         self.receiver.script(*(_status(answer) for answer in answers))
 
     def arrived(self) -> list[Told]:
@@ -237,57 +237,57 @@ async def _closing(provider: Provider) -> AsyncIterator[Provider]:
         await provider.close()
 
 
-def _reply(answer: Answer) -> Reply:
+def _reply(answer: ProviderAnswer) -> Reply:
     match answer:
-        case Answer.TAKEN:
+        case ProviderAnswer.TAKEN:
             return Reply(receipts=())
-        case Answer.RECEIPTED:
+        case ProviderAnswer.RECEIPTED:
             return Reply()
-        case Answer.UNDELIVERED:
+        case ProviderAnswer.UNDELIVERED:
             return Reply(receipts=(MessageState.UNDELIVERABLE,), lost=True)
-        case Answer.REFUSED:
+        case ProviderAnswer.REFUSED:
             return Reply(status=0x45)
-        case Answer.SLOW_DOWN:
+        case ProviderAnswer.SLOW_DOWN:
             return Reply.throttle()
-        case Answer.REJECTED:
+        case ProviderAnswer.REJECTED:
             return Reply(status=0x66)
-        case Answer.NO_SUCH_ADDRESS:
+        case ProviderAnswer.NO_SUCH_ADDRESS:
             return Reply.bad_number()
         case _:
             assert_never(answer)
 
 
-def _say(answer: Answer) -> Say:
+def _say(answer: ProviderAnswer) -> Say:
     match answer:
-        case Answer.TAKEN:
+        case ProviderAnswer.TAKEN:
             return Say.accepted()
-        case Answer.RECEIPTED:
+        case ProviderAnswer.RECEIPTED:
             return Say.accepted(receipt=OutcomeKind.RECEIPTED)
-        case Answer.UNDELIVERED:
+        case ProviderAnswer.UNDELIVERED:
             return Say.accepted(receipt=OutcomeKind.REJECTED)
-        case Answer.REFUSED:
+        case ProviderAnswer.REFUSED:
             return Say.refused()
-        case Answer.SLOW_DOWN:
+        case ProviderAnswer.SLOW_DOWN:
             return Say.refused(retry_after=1.0, throttled=True)
-        case Answer.REJECTED:
+        case ProviderAnswer.REJECTED:
             return Say.rejected()
-        case Answer.NO_SUCH_ADDRESS:
+        case ProviderAnswer.NO_SUCH_ADDRESS:
             return Say.rejected(closes_channel=True)
         case _:
             assert_never(answer)
 
 
-def _status(answer: Answer) -> receivers.Reply:
+def _status(answer: ProviderAnswer) -> receivers.Reply:
     match answer:
-        case Answer.TAKEN | Answer.RECEIPTED | Answer.UNDELIVERED:
+        case ProviderAnswer.TAKEN | ProviderAnswer.RECEIPTED | ProviderAnswer.UNDELIVERED:
             return receivers.Reply()
-        case Answer.REFUSED:
+        case ProviderAnswer.REFUSED:
             return receivers.Reply(500)
-        case Answer.SLOW_DOWN:
+        case ProviderAnswer.SLOW_DOWN:
             return receivers.Reply(429, {"Retry-After": "7"})
-        case Answer.REJECTED:
+        case ProviderAnswer.REJECTED:
             return receivers.Reply(400, body=b"no")
-        case Answer.NO_SUCH_ADDRESS:
+        case ProviderAnswer.NO_SUCH_ADDRESS:
             return receivers.Reply(410)
         case _:
             assert_never(answer)

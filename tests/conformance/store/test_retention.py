@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from datetime import datetime
 
-from aoi_events.domain.clients.client import Presence, Replaced
+from aoi_events.domain.clients.client import Presence, SessionReplaced
 from aoi_events.ports.store import Kind, Store, Transaction
 from tests.conformance.store.conftest import Installation
 from tests.conformance.store.rows import (
@@ -130,7 +130,7 @@ async def test_clients_that_were_never_used_are_found(store: Store) -> None:
                 a_client(1, registered_at=later(2)),
                 a_client(2, registered_at=later(9), seen_at=later(9)),
                 a_client(3, epoch=1, presence=Presence("n", "s")),
-                a_client(4, epoch=2, replaced=Replaced("n", "s", by="t")),
+                a_client(4, epoch=2, replaced=SessionReplaced("n", "s", by="t")),
                 a_client(5, sequence=1),
                 a_client(6),
                 a_client(7, seen_at=later(9)),

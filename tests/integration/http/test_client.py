@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from aoi_events.channels.base.http.client import Answer, HttpClient, NoAnswer
+from aoi_events.channels.base.http.client import HttpAnswer, HttpClient, NoAnswer
 from aoi_events.channels.base.http.settings import OutgoingSettings
 from tests.limits import WITHIN
 from tests.receivers import Receiver, Reply
@@ -93,8 +93,8 @@ async def test_an_answer_is_its_status_and_when_to_come_again() -> None:
     async with Receiver() as receiver, client_of() as client:
         receiver.script(Reply(429, {"Retry-After": "3", "Set-Cookie": "a=b"}), Reply(204))
         url = receiver.url("/a%2Fb?c=%41")
-        assert await client.post(url, b"body", {"TTL": "5"}) == Answer(429, "3")
-        assert await client.post(url, b"body", {}) == Answer(204, None)
+        assert await client.post(url, b"body", {"TTL": "5"}) == HttpAnswer(429, "3")
+        assert await client.post(url, b"body", {}) == HttpAnswer(204, None)
         first, second = receiver.got
         assert (first.path, first.body, first.headers["TTL"]) == ("/a%2Fb?c=%41", b"body", "5")
         assert first.headers["User-Agent"] == "aoi-events"
@@ -105,7 +105,7 @@ async def test_connections_are_used_again() -> None:
     """Also after an answer with a body; one after the other need one connection."""
     async with Receiver(Reply(200, body=b"x" * 1_000)) as receiver, client_of() as client:
         for _ in range(3):
-            assert await client.post(receiver.url(), b"", {}) == Answer(200, None)
+            assert await client.post(receiver.url(), b"", {}) == HttpAnswer(200, None)
         assert len({got.connection for got in receiver.got}) == 1
 
 
@@ -113,7 +113,7 @@ async def test_connections_to_one_host_are_bounded() -> None:
     """More than that wait for each other, and each gets its answer."""
     async with Receiver() as receiver, client_of(connections_per_host=2) as client:
         answers = await asyncio.gather(*(client.post(receiver.url(), b"", {}) for _ in range(20)))
-        assert answers == [Answer(201, None)] * 20
+        assert answers == [HttpAnswer(201, None)] * 20
         assert len({got.connection for got in receiver.got}) <= 2
 
 
@@ -126,7 +126,7 @@ async def test_a_silent_host_does_not_hold_up_another() -> None:
     ):
         waiting = [asyncio.create_task(client.post(silent.url(), b"", {})) for _ in range(5)]
         await silent.next(1)
-        assert await client.post(other.url(), b"", {}) == Answer(201, None)
+        assert await client.post(other.url(), b"", {}) == HttpAnswer(201, None)
         assert not any(task.done() for task in waiting)
         assert await asyncio.gather(*waiting) == [NoAnswer("no answer within 1 s")] * 5
 
@@ -166,7 +166,7 @@ async def test_a_name_that_changes_between_check_and_use_gains_nothing() -> None
             client_of(names) as client,
         ):
             url = f"http://push.example.org:{outside.port}/"
-            assert await client.post(url, b"", {}) == Answer(201, None)
+            assert await client.post(url, b"", {}) == HttpAnswer(201, None)
             assert names.asked == 1
             answer = await client.post(url, b"", {})
             assert names.asked == 2
@@ -190,7 +190,7 @@ async def test_of_several_addresses_only_good_ones_are_tried() -> None:
         client_of(Both("127.0.0.2", "127.0.0.1")) as client,
     ):
         url = f"http://push.example.org:{receiver.port}/"
-        assert await client.post(url, b"", {}) == Answer(201, None)
+        assert await client.post(url, b"", {}) == HttpAnswer(201, None)
         assert (len(receiver.got), len(inside.got)) == (1, 0)
 
 
@@ -214,7 +214,7 @@ async def test_names_are_looked_up_by_the_system_where_nothing_else_is_said() ->
         client = HttpClient(settings())
         try:
             url = f"http://localhost:{receiver.port}/"
-            assert await client.post(url, b"", {}) == Answer(201, None)
+            assert await client.post(url, b"", {}) == HttpAnswer(201, None)
         finally:
             await client.close()
 
@@ -225,7 +225,7 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url())
         async with client_of() as client:
-            assert await client.post(receiver.url(), b"", {}) == Answer(201, None)
+            assert await client.post(receiver.url(), b"", {}) == HttpAnswer(201, None)
         assert (len(proxy.got), len(receiver.got)) == (0, 1)
 
 
@@ -233,7 +233,7 @@ async def test_redirects_are_answers_and_no_loop() -> None:
     """A host that sends us to itself, or inside, is asked once."""
     async with Receiver() as receiver, client_of() as client:
         receiver.script(Reply(307, {"Location": receiver.url("/loop")}))
-        assert await client.post(receiver.url(), b"", {}) == Answer(307, None)
+        assert await client.post(receiver.url(), b"", {}) == HttpAnswer(307, None)
         assert len(receiver.got) == 1
 
 
@@ -251,7 +251,7 @@ async def test_megabytes_are_not_read() -> None:
             await writer.drain()
 
     async with server_of(pour) as url, client_of() as client:
-        assert await client.post(url, b"", {}) == Answer(201, None)
+        assert await client.post(url, b"", {}) == HttpAnswer(201, None)
     assert sent < 20_000_000  # what buffers of sockets hold, not what was announced
 
 
@@ -259,7 +259,7 @@ async def test_a_compressed_body_is_not_unpacked() -> None:
     """A compressed body is not unpacked."""
     bomb = Reply(200, {"Content-Encoding": "gzip"}, b"\x1f\x8b" + b"x" * 500)
     async with Receiver(bomb) as receiver, client_of() as client:
-        assert await client.post(receiver.url(), b"", {}) == Answer(200, None)
+        assert await client.post(receiver.url(), b"", {}) == HttpAnswer(200, None)
 
 
 async def test_a_body_that_drips_costs_a_moment() -> None:
@@ -272,7 +272,7 @@ async def test_a_body_that_drips_costs_a_moment() -> None:
 
     async with server_of(drip) as url, client_of(within=60) as client:
         async with asyncio.timeout(WITHIN):
-            assert await client.post(url, b"", {}) == Answer(201, None)
+            assert await client.post(url, b"", {}) == HttpAnswer(201, None)
 
 
 @pytest.mark.parametrize(

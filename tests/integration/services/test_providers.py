@@ -10,7 +10,7 @@ import pytest
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.errors import ConfigurationError, ProviderUnavailable
-from aoi_events.ports.channel import Receipt, Sent
+from aoi_events.ports.channel import Receipt, SubmitResult
 from aoi_events.testing.scripted import Say
 from tests.integration.services.actors import User
 from tests.integration.services.conftest import BOTH, OpenSystem
@@ -281,7 +281,7 @@ async def test_a_channel_that_cannot_be_used_parks_nothing(
     nothing was attempted, and the step is tried again when it has passed.
     """
 
-    async def away(items: Sequence[object]) -> Sequence[Sent]:
+    async def away(items: Sequence[object]) -> Sequence[SubmitResult]:
         raise kind("the test took it away")
 
     shop = await system.user()

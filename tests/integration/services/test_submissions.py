@@ -20,7 +20,7 @@ from aoi_events.contracts.envelopes import (
 )
 from aoi_events.errors import ProviderUnavailable
 from aoi_events.ports.broker import Subscription
-from aoi_events.ports.channel import ConnectionlessChannel, Sent
+from aoi_events.ports.channel import ConnectionlessChannel, SubmitResult
 from aoi_events.ports.store import Store
 from aoi_events.services.channel.submissions import Known, Submissions, Work
 from aoi_events.testing.scripted import ADDRESS, ScriptedPlugin, ScriptedProvider
@@ -93,7 +93,7 @@ async def test_what_a_channel_cannot_take_now_is_tried_again_after_ten_seconds(
     from the next moment; of a challenge nothing is said, its deadline sends it again.
     """
 
-    async def down(items: Sequence[Any]) -> Sequence[Sent]:
+    async def down(items: Sequence[Any]) -> Sequence[SubmitResult]:
         raise ProviderUnavailable("the test took it away")
 
     monkeypatch.setattr(desk.channel, "deliver", down)
@@ -109,7 +109,7 @@ async def test_what_a_channel_breaks_on_is_parked_without_a_pause(
 ) -> None:
     """The item fails for good, so there is no time after which it would be tried again."""
 
-    async def broken(items: Sequence[Any]) -> Sequence[Sent]:
+    async def broken(items: Sequence[Any]) -> Sequence[SubmitResult]:
         raise RuntimeError("a bug of the channel")
 
     monkeypatch.setattr(desk.channel, "deliver", broken)
@@ -125,12 +125,12 @@ async def test_messages_of_deliveries_are_noted_by_their_names(
     challenge's message is not noted, nobody waits for its receipt.
     """
     step = item(1)
-    taken: dict[str, Sent] = {
-        step.delivery: Sent(accepted(step), ("m1", None, "m3")),
-        challenge().id: Sent(None, ("m4",)),
+    taken: dict[str, SubmitResult] = {
+        step.delivery: SubmitResult(accepted(step), ("m1", None, "m3")),
+        challenge().id: SubmitResult(None, ("m4",)),
     }
 
-    async def take(items: Sequence[Any]) -> Sequence[Sent]:
+    async def take(items: Sequence[Any]) -> Sequence[SubmitResult]:
         desk.clock.advance(5)
         return [taken[each.delivery if each.kind == "deliver" else each.id] for each in items]
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import DeliverItem, OutcomeItem, OutcomeKind
 from aoi_events.contracts.identifiers import Urgency, base32_id
-from aoi_events.ports.channel import ConnectionlessChannel, Receipt, Sent
+from aoi_events.ports.channel import ConnectionlessChannel, Receipt, SubmitResult
 from aoi_events.testing.smsc import ShortMessageReceived
 from tests.integration.sms.smscs import Smsc
 from tests.limits import WITHIN
@@ -41,7 +41,7 @@ def delivery(
     )
 
 
-def kinds(sent: Sequence[Sent]) -> list[OutcomeKind]:
+def kinds(sent: Sequence[SubmitResult]) -> list[OutcomeKind]:
     """What became of each."""
     outcomes = [each.outcome for each in sent]
     return [outcome.kind for outcome in outcomes if isinstance(outcome, OutcomeItem)]
@@ -63,7 +63,7 @@ async def next_receipts(channel: ConnectionlessChannel, number: int) -> list[Rec
     return heard
 
 
-async def until_taken(channel: ConnectionlessChannel, item: DeliverItem) -> Sent:
+async def until_taken(channel: ConnectionlessChannel, item: DeliverItem) -> SubmitResult:
     """The result of an item that is tried again until the SMSC takes it."""
     async with asyncio.timeout(WITHIN):
         while True:

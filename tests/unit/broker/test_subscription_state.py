@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aoi_events.broker.subscription_state import Input, State, next_state
+from aoi_events.broker.subscription_state import Input, SubscriptionState, next_state
 
 INPUTS = st.lists(st.sampled_from(Input), max_size=12)
 
 
-def after(*inputs: Input, state: State = State.CONSUMING) -> State:
+def after(
+    *inputs: Input, state: SubscriptionState = SubscriptionState.CONSUMING
+) -> SubscriptionState:
     """The state after these inputs, one after another."""
     return reduce(next_state, inputs, state)
 
@@ -20,22 +22,22 @@ def after(*inputs: Input, state: State = State.CONSUMING) -> State:
 @pytest.mark.parametrize(
     "inputs, expected",
     [
-        ((), State.CONSUMING),
-        ((Input.PAUSE,), State.PAUSED),
-        ((Input.PAUSE, Input.RESUME), State.CONSUMING),
-        ((Input.STOP,), State.DRAINING),
-        ((Input.STOP, Input.DRAINED), State.ENDED),
-        ((Input.PAUSE, Input.STOP), State.RETURNING),
-        ((Input.PAUSE, Input.STOP, Input.DRAINED), State.ENDED),
-        ((Input.STOP, Input.PAUSE), State.RETURNING),
-        ((Input.PAUSE, Input.STOP, Input.RESUME), State.DRAINING),
-        ((Input.QUEUE_LOST,), State.LOST),
-        ((Input.PAUSE, Input.QUEUE_LOST), State.LOST),
-        ((Input.QUEUE_LOST, Input.STOP), State.ENDED),
-        ((Input.STOP, Input.QUEUE_LOST), State.DRAINING),
+        ((), SubscriptionState.CONSUMING),
+        ((Input.PAUSE,), SubscriptionState.PAUSED),
+        ((Input.PAUSE, Input.RESUME), SubscriptionState.CONSUMING),
+        ((Input.STOP,), SubscriptionState.DRAINING),
+        ((Input.STOP, Input.DRAINED), SubscriptionState.ENDED),
+        ((Input.PAUSE, Input.STOP), SubscriptionState.RETURNING),
+        ((Input.PAUSE, Input.STOP, Input.DRAINED), SubscriptionState.ENDED),
+        ((Input.STOP, Input.PAUSE), SubscriptionState.RETURNING),
+        ((Input.PAUSE, Input.STOP, Input.RESUME), SubscriptionState.DRAINING),
+        ((Input.QUEUE_LOST,), SubscriptionState.LOST),
+        ((Input.PAUSE, Input.QUEUE_LOST), SubscriptionState.LOST),
+        ((Input.QUEUE_LOST, Input.STOP), SubscriptionState.ENDED),
+        ((Input.STOP, Input.QUEUE_LOST), SubscriptionState.DRAINING),
     ],
 )
-def test_the_states_of_a_subscription(inputs: Sequence[Input], expected: State) -> None:
+def test_the_states_of_a_subscription(inputs: Sequence[Input], expected: SubscriptionState) -> None:
     """Each sequence of calls leads to the state that the port describes."""
     assert after(*inputs) is expected
 
@@ -56,11 +58,11 @@ def test_a_stopped_subscription_never_consumes_again(
     for happened in afterwards:
         assert state.stopped
         state = next_state(state, happened)
-    assert after(Input.DRAINED, state=state) is State.ENDED
+    assert after(Input.DRAINED, state=state) is SubscriptionState.ENDED
 
 
 @given(inputs=INPUTS)
 def test_nothing_is_taken_while_paused(inputs: Sequence[Input]) -> None:
     """Messages may be taken exactly where they were not withheld by a pause or lost."""
-    withheld = (State.PAUSED, State.RETURNING, State.LOST)
+    withheld = (SubscriptionState.PAUSED, SubscriptionState.RETURNING, SubscriptionState.LOST)
     assert after(*inputs).may_take == (after(*inputs) not in withheld)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aoi_events.channels.sms.numbers import Address, destination, normalised, source
+from aoi_events.channels.sms.numbers import SmppAddress, destination, normalised, source
 
 
 @pytest.mark.parametrize(
@@ -29,11 +29,11 @@ def test_only_full_numbers_are_taken(offered: str, number: str | None) -> None:
 @pytest.mark.parametrize(
     "sender, address",
     [
-        ("+31600000000", Address(1, 1, "31600000000")),
-        ("1234", Address(0, 1, "1234")),
-        ("AOI", Address(5, 0, "AOI")),
+        ("+31600000000", SmppAddress(1, 1, "31600000000")),
+        ("1234", SmppAddress(0, 1, "1234")),
+        ("AOI", SmppAddress(5, 0, "AOI")),
     ],
 )
-def test_the_sender_has_the_type_of_its_form(sender: str, address: Address) -> None:
+def test_the_sender_has_the_type_of_its_form(sender: str, address: SmppAddress) -> None:
     """International numbers, short codes and names are marked as what they are."""
     assert source(sender) == address

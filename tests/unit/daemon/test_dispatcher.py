@@ -12,7 +12,7 @@ from aoi_events.contracts.apps import AppNotification, ClientFrame, Detached
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import base32_id
 from aoi_events.daemon.attached_apps import AttachedApp, AttachedApps
-from aoi_events.daemon.dispatcher import Dispatcher
+from aoi_events.daemon.dispatcher import AppDispatcher
 from aoi_events.daemon.launcher import Launcher
 from aoi_events.daemon.redelivery import Redelivery
 from aoi_events.errors import CouldNotWake
@@ -46,10 +46,10 @@ class FakeConnection:
         return frame
 
 
-def dispatcher(attached: AttachedApps, *command: str) -> Dispatcher:
+def dispatcher(attached: AttachedApps, *command: str) -> AppDispatcher:
     """A dispatcher that launches this command."""
     redelivery = Redelivery(60.0, SystemClock(), SystemDice())
-    return Dispatcher(attached, Launcher(within=5.0, at_once=1), redelivery, lambda key: command)
+    return AppDispatcher(attached, Launcher(within=5.0, at_once=1), redelivery, lambda key: command)
 
 
 async def test_the_newest_connection_gets_it() -> None:

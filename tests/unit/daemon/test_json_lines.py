@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aoi_events.contracts.apps import APP_REQUESTS, AttachV1, Failed, RegisterAppV1
+from aoi_events.contracts.apps import APP_REQUESTS, AppRequestFailed, AttachV1, RegisterAppV1
 from aoi_events.daemon.app_connection import AppConnection
 from aoi_events.daemon.json_lines import decode_request
 from aoi_events.errors import ErrorCode, Refusal
@@ -91,7 +91,7 @@ async def test_who_is_refused_while_it_speaks_reads_why(tmp_path: Path) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = AppConnection(reader, writer)
         refused.set()
-        await connection.send_last(Failed(code=ErrorCode.NOT_ALLOWED, message="not you"))
+        await connection.send_last(AppRequestFailed(code=ErrorCode.NOT_ALLOWED, message="not you"))
         await connection.closed()
         closed.set()
 

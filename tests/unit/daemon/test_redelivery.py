@@ -10,7 +10,7 @@ from aoi_events.client import Notification
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import base32_id
 from aoi_events.daemon.attached_apps import AttachedApps
-from aoi_events.daemon.dispatcher import Dispatcher
+from aoi_events.daemon.dispatcher import AppDispatcher
 from aoi_events.daemon.launcher import Launcher
 from aoi_events.daemon.redelivery import Redelivery
 from aoi_events.errors import CouldNotWake
@@ -91,7 +91,7 @@ async def test_an_app_without_a_command_is_not_asked_for() -> None:
     redelivery.start(asked.put)
     commands: dict[str, tuple[str, ...]] = {CHAT: ("/bin/false",)}
     waker = Launcher(within=WITHIN, at_once=1)
-    dispatcher = Dispatcher(AttachedApps(), waker, redelivery, lambda key: commands.get(key, ()))
+    dispatcher = AppDispatcher(AttachedApps(), waker, redelivery, lambda key: commands.get(key, ()))
     for application in ("org.example.mail", "org.example.chat"):
         delivery = base32_id("dlv_", bytes(16))
         content = Content(data="hello")

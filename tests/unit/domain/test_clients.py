@@ -16,7 +16,7 @@ from aoi_events.domain.clients.client import (
     Client,
     Presence,
     Registration,
-    Replaced,
+    SessionReplaced,
     authenticate,
     client_id_of,
     connected,
@@ -89,7 +89,7 @@ def test_a_session_takes_over_from_the_one_before() -> None:
     first = connected(client, Presence("gw-1", "s1"), EPOCH)
     assert (first.epoch, first.replaced) == (1, None)
     second = connected(first, Presence("gw-2", "s2"), EPOCH)
-    assert (second.epoch, second.replaced) == (2, Replaced("gw-1", "s1", by="s2"))
+    assert (second.epoch, second.replaced) == (2, SessionReplaced("gw-1", "s1", by="s2"))
     again = connected(second, Presence("gw-2", "s2"), EPOCH)
     assert (again.epoch, again.replaced, again.returns) == (2, second.replaced, 3)
     renamed = connected(again, Presence("gw-3", "s2"), EPOCH)

@@ -22,7 +22,7 @@ from aoi_events.gateway.protocol.effects import (
     ReportOutcome,
     Send,
 )
-from aoi_events.gateway.protocol.session import Session, State
+from aoi_events.gateway.protocol.session import DeviceSession, SessionState
 from tests.device_frames import CLIENT, SECRET
 from tests.unit.gateway import browsers, samples
 from tests.unit.gateway.samples import deliver
@@ -58,11 +58,11 @@ class ProtocolDriver(ABC):
         ),
     )
     """What a worker may answer to anything, its right answers among it."""
-    asks_in: ClassVar[tuple[State, ...]] = (State.OPEN,)
+    asks_in: ClassVar[tuple[SessionState, ...]] = (SessionState.OPEN,)
     """When it may ask and acknowledge."""
 
     @abstractmethod
-    def session(self, **settings: Any) -> Session:
+    def session(self, **settings: Any) -> DeviceSession:
         """One that waits for its hello."""
 
     @abstractmethod
@@ -106,7 +106,7 @@ class _Aoi(ProtocolDriver):
         },
     ).map(json.dumps)
 
-    def session(self, **settings: Any) -> Session:
+    def session(self, **settings: Any) -> DeviceSession:
         return samples.new_session(**settings)
 
     def hello(self) -> str:
@@ -157,7 +157,7 @@ class _Browser(ProtocolDriver):
         },
     ).map(json.dumps)
 
-    def session(self, **settings: Any) -> Session:
+    def session(self, **settings: Any) -> DeviceSession:
         return browsers.new_session(**settings)
 
     def hello(self) -> str:
@@ -181,7 +181,7 @@ class _Browser(ProtocolDriver):
 
 
 class _UnregisteredBrowser(_Browser):
-    asks_in = (State.ADMITTING, State.OPEN)
+    asks_in = (SessionState.ADMITTING, SessionState.OPEN)
 
     def hello(self) -> str:
         return browsers.hello(None)
@@ -192,7 +192,7 @@ BROWSER: Final = _Browser()
 UNREGISTERED: Final = _UnregisteredBrowser()
 
 
-def check(driver: ProtocolDriver, session: Session, effects: list[Effect]) -> None:
+def check(driver: ProtocolDriver, session: DeviceSession, effects: list[Effect]) -> None:
     """Check the rules that all effects of a session follow."""
     closed = False
     for effect in effects:
@@ -212,14 +212,14 @@ def check(driver: ProtocolDriver, session: Session, effects: list[Effect]) -> No
                 closed = True
                 driver.check_code(code)
                 assert len(reason.encode()) <= 123
-                assert session.state is State.CLOSED
+                assert session.state is SessionState.CLOSED
             case Admit():
                 assert not closed, "an admission after the end"
             case EndPresence():
                 pass
 
 
-def _check_request(driver: ProtocolDriver, session: Session, ask: ForwardRequest) -> None:
+def _check_request(driver: ProtocolDriver, session: DeviceSession, ask: ForwardRequest) -> None:
     assert ask.name in DEVICE_REQUESTS
     body = json.loads(ask.body, parse_constant=lambda text: 1 / 0)
     assert "secret" not in body

@@ -19,7 +19,7 @@ from aoi_events.gateway.protocol.effects import (
     ReportOutcome,
     Send,
 )
-from aoi_events.gateway.protocol.session import State
+from aoi_events.gateway.protocol.session import SessionState
 from tests.device_frames import CLIENT, connected
 from tests.instant import INSTANT as NOW
 from tests.unit.gateway.protocol_drivers import AOI, BROWSER, UNREGISTERED, ProtocolDriver, check
@@ -60,7 +60,7 @@ class Connections(RuleBasedStateMachine):
 
     def do(self, act: Callable[[], list[Effect]]) -> list[Effect]:
         """Apply an input; check and record the effects."""
-        over = self.session.state is State.CLOSED
+        over = self.session.state is SessionState.CLOSED
         effects = act()
         check(self.driver, self.session, effects)
         if over:
@@ -91,7 +91,7 @@ class Connections(RuleBasedStateMachine):
 
     # -- the device -----------------------------------------------------------------------------
 
-    @precondition(lambda self: self.session.state is State.WAITING)
+    @precondition(lambda self: self.session.state is SessionState.WAITING)
     @rule()
     def say_hello(self) -> None:
         """The device sends a hello."""
@@ -118,7 +118,7 @@ class Connections(RuleBasedStateMachine):
     @rule()
     def lose(self) -> None:
         """The connection is lost."""
-        if self.session.state is State.OPEN and len(self.handed) > 10:
+        if self.session.state is SessionState.OPEN and len(self.handed) > 10:
             self.do(lambda: self.session.lost(now=NOW))
 
     # -- the workers ----------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class Connections(RuleBasedStateMachine):
         self.do(
             lambda: self.session.admitted(answer, elapsed=self.elapsed, now=NOW, current=current)
         )
-        self.announcing = not current and self.session.state is State.OPEN
+        self.announcing = not current and self.session.state is SessionState.OPEN
 
     @precondition(lambda self: self.admitting)
     @rule(code=st.sampled_from(["unauthenticated", "client_retired", "internal", None]))
@@ -142,7 +142,7 @@ class Connections(RuleBasedStateMachine):
         self.admitting = False
         self.do(lambda: self.session.hello_refused(code, now=NOW))
 
-    @precondition(lambda self: self.session.state is State.OPEN)
+    @precondition(lambda self: self.session.state is SessionState.OPEN)
     @rule()
     def rename(self) -> None:
         """The node's name changes."""
@@ -209,7 +209,7 @@ class Connections(RuleBasedStateMachine):
             return
         before = self.in_flight()
         self.do(lambda: self.session.tick(elapsed=self.elapsed, now=NOW))
-        if self.session.state is State.OPEN:
+        if self.session.state is SessionState.OPEN:
             # What nobody acknowledged for so long is left to its deadline.
             self.unsettled -= before - self.in_flight()
         due = self.session.due()
@@ -228,13 +228,13 @@ class Connections(RuleBasedStateMachine):
         window = self.session._window
         assert len(window._in_flight) <= self.window
         assert len(window._waiting) <= self.window + self.backlog
-        if self.session.state is not State.CLOSED:
+        if self.session.state is not SessionState.CLOSED:
             assert len(self.asked) <= self.requests_at_once
 
     @invariant()
     def every_delivery_is_reported_at_the_end(self) -> None:
         """Each step was acknowledged by the device, or reported as lost or refused."""
-        if self.session.state is State.CLOSED:
+        if self.session.state is SessionState.CLOSED:
             assert not self.unsettled
             assert not self.session._window._in_flight
             assert not self.session._window._waiting
@@ -246,7 +246,7 @@ class Connections(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """In the end the connection is lost, and no presence is left behind."""
-        if self.session.state is not State.CLOSED:
+        if self.session.state is not SessionState.CLOSED:
             self.do(lambda: self.session.lost(now=NOW))
         self.every_delivery_is_reported_at_the_end()
         if self.session.epoch is not None:

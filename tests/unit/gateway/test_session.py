@@ -10,7 +10,7 @@ import pytest
 from aoi_events.contracts.answers import RefusedV1
 from aoi_events.contracts.device import MAX_FRAME, CloseCode
 from aoi_events.gateway.protocol.effects import Admit, Close, Effect, EndPresence, ForwardRequest
-from aoi_events.gateway.protocol.session import Session, State
+from aoi_events.gateway.protocol.session import DeviceSession, SessionState
 from tests.device_frames import (
     CLIENT,
     OTHER_CLIENT,
@@ -25,7 +25,7 @@ from tests.instant import INSTANT as NOW
 from tests.unit.gateway.samples import closing, frames, new_session, open_session
 
 
-def receive(session: Session, data: str, elapsed: float = 1.0) -> list[Effect]:
+def receive(session: DeviceSession, data: str, elapsed: float = 1.0) -> list[Effect]:
     """The effects of a frame."""
     return session.received(data, elapsed=elapsed, now=NOW)
 
@@ -46,7 +46,7 @@ def test_hello_is_admitted_by_the_workers_and_welcomed() -> None:
         "closed": [{"type": "sms", "reason": "recycled"}],
         "lost": 3,
     }
-    assert (session.state, session.epoch) == (State.OPEN, 4)
+    assert (session.state, session.epoch) == (SessionState.OPEN, 4)
 
 
 def test_secrets_do_not_show_in_actions() -> None:
@@ -75,7 +75,7 @@ def test_a_refused_hello_closes_with_a_code_that_says_what_to_do(
     effects = session.hello_refused(code, now=NOW)
     assert closing(effects) == close_code
     assert frames(effects)[0]["code"] == close_code
-    assert session.state is State.CLOSED
+    assert session.state is SessionState.CLOSED
     assert not [effect for effect in effects if isinstance(effect, EndPresence)]
 
 
@@ -160,7 +160,7 @@ def test_a_wrong_request_is_refused_and_harms_nothing_else(
     refused = RefusedV1.model_validate(answer["body"])
     assert (refused.code, refused.field) == (code, field)
     assert SECRET not in json.dumps(answer)
-    assert session.state is State.OPEN
+    assert session.state is SessionState.OPEN
 
 
 @pytest.mark.parametrize("depth,refused", [(16, False), (17, True), (100, True)])
@@ -271,7 +271,7 @@ def test_a_bad_frame_closes_4400_and_says_why(frame: str, opened: bool) -> None:
     (goodbye,) = frames(effects)
     assert goodbye["code"] == 4400
     assert 0 < len(goodbye["message"]) <= 300
-    assert session.state is State.CLOSED
+    assert session.state is SessionState.CLOSED
 
 
 def test_too_large_a_frame_closes_1009() -> None:

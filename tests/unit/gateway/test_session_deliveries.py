@@ -8,13 +8,13 @@ import pytest
 
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.gateway.protocol.effects import Effect, EndPresence, ReportOutcome
-from aoi_events.gateway.protocol.session import Session, State
+from aoi_events.gateway.protocol.session import DeviceSession, SessionState
 from tests.device_frames import CLIENT, OTHER_CLIENT, ack, connected, delivery_id, hello
 from tests.instant import INSTANT as NOW
 from tests.unit.gateway.samples import closing, deliver, frames, new_session, open_session
 
 
-def push(session: Session, *numbers: int, elapsed: float = 1.0) -> list[Effect]:
+def push(session: DeviceSession, *numbers: int, elapsed: float = 1.0) -> list[Effect]:
     """Hand these deliveries over."""
     return [
         effect
@@ -33,7 +33,7 @@ def sent(effects: list[Effect]) -> list[str]:
     return [frame["delivery"] for frame in frames(effects) if frame["type"] == "notification"]
 
 
-def acknowledge(session: Session, number: int, elapsed: float = 2.0) -> list[Effect]:
+def acknowledge(session: DeviceSession, number: int, elapsed: float = 2.0) -> list[Effect]:
     """The device acknowledges a delivery."""
     return session.received(ack(number), elapsed=elapsed, now=NOW)
 
@@ -117,7 +117,7 @@ def test_acknowledgements_of_what_was_sent_are_free() -> None:
     for number in range(1_000):
         push(session, number)
         assert closing(acknowledge(session, number)) is None
-    assert session.state is State.OPEN
+    assert session.state is SessionState.OPEN
 
 
 def test_the_window_bounds_what_is_under_way_and_acknowledgements_move_it() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from aoi_events.contracts.content import MAX_CONTENT, Content
 from aoi_events.contracts.device import MAX_FRAME
 from aoi_events.gateway.protocol.effects import Close, Send
-from aoi_events.gateway.protocol.session import Session
+from aoi_events.gateway.protocol.session import DeviceSession
 from tests.device_frames import connected
 from tests.instant import INSTANT as NOW
 from tests.unit.gateway.protocol_drivers import AOI, BROWSER, ProtocolDriver, check
@@ -18,7 +18,7 @@ from tests.unit.gateway.samples import deliver, open_session
 both = pytest.mark.parametrize("driver", [AOI, BROWSER], ids=["aoi", "browser"])
 
 
-def opened(driver: ProtocolDriver) -> Session:
+def opened(driver: ProtocolDriver) -> DeviceSession:
     """A session that is open under epoch 1."""
     session = driver.session()
     session.received(driver.hello(), elapsed=0.0, now=NOW)

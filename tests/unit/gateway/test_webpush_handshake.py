@@ -15,7 +15,7 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.domain.clients.client import client_id_of, hash_secret
 from aoi_events.gateway.protocol.effects import Admit, EndPresence, ForwardRequest, ReportOutcome
-from aoi_events.gateway.protocol.session import State
+from aoi_events.gateway.protocol.session import SessionState
 from aoi_events.gateway.protocol.webpush import WebPushSession
 from aoi_events.gateway.protocol.webpush.uaids import write_uaid
 from tests.browser_frames import (
@@ -102,7 +102,7 @@ def test_an_unregistered_browser_that_subscribes_becomes_a_client_with_one_chann
         CHANNEL_ID,
         OTHER_CHANNEL_ID,
     ]
-    assert session.state is State.OPEN
+    assert session.state is SessionState.OPEN
     assert [reply["status"] for reply in frames(answer(session, asks[0], *SUBSCRIBED))] == [200]
     assert session.lost(now=NOW) == [EndPresence(CLIENT, 1)]
 

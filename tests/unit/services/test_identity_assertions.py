@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
-from aoi_events.services.registration.identity_assertions import IdentityCheck, identity_keys
+from aoi_events.services.registration.identity_assertions import AssertionCheck, identity_keys
 from tests.instant import INSTANT as NOW
 from tests.strategies import near_misses
 
@@ -48,7 +48,7 @@ def jwks(**ids: Any) -> bytes:
     return json.dumps({"keys": keys}).encode()
 
 
-CHECK = IdentityCheck(identity_keys(pem(P256, ED, RSA), "keys.pem"), OURS)
+CHECK = AssertionCheck(identity_keys(pem(P256, ED, RSA), "keys.pem"), OURS)
 
 
 def signed(algorithm: str = "ES256", key: Any = None, kid: str | None = None, **claims: Any) -> str:
@@ -133,7 +133,7 @@ def test_any_text_is_refused_and_nothing_else(text: str) -> None:
 
 def test_a_key_that_is_named_is_the_one() -> None:
     """Keys of a JWKS are taken by ``kid`` where an assertion names one."""
-    check = IdentityCheck(identity_keys(jwks(one=P256, two=ED), "keys.json"), OURS)
+    check = AssertionCheck(identity_keys(jwks(one=P256, two=ED), "keys.json"), OURS)
     check.check(signed(kid="one"), ANN, NOW)
     check.check(signed("EdDSA", kid="two"), ANN, NOW)
     check.check(signed("EdDSA"), ANN, NOW)

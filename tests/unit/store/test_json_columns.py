@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aoi_events.contracts.content import Content, ContentEncryption
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import Reason
-from aoi_events.domain.clients.client import Presence, Replaced
+from aoi_events.domain.clients.client import Presence, SessionReplaced
 from aoi_events.domain.delivery.evidence import StepOutcome
 from aoi_events.domain.delivery.ledger import Charge, ChargeState, Ledger
 from aoi_events.domain.delivery.state import StepState, StoryEntry
@@ -180,7 +180,7 @@ def test_the_rest(
     several: list[tuple[Presence, ...]] = [(), (presence,), (presence, presence)]
     for presences in several:
         assert again(json_columns.PRESENCES, presences) == presences
-    replaced = Replaced(presence.node, presence.session, by="s2")
+    replaced = SessionReplaced(presence.node, presence.session, by="s2")
     assert again(json_columns.REPLACED, replaced) == replaced
     assert again(json_columns.OBJECT, flat) == flat
 

@@ -12,7 +12,7 @@ from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.providers.breaker import Breaker, BreakerState
 from aoi_events.platform.message_ids import MessageIds
 from aoi_events.ports.broker import Answered, FirstSteps, Outbound, Published
-from aoi_events.ports.channel import Sent
+from aoi_events.ports.channel import SubmitResult
 from aoi_events.ports.metrics import Level, Limit, Metrics
 from tests.strategies import EPOCH, a_delivery
 
@@ -62,7 +62,7 @@ def tell_everything(
     metrics.parked(queue, [code, code])
     metrics.due("delivery", 2, [0.1, -0.1])
     metrics.due("proof", 1)
-    metrics.submitted(channel or "", [Sent(None), Sent(None, throttled=True)])
+    metrics.submitted(channel or "", [SubmitResult(None), SubmitResult(None, throttled=True)])
     metrics.watch_window(channel or "", lambda: 3)
     metrics.watch_breakers(channel or "", lambda: {"a": Breaker(BreakerState.OPEN)})
     metrics.policy_reloaded("taken")

@@ -16,7 +16,7 @@ from aoi_events.domain.planning.plans import Step
 from aoi_events.domain.providers.breaker import Breaker, BreakerState
 from aoi_events.platform.message_ids import MessageIds
 from aoi_events.ports.broker import Published
-from aoi_events.ports.channel import Sent
+from aoi_events.ports.channel import SubmitResult
 from aoi_events.ports.metrics import Change
 from aoi_events.telemetry.catalogue import CATALOGUE, NONE, OTHER
 from aoi_events.telemetry.prometheus import PrometheusMetrics
@@ -171,7 +171,7 @@ def test_publishes_by_result(metrics: PrometheusMetrics) -> None:
 def test_what_a_provider_says(metrics: PrometheusMetrics) -> None:
     """Accepted, throttled and bad addresses are told apart from other refusals."""
 
-    def said(kind: OutcomeKind, *, closes: bool = False, throttled: bool = False) -> Sent:
+    def said(kind: OutcomeKind, *, closes: bool = False, throttled: bool = False) -> SubmitResult:
         outcome = OutcomeItem(
             delivery="dlv_" + "a" * 26,
             kind=kind,
@@ -179,12 +179,12 @@ def test_what_a_provider_says(metrics: PrometheusMetrics) -> None:
             client="cli_" + "a" * 26,
             closes_channel=closes,
         )
-        return Sent(outcome, throttled=throttled)
+        return SubmitResult(outcome, throttled=throttled)
 
     metrics.submitted(
         "sms",
         [
-            Sent(None),
+            SubmitResult(None),
             said(OutcomeKind.ACCEPTED),
             said(OutcomeKind.REFUSED),
             said(OutcomeKind.REFUSED, throttled=True),

@@ -34,7 +34,7 @@ _BODY_WITHIN: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """The head of an answer."""
 
     status: int
@@ -92,7 +92,9 @@ class HttpClient:
             headers={"User-Agent": "aoi-events"},
         )
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | NoAnswer:
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str]
+    ) -> HttpAnswer | NoAnswer:
         """Post ``body`` to a URL from `checked_url`.
 
         Returns within ``settings.within`` seconds, and half a second for the body of the answer.
@@ -121,7 +123,7 @@ class HttpClient:
             return NoAnswer("the connection was lost")
         async with response:
             await _discard_body(response)
-        return Answer(response.status, response.headers.get("Retry-After"))
+        return HttpAnswer(response.status, response.headers.get("Retry-After"))
 
     async def close(self) -> None:
         """End every connection; idempotent."""

@@ -52,7 +52,7 @@ from aoi_events.gateway.protocol.effects import (
     Send,
 )
 from aoi_events.gateway.protocol.outcomes import route_lost
-from aoi_events.gateway.protocol.session import Session, State
+from aoi_events.gateway.protocol.session import DeviceSession, SessionState
 from aoi_events.gateway.protocol.webpush.commands import CHANNEL, activation, registration
 from aoi_events.gateway.protocol.webpush.replies import Command, refusal_reply
 from aoi_events.gateway.protocol.webpush.uaids import read_uaid, secret_text, write_uaid
@@ -81,7 +81,7 @@ class Stage(Enum):
     ACTIVATING = "activating"
 
 
-class Handshake(Session):
+class Handshake(DeviceSession):
     """The part of a browser's session that finds or registers its AOI Client.
 
     ``randomness`` is 32 octets for the secret of a client that this session may register.
@@ -117,7 +117,7 @@ class Handshake(Session):
     # -- a browser with an AOI Client ------------------------------------------------------------
 
     def _hello(self, message: HelloMessage) -> list[Effect]:
-        self.state = State.ADMITTING
+        self.state = SessionState.ADMITTING
         known = read_uaid(message.uaid)
         if known is None:
             return [self._start_unregistered()]
@@ -131,18 +131,18 @@ class Handshake(Session):
 
         The protocol has no other way to tell pages that they should ask what they missed.
         """
-        if answer.lost and self.state is State.ADMITTING and not self._unregistered:
+        if answer.lost and self.state is SessionState.ADMITTING and not self._unregistered:
             return self._retire(answer, now)
         effects = super().admitted(answer, elapsed=elapsed, now=now, current=current)
         waiting, self._waiting = self._waiting, []
-        if self.state is State.OPEN:
+        if self.state is SessionState.OPEN:
             for command in waiting:
                 effects += self._forward_command(command, now)
         return effects
 
     def hello_refused(self, code: str | None, *, now: datetime) -> list[Effect]:
         """The hello was refused with ``code``: an unknown uaid counts as none."""
-        if self.state is not State.ADMITTING:
+        if self.state is not SessionState.ADMITTING:
             return []
         if self._unregistered:
             return self._refuse_waiting(code or ErrorCode.UNAVAILABLE, now)
@@ -192,13 +192,13 @@ class Handshake(Session):
                 return [self._activate(answer.client, 1)]
             case Stage.ACTIVATING if isinstance(answer, ChannelsActivatedV1) and self.client:
                 if any(channel.type == CHANNEL for channel in answer.selected):
-                    is_open = self.state is State.OPEN
+                    is_open = self.state is SessionState.OPEN
                     return [] if is_open else [self._admit(self.client, self._secret)]
             case Stage():
                 pass
             case _:
                 assert_never(stage)
-        if self.state is State.OPEN:
+        if self.state is SessionState.OPEN:
             return self.close(CloseCode.TRY_LATER, "connect again later", now=now)
         code = answer.code if isinstance(answer, RefusedV1) else ErrorCode.INTERNAL
         return self._refuse_waiting(code, now)

@@ -23,7 +23,7 @@ from aoi_events.contracts.webpush import (
 )
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.gateway.protocol.effects import Effect, ReportOutcome, Send
-from aoi_events.gateway.protocol.session import State
+from aoi_events.gateway.protocol.session import SessionState
 from aoi_events.gateway.protocol.webpush.acknowledging import outcome
 from aoi_events.gateway.protocol.webpush.commands import check_command, command_request
 from aoi_events.gateway.protocol.webpush.handshake import Handshake, Stage
@@ -56,7 +56,7 @@ class WebPushSession(Handshake):
 
     def received(self, data: str | bytes, *, elapsed: float, now: datetime) -> list[Effect]:
         """A text frame arrived."""
-        if self.state is State.CLOSED:
+        if self.state is SessionState.CLOSED:
             return []
         try:
             message = read_message(data)
@@ -64,9 +64,9 @@ class WebPushSession(Handshake):
             return self._close_undecodable(refusal, now)
         if isinstance(message, HelloMessage):
             stop = self._charge(elapsed, now)[1]
-            in_turn = self.state is State.WAITING
+            in_turn = self.state is SessionState.WAITING
             return stop or (self._hello(message) if in_turn else self._out_of_turn(now))
-        if self.state is not State.OPEN and not self._unregistered:
+        if self.state is not SessionState.OPEN and not self._unregistered:
             return self._out_of_turn(now)
         if isinstance(message, AckMessage):
             return self._acknowledge(message, elapsed, now)
@@ -100,7 +100,7 @@ class WebPushSession(Handshake):
             return [Send(refusal_reply(command, refusal.code))]
         return (
             self._forward_command(command, now)
-            if self.state is State.OPEN
+            if self.state is SessionState.OPEN
             else self._command_unregistered(command)
         )
 
@@ -125,7 +125,7 @@ class WebPushSession(Handshake):
 
     def _acknowledged(self, update: AckUpdate, now: datetime) -> list[Effect]:
         # An unregistered browser acknowledges notifications of an earlier client.
-        if self.client is None or self.state is not State.OPEN:
+        if self.client is None or self.state is not SessionState.OPEN:
             return []
         reported = outcome(update, self._window.in_flight(update.version), self.client, now)
         if reported is None:
@@ -148,7 +148,7 @@ class WebPushSession(Handshake):
 
     def _answer(self, request: int, answer: AnyAnswer | None, now: datetime) -> list[Effect]:
         waited = self._pending.pop(request, None)
-        if waited is None or self.state is State.CLOSED:
+        if waited is None or self.state is SessionState.CLOSED:
             return []
         if isinstance(waited, Stage):
             return self._stage_answered(waited, answer, now)

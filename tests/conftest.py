@@ -25,7 +25,12 @@ settings.register_profile(
 settings.register_profile("dates", settings.get_profile("busy"), max_examples=5)
 settings.load_profile("busy")
 
-pytest_plugins = ["pytester", "tests.another_day", "tests.commands", "tests.without_containers"]
+pytest_plugins = [
+    "pytester",
+    "tests.another_day",
+    "tests.support.commands",
+    "tests.without_containers",
+]
 
 # Projects of their own, which tests/acceptance runs against the wheel.
 collect_ignore = ["sample_project", "own_channel"]

@@ -20,7 +20,7 @@ from aoi_events.client import (
 )
 from aoi_events.client.ports import Connection
 from aoi_events.testing.smsc import LoopbackSmsc
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 APPS: Final = ("org.example.mail", "org.example.news")
 _BACKOFF: Final = ReconnectPolicy(first=0.1, most=1.0)

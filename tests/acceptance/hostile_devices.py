@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 
 from aoi_events.contracts.device import DEVICE_REQUESTS, MAX_FRAME, SUBPROTOCOL
-from tests.integration.publishing.device import Device
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
+from tests.support.publishing_device import Device
 
 
 @dataclass(slots=True)

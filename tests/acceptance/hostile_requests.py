@@ -14,8 +14,8 @@ import pika
 import pika.exceptions
 
 from aoi_events.contracts.requests import REQUESTS
-from tests.integration.publishing.device import Device
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
+from tests.support.publishing_device import Device
 
 _LARGE: Final = 10_000_000
 _CODED: Final = {"malformed", "invalid", "version_unsupported"}

@@ -11,7 +11,7 @@ from contextlib import suppress
 import smpp34
 
 from aoi_events.testing.smsc import LoopbackSmsc
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 _RECEIPT = 0x04
 _RECEIPTS = (

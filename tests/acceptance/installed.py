@@ -13,7 +13,7 @@ from zipfile import ZipFile
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 
 def succeed(*command: str | Path, cwd: Path | None = None) -> str:

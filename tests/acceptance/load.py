@@ -18,7 +18,7 @@ from aoi_events.platform.retry import RetryPolicy, retry
 from tests.acceptance.audit import Audit
 from tests.acceptance.device_pool import APPS, Device, DevicePool
 from tests.acceptance.server_under_test import ServerUnderTest
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 _UNDER_WAY: Final = 80
 """Deliveries that are open at once: what breaks then meets them."""

@@ -20,7 +20,7 @@ from aoi_events.testing.containers import PostgresServer, RabbitServer
 from aoi_events.testing.ports import free_port
 from aoi_events.testing.smsc import LoopbackSmsc
 from aoi_events.topology import topology
-from tests.processes import Worker, Workers
+from tests.support.processes import Worker, Workers
 
 log = logging.getLogger(__name__)
 

@@ -22,9 +22,9 @@ from tests.acceptance.hostile_devices import bad_frames, forbidden, say, throw
 from tests.acceptance.hostile_requests import ask_all, cases, noise, pretend_to_be
 from tests.acceptance.hostile_smsc import be_mad, talk_nonsense
 from tests.acceptance.server_under_test import EVERY_KIND, ServerUnderTest, seeded
-from tests.integration.publishing.device import APPLICATION, Device
-from tests.limits import WITHIN
-from tests.processes import Workers
+from tests.support.limits import WITHIN
+from tests.support.processes import Workers
+from tests.support.publishing_device import APPLICATION, Device
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from aoi_events.cli.demo.command import demo
 from aoi_events.cli.demo.story import Story
 from aoi_events.cli.demo.timeline import DemoFailed, Timeline
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
-from tests.commands import Ran, environment, run
-from tests.limits import WITHIN
+from tests.support.commands import Ran, environment, run
+from tests.support.limits import WITHIN
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,10 +20,10 @@ from aoi_events.contracts.requests import REQUESTS
 from aoi_events.errors import ErrorCode
 from aoi_events.platform.exit_codes import ExitCode
 from aoi_events.telemetry.catalogue import CATALOGUE
-from tests.commands import environment
-from tests.limits import WITHIN
-from tests.pages import ROOT
 from tests.public_api import MODULES
+from tests.support.commands import environment
+from tests.support.limits import WITHIN
+from tests.support.pages import ROOT
 
 LOADING = {
     "embed": "src", "iframe": "src", "img": "src", "link": "href", "object": "data",

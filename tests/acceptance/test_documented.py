@@ -12,9 +12,9 @@ from contextlib import closing
 from pathlib import Path
 
 from aoi_events.testing.containers import PostgresServer, RabbitServer
-from tests.commands import environment
-from tests.limits import WITHIN
-from tests.pages import block, blocks
+from tests.support.commands import environment
+from tests.support.limits import WITHIN
+from tests.support.pages import block, blocks
 
 
 async def test_the_commands_for_more_than_one_machine(

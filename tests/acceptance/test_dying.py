@@ -12,9 +12,9 @@ from tests.acceptance.audit import Audit
 from tests.acceptance.crash_points import DIED, LAUNCHER
 from tests.acceptance.device_pool import APPS, DevicePool
 from tests.acceptance.server_under_test import ServerUnderTest
-from tests.commands import run
-from tests.limits import WITHIN
-from tests.processes import Workers
+from tests.support.commands import run
+from tests.support.limits import WITHIN
+from tests.support.processes import Workers
 
 OTHERS = ("registration-1", "activation-1", "gateway-1", "outcome-1", "deadlines-1")
 INNOCENT = 40

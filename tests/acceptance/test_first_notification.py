@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from aoi_events.testing.ports import free_port
-from tests.commands import environment
-from tests.limits import WITHIN
-from tests.pages import block, blocks
+from tests.support.commands import environment
+from tests.support.limits import WITHIN
+from tests.support.pages import block, blocks
 
 SET_UP = 'make setup && export PATH="$PWD/.venv/bin:$PATH"\n'
 GO_ELSEWHERE = 'cd "$(mktemp -d)"\n'

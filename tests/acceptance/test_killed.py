@@ -11,8 +11,8 @@ from tests.acceptance.audit import Audit
 from tests.acceptance.device_pool import DevicePool
 from tests.acceptance.load import Load
 from tests.acceptance.server_under_test import EVERY_KIND, ServerUnderTest, seeded
-from tests.limits import WITHIN
-from tests.processes import Workers
+from tests.support.limits import WITHIN
+from tests.support.processes import Workers
 
 log = logging.getLogger(__name__)
 

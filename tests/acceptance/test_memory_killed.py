@@ -13,9 +13,9 @@ import pytest
 from aoi_events.client import AoiClient, FileStorage, Notification
 from aoi_events.endpoint.api_keys import hash_key, new_key
 from aoi_events.testing.ports import free_port
-from tests.limits import WITHIN
-from tests.pages import ROOT
-from tests.processes import Worker, Workers
+from tests.support.limits import WITHIN
+from tests.support.pages import ROOT
+from tests.support.processes import Worker, Workers
 
 KILLS = 3
 ANSWERED = 60

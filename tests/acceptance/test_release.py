@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.installed import install, succeed
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 ROOT = Path(__file__).parents[2]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]

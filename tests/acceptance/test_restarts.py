@@ -11,7 +11,7 @@ from tests.acceptance.audit import Audit
 from tests.acceptance.device_pool import DevicePool
 from tests.acceptance.load import Load
 from tests.acceptance.server_under_test import EVERY_KIND, ServerUnderTest, seeded
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.acceptance.installed import closure, succeed
-from tests.limits import WITHIN
-from tests.pages import block
+from tests.support.limits import WITHIN
+from tests.support.pages import block
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "tests" / "sample_project"

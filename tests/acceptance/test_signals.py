@@ -16,8 +16,8 @@ from tests.acceptance.crash_points import LAUNCHER
 from tests.acceptance.device_pool import DevicePool
 from tests.acceptance.load import Load
 from tests.acceptance.server_under_test import EVERY_KIND, ServerUnderTest, seeded
-from tests.limits import WITHIN
-from tests.processes import Worker, Workers
+from tests.support.limits import WITHIN
+from tests.support.processes import Worker, Workers
 
 DRAINED, UNREACHABLE, GAVE_UP, NOT_DRAINED, SETTINGS, AT_ONCE = 0, 69, 70, 75, 78, 143
 

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from aoi_events.telemetry.prometheus import PrometheusMetrics
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 _LOOK_AGAIN = 0.02
 """Seconds between two looks at a metric."""

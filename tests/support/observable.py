@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 
 class Observable:

@@ -18,7 +18,7 @@ from aoi_events.contracts.device import (
     device_frames,
 )
 from aoi_events.domain.clients.client import client_id_of, hash_secret
-from tests.device_frames import delivery_id
+from tests.support.device_frames import delivery_id
 from tests.support.observable import Observable
 
 F = TypeVar("F", bound=DeviceFrame)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 CHECK = Path(__file__).parents[2] / ".ci" / "commits"
 

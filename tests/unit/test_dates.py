@@ -2,7 +2,7 @@
 
 A date that is written down meets the machine's clock some day, and the test fails from then on. So
 tests take their times from a clock: the machine's, or one that stands still at the instant of
-tests/instant.py. Each rule is tested on the project and on planted violations.
+tests/support/instant.py. Each rule is tested on the project and on planted violations.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from tests.dates import INSTANT, clock_reads, imported, written_dates
+from tests.support.dates import INSTANT, clock_reads, imported, written_dates
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +32,9 @@ WRITTEN: Final[Mapping[tuple[str, str], str]] = {
 
 STANDS_STILL: Final[Mapping[str, str]] = {
     INSTANT: "it is there",
-    "tests/strategies.py": "values for decisions, which get each time as an argument",
+    "tests/support/strategies.py": "values for decisions, which get each time as an argument",
+    "tests/support/histories.py": "as above",
+    "tests/support/rows.py": "as above",
     "tests/unit/": "decisions and records, as above",
     "tests/conformance/store/": "a store has no clock: each time is an argument",
     "tests/integration/store/": "as above",
@@ -149,24 +151,24 @@ PLANTED = {
     "in a decorator": ("unit/test_it.py", "@p(date.today())\ndef f(): pass", "1: date.today is"),
     "an integration test": (
         "integration/test_it.py",
-        "from tests.instant import INSTANT",
-        " meets tests/instant.py: take",
+        "from tests.support.instant import INSTANT",
+        " meets tests/support/instant.py: take",
     ),
     "through another module": (
         "acceptance/test_it.py",
         "from tests.unit import samples",
-        " meets tests/instant.py: take",
+        " meets tests/support/instant.py: take",
     ),
     "through a conftest": ("conformance/store/test_it.py", "import time\ntime.time()", "2: time.t"),
     "two clocks": (
         "unit/test_it.py",
-        "from tests.instant import INSTANT\ndef f(): return datetime.now(UTC) - INSTANT",
-        "2: datetime.now beside tests/instant.py: use one clock",
+        "from tests.support.instant import INSTANT\ndef f(): return datetime.now(UTC) - INSTANT",
+        "2: datetime.now beside tests/support/instant.py: use one clock",
     ),
     "a clock of ours": (
         "unit/test_it.py",
-        "from tests.instant import INSTANT\ndef f(): SystemClock()",
-        "2: SystemClock beside tests/instant.py: use one clock",
+        "from tests.support.instant import INSTANT\ndef f(): SystemClock()",
+        "2: SystemClock beside tests/support/instant.py: use one clock",
     ),
 }
 
@@ -175,9 +177,9 @@ PLANTED = {
 def project(tmp_path: Path) -> Path:
     """A project without a violation."""
     sources = {
-        "tests/instant.py": "INSTANT = datetime(2026, 1, 1, 12, tzinfo=UTC)",
-        "tests/unit/samples.py": "from tests.instant import INSTANT",
-        "tests/conformance/store/conftest.py": "from tests.instant import INSTANT",
+        "tests/support/instant.py": "INSTANT = datetime(2026, 1, 1, 12, tzinfo=UTC)",
+        "tests/unit/samples.py": "from tests.support.instant import INSTANT",
+        "tests/conformance/store/conftest.py": "from tests.support.instant import INSTANT",
         "tests/integration/test_other.py": "import time\ndef f(): return time.time() + 3_600",
         "tests/integration/package-lock.json": '"2031-01-02"',
         "README.md": "Nothing.",

@@ -9,8 +9,8 @@ from importlib import import_module
 
 import pytest
 
-from tests.pages import ROOT, blocks, pages
 from tests.public_api import FILE, MODULES, text
+from tests.support.pages import ROOT, blocks, pages
 
 EXAMPLES = {
     **{

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 _LARGEST: Final = 64 * 2**20
 

@@ -15,11 +15,11 @@ import pytest
 
 from aoi_events.testing.ports import free_port
 from tests.acceptance.browser.bidi import Page
-from tests.acceptance.browser.certificates import self_signed
 from tests.acceptance.browser.firefox import PUSH, Firefox, Outside
 from tests.acceptance.browser.site import site
 from tests.acceptance.server_under_test import ServerUnderTest
-from tests.processes import Workers
+from tests.support.certificates import self_signed
+from tests.support.processes import Workers
 
 KINDS: Final = (
     "registration",

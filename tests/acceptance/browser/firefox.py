@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.acceptance.browser.bidi import Page, connected
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 _LISTENS: Final = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
 _PROGRAMS: Final = ("firefox-esr", "firefox")

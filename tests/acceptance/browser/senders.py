@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pywebpush import WebPushException, webpush
 
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 _HERE: Final = Path(__file__).parent
 _SUBJECT: Final = "mailto:push@example.org"

@@ -10,7 +10,7 @@ from tests.acceptance.audit import Audit
 from tests.acceptance.browser.conftest import Service, Visitor, received, subscribed
 from tests.acceptance.browser.senders import NodeSender, PythonSender, VapidKey
 from tests.acceptance.server_under_test import ServerUnderTest
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 pytestmark = pytest.mark.timeout(600)
 

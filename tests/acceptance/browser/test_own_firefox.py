@@ -16,8 +16,8 @@ from tests.acceptance.browser.conftest import received, subscribed
 from tests.acceptance.browser.firefox import Firefox, Outside
 from tests.acceptance.browser.senders import PythonSender
 from tests.acceptance.browser.site import site
-from tests.pages import block
-from tests.processes import Workers
+from tests.support.pages import block
+from tests.support.processes import Workers
 
 PORT = 8090
 

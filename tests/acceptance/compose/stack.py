@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from aoi_events.testing.ports import free_port
 from aoi_events.testing.reaper import Lease
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 COMPOSE: Final = Path(__file__).parents[3] / "compose"
 _LOOPBACK: Final = "127.0.0.1"

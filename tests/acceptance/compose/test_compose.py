@@ -16,8 +16,8 @@ from aoi_events.client.shell.websocket import WebSocketTransport
 from aoi_events.publishing import Publisher
 from aoi_events.testing.scripted_client import CuttableTransport, ScriptedSms
 from tests.acceptance.compose.stack import COMPOSE, Stack
-from tests.limits import WITHIN
-from tests.pages import block
+from tests.support.limits import WITHIN
+from tests.support.pages import block
 
 # The first test of a run waits for the image and for everything to start.
 pytestmark = pytest.mark.timeout(600)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine import Engine
+from tests.support.engine import Engine
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 

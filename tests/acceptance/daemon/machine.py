@@ -33,9 +33,9 @@ from aoi_events.contracts.apps import (
     client_frames,
 )
 from aoi_events.daemon.control_client import send_request
-from tests.commands import AOI, Ran, environment
-from tests.limits import WITHIN
-from tests.processes import Worker
+from tests.support.commands import AOI, Ran, environment
+from tests.support.limits import WITHIN
+from tests.support.processes import Worker
 
 MAIL: Final = "org.example.mail"
 IDENTITY: Final = "tel:+15550100"

@@ -8,7 +8,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from typing import Final
 
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 _PORT: Final = 8090
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.acceptance.daemon.machine import IDENTITY, MAIL, Machine
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 AUDIENCE = "push.example.org"
 ISSUER = ed25519.Ed25519PrivateKey.generate()

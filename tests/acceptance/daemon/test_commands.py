@@ -9,8 +9,8 @@ import pytest
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.testing.server import AoiServer
 from tests.acceptance.daemon.machine import IDENTITY, MAIL, Machine
-from tests.commands import run
-from tests.limits import WITHIN
+from tests.support.commands import run
+from tests.support.limits import WITHIN
 
 KEY = "BA1Hxzyi1RUM1b5wjxsn7nGxAszw2u61m164i3MrAIxHF6YK5h4SDYic-dRuU_RCPCfA5aq9ojSwk5Y2EmClBPs"
 """The public key of RFC 8292, section 2.4."""

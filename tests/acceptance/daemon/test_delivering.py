@@ -11,7 +11,7 @@ from aoi_events.contracts.apps import AppNotification, Lost
 from aoi_events.testing.server import AoiServer
 from aoi_events.testing.waiting import WaitFor
 from tests.acceptance.daemon.machine import MAIL, Machine, writes_to
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 NEWS = "org.example.news"
 

@@ -18,9 +18,9 @@ from aoi_events.testing.server import AoiServer
 from aoi_events.testing.waiting import WaitFor
 from tests.acceptance.daemon.machine import MAIL, Machine
 from tests.acceptance.daemon.test_delivering import lines_of
-from tests.commands import environment
-from tests.limits import WITHIN
-from tests.pages import block, blocks
+from tests.support.commands import environment
+from tests.support.limits import WITHIN
+from tests.support.pages import block, blocks
 
 PAGE = "docs/how-to/linux-daemon.md"
 

@@ -18,7 +18,7 @@ import pytest
 from aoi_events.contracts.apps import MAX_LINE, AppNotification, AppRequestFailed, AppsListed
 from aoi_events.testing.server import AoiServer
 from tests.acceptance.daemon.machine import MAIL, App, Machine
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 STRANGER: Final = 12_345
 GROUP: Final = 23_456

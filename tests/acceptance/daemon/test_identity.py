@@ -6,7 +6,7 @@ from aoi_events.contracts.apps import TokenChanged
 from aoi_events.testing.server import AoiServer
 from aoi_events.testing.waiting import WaitFor
 from tests.acceptance.daemon.machine import MAIL, Machine
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 
 async def test_another_user_gets_another_registration(

@@ -14,7 +14,7 @@ from aoi_events.testing.waiting import WaitFor
 from tests.acceptance.daemon.machine import Machine, writes_to
 from tests.acceptance.daemon.test_delivering import lines_of
 from tests.acceptance.server_under_test import seeded
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 LIVES = 6
 APPS = 3

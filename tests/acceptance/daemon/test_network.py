@@ -14,7 +14,7 @@ from aoi_events.testing.waiting import WaitFor
 from tests.acceptance.daemon.cutting_proxy import CuttingProxy
 from tests.acceptance.daemon.machine import MAIL, Machine
 from tests.acceptance.daemon.network_namespaces import NetworkNamespaces
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 from tests.support.scripted_server import ScriptedServer
 
 

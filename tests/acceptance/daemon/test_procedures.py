@@ -9,7 +9,7 @@ import pytest
 
 from aoi_events.contracts.device import HelloFrame, RequestFrame
 from tests.acceptance.daemon.machine import IDENTITY, MAIL, Machine
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 from tests.support.scripted_server import ScriptedServer
 
 

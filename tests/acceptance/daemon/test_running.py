@@ -18,7 +18,7 @@ from aoi_events.testing.server import AoiServer
 from aoi_events.testing.waiting import WaitFor
 from tests.acceptance.daemon.machine import IDENTITY, MAIL, Machine
 from tests.acceptance.daemon.test_delivering import runs
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 DRAINED, STATE, NOT_DRAINED, SETTINGS, AT_ONCE, KILLED = 0, 74, 75, 78, 143, -9
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.processes import Worker, Workers
+from tests.support.processes import Worker, Workers
 
 
 def workers(names: Sequence[str], environment: Mapping[str, str]) -> Workers:

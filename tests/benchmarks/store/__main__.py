@@ -23,7 +23,7 @@ from aoi_events.store.records import DELIVERIES
 from aoi_events.store.store import SqlStore, SqlTransaction, open_store
 from aoi_events.store.tables import deliveries
 from aoi_events.testing.containers import PostgresServer
-from tests.conformance.store.rows import NOW, a_client, a_delivery, client_id, later, under_way
+from tests.support.rows import NOW, a_client, a_delivery, client_id, later, under_way
 
 BATCH, BATCHES, ROUNDS = 200, 25, 5
 

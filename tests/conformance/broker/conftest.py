@@ -12,7 +12,7 @@ from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.ports.broker import Broker
 from aoi_events.testing.containers import RabbitServer
-from tests.containers import in_containers
+from tests.support.containers import in_containers
 
 ALICE, BOB = "alice", "bob"
 

@@ -9,7 +9,7 @@ from aoi_events.errors import BrokerUnavailable
 from aoi_events.platform.retry import RetryPolicy, retry
 from aoi_events.ports.broker import Broker, Inbound, Outbound, Published, Subscription
 from aoi_events.topology import Exchange, ExchangeType, Queue, Topology
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 WORK = Queue("work")
 DEAD_EXCHANGE = Exchange("dead", ExchangeType.FANOUT)

@@ -10,7 +10,7 @@ from aoi_events.ports.broker import Outbound, Published
 from aoi_events.topology import Binding, Exchange, Queue, QueueKind
 from tests.conformance.broker.conftest import ALICE, BOB, Installation
 from tests.conformance.broker.messages import WORK, bodies, declare, send, take, to
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 GATEWAY = Queue("aoi.gateway.one", QueueKind.EXCLUSIVE)
 

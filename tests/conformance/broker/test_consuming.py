@@ -8,8 +8,8 @@ from aoi_events.ports.broker import Broker, Inbound
 from aoi_events.topology import Binding, Queue, QueueKind
 from tests.conformance.broker.conftest import BOB, Installation
 from tests.conformance.broker.messages import DEAD_EXCHANGE, WORK, bodies, declare, send, take
-from tests.failed_deliveries import fail_deliveries
-from tests.limits import WITHIN
+from tests.support.failed_deliveries import fail_deliveries
+from tests.support.limits import WITHIN
 
 
 async def test_take_returns_what_waits_in_order_up_to_the_limit(broker: Broker) -> None:

@@ -9,7 +9,7 @@ from aoi_events.ports.broker import Broker, Outbound, Published
 from aoi_events.topology import Binding, Exchange, ExchangeType, Queue
 from tests.conformance.broker.conftest import ALICE, BOB, Installation
 from tests.conformance.broker.messages import WORK, bodies, declare, send, take, to
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 CONFIRMED, RETURNED, NACKED = Published.CONFIRMED, Published.RETURNED, Published.NACKED
 

@@ -10,7 +10,7 @@ from aoi_events.errors import BrokerUnavailable, PublishRefused, RequestTimeout
 from aoi_events.ports.broker import Broker, Inbound, Outbound, Subscription
 from tests.conformance.broker.conftest import BOB, Installation
 from tests.conformance.broker.messages import WORK, declare, take, to
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 
 def answer(request: Inbound, body: bytes) -> Outbound:

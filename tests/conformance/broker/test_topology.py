@@ -8,7 +8,7 @@ from aoi_events.ports.broker import Broker, Outbound
 from aoi_events.topology import Binding, Exchange, ExchangeType, Queue
 from tests.conformance.broker.conftest import Installation
 from tests.conformance.broker.messages import WORK, bodies, declare, take
-from tests.failed_deliveries import fail_deliveries
+from tests.support.failed_deliveries import fail_deliveries
 
 ROUTES = [
     ("client.register", names.REGISTRATION),

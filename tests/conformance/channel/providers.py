@@ -24,9 +24,9 @@ from aoi_events.testing.conformance import Offers, Provider, ProviderAnswer, tol
 from aoi_events.testing.conformance.provider import Told
 from aoi_events.testing.scripted import ADDRESS, Say, ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
-from tests import receivers
-from tests.pushes import payloads_of
-from tests.receivers import Receiver, Subscription
+from tests.support import receivers
+from tests.support.pushes import payloads_of
+from tests.support.receivers import Receiver, Subscription
 
 CLIENT = base32_id("cli_", bytes(16))
 SUBSCRIPTION = Subscription()

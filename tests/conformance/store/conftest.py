@@ -13,8 +13,8 @@ import pytest
 
 from aoi_events.store.store import SqlStore, open_store
 from aoi_events.testing.containers import PostgresServer
-from tests.containers import SOMEBODY_WAITS, in_containers
-from tests.limits import WITHIN
+from tests.support.containers import SOMEBODY_WAITS, in_containers
+from tests.support.limits import WITHIN
 
 
 @dataclass

@@ -9,7 +9,7 @@ from dataclasses import replace
 from aoi_events.domain.delivery.state import Delivery
 from aoi_events.ports.store import Lock, Release, Store, Transaction
 from tests.conformance.store.conftest import Installation
-from tests.conformance.store.rows import (
+from tests.support.rows import (
     NOW,
     a_delivery,
     client_id,

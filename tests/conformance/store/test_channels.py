@@ -12,7 +12,7 @@ from aoi_events.contracts.states import CloseReason
 from aoi_events.domain.clients.channels import ProofState
 from aoi_events.ports.store import Store
 from tests.conformance.store.conftest import Installation
-from tests.conformance.store.rows import (
+from tests.support.rows import (
     NOW,
     a_channel,
     a_client,

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from aoi_events.domain.clients.client import Presence
 from aoi_events.ports.store import Lock, Store
-from tests.conformance.store.rows import NOW, a_client, an_application, client_id, later
+from tests.support.rows import NOW, a_client, an_application, client_id, later
 
 
 async def test_clients_come_back_as_they_were_saved(store: Store) -> None:

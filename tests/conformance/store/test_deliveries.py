@@ -16,7 +16,7 @@ from aoi_events.domain.delivery.state import Delivery, StoryEntry
 from aoi_events.domain.notifications import RejectedEntry
 from aoi_events.ports.store import Lock, Store
 from tests.conformance.store.conftest import Installation
-from tests.conformance.store.rows import (
+from tests.support.rows import (
     NOW,
     SENDER,
     a_delivery,

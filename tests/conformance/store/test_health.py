@@ -12,7 +12,7 @@ from aoi_events.domain.planning.plans import Step
 from aoi_events.domain.providers.breaker import BreakerState
 from aoi_events.domain.providers.health import ProviderHealth
 from aoi_events.ports.store import Store
-from tests.conformance.store.rows import NOW, a_delivery, delivery_id, later
+from tests.support.rows import NOW, a_delivery, delivery_id, later
 
 UP = ProviderHealth("sms", "host/1", "north", BreakerState.CLOSED, NOW)
 DOWN = ProviderHealth(

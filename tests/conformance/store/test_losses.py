@@ -7,7 +7,7 @@ import asyncio
 from aoi_events.domain.clients.losses import Loss
 from aoi_events.ports.store import Kind, Lock, Store
 from tests.conformance.store.conftest import Installation
-from tests.conformance.store.rows import NOW, a_client, client_id, fill, later
+from tests.support.rows import NOW, a_client, client_id, fill, later
 
 
 async def test_losses_are_counted_and_told(store: Store) -> None:

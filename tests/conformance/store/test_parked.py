@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from aoi_events.ports.store import Store
 from tests.conformance.store.conftest import Installation
-from tests.conformance.store.rows import SENDER, a_parked
+from tests.support.rows import SENDER, a_parked
 
 
 async def test_parked_messages_are_kept_newest_first(store: Store) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from aoi_events.domain.clients.client import Presence, SessionReplaced
 from aoi_events.ports.store import Kind, Store, Transaction
 from tests.conformance.store.conftest import Installation
-from tests.conformance.store.rows import (
+from tests.support.rows import (
     NOW,
     SENDER,
     a_channel,

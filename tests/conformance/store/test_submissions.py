@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aoi_events.ports.store import Store
-from tests.conformance.store.rows import a_provider_message, a_submission, delivery_id, later
+from tests.support.rows import a_provider_message, a_submission, delivery_id, later
 
 
 async def test_a_submission_is_noted_once(store: Store) -> None:

@@ -10,7 +10,7 @@ from aoi_events.domain.clients.channels import Channel
 from aoi_events.errors import StoreUnavailable
 from aoi_events.ports.store import Lock, Store
 from tests.conformance.store.conftest import Installation
-from tests.conformance.store.rows import (
+from tests.support.rows import (
     NOW,
     a_channel,
     a_client,

@@ -13,7 +13,7 @@ from aoi_events.testing.server import AoiServer
 from tests.benchmarks.channels.comparing import WAYS
 from tests.benchmarks.channels.playing import Way, play
 from tests.benchmarks.channels.world import Fate, Spread, World
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 HEDGE_AFTER = 1.0
 

@@ -12,7 +12,7 @@ from aoi_events.ports.broker import Outbound, Published, Subscription
 from aoi_events.testing.containers import RabbitServer
 from aoi_events.topology import Queue, QueueKind, Topology
 from tests.integration.broker.traffic import QUEUE, Ledger, consume_steadily, publish_steadily
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 OWN = Queue("faults.own", QueueKind.EXCLUSIVE)
 

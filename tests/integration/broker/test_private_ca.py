@@ -12,9 +12,9 @@ import pytest
 from aoi_events.broker.open import open_broker
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.platform.retry import RetryPolicy
-from tests.acceptance.browser.certificates import self_signed
-from tests.limits import WITHIN
-from tests.pages import block
+from tests.support.certificates import self_signed
+from tests.support.limits import WITHIN
+from tests.support.pages import block
 
 ONCE = RetryPolicy(attempts=1)
 HEADER = b"AMQP\x00\x00\x09\x01"

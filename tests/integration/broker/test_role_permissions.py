@@ -24,7 +24,7 @@ from aoi_events.topology import (
     topology,
     worker_queue,
 )
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 DEFINED: dict[str, Any] = json.loads(
     (Path(__file__).parents[3] / "compose" / "broker" / "definitions.json").read_text()

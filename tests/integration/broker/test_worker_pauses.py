@@ -18,7 +18,7 @@ from aoi_events.store.store import SqlStore, open_store
 from aoi_events.testing.containers import RabbitServer
 from aoi_events.testing.stopped_clock import ManualClock
 from aoi_events.topology import OUTCOME, QUARANTINE_AFTER, Queue, QueueKind, topology
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 ECHO = Queue("echo", QueueKind.EXCLUSIVE)
 BATCH = 10

@@ -9,7 +9,7 @@ from aoi_events.errors import BrokerUnavailable
 from aoi_events.platform.retry import RetryPolicy
 from aoi_events.ports.broker import Broker, Inbound, Outbound, Published, Subscription
 from aoi_events.topology import Queue
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 QUEUE = Queue("traffic", delivery_limit=1000)
 BATCH = 40

@@ -12,7 +12,7 @@ from uuid import uuid4
 import aiohttp
 
 from aoi_events.contracts.webpush import WEBPUSH_SUBPROTOCOL, service_messages
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 
 class Browser:

@@ -9,8 +9,8 @@ import pytest
 
 from aoi_events.contracts.content import Content, ContentEncryption
 from aoi_events.testing import AoiServer
-from tests.containers import in_containers
 from tests.integration.browsers.browser import Browser
+from tests.support.containers import in_containers
 
 NewBrowser = Callable[[], Browser]
 

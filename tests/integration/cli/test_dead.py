@@ -11,7 +11,7 @@ from aoi_events.broker.open import open_broker
 from aoi_events.ports.broker import Outbound
 from aoi_events.testing import AoiServer, MakeDevice, WaitFor
 from aoi_events.topology import REQUESTS
-from tests.commands import Cli, Ran
+from tests.support.commands import Cli, Ran
 
 pytestmark = pytest.mark.usefixtures("at_the_store")
 

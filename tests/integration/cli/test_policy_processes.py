@@ -14,8 +14,8 @@ import pytest
 from aoi_events.client import AoiClient, ChannelOffer, FileStorage
 from aoi_events.endpoint.api_keys import hash_key, new_key
 from aoi_events.testing.ports import free_port
-from tests.limits import WITHIN
-from tests.processes import Worker, Workers
+from tests.support.limits import WITHIN
+from tests.support.processes import Worker, Workers
 
 KEY = new_key("00" * 32)
 OPEN = 'mode = "hedged"'

@@ -16,8 +16,8 @@ import pytest
 
 from aoi_events.telemetry.catalogue import CATALOGUE
 from aoi_events.testing.ports import free_port
-from tests.commands import AOI, environment, run
-from tests.limits import WITHIN
+from tests.support.commands import AOI, environment, run
+from tests.support.limits import WITHIN
 
 UNREACHABLE = "amqp://aoi:hidden@127.0.0.1:1/"
 MEMORY = {"AOI_GATEWAY__PORT": "0", "AOI_ENDPOINT__PORT": "0", "AOI_HEALTH__PORT": "0"}

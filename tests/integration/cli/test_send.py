@@ -12,7 +12,7 @@ from aoi_events.broker.open import open_broker
 from aoi_events.ports.broker import Outbound
 from aoi_events.testing import AoiServer, FakeDevice, MakeDevice, WaitFor
 from aoi_events.topology import REQUESTS
-from tests.commands import AOI, Cli, Ran, environment
+from tests.support.commands import AOI, Cli, Ran, environment
 
 APP = "org.example.mail"
 

@@ -8,8 +8,8 @@ import pytest
 
 from aoi_events.contracts.answers import MAX_STORIES
 from aoi_events.testing import AoiServer, MakeDevice, WaitFor
-from tests.commands import Cli, Ran
-from tests.limits import WITHIN
+from tests.support.commands import Cli, Ran
+from tests.support.limits import WITHIN
 
 
 @pytest.fixture(autouse=True)

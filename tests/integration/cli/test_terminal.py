@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import AOI, environment
-from tests.limits import WITHIN
+from tests.support.commands import AOI, environment
+from tests.support.limits import WITHIN
 
 SETTINGS = {"AOI_GATEWAY__PORT": "0", "AOI_ENDPOINT__PORT": "0", "AOI_HEALTH__PORT": "0"}
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]")

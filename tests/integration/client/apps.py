@@ -12,7 +12,7 @@ from aoi_events.client import (
 from aoi_events.client.core.events import (
     ClientEvent,
 )
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 MAIL = "org.example.mail"
 BOTH = (

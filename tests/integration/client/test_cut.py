@@ -11,9 +11,9 @@ from aoi_events.contracts.content import Content
 from aoi_events.errors import ConnectionLost
 from aoi_events.oma_push.payload import ContentPush, encode
 from aoi_events.testing.scripted_client import CuttableTransport, ScriptedSms
-from tests.device_frames import delivery_id
 from tests.integration.client.apps import BOTH, MAIL, Inbox
 from tests.integration.client.conftest import StartDevice
+from tests.support.device_frames import delivery_id
 from tests.support.scripted_server import ScriptedServer
 
 

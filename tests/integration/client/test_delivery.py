@@ -22,9 +22,9 @@ from aoi_events.errors import (
 )
 from aoi_events.oma_push.payload import ChallengePush, ContentPush, WakeUpPush, encode
 from aoi_events.testing.scripted_client import ScriptedNetwork, ScriptedSms
-from tests.device_frames import delivery_id
 from tests.integration.client.apps import BOTH, MAIL, Inbox, next_event
 from tests.integration.client.conftest import StartDevice
+from tests.support.device_frames import delivery_id
 from tests.support.scripted_server import ScriptedServer
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.integration.client import saving_process
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 LIVES = 8
 

@@ -20,10 +20,10 @@ from aoi_events.contracts.device import AckFrame, DeviceFrame, ServerFrame
 from aoi_events.errors import ClientStateError, ClientStopped
 from aoi_events.oma_push.payload import ContentPush, encode
 from aoi_events.testing.scripted_client import Script, ScriptedSms
-from tests.device_frames import delivery_id
 from tests.integration.client.apps import BOTH, MAIL, Inbox
 from tests.integration.client.conftest import StartDevice
-from tests.limits import WITHIN
+from tests.support.device_frames import delivery_id
+from tests.support.limits import WITHIN
 from tests.support.scripted_server import ScriptedServer
 
 STEPS = ("memory", "write", "fsync", "replace")

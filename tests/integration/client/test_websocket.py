@@ -17,7 +17,7 @@ from aoi_events.contracts.device import (
     WelcomeFrame,
 )
 from aoi_events.errors import ConfigurationError, ConnectionLost
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 from tests.support.scripted_server import ScriptedServer
 
 REGISTER = RequestFrame(id=1, name="client.register", body={"secret_hash": "0" * 64})

@@ -23,10 +23,10 @@ from aoi_events.gateway.gateway import Gateway
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.sockets.server import PATH
 from aoi_events.ports.broker import Inbound
-from tests.device_frames import deliver
 from tests.integration.client.apps import MAIL, Inbox, next_event
-from tests.integration.gateway.workers import Workers
-from tests.limits import WITHIN
+from tests.support.device_frames import deliver
+from tests.support.gateway_workers import Workers
+from tests.support.limits import WITHIN
 
 Reply = tuple[str, bytes] | None
 

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from multidict import CIMultiDictProxy
 
 from aoi_events.endpoint.api_keys import hash_key
-from tests.integration.services.harness import System
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
+from tests.support.system import System
 
 AES128GCM = {"Content-Encoding": "aes128gcm"}
 

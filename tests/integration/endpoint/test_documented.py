@@ -17,11 +17,11 @@ from aoi_events.contracts.answers import (
     NotificationCancelledV1,
     NotificationStatusV1,
 )
-from tests.commands import environment
 from tests.integration.endpoint.server_under_test import Sender, ServerUnderTest
 from tests.integration.endpoint.test_libraries import Browser
-from tests.limits import WITHIN
-from tests.pages import block
+from tests.support.commands import environment
+from tests.support.limits import WITHIN
+from tests.support.pages import block
 
 PAGE = "docs/how-to/publish-http.md"
 

@@ -15,11 +15,11 @@ from aoi_events.endpoint.endpoint import Endpoint
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
 from aoi_events.testing.containers import RabbitServer
-from tests.containers import in_containers
 from tests.integration.endpoint.conftest import OpenServer
 from tests.integration.endpoint.server_under_test import AES128GCM, ServerUnderTest
 from tests.integration.gateway.test_limits import self_signed
-from tests.limits import WITHIN
+from tests.support.containers import in_containers
+from tests.support.limits import WITHIN
 
 PUSH = {"TTL": "60"} | AES128GCM
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.endpoint.conftest import OpenServer
 from tests.integration.endpoint.server_under_test import ServerUnderTest
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 REQUEST = b"POST /wpush/v1/k1.x HTTP/1.1\r\nHost: x\r\nTTL: 1\r\n"
 

@@ -8,8 +8,8 @@ import jwt
 import pytest
 
 from tests.integration.endpoint.server_under_test import AES128GCM, Reply, Sender, ServerUnderTest
-from tests.integration.services.actors import Device
 from tests.integration.services.conftest import BOTH
+from tests.support.actors import Device
 
 HOUR = 3600
 

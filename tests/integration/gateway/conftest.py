@@ -15,8 +15,8 @@ from aoi_events.gateway.gateway import Gateway
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.broker import Broker
 from tests.integration.gateway.devices import Devices
-from tests.integration.gateway.workers import Workers
-from tests.limits import WITHIN
+from tests.support.gateway_workers import Workers
+from tests.support.limits import WITHIN
 
 GATEWAY_USER = "aoi-gateway"
 WORKER_USER = "worker"

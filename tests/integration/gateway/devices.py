@@ -14,8 +14,8 @@ import aiohttp
 
 from aoi_events.contracts.device import SUBPROTOCOL
 from aoi_events.gateway.sockets.server import PATH
-from tests.device_frames import CLIENT, SECRET, hello
-from tests.limits import WITHIN
+from tests.support.device_frames import CLIENT, SECRET, hello
+from tests.support.limits import WITHIN
 
 
 class Device:

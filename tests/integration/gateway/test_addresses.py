@@ -10,10 +10,10 @@ import pytest
 
 from aoi_events.contracts.device import SUBPROTOCOL
 from aoi_events.contracts.webpush import WEBPUSH_SUBPROTOCOL
-from tests import browser_frames as browsers
-from tests.device_frames import CLIENT, OTHER_CLIENT, hello, request
 from tests.integration.gateway.conftest import Start
-from tests.limits import WITHIN
+from tests.support import browser_frames as browsers
+from tests.support.device_frames import CLIENT, OTHER_CLIENT, hello, request
+from tests.support.limits import WITHIN
 
 
 async def test_connections_of_an_address_are_bounded(start: Start) -> None:

@@ -15,10 +15,10 @@ from aoi_events.gateway.gateway import Gateway
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.ports.broker import Broker, Inbound, Published
 from aoi_events.topology import Queue
-from tests.device_frames import CLIENT, OTHER_CLIENT, ack, deliver, delivery_id, hello
 from tests.integration.gateway.conftest import GATEWAY_USER, BrokerAccess, Running, Start
-from tests.integration.gateway.workers import Reply, Workers, refusal
-from tests.limits import WITHIN
+from tests.support.device_frames import CLIENT, OTHER_CLIENT, ack, deliver, delivery_id, hello
+from tests.support.gateway_workers import Reply, Workers, refusal
+from tests.support.limits import WITHIN
 
 
 async def test_a_device_that_was_cut_without_a_word_is_noticed(start: Start) -> None:

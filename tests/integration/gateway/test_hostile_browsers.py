@@ -11,13 +11,13 @@ import pytest
 
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.webpush import WEBPUSH_SUBPROTOCOL
-from tests.browser_frames import UAID, ack, hello, push, register
-from tests.device_frames import CLIENT, OTHER_CLIENT, delivery_id
 from tests.integration.gateway.conftest import Running, Start
 from tests.integration.gateway.devices import Device
 from tests.integration.gateway.test_limits import UPGRADE, ended
-from tests.integration.gateway.workers import refusal
-from tests.limits import WITHIN
+from tests.support.browser_frames import UAID, ack, hello, push, register
+from tests.support.device_frames import CLIENT, OTHER_CLIENT, delivery_id
+from tests.support.gateway_workers import refusal
+from tests.support.limits import WITHIN
 
 
 async def opened(running: Running, **options: Any) -> Device:

@@ -19,10 +19,10 @@ from aoi_events.contracts.device import MAX_FRAME
 from aoi_events.errors import ConfigurationError
 from aoi_events.gateway.gateway import Gateway
 from aoi_events.gateway.settings import GatewaySettings
-from tests.device_frames import CLIENT, OTHER_CLIENT, hello, request
 from tests.integration.gateway.conftest import Running, Start
-from tests.integration.gateway.workers import Workers
-from tests.limits import WITHIN
+from tests.support.device_frames import CLIENT, OTHER_CLIENT, hello, request
+from tests.support.gateway_workers import Workers
+from tests.support.limits import WITHIN
 
 UPGRADE = (
     b"GET /aoi HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from aoi_events.contracts.requests import ConnectClientV1
 from aoi_events.ports.broker import Inbound
-from tests.device_frames import CLIENT, OTHER_CLIENT, deliver, delivery_id, hello
 from tests.integration.gateway.conftest import Running, Start
-from tests.integration.gateway.workers import Reply
+from tests.support.device_frames import CLIENT, OTHER_CLIENT, deliver, delivery_id, hello
+from tests.support.gateway_workers import Reply
 
 THIRD_CLIENT = "cli_" + "c" * 26
 

@@ -10,8 +10,8 @@ from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.ports.broker import Broker, Published
 from aoi_events.testing.containers import RabbitServer
-from tests.device_frames import CLIENT, OTHER_CLIENT, ack, deliver, delivery_id
 from tests.integration.gateway.conftest import BrokerAccess, Running
+from tests.support.device_frames import CLIENT, OTHER_CLIENT, ack, deliver, delivery_id
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import SUBPROTOCOL
 from aoi_events.contracts.envelopes import CloseItem, OutcomeKind
 from aoi_events.contracts.webpush import WEBPUSH_SUBPROTOCOL
-from tests.browser_frames import UAID
-from tests.browser_frames import hello as hello_of_browser
-from tests.device_frames import (
+from tests.integration.gateway.conftest import Running, Start
+from tests.support.browser_frames import UAID
+from tests.support.browser_frames import hello as hello_of_browser
+from tests.support.device_frames import (
     CLIENT,
     OTHER_CLIENT,
     SECRET,
@@ -23,8 +24,7 @@ from tests.device_frames import (
     delivery_id,
     hello,
 )
-from tests.integration.gateway.conftest import Running, Start
-from tests.integration.gateway.workers import refusal, values
+from tests.support.gateway_workers import refusal, values
 
 
 async def test_hello_and_welcome(running: Running) -> None:

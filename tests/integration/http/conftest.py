@@ -12,9 +12,9 @@ import pytest
 from aoi_events import DeviceRequests, Publisher
 from aoi_events.channels.webpush.vapid import new_key
 from aoi_events.testing import AoiServer, WaitFor
-from tests.containers import in_containers
 from tests.integration.http.amqp_device import AmqpDevice
-from tests.receivers import Receiver
+from tests.support.containers import in_containers
+from tests.support.receivers import Receiver
 
 BOTH = pytest.mark.parametrize(
     "backend", ["memory+sqlite", in_containers("rabbitmq+postgresql")], indirect=True

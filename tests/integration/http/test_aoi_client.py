@@ -20,8 +20,8 @@ from aoi_events.client import (
 from aoi_events.contracts.events import DeliveryChanged
 from aoi_events.testing import AoiServer, WaitFor
 from aoi_events.testing.scripted_client import CuttableTransport
-from tests.limits import WITHIN
-from tests.receivers import Receiver, Subscription
+from tests.support.limits import WITHIN
+from tests.support.receivers import Receiver, Subscription
 
 
 class Pushed:

@@ -13,7 +13,7 @@ from aoi_events.channels.base.http.settings import OutgoingSettings
 from aoi_events.channels.base.requests import Item
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.testing.stopped_clock import ManualClock
-from tests.receivers import Receiver, Reply
+from tests.support.receivers import Receiver, Reply
 from tests.unit.channels.test_requests import delivery
 
 FAILURES = 3

@@ -13,8 +13,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from aoi_events.channels.base.http.client import HttpAnswer, HttpClient, NoAnswer
 from aoi_events.channels.base.http.settings import OutgoingSettings
-from tests.limits import WITHIN
-from tests.receivers import Receiver, Reply
+from tests.support.limits import WITHIN
+from tests.support.receivers import Receiver, Reply
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 

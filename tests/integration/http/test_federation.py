@@ -14,7 +14,7 @@ from aoi_events.contracts.push import PushedChallenge, PushedNotification, push_
 from aoi_events.testing import AoiServer, FakeDevice, WaitFor
 from aoi_events.testing.server import open_server
 from tests.integration.http.conftest import MakeDevice
-from tests.receivers import Subscription
+from tests.support.receivers import Subscription
 
 
 @pytest.fixture

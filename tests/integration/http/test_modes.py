@@ -23,8 +23,8 @@ from aoi_events.testing import AoiServer, WaitFor
 from aoi_events.testing.scripted_client import CuttableTransport
 from tests.integration.http.conftest import BOTH
 from tests.integration.http.test_aoi_client import Pushed
-from tests.limits import WITHIN
-from tests.receivers import Receiver
+from tests.support.limits import WITHIN
+from tests.support.receivers import Receiver
 
 pytestmark = BOTH
 

@@ -12,7 +12,7 @@ from aoi_events import Publisher
 from aoi_events.testing import AoiServer, WaitFor
 from tests.integration.http.conftest import MakeDevice
 from tests.integration.http.test_webhooks import proved
-from tests.receivers import Receiver, Reply
+from tests.support.receivers import Receiver, Reply
 
 FAST = 20
 LONG = 30.0

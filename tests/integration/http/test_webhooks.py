@@ -12,7 +12,7 @@ from aoi_events.contracts.states import CloseReason
 from aoi_events.testing import AoiServer, WaitFor
 from tests.integration.http.amqp_device import AmqpDevice
 from tests.integration.http.conftest import BOTH, MakeDevice
-from tests.receivers import Got, Receiver, Reply
+from tests.support.receivers import Got, Receiver, Reply
 
 
 def challenge_in(got: Got, secret: str) -> str:

@@ -23,7 +23,7 @@ from aoi_events.contracts.states import CloseReason
 from aoi_events.testing import AoiServer, WaitFor
 from tests.integration.http.amqp_device import AmqpDevice
 from tests.integration.http.conftest import BOTH, MakeDevice
-from tests.receivers import Got, Receiver, Reply, Subscription
+from tests.support.receivers import Got, Receiver, Reply, Subscription
 
 VAPID = re.compile(r"vapid t=([A-Za-z0-9_.-]+), k=([A-Za-z0-9_-]+)")
 

@@ -19,9 +19,9 @@ from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.platform.tasks import first_completed
 from aoi_events.publishing import DeviceRequests, Publisher
 from aoi_events.testing.containers import RabbitServer
-from tests.containers import in_containers
-from tests.integration.publishing.device import Device
-from tests.limits import WITHIN
+from tests.support.containers import in_containers
+from tests.support.limits import WITHIN
+from tests.support.publishing_device import Device
 
 
 @dataclass(frozen=True)

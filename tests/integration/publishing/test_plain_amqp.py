@@ -15,8 +15,8 @@ import pytest
 
 from aoi_events.publishing import DeviceRequests
 from tests.integration.publishing.conftest import Running
-from tests.integration.publishing.device import Device
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
+from tests.support.publishing_device import Device
 
 Answer = tuple[str, pika.BasicProperties, dict[str, Any]]
 

@@ -12,8 +12,8 @@ from aoi_events.errors import EndedOtherwise, RequestRefused
 from aoi_events.publishing import DeviceRequests, Publisher, send_request
 from aoi_events.testing.containers import RabbitServer
 from tests.integration.publishing.conftest import Running
-from tests.integration.publishing.device import Device
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
+from tests.support.publishing_device import Device
 
 FORGED = "k1.forged-forged-forged"
 

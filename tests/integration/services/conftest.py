@@ -29,9 +29,9 @@ from aoi_events.testing.containers import PostgresServer, RabbitServer
 from aoi_events.testing.scripted import ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
 from aoi_events.topology import Queue, QueueKind, topology
-from tests.containers import in_containers
-from tests.integration.services.harness import WORKERS, System
 from tests.integration.services.one_worker import ANSWERS, Bench, FailingParking, Wishes
+from tests.support.containers import in_containers
+from tests.support.system import WORKERS, System
 
 KEYS = ServerKeys(TokenKeys({"k1": bytes(range(64))}), b"challenge key of 32 octets, fixed")
 

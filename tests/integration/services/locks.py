@@ -6,9 +6,9 @@ import asyncio
 
 import asyncpg
 
-from tests.containers import SOMEBODY_WAITS
-from tests.integration.services.harness import System
-from tests.limits import WITHIN
+from tests.support.containers import SOMEBODY_WAITS
+from tests.support.limits import WITHIN
+from tests.support.system import System
 
 
 async def somebody_waits(system: System, *, count: int = 1) -> None:

@@ -16,8 +16,8 @@ from aoi_events.services.runtime.parking import Parked, Parking
 from aoi_events.store.store import SqlStore
 from aoi_events.testing.stopped_clock import ManualClock
 from aoi_events.topology import OUTCOME, worker_queue
-from tests.failed_deliveries import fail_deliveries
-from tests.limits import WITHIN
+from tests.support.failed_deliveries import fail_deliveries
+from tests.support.limits import WITHIN
 
 ANSWERS = "aoi.reply.shop.answers"
 

@@ -15,7 +15,8 @@ from aoi_events.services.delivery.backlog import limit_backlog
 from aoi_events.services.delivery.release import release_idle
 from aoi_events.services.messages.envelopes import hint
 from aoi_events.services.runtime.settings import ServiceSettings
-from tests.conformance.store.rows import (
+from tests.integration.services.conftest import KEYS
+from tests.support.rows import (
     NOW,
     a_delivery,
     client_id,
@@ -26,7 +27,6 @@ from tests.conformance.store.rows import (
     stored,
     under_way,
 )
-from tests.integration.services.conftest import KEYS
 
 SETTINGS = ServiceSettings(
     token_keys=KEYS.token_keys,

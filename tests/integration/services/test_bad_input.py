@@ -25,8 +25,8 @@ from aoi_events.topology import (
     worker_queue,
 )
 from tests.integration.services.conftest import BOTH, OpenSystem
-from tests.integration.services.harness import System
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
+from tests.support.system import System
 
 SEND = {"version": 1, "notification": "n1", "tokens": ["k1.x"], "content": {"data": "x"}}
 

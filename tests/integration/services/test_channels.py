@@ -7,9 +7,9 @@ from typing import Any
 from aoi_events.contracts.answers import ChannelsActivatedV1
 from aoi_events.contracts.states import CloseReason
 from aoi_events.testing.scripted import Say
-from tests.integration.services.actors import Device
 from tests.integration.services.conftest import BOTH, OpenSystem
-from tests.integration.services.harness import System
+from tests.support.actors import Device
+from tests.support.system import System
 
 
 def selected(answer: ChannelsActivatedV1) -> list[tuple[str, str]]:

@@ -20,8 +20,8 @@ from aoi_events.testing.scripted import Say
 from aoi_events.testing.stopped_clock import FixedDice
 from aoi_events.topology import hints_queue
 from tests.integration.services.conftest import BOTH, OpenSystem
-from tests.integration.services.harness import System
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
+from tests.support.system import System
 
 
 async def worker_that_dies(system: System) -> DeadlinesWorker:

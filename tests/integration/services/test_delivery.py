@@ -11,7 +11,7 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import CloseReason
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import BOTH, OpenSystem
-from tests.integration.services.harness import System
+from tests.support.system import System
 
 pytestmark = BOTH
 

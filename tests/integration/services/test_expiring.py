@@ -12,8 +12,8 @@ from aoi_events.services.deadlines.clients import UnusedClients
 from aoi_events.services.runtime.settings import Policies
 from aoi_events.testing.stopped_clock import ManualClock
 from aoi_events.topology import EVENTS, Binding, Queue, QueueKind, topology
-from tests.conformance.store.rows import NOW, a_client, client_id, later
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
+from tests.support.rows import NOW, a_client, client_id, later
 
 
 async def test_an_end_that_was_not_published_has_the_time_of_the_first_attempt(

@@ -9,9 +9,9 @@ import pytest
 from aoi_events.contracts.answers import AnyAnswer, NotificationContentV1, RefusedV1
 from aoi_events.contracts.envelopes import DeliverItem, OutcomeKind
 from aoi_events.contracts.requests import CLIENT_HEADER
-from tests.integration.services.actors import Device
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.harness import GATEWAY, System
+from tests.support.actors import Device
+from tests.support.system import GATEWAY, System
 
 LONG = "more than ten octets"
 KEY = "BP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A8"

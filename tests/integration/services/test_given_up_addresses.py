@@ -26,11 +26,11 @@ from aoi_events.services.channel.submissions import Work
 from aoi_events.testing import LoopbackSmsc
 from aoi_events.testing.scripted import ADDRESS
 from aoi_events.topology import delivery_queue, worker_queue
-from tests.integration.services.actors import Device
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.harness import WORKERS, System
-from tests.limits import WITHIN
-from tests.receivers import Receiver, Subscription
+from tests.support.actors import Device
+from tests.support.limits import WITHIN
+from tests.support.receivers import Receiver, Subscription
+from tests.support.system import WORKERS, System
 
 OLD, NEW = "old", "new"
 WITHOUT_THE_CHANNEL = [name for name in WORKERS if name != "scripted"]

@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from aoi_events.domain.clients.channels import Proof, ProofState
-from tests.conformance.store.rows import a_proof
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.harness import System
+from tests.support.rows import a_proof
+from tests.support.system import System
 
 
 async def addresses(system: System, client: str) -> set[str]:

@@ -17,7 +17,7 @@ from aoi_events.domain.providers.breaker import BreakerState
 from aoi_events.domain.providers.health import ProviderHealth
 from aoi_events.ports.channel import ConnectionlessChannel
 from aoi_events.services.channel.health import FRESH, HealthNotes
-from tests.integration.services.harness import System
+from tests.support.system import System
 
 MOST = 100
 

@@ -10,10 +10,10 @@ from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeKind
 from aoi_events.domain.clients.channels import Proof, ProofState
 from aoi_events.services.deadlines.proofs import DueProofs
 from aoi_events.services.outcome.handler import OutcomeHandler
-from tests.integration.services.actors import Device
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.harness import System
 from tests.integration.services.test_proofs import DAY, code_of, confirm, prove, state
+from tests.support.actors import Device
+from tests.support.system import System
 
 
 @pytest.fixture

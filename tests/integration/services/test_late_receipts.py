@@ -15,8 +15,8 @@ from aoi_events.services.channel.receipts import Receipts
 from aoi_events.testing.scripted import ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import ManualClock
 from aoi_events.topology import OUTCOME, Queue, topology
-from tests.conformance.store.rows import NOW, a_provider_message
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
+from tests.support.rows import NOW, a_provider_message
 
 
 class Interrupted(MemoryBroker):

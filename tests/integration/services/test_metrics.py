@@ -10,9 +10,9 @@ from aoi_events.services.notification.handler import NotificationHandler
 from aoi_events.services.outcome.handler import OutcomeHandler
 from aoi_events.topology import worker_queue
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.harness import WORKERS, System
-from tests.limits import WITHIN
 from tests.support.counts import counted, value
+from tests.support.limits import WITHIN
+from tests.support.system import WORKERS, System
 
 Handlers = type[NotificationHandler] | type[OutcomeHandler]
 

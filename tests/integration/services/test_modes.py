@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import BOTH, OpenSystem
-from tests.integration.services.harness import WORKERS, System
+from tests.support.system import WORKERS, System
 
 pytestmark = BOTH
 

@@ -16,11 +16,11 @@ from aoi_events.domain.clients.channels import Channel, ChannelState, Parameters
 from aoi_events.domain.clients.client import Client, Presence
 from aoi_events.domain.notifications import Notification
 from aoi_events.ports.store import Lock, Transaction
-from tests.integration.services.actors import Device, Node, User
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.harness import System
 from tests.integration.services.locks import somebody_waits
-from tests.limits import WITHIN
+from tests.support.actors import Device, Node, User
+from tests.support.limits import WITHIN
+from tests.support.system import System
 
 pytestmark = pytest.mark.parametrize("backend", ["memory+postgresql"], indirect=True)
 

@@ -14,9 +14,9 @@ from aoi_events.contracts.answers import (
 from aoi_events.contracts.base import MAX_BODY
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState
-from tests.integration.services.actors import User
 from tests.integration.services.conftest import BOTH, OpenSystem
-from tests.integration.services.harness import System
+from tests.support.actors import User
+from tests.support.system import System
 
 
 async def cancel(user: User, notification: str) -> NotificationCancelledV1:

@@ -17,11 +17,11 @@ from aoi_events.domain.clients.client import Client, Presence, client_id_of, con
 from aoi_events.domain.clients.proofs import challenge_code
 from aoi_events.domain.delivery.state import deliver
 from aoi_events.ports.store import Lock
-from tests.integration.services.actors import Device, Node, secret_and_hash
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.harness import System
 from tests.integration.services.locks import somebody_waits
-from tests.limits import WITHIN
+from tests.support.actors import Device, Node, secret_and_hash
+from tests.support.limits import WITHIN
+from tests.support.system import System
 
 pytestmark = pytest.mark.parametrize("backend", ["memory+postgresql"], indirect=True)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import BOTH, OpenSystem
-from tests.integration.services.harness import System
+from tests.support.system import System
 
 pytestmark = BOTH
 

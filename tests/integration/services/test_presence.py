@@ -9,9 +9,9 @@ import pytest
 from aoi_events.contracts.answers import RefusedV1
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.domain.clients.client import Client, Presence
-from tests.integration.services.actors import Device, Node
 from tests.integration.services.conftest import BOTH
-from tests.integration.services.harness import System
+from tests.support.actors import Device, Node
+from tests.support.system import System
 
 
 async def row_of(system: System, device: Device) -> Client:

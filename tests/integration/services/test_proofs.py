@@ -15,9 +15,9 @@ from aoi_events.ports.broker import Inbound
 from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.testing.scripted import Say
-from tests.integration.services.actors import Device
 from tests.integration.services.conftest import BOTH, OpenSystem
-from tests.integration.services.harness import System
+from tests.support.actors import Device
+from tests.support.system import System
 
 DAY = 86_400
 

@@ -12,9 +12,9 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.errors import ConfigurationError, ProviderUnavailable
 from aoi_events.ports.channel import Receipt, SubmitResult
 from aoi_events.testing.scripted import Say
-from tests.integration.services.actors import User
 from tests.integration.services.conftest import BOTH, OpenSystem
-from tests.integration.services.harness import WORKERS, System
+from tests.support.actors import User
+from tests.support.system import WORKERS, System
 
 pytestmark = BOTH
 

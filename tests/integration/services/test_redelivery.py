@@ -34,11 +34,11 @@ from aoi_events.topology import (
     delivery_queue,
     worker_queue,
 )
-from tests.failed_deliveries import fail_deliveries
-from tests.integration.services.actors import User, secret_and_hash
 from tests.integration.services.conftest import BOTH, OpenSystem
-from tests.integration.services.harness import WORKERS, System
-from tests.limits import WITHIN
+from tests.support.actors import User, secret_and_hash
+from tests.support.failed_deliveries import fail_deliveries
+from tests.support.limits import WITHIN
+from tests.support.system import WORKERS, System
 
 
 def handler(system: System, name: str) -> Handler[Any]:

@@ -16,9 +16,9 @@ from aoi_events.domain.clients.proofs import challenge_code
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.store import Lock
 from aoi_events.services.outcome.refused_challenges import note_refused_challenges
-from tests.integration.services.actors import Device
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.harness import WORKERS, System
+from tests.support.actors import Device
+from tests.support.system import WORKERS, System
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from aoi_events.errors import ConfigurationError
 from aoi_events.ports.broker import Inbound
 from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.registration.handler import RegistrationHandler
-from tests.integration.services.actors import Device, secret_and_hash
 from tests.integration.services.conftest import BOTH, OpenSystem
-from tests.integration.services.harness import System
+from tests.support.actors import Device, secret_and_hash
+from tests.support.system import System
 
 
 async def register(system: System, **body: Any) -> ClientRegisteredV1:

@@ -9,7 +9,7 @@ import pytest
 from aoi_events.contracts.requests import DeregisterApplicationV1
 from aoi_events.ports.store import Store
 from aoi_events.services.registration.unit_of_work import Registry
-from tests.conformance.store.rows import NOW, a_client, an_application, client_id
+from tests.support.rows import NOW, a_client, an_application, client_id
 
 
 @pytest.mark.parametrize("ended,left", [(2, [1, 2]), (3, [2, 3])])

@@ -12,9 +12,9 @@ from aoi_events.services.outcome.handler import OutcomeHandler
 from aoi_events.testing.scripted import Say
 from aoi_events.topology import HINTS, OUTCOME, Binding, Queue, QueueKind, delivery_queue
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.harness import System
 from tests.integration.services.test_redelivery import Replies, die_after_commit, system_without
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
+from tests.support.system import System
 
 
 async def test_an_old_refusal_does_not_close_a_channel_that_was_activated_since(

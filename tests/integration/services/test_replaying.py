@@ -22,7 +22,7 @@ from aoi_events.topology import (
     REQUESTS,
     quarantine_of,
 )
-from tests.integration.services.harness import GATEWAY, System
+from tests.support.system import GATEWAY, System
 
 KEY = "BP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A8"
 """A point of P-256."""

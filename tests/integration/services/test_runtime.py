@@ -7,7 +7,7 @@ import asyncio
 from aoi_events.errors import ConfigurationError
 from aoi_events.topology import OUTCOME, quarantine_of
 from tests.integration.services.one_worker import Bench
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 
 async def test_a_batch_is_whatever_waits(bench: Bench) -> None:

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from aoi_events.contracts.answers import NotificationAcceptedV1
 from aoi_events.contracts.states import Reason
-from tests.integration.services.actors import User
 from tests.integration.services.conftest import BOTH
-from tests.integration.services.harness import System
+from tests.support.actors import User
+from tests.support.system import System
 
 
 def new_key() -> str:

@@ -24,8 +24,8 @@ from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.registration.handler import RegistrationHandler
 from aoi_events.store.store import SqlStore
-from tests.integration.services.actors import secret_and_hash
-from tests.integration.services.harness import System
+from tests.support.actors import secret_and_hash
+from tests.support.system import System
 
 AT_MOST = 12
 """Statements for a batch of any size."""

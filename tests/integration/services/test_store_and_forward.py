@@ -10,9 +10,9 @@ import pytest
 from aoi_events.contracts.answers import ChannelsActivatedV1
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.testing.scripted import Say
-from tests.integration.services.actors import Device
 from tests.integration.services.conftest import BOTH, OpenSystem
-from tests.integration.services.harness import System
+from tests.support.actors import Device
+from tests.support.system import System
 
 
 async def connects(system: System, device: Device) -> None:

@@ -14,10 +14,10 @@ from aoi_events.contracts.envelopes import DeliverItem, OutcomeKind
 from aoi_events.contracts.events import DeliveryChanged
 from aoi_events.store.store import SqlStore
 from aoi_events.testing.scripted import Say
-from tests.containers import in_containers
-from tests.integration.services.actors import Device, Node, secret_and_hash
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.harness import WORKERS, System
+from tests.support.actors import Device, Node, secret_and_hash
+from tests.support.containers import in_containers
+from tests.support.system import WORKERS, System
 
 pytestmark = pytest.mark.parametrize(
     "backend",

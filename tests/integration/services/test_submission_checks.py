@@ -10,12 +10,12 @@ from aoi_events.contracts.envelopes import DeliverItem, DeliveryBatchV1
 from aoi_events.services.channel.handler import ProviderHandler
 from aoi_events.services.channel.submissions import Submissions
 from aoi_events.topology import delivery_queue, worker_queue
-from tests.integration.services.actors import secret_and_hash
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.harness import System
 from tests.integration.services.test_redelivery import system_without
 from tests.integration.services.test_statements import statements
-from tests.limits import WITHIN
+from tests.support.actors import secret_and_hash
+from tests.support.limits import WITHIN
+from tests.support.system import System
 
 
 async def waiting(system: System) -> DeliverItem:

@@ -26,9 +26,9 @@ from aoi_events.services.channel.submissions import Known, Submissions, Work
 from aoi_events.testing.scripted import ADDRESS, ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import ManualClock
 from aoi_events.topology import OUTCOME, Queue, topology
-from tests.conformance.store.rows import NOW, client_id, later
-from tests.device_frames import deliver
-from tests.limits import WITHIN
+from tests.support.device_frames import deliver
+from tests.support.limits import WITHIN
+from tests.support.rows import NOW, client_id, later
 
 
 @dataclass

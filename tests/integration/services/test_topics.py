@@ -10,7 +10,7 @@ import pytest
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState
 from tests.integration.services.conftest import BOTH, OpenSystem
-from tests.integration.services.harness import System
+from tests.support.system import System
 
 on_postgresql = pytest.mark.parametrize("backend", ["memory+postgresql"], indirect=True)
 

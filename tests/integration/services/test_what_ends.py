@@ -30,7 +30,7 @@ from aoi_events.services.clients.endings import apply_endings
 from aoi_events.services.clients.retirement import Endings, retire
 from aoi_events.store.store import open_store
 from aoi_events.topology import EVENTS
-from tests.conformance.store.rows import (
+from tests.support.rows import (
     a_channel,
     a_client,
     a_delivery,

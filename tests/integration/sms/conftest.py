@@ -9,8 +9,8 @@ import pytest
 
 from aoi_events import DeviceRequests, Publisher
 from aoi_events.testing import AoiServer, LoopbackSmsc, WaitFor
-from tests.containers import in_containers
 from tests.integration.sms.handset import Handset
+from tests.support.containers import in_containers
 
 BOTH = pytest.mark.parametrize(
     "backend", ["memory+sqlite", in_containers("rabbitmq+postgresql")], indirect=True

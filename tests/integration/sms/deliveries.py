@@ -12,7 +12,7 @@ from aoi_events.contracts.identifiers import Urgency, base32_id
 from aoi_events.ports.channel import ConnectionlessChannel, Receipt, SubmitResult
 from aoi_events.testing.smsc import ShortMessageReceived
 from tests.integration.sms.smscs import Smsc
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 NUMBER = "+31600000001"
 _FINGERPRINT = base32_id("fp_", bytes(range(8)))

@@ -19,7 +19,7 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.oma_push.payload import ChallengePush, Payload
 from aoi_events.testing import LoopbackSmsc
-from tests.pushes import payloads_of
+from tests.support.pushes import payloads_of
 
 
 class Handset:

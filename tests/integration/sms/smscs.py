@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from aoi_events.testing import LoopbackSmsc, Reply
 from aoi_events.testing.smsc import ShortMessageReceived
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 _NODE: Final = Path(__file__).with_name("node")
 

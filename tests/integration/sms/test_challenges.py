@@ -12,7 +12,7 @@ from aoi_events.oma_push.payload import ChallengePush, ContentPush
 from aoi_events.testing import AoiServer, LoopbackSmsc, Reply, WaitFor
 from tests.integration.sms.conftest import BOTH, MakeHandset
 from tests.integration.sms.handset import state_of
-from tests.pushes import payload_of
+from tests.support.pushes import payload_of
 
 AGAIN = 121.0
 """Seconds after which an unanswered challenge is sent again."""

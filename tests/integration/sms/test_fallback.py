@@ -16,7 +16,7 @@ from aoi_events.testing import AoiServer, LoopbackSmsc, WaitFor
 from tests.integration.sms.conftest import BOTH, MakeHandset
 from tests.integration.sms.handset import Handset
 from tests.integration.sms.traffic import all_delivered_in_time, contents
-from tests.receivers import Receiver
+from tests.support.receivers import Receiver
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from aoi_events import Publisher
 from aoi_events.testing import AoiServer, LoopbackSmsc
 from tests.integration.sms.conftest import MakeHandset
 from tests.integration.sms.traffic import all_delivered, contents, send
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 
 @pytest.mark.parametrize(

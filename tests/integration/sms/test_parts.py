@@ -13,8 +13,8 @@ from aoi_events.oma_push.payload import ContentPush, WakeUpPush, largest_content
 from aoi_events.testing import AoiServer, FakeDevice, LoopbackSmsc, Reply, WaitFor
 from aoi_events.testing.smsc import ShortMessageReceived
 from tests.integration.sms.conftest import BOTH, MakeHandset
-from tests.limits import WITHIN
-from tests.pushes import payload_of, payloads_of
+from tests.support.limits import WITHIN
+from tests.support.pushes import payload_of, payloads_of
 
 LONG = "The gate has changed. " * 20
 PARTS = 4

@@ -17,7 +17,7 @@ from aoi_events.testing import AoiServer, LoopbackSmsc, Reply
 from tests.integration.sms.deliveries import delivery, kinds, next_receipts, until_taken
 from tests.integration.sms.handset import Handset
 from tests.integration.sms.smscs import NodeSmsc, Smpp34Smsc, Smsc
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 DUTCH, GERMAN, BELGIAN = "+31600000001", "+49170000001", "+32470000001"
 QUICK = {"throttle_pause": 0.02, "connect_time": 5.0, "reconnect_first": 0.02}

@@ -24,8 +24,8 @@ from tests.integration.sms.deliveries import (
     until_taken,
 )
 from tests.integration.sms.smscs import SMSCS, NodeSmsc, Smsc
-from tests.limits import WITHIN
-from tests.pushes import payload_of, payloads_of
+from tests.support.limits import WITHIN
+from tests.support.pushes import payload_of, payloads_of
 
 LONG = "The gate has changed. " * 20
 

@@ -12,8 +12,8 @@ from aoi_events.oma_push.payload import ContentPush
 from aoi_events.testing import AoiServer, LoopbackSmsc
 from aoi_events.testing.diary import DidNotHappen
 from tests.integration.sms.handset import Handset
-from tests.limits import WITHIN
-from tests.pushes import payloads_of
+from tests.support.limits import WITHIN
+from tests.support.pushes import payloads_of
 
 
 async def send(shop: Publisher, handset: Handset, count: int) -> list[str]:

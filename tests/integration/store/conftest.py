@@ -9,7 +9,7 @@ import pytest
 
 from aoi_events.store.store import SqlStore, open_store
 from aoi_events.testing.containers import PostgresServer
-from tests.containers import in_containers
+from tests.support.containers import in_containers
 
 
 @pytest.fixture(params=["sqlite", in_containers("postgresql")])

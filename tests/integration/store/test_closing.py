@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from aoi_events.errors import StoreUnavailable
 from aoi_events.store.store import open_store
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 SLOW = text(
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) "

@@ -14,7 +14,7 @@ from aoi_events.errors import StoreUnavailable
 from aoi_events.ports.store import Lock
 from aoi_events.store.migration import upgrade
 from aoi_events.store.store import SqlStore, open_store
-from tests.conformance.store.rows import a_client, a_submission, client_id, fill
+from tests.support.rows import a_client, a_submission, client_id, fill
 
 
 async def test_a_killed_session_is_unavailable_and_passes(postgres: SqlStore) -> None:

@@ -16,7 +16,7 @@ from aoi_events.ports.store import Kind, Lock
 from aoi_events.store.claiming import due
 from aoi_events.store.json_columns import to_micros
 from aoi_events.store.store import SqlStore, SqlTransaction, open_store
-from tests.conformance.store.rows import (
+from tests.support.rows import (
     NOW,
     a_client,
     a_delivery,

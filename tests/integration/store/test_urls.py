@@ -8,7 +8,7 @@ import pytest
 
 from aoi_events.errors import ConfigurationError
 from aoi_events.store.store import open_store
-from tests.conformance.store.rows import a_client, client_id
+from tests.support.rows import a_client, client_id
 
 
 @pytest.mark.parametrize("scheme", ["sqlite", "sqlite+aiosqlite"])

@@ -13,8 +13,8 @@ from aoi_events.errors import RequestRefused
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.metrics import Change
 from aoi_events.testing import AoiServer, FakeDevice
-from tests.limits import WITHIN
 from tests.support import counts
+from tests.support.limits import WITHIN
 
 MAIL = "org.example.mail"
 NUMBER = 10

@@ -11,8 +11,8 @@ import pytest
 
 from aoi_events.client import Notification
 from aoi_events.testing import AoiServer, MakeDevice, WaitFor
-from tests.limits import WITHIN
-from tests.pages import block
+from tests.support.limits import WITHIN
+from tests.support.pages import block
 
 
 def put(code: str, *pairs: tuple[str, str]) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import environment
-from tests.limits import WITHIN
+from tests.support.commands import environment
+from tests.support.limits import WITHIN
 
 WITHOUT = """
 import builtins

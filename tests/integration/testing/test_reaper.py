@@ -12,7 +12,7 @@ import pytest
 from aoi_events.testing.containers import PostgresServer
 from aoi_events.testing.reaper import Lease
 from aoi_events.testing.sharing import SharedServers
-from tests.engine import Engine
+from tests.support.engine import Engine
 
 KEY = "aoi-events.testing"
 

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import pytest
 
 from aoi_events.testing.reaper import Lease
-from tests.commands import environment
-from tests.engine import Engine
-from tests.limits import WITHIN
+from tests.support.commands import environment
+from tests.support.engine import Engine
+from tests.support.limits import WITHIN
 
 pytestmark = pytest.mark.usefixtures("docker_engine")
 BESIDE = ("setpriv", "--pdeathsig", "KILL", "env", "--default-signal=INT")

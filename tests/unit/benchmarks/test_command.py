@@ -10,7 +10,7 @@ import typer
 from tests.benchmarks.channels.command import channels
 from tests.benchmarks.channels.comparing import WAYS, compare
 from tests.benchmarks.channels.world import World
-from tests.commands import Ran
+from tests.support.commands import Ran
 
 SMALL = ("--notifications", "100", "--failing", "0,50", "--seed", "7")
 

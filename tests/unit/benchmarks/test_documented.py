@@ -9,7 +9,7 @@ import pytest
 from tests.benchmarks.channels.comparing import WAYS, compare
 from tests.benchmarks.channels.playing import Way
 from tests.benchmarks.channels.world import World
-from tests.pages import block
+from tests.support.pages import block
 
 PAGE = "docs/explanation/second-channel.md"
 

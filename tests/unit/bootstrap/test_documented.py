@@ -5,7 +5,7 @@ from __future__ import annotations
 from aoi_events.bootstrap.plugins import installed_plugins
 from aoi_events.bootstrap.policy_format import parse_policy
 from aoi_events.contracts.identifiers import Mode, Urgency
-from tests.pages import block
+from tests.support.pages import block
 
 PAGE = "docs/how-to/policy.md"
 

@@ -15,7 +15,7 @@ from aoi_events.errors import PolicyRefused
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.telemetry.prometheus import PrometheusMetrics
 from aoi_events.testing.stopped_clock import ManualClock
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 CHANNELS = ("websocket", "sms")
 

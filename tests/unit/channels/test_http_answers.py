@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from aoi_events.channels.base.http.answers import seconds_to_wait, verdict_of
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
-from tests.instant import INSTANT as NOW
+from tests.support.instant import INSTANT as NOW
 
 header = (
     st.none()

@@ -12,7 +12,7 @@ from aoi_events.channels.sms import SmsSettings, plugin
 from aoi_events.contracts.content import Content
 from aoi_events.oma_push.datagrams import Bits, Part, Segment, read
 from aoi_events.testing.smsc import LoopbackSmsc
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 from tests.unit.channels.test_sms_channel import NUMBER, challenge, delivery
 
 LONG = Content(data="x" * 300)

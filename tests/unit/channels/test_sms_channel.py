@@ -24,8 +24,8 @@ from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
 from aoi_events.oma_push.payload import ChallengePush, ContentPush, WakeUpPush
 from aoi_events.ports.channel import ConnectionlessChannel, Receipt
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
-from tests.limits import WITHIN
-from tests.pushes import payload_of
+from tests.support.limits import WITHIN
+from tests.support.pushes import payload_of
 
 NUMBER = "+31600000001"
 FINGERPRINT = base32_id("fp_", bytes(8))

@@ -14,7 +14,7 @@ from aoi_events.channels.sms import SmsSettings
 from aoi_events.channels.sms.rate_limit import RateLimit
 from aoi_events.channels.sms.routing import routes
 from aoi_events.channels.sms.settings import SmscSettings
-from tests.pages import block
+from tests.support.pages import block
 
 numbers = st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True)
 prefixes = st.from_regex(r"\+[1-3][0-3]{0,3}", fullmatch=True)

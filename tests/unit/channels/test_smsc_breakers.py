@@ -17,7 +17,7 @@ from aoi_events.domain.providers.breaker import BreakerPolicy, BreakerState
 from aoi_events.domain.retry import Backoff
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 from tests.unit.channels.test_smsc_link import message
 
 FAILURES = 2

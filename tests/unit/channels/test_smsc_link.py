@@ -22,7 +22,7 @@ from aoi_events.channels.sms.settings import SmscSettings
 from aoi_events.channels.sms.status import SubmitStatus, Submitted
 from aoi_events.client.core.inputs import ShortMessage as Arrived
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 NUMBER = "+31600000001"
 USER_DATA = bytes.fromhex("0605040b8423f0070601da") + b"hello"

@@ -23,7 +23,7 @@ from aoi_events.channels.webpush.vapid import (
     public_text,
     read_key,
 )
-from tests.receivers import Subscription
+from tests.support.receivers import Subscription
 
 RFC_8291 = {
     "p256dh": (

@@ -9,7 +9,7 @@ import pytest
 
 import aoi_events.contracts
 from aoi_events.endpoint.openapi import openapi_text
-from tests.commands import Cli
+from tests.support.commands import Cli
 
 COMMITTED = Path(aoi_events.contracts.__file__).parent / "schema.json"
 

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import pytest
 
-from tests.commands import Cli
+from tests.support.commands import Cli
 
 GROUPS = ["client", "dead", "db", "broker", "keys", "policy"]
 SINGLE = ["demo", "up", "worker", "send", "status", "contracts", "settings", "metrics"]

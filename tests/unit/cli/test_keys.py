@@ -23,8 +23,8 @@ from aoi_events.endpoint.api_keys import name_of
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
 from aoi_events.store.store import open_store
-from tests.commands import Cli
-from tests.conformance.store.rows import a_client, an_application
+from tests.support.commands import Cli
+from tests.support.rows import a_client, an_application
 
 
 def test_keys_are_readable_by_their_owner_only(cli: Cli, tmp_path: Path) -> None:

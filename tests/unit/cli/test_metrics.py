@@ -6,7 +6,7 @@ import re
 
 from aoi_events.cli.metrics import as_markdown
 from aoi_events.telemetry.catalogue import CATALOGUE
-from tests.commands import Cli
+from tests.support.commands import Cli
 
 
 def test_the_markdown_is_what_the_reference_includes(cli: Cli) -> None:

@@ -17,9 +17,9 @@ from aoi_events.domain.clients.channels import Channel, ChannelState
 from aoi_events.domain.clients.client import Presence
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.store.store import open_store
-from tests.commands import AOI, Cli, environment
-from tests.conformance.store.rows import NOW, a_channel, a_client, an_application
-from tests.pages import block
+from tests.support.commands import AOI, Cli, environment
+from tests.support.pages import block
+from tests.support.rows import NOW, a_channel, a_client, an_application
 
 GOOD = 'mode = "hedged"\n[channels.sms]\nleast_urgency = "high"\n[applications.mail]\n'
 NUMBER = "+15550100"

@@ -6,7 +6,7 @@ import pytest
 
 from aoi_events.bootstrap.settings import load_settings
 from aoi_events.cli.settings import as_markdown, every_setting
-from tests.commands import Cli
+from tests.support.commands import Cli
 
 
 def test_every_setting_has_a_meaning() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import Cli
+from tests.support.commands import Cli
 
 
 def test_upgrade_twice_changes_nothing(cli: Cli, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import Cli
+from tests.support.commands import Cli
 
 
 @pytest.mark.parametrize(

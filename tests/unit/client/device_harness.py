@@ -51,8 +51,8 @@ from aoi_events.domain.clients.client import client_id_of, hash_secret
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.oma_push.payload import ContentPush, Payload, WakeUpPush
 from aoi_events.oma_push.payload import encode as encode_push
-from tests.device_frames import delivery_id
-from tests.instant import INSTANT as NOW
+from tests.support.device_frames import delivery_id
+from tests.support.instant import INSTANT as NOW
 
 E = TypeVar("E")
 F = TypeVar("F", bound=DeviceFrame)

@@ -40,7 +40,7 @@ from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.errors import ErrorCode
 from aoi_events.oma_push.datagrams import Reference
 from aoi_events.oma_push.payload import ChallengePush, ContentPush, WakeUpPush, encode
-from tests.device_frames import delivery_id
+from tests.support.device_frames import delivery_id
 from tests.unit.client.device_harness import (
     CELLULAR,
     EXPIRES_AT,

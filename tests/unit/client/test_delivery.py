@@ -23,7 +23,7 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import AckFrame, WakeUpFrame
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.oma_push.payload import ContentPush
-from tests.device_frames import delivery_id
+from tests.support.device_frames import delivery_id
 from tests.unit.client.device_harness import (
     MAIL,
     RegisteredDevice,

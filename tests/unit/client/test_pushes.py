@@ -18,7 +18,7 @@ from aoi_events.contracts.push import (
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.errors import ConfigurationError
 from aoi_events.testing.scripted_client import Script
-from tests.device_frames import delivery_id
+from tests.support.device_frames import delivery_id
 from tests.unit.client.device_harness import (
     EXPIRES_AT,
     MAIL,

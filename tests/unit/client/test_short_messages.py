@@ -21,8 +21,8 @@ from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.oma_push.datagrams import Reference
 from aoi_events.oma_push.payload import ContentPush, encode
 from aoi_events.oma_push.reassembly import MAX_AGE
-from tests.device_frames import delivery_id
-from tests.instant import INSTANT as NOW
+from tests.support.device_frames import delivery_id
+from tests.support.instant import INSTANT as NOW
 from tests.unit.client.device_harness import MAIL, RegisteredDevice, arrived
 
 LONG = "long " * 60

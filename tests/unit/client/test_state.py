@@ -21,7 +21,7 @@ from aoi_events.contracts.identifiers import base32_id
 from aoi_events.contracts.requests import PreviousClient
 from aoi_events.errors import ClientStateError
 from aoi_events.oma_push.reassembly import WaitingPart
-from tests.strategies import instants
+from tests.support.strategies import instants
 
 NAMES = st.text("abc", min_size=1, max_size=5)
 CODES = st.sampled_from(["delivered", "no_such_application", "could_not_wake"])

@@ -25,8 +25,8 @@ from aoi_events.contracts.parse import parse_request
 from aoi_events.contracts.requests import GATEWAY_ONLY, REQUESTS
 from aoi_events.contracts.schema import schema_text, schemas
 from aoi_events.errors import Refusal
-from tests.pages import blocks, pages
-from tests.strategies_of_contracts import MODELS, values_of
+from tests.support.pages import blocks, pages
+from tests.support.strategies_of_contracts import MODELS, values_of
 
 FORBIDDING = {model.__name__ for model in (*REQUESTS.values(), *APP_REQUESTS.values())} | {
     "HelloFrame",

@@ -13,7 +13,7 @@ from aoi_events.contracts.base import MAX_BODY
 from aoi_events.contracts.parse import MAX_DEPTH, parse_request
 from aoi_events.contracts.requests import REQUESTS
 from aoi_events.errors import ErrorCode, Refusal
-from tests.strategies_of_contracts import json_values, values_of
+from tests.support.strategies_of_contracts import json_values, values_of
 
 CLIENT = "cli_" + "a" * 26
 SEND = {

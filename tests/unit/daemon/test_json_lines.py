@@ -16,8 +16,8 @@ from aoi_events.contracts.apps import APP_REQUESTS, AppRequestFailed, AttachV1, 
 from aoi_events.daemon.app_connection import AppConnection
 from aoi_events.daemon.json_lines import decode_request
 from aoi_events.errors import ErrorCode, Refusal
-from tests.limits import WITHIN
-from tests.strategies_of_contracts import json_values, values_of
+from tests.support.limits import WITHIN
+from tests.support.strategies_of_contracts import json_values, values_of
 
 
 @given(line=st.binary(max_size=200))

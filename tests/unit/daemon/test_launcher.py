@@ -11,7 +11,7 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import base32_id
 from aoi_events.daemon.launcher import Launcher
 from aoi_events.errors import CouldNotWake
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 SHOWN = AppNotification(
     delivery=base32_id("dlv_", bytes(16)),

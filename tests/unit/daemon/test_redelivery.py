@@ -15,7 +15,7 @@ from aoi_events.daemon.launcher import Launcher
 from aoi_events.daemon.redelivery import Redelivery
 from aoi_events.errors import CouldNotWake
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 MAIL, CHAT = "org.example.mail/default", "org.example.chat/default"
 

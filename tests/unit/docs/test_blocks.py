@@ -11,7 +11,7 @@ import yaml
 
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.gateway.settings import GatewaySettings
-from tests.pages import ROOT, block, blocks, pages, text_of
+from tests.support.pages import ROOT, block, blocks, pages, text_of
 
 HERE = "tests/unit/docs/test_blocks.py"
 FIRST = "tests/acceptance/test_first_notification.py"

@@ -13,7 +13,7 @@ from aoi_events.contracts.answers import ANSWERS
 from aoi_events.contracts.events import EVENT_KINDS
 from aoi_events.contracts.requests import REQUESTS
 from aoi_events.errors import DOCUMENTATION
-from tests.pages import ROOT, pages, text_of
+from tests.support.pages import ROOT, pages, text_of
 
 MAX_README = 10_240
 SITE = "https://github.com/aoi-events/aoi-events/blob/main/"

@@ -20,7 +20,7 @@ from aoi_events.domain.clients.applications import (
     token_owner,
 )
 from aoi_events.domain.clients.client import Client
-from tests.strategies import EPOCH
+from tests.support.strategies import EPOCH
 
 
 def registered(

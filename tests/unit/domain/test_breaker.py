@@ -25,8 +25,8 @@ from aoi_events.domain.providers.breaker import (
     retry_delay,
 )
 from aoi_events.domain.retry import Backoff
-from tests.strategies import EPOCH, backoffs, jitters
-from tests.unit.domain.histories import at
+from tests.support.histories import at
+from tests.support.strategies import EPOCH, backoffs, jitters
 
 POLICY = BreakerPolicy(
     failures=3, wait=Backoff(first=2.0, factor=2.0, ceiling=16.0), probes=1, probe_within=30.0

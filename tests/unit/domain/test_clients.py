@@ -25,7 +25,7 @@ from aoi_events.domain.clients.client import (
     register,
 )
 from aoi_events.errors import ErrorCode, Refusal
-from tests.strategies import EPOCH, near_misses
+from tests.support.strategies import EPOCH, near_misses
 
 
 def secret_of(number: int) -> str:

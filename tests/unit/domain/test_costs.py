@@ -14,8 +14,8 @@ from aoi_events.domain.delivery.facts import DeadlineReached, Planned, Reported,
 from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.planning.plans import Demand, Step, plan
 from aoi_events.domain.planning.policy import Rules
-from tests.strategies import EPOCH, a_delivery
-from tests.unit.domain.rules import take
+from tests.support.rules import take
+from tests.support.strategies import EPOCH, a_delivery
 
 SMS = Step("sms", 0.0, 30.0, cost=1.5)
 PUSH = Step("webpush", 0.0, 30.0, cost=0.25)

@@ -22,9 +22,9 @@ from aoi_events.domain.delivery.facts import (
     StartStep,
 )
 from aoi_events.domain.delivery.machine import resend
-from tests.strategies import a_delivery
-from tests.unit.domain.histories import SMS, WEBSOCKET, at, follow, planned, said
-from tests.unit.domain.rules import take
+from tests.support.histories import SMS, WEBSOCKET, at, follow, planned, said
+from tests.support.rules import take
+from tests.support.strategies import a_delivery
 
 
 def test_no_such_application_fails_and_revokes_the_token() -> None:

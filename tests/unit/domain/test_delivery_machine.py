@@ -22,8 +22,8 @@ from aoi_events.domain.delivery.facts import (
 )
 from aoi_events.domain.planning.plans import Step
 from aoi_events.domain.retry import Backoff
-from tests.strategies import EPOCH, a_delivery, backoffs, ends, facts, jitters, plans
-from tests.unit.domain.rules import take
+from tests.support.rules import take
+from tests.support.strategies import EPOCH, a_delivery, backoffs, ends, facts, jitters, plans
 
 
 class Histories(RuleBasedStateMachine):

@@ -17,9 +17,9 @@ from aoi_events.domain.delivery.facts import (
     StartStep,
 )
 from aoi_events.domain.planning.plans import Step
-from tests.strategies import a_delivery
-from tests.unit.domain.histories import BEHIND, SMS, WAKE_UP, WEBSOCKET, at, follow, planned, said
-from tests.unit.domain.rules import take
+from tests.support.histories import BEHIND, SMS, WAKE_UP, WEBSOCKET, at, follow, planned, said
+from tests.support.rules import take
+from tests.support.strategies import a_delivery
 
 
 def test_a_connected_device_acknowledges() -> None:

@@ -13,8 +13,8 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.domain.delivery.evidence import RANK, StepOutcome, join
 from aoi_events.domain.delivery.facts import Planned, Reported
 from aoi_events.domain.planning.plans import Step
-from tests.strategies import EPOCH, a_delivery, instants, outcomes
-from tests.unit.domain.rules import take
+from tests.support.rules import take
+from tests.support.strategies import EPOCH, a_delivery, instants, outcomes
 
 some = st.none() | outcomes()
 

@@ -21,7 +21,8 @@ from aoi_events.domain.delivery.facts import (
 )
 from aoi_events.domain.planning.plans import Demand, Step, plan
 from aoi_events.domain.planning.policy import Rules
-from tests.strategies import (
+from tests.support.rules import take
+from tests.support.strategies import (
     EPOCH,
     a_delivery,
     channels_and_traits,
@@ -30,7 +31,6 @@ from tests.strategies import (
     reports,
     rules,
 )
-from tests.unit.domain.rules import take
 
 TTL = 600.0
 OTHERS = [kind for kind in OutcomeKind if kind is not OutcomeKind.ACKNOWLEDGED]

@@ -1,6 +1,6 @@
 """Reports after stronger evidence: any history up to it, then each kind of report, by construction.
 
-The rules (see :mod:`tests.unit.domain.rules`) hold on every decision; the strategies here see to it
+The rules (see :mod:`tests.support.rules`) hold on every decision; the strategies here see to it
 that each pair of (evidence, later evidence) is reached by every example of its test.
 """
 
@@ -27,8 +27,8 @@ from aoi_events.domain.delivery.facts import (
 )
 from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.planning.plans import Step
-from tests.strategies import EPOCH, a_delivery, plans
-from tests.unit.domain.rules import is_of_this_plan, take
+from tests.support.rules import is_of_this_plan, take
+from tests.support.strategies import EPOCH, a_delivery, plans
 
 TTL = 3_600.0
 ENDS: dict[DeliveryState, Fact] = {

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 
 from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.domain.notifications import body_hash
-from tests.strategies_of_contracts import values_of
+from tests.support.strategies_of_contracts import values_of
 
 bodies = values_of(SendNotificationV1)
 

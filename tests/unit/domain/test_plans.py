@@ -16,8 +16,8 @@ from aoi_events.domain.delivery.facts import DeadlineReached, Planned, StartStep
 from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.planning.plans import Demand, Step, may_start, plan, starts_at
 from aoi_events.domain.retry import Backoff
-from tests.strategies import EPOCH, a_delivery, channels_and_traits, plans, steps
-from tests.unit.domain.rules import take
+from tests.support.rules import take
+from tests.support.strategies import EPOCH, a_delivery, channels_and_traits, plans, steps
 
 TRAITS = {
     "websocket": ChannelTraits("websocket", connection_oriented=True, ack_within=10.0),

@@ -13,7 +13,7 @@ from aoi_events.contracts.identifiers import Mode, Urgency
 from aoi_events.domain.clients.channels import Channel, ChannelState, ChannelTraits, octets_of
 from aoi_events.domain.planning.plans import Demand, Obstacle, Step, candidates, mode_of, plan
 from aoi_events.domain.planning.policy import NO_RULES, ChannelRules, Policy, Rules, urgent_enough
-from tests.strategies import CHANNELS, channels_and_traits, demands, rules
+from tests.support.strategies import CHANNELS, channels_and_traits, demands, rules
 
 Drawn = tuple[list[Channel], dict[str, ChannelTraits], Mode]
 

@@ -22,7 +22,7 @@ from aoi_events.domain.clients.proofs import (
 )
 from aoi_events.domain.retry import Backoff
 from aoi_events.errors import ErrorCode, Refusal
-from tests.strategies import EPOCH, near_misses
+from tests.support.strategies import EPOCH, near_misses
 
 KEY = bytes(range(32))
 POLICY = ProofPolicy()

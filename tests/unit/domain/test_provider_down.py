@@ -12,9 +12,9 @@ from aoi_events.contracts.states import DeliveryState, Evidence, Reason
 from aoi_events.domain.delivery.facts import DeadlineReached, StartStep
 from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.planning.plans import Step
-from tests.strategies import jitters
-from tests.unit.domain.histories import SMS, at, follow, planned, said
-from tests.unit.domain.rules import take
+from tests.support.histories import SMS, at, follow, planned, said
+from tests.support.rules import take
+from tests.support.strategies import jitters
 
 ALONE = replace(SMS, start_after=0.0)
 WEBHOOK = Step("webhook", start_after=None, ack_within=30.0)

@@ -15,9 +15,9 @@ from aoi_events.domain.delivery.facts import DeadlineReached, Planned, StartStep
 from aoi_events.domain.delivery.replanning import replan
 from aoi_events.domain.delivery.state import StepState
 from aoi_events.domain.planning.plans import Step
-from tests.strategies import jitters, plans
-from tests.unit.domain.histories import SMS, WEBSOCKET, at, follow, planned, said
-from tests.unit.domain.rules import take
+from tests.support.histories import SMS, WEBSOCKET, at, follow, planned, said
+from tests.support.rules import take
+from tests.support.strategies import jitters, plans
 
 LATER = said(OutcomeKind.REFUSED, 1, retry_after=600)
 

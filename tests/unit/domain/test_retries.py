@@ -11,8 +11,8 @@ from aoi_events.contracts.states import DeliveryState, Evidence, Reason
 from aoi_events.domain.delivery.facts import DeadlineReached, Planned, StartStep
 from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.retry import Backoff
-from tests.unit.domain.histories import BEHIND, SMS, WEBSOCKET, at, follow, planned, said
-from tests.unit.domain.rules import take
+from tests.support.histories import BEHIND, SMS, WEBSOCKET, at, follow, planned, said
+from tests.support.rules import take
 
 BACKOFF = Backoff(first=2.0, factor=2.0, ceiling=50.0)
 

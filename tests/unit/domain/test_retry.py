@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aoi_events.domain.retry import Backoff
-from tests.strategies import backoffs, jitters
+from tests.support.strategies import backoffs, jitters
 
 any_backoff = backoffs() | st.builds(
     Backoff,

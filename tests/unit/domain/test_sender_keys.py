@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from aoi_events.contracts.senders import ANONYMOUS, api_key_sender, vapid_sender
 from aoi_events.domain.clients.sender_keys import may_send, public_key
 from aoi_events.errors import ErrorCode, Refusal
-from tests.strategies import near_misses
+from tests.support.strategies import near_misses
 
 
 @pytest.fixture(scope="module")

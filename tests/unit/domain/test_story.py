@@ -16,8 +16,8 @@ from aoi_events.domain.delivery.ledger import Charge, Ledger
 from aoi_events.domain.delivery.machine import decide, resend
 from aoi_events.domain.delivery.state import Delivery, StoryEntry
 from aoi_events.services.messages.events import delivery_event
-from tests.strategies import a_delivery
-from tests.unit.domain.histories import SMS, follow, planned, said
+from tests.support.histories import SMS, follow, planned, said
+from tests.support.strategies import a_delivery
 from tests.unit.domain.test_delivery_machine import Histories
 
 _FREE = {"unavailable", "refused", "rejected", "route_lost", "parked"}

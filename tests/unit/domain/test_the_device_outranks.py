@@ -17,8 +17,8 @@ from aoi_events.domain.delivery.facts import (
     RevokeToken,
 )
 from aoi_events.domain.delivery.state import Delivery
-from tests.unit.domain.histories import BEHIND, SMS, WEBSOCKET, at, follow, planned, said
-from tests.unit.domain.rules import take
+from tests.support.histories import BEHIND, SMS, WEBSOCKET, at, follow, planned, said
+from tests.support.rules import take
 
 REFUSALS = (
     OutcomeKind.COULD_NOT_WAKE,

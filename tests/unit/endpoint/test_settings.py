@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from aoi_events.endpoint.api_keys import bearer_of, hash_key, name_of, new_key
 from aoi_events.endpoint.settings import EndpointSettings, origin_of
-from tests.strategies import near_misses
+from tests.support.strategies import near_misses
 
 
 @pytest.mark.parametrize(

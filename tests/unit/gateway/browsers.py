@@ -16,8 +16,8 @@ from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.gateway.protocol.effects import Effect, ForwardRequest
 from aoi_events.gateway.protocol.webpush import WebPushSession
 from aoi_events.gateway.settings import GatewaySettings
-from tests import browser_frames
-from tests.browser_frames import (
+from tests.support import browser_frames
+from tests.support.browser_frames import (
     CHANNEL_ID,
     ENCRYPTED,
     KEY,

@@ -23,7 +23,7 @@ from aoi_events.gateway.protocol.effects import (
     Send,
 )
 from aoi_events.gateway.protocol.session import DeviceSession, SessionState
-from tests.device_frames import CLIENT, SECRET
+from tests.support.device_frames import CLIENT, SECRET
 from tests.unit.gateway import browsers, samples
 from tests.unit.gateway.samples import deliver
 

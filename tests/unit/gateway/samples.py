@@ -9,8 +9,8 @@ from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.gateway.protocol.aoi_session import AoiSession
 from aoi_events.gateway.protocol.effects import Close, Effect, Send
 from aoi_events.gateway.settings import GatewaySettings
-from tests import device_frames
-from tests.device_frames import (
+from tests.support import device_frames
+from tests.support.device_frames import (
     CLIENT,
     OTHER_CLIENT,
     SECRET,
@@ -21,7 +21,7 @@ from tests.device_frames import (
     hello,
     request,
 )
-from tests.instant import INSTANT as NOW
+from tests.support.instant import INSTANT as NOW
 
 __all__ = [
     "CLIENT",

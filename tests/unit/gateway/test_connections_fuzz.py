@@ -20,8 +20,8 @@ from aoi_events.gateway.protocol.effects import (
     Send,
 )
 from aoi_events.gateway.protocol.session import SessionState
-from tests.device_frames import CLIENT, connected
-from tests.instant import INSTANT as NOW
+from tests.support.device_frames import CLIENT, connected
+from tests.support.instant import INSTANT as NOW
 from tests.unit.gateway.protocol_drivers import AOI, BROWSER, UNREGISTERED, ProtocolDriver, check
 
 OF_DEVICES = frozenset(

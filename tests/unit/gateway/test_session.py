@@ -11,7 +11,7 @@ from aoi_events.contracts.answers import RefusedV1
 from aoi_events.contracts.device import MAX_FRAME, CloseCode
 from aoi_events.gateway.protocol.effects import Admit, Close, Effect, EndPresence, ForwardRequest
 from aoi_events.gateway.protocol.session import DeviceSession, SessionState
-from tests.device_frames import (
+from tests.support.device_frames import (
     CLIENT,
     OTHER_CLIENT,
     SECRET,
@@ -21,7 +21,7 @@ from tests.device_frames import (
     hello,
     request,
 )
-from tests.instant import INSTANT as NOW
+from tests.support.instant import INSTANT as NOW
 from tests.unit.gateway.samples import closing, frames, new_session, open_session
 
 

@@ -9,8 +9,8 @@ import pytest
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.gateway.protocol.effects import Effect, EndPresence, ReportOutcome
 from aoi_events.gateway.protocol.session import DeviceSession, SessionState
-from tests.device_frames import CLIENT, OTHER_CLIENT, ack, connected, delivery_id, hello
-from tests.instant import INSTANT as NOW
+from tests.support.device_frames import CLIENT, OTHER_CLIENT, ack, connected, delivery_id, hello
+from tests.support.instant import INSTANT as NOW
 from tests.unit.gateway.samples import closing, deliver, frames, new_session, open_session
 
 

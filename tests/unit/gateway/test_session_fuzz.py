@@ -10,8 +10,8 @@ from aoi_events.contracts.content import MAX_CONTENT, Content
 from aoi_events.contracts.device import MAX_FRAME
 from aoi_events.gateway.protocol.effects import Close, Send
 from aoi_events.gateway.protocol.session import DeviceSession
-from tests.device_frames import connected
-from tests.instant import INSTANT as NOW
+from tests.support.device_frames import connected
+from tests.support.instant import INSTANT as NOW
 from tests.unit.gateway.protocol_drivers import AOI, BROWSER, ProtocolDriver, check
 from tests.unit.gateway.samples import deliver, open_session
 

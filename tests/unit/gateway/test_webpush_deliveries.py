@@ -13,9 +13,9 @@ from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.contracts.webpush import NotificationMessage, service_messages
 from aoi_events.gateway.protocol.effects import Effect, ReportOutcome
 from aoi_events.gateway.protocol.webpush import WebPushSession
-from tests.browser_frames import CHANNEL_ID, ack, say
-from tests.device_frames import CLIENT, delivery_id
-from tests.instant import INSTANT as NOW
+from tests.support.browser_frames import CHANNEL_ID, ack, say
+from tests.support.device_frames import CLIENT, delivery_id
+from tests.support.instant import INSTANT as NOW
 from tests.unit.gateway.browsers import open_session, push
 from tests.unit.gateway.samples import frames
 

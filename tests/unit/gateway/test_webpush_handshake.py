@@ -18,7 +18,7 @@ from aoi_events.gateway.protocol.effects import Admit, EndPresence, ForwardReque
 from aoi_events.gateway.protocol.session import SessionState
 from aoi_events.gateway.protocol.webpush import WebPushSession
 from aoi_events.gateway.protocol.webpush.uaids import write_uaid
-from tests.browser_frames import (
+from tests.support.browser_frames import (
     CHANNEL_ID,
     OTHER_CHANNEL_ID,
     OWN_SECRET,
@@ -29,8 +29,8 @@ from tests.browser_frames import (
     say,
     unregister,
 )
-from tests.device_frames import CLIENT, SECRET, SESSION, connected
-from tests.instant import INSTANT as NOW
+from tests.support.device_frames import CLIENT, SECRET, SESSION, connected
+from tests.support.instant import INSTANT as NOW
 from tests.unit.gateway.browsers import (
     ACTIVATED,
     REGISTERED,

@@ -19,7 +19,7 @@ from aoi_events.contracts.requests import (
 )
 from aoi_events.gateway.protocol.effects import Close, EndPresence
 from aoi_events.gateway.protocol.webpush.uaids import read_uaid, write_uaid
-from tests.browser_frames import (
+from tests.support.browser_frames import (
     CHANNEL_ID,
     KEY,
     OWN_SECRET,
@@ -31,9 +31,9 @@ from tests.browser_frames import (
     say,
     unregister,
 )
-from tests.device_frames import CLIENT, SECRET, connected
-from tests.instant import INSTANT as NOW
-from tests.strategies import near_misses
+from tests.support.device_frames import CLIENT, SECRET, connected
+from tests.support.instant import INSTANT as NOW
+from tests.support.strategies import near_misses
 from tests.unit.gateway.browsers import (
     ACTIVATED,
     REGISTERED,

@@ -30,7 +30,7 @@ from aoi_events.oma_push.payload import (
     messages_for,
     room_for,
 )
-from tests.pushes import payload_of, payloads_of
+from tests.support.pushes import payload_of, payloads_of
 
 DELIVERY = base32_id("dlv_", bytes(range(16)))
 FINGERPRINT = base32_id("fp_", bytes(range(8)))

@@ -26,7 +26,7 @@ from aoi_events.oma_push.reassembly import (
     WaitingPart,
     take,
 )
-from tests.instant import INSTANT as NOW
+from tests.support.instant import INSTANT as NOW
 
 REFERENCE = Reference(16, 0x1234)
 

@@ -10,7 +10,7 @@ from aoi_events.platform.resubscribing_consumer import ResubscribingConsumer
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy
 from aoi_events.ports.broker import Outbound, Published
 from aoi_events.topology import Queue, QueueKind
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 
 class Setup:

@@ -24,7 +24,7 @@ from aoi_events.errors import (
 from aoi_events.platform.worker_rpc import RequestSlots, TooManyRequests, WorkerRpc, read_answer
 from aoi_events.ports.broker import Broker, Inbound, Outbound
 from aoi_events.topology import NOTIFICATION, topology, worker_queue
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 CANCELLED = NotificationCancelledV1(notification="n1", cancelled=1, settled=0)
 

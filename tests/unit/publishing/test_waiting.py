@@ -11,7 +11,7 @@ from aoi_events.contracts.requests import AnyRequest, QueryNotificationV1
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.errors import BrokerUnavailable, EndedOtherwise, RequestRefused, WaitTimeout
 from aoi_events.publishing import Publisher, waiting
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 from tests.unit.publishing.responder import Responder, TellingBroker, delivery_id
 
 TOKEN = "token-of-an-app"

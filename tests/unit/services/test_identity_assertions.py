@@ -16,8 +16,8 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
 from aoi_events.services.registration.identity_assertions import AssertionCheck, identity_keys
-from tests.instant import INSTANT as NOW
-from tests.strategies import near_misses
+from tests.support.instant import INSTANT as NOW
+from tests.support.strategies import near_misses
 
 ANN = "tel:+15550100"
 OURS = "https://push.example.org"

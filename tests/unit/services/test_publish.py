@@ -13,7 +13,7 @@ from aoi_events.ports.broker import Outbound
 from aoi_events.services.messages.events import event
 from aoi_events.services.messages.publish import publish_all
 from aoi_events.topology import EVENTS, Binding, Queue, Topology, topology
-from tests.strategies import EPOCH
+from tests.support.strategies import EPOCH
 
 FULL = Queue("aoi.reply.shop.full", bindings=(Binding(EVENTS),), max_length_bytes=1)
 OPEN = Queue("aoi.reply.shop.open")

@@ -15,7 +15,7 @@ from aoi_events.domain.delivery.machine import decide
 from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.planning.plans import Step
 from aoi_events.services.delivery.release import release_if_returned
-from tests.instant import INSTANT
+from tests.support.instant import INSTANT
 
 CONNECTED = Step("websocket", start_after=0.0, ack_within=10.0, connected=True)
 

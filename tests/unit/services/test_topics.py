@@ -13,8 +13,8 @@ from aoi_events.domain.delivery.facts import Cancelled, Decision, Planned
 from aoi_events.domain.delivery.machine import decide
 from aoi_events.domain.delivery.state import Delivery
 from aoi_events.services.notification.topics import older_of_topics, replaced
-from tests.strategies import EPOCH, a_delivery, plans
-from tests.unit.domain.histories import at
+from tests.support.histories import at
+from tests.support.strategies import EPOCH, a_delivery, plans
 
 
 @st.composite

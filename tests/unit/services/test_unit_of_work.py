@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aoi_events.domain.clients.channels import Channel
 from aoi_events.services.clients.unit_of_work import Rows
-from tests.conformance.store.rows import a_channel, client_id
+from tests.support.rows import a_channel, client_id
 
 CLIENT = client_id(1)
 SMS = a_channel(1, "sms")

@@ -14,7 +14,7 @@ from aoi_events.platform.message_ids import MessageIds
 from aoi_events.ports.broker import Answered, FirstSteps, Outbound, Published
 from aoi_events.ports.channel import SubmitResult
 from aoi_events.ports.metrics import Level, Limit, Metrics
-from tests.strategies import EPOCH, a_delivery
+from tests.support.strategies import EPOCH, a_delivery
 
 CHANNELS: Final = ("websocket", "sms")
 QUEUES: Final = ("aoi.notification", "aoi.outcome")

@@ -20,9 +20,9 @@ from aoi_events.ports.channel import SubmitResult
 from aoi_events.ports.metrics import Change
 from aoi_events.telemetry.catalogue import CATALOGUE, NONE, OTHER
 from aoi_events.telemetry.prometheus import PrometheusMetrics
-from tests.strategies import EPOCH, a_delivery, facts, instants, plans
 from tests.support.counts import value
-from tests.unit.domain.rules import take
+from tests.support.rules import take
+from tests.support.strategies import EPOCH, a_delivery, facts, instants, plans
 from tests.unit.telemetry.every_metric import CHANNELS, QUEUES, settled, tell_everything
 
 SENDING, STORED = DeliveryState.SENDING, DeliveryState.STORED

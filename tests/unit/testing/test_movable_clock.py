@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from aoi_events.testing.movable_clock import MovableClock
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 
 def test_it_runs_as_the_machines_does() -> None:

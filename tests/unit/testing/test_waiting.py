@@ -12,7 +12,7 @@ from aoi_events.contracts.events import ClientChanged, CloudEvent
 from aoi_events.contracts.states import DeliveryState
 from aoi_events.testing.diary import Diary, DidNotHappen
 from aoi_events.testing.waiting import WaitFor
-from tests.instant import INSTANT as NOW
+from tests.support.instant import INSTANT as NOW
 
 CLIENT = "cli_" + "a" * 26
 CONNECTED = Connected(client=CLIENT, session="s1", epoch=1)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 from aoi_events.cli.app import main
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 AOI = [sys.executable, "-m", "aoi_events.cli"]
 """The command line in a process of its own."""

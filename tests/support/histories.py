@@ -10,8 +10,8 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.domain.delivery.facts import Decision, Fact, Planned, Reported
 from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.planning.plans import Step
-from tests.strategies import EPOCH, a_delivery
-from tests.unit.domain.rules import take
+from tests.support.rules import take
+from tests.support.strategies import EPOCH, a_delivery
 
 WEBSOCKET = Step("websocket", start_after=0.0, ack_within=10.0, connected=True)
 SMS = Step("sms", start_after=None, ack_within=30.0)

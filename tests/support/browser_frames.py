@@ -9,7 +9,7 @@ from typing import Any
 from aoi_events.contracts.content import Content, ContentEncryption
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.gateway.protocol.webpush.uaids import secret_text, write_uaid
-from tests.device_frames import CLIENT, SECRET, deliver, delivery_id
+from tests.support.device_frames import CLIENT, SECRET, deliver, delivery_id
 
 CHANNEL_ID = "01234567-89ab-cdef-0123-456789abcdef"
 OTHER_CHANNEL_ID = "fedcba98-7654-3210-fedc-ba9876543210"

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from aoi_events.channels.webpush.vapid import encoded
 from aoi_events.domain.clients.channels import Parameters
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 _HOST: Final = "127.0.0.1"
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from aoi_events.ports.broker import Broker, Inbound
 from aoi_events.topology import Queue
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 
 async def fail_deliveries(

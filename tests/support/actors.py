@@ -32,7 +32,7 @@ from aoi_events.contracts.envelopes import (
 )
 from aoi_events.ports.broker import Broker, Outbound, Requester, Subscription
 from aoi_events.topology import OUTCOME, REQUESTS
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 
 def secret_and_hash() -> tuple[str, str]:

@@ -23,8 +23,8 @@ from aoi_events.ports.broker import Broker, Subscription
 from aoi_events.testing.scripted import ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
 from aoi_events.topology import EVENTS, Binding, Queue, QueueKind, gateway_queue
-from tests.integration.services.actors import Device, Node, User, secret_and_hash
-from tests.limits import WITHIN
+from tests.support.actors import Device, Node, User, secret_and_hash
+from tests.support.limits import WITHIN
 
 GATEWAY = "aoi-gateway"
 

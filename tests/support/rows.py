@@ -18,7 +18,7 @@ from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.domain.planning.plans import Step
 from aoi_events.ports.store import ProviderMessage, Submission, Transaction
-from tests.instant import INSTANT
+from tests.support.instant import INSTANT
 
 NOW: Final = INSTANT + timedelta(microseconds=123_456)
 SENDER: Final = "news"

@@ -2,7 +2,7 @@
 
 Times are offsets from :data:`EPOCH`, in microseconds, because that is what a store keeps: rounding
 errors that a real clock would meet are met here too. Values of contracts come from
-:mod:`tests.strategies_of_contracts`.
+:mod:`tests.support.strategies_of_contracts`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.planning.plans import Demand, Step
 from aoi_events.domain.planning.policy import ChannelRules, Rules
 from aoi_events.domain.retry import Backoff
-from tests.instant import INSTANT
+from tests.support.instant import INSTANT
 
 EPOCH: Final = INSTANT
 _ENDS: Final = (OutcomeKind.ACKNOWLEDGED, OutcomeKind.NO_SUCH_APPLICATION)

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-INSTANT: Final = "tests/instant.py"
+INSTANT: Final = "tests/support/instant.py"
 
 _TEXT: Final = re.compile(
     r"\b20[1-9]\d-[01]\d-[0-3]\d"  # ISO 8601

@@ -28,7 +28,7 @@ from aoi_events.topology import (
     gateway_queue,
     topology,
 )
-from tests.device_frames import SECRET
+from tests.support.device_frames import SECRET
 from tests.support.observable import Observable
 
 Reply = tuple[str, bytes] | None

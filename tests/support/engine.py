@@ -11,7 +11,7 @@ from typing import Any
 import docker
 
 from aoi_events.testing.containers import POSTGRES_IMAGE
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 
 class Engine:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-from tests.limits import WITHIN
+from tests.support.limits import WITHIN
 
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 _LINE: Final = 1 << 20

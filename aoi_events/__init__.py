@@ -7,8 +7,9 @@ are first used, so that importing a part of the package never loads the rest.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from aoi_events.platform.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from aoi_events.contracts.content import Content
@@ -51,7 +52,7 @@ __all__ = [
     "send_request",
 ]
 
-_HOMES = {
+_HOMES = dict.fromkeys(__all__, "aoi_events.errors") | {
     "CloudEvent": "aoi_events.contracts.events",
     "Content": "aoi_events.contracts.content",
     "DeliveryState": "aoi_events.contracts.states",
@@ -62,14 +63,5 @@ _HOMES = {
     "Urgency": "aoi_events.contracts.identifiers",
     "send_request": "aoi_events.publishing",
 }
-"""Where public names live; the others are errors."""
 
-
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES.get(name, "aoi_events.errors")), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from aoi_events.contracts.base import Answer, Instant, Tolerant
+from aoi_events.contracts.channels import SelectedChannel
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import (
     ChannelType,
@@ -59,15 +60,6 @@ class ApplicationDeregisteredV1(Answer):
 
     sequence: int
     applied: bool = True
-
-
-class SelectedChannel(Tolerant):
-    """A channel that the server selected. State *pending*: it waits for ``channel.confirm``."""
-
-    type: ChannelType
-    state: Literal["active", "pending"]
-    parameters: dict[str, str | int | bool] = Field(default_factory=dict)
-    proved_until: Instant | None = None
 
 
 class UnselectedChannel(Tolerant):

@@ -12,8 +12,8 @@ from typing import Annotated, Final, Literal, get_args
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
-from aoi_events.contracts.answers import SelectedChannel
 from aoi_events.contracts.base import Instant, Request, Tolerant
+from aoi_events.contracts.channels import SelectedChannel
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import (
     ApplicationName,

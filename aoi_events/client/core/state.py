@@ -12,8 +12,8 @@ from typing import Final, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from aoi_events.contracts.answers import SelectedChannel
 from aoi_events.contracts.base import VersionOne
+from aoi_events.contracts.channels import SelectedChannel
 from aoi_events.contracts.device import AckFrame
 from aoi_events.contracts.requests import PreviousClient
 from aoi_events.domain.clients.tokens import fingerprint_of

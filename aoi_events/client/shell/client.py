@@ -34,7 +34,7 @@ from aoi_events.client.shell.event_stream import ClientEventStream
 from aoi_events.client.shell.mailbox import Handler, Wake
 from aoi_events.client.shell.runner import Dependencies, Runner
 from aoi_events.client.shell.websocket import WebSocketTransport
-from aoi_events.contracts.answers import SelectedChannel
+from aoi_events.contracts.channels import SelectedChannel
 from aoi_events.contracts.faults import in_words
 from aoi_events.contracts.identifiers import (
     ApplicationName,

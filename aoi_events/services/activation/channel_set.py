@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 from aoi_events.contracts.answers import (
     ChannelsActivatedV1,
     RefusedV1,
-    SelectedChannel,
     UnselectedChannel,
 )
+from aoi_events.contracts.channels import SelectedChannel
 from aoi_events.contracts.events import ChannelChanged
 from aoi_events.contracts.requests import (
     ActivateChannelsV1,

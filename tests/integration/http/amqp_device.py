@@ -10,8 +10,8 @@ from aoi_events import DeviceRequests
 from aoi_events.contracts.answers import (
     ChannelsActivatedV1,
     NotificationContentV1,
-    SelectedChannel,
 )
+from aoi_events.contracts.channels import SelectedChannel
 from aoi_events.contracts.requests import (
     ActivateChannelsV1,
     ChannelOffer,

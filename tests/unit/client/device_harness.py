@@ -33,8 +33,8 @@ from aoi_events.contracts.answers import (
     ChannelsActivatedV1,
     ClientRegisteredV1,
     NotificationContentV1,
-    SelectedChannel,
 )
+from aoi_events.contracts.channels import SelectedChannel
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.device import (
     AckFrame,

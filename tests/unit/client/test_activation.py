@@ -19,9 +19,9 @@ from aoi_events.contracts.answers import (
     ChannelsActivatedV1,
     ClientRegisteredV1,
     RefusedV1,
-    SelectedChannel,
     UnselectedChannel,
 )
+from aoi_events.contracts.channels import SelectedChannel
 from aoi_events.contracts.device import AnswerFrame, HelloFrame, WelcomeFrame
 from aoi_events.contracts.requests import ChannelOffer, Circumstances
 from aoi_events.oma_push.payload import ChallengePush

@@ -17,8 +17,8 @@ from aoi_events.contracts.answers import (
     ApplicationDeregisteredV1,
     ApplicationRegisteredV1,
     ChannelsActivatedV1,
-    SelectedChannel,
 )
+from aoi_events.contracts.channels import SelectedChannel
 from aoi_events.contracts.device import AnswerFrame, WelcomeFrame
 from aoi_events.contracts.requests import ChannelOffer
 from aoi_events.oma_push.payload import ChallengePush

@@ -15,7 +15,7 @@ from aoi_events.client.core.state import (
     decode,
     encode,
 )
-from aoi_events.contracts.answers import SelectedChannel
+from aoi_events.contracts.channels import SelectedChannel
 from aoi_events.contracts.device import AckFrame
 from aoi_events.contracts.identifiers import base32_id
 from aoi_events.contracts.requests import PreviousClient

@@ -9,9 +9,9 @@ from aoi_events.contracts.answers import (
     ChannelsActivatedV1,
     ClientRegisteredV1,
     RefusedV1,
-    SelectedChannel,
 )
 from aoi_events.contracts.base import Answer
+from aoi_events.contracts.channels import SelectedChannel
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.gateway.protocol.effects import Effect, ForwardRequest
 from aoi_events.gateway.protocol.webpush import WebPushSession

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from aiohttp.abc import AbstractResolver
+from typing import TYPE_CHECKING
 
 from aoi_events.channels.base.http.settings import OutgoingSettings
 from aoi_events.contracts.content import MAX_CONTENT
 from aoi_events.domain.clients.channels import ChannelTraits
 from aoi_events.ports.channel import ChannelPlugin
 from aoi_events.ports.clock import Clock
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractResolver
 
 
 class HttpPlugin(ChannelPlugin):

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 from aoi_events.endpoint.api import API, NOTIFICATION_PATH, NOTIFICATIONS_PATH, Api
 from aoi_events.endpoint.bodies import expect_later
@@ -43,28 +43,27 @@ def application(context: EndpointContext) -> web.Application:
     async def describe(_request: web.Request) -> Response:
         return json_response(document)
 
-    app = web.Application(middlewares=[_outermost(context)])
+    app = web.Application()
     app.add_routes(
         [
             web.post(PUSH_PATH, push.send, expect_handler=expect_later),
-            web.delete(MESSAGE_PATH, push.withdraw),
+            web.delete(MESSAGE_PATH, push.withdraw, expect_handler=expect_later),
             web.post(NOTIFICATIONS_PATH, api.send, expect_handler=expect_later),
-            web.get(NOTIFICATION_PATH, api.status),
-            web.delete(NOTIFICATION_PATH, api.withdraw),
-            web.get(OPENAPI_PATH, describe),
+            web.get(NOTIFICATION_PATH, api.status, expect_handler=expect_later),
+            web.delete(NOTIFICATION_PATH, api.withdraw, expect_handler=expect_later),
+            web.get(OPENAPI_PATH, describe, expect_handler=expect_later),
         ]
     )
     return app
 
 
-def _outermost(context: EndpointContext) -> Middleware:
-    """The outermost handler: limits addresses, answers and logs failures, measures requests.
+def outermost(context: EndpointContext, handler: Handler) -> Handler:
+    """A handler around ``handler``: limits addresses, answers and logs failures, measures requests.
 
     It also closes connections whose request was not read to its end.
     """
 
-    @web.middleware
-    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def answer(request: web.Request) -> web.StreamResponse:
         started, status = time.perf_counter(), None
         try:
             response = await _response(request, handler, context)
@@ -86,7 +85,8 @@ async def _response(
     request: web.Request, handler: Handler, context: EndpointContext
 ) -> web.StreamResponse:
     try:
-        if sum(map(len, chain(*request.raw_headers))) > context.settings.head_octets:
+        fields = sum(map(len, chain(*request.raw_headers)))
+        if len(request.raw_path) + fields > context.settings.head_octets:
             raise head_too_large()
         context.limit_address(_sender_address(request, context.settings.proxies))
         return await handler(request)
@@ -97,6 +97,9 @@ async def _response(
         response = _refused(request, HttpRefusal(status, code, "this URL takes other methods"))
         response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
         return response
+    except web.HTTPExpectationFailed:
+        status, message = HTTPStatus.EXPECTATION_FAILED, "Expect can be 100-continue only"
+        return _refused(request, HttpRefusal(status, ErrorCode.MALFORMED, message))
     except web.HTTPNotFound:
         return _refused(request, of_code(ErrorCode.NOT_FOUND, "there is nothing here"))
     except (ConnectionError, web.RequestPayloadError):

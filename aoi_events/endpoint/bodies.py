@@ -15,7 +15,8 @@ async def read_body(request: web.Request, most: int, *, within: float) -> bytes:
     """Read the whole body, of at most ``most`` octets, ``within`` so many seconds.
 
     Raises HttpRefusal (413, 408), and aiohttp's errors when the connection ends or the body is
-    broken. The server discards what still arrives of a body that was refused.
+    broken. The server discards what still arrives of a body that was refused, for as long as a body
+    may take.
     """
     if (request.content_length or 0) > most:
         raise _too_large(most)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
-from aoi_events.endpoint.app import application
+from aoi_events.endpoint.app import application, outermost
 from aoi_events.endpoint.context import EndpointContext
 from aoi_events.endpoint.sender_requests import SenderRequests
 from aoi_events.endpoint.server import EndpointServer
@@ -95,7 +96,7 @@ class Endpoint:
                     dice=self._dice,
                     metrics=self._metrics,
                 )
-                await self._server.serve(application(context))
+                await self._server.serve(application(context), partial(outermost, context))
                 self.started.set()
                 _log.info("endpoint_listens", host=settings.host, port=self.port)
                 await stop.wait()

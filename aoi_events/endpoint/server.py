@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import TimerHandle
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.typedefs import Handler
 
 from aoi_events.endpoint.refusals import HttpRefusal, head_too_large, push_response
 from aoi_events.endpoint.settings import EndpointSettings
@@ -46,11 +48,17 @@ class EndpointServer(HttpServer):
             proxies=settings.proxies,
         )
 
-    async def serve(self, app: web.Application) -> None:
-        """Start to accept connections for ``app``."""
+    async def serve(self, app: web.Application, outermost: Callable[[Handler], Handler]) -> None:
+        """Start to accept connections for ``app``; ``outermost`` handles each request around it.
+
+        A middleware of aiohttp does not see requests whose header ``Expect`` is refused.
+        """
         runner = web.AppRunner(app)
         await runner.setup()
-        self.handlers = runner.server
+        self.handlers = server = runner.server
+        if server is None:
+            raise AssertionError("a runner that is set up has a server")
+        server.request_handler = outermost(server.request_handler)  # type: ignore[assignment]
         await self.accept()
 
 
@@ -64,7 +72,7 @@ class _Connection(HttpConnection):
             server,
             self._refuse,
             keepalive_timeout=settings.keep_alive,
-            lingering_time=_LINGER,
+            lingering_time=settings.body_within,
             max_line_size=settings.head_octets,
             max_field_size=settings.head_octets,
             max_headers=settings.head_fields,
@@ -92,6 +100,10 @@ class _Connection(HttpConnection):
         """Pass octets to the parser, and refuse a head, or trailers, that are too large."""
         if self._refused:
             return
+        if self._upgraded:
+            # aiohttp stores it, within bounds, until the answer, which closes the connection.
+            super().data_received(data)
+            return
         in_body = not self._body.is_eof()
         super().data_received(data)
         if self._messages:
@@ -117,7 +129,7 @@ class _Connection(HttpConnection):
                 # Invalid octets follow, which aiohttp does not report to the reader of a body.
                 body.set_exception(web.RequestPayloadError())
                 body.feed_eof()
-        if self._body is EMPTY_PAYLOAD and not data.endswith(_END_OF_HEAD):
+        if self._body is EMPTY_PAYLOAD and data and not data.endswith(_END_OF_HEAD):
             self._octets = 1
             self._start_timer()
 
@@ -155,7 +167,7 @@ class _Connection(HttpConnection):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Answer a request; after a refusal, discard what arrives for a while, then close."""
-        if not self._server.listening:
+        if self._upgraded or not self._server.listening:
             resp.force_close()
         finished = await super().finish_response(request, resp, start_time)
         if self._refused and self.transport is not None:

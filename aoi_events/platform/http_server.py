@@ -57,19 +57,19 @@ class HttpServer(Listener):
         self._per_network = ConnectionLimiter(most=settings.connections_per_address)
         self._proxies = proxies
         self._refused = refused
-        self._networks: dict[HttpConnection, str | None] = {}
+        self._open: dict[HttpConnection, tuple[asyncio.Transport, str | None]] = {}
         self._empty = asyncio.Event()
         self._empty.set()
 
     @property
     def connections(self) -> int:
         """The number of open connections."""
-        return len(self._networks)
+        return len(self._open)
 
     async def drain(self, within: float) -> None:
         """Stop accepting connections, and wait so many seconds until all have ended."""
         self.refuse()
-        for connection in list(self._networks):
+        for connection in list(self._open):
             if not connection.busy:
                 connection.force_close()
         try:
@@ -83,13 +83,15 @@ class HttpServer(Listener):
         self.refuse()
         if self.handlers is not None:
             await self.handlers.shutdown(_SHUTDOWN)
+        for transport, _ in list(self._open.values()):
+            transport.abort()
 
     def opened(self, connection: HttpConnection, transport: asyncio.Transport) -> None:
         """Count a new connection, and abort it above a limit."""
         network = None
         if not is_within(peer_host(transport), self._proxies):
             network = peer_network(transport)
-        self._networks[connection] = network
+        self._open[connection] = (transport, network)
         self._empty.clear()
         if network is not None and not self._per_network.enter(network):
             _log.warning("too_many_connections_of_an_address", address=network)
@@ -102,10 +104,10 @@ class HttpServer(Listener):
 
     def closed(self, connection: HttpConnection) -> None:
         """Count a connection that ended."""
-        network = self._networks.pop(connection)
+        _, network = self._open.pop(connection)
         if network is not None:
             self._per_network.leave(network)
-        if not self._networks:
+        if not self._open:
             self._empty.set()
 
     def _abort(self, transport: asyncio.Transport, limit: Limit) -> None:
@@ -134,8 +136,9 @@ class HttpConnection(web.RequestHandler):
 
     @property
     def busy(self) -> bool:
-        """Whether a request is handled, or waits for that."""
-        return bool(self._messages) or self._current_request is not None
+        """Whether a request is handled, or waits for that, or its body is discarded."""
+        began = self._waiter is None and self._request_count > 0
+        return began or bool(self._messages)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count a new connection."""
@@ -146,6 +149,11 @@ class HttpConnection(web.RequestHandler):
         """Count a connection that ended."""
         self._server.closed(self)
         super().connection_lost(exc)
+
+    def log_exception(self, *args: Any, **options: Any) -> None:
+        """Log a fault, but not a body that breaks off while it is discarded."""
+        if not isinstance(options.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **options)
 
     def handle_error(
         self,

@@ -115,8 +115,8 @@ class AoiClient:
         self._pushes = dict(pushes or {})
         model = Model(
             device=_checked(DeviceId, device, "device"),
-            identity=_checked(UserIdentity, identity, "identity"),
-            assertion=_checked(Assertion, assertion, "assertion"),
+            identity=identity if identity is None else _checked(UserIdentity, identity, "identity"),
+            assertion=_checked_assertion(assertion),
             offers=self._checked_offers(offers),
             register_on=register_on,
             can_wake=wake is not None,
@@ -276,7 +276,7 @@ class AoiClient:
         ConfigurationError.
         """
         _checked(UserIdentity, identity, "identity")
-        _checked(Assertion, assertion, "assertion")
+        _checked_assertion(assertion)
         await self._runner.put_and_wait(IdentityChanged(identity, assertion))
 
     async def confirm(self, channel: str, code: str) -> None:
@@ -365,10 +365,13 @@ async def _valid(identities: IdentityEvents) -> AsyncIterator[str]:
 
 
 def _checked(kind: Any, value: S, name: str) -> S:
-    """``value``, if it is None or of this kind. Raises ConfigurationError."""
-    if value is not None:
-        try:
-            TypeAdapter(kind).validate_python(value)
-        except ValidationError as error:
-            raise ConfigurationError(f"{name}: {in_words(error.errors()[0])}") from None
+    """``value``, if it is of this kind. Raises ConfigurationError."""
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise ConfigurationError(f"{name}: {in_words(error.errors()[0])}") from None
     return value
+
+
+def _checked_assertion(assertion: str | None) -> str | None:
+    return None if assertion is None else _checked(Assertion, assertion, "assertion")

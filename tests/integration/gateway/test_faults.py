@@ -171,7 +171,7 @@ async def test_a_new_broker_connection_is_a_new_node_with_all_sessions(running: 
 
 async def test_an_announcement_goes_on_until_it_is_answered(start: Start) -> None:
     """Silence and faults of the workers are answered by asking again."""
-    running = await start(request_within=0.1)
+    running = await start(request_within=2)
     device = await running.devices.open()
     answers: list[Reply] = [None, refusal("internal")]
 

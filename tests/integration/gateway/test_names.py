@@ -103,7 +103,7 @@ async def test_a_session_that_ended_is_not_announced_again(start: Start) -> None
     """Its announcement was not answered, and its device left: announced once more, it would be the
     client's session though nobody is there.
     """
-    running = await start(request_within=0.1)
+    running = await start(request_within=2)
     gone, stays = await running.devices.open(), await running.devices.open(OTHER_CLIENT)
     announced: list[str] = []
 

@@ -251,7 +251,7 @@ async def test_silent_workers_are_logged_without_secrets(
     nothing of what it carries: whatever a device or a browser sent.
     """
     caplog.set_level(logging.DEBUG)
-    running = await start(request_within=0.1)
+    running = await start(request_within=2)
     silent = ("client.register", "channel.confirm", "application.register")
     for name in silent:
         running.workers.replies[name] = lambda message: None

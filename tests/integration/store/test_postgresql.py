@@ -54,8 +54,8 @@ _MANY_RELEASED = """
 """
 _MANY_CLIENTS = """
     INSERT INTO clients (id, secret_hash, device, identity, registered_at, seen_at, sequence,
-        sequence_hash, epoch, returns, retired_at)
-    SELECT 'c' || n, n, 'd', 'i', 1, 1, 1, '', 1, 1, CASE WHEN n >= 18000 THEN n END
+        sequence_hash, epoch, returns, presences, retired_at)
+    SELECT 'c' || n, n, 'd', 'i', 1, 1, 1, '', 1, 1, '[]', CASE WHEN n >= 18000 THEN n END
     FROM generate_series(0, 19999) AS n
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from aoi_events.client import (
@@ -125,3 +127,17 @@ async def test_wrong_names_and_settings_are_refused(start_device: StartDevice) -
         AoiClient("ws://example.org", storage=MemoryStorage(), device="d")
     with pytest.raises(ConfigurationError, match="once"):
         await client.set_offers((ChannelOffer(type="a"), ChannelOffer(type="a")))
+
+
+async def test_nothing_is_no_name(start_device: StartDevice) -> None:
+    """None, which an unset variable gives, is refused before anything of it is stored."""
+    nothing: Any = None
+    client = await start_device()
+    with pytest.raises(ConfigurationError, match="application: must be text"):
+        await client.register_application(nothing, Inbox())
+    with pytest.raises(ConfigurationError, match="instance: must be text"):
+        await client.register_application(MAIL, Inbox(), instance=nothing)
+    with pytest.raises(ConfigurationError, match="identity: must be text"):
+        await client.set_identity(nothing)
+    with pytest.raises(ConfigurationError, match="device: must be text"):
+        AoiClient("ws://example.org", storage=MemoryStorage(), device=nothing, identity="i")

@@ -9,8 +9,10 @@ import pytest
 
 from tests.integration.endpoint.conftest import OpenServer
 from tests.integration.endpoint.server_under_test import ServerUnderTest
+from tests.support.counts import counted
 from tests.support.limits import WITHIN
 
+AES128GCM = b"Content-Encoding: aes128gcm\r\n"
 REQUEST = b"POST /wpush/v1/k1.x HTTP/1.1\r\nHost: x\r\nTTL: 1\r\n"
 
 
@@ -265,6 +267,86 @@ async def test_a_body_is_awaited_until_it_is_wanted(server: ServerUnderTest) -> 
     answer = await server.raw(f"{head}5\r\n\r\nhello".encode())
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 ")
     assert status_of(await server.raw(f"{head}5000\r\n\r\n".encode())) == 413
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/nothing", "/v1/notifications/abc"])
+async def test_an_expectation_that_is_unknown_is_a_request_as_any_other(
+    open_server: OpenServer, path: str
+) -> None:
+    """RFC 9110, 10.1.1: 417, counted and limited as others, without a word about the server."""
+    server = await open_server(endpoint={"address_burst": 2, "address_per_second": 0.001})
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: foo\r\n\r\n"
+    answers = [await server.raw(request.encode()) for _ in range(3)]
+    # Where an API has a handler, it ignores what it does not know.
+    first = {"/openapi.json": 200, "/nothing": 417, "/v1/notifications/abc": 401}[path]
+    assert [status_of(answer) for answer in answers] == [first, first, 429]
+    assert b"\r\nserver:" not in b"".join(answers).lower()
+    metrics = server.system.installation.metrics
+    await counted(metrics, 2, "aoi_endpoint_requests_total", status=str(first))
+
+
+async def test_a_body_that_breaks_off_while_it_is_discarded_is_not_logged(
+    server: ServerUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was answered with 413 before."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    chunk = b"2000\r\n" + b"x" * 0x2000 + b"\r\n"
+    writer.write(REQUEST + AES128GCM + b"Transfer-Encoding: chunked\r\n\r\n" + chunk)
+    async with asyncio.timeout(WITHIN):
+        answer = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"zz\r\n")
+        await reader.read()
+    writer.close()
+    assert status_of(answer) == 413
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_slow_sender_of_too_much_gets_its_answer(open_server: OpenServer) -> None:
+    """What follows a refusal is read for as long as a body may take, so the answer is not lost."""
+    server = await open_server(endpoint={"body_within": 60})
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(REQUEST + AES128GCM + b"Content-Length: 600000\r\n\r\n")
+    async with asyncio.timeout(WITHIN):
+        for _ in range(24):
+            writer.write(b"x" * 25_000)
+            await writer.drain()
+            await asyncio.sleep(0.06)  # in all longer than other refusals are lingered over
+        answer = await reader.read()
+    writer.close()
+    assert status_of(answer) == 413
+
+
+async def test_url_and_fields_count_together(server: ServerUnderTest) -> None:
+    """The size of a head is that of all of it, whether it comes at once or in parts."""
+    head = b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\nHost: x\r\nX: "
+    rest = b"y" * 10_000 + b"\r\nConnection: close\r\n\r\n"
+    assert status_of(await server.raw(head + rest)) == 431
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(head)
+    await writer.drain()
+    writer.write(rest)
+    async with asyncio.timeout(WITHIN):
+        assert status_of(await reader.read()) == 431
+    writer.close()
+
+
+async def test_many_pipelined_requests_leave_an_idle_connection(open_server: OpenServer) -> None:
+    """More requests than are parsed at once: each is answered, and no head is missed after them."""
+    server = await open_server(endpoint={"head_within": 0.2, "keep_alive": 1})
+    answer = await server.raw(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 40)
+    assert answer.count(b"HTTP/1.1 200 ") == 40
+    assert b"HTTP/1.1 408 " not in answer
+
+
+async def test_a_request_to_upgrade_is_answered_and_closes(server: ServerUnderTest) -> None:
+    """Nothing is upgraded here; what follows such a request is no head that would be too large."""
+    device = await server.system.device()
+    push = f"POST /wpush/v1/{device.token} HTTP/1.1\r\nHost: x\r\nTTL: 1\r\n"
+    upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n"
+    rest = f"{push}Content-Length: 20000\r\n\r\n{'x' * 20_000}"
+    answer = await server.raw(f"{push}{upgrade}{rest}".encode())
+    assert status_of(answer) == 201
+    assert answer.count(b"HTTP/1.1 ") == 1
 
 
 async def test_pipelined_requests_are_answered_in_order(server: ServerUnderTest) -> None:

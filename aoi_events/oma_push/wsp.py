@@ -114,7 +114,7 @@ class Reader:
         return self.text("a header name")
 
     def skip_value(self) -> None:
-        """Read one value of any form, whatever it says."""
+        """Skip the value of a header field, which may have any form."""
         what = "a header value"
         if self.starts_with_length:
             self.take(self.length(what), what)

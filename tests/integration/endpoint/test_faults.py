@@ -235,6 +235,11 @@ async def test_a_connection_that_was_cut_comes_back(
         await broker.close()
 
 
+async def _unsent(endpoint: Endpoint) -> list[int]:
+    """The octets that each open connection did not send yet."""
+    return [sent.get_write_buffer_size() for sent, _ in endpoint._server._open.values()]
+
+
 async def test_a_sender_that_does_not_read_is_closed_at_the_end(open_server: OpenServer) -> None:
     """An endpoint that has ended has no connection left, although answers were not read."""
     server = await open_server()
@@ -247,10 +252,8 @@ async def test_a_sender_that_does_not_read_is_closed_at_the_end(open_server: Ope
         # With a limit of one octet, asyncio stops reading from the socket at once.
         _, writer = await asyncio.open_connection("127.0.0.1", endpoint.port, limit=1)
         writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000)
-        while writer.transport.get_write_buffer_size():  # noqa: ASYNC110 - nothing signals it
-            await asyncio.sleep(0.01)
+        await server.system.until(lambda: _unsent(endpoint), any)
         stop.set()
         await running
-        while endpoint._server.connections:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.01)
+        await server.system.until(lambda: _unsent(endpoint), lambda unsent: unsent == [])
     writer.close()

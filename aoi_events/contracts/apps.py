@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal, get_args
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
-from aoi_events.contracts.base import Instant, Request, Tolerant
+from aoi_events.contracts.base import BUILT_WHEN_USED, Instant, Request, Tolerant
 from aoi_events.contracts.channels import SelectedChannel
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import (
@@ -280,6 +280,6 @@ APP_REQUESTS: Final[dict[str, type[AppRequest]]] = {
 """Each by its ``type``."""
 
 client_frames: TypeAdapter[ClientFrame] = TypeAdapter(
-    Annotated[ClientFrame, Field(discriminator="type")]
+    Annotated[ClientFrame, Field(discriminator="type")], config=BUILT_WHEN_USED
 )
 """Reads a message of the AOI Client."""

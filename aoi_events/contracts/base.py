@@ -37,10 +37,16 @@ VersionOne = Annotated[
 """The version of every contract so far: the integer 1, and nothing that only equals it."""
 
 
+BUILT_WHEN_USED: Final = ConfigDict(defer_build=True)
+"""Pydantic builds the validator of a model with its first use: a command uses few of 90."""
+
+
 class Contract(BaseModel):
     """A frozen value that crosses the wire; unknown fields are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, **BUILT_WHEN_USED
+    )
 
     def encode(self) -> bytes:
         """UTF-8 JSON without fields that are absent."""

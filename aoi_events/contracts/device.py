@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, TypeAdapter
 
 from aoi_events.contracts.answers import UnselectedChannel
-from aoi_events.contracts.base import Contract, Instant, Tolerant
+from aoi_events.contracts.base import BUILT_WHEN_USED, Contract, Instant, Tolerant
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import (
     ChannelType,
@@ -180,10 +180,10 @@ DeviceFrame = HelloFrame | RequestFrame | AckFrame
 ServerFrame = WelcomeFrame | AnswerFrame | NotificationFrame | WakeUpFrame | GoodbyeFrame
 
 device_frames: TypeAdapter[DeviceFrame] = TypeAdapter(
-    Annotated[DeviceFrame, Field(discriminator="type")]
+    Annotated[DeviceFrame, Field(discriminator="type")], config=BUILT_WHEN_USED
 )
 """Reads what a device sent."""
 server_frames: TypeAdapter[ServerFrame] = TypeAdapter(
-    Annotated[ServerFrame, Field(discriminator="type")]
+    Annotated[ServerFrame, Field(discriminator="type")], config=BUILT_WHEN_USED
 )
 """Reads what a server sent."""

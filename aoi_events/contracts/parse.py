@@ -8,7 +8,7 @@ its last value, everywhere alike: nothing of ours reads the body by other means.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -25,10 +25,6 @@ MAX_DEPTH: Final = 32
 _MAX_FAULTS: Final = 256
 """With more faults than this, none is described: listing them would cost more than it helps."""
 
-_PARSERS: Final[dict[str, Callable[[bytes], AnyRequest]]] = {
-    routing_key: model.__pydantic_validator__.validate_json
-    for routing_key, model in REQUESTS.items()
-}
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 
 
@@ -45,14 +41,14 @@ def parse_request(routing_key: str, body: bytes) -> AnyRequest:
             f"the body has {len(body)} octets; a request may have {MAX_BODY}: split the tokens, "
             "or send a reference to the content",
         )
-    parse = _PARSERS.get(routing_key)
-    if parse is None:
+    model = REQUESTS.get(routing_key)
+    if model is None:
         raise Refusal(
             ErrorCode.UNKNOWN_REQUEST,
-            f"no request has this routing key; use one of: {', '.join(sorted(_PARSERS))}",
+            f"no request has this routing key; use one of: {', '.join(sorted(REQUESTS))}",
         )
     try:
-        return parse(body)
+        return model.decode(body)
     except ValidationError as error:
         # Not chained: pydantic's error holds the whole body.
         raise diagnose(body, error) from None

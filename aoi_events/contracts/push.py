@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
-from aoi_events.contracts.base import Instant, Tolerant, VersionOne
+from aoi_events.contracts.base import BUILT_WHEN_USED, Instant, Tolerant, VersionOne
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import (
     ApplicationName,
@@ -73,5 +73,7 @@ class PushedChallenge(Tolerant):
 
 PushFrame = PushedNotification | PushedWakeUp | PushedChallenge
 
-push_frames: TypeAdapter[PushFrame] = TypeAdapter(Annotated[PushFrame, Field(discriminator="type")])
+push_frames: TypeAdapter[PushFrame] = TypeAdapter(
+    Annotated[PushFrame, Field(discriminator="type")], config=BUILT_WHEN_USED
+)
 """Reads what a push carried."""

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from aoi_events.contracts.base import Tolerant
+from aoi_events.contracts.base import BUILT_WHEN_USED, Tolerant
 from aoi_events.contracts.content import MAX_CONTENT
 
 WEBPUSH_SUBPROTOCOL: Final = "push-notification"
@@ -197,10 +197,10 @@ class NotificationMessage(_Message):
 ServiceMessage = HelloReply | RegisterReply | UnregisterReply | NotificationMessage
 
 browser_messages: TypeAdapter[BrowserMessage] = TypeAdapter(
-    Annotated[BrowserMessage, Field(discriminator="kind")]
+    Annotated[BrowserMessage, Field(discriminator="kind")], config=BUILT_WHEN_USED
 )
 """Reads what a browser sent, but for the ping ``{}``."""
 service_messages: TypeAdapter[ServiceMessage] = TypeAdapter(
-    Annotated[ServiceMessage, Field(discriminator="kind")]
+    Annotated[ServiceMessage, Field(discriminator="kind")], config=BUILT_WHEN_USED
 )
 """Reads what a push service sent, but for the ping ``{}``."""

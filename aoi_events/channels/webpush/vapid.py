@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 from datetime import datetime, timedelta
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
 
-import jwt
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+if TYPE_CHECKING:
+    # Loaded where keys are used: every command reads the settings, and few have a key in them.
+    from cryptography.hazmat.primitives.asymmetric import ec
 
-VapidKey: TypeAlias = ec.EllipticCurvePrivateKey
+VapidKey: TypeAlias = "ec.EllipticCurvePrivateKey"
 
 _PRIVATE_OCTETS: Final = 32
 _TOKEN_LIFETIME: Final = timedelta(hours=12)
@@ -24,6 +24,8 @@ def read_key(text: str) -> VapidKey:
     octets = decoded(text)
     if octets is None or len(octets) != _PRIVATE_OCTETS:
         raise ValueError("base64url of 32 octets; `aoi keys vapid` makes one")
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     try:
         return ec.derive_private_key(int.from_bytes(octets, "big"), ec.SECP256R1())
     except ValueError:
@@ -32,6 +34,8 @@ def read_key(text: str) -> VapidKey:
 
 def new_key() -> tuple[str, str]:
     """A new private key and its public key, in the form of the settings."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     key = ec.generate_private_key(ec.SECP256R1())
     number = key.private_numbers().private_value
     return encoded(number.to_bytes(_PRIVATE_OCTETS, "big")), public_text(key)
@@ -39,12 +43,16 @@ def new_key() -> tuple[str, str]:
 
 def public_text(key: VapidKey) -> str:
     """The public key: base64url of the uncompressed point (RFC 8292, section 3.2)."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     return encoded(point)
 
 
 def authorization(key: VapidKey, endpoint: str, contact: str | None, now: datetime) -> str:
     """The ``Authorization`` of a push to ``endpoint`` (RFC 8292, section 3)."""
+    import jwt
+
     parts = urlsplit(endpoint)
     claims: dict[str, str | int] = {
         "aud": f"{parts.scheme}://{parts.netloc}",

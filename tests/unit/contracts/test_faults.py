@@ -54,6 +54,8 @@ OF_NODES: dict[str, set[str]] = {
     "bool": {"bool_type", "bool_parsing"},
     "datetime": {"datetime_type", "datetime_parsing", "datetime_from_date_parsing"},
     "default": set(),
+    "definition-ref": set(),
+    "definitions": set(),
     "dict": {"dict_type", "invalid_key"},
     "enum": {"enum"},
     "float": {"float_type", "float_parsing", "finite_number"},

@@ -102,6 +102,9 @@ class RejectedToken(Tolerant):
 class NotificationAcceptedV1(Answer):
     """The notification is accepted: each of ``deliveries`` will reach exactly one
     terminal state.
+
+    Without ``deliveries`` every token was rejected: nothing is stored, ``expires_at`` is absent,
+    and a request with the same ID is judged anew.
     """
 
     notification: NotificationId

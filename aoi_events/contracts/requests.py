@@ -163,7 +163,8 @@ class SendNotificationV1(Request):
     """``notification.send``: deliver one content to up to 1,000 Application Client Tokens.
 
     ``ttl`` in seconds from acceptance; 0 means now or never (RFC 8030, section 5.2). Repeating the
-    same ``notification`` with the same body gives the same answer and no second delivery. ``topic``
+    same ``notification`` with the same body gives the same answer and no second delivery; where
+    every token was rejected, nothing is stored, and a repeat is judged anew. ``topic``
     replaces what this sender sent to the same tokens under the same topic and was not delivered yet
     (RFC 8030, section 5.4). ``mode`` is how the channels of a device follow each other,
     ``hedge_after`` the head start in seconds that each has in mode *hedged*; the operator's

@@ -26,7 +26,12 @@ from aoi_events.contracts.senders import api_key_sender
 from aoi_events.endpoint.api_keys import bearer_of, name_of
 from aoi_events.endpoint.bodies import read_body
 from aoi_events.endpoint.context import EndpointContext
-from aoi_events.endpoint.refusals import BAD_AUTHORIZATION, HttpRefusal, of_code
+from aoi_events.endpoint.refusals import (
+    BAD_AUTHORIZATION,
+    HttpRefusal,
+    all_rejected_response,
+    of_code,
+)
 from aoi_events.endpoint.responses import Response, json_response
 from aoi_events.errors import ErrorCode, Refusal
 
@@ -43,11 +48,15 @@ class Api:
         self._context = context
 
     async def send(self, request: web.Request) -> Response:
-        """``POST``: accept a notification (202); the answer names every token."""
+        """``POST``: accept a notification (202); the answer names every token. 422 if none of them
+        was accepted.
+        """
         sender = self._sender(request)
         body = await read_body(request, MAX_BODY, within=self._context.settings.body_within)
         asked = _read_send(body, new_id=f"api-{self._context.dice.token_hex(16)}")
         answer = await self._context.requests.ask(sender, asked, NotificationAcceptedV1)
+        if not answer.deliveries:
+            return all_rejected_response(answer)
         return json_response(answer.encode(), HTTPStatus.ACCEPTED)
 
     async def status(self, request: web.Request) -> Response:

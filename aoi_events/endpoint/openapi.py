@@ -20,6 +20,7 @@ from aoi_events.contracts.answers import (
 )
 from aoi_events.contracts.content import MAX_CONTENT
 from aoi_events.contracts.requests import SendNotificationV1
+from aoi_events.endpoint.refusals import AllRejectedV1
 
 OPENAPI_PATH: Final = "/openapi.json"
 
@@ -30,6 +31,7 @@ _MODELS: Final = (
     NotificationStatusV1,
     NotificationCancelledV1,
     RefusedV1,
+    AllRejectedV1,
 )
 _Object = dict[str, Any]
 
@@ -195,6 +197,7 @@ def _send() -> _Object:
                 "content": _json("NotificationAcceptedV1"),
             },
             **_api_errors(400, 401, 408, 409, 413, 429, 500, 503),
+            "422": _error(422, "AllRejectedV1"),
         },
     }
 
@@ -245,6 +248,7 @@ _DESCRIPTIONS: Final = {
     409: "This ID was used before with another body, or was withdrawn",
     410: "It existed, and exists no longer",
     413: "The body is too large",
+    422: "Every token was rejected; nothing is stored, and the ID can be used again",
     429: "Too many requests",
     500: "A fault of the server",
     503: "The server cannot answer now",

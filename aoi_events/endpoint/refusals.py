@@ -11,7 +11,8 @@ from typing import Final
 
 from pydantic_core import to_json
 
-from aoi_events.contracts.answers import RefusedV1
+from aoi_events.contracts.answers import NotificationAcceptedV1, RefusedV1, RejectedToken
+from aoi_events.contracts.identifiers import NotificationId
 from aoi_events.endpoint.responses import Response, json_response
 from aoi_events.errors import AoiError, ErrorCode
 
@@ -86,6 +87,16 @@ _CODES: Final[dict[str, tuple[HTTPStatus, int | None]]] = {
 }
 
 
+class AllRejectedV1(RefusedV1):
+    """No token was accepted: nothing was sent, and the ID of the notification is free again.
+
+    The refusal of a request to send, with the code and message for each token.
+    """
+
+    notification: NotificationId
+    rejected: tuple[RejectedToken, ...]
+
+
 def of_code(code: str, message: str, *, field: str | None = None, wait: int = 10) -> HttpRefusal:
     """The HTTP refusal for a code; ``wait``: seconds before a repeat, if a repeat can succeed.
 
@@ -126,3 +137,15 @@ def api_response(refusal: HttpRefusal) -> Response:
     """The response for the JSON API: the contract ``refused.v1``, as over the broker."""
     body = RefusedV1(code=refusal.code, message=refusal.message, field=refusal.field)
     return json_response(body.encode(), refusal.status, refusal.headers)
+
+
+def all_rejected_response(answer: NotificationAcceptedV1) -> Response:
+    """The response for the JSON API when every token of a notification was rejected."""
+    body = AllRejectedV1(
+        code=ErrorCode.INVALID,
+        message="every token was rejected; `rejected` says why",
+        field="tokens",
+        notification=answer.notification,
+        rejected=answer.rejected,
+    )
+    return json_response(body.encode(), HTTPStatus.UNPROCESSABLE_ENTITY)

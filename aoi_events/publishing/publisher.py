@@ -104,9 +104,10 @@ class Publisher(ServerRpc):
 
         See :func:`aoi_events.publishing.send_request` for the arguments that make the request.
         The answer names the notification's ID, each token that was accepted (it will end in exactly
-        one terminal state) and each that was rejected, with its code. ``timeout`` in seconds
-        bounds each try; ``retries`` (0 to 10) is how often a request without an answer is
-        repeated under the same ID, after a growing pause.
+        one terminal state) and each that was rejected, with its code. If none was accepted, the
+        server stores nothing, and the ID can be used again. ``timeout`` in seconds bounds each try;
+        ``retries`` (0 to 10) is how often a request without an answer is repeated under the same
+        ID, after a growing pause.
         """
         request = send_request(
             tokens,
@@ -184,9 +185,9 @@ class Publisher(ServerRpc):
         """Wait until every delivery of a notification is in ``state``, and return the status.
 
         ``state`` is a DeliveryState, its name, or ``terminal`` for any end. Raises EndedOtherwise
-        as soon as a delivery ended in another state, or where no token was accepted; WaitTimeout
-        after ``timeout`` seconds; RequestRefused (``not_found``) for an ID that was not sent. A
-        lost connection does not end the wait.
+        as soon as a delivery ended in another state; WaitTimeout after ``timeout`` seconds;
+        RequestRefused (``not_found``) for an ID that was not sent, or of which no token was
+        accepted. A lost connection does not end the wait.
         """
         target = TargetState.of(state)
         status_request(notification)

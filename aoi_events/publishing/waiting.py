@@ -108,4 +108,5 @@ def _summary(status: NotificationStatusV1) -> str:
     for each in status.deliveries:
         what = each.state if each.reason is None else f"{each.state} ({each.reason})"
         counts[what] = counts.get(what, 0) + 1
-    return ", ".join(f"{n} {what}" for what, n in sorted(counts.items())) or "no token was accepted"
+    listed = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
+    return listed or "it was cancelled before it was sent"

@@ -40,7 +40,8 @@ _FOREIGN: Final = Refusal(
 class Sending:
     """The progress of one ``notification.send`` in a batch.
 
-    Ends with either ``refused`` or ``notification``; ``repeated``: it was accepted before.
+    Ends with either ``refused`` or ``notification``; ``repeated``: it was accepted before. A
+    notification without deliveries is stored nowhere: it only holds the rejected tokens.
     """
 
     incoming: IncomingRequest
@@ -58,6 +59,16 @@ class Sending:
         """Sender and notification ID: IDs are scoped by sender."""
         return (self.incoming.sender, self.request.notification)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the request can be answered."""
+        return self.refused is not None or self.notification is not None
+
+    def reset(self) -> None:
+        """Forget the judgement: another worker accepted this ID first."""
+        self.tokens, self.rejected, self.decisions = [], [], []
+        self.notification = None
+
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
@@ -69,8 +80,9 @@ class Acceptance:
     async def accept(
         self, tx: Transaction, fresh: Sequence[Sending], now: datetime
     ) -> tuple[DispatchContext, Sequence[Change]]:
-        """Write notifications and deliveries; ``notification`` stays None for an ID that another
-        worker accepted first. Also returns how deliveries change.
+        """Write the notifications of which a token was accepted, and their deliveries;
+        ``notification`` stays None for an ID that another worker accepted first. Also returns how
+        deliveries change.
         """
         for sending in fresh:
             self._verify(sending)
@@ -83,12 +95,16 @@ class Acceptance:
         )
         for sending in fresh:
             self._route(sending, context, now)
-        accepted = {each.key: each.notification for each in fresh if each.notification is not None}
+        accepted = {
+            each.key: each.notification
+            for each in fresh
+            if each.notification is not None and each.notification.deliveries
+        }
         inserted = await tx.add_notifications(list(accepted.values()))
         context.notifications = {key: accepted[key] for key in inserted}
         for sending in fresh:
-            if sending.key not in inserted:
-                sending.notification, sending.decisions = None, []
+            if sending.key in accepted and sending.key not in inserted:
+                sending.reset()
         every = [decision for sending in fresh for decision in sending.decisions]
         older = await older_of_topics(tx, every)
         ended, every = replaced(older, every, now)

@@ -66,29 +66,44 @@ class NotificationHandler(RequestHandler):
         if not run:
             return []
         now = self.clock.now()
-        acceptance = Acceptance(self.settings, self.dice)
         context = DispatchContext()
-        changes: Sequence[Change] = ()
-        async with self.store.transaction() as tx:
-            known = await tx.notifications({sending.key for sending in run})
-            fresh: dict[tuple[str, str], Sending] = {}
-            for sending in run:
-                if sending.key in known:
-                    _repeat(sending, known[sending.key])
-                else:
-                    fresh.setdefault(sending.key, sending)
-            if fresh:
-                context, changes = await acceptance.accept(tx, list(fresh.values()), now)
-            await _repeat_twins(tx, run)
-            context = await self._republish_after_crash(tx, run, context)
-        self.metrics.deliveries(changes)
+        replaced = False
+        left = run
+        # Again for an ID that stands twice in the batch, or that another worker accepted first.
+        while left:
+            async with self.store.transaction() as tx:
+                found, changed = await self._accept_or_repeat(tx, left, now)
+            self.metrics.deliveries(changed)
+            context = context.merged_with(found)
+            replaced |= any(after.state is DeliveryState.REPLACED for _, after in changed)
+            left = [sending for sending in left if not sending.ended]
         outputs = [output for sending in run for output in self._outputs(sending, context, now)]
-        if any(after.state is DeliveryState.REPLACED for _, after in changes):
+        if replaced:
             outputs.append(hint())
         return [
             *outputs,
             *await release_idle(self.store, _deliveries_of_repeats(run), self.settings, now),
         ]
+
+    async def _accept_or_repeat(
+        self, tx: Transaction, run: Sequence[Sending], now: datetime
+    ) -> tuple[DispatchContext, Sequence[Change]]:
+        """Answer the requests whose ID is stored from its row, and accept the first of each other
+        ID. Also returns how deliveries change.
+        """
+        known = await tx.notifications({sending.key for sending in run})
+        context = DispatchContext()
+        changes: Sequence[Change] = ()
+        fresh: dict[tuple[str, str], Sending] = {}
+        for sending in run:
+            if sending.key in known:
+                _repeat(sending, known[sending.key])
+            else:
+                fresh.setdefault(sending.key, sending)
+        if fresh:
+            acceptance = Acceptance(self.settings, self.dice)
+            context, changes = await acceptance.accept(tx, list(fresh.values()), now)
+        return await self._republish_after_crash(tx, run, context), changes
 
     async def _republish_after_crash(
         self, tx: Transaction, run: Sequence[Sending], context: DispatchContext
@@ -126,7 +141,7 @@ class NotificationHandler(RequestHandler):
         if notification is None:
             raise AssertionError("every request of a batch is answered or refused")
         outputs = answer(message, _accepted(notification))
-        if sending.repeated and not message.redelivered:
+        if not notification.deliveries or (sending.repeated and not message.redelivered):
             return outputs
         event_of_it = event(
             "notification.accepted",
@@ -171,21 +186,10 @@ def _repeat(sending: Sending, known: Notification) -> None:
         sending.notification = known
 
 
-async def _repeat_twins(tx: Transaction, run: Sequence[Sending]) -> None:
-    """Answer requests whose ID appears twice in the batch, or that another worker
-    accepted first.
-    """
-    left = [s for s in run if s.notification is None and s.refused is None]
-    if left:
-        rows = await tx.notifications({sending.key for sending in left})
-        for sending in left:
-            _repeat(sending, rows[sending.key])
-
-
 def _accepted(notification: Notification) -> NotificationAcceptedV1:
     return NotificationAcceptedV1(
         notification=notification.id,
-        expires_at=notification.expires_at,
+        expires_at=notification.expires_at if notification.deliveries else None,
         deliveries=tuple(
             AcceptedDelivery(index=index, delivery=delivery)
             for index, delivery in notification.deliveries

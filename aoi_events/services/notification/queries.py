@@ -117,7 +117,8 @@ class QueryHandler:
         if not known:
             raise Refusal(
                 ErrorCode.NOT_FOUND,
-                "you have sent no notification with this ID, or it was forgotten after it ended",
+                "the server has no notification of yours with this ID: it was not sent, its tokens "
+                "were all rejected, or it was forgotten after it ended",
                 field="notification",
             )
         if only is not None and not rows:

@@ -37,6 +37,20 @@ async def test_a_notification_is_sent_reported_and_withdrawn(server: ServerUnder
     assert [row.state for row in await server.system.rows(name, sender="key:shop")] == ["cancelled"]
 
 
+async def test_a_send_without_an_accepted_token_is_refused(server: ServerUnderTest) -> None:
+    """422 names every token with its code, nothing is stored, and the ID can be used again."""
+    device = await server.system.device()
+    body = {"notification": "n1", "tokens": ["k1.forged", "k9.xyz"], **HELLO}
+    for _ in range(2):
+        refused = await server.api("POST", json=body)
+        assert (refused.status, refused.json["code"]) == (422, "invalid")
+        assert (refused.json["field"], refused.json["notification"]) == ("tokens", "n1")
+        rejected = [(each["index"], each["code"]) for each in refused.json["rejected"]]
+        assert rejected == [(0, "token_forged"), (1, "token_forged")]
+    assert (await server.api("GET", "/n1")).status == 404
+    assert (await server.api("POST", json=body | {"tokens": [device.token]})).status == 202
+
+
 async def test_a_repeat_with_its_id_is_harmless(server: ServerUnderTest) -> None:
     """The same ID and body: the same answer; another body: 409, like over the broker."""
     device = await server.system.device()
@@ -142,5 +156,5 @@ async def test_a_bound_token_is_not_for_api_keys(server: ServerUnderTest) -> Non
     device = await server.system.client()
     await device.register_app("webpush", sender_key=Sender().key)
     reply = await server.api("POST", json={"tokens": [device.token], **HELLO})
-    assert reply.status == 202
+    assert reply.status == 422
     assert [each["code"] for each in reply.json["rejected"]] == ["not_allowed"]

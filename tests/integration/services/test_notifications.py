@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from aoi_events.contracts.answers import (
+    ANSWERS,
     MAX_STORIES,
     NotificationAcceptedV1,
     NotificationCancelledV1,
@@ -13,7 +14,11 @@ from aoi_events.contracts.answers import (
 )
 from aoi_events.contracts.base import MAX_BODY
 from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.contracts.states import DeliveryState
+from aoi_events.ports.broker import Inbound
+from aoi_events.services.messages.requests import IncomingRequest
+from aoi_events.services.notification.handler import NotificationHandler
 from tests.integration.services.conftest import BOTH, OpenSystem
 from tests.support.actors import User
 from tests.support.system import System
@@ -42,6 +47,57 @@ async def test_each_token_is_accepted_or_rejected(system: System) -> None:
     ]
     event = await system.events.wait_for("notification.accepted", notification="n1")
     assert (event.data.accepted, event.data.rejected) == (1, 3)  # type: ignore[union-attr]
+
+
+@BOTH
+async def test_a_send_without_an_accepted_token_keeps_nothing(system: System) -> None:
+    """A send of which every token was rejected stores nothing and announces nothing, and its ID is
+    free: a repeat is judged anew, and another body with a valid token is no conflict.
+    """
+    shop = await system.user()
+    device, gone = await system.device("scripted:a1"), await system.device()
+    await gone.ask("client.deregister")
+    for _ in range(2):
+        answer = await shop.send("n1", gone.token, "k9.xyz")
+        assert (answer.deliveries, answer.expires_at) == ((), None)
+        codes = [(each.index, each.code) for each in answer.rejected]
+        assert codes == [(0, "token_revoked"), (1, "token_forged")]
+    assert (await shop.refused("notification.status", notification="n1")).code == "not_found"
+    async with system.installation.store.transaction(read_only=True) as tx:
+        assert await tx.notifications({("shop", "n1")}) == {}
+    accepted = await shop.send("n1", device.token)
+    assert [each.index for each in accepted.deliveries] == [0]
+    await system.provider.next_delivery()
+    (event,) = system.events.of("notification.accepted", notification="n1")
+    assert (event.data.accepted, event.data.rejected) == (1, 0)  # type: ignore[union-attr]
+
+
+async def test_a_send_without_an_accepted_token_does_not_spoil_its_twin(system: System) -> None:
+    """Requests with one ID in one batch: those of which every token is rejected are answered so,
+    and the first one with a valid token is accepted.
+    """
+    device = await system.device("scripted:a1")
+    tokens = ("k9.xyz", device.token, "k9.xyz", device.token)
+    message = Inbound(b"", "notification.send", reply_to="replies", user_id="shop")
+    body: dict[str, Any] = {"version": 1, "notification": "n1", "content": {"data": "x"}}
+    requests = [SendNotificationV1.model_validate(body | {"tokens": [each]}) for each in tokens]
+    found = system.installation
+    handler = NotificationHandler(found.store, found.services, system.clock, system.dice)
+    outputs = await handler.handle(
+        [IncomingRequest(request, "shop", None, message) for request in requests]
+    )
+    bad, good, late, again = (
+        ANSWERS[output.type or ""].decode(output.body)
+        for output in outputs
+        if output.routing_key == "replies"
+    )
+    assert isinstance(bad, NotificationAcceptedV1)
+    assert (bad.deliveries, [each.code for each in bad.rejected]) == ((), ["token_forged"])
+    assert isinstance(good, NotificationAcceptedV1)
+    assert [each.index for each in good.deliveries] == [0]
+    assert again == good
+    assert getattr(late, "code", None) == "conflict"
+    assert [row.notification for row in await system.rows("n1")] == ["n1"]
 
 
 async def test_a_repeat_is_answered_from_the_rows(system: System) -> None:

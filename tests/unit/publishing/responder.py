@@ -133,12 +133,13 @@ class Responder:
         """Take every token but those that start with ``forged``."""
         good = [i for i, token in enumerate(request.tokens) if not token.startswith("forged")]
         ids = {index: delivery_id(request.notification, index) for index in good}
-        self.states.setdefault(
-            request.notification, dict.fromkeys(ids.values(), DeliveryState.SENDING)
-        )
+        if ids:
+            self.states.setdefault(
+                request.notification, dict.fromkeys(ids.values(), DeliveryState.SENDING)
+            )
         return NotificationAcceptedV1(
             notification=request.notification,
-            expires_at=datetime.now(UTC) + timedelta(seconds=request.ttl),
+            expires_at=datetime.now(UTC) + timedelta(seconds=request.ttl) if ids else None,
             deliveries=tuple(AcceptedDelivery(index=i, delivery=d) for i, d in ids.items()),
             rejected=tuple(
                 RejectedToken(index=i, fingerprint=FINGERPRINT, code="token_forged", message="no")

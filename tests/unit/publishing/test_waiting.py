@@ -116,10 +116,22 @@ async def test_another_end_is_told_at_once(
         await waiter
 
 
-async def test_no_accepted_token_is_no_delivery(publisher: Publisher) -> None:
-    """Where every token was rejected, waiting for delivered fails, and for any end succeeds."""
+@pytest.mark.parametrize("state", ["delivered", "terminal"])
+async def test_no_accepted_token_is_no_notification(publisher: Publisher, state: str) -> None:
+    """Where every token was rejected, the server stores nothing: a wait fails at once."""
     await publisher.send("forged-token", "hello", notification="n1")
-    with pytest.raises(EndedOtherwise, match="no token was accepted"):
+    with pytest.raises(RequestRefused, match="not_found"):
+        await publisher.wait("n1", state)
+
+
+async def test_a_notification_that_was_withdrawn_before_is_no_delivery(
+    publisher: Publisher, responder: Responder
+) -> None:
+    """Of an ID that was cancelled before it was sent, waiting for delivered fails, and for any end
+    succeeds.
+    """
+    responder.states["n1"] = {}
+    with pytest.raises(EndedOtherwise, match="cancelled before it was sent"):
         await publisher.wait("n1")
     assert (await publisher.wait("n1", "terminal")).deliveries == ()
 

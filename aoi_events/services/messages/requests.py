@@ -19,7 +19,17 @@ from aoi_events.ports.broker import Inbound
 from aoi_events.services.messages.quarantine import REPLAYED_HEADER
 
 _REPLY_PREFIX: Final = "amq.rabbitmq.reply-to."
-_FIRE_AND_FORGET: Final = frozenset({"client.disconnected", "notification.cancel"})
+_FIRE_AND_FORGET: Final = frozenset(
+    {
+        "application.deregister",
+        "channel.deactivate",
+        "client.deregister",
+        "client.disconnected",
+        "notification.cancel",
+        "notification.send",
+    }
+)
+"""Requests whose answers assign nothing: they are carried out without ``reply_to``, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,8 @@ def read_request(
     if message.reply_to is None and message.routing_key not in _FIRE_AND_FORGET and not replayed:
         raise Refusal(
             ErrorCode.REPLY_TO_MISSING,
-            f"{message.routing_key} is answered: set reply_to (amq.rabbitmq.reply-to is simplest)",
+            f"the answer to {message.routing_key} assigns or reports something: set reply_to "
+            "(amq.rabbitmq.reply-to is simplest)",
         )
     check_reply_to(message)
     session = message.headers.get(CLIENT_HEADER) if trusted else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
@@ -19,12 +19,14 @@ from aoi_events.topology import (
     DEAD,
     NOTIFICATION,
     OUTCOME,
+    REQUESTS,
     Queue,
     QueueKind,
     delivery_queue,
     worker_queue,
 )
 from tests.integration.services.conftest import BOTH, OpenSystem
+from tests.support.actors import secret_and_hash
 from tests.support.limits import WITHIN
 from tests.support.system import System
 
@@ -171,26 +173,16 @@ async def test_what_assigns_something_wants_to_answer(system: System) -> None:
     that no answer is needed.
     """
     shop = await system.user()
-    device = await system.device("scripted:a1")
-    body: dict[str, Any] = {
-        "notification": "n1",
-        "tokens": [device.token],
-        "content": {"data": "x"},
-    }
-    await shop.tell("notification.send", **body)
-    (bare, replayed) = (
-        Outbound("aoi.requests", "notification.send", json.dumps({"version": 1} | body).encode()),
-        Outbound(
-            "aoi.requests",
-            "notification.send",
-            json.dumps({"version": 1} | body).encode(),
-            headers={"aoi-replayed": "prk_x", "aoi-origin-user-id": "bank"},
-        ),
-    )
-    await shop.broker.publish([bare, replayed])
+    _, hashed = secret_and_hash()
+    body = {"device": "phone", "identity": "tel:+15550100", "secret_hash": hashed}
+    await shop.tell("client.register", **body)
+    octets = json.dumps({"version": 1} | body).encode()
+    forged = {"aoi-replayed": "prk_x", "aoi-origin-user-id": "bank"}
+    bare = Outbound(REQUESTS, "client.register", octets)
+    await shop.broker.publish([bare, replace(bare, headers=forged)])
     rows = await system.until(system.parked, lambda rows: len(rows) == 3)
     assert {(row.code, row.sender) for row in rows} == {("reply_to_missing", "shop")}
-    assert system.provider.taken == []
+    assert system.events.of("client.registered") == []
 
 
 @BOTH

@@ -100,6 +100,29 @@ async def test_a_send_without_an_accepted_token_does_not_spoil_its_twin(system: 
     assert [row.notification for row in await system.rows("n1")] == ["n1"]
 
 
+@BOTH
+async def test_a_send_needs_no_answer(system: System) -> None:
+    """A send without ``reply_to`` is delivered and announced like any other, a repeat too, and
+    nothing is parked.
+    """
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    body: dict[str, Any] = {
+        "notification": "n1",
+        "tokens": [device.token, "k9.xyz"],
+        "content": {"data": "hello"},
+    }
+    await shop.tell("notification.send", **body)
+    event = await system.events.wait_for("notification.accepted", notification="n1")
+    assert (event.data.accepted, event.data.rejected) == (1, 1)  # type: ignore[union-attr]
+    await system.provider.next_delivery()
+    await shop.tell("notification.send", **body)
+    repeated = await shop.send("n1", device.token, "k9.xyz")
+    assert [each.index for each in repeated.deliveries] == [0]
+    assert len(system.provider.deliveries) == 1
+    assert await system.parked() == []
+
+
 async def test_a_repeat_is_answered_from_the_rows(system: System) -> None:
     """A repeated ``notification.send`` is answered from the existing rows before any token check,
     and delivers nothing twice.

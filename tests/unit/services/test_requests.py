@@ -165,6 +165,36 @@ def test_a_sender_cannot_pose_as_another_by_our_headers() -> None:
     assert refused.value.code is ErrorCode.REPLY_TO_MISSING
 
 
+SECRET = b'"client": "cli_%s", "secret": "%s"' % (b"a" * 26, b"A" * 43)
+TOKENS = b'"notification": "n1", "tokens": ["k1.x"], "content": {"data": "x"}'
+
+
+@pytest.mark.parametrize(
+    "key, body, needed",
+    [
+        ("notification.send", TOKENS, False),
+        ("notification.cancel", b'"notification": "n1"', False),
+        ("notification.status", b'"notification": "n1"', True),
+        ("client.deregister", SECRET, False),
+        ("application.register", SECRET + b', "application": "a", "sequence": 1', True),
+        ("application.deregister", SECRET + b', "application": "a", "sequence": 1', False),
+        ("channel.activate", SECRET + b', "offers": [], "sequence": 1', True),
+        ("channel.deactivate", SECRET + b', "sequence": 1', False),
+    ],
+)
+def test_answers_that_assign_nothing_need_no_address(
+    key: str, body: bytes, *, needed: bool
+) -> None:
+    """A request is refused without ``reply_to`` only if its answer assigns or reports something."""
+    message = asked(routing_key=key, body=b'{"version": 1, %s}' % body, reply_to=None)
+    if not needed:
+        assert read_request(message, GATEWAYS).reply_to is None
+        return
+    with pytest.raises(Refusal) as refused:
+        read_request(message, GATEWAYS)
+    assert refused.value.code is ErrorCode.REPLY_TO_MISSING
+
+
 @pytest.mark.parametrize("user, session", [("shop", None), ("aoi-gateway", "cli_x")])
 def test_a_session_is_a_gateways_word(user: str, session: str | None) -> None:
     """Whose session asks is believed of gateways only."""

@@ -13,7 +13,6 @@ from pydantic import Field, model_validator
 from aoi_events.contracts.base import Contract, Instant, Request
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import (
-    PLAIN_TEXT,
     ApplicationName,
     Assertion,
     ChannelType,
@@ -27,7 +26,6 @@ from aoi_events.contracts.identifiers import (
     SecretHash,
     SenderKey,
     SessionText,
-    TokenText,
     Topic,
     Urgency,
     UserIdentity,
@@ -39,6 +37,9 @@ CLIENT_HEADER: Final = "aoi-client"
 MAX_TOKENS: Final = 1_000
 MAX_TTL: Final = 28 * 24 * 3600
 """Longest time to live in seconds: four weeks, as Web Push services have it."""
+
+MAX_TEXT: Final = 4096
+"""Longest text among the parameters of an offer, in octets: URLs of push services are long."""
 
 Sequence = Annotated[int, Field(ge=1, le=2**53 - 1)]
 HedgeAfter = Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]
@@ -105,16 +106,15 @@ class DeregisterApplicationV1(_ClientRequest):
 class ChannelOffer(Contract):
     """A notification channel that the device can use, with the parameters that the server needs.
 
-    ``preference``: the device prefers the channel with the higher number. ``largest_content`` in
-    octets, if the device has a limit of its own.
+    ``parameters``: texts of at most 4,096 octets without control characters, numbers and booleans;
+    an offer with another text is not selected, and the other offers stand. ``preference``: the
+    device prefers the channel with the higher number. ``largest_content`` in octets, if the device
+    has a limit of its own.
     """
 
     type: ChannelType
     parameters: Annotated[
-        dict[
-            Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")],
-            Annotated[str, Field(max_length=512, pattern=PLAIN_TEXT)] | int | bool,
-        ],
+        dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")], str | int | bool],
         Field(max_length=16),
     ] = Field(default_factory=dict)
     preference: Annotated[int, Field(ge=0, le=100)] = 50
@@ -162,6 +162,7 @@ class DeactivateChannelsV1(_ClientRequest):
 class SendNotificationV1(Request):
     """``notification.send``: deliver one content to up to 1,000 Application Client Tokens.
 
+    Any text may stand in ``tokens``: one that is no token is rejected, and the others are sent to.
     ``ttl`` in seconds from acceptance; 0 means now or never (RFC 8030, section 5.2). Repeating the
     same ``notification`` with the same body gives the same answer and no second delivery; where
     every token was rejected, nothing is stored, and a repeat is judged anew. ``topic``
@@ -172,9 +173,7 @@ class SendNotificationV1(Request):
     """
 
     notification: NotificationId
-    tokens: Annotated[
-        tuple[TokenText, ...], Field(min_length=1, max_length=MAX_TOKENS, strict=False)
-    ]
+    tokens: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_TOKENS, strict=False)]
     content: Content
     ttl: Annotated[int, Field(ge=0, le=MAX_TTL)] = 24 * 3600
     urgency: Annotated[Urgency, Field(strict=False)] = Urgency.NORMAL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,6 +13,8 @@ from aoi_events.contracts.content import Content
 from aoi_events.contracts.states import CloseReason
 
 _LONGEST_DETAIL: Final = 200
+_LONGEST_ADDRESS: Final = 512
+_DIGEST: Final = "sha256:"
 
 Parameters = dict[str, str | int | bool]
 """The parameters of an offer, checked and normalised by its channel."""
@@ -27,11 +30,22 @@ class ChannelState(StrEnum):
     """Ended by the server or the client; ``reason`` says why, ``detail`` the provider's words."""
 
 
+def address_key(address: str) -> str:
+    """The address as rows name it: the address itself, or its digest if it is long.
+
+    Databases limit the entries of their indexes: PostgreSQL to some 2,700 octets.
+    """
+    octets = address.encode()
+    if len(octets) <= _LONGEST_ADDRESS and not address.startswith(_DIGEST):
+        return address
+    return _DIGEST + hashlib.sha256(octets).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """A notification channel of one client; at most one per type.
 
-    ``rank``: 0 is best.
+    ``rank``: 0 is best. ``address`` is the one to prove, by its :func:`address_key`.
     """
 
     client: str
@@ -106,8 +120,9 @@ class ProofState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The proof that a client receives at an address. ``deadline``: when it is due again.
+    """The proof that a client receives at an address, which is named by its :func:`address_key`.
 
+    ``deadline``: when it is due again.
     ``sent`` counts the challenges of the present round, ``wrong`` its wrong codes.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,13 +15,22 @@ from aoi_events.contracts.answers import (
 )
 from aoi_events.contracts.channels import SelectedChannel
 from aoi_events.contracts.events import ChannelChanged
+from aoi_events.contracts.identifiers import PLAIN_TEXT
 from aoi_events.contracts.requests import (
+    MAX_TEXT,
     ActivateChannelsV1,
+    ChannelOffer,
     ConfirmChannelV1,
     DeactivateChannelsV1,
 )
 from aoi_events.contracts.states import CloseReason
-from aoi_events.domain.clients.channels import Channel, ChannelState, Proof, ProofState
+from aoi_events.domain.clients.channels import (
+    Channel,
+    ChannelState,
+    Proof,
+    ProofState,
+    address_key,
+)
 from aoi_events.domain.clients.client import Client
 from aoi_events.domain.clients.proofs import confirm
 from aoi_events.domain.clients.selection import ValidOffer, offers_hash, select
@@ -193,11 +203,13 @@ class ChannelSet:
                 reasons[offer.type] = _Why(CloseReason.NO_SUCH_CHANNEL)
                 continue
             try:
+                _check_texts(offer)
                 offered = plugin.offer(offer.parameters, self.settings.channels[offer.type])
             except Refusal as refused:
                 reasons[offer.type] = _Why(CloseReason.OFFER_REFUSED, refused.message)
                 continue
-            valid.append(ValidOffer(offer, traits, offered.parameters, offered.address))
+            address = None if offered.address is None else address_key(offered.address)
+            valid.append(ValidOffer(offer, traits, offered.parameters, address))
         return valid, reasons
 
     def _stored(
@@ -261,6 +273,21 @@ def closed_by_server(rows: Sequence[Channel]) -> tuple[UnselectedChannel, ...]:
         for row in rows
         if row.state is ChannelState.CLOSED and row.reason not in _BY_CLIENT
     )
+
+
+def _check_texts(offer: ChannelOffer) -> None:
+    """Raise Refusal (invalid) for a text that no channel can use."""
+    for name, value in offer.parameters.items():
+        if isinstance(value, str) and not _usable(value):
+            raise Refusal(
+                ErrorCode.INVALID,
+                f"offer {name} as at most {MAX_TEXT} octets of text without control characters",
+                field=f"parameters.{name}",
+            )
+
+
+def _usable(text: str) -> bool:
+    return len(text.encode()) <= MAX_TEXT and re.fullmatch(PLAIN_TEXT, text) is not None
 
 
 def _why(closed: Channel) -> _Why:

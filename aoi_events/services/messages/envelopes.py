@@ -116,6 +116,9 @@ def _parts(items: Sequence[Item]) -> Iterable[Sequence[Item]]:
     octets = 0
     for item in items:
         size = 512 + (len(item.content.data) if isinstance(item, DeliverItem) else 0)
+        if not isinstance(item, CloseItem):
+            texts = (value for value in item.parameters.values() if isinstance(value, str))
+            size += sum(map(len, texts))
         if part and (len(part) >= _ITEMS or octets + size > _OCTETS):
             yield part
             part, octets = [], 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from aoi_events.contracts.answers import ChannelsActivatedV1
 from aoi_events.contracts.states import CloseReason
 from aoi_events.testing.scripted import Say
@@ -54,6 +56,20 @@ async def test_the_answer_says_why_not(open_system: OpenSystem) -> None:
     assert unselected["websocket"].reason == CloseReason.OFFER_REFUSED
     assert "no parameters" in (unselected["websocket"].detail or "")
     assert unselected["scripted"].reason == CloseReason.OTHERS_PREFERRED
+
+
+@pytest.mark.parametrize("text", ["a" * 4_097, "\u00e4" * 2_049, "a\x00", "a\n", "\x9b"])
+async def test_a_text_that_no_channel_can_use_is_one_refused_offer(
+    system: System, text: str
+) -> None:
+    """A text that is too long, or has control characters, refuses its own offer and no other."""
+    device = await system.client()
+    offers = [{"type": "websocket"}, {"type": "scripted", "parameters": {"address": text}}]
+    answer = await device.activate(offers=offers)
+    assert [channel.type for channel in answer.selected] == ["websocket"]
+    (refused,) = answer.not_selected
+    assert (refused.type, refused.reason) == ("scripted", CloseReason.OFFER_REFUSED)
+    assert "4096 octets" in (refused.detail or "")
 
 
 async def test_circumstances_count(system: System) -> None:

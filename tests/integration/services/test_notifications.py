@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from aoi_events.contracts.answers import (
     ANSWERS,
     MAX_STORIES,
@@ -121,6 +123,19 @@ async def test_a_send_needs_no_answer(system: System) -> None:
     assert [each.index for each in repeated.deliveries] == [0]
     assert len(system.provider.deliveries) == 1
     assert await system.parked() == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "dXyz:APA91b", "k1." + "A" * 300, "\u00e4\x00 \U0001f600", "a" * 100_000, "."]
+)
+async def test_what_is_no_token_is_rejected_alone(system: System, text: str) -> None:
+    """A text that is no token is rejected, and the token beside it is sent to."""
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    answer = await shop.send("n1", text, device.token)
+    assert [each.index for each in answer.deliveries] == [1]
+    assert [(each.index, each.code) for each in answer.rejected] == [(0, "token_forged")]
+    await system.provider.next_delivery()
 
 
 async def test_a_repeat_is_answered_from_the_rows(system: System) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 
 import pytest
@@ -44,6 +45,28 @@ def state(answer: AnyAnswer) -> str | None:
     """The scripted channel's state in an answer; None where it is not selected."""
     assert isinstance(answer, ChannelsActivatedV1), answer
     return next((c.state for c in answer.selected if c.type == "scripted"), None)
+
+
+@BOTH
+async def test_a_long_address_is_proved_like_any_other(proving: System) -> None:
+    """An address of 4,096 octets, more than an index entry can have, is proved by one client at a
+    time; one that differs only at its end is another address.
+    """
+    parts = (hashlib.sha256(bytes([number])).hexdigest() for number in range(64))
+    address = "".join(parts)
+    assert len(address) == 4_096
+    first, second = await proving.device(), await proving.device(identity="b")
+    third = await proving.device(identity="c")
+    await prove(proving, first, address)
+    await prove(proving, third, address[:-1] + "-")
+    await prove(proving, second, address)
+    closed = await proving.events.wait_for("channel.closed", client=first.client)
+    assert closed.data.reason == CloseReason.TAKEN_OVER  # type: ignore[union-attr]
+    shop = await proving.user()
+    for device in (second, third):
+        await shop.send(f"n-{device.client}", device.token)
+        item = await proving.provider.next_delivery()
+        assert len(str(item.parameters["address"])) == 4_096
 
 
 def code_of(answer: AnyAnswer) -> str:

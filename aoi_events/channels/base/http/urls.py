@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from aoi_events.channels.base.http.addresses import permitted
 from aoi_events.channels.base.http.settings import OutgoingSettings
 
-_LONGEST: Final = 512
+_LONGEST: Final = 4096
 _PLAIN: Final = re.compile(r"[!#-;=?-\[\]_a-z~%]+")
 """The characters of a URL (RFC 3986, section 2), in ASCII."""
 _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")

@@ -245,7 +245,7 @@ class Installation:
         trusted = {self.broker.user, *self.settings.operator_users}
         dead = DeadLetterHandler(self._parking(), self.clock, believed=trusted)
         return (
-            self._batches(UnroutableHandler(self._parking())),
+            self._batches(UnroutableHandler()),
             self._batches(dead, quarantine=False),
         )
 

@@ -40,8 +40,8 @@ def show(identifier: Id, json: Json = False) -> None:
 def replay(identifiers: Ids) -> None:
     """Let workers handle parked messages again, each one alone.
 
-    A message is deleted here once the broker has it; one that fails again is parked again. Those
-    that cannot be replayed stay, and the error says why.
+    A message is deleted here once a worker handled it. The others stay, and the error says why:
+    those that cannot be replayed, that failed again, or that no worker took within 15 seconds.
     """
     from aoi_events.cli.parked import replay_parked
 

@@ -18,6 +18,8 @@ from aoi_events.errors import ConfigurationError
 from aoi_events.services.runtime.parking import Replayed, replayable
 from aoi_events.services.runtime.parking import replay as send_again
 
+_REPLAY_WITHIN: Final = 15.0
+"""Seconds that a person waits until workers have handled the messages."""
 _TOKEN: Final = re.compile(r"\b([A-Za-z0-9]{1,16})\.[A-Za-z0-9_-]{60,}")
 """A token in a body; only the ID of the key that issued it is printed."""
 
@@ -70,7 +72,7 @@ def show_parked(identifier: str, *, json: bool) -> None:
 
 
 def replay_parked(identifiers: list[str]) -> None:
-    """Publish parked messages again and delete them; those that cannot be replayed stay parked."""
+    """Let workers handle parked messages again; those that were not handled stay parked."""
 
     async def run() -> Replayed:
         settings = load_settings()
@@ -82,7 +84,7 @@ def replay_parked(identifiers: list[str]) -> None:
                 return Replayed((), refused)
             broker = await open_broker(settings.broker.get_secret_value(), name="aoi dead replay")
             try:
-                return await send_again(store, broker, identifiers)
+                return await send_again(store, broker, identifiers, within=_REPLAY_WITHIN)
             finally:
                 await broker.close()
 
@@ -90,7 +92,7 @@ def replay_parked(identifiers: list[str]) -> None:
     if replayed.done:
         console.print(f"replayed {len(replayed.done)}")
     if replayed.kept:
-        fail("; ".join(f"{id_} cannot be replayed: {why}" for id_, why in replayed.kept.items()))
+        fail("; ".join(f"{id_} stays parked: {why}" for id_, why in replayed.kept.items()))
 
 
 def drop_parked(identifiers: list[str]) -> None:

@@ -19,6 +19,11 @@ REPLAYED_HEADER: Final = "aoi-replayed"
 _ORIGIN: Final = "aoi-origin-"
 
 
+def replayed_id(message: Inbound) -> str | None:
+    """The ID of the parked message that an operator replays; None for any other message."""
+    return _text(message.headers, REPLAYED_HEADER)
+
+
 def as_sent(message: Inbound) -> Inbound:
     """The message without the headers that only workers may set; senders can reach the worker
     queues.

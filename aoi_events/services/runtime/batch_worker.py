@@ -149,7 +149,9 @@ class BatchWorker(Generic[T]):
             queue = quarantine_of(self.handler.queue)
             self._log.warning("quarantined", messages=len(suspects))
             await publish_all(self.broker, [to_quarantine(m, queue) for m in suspects])
-        await self._work([as_sent(m) for m in messages if not self._suspect(m)])
+        others = [m for m in messages if not self._suspect(m)]
+        # A queue without a quarantine has dead letters, which its handler unwraps.
+        await self._work([as_sent(m) for m in others] if self.quarantine else others)
 
     def _suspect(self, message: Inbound) -> bool:
         return self.quarantine and message.delivery_count >= QUARANTINE_AFTER
@@ -160,11 +162,20 @@ class BatchWorker(Generic[T]):
                 try:
                     inner = unwrap(message, {*self.operators, self.broker.user})
                 except Refusal as refused:
-                    answers = refusal(message, refused) if may_answer(message) else []
-                    parked = Parked(message, refused.code, refused.message)
-                    await self._set_aside([parked], answers)
+                    await self._refuse_quarantined(message, refused)
                 else:
                     await self._work([inner])
+
+    async def _refuse_quarantined(self, message: Inbound, refused: Refusal) -> None:
+        """Park a message that its writer may not put into the quarantine, unless it is the replay
+        of one that is parked.
+        """
+        answers = refusal(message, refused) if may_answer(message) else []
+        parked = [Parked(as_sent(message), refused.code, refused.message)]
+        if await self.parking.has_original(message):
+            self._log.warning("replay_refused", user=message.user_id, reason=refused.message)
+            parked = []
+        await self._set_aside(parked, answers)
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -229,6 +240,8 @@ class BatchWorker(Generic[T]):
     async def _handle(self, items: Sequence[T], messages: Sequence[Inbound]) -> None:
         outputs = await self.handler.handle(items)
         await publish_all(self.broker, outputs)
+        if self.quarantine:
+            await self.parking.forget_replayed(messages)
         self.metrics.published(outputs, self.clock.now())
         self.metrics.unanswered(
             message.routing_key

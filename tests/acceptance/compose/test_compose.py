@@ -11,10 +11,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from aoi_events.broker.open import open_broker
 from aoi_events.client import AoiClient, ChannelOffer, MemoryStorage, Notification
 from aoi_events.client.shell.websocket import WebSocketTransport
+from aoi_events.ports.broker import Outbound
 from aoi_events.publishing import Publisher
 from aoi_events.testing.scripted_client import CuttableTransport, ScriptedSms
+from aoi_events.topology import REQUESTS
 from tests.acceptance.compose.stack import COMPOSE, Stack
 from tests.support.limits import WITHIN
 from tests.support.pages import block
@@ -213,6 +216,30 @@ def test_every_aoi_command_is_there(stack: Stack) -> None:
     """As documented, `exec deadlines aoi dead list` shows what was set aside: nothing."""
     listed = stack.compose("exec", "-T", "deadlines", "aoi", "dead", "list", "--json")
     assert json.loads(listed)["parked"] == []
+
+
+async def test_a_parked_message_is_replayed(stack: Stack) -> None:
+    """`exec deadlines aoi dead replay ID` lets another worker handle a parked message as its
+    sender's; then it is no longer parked.
+    """
+
+    async def dead(*arguments: str) -> str:
+        command = ("exec", "-T", "deadlines", "aoi", "dead", *arguments)
+        return await asyncio.to_thread(stack.compose, *command)
+
+    async def parked() -> list[dict[str, str]]:
+        return list(json.loads(await dead("list", "--json"))["parked"])
+
+    broker = await open_broker(stack.url("shop"))
+    body = json.dumps({"version": 1, "notification": "unknown"}).encode()
+    await broker.publish([Outbound(REQUESTS, "notification.status", body)])
+    await broker.close()
+    async with asyncio.timeout(WITHIN):
+        while not (rows := await parked()):
+            pass
+    assert [(row["code"], row["sender"]) for row in rows] == [("reply_to_missing", "shop")]
+    assert await dead("replay", rows[0]["id"]) == "replayed 1\n"
+    assert await parked() == []
 
 
 def test_workers_drain_when_they_are_stopped(stack: Stack) -> None:

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
 from aoi_events.bootstrap.plugins import configure, installed_plugins
 from aoi_events.contracts.device import DEVICE_REQUESTS
@@ -168,6 +169,17 @@ def test_a_worker_writes_into_its_own_quarantine_only() -> None:
         }
         own = {name for name in TAKES.get(user, ()) if name in quarantines}
         assert writes == (quarantines if user == "aoi-deadlines" else own), user
+
+
+def test_every_worker_accepts_replays() -> None:
+    """The user of the service in which `aoi dead replay` runs is an operator for every worker that
+    has a quarantine.
+    """
+    services = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
+    takes = {name.removeprefix("aoi-") for name, queues in TAKES.items() if queues}
+    for name in takes - {"deadlines"}:  # a worker accepts its own user's
+        operators = json.loads(services[name]["environment"]["AOI_OPERATOR_USERS"])
+        assert operators == ["aoi-deadlines"], name
 
 
 def test_every_fact_has_somebody_who_may_tell_it() -> None:

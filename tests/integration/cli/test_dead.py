@@ -144,7 +144,7 @@ async def test_what_lost_a_secret_cannot_be_replayed(
     monkeypatch.setenv("AOI_BROKER", "amqp://nobody:is@127.0.0.1:1/there")
     ran = await dead(cli, "replay", identifier)
     assert ran.code == 1
-    assert f"{identifier} cannot be replayed: a secret was redacted" in ran.err
+    assert f"{identifier} stays parked: a secret was redacted" in ran.err
     ran = await dead(cli, "show", identifier)
     assert ran.code == 0
     assert secret not in ran.out

@@ -12,17 +12,18 @@ import pytest
 from aoi_events.contracts.answers import RefusedV1
 from aoi_events.contracts.base import MAX_BODY
 from aoi_events.domain.parked import MAX_PARKED
-from aoi_events.ports.broker import Inbound, Outbound
-from aoi_events.services.deadlines.dead_letters.handler import UnroutableHandler
-from aoi_events.services.runtime.parking import Parking, replay
+from aoi_events.ports.broker import Outbound
+from aoi_events.services.runtime.parking import replay
 from aoi_events.topology import (
     DEAD,
     NOTIFICATION,
     OUTCOME,
+    QUARANTINES,
     REQUESTS,
     Queue,
     QueueKind,
     delivery_queue,
+    quarantine_of,
     worker_queue,
 )
 from tests.integration.services.conftest import BOTH, OpenSystem
@@ -90,12 +91,16 @@ async def test_unknown_requests_are_answered(system: System) -> None:
 
 
 async def test_each_unknown_request_of_a_batch_is_parked(system: System) -> None:
-    """Of unknown requests that are handled together, none is lost."""
+    """Of unknown requests that are handled together, none is lost, and none when it is replayed."""
+    shop = await system.user()
+    names = {f"bogus.{n}" for n in range(3)}
+    await shop.broker.publish([Outbound(REQUESTS, name, b"x") for name in names])
+    rows = await system.until(system.parked, lambda rows: len(rows) == 3)
     found = system.installation
-    handler = UnroutableHandler(Parking(found.store, system.clock, quota=10))
-    messages = [Inbound(b"x", f"bogus.{n}", "aoi.requests", user_id="shop") for n in range(3)]
-    assert await handler.handle(messages) == []
-    assert {row.routing_key for row in await system.parked()} == {"bogus.0", "bogus.1", "bogus.2"}
+    system.clock.advance(1)
+    done = await replay(found.store, found.broker, [row.id for row in rows], within=WITHIN)
+    assert done.done == ()
+    assert {row.routing_key for row in await system.parked()} == names
 
 
 async def test_secrets_are_redacted(system: System) -> None:
@@ -230,9 +235,28 @@ async def test_an_operator_may_replay_as_a_user_of_its_own(open_system: OpenSyst
     shop, operator = await system.user("shop"), await system.user("operator")
     await shop.ask_bytes("notification.send", b"nonsense")
     (first,) = await system.parked()
-    done = await replay(system.installation.store, operator.broker, [first.id])
-    assert done.done == (first.id,)
-    rows = await system.until(
-        system.parked, lambda rows: bool(rows) and [row.id for row in rows] != [first.id]
-    )
-    assert [(row.code, row.sender) for row in rows] == [("malformed", "shop")]
+    system.clock.advance(1)
+    done = await replay(system.installation.store, operator.broker, [first.id], within=WITHIN)
+    assert (done.done, list(done.kept)) == ((), [first.id])
+    assert "failed again: malformed" in done.kept[first.id]
+    (again,) = await system.parked()
+    assert replace(again, parked_at=first.parked_at) == first
+
+
+async def test_a_replay_of_another_user_destroys_nothing(system: System) -> None:
+    """A replay by a broker user that workers do not trust is refused: the message stays parked as
+    it was, with its sender and its routing key, and the error names the setting.
+    """
+    shop, eve = await system.user("shop"), await system.user("eve")
+    await shop.ask_bytes("notification.send", b"nonsense")
+    before = await system.parked()
+    (first,) = before
+    for _ in range(2):
+        done = await replay(system.installation.store, eve.broker, [first.id], within=0.0)
+        assert done.done == ()
+        assert "AOI_OPERATOR_USERS" in done.kept[first.id]
+    # The quarantine is handled in order: behind these, another message of that user is parked.
+    await eve.broker.publish([Outbound(QUARANTINES, quarantine_of(NOTIFICATION), b"junk")])
+    rows = await system.until(system.parked, lambda rows: len(rows) > 1)
+    assert [row for row in rows if row.sender == "shop"] == before
+    assert [row.body for row in rows if row.sender == "eve"] == [b"junk"]

@@ -349,7 +349,7 @@ async def test_a_dead_letter_is_parked_answered_and_replayed(
 
     found = system.installation
     await system.serve("notification")
-    done = await replay(found.store, found.broker, [parked.id, "prk_unknown"])
+    done = await replay(found.store, found.broker, [parked.id, "prk_unknown"], within=WITHIN)
     assert (done.done, list(done.kept)) == ((parked.id,), ["prk_unknown"])
     item = await system.provider.next_delivery()
     assert item.notification == "n1"
@@ -376,7 +376,7 @@ async def test_what_was_redacted_cannot_be_replayed(system: System) -> None:
     await device.refused("application.register", application="a b", sequence=1)
     (parked,) = await system.parked()
     found = system.installation
-    done = await replay(found.store, found.broker, [parked.id])
+    done = await replay(found.store, found.broker, [parked.id], within=WITHIN)
     assert (done.done, done.kept) == ((), {parked.id: "a secret was redacted"})
     assert len(await system.parked()) == 1
 
@@ -400,7 +400,7 @@ async def test_a_replayed_session_request_keeps_its_session(open_system: OpenSys
     await fail_deliveries(partial(system.connect, "aoi"), main, WORKER_DELIVERY_LIMIT + 1)
     (parked,) = await system.until(system.parked, lambda rows: len(rows) == 1)
     found = system.installation
-    await replay(found.store, found.broker, [parked.id])
+    await replay(found.store, found.broker, [parked.id], within=0.0)
     held = await broker.subscribe(quarantine, prefetch=1)
     (message,) = await held.take(1)
     asked = handler(system, "registration").read(unwrap(message, {"aoi"}))

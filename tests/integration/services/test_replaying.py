@@ -13,7 +13,7 @@ from aoi_events.contracts.senders import SENDER_HEADER
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Inbound, Outbound
-from aoi_events.services.messages.quarantine import to_quarantine
+from aoi_events.services.messages.quarantine import to_quarantine, to_replay
 from aoi_events.services.runtime.parking import Parked, Parking, replay
 from aoi_events.topology import (
     DEAD,
@@ -22,10 +22,13 @@ from aoi_events.topology import (
     REQUESTS,
     quarantine_of,
 )
-from tests.support.system import GATEWAY, System
+from tests.integration.services.conftest import OpenSystem
+from tests.support.limits import WITHIN
+from tests.support.system import GATEWAY, WORKERS, System
 
 KEY = "BP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A8"
 """A point of P-256."""
+HELLO = {"data": "hello"}
 SENDERS = [
     ("shop", None, "shop"),
     ("aoi-endpoint", "key:shop", "key:shop"),
@@ -71,7 +74,7 @@ async def park_as_it_died(system: System, queue: str, message: Inbound) -> Parke
 async def again(system: System, row: ParkedMessage) -> None:
     """Send it again."""
     broker = await system.connect("aoi")
-    done = await replay(system.installation.store, broker, [row.id])
+    done = await replay(system.installation.store, broker, [row.id], within=WITHIN)
     assert done.done == (row.id,)
     await broker.close()
 
@@ -120,31 +123,62 @@ async def test_it_is_asked_in_the_session_that_asked_first(system: System, park:
     assert await system.parked() == []
 
 
-async def test_one_that_fails_again_is_parked_anew_and_once(system: System) -> None:
-    """A replay that broke off before the message was forgotten comes twice; both are the same
-    message, another one than that which was parked first, of the same sender.
+async def test_one_that_fails_again_stays_parked(open_system: OpenSystem) -> None:
+    """A replay that fails again stays parked under its ID with its sender, though the sender's
+    quota is used up, and the result names the reason.
     """
+    system = await open_system(policy={"parked_per_sender": 1})
     shop = await system.user()
-    for body in (b"first", b"second"):
-        await shop.ask_bytes("notification.send", body)
-    first, second = sorted(await system.parked(), key=lambda row: row.body)
+    await shop.ask_bytes("notification.send", b"first")
+    (row,) = await system.parked()
+    store, broker = system.installation.store, await system.connect("aoi")
+    for _ in range(2):
+        system.clock.advance(1)
+        done = await replay(store, broker, [row.id], within=WITHIN)
+        assert (done.done, list(done.kept)) == ((), [row.id])
+        assert done.kept[row.id].startswith("it failed again: malformed: ")
+    (again,) = await system.parked()
+    assert replace(again, parked_at=row.parked_at) == row
+    await broker.close()
 
-    async def parked() -> dict[bytes, tuple[str, str]]:
-        return {row.body: (row.id, row.sender) for row in await system.parked()}
 
-    await again(system, first)
-    found = await system.until(
-        parked, lambda rows: rows.get(b"first", (first.id, ""))[0] != first.id
+async def test_one_that_no_worker_takes_stays_parked(open_system: OpenSystem) -> None:
+    """A replay reports success only when a worker handled it: before that the message is parked,
+    afterwards it is not.
+    """
+    system = await open_system(workers=[name for name in WORKERS if name != "notification"])
+    device = await system.device(apps=("free",))
+    message = request(
+        "notification.send", "shop", {}, notification="n1", tokens=[device.token], content=HELLO
     )
-    async with system.installation.store.transaction() as tx:
-        await tx.park([first], quota=10)
-    for row in (first, second):
-        await again(system, row)
-    # The quarantine is handled in order.
-    await system.until(parked, lambda rows: rows.get(b"second", (second.id, ""))[0] != second.id)
-    assert [row.id for row in await system.parked()].count(found[b"first"][0]) == 1
-    assert len(await system.parked()) == 2
-    assert {sender for _, sender in (await parked()).values()} == {"shop"}
+    row = await park_at_once(system, NOTIFICATION, message)
+    store, broker = system.installation.store, await system.connect("aoi")
+    done = await replay(store, broker, [row.id], within=0.0)
+    assert done.done == ()
+    assert "aoi.notification" in done.kept[row.id]
+    assert await system.parked() == [row]
+    await system.serve("notification")
+    await system.events.wait_for("notification.accepted", notification="n1")
+    assert await system.until(system.parked, lambda rows: not rows) == []
+    await broker.close()
+
+
+async def test_one_that_dies_again_is_parked_once(open_system: OpenSystem) -> None:
+    """A replay that ends its workers in the quarantine, too, is parked in the place of the first
+    message.
+    """
+    system = await open_system(workers=[name for name in WORKERS if name != "notification"])
+    message = request("notification.send", "shop", {}, notification="n1", tokens=["x"])
+    row = await park_at_once(system, NOTIFICATION, message)
+    moved = to_replay(row)
+    died = {**moved.headers, "x-first-death-queue": quarantine_of(NOTIFICATION)}
+    broker = await system.connect("aoi")
+    await broker.publish([Outbound("", DEAD, moved.body, headers=died)])
+    rows = await system.until(system.parked, lambda rows: rows != [row])
+    assert [(each.id, each.sender, each.reason) for each in rows] == [
+        (row.id, "shop", "delivered too often without success")
+    ]
+    await broker.close()
 
 
 async def test_nothing_is_forgotten_that_the_broker_does_not_have(system: System) -> None:
@@ -157,7 +191,7 @@ async def test_nothing_is_forgotten_that_the_broker_does_not_have(system: System
     broker = await system.connect("aoi")
     await broker.close()
     with pytest.raises(BrokerUnavailable):
-        await replay(system.installation.store, broker, [before[0].id])
+        await replay(system.installation.store, broker, [before[0].id], within=WITHIN)
     assert await system.parked() == before
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
 from aoi_events.contracts.requests import REQUESTS
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound, Outbound
 from aoi_events.ports.clock import Clock
-from aoi_events.services.messages.answers import internal_error, refusal
+from aoi_events.services.messages.answers import internal_error
 from aoi_events.services.messages.parked_steps import parked_steps
-from aoi_events.services.messages.quarantine import unwrap
+from aoi_events.services.messages.quarantine import as_sent, unwrap
 from aoi_events.services.messages.requests import may_answer
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
@@ -23,32 +23,24 @@ _QUARANTINE: Final = quarantine_of("")
 _ANY_CHANNEL: Final = delivery_queue("")
 
 
-class UnroutableHandler(Handler[Inbound]):
-    """Consumes ``aoi.unroutable``: requests whose routing key has no binding; parks and answers
-    them.
+class UnroutableHandler(Handler[NoReturn]):
+    """Consumes ``aoi.unroutable``: requests whose routing key has no binding. All of them are
+    refused, so that they are answered and parked.
     """
 
     queue = UNROUTABLE
 
-    def __init__(self, parking: Parking) -> None:
-        self._parking = parking
-
-    def read(self, message: Inbound) -> Inbound:
-        """The message itself: any content is accepted here."""
-        return message
-
-    async def handle(self, items: Sequence[Inbound]) -> Sequence[Outbound]:
-        """Refuse all of them (unknown_request)."""
-        refused = [(message, _unknown(message)) for message in items]
-        await self._parking.park(
-            self.queue, [Parked(message, why.code, why.message) for message, why in refused]
+    def read(self, message: Inbound) -> NoReturn:
+        """Raises Refusal (unknown_request)."""
+        raise Refusal(
+            ErrorCode.UNKNOWN_REQUEST,
+            f"no request is named {message.routing_key[:80]!r}; there are: "
+            + ", ".join(sorted(REQUESTS)),
         )
-        return [
-            output
-            for message, why in refused
-            if may_answer(message)
-            for output in refusal(message, why)
-        ]
+
+    async def handle(self, items: Sequence[NoReturn]) -> Sequence[Outbound]:
+        """Nothing is left to handle."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +74,7 @@ class DeadLetterHandler(Handler[DeadLetter]):
         queue = died_in if isinstance(died_in, str) else DEAD
         if queue.endswith(_QUARANTINE):
             return DeadLetter(unwrap(message, self._believed), queue.removesuffix(_QUARANTINE))
-        return DeadLetter(message, queue)
+        return DeadLetter(as_sent(message), queue)
 
     async def handle(self, items: Sequence[DeadLetter]) -> Sequence[Outbound]:
         """Park, answer, and fail the steps of envelopes."""
@@ -97,11 +89,3 @@ class DeadLetterHandler(Handler[DeadLetter]):
 
 
 _WHY: Final = (ErrorCode.INTERNAL, "delivered too often without success")
-
-
-def _unknown(message: Inbound) -> Refusal:
-    return Refusal(
-        ErrorCode.UNKNOWN_REQUEST,
-        f"no request is named {message.routing_key[:80]!r}; there are: "
-        + ", ".join(sorted(REQUESTS)),
-    )

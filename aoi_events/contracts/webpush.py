@@ -1,5 +1,5 @@
 """The device protocol ``push-notification`` between Firefox and its push service: JSON text frames
-over a WebSocket with that subprotocol.
+over a WebSocket with that subprotocol, or with none.
 
 Its only documentation is its two implementations, Firefox's ``PushServiceWebSocket`` and Mozilla's
 ``autopush-rs``; these are the messages that both know. A browser sends ``hello``, receives its

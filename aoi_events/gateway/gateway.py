@@ -229,16 +229,15 @@ class Gateway:
 
     def _session(self, protocol: str | None) -> DeviceSession:
         name = self._dice.token_hex(8)
-        if protocol == WebPushSession.protocol:
-            randomness = bytes.fromhex(self._dice.token_hex(32))
-            return WebPushSession(
-                name,
-                self.settings,
-                senders_url=self._senders_url(),
-                randomness=randomness,
-                elapsed=self.elapsed,
-            )
-        return AoiSession(name, self.settings, elapsed=self.elapsed)
+        if protocol == AoiSession.protocol:
+            return AoiSession(name, self.settings, elapsed=self.elapsed)
+        return WebPushSession(
+            name,
+            self.settings,
+            senders_url=self._senders_url(),
+            randomness=bytes.fromhex(self._dice.token_hex(32)),
+            elapsed=self.elapsed,
+        )
 
     def now(self) -> datetime:
         """The clock's time."""

@@ -20,7 +20,8 @@ from aoi_events.ports.metrics import GatewayMetrics
 PATH: Final = "/aoi"
 """The path of the WebSocket."""
 PROTOCOLS: Final = (SUBPROTOCOL, WEBPUSH_SUBPROTOCOL)
-"""The device protocols, by their WebSocket subprotocols."""
+"""The device protocols, by their WebSocket subprotocols. Without one it is ``push-notification``:
+several push clients that speak it offer none, as Mozilla's service does not ask for it."""
 
 Serve = Callable[[web.WebSocketResponse, asyncio.Transport], Awaitable[None]]
 
@@ -63,12 +64,12 @@ class GatewayServer(HttpServer):
             response.headers["Upgrade"] = "websocket"
             return response
         values = request.headers.getall("Sec-WebSocket-Protocol", [])
-        offered = {name.strip() for value in values for name in value.split(",")}
-        if offered.isdisjoint(PROTOCOLS):
+        offered = {name.strip() for value in values for name in value.split(",")} - {""}
+        if offered and offered.isdisjoint(PROTOCOLS):
             return _refusal(
                 400,
                 "version_unsupported",
-                f"offer a WebSocket subprotocol: {' or '.join(PROTOCOLS)}",
+                f"offer a WebSocket subprotocol: {' or '.join(PROTOCOLS)} (the default)",
             )
         socket = websocket(PROTOCOLS)
         await socket.prepare(request)

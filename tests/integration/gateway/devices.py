@@ -64,6 +64,7 @@ class Devices:
         self,
         *,
         protocols: tuple[str, ...] = (SUBPROTOCOL,),
+        headers: dict[str, str] | None = None,
         path: str = PATH,
         tls: ssl.SSLContext | None = None,
         answers_pings: bool = True,
@@ -83,6 +84,7 @@ class Devices:
         web = await session.ws_connect(
             f"{'wss' if tls else 'ws'}://127.0.0.1:{self.port()}{path}",
             protocols=protocols,
+            headers=headers,
             autoping=answers_pings,
             max_msg_size=0,
             ssl=tls or True,

@@ -42,6 +42,17 @@ async def test_the_protocol_is_chosen_at_the_handshake(running: Running) -> None
     assert device.web.protocol == WEBPUSH_SUBPROTOCOL
 
 
+@pytest.mark.parametrize("headers", [{}, {"Sec-WebSocket-Protocol": ""}])
+async def test_no_subprotocol_means_push_notification(
+    running: Running, headers: dict[str, str]
+) -> None:
+    """KDE's push client offers no subprotocol, and is served as a browser."""
+    device = await running.devices.connect(protocols=(), headers=headers)
+    assert device.web.protocol is None
+    await device.send(hello())
+    assert json.loads(await device.web.receive_str(timeout=WITHIN))["uaid"] == UAID
+
+
 @pytest.mark.parametrize(
     "frame,code",
     [("no JSON", 1008), ("[]", 1008), (register(), 1008), ("{}", 1008), ("x" * 40_000, 1009)],

@@ -66,7 +66,12 @@ async def test_no_hello_in_time(start: Start) -> None:
         ("/", {}, 404, "not_found"),
         ("/aoi", {}, 426, "upgrade_required"),
         ("/aoi", {"Upgrade": "h2c"}, 426, "upgrade_required"),
-        ("/aoi", {"Upgrade": "websocket"}, 400, "version_unsupported"),
+        (
+            "/aoi",
+            {"Upgrade": "websocket", "Sec-WebSocket-Protocol": "aoi.v2"},
+            400,
+            "version_unsupported",
+        ),
     ],
 )
 async def test_other_http_is_refused_helpfully(
@@ -79,9 +84,9 @@ async def test_other_http_is_refused_helpfully(
         assert (await response.json())["code"] == code
 
 
-@pytest.mark.parametrize("protocols", [(), ("aoi.v2",), ("aoi.v2", "mqtt")])
+@pytest.mark.parametrize("protocols", [("aoi.v2",), ("aoi.v2", "mqtt")])
 async def test_another_subprotocol_is_refused(running: Running, protocols: tuple[str, ...]) -> None:
-    """A handshake without a known subprotocol is refused with 400."""
+    """A handshake that offers only unknown subprotocols is refused with 400."""
     with pytest.raises(aiohttp.WSServerHandshakeError, match="400"):
         await running.devices.connect(protocols=protocols)
 

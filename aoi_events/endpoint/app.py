@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler
 from aoi_events.endpoint.api import API, NOTIFICATION_PATH, NOTIFICATIONS_PATH, Api
 from aoi_events.endpoint.bodies import expect_later
 from aoi_events.endpoint.context import EndpointContext
+from aoi_events.endpoint.cors import allow_any_origin, preflight
 from aoi_events.endpoint.openapi import OPENAPI_PATH, openapi_octets
 from aoi_events.endpoint.push import MESSAGE_PATH, PUSH_PATH, WebPush
 from aoi_events.endpoint.refusals import (
@@ -47,7 +48,9 @@ def application(context: EndpointContext) -> web.Application:
     app.add_routes(
         [
             web.post(PUSH_PATH, push.send, expect_handler=expect_later),
+            web.options(PUSH_PATH, preflight("POST"), expect_handler=expect_later),
             web.delete(MESSAGE_PATH, push.withdraw, expect_handler=expect_later),
+            web.options(MESSAGE_PATH, preflight("DELETE"), expect_handler=expect_later),
             web.post(NOTIFICATIONS_PATH, api.send, expect_handler=expect_later),
             web.get(NOTIFICATION_PATH, api.status, expect_handler=expect_later),
             web.delete(NOTIFICATION_PATH, api.withdraw, expect_handler=expect_later),
@@ -60,7 +63,8 @@ def application(context: EndpointContext) -> web.Application:
 def outermost(context: EndpointContext, handler: Handler) -> Handler:
     """A handler around ``handler``: limits addresses, answers and logs failures, measures requests.
 
-    It also closes connections whose request was not read to its end.
+    It also lets pages read the responses of Web Push, and closes connections whose request was not
+    read to its end.
     """
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -68,6 +72,7 @@ def outermost(context: EndpointContext, handler: Handler) -> Handler:
         try:
             response = await _response(request, handler, context)
             status = response.status
+            allow_any_origin(request, response)
             if not request.content.is_eof():
                 response.force_close()
             return response

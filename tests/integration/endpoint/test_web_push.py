@@ -233,7 +233,7 @@ async def test_content_without_end_is_cut_off(server: ServerUnderTest) -> None:
         ("POST", "/wpush/v2/k1.x", 404, None),
         ("POST", "/wpush/v1/a/b", 404, None),
         ("POST", "/wpush/v1/", 404, None),
-        ("OPTIONS", "/wpush/v1/k1.x", 405, "POST"),
+        ("OPTIONS", "/v1/notifications", 405, "POST"),
         ("PATCH", "/v1/notifications", 405, "POST"),
         ("GET", "/v1/notifications/", 404, None),
         ("BREW", "/wpush/v1/k1.x", 400, None),

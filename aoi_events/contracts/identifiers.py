@@ -36,6 +36,7 @@ Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 """Of two notifications with one topic only the newer matters (RFC 8030, section 5.4)."""
 PLAIN_TEXT = r"^[^\x00-\x1f\x7f-\x9f]*$"
 """Text without control characters: databases refuse NUL, and terminals obey escape codes."""
+_URL_SAFE: Final = str.maketrans("+/", "-_")
 
 DeviceId = Annotated[str, Field(min_length=1, max_length=128, pattern=PLAIN_TEXT)]
 """Names the device, for people; proves nothing."""
@@ -81,3 +82,8 @@ def id_octets(identifier: str) -> bytes:
     """The octets of an ID made by :func:`base32_id`. Raises ValueError for anything else."""
     text = identifier.partition("_")[2].upper()
     return base64.b32decode(text + "=" * (-len(text) % 8))
+
+
+def base64url(text: str) -> str:
+    """``text`` in base64 (RFC 4648, section 4) or base64url as base64url without padding."""
+    return text.rstrip("=").translate(_URL_SAFE)

@@ -6,13 +6,15 @@ Pure. Raises HttpRefusal (400) for invalid values.
 from __future__ import annotations
 
 import re
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import quote
 
 from aoi_events.contracts.content import ContentEncryption
-from aoi_events.contracts.identifiers import Urgency
+from aoi_events.contracts.identifiers import Urgency, base64url
 from aoi_events.contracts.requests import MAX_TTL
 from aoi_events.endpoint.refusals import (
     INVALID_CRYPTO,
@@ -30,8 +32,16 @@ Values = Callable[[str], Sequence[str]]
 _TOPIC: Final = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
 _SECONDS: Final = re.compile(r"[0-9]{1,20}", re.ASCII)
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]{1,200}", re.ASCII)
-_WORD: Final = re.compile(r"[A-Za-z0-9._~+/-]{1,200}", re.ASCII)
+_PARAMETER: Final = re.compile(
+    r'\s*(?:([A-Za-z0-9._~+/-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([!#-+\--:<-~]*))\s*)?([;,]|$)',
+    re.ASCII,
+)
+"""A parameter and its end (RFC 9110, section 5.6.6): its name; its value, quoted or not."""
+_QUOTED_PAIR: Final = re.compile(r"\\(.)")
 _LONGEST: Final = 512
+_SENDER_KEY: Final = "p256ecdsa"
+_KEY_AT: Final = 16 + 4 + 1
+"""Where the key begins in content that is encrypted with aes128gcm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,32 +101,51 @@ def _urgency(values: Values) -> Urgency:
         raise _refusal("Urgency", "Urgency is very-low, low, normal or high", None) from None
 
 
+def reuses_key(encryption: ContentEncryption, content: bytes, key: str) -> bool:
+    """Whether the sender encrypted with ``key``, the VAPID key, in place of a key of its own."""
+    if encryption.crypto_key is None:
+        # RFC 8188, section 2.1: the salt, the record size, and the key with its length.
+        end = _KEY_AT + content[_KEY_AT - 1] if len(content) >= _KEY_AT else 0
+        return urlsafe_b64encode(content[_KEY_AT:end]).decode().rstrip("=") == key
+    return f"dh={key}" in re.split("[;,]", encryption.crypto_key)
+
+
+def key_reused() -> HttpRefusal:
+    """The refusal of content that was encrypted with the VAPID key (RFC 8292)."""
+    message = "encrypt with a key pair of its own, not with that of the VAPID credentials"
+    return _refusal("Authorization", message, INVALID_CRYPTO)
+
+
 def _parameters(values: Values, name: str, needed: str) -> str:
     """Read a field for the device: without quotes and padding, and without the sender's key.
 
-    No device may see that key (RFC 8292, section 4.2).
+    No device may see that key (RFC 8292, section 4.2). Devices split values at commas and
+    semicolons, also quoted ones, so all characters but those of base64 are percent-encoded: a
+    ``keyid`` is only compared, and is encoded alike in both fields.
     """
     text = ",".join(values(name))
     if not text.strip():
         raise _refusal(name, f"aesgcm needs the header {name}", MISSING_CRYPTO)
-    entries = []
+    entries: list[list[str]] = [[]]
     found = False
-    for entry in text.split(","):
-        parts = []
-        for part in entry.split(";"):
-            key, equals, value = (each.strip() for each in part.partition("="))
-            value = value.strip('"').rstrip("=")
-            if not key and not equals:
-                continue
-            if not equals or not _WORD.fullmatch(key) or not _WORD.fullmatch(value):
-                raise _refusal(name, f"{name} is not of the form name=value;…", INVALID_CRYPTO)
-            if key.lower() == "p256ecdsa":
-                continue
-            found |= key == needed and _BASE64URL.fullmatch(value) is not None
-            parts.append(f"{key}={value}")
-        if parts:
-            entries.append(";".join(parts))
-    parameters = ",".join(entries)
+    at = 0
+    while at < len(text):
+        parameter = _PARAMETER.match(text, at)
+        if parameter is None:
+            raise _refusal(name, f"{name} is not of the form name=value;…", INVALID_CRYPTO)
+        at = parameter.end()
+        key, quoted, bare, end = parameter.groups()
+        if key is not None and key.lower() != _SENDER_KEY:
+            value = bare if quoted is None else _QUOTED_PAIR.sub(r"\1", quoted)
+            if key == needed:
+                value = base64url(value)
+                found |= _BASE64URL.fullmatch(value) is not None
+            if not value:
+                raise _refusal(name, f"{name} has a parameter without a value", INVALID_CRYPTO)
+            entries[-1].append(f"{key}={quote(value, safe='+/', errors='surrogateescape')}")
+        if end == ",":
+            entries.append([])
+    parameters = ",".join(";".join(entry) for entry in entries if entry)
     if not found:
         raise _refusal(name, f"{name} needs {needed}=, in base64url", MISSING_CRYPTO)
     if len(parameters) > _LONGEST:

@@ -23,7 +23,7 @@ from aoi_events.contracts.requests import (
 from aoi_events.contracts.senders import ANONYMOUS, is_spoken_for, vapid_sender
 from aoi_events.endpoint.bodies import read_body
 from aoi_events.endpoint.context import EndpointContext
-from aoi_events.endpoint.headers import read_encryption, read_headers
+from aoi_events.endpoint.headers import key_reused, read_encryption, read_headers, reuses_key
 from aoi_events.endpoint.refusals import of_code
 from aoi_events.endpoint.responses import Response
 from aoi_events.endpoint.vapid import invalid, missing, proved_key
@@ -64,7 +64,10 @@ class WebPush:
             context.limit_sender(vapid_sender(key))
         content = Content.of(body)
         if body:
-            content = content.model_copy(update={"encryption": read_encryption(values)})
+            encryption = read_encryption(values)
+            if key is not None and reuses_key(encryption, body, key):
+                raise key_reused()
+            content = content.model_copy(update={"encryption": encryption})
         notification = f"wp-{context.dice.token_hex(16)}"
         await self._deliver(
             key,

@@ -6,6 +6,7 @@ senders use a token for hours.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +17,15 @@ from typing import Any, Final
 import jwt
 from pydantic import TypeAdapter, ValidationError
 
-from aoi_events.contracts.identifiers import SenderKey
+from aoi_events.contracts.identifiers import SenderKey, base64url
 from aoi_events.domain.clients.sender_keys import public_key
 from aoi_events.endpoint.refusals import BAD_AUTHORIZATION, HttpRefusal
 from aoi_events.errors import ErrorCode, Refusal
 
 LONGEST: Final = 24 * 3600
 """Seconds that a token may be valid for at most, from now on (RFC 8292, section 2)."""
+LEEWAY: Final = 60
+"""Seconds by which the clock of a sender may be wrong, in both directions."""
 CHALLENGE: Final = "vapid"
 _LARGEST: Final = 4_096
 _AT_ONCE: Final = 1_024
@@ -87,13 +90,13 @@ def proved_key(
         raise invalid("use the scheme vapid, as in `vapid t=…, k=…`")
     if not token or not key:
         raise invalid("both the signed token (t) and the public key (k) are needed")
-    key = key.rstrip("=")
+    key = base64url(key)
     claims = _verified(token, key)
     if origin not in claims.audiences:
         raise invalid(f"aud must be {origin}")
-    if claims.expires <= now:
+    if claims.expires <= now - LEEWAY:
         raise invalid("exp has passed")
-    if claims.expires > now + LONGEST:
+    if claims.expires > now + LONGEST + LEEWAY:
         raise invalid("exp may be at most 24 hours ahead")
     return key
 
@@ -120,7 +123,7 @@ def _verified(token: str, key: str) -> Claims:
         _sender_key.validate_python(key)
         point = public_key(key)
     except (ValidationError, Refusal):
-        raise invalid("k is no uncompressed point of P-256 in base64url") from None
+        raise invalid("k is no uncompressed point of P-256 in base64") from None
     try:
         claims: dict[str, Any] = jwt.decode(
             token,
@@ -151,6 +154,7 @@ def _audiences(value: Any) -> frozenset[str]:
 
 def _expiry(value: Any) -> float:
     """The expiry in seconds since 1970, bounded. Raises HttpRefusal when it is no number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or (isinstance(value, float) and math.isnan(value)):
         raise invalid("exp must be a number of seconds since 1970")
     return float(min(max(value, 0), 2**53))

@@ -68,6 +68,49 @@ async def test_the_older_encryption_travels_in_its_headers(server: ServerUnderTe
     )
 
 
+@pytest.mark.parametrize(
+    "keyid,sent",
+    [
+        ('"http://example.org/bob/keys/123"', "http%3A//example.org/bob/keys/123"),
+        ('"a key, and; \\"more\\""', "a%20key%2C%20and%3B%20%22more%22"),
+        ('"100% ="', "100%25%20%3D"),
+        ("http://example.org/1", "http%3A//example.org/1"),
+    ],
+)
+async def test_a_keyid_is_any_text(server: ServerUnderTest, keyid: str, sent: str) -> None:
+    """draft-ietf-httpbis-encryption-encoding: a quoted keyid may have any character; it reaches the
+    device alike in both fields, in characters at which no device splits it.
+    """
+    node = await server.system.node()
+    device = await server.system.device("websocket")
+    await node.connect(device)
+    reply = await server.push(
+        device.token,
+        Content_Encoding="aesgcm",
+        Encryption=f"keyid={keyid}; salt=MTIzNDU2Nzg5MDEyMzQ1Ng",
+        Crypto_Key=f"dh=BAAB; keyid={keyid}",
+    )
+    assert reply.status == 201, reply.body
+    encryption = (await node.next_delivery()).content.encryption
+    assert encryption is not None
+    assert encryption.encryption == f"keyid={sent};salt=MTIzNDU2Nzg5MDEyMzQ1Ng"
+    assert encryption.crypto_key == f"dh=BAAB;keyid={sent}"
+
+
+async def test_salt_and_key_in_standard_base64(server: ServerUnderTest) -> None:
+    """Devices read base64url, so the standard alphabet is rewritten for them."""
+    node = await server.system.node()
+    device = await server.system.device("websocket")
+    await node.connect(device)
+    reply = await server.push(
+        device.token, Content_Encoding="aesgcm", Encryption="salt=A+/A==", Crypto_Key="dh=B+/B="
+    )
+    assert reply.status == 201, reply.body
+    encryption = (await node.next_delivery()).content.encryption
+    assert encryption is not None
+    assert (encryption.encryption, encryption.crypto_key) == ("salt=A-_A", "dh=B-_B")
+
+
 async def test_a_push_without_content(server: ServerUnderTest) -> None:
     """RFC 8030 asks for no content: a tickle needs no encryption."""
     node = await server.system.node()
@@ -106,6 +149,9 @@ async def test_the_answer_says_how_long(server: ServerUnderTest, ttl: str, said:
         ({"Content_Encoding": "aesgcm", "Encryption": "salt", "Crypto_Key": "dh=AA"}, 110),
         ({"Content_Encoding": "aesgcm", "Encryption": "salt=A A", "Crypto_Key": "dh=AA"}, 110),
         ({"Content_Encoding": "aesgcm", "Encryption": "rs=4096", "Crypto_Key": "dh=AA"}, 101),
+        ({"Content_Encoding": "aesgcm", "Encryption": 'salt="AA', "Crypto_Key": "dh=AA"}, 110),
+        ({"Content_Encoding": "aesgcm", "Encryption": "salt=", "Crypto_Key": "dh=AA"}, 110),
+        ({"Content_Encoding": "aesgcm", "Encryption": "salt=A:A", "Crypto_Key": "dh=AA"}, 101),
     ],
 )
 async def test_wrong_headers_are_said(

@@ -177,7 +177,7 @@ def load_key_file(path: Path) -> ServerKeys:
 def _read(path: Path) -> dict[str, Any]:
     """The content of a key file, of which only the format is checked."""
     try:
-        body = json.loads(path.read_text())
+        body = json.loads(path.read_bytes())
         tokens = {str(name): str(text) for name, text in dict(body["tokens"]).items()}
         return {"tokens": tokens, "challenge": str(body["challenge"])}
     except FileNotFoundError:

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from aoi_events.contracts.content import MAX_CONTENT
 from aoi_events.contracts.faults import in_words
 from aoi_events.contracts.identifiers import ApplicationName, ChannelType, Mode, Urgency
+from aoi_events.contracts.parse import without_bom
 from aoi_events.contracts.requests import HedgeAfter
 from aoi_events.domain.planning.policy import ChannelRules, Policy, Rules
 from aoi_events.errors import PolicyRefused
@@ -68,7 +69,7 @@ def parse_policy(octets: bytes, channels: Collection[str], *, file: str) -> Poli
     if len(octets) > MAX_FILE:
         raise PolicyRefused(file, [("", f"is larger than {MAX_FILE} octets")])
     try:
-        value = tomllib.loads(octets.decode())
+        value = tomllib.loads(without_bom(octets).decode())
     except UnicodeDecodeError:
         raise PolicyRefused(file, [("", "is not UTF-8")]) from None
     except tomllib.TOMLDecodeError as error:

@@ -15,13 +15,14 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    TomlConfigSettingsSource,
 )
 
 from aoi_events.contracts.faults import in_words
+from aoi_events.contracts.parse import without_bom
 from aoi_events.daemon.settings import ClientSettings
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
@@ -207,7 +208,8 @@ class Settings(BaseSettings):
         """Arguments win over the environment, and that over the file that AOI_CONFIG names."""
         sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
         if file := os.environ.get("AOI_CONFIG"):
-            sources += (TomlConfigSettingsSource(settings_cls, toml_file=Path(file)),)
+            value = tomllib.loads(without_bom(Path(file).read_bytes()).decode())
+            sources += (InitSettingsSource(settings_cls, value),)
         return sources
 
     @property
@@ -235,6 +237,8 @@ def load_settings(**arguments: Any) -> Settings:
             for part in error.errors(include_input=False, include_url=False)
         ]
         raise ConfigurationError("settings: " + "; ".join(lines)) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"AOI_CONFIG names {file}, which is not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"AOI_CONFIG names {file}, which is no TOML: {error}") from None
     except SettingsError as error:

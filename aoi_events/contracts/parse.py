@@ -7,9 +7,10 @@ its last value, everywhere alike: nothing of ours reads the body by other means.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, overload
 
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -26,6 +27,17 @@ _MAX_FAULTS: Final = 256
 """With more faults than this, none is described: listing them would cost more than it helps."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
+
+
+@overload
+def without_bom(text: bytes) -> bytes: ...
+@overload
+def without_bom(text: str | bytes) -> str | bytes: ...
+def without_bom(text: str | bytes) -> str | bytes:
+    """JSON or TOML without the byte order mark before it, which a reader may ignore (RFC 8259)."""
+    if isinstance(text, str):
+        return text.removeprefix("\ufeff")
+    return text.removeprefix(codecs.BOM_UTF8)
 
 
 def parse_request(routing_key: str, body: bytes) -> AnyRequest:
@@ -47,6 +59,7 @@ def parse_request(routing_key: str, body: bytes) -> AnyRequest:
             ErrorCode.UNKNOWN_REQUEST,
             f"no request has this routing key; use one of: {', '.join(sorted(REQUESTS))}",
         )
+    body = without_bom(body)
     try:
         return model.decode(body)
     except ValidationError as error:

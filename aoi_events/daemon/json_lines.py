@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from aoi_events.contracts.apps import APP_REQUESTS, AppRequest, ClientFrame
-from aoi_events.contracts.parse import diagnose
+from aoi_events.contracts.parse import diagnose, without_bom
 from aoi_events.errors import ErrorCode, Refusal
 
 
@@ -17,6 +17,7 @@ def encode_line(value: AppRequest | ClientFrame) -> bytes:
 
 def decode_request(line: bytes) -> AppRequest:
     """The request in a line of an app. Raises Refusal for any other octets, and nothing else."""
+    line = without_bom(line)
     try:
         value = from_json(line, allow_inf_nan=False, cache_strings=False)
     except ValueError:

@@ -16,7 +16,7 @@ from aoi_events.contracts.answers import (
     NotificationStatusV1,
 )
 from aoi_events.contracts.base import MAX_BODY
-from aoi_events.contracts.parse import parse_request
+from aoi_events.contracts.parse import parse_request, without_bom
 from aoi_events.contracts.requests import (
     CancelNotificationV1,
     QueryNotificationV1,
@@ -52,6 +52,7 @@ class Api:
         was accepted.
         """
         sender = self._sender(request)
+        _refuse_encoded(request)
         body = await read_body(request, MAX_BODY, within=self._context.settings.body_within)
         asked = _read_send(body, new_id=f"api-{self._context.dice.token_hex(16)}")
         answer = await self._context.requests.ask(sender, asked, NotificationAcceptedV1)
@@ -98,10 +99,22 @@ class Api:
         return sender
 
 
+def _refuse_encoded(request: web.Request) -> None:
+    """Raises HttpRefusal (415) for a compressed body: its size would not be bounded."""
+    for value in request.headers.getall("Content-Encoding", ()):
+        if value.strip().lower() not in ("", "identity"):
+            raise HttpRefusal(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                ErrorCode.INVALID,
+                "send the JSON as it is, without Content-Encoding",
+                field="Content-Encoding",
+            )
+
+
 def _read_send(body: bytes, *, new_id: str) -> SendNotificationV1:
     """Decode a ``notification.send`` as over the broker; version and ID may be omitted."""
     try:
-        value = from_json(body, allow_inf_nan=False)
+        value = from_json(without_bom(body), allow_inf_nan=False)
     except ValueError:
         value = None
     if isinstance(value, dict):

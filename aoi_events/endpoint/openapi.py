@@ -196,7 +196,7 @@ def _send() -> _Object:
                 "description": "Which tokens were accepted, and which were rejected and why",
                 "content": _json("NotificationAcceptedV1"),
             },
-            **_api_errors(400, 401, 408, 409, 413, 429, 500, 503),
+            **_api_errors(400, 401, 408, 409, 413, 415, 429, 500, 503),
             "422": _error(422, "AllRejectedV1"),
         },
     }
@@ -248,6 +248,7 @@ _DESCRIPTIONS: Final = {
     409: "This ID was used before with another body, or was withdrawn",
     410: "It existed, and exists no longer",
     413: "The body is too large",
+    415: "The body has a Content-Encoding; send the JSON as it is",
     422: "Every token was rejected; nothing is stored, and the ID can be used again",
     429: "Too many requests",
     500: "A fault of the server",

@@ -20,7 +20,7 @@ from aoi_events.contracts.device import (
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.faults import in_words
 from aoi_events.contracts.identifiers import ClientId
-from aoi_events.contracts.parse import deeper_than
+from aoi_events.contracts.parse import deeper_than, without_bom
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.gateway.protocol.close_reasons import shortened
 
@@ -35,7 +35,7 @@ def read_frame(data: str | bytes) -> DeviceFrame:
     """
     check_size(data)
     try:
-        return device_frames.validate_json(data)
+        return device_frames.validate_json(without_bom(data))
     except ValidationError as error:
         raise undecodable(error) from None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from typing import Any
 
 import pytest
@@ -73,6 +75,36 @@ async def test_how_channels_follow_each_other_goes_to_the_workers(server: Server
     assert (kept.mode, kept.hedge_after) == ("hedged", 1.5)
     wrong = await server.api("POST", json=body | {"mode": "parallel", "hedge_after": 1.5})
     assert (wrong.status, wrong.json["code"]) == (400, "invalid")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "utf-8", "identity, gzip"])
+async def test_a_compressed_body_is_refused(server: ServerUnderTest, encoding: str) -> None:
+    """A body with a Content-Encoding is refused with 415, whatever it holds."""
+    device = await server.system.device()
+    for body in (gzip.compress(b"{}"), json.dumps({"tokens": [device.token], **HELLO}).encode()):
+        reply = await server.api("POST", data=body, headers={"Content-Encoding": encoding})
+        assert (reply.status, reply.json["code"]) == (415, "invalid")
+        assert reply.json["field"] == "Content-Encoding"
+    assert not server.system.events.of("notification.accepted")
+
+
+@pytest.mark.parametrize("encoding", ["identity", ""])
+async def test_an_encoding_that_changes_nothing_is_taken(
+    server: ServerUnderTest, encoding: str
+) -> None:
+    """``identity`` names no encoding (RFC 9110, 8.4.1), and an empty field none, too."""
+    device = await server.system.device()
+    body = {"tokens": [device.token], **HELLO}
+    reply = await server.api("POST", json=body, headers={"Content-Encoding": encoding})
+    assert reply.status == 202, reply.body
+
+
+async def test_a_byte_order_mark_is_ignored(server: ServerUnderTest) -> None:
+    """A body may begin with a byte order mark, as some writers of UTF-8 add it (RFC 8259, 8.1)."""
+    device = await server.system.device()
+    body = json.dumps({"notification": "n1", "tokens": [device.token], **HELLO})
+    reply = await server.api("POST", data=body.encode("utf-8-sig"))
+    assert (reply.status, reply.json.get("notification")) == (202, "n1")
 
 
 async def test_keys_see_their_own_only(server: ServerUnderTest) -> None:

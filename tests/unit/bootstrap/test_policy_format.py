@@ -57,6 +57,14 @@ def test_every_key_means_its_rule() -> None:
     assert mail.of("sms") == ChannelRules(Urgency.VERY_LOW, 90.0, 100, 1.0)
 
 
+def test_a_byte_order_mark_is_ignored() -> None:
+    """An editor may write a byte order mark before the first key."""
+    policy = parse_policy(WHOLE.encode("utf-8-sig"), CHANNELS, file="x")
+    assert policy.rules_for("any") == parse_policy(WHOLE.encode(), CHANNELS, file="x").rules_for(
+        "any"
+    )
+
+
 def test_an_empty_file_rules_nothing() -> None:
     """Nothing is required."""
     assert parse_policy(b"", CHANNELS, file="x").rules_for("any") == NO_RULES

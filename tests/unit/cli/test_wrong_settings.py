@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from aoi_events.bootstrap.keys import load_key_file
 from tests.support.commands import Cli
 
 
@@ -52,6 +53,29 @@ def test_a_file_that_is_no_toml(cli: Cli, tmp_path: Path, monkeypatch: pytest.Mo
     ran = cli("status", "n1")
     assert ran.code == 78
     assert "AOI_CONFIG names aoi.toml, which is no TOML" in ran.err
+
+
+def test_a_file_that_is_not_utf8(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AOI_CONFIG in another encoding is refused in one line with the file's name."""
+    (tmp_path / "aoi.toml").write_bytes('store = "ä"'.encode("latin-1"))
+    monkeypatch.setenv("AOI_CONFIG", "aoi.toml")
+    ran = cli("status", "n1")
+    assert (ran.code, ran.err.count("\n")) == (78, 1)
+    assert "AOI_CONFIG names aoi.toml, which is not UTF-8" in ran.err
+
+
+def test_files_with_a_byte_order_mark_are_read(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editor may write a byte order mark before the settings (TOML) and the keys (JSON)."""
+    settings = 'key_file = "k.json"\nstore = "sqlite:///file.sqlite3"\n'
+    (tmp_path / "aoi.toml").write_text(settings, encoding="utf-8-sig")
+    monkeypatch.setenv("AOI_CONFIG", "aoi.toml")
+    assert cli("keys", "new").code == 0
+    keys = tmp_path / "k.json"
+    before = load_key_file(keys).challenge_key
+    keys.write_text(keys.read_text(), encoding="utf-8-sig")
+    assert load_key_file(keys).challenge_key == before
 
 
 def test_the_environment_wins_over_the_file(

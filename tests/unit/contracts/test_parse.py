@@ -45,6 +45,13 @@ def test_every_request_is_read(routing_key: str, data: st.DataObject) -> None:
     assert type(request) is REQUESTS[routing_key]
 
 
+def test_a_byte_order_mark_is_ignored() -> None:
+    """A body may begin with a byte order mark, as some writers of UTF-8 add it (RFC 8259, 8.1)."""
+    body = json.dumps(SEND)
+    plain = parse_request("notification.send", body.encode())
+    assert parse_request("notification.send", body.encode("utf-8-sig")) == plain
+
+
 MALFORMED = {
     "nothing": b"",
     "spaces": b"  \n",
@@ -54,7 +61,7 @@ MALFORMED = {
     "comment": b'{"version":1, /* no */ "notification": "x"}',
     "trailing comma": b'{"version":1,}',
     "single quotes": b"{'version': 1}",
-    "byte order mark": b'\xef\xbb\xbf{"version":1,"notification":"x"}',
+    "two byte order marks": b'\xef\xbb\xbf\xef\xbb\xbf{"version":1,"notification":"x"}',
     "utf-16": json.dumps(SEND).encode("utf-16"),
     "latin-1": '{"version":1,"notification":"ä"}'.encode("latin-1"),
     "overlong": b'{"version":1,"notification":"\xc0\xaf"}',

@@ -285,6 +285,12 @@ def test_binary_frames_close_1003() -> None:
     assert closing(open_session().received_binary(now=NOW)) == 1003
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_byte_order_mark_is_ignored(mark: str) -> None:
+    """A frame may begin with a byte order mark (RFC 8259, 8.1)."""
+    assert closing(new_session().received(mark + hello(), elapsed=1.0, now=NOW)) is None
+
+
 def test_one_hello_only() -> None:
     """A second hello, while admitted or open, ends the session; the secret is not repeated."""
     admitting = new_session()

@@ -11,17 +11,19 @@ from pydantic_core import from_json, to_json
 
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import DeliverItem
+from aoi_events.contracts.identifiers import base64url
+from aoi_events.contracts.parse import without_bom
 from aoi_events.contracts.webpush import BrowserMessage, PingMessage, browser_messages
 from aoi_events.gateway.protocol.frames import check_size, undecodable
 
 PONG: Final = b"{}"
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_URL_SAFE: Final = str.maketrans("+/", "-_", "=")
 
 
 def read_message(data: str | bytes) -> BrowserMessage:
     """Decode the message in ``data``. Raises Refusal (too_large, malformed, invalid)."""
     check_size(data)
+    data = without_bom(data)
     try:
         return browser_messages.validate_json(data)
     except ValidationError as error:
@@ -67,5 +69,5 @@ def notification_message(item: DeliverItem) -> bytes:
 
 def _base64url(content: Content) -> str:
     if content.encoding == "base64":
-        return content.data.translate(_URL_SAFE)
+        return base64url(content.data)
     return urlsafe_b64encode(content.data.encode()).decode().rstrip("=")

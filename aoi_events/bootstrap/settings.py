@@ -61,7 +61,7 @@ class PolicySettings(_Section):
     """Seconds after which a change whose messages may not have left is published again."""
     clients_per_identity: Annotated[int, Field(ge=1)] = 50
     """New AOI Clients for one user identity within a day."""
-    applications_per_client: Annotated[int, Field(ge=1, le=100_000)] = 200
+    applications_per_client: Annotated[int, Field(ge=1, le=100_000)] = 1_000
     """App instances of one AOI Client at a time; as many that ended are remembered."""
     parked_per_sender: Annotated[int, Field(ge=0)] = 1_000
     """Parked messages stored per sender; more are counted only."""

@@ -60,7 +60,15 @@ class GatewaySettings(BaseModel):
     forget_after: Seconds = 60.0
     """Seconds after which an unacknowledged delivery no longer takes a place in the window."""
     requests_in_flight: Annotated[int, Field(ge=1, le=1_000)] = 16
-    """Requests of one device that may wait for their answer at once."""
+    """Requests of one device that may wait for their answer at once. More are refused, but a
+    browser's wait for their turn, because it repeats none."""
+    commands_octets: Annotated[int, Field(ge=32_768, le=2**30)] = 262_144
+    """Octets of a browser's commands that may wait for their turn; more are refused."""
+    commands_within: Seconds = 60.0
+    """Seconds that a browser's command may wait for its turn; then it is refused."""
+    commands_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
+    """Commands of a browser (it subscribes, or ends a subscription) that go to the workers as fast
+    as these answer; ``frames_per_second`` after that. Commands that wait do not count as frames."""
     requests_at_once: Annotated[int, Field(ge=1, le=100_000)] = 512
     """Requests of all devices that are at the broker at once; more wait for their turn."""
     requests_waiting: Annotated[int, Field(ge=0, le=1_000_000)] = 20_000

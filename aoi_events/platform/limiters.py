@@ -58,7 +58,7 @@ class TokenBucket:
     def _refill(self, at: float) -> None:
         passed = max(0.0, at - self._updated_at)
         self._balance = min(float(self._burst), self._balance + self._rate * passed)
-        self._updated_at = at
+        self._updated_at = max(at, self._updated_at)
 
 
 class RateLimiter:

@@ -41,7 +41,7 @@ class Policies:
     hold: float = 5.0
     poll: float = 0.2
     clients_per_identity: int = 50
-    applications_per_client: int = 200
+    applications_per_client: int = 1_000
     parked_per_sender: int = 1_000
     keep_settled: float = 7 * 86_400
     keep_unused: float = 30 * 86_400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,20 @@ async def test_an_ended_subscription_is_gone(service: Service, visitor: Visitor)
         assert second["endpoint"] != first["endpoint"]
         assert (await node.send(second, "here I am")).status == 201
         assert await received(page, 1) == ["here I am"]
+
+
+async def test_30_subscriptions_at_once(service: Service, visitor: Visitor) -> None:
+    """Each of 30 subscriptions made at once takes messages; ended at once, each is gone."""
+    sender = PythonSender(None, service.authority)
+    async with visitor.visiting() as page:
+        subscriptions = json.loads(await page.call("subscribeMany", 30))
+        assert len({each["endpoint"] for each in subscriptions}) == 30
+        for number, subscription in enumerate(subscriptions, 1):
+            assert (await sender.send(subscription, f"number {number}")).status == 201
+            assert (await received(page, number))[-1] == f"number {number}"
+        assert await page.call("unsubscribeAll") is True
+        for subscription in subscriptions:
+            assert (await sender.send(subscription, "anybody there?")).status == 410
 
 
 async def test_a_subscription_takes_messages_of_its_sender_only(

@@ -116,6 +116,31 @@ async def test_stored_ones_come_in_batches(place: AoiServer, stack: AsyncExitSta
     assert seen == [f"n{number}" for number in range(6)]
 
 
+async def test_500_subscriptions_at_once(place: AoiServer, stack: AsyncExitStack) -> None:
+    """Firefox registers all of its subscriptions at once after it got a new uaid, and ends them at
+    once when their pages are removed: each is answered, works, and has ended.
+    """
+    shop = await place.publisher("shop")
+    browser = await opened(place, stack)
+    channels = [str(uuid4()) for _ in range(500)]
+    for channel in channels:
+        await browser.say("register", channelID=channel)
+    replies = [await browser.hear("register") for _ in channels]
+    assert {reply["status"] for reply in replies} == {200}
+    assert {reply["channelID"] for reply in replies} == set(channels)
+    tokens = {each["channelID"]: each["pushEndpoint"].rpartition("/")[2] for each in replies}
+    last = tokens[channels[-1]]
+    await send(shop, last, "n1")
+    assert await browser.pushed() == "n1"
+    for channel in channels:
+        await browser.say("unregister", channelID=channel, code=200)
+    ended = [await browser.hear("unregister") for _ in channels]
+    assert {reply["status"] for reply in ended} == {200}
+    answer = await shop.send(list(tokens.values()), encrypted("gone"))
+    assert {each.code for each in answer.rejected} == {"token_revoked"}
+    assert len(answer.rejected) == len(channels)
+
+
 async def test_unregister_ends_the_token(place: AoiServer, stack: AsyncExitStack) -> None:
     """Senders are told; what comes of the channelID later is another subscription."""
     shop = await place.publisher("shop")

@@ -119,11 +119,13 @@ async def test_a_slow_handshake_is_cut(start: Start) -> None:
 
 
 async def test_a_flood_is_told_to_stay_away(start: Start) -> None:
-    """Subscriptions beyond the burst are refused with 429, then the connection ends with 4774."""
-    running = await start(frames_burst=20, frames_per_second=0.1)
+    """Subscriptions beyond the queue are refused with 429, then the connection ends with 4774."""
+    running = await start(
+        frames_burst=20, frames_per_second=0.1, commands_burst=5, commands_octets=32_768
+    )
     running.workers.replies["application.register"] = lambda message: refusal("internal")
     device = await opened(running)
-    for _ in range(60):
+    for _ in range(60 + 32_768 // len(register())):
         await device.send(register())
     code, last = await device.closed()
     assert (code, last and last["status"]) == (4774, 429)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from aoi_events.contracts.answers import ChannelsActivatedV1
+from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.parse import parse_request
 from aoi_events.contracts.requests import (
     ActivateChannelsV1,
@@ -183,13 +184,64 @@ def test_why_a_browser_is_no_client_is_told_to_its_page(code: str, status: int) 
     assert reply["status"] == status
 
 
-def test_what_an_unregistered_browser_may_ask_at_once_is_bounded() -> None:
-    """Commands above the limit, waiting ones included, are refused with 429."""
+def test_what_an_unregistered_browser_asks_at_once_waits() -> None:
+    """Commands wait for the registration, then for their turn; none is refused."""
     session = unregistered(requests_in_flight=3)
-    receive(session, register())
-    assert receive(session, unregister()) == []
+    registering = asked(receive(session, register()))
+    for message in [unregister(), register(OTHER_CHANNEL_ID), register(), unregister()]:
+        assert receive(session, message) == []
+    answer(session, asked(answer(session, registering, *REGISTERED)), *ACTIVATED)
+    asks = [each for each in admit(session) if isinstance(each, ForwardRequest)]
+    assert [each.name.partition(".")[2] for each in asks] == ["register", "deregister", "register"]
+    _, fourth = answer(session, asks[0], *SUBSCRIBED)
+    assert asked([fourth]).name == "application.register"
+
+
+def test_commands_of_an_unregistered_browser_are_bounded_in_octets() -> None:
+    """A command that does not fit the queue is refused with 429."""
+    session = unregistered(commands_octets=32_768)
+    asked(receive(session, register()))
+    for _ in range(32_768 // len(register()) - 1):
+        assert receive(session, register()) == []
     (reply,) = frames(receive(session, register()))
     assert reply["status"] == 429
+
+
+def test_hello_and_register_at_once_of_a_known_browser() -> None:
+    """A client that does not wait for the answer to its hello gets every answer in order."""
+    session = new_session()
+    receive(session, hello())
+    for message in (register(), "{}", unregister(OTHER_CHANNEL_ID), ack()):
+        assert receive(session, message) == []
+    effects = admit(session)
+    assert [each.get("messageType") for each in frames(effects)] == ["hello", None]
+    names = [each.name for each in effects if isinstance(each, ForwardRequest)]
+    assert names == ["application.register", "application.deregister"]
+    assert [each.outcome.kind for each in effects if isinstance(each, ReportOutcome)] == [
+        OutcomeKind.ACKNOWLEDGED
+    ]
+
+
+def test_hello_and_register_at_once_of_a_browser_that_begins_anew() -> None:
+    """After a refused uaid the subscription registers a new client."""
+    session = new_session()
+    receive(session, hello())
+    assert receive(session, register()) == []
+    reply, registering = session.hello_refused("unauthenticated", now=NOW)
+    assert frames([reply])[0]["uaid"] != UAID
+    assert asked([registering]).name == "client.register"
+
+
+def test_frames_before_the_answer_to_the_hello_are_bounded() -> None:
+    """Frames that do not fit the queue end the connection before a worker sees them."""
+    session = new_session(commands_octets=32_768)
+    receive(session, hello())
+    codes = [closing(receive(session, register() + " " * 20_000)) for _ in range(2)]
+    assert codes == [None, 4774]
+    session = new_session()
+    receive(session, hello())
+    assert receive(session, "no JSON") == []
+    assert closing(admit(session)) == 1008
 
 
 def test_a_browser_that_lost_notifications_begins_anew() -> None:

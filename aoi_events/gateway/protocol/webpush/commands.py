@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from aoi_events.contracts.identifiers import ClientId, ClientSecret, SenderKey
+from aoi_events.contracts.identifiers import ClientId, ClientSecret, SenderKey, base64url
 from aoi_events.contracts.requests import (
     ActivateChannelsV1,
     AnyRequest,
@@ -18,7 +18,7 @@ from aoi_events.contracts.requests import (
 from aoi_events.contracts.webpush import WEBPUSH_APPLICATION, RegisterMessage
 from aoi_events.domain.clients.client import hash_secret
 from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.gateway.protocol.webpush.messages import is_channel_id
+from aoi_events.gateway.protocol.webpush.messages import is_channel_id, read_message
 from aoi_events.gateway.protocol.webpush.replies import Command
 
 CHANNEL: Final = "websocket"
@@ -37,6 +37,14 @@ def activation(client: ClientId, sequence: int) -> ActivateChannelsV1:
     """The request to activate the only channel of a browser."""
     offers = (ChannelOffer(type=CHANNEL),)
     return ActivateChannelsV1(version=1, client=client, sequence=sequence, offers=offers)
+
+
+def read_command(data: str | bytes) -> Command:
+    """Decode a command that was decoded and checked before it was queued."""
+    message = read_message(data)
+    if not isinstance(message, Command):
+        raise AssertionError("only commands are queued after the hello")
+    return message
 
 
 def check_command(command: Command) -> None:
@@ -68,11 +76,11 @@ def command_request(command: Command, client: ClientId, sequence: int) -> tuple[
 
 
 def _sender_key(key: str | None) -> SenderKey | None:
-    """The VAPID key without the padding that Firefox sends."""
+    """The VAPID key in base64url without the padding that Firefox sends."""
     if key is None:
         return None
     try:
-        return _KEY.validate_python(key.rstrip("="))
+        return _KEY.validate_python(base64url(key))
     except ValidationError:
         raise Refusal(
             ErrorCode.INVALID, "a key is a P-256 public key, uncompressed, in base64url"

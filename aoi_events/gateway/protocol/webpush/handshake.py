@@ -35,8 +35,6 @@ from aoi_events.contracts.webpush import (
     WEBPUSH_SUBPROTOCOL,
     HelloMessage,
     HelloReply,
-    UnregisterMessage,
-    UnregisterReply,
     WebPushCloseCode,
 )
 from aoi_events.domain.clients.client import client_id_of, hash_secret
@@ -53,7 +51,13 @@ from aoi_events.gateway.protocol.effects import (
 )
 from aoi_events.gateway.protocol.outcomes import route_lost
 from aoi_events.gateway.protocol.session import DeviceSession, SessionState
-from aoi_events.gateway.protocol.webpush.commands import CHANNEL, activation, registration
+from aoi_events.gateway.protocol.webpush.commands import (
+    CHANNEL,
+    activation,
+    read_command,
+    registration,
+)
+from aoi_events.gateway.protocol.webpush.frame_queue import FrameQueue
 from aoi_events.gateway.protocol.webpush.replies import Command, refusal_reply
 from aoi_events.gateway.protocol.webpush.uaids import read_uaid, secret_text, write_uaid
 from aoi_events.gateway.settings import GatewaySettings
@@ -90,11 +94,11 @@ class Handshake(DeviceSession):
     __slots__ = (
         "_commands",
         "_pending",
+        "_queue",
         "_requests",
         "_secret",
         "_uaid",
         "_unregistered",
-        "_waiting",
     )
 
     protocol = WEBPUSH_SUBPROTOCOL
@@ -108,19 +112,23 @@ class Handshake(DeviceSession):
         self._uaid = ""
         self._requests = self._commands = 0
         self._pending: dict[int, Stage | Command] = {}
-        self._waiting: list[Command] = []
+        self._queue = FrameQueue(settings)
 
     @abstractmethod
-    def _forward_command(self, command: Command, now: datetime) -> list[Effect]:
-        """Forward a command of an open session to the workers."""
+    def _send_commands(self, elapsed: float, now: datetime) -> list[Effect]:
+        """Forward queued commands of an open session to the workers, as far as limits allow."""
+
+    @abstractmethod
+    def _hello_answered(self, now: datetime) -> list[Effect]:
+        """Process the frames that arrived since the hello."""
 
     # -- a browser with an AOI Client ------------------------------------------------------------
 
-    def _hello(self, message: HelloMessage) -> list[Effect]:
+    def _hello(self, message: HelloMessage, now: datetime) -> list[Effect]:
         self.state = SessionState.ADMITTING
         known = read_uaid(message.uaid)
         if known is None:
-            return [self._start_unregistered()]
+            return self._start_unregistered(now)
         self._uaid = message.uaid or ""
         return [self._admit(*known)]
 
@@ -134,11 +142,11 @@ class Handshake(DeviceSession):
         if answer.lost and self.state is SessionState.ADMITTING and not self._unregistered:
             return self._retire(answer, now)
         effects = super().admitted(answer, elapsed=elapsed, now=now, current=current)
-        waiting, self._waiting = self._waiting, []
-        if self.state is SessionState.OPEN:
-            for command in waiting:
-                effects += self._forward_command(command, now)
-        return effects
+        if self.state is not SessionState.OPEN:
+            return effects
+        if self._unregistered:
+            return [*effects, *self._send_commands(elapsed, now)]
+        return [*effects, *self._hello_answered(now)]
 
     def hello_refused(self, code: str | None, *, now: datetime) -> list[Effect]:
         """The hello was refused with ``code``: an unknown uaid counts as none."""
@@ -147,7 +155,7 @@ class Handshake(DeviceSession):
         if self._unregistered:
             return self._refuse_waiting(code or ErrorCode.UNAVAILABLE, now)
         if code in _UNKNOWN:
-            return [*self._forget_client(now), self._start_unregistered()]
+            return [*self._forget_client(now), *self._start_unregistered(now)]
         return self.close(CloseCode.TRY_LATER, "connect again later", now=now)
 
     def _retire(self, answer: ClientConnectedV1, now: datetime) -> list[Effect]:
@@ -160,23 +168,16 @@ class Handshake(DeviceSession):
 
     # -- an unregistered browser ---------------------------------------------------------------
 
-    def _start_unregistered(self) -> Send:
+    def _start_unregistered(self, now: datetime) -> list[Effect]:
         """Answer the hello of an unregistered browser, with the uaid of its future client."""
         self._unregistered = True
         self._uaid = write_uaid(client_id_of(hash_secret(self._secret)), self._secret)
-        return self._reply_to_hello()
-
-    def _command_unregistered(self, command: Command) -> list[Effect]:
-        """Register the browser before its first subscription; it has no subscription to end."""
-        if isinstance(command, UnregisterMessage) and not self._waiting:
-            return [Send(UnregisterReply(channel=command.channel, status=200).encode())]
-        self._waiting.append(command)
-        return [] if len(self._waiting) > 1 else [self._register()]
+        return [self._reply_to_hello(), *self._hello_answered(now)]
 
     def _refuse_waiting(self, code: str, now: datetime) -> list[Effect]:
         """The registration failed: refuse its commands, and leave the browser unregistered."""
-        waiting, self._waiting = self._waiting, []
-        return [*self._forget_client(now), *(Send(refusal_reply(each, code)) for each in waiting)]
+        commands = [read_command(frame.data) for frame in self._queue.clear()]
+        return [*self._forget_client(now), *(Send(refusal_reply(each, code)) for each in commands)]
 
     # -- from the workers -----------------------------------------------------------------------
 
@@ -186,7 +187,7 @@ class Handshake(DeviceSession):
         """The request of a stage was answered."""
         match stage:
             case Stage.RETIRING:
-                return [self._start_unregistered()]
+                return self._start_unregistered(now)
             case Stage.REGISTERING if isinstance(answer, ClientRegisteredV1):
                 self.client = answer.client
                 return [self._activate(answer.client, 1)]

@@ -18,14 +18,18 @@ from aoi_events.contracts.webpush import (
     HelloMessage,
     NackMessage,
     PingMessage,
-    RegisterMessage,
     UnregisterMessage,
+    UnregisterReply,
 )
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.gateway.protocol.effects import Effect, ReportOutcome, Send
 from aoi_events.gateway.protocol.session import SessionState
 from aoi_events.gateway.protocol.webpush.acknowledging import outcome
-from aoi_events.gateway.protocol.webpush.commands import check_command, command_request
+from aoi_events.gateway.protocol.webpush.commands import (
+    check_command,
+    command_request,
+    read_command,
+)
 from aoi_events.gateway.protocol.webpush.handshake import Handshake, Stage
 from aoi_events.gateway.protocol.webpush.messages import PONG, notification_message, read_message
 from aoi_events.gateway.protocol.webpush.replies import Command, read_answer, refusal_reply, reply
@@ -58,6 +62,8 @@ class WebPushSession(Handshake):
         """A text frame arrived."""
         if self.state is SessionState.CLOSED:
             return []
+        if self.state is SessionState.ADMITTING and not self._unregistered:
+            return self._await_hello(data, elapsed, now)
         try:
             message = read_message(data)
         except Refusal as refusal:
@@ -65,17 +71,16 @@ class WebPushSession(Handshake):
         if isinstance(message, HelloMessage):
             stop = self._charge(elapsed, now)[1]
             in_turn = self.state is SessionState.WAITING
-            return stop or (self._hello(message) if in_turn else self._out_of_turn(now))
+            return stop or (self._hello(message, now) if in_turn else self._out_of_turn(now))
         if self.state is not SessionState.OPEN and not self._unregistered:
             return self._out_of_turn(now)
         if isinstance(message, AckMessage):
             return self._acknowledge(message, elapsed, now)
-        above_limit, stop = self._charge(elapsed, now)
-        if stop:
+        if isinstance(message, Command):
+            return self._command(message, data, elapsed, now)
+        if stop := self._charge(elapsed, now)[1]:
             return stop
         match message:
-            case RegisterMessage() | UnregisterMessage():
-                return self._command(message, above_limit, now)
             case PingMessage():
                 return [Send(PONG)]
             case NackMessage() | BroadcastSubscribeMessage():
@@ -85,24 +90,52 @@ class WebPushSession(Handshake):
             case _:
                 assert_never(message)
 
-    def _out_of_turn(self, now: datetime) -> list[Effect]:
-        return self.close(
-            CloseCode.BAD_FRAME, "say hello once, first, and wait for the answer", now=now
-        )
+    def _await_hello(self, data: str | bytes, elapsed: float, now: datetime) -> list[Effect]:
+        """Queue a frame of a browser that does not wait for the answer to its hello."""
+        if self._queue.push(data, elapsed):
+            return []
+        return self.close(CloseCode.TOO_MANY, "wait for the answer to the hello", now=now)
 
-    def _command(self, command: Command, above_limit: bool, now: datetime) -> list[Effect]:
-        in_flight = len(self._pending) + len(self._waiting)
-        if above_limit or in_flight >= self._settings.requests_in_flight:
-            return [Send(refusal_reply(command, ErrorCode.QUOTA_EXCEEDED))]
+    def _hello_answered(self, now: datetime) -> list[Effect]:
+        effects: list[Effect] = []
+        for frame in self._queue.clear():
+            effects += self.received(frame.data, elapsed=frame.since, now=now)
+        return effects
+
+    def _out_of_turn(self, now: datetime) -> list[Effect]:
+        return self.close(CloseCode.BAD_FRAME, "say hello once, as the first message", now=now)
+
+    def _command(
+        self, command: Command, data: str | bytes, elapsed: float, now: datetime
+    ) -> list[Effect]:
+        registered, idle = self.state is SessionState.OPEN, not self._queue
         try:
             check_command(command)
         except Refusal as refusal:
-            return [Send(refusal_reply(command, refusal.code))]
-        return (
-            self._forward_command(command, now)
-            if self.state is SessionState.OPEN
-            else self._command_unregistered(command)
-        )
+            return self._reply(refusal_reply(command, refusal.code), elapsed, now)
+        if isinstance(command, UnregisterMessage) and idle and not registered:
+            # An unregistered browser has no subscription to end.
+            gone = UnregisterReply(channel=command.channel, status=200)
+            return self._reply(gone.encode(), elapsed, now)
+        if not self._queue.push(data, elapsed):
+            return self._reply(refusal_reply(command, ErrorCode.QUOTA_EXCEEDED), elapsed, now)
+        if registered:
+            return self._send_commands(elapsed, now)
+        return [self._register()] if idle else []
+
+    def _reply(self, reply: bytes, elapsed: float, now: datetime) -> list[Effect]:
+        """Reply to a command that is not queued, and so counts as a frame."""
+        return self._charge(elapsed, now)[1] or [Send(reply)]
+
+    def _send_commands(self, elapsed: float, now: datetime) -> list[Effect]:
+        effects: list[Effect] = []
+        most = self._settings.requests_in_flight
+        while self.state is SessionState.OPEN and len(self._pending) < most:
+            frame = self._queue.pull(elapsed)
+            if frame is None:
+                break
+            effects += self._forward_command(read_command(frame.data), now)
+        return effects
 
     def _forward_command(self, command: Command, now: datetime) -> list[Effect]:
         """Forward a command to the workers."""
@@ -139,21 +172,24 @@ class WebPushSession(Handshake):
         self, request: int, name: str | None, body: bytes, *, elapsed: float, now: datetime
     ) -> list[Effect]:
         """A worker answered a request."""
-        return self._answer(request, read_answer(name, body), now)
+        return self._answer(request, read_answer(name, body), elapsed, now)
 
     def unanswered(self, request: int, *, elapsed: float, now: datetime) -> list[Effect]:
         """No worker could answer a request in time."""
         refused = RefusedV1(code=ErrorCode.UNAVAILABLE, message="no answer in time")
-        return self._answer(request, refused, now)
+        return self._answer(request, refused, elapsed, now)
 
-    def _answer(self, request: int, answer: AnyAnswer | None, now: datetime) -> list[Effect]:
+    def _answer(
+        self, request: int, answer: AnyAnswer | None, elapsed: float, now: datetime
+    ) -> list[Effect]:
         waited = self._pending.pop(request, None)
         if waited is None or self.state is SessionState.CLOSED:
             return []
         if isinstance(waited, Stage):
-            return self._stage_answered(waited, answer, now)
-        endpoints = f"{self._senders_url}/wpush/v1/"
-        return [Send(reply(waited, answer, endpoints=endpoints))]
+            effects = self._stage_answered(waited, answer, now)
+        else:
+            effects = [Send(reply(waited, answer, endpoints=f"{self._senders_url}/wpush/v1/"))]
+        return [*effects, *self._send_commands(elapsed, now)]
 
     def deliver(self, item: DeliverItem, *, elapsed: float, now: datetime) -> list[Effect]:
         """A step of a delivery arrived; a browser would drop content that is not encrypted."""
@@ -164,3 +200,20 @@ class WebPushSession(Handshake):
 
     def _notification(self, item: DeliverItem) -> bytes:
         return notification_message(item)
+
+    # -- time ------------------------------------------------------------------------------------
+
+    def due(self) -> float | None:
+        """When :meth:`tick` should be called, in seconds since the gateway started."""
+        commands = self._queue.due() if self.state is SessionState.OPEN else None
+        return min((due for due in (super().due(), commands) if due is not None), default=None)
+
+    def tick(self, *, elapsed: float, now: datetime) -> list[Effect]:
+        """Time has passed: apply the limits that are due."""
+        effects = super().tick(elapsed=elapsed, now=now)
+        if self.state is not SessionState.OPEN:
+            return effects
+        for frame in self._queue.expire(elapsed):
+            refused = refusal_reply(read_command(frame.data), ErrorCode.UNAVAILABLE)
+            effects.append(Send(refused))
+        return [*effects, *self._send_commands(elapsed, now)]

@@ -33,6 +33,35 @@ async function unsubscribe() {
   return done;
 }
 
+// Subscriptions that are made at once, each of a service worker of its own.
+async function subscribeMany(count) {
+  const one = async (number) => {
+    const scope = `/${number}/`;
+    const registration = await navigator.serviceWorker.register("worker.js", { scope });
+    const worker = registration.installing ?? registration.waiting;
+    if (worker !== null) {
+      await new Promise((resolve) => {
+        const look = () => { if (worker.state === "activated") resolve(); };
+        worker.addEventListener("statechange", look);
+        look();
+      });
+    }
+    return registration;
+  };
+  const all = await Promise.all(Array.from({ length: count }, (_, number) => one(number)));
+  const options = { userVisibleOnly: true };
+  const made = await Promise.all(all.map((each) => each.pushManager.subscribe(options)));
+  return JSON.stringify(made);
+}
+
+// Ends all subscriptions of this site at once.
+async function unsubscribeAll() {
+  const all = await navigator.serviceWorker.getRegistrations();
+  const made = await Promise.all(all.map((each) => each.pushManager.getSubscription()));
+  const done = await Promise.all(made.map((each) => each?.unsubscribe() ?? true));
+  return done.every((each) => each);
+}
+
 // Payloads that the service worker got, oldest first, once there are so many.
 async function received(count) {
   for (;;) {

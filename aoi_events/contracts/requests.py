@@ -79,7 +79,13 @@ class _ClientRequest(Request):
 
 
 class DeregisterClientV1(_ClientRequest):
-    """``client.deregister``: end the AOI Client ID, its tokens and its channels."""
+    """``client.deregister``: end the AOI Client ID, its tokens and its channels.
+
+    Notifications that are not delivered yet fail. With ``drained`` the request is refused as
+    *conflict* while notifications are stored for the client or tried again; repeat it later.
+    """
+
+    drained: Literal[True] | None = None
 
 
 class RegisterApplicationV1(_ClientRequest):

@@ -136,6 +136,11 @@ async def _deregister(
         if not repeat or known is None or known.retired_reason != Reason.DEREGISTERED:
             raise
         client = known
+    if request.drained and not client.retired and await registry.is_deferred(client):
+        raise Refusal(
+            ErrorCode.CONFLICT,
+            "notifications for this client are not delivered yet; repeat the request later",
+        )
     outputs = await registry.retire(client, Reason.DEREGISTERED, incoming.sender)
     gone, key = ClientChanged(client=client.id), f"{client.id}@"
     return [

@@ -129,6 +129,10 @@ class Registry:
         (self.registered if app.registered else self.ended)[app.client] += 1
         self.applications.save([app])
 
+    async def is_deferred(self, client: Client) -> bool:
+        """Whether notifications are stored for the client, or tried again."""
+        return bool((await self._tx.count_deferred({client.id})).get(client.id))
+
     async def retire(self, client: Client, reason: Reason, asker: str) -> list[Outbound]:
         """End a client, after writing the batch's changes so far."""
         await self.write()

@@ -129,8 +129,8 @@ async def test_a_subscription_takes_messages_of_its_sender_only(
 async def test_a_page_that_missed_too_much_is_told_to_subscribe_anew(
     server: ServerUnderTest, service: Service, visitor: Visitor
 ) -> None:
-    """More than its backlog came while it was closed: the service worker hears that its
-    subscription has ended, senders that it is gone, and another one works.
+    """More than its backlog came while it was closed: what fitted is delivered, then the service
+    worker hears that its subscription has ended, senders that it is gone, and another one works.
     """
     key = VapidKey()
     sender = PythonSender(key, service.authority)
@@ -144,9 +144,11 @@ async def test_a_page_that_missed_too_much_is_told_to_subscribe_anew(
         # The one that came, and two that had no place.
         await audit.until(lambda: len(audit.ends) == 3, "two are too many", within=WITHIN)
     async with visitor.visiting() as page:
-        assert await received(page, 2) == ["while it is open", "(subscribe anew)"]
+        before, *closed, after = await received(page, 4)
+        assert (before, after) == ("while it is open", "(subscribe anew)")
+        assert sorted(closed) == ["while closed 0", "while closed 1"]
         assert (await sender.send(first, "anybody there?")).status == 410
         second = await subscribed(page, key.public)
         assert second["endpoint"] != first["endpoint"]
         assert (await sender.send(second, "here I am")).status == 201
-        assert (await received(page, 3))[-1] == "here I am"
+        assert (await received(page, 5))[-1] == "here I am"

@@ -237,7 +237,9 @@ async def test_what_nobody_encrypted_fails(place: AoiServer, stack: AsyncExitSta
 
 @pytest.mark.aoi_settings(policy={"backlog": 2})
 async def test_who_lost_notifications_begins_anew(place: AoiServer, stack: AsyncExitStack) -> None:
-    """Another uaid ends its subscriptions, so that its pages ask what they missed."""
+    """What fitted the backlog is delivered; then another uaid ends its subscriptions, so that its
+    pages ask what they missed.
+    """
     shop = await place.publisher("shop")
     browser = await opened(place, stack)
     token = await browser.subscribe()
@@ -247,6 +249,11 @@ async def test_who_lost_notifications_begins_anew(place: AoiServer, stack: Async
         await send(shop, token, f"n{number}")
     for name in ("n2", "n3"):
         await place.wait_for("notification.failed", notification=name, reason="backlog_full")
+    assert await browser.open(), "the uaid stays until the others are delivered"
+    assert {await browser.pushed(), await browser.pushed()} == {"n0", "n1"}
+    assert await browser.closed() == 1000
+    for name in ("n0", "n1"):
+        await place.wait_for.state(name, "delivered")
     assert not await browser.open()
     assert browser.uaid != before
     answer = await shop.send(token, encrypted("anybody?"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from aoi_events.contracts.answers import ClientDeregisteredV1
 from aoi_events.testing.scripted import Say
 from tests.integration.services.conftest import BOTH, OpenSystem
 
@@ -48,6 +49,29 @@ async def test_a_client_that_may_not_have_heard_is_told_again(open_system: OpenS
     assert (await node.connect(device, "s5", heard="s2")).lost == 1
     assert (await node.connect(device, "s6", heard="s5")).lost == 0
     assert (await node.connect(device, "s7", heard="s5")).lost == 0
+
+
+@BOTH
+async def test_a_client_ends_after_what_is_stored_for_it(open_system: OpenSystem) -> None:
+    """``client.deregister`` with ``drained`` is refused while notifications are stored, so that
+    none of them fails; its repeat is answered as the first.
+    """
+    system = await open_system(policy={"backlog": 2})
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    for number in range(3):
+        await shop.send(f"n{number}", device.token)
+    await node.connect(device, "s1")
+    assert (await device.refused("client.deregister", drained=True)).code == "conflict"
+    await system.process_due()
+    for _ in range(2):
+        await node.acknowledge(await node.next_delivery())
+    await system.events.wait_for("notification.delivered", count=2)
+    gone = await device.ask("client.deregister", drained=True)
+    assert isinstance(gone, ClientDeregisteredV1)
+    assert await device.ask("client.deregister", drained=True) == gone
+    states = [row.state for row in await system.rows("n0", "n1", "n2")]
+    assert states == ["delivered", "delivered", "failed"]
 
 
 @pytest.mark.parametrize("backend", ["memory+postgresql"], indirect=True)

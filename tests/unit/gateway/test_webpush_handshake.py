@@ -6,16 +6,23 @@ from typing import Any
 
 import pytest
 
-from aoi_events.contracts.answers import ChannelsActivatedV1
+from aoi_events.contracts.answers import ChannelsActivatedV1, ClientDeregisteredV1
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.parse import parse_request
 from aoi_events.contracts.requests import (
     ActivateChannelsV1,
+    DeregisterClientV1,
     RegisterApplicationV1,
     RegisterClientV1,
 )
 from aoi_events.domain.clients.client import client_id_of, hash_secret
-from aoi_events.gateway.protocol.effects import Admit, EndPresence, ForwardRequest, ReportOutcome
+from aoi_events.gateway.protocol.effects import (
+    Admit,
+    Effect,
+    EndPresence,
+    ForwardRequest,
+    ReportOutcome,
+)
 from aoi_events.gateway.protocol.session import SessionState
 from aoi_events.gateway.protocol.webpush import WebPushSession
 from aoi_events.gateway.protocol.webpush.uaids import write_uaid
@@ -244,22 +251,60 @@ def test_frames_before_the_answer_to_the_hello_are_bounded() -> None:
     assert closing(admit(session)) == 1008
 
 
-def test_a_browser_that_lost_notifications_begins_anew() -> None:
-    """A browser that lost notifications is deregistered, so that its pages subscribe again."""
+def ending(effects: list[Effect]) -> DeregisterClientV1:
+    """The only effect, which is the request to end the client."""
+    request = parse_request(asked(effects).name, asked(effects).body)
+    assert isinstance(request, DeregisterClientV1)
+    return request
+
+
+def test_a_browser_that_lost_notifications_gets_the_others_first() -> None:
+    """Its client ends when the workers have nothing more for it, and then its connection; it keeps
+    the uaid until then.
+    """
     session = new_session()
     receive(session, hello())
     session.deliver(push(1, epoch=4), elapsed=1.0, now=NOW)
-    report, leave, retiring = session.admitted(
+    reply, notification = session.admitted(
         connected(4, client=CLIENT, lost=3), elapsed=1.0, now=NOW
     )
-    assert isinstance(report, ReportOutcome)
-    assert leave == EndPresence(CLIENT, 4)
-    assert isinstance(retiring, ForwardRequest)
-    assert (retiring.name, retiring.client) == ("client.deregister", CLIENT)
-    (reply,) = frames(session.unanswered(retiring.id, elapsed=1.0, now=NOW))
-    assert reply["uaid"] != UAID
+    assert frames([reply])[0]["uaid"] == UAID
+    assert frames([notification])[0]["messageType"] == "notification"
+    assert session.due() == 2.0
+    assert session.tick(elapsed=2.0, now=NOW) == [], "a notification is in flight"
+    receive(session, ack(1), elapsed=2.5)
+    effects = session.tick(elapsed=3.0, now=NOW)
+    assert ending(effects).drained
+    assert session.tick(elapsed=9.0, now=NOW) == [], "the workers are asked once at a time"
+    assert refused(session, asked(effects), "conflict") == []
+    assert session.due() == 2.0, "one second after the answer"
+    effects = session.tick(elapsed=10.0, now=NOW)
+    assert ending(effects).drained
+    gone = ClientDeregisteredV1(client=CLIENT)
+    assert closing(answer(session, asked(effects), "client.deregistered.v1", gone)) == 1000
+
+
+def test_a_browser_that_lost_notifications_and_does_not_acknowledge_begins_anew() -> None:
+    """Its client ends some time after the last acknowledgement, whatever is stored for it."""
+    session = new_session(forget_after=60)
+    receive(session, hello())
+    session.admitted(connected(client=CLIENT, lost=3), elapsed=1.0, now=NOW)
+    for number in (1, 2):
+        session.deliver(push(number), elapsed=1.0, now=NOW)
+    receive(session, ack(1), elapsed=30.0)
+    session.deliver(push(3), elapsed=80.0, now=NOW)
+    assert session.tick(elapsed=89.9, now=NOW) == []
+    effects = session.tick(elapsed=91.0, now=NOW)
+    assert ending(effects).drained is None
+    assert session.unanswered(asked(effects).id, elapsed=100.0, now=NOW) == []
+    assert ending(session.tick(elapsed=101.0, now=NOW)).drained is None
+
+
+def test_the_client_of_a_first_subscription_lost_nothing() -> None:
+    """A client that was registered on this connection does not end, whatever the answer says."""
+    session = unregistered()
     answer(session, subscribing(session), *ACTIVATED)
-    # The client that it is now lost nothing; would it have, there is nothing left to tell.
     assert [each.name for each in admit(session, lost=1) if isinstance(each, ForwardRequest)] == [
         "application.register"
     ]
+    assert session.due() is None

@@ -2,8 +2,7 @@
 
 The hello of a browser replaces several steps of a device. While the session is ADMITTING::
 
-    known uaid         -> admission; refused: unregistered; notifications were lost: RETIRING
-    RETIRING           deregisters the AOI Client, so that pages subscribe again -> unregistered
+    known uaid         -> admission; refused: unregistered
     no uaid            -> unregistered: the hello is answered, and the workers do not know it
     it subscribes      -> REGISTERING an AOI Client -> ACTIVATING its channel -> admission
 
@@ -25,12 +24,13 @@ from aoi_events.contracts.answers import (
     AnyAnswer,
     ChannelsActivatedV1,
     ClientConnectedV1,
+    ClientDeregisteredV1,
     ClientRegisteredV1,
     RefusedV1,
 )
 from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.identifiers import ClientId, ClientSecret
-from aoi_events.contracts.requests import AnyRequest, DeregisterClientV1
+from aoi_events.contracts.requests import AnyRequest
 from aoi_events.contracts.webpush import (
     WEBPUSH_SUBPROTOCOL,
     HelloMessage,
@@ -44,13 +44,13 @@ from aoi_events.gateway.protocol.effects import (
     Admit,
     Close,
     Effect,
-    EndPresence,
     ForwardRequest,
     ReportOutcome,
     Send,
 )
 from aoi_events.gateway.protocol.outcomes import route_lost
 from aoi_events.gateway.protocol.session import DeviceSession, SessionState
+from aoi_events.gateway.protocol.webpush.client_end import ClientEnd
 from aoi_events.gateway.protocol.webpush.commands import (
     CHANNEL,
     activation,
@@ -78,7 +78,9 @@ _UNKNOWN: Final = (ErrorCode.UNAUTHENTICATED, ErrorCode.CLIENT_RETIRED)
 
 
 class Stage(Enum):
-    """The request that a handshake, or the renewal of a closed channel, waits for."""
+    """The request that a handshake, the renewal of a closed channel, or the end of a client waits
+    for.
+    """
 
     RETIRING = "retiring"
     REGISTERING = "registering"
@@ -92,6 +94,7 @@ class Handshake(DeviceSession):
     """
 
     __slots__ = (
+        "_client_end",
         "_commands",
         "_pending",
         "_queue",
@@ -113,6 +116,7 @@ class Handshake(DeviceSession):
         self._requests = self._commands = 0
         self._pending: dict[int, Stage | Command] = {}
         self._queue = FrameQueue(settings)
+        self._client_end: ClientEnd | None = None
 
     @abstractmethod
     def _send_commands(self, elapsed: float, now: datetime) -> list[Effect]:
@@ -135,17 +139,16 @@ class Handshake(DeviceSession):
     def admitted(
         self, answer: ClientConnectedV1, *, elapsed: float, now: datetime, current: bool = True
     ) -> list[Effect]:
-        """The workers confirmed the secret; a browser that lost notifications is deregistered.
-
-        The protocol has no other way to tell pages that they should ask what they missed.
+        """The workers confirmed the secret; the client of a browser that lost notifications will
+        end (:mod:`~aoi_events.gateway.protocol.webpush.client_end`).
         """
-        if answer.lost and self.state is SessionState.ADMITTING and not self._unregistered:
-            return self._retire(answer, now)
         effects = super().admitted(answer, elapsed=elapsed, now=now, current=current)
         if self.state is not SessionState.OPEN:
             return effects
         if self._unregistered:
             return [*effects, *self._send_commands(elapsed, now)]
+        if answer.lost:
+            self._client_end = ClientEnd(elapsed, patience=self._settings.forget_after)
         return [*effects, *self._hello_answered(now)]
 
     def hello_refused(self, code: str | None, *, now: datetime) -> list[Effect]:
@@ -157,14 +160,6 @@ class Handshake(DeviceSession):
         if code in _UNKNOWN:
             return [*self._forget_client(now), *self._start_unregistered(now)]
         return self.close(CloseCode.TRY_LATER, "connect again later", now=now)
-
-    def _retire(self, answer: ClientConnectedV1, now: datetime) -> list[Effect]:
-        request = DeregisterClientV1(version=1, client=answer.client)
-        return [
-            *self._forget_client(now),
-            EndPresence(answer.client, answer.epoch),
-            self._request(Stage.RETIRING, "client.deregister", request, answer.client),
-        ]
 
     # -- an unregistered browser ---------------------------------------------------------------
 
@@ -182,12 +177,15 @@ class Handshake(DeviceSession):
     # -- from the workers -----------------------------------------------------------------------
 
     def _stage_answered(
-        self, stage: Stage, answer: AnyAnswer | None, now: datetime
+        self, stage: Stage, answer: AnyAnswer | None, elapsed: float, now: datetime
     ) -> list[Effect]:
         """The request of a stage was answered."""
         match stage:
-            case Stage.RETIRING:
-                return self._start_unregistered(now)
+            case Stage.RETIRING if self._client_end is not None:
+                if isinstance(answer, ClientDeregisteredV1):
+                    return self.close(CloseCode.RETIRED, "notifications were lost", now=now)
+                self._client_end.wait(elapsed)
+                return []
             case Stage.REGISTERING if isinstance(answer, ClientRegisteredV1):
                 self.client = answer.client
                 return [self._activate(answer.client, 1)]

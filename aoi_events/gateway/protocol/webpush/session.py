@@ -11,6 +11,7 @@ from typing import assert_never
 from aoi_events.contracts.answers import AnyAnswer, RefusedV1
 from aoi_events.contracts.device import CloseCode
 from aoi_events.contracts.envelopes import DeliverItem, OutcomeKind
+from aoi_events.contracts.requests import DeregisterClientV1
 from aoi_events.contracts.webpush import (
     AckMessage,
     AckUpdate,
@@ -153,17 +154,18 @@ class WebPushSession(Handshake):
             sent = self._window.in_flight(update.version)
             if sent is None and (stop := self._charge(elapsed, now)[1]):
                 return [*effects, *stop]
-            effects += self._acknowledged(update, now)
+            effects += self._acknowledged(update, elapsed, now)
         return [*effects, *self._send_waiting(elapsed, now)]
 
-    def _acknowledged(self, update: AckUpdate, now: datetime) -> list[Effect]:
+    def _acknowledged(self, update: AckUpdate, elapsed: float, now: datetime) -> list[Effect]:
         # An unregistered browser acknowledges notifications of an earlier client.
         if self.client is None or self.state is not SessionState.OPEN:
             return []
         reported = outcome(update, self._window.in_flight(update.version), self.client, now)
         if reported is None:
             return []
-        self._window.acknowledged(update.version)
+        if self._window.acknowledged(update.version) is not None and self._client_end is not None:
+            self._client_end.acknowledged(elapsed)
         return [ReportOutcome(reported)]
 
     # -- from the workers -----------------------------------------------------------------------
@@ -186,7 +188,7 @@ class WebPushSession(Handshake):
         if waited is None or self.state is SessionState.CLOSED:
             return []
         if isinstance(waited, Stage):
-            effects = self._stage_answered(waited, answer, now)
+            effects = self._stage_answered(waited, answer, elapsed, now)
         else:
             effects = [Send(reply(waited, answer, endpoints=f"{self._senders_url}/wpush/v1/"))]
         return [*effects, *self._send_commands(elapsed, now)]
@@ -205,8 +207,12 @@ class WebPushSession(Handshake):
 
     def due(self) -> float | None:
         """When :meth:`tick` should be called, in seconds since the gateway started."""
-        commands = self._queue.due() if self.state is SessionState.OPEN else None
-        return min((due for due in (super().due(), commands) if due is not None), default=None)
+        due = [super().due()]
+        if self.state is SessionState.OPEN:
+            due.append(self._queue.due())
+        if self.state is SessionState.OPEN and self._client_end is not None:
+            due.append(self._client_end.due())
+        return min((at for at in due if at is not None), default=None)
 
     def tick(self, *, elapsed: float, now: datetime) -> list[Effect]:
         """Time has passed: apply the limits that are due."""
@@ -216,4 +222,19 @@ class WebPushSession(Handshake):
         for frame in self._queue.expire(elapsed):
             refused = refusal_reply(read_command(frame.data), ErrorCode.UNAVAILABLE)
             effects.append(Send(refused))
-        return [*effects, *self._send_commands(elapsed, now)]
+        return [*effects, *self._send_commands(elapsed, now), *self._end_client(elapsed)]
+
+    def _end_client(self, elapsed: float) -> list[Effect]:
+        """Ask the workers to end the client of a browser that lost notifications, if it is due."""
+        end = self._client_end
+        if end is None or self.client is None or elapsed < end.due():
+            return []
+        overdue = end.overdue(elapsed)
+        if self._window.oldest() is not None and not overdue:
+            end.wait(elapsed)
+            return []
+        end.asked()
+        request = DeregisterClientV1(
+            version=1, client=self.client, drained=None if overdue else True
+        )
+        return [self._request(Stage.RETIRING, "client.deregister", request, self.client)]

@@ -152,7 +152,8 @@ class OutcomeKind(StrEnum):
     """
 
     UNAVAILABLE = "unavailable"
-    """The provider is down, and was not asked: nothing was attempted."""
+    """The provider is down, and was not asked; or its answer shows a fault that may last. Other
+    channels are tried at once."""
     ACCEPTED = "accepted"
     """A provider took responsibility."""
     REFUSED = "refused"

@@ -58,7 +58,7 @@ class Reason(StrEnum):
     REFUSED = "refused"
     """The provider refused it."""
     UNAVAILABLE = "unavailable"
-    """The provider was down, and was not asked."""
+    """The provider was down, or answered with a fault that may last."""
     COULD_NOT_WAKE = "could_not_wake"
     """The device could not wake the app."""
     DISCARDED = "discarded"

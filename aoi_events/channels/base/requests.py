@@ -18,10 +18,11 @@ from aoi_events.channels.base.concurrency import ConcurrencyLimit
 from aoi_events.channels.base.results import Verdict, result_of
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.domain.providers.breaker import Breaker, BreakerPolicy
-from aoi_events.platform.clock import SystemClock
+from aoi_events.domain.retry import Backoff
+from aoi_events.platform.clock import SystemClock, SystemDice
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.channel import Receipt, SubmitResult
-from aoi_events.ports.clock import Clock
+from aoi_events.ports.clock import Clock, Dice
 
 log = get_logger(__name__)
 
@@ -33,6 +34,8 @@ _ITEMS_PER_SLOT: Final = 5
 _GRACE: Final = 1.0
 """Seconds more for a channel that has a time-out of its own, with a better error text."""
 _POLICY: Final = BreakerPolicy()
+_REPEAT: Final = Backoff()
+"""Seconds until an item that was sent and is *unavailable* may be sent again, by its attempts."""
 
 
 class CannotSend(Exception):
@@ -72,6 +75,7 @@ class RequestChannel(ABC, Generic[P]):
         self._within = within
         self._slots = at_once
         self._clock: Clock = clock or SystemClock()
+        self._dice: Dice = SystemDice()
         self._limit = ConcurrencyLimit(each=each, overall=at_once)
         self._breakers = Breakers(name, policy=breakers, clock=self._clock)
         self._closed = asyncio.Event()
@@ -161,13 +165,16 @@ class RequestChannel(ABC, Generic[P]):
         if admission is None:
             return self._breakers.unavailable(lane, item)
         verdict = await self._verdict(admission, prepared)
+        wait = verdict.retry_after
+        if verdict.kind is OutcomeKind.UNAVAILABLE:
+            wait = max(wait, _REPEAT.delay(item.attempt - 1, self._dice.jitter()))
         return result_of(
             item,
             verdict.kind,
             self._clock.now(),
             verdict.detail,
             closes_channel=verdict.closes_channel,
-            retry_after=verdict.retry_after,
+            retry_after=wait,
         )
 
     async def _verdict(self, admission: Admission, prepared: P) -> Verdict:

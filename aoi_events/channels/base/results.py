@@ -20,6 +20,8 @@ _LONGEST_DETAIL: Final = 200
 class Verdict:
     """The meaning of a provider's answer for an item: the kind of its outcome, and what follows.
 
+    *Unavailable* means that a fault may last, so that other channels are tried at once; *refused*
+    that it is short, so that only this one is tried again, until its time to acknowledge is over.
     ``detail`` is for people, and contains no address. ``retry_after`` is in seconds; 0: the
     provider named no time. ``works``: whether the provider itself works, which it also shows when
     it refuses one message; None: unknown.

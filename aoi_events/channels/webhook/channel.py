@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import ClassVar, Final
 
+from aoi_events.channels.base.http.answers import FinalStatuses
 from aoi_events.channels.base.http.channel import HttpChannel, Post
 from aoi_events.channels.base.http.pushes import pushed
 from aoi_events.channels.base.requests import Item
@@ -13,8 +14,10 @@ from aoi_events.channels.webhook.settings import WebhookSettings
 from aoi_events.channels.webhook.signing import secret_of, signed
 from aoi_events.contracts.envelopes import ChallengeItem
 
-_NOT_TRUSTED_YET: Final = frozenset({401, 403})
-"""Statuses of a receiver that got the challenge before its device got the secret."""
+_FINAL: Final = FinalStatuses(gone=frozenset({410}), rejected=frozenset({400}))
+"""Standard Webhooks ends a webhook for 410 only. Every other status is a failure that may pass: a
+404 while the receiver is deployed, or a 401 because the challenge came before the secret.
+"""
 
 
 class WebhookChannel(HttpChannel[WebhookSettings, bytes]):
@@ -24,14 +27,12 @@ class WebhookChannel(HttpChannel[WebhookSettings, bytes]):
     """
 
     url_parameter: ClassVar[str] = URL
+    final: ClassVar[FinalStatuses] = _FINAL
 
     def compose(self, item: Item, url: str, now: datetime) -> Post:
         """The signed request; a repeat of it has the same ``webhook-id``."""
         body = pushed(item, with_names=True).encode()
         secret = secret_of(self._key, item.client, url)
-        if isinstance(item, ChallengeItem):
-            name, not_ready = item.id, _NOT_TRUSTED_YET
-        else:
-            name, not_ready = item.delivery, frozenset()
+        name = item.id if isinstance(item, ChallengeItem) else item.delivery
         headers = {"Content-Type": "application/json", **signed(secret, name, body, now)}
-        return Post(url, body, headers, not_ready)
+        return Post(url, body, headers)

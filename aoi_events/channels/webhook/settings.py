@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from aoi_events.channels.base.http.settings import OutgoingSettings
 
@@ -19,6 +19,9 @@ class WebhookSettings(OutgoingSettings):
     The workers ``activation`` and ``webhook`` need ``signing_key``; the other workers do not.
     """
 
+    within: Annotated[float, Field(gt=0, le=60)] = 20.0
+    """Seconds that a request may take in all: name look-up, TLS, and the head of the answer;
+    Standard Webhooks recommends 15 to 30. As long it may wait for its turn before."""
     signing_key: SecretStr | None = None
     """Base64 of at least 32 octets, from which every webhook's own secret follows; `aoi keys
     webhook` makes one. For the workers activation and webhook only. With another one every device

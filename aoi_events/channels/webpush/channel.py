@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import ClassVar, Final
 
+from aoi_events.channels.base.http.answers import FinalStatuses
 from aoi_events.channels.base.http.channel import HttpChannel, Post
 from aoi_events.channels.base.http.pushes import pushed
 from aoi_events.channels.base.requests import CannotSend, Item
@@ -15,6 +16,9 @@ from aoi_events.channels.webpush.vapid import VapidKey, authorization
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.identifiers import Urgency
 
+_FINAL: Final = FinalStatuses(gone=frozenset({404, 410}), rejected=frozenset({400, 413}))
+"""404 or 410: the subscription has ended. 413: the push is too large (RFC 8030, sections 5 and
+7.3). Other refusals, of our VAPID key for example, do not follow from this push."""
 _LONGEST_TTL: Final = 2**31 - 1
 
 
@@ -25,6 +29,7 @@ class WebPushChannel(HttpChannel[WebPushSettings, VapidKey]):
     """
 
     url_parameter: ClassVar[str] = ENDPOINT
+    final: ClassVar[FinalStatuses] = _FINAL
 
     def compose(self, item: Item, url: str, now: datetime) -> Post:
         """The encrypted push. Raises CannotSend for bad keys, and for content that is too large."""

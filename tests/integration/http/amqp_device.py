@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+from collections.abc import Mapping
 
 from aoi_events import DeviceRequests
 from aoi_events.contracts.answers import (
@@ -53,12 +54,19 @@ class AmqpDevice:
 
     async def offer(self, channel: str, parameters: Parameters) -> ChannelsActivatedV1:
         """Offer one channel, and nothing else."""
+        return await self.offer_all({channel: parameters})
+
+    async def offer_all(self, offers: Mapping[str, Parameters]) -> ChannelsActivatedV1:
+        """Offer channels, best first, and nothing else."""
         request = ActivateChannelsV1(
             version=1,
             client=self.client,
             secret=self._secret,
             sequence=self._next(),
-            offers=(ChannelOffer(type=channel, parameters=parameters),),
+            offers=tuple(
+                ChannelOffer(type=channel, parameters=parameters)
+                for channel, parameters in offers.items()
+            ),
         )
         return await self._requests.activate_channels(request)
 
@@ -73,8 +81,8 @@ class AmqpDevice:
         request = ConfirmChannelV1(
             version=1, client=self.client, secret=self._secret, channel=channel, code=code
         )
-        [selected] = (await self._requests.confirm_channel(request)).selected
-        return selected
+        selected = (await self._requests.confirm_channel(request)).selected
+        return next(each for each in selected if each.type == channel)
 
     async def fetch(self, delivery: str) -> NotificationContentV1:
         """The content behind a wake-up."""

@@ -25,6 +25,7 @@ def aoi_settings(aoi_settings: Mapping[str, Any]) -> Mapping[str, Any]:
     channels["webhook"] = {
         **channels["webhook"],
         "within": LONG,
+        "ack_within": 2 * LONG + 2,
         "failures": 2,
         "probe_first": 10.0,
         "probe_most": 10.0,

@@ -12,7 +12,7 @@ from aoi_events.contracts.states import CloseReason
 from aoi_events.testing import AoiServer, WaitFor
 from tests.integration.http.amqp_device import AmqpDevice
 from tests.integration.http.conftest import BOTH, MakeDevice
-from tests.support.receivers import Got, Receiver, Reply
+from tests.support.receivers import Got, Receiver, Reply, Subscription
 
 
 def challenge_in(got: Got, secret: str) -> str:
@@ -67,11 +67,14 @@ async def test_a_notification_arrives_signed(
     assert settled.data.by == "provider"
 
 
-async def test_a_receiver_that_does_not_know_its_secret_yet_is_challenged_again(
-    server: AoiServer, receiver: Receiver, make_device: MakeDevice
+@pytest.mark.parametrize("status", [401, 404])
+async def test_a_receiver_that_is_not_ready_is_challenged_again(
+    server: AoiServer, receiver: Receiver, make_device: MakeDevice, status: int
 ) -> None:
-    """The challenge may overtake the answer with the secret; a 401 to it ends nothing."""
-    receiver.script(Reply(401))
+    """The challenge may overtake the answer with the secret, or the deployment of the receiver:
+    neither a 401 to it nor a 404 ends the offer.
+    """
+    receiver.script(Reply(status))
     phone = await make_device()
     pending = await phone.selected("webhook", {"url": receiver.url()})
     await receiver.next(0)
@@ -112,14 +115,13 @@ async def test_one_url_has_a_secret_for_each_client(
     await wait_for("channel.closed", client=owner.client)
 
 
-@pytest.mark.parametrize("status", [404, 410])
 async def test_gone_closes_the_channel(
-    receiver: Receiver, shop: Publisher, make_device: MakeDevice, wait_for: WaitFor, status: int
+    receiver: Receiver, shop: Publisher, make_device: MakeDevice, wait_for: WaitFor
 ) -> None:
     """The notification is stored, and the address is used no more."""
     phone = await make_device()
     await proved(phone, receiver)
-    receiver.script(Reply(status))
+    receiver.script(Reply(410))
     await shop.send(phone.token, "hello", notification="n1")
     await wait_for("channel.closed", client=phone.client)
     await wait_for("notification.stored", notification="n1")
@@ -171,14 +173,77 @@ async def test_what_may_pass_is_tried_again(
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
 
 
-@pytest.mark.parametrize("reply", [Reply(400), Reply(302, {"Location": "http://127.0.0.1:1/"})])
-async def test_a_plain_no_ends_the_step_and_not_the_channel(
-    receiver: Receiver, shop: Publisher, make_device: MakeDevice, wait_for: WaitFor, reply: Reply
+@pytest.mark.parametrize(
+    "reply",
+    [
+        *(Reply(status) for status in (401, 403, 404, 405, 409, 413, 421, 422, 451)),
+        Reply(302, {"Location": "http://127.0.0.1:1/"}),
+    ],
+    ids=lambda reply: str(reply.status),
+)
+async def test_a_refusal_that_may_pass_loses_nothing(
+    server: AoiServer,
+    receiver: Receiver,
+    shop: Publisher,
+    make_device: MakeDevice,
+    wait_for: WaitFor,
+    reply: Reply,
 ) -> None:
-    """This notification is not tried there again, a redirect not followed; the next one goes."""
+    """A device has nothing but the webhook, whose receiver refuses once: the same notification is
+    sent again with the same ID, a redirect is not followed, and the channel stays active.
+    """
     phone = await make_device()
     await proved(phone, receiver)
     receiver.script(reply)
+    await shop.send(phone.token, "hello", notification="n1")
+    first = await receiver.next(1)
+    await wait_for.hop("n1", "unavailable")
+    server.advance(3)
+    second = await receiver.next(2)
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    await wait_for.hop("n1", "accepted")
+
+
+async def test_a_refusal_that_may_pass_starts_the_next_channel_at_once(
+    server: AoiServer,
+    receiver: Receiver,
+    shop: Publisher,
+    make_device: MakeDevice,
+    wait_for: WaitFor,
+) -> None:
+    """The receiver of a webhook refuses: Web Push is next, and does not wait for a time-out."""
+    keys, phone = Subscription(), await make_device()
+    async with Receiver() as service:
+        pending = await phone.offer_all(
+            {"webhook": {"url": receiver.url()}, "webpush": keys.parameters(service.url())}
+        )
+        secrets = {each.type: each.parameters.get("secret") for each in pending.selected}
+        code = challenge_in(await receiver.next(0), str(secrets["webhook"]))
+        await phone.confirm("webhook", code)
+        challenge = push_frames.validate_json(keys.read((await service.next(0)).body))
+        assert isinstance(challenge, PushedChallenge)
+        await phone.confirm("webpush", challenge.code)
+        receiver.default = Reply(404)
+        await shop.send(phone.token, "hello", notification="n1")
+        await service.next(1)
+        await wait_for.hop("n1", "accepted")
+    [row] = await server.status("n1")
+    hops = [(hop.what, hop.channel) for hop in row.story]
+    assert hops[:4] == [
+        ("sent", "webhook"),
+        ("unavailable", "webhook"),
+        ("sent", "webpush"),
+        ("accepted", "webpush"),
+    ]
+
+
+async def test_a_bad_request_ends_the_step_and_not_the_channel(
+    receiver: Receiver, shop: Publisher, make_device: MakeDevice, wait_for: WaitFor
+) -> None:
+    """This notification is not tried there again; the next one goes."""
+    phone = await make_device()
+    await proved(phone, receiver)
+    receiver.script(Reply(400))
     await shop.send(phone.token, "odd", notification="n1")
     await wait_for("notification.stored", notification="n1")
     await shop.send(phone.token, "good", notification="n2")

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aoi_events.channels.base.http.answers import seconds_to_wait, verdict_of
+from aoi_events.channels.base.http.answers import FinalStatuses, seconds_to_wait, verdict_of
+from aoi_events.channels.webhook.channel import WebhookChannel
+from aoi_events.channels.webpush.channel import WebPushChannel
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from tests.support.instant import INSTANT as NOW
 
@@ -25,6 +27,11 @@ header = (
 )
 
 
+WEBHOOK, WEB_PUSH = WebhookChannel.final, WebPushChannel.final
+NEITHER = sorted({*range(300, 500)} - {400, 404, 408, 410, 413, 425, 429})
+
+
+@pytest.mark.parametrize("final", [WEBHOOK, WEB_PUSH], ids=["webhook", "webpush"])
 @pytest.mark.parametrize(
     "status, kind, closes",
     [
@@ -32,40 +39,52 @@ header = (
         (201, OutcomeKind.ACCEPTED, False),
         (202, OutcomeKind.ACCEPTED, False),
         (204, OutcomeKind.ACCEPTED, False),
-        (301, OutcomeKind.REJECTED, False),
-        (302, OutcomeKind.REJECTED, False),
-        (308, OutcomeKind.REJECTED, False),
         (400, OutcomeKind.REJECTED, False),
-        (401, OutcomeKind.REJECTED, False),
-        (403, OutcomeKind.REJECTED, False),
-        (404, OutcomeKind.REJECTED, True),
         (410, OutcomeKind.REJECTED, True),
         (408, OutcomeKind.REFUSED, False),
-        (413, OutcomeKind.REJECTED, False),
         (425, OutcomeKind.REFUSED, False),
         (429, OutcomeKind.REFUSED, False),
         (500, OutcomeKind.REFUSED, False),
         (502, OutcomeKind.REFUSED, False),
         (503, OutcomeKind.REFUSED, False),
+        (507, OutcomeKind.REFUSED, False),
         (999, OutcomeKind.REFUSED, False),
+        *((status, OutcomeKind.UNAVAILABLE, False) for status in NEITHER),
     ],
 )
-def test_statuses(status: int, kind: OutcomeKind, closes: bool) -> None:
-    """2xx is taken, 404 and 410 end the channel, other 4xx and 3xx the step, all else passes."""
-    verdict = verdict_of(status, None, NOW)
+def test_statuses(status: int, kind: OutcomeKind, closes: bool, final: FinalStatuses) -> None:
+    """2xx is accepted, 410 ends the channel, 400 the step; every other status may pass."""
+    verdict = verdict_of(status, None, NOW, final)
     assert (verdict.kind, verdict.closes_channel, verdict.retry_after) == (kind, closes, 0.0)
     assert str(status) in verdict.detail
 
 
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    "status, final, kind, closes",
+    [
+        (404, WEBHOOK, OutcomeKind.UNAVAILABLE, False),
+        (404, WEB_PUSH, OutcomeKind.REJECTED, True),
+        (413, WEBHOOK, OutcomeKind.UNAVAILABLE, False),
+        (413, WEB_PUSH, OutcomeKind.REJECTED, False),
+    ],
+)
+def test_statuses_that_two_protocols_define_differently(
+    status: int, final: FinalStatuses, kind: OutcomeKind, closes: bool
+) -> None:
+    """404 and 413 are final for a push service (RFC 8030), and may pass at a webhook's receiver."""
+    verdict = verdict_of(status, None, NOW, final)
+    assert (verdict.kind, verdict.closes_channel) == (kind, closes)
+
+
+@pytest.mark.parametrize("status", [404, 429, 503])
 def test_retry_after_is_honoured(status: int) -> None:
     """As a number of seconds and as a date, with a day as the most."""
-    assert verdict_of(status, "120", NOW).retry_after == 120
+    assert verdict_of(status, "120", NOW, WEBHOOK).retry_after == 120
     at = format_datetime(NOW + timedelta(seconds=90), usegmt=True)
-    assert verdict_of(status, at, NOW).retry_after == 90
+    assert verdict_of(status, at, NOW, WEBHOOK).retry_after == 90
     at = f"{NOW + timedelta(seconds=30):%A, %d-%b-%y %H:%M:%S} GMT"
-    assert verdict_of(status, at, NOW).retry_after == 30
-    assert verdict_of(status, "999999999", NOW).retry_after == 86_400
+    assert verdict_of(status, at, NOW, WEBHOOK).retry_after == 30
+    assert verdict_of(status, "999999999", NOW, WEBHOOK).retry_after == 86_400
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "soon", "1e9", "0x10", "٣", "Mon, 99 Nov 2026"])
@@ -79,10 +98,12 @@ def test_a_date_that_has_passed_is_no_wait() -> None:
     assert seconds_to_wait(format_datetime(NOW - timedelta(days=1)), NOW) == 0.0
 
 
-@given(st.integers(-10, 2_000), header)
-def test_any_answer_makes_an_outcome(status: int, retry_after: str | None) -> None:
+@given(st.integers(-10, 2_000), header, st.sampled_from([WEBHOOK, WEB_PUSH]))
+def test_any_answer_makes_an_outcome(
+    status: int, retry_after: str | None, final: FinalStatuses
+) -> None:
     """Any Retry-After of a server gives an outcome that its contract accepts."""
-    verdict = verdict_of(status, retry_after, NOW)
+    verdict = verdict_of(status, retry_after, NOW, final)
     assert math.isfinite(verdict.retry_after)
     OutcomeItem(
         delivery="dlv_" + "a" * 26,
@@ -94,4 +115,5 @@ def test_any_answer_makes_an_outcome(status: int, retry_after: str | None) -> No
         retry_after=verdict.retry_after or None,
     )
     assert verdict.closes_channel <= (verdict.kind is OutcomeKind.REJECTED)
-    assert (verdict.retry_after > 0) <= (verdict.kind is OutcomeKind.REFUSED)
+    may_pass = (OutcomeKind.REFUSED, OutcomeKind.UNAVAILABLE)
+    assert (verdict.retry_after > 0) <= (verdict.kind in may_pass)

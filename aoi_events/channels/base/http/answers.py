@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -12,30 +13,44 @@ from aoi_events.contracts.envelopes import OutcomeKind
 
 _LONGEST_WAIT: Final = 86_400.0
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
-_GONE: Final = frozenset({404, 410})
 _SERVER_ERROR: Final = 500
-_TEMPORARY: Final = frozenset({408, 425, 429})
-"""Statuses that mean that a repeat may succeed (RFC 9110, RFC 8470, RFC 6585)."""
+_BUSY: Final = frozenset({408, 425, 429})
+"""Statuses that mean that a repeat may succeed soon (RFC 9110, RFC 8470, RFC 6585)."""
 
 
-def verdict_of(status: int, retry_after: str | None, now: datetime) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class FinalStatuses:
+    """The statuses after which no repeat can succeed, as the protocol of a channel defines them.
+
+    ``gone``: the address has ended, and with it the channel. ``rejected``: this message is wrong.
+    """
+
+    gone: frozenset[int]
+    rejected: frozenset[int]
+
+
+def verdict_of(
+    status: int, retry_after: str | None, now: datetime, final: FinalStatuses
+) -> Verdict:
     """The result for the item of an answer with ``status`` at ``now``.
 
-    An undefined status counts as temporary: retries are bounded by the delivery's expiry anyway,
-    while a permanent failure could not be taken back.
+    Only ``final`` statuses are permanent, because a permanent failure cannot be taken back, while
+    the delivery's expiry bounds repeats. A status that a mistake of the receiver's operator causes
+    (a path that is not deployed yet, credentials, a redirect) may last: then the item is
+    *unavailable*, so that other channels are tried at once, and this one again later.
     """
     detail = f"HTTP status {status}"
     if 200 <= status < 300:
         return Verdict(OutcomeKind.ACCEPTED, detail)
-    if status in _GONE:
+    if status in final.gone:
         return Verdict(OutcomeKind.REJECTED, f"{detail}: gone", closes_channel=True)
-    if 300 <= status < 400:
-        return Verdict(OutcomeKind.REJECTED, f"{detail}: redirects are not followed")
-    if 400 <= status < 500 and status not in _TEMPORARY:
+    if status in final.rejected:
         return Verdict(OutcomeKind.REJECTED, detail)
     wait = seconds_to_wait(retry_after, now)
-    works = status < _SERVER_ERROR
-    return Verdict(OutcomeKind.REFUSED, detail, retry_after=wait, works=works)
+    if 300 <= status < _SERVER_ERROR and status not in _BUSY:
+        redirect = ": redirects are not followed" if status < 400 else ""
+        return Verdict(OutcomeKind.UNAVAILABLE, f"{detail}{redirect}", retry_after=wait)
+    return Verdict(OutcomeKind.REFUSED, detail, retry_after=wait, works=status < _SERVER_ERROR)
 
 
 def seconds_to_wait(retry_after: str | None, now: datetime) -> float:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Generic, TypeVar
 
 from aiohttp.abc import AbstractResolver
 
-from aoi_events.channels.base.http.answers import verdict_of
+from aoi_events.channels.base.http.answers import FinalStatuses, verdict_of
 from aoi_events.channels.base.http.client import HttpClient, NoAnswer
 from aoi_events.channels.base.http.settings import OutgoingSettings
 from aoi_events.channels.base.http.urls import BadUrl, checked_url, origin_of
@@ -27,12 +27,11 @@ K = TypeVar("K")
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One complete request. ``not_ready``: statuses of the answer that mean "try again later"."""
+    """One complete request."""
 
     url: str
     body: bytes
     headers: Mapping[str, str]
-    not_ready: Collection[int] = ()
 
 
 class HttpChannel(RequestChannel[Post], Generic[S, K]):
@@ -44,6 +43,8 @@ class HttpChannel(RequestChannel[Post], Generic[S, K]):
 
     url_parameter: ClassVar[str]
     """The parameter of the channel that contains the URL."""
+    final: ClassVar[FinalStatuses]
+    """The statuses of an answer after which no repeat can succeed."""
 
     def __init__(
         self,
@@ -86,12 +87,9 @@ class HttpChannel(RequestChannel[Post], Generic[S, K]):
         """Post the request, and return what the answer means."""
         answer = await self._client.post(prepared.url, prepared.body, prepared.headers)
         if isinstance(answer, NoAnswer):
-            kind = OutcomeKind.REJECTED if answer.never else OutcomeKind.REFUSED
+            kind = OutcomeKind.UNAVAILABLE if answer.forbidden else OutcomeKind.REFUSED
             return Verdict(kind, answer.why, works=False if answer.host_failed else None)
-        if answer.status in prepared.not_ready:
-            detail = f"HTTP status {answer.status} to the challenge"
-            return Verdict(OutcomeKind.REFUSED, detail)
-        return verdict_of(answer.status, answer.retry_after, self._clock.now())
+        return verdict_of(answer.status, answer.retry_after, self._clock.now(), self.final)
 
     async def close(self) -> None:
         """Take nothing more, and end every connection; idempotent."""

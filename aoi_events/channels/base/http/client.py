@@ -45,12 +45,12 @@ class HttpAnswer:
 class NoAnswer:
     """Why there is no answer; ``why`` contains no address.
 
-    ``never``: nothing may be sent to the address. ``host_failed``: the host failed; False: we did
-    not ask it.
+    ``forbidden``: nothing may be sent to the address that its name has now. ``host_failed``: the
+    host failed; False: we did not ask it.
     """
 
     why: str
-    never: bool = False
+    forbidden: bool = False
     host_failed: bool = True
 
 
@@ -113,7 +113,7 @@ class HttpClient:
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, _NotPermitted):
                 why = "its name leads to an address that is not public"
-                return NoAnswer(why, never=True, host_failed=False)
+                return NoAnswer(why, forbidden=True, host_failed=False)
             if isinstance(error, aiohttp.ClientSSLError):
                 return NoAnswer("no TLS there that can be verified")
             return NoAnswer("it cannot be reached")

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from aoi_events.platform.limiters import Network, parsed_network
+
+_SPARE: Final = 2.0
+"""Seconds for the body of an answer, and for the way back of an outcome."""
 
 
 def _from_variable(value: Any) -> Any:
@@ -55,7 +65,18 @@ class OutgoingSettings(BaseModel):
     fails."""
     probe_most: Annotated[float, Field(ge=0.001, le=3_600)] = 60.0
     """Longest pause between probes, in seconds."""
-    ack_within: Annotated[float, Field(gt=0, le=3_600)] = 60.0
-    """Seconds that a device may take to acknowledge an accepted notification."""
+    ack_within: Annotated[float, Field(gt=0, le=3_600, validate_default=True)] = 60.0
+    """Seconds that a device may take to acknowledge an accepted notification: at least two seconds
+    more than twice `within`, or a request that is still under way is sent again."""
     cost: Annotated[float, Field(ge=0)] = 0.1
     """Cost of one message, in any unit that the channels share."""
+
+    @field_validator("ack_within")
+    @classmethod
+    def _after_every_answer(cls, value: float, info: ValidationInfo) -> float:
+        within = info.data.get("within")
+        if within is not None and value < 2 * within + _SPARE:
+            raise ValueError(
+                f"must be at least {2 * within + _SPARE:g}, because within is {within:g}"
+            )
+        return value

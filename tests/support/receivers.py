@@ -44,10 +44,14 @@ class Got:
 
 
 class Receiver:
-    """Use as ``async with Receiver() as receiver``; ``got`` is everything that came."""
+    """Use as ``async with Receiver() as receiver``; ``got`` is everything that came.
+
+    Requests that :meth:`script` leaves are answered ``by_path``, and all others by ``default``.
+    """
 
     def __init__(self, default: Reply | None = None, *, host: str = _HOST, port: int = 0) -> None:
         self.default = default or Reply()
+        self.by_path: Final[dict[str, Reply]] = {}
         self.got: Final[list[Got]] = []
         self.host = host
         self.port = port
@@ -99,6 +103,9 @@ class Receiver:
         self.port = runner.addresses[0][1]
         self._runner = runner
 
+    def _standing(self, path: str) -> Reply:
+        return self.by_path.get(path, self.default)
+
     async def _take(self, request: web.Request) -> web.Response:
         body = await request.read()
         assert request.transport is not None
@@ -106,7 +113,7 @@ class Receiver:
         async with self._changed:
             self.got.append(Got(request.path_qs, dict(request.headers), body, peer))
             self._changed.notify_all()
-        reply = self._script.popleft() if self._script else self.default
+        reply = self._script.popleft() if self._script else self._standing(request.path)
         if reply.silent:
             await self._released.wait()
         return web.Response(status=reply.status, headers=dict(reply.headers), body=reply.body)

@@ -16,6 +16,7 @@ from aoi_events.channels.base.results import result_of
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.domain.providers.breaker import (
     Breaker,
+    BreakerDecision,
     BreakerFact,
     BreakerPolicy,
     BreakerState,
@@ -85,6 +86,10 @@ class Breakers:
         epoch = self._apply(provider, CallRequested())
         return None if epoch is None else Admission(provider, epoch)
 
+    def refuses(self, provider: str) -> bool:
+        """Whether :meth:`ask` would give no permission now; changes nothing."""
+        return self._decide(self.of(provider), CallRequested()).epoch is None
+
     def answered(self, admission: Admission) -> None:
         """Report that the provider answered, whether or not it accepted the message."""
         self._apply(admission.provider, CallAnswered(admission.epoch))
@@ -92,6 +97,15 @@ class Breakers:
     def troubled(self, admission: Admission, why: str) -> None:
         """Report that the provider failed; ``why`` is for people, and contains no address."""
         self._apply(admission.provider, CallFailed(admission.epoch, why))
+
+    def report(self, admission: Admission, works: bool | None, why: str) -> None:
+        """Report whether the provider works; None: unknown."""
+        if works is None:
+            self.unknown(admission)
+        elif works:
+            self.answered(admission)
+        else:
+            self.troubled(admission, why)
 
     @contextmanager
     def watched(self, admission: Admission) -> Iterator[None]:
@@ -124,18 +138,16 @@ class Breakers:
 
     def _apply(self, provider: str, fact: BreakerFact) -> int | None:
         before = self.of(provider)
-        decision = decide(
-            before,
-            fact,
-            now=self._clock.now(),
-            jitter=self._dice.jitter(),
-            policy=self.policy,
-        )
+        decision = self._decide(before, fact)
         after = decision.breaker
         if after != before:
             self._remember(provider, after)
             self._log_change(provider, before, after)
         return decision.epoch
+
+    def _decide(self, breaker: Breaker, fact: BreakerFact) -> BreakerDecision:
+        now, jitter = self._clock.now(), self._dice.jitter()
+        return decide(breaker, fact, now=now, jitter=jitter, policy=self.policy)
 
     def _remember(self, provider: str, breaker: Breaker) -> None:
         self._known[provider] = breaker

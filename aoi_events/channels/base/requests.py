@@ -50,15 +50,16 @@ class RequestChannel(ABC, Generic[P]):
     """A channel that sends one request for each item; see
     :class:`aoi_events.ports.channel.ConnectionlessChannel`.
 
-    Each lane (see :meth:`lane`) has a circuit breaker of its own: a lane that is slow or down, or
-    that asks to retry later, delays its own items only. An item without an answer counts as
-    refused, so it is sent again and may arrive twice, with the same ID. An item that causes an
-    exception is parked, and no other item with it.
+    Each lane (see :meth:`lane`) has slots and a circuit breaker of its own: a lane that is slow or
+    down, or that asks to retry later, delays its own items only. So has each host (see
+    :meth:`host`), which several lanes may share. An item without an answer counts as refused, so it
+    is sent again and may arrive twice, with the same ID. An item that causes an exception is
+    parked, and no other item with it.
 
     ``name``: the provider, or the channel if devices name the hosts. ``within``: seconds that an
     answer may take, and the same again for the wait before it; the traits' ``ack_within`` must be
     more than twice that, or an item that is still under way is sent again. ``at_once``: requests at
-    once, at most ``each`` of them in one lane.
+    once, at most ``each`` of them in one lane, and ``each_host`` to one host.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class RequestChannel(ABC, Generic[P]):
         within: float,
         at_once: int,
         each: int,
+        each_host: int | None = None,
         breakers: BreakerPolicy = _POLICY,
         clock: Clock | None = None,
     ) -> None:
@@ -76,13 +78,23 @@ class RequestChannel(ABC, Generic[P]):
         self._slots = at_once
         self._clock: Clock = clock or SystemClock()
         self._dice: Dice = SystemDice()
-        self._limit = ConcurrencyLimit(each=each, overall=at_once)
+        self._limit = ConcurrencyLimit(each=each, overall=at_once, each_host=each_host)
+        # Two memories, so that many lanes in trouble do not drop the breakers of hosts.
         self._breakers = Breakers(name, policy=breakers, clock=self._clock)
+        self._host_breakers = Breakers(name, policy=breakers, clock=self._clock)
         self._closed = asyncio.Event()
 
     @abstractmethod
     def lane(self, item: Item) -> str:
-        """The lane of an item: its host, or any other unit that works or fails as a whole."""
+        """The lane of an item: the smallest unit that works or fails as a whole, like one resource
+        of a host. It is logged, so it contains no secret.
+        """
+
+    def host(self, item: Item) -> str:
+        """The host of an item's lane, which other lanes may share and which may fail as a whole;
+        empty: the lanes have nothing in common.
+        """
+        return ""
 
     @abstractmethod
     def prepare(self, item: Item, now: datetime) -> P:
@@ -109,8 +121,8 @@ class RequestChannel(ABC, Generic[P]):
 
     @property
     def in_trouble(self) -> Mapping[str, Breaker]:
-        """The lanes whose breaker is not closed."""
-        return self._breakers.in_trouble
+        """The hosts and lanes whose breaker is not closed."""
+        return {**self._breakers.in_trouble, **self._host_breakers.in_trouble}
 
     async def deliver(self, items: Sequence[Item]) -> Sequence[SubmitResult]:
         """One result per item, in order, within twice the time that an answer may take."""
@@ -143,14 +155,24 @@ class RequestChannel(ABC, Generic[P]):
         return result_of(item, OutcomeKind.PARKED, self._clock.now(), why)
 
     async def _deliver(self, item: Item) -> SubmitResult:
-        lane = self.lane(item)
-        async with self._limit.slot(lane, self._within) as has_slot:
+        lane, host = self.lane(item), self.host(item)
+        if (down := self._down(item, lane, host)) is not None:
+            return down
+        doubtful = bool(self._breakers.of(lane).failures or self._host_breakers.of(host).failures)
+        async with self._limit.slot(lane, self._within, host=host, doubtful=doubtful) as has_slot:
             if has_slot:
-                return await self._send(item, lane)
-        why = f"waited longer than {self._within:g} s for other requests to end"
+                return await self._send(item, lane, host)
+        why = "too many other requests were under way"
         return result_of(item, OutcomeKind.REFUSED, self._clock.now(), why)
 
-    async def _send(self, item: Item, lane: str) -> SubmitResult:
+    def _down(self, item: Item, lane: str, host: str) -> SubmitResult | None:
+        """The result of an item whose host or lane is down, so that it does not wait for a slot."""
+        for breakers, name in ((self._host_breakers, host), (self._breakers, lane)):
+            if breakers.refuses(name):
+                return breakers.unavailable(name, item)
+        return None
+
+    async def _send(self, item: Item, lane: str, host: str) -> SubmitResult:
         now = self._clock.now()
         if self._closed.is_set():
             return result_of(item, OutcomeKind.REFUSED, now, "the worker is stopping")
@@ -161,10 +183,14 @@ class RequestChannel(ABC, Generic[P]):
         except CannotSend as error:
             closes = error.closes_channel
             return result_of(item, OutcomeKind.REJECTED, now, str(error), closes_channel=closes)
-        admission = self._breakers.ask(lane)
-        if admission is None:
+        of_host = self._host_breakers.ask(host)
+        if of_host is None:
+            return self._host_breakers.unavailable(host, item)
+        of_lane = self._breakers.ask(lane)
+        if of_lane is None:
+            self._host_breakers.unknown(of_host)
             return self._breakers.unavailable(lane, item)
-        verdict = await self._verdict(admission, prepared)
+        verdict = await self._verdict(of_host, of_lane, prepared)
         wait = verdict.retry_after
         if verdict.kind is OutcomeKind.UNAVAILABLE:
             wait = max(wait, _REPEAT.delay(item.attempt - 1, self._dice.jitter()))
@@ -177,18 +203,14 @@ class RequestChannel(ABC, Generic[P]):
             retry_after=wait,
         )
 
-    async def _verdict(self, admission: Admission, prepared: P) -> Verdict:
-        with self._breakers.watched(admission):
+    async def _verdict(self, of_host: Admission, of_lane: Admission, prepared: P) -> Verdict:
+        with self._host_breakers.watched(of_host), self._breakers.watched(of_lane):
             try:
                 async with asyncio.timeout(self._within + _GRACE):
                     verdict = await self.submit(prepared)
             except TimeoutError:
                 why = f"no answer within {self._within:g} s"
                 verdict = Verdict(OutcomeKind.REFUSED, why, works=False)
-        if verdict.works is None:
-            self._breakers.unknown(admission)
-        elif verdict.works:
-            self._breakers.answered(admission)
-        else:
-            self._breakers.troubled(admission, verdict.detail)
+        self._host_breakers.report(of_host, verdict.host_works, verdict.detail)
+        self._breakers.report(of_lane, verdict.works, verdict.detail)
         return verdict

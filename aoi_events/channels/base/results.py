@@ -24,7 +24,8 @@ class Verdict:
     that it is short, so that only this one is tried again, until its time to acknowledge is over.
     ``detail`` is for people, and contains no address. ``retry_after`` is in seconds; 0: the
     provider named no time. ``works``: whether the provider itself works, which it also shows when
-    it refuses one message; None: unknown.
+    it refuses one message; None: unknown. ``host_works``: whether its host (see
+    ``RequestChannel.host``) can be reached; None: unknown.
     """
 
     kind: OutcomeKind
@@ -32,6 +33,7 @@ class Verdict:
     closes_channel: bool = False
     retry_after: float = 0.0
     works: bool | None = True
+    host_works: bool | None = None
 
 
 def result_of(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 
 import pytest
 
+from aoi_events.channels.base.http.answers import FinalStatuses
 from aoi_events.channels.base.http.channel import HttpChannel, Post
 from aoi_events.channels.base.http.settings import OutgoingSettings
 from aoi_events.channels.base.requests import Item
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
 from aoi_events.testing.stopped_clock import ManualClock
+from tests.support.limits import WITHIN
 from tests.support.receivers import Receiver, Reply
 from tests.unit.channels.test_requests import delivery
 
@@ -24,6 +27,7 @@ class Posting(HttpChannel[OutgoingSettings, None]):
     """A channel over HTTP whose requests all have the same body."""
 
     url_parameter = "url"
+    final = FinalStatuses(gone=frozenset({410}), rejected=frozenset({400}))
 
     def compose(self, item: Item, url: str, now: datetime) -> Post:
         """The request to the item's URL."""
@@ -36,7 +40,7 @@ class Origins:
     def __init__(self, clock: ManualClock, receivers: tuple[Receiver, Receiver]) -> None:
         self.clock = clock
         self.broken, self.other = receivers
-        settings = OutgoingSettings.model_validate(
+        self.settings = OutgoingSettings.model_validate(
             {
                 "allow_http": True,
                 "ports": [],
@@ -47,15 +51,22 @@ class Origins:
                 "probe_most": MOST,
             }
         )
-        self.channel = Posting("post", settings, None, clock=clock)
+        self.channel = Posting("post", self.settings, None, clock=clock)
 
-    async def send(self, receiver: Receiver | None = None, *, url: str = "") -> OutcomeItem:
+    def impatient(self) -> Posting:
+        """Another channel, which does not wait long for an answer."""
+        settings = self.settings.model_copy(update={"within": 0.3})
+        return Posting("post", settings, None, clock=self.clock)
+
+    async def send(
+        self, receiver: Receiver | None = None, *, url: str = "", channel: Posting | None = None
+    ) -> OutcomeItem:
         """The end of a delivery to a receiver, by default to the broken one."""
         to = url or (receiver or self.broken).url()
         item = delivery(1, url=to).model_copy(
             update={"expires_at": self.clock.now() + timedelta(hours=1)}
         )
-        (sent,) = await self.channel.deliver([item])
+        (sent,) = await (channel or self.channel).deliver([item])
         assert isinstance(sent.outcome, OutcomeItem)
         return sent.outcome
 
@@ -129,12 +140,52 @@ async def test_a_probe_that_fails_opens_it_for_longer(origins: Origins) -> None:
         assert len(origins.broken.got) == got + probes
 
 
-async def test_each_origin_has_its_own(origins: Origins) -> None:
-    """One origin is down: another one is served, and its answers do not close the first's."""
+async def test_each_url_has_its_own(origins: Origins) -> None:
+    """One URL answers 5xx: others of its origin, and other origins, are served, and their answers
+    do not close the first's. Its breaker is named by the origin, and never by the URL itself.
+    """
     await origins.open()
+    origins.broken.by_path["/live"] = Reply()
+    assert (await origins.send(url=origins.broken.url("/live"))).kind is OutcomeKind.ACCEPTED
     assert (await origins.send(origins.other)).kind is OutcomeKind.ACCEPTED
     assert await origins.kinds(1) == [OutcomeKind.UNAVAILABLE]
+    dead = origins.broken.url("/secret")
+    assert [(await origins.send(url=dead)).kind for _ in range(FAILURES)] == [
+        OutcomeKind.REFUSED
+    ] * FAILURES
+    names = list(origins.channel.in_trouble)
+    assert [name.partition("#")[0] for name in names] == [origins.broken.url().rstrip("/")] * 2
+    assert not any("secret" in name for name in names)
+
+
+async def test_silence_speaks_for_its_url_only(origins: Origins) -> None:
+    """A URL takes the connection and never answers: its breaker opens, and not that of others."""
+    origins.broken.by_path["/silent"] = Reply(silent=True)
+    silent = origins.broken.url("/silent")
+    channel = origins.impatient()
+    kinds = [(await origins.send(url=silent, channel=channel)).kind for _ in range(FAILURES + 1)]
+    assert kinds == [*[OutcomeKind.REFUSED] * FAILURES, OutcomeKind.UNAVAILABLE]
+    live = await origins.send(url=origins.broken.url("/live"), channel=channel)
+    assert live.kind is OutcomeKind.ACCEPTED
+    await channel.close()
+
+
+async def test_an_origin_that_cannot_be_reached_speaks_for_all_its_urls(origins: Origins) -> None:
+    """Connections fail, each for another URL: no URL of the origin is tried any more; one probe
+    that makes a connection closes the breaker, whatever the answer is.
+    """
+    await origins.broken.go_down()
+    urls = [origins.broken.url(f"/{number}") for number in range(FAILURES + 1)]
+    kinds = [(await origins.send(url=url)).kind for url in urls]
+    assert kinds == [*[OutcomeKind.REFUSED] * FAILURES, OutcomeKind.UNAVAILABLE]
     assert list(origins.channel.in_trouble) == [origins.broken.url().rstrip("/")]
+    await origins.broken.come_back()
+    origins.broken.by_path["/0"] = Reply(507)
+    origins.clock.advance(FIRST)
+    assert [(await origins.send(url=url)).kind for url in urls] == [
+        OutcomeKind.REFUSED,
+        *[OutcomeKind.ACCEPTED] * FAILURES,
+    ]
 
 
 async def test_an_origin_that_cannot_be_reached_opens_it(origins: Origins) -> None:
@@ -156,3 +207,25 @@ async def test_an_address_that_is_not_permitted_says_nothing_of_its_origin(
         outcome = await origins.send(url="http://10.0.0.1/")
         assert outcome.kind is OutcomeKind.REJECTED
     assert origins.channel.in_trouble == {}
+
+
+async def test_150_black_holes_do_not_delay_an_honest_receiver(origins: Origins) -> None:
+    """150 hosts take connections and never answer, each with several items: an item for another
+    host, which was never tried before, is accepted while all of them wait.
+    """
+    async with Receiver(Reply(silent=True), host="0.0.0.0") as holes:  # noqa: S104
+        urls = [f"http://127.0.1.{number}:{holes.port}/" for number in range(1, 151)]
+        channel = Posting(
+            "post",
+            origins.settings.model_copy(update={"within": WITHIN}),
+            None,
+            clock=origins.clock,
+        )
+        sending = [asyncio.create_task(origins.send(url=url, channel=channel)) for url in urls * 4]
+        await holes.next(149)
+        assert (await origins.send(origins.other, channel=channel)).kind is OutcomeKind.ACCEPTED
+        assert not any(task.done() for task in sending)
+        for task in sending:
+            task.cancel()
+        await asyncio.wait(sending)
+        await channel.close()

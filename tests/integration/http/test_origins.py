@@ -27,6 +27,7 @@ def aoi_settings(aoi_settings: Mapping[str, Any]) -> Mapping[str, Any]:
         "within": LONG,
         "ack_within": 2 * LONG + 2,
         "failures": 2,
+        "connections_per_host": 8,
         "probe_first": 10.0,
         "probe_most": 10.0,
     }
@@ -93,15 +94,44 @@ async def test_an_origin_that_is_away_is_not_asked_for_a_while(
 
 
 async def test_a_dead_origin_of_many_costs_each_of_them_no_time_out(
-    receiver: Receiver, shop: Publisher, make_device: MakeDevice, wait_for: WaitFor
+    server: AoiServer,
+    receiver: Receiver,
+    shop: Publisher,
+    make_device: MakeDevice,
+    wait_for: WaitFor,
 ) -> None:
-    """Its breaker opens with the first failures: the others of the batch are not even tried."""
+    """It cannot be reached: its breaker opens with the first failures, and the others of the batch
+    are not even tried.
+    """
     phones = [await make_device(f"phone-{number}") for number in range(FAST)]
     for number, phone in enumerate(phones):
         await proved(phone, receiver, f"/{number}")
-    receiver.default = Reply(503)
-    before = len(receiver.got)
+    await receiver.go_down()
     await shop.send([phone.token for phone in phones], "hello", notification="n1")
     await wait_for.hop("n1", "unavailable")
-    # Those under way at once, and probes.
-    assert len(receiver.got) - before < FAST
+    first = [row.story[1].what for row in await server.status("n1") if len(row.story) > 1]
+    assert first.count("refused") < FAST
+
+
+async def test_dead_resources_of_one_origin_do_not_delay_a_live_one(
+    server: AoiServer,
+    receiver: Receiver,
+    shop: Publisher,
+    make_device: MakeDevice,
+    wait_for: WaitFor,
+) -> None:
+    """12 topics of a host answer 507: each notification for another topic of that host is accepted
+    with its first attempt.
+    """
+    live, dead = await make_device("live"), [await make_device(f"dead-{n}") for n in range(12)]
+    await proved(live, receiver, "/live")
+    for number, phone in enumerate(dead):
+        await proved(phone, receiver, f"/{number}")
+        receiver.by_path[f"/{number}"] = Reply(507)
+    for number in range(5):
+        await shop.send([phone.token for phone in dead], "dead", notification=f"dead-{number}")
+        await wait_for.hop(f"dead-{number}", "unavailable" if number else "refused")
+        await shop.send(live.token, "live", notification=f"live-{number}")
+        await wait_for.hop(f"live-{number}", "accepted")
+        [row] = await server.status(f"live-{number}")
+        assert [hop.what for hop in row.story] == ["sent", "accepted"]

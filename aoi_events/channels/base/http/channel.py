@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Final, Generic, TypeVar
 
 from aiohttp.abc import AbstractResolver
 
@@ -24,6 +25,11 @@ from aoi_events.ports.clock import Clock
 S = TypeVar("S", bound=OutgoingSettings)
 K = TypeVar("K")
 
+_DIGITS: Final = 12
+"""Hexadecimal digits that tell the URLs of one origin apart."""
+_LANE_PART: Final = 4
+"""One URL may use this part of the connections to its host."""
+
 
 @dataclass(frozen=True, slots=True)
 class Post:
@@ -35,7 +41,11 @@ class Post:
 
 
 class HttpChannel(RequestChannel[Post], Generic[S, K]):
-    """Posts each item to the URL that its device named; a lane is the origin of that URL.
+    """Posts each item to the URL that its device named, which is a lane; the origin of the URL is
+    the host of that lane.
+
+    A connection that cannot be made speaks for the origin; an answer, or silence on a connection,
+    speaks for the URL. So one dead resource delays no other one of its host.
 
     Derive from it: :meth:`compose` makes the request, with the installation's ``key``. ``resolver``
     looks names up instead of the system's name servers.
@@ -59,7 +69,8 @@ class HttpChannel(RequestChannel[Post], Generic[S, K]):
             name,
             within=settings.within,
             at_once=settings.connections,
-            each=settings.connections_per_host,
+            each=max(settings.connections_per_host // _LANE_PART, 1),
+            each_host=settings.connections_per_host,
             breakers=_policy(settings),
             clock=clock,
         )
@@ -72,6 +83,11 @@ class HttpChannel(RequestChannel[Post], Generic[S, K]):
         """The request for the item to its checked URL. Raises CannotSend."""
 
     def lane(self, item: Item) -> str:
+        """The item's URL, as its origin and a digest: who has the URL may send to it."""
+        url = self._url(item)
+        return f"{origin_of(url)}#{hashlib.sha256(url.encode()).hexdigest()[:_DIGITS]}"
+
+    def host(self, item: Item) -> str:
         """The origin of the item's URL."""
         return origin_of(self._url(item))
 
@@ -88,8 +104,9 @@ class HttpChannel(RequestChannel[Post], Generic[S, K]):
         answer = await self._client.post(prepared.url, prepared.body, prepared.headers)
         if isinstance(answer, NoAnswer):
             kind = OutcomeKind.UNAVAILABLE if answer.forbidden else OutcomeKind.REFUSED
-            return Verdict(kind, answer.why, works=False if answer.host_failed else None)
-        return verdict_of(answer.status, answer.retry_after, self._clock.now(), self.final)
+            return Verdict(kind, answer.why, works=answer.works, host_works=answer.host_works)
+        verdict = verdict_of(answer.status, answer.retry_after, self._clock.now(), self.final)
+        return replace(verdict, host_works=True)
 
     async def close(self) -> None:
         """Take nothing more, and end every connection; idempotent."""

@@ -16,6 +16,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Final
 
 import aiohttp
@@ -45,13 +46,26 @@ class HttpAnswer:
 class NoAnswer:
     """Why there is no answer; ``why`` contains no address.
 
-    ``forbidden``: nothing may be sent to the address that its name has now. ``host_failed``: the
-    host failed; False: we did not ask it.
+    ``forbidden``: nothing may be sent to the address that its name has now. ``works`` and
+    ``host_works``: as of `aoi_events.channels.base.results.Verdict`.
     """
 
     why: str
     forbidden: bool = False
-    host_failed: bool = True
+    works: bool | None = None
+    host_works: bool | None = None
+
+
+@dataclass(slots=True)
+class _Request:
+    """What a request without an answer shows so far; see `NoAnswer`.
+
+    While a connection is made it shows only that of the host. On a new connection the resource
+    fails, and the host works; on one from before the host is unknown.
+    """
+
+    works: bool | None = None
+    host_works: bool | None = None
 
 
 class _NotPermitted(OSError):
@@ -89,6 +103,7 @@ class HttpClient:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             auto_decompress=False,
             trust_env=False,
+            trace_configs=[_progress()],
             headers={"User-Agent": "aoi-events"},
         )
 
@@ -100,30 +115,35 @@ class HttpClient:
         Returns within ``settings.within`` seconds, and half a second for the body of the answer.
         """
         if self._closed:
-            return NoAnswer("the worker is stopping", host_failed=False)
+            return NoAnswer("the worker is stopping")
+        request = _Request()
         try:
             async with asyncio.timeout(self._settings.within):
                 response = await self._session.post(
-                    URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
+                    URL(url, encoded=True),
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                    trace_request_ctx=request,
                 )
         except TimeoutError:
-            return NoAnswer(f"no answer within {self._settings.within:g} s")
+            why = f"no answer within {self._settings.within:g} s"
         except aiohttp.ClientConnectorDNSError:
-            return NoAnswer("its name has no address")
+            why = "its name has no address"
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, _NotPermitted):
-                why = "its name leads to an address that is not public"
-                return NoAnswer(why, forbidden=True, host_failed=False)
-            if isinstance(error, aiohttp.ClientSSLError):
-                return NoAnswer("no TLS there that can be verified")
-            return NoAnswer("it cannot be reached")
+                return NoAnswer("its name leads to an address that is not public", forbidden=True)
+            tls = isinstance(error, aiohttp.ClientSSLError)
+            why = "no TLS there that can be verified" if tls else "it cannot be reached"
         except aiohttp.ClientResponseError:
-            return NoAnswer("an answer that is no HTTP, or too large")
+            why = "an answer that is no HTTP, or too large"
         except (aiohttp.ClientError, OSError):
-            return NoAnswer("the connection was lost")
-        async with response:
-            await _discard_body(response)
-        return HttpAnswer(response.status, response.headers.get("Retry-After"))
+            why = "the connection was lost"
+        else:
+            async with response:
+                await _discard_body(response)
+            return HttpAnswer(response.status, response.headers.get("Retry-After"))
+        return NoAnswer(why, works=request.works, host_works=request.host_works)
 
     async def close(self) -> None:
         """End every connection; idempotent."""
@@ -137,6 +157,26 @@ class HttpClient:
         if not permitted(str(address[0]), self._settings.networks):
             raise _NotPermitted
         return socket.socket(family=family, type=kind, proto=protocol)
+
+
+def _progress() -> aiohttp.TraceConfig:
+    """Notes the progress of each request in its `_Request`."""
+
+    async def begins(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.host_works = False
+
+    async def made(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.works = False
+        context.trace_request_ctx.host_works = True
+
+    async def reused(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.works = False
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_start.append(begins)
+    trace.on_connection_create_end.append(made)
+    trace.on_connection_reuseconn.append(reused)
+    return trace
 
 
 async def _discard_body(response: aiohttp.ClientResponse) -> None:

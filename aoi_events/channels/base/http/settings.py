@@ -55,11 +55,12 @@ class OutgoingSettings(BaseModel):
     long it may wait for its turn before."""
     connections: Annotated[int, Field(ge=1, le=10_000)] = 200
     """Connections of one worker at once."""
-    connections_per_host: Annotated[int, Field(ge=1, le=1_000)] = 8
-    """Connections of one worker to one host and port at once."""
+    connections_per_host: Annotated[int, Field(ge=1, le=1_000)] = 32
+    """Connections of one worker to one host and port at once, of which one URL uses a quarter at
+    most."""
     failures: Annotated[int, Field(ge=1, le=1_000)] = 5
-    """Requests in a row that one scheme, host and port fails (it cannot be reached, does not
-    answer, or answers 5xx) before nothing is sent there for a while."""
+    """Requests in a row that fail before nothing is sent for a while: to one scheme, host and port
+    that cannot be reached, or to one URL that does not answer, or answers 5xx."""
     probe_first: Annotated[float, Field(ge=0.001, le=3_600)] = 2.0
     """Seconds until one request probes whether it works again; doubled for each probe that
     fails."""

@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from pydantic import ValidationError
 
-from aoi_events.client.core.effects import Listen
+from aoi_events.client.core.effects import Listen, OfferLater
 from aoi_events.client.core.events import Activated, ChallengeReceived, ChannelClosed, Refused
-from aoi_events.client.core.model import PendingRequest
+from aoi_events.client.core.model import OfferPause, PendingRequest
 from aoi_events.client.core.state import MAX_SEQUENCE
 from aoi_events.client.core.transition import Transition
 from aoi_events.contracts.answers import ChannelsActivatedV1, RefusedV1, UnselectedChannel
 from aoi_events.contracts.requests import ActivateChannelsV1, ConfirmChannelV1
+from aoi_events.contracts.states import CloseReason
+from aoi_events.domain.retry import Backoff
+from aoi_events.errors import ErrorCode
 
 ACTIVATE: Final = "channel.activate"
 CONFIRM: Final = "channel.confirm"
 _NEEDS_LISTENING: Final = frozenset({"sms", "webhook", "webpush"})
 """Channels whose messages the device has to read; a WebSocket is read already."""
+_LASTING: Final = frozenset(
+    {
+        CloseReason.DEACTIVATED,
+        CloseReason.NOT_OFFERED,
+        CloseReason.NO_SUCH_CHANNEL,
+        CloseReason.OFFER_REFUSED,
+        CloseReason.OTHERS_PREFERRED,
+        # Two clients that both offer the address would take it from each other without end.
+        CloseReason.TAKEN_OVER,
+    }
+)
+"""Reasons for which the same offer would fail again: only another offer can succeed."""
+_OFFER_AGAIN: Final = Backoff(first=120.0, ceiling=21_600.0)
+"""Pauses between offers of a channel that does not become active, in seconds.
+
+Each offer can cost the server a round of challenges: four rounds a day in the long run.
+"""
 
 
 def application_started(transition: Transition) -> None:
-    """An app instance wants notifications: activate, if no channel is active."""
-    if not transition.stored.active:
+    """An app instance wants notifications: activate, if no channel is active or one was closed."""
+    if not transition.stored.active or transition.stored.closed:
         transition.update_stored(activating=True)
         transition.allow(ACTIVATE, "")
 
@@ -63,7 +84,9 @@ def activated(transition: Transition, pending: PendingRequest, answer: ChannelsA
         else:
             transition.postpone(ACTIVATE, "")  # an impossible number; repeating would loop
         return
-    transition.update_stored(activated=pending.about, activating=False)
+    if pending.about != transition.stored.activated:
+        transition.update(offer_pause=OfferPause(transition.model.offer_pause.number))
+    transition.update_stored(activated=pending.about, activating=False, closed=frozenset())
     _select(transition, answer)
     selected = {channel.type for channel in answer.selected}
     transition.update_stored(
@@ -84,6 +107,8 @@ def refused(transition: Transition, pending: PendingRequest, answer: RefusedV1) 
     if pending.name == CONFIRM:
         _forget_code(transition, pending)
         transition.emit(Refused(CONFIRM, pending.about, answer.code, answer.message))
+        if answer.code == ErrorCode.CHALLENGE_EXPIRED:
+            _offer_again(transition)  # the code came too late, and only an offer causes another one
         return
     transition.postpone(ACTIVATE, "")
     transition.emit(Refused(ACTIVATE, "", answer.code, answer.message))
@@ -115,17 +140,51 @@ def send_codes(transition: Transition) -> None:
 
 
 def closed_by_server(transition: Transition, closed: tuple[UnselectedChannel, ...]) -> None:
-    """The server closed channels meanwhile; if no other one is active, offer channels again."""
+    """The server has named the channels that it closed; offer again those that may be opened.
+
+    Also those that it closed or could not open before this contact. If no channel is active, all
+    are offered, whatever the reasons.
+    """
     gone = {channel.type for channel in closed}
-    if not gone:
-        return
-    transition.update_stored(
-        channels=tuple(c for c in transition.stored.channels if c.type not in gone)
-    )
+    if gone:
+        transition.update_stored(
+            channels=tuple(c for c in transition.stored.channels if c.type not in gone),
+            closed=_closed_now(transition, closed),
+        )
     for channel in closed:
         transition.emit(ChannelClosed(channel.type, channel.reason, channel.detail))
-    if transition.stored.any_wanted:
-        application_started(transition)
+    if transition.stored.closed or (gone and not transition.stored.active):
+        _offer_again(transition)
+
+
+def pause_before_offer(transition: Transition) -> None:
+    """Begin a pause if a channel is not active that may become active; later it is offered again.
+
+    A challenge without an answer is not reported while the device is connected: a channel that
+    stays pending is offered again, too. So is everything after a refusal.
+    """
+    pause = transition.model.offer_pause
+    if not _incomplete(transition):
+        if pause.running or pause.repeats:
+            transition.update(offer_pause=OfferPause(pause.number))
+    elif not pause.running and (_refused(transition) or not transition.stored.activating):
+        number = pause.number + 1
+        transition.add(OfferLater(number, pause.repeats))
+        transition.update(offer_pause=OfferPause(number, pause.repeats + 1, running=True))
+
+
+def offer_due(transition: Transition, number: int) -> None:
+    """A pause is over: offer the channels again, unless all became active meanwhile."""
+    pause = transition.model.offer_pause
+    if pause.running and pause.number == number:
+        transition.update(offer_pause=replace(pause, running=False))
+        if _incomplete(transition):
+            _offer_again(transition)
+
+
+def pause_before_repeat(repeats: int, jitter: float) -> float:
+    """Seconds before channels are offered again, after so many repeats; ``jitter`` in [0, 1)."""
+    return _OFFER_AGAIN.delay(repeats, jitter)
 
 
 def start_listening(transition: Transition) -> None:
@@ -144,8 +203,41 @@ def _forget_code(transition: Transition, pending: PendingRequest) -> None:
         )
 
 
+def _offer_again(transition: Transition) -> None:
+    """Offer all channels, with a new number, if any app instance wants notifications."""
+    if transition.stored.any_wanted:
+        transition.update_stored(activating=True)
+        transition.allow(ACTIVATE, "")
+
+
+def _incomplete(transition: Transition) -> bool:
+    """Whether a channel that was offered is not active, and may become active."""
+    stored = transition.stored
+    unproved = any(channel.state == "pending" for channel in stored.channels)
+    return stored.any_wanted and bool(stored.closed or unproved or _refused(transition))
+
+
+def _refused(transition: Transition) -> bool:
+    """Whether the server refused the last offer, on this connection."""
+    postponed = (ACTIVATE, "") in transition.connection.postponed
+    return transition.stored.activating and postponed
+
+
+def _closed_now(transition: Transition, named: tuple[UnselectedChannel, ...]) -> frozenset[str]:
+    """The stored closed types, with those of ``named`` that another offer may open, and no others
+    of ``named``.
+    """
+    offered = {offer.type for offer in transition.model.offers}
+    may_open = {c.type for c in named if c.type in offered and c.reason not in _LASTING}
+    return (transition.stored.closed - {c.type for c in named}) | may_open
+
+
 def _select(transition: Transition, answer: ChannelsActivatedV1) -> None:
-    transition.update_stored(channels=answer.selected)
+    selected = {channel.type for channel in answer.selected}
+    transition.update_stored(
+        channels=answer.selected,
+        closed=_closed_now(transition, answer.not_selected) - selected,
+    )
     transition.emit(
         Activated(
             active=tuple(c.type for c in answer.selected if c.state == "active"),

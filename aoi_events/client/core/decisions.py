@@ -26,6 +26,7 @@ from aoi_events.client.core.inputs import (
     Input,
     NetworkChanged,
     NotificationHandled,
+    OfferDue,
     OffersChanged,
     PushArrived,
     ReconnectRequested,
@@ -93,6 +94,8 @@ def _react(transition: Transition, cause: Input) -> None:
             transition.allow(activation.ACTIVATE, "")
         case CodeEntered(channel, code):
             activation.challenge_received(transition, channel, code)
+        case OfferDue(number):
+            activation.offer_due(transition, number)
         case ReconnectRequested():
             if transition.connection.phase is Phase.CONNECTING:
                 transition.disconnect()
@@ -216,6 +219,7 @@ def _do_what_is_due(transition: Transition) -> None:
             applications.send_due(transition)
             activation.send_due(transition)
             activation.send_codes(transition)
+            activation.pause_before_offer(transition)
             delivery.fetch_due(transition)
         case _:
             pass

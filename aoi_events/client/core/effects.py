@@ -79,10 +79,21 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferLater:
+    """Report after a pause that channels are to be offered again; an earlier pause is over.
+
+    The pause grows with ``repeats``, the number of pauses before it.
+    """
+
+    number: int
+    repeats: int
+
+
+@dataclass(frozen=True, slots=True)
 class Emit:
     """Publish an event to the event streams of the client."""
 
     event: ClientEvent
 
 
-Effect: TypeAlias = Save | Connect | Disconnect | SendFrame | Deliver | Listen | Emit
+Effect: TypeAlias = Save | Connect | Disconnect | SendFrame | Deliver | Listen | OfferLater | Emit

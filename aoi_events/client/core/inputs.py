@@ -82,6 +82,13 @@ class CodeEntered:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferDue:
+    """The pause of this number is over: offer channels again that are not active (8.1.2)."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReconnectRequested:
     """Connect now, without the rest of a pause."""
 
@@ -151,6 +158,7 @@ Input: TypeAlias = (
     | NetworkChanged
     | OffersChanged
     | CodeEntered
+    | OfferDue
     | ReconnectRequested
     | ConnectionOpened
     | FrameReceived

@@ -92,6 +92,18 @@ class ConnectionState:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferPause:
+    """The pause before channels are offered again: its ``number``, and how many came before it.
+
+    ``running``: the pause of this number is not over.
+    """
+
+    number: int = 0
+    repeats: int = 0
+    running: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """Everything that a decision depends on.
 
@@ -114,6 +126,7 @@ class Model:
     refusals: dict[str, Refused] = field(default_factory=dict)
     assertion: str | None = field(default=None, repr=False)
     started: frozenset[str] = frozenset()
+    offer_pause: OfferPause = field(default_factory=OfferPause)
     offered: str = ""
     """Digest of what the server should know: offers, circumstances, address. Computed here."""
 

@@ -100,6 +100,7 @@ def accepted(transition: Transition, answer: ClientRegisteredV1) -> None:
         transition.update_stored(
             applications=records,
             channels=(),
+            closed=frozenset(),
             activated=None,
             activating=any(r.wanted for r in records.values()),
             codes={},

@@ -75,13 +75,14 @@ class Origin:
 class StoredState:
     """The state that survives a restart.
 
-    ``activated`` is the digest of offers and circumstances that the server last confirmed (8.1.2);
-    ``activating``: an activation is due, whatever that digest is. ``heard`` is the last session
-    in whose welcome the server reported lost notifications. ``previous`` is the registration that
-    a new one replaces, as its proof. ``codes`` are challenge codes to confirm, by channel;
-    ``wake_ups`` are deliveries whose content is to be fetched, and how they came; ``acks`` wait for
-    the next welcome; both are by delivery. ``parts`` are those of pushes whose other short messages
-    are still to come.
+    ``closed`` are the types of offered channels that the server closed, or could not open for now:
+    they are offered again. ``activated`` is the digest of offers and circumstances that the server
+    last confirmed (8.1.2); ``activating``: an activation is due, whatever that digest is. ``heard``
+    is the last session in whose welcome the server reported lost notifications. ``previous`` is the
+    registration that a new one replaces, as its proof. ``codes`` are challenge codes to confirm, by
+    channel; ``wake_ups`` are deliveries whose content is to be fetched, and how they came; ``acks``
+    wait for the next welcome; both are by delivery. ``parts`` are those of pushes whose other short
+    messages are still to come.
     """
 
     version: VersionOne = 1
@@ -90,6 +91,7 @@ class StoredState:
     sequence: int = 0
     applications: dict[str, ApplicationRecord] = field(default_factory=dict)
     channels: tuple[SelectedChannel, ...] = ()
+    closed: frozenset[str] = frozenset()
     activated: str | None = None
     activating: bool = False
     codes: dict[str, str] = field(default_factory=dict, repr=False)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Final, TypeVar, assert_never
 
+from aoi_events.client.core.activation import pause_before_repeat
 from aoi_events.client.core.decisions import decide
 from aoi_events.client.core.effects import (
     Connect,
@@ -22,6 +23,7 @@ from aoi_events.client.core.effects import (
     Effect,
     Emit,
     Listen,
+    OfferLater,
     Save,
     SendFrame,
 )
@@ -30,6 +32,7 @@ from aoi_events.client.core.inputs import (
     ClientStarted,
     Input,
     NotificationHandled,
+    OfferDue,
     PushArrived,
     RequestTimedOut,
     ShortMessageArrived,
@@ -92,6 +95,7 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._connection_task: ConnectionTask | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._offering: asyncio.Task[None] | None = None
         self._mailboxes: dict[str, asyncio.Queue[Deliver]] = {}
         self._unused_secret = self._fresh_secret()
 
@@ -211,6 +215,8 @@ class Runner:
                     self._deliver(effect)
                 case Listen(channel):
                     self._listen(channel)
+                case OfferLater():
+                    self._offer_later(effect)
                 case Emit(event):
                     self._emit(event)
                 case _:
@@ -231,6 +237,16 @@ class Runner:
         if self._connecting is not None:
             self._connecting.cancel()
         self._connection_task = self._connecting = None
+
+    def _offer_later(self, effect: OfferLater) -> None:
+        if self._offering is not None:
+            self._offering.cancel()
+        seconds = pause_before_repeat(effect.repeats, self._dependencies.dice.jitter())
+        self._offering = self.spawn(self._pause_offers(seconds, effect.number))
+
+    async def _pause_offers(self, seconds: float, number: int) -> None:
+        await self._dependencies.clock.sleep(seconds)
+        await self.put(OfferDue(number))
 
     async def _time_out_request(self, generation: int, request: int) -> None:
         await self._dependencies.clock.sleep(self._dependencies.answer_within)

@@ -33,6 +33,7 @@ from aoi_events.contracts.answers import (
     ChannelsActivatedV1,
     ClientRegisteredV1,
     NotificationContentV1,
+    UnselectedChannel,
 )
 from aoi_events.contracts.channels import SelectedChannel
 from aoi_events.contracts.content import Content
@@ -204,12 +205,14 @@ class DeviceHarness:
         body = answer.model_dump(mode="json", exclude_none=True)
         return self.receive(AnswerFrame(id=number, name=ANSWER_TYPES[type(answer)], body=body))
 
-    def welcome(self) -> list[Effect]:
-        """The server says welcome."""
+    def welcome(self, *closed: UnselectedChannel) -> list[Effect]:
+        """The server says welcome, and which channels it closed."""
         client = self.model.stored.client
         assert client is not None
         return self.receive(
-            WelcomeFrame(client=client, session="s1", epoch=1, sequence=0, ping_every=30.0)
+            WelcomeFrame(
+                client=client, session="s1", epoch=1, sequence=0, ping_every=30.0, closed=closed
+            )
         )
 
     def open(self) -> list[Effect]:
@@ -222,10 +225,10 @@ class DeviceHarness:
         self.answer("client.register", ClientRegisteredV1(client=self.server_id()))
         self.welcome()
 
-    def connect(self) -> None:
-        """Greet with a known AOI Client ID."""
+    def connect(self, *closed: UnselectedChannel) -> None:
+        """Greet with a known AOI Client ID; the server says which channels it closed."""
         self.open()
-        self.welcome()
+        self.welcome(*closed)
 
     def server_id(self) -> str:
         """The AOI Client ID that the simulated server gives to the present secret."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aoi_events.client.core.effects import Listen
-from aoi_events.client.core.events import Activated, ChannelClosed, NotificationsLost
+from aoi_events.client.core.events import Activated, NotificationsLost
 from aoi_events.client.core.inputs import (
     ApplicationStarted,
     ClientStarted,
@@ -284,25 +284,6 @@ def test_answer_to_an_overtaken_activation_changes_nothing() -> None:
     device.receive(AnswerFrame(id=first, name="channels.activated.v1", body=body))
     assert device.stored.active == {"websocket"}
     assert not device.stored.activating
-
-
-def test_channel_that_the_server_closed() -> None:
-    """A closed channel is not counted as active; only without any other one is there an offer."""
-    device = active()
-    device.feed(ConnectionClosed(device.generation, None, "lost"))
-    device.open()
-    client = device.stored.client or ""
-    closed = (UnselectedChannel(type="sms", reason="address_refused", detail="number unknown"),)
-    device.receive(
-        WelcomeFrame(
-            client=client, session="s", epoch=2, sequence=1, ping_every=30.0, closed=closed
-        )
-    )
-    assert device.emitted(ChannelClosed) == [
-        ChannelClosed("sms", "address_refused", "number unknown")
-    ]
-    assert device.stored.active == {"websocket"}
-    assert len(device.requests("channel.activate")) == 1
 
 
 def test_what_the_server_could_not_keep_is_told_to_the_apps() -> None:

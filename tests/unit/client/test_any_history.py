@@ -18,6 +18,7 @@ from aoi_events.client.core.inputs import (
     IdentityChanged,
     NetworkChanged,
     NotificationHandled,
+    OfferDue,
     OffersChanged,
     PushArrived,
     ReconnectRequested,
@@ -102,6 +103,11 @@ class AnyHistory(RuleBasedStateMachine):
     def reconnects(self) -> None:
         """The app asks for a connection."""
         self.device.feed(ReconnectRequested())
+
+    @rule(number=st.integers(0, 3))
+    def pause_before_an_offer_ends(self, number: int) -> None:
+        """The present pause before an offer is over, or an earlier one."""
+        self.device.feed(OfferDue(self.device.model.offer_pause.number - number))
 
     @rule()
     def restarts(self) -> None:
@@ -293,6 +299,7 @@ class AnyHistory(RuleBasedStateMachine):
             assert (record.token is not None) == record.wanted
         assert stored.activated in (None, device.model.offered)
         assert not stored.activating
+        assert not (stored.closed and stored.any_wanted)
         assert {ack.channel for ack in stored.acks.values()} <= {"sms"}
         assert stored.wake_ups == {}
 

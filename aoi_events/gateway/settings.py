@@ -41,7 +41,7 @@ class GatewaySettings(BaseModel):
     hello_within: Seconds = 10.0
     """Seconds from the WebSocket, or the answer to a registration, to the ``hello``."""
     ping_every: Seconds = 30.0
-    """Seconds of silence after which the device is pinged."""
+    """Seconds of silence, of the device or of the gateway, after which the device is pinged."""
     pong_within: Seconds = 10.0
     """Seconds of silence after a ping until the connection counts as gone."""
     close_within: Seconds = 5.0

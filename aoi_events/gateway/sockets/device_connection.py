@@ -91,6 +91,7 @@ class DeviceConnection:
         "_gateway",
         "_pinged_at",
         "_received_at",
+        "_sent_at",
         "_settings",
         "_socket",
         "_transport",
@@ -114,7 +115,7 @@ class DeviceConnection:
         self._transport = transport
         self._settings = settings
         self._gateway = gateway
-        self._received_at = gateway.elapsed
+        self._received_at = self._sent_at = gateway.elapsed
         self._pinged_at: float | None = None
         self._close_by: float | None = None
         self._ended: tuple[str | None, int | None] = (None, None)
@@ -189,7 +190,9 @@ class DeviceConnection:
             )
 
     async def tick(self) -> None:
-        """Time has passed: ping a silent device, and apply the limits that are due."""
+        """Time has passed: ping after silence in either direction, and apply the limits that are
+        due.
+        """
         elapsed = self._gateway.elapsed
         if self._close_by is not None:
             if elapsed >= self._close_by:
@@ -208,7 +211,8 @@ class DeviceConnection:
         """When a ping is due; after a ping, when the connection counts as lost."""
         if self._pinged_at is not None:
             return self._pinged_at + self._settings.pong_within
-        return self._received_at + self._settings.ping_every
+        # A device takes the silence of a gateway as a sign that the connection is dead.
+        return min(self._received_at, self._sent_at) + self._settings.ping_every
 
     def _schedule(self) -> None:
         if self._close_by is not None:
@@ -235,6 +239,7 @@ class DeviceConnection:
         except ConnectionError:
             # The connection is ending; the reading task sees that, too.
             return
+        self._sent_at = self._gateway.elapsed
         self._gateway.metrics.frame_sent()
 
     async def _write_close(self, code: int, reason: str) -> None:

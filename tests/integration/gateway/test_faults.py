@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import aiohttp
 import pytest
 
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
@@ -42,6 +43,24 @@ async def test_a_device_that_answers_pings_stays(start: Start) -> None:
             message = await quiet.web.receive()
             pings += 1
             await quiet.web.pong(message.data)
+    assert (await running.gateway.health()).sessions == 1
+
+
+async def test_a_device_that_only_sends_is_pinged(start: Start) -> None:
+    """A device that acknowledges, and gets nothing, must not take the gateway for dead."""
+    running = await start(ping_every=0.5, pong_within=60, frames_per_second=1_000)
+    busy = await running.devices.open(answers_pings=False)
+
+    async def acknowledge() -> None:
+        while True:
+            await busy.send(ack(1))
+            await asyncio.sleep(0.02)
+
+    acknowledging = asyncio.create_task(acknowledge())
+    async with asyncio.timeout(WITHIN):
+        for _ in range(2):
+            assert (await busy.web.receive()).type is aiohttp.WSMsgType.PING
+    acknowledging.cancel()
     assert (await running.gateway.health()).sessions == 1
 
 

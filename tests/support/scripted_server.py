@@ -43,6 +43,7 @@ class ScriptedServer(Observable):
         self.protocols: tuple[str, ...] = (SUBPROTOCOL,)
         self.ping_every = 30.0
         self.ponged = asyncio.Event()
+        self.pings = 0
         self._clients: dict[str, str] = {}
         self._offered: list[str] = []
         self._sequence = 0
@@ -144,6 +145,10 @@ class ScriptedServer(Observable):
         async for message in socket:
             if message.type is WSMsgType.PONG:
                 self.ponged.set()
+            if message.type is WSMsgType.PING and not self.silent:
+                self.pings += 1
+                await socket.pong(message.data)
+                await self.wake()
             if message.type is WSMsgType.TEXT and not self.silent:
                 frame = device_frames.validate_json(message.data)
                 self.frames.append(frame)

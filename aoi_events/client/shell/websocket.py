@@ -6,6 +6,7 @@ import asyncio
 import math
 import ssl
 from collections.abc import Awaitable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import aiohttp
@@ -89,7 +90,7 @@ class WebSocketConnection:
         self._session = session
         self._socket = socket
         self._answer_within = answer_within
-        self._silence = answer_within
+        self._silence: float | None = None
 
     async def send(self, frame: DeviceFrame) -> None:
         """Send a frame. Raises ConnectionLost, also if it cannot be sent in time."""
@@ -98,12 +99,12 @@ class WebSocketConnection:
     async def receive(self) -> ServerFrame:
         """The next frame; answers pings meanwhile. Raises ConnectionLost.
 
-        The welcome contains the ping interval of the server; the connection counts as lost after
-        2.5 intervals of silence. Frames of an unknown type are skipped.
+        The welcome contains the ping interval of the server. After 2.5 intervals of silence the
+        client pings; the connection counts as lost if nothing comes after that. Frames of an
+        unknown type are skipped.
         """
         while True:
-            late = f"the server was silent for {self._silence:g} s"
-            message = await _in_time(self._socket.receive(), "receive", self._silence, late)
+            message = await self._message()
             if message.type is WSMsgType.TEXT:
                 frame = _read(message.data)
                 if isinstance(frame, WelcomeFrame):
@@ -124,6 +125,17 @@ class WebSocketConnection:
         finally:
             await self._session.close()
 
+    async def _message(self) -> aiohttp.WSMessage:
+        """The next message. After the welcome, a silent server is pinged before it is given up."""
+        silent = self._answer_within
+        if self._silence is not None:
+            silent += self._silence
+            with suppress(_TooLate):
+                return await _in_time(self._socket.receive(), "receive", self._silence, "silent")
+            await self._send(self._socket.ping())
+        late = f"the server was silent for {silent:g} s"
+        return await _in_time(self._socket.receive(), "receive", self._answer_within, late)
+
     async def _send(self, sending: Awaitable[None]) -> None:
         late = "the server did not read the frame in time"
         await _in_time(sending, "send", self._answer_within, late)
@@ -140,13 +152,17 @@ class WebSocketConnection:
         return ConnectionLost("the connection ended", code=None if code == 1006 else code)
 
 
+class _TooLate(ConnectionLost):
+    """Something took longer than it may."""
+
+
 async def _in_time(work: Awaitable[T], verb: str, within: float, late: str) -> T:
     """The result of ``work``. Raises ConnectionLost with ``late``, or with the error of aiohttp."""
     try:
         async with asyncio.timeout(within):
             return await work
     except TimeoutError:
-        raise ConnectionLost(late) from None
+        raise _TooLate(late) from None
     except (aiohttp.ClientError, OSError) as error:
         raise ConnectionLost(f"cannot {verb}: {error}") from error
 

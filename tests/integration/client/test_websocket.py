@@ -110,7 +110,7 @@ async def test_close_code_reaches_the_client(
 
 
 async def test_silent_server_is_given_up(server: ScriptedServer) -> None:
-    """Without a welcome, or a ping afterwards, the connection counts as lost."""
+    """Without a welcome, the connection counts as lost."""
     server.silent = True
     connection = await WebSocketTransport(server.url, answer_within=0.05).connect()
     with pytest.raises(ConnectionLost, match="silent"):
@@ -122,13 +122,41 @@ async def test_silent_server_is_given_up(server: ScriptedServer) -> None:
 async def test_strange_ping_interval_is_bounded(server: ScriptedServer, ping_every: str) -> None:
     """For any ping interval the allowed silence stays within bounds."""
     connection = await WebSocketTransport(server.url, answer_within=1.0).connect()
+    await welcome(server, connection, ping_every)
+    assert connection._silence is not None
+    assert 1.0 <= connection._silence <= 3_600.0
+    await connection.close()
+
+
+async def welcome(server: ScriptedServer, connection: WebSocketConnection, every: str) -> None:
+    """The server says welcome, and how often it pings."""
     await server.until(lambda: server.connections)
     await server.send_text(
         '{"type": "welcome", "client": "cli_' + "a" * 26 + '", "session": "s", "epoch": 1, '
-        f'"sequence": 0, "ping_every": {ping_every}}}'
+        f'"sequence": 0, "ping_every": {every}}}'
     )
     assert isinstance(await connection.receive(), WelcomeFrame)
-    assert 1.0 <= connection._silence <= 3_600.0
+
+
+async def test_silent_server_that_answers_pings_is_not_given_up(server: ScriptedServer) -> None:
+    """A server that has nothing to send, and does not ping, stays connected."""
+    connection = await WebSocketTransport(server.url, answer_within=1.0).connect()
+    await welcome(server, connection, "0.02")
+    receiving = asyncio.create_task(connection.receive())
+    await server.until(lambda: server.pings >= 2)
+    await server.send_text('{"type": "goodbye", "code": 1001, "message": "bye"}')
+    async with asyncio.timeout(WITHIN):
+        assert isinstance(await receiving, GoodbyeFrame)
+    await connection.close()
+
+
+async def test_server_that_does_not_answer_a_ping_is_given_up(server: ScriptedServer) -> None:
+    """After the welcome, silence and an unanswered ping end the connection."""
+    connection = await WebSocketTransport(server.url, answer_within=0.5).connect()
+    await welcome(server, connection, "0.02")
+    server.silent = True
+    with pytest.raises(ConnectionLost, match="silent for 1 s"):
+        await connection.receive()
     await connection.close()
 
 

@@ -58,6 +58,7 @@ async def run_until(stop: asyncio.Event, settings: ClientSettings, launcher: Lau
     user = os.geteuid()
     if settings.url is None:
         raise ConfigurationError("AOI_CLIENT__URL: set it to the gateway, wss://HOST/aoi")
+    transport = _transport(settings, settings.url)
     state = state_folder(settings, os.environ, user)
     attached = AttachedApps()
     desired = DesiredApps(FileStorage(state / "apps.json"))
@@ -78,7 +79,7 @@ async def run_until(stop: asyncio.Event, settings: ClientSettings, launcher: Lau
             network = await stack.enter_async_context(
                 watched_network(settings.url, metered=settings.metered, settle=settings.settle)
             )
-        client = _client(settings, settings.url, state, desired, dispatcher, network)
+        client = _client(settings, transport, state, desired, dispatcher, network)
         events = client.events()
         await stack.enter_async_context(client)
         commands = AppCommands(settings, client, desired, attached, dispatcher)
@@ -99,9 +100,17 @@ async def run_until(stop: asyncio.Event, settings: ClientSettings, launcher: Lau
     return drained
 
 
+def _transport(settings: ClientSettings, url: str) -> WebSocketTransport:
+    tls = _tls(settings.ca_file)
+    try:
+        return WebSocketTransport(url, answer_within=settings.request_within, tls=tls)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"AOI_CLIENT__URL: {error}") from None
+
+
 def _client(
     settings: ClientSettings,
-    url: str,
+    transport: WebSocketTransport,
     state: Path,
     desired: DesiredApps,
     dispatcher: AppDispatcher,
@@ -120,9 +129,7 @@ def _client(
         network=network,
         wake=dispatcher.dispatch,
         register_on=settings.register_on,
-        transport=WebSocketTransport(
-            url, answer_within=settings.request_within, tls=_tls(settings.ca_file)
-        ),
+        transport=transport,
         reconnect_policy=ReconnectPolicy(
             first=min(settings.reconnect_first, settings.reconnect_most),
             most=settings.reconnect_most,

@@ -99,12 +99,13 @@ class Disconnected:
     """The connection ended or could not be made; ``code`` is the WebSocket close code, if any.
 
     ``reconnecting``: the client connects again by itself; that takes minutes after code 4409
-    (another connection of this client took over).
+    (another connection of this client took over). ``opened``: the connection was open before.
     """
 
     code: int | None
     reason: str
     reconnecting: bool
+    opened: bool = True
 
 
 @dataclass(frozen=True, slots=True)

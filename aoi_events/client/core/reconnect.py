@@ -91,6 +91,7 @@ def closed(transition: Transition, ending: ConnectionClosed) -> None:
     The pause is long when another connection of the client took over, so that the two do not end
     each other in turn. It is not endless, since the server may have been wrong.
     """
+    opened = transition.connection.phase is not Phase.CONNECTING
     code = ending.code if ending.code is not None else transition.connection.goodbye
     transition.update_connection(
         phase=Phase.IDLE,
@@ -98,7 +99,7 @@ def closed(transition: Transition, ending: ConnectionClosed) -> None:
         in_flight={},
         replaced=code == CloseCode.REPLACED,
     )
-    _emit_disconnected(transition, code, ending.reason)
+    _emit_disconnected(transition, code, ending.reason, opened=opened)
     if code == CloseCode.RETIRED:
         registration.renew(transition, "the AOI Client ID was retired")
     elif code == CloseCode.UNAUTHENTICATED:
@@ -114,6 +115,8 @@ def abandon(transition: Transition, reason: str) -> None:
     _emit_disconnected(transition, None, reason)
 
 
-def _emit_disconnected(transition: Transition, code: int | None, reason: str) -> None:
+def _emit_disconnected(
+    transition: Transition, code: int | None, reason: str, *, opened: bool = True
+) -> None:
     usable = transition.model.network.usable
-    transition.emit(Disconnected(code, reason, reconnecting=usable))
+    transition.emit(Disconnected(code, reason, reconnecting=usable, opened=opened))

@@ -286,7 +286,10 @@ class Runner:
         match event:
             case Connected():
                 self.trouble = None
-            case Disconnected(reason=reason):
+            case Disconnected(reason=reason, opened=opened):
+                # Each attempt fails alike, and one warning is enough.
+                if not opened and reason != self.trouble:
+                    _log.warning("cannot_connect", reason=reason)
                 self.trouble = reason
             case Refused(code=code, message=message):
                 self.trouble = f"{code}: {message}"

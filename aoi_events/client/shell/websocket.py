@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import WSMsgType
@@ -28,6 +30,7 @@ _log = get_logger(__name__)
 
 _CLOSE_WITHIN: Final = 2.0
 _MISSED_PINGS: Final = 2.5
+_SERVER_ERRORS: Final = 500
 _LONGEST_SILENCE: Final = 3_600.0
 
 T = TypeVar("T")
@@ -48,8 +51,10 @@ class WebSocketTransport:
         answer_within: float = 15.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        if not url.startswith(("ws://", "wss://")):
-            raise ConfigurationError(f"url {url!r} is no WebSocket URL; use ws:// or wss://")
+        if not _is_websocket_url(url):
+            raise ConfigurationError(
+                f"url {url!r} is no WebSocket URL; use wss://HOST/PATH or ws://HOST:PORT/PATH"
+            )
         self._url = url
         self._connect_within = connect_within
         self._answer_within = answer_within
@@ -67,11 +72,13 @@ class WebSocketTransport:
             ssl=self._tls if self._tls is not None else True,
             timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_WITHIN),
         )
-        late = f"no connection within {self._connect_within:g} s"
+        late = f"no connection to {self._url} within {self._connect_within:g} s; check the host"
         try:
-            socket = await _in_time(connecting, "connect", self._connect_within, late)
+            socket = await _in_time(connecting, "connect", self._connect_within, late, _advice)
             if socket.protocol != SUBPROTOCOL:
-                raise ConnectionLost(f"the server does not speak {SUBPROTOCOL}")
+                raise ConnectionLost(
+                    f"{self._url} does not speak {SUBPROTOCOL}; check the host and the path"
+                )
         except BaseException:
             await session.close()
             raise
@@ -156,7 +163,13 @@ class _TooLate(ConnectionLost):
     """Something took longer than it may."""
 
 
-async def _in_time(work: Awaitable[T], verb: str, within: float, late: str) -> T:
+async def _in_time(
+    work: Awaitable[T],
+    verb: str,
+    within: float,
+    late: str,
+    in_words: Callable[[Exception], str] = str,
+) -> T:
     """The result of ``work``. Raises ConnectionLost with ``late``, or with the error of aiohttp."""
     try:
         async with asyncio.timeout(within):
@@ -164,7 +177,30 @@ async def _in_time(work: Awaitable[T], verb: str, within: float, late: str) -> T
     except TimeoutError:
         raise _TooLate(late) from None
     except (aiohttp.ClientError, OSError) as error:
-        raise ConnectionLost(f"cannot {verb}: {error}") from error
+        raise ConnectionLost(f"cannot {verb}: {in_words(error)}") from error
+
+
+def _is_websocket_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _advice(error: Exception) -> str:
+    """Why no connection can be made, and which part of the URL to check."""
+    match error:
+        case aiohttp.WSServerHandshakeError(status=status, request_info=request):
+            busy = status == HTTPStatus.TOO_MANY_REQUESTS or status >= _SERVER_ERRORS
+            advice = "it is busy or down" if busy else "check the path"
+            return f"{request.real_url} answers with HTTP status {status}; {advice}"
+        case aiohttp.ClientConnectorCertificateError():
+            return f"{error}; check the host, or the certificates to trust"
+        case aiohttp.ClientConnectorError() if not isinstance(error, aiohttp.ClientSSLError):
+            return f"{error}; check the host and the port"
+        case _:
+            return f"{error}; check the scheme (wss:// with TLS, ws:// without) and the port"
 
 
 def _read(text: str) -> ServerFrame | None:

@@ -159,13 +159,14 @@ async def test_a_folder_that_others_can_write_is_refused(machine: Machine) -> No
     "settings, told",
     [
         ({"url": ""}, "AOI_CLIENT__URL"),
-        ({"url": "https://push.example.org/"}, "no WebSocket URL"),
+        ({"url": "https://push.example.org/"}, "AOI_CLIENT__URL: url 'https://push.example.org/'"),
+        ({"url": "ws:///aoi"}, "no WebSocket URL"),
         ({"identity": ""}, "AOI_CLIENT__IDENTITY"),
         ({"group": "no-such-group"}, "AOI_CLIENT__GROUP"),
         ({"ca_file": "/does/not/exist"}, "AOI_CLIENT__CA_FILE"),
         ({"socket": "/run/" + "x" * 120}, "longer than the 107 octets"),
     ],
-    ids=["no url", "wrong url", "no identity", "no group", "no certificates", "long path"],
+    ids=["no url", "scheme", "no host", "no identity", "no group", "no certificates", "long path"],
 )
 async def test_settings_that_cannot_work(
     machine: Machine, settings: dict[str, str], told: str
@@ -198,7 +199,7 @@ async def test_a_disk_that_is_full(machine: Machine, aoi: AoiServer, wait_for: W
     unlimited = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (0, unlimited[1]))
     one_more = await machine.app()
-    one_more.say({"version": 1, "type": "attach", "application": "one.more"})
+    one_more.say({"version": 1, "type": "register", "application": "one.more"})
     assert await one_more.failed() == "unavailable"
     assert [each.application for each in (await machine.apps()).apps] == [MAIL]
     await (await aoi.publisher()).send(str(app.token), "held", notification="n1")
@@ -255,6 +256,7 @@ async def test_a_server_that_is_away_costs_nothing(
     """Without a server apps attach, and get their token later; the status has the reason."""
     gateway = machine.settings["AOI_CLIENT__URL"]
     daemon = await machine.start(url="ws://127.0.0.1:1/aoi")
+    await machine.register(MAIL, wait=0.0)
     app = await machine.app()
     app.say({"version": 1, "type": "attach", "application": MAIL})
     assert (await app.next(Attached)).token is None
@@ -262,6 +264,8 @@ async def test_a_server_that_is_away_costs_nothing(
     status = await machine.status()
     assert not status.connected
     assert "cannot connect" in str(status.trouble)
+    (warning,) = [entry for entry in daemon.log if entry["event"] == "cannot_connect"]
+    assert (warning["level"], warning["reason"]) == ("warning", status.trouble)
     daemon.terminate()
     assert await daemon.ended(within=WITHIN) == DRAINED
     await machine.start(url=gateway)

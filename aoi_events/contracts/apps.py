@@ -61,7 +61,8 @@ class _AboutApp(Request):
 class AttachV1(_AboutApp):
     """``attach``: this connection is the running app instance now (8.1.3).
 
-    It is registered, if it was not. Another connection that was attached for it is detached.
+    It must be registered, with ``register``. Another connection that was attached for it is
+    detached.
     """
 
     type: Literal["attach"] = "attach"

@@ -112,11 +112,16 @@ class AppCommands:
     async def attach(self, request: AttachV1, peer: Peer, role: Role, app: AttachedApp) -> None:
         """The app instance runs: it gets new notifications and stored ones (8.1.3).
 
-        Raises Refusal.
+        Raises Refusal, also if the app instance is not registered: its name may be misspelt.
         """
         async with self._changing:
-            desired = self._find_or_new(request.application, request.instance, peer, role)
-            await self._save(desired)
+            desired = self._find(app.key, peer, role)
+            if desired is None:
+                raise Refusal(
+                    ErrorCode.NOT_FOUND,
+                    f"{app.key} is not registered here; check the name, or register it first",
+                    field="application",
+                )
             self._attached.add(app)
             token = self._token(app.key)
             app.welcome(request.application, request.instance, token)
@@ -276,13 +281,17 @@ class AppCommands:
         log.info("identity_set")
         return IdentitySet()
 
+    def _find(self, key: str, peer: Peer, role: Role) -> DesiredApp | None:
+        """The desired app instance, None for an unknown one. Raises Refusal."""
+        known = self._desired.get(key)
+        if known is not None and not _may(known, peer, role):
+            raise Refusal(ErrorCode.NOT_ALLOWED, f"{key} belongs to another user")
+        return known
+
     def _find_or_new(self, application: str, instance: str, peer: Peer, role: Role) -> DesiredApp:
         """The desired app instance, or a new one of this peer. Raises Refusal."""
-        key = application_key(application, instance)
-        known = self._desired.get(key)
+        known = self._find(application_key(application, instance), peer, role)
         if known is not None:
-            if not _may(known, peer, role):
-                raise Refusal(ErrorCode.NOT_ALLOWED, f"{key} belongs to another user")
             return known
         if len(self._desired.all) >= LIMIT:
             raise Refusal(

@@ -72,8 +72,14 @@ class App:
         return cls(*await asyncio.open_unix_connection(sock=connection, limit=1 << 20))
 
     async def attach(self, application: str = MAIL, instance: str = "default") -> Self:
-        """Attach, and have a token; as soon as the AOI Server gives one."""
-        self.say({"version": 1, "type": "attach", "application": application, "instance": instance})
+        """Register if necessary, attach, and have a token; as soon as the AOI Server gives one."""
+        names = {"application": application, "instance": instance}
+        self.say({"version": 1, "type": "apps"})
+        registered = {(app.application, app.instance) for app in (await self.next(AppsListed)).apps}
+        if (application, instance) not in registered:
+            self.say({"version": 1, "type": "register", **names})
+            await self.next(AppRegistered)
+        self.say({"version": 1, "type": "attach", **names})
         self.token = (await self.next(Attached)).token
         if self.token is None:
             self.token = (await self.next(TokenChanged)).token

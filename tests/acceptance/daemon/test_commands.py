@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from aoi_events.contracts.apps import AppRequestFailed
 from aoi_events.domain.clients.tokens import fingerprint_of
 from aoi_events.testing.server import AoiServer
 from tests.acceptance.daemon.machine import IDENTITY, MAIL, Machine
@@ -57,6 +58,24 @@ async def test_a_token_can_be_for_one_sender_only(machine: Machine, aoi: AoiServ
     assert (await machine.attach()).token == bound
     ran = await machine.cli("register-app", MAIL, "--sender-key", "no key")
     assert (ran.code, "--sender-key: " in ran.err) == (2, True)
+
+
+async def test_misspelt_application_cannot_attach(machine: Machine) -> None:
+    """An unknown name is refused, registers nothing, and detaches no app."""
+    await machine.start()
+    app = await machine.attach()
+    misspelt = await machine.app()
+    misspelt.say({"version": 1, "type": "attach", "application": MAIL + "x"})
+    failed = await misspelt.next(AppRequestFailed)
+    assert (failed.code, failed.field) == ("not_found", "application")
+    assert f"{MAIL}x/default is not registered here" in failed.message
+    await misspelt.ended()
+    other = await machine.app()
+    other.say({"version": 1, "type": "attach", "application": MAIL, "instance": "two"})
+    assert await other.failed() == "not_found"
+    assert [each.application for each in (await machine.apps()).apps] == [MAIL]
+    await app.close()
+    assert (await machine.attach()).token == app.token
 
 
 async def test_what_is_wrong_is_told(machine: Machine) -> None:

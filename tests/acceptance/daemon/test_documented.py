@@ -96,6 +96,7 @@ async def test_the_app(machine: Machine, aoi: AoiServer, wait_for: WaitFor) -> N
     """The program shows a notification, and hands its token on."""
     program = block(PAGE, "python")
     await machine.start()
+    await machine.register(MAIL)
     told = "hand_to_your_backend = show = lambda text: print(text, flush=True)\n"
     assert program.count('"/run/aoi/client.sock"') == 1
     process = await asyncio.create_subprocess_exec(

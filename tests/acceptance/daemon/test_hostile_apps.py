@@ -89,6 +89,7 @@ async def test_bad_lines(running: Machine) -> None:
 async def test_any_octets(running: Machine) -> None:
     """Whatever comes, broken anywhere, ends in an error or an end, and never in silence."""
     dice = random.Random(8_1_3)
+    await running.register(MAIL)
     good = json.dumps({"version": 1, "type": "attach", "application": MAIL}).encode() + b"\n"
     for _ in range(60):
         octets = bytearray(good)
@@ -157,7 +158,7 @@ async def test_registrations_are_bounded(running: Machine) -> None:
     """A registration beyond the limit is refused, and changes no other app instance."""
     for number in range(200):
         await running.register(f"{MAIL}.{number}", wait=0.0)
-    request = {"version": 1, "type": "attach", "application": "one.more"}
+    request = {"version": 1, "type": "register", "application": "one.more"}
     assert await says(running, json.dumps(request).encode() + b"\n") == "quota_exceeded"
     assert len((await running.apps()).apps) == 200
 
@@ -234,6 +235,8 @@ async def test_apps_of_a_group(shared: Machine, aoi: AoiServer) -> None:
     assert (shared.socket.stat().st_gid, shared.socket.stat().st_mode & 0o777) == (GROUP, 0o660)
     await shared.register(MAIL)
     theirs = {"type": "attach", "application": "org.example.theirs"}
+    registered = await says_as(shared, STRANGER, GROUP, {**theirs, "type": "register"})
+    assert registered["type"] == "registered"
     assert (await says_as(shared, STRANGER, GROUP, theirs))["type"] == "attached"
     owners = {each.application: each.owner for each in (await shared.apps()).apps}
     assert owners == {MAIL: os.geteuid(), "org.example.theirs": STRANGER}

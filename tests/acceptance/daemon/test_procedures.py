@@ -102,11 +102,12 @@ async def test_an_app_that_asks_while_no_channel_is_active(
 
 async def test_a_refusal_is_told(machine: Machine, server: ScriptedServer) -> None:
     """The refusal of an app by the server is sent to the attached app."""
+    await machine.start()
+    await machine.register(MAIL)
     server.answers["application.register"] = (
         "refused.v1",
         {"code": "quota_exceeded", "message": "no more apps"},
     )
-    await machine.start()
     app = await machine.app()
     app.say({"version": 1, "type": "attach", "application": MAIL})
     await app.any()

@@ -14,9 +14,9 @@ from aoi_events.channels.webhook.settings import WebhookSettings
 from aoi_events.channels.webhook.signing import secret_of, signed
 from aoi_events.contracts.envelopes import ChallengeItem
 
-_FINAL: Final = FinalStatuses(gone=frozenset({410}), rejected=frozenset({400}))
+_FINAL: Final = FinalStatuses(gone=frozenset({410}))
 """Standard Webhooks ends a webhook for 410 only. Every other status is a failure that may pass: a
-404 while the receiver is deployed, or a 401 because the challenge came before the secret.
+404 or 400 while the receiver is deployed, or a 401 because the challenge came before the secret.
 """
 
 

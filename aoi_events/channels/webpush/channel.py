@@ -16,9 +16,9 @@ from aoi_events.channels.webpush.vapid import VapidKey, authorization
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.identifiers import Urgency
 
-_FINAL: Final = FinalStatuses(gone=frozenset({404, 410}), rejected=frozenset({400, 413}))
-"""404 or 410: the subscription has ended. 413: the push is too large (RFC 8030, sections 5 and
-7.3). Other refusals, of our VAPID key for example, do not follow from this push."""
+_FINAL: Final = FinalStatuses(gone=frozenset({404, 410}), rejected=frozenset({413}))
+"""404 or 410: the subscription has ended. 413: the push is too large (RFC 8030, sections 7.2
+and 7.3). Other refusals, of our VAPID key for example, may pass."""
 _LONGEST_TTL: Final = 2**31 - 1
 
 

@@ -177,6 +177,12 @@ class _Host(Provider):
         await self.receiver.come_back()
 
 
+class _Webhook(_Host):
+    """A receiver; none of its answers is a last one for a message whose address is good."""
+
+    says = frozenset(ProviderAnswer) - {ProviderAnswer.REJECTED}
+
+
 @asynccontextmanager
 async def open_provider(kind: str) -> AsyncIterator[Provider]:
     """The provider of that channel; its channels are closed at the end."""
@@ -221,11 +227,11 @@ def _host(kind: str, receiver: Receiver) -> Provider:
     paths = [f"/device/{number}" for number in range(3)]
     if kind == "webhook":
         settings: Any = WebhookSettings.model_validate({**outgoing, "signing_key": "A" * 44})
-        addresses: list[Parameters] = [{"url": receiver.url(path)} for path in paths]
-    else:
-        private, _ = new_key()
-        settings = WebPushSettings.model_validate({**outgoing, "private_key": private})
-        addresses = [SUBSCRIPTION.parameters(receiver.url(path)) for path in paths]
+        urls: list[Parameters] = [{"url": receiver.url(path)} for path in paths]
+        return _Webhook(plugin_of(kind), settings, urls, receiver=receiver)
+    private, _ = new_key()
+    settings = WebPushSettings.model_validate({**outgoing, "private_key": private})
+    addresses = [SUBSCRIPTION.parameters(receiver.url(path)) for path in paths]
     return _Host(plugin_of(kind), settings, addresses, receiver=receiver)
 
 
@@ -286,7 +292,7 @@ def _status(answer: ProviderAnswer) -> receivers.Reply:
         case ProviderAnswer.SLOW_DOWN:
             return receivers.Reply(429, {"Retry-After": "7"})
         case ProviderAnswer.REJECTED:
-            return receivers.Reply(400, body=b"no")
+            return receivers.Reply(413, body=b"no")
         case ProviderAnswer.NO_SUCH_ADDRESS:
             return receivers.Reply(410)
         case _:

@@ -27,7 +27,7 @@ class Posting(HttpChannel[OutgoingSettings, None]):
     """A channel over HTTP whose requests all have the same body."""
 
     url_parameter = "url"
-    final = FinalStatuses(gone=frozenset({410}), rejected=frozenset({400}))
+    final = FinalStatuses(gone=frozenset({410}))
 
     def compose(self, item: Item, url: str, now: datetime) -> Post:
         """The request to the item's URL."""
@@ -98,7 +98,7 @@ async def origins() -> AsyncIterator[Origins]:
     "status, kind",
     [
         (201, OutcomeKind.ACCEPTED),
-        (400, OutcomeKind.REJECTED),
+        (400, OutcomeKind.UNAVAILABLE),
         (410, OutcomeKind.REJECTED),
         (429, OutcomeKind.REFUSED),
     ],

@@ -159,6 +159,21 @@ async def test_a_subscription_that_ended_closes_the_channel(
     assert frame.content.data == "hello"
 
 
+async def test_a_push_that_is_too_large_is_not_tried_again(
+    receiver: Receiver, shop: Publisher, make_device: MakeDevice, wait_for: WaitFor
+) -> None:
+    """413 is final for one push (RFC 8030, section 7.2) and not for the subscription."""
+    keys, phone = Subscription(), await make_device()
+    await proved(phone, receiver, keys)
+    receiver.script(Reply(413))
+    await shop.send(phone.token, "odd", notification="n1")
+    await wait_for("notification.stored", notification="n1")
+    await shop.send(phone.token, "good", notification="n2")
+    frame = push_frames.validate_json(keys.read((await receiver.next(2)).body))
+    assert isinstance(frame, PushedNotification)
+    assert frame.content.data == "good"
+
+
 @pytest.mark.parametrize("name", ["p256dh", "auth", "endpoint"])
 async def test_a_subscription_that_is_none_is_not_selected(
     make_device: MakeDevice, receiver: Receiver, name: str

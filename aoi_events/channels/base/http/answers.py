@@ -26,7 +26,7 @@ class FinalStatuses:
     """
 
     gone: frozenset[int]
-    rejected: frozenset[int]
+    rejected: frozenset[int] = frozenset()
 
 
 def verdict_of(

@@ -88,7 +88,11 @@ class Breakers:
 
     def refuses(self, provider: str) -> bool:
         """Whether :meth:`ask` would give no permission now; changes nothing."""
-        return self._decide(self.of(provider), CallRequested()).epoch is None
+        breaker = self.of(provider)
+        return (
+            breaker.state is not BreakerState.CLOSED
+            and self._decide(breaker, CallRequested()).epoch is None
+        )
 
     def answered(self, admission: Admission) -> None:
         """Report that the provider answered, whether or not it accepted the message."""

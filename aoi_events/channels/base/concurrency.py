@@ -3,7 +3,12 @@
 Theory of operation. The first slot that a lane uses is its own; each further one is an *extra*
 slot, and extra slots are a small part of all. So lanes without an answer take one slot each, and
 leave the others to other lanes. Lanes whose last item had no answer use at most half of all slots
-together. The same holds among the lanes of one host. Lanes that wait take turns.
+together. The same holds among the lanes of one host. Hosts that wait take turns, and so do the
+lanes of each.
+
+Items may wait for a slot. When many do, those of a lane or host that has given no slot back for a
+while do not wait any longer, so that they do not take the room of the others. A lane that is busy
+but gives slots back keeps its items, however many there are.
 
 The wait for a slot is no part of a request. So a slow provider is blamed for its own slowness only,
 and no provider is blamed because the worker is busy.
@@ -16,13 +21,14 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Final
 
 _EXTRA_PART: Final = 8
 _WAITING_AT_EASE: Final = 2
-"""So many items may wait for each slot before lanes have to share the room to wait."""
-_WAITING_IN_LANE: Final = 4
-"""So many items of one lane may wait after that."""
+"""So many items may wait for each slot before those of stalled lanes and hosts have to go."""
+_PATIENCE: Final = 2.0
+"""Seconds without a slot given back after which a lane or host counts as stalled."""
 
 
 @dataclass(slots=True)
@@ -55,129 +61,179 @@ class _Pool:
         self.doubtful += change * doubtful
 
 
+@dataclass(slots=True, eq=False)
+class _Host:
+    """The slots of one host, and its lanes; ``turns``: those with items that wait, in order.
+
+    ``moved``: when a slot was given back last, or taken while no other was in use.
+    """
+
+    name: str
+    pool: _Pool
+    moved: float = 0.0
+    lanes: dict[str, _Lane] = field(default_factory=dict)
+    turns: OrderedDict[str, _Lane] = field(default_factory=OrderedDict)
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """The slots in use of one lane, and its items that wait; ``moved`` as of its host."""
+
+    name: str
+    host: _Host
+    used: int = 0
+    moved: float = 0.0
+    waiting: deque[_Waiter] = field(default_factory=deque)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiter:
     """An item that waits for a slot: the future is done when it has one."""
 
-    lane: str
-    host: str
+    lane: _Lane
     doubtful: bool
     admitted: asyncio.Future[None]
-
-
-@dataclass(slots=True)
-class _Lane:
-    """The slots in use of one lane, and its items that wait."""
-
-    used: int = 0
-    waiting: deque[_Waiter] = field(default_factory=deque)
 
 
 class ConcurrencyLimit:
     """Slots for items: at most ``each`` in one lane, ``each_host`` at one host, and ``overall``.
 
-    ``each_host`` None: hosts have no limit of their own.
+    ``each_host`` None: hosts have no limit of their own. ``patience``: seconds after which a lane
+    or host that gives no slot back counts as stalled.
     """
 
-    def __init__(self, *, each: int, overall: int, each_host: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        each: int,
+        overall: int,
+        each_host: int | None = None,
+        patience: float = _PATIENCE,
+    ) -> None:
         self._each: Final = each
         self._all: Final = _Pool.of(overall, each)
         self._each_host: Final = each_host or overall
+        self._patience: Final = patience
         self._waiting = 0
-        # Lanes and hosts exist as long as an item of theirs is sent, or waits. Lanes with items
+        # Hosts and lanes exist as long as an item of theirs is sent, or waits. Hosts with items
         # that wait are in the order of their turns.
-        self._lanes: Final[dict[str, _Lane]] = {}
-        self._hosts: Final[dict[str, _Pool]] = {}
-        self._turns: Final[OrderedDict[str, None]] = OrderedDict()
+        self._hosts: Final[dict[str, _Host]] = {}
+        self._turns: Final[OrderedDict[str, _Host]] = OrderedDict()
 
     @asynccontextmanager
     async def slot(
         self, lane: str, within: float, *, host: str = "", doubtful: bool = False
     ) -> AsyncIterator[bool]:
         """A slot in a lane while the block runs; False: none was free within so many seconds, or
-        too many items wait. ``doubtful``: the last item of the lane had no answer.
+        many items wait and this one's lane or host is stalled. ``host`` empty: the lane's own.
+        ``doubtful``: the last item of the lane had no answer.
         """
-        waiter = _Waiter(lane, host, doubtful, asyncio.get_running_loop().create_future())
-        if not self._enter(waiter):
-            yield False
-            return
+        waiter = self._enter(self._lane(lane, host or lane), doubtful=doubtful)
         try:
-            if not waiter.admitted.done():
-                # Unlike a time-out it does not cancel the future, which `_admit` may be about to
-                # set.
-                await asyncio.wait([waiter.admitted], timeout=within)
-        except BaseException:
-            self._leave(waiter)
-            raise
-        if not waiter.admitted.done():
-            self._leave(waiter)
-            yield False
-            return
-        try:
-            yield True
+            yield await self._admitted(waiter, within)
         finally:
             self._leave(waiter)
 
-    def _enter(self, waiter: _Waiter) -> bool:
-        lane = self._lanes.setdefault(waiter.lane, _Lane())
-        crowded = self._waiting >= _WAITING_AT_EASE * self._all.most
-        if crowded and len(lane.waiting) >= _WAITING_IN_LANE:
-            return False
-        lane.waiting.append(waiter)
-        self._waiting += 1
-        self._turns.setdefault(waiter.lane)
-        self._admit([waiter.lane])
+    async def _admitted(self, waiter: _Waiter, within: float) -> bool:
+        until = monotonic() + within
+        while not waiter.admitted.done():
+            left = until - monotonic()
+            if left <= 0 or self._must_go(waiter):
+                return False
+            # Unlike a time-out it does not cancel the future, which `_admit` may be about to set.
+            await asyncio.wait([waiter.admitted], timeout=min(left, self._patience))
         return True
 
+    def _must_go(self, waiter: _Waiter) -> bool:
+        if self._waiting <= _WAITING_AT_EASE * self._all.most:
+            return False
+        lane, before = waiter.lane, monotonic() - self._patience
+        return (lane.used > 0 and lane.moved < before) or (
+            lane.host.pool.used > 0 and lane.host.moved < before
+        )
+
+    def _lane(self, name: str, host_name: str) -> _Lane:
+        if (host := self._hosts.get(host_name)) is None:
+            host = _Host(host_name, _Pool.of(self._each_host, self._each))
+            self._hosts[host_name] = host
+        if (lane := host.lanes.get(name)) is None:
+            lane = host.lanes[name] = _Lane(name, host)
+        return lane
+
+    def _enter(self, lane: _Lane, *, doubtful: bool) -> _Waiter:
+        waiter = _Waiter(lane, doubtful, asyncio.get_running_loop().create_future())
+        lane.waiting.append(waiter)
+        self._waiting += 1
+        lane.host.turns.setdefault(lane.name, lane)
+        self._turns.setdefault(lane.host.name, lane.host)
+        self._admit([lane.host])
+        return waiter
+
     def _leave(self, waiter: _Waiter) -> None:
-        lane = self._lanes[waiter.lane]
+        lane, host = waiter.lane, waiter.lane.host
+        hosts = [host]
         if waiter.admitted.done():
             lane.used -= 1
-            self._count(waiter, lane, -1)
-            self._admit([*self._turns])
+            lane.moved = host.moved = monotonic()
+            if not self._all.admits(extra=lane.used > 0, doubtful=waiter.doubtful):
+                # Items of other hosts may wait for what becomes free.
+                hosts = [*self._turns.values()]
+            self._count(waiter, -1)
         else:
             lane.waiting.remove(waiter)
-            self._not_waiting(waiter.lane, lane)
+            self._not_waiting(lane)
+        self._admit(hosts)
         if not lane.used and not lane.waiting:
-            del self._lanes[waiter.lane]
-        if not self._host(waiter.host).used:
-            del self._hosts[waiter.host]
+            del host.lanes[lane.name]
+        if not host.lanes:
+            del self._hosts[host.name]
 
-    def _admit(self, names: Iterable[str]) -> None:
-        """Give the items that wait in these lanes the slots that they may have."""
-        full: set[tuple[str, bool, bool]] = set()
-        for name in names:
-            lane = self._lanes[name]
-            while lane.waiting and lane.used < self._each:
-                waiter, extra = lane.waiting[0], lane.used > 0
-                # The same holds for all lanes of the host, of which there may be many.
-                kind = (waiter.host, extra, waiter.doubtful)
-                if kind in full:
-                    break
-                pools = (self._all, self._host(waiter.host))
-                if not all(pool.admits(extra=extra, doubtful=waiter.doubtful) for pool in pools):
-                    full.add(kind)
-                    break
-                lane.waiting.popleft()
-                self._count(waiter, lane, 1)
+    def _admit(self, hosts: Iterable[_Host]) -> None:
+        """Give the items that wait at these hosts the slots that they may have."""
+        for host in hosts:
+            if self._all.used >= self._all.most:
+                return
+            while (lane := self._next(host)) is not None:
+                waiter = lane.waiting.popleft()
+                if not host.pool.used:
+                    host.moved = monotonic()
+                if not lane.used:
+                    lane.moved = monotonic()
+                self._count(waiter, 1)
                 lane.used += 1
                 waiter.admitted.set_result(None)
-                self._not_waiting(name, lane)
+                self._not_waiting(lane)
 
-    def _not_waiting(self, name: str, lane: _Lane) -> None:
-        """One item of the lane does not wait any more: it is the turn of other lanes."""
+    def _next(self, host: _Host) -> _Lane | None:
+        """The lane whose turn it is among those that may have a slot now."""
+        if self._all.used >= self._all.most or host.pool.used >= host.pool.most:
+            return None
+        for lane in host.turns.values():
+            if lane.used < self._each and self._admits(lane):
+                return lane
+        return None
+
+    def _admits(self, lane: _Lane) -> bool:
+        extra, doubtful = lane.used > 0, lane.waiting[0].doubtful
+        return all(
+            pool.admits(extra=extra, doubtful=doubtful) for pool in (self._all, lane.host.pool)
+        )
+
+    def _not_waiting(self, lane: _Lane) -> None:
+        """One item of the lane does not wait any more: it is the turn of others."""
         self._waiting -= 1
+        host = lane.host
         if lane.waiting:
-            self._turns.move_to_end(name)
+            host.turns.move_to_end(lane.name)
         else:
-            del self._turns[name]
+            del host.turns[lane.name]
+        if host.turns:
+            self._turns.move_to_end(host.name)
+        else:
+            del self._turns[host.name]
 
-    def _count(self, waiter: _Waiter, lane: _Lane, change: int) -> None:
-        """Count a change of the slots in use, while ``lane`` counts the other ones."""
-        for pool in (self._all, self._host(waiter.host)):
+    def _count(self, waiter: _Waiter, change: int) -> None:
+        """Count a change of the slots in use, while the lane counts the other ones."""
+        lane = waiter.lane
+        for pool in (self._all, lane.host.pool):
             pool.count(change, extra=lane.used > 0, doubtful=waiter.doubtful)
-
-    def _host(self, name: str) -> _Pool:
-        if name not in self._hosts:
-            self._hosts[name] = _Pool.of(self._each_host, self._each)
-        return self._hosts[name]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -53,9 +54,9 @@ class Origins:
         )
         self.channel = Posting("post", self.settings, None, clock=clock)
 
-    def impatient(self) -> Posting:
-        """Another channel, which does not wait long for an answer."""
-        settings = self.settings.model_copy(update={"within": 0.3})
+    def another(self, **changes: Any) -> Posting:
+        """Another channel, with other settings."""
+        settings = self.settings.model_copy(update=changes)
         return Posting("post", settings, None, clock=self.clock)
 
     async def send(
@@ -162,7 +163,7 @@ async def test_silence_speaks_for_its_url_only(origins: Origins) -> None:
     """A URL takes the connection and never answers: its breaker opens, and not that of others."""
     origins.broken.by_path["/silent"] = Reply(silent=True)
     silent = origins.broken.url("/silent")
-    channel = origins.impatient()
+    channel = origins.another(within=0.3)
     kinds = [(await origins.send(url=silent, channel=channel)).kind for _ in range(FAILURES + 1)]
     assert kinds == [*[OutcomeKind.REFUSED] * FAILURES, OutcomeKind.UNAVAILABLE]
     live = await origins.send(url=origins.broken.url("/live"), channel=channel)
@@ -209,18 +210,23 @@ async def test_an_address_that_is_not_permitted_says_nothing_of_its_origin(
     assert origins.channel.in_trouble == {}
 
 
+async def test_connections_to_one_host_are_bounded(origins: Origins) -> None:
+    """More requests than that wait for each other, and each gets its answer."""
+    channel = origins.another(connections_per_host=2)
+    urls = [origins.other.url(f"/{number % 5}") for number in range(20)]
+    sent = await asyncio.gather(*(origins.send(url=url, channel=channel) for url in urls))
+    assert [outcome.kind for outcome in sent] == [OutcomeKind.ACCEPTED] * 20
+    assert len({got.connection for got in origins.other.got}) <= 2
+    await channel.close()
+
+
 async def test_150_black_holes_do_not_delay_an_honest_receiver(origins: Origins) -> None:
     """150 hosts take connections and never answer, each with several items: an item for another
     host, which was never tried before, is accepted while all of them wait.
     """
     async with Receiver(Reply(silent=True), host="0.0.0.0") as holes:  # noqa: S104
         urls = [f"http://127.0.1.{number}:{holes.port}/" for number in range(1, 151)]
-        channel = Posting(
-            "post",
-            origins.settings.model_copy(update={"within": WITHIN}),
-            None,
-            clock=origins.clock,
-        )
+        channel = origins.another(within=WITHIN)
         sending = [asyncio.create_task(origins.send(url=url, channel=channel)) for url in urls * 4]
         await holes.next(149)
         assert (await origins.send(origins.other, channel=channel)).kind is OutcomeKind.ACCEPTED

@@ -27,6 +27,7 @@ def aoi_settings(aoi_settings: Mapping[str, Any]) -> Mapping[str, Any]:
         "within": LONG,
         "ack_within": 2 * LONG + 2,
         "failures": 2,
+        "connections": 20,
         "connections_per_host": 8,
         "probe_first": 10.0,
         "probe_most": 10.0,
@@ -111,6 +112,31 @@ async def test_a_dead_origin_of_many_costs_each_of_them_no_time_out(
     await wait_for.hop("n1", "unavailable")
     first = [row.story[1].what for row in await server.status("n1") if len(row.story) > 1]
     assert first.count("refused") < FAST
+
+
+async def test_more_silent_urls_than_there_is_room_for_do_not_hold_up_another(
+    server: AoiServer,
+    receiver: Receiver,
+    shop: Publisher,
+    make_device: MakeDevice,
+) -> None:
+    """The URLs of a host never answer, and there are more notifications for them than the worker
+    takes at once: one for another host arrives long before the time limit of their requests.
+    """
+    honest, silent = await make_device("honest"), [await make_device(f"{n}") for n in range(15)]
+    await proved(honest, receiver)
+    async with Receiver(Reply(silent=True)) as host:
+        host.script(*[Reply()] * len(silent))
+        for number, phone in enumerate(silent):
+            await proved(phone, host, f"/{number}")
+        for number in range(8):
+            tokens = [phone.token for phone in silent]
+            await shop.send(tokens, "silence", notification=f"silent-{number}")
+        await host.next(len(silent))
+        async with asyncio.timeout(LONG / 2):
+            await shop.send(honest.token, "hello", notification="n1")
+            assert b"hello" in (await receiver.next(1)).body
+        assert len(host.got) < 2 * len(silent)
 
 
 async def test_dead_resources_of_one_origin_do_not_delay_a_live_one(

@@ -125,18 +125,37 @@ def test_every_slot_comes_back(items: list[tuple[int, int, bool]]) -> None:
     asyncio.run(run_all())
 
 
-async def test_one_lane_does_not_take_the_room_to_wait() -> None:
-    """So many items wait that lanes share the room: a lane with some of them gets no more, at once,
-    and another one waits as before.
+@pytest.mark.parametrize(
+    "lanes", [["a"] * 12, [f"{number}" for number in range(12)]], ids=["one lane", "one host"]
+)
+async def test_what_is_stalled_does_not_take_the_room_to_wait(lanes: list[str]) -> None:
+    """Many items wait for a lane, or for the lanes of a host, that gives no slot back: the surplus
+    goes after a while, later items go at once, and another host is served as before.
     """
-    limit = ConcurrencyLimit(each=1, overall=5)
+    limit = ConcurrencyLimit(each=1, overall=5, each_host=1, patience=0.01)
 
-    async def run(lane: str) -> bool:
-        async with limit.slot(lane, WITHIN) as has_slot:
+    async def run(lane: str, host: str = "dead") -> bool:
+        async with limit.slot(lane, WITHIN, host=host) as has_slot:
             return has_slot
 
-    async with limit.slot("dead", 0):
-        waiting = [asyncio.create_task(run("dead")) for _ in range(12)]
-        assert await asyncio.gather(*waiting[10:]) == [False, False]
-        assert await run("honest")
-    assert [await task for task in waiting[:10]] == [True] * 10
+    async with limit.slot("a", 0, host="dead"):
+        waiting = asyncio.as_completed([asyncio.create_task(run(lane)) for lane in lanes])
+        assert [await next(waiting) for _ in range(2)] == [False] * 2
+        assert [await run(lane) for lane in lanes] == [False] * 12
+        assert await run("honest", "honest")
+    assert [await each for each in waiting] == [True] * 10
+
+
+async def test_a_busy_lane_keeps_its_items() -> None:
+    """Any number of items wait for a lane that gives slots back: each gets one in its order."""
+    limit = ConcurrencyLimit(each=2, overall=5)
+    order: list[int] = []
+
+    async def run(number: int) -> None:
+        async with limit.slot("busy", WITHIN) as has_slot:
+            assert has_slot
+            await asyncio.sleep(0)
+            order.append(number)
+
+    await asyncio.gather(*map(run, range(200)))
+    assert order == [*range(200)]

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import ClassVar, Final, Generic, TypeVar
 
 from aiohttp.abc import AbstractResolver
@@ -84,12 +85,11 @@ class HttpChannel(RequestChannel[Post], Generic[S, K]):
 
     def lane(self, item: Item) -> str:
         """The item's URL, as its origin and a digest: who has the URL may send to it."""
-        url = self._url(item)
-        return f"{origin_of(url)}#{hashlib.sha256(url.encode()).hexdigest()[:_DIGITS]}"
+        return _places_of(self._url(item))[1]
 
     def host(self, item: Item) -> str:
         """The origin of the item's URL."""
-        return origin_of(self._url(item))
+        return _places_of(self._url(item))[0]
 
     def prepare(self, item: Item, now: datetime) -> Post:
         """The request for the item. Raises CannotSend."""
@@ -115,6 +115,13 @@ class HttpChannel(RequestChannel[Post], Generic[S, K]):
 
     def _url(self, item: Item) -> str:
         return str(item.parameters.get(self.url_parameter, ""))
+
+
+@lru_cache(maxsize=2_000)
+def _places_of(url: str) -> tuple[str, str]:
+    """The names of the host and the lane of a URL; each item asks several times."""
+    origin = origin_of(url)
+    return origin, f"{origin}#{hashlib.sha256(url.encode()).hexdigest()[:_DIGITS]}"
 
 
 def _policy(settings: OutgoingSettings) -> BreakerPolicy:

@@ -90,8 +90,7 @@ class HttpClient:
         self._resolver = resolver or AsyncResolver(timeout=_LOOK_UP, tries=2)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=settings.connections,
-                limit_per_host=settings.connections_per_host,
+                limit=0,  # the slots of the channel are the limit
                 keepalive_timeout=_IDLE,
                 use_dns_cache=False,
                 resolver=self._resolver,
@@ -99,7 +98,7 @@ class HttpClient:
                 ssl=_trust(settings),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            # The time that a request may take is ours to watch, the wait for a connection included.
+            # The time that a request may take is ours to watch.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             auto_decompress=False,
             trust_env=False,

@@ -48,8 +48,8 @@ class Api:
         self._context = context
 
     async def send(self, request: web.Request) -> Response:
-        """``POST``: accept a notification (202); the answer names every token. 422 if none of them
-        was accepted.
+        """``POST``: accept a notification (202); the answer names every token. If none of them was
+        accepted: 422, or 503 if a repeat may succeed.
         """
         sender = self._sender(request)
         _refuse_encoded(request)

@@ -140,12 +140,25 @@ def api_response(refusal: HttpRefusal) -> Response:
 
 
 def all_rejected_response(answer: NotificationAcceptedV1) -> Response:
-    """The response for the JSON API when every token of a notification was rejected."""
+    """The response for the JSON API when every token of a notification was rejected.
+
+    503 if some of them cannot be judged yet, so that a repeat may be accepted; else 422.
+    """
+    if any(each.code == ErrorCode.UNAVAILABLE for each in answer.rejected):
+        message = "no token was accepted, and some may be later; `rejected` says which"
+        refusal = of_code(ErrorCode.UNAVAILABLE, message, field="tokens")
+    else:
+        refusal = HttpRefusal(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            ErrorCode.INVALID,
+            "every token was rejected; `rejected` says why",
+            field="tokens",
+        )
     body = AllRejectedV1(
-        code=ErrorCode.INVALID,
-        message="every token was rejected; `rejected` says why",
-        field="tokens",
+        code=refusal.code,
+        message=refusal.message,
+        field=refusal.field,
         notification=answer.notification,
         rejected=answer.rejected,
     )
-    return json_response(body.encode(), HTTPStatus.UNPROCESSABLE_ENTITY)
+    return json_response(body.encode(), refusal.status, refusal.headers)

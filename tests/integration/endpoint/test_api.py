@@ -53,6 +53,23 @@ async def test_a_send_without_an_accepted_token_is_refused(server: ServerUnderTe
     assert (await server.api("POST", json=body | {"tokens": [device.token]})).status == 202
 
 
+async def test_a_send_whose_tokens_cannot_be_judged_yet_is_to_be_repeated(
+    server: ServerUnderTest,
+) -> None:
+    """503 with Retry-After, and the code of each token, where a key may be on its way; a token that
+    is forged changes nothing, and beside an accepted token it is 202.
+    """
+    device = await server.system.device()
+    unknown = f"zz.{device.token.partition('.')[2]}"
+    body = {"notification": "n1", "tokens": [unknown, "k1.forged"], **HELLO}
+    refused = await server.api("POST", json=body)
+    assert (refused.status, refused.json["code"]) == (503, "unavailable")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert [each["code"] for each in refused.json["rejected"]] == ["unavailable", "token_forged"]
+    accepted = await server.api("POST", json=body | {"tokens": [unknown, device.token]})
+    assert accepted.status == 202
+
+
 async def test_a_repeat_with_its_id_is_harmless(server: ServerUnderTest) -> None:
     """The same ID and body: the same answer; another body: 409, like over the broker."""
     device = await server.system.device()

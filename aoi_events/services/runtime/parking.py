@@ -112,8 +112,8 @@ async def replay(store: Store, broker: Broker, ids: Collection[str], *, within: 
             break
         await asyncio.sleep(_LOOK_AGAIN)
     kept |= {
-        id_: f"no worker took it within {within:g} s: does a worker of {row.queue} run, and is the "
-        f"broker user {broker.user!r} among its AOI_OPERATOR_USERS?"
+        id_: f"it was not handled within {within:g} s: does a worker of {row.queue} run, and is "
+        f"the broker user {broker.user!r} among its AOI_OPERATOR_USERS?"
         for id_, row in left.items()
     }
     return Replayed(tuple(row.id for row in good if row.id not in kept), kept)

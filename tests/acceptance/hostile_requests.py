@@ -132,9 +132,12 @@ def cases(victim: Device, attacker: Device, *, revoked: str, foreign: str) -> It
     yield case("another sender's", "notification.status", status, "not_found")
     for key in ("notification.explode", "bogus", "", "client.register.", "#", "a" * 255):
         yield case("unknown", key, good, "unknown_request")
-    for address in ("aoi.notification", "aoi.reply.audit.x", "aoi.dead", "amq.gen-x", None):
+    for address in ("aoi.notification", "aoi.reply.audit.x", "aoi.dead", "amq.gen-x"):
         body = json.dumps({**good, "notification": uuid.uuid4().hex}).encode()
         yield Case(f"reply_to {address}", "notification.send", body, frozenset(), address)
+    # It would assign an ID, which no answer can name.
+    body = json.dumps({"version": 1, "device": "x", "identity": "x", "secret_hash": "0" * 64})
+    yield Case("no reply_to", "client.register", body.encode(), frozenset(), None)
 
 
 def noise(rng: random.Random, count: int) -> Iterator[Case]:

@@ -227,7 +227,7 @@ async def test_150_black_holes_do_not_delay_an_honest_receiver(origins: Origins)
     async with Receiver(Reply(silent=True), host="0.0.0.0") as holes:  # noqa: S104
         urls = [f"http://127.0.1.{number}:{holes.port}/" for number in range(1, 151)]
         channel = origins.another(within=WITHIN)
-        sending = [asyncio.create_task(origins.send(url=url, channel=channel)) for url in urls * 4]
+        sending = [asyncio.create_task(origins.send(url=url, channel=channel)) for url in urls * 3]
         await holes.next(149)
         assert (await origins.send(origins.other, channel=channel)).kind is OutcomeKind.ACCEPTED
         assert not any(task.done() for task in sending)

@@ -217,11 +217,11 @@ class BatchWorker(Generic[T]):
                 if refused.code is ErrorCode.GATEWAY_UNKNOWN:
                     unknown_gateways.append(refused)
                 else:
-                    bad.append(Parked(message, refused.code, refused.message))
+                    bad.append(Parked(self._to_park(message), refused.code, refused.message))
                 answers += refusal(message, refused) if may_answer(message) else []
             except Exception as bug:  # noqa: BLE001 - parked for a person, with its traceback logged
                 self._log.exception("unreadable", message_id=message.message_id)
-                bad.append(_parked(message, bug))
+                bad.append(_parked(self._to_park(message), bug))
                 answers += internal_error(message) if may_answer(message) else []
             else:
                 good.append(message)
@@ -258,10 +258,14 @@ class BatchWorker(Generic[T]):
         except Exception as bug:  # noqa: BLE001 - parked for a person, with its traceback logged
             about = self.handler.about(item)
             self._log.exception("item_parked", message_id=message.message_id, **about)
-            await self.parking.park(self.handler.queue, [_parked(message, bug)])
+            await self.parking.park(self.handler.queue, [_parked(self._to_park(message), bug)])
             await self._publish_after_parking(
                 [*internal_error(message), *self.handler.abandoned(item)]
             )
+
+    def _to_park(self, message: Inbound) -> Inbound:
+        """The message as it is parked: a sender may have marked a dead letter as a replay."""
+        return message if self.quarantine else as_sent(message)
 
     async def _publish_after_parking(self, outputs: Sequence[Outbound]) -> None:
         """Publish the messages that follow a parked one; a failure is logged and not repeated."""

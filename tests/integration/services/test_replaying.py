@@ -13,7 +13,7 @@ from aoi_events.contracts.senders import SENDER_HEADER
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Inbound, Outbound
-from aoi_events.services.messages.quarantine import to_quarantine, to_replay
+from aoi_events.services.messages.quarantine import REPLAYED_HEADER, to_quarantine, to_replay
 from aoi_events.services.runtime.parking import Parked, Parking, replay
 from aoi_events.topology import (
     DEAD,
@@ -179,6 +179,20 @@ async def test_one_that_dies_again_is_parked_once(open_system: OpenSystem) -> No
         (row.id, "shop", "delivered too often without success")
     ]
     await broker.close()
+
+
+async def test_a_dead_letter_of_a_sender_is_no_replay(system: System) -> None:
+    """A sender's message that is marked as the replay of a parked one and becomes a dead letter is
+    parked beside it and not in its place.
+    """
+    shop, eve = await system.user("shop"), await system.user("eve")
+    await shop.ask_bytes("notification.send", b"first")
+    before = await system.parked()
+    died = {REPLAYED_HEADER: before[0].id, "x-first-death-queue": quarantine_of(NOTIFICATION)}
+    await eve.broker.publish([Outbound("", DEAD, b"second", headers=died)])
+    rows = await system.until(system.parked, lambda rows: rows != before)
+    assert [row for row in rows if row.sender == "shop"] == before
+    assert [row.body for row in rows if row.sender == "eve"] == [b"second"]
 
 
 async def test_nothing_is_forgotten_that_the_broker_does_not_have(system: System) -> None:

@@ -136,8 +136,8 @@ def cases(victim: Device, attacker: Device, *, revoked: str, foreign: str) -> It
         body = json.dumps({**good, "notification": uuid.uuid4().hex}).encode()
         yield Case(f"reply_to {address}", "notification.send", body, frozenset(), address)
     # It would assign an ID, which no answer can name.
-    body = json.dumps({"version": 1, "device": "x", "identity": "x", "secret_hash": "0" * 64})
-    yield Case("no reply_to", "client.register", body.encode(), frozenset(), None)
+    new = {"version": 1, "device": "x", "identity": "x", "secret_hash": "0" * 64}
+    yield Case("no reply_to", "client.register", json.dumps(new).encode(), frozenset(), None)
 
 
 def noise(rng: random.Random, count: int) -> Iterator[Case]:

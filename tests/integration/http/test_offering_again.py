@@ -13,6 +13,7 @@ from aoi_events.client import (
     AoiClient,
     ChannelOffer,
     MemoryStorage,
+    Notification,
     ReconnectPolicy,
     ShortMessage,
     WebSocketTransport,
@@ -113,7 +114,7 @@ async def test_subscription_that_answered_404_once_is_active_after_the_next_cont
 ) -> None:
     """One push is answered 404, all later ones 201: the next contact has the channel back."""
     client = await start("webpush")
-    app = await client.register_application("org.mail", asyncio.Queue().put)
+    app = await client.register_application("org.mail", asyncio.Queue[Notification]().put)
     await client.until_channels({"websocket", "webpush"})
     phone.transport.cut()
     receiver.script(Reply(404))
@@ -133,7 +134,7 @@ async def test_number_whose_challenges_were_not_read_is_active_after_a_pause(
     """The radio is off for three challenges, and the connection stays: SMS is offered again."""
     phone.radio_on = False
     client = await start("sms")
-    await client.register_application("org.mail", asyncio.Queue().put)
+    await client.register_application("org.mail", asyncio.Queue[Notification]().put)
     for challenges in (1, 2, 3):
         await server.smsc.submitted(challenges)
         server.advance(ROUND)
@@ -151,7 +152,7 @@ async def test_number_whose_first_challenge_was_refused_is_active_after_a_pause(
     """The SMSC refuses the first challenge for good, and takes the next one."""
     server.smsc.script(SmscReply.bad_number())
     client = await start("sms")
-    await client.register_application("org.mail", asyncio.Queue().put)
+    await client.register_application("org.mail", asyncio.Queue[Notification]().put)
     closed = await wait_for("channel.closed", client=client.client_id)
     assert isinstance(closed.data, ChannelChanged)
     assert closed.data.reason == CloseReason.CHALLENGE_REFUSED

@@ -27,7 +27,7 @@ S = TypeVar("S", bound=OutgoingSettings)
 K = TypeVar("K")
 
 _DIGITS: Final = 12
-"""Hexadecimal digits that tell the URLs of one origin apart."""
+"""Hexadecimal digits of a digest, which distinguish the URLs of one origin."""
 _LANE_PART: Final = 4
 """One URL may use this part of the connections to its host."""
 

@@ -58,7 +58,7 @@ class NoAnswer:
 
 @dataclass(slots=True)
 class _Request:
-    """What a request without an answer shows so far; see `NoAnswer`.
+    """Findings of a request that has no answer yet; see `NoAnswer`.
 
     While a connection is made it shows only that of the host. On a new connection the resource
     fails, and the host works; on one from before the host is unknown.

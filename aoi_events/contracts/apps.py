@@ -22,7 +22,7 @@ from aoi_events.contracts.identifiers import (
     Fingerprint,
     InstanceName,
     NotificationId,
-    SenderKey,
+    SenderKeyInput,
     TokenText,
     Urgency,
     UserIdentity,
@@ -92,7 +92,7 @@ class RegisterAppV1(_AboutApp):
     type: Literal["register"] = "register"
     command: Command | None = None
     owner: UserId | None = None
-    sender_key: SenderKey | None = None
+    sender_key: SenderKeyInput | None = None
     wait: Wait = 0.0
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import base64
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 ClientId = Annotated[str, Field(pattern=r"^cli_[a-z2-7]{26}$")]
 """AOI Client ID, assigned at registration (8.2.1)."""
@@ -87,3 +87,11 @@ def id_octets(identifier: str) -> bytes:
 def base64url(text: str) -> str:
     """``text`` in base64 (RFC 4648, section 4) or base64url as base64url without padding."""
     return text.rstrip("=").translate(_URL_SAFE)
+
+
+def _respelt(value: Any) -> Any:
+    return base64url(value) if isinstance(value, str) else value
+
+
+SenderKeyInput = Annotated[SenderKey, BeforeValidator(_respelt)]
+"""A :data:`SenderKey` that may be in standard base64, and may have padding."""

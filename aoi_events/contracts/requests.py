@@ -24,7 +24,7 @@ from aoi_events.contracts.identifiers import (
     Mode,
     NotificationId,
     SecretHash,
-    SenderKey,
+    SenderKeyInput,
     SessionText,
     Topic,
     Urgency,
@@ -98,7 +98,7 @@ class RegisterApplicationV1(_ClientRequest):
     application: ApplicationName
     instance: InstanceName = "default"
     sequence: Sequence
-    sender_key: SenderKey | None = None
+    sender_key: SenderKeyInput | None = None
 
 
 class DeregisterApplicationV1(_ClientRequest):

@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from aoi_events.channels.base.http.settings import OutgoingSettings
 from aoi_events.channels.webpush.vapid import VapidKey, public_text, read_key
-from aoi_events.contracts.identifiers import SenderKey
+from aoi_events.contracts.identifiers import SenderKeyInput
 
 
 class WebPushSettings(OutgoingSettings):
@@ -21,7 +21,7 @@ class WebPushSettings(OutgoingSettings):
     private_key: SecretStr | None = None
     """VAPID private key of this installation, base64url of 32 octets; `aoi keys vapid` makes one.
     For the worker webpush only, where `public_key` is set for the worker activation."""
-    public_key: SenderKey | None = None
+    public_key: SenderKeyInput | None = None
     """Its public key, the `applicationServerKey` that devices subscribe with; derived from
     `private_key` where that is set."""
     contact: (

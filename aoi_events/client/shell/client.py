@@ -41,7 +41,7 @@ from aoi_events.contracts.identifiers import (
     Assertion,
     DeviceId,
     InstanceName,
-    SenderKey,
+    SenderKeyInput,
     UserIdentity,
 )
 from aoi_events.contracts.requests import ActivateChannelsV1, ChannelOffer
@@ -258,7 +258,7 @@ class AoiClient:
         _checked(ApplicationName, application, "application")
         _checked(InstanceName, instance, "instance")
         if sender_key is not None:
-            sender_key = _checked(SenderKey, sender_key.rstrip("="), "sender_key")
+            sender_key = _checked(SenderKeyInput, sender_key, "sender_key")
         key = application_key(application, instance)
         self._runner.handlers[key] = handler
         await self._runner.put_and_wait(ApplicationStarted(application, instance, sender_key))
@@ -365,12 +365,12 @@ async def _valid(identities: IdentityEvents) -> AsyncIterator[str]:
 
 
 def _checked(kind: Any, value: S, name: str) -> S:
-    """``value``, if it is of this kind. Raises ConfigurationError."""
+    """``value``, validated as this kind. Raises ConfigurationError."""
     try:
-        TypeAdapter(kind).validate_python(value)
+        checked: S = TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         raise ConfigurationError(f"{name}: {in_words(error.errors()[0])}") from None
-    return value
+    return checked
 
 
 def _checked_assertion(assertion: str | None) -> str | None:

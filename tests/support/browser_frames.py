@@ -19,6 +19,8 @@ OWN_SECRET = secret_text(RANDOM)
 UAID = write_uaid(CLIENT, SECRET)
 TOKEN = "k1." + "T" * 40
 ENCRYPTED = ContentEncryption(coding="aes128gcm")
+ENTRY = 64
+"""Octets that a queued frame takes in a gateway beside its own."""
 
 
 def say(kind: str, **more: Any) -> str:

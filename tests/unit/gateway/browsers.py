@@ -58,7 +58,9 @@ __all__ = [
     "refused",
     "register",
     "say",
+    "subscribing",
     "unregister",
+    "unregistered",
 ]
 
 
@@ -111,6 +113,19 @@ def answer(session: WebPushSession, ask: ForwardRequest, name: str, body: Answer
 def refused(session: WebPushSession, ask: ForwardRequest, code: str) -> list[Effect]:
     """A worker refuses."""
     return answer(session, ask, "refused.v1", RefusedV1(code=code, message="no"))
+
+
+def unregistered(**settings: Any) -> WebPushSession:
+    """A session of an unregistered browser whose hello was answered."""
+    session = new_session(**settings)
+    receive(session, hello(None))
+    return session
+
+
+def subscribing(session: WebPushSession) -> ForwardRequest:
+    """The last request of an unregistered browser that subscribes: its channel's activation."""
+    registering = asked(receive(session, register()))
+    return asked(answer(session, registering, *REGISTERED))
 
 
 REGISTERED = "client.registered.v1", ClientRegisteredV1(client=CLIENT)

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from aoi_events.contracts.answers import ChannelsActivatedV1, ClientDeregisteredV1
+from aoi_events.contracts.answers import ChannelsActivatedV1
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.parse import parse_request
 from aoi_events.contracts.requests import (
     ActivateChannelsV1,
-    DeregisterClientV1,
     RegisterApplicationV1,
     RegisterClientV1,
 )
 from aoi_events.domain.clients.client import client_id_of, hash_secret
 from aoi_events.gateway.protocol.effects import (
     Admit,
-    Effect,
     EndPresence,
     ForwardRequest,
     ReportOutcome,
 )
 from aoi_events.gateway.protocol.session import SessionState
-from aoi_events.gateway.protocol.webpush import WebPushSession
 from aoi_events.gateway.protocol.webpush.uaids import write_uaid
 from tests.support.browser_frames import (
     CHANNEL_ID,
@@ -37,7 +32,7 @@ from tests.support.browser_frames import (
     say,
     unregister,
 )
-from tests.support.device_frames import CLIENT, SECRET, SESSION, connected
+from tests.support.device_frames import CLIENT, SECRET, SESSION
 from tests.support.instant import INSTANT as NOW
 from tests.unit.gateway.browsers import (
     ACTIVATED,
@@ -47,24 +42,12 @@ from tests.unit.gateway.browsers import (
     answer,
     asked,
     new_session,
-    push,
     receive,
     refused,
+    subscribing,
+    unregistered,
 )
 from tests.unit.gateway.samples import closing, frames
-
-
-def unregistered(**settings: Any) -> WebPushSession:
-    """A session of an unregistered browser whose hello was answered."""
-    session = new_session(**settings)
-    receive(session, hello(None))
-    return session
-
-
-def subscribing(session: WebPushSession) -> ForwardRequest:
-    """The last request of an unregistered browser that subscribes: its channel's activation."""
-    registering = asked(receive(session, register()))
-    return asked(answer(session, registering, *REGISTERED))
 
 
 def test_a_hello_alone_makes_no_client() -> None:
@@ -204,16 +187,6 @@ def test_what_an_unregistered_browser_asks_at_once_waits() -> None:
     assert asked([fourth]).name == "application.register"
 
 
-def test_commands_of_an_unregistered_browser_are_bounded_in_octets() -> None:
-    """A command that does not fit the queue is refused with 429."""
-    session = unregistered(commands_octets=32_768)
-    asked(receive(session, register()))
-    for _ in range(32_768 // len(register()) - 1):
-        assert receive(session, register()) == []
-    (reply,) = frames(receive(session, register()))
-    assert reply["status"] == 429
-
-
 def test_hello_and_register_at_once_of_a_known_browser() -> None:
     """A client that does not wait for the answer to its hello gets every answer in order."""
     session = new_session()
@@ -237,74 +210,3 @@ def test_hello_and_register_at_once_of_a_browser_that_begins_anew() -> None:
     reply, registering = session.hello_refused("unauthenticated", now=NOW)
     assert frames([reply])[0]["uaid"] != UAID
     assert asked([registering]).name == "client.register"
-
-
-def test_frames_before_the_answer_to_the_hello_are_bounded() -> None:
-    """Frames that do not fit the queue end the connection before a worker sees them."""
-    session = new_session(commands_octets=32_768)
-    receive(session, hello())
-    codes = [closing(receive(session, register() + " " * 20_000)) for _ in range(2)]
-    assert codes == [None, 4774]
-    session = new_session()
-    receive(session, hello())
-    assert receive(session, "no JSON") == []
-    assert closing(admit(session)) == 1008
-
-
-def ending(effects: list[Effect]) -> DeregisterClientV1:
-    """The only effect, which is the request to end the client."""
-    request = parse_request(asked(effects).name, asked(effects).body)
-    assert isinstance(request, DeregisterClientV1)
-    return request
-
-
-def test_a_browser_that_lost_notifications_gets_the_others_first() -> None:
-    """Its client ends when the workers have nothing more for it, and then its connection; it keeps
-    the uaid until then.
-    """
-    session = new_session()
-    receive(session, hello())
-    session.deliver(push(1, epoch=4), elapsed=1.0, now=NOW)
-    reply, notification = session.admitted(
-        connected(4, client=CLIENT, lost=3), elapsed=1.0, now=NOW
-    )
-    assert frames([reply])[0]["uaid"] == UAID
-    assert frames([notification])[0]["messageType"] == "notification"
-    assert session.due() == 2.0
-    assert session.tick(elapsed=2.0, now=NOW) == [], "a notification is in flight"
-    receive(session, ack(1), elapsed=2.5)
-    effects = session.tick(elapsed=3.0, now=NOW)
-    assert ending(effects).drained
-    assert session.tick(elapsed=9.0, now=NOW) == [], "the workers are asked once at a time"
-    assert refused(session, asked(effects), "conflict") == []
-    assert session.due() == 2.0, "one second after the answer"
-    effects = session.tick(elapsed=10.0, now=NOW)
-    assert ending(effects).drained
-    gone = ClientDeregisteredV1(client=CLIENT)
-    assert closing(answer(session, asked(effects), "client.deregistered.v1", gone)) == 1000
-
-
-def test_a_browser_that_lost_notifications_and_does_not_acknowledge_begins_anew() -> None:
-    """Its client ends some time after the last acknowledgement, whatever is stored for it."""
-    session = new_session(forget_after=60)
-    receive(session, hello())
-    session.admitted(connected(client=CLIENT, lost=3), elapsed=1.0, now=NOW)
-    for number in (1, 2):
-        session.deliver(push(number), elapsed=1.0, now=NOW)
-    receive(session, ack(1), elapsed=30.0)
-    session.deliver(push(3), elapsed=80.0, now=NOW)
-    assert session.tick(elapsed=89.9, now=NOW) == []
-    effects = session.tick(elapsed=91.0, now=NOW)
-    assert ending(effects).drained is None
-    assert session.unanswered(asked(effects).id, elapsed=100.0, now=NOW) == []
-    assert ending(session.tick(elapsed=101.0, now=NOW)).drained is None
-
-
-def test_the_client_of_a_first_subscription_lost_nothing() -> None:
-    """A client that was registered on this connection does not end, whatever the answer says."""
-    session = unregistered()
-    answer(session, subscribing(session), *ACTIVATED)
-    assert [each.name for each in admit(session, lost=1) if isinstance(each, ForwardRequest)] == [
-        "application.register"
-    ]
-    assert session.due() is None

@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from aoi_events.contracts.identifiers import ClientId, ClientSecret, SenderKey, base64url
+from aoi_events.contracts.identifiers import ClientId, ClientSecret, SenderKey, SenderKeyInput
 from aoi_events.contracts.requests import (
     ActivateChannelsV1,
     AnyRequest,
@@ -23,7 +23,7 @@ from aoi_events.gateway.protocol.webpush.replies import Command
 
 CHANNEL: Final = "websocket"
 """The notification channel of every browser."""
-_KEY: Final[TypeAdapter[SenderKey]] = TypeAdapter(SenderKey)
+_KEY: Final[TypeAdapter[SenderKey]] = TypeAdapter(SenderKeyInput)
 
 
 def registration(session: str, secret: ClientSecret) -> RegisterClientV1:
@@ -39,7 +39,7 @@ def activation(client: ClientId, sequence: int) -> ActivateChannelsV1:
     return ActivateChannelsV1(version=1, client=client, sequence=sequence, offers=offers)
 
 
-def read_command(data: str | bytes) -> Command:
+def read_command(data: bytes) -> Command:
     """Decode a command that was decoded and checked before it was queued."""
     message = read_message(data)
     if not isinstance(message, Command):
@@ -80,7 +80,7 @@ def _sender_key(key: str | None) -> SenderKey | None:
     if key is None:
         return None
     try:
-        return _KEY.validate_python(base64url(key))
+        return _KEY.validate_python(key)
     except ValidationError:
         raise Refusal(
             ErrorCode.INVALID, "a key is a P-256 public key, uncompressed, in base64url"

@@ -9,17 +9,26 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.platform.limiters import TokenBucket
+
+_ENTRY: Final = 64
+"""Octets that count for each frame beside its own, so that empty frames are bounded, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedFrame:
     """A frame that arrived at ``since``, in seconds since the gateway started."""
 
-    data: str | bytes
+    data: bytes
     since: float
+
+    @property
+    def octets(self) -> int:
+        """How much of the queue it takes."""
+        return len(self.data) + _ENTRY
 
 
 class FrameQueue:
@@ -43,10 +52,11 @@ class FrameQueue:
 
     def push(self, data: str | bytes, elapsed: float) -> bool:
         """Add a frame; False when the queue is full."""
-        if self._octets + len(data) > self._settings.commands_octets:
+        frame = QueuedFrame(data.encode() if isinstance(data, str) else data, elapsed)
+        if self._octets + frame.octets > self._settings.commands_octets:
             return False
-        self._frames.append(QueuedFrame(data, elapsed))
-        self._octets += len(data)
+        self._frames.append(frame)
+        self._octets += frame.octets
         return True
 
     def pull(self, elapsed: float) -> QueuedFrame | None:
@@ -82,5 +92,5 @@ class FrameQueue:
 
     def _pop(self) -> QueuedFrame:
         frame = self._frames.popleft()
-        self._octets -= len(frame.data)
+        self._octets -= frame.octets
         return frame

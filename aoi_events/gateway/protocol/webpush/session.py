@@ -154,10 +154,10 @@ class WebPushSession(Handshake):
             sent = self._window.in_flight(update.version)
             if sent is None and (stop := self._charge(elapsed, now)[1]):
                 return [*effects, *stop]
-            effects += self._acknowledged(update, elapsed, now)
+            effects += self._acknowledged(update, now)
         return [*effects, *self._send_waiting(elapsed, now)]
 
-    def _acknowledged(self, update: AckUpdate, elapsed: float, now: datetime) -> list[Effect]:
+    def _acknowledged(self, update: AckUpdate, now: datetime) -> list[Effect]:
         # An unregistered browser acknowledges notifications of an earlier client.
         if self.client is None or self.state is not SessionState.OPEN:
             return []
@@ -165,7 +165,7 @@ class WebPushSession(Handshake):
         if reported is None:
             return []
         if self._window.acknowledged(update.version) is not None and self._client_end is not None:
-            self._client_end.acknowledged(elapsed)
+            self._client_end.acknowledged()
         return [ReportOutcome(reported)]
 
     # -- from the workers -----------------------------------------------------------------------
@@ -229,8 +229,12 @@ class WebPushSession(Handshake):
         end = self._client_end
         if end is None or self.client is None or elapsed < end.due():
             return []
+        in_flight = self._window.oldest() is not None
+        if in_flight:
+            end.in_flight(elapsed)
         overdue = end.overdue(elapsed)
-        if self._window.oldest() is not None and not overdue:
+        no_room = len(self._pending) >= self._settings.requests_in_flight
+        if no_room or (in_flight and not overdue):
             end.wait(elapsed)
             return []
         end.asked()

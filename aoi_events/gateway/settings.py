@@ -67,8 +67,8 @@ class GatewaySettings(BaseModel):
     commands_within: Seconds = 60.0
     """Seconds that a browser's command may wait for its turn; then it is refused."""
     commands_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
-    """Commands of a browser (it subscribes, or ends a subscription) that go to the workers as fast
-    as these answer; ``frames_per_second`` after that. Commands that wait do not count as frames."""
+    """Commands about app instances, or subscriptions of a browser, that one device may send as fast
+    as the workers answer; ``frames_per_second`` after that. They do not count as frames."""
     requests_at_once: Annotated[int, Field(ge=1, le=100_000)] = 512
     """Requests of all devices that are at the broker at once; more wait for their turn."""
     requests_waiting: Annotated[int, Field(ge=0, le=1_000_000)] = 20_000

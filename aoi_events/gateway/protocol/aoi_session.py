@@ -41,7 +41,10 @@ from aoi_events.gateway.protocol.frames import (
 from aoi_events.gateway.protocol.outcomes import acknowledged
 from aoi_events.gateway.protocol.session import DeviceSession, SessionState
 from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.platform.limiters import TokenBucket
 
+_COMMANDS: Final = ("application.register", "application.deregister")
+"""A device sends as many of these at once as it has app instances."""
 _REGISTRATIONS: Final = 8
 """Registrations that one connection may ask for: one, and some repeats of it."""
 
@@ -49,7 +52,7 @@ _REGISTRATIONS: Final = 8
 class AoiSession(DeviceSession):
     """The session of one connection that speaks ``aoi.v1``."""
 
-    __slots__ = ("_registrations", "_unanswered")
+    __slots__ = ("_commands", "_registrations", "_unanswered")
 
     protocol = SUBPROTOCOL
 
@@ -57,6 +60,7 @@ class AoiSession(DeviceSession):
         super().__init__(name, settings, elapsed=elapsed)
         self._unanswered: list[int] = []
         self._registrations = 0
+        self._commands = TokenBucket(rate=settings.frames_per_second, burst=settings.commands_burst)
 
     # -- from the device ------------------------------------------------------------------------
 
@@ -86,7 +90,7 @@ class AoiSession(DeviceSession):
         return [Admit(frame.client, frame.secret, frame.heard)]
 
     def _request(self, frame: RequestFrame, elapsed: float, now: datetime) -> list[Effect]:
-        above_limit, stop = self._charge(elapsed, now)
+        above_limit, stop = self._charge_request(frame, elapsed, now)
         if stop:
             return stop
         if self.state is not SessionState.OPEN and not (
@@ -107,6 +111,14 @@ class AoiSession(DeviceSession):
         # The time limit for the hello starts again with the answer.
         self._hello_by = math.inf
         return [ForwardRequest(frame.id, frame.name, body, client)]
+
+    def _charge_request(
+        self, frame: RequestFrame, elapsed: float, now: datetime
+    ) -> tuple[bool, list[Effect]]:
+        """Count a request as a frame, unless it is a command within ``commands_burst``."""
+        if frame.name in _COMMANDS and not self._commands.take(elapsed):
+            return False, []
+        return self._charge(elapsed, now)
 
     def _too_many(self, above_limit: bool) -> bool:
         if self.state is SessionState.WAITING:

@@ -326,6 +326,19 @@ def test_a_flood_is_refused_and_then_ended() -> None:
     assert all(isinstance(effects[0], ForwardRequest) for effects in results)
 
 
+@pytest.mark.parametrize("name", ["application.register", "application.deregister"])
+def test_500_apps_at_once_are_no_flood(name: str) -> None:
+    """A device registers all of its apps anew after its user identity changed."""
+    session = open_session()
+    for number in range(500):
+        (ask,) = receive(session, request(name, number))
+        assert isinstance(ask, ForwardRequest)
+        session.unanswered(ask.id, elapsed=1.0, now=NOW)
+    session = open_session(commands_burst=5, frames_burst=10, frames_per_second=1)
+    codes = [closing(receive(session, request(name, number), 0.0)) for number in range(30)]
+    assert codes.index(4429) == 5 + 2 * 10 - 1, "the hello was a frame, too"
+
+
 def test_control_frames_and_unasked_acknowledgements_count_too() -> None:
     """Neither pings nor acknowledgements of nothing are a way around the limit."""
     session = open_session(frames_burst=5, frames_per_second=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, replace
 from datetime import timedelta
+from typing import Final
 
 from aoi_events.contracts.events import NOBODY, ClientChanged
 from aoi_events.contracts.states import Reason
@@ -18,10 +19,14 @@ from aoi_events.services.messages.events import event
 from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.settings import Policies
 
+_EVENTS_EACH: Final = 50
+"""Events per client of a full batch: an end has one for the client, and one for each token."""
+
 
 @dataclass(frozen=True, slots=True)
 class UnusedClients:
-    """Ends registrations that were never used, or not for very long, ``batch`` of them at once.
+    """Ends registrations that were never used, or not for very long: at once ``batch`` of them, or
+    fewer that have many app instances.
 
     No message would be redelivered if this worker died. So each end is committed as *unpublished*,
     and marked as published after the broker's confirm; an end that is unpublished for ``hold`` is
@@ -55,6 +60,8 @@ class UnusedClients:
             # Locked in key order, and looked at again: who came in between is used.
             ended: list[Client] = []
             for client in (await tx.clients(ids, Lock.EXCLUSIVE)).values():
+                if len(outputs) >= self.batch * _EVENTS_EACH:
+                    break
                 over = expired(client, unused_before=unused_before, silent_before=silent_before)
                 if not (over or client.unpublished_since):
                     continue

@@ -13,7 +13,7 @@ from aoi_events.services.runtime.settings import Policies
 from aoi_events.testing.stopped_clock import ManualClock
 from aoi_events.topology import EVENTS, Binding, Queue, QueueKind, topology
 from tests.support.limits import WITHIN
-from tests.support.rows import NOW, a_client, client_id, later
+from tests.support.rows import NOW, a_client, an_application, client_id, later
 
 
 async def test_an_end_that_was_not_published_has_the_time_of_the_first_attempt(
@@ -39,4 +39,24 @@ async def test_an_end_that_was_not_published_has_the_time_of_the_first_attempt(
     async with empty_store.transaction(read_only=True) as tx:
         after = (await tx.clients([client_id(1)]))[client_id(1)]
     assert (after.retired_at, after.unpublished_since) == (ended, None)
+    await broker.close()
+
+
+async def test_clients_with_many_apps_end_in_smaller_batches(empty_store: Store) -> None:
+    """The events of one transaction are bounded, whatever the number of apps of each client."""
+    clients = range(1, 4)
+    async with empty_store.transaction() as tx:
+        await tx.save_clients([a_client(number, seen_at=later(-(10**9))) for number in clients])
+        await tx.save_applications(
+            [an_application(number, f"app{app}") for number in clients for app in range(101)]
+        )
+    broker = MemoryBroker(MemoryServer())
+    await broker.declare(topology())
+    worker = UnusedClients(empty_store, broker, Policies(), ManualClock(NOW), batch=2)
+    ended = []
+    while await worker.process_due():
+        async with empty_store.transaction(read_only=True) as tx:
+            rows = (await tx.clients([client_id(number) for number in clients])).values()
+        ended.append(sum(row.retired for row in rows))
+    assert ended == [1, 2, 3]
     await broker.close()

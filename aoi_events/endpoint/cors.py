@@ -20,8 +20,8 @@ _ANY_ORIGIN: Final = {
     "Access-Control-Expose-Headers": "Location, Retry-After, TTL, WWW-Authenticate",
 }
 _REQUEST_HEADERS: Final = (
-    "Authorization, Content-Encoding, Content-Type, Crypto-Key, Encryption, Encryption-Key, TTL, "
-    "Topic, Urgency"
+    "Authorization, Content-Encoding, Content-Type, Crypto-Key, Encryption, Encryption-Key, "
+    "Prefer, TTL, Topic, Urgency"
 )
 _FOR: Final = "86400"
 """Seconds for which a browser may remember the answer to a preflight."""

@@ -37,6 +37,7 @@ async def test_a_preflight_allows_what_a_push_needs(
         "content-type",
         "crypto-key",
         "encryption",
+        "prefer",
         "ttl",
         "topic",
         "urgency",

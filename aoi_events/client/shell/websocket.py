@@ -193,7 +193,7 @@ def _advice(error: Exception) -> str:
     match error:
         case aiohttp.WSServerHandshakeError(status=status, request_info=request):
             busy = status == HTTPStatus.TOO_MANY_REQUESTS or status >= _SERVER_ERRORS
-            advice = "it is busy or down" if busy else "check the path"
+            advice = "it is busy or down" if busy else "check the port and the path"
             return f"{request.real_url} answers with HTTP status {status}; {advice}"
         case aiohttp.ClientConnectorCertificateError():
             return f"{error}; check the host, or the certificates to trust"

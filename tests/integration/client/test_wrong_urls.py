@@ -40,7 +40,7 @@ def wrong_url(request: pytest.FixtureRequest, server: ScriptedServer, tls: str) 
 
 
 WRONG = [
-    ("ws://{server}wrong", "answers with HTTP status 404; check the path"),
+    ("ws://{server}wrong", "answers with HTTP status 404; check the port and the path"),
     ("wss://{server}", "check the scheme"),
     ("ws://{tls}/", "check the scheme"),
     ("wss://{tls}/", "check the host, or the certificates to trust"),

@@ -30,13 +30,15 @@ class Browser:
         assert self._socket is not None, "open it first"
         return self._socket
 
-    async def open(self) -> bool:
-        """Connect and say hello; whether the uaid stayed the same."""
+    async def open(self, *channels: str) -> bool:
+        """Connect, say hello and register channels at once; whether the uaid stayed the same."""
         session = await self._stack.enter_async_context(aiohttp.ClientSession())
         self._socket = await session.ws_connect(self._url, protocols=(WEBPUSH_SUBPROTOCOL,))
         self._stack.push_async_callback(self._socket.close)
         known = {} if self.uaid is None else {"uaid": self.uaid}
         await self.say("hello", use_webpush=True, broadcasts={}, **known)
+        for channel in channels:
+            await self.say("register", channelID=channel)
         reply = await self.hear("hello")
         assert (reply["status"], reply["use_webpush"]) == (200, True)
         before, self.uaid = self.uaid, reply["uaid"]

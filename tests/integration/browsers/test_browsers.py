@@ -141,6 +141,21 @@ async def test_500_subscriptions_at_once(place: AoiServer, stack: AsyncExitStack
     assert len(answer.rejected) == len(channels)
 
 
+async def test_hello_and_register_at_once(place: AoiServer, stack: AsyncExitStack) -> None:
+    """A known client that does not wait for the answer to its hello gets what it asks for."""
+    shop = await place.publisher("shop")
+    browser = await opened(place, stack)
+    await browser.subscribe()
+    await browser.close()
+    channels = [str(uuid4()) for _ in range(3)]
+    assert await browser.open(*channels), "the uaid stays"
+    replies = [await browser.hear("register") for _ in channels]
+    assert {(each["status"], each["channelID"]) for each in replies} == {(200, c) for c in channels}
+    for reply in replies:
+        await send(shop, reply["pushEndpoint"].rpartition("/")[2], reply["channelID"])
+    assert {await browser.pushed() for _ in channels} == set(channels)
+
+
 async def test_unregister_ends_the_token(place: AoiServer, stack: AsyncExitStack) -> None:
     """Senders are told; what comes of the channelID later is another subscription."""
     shop = await place.publisher("shop")

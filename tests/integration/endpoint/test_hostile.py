@@ -166,12 +166,12 @@ async def test_a_sender_is_bounded(open_server: OpenServer) -> None:
     """429 with the seconds to wait, for the sender that sends too much and for no other."""
     server = await open_server(endpoint={"sender_per_second": 0.5, "sender_burst": 3})
     body = {"tokens": ["k1.x"], "content": {"data": "x"}}
-    assert [(await server.api("POST", json=body)).status for _ in range(4)] == [202, 202, 202, 429]
+    assert [(await server.api("POST", json=body)).status for _ in range(4)] == [422, 422, 422, 429]
     reply = await server.api("POST", json=body)
     assert (reply.json["code"], reply.headers["Retry-After"]) == ("quota_exceeded", "2")
-    assert (await server.api("POST", json=body, key="bank")).status == 202
+    assert (await server.api("POST", json=body, key="bank")).status == 422
     server.system.clock.advance(2)
-    assert (await server.api("POST", json=body)).status == 202
+    assert (await server.api("POST", json=body)).status == 422
 
 
 async def test_an_address_is_bounded(open_server: OpenServer) -> None:

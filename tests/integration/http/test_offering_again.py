@@ -90,6 +90,7 @@ class Phone:
 
 
 StartPhone = Callable[[str], Awaitable[AoiClient]]
+Inbox = asyncio.Queue[Notification]
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ async def test_subscription_that_answered_404_once_is_active_after_the_next_cont
 ) -> None:
     """One push is answered 404, all later ones 201: the next contact has the channel back."""
     client = await start("webpush")
-    app = await client.register_application("org.mail", asyncio.Queue[Notification]().put)
+    app = await client.register_application("org.mail", Inbox().put)
     await client.until_channels({"websocket", "webpush"})
     phone.transport.cut()
     receiver.script(Reply(404))
@@ -129,12 +130,15 @@ async def test_subscription_that_answered_404_once_is_active_after_the_next_cont
 
 
 async def test_number_whose_challenges_were_not_read_is_active_after_a_pause(
-    server: AoiServer, wait_for: WaitFor, phone: Phone, start: StartPhone
+    server: AoiServer, shop: Publisher, wait_for: WaitFor, phone: Phone, start: StartPhone
 ) -> None:
-    """The radio is off for three challenges, and the connection stays: SMS is offered again."""
+    """The radio is off for three challenges, and the connection stays: SMS is offered again, and
+    reaches the device when the data connection drops (8.2.2).
+    """
     phone.radio_on = False
     client = await start("sms")
-    await client.register_application("org.mail", asyncio.Queue[Notification]().put)
+    inbox = Inbox()
+    app = await client.register_application("org.mail", inbox.put)
     for challenges in (1, 2, 3):
         await server.smsc.submitted(challenges)
         server.advance(ROUND)
@@ -144,6 +148,11 @@ async def test_number_whose_challenges_were_not_read_is_active_after_a_pause(
     phone.radio_on = True
     await phone.clock.end_pause()
     await client.until_channels({"websocket", "sms"}, timeout=WITHIN)
+    phone.transport.cut()
+    await shop.send(app.token, "by SMS")
+    async with asyncio.timeout(WITHIN):
+        assert (await inbox.get()).content.data == "by SMS"
+    await phone.transport.restore()
 
 
 async def test_number_whose_first_challenge_was_refused_is_active_after_a_pause(
@@ -152,7 +161,7 @@ async def test_number_whose_first_challenge_was_refused_is_active_after_a_pause(
     """The SMSC refuses the first challenge for good, and takes the next one."""
     server.smsc.script(SmscReply.bad_number())
     client = await start("sms")
-    await client.register_application("org.mail", asyncio.Queue[Notification]().put)
+    await client.register_application("org.mail", Inbox().put)
     closed = await wait_for("channel.closed", client=client.client_id)
     assert isinstance(closed.data, ChannelChanged)
     assert closed.data.reason == CloseReason.CHALLENGE_REFUSED

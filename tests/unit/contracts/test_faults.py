@@ -76,6 +76,7 @@ OF_NODES: dict[str, set[str]] = {
     "tagged-union": {"union_tag_invalid", "union_tag_not_found"},
     "tuple": {"tuple_type"},
     "union": set(),
+    "with-info": set(),
 }
 """The types of errors of each kind of node in a schema of pydantic, but for its bounds."""
 OF_BOUNDS = {

@@ -171,7 +171,7 @@ class Installation:
 
     async def _store_answers(self) -> bool:
         try:
-            await self.store.check()
+            await self.store.check(rights=True)
             if self.clocks is not None:
                 await self.clocks.compare()
         except AoiError:

@@ -20,6 +20,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from aoi_events.errors import ConfigurationError
 from aoi_events.store.bulk_rows import Sql
+from aoi_events.store.postgresql import postgresql_engine
 
 _THREAD_ENDS: Final = 10.0
 """Seconds that a driver's thread may take to end once its connection is closed."""
@@ -76,7 +77,7 @@ def database_of(
     target = _target(url)
     if target.get_backend_name() == Sql.SQLITE:
         return _sqlite(target, pool, patience, create=create)
-    return Database(_postgresql(target, pool, patience), Sql.POSTGRESQL)
+    return Database(postgresql_engine(target, pool, patience), Sql.POSTGRESQL)
 
 
 def _target(url: str) -> URL:
@@ -170,27 +171,3 @@ def _find(file: Path, *, create: bool) -> None:
             f"there is no database {file.absolute()}; AOI_STORE says where it is, and to make a "
             "new one run `aoi db upgrade` first"
         )
-
-
-def _postgresql(target: URL, pool: int, patience: float) -> AsyncEngine:
-    milliseconds = str(int(patience * 1000))
-    return create_async_engine(
-        target,
-        hide_parameters=True,
-        pool_size=pool,
-        max_overflow=0,
-        pool_timeout=patience,
-        pool_pre_ping=False,  # a lost connection is found by the statement, and tried again above
-        connect_args={
-            "timeout": patience,
-            # Answers that never come, from a server that hangs, end by this one.
-            "command_timeout": patience * 2,
-            "server_settings": {
-                "application_name": "aoi-events",
-                "statement_timeout": milliseconds,
-                "lock_timeout": milliseconds,
-                "idle_in_transaction_session_timeout": str(int(patience * 3000)),
-                "jit": "off",  # our statements are short; compiling them would take longer
-            },
-        },
-    )

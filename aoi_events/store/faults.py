@@ -16,10 +16,11 @@ import asyncpg
 from sqlalchemy import exc
 
 from aoi_events.errors import StoreUnavailable
+from aoi_events.store.postgresql import READ_ONLY_TRANSACTION
 
 _SQLSTATES: Final = (
     "08",  # connection exceptions
-    "25006",  # read-only transaction: a standby, just before or after a failover
+    READ_ONLY_TRANSACTION,  # a standby, or a server that was put into read-only mode
     "25P03",  # idle in transaction for too long
     "25P04",  # transaction timeout
     "26000",  # the prepared statement went: a pooler between us gave us another connection
@@ -83,15 +84,18 @@ def translated() -> Iterator[None]:
         if not _of_sqlite(error):
             raise
         raise StoreUnavailable(f"the store gave up: {_first_line(error)}") from error
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (
+        OSError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+    ) as error:
         # Raised as they are while a connection is made or taken down.
         raise StoreUnavailable(f"the store cannot be reached: {_first_line(error)}") from error
 
 
 def _fault(error: exc.DBAPIError) -> str | None:
     """The reason if it is the database's fault; None if it is ours."""
-    if error.connection_invalidated:
-        return "the connection was lost"
     cause: BaseException | None = error.orig
     while cause is not None:
         state = getattr(cause, "sqlstate", None) or ""
@@ -99,12 +103,12 @@ def _fault(error: exc.DBAPIError) -> str | None:
             return _first_line(cause)
         if isinstance(cause, sqlite3.Error) and _of_sqlite(cause):
             return _first_line(cause)
-        if isinstance(cause, (OSError, TimeoutError, asyncpg.InterfaceError)):
+        if isinstance(cause, (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)):
             return _first_line(cause)
         if isinstance(cause, asyncpg.InvalidCachedStatementError):
             return "the schema changed under a prepared statement"
         cause = cause.__cause__
-    return None
+    return "the connection was lost" if error.connection_invalidated else None
 
 
 def _of_sqlite(error: sqlite3.Error) -> bool:

@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aoi_events.errors import DOCUMENTATION, ConfigurationError
+from aoi_events.errors import DOCUMENTATION, ConfigurationError, StoreUnavailable
 from aoi_events.store.bulk_rows import Sql
 from aoi_events.store.engine import Database
 from aoi_events.store.faults import translated
@@ -36,15 +36,25 @@ _LACKING: Final = text("""
 async def check(database: Database, *, rights: bool = False) -> None:
     """Raises StoreUnavailable, or ConfigurationError when the schema is not this version's.
 
-    ``rights``: also when the store's user may not do what workers do.
+    ``rights``: also when the store's user may not do what workers do, or the server takes no
+    writes.
     """
     with translated():
         async with database.engine.connect() as connection:
             if rights and database.sql is Sql.POSTGRESQL:
+                await _check_writable(connection)
                 await _check_rights(connection)
             found = await connection.run_sync(revision_of)
     if (obstacle := obstacle_of(found, known_revisions())) is not None:
         raise ConfigurationError(obstacle)
+
+
+async def _check_writable(connection: AsyncConnection) -> None:
+    if await connection.scalar(text("SHOW transaction_read_only")) == "on":
+        raise StoreUnavailable(
+            "the store takes no writes: its server is a standby, or has "
+            "default_transaction_read_only; AOI_STORE may name several servers"
+        )
 
 
 async def _check_rights(connection: AsyncConnection) -> None:

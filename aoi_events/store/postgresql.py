@@ -1,0 +1,116 @@
+"""PostgreSQL: the engine, and connections to that one of several servers that takes writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import asyncpg
+from sqlalchemy import event
+from sqlalchemy.engine import URL, ExceptionContext
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from aoi_events.errors import ConfigurationError
+
+READ_ONLY_TRANSACTION: Final = "25006"
+"""The SQLSTATE of a write that a standby, or a server put into read-only mode, refuses."""
+
+_ATTRIBUTES: Final = "target_session_attrs"
+_FOR_WRITING: Final = ("read-write", "primary", "any")
+
+
+def postgresql_engine(target: URL, pool: int, patience: float) -> AsyncEngine:
+    """The engine for ``target``, which may name several servers.
+
+    Raises ConfigurationError for servers that cannot be tried, or would never take a write.
+    """
+    servers = _servers(target)
+    wanted = target.query.get(_ATTRIBUTES, None if len(servers) < 2 else _FOR_WRITING[0])
+    if wanted not in (None, *_FOR_WRITING):
+        raise ConfigurationError(
+            f"the store's URL has {_ATTRIBUTES}={wanted}; use {_FOR_WRITING[0]}, or leave it out"
+        )
+    if len(servers) > 1:
+        target = target.update_query_dict({"host": [f"{host}:{port}" for host, port in servers]})
+    milliseconds = str(int(patience * 1000))
+    engine = create_async_engine(
+        target,
+        hide_parameters=True,
+        pool_size=pool,
+        max_overflow=0,
+        pool_timeout=patience,
+        pool_pre_ping=False,  # a lost connection is found by the statement, and tried again above
+        connect_args={
+            "timeout": patience,
+            # Answers that never come, from a server that hangs, end by this one.
+            "command_timeout": patience * 2,
+            "async_creator_fn": _Connector().connect,
+            **({} if wanted is None else {_ATTRIBUTES: wanted}),
+            "server_settings": {
+                "application_name": "aoi-events",
+                "statement_timeout": milliseconds,
+                "lock_timeout": milliseconds,
+                "idle_in_transaction_session_timeout": str(int(patience * 3000)),
+                "jit": "off",  # our statements are short; compiling them would take longer
+            },
+        },
+    )
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def _failed(context: ExceptionContext) -> None:
+        # The server of all these connections may have become a standby: connect anew, where
+        # another one may take writes now.
+        if getattr(context.original_exception, "sqlstate", None) == READ_ONLY_TRANSACTION:
+            context.is_disconnect = True
+
+    return engine
+
+
+def _servers(target: URL) -> Sequence[tuple[str, str]]:
+    """The host and port of each server that ``host`` in the URL's query names, if any."""
+    named = target.query.get("host", ())
+    texts = named.split(",") if isinstance(named, str) else named
+    servers = [(host, port or "5432") for host, _, port in (each.partition(":") for each in texts)]
+    good = all(host and port.isdecimal() for host, port in servers) and "port" not in target.query
+    if len(servers) > 1 and not good:
+        raise ConfigurationError(
+            "the store's URL names a server that cannot be read; "
+            "use postgresql://user@/database?host=one:5432&host=two:5432"
+        )
+    return servers
+
+
+class _Connector:
+    """Connects to the first of several servers that will do, beginning with the last that did.
+
+    The driver tries several by itself, but within one limit for all, which a server that does not
+    answer (a machine without power) uses up.
+    """
+
+    def __init__(self) -> None:
+        self._first = 0
+
+    async def connect(
+        self, *, host: Any = None, port: Any = None, timeout: float, **options: Any
+    ) -> asyncpg.Connection:
+        """A connection; ``timeout`` seconds for all servers together.
+
+        ``host`` and ``port`` are lists where there are several. Raises what the driver raises.
+        """
+        if not isinstance(host, list):
+            return await asyncpg.connect(host=host, port=port, timeout=timeout, **options)
+        failures: list[str] = []
+        for place in range(len(host)):
+            number = (self._first + place) % len(host)
+            try:
+                connection = await asyncpg.connect(
+                    host=host[number], port=port[number], timeout=timeout / len(host), **options
+                )
+            except asyncpg.TargetServerAttributeNotMatched:
+                failures.append(f"{host[number]}:{port[number]} takes no writes")
+            except (OSError, asyncpg.PostgresError, asyncpg.InternalClientError) as error:
+                failures.append(f"{host[number]}:{port[number]}: {error or type(error).__name__}")
+            else:
+                self._first = number
+                return connection
+        raise ConnectionError("; ".join(failures))

@@ -1,0 +1,157 @@
+"""The store on servers that take no writes for a while, and on one that takes another's place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import pytest
+from sqlalchemy import make_url
+
+from aoi_events.errors import ConfigurationError, StoreUnavailable
+from aoi_events.platform.retry import RetryPolicy, retry
+from aoi_events.store.migration import upgrade
+from aoi_events.store.store import SqlStore, open_store
+from aoi_events.testing.containers import PostgresServer
+from tests.support.limits import WITHIN
+from tests.support.rows import client_id, fill
+from tests.support.standby import StandbyServer, set_read_only
+
+PATIENCE = 2.0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A primary, its standby, and the URL of a database on either."""
+
+    primary: PostgresServer
+    standby: StandbyServer
+    url: str
+
+
+def url_of(database: str, *servers: PostgresServer, attributes: str = "") -> str:
+    """A URL that names several servers, in this order."""
+    hosts = "&".join(f"host=127.0.0.1:{server.port}" for server in servers)
+    return f"postgresql://aoi:aoi@/{database}?{hosts}{attributes}"
+
+
+@pytest.fixture
+def pair(own_postgres_server: PostgresServer) -> Iterator[Pair]:
+    """The URL names the standby first."""
+    standby = StandbyServer(own_postgres_server)
+    database = asyncio.run(own_postgres_server.new_database(schema=True))
+    try:
+        standby.start()
+        yield Pair(own_postgres_server, standby, url_of(database, standby, own_postgres_server))
+    finally:
+        standby.stop()
+
+
+@pytest.fixture
+async def store(pair: Pair) -> AsyncIterator[SqlStore]:
+    """A store on the pair."""
+    store = await open_store(pair.url, patience=PATIENCE)
+    yield store
+    await store.close()
+
+
+async def add(store: SqlStore, number: int) -> None:
+    """Write a client."""
+    async with store.transaction() as transaction:
+        await fill(transaction, [number])
+
+
+async def test_writing_goes_on_where_the_standby_took_over(pair: Pair, store: SqlStore) -> None:
+    """The primary stops answering, as a machine without power, and the standby is promoted: what is
+    tried meanwhile is StoreUnavailable, then writes succeed, and what was written is there.
+    """
+    await store.check(rights=True)
+    await add(store, 1)
+    primary = pair.primary.container.get_wrapped_container()
+    primary.pause()
+    try:
+        with pytest.raises(StoreUnavailable):
+            await add(store, 2)
+        # No connection is left: the standby does not do, and the primary answers nothing.
+        with pytest.raises(StoreUnavailable, match=f"{pair.standby.port} takes no writes"):
+            await add(store, 2)
+        await asyncio.to_thread(pair.standby.promote)
+        async with asyncio.timeout(WITHIN):
+            await retry(lambda: add(store, 2), policy=RetryPolicy(), on=StoreUnavailable)
+        async with store.transaction(read_only=True) as transaction:
+            found = await transaction.clients([client_id(1), client_id(2)])
+        assert set(found) == {client_id(1), client_id(2)}
+        await store.check(rights=True)
+    finally:
+        primary.unpause()
+
+
+async def test_a_standby_alone_is_no_store_for_workers(pair: Pair) -> None:
+    """A worker does not start on a server that takes no writes, and reading there is possible; a
+    migration there is StoreUnavailable, too.
+    """
+    database = make_url(pair.url).database
+    assert database is not None
+    store = await open_store(pair.standby.url(database))
+    await store.check()
+    with pytest.raises(StoreUnavailable, match="takes no writes"):
+        await store.check(rights=True)
+    with pytest.raises(StoreUnavailable, match="read-only"):
+        await add(store, 1)
+    async with store.transaction(read_only=True) as transaction:
+        assert await transaction.clients([client_id(1)]) == {}
+    await store.close()
+    writing = await open_store(f"{pair.standby.url(database)}?target_session_attrs=read-write")
+    with pytest.raises(StoreUnavailable, match="read-write"):
+        await writing.check()
+    await writing.close()
+    empty = await pair.primary.new_database()
+    ahead = url_of(empty, pair.standby, pair.primary, attributes="&target_session_attrs=any")
+    await upgrade(url_of(empty, pair.standby, pair.primary))
+    async with asyncio.timeout(WITHIN):
+        await retry(lambda: upgrade(ahead), policy=RetryPolicy(), on=StoreUnavailable)
+
+
+async def test_a_server_that_is_read_only_for_a_while(
+    postgres_server: PostgresServer, upgraded_postgres_url: str
+) -> None:
+    """Writes are StoreUnavailable as long as the server refuses them, and reading goes on;
+    afterwards writes succeed, although the session of before is read-only for good.
+    """
+    store = await open_store(upgraded_postgres_url, pool=1)
+    database = make_url(upgraded_postgres_url).database
+    assert database is not None
+    await add(store, 1)
+    await set_read_only(postgres_server, database, on=True)
+    with pytest.raises(StoreUnavailable):
+        await add(store, 3)
+    with pytest.raises(StoreUnavailable, match="read-only"):
+        await add(store, 3)
+    with pytest.raises(StoreUnavailable, match="takes no writes"):
+        await store.check(rights=True)
+    async with store.transaction(read_only=True) as transaction:
+        assert set(await transaction.clients([client_id(1)])) == {client_id(1)}
+    with pytest.raises(StoreUnavailable, match="read-only"):
+        await add(store, 3)
+    await set_read_only(postgres_server, database, on=False)
+    await add(store, 3)
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "query, advice",
+    [
+        ("?target_session_attrs=standby", "use read-write"),
+        ("?host=a:1&host=b:2&target_session_attrs=prefer-standby", "use read-write"),
+        ("?host=a:one&host=b:2", "host=one:5432&host=two:5432"),
+        ("?host=:1&host=b:2", "host=one:5432&host=two:5432"),
+        ("?host=a,b&port=1,2", "host=one:5432&host=two:5432"),
+    ],
+)
+async def test_servers_that_cannot_do_are_refused(query: str, advice: str) -> None:
+    """A URL that asks for a server without writes, or names one wrongly, is refused with advice."""
+    with pytest.raises(ConfigurationError) as caught:
+        await open_store(f"postgresql://aoi:hunter2@/db{query}")
+    assert advice in str(caught.value)
+    assert "hunter2" not in str(caught.value)

@@ -77,7 +77,11 @@ async def run_until(stop: asyncio.Event, settings: ClientSettings, launcher: Lau
         network = None
         if settings.network == "netlink":
             network = await stack.enter_async_context(
-                watched_network(settings.url, metered=settings.metered, settle=settings.settle)
+                watched_network(
+                    _proxy(settings) or settings.url,
+                    metered=settings.metered,
+                    settle=settings.settle,
+                )
             )
         client = _client(settings, transport, state, desired, dispatcher, network)
         events = client.events()
@@ -100,10 +104,16 @@ async def run_until(stop: asyncio.Event, settings: ClientSettings, launcher: Lau
     return drained
 
 
+def _proxy(settings: ClientSettings) -> str | None:
+    return None if settings.proxy is None else settings.proxy.get_secret_value()
+
+
 def _transport(settings: ClientSettings, url: str) -> WebSocketTransport:
     tls = _tls(settings.ca_file)
     try:
-        return WebSocketTransport(url, answer_within=settings.request_within, tls=tls)
+        return WebSocketTransport(
+            url, answer_within=settings.request_within, tls=tls, proxy=_proxy(settings)
+        )
     except ConfigurationError as error:
         raise ConfigurationError(f"AOI_CLIENT__URL: {error}") from None
 

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from aoi_events.errors import ConfigurationError
+from aoi_events.platform.proxy import ProxySetting
 
 Seconds = Annotated[float, Field(ge=0.001, le=3600)]
 _SYSTEM_STATE: Final = Path("/var/lib/aoi")
@@ -27,6 +28,9 @@ class ClientSettings(BaseModel):
     run`` needs it."""
     ca_file: Path | None = None
     """PEM file with the certificates to trust instead of the system's."""
+    proxy: ProxySetting | None = None
+    """HTTP proxy for the connection to the gateway, ``http://HOST:PORT`` or
+    ``http://USER:PASSWORD@HOST:PORT``; the proxies of the environment are not used."""
     device: str | None = None
     """Names the device, for people; unset: the machine's host name."""
     identity: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,12 +50,20 @@ class Receiver:
     Requests that :meth:`script` leaves are answered ``by_path``, and all others by ``default``.
     """
 
-    def __init__(self, default: Reply | None = None, *, host: str = _HOST, port: int = 0) -> None:
+    def __init__(
+        self,
+        default: Reply | None = None,
+        *,
+        host: str = _HOST,
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.default = default or Reply()
         self.by_path: Final[dict[str, Reply]] = {}
         self.got: Final[list[Got]] = []
         self.host = host
         self.port = port
+        self._tls = tls
         self._script: Final[deque[Reply]] = deque()
         self._changed: Final = asyncio.Condition()
         self._released: Final = asyncio.Event()
@@ -75,7 +84,8 @@ class Receiver:
 
     def url(self, path: str = "/") -> str:
         """Where to send."""
-        return f"http://{self.host}:{self.port}{path}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://{self.host}:{self.port}{path}"
 
     def script(self, *replies: Reply) -> None:
         """Answer the next requests so, in the order of their arrival."""
@@ -99,7 +109,9 @@ class Receiver:
         app.router.add_route("*", "/{path:.*}", self._take)
         runner = web.AppRunner(app, shutdown_timeout=0.01, access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, self.host, self.port, reuse_address=True).start()
+        await web.TCPSite(
+            runner, self.host, self.port, reuse_address=True, ssl_context=self._tls
+        ).start()
         self.port = runner.addresses[0][1]
         self._runner = runner
 

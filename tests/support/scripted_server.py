@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ssl
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -31,8 +32,9 @@ class ScriptedServer(Observable):
     request name; ``unproved`` are channel types that are pending until they are confirmed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         super().__init__()
+        self._tls = tls
         self.frames: list[DeviceFrame] = []
         self.connections = 0
         self.mute: set[str] = set()
@@ -56,13 +58,13 @@ class ScriptedServer(Observable):
     @property
     def url(self) -> str:
         """Where devices connect."""
-        return f"ws://127.0.0.1:{self._port}/"
+        return f"{'ws' if self._tls is None else 'wss'}://127.0.0.1:{self._port}/"
 
     async def start(self) -> None:
         """Listen, on the same port as before."""
         if self._runner.server is None:
             await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls)
         await site.start()
         if not self._port:
             self._port = self._runner.addresses[0][1]

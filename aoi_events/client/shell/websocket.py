@@ -25,6 +25,7 @@ from aoi_events.contracts.device import (
 )
 from aoi_events.errors import ConfigurationError, ConnectionLost
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.proxy import proxy_url
 
 _log = get_logger(__name__)
 
@@ -40,7 +41,8 @@ class WebSocketTransport:
     """Connects to ``url`` (``ws://`` or ``wss://``).
 
     ``connect_within`` bounds the handshake; ``answer_within`` bounds the silence before the welcome
-    and the time to send a frame; both in seconds.
+    and the time to send a frame; both in seconds. ``proxy`` is the URL of an HTTP proxy, with its
+    credentials; the proxies of the environment are not used.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class WebSocketTransport:
         connect_within: float = 10.0,
         answer_within: float = 15.0,
         tls: ssl.SSLContext | None = None,
+        proxy: str | None = None,
     ) -> None:
         if not _is_websocket_url(url):
             raise ConfigurationError(
@@ -59,6 +62,10 @@ class WebSocketTransport:
         self._connect_within = connect_within
         self._answer_within = answer_within
         self._tls = tls
+        try:
+            self._proxy = None if proxy is None else proxy_url(proxy)
+        except ValueError as error:
+            raise ConfigurationError(f"proxy: {error}") from None
 
     async def connect(self) -> WebSocketConnection:
         """An open connection. Raises ConnectionLost."""
@@ -70,6 +77,7 @@ class WebSocketTransport:
             compress=0,
             max_msg_size=MAX_FRAME + 1,
             ssl=self._tls if self._tls is not None else True,
+            proxy=self._proxy,
             timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_WITHIN),
         )
         late = f"no connection to {self._url} within {self._connect_within:g} s; check the host"
@@ -191,6 +199,12 @@ def _is_websocket_url(url: str) -> bool:
 def _advice(error: Exception) -> str:
     """Why no connection can be made, and which part of the URL to check."""
     match error:
+        case aiohttp.ClientHttpProxyError(status=HTTPStatus.PROXY_AUTHENTICATION_REQUIRED):
+            return "the proxy refuses the user name and password; check them"
+        case aiohttp.ClientHttpProxyError(status=status):
+            return f"the proxy answers with HTTP status {status}; check the host and the port"
+        case aiohttp.ClientProxyConnectionError():
+            return f"{error}; check the host and the port of the proxy"
         case aiohttp.WSServerHandshakeError(status=status, request_info=request):
             busy = status == HTTPStatus.TOO_MANY_REQUESTS or status >= _SERVER_ERRORS
             advice = "it is busy or down" if busy else "check the port and the path"

@@ -4,6 +4,9 @@ The client checks the address that a socket is about to be connected to, so ther
 look-up between check and use. aiohttp makes the sockets through `_socket`, for names and for
 literal addresses alike.
 
+With a proxy, its sockets go to the proxy, which looks names up and decides where it connects to.
+Literal addresses were checked with the URL.
+
 It follows no redirects, uses no proxies of the environment, stores no cookies, and verifies TLS.
 Of an answer only the head counts, at most 128 fields of 8 KiB; a body is read to keep the
 connection, as long as it is short and comes at once.
@@ -27,11 +30,17 @@ from yarl import URL
 from aoi_events.channels.base.http.addresses import permitted
 from aoi_events.channels.base.http.settings import OutgoingSettings
 from aoi_events.errors import ConfigurationError
+from aoi_events.platform.logs import get_logger
+from aoi_events.platform.proxy import proxy_url
+
+_log = get_logger(__name__)
 
 _IDLE: Final = 30.0
 _LOOK_UP: Final = 3.0
 _BODY: Final = 16 * 1024
 _BODY_WITHIN: Final = 0.5
+_FORBIDDEN: Final = 403
+_PROXY_AUTHENTICATION: Final = 407
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,9 @@ class HttpClient:
     ) -> None:
         self._settings = settings
         self._closed = False
+        proxy = settings.proxy
+        self._proxy = None if proxy is None else proxy_url(proxy.get_secret_value())
+        self._proxy_fault: str | None = None
         self._resolver = resolver or AsyncResolver(timeout=_LOOK_UP, tries=2)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -123,11 +135,16 @@ class HttpClient:
                     data=body,
                     headers=headers,
                     allow_redirects=False,
+                    proxy=self._proxy,
                     trace_request_ctx=request,
                 )
         except TimeoutError:
             why = f"no answer within {self._settings.within:g} s"
-        except aiohttp.ClientConnectorDNSError:
+        except aiohttp.ClientHttpProxyError as error:
+            return self._refused_by_proxy(error.status)
+        except (aiohttp.ClientConnectorDNSError, aiohttp.ClientProxyConnectionError):
+            if self._proxy is not None:
+                return self._without_proxy("the proxy cannot be reached")
             why = "its name has no address"
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, _NotPermitted):
@@ -141,6 +158,9 @@ class HttpClient:
         else:
             async with response:
                 await _discard_body(response)
+            if self._proxy is not None and response.status == _PROXY_AUTHENTICATION:
+                return self._refused_by_proxy(response.status)
+            self._proxy_fault = None
             return HttpAnswer(response.status, response.headers.get("Retry-After"))
         return NoAnswer(why, works=request.works, host_works=request.host_works)
 
@@ -151,9 +171,24 @@ class HttpClient:
             await self._session.close()
             await self._resolver.close()
 
+    def _refused_by_proxy(self, status: int) -> NoAnswer:
+        """The meaning of a refused CONNECT; a proxy is asked before it connects anywhere."""
+        if status == _PROXY_AUTHENTICATION:
+            return self._without_proxy("the proxy refuses our user name and password")
+        if status == _FORBIDDEN:
+            return NoAnswer("the proxy does not permit its address", forbidden=True)
+        return NoAnswer(f"the proxy cannot reach it (status {status})", host_works=False)
+
+    def _without_proxy(self, why: str) -> NoAnswer:
+        """Nothing can be sent to anybody; the operator has to mend it."""
+        if self._proxy_fault != why:
+            self._proxy_fault = why
+            _log.warning("proxy_failed", reason=why)
+        return NoAnswer(why)
+
     def _socket(self, found: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, _, address = found
-        if not permitted(str(address[0]), self._settings.networks):
+        if self._proxy is None and not permitted(str(address[0]), self._settings.networks):
             raise _NotPermitted
         return socket.socket(family=family, type=kind, proto=protocol)
 

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from aoi_events.platform.limiters import Network, parsed_network
+from aoi_events.platform.proxy import ProxySetting
 
 _SPARE: Final = 2.0
 """Seconds for the body of an answer, and for the way back of an outcome."""
@@ -48,6 +49,10 @@ class OutgoingSettings(BaseModel):
     """TCP ports that requests may go to; empty: any."""
     allow_http: bool = False
     """Whether URLs may begin with `http:`; others can read such requests on the way."""
+    proxy: ProxySetting | None = None
+    """HTTP proxy for all requests, `http://HOST:PORT` or `http://USER:PASSWORD@HOST:PORT`; the
+    proxies of the environment are not used. The proxy looks names up, so it, and not `networks`,
+    must keep requests away from private addresses."""
     ca_file: Path | None = None
     """PEM file with the certificates to trust instead of the system's."""
     within: Annotated[float, Field(gt=0, le=60)] = 10.0

@@ -1,0 +1,30 @@
+"""The URL of an HTTP proxy for outgoing connections."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, SecretStr
+from yarl import URL
+
+_FORM: Final = "must be http://HOST:PORT or http://USER:PASSWORD@HOST:PORT"
+
+
+def proxy_url(text: str) -> URL:
+    """The proxy's URL, with its credentials. Raises ValueError, which never repeats the text."""
+    try:
+        url = URL(text)
+    except ValueError:
+        raise ValueError(_FORM) from None
+    if url.scheme != "http" or not url.host or url.path != "/" or url.query or url.fragment:
+        raise ValueError(_FORM)
+    return url
+
+
+def _checked(value: SecretStr) -> SecretStr:
+    proxy_url(value.get_secret_value())
+    return value
+
+
+ProxySetting = Annotated[SecretStr, AfterValidator(_checked)]
+"""A setting with the URL of a proxy."""

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final
 
 from aiohttp import web
-
-_NOT_SENT: Final = ("Date", "Server")
-"""Header fields that aiohttp adds, and that no sender needs."""
 
 
 class Response(web.Response):
@@ -17,8 +13,7 @@ class Response(web.Response):
 
     async def _prepare_headers(self) -> None:
         await super()._prepare_headers()
-        for name in _NOT_SENT:
-            self.headers.popall(name, None)
+        self.headers.popall("Server", None)
 
 
 def json_response(

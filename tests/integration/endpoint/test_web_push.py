@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 import pytest
@@ -34,6 +36,16 @@ async def test_a_push_is_accepted_and_arrives(server: ServerUnderTest) -> None:
     assert item.content.octets() == b"\x00\xffsealed"
     assert item.content.encryption == ContentEncryption(coding="aes128gcm")
     assert item.urgency == "high"
+
+
+@pytest.mark.parametrize("token, status", [("", 201), ("x", 404)])
+async def test_a_response_has_its_date(server: ServerUnderTest, token: str, status: int) -> None:
+    """RFC 9110, 6.6.1: a server with a clock sends Date; the version of the server is not sent."""
+    device = await server.system.device()
+    reply = await server.push(token or device.token)
+    assert reply.status == status
+    assert parsedate_to_datetime(reply.headers["Date"]).tzinfo is UTC
+    assert "Server" not in reply.headers
 
 
 @BOTH

@@ -92,7 +92,7 @@ class _Connector:
 
     async def connect(
         self, *, host: Any = None, port: Any = None, timeout: float, **options: Any
-    ) -> asyncpg.Connection:
+    ) -> Any:
         """A connection; ``timeout`` seconds for all servers together.
 
         ``host`` and ``port`` are lists where there are several. Raises what the driver raises.
@@ -102,14 +102,15 @@ class _Connector:
         failures: list[str] = []
         for place in range(len(host)):
             number = (self._first + place) % len(host)
+            where = f"{host[number]}:{port[number]}"
             try:
                 connection = await asyncpg.connect(
                     host=host[number], port=port[number], timeout=timeout / len(host), **options
                 )
             except asyncpg.TargetServerAttributeNotMatched:
-                failures.append(f"{host[number]}:{port[number]} takes no writes")
+                failures.append(f"{where} takes no writes")
             except (OSError, asyncpg.PostgresError, asyncpg.InternalClientError) as error:
-                failures.append(f"{host[number]}:{port[number]}: {error or type(error).__name__}")
+                failures.append(f"{where}: {str(error) or type(error).__name__}")
             else:
                 self._first = number
                 return connection

@@ -173,7 +173,7 @@ class BatchWorker(Generic[T]):
             await publish_all(self.broker, copies)
             await subscription.ack(messages)
         except PAUSES as fault:
-            self._log.warning("held", messages=len(messages), error=str(fault))
+            self._log.warning("not_put_back", messages=len(messages), error=str(fault))
             return False
         self._log.info("put_back", messages=len(messages))
         return True

@@ -93,8 +93,7 @@ HINTS = "aoi.hints"
 OUTCOMES = "aoi.outcomes"
 """Fanout exchange to :data:`OUTCOME`: to report outcomes, no user needs to write to a queue."""
 QUARANTINES = "aoi.quarantine"
-"""Topic exchange for what workers move: to quarantines and back into worker queues, each by its
-name, so that permissions can say which."""
+"""Topic exchange to the quarantines, each by its name, so that permissions can say which."""
 
 REGISTRATION = "aoi.registration"
 ACTIVATION = "aoi.activation"
@@ -156,7 +155,7 @@ def worker_queue(name: str) -> tuple[Queue, Queue]:
     return (
         Queue(
             name,
-            bindings=(*bindings, Binding(QUARANTINES, name)),
+            bindings=bindings,
             delivery_limit=WORKER_DELIVERY_LIMIT,
             dead_letter_exchange=DEAD_LETTERS,
         ),

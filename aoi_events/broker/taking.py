@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -42,10 +41,6 @@ class TakingSubscription(ABC):
                 )
             self._changed.clear()
             await self._changed.wait()
-
-    def take_held(self) -> Sequence[Inbound]:
-        """Take at once what arrived and was not taken, also while paused."""
-        return self._take_waiting(sys.maxsize)
 
     @property
     def over(self) -> bool:

@@ -106,9 +106,6 @@ class Subscription(Protocol):
         with its connection: subscribe to a new one, under a new name.
         """
 
-    def take_held(self) -> Sequence[Inbound]:
-        """Take at once what arrived and was not taken, also while paused; it may be nothing."""
-
     async def ack(self, messages: Sequence[Inbound]) -> None:
         """Acknowledge messages; unknown or stale tags are ignored (those messages come again)."""
 

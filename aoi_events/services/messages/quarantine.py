@@ -1,4 +1,4 @@
-"""Messages that workers put into a queue: the original properties travel in headers."""
+"""Messages to and from quarantine: the original properties travel in headers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ REPLAYED_HEADER: Final = "aoi-replayed"
 """Marks a parked message that an operator replays: its requester no longer waits for an answer."""
 
 _ORIGIN: Final = "aoi-origin-"
-_COUNT: Final = "delivery-count"
 
 
 def replayed_id(message: Inbound) -> str | None:
@@ -35,9 +34,9 @@ def as_sent(message: Inbound) -> Inbound:
     return replace(message, headers=others)
 
 
-def to_queue(message: Inbound, queue: str) -> Outbound:
-    """The message, unparsed, for a worker queue or a quarantine; the properties that the broker
-    validated become headers, and so does the delivery count.
+def to_quarantine(message: Inbound, queue: str) -> Outbound:
+    """The message, unparsed, for ``queue``; the properties that the broker validated become
+    headers.
     """
     origin = {
         "routing-key": message.routing_key,
@@ -48,24 +47,12 @@ def to_queue(message: Inbound, queue: str) -> Outbound:
         "message-id": message.message_id,
         "client": _text(message.headers, CLIENT_HEADER),
         "sender": _text(message.headers, SENDER_HEADER),
-        _COUNT: str(message.delivery_count),
     }
     return Outbound(
         exchange=QUARANTINES,
         routing_key=queue,
         body=message.body,
         headers={_ORIGIN + name: value for name, value in origin.items() if value is not None},
-        content_type=message.content_type or "application/octet-stream",
-    )
-
-
-def again(message: Inbound, queue: str) -> Outbound:
-    """A copy of a message that a worker or an operator put into ``queue``."""
-    return Outbound(
-        exchange=QUARANTINES,
-        routing_key=queue,
-        body=message.body,
-        headers={name: value for name, value in message.headers.items() if isinstance(value, str)},
         content_type=message.content_type or "application/octet-stream",
     )
 
@@ -90,8 +77,7 @@ def to_replay(message: ParkedMessage) -> Outbound:
 
 
 def unwrap(message: Inbound, believed: Collection[str]) -> Inbound:
-    """The message as it was before :func:`to_queue` or :func:`to_replay`, with all its failed
-    deliveries.
+    """The message as it was before :func:`to_quarantine` or :func:`to_replay`.
 
     It was delivered before, so its effects may be committed already. ``believed``: the broker users
     that may name the first sender; a queue's permissions may let others write there. Raises Refusal
@@ -100,7 +86,7 @@ def unwrap(message: Inbound, believed: Collection[str]) -> Inbound:
     if message.user_id not in believed:
         raise Refusal(
             ErrorCode.NOT_ALLOWED,
-            "only workers and operators (AOI_OPERATOR_USERS) may write to aoi.quarantine; "
+            "only workers and operators (AOI_OPERATOR_USERS) may write to a quarantine; "
             "send requests to aoi.requests",
         )
     headers = message.headers
@@ -113,7 +99,6 @@ def unwrap(message: Inbound, believed: Collection[str]) -> Inbound:
         )
         if value is not None
     }
-    counted = _text(headers, _ORIGIN + _COUNT) or ""
     return replace(
         message,
         routing_key=_text(headers, _ORIGIN + "routing-key") or message.routing_key,
@@ -124,7 +109,6 @@ def unwrap(message: Inbound, believed: Collection[str]) -> Inbound:
         message_id=_text(headers, _ORIGIN + "message-id") or message.message_id,
         headers=original,
         redelivered=True,
-        delivery_count=message.delivery_count + (int(counted) if counted.isdecimal() else 0),
     )
 
 

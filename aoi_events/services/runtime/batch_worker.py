@@ -4,8 +4,7 @@ Its guarantees, whatever happens:
 
 * a message is acknowledged only after its effects are committed and its outputs confirmed;
 * an exception in a batch reruns it item by item, and an item that fails alone is parked;
-* a fault of the broker, the store or the settings pauses consumption, and parks nothing; however
-  long it lasts, it counts as a failed delivery of no message;
+* a fault of the broker, the store or the settings pauses consumption, and parks nothing;
 * a message that was being handled when a process died, twice, is moved to quarantine, where it is
   handled alone and under a hard time limit.
 """
@@ -15,9 +14,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, replace
-from datetime import timedelta
 from typing import Final, Generic, TypeVar
 
 from aoi_events.errors import ErrorCode, Refusal
@@ -29,7 +27,7 @@ from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.services.messages.answers import internal_error, refusal
 from aoi_events.services.messages.publish import publish_all
-from aoi_events.services.messages.quarantine import again, as_sent, to_queue, unwrap
+from aoi_events.services.messages.quarantine import as_sent, to_quarantine, unwrap
 from aoi_events.services.messages.requests import may_answer
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
@@ -37,7 +35,6 @@ from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_st
 from aoi_events.topology import (
     QUARANTINE_AFTER,
     QUARANTINE_PREFETCH,
-    QUARANTINES,
     REQUESTS,
     quarantine_of,
     worker_queue,
@@ -48,13 +45,6 @@ log = get_logger(__name__)
 T = TypeVar("T")
 
 _RETRY_POLICY: Final = RetryPolicy(first=0.1, most=5.0, jitter=0.5)
-_HOLD: Final = timedelta(minutes=4)
-"""How long a paused worker holds messages. RabbitMQ takes them back after its consumer_timeout, by
-default 30 minutes and rarely below 5, and counts that as a failed delivery."""
-
-
-class _PutBack(Exception):
-    """The messages of a batch are in their queue again."""
 
 
 @dataclass(eq=False)
@@ -123,60 +113,28 @@ class BatchWorker(Generic[T]):
         """Handle and acknowledge messages, however long broker or store are unavailable.
 
         The same batch is tried again: if its messages were redelivered to others meanwhile, because
-        the connection was lost, then the repeat does no harm. In a long pause the messages are put
-        back into their queue, and taken again.
+        the connection was lost, then the repeat does no harm.
         """
         current = messages
         paused = False
-        put_back_at = self.clock.now() + _HOLD
 
         async def attempt() -> None:
             await (self._handle_quarantined(current) if alone else self._handle_together(current))
             await subscription.ack(messages)
 
         async def pause(seconds: float) -> None:
-            nonlocal current, messages, paused, put_back_at
+            nonlocal current, paused
             if not paused:
                 paused = True
                 await subscription.pause()
-            elif self.quarantine and self.clock.now() >= put_back_at:
-                put_back_at = self.clock.now() + _HOLD
-                messages = [*messages, *subscription.take_held()]
-                if await self._put_back(subscription, messages, alone=alone):
-                    raise _PutBack
             # Effects may have been committed before the fault: all outputs are due again.
             current = [replace(message, redelivered=True) for message in messages]
             await sleep_unless_stopped(self.clock, seconds, stop)
 
-        with suppress(_PutBack):
-            await retry(
-                attempt, policy=_RETRY_POLICY, on=PAUSES, failed=self._complain, sleep=pause
-            )
+        await retry(attempt, policy=_RETRY_POLICY, on=PAUSES, failed=self._complain, sleep=pause)
         if paused:
             await subscription.resume()
             self._log.info("resumed")
-
-    async def _put_back(
-        self, subscription: Subscription, messages: Sequence[Inbound], *, alone: bool
-    ) -> bool:
-        """Publish copies of the messages into their queue and acknowledge them, because RabbitMQ up
-        to 4.2 counts as failed whatever is given back; False where that cannot be done now.
-        """
-        if alone:
-            if any(message.user_id not in self._trusted for message in messages):
-                return False  # it is refused when there is a store to park it in
-            copies = [again(message, quarantine_of(self.handler.queue)) for message in messages]
-        else:
-            originals = [self._original(message) for message in messages]
-            copies = [to_queue(original, self.handler.queue) for original in originals]
-        try:
-            await publish_all(self.broker, copies)
-            await subscription.ack(messages)
-        except PAUSES as fault:
-            self._log.warning("not_put_back", messages=len(messages), error=str(fault))
-            return False
-        self._log.info("put_back", messages=len(messages))
-        return True
 
     def _complain(self, attempt: FailedAttempt) -> None:
         self._log.warning(
@@ -185,25 +143,15 @@ class BatchWorker(Generic[T]):
 
     # --- handling ------------------------------------------------------------------------------
 
-    @property
-    def _trusted(self) -> Collection[str]:
-        return {*self.operators, self.broker.user}
-
-    def _original(self, message: Inbound) -> Inbound:
-        """A message of the worker queue as its sender sent it, also where a worker put it back."""
-        if message.exchange == QUARANTINES and message.user_id in self._trusted:
-            return unwrap(message, self._trusted)
-        return as_sent(message)
-
     async def _handle_together(self, messages: Sequence[Inbound]) -> None:
-        if self.quarantine:  # a queue without has dead letters, which its handler unwraps
-            messages = [self._original(message) for message in messages]
         suspects = [m for m in messages if self._suspect(m)]
         if suspects:
             queue = quarantine_of(self.handler.queue)
             self._log.warning("quarantined", messages=len(suspects))
-            await publish_all(self.broker, [to_queue(m, queue) for m in suspects])
-        await self._work([m for m in messages if not self._suspect(m)])
+            await publish_all(self.broker, [to_quarantine(m, queue) for m in suspects])
+        others = [m for m in messages if not self._suspect(m)]
+        # A queue without a quarantine has dead letters, which its handler unwraps.
+        await self._work([as_sent(m) for m in others] if self.quarantine else others)
 
     def _suspect(self, message: Inbound) -> bool:
         return self.quarantine and message.delivery_count >= QUARANTINE_AFTER
@@ -212,7 +160,7 @@ class BatchWorker(Generic[T]):
         for message in messages:
             with self._watched():
                 try:
-                    inner = unwrap(message, self._trusted)
+                    inner = unwrap(message, {*self.operators, self.broker.user})
                 except Refusal as refused:
                     await self._refuse_quarantined(message, refused)
                 else:

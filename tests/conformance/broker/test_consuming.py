@@ -175,25 +175,6 @@ async def test_paused_it_keeps_what_it_has_and_others_get_the_rest(
     assert await bodies(pausing, 1) == ["h"]
 
 
-async def test_what_a_paused_one_holds_can_be_taken_at_once(broker: Broker) -> None:
-    """All that arrived and was not taken, in order, once; acknowledged it is gone."""
-    await declare(broker, WORK)
-    await send(broker, "work", *"abcd")
-    subscription = await broker.subscribe(WORK, prefetch=3)
-    first = await take(subscription, 1)
-    await subscription.pause()
-    held: list[Inbound] = []
-    async with asyncio.timeout(WITHIN):
-        while len(held) < 2:
-            held += subscription.take_held()
-            await asyncio.sleep(0)
-    assert [message.body for message in held] == [b"b", b"c"]
-    assert list(subscription.take_held()) == []
-    await subscription.ack([*first, *held])
-    await subscription.resume()
-    assert await bodies(subscription, 1) == ["d"]
-
-
 async def test_pausing_is_no_failed_delivery(broker: Broker) -> None:
     """However often it pauses and resumes, no message is counted, and the prefetch bounds all."""
     await declare(broker, WORK)

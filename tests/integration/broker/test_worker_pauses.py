@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -17,7 +17,7 @@ from aoi_events.services.runtime.parking import Parking
 from aoi_events.store.store import SqlStore, open_store
 from aoi_events.testing.containers import RabbitServer
 from aoi_events.testing.stopped_clock import ManualClock
-from aoi_events.topology import OUTCOME, QUARANTINE_AFTER, Queue, QueueKind, Topology, topology
+from aoi_events.topology import OUTCOME, QUARANTINE_AFTER, Queue, QueueKind, topology
 from tests.support.limits import WITHIN
 
 ECHO = Queue("echo", QueueKind.EXCLUSIVE)
@@ -155,48 +155,6 @@ async def test_restarts_send_nobody_to_quarantine(rabbit_url: str, store: SqlSto
     assert handler.delivery_counts == {0}
     await broker.close()
     await sender.close()
-
-
-async def test_consumer_timeouts_send_nobody_to_quarantine(
-    rabbit_server: RabbitServer, rabbit_url: str, store: SqlStore
-) -> None:
-    """The broker takes back what consumers held for too long, twice: meanwhile one worker after the
-    other gets the messages and pauses, and none of their deliveries counts as failed.
-    """
-    limits = "consumer_timeout, {}), application:set_env(rabbit, channel_tick_interval, {}"
-    set_limits = f"application:set_env(rabbit, {limits})."
-    broker = await RabbitBroker.connect(rabbit_url)
-    await broker.declare(topology())
-    echo = await broker.subscribe(ECHO, prefetch=1000)
-    numbers = range(3 * BATCH)
-    await broker.publish([Outbound("", OUTCOME, str(n).encode()) for n in numbers])
-    handlers = [Troubled(failures=1_000_000) for _ in range(QUARANTINE_AFTER + 1)]
-    gave_up = asyncio.Event()
-    await asyncio.to_thread(rabbit_server.ctl, "eval", set_limits.format(5_000, 500))
-    try:
-        async with AsyncExitStack() as stack:
-            for handler in handlers:
-                own = await RabbitBroker.connect(rabbit_url)
-                stack.push_async_callback(own.close)
-                await stack.enter_async_context(working(own, handler, store, gave_up))
-            # A message that is not settled shows when the limit has passed.
-            held = Queue("held")
-            await broker.declare(Topology((), (held,)))
-            await broker.publish([Outbound("", held.name, b"x")])
-            holding = await broker.subscribe(held, prefetch=1)
-            async with asyncio.timeout(WITHIN):
-                counts = [(await holding.take(1))[0].delivery_count for _ in range(3)]
-            assert counts == [0, 1, 2]
-            for handler in handlers:
-                handler.failures = 0
-            assert await echoes(echo, len(numbers)) == list(numbers)
-    finally:
-        await asyncio.to_thread(rabbit_server.ctl, "eval", set_limits.format(1_800_000, 60_000))
-    assert set.union(*(handler.delivery_counts for handler in handlers)) == {0}
-    async with store.transaction(read_only=True) as tx:
-        assert await tx.parked() == []
-    assert not gave_up.is_set()
-    await broker.close()
 
 
 class Impatient(RabbitBroker):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -17,9 +16,9 @@ from aoi_events.errors import (
     PublishRefused,
     StoreUnavailable,
 )
-from aoi_events.ports.broker import Inbound, Outbound
+from aoi_events.ports.broker import Outbound
 from aoi_events.topology import OUTCOME, Queue, Topology
-from tests.integration.services.one_worker import ANSWERS, Bench
+from tests.integration.services.one_worker import Bench
 
 LATER = Queue("later")
 FULL = Queue("full", max_length_bytes=1)
@@ -180,46 +179,3 @@ async def test_each_pause_is_longer_up_to_five_seconds(
     seconds = [line["seconds"] for line in told]
     least = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
     assert all(low <= found <= low + 0.5 for low, found in zip(least, seconds, strict=True))
-
-
-async def put_back(bench: Bench, caplog: pytest.LogCaptureFixture, times: int) -> None:
-    """Return when the worker has put back what it held so often."""
-    while sum(record.getMessage() == "put_back" for record in caplog.records) < times:
-        await bench.patience_passes()
-
-
-@pytest.mark.parametrize("failed", [0, 2])
-async def test_a_long_pause_counts_against_no_message(
-    bench: Bench,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-    failed: int,
-) -> None:
-    """Every four minutes a paused worker puts back what it holds, taken or not, and takes it again;
-    in quarantine too. Copies have the sender, the address for answers and the failed deliveries of
-    the original, and no more.
-    """
-    caplog.set_level("INFO")
-    seen: list[Inbound] = []
-    read = bench.handler.read
-
-    def look(message: Inbound) -> Inbound:
-        seen.append(message)
-        return read(message)
-
-    monkeypatch.setattr(bench.handler, "read", look)
-    bench.handler.store_is_up.clear()
-    bench.worker.batch = 2
-    bodies = ["a", "b", "c"]
-    await (bench.fail_twice(*bodies) if failed else bench.send(*bodies))
-    await bench.start()
-    await put_back(bench, caplog, 7)
-    bench.handler.store_is_up.set()
-    echoed = asyncio.create_task(bench.echoed(3))
-    while not echoed.done():
-        bench.clock.advance(6)
-        await asyncio.sleep(0)
-    assert sorted(await echoed) == bodies
-    assert {message.delivery_count for message in seen} == {failed}
-    assert {(m.user_id, m.reply_to, m.exchange) for m in seen} == {("shop", ANSWERS, "")}
-    assert list(await bench.parked()) == []

@@ -18,7 +18,7 @@ from aoi_events.ports.broker import Inbound, Outbound, Published, Subscription
 from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.channel.handler import ProviderHandler
 from aoi_events.services.channel.submissions import Submissions
-from aoi_events.services.messages.quarantine import to_queue, unwrap
+from aoi_events.services.messages.quarantine import to_quarantine, unwrap
 from aoi_events.services.notification.handler import NotificationHandler
 from aoi_events.services.outcome.handler import OutcomeHandler
 from aoi_events.services.registration.handler import RegistrationHandler
@@ -333,7 +333,7 @@ async def test_a_dead_letter_is_parked_answered_and_replayed(
     if quarantined:
         source = await broker.subscribe(main, prefetch=1)
         (message,) = await source.take(1)
-        await broker.publish([to_queue(message, quarantine.name)])
+        await broker.publish([to_quarantine(message, quarantine.name)])
         await source.ack([message])
         await source.stop()
         limit, queue = QUARANTINE_DELIVERY_LIMIT, quarantine

@@ -9,7 +9,7 @@ import pytest
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound
-from aoi_events.services.messages.quarantine import as_sent, to_queue, to_replay, unwrap
+from aoi_events.services.messages.quarantine import as_sent, to_quarantine, to_replay, unwrap
 from aoi_events.services.messages.requests import check_reply_to, may_answer, read_request
 from aoi_events.topology import QUARANTINES, quarantine_of
 
@@ -69,7 +69,7 @@ def test_quarantine_and_back() -> None:
     a repeat.
     """
     message = asked(headers={"aoi-client": "cli_x", "other": "y", "aoi-replayed": "z"})
-    moved = to_queue(message, "aoi.notification.quarantine")
+    moved = to_quarantine(message, "aoi.notification.quarantine")
     there = Inbound(
         moved.body,
         moved.routing_key,
@@ -207,7 +207,7 @@ def test_an_endpoint_speaks_for_senders(sender: str) -> None:
     """Whom an endpoint speaks for is believed of endpoints only, and survives a quarantine."""
     message = asked(user_id="aoi-endpoint", headers={"aoi-sender": sender})
     assert read_request(message, GATEWAYS, ENDPOINTS).sender == sender
-    moved = to_queue(message, "aoi.notification.quarantine")
+    moved = to_quarantine(message, "aoi.notification.quarantine")
     there = Inbound(moved.body, moved.routing_key, user_id="aoi", headers=dict(moved.headers))
     assert read_request(unwrap(there, {"aoi"}), GATEWAYS, ENDPOINTS).sender == sender
     for other in ("shop", "aoi-gateway"):

@@ -16,10 +16,9 @@ from aoi_events.services.messages.quarantine import as_sent, unwrap
 from aoi_events.services.messages.requests import may_answer
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
-from aoi_events.topology import DEAD, QUARANTINES, UNROUTABLE, delivery_queue, quarantine_of
+from aoi_events.topology import DEAD, UNROUTABLE, delivery_queue, quarantine_of
 
 _FIRST_DEATH: Final = "x-first-death-queue"
-_FIRST_EXCHANGE: Final = "x-first-death-exchange"
 _QUARANTINE: Final = quarantine_of("")
 _ANY_CHANNEL: Final = delivery_queue("")
 
@@ -75,9 +74,6 @@ class DeadLetterHandler(Handler[DeadLetter]):
         queue = died_in if isinstance(died_in, str) else DEAD
         if queue.endswith(_QUARANTINE):
             return DeadLetter(unwrap(message, self._believed), queue.removesuffix(_QUARANTINE))
-        put_back = message.headers.get(_FIRST_EXCHANGE) == QUARANTINES
-        if put_back and message.user_id in self._believed:
-            return DeadLetter(unwrap(message, self._believed), queue)
         return DeadLetter(as_sent(message), queue)
 
     async def handle(self, items: Sequence[DeadLetter]) -> Sequence[Outbound]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import tomllib
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 import yaml
 
 from aoi_events.bootstrap.settings import Settings
+from aoi_events.channels.base.http.addresses import permitted
+from aoi_events.channels.webhook.settings import WebhookSettings
 from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.store.engine import database_of
 from tests.support.pages import ROOT, block, blocks, pages, text_of
 
 HERE = "tests/unit/docs/test_blocks.py"
@@ -27,6 +31,8 @@ TESTED_BY = {
     ("docs/how-to/linux-daemon.md", "ini"): "tests/acceptance/daemon/test_documented.py",
     ("docs/how-to/linux-daemon.md", "python"): "tests/acceptance/daemon/test_documented.py",
     ("docs/how-to/linux-daemon.md", "sh"): "tests/acceptance/daemon/test_documented.py",
+    ("docs/how-to/outgoing-proxy.md", "sh"): HERE,
+    ("docs/how-to/outgoing-proxy.md", "text"): HERE,
     ("docs/how-to/own-channel.md", "python"): "tests/acceptance/test_sample_project.py",
     ("docs/how-to/policy.md", "text"): "tests/unit/cli/test_policy.py",
     ("docs/how-to/policy.md", "toml"): "tests/unit/bootstrap/test_documented.py",
@@ -41,6 +47,7 @@ TESTED_BY = {
     ("docs/operations/backup.md", "sh"): OPERATIONS,
     ("docs/operations/metrics.md", "yaml"): HERE,
     ("docs/operations/running.md", "sh"): OPERATIONS,
+    ("docs/operations/running.md", "text"): HERE,
     ("docs/operations/upgrading.md", "sh"): OPERATIONS,
     ("docs/tutorial.md", "sh"): FIRST,
 }
@@ -129,6 +136,34 @@ def test_the_proxy_configuration_fits_our_defaults() -> None:
     silence = defaults.ping_every + defaults.pong_within
     assert float(devices["proxy_read_timeout"].removesuffix("s")) > silence
     assert senders["proxy_set_header", "X-Forwarded-For"] == "$remote_addr"
+
+
+def test_the_outgoing_proxy_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line of the shell sets the proxy of webhooks."""
+    line = block("docs/how-to/outgoing-proxy.md", "sh").strip()
+    name, _, value = line.removeprefix("export ").partition("=")
+    monkeypatch.setenv(name, value)
+    webhook = WebhookSettings.model_validate(Settings().channels["webhook"])
+    assert webhook.proxy is not None
+    assert webhook.proxy.get_secret_value() == value
+
+
+def test_the_outgoing_proxy_refuses_private_addresses() -> None:
+    """The networks are valid for Squid, and the worker itself would permit none of them."""
+    lines = block("docs/how-to/outgoing-proxy.md", "text").strip().splitlines()
+    assert lines.pop() == "http_access deny private"
+    networks = [ip_network(text) for line in lines for text in line.split()[3:]]
+    assert all(line.split()[:3] == ["acl", "private", "dst"] for line in lines)
+    assert not [each for each in networks if permitted(str(each.network_address), ())]
+    assert {each.version for each in networks} == {4, 6}
+
+
+async def test_the_url_of_several_servers_is_one_of_a_store() -> None:
+    """It opens an engine that tries both servers, and no connection is made."""
+    url = block("docs/operations/running.md", "text").strip()
+    database = database_of(url.replace("…", "secret"))
+    assert len(database.engine.url.query["host"]) == 2
+    await database.close()
 
 
 @pytest.mark.parametrize("page", pages())

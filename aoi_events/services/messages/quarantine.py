@@ -16,6 +16,10 @@ from aoi_events.topology import QUARANTINES, quarantine_of
 REPLAYED_HEADER: Final = "aoi-replayed"
 """Marks a parked message that an operator replays: its requester no longer waits for an answer."""
 
+HEADER_LENGTH: Final = 128
+"""Characters of a header that are copied; who is named by a longer one does not exist, and a sender
+may write any length, which does not fit into the headers of another message."""
+
 _ORIGIN: Final = "aoi-origin-"
 
 
@@ -45,8 +49,8 @@ def to_quarantine(message: Inbound, queue: str) -> Outbound:
         "reply-to": message.reply_to,
         "correlation-id": message.correlation_id,
         "message-id": message.message_id,
-        "client": _text(message.headers, CLIENT_HEADER),
-        "sender": _text(message.headers, SENDER_HEADER),
+        "client": _name(message.headers, CLIENT_HEADER),
+        "sender": _name(message.headers, SENDER_HEADER),
     }
     return Outbound(
         exchange=QUARANTINES,
@@ -115,3 +119,8 @@ def unwrap(message: Inbound, believed: Collection[str]) -> Inbound:
 def _text(headers: Mapping[str, object], name: str) -> str | None:
     value = headers.get(name)
     return value if isinstance(value, str) else None
+
+
+def _name(headers: Mapping[str, object], name: str) -> str | None:
+    value = _text(headers, name)
+    return None if value is None else value[:HEADER_LENGTH]

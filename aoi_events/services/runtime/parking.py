@@ -20,7 +20,7 @@ from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import Store
 from aoi_events.services.messages.publish import publish_all
-from aoi_events.services.messages.quarantine import replayed_id, to_replay
+from aoi_events.services.messages.quarantine import HEADER_LENGTH, replayed_id, to_replay
 
 _LOOK_AGAIN: Final = 0.1
 """Seconds between two looks at the messages that are being replayed."""
@@ -157,5 +157,5 @@ def _row(queue: str, entry: Parked, now: datetime) -> ParkedMessage:
         body=body,
         replayable=obstacle is None,
         obstacle=obstacle,
-        headers={name: text[:128] for name, text in origin.items()},
+        headers={name: text[:HEADER_LENGTH] for name, text in origin.items()},
     )

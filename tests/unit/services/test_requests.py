@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from aoi_events.broker.rabbitmq.messages import encode
+from aoi_events.contracts.senders import vapid_sender
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Inbound
@@ -86,6 +88,15 @@ def test_quarantine_and_back() -> None:
     with pytest.raises(Refusal) as refused:
         unwrap(there, {"aoi-operator"})
     assert refused.value.code is ErrorCode.NOT_ALLOWED
+
+
+@pytest.mark.parametrize("name", ["aoi-client", "aoi-sender"])
+def test_a_header_of_any_length_can_be_moved(name: str) -> None:
+    """A sender's message with headers of 32 KiB goes to quarantine, and names nobody there."""
+    moved = to_quarantine(asked(headers={name: "x" * 32_700}), "aoi.notification.quarantine")
+    assert encode(moved, user="aoi", message_id="m2", number=1, limit=4096)
+    there = Inbound(moved.body, moved.routing_key, user_id="aoi", headers=dict(moved.headers))
+    assert len(str(unwrap(there, {"aoi"}).headers[name])) > len(vapid_sender(KEY))
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,11 @@ from aoi_events.channels.base.http.urls import BadUrl, checked_url
 from aoi_events.testing import AoiServer
 from aoi_events.testing.ports import free_port
 from tests.integration.http.conftest import MakeDevice
-from tests.integration.http.test_client import Names, client_of, settings
+from tests.integration.http.test_client import Names, Serve, client_of, server_of, settings
 from tests.integration.http.test_webhooks import proved
 from tests.support.certificates import self_signed
 from tests.support.connect_proxy import ConnectProxy
-from tests.support.receivers import Receiver
+from tests.support.receivers import Receiver, Reply
 
 SECRET = "hunter:2/3"
 QUOTED = "aoi:hunter%3A2%2F3"
@@ -112,20 +115,107 @@ async def test_wrong_credentials_are_the_operators_fault(
         (403, NoAnswer("the proxy does not permit its address", forbidden=True)),
         (502, NoAnswer("the proxy cannot reach it (status 502)", host_works=False)),
         (504, NoAnswer("the proxy cannot reach it (status 504)", host_works=False)),
+        (503, NoAnswer("the proxy cannot reach it (status 503)")),
+        (405, NoAnswer("the proxy permits no tunnels (status 405)")),
     ],
 )
 async def test_a_proxy_may_refuse(proxy: ConnectProxy, status: int, expected: NoAnswer) -> None:
-    """An address that the proxy does not permit is as one that we do not permit."""
+    """An address that the proxy does not permit is as one that we do not permit; only 502 and 504
+    speak for the receiver's host.
+    """
     proxy.refusal = status
     async with client_of(proxy=proxy.url(QUOTED)) as client:
         assert await client.post("https://push.example.org/", b"x", {}) == expected
 
 
-async def test_a_proxy_that_is_away_is_the_operators_fault() -> None:
-    """No receiver is blamed."""
-    async with client_of(proxy=f"http://127.0.0.1:{free_port()}") as client:
-        answer = await client.post("https://push.example.org/", b"x", {})
-    assert answer == NoAnswer("the proxy cannot be reached")
+async def hangs(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    """Read, and answer nothing."""
+    await reader.read(-1)
+
+
+async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Close when the request is there."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.transport.abort()
+
+
+async def speaks_smtp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer in another protocol."""
+    writer.write(b"220 mail.example.org ESMTP\r\n")
+    await reader.read(-1)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    "serve, why",
+    [
+        (None, "it cannot be reached"),
+        (hangs, "no answer within 1 s"),
+        (resets, "the connection was lost"),
+        (speaks_smtp, "an answer that is no HTTP, or too large"),
+    ],
+)
+async def test_a_proxy_that_fails_is_the_operators_fault(
+    serve: Serve | None, why: str, scheme: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One warning, and neither a receiver nor its host is blamed, so that no breaker opens."""
+    async with server_of(serve or hangs) as there:
+        proxy = there if serve else f"http://127.0.0.1:{free_port()}"
+        async with client_of(proxy=proxy) as client:
+            for _ in range(2):
+                answer = await client.post(f"{scheme}://push.example.org/", b"x", {})
+                assert answer == NoAnswer(f"the proxy fails: {why}")
+    (warning,) = [each for each in caplog.records if each.levelno >= logging.WARNING]
+    assert warning.getMessage() == "proxy_failed"
+
+
+async def test_a_proxy_that_does_not_accept_is_left_soon() -> None:
+    """Connecting to the proxy takes half the time of a request at most."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        with ExitStack() as queue:
+            for _ in range(8):  # more than wait in its queue
+                waiting = queue.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(full.getsockname())
+            async with client_of(proxy=f"http://127.0.0.1:{full.getsockname()[1]}") as client:
+                answer = await client.post("https://push.example.org/", b"x", {})
+    assert answer == NoAnswer("the proxy fails: no connection within 0.5 s")
+
+
+@pytest.mark.parametrize(
+    "serve, why",
+    [
+        (hangs, "no connection within 0.5 s"),
+        (speaks_smtp, "no TLS there that can be verified"),
+    ],
+)
+async def test_a_host_without_tls_behind_the_proxy(
+    proxy: ConnectProxy, serve: Serve, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once the tunnel stands, what fails speaks for the host, and not for the proxy."""
+    async with server_of(serve) as there, client_of(proxy=proxy.url(QUOTED)) as client:
+        answer = await client.post(there.replace("http:", "https:"), b"x", {})
+    assert answer == NoAnswer(why, host_works=False)
+    assert "proxy_failed" not in caplog.text
+
+
+async def test_a_receiver_behind_the_proxy_that_fails(proxy: ConnectProxy, tmp_path: Path) -> None:
+    """A receiver's 407 is its answer, and its silence speaks for the receiver, as without a proxy;
+    on a connection from before its host is unknown.
+    """
+    certificate = self_signed(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    through: dict[str, Any] = {"proxy": proxy.url(QUOTED), "ca_file": certificate}
+    none = "no answer within 1 s"
+    async with Receiver(tls=tls) as receiver, client_of(**through) as client:
+        receiver.script(Reply(silent=True), Reply(407), Reply(silent=True))
+        url = receiver.url()
+        assert await client.post(url, b"x", {}) == NoAnswer(none, works=False, host_works=True)
+        assert await client.post(url, b"x", {}) == HttpAnswer(407, None)
+        assert await client.post(url, b"x", {}) == NoAnswer(none, works=False)
 
 
 async def test_the_environment_names_no_proxy(

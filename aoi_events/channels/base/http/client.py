@@ -19,7 +19,6 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Final
 
 import aiohttp
@@ -28,6 +27,7 @@ from aiohttp.resolver import AsyncResolver
 from yarl import URL
 
 from aoi_events.channels.base.http.addresses import permitted
+from aoi_events.channels.base.http.progress import Progress, follow, noted
 from aoi_events.channels.base.http.settings import OutgoingSettings
 from aoi_events.errors import ConfigurationError
 from aoi_events.platform.logs import get_logger
@@ -41,6 +41,8 @@ _BODY: Final = 16 * 1024
 _BODY_WITHIN: Final = 0.5
 _FORBIDDEN: Final = 403
 _PROXY_AUTHENTICATION: Final = 407
+_SERVER_ERRORS: Final = 500
+_HOST_FAILS: Final = (502, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +63,6 @@ class NoAnswer:
 
     why: str
     forbidden: bool = False
-    works: bool | None = None
-    host_works: bool | None = None
-
-
-@dataclass(slots=True)
-class _Request:
-    """Findings of a request that has no answer yet; see `NoAnswer`.
-
-    While a connection is made it shows only that of the host. On a new connection the resource
-    fails, and the host works; on one from before the host is unknown.
-    """
-
     works: bool | None = None
     host_works: bool | None = None
 
@@ -100,6 +90,7 @@ class HttpClient:
         self._proxy = None if proxy is None else proxy_url(proxy.get_secret_value())
         self._proxy_fault: str | None = None
         self._resolver = resolver or AsyncResolver(timeout=_LOOK_UP, tries=2)
+        tls = _trust(settings)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,  # the slots of the channel are the limit
@@ -107,14 +98,17 @@ class HttpClient:
                 use_dns_cache=False,
                 resolver=self._resolver,
                 socket_factory=self._socket,
-                ssl=_trust(settings),
+                ssl=tls,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            # The time that a request may take is ours to watch.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            # The time that a request may take is ours to watch. Connecting to a proxy is half of
+            # it at most, and so is TLS through it.
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=None if proxy is None else settings.within / 2
+            ),
             auto_decompress=False,
             trust_env=False,
-            trace_configs=[_progress()],
+            trace_configs=[noted(tls)],
             headers={"User-Agent": "aoi-events"},
         )
 
@@ -127,7 +121,8 @@ class HttpClient:
         """
         if self._closed:
             return NoAnswer("the worker is stopping")
-        request = _Request()
+        progress = Progress(plain=url.startswith("http:"), at_proxy=self._proxy is not None)
+        follow(progress)
         try:
             async with asyncio.timeout(self._settings.within):
                 response = await self._session.post(
@@ -136,15 +131,14 @@ class HttpClient:
                     headers=headers,
                     allow_redirects=False,
                     proxy=self._proxy,
-                    trace_request_ctx=request,
                 )
+        except aiohttp.ConnectionTimeoutError:
+            why = f"no connection within {self._settings.within / 2:g} s"
         except TimeoutError:
             why = f"no answer within {self._settings.within:g} s"
         except aiohttp.ClientHttpProxyError as error:
             return self._refused_by_proxy(error.status)
-        except (aiohttp.ClientConnectorDNSError, aiohttp.ClientProxyConnectionError):
-            if self._proxy is not None:
-                return self._without_proxy("the proxy cannot be reached")
+        except aiohttp.ClientConnectorDNSError:
             why = "its name has no address"
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, _NotPermitted):
@@ -158,11 +152,13 @@ class HttpClient:
         else:
             async with response:
                 await _discard_body(response)
-            if self._proxy is not None and response.status == _PROXY_AUTHENTICATION:
+            if progress.at_proxy and response.status == _PROXY_AUTHENTICATION:
                 return self._refused_by_proxy(response.status)
             self._proxy_fault = None
             return HttpAnswer(response.status, response.headers.get("Retry-After"))
-        return NoAnswer(why, works=request.works, host_works=request.host_works)
+        if progress.at_proxy:
+            return self._without_proxy(f"the proxy fails: {why}")
+        return NoAnswer(why, works=progress.works, host_works=progress.host_works)
 
     async def close(self) -> None:
         """End every connection; idempotent."""
@@ -177,7 +173,11 @@ class HttpClient:
             return self._without_proxy("the proxy refuses our user name and password")
         if status == _FORBIDDEN:
             return NoAnswer("the proxy does not permit its address", forbidden=True)
-        return NoAnswer(f"the proxy cannot reach it (status {status})", host_works=False)
+        if status < _SERVER_ERRORS:
+            return self._without_proxy(f"the proxy permits no tunnels (status {status})")
+        # Proxies use the others also for faults of their own.
+        host_works = False if status in _HOST_FAILS else None
+        return NoAnswer(f"the proxy cannot reach it (status {status})", host_works=host_works)
 
     def _without_proxy(self, why: str) -> NoAnswer:
         """Nothing can be sent to anybody; the operator has to mend it."""
@@ -191,26 +191,6 @@ class HttpClient:
         if self._proxy is None and not permitted(str(address[0]), self._settings.networks):
             raise _NotPermitted
         return socket.socket(family=family, type=kind, proto=protocol)
-
-
-def _progress() -> aiohttp.TraceConfig:
-    """Notes the progress of each request in its `_Request`."""
-
-    async def begins(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
-        context.trace_request_ctx.host_works = False
-
-    async def made(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
-        context.trace_request_ctx.works = False
-        context.trace_request_ctx.host_works = True
-
-    async def reused(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
-        context.trace_request_ctx.works = False
-
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_start.append(begins)
-    trace.on_connection_create_end.append(made)
-    trace.on_connection_reuseconn.append(reused)
-    return trace
 
 
 async def _discard_body(response: aiohttp.ClientResponse) -> None:

@@ -16,8 +16,15 @@ def proxy_url(text: str) -> URL:
         url = URL(text)
     except ValueError:
         raise ValueError(_FORM) from None
-    if url.scheme != "http" or not url.host or url.path != "/" or url.query or url.fragment:
+    named = url.scheme == "http" and url.host and url.port
+    if not named or url.path != "/" or url.query or url.fragment:
         raise ValueError(_FORM)
+    if ":" in (url.user or ""):
+        raise ValueError("the user name must not contain a colon (%3A)")
+    try:
+        f"{url.user}{url.password}".encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError("user name and password must consist of Latin-1 characters") from None
     return url
 
 

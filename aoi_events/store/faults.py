@@ -16,7 +16,7 @@ import asyncpg
 from sqlalchemy import exc
 
 from aoi_events.errors import StoreUnavailable
-from aoi_events.store.postgresql import READ_ONLY_TRANSACTION
+from aoi_events.store.postgresql import CONNECTING_FAILS, READ_ONLY_TRANSACTION
 
 _SQLSTATES: Final = (
     "08",  # connection exceptions
@@ -84,13 +84,7 @@ def translated() -> Iterator[None]:
         if not _of_sqlite(error):
             raise
         raise StoreUnavailable(f"the store gave up: {_first_line(error)}") from error
-    except (
-        OSError,
-        asyncpg.PostgresError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,
-    ) as error:
-        # Raised as they are while a connection is made or taken down.
+    except CONNECTING_FAILS as error:
         raise StoreUnavailable(f"the store cannot be reached: {_first_line(error)}") from error
 
 

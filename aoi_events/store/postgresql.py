@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,8 +16,17 @@ from aoi_events.errors import ConfigurationError
 READ_ONLY_TRANSACTION: Final = "25006"
 """The SQLSTATE of a write that a standby, or a server put into read-only mode, refuses."""
 
+CONNECTING_FAILS: Final = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""What the driver raises while a connection is made or taken down."""
+
 _ATTRIBUTES: Final = "target_session_attrs"
 _FOR_WRITING: Final = ("read-write", "primary", "any")
+_SERVER: Final = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>[0-9]+))?")
 
 
 def postgresql_engine(target: URL, pool: int, patience: float) -> AsyncEngine:
@@ -25,13 +35,18 @@ def postgresql_engine(target: URL, pool: int, patience: float) -> AsyncEngine:
     Raises ConfigurationError for servers that cannot be tried, or would never take a write.
     """
     servers = _servers(target)
+    # Several must be for writing: one that takes no writes at the moment would be tried for ever.
+    possible = _FOR_WRITING if len(servers) < 2 else _FOR_WRITING[:1]
     wanted = target.query.get(_ATTRIBUTES, None if len(servers) < 2 else _FOR_WRITING[0])
-    if wanted not in (None, *_FOR_WRITING):
+    if wanted not in (None, *possible):
         raise ConfigurationError(
             f"the store's URL has {_ATTRIBUTES}={wanted}; use {_FOR_WRITING[0]}, or leave it out"
         )
-    if len(servers) > 1:
-        target = target.update_query_dict({"host": [f"{host}:{port}" for host, port in servers]})
+    where: dict[str, Any] = {}
+    if servers:
+        target = target.difference_update_query(["host"])
+        hosts, ports = [host for host, _ in servers], [port for _, port in servers]
+        where = {"host": hosts, "port": ports}
     milliseconds = str(int(patience * 1000))
     engine = create_async_engine(
         target,
@@ -45,6 +60,7 @@ def postgresql_engine(target: URL, pool: int, patience: float) -> AsyncEngine:
             # Answers that never come, from a server that hangs, end by this one.
             "command_timeout": patience * 2,
             "async_creator_fn": _Connector().connect,
+            **where,
             **({} if wanted is None else {_ATTRIBUTES: wanted}),
             "server_settings": {
                 "application_name": "aoi-events",
@@ -66,18 +82,21 @@ def postgresql_engine(target: URL, pool: int, patience: float) -> AsyncEngine:
     return engine
 
 
-def _servers(target: URL) -> Sequence[tuple[str, str]]:
-    """The host and port of each server that ``host`` in the URL's query names, if any."""
+def _servers(target: URL) -> Sequence[tuple[str, int]]:
+    """The host and port of each server that ``host`` in the URL's query names, if there are several
+    or one with an IPv6 address; the dialect reads all others.
+    """
     named = target.query.get("host", ())
     texts = named.split(",") if isinstance(named, str) else named
-    servers = [(host, port or "5432") for host, _, port in (each.partition(":") for each in texts)]
-    good = all(host and port.isdecimal() for host, port in servers) and "port" not in target.query
-    if len(servers) > 1 and not good:
+    if len(texts) < 2 and "[" not in "".join(texts):
+        return ()
+    found = [match for each in texts if (match := _SERVER.fullmatch(each))]
+    if len(found) < len(texts) or "port" in target.query:
         raise ConfigurationError(
             "the store's URL names a server that cannot be read; "
-            "use postgresql://user@/database?host=one:5432&host=two:5432"
+            "use postgresql://user@/database?host=one:5432&host=[::2]:5432"
         )
-    return servers
+    return [(each["v6"] or each["host"], int(each["port"] or 5432)) for each in found]
 
 
 class _Connector:
@@ -109,7 +128,7 @@ class _Connector:
                 )
             except asyncpg.TargetServerAttributeNotMatched:
                 failures.append(f"{where} takes no writes")
-            except (OSError, asyncpg.PostgresError, asyncpg.InternalClientError) as error:
+            except CONNECTING_FAILS as error:
                 failures.append(f"{where}: {str(error) or type(error).__name__}")
             else:
                 self._first = number

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import pytest
@@ -30,10 +32,27 @@ class Pair:
     url: str
 
 
-def url_of(database: str, *servers: PostgresServer, attributes: str = "") -> str:
+def url_of(database: str, *servers: PostgresServer) -> str:
     """A URL that names several servers, in this order."""
     hosts = "&".join(f"host=127.0.0.1:{server.port}" for server in servers)
-    return f"postgresql://aoi:aoi@/{database}?{hosts}{attributes}"
+    return f"postgresql://aoi:aoi@/{database}?{hosts}"
+
+
+@asynccontextmanager
+async def another_login(host: str) -> AsyncIterator[int]:
+    """The port of a server that wants Kerberos V5, which the driver has not."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readexactly(8)
+            writer.write(b"N")  # no TLS
+            await reader.readexactly(8)
+            writer.write(struct.pack(">cII", b"R", 8, 2))
+        writer.close()
+
+    server = await asyncio.start_server(serve, host, 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
 
 
 @pytest.fixture
@@ -107,7 +126,7 @@ async def test_a_standby_alone_is_no_store_for_workers(pair: Pair) -> None:
         await writing.check()
     await writing.close()
     empty = await pair.primary.new_database()
-    ahead = url_of(empty, pair.standby, pair.primary, attributes="&target_session_attrs=any")
+    ahead = pair.standby.url(empty)
     await upgrade(url_of(empty, pair.standby, pair.primary))
     async with asyncio.timeout(WITHIN):
         await retry(lambda: upgrade(ahead), policy=RetryPolicy(), on=StoreUnavailable)
@@ -144,9 +163,15 @@ async def test_a_server_that_is_read_only_for_a_while(
     [
         ("?target_session_attrs=standby", "use read-write"),
         ("?host=a:1&host=b:2&target_session_attrs=prefer-standby", "use read-write"),
-        ("?host=a:one&host=b:2", "host=one:5432&host=two:5432"),
-        ("?host=:1&host=b:2", "host=one:5432&host=two:5432"),
-        ("?host=a,b&port=1,2", "host=one:5432&host=two:5432"),
+        # One that refuses writes in another way than by its mode would be tried for ever.
+        ("?host=a:1&host=b:2&target_session_attrs=any", "use read-write"),
+        ("?host=a:1&host=b:2&target_session_attrs=primary", "use read-write"),
+        ("?host=a:one&host=b:2", "host=one:5432&host=[::2]:5432"),
+        ("?host=:1&host=b:2", "host=one:5432&host=[::2]:5432"),
+        ("?host=a,b&port=1,2", "host=one:5432&host=[::2]:5432"),
+        ("?host=::1&host=b:2", "host=one:5432&host=[::2]:5432"),
+        ("?host=[::1]x&host=b:2", "host=one:5432&host=[::2]:5432"),
+        ("?host=[::1:5432", "host=one:5432&host=[::2]:5432"),
     ],
 )
 async def test_servers_that_cannot_do_are_refused(query: str, advice: str) -> None:
@@ -155,3 +180,23 @@ async def test_servers_that_cannot_do_are_refused(query: str, advice: str) -> No
         await open_store(f"postgresql://aoi:hunter2@/db{query}")
     assert advice in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+async def test_a_server_that_cannot_be_logged_in_to_is_passed(upgraded_postgres_url: str) -> None:
+    """Where the driver cannot do what one server asks for, the next one is tried."""
+    there = make_url(upgraded_postgres_url)
+    async with another_login("127.0.0.1") as port:
+        hosts = f"host=127.0.0.1:{port}&host={there.host}:{there.port}"
+        store = await open_store(f"postgresql://aoi:aoi@/{there.database}?{hosts}")
+        await store.check(rights=True)
+        await store.close()
+
+
+@pytest.mark.parametrize("others", ["", "&host=[::1]:1"])
+async def test_servers_may_have_ipv6_addresses(others: str) -> None:
+    """An address in brackets is read alone and among several."""
+    async with another_login("::1") as port:
+        store = await open_store(f"postgresql://aoi@/db?host=[::1]:{port}{others}")
+        with pytest.raises(StoreUnavailable, match="kerberos"):
+            await store.check()
+        await store.close()

@@ -22,7 +22,7 @@ CONNECTING_FAILS: Final = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
-"""What the driver raises while a connection is made or taken down."""
+"""The driver's errors while a connection is made or taken down."""
 
 _ATTRIBUTES: Final = "target_session_attrs"
 _FOR_WRITING: Final = ("read-write", "primary", "any")

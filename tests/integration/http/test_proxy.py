@@ -99,7 +99,7 @@ async def test_wrong_credentials_are_the_operators_fault(
     """They say nothing of the receiver; one warning, and no log line with a password."""
     caplog.set_level(logging.DEBUG)
     wrong = proxy.url("aoi:swordfish")
-    async with Receiver() as receiver, client_of(proxy=wrong) as client:
+    async with Receiver() as receiver, client_of(proxy=wrong, networks=NOWHERE) as client:
         for _ in range(2):
             answer = await client.post(f"{scheme}://127.0.0.1:{receiver.port}/", b"x", {})
             assert answer == NoAnswer("the proxy refuses our user name and password")
@@ -161,7 +161,7 @@ async def test_a_proxy_that_fails_is_the_operators_fault(
     """One warning, and neither a receiver nor its host is blamed, so that no breaker opens."""
     async with server_of(serve or hangs) as there:
         proxy = there if serve else f"http://127.0.0.1:{free_port()}"
-        async with client_of(proxy=proxy) as client:
+        async with client_of(proxy=proxy, networks=NOWHERE) as client:
             for _ in range(2):
                 answer = await client.post(f"{scheme}://push.example.org/", b"x", {})
                 assert answer == NoAnswer(f"the proxy fails: {why}")
@@ -216,6 +216,16 @@ async def test_a_receiver_behind_the_proxy_that_fails(proxy: ConnectProxy, tmp_p
         assert await client.post(url, b"x", {}) == NoAnswer(none, works=False, host_works=True)
         assert await client.post(url, b"x", {}) == HttpAnswer(407, None)
         assert await client.post(url, b"x", {}) == NoAnswer(none, works=False)
+
+
+async def test_a_proxy_and_networks_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """One warning at the start says that names are not checked against the networks."""
+    both: dict[str, Any] = {"proxy": "http://proxy:3128", "networks": ["10.0.0.0/8"]}
+    for changes in ({"networks": NOWHERE}, {"proxy": None}, {}):
+        async with client_of(None, **{**both, **changes}):
+            pass
+    (warning,) = [each for each in caplog.records if each.levelno >= logging.WARNING]
+    assert warning.getMessage() == "networks_bypassed"
 
 
 async def test_the_environment_names_no_proxy(

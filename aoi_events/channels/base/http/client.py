@@ -89,6 +89,8 @@ class HttpClient:
         proxy = settings.proxy
         self._proxy = None if proxy is None else proxy_url(proxy.get_secret_value())
         self._proxy_fault: str | None = None
+        if proxy is not None and settings.networks:
+            _log.warning("networks_bypassed", reason="the proxy looks names up; it must check them")
         self._resolver = resolver or AsyncResolver(timeout=_LOOK_UP, tries=2)
         tls = _trust(settings)
         self._session = aiohttp.ClientSession(

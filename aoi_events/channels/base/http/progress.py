@@ -46,7 +46,7 @@ def follow(progress: Progress) -> None:
 
 
 class _Handshake(ssl.SSLObject):
-    """Begins when the tunnel of the proxy stands, which aiohttp does not tell otherwise."""
+    """Notes that the tunnel of a proxy stands, which no signal of aiohttp reports."""
 
     def do_handshake(self) -> None:
         progress = _current.get()

@@ -42,7 +42,8 @@ class OutgoingSettings(BaseModel):
         BeforeValidator(_from_variable),
     ] = ()
     """Networks that requests may go to although they are private, loopback, link-local or
-    otherwise not public, like `["10.20.0.0/16"]`."""
+    otherwise not public, like `["10.20.0.0/16"]`. With `proxy` it is for addresses in URLs only,
+    and not for names, which the proxy looks up."""
     ports: Annotated[
         tuple[Annotated[int, Field(ge=1, le=65_535)], ...], BeforeValidator(_from_variable)
     ] = (443,)

@@ -141,6 +141,7 @@ async def test_a_deregistration_overtakes_its_registration(system: System) -> No
     assert system.events.of("application.revoked") == [], "no token ended"
     await device.ask("client.deregister")
     await system.events.wait_for("client.deregistered", client=device.client)
+    await system.events.wait_for("application.revoked")
     assert len(system.events.of("application.revoked")) == 1
 
 

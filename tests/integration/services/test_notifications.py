@@ -70,7 +70,8 @@ async def test_a_send_without_an_accepted_token_keeps_nothing(system: System) ->
     accepted = await shop.send("n1", device.token)
     assert [each.index for each in accepted.deliveries] == [0]
     await system.provider.next_delivery()
-    (event,) = system.events.of("notification.accepted", notification="n1")
+    event = await system.events.wait_for("notification.accepted", notification="n1")
+    assert system.events.of("notification.accepted") == [event]
     assert (event.data.accepted, event.data.rejected) == (1, 0)  # type: ignore[union-attr]
 
 
@@ -148,6 +149,7 @@ async def test_a_repeat_is_answered_from_the_rows(system: System) -> None:
     await system.provider.next_delivery()
     await device.ask("client.deregister")
     assert await shop.send("n1", device.token, "k9.xyz") == first
+    await system.events.wait_for("notification.accepted")
     assert len(system.events.of("notification.accepted")) == 1
     assert len(system.provider.deliveries) == 1
 

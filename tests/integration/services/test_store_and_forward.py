@@ -199,4 +199,5 @@ async def test_a_return_with_nothing_to_reach_keeps_it_stored(system: System) ->
     await device.activate("scripted:a1")
     await system.process_due()
     await system.provider.next_delivery()
+    await system.events.wait_for("notification.stored")
     assert len(system.events.of("notification.stored")) == 1

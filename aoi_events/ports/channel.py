@@ -93,8 +93,9 @@ class ConnectionlessChannel(Protocol):
         """
 
     def lane(self, item: DeliverItem | ChallengeItem) -> str:
-        """The lane of an item: its provider, as far as that is known beforehand. Items of one lane
-        are sent together, and do not wait for items of other lanes.
+        """The lane of an item: what works or fails as a whole, as far as that is known beforehand
+        (its provider, or one URL). Items of one lane are sent together, and do not wait for items
+        of other lanes.
         """
 
     async def deliver(self, items: Sequence[DeliverItem | ChallengeItem]) -> Sequence[SubmitResult]:

@@ -374,9 +374,9 @@ class Store(Protocol):
     async def check(self, *, rights: bool = False) -> None:
         """Check that it can be used.
 
-        Raises StoreUnavailable when it cannot be reached, ConfigurationError when its schema is
-        not the one that this version needs, or (``rights``) its user may not write there; it says
-        what mends it.
+        Raises StoreUnavailable when it cannot be reached, or (``rights``) takes no writes now;
+        ConfigurationError when its schema is not the one that this version needs, or (``rights``)
+        its user may not write there; it says what mends it.
         """
 
     async def now(self) -> datetime | None:

@@ -94,9 +94,9 @@ class SqlStore:
         await (run_to_completion(work) if self._database.sql is Sql.SQLITE else work)
 
     async def check(self, *, rights: bool = False) -> None:
-        """Raises StoreUnavailable when it cannot be reached, ConfigurationError when its schema is
-        not the one that this version needs, or (``rights``) its user may not write there; the
-        message contains the remedy.
+        """Raises StoreUnavailable when it cannot be reached, or (``rights``) takes no writes now;
+        ConfigurationError when its schema is not the one that this version needs, or (``rights``)
+        its user may not write there; the message contains the remedy.
         """
         await schema.check(self._database, rights=rights)
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    ARRAY,
     Column,
     ColumnElement,
     Dialect,
@@ -23,11 +25,12 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy import column as column_of
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
 
 from aoi_events.store.types import Converted
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 
 class Sql(StrEnum):
@@ -35,9 +38,6 @@ class Sql(StrEnum):
 
     SQLITE = "sqlite"
     POSTGRESQL = "postgresql"
-
-
-_POSTGRESQL: Final[Dialect] = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 class BulkRows:
@@ -96,9 +96,24 @@ class BulkRows:
 
 def _plain(type_: TypeEngine[Any]) -> TypeEngine[Any]:
     """The database type of values that are converted already."""
-    return type_.load_dialect_impl(_POSTGRESQL) if isinstance(type_, Converted) else type_
+    return type_.load_dialect_impl(_postgresql()) if isinstance(type_, Converted) else type_
+
+
+@cache
+def _postgresql() -> Dialect:
+    from sqlalchemy.dialects import postgresql
+
+    dialect: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    return dialect
 
 
 def insert_into(sql: Sql, table: Any) -> postgresql.Insert | sqlite.Insert:
     """An INSERT that supports ON CONFLICT."""
-    return postgresql.insert(table) if sql is Sql.POSTGRESQL else sqlite.insert(table)
+    # A dialect takes as long to load as the driver: only that of this database is.
+    if sql is Sql.POSTGRESQL:
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)

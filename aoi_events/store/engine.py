@@ -20,7 +20,6 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from aoi_events.errors import ConfigurationError
 from aoi_events.store.bulk_rows import Sql
-from aoi_events.store.postgresql import postgresql_engine
 
 _THREAD_ENDS: Final = 10.0
 """Seconds that a driver's thread may take to end once its connection is closed."""
@@ -77,6 +76,8 @@ def database_of(
     target = _target(url)
     if target.get_backend_name() == Sql.SQLITE:
         return _sqlite(target, pool, patience, create=create)
+    from aoi_events.store.postgresql import postgresql_engine  # with its driver
+
     return Database(postgresql_engine(target, pool, patience), Sql.POSTGRESQL)
 
 

@@ -8,15 +8,17 @@ wrong statement) is a bug, and is raised unchanged.
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import asyncpg
 from sqlalchemy import exc
 
 from aoi_events.errors import StoreUnavailable
-from aoi_events.store.postgresql import CONNECTING_FAILS, READ_ONLY_TRANSACTION
+
+READ_ONLY_TRANSACTION: Final = "25006"
+"""The SQLSTATE of a write that a standby, or a server put into read-only mode, refuses."""
 
 _SQLSTATES: Final = (
     "08",  # connection exceptions
@@ -84,12 +86,21 @@ def translated() -> Iterator[None]:
         if not _of_sqlite(error):
             raise
         raise StoreUnavailable(f"the store gave up: {_first_line(error)}") from error
-    except CONNECTING_FAILS as error:
+    except _connecting_fails() as error:
         raise StoreUnavailable(f"the store cannot be reached: {_first_line(error)}") from error
+
+
+def _connecting_fails() -> tuple[type[Exception], ...]:
+    """Those of PostgreSQL's driver are added once it is loaded, with the first engine for it."""
+    postgresql = sys.modules.get("aoi_events.store.postgresql")
+    fails: tuple[type[Exception], ...] = getattr(postgresql, "CONNECTING_FAILS", (OSError,))
+    return fails
 
 
 def _fault(error: exc.DBAPIError) -> str | None:
     """The reason if it is the database's fault; None if it is ours."""
+    import asyncpg
+
     cause: BaseException | None = error.orig
     while cause is not None:
         state = getattr(cause, "sqlstate", None) or ""

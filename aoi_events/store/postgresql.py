@@ -12,9 +12,7 @@ from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from aoi_events.errors import ConfigurationError
-
-READ_ONLY_TRANSACTION: Final = "25006"
-"""The SQLSTATE of a write that a standby, or a server put into read-only mode, refuses."""
+from aoi_events.store.faults import READ_ONLY_TRANSACTION
 
 CONNECTING_FAILS: Final = (
     OSError,

@@ -10,11 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from operator import attrgetter
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import sqlalchemy
 from sqlalchemy import Column, Delete, Select, Table, Update, and_, exists, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from aoi_events.domain.clients.applications import Application
 from aoi_events.domain.clients.channels import Channel, Proof
@@ -27,6 +26,9 @@ from aoi_events.domain.providers.health import ProviderHealth
 from aoi_events.ports.store import Lock, ProviderMessage, Submission
 from aoi_events.store import tables
 from aoi_events.store.bulk_rows import BulkRows, Sql, insert_into
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 R = TypeVar("R")
 S = TypeVar("S", bound="Select[Any] | Delete | Update | postgresql.Insert | sqlite.Insert")

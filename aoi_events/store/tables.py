@@ -1,4 +1,5 @@
 """The tables. A column has the name of the record's field that it stores.
+:mod:`aoi_events.store.indexes` has their indexes.
 
 Times are microseconds since 1970. Values that are only read and written as a whole are JSON text.
 
@@ -18,12 +19,10 @@ from sqlalchemy import (
     Double,
     ForeignKey,
     Identity,
-    Index,
     Integer,
     MetaData,
     Table,
     UniqueConstraint,
-    text,
 )
 
 from aoi_events.contracts.identifiers import Mode, Urgency
@@ -54,10 +53,6 @@ def _client(**options: Any) -> Column[str]:
     return Column("client", Name(), key, nullable=False, **options)
 
 
-def _where(condition: str) -> dict[str, Any]:
-    return {"postgresql_where": text(condition), "sqlite_where": text(condition)}
-
-
 # --- clients and what belongs to them -------------------------------------------------------------
 
 clients: Final = Table(
@@ -80,11 +75,6 @@ clients: Final = Table(
     Column("unpublished_since", Instant()),
     Column("presences", Packed(*json_columns.PRESENCES), nullable=False),
     UniqueConstraint("secret_hash"),
-    Index("clients_identity", "identity", "registered_at"),
-    Index("clients_retired", "retired_at", **_where("retired_at IS NOT NULL")),
-    Index("clients_silent", "seen_at", **_where("retired_at IS NULL")),
-    Index("clients_unpublished", "unpublished_since", **_where("unpublished_since IS NOT NULL")),
-    Index("clients_unused", "registered_at", **_where("epoch = 0 AND sequence = 0")),
 )
 
 applications: Final = Table(
@@ -133,10 +123,6 @@ proofs: Final = Table(
     Column("deadline", Instant()),
     Column("proved_at", Instant()),
     Column("proved_until", Instant()),
-    Index("proofs_address", "channel", "address"),
-    # No borrowed addresses: an address is proved by one client at a time.
-    Index("proofs_proved", "channel", "address", unique=True, **_where("state = 'proved'")),
-    Index("proofs_due", "deadline", **_where("deadline IS NOT NULL")),
 )
 
 challenges: Final = Table(
@@ -147,9 +133,6 @@ challenges: Final = Table(
     Column("channel", Name(), nullable=False),
     Column("address", Name(), nullable=False),
     Column("at", Instant(), nullable=False),
-    Index("challenges_client", "client", "at"),
-    Index("challenges_address", "channel", "address", "at"),
-    Index("challenges_at", "at"),
     sqlite_autoincrement=True,
 )
 
@@ -171,8 +154,6 @@ notifications: Final = Table(
     Column("tombstone", Boolean(), nullable=False),
     Column("mode", Choice(Mode)),
     Column("hedge_after", Double()),
-    # Those without deliveries; the others go with the last of theirs.
-    Index("notifications_bare", "accepted_at", **_where("deliveries = '[]'")),
 )
 
 deliveries: Final = Table(
@@ -217,27 +198,6 @@ deliveries: Final = Table(
     CheckConstraint(
         "deadline IS NOT NULL OR (settled_at IS NOT NULL AND published)", name="watched"
     ),
-    # Senders ask with their name, operators without.
-    Index("deliveries_notification", "notification", "sender"),
-    Index("deliveries_due", "deadline", "order", **_where("deadline IS NOT NULL")),
-    Index("deliveries_open", "client", "order", **_where("settled_at IS NULL")),
-    Index("deliveries_released", "client", "batch", "order", **_where("released = true")),
-    Index("deliveries_done", "settled_at", **_where("deadline IS NULL")),
-    Index("deliveries_held_back", "order", **_where("awaits_provider = true")),
-    # Hardly any at a time, so that it costs next to nothing.
-    Index(
-        "deliveries_unpublished",
-        "client",
-        **_where("settled_at IS NOT NULL AND deadline IS NOT NULL"),
-    ),
-    Index(
-        "deliveries_topic",
-        "client",
-        "fingerprint",
-        "sender",
-        "topic",
-        **_where("topic IS NOT NULL AND settled_at IS NULL"),
-    ),
     sqlite_autoincrement=True,
 )
 
@@ -280,7 +240,6 @@ submissions: Final = Table(
     Column("step", BigInteger(), primary_key=True),
     Column("attempt", BigInteger(), primary_key=True),
     Column("at", Instant(), nullable=False),
-    Index("submissions_at", "at"),
 )
 
 provider_messages: Final = Table(
@@ -296,8 +255,6 @@ provider_messages: Final = Table(
     Column("client", AnyText(), nullable=False),
     Column("at", Instant(), nullable=False),
     Column("received", Boolean(), nullable=False),
-    Index("provider_messages_name", "provider", "message"),
-    Index("provider_messages_at", "at"),
 )
 
 # --- parked messages ------------------------------------------------------------------------------
@@ -317,8 +274,6 @@ parked: Final = Table(
     Column("replayable", Boolean(), nullable=False),
     Column("obstacle", AnyText()),
     Column("headers", Packed(*json_columns.OBJECT), nullable=False),
-    Index("parked_newest", "parked_at", "id"),
-    Index("parked_sender", "sender", "code"),
 )
 
 parked_counts: Final = Table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from aoi_events.store.tables import METADATA
+from aoi_events.store.indexes import METADATA
 
 context.configure(
     connection=context.config.attributes["connection"],

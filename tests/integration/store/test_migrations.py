@@ -15,10 +15,10 @@ from sqlalchemy import Connection, text
 from aoi_events.errors import ConfigurationError, StoreUnavailable
 from aoi_events.store import records
 from aoi_events.store.engine import database_of
+from aoi_events.store.indexes import METADATA
 from aoi_events.store.migration import upgrade
 from aoi_events.store.records import RecordMapping
 from aoi_events.store.store import open_store
-from aoi_events.store.tables import METADATA
 from aoi_events.testing.containers import PostgresServer
 
 UPGRADE = """

@@ -22,7 +22,7 @@ from pydantic_settings import (
 )
 
 from aoi_events.contracts.faults import in_words
-from aoi_events.contracts.parse import without_bom
+from aoi_events.contracts.json_bodies import without_bom
 from aoi_events.daemon.settings import ClientSettings
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError

@@ -113,6 +113,16 @@ class NotificationAcceptedV1(Answer):
     rejected: Annotated[tuple[RejectedToken, ...], Field(strict=False)] = ()
 
 
+class AllRejectedV1(RefusedV1):
+    """No token was accepted: nothing was sent, and the ID of the notification is free again.
+
+    The refusal of a request to send, with the code and message for each token.
+    """
+
+    notification: NotificationId
+    rejected: tuple[RejectedToken, ...]
+
+
 class NotificationCancelledV1(Answer):
     """The notification is cancelled: ``cancelled`` deliveries were withdrawn, ``settled`` ones had
     ended before.

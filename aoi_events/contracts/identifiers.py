@@ -73,6 +73,10 @@ class Mode(StrEnum):
     before it failed."""
 
 
+HedgeAfter = Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]
+"""Head start of a channel before the next one, in seconds: from a tenth to a day."""
+
+
 def base32_id(prefix: str, octets: bytes) -> str:
     """``prefix`` and ``octets`` in lower-case base32 without padding."""
     return prefix + base64.b32encode(octets).decode().rstrip("=").lower()

@@ -20,6 +20,7 @@ from aoi_events.contracts.identifiers import (
     ClientSecret,
     DeliveryId,
     DeviceId,
+    HedgeAfter,
     InstanceName,
     Mode,
     NotificationId,
@@ -42,8 +43,6 @@ MAX_TEXT: Final = 4096
 """Longest text among the parameters of an offer, in octets: URLs of push services are long."""
 
 Sequence = Annotated[int, Field(ge=1, le=2**53 - 1)]
-HedgeAfter = Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]
-"""Head start of a channel before the next one, in seconds: from a tenth to a day."""
 
 
 class PreviousClient(Contract):

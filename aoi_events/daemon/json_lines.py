@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from aoi_events.contracts.apps import APP_REQUESTS, AppRequest, ClientFrame
-from aoi_events.contracts.parse import diagnose, without_bom
+from aoi_events.contracts.json_bodies import diagnose, without_bom
 from aoi_events.errors import ErrorCode, Refusal
 
 

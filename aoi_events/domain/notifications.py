@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import Mode, Urgency
-from aoi_events.contracts.requests import SendNotificationV1
+
+if TYPE_CHECKING:
+    from aoi_events.contracts.content import Content
+    from aoi_events.contracts.requests import SendNotificationV1
 
 
 @dataclass(frozen=True, slots=True)

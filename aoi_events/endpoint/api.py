@@ -16,7 +16,8 @@ from aoi_events.contracts.answers import (
     NotificationStatusV1,
 )
 from aoi_events.contracts.base import MAX_BODY
-from aoi_events.contracts.parse import parse_request, without_bom
+from aoi_events.contracts.json_bodies import without_bom
+from aoi_events.contracts.parse import parse_request
 from aoi_events.contracts.requests import (
     CancelNotificationV1,
     QueryNotificationV1,

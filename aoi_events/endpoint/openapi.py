@@ -13,6 +13,7 @@ from typing import Any, Final
 from pydantic.json_schema import models_json_schema
 
 from aoi_events.contracts.answers import (
+    AllRejectedV1,
     NotificationAcceptedV1,
     NotificationCancelledV1,
     NotificationStatusV1,
@@ -20,7 +21,6 @@ from aoi_events.contracts.answers import (
 )
 from aoi_events.contracts.content import MAX_CONTENT
 from aoi_events.contracts.requests import SendNotificationV1
-from aoi_events.endpoint.refusals import AllRejectedV1
 
 OPENAPI_PATH: Final = "/openapi.json"
 

@@ -11,8 +11,7 @@ from typing import Final
 
 from pydantic_core import to_json
 
-from aoi_events.contracts.answers import NotificationAcceptedV1, RefusedV1, RejectedToken
-from aoi_events.contracts.identifiers import NotificationId
+from aoi_events.contracts.answers import AllRejectedV1, NotificationAcceptedV1, RefusedV1
 from aoi_events.endpoint.responses import Response, json_response
 from aoi_events.errors import AoiError, ErrorCode
 
@@ -85,16 +84,6 @@ _CODES: Final[dict[str, tuple[HTTPStatus, int | None]]] = {
     ErrorCode.QUOTA_EXCEEDED: (HTTPStatus.TOO_MANY_REQUESTS, BACK_OFF),
     ErrorCode.UNAVAILABLE: (HTTPStatus.SERVICE_UNAVAILABLE, BACK_OFF),
 }
-
-
-class AllRejectedV1(RefusedV1):
-    """No token was accepted: nothing was sent, and the ID of the notification is free again.
-
-    The refusal of a request to send, with the code and message for each token.
-    """
-
-    notification: NotificationId
-    rejected: tuple[RejectedToken, ...]
 
 
 def of_code(code: str, message: str, *, field: str | None = None, wait: int = 10) -> HttpRefusal:

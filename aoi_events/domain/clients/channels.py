@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from aoi_events.contracts.content import Content
 from aoi_events.contracts.states import CloseReason
+
+if TYPE_CHECKING:
+    from aoi_events.contracts.content import Content
 
 _LONGEST_DETAIL: Final = 200
 _LONGEST_ADDRESS: Final = 512

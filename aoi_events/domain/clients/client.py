@@ -7,11 +7,13 @@ import hmac
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aoi_events.contracts.identifiers import base32_id
-from aoi_events.contracts.requests import RegisterClientV1
 from aoi_events.errors import ErrorCode, Refusal
+
+if TYPE_CHECKING:
+    from aoi_events.contracts.requests import RegisterClientV1
 
 _PRESENCES: Final = 8
 """How many are remembered: more than devices can begin while a gateway waits for an answer."""

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import count
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from aoi_events.contracts.content import Content
 from aoi_events.contracts.identifiers import Mode, Urgency
-from aoi_events.contracts.requests import SendNotificationV1
 from aoi_events.domain.clients.channels import Channel, ChannelState, ChannelTraits, octets_of
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.planning.policy import NO_RULES, ChannelRules, Rules, urgent_enough
+
+if TYPE_CHECKING:
+    from aoi_events.contracts.content import Content
+    from aoi_events.contracts.requests import SendNotificationV1
 
 _SHORTEST, _LONGEST = 0.001, 24 * 3600.0
 _HEDGE_AFTER: Final = 2.0

@@ -20,7 +20,7 @@ from aoi_events.contracts.device import (
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.faults import in_words
 from aoi_events.contracts.identifiers import ClientId
-from aoi_events.contracts.parse import deeper_than, without_bom
+from aoi_events.contracts.json_bodies import deeper_than, without_bom
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.gateway.protocol.close_reasons import shortened
 

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aoi_events.contracts.base import MAX_BODY
-from aoi_events.contracts.parse import MAX_DEPTH, parse_request
+from aoi_events.contracts.json_bodies import MAX_DEPTH
+from aoi_events.contracts.parse import parse_request
 from aoi_events.contracts.requests import REQUESTS
 from aoi_events.errors import ErrorCode, Refusal
 from tests.support.strategies_of_contracts import json_values, values_of

@@ -12,7 +12,7 @@ from pydantic_core import from_json, to_json
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import DeliverItem
 from aoi_events.contracts.identifiers import base64url
-from aoi_events.contracts.parse import without_bom
+from aoi_events.contracts.json_bodies import without_bom
 from aoi_events.contracts.webpush import BrowserMessage, PingMessage, browser_messages
 from aoi_events.gateway.protocol.frames import check_size, undecodable
 

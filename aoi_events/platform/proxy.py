@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, SecretStr
-from yarl import URL
+
+if TYPE_CHECKING:
+    from yarl import URL
 
 _FORM: Final = "must be http://HOST:PORT or http://USER:PASSWORD@HOST:PORT"
 
 
 def proxy_url(text: str) -> URL:
     """The proxy's URL, with its credentials. Raises ValueError, which never repeats the text."""
+    from yarl import URL  # every command reads settings, and few have a proxy
+
     try:
         url = URL(text)
     except ValueError:

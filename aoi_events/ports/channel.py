@@ -18,18 +18,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import BaseModel
 
-from aoi_events.contracts.envelopes import (
-    ChallengeItem,
-    ChallengeOutcome,
-    DeliverItem,
-    OutcomeItem,
-)
 from aoi_events.domain.clients.channels import ChannelTraits, Parameters
-from aoi_events.domain.providers.breaker import Breaker
+
+if TYPE_CHECKING:
+    # A command that lists settings loads every plug-in, and carries nothing out.
+    from aoi_events.contracts.envelopes import (
+        ChallengeItem,
+        ChallengeOutcome,
+        DeliverItem,
+        OutcomeItem,
+    )
+    from aoi_events.domain.providers.breaker import Breaker
 
 SettingsModel: TypeAlias = type[BaseModel]
 """The class of a plug-in's settings (spelled here, where ``type`` is still the builtin)."""

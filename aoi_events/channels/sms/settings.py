@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from aoi_events.contracts.base import BUILT_WHEN_USED
 from aoi_events.oma_push.datagrams import MOST_SEGMENTS, Bits
 
 
@@ -22,7 +23,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 class SmscSettings(BaseModel):
     """One SMSC, how fast we may send to it, and how long we wait for it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", **BUILT_WHEN_USED)
 
     host: str | None = None
     """Name or address of the SMSC; unset: no SMS channel."""

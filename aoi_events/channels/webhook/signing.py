@@ -14,8 +14,6 @@ import hmac
 from collections.abc import Mapping
 from datetime import datetime
 
-from standardwebhooks import Webhook
-
 
 def secret_of(key: bytes, client: str, url: str) -> str:
     """The secret of one client's webhook: ``whsec_`` and base64 of 32 octets."""
@@ -25,6 +23,8 @@ def secret_of(key: bytes, client: str, url: str) -> str:
 
 def signed(secret: str, name: str, body: bytes, now: datetime) -> Mapping[str, str]:
     """The headers that identify and sign ``body``; a repeat has the same ``name``."""
+    from standardwebhooks import Webhook
+
     return {
         "webhook-id": name,
         "webhook-timestamp": str(int(now.timestamp())),

@@ -10,7 +10,7 @@ from aoi_events.channels.base.http.channel import HttpChannel, Post
 from aoi_events.channels.base.http.pushes import pushed
 from aoi_events.channels.base.requests import CannotSend, Item
 from aoi_events.channels.webpush.settings import WebPushSettings
-from aoi_events.channels.webpush.size import LARGEST_CONTENT, measure
+from aoi_events.channels.webpush.size import largest_content, measure
 from aoi_events.channels.webpush.subscription import ENDPOINT, encrypted, keys_of
 from aoi_events.channels.webpush.vapid import VapidKey, authorization
 from aoi_events.contracts.envelopes import DeliverItem
@@ -62,6 +62,6 @@ def _plaintext(item: Item) -> bytes:
     """The plaintext of the push. Raises CannotSend for content that is too large."""
     if isinstance(item, DeliverItem) and not item.wake_up:
         octets = measure(item.content)
-        if octets > LARGEST_CONTENT:
-            raise CannotSend(f"{octets} octets of content do not fit {LARGEST_CONTENT}")
+        if octets > largest_content():
+            raise CannotSend(f"{octets} octets of content do not fit {largest_content()}")
     return pushed(item, with_names=False).encode()

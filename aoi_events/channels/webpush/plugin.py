@@ -9,7 +9,7 @@ from aoi_events.channels.base.http.plugin import HttpPlugin
 from aoi_events.channels.base.http.settings import OutgoingSettings
 from aoi_events.channels.webpush.offer import checked
 from aoi_events.channels.webpush.settings import WebPushSettings
-from aoi_events.channels.webpush.size import LARGEST_CONTENT, measure
+from aoi_events.channels.webpush.size import largest_content, measure
 from aoi_events.domain.clients.channels import ChannelTraits, Parameters
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.channel import ChannelPlugin, Confirming, Offered, OfferParameters
@@ -33,7 +33,8 @@ class WebPushPlugin(HttpPlugin):
 
     def traits(self, settings: OutgoingSettings) -> ChannelTraits:
         """As any such channel, but for content that must fit one push."""
-        return replace(super().traits(settings), largest_content=LARGEST_CONTENT, measure=measure)
+        traits = super().traits(settings)
+        return replace(traits, largest_content=largest_content(), measure=measure)
 
     def offer(self, parameters: OfferParameters, settings: WebPushSettings) -> Offered:
         """The subscription, normalised. Raises Refusal (invalid)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Final
 
 from aoi_events.contracts.content import Content
@@ -18,8 +19,11 @@ def measure(content: Content) -> int:
     return len(content.encode())
 
 
-def _largest_content() -> int:
-    """Octets left for content beside the largest possible values of all other fields."""
+@cache
+def largest_content() -> int:
+    """Octets of content that fit one push, as :func:`measure` counts them: what is left beside the
+    largest possible values of all other fields.
+    """
     empty = Content(data="")
     push = PushedNotification(
         delivery=base32_id("dlv_", bytes(16)),
@@ -30,7 +34,3 @@ def _largest_content() -> int:
         content=empty,
     )
     return LARGEST_PLAINTEXT - len(push.encode()) + measure(empty)
-
-
-LARGEST_CONTENT: Final = _largest_content()
-"""Octets of content that fit one push, as :func:`measure` counts them."""

@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import http_ece
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from aoi_events.channels.webpush.vapid import decoded, encoded
 
 ENDPOINT: Final = "endpoint"
@@ -33,6 +30,8 @@ class Keys:
 
 def keys_of(parameters: Mapping[str, str | int | bool]) -> Keys | str:
     """The keys in a subscription's parameters, or the name of the invalid one."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     p256dh, auth = (_octets(parameters.get(name)) for name in (P256DH, AUTH))
     try:
         ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), p256dh)
@@ -45,6 +44,9 @@ def keys_of(parameters: Mapping[str, str | int | bool]) -> Keys | str:
 
 def encrypted(plaintext: bytes, keys: Keys) -> bytes:
     """``plaintext`` encrypted for the device: the body of a push with coding ``aes128gcm``."""
+    import http_ece
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     body: bytes = http_ece.encrypt(
         plaintext,
         private_key=ec.generate_private_key(ec.SECP256R1()),

@@ -6,11 +6,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from aoi_events.contracts.base import BUILT_WHEN_USED
+
 
 class WebSocketSettings(BaseModel):
     """How long a connected device may take, and what a notification over a connection costs."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", **BUILT_WHEN_USED)
 
     enabled: bool = True
     """Whether devices may select this channel here."""

@@ -13,9 +13,6 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESSIV
-
 from aoi_events.contracts.identifiers import base32_id, id_octets
 from aoi_events.errors import ConfigurationError, ErrorCode, Refusal
 
@@ -66,6 +63,9 @@ class TokenKeys:
                 )
             if len(key) != 64:
                 raise ConfigurationError(f"token key {key_id!r} has {len(key)} octets; it needs 64")
+        # Loaded with keys only: commands and gateways that have none do without it.
+        from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
         self._ciphers = {key_id: AESSIV(key) for key_id, key in keys.items()}
         self.issuing = next(iter(keys))
 
@@ -103,6 +103,8 @@ class TokenKeys:
         Raises Refusal: token_forged, or unavailable for a token that seems to be made with a key
         that this process does not have (yet).
         """
+        from cryptography.exceptions import InvalidTag
+
         key_id, _, text = token.partition(".")
         cipher = self._ciphers.get(key_id)
         sealed = _sealed(text)

@@ -15,6 +15,7 @@ from pydantic import (
     field_validator,
 )
 
+from aoi_events.contracts.base import BUILT_WHEN_USED
 from aoi_events.platform.limiters import Network, parsed_network
 from aoi_events.platform.proxy import ProxySetting
 
@@ -33,7 +34,9 @@ def _from_variable(value: Any) -> Any:
 class OutgoingSettings(BaseModel):
     """Where requests may go, and what they may cost."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, **BUILT_WHEN_USED
+    )
 
     enabled: bool = False
     """Whether devices may select this channel here."""

@@ -31,7 +31,6 @@ from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.metrics import BrokerMetrics, Metrics, StoreMetrics
 from aoi_events.ports.store import Store
-from aoi_events.store.store import open_store
 from aoi_events.topology import topology
 
 log = get_logger(__name__)
@@ -136,6 +135,8 @@ async def _open_broker(url: str, name: str, metrics: BrokerMetrics) -> Broker:
 
 
 async def _open_store(settings: Settings, *, upgrade: bool, metrics: StoreMetrics) -> Store:
+    from aoi_events.store.store import open_store  # the edge and `aoi broker declare` need none
+
     store = await open_store(
         settings.store.get_secret_value(),
         pool=settings.store_pool,

@@ -33,6 +33,11 @@ class Plugins:
         )
 
 
+def installed_channels() -> frozenset[str]:
+    """The channel type of every plug-in of any installed package."""
+    return frozenset(entry.name for entry in entry_points(group=GROUP))
+
+
 def installed_plugins() -> dict[str, ChannelPlugin]:
     """Every channel plug-in of any installed package, by channel type."""
     return {entry.name: entry.load() for entry in entry_points(group=GROUP)}

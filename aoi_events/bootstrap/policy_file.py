@@ -12,8 +12,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from aoi_events.bootstrap.policy_format import MAX_FILE, parse_policy
-from aoi_events.domain.planning.policy import Policy, Rules
+from aoi_events.bootstrap.policy_format import parse_policy, read_octets
+from aoi_events.domain.planning.policy import Rules
 from aoi_events.errors import PolicyRefused
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.clock import Clock
@@ -42,11 +42,6 @@ def open_policy(
     if path is None or _PLANNING.isdisjoint(names):
         return None
     return PolicyFile(path, channels, metrics=metrics)
-
-
-def read_policy(path: Path, channels: Collection[str]) -> Policy:
-    """The policy in a file. Raises PolicyRefused."""
-    return parse_policy(_octets(path), channels, file=str(path))
 
 
 class PolicyFile:
@@ -100,7 +95,7 @@ class PolicyFile:
 
     def _look(self) -> bytes | PolicyRefused:
         try:
-            return _octets(self._path)
+            return read_octets(self._path)
         except PolicyRefused as refused:
             return refused
 
@@ -109,12 +104,3 @@ def _same(one: bytes | PolicyRefused, other: bytes | PolicyRefused) -> bool:
     if isinstance(one, PolicyRefused) and isinstance(other, PolicyRefused):
         return one.faults == other.faults
     return one == other
-
-
-def _octets(path: Path) -> bytes:
-    """The content of the file, read only so far that a too large one is noticed."""
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_FILE + 1)
-    except OSError as error:
-        raise PolicyRefused(str(path), [("", f"cannot be read: {error.strerror}")]) from None

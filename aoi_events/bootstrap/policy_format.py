@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -12,9 +13,14 @@ from pydantic_core import ErrorDetails
 
 from aoi_events.contracts.content import MAX_CONTENT
 from aoi_events.contracts.faults import in_words
-from aoi_events.contracts.identifiers import ApplicationName, ChannelType, Mode, Urgency
-from aoi_events.contracts.parse import without_bom
-from aoi_events.contracts.requests import HedgeAfter
+from aoi_events.contracts.identifiers import (
+    ApplicationName,
+    ChannelType,
+    HedgeAfter,
+    Mode,
+    Urgency,
+)
+from aoi_events.contracts.json_bodies import without_bom
 from aoi_events.domain.planning.policy import ChannelRules, Policy, Rules
 from aoi_events.errors import PolicyRefused
 
@@ -58,6 +64,23 @@ class _Rules(_Table):
 
 class _File(_Rules):
     applications: Annotated[dict[ApplicationName, _Rules], Field(max_length=10_000)] = {}
+
+
+def read_policy(path: Path, channels: Collection[str]) -> Policy:
+    """The policy in a file. Raises PolicyRefused."""
+    return parse_policy(read_octets(path), channels, file=str(path))
+
+
+def read_octets(path: Path) -> bytes:
+    """The content of the file, read only so far that a too large one is noticed.
+
+    Raises PolicyRefused.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise PolicyRefused(str(path), [("", f"cannot be read: {error.strerror}")]) from None
 
 
 def parse_policy(octets: bytes, channels: Collection[str], *, file: str) -> Policy:

@@ -18,7 +18,6 @@ def declare() -> None:
     """
     import asyncio
 
-    from aoi_events.bootstrap.opening import declare as declare_topology
     from aoi_events.bootstrap.settings import load_settings
     from aoi_events.errors import ConfigurationError
 
@@ -28,5 +27,7 @@ def declare() -> None:
             "AOI_BROKER is memory://, where `aoi up` declares everything itself; "
             "set it to amqp://USER:PASSWORD@HOST/VHOST"
         )
+    from aoi_events.bootstrap.opening import declare as declare_topology
+
     names = asyncio.run(declare_topology(settings))
     console.print(f"{len(names)} exchanges and queues are there: {', '.join(names)}")

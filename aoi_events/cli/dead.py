@@ -43,7 +43,7 @@ def replay(identifiers: Ids) -> None:
     A message is deleted here once a worker handled it. The others stay, and the error says why:
     those that cannot be replayed, that failed again, or that no worker took within 15 seconds.
     """
-    from aoi_events.cli.parked import replay_parked
+    from aoi_events.cli.replaying import replay_parked
 
     replay_parked(identifiers)
 

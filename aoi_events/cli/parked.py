@@ -1,4 +1,4 @@
-"""The work of ``aoi dead`` on parked messages: list, show, replay and drop them."""
+"""The work of ``aoi dead`` on parked messages: list, show and drop them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,10 @@ from typing import Any, Final
 from rich.padding import Padding
 from rich.text import Text
 
-from aoi_events.bootstrap.settings import load_settings
-from aoi_events.broker.open import open_broker
 from aoi_events.cli.output import console, fail, plain, print_json
 from aoi_events.cli.store import checked_store
 from aoi_events.domain.parked import ParkedMessage
-from aoi_events.errors import ConfigurationError
-from aoi_events.services.runtime.parking import Replayed, replayable
-from aoi_events.services.runtime.parking import replay as send_again
 
-_REPLAY_WITHIN: Final = 15.0
-"""Seconds that a person waits until workers have handled the messages."""
 _TOKEN: Final = re.compile(r"\b([A-Za-z0-9]{1,16})\.[A-Za-z0-9_-]{60,}")
 """A token in a body; only the ID of the key that issued it is printed."""
 
@@ -69,30 +62,6 @@ def show_parked(identifier: str, *, json: bool) -> None:
         shown = {None: "", True: "yes", False: "no"}.get(value, value)
         line = Text(f"{name.replace('_', ' '):>12}  ", "dim").append_text(plain(str(shown)))
         console.print(line, soft_wrap=True)
-
-
-def replay_parked(identifiers: list[str]) -> None:
-    """Let workers handle parked messages again; those that were not handled stay parked."""
-
-    async def run() -> Replayed:
-        settings = load_settings()
-        if settings.in_process:
-            raise ConfigurationError("AOI_BROKER is memory://: there is no queue to replay into")
-        async with checked_store() as store:
-            good, refused = await replayable(store, identifiers)
-            if not good:
-                return Replayed((), refused)
-            broker = await open_broker(settings.broker.get_secret_value(), name="aoi dead replay")
-            try:
-                return await send_again(store, broker, identifiers, within=_REPLAY_WITHIN)
-            finally:
-                await broker.close()
-
-    replayed = asyncio.run(run())
-    if replayed.done:
-        console.print(f"replayed {len(replayed.done)}")
-    if replayed.kept:
-        fail("; ".join(f"{id_} stays parked: {why}" for id_, why in replayed.kept.items()))
 
 
 def drop_parked(identifiers: list[str]) -> None:

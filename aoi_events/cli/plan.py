@@ -6,7 +6,7 @@ from typing import Any
 
 from aoi_events.bootstrap.keys import load_keys
 from aoi_events.bootstrap.plugins import configure, installed_plugins
-from aoi_events.bootstrap.policy_file import read_policy
+from aoi_events.bootstrap.policy_format import read_policy
 from aoi_events.bootstrap.settings import load_settings
 from aoi_events.cli.output import console, plain, print_json
 from aoi_events.cli.plan_words import end, mode_decided_by, starts, why_not

@@ -26,16 +26,13 @@ def check(
     json: Json = False,
 ) -> None:
     """Check a policy file; exits 0 when workers would use it, else 1 with every fault."""
-    from aoi_events.bootstrap.plugins import installed_plugins
-    from aoi_events.bootstrap.policy_file import read_policy
-    from aoi_events.bootstrap.settings import load_settings
-    from aoi_events.errors import ConfigurationError, PolicyRefused
+    from aoi_events.bootstrap.plugins import installed_channels
+    from aoi_events.bootstrap.policy_format import read_policy
+    from aoi_events.errors import PolicyRefused
 
-    path = file or load_settings().policy_file
-    if path is None:
-        raise ConfigurationError("name the policy file, or set AOI_POLICY_FILE")
+    path = file or _policy_file()
     try:
-        policy = read_policy(path, installed_plugins())
+        policy = read_policy(path, installed_channels())
     except PolicyRefused as refused:
         if json:
             faults = [{"key": key, "message": message} for key, message in refused.faults]
@@ -57,6 +54,15 @@ def check(
     console.print(
         plain(f"{path} is valid; applications with rules of their own: {names}"), soft_wrap=True
     )
+
+
+def _policy_file() -> Path:
+    from aoi_events.bootstrap.settings import load_settings
+    from aoi_events.errors import ConfigurationError
+
+    if (path := load_settings().policy_file) is None:
+        raise ConfigurationError("name the policy file, or set AOI_POLICY_FILE")
+    return path
 
 
 @app.command()

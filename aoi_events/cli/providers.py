@@ -13,8 +13,7 @@ from rich.table import Table
 from aoi_events.cli.output import console, plain, print_json
 from aoi_events.cli.store import checked_store
 from aoi_events.domain.providers.breaker import BreakerState
-from aoi_events.domain.providers.health import ProviderHealth
-from aoi_events.services.channel.health import FRESH
+from aoi_events.domain.providers.health import FRESH, ProviderHealth
 
 _COUNTED: Final = 10_000
 _COLOURS: Final = {

@@ -6,15 +6,15 @@ import ast
 import inspect
 import json
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
+from textwrap import TextWrapper
 from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel, SecretStr
-from rich.padding import Padding
 from rich.text import Text
 
 from aoi_events.cli.output import console
@@ -37,12 +37,15 @@ def settings(
     if markdown:
         sys.stdout.write(as_markdown(rows))
         return
+    meaning = TextWrapper(
+        console.width, initial_indent=" " * 4, subsequent_indent=" " * 4, break_on_hyphens=False
+    )
     for row in rows:
         line = Text(row.variable, style="bold")
         if row.default:
             line.append(f" = {row.default}", style="not bold cyan")
         console.print(line, soft_wrap=True)
-        console.print(Padding(row.meaning.replace("`", ""), (0, 0, 0, 4)), markup=False)
+        sys.stdout.write(meaning.fill(row.meaning.replace("`", "")) + "\n")
 
 
 def as_markdown(rows: Iterable[Setting]) -> str:
@@ -99,12 +102,11 @@ def _text(default: Any) -> str:
 
 def _docstrings(model: type[BaseModel]) -> dict[str, str]:
     """The text under each field, inherited ones too: the one place where a setting is explained."""
-    bases = [base for base in model.__bases__ if base is not BaseModel]
-    inherited = [_docstrings(base) for base in bases if issubclass(base, BaseModel)]
-    found = {name: text for base in inherited for name, text in base.items()}
-    tree = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
-    body = tree.body if isinstance(tree, ast.ClassDef) else []
-    for field, text in pairwise(body):
+    found: dict[str, str] = {}
+    for base in model.__bases__:
+        if issubclass(base, BaseModel) and not base.__module__.startswith("pydantic"):
+            found |= _docstrings(base)
+    for field, text in pairwise(_classes(model.__module__)[model.__name__].body):
         if (
             isinstance(field, ast.AnnAssign)
             and isinstance(field.target, ast.Name)
@@ -113,3 +115,10 @@ def _docstrings(model: type[BaseModel]) -> dict[str, str]:
         ):
             found[field.target.id] = " ".join(str(text.value.value).split()).replace("``", "`")
     return found
+
+
+@cache
+def _classes(module: str) -> dict[str, ast.ClassDef]:
+    """The classes in a module's source, by name."""
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from aoi_events.domain.providers.breaker import BreakerState
+
+FRESH: Final = timedelta(seconds=60)
+"""Health that was noted longer ago belongs to a worker that no longer runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,6 @@ from aoi_events.services.runtime.pausing import PAUSES
 
 log = get_logger(__name__)
 
-FRESH: Final = timedelta(seconds=60)
-"""Health that was noted longer ago belongs to a worker that no longer runs."""
 
 _LOOK_EVERY: Final = 1.0
 _NOTE_EVERY: Final = timedelta(seconds=15)

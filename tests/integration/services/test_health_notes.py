@@ -14,9 +14,9 @@ from aoi_events.channels.webhook import WebhookSettings
 from aoi_events.channels.webhook.plugin import WebhookPlugin
 from aoi_events.contracts.envelopes import ChallengeItem
 from aoi_events.domain.providers.breaker import BreakerState
-from aoi_events.domain.providers.health import ProviderHealth
+from aoi_events.domain.providers.health import FRESH, ProviderHealth
 from aoi_events.ports.channel import ConnectionlessChannel
-from aoi_events.services.channel.health import FRESH, HealthNotes
+from aoi_events.services.channel.health import HealthNotes
 from tests.support.system import System
 
 MOST = 100

@@ -31,7 +31,6 @@ _log = get_logger(__name__)
 
 _CLOSE_WITHIN: Final = 2.0
 _MISSED_PINGS: Final = 2.5
-_SERVER_ERRORS: Final = 500
 _LONGEST_SILENCE: Final = 3_600.0
 
 T = TypeVar("T")
@@ -206,7 +205,9 @@ def _advice(error: Exception) -> str:
         case aiohttp.ClientProxyConnectionError():
             return f"{error}; check the host and the port of the proxy"
         case aiohttp.WSServerHandshakeError(status=status, request_info=request):
-            busy = status == HTTPStatus.TOO_MANY_REQUESTS or status >= _SERVER_ERRORS
+            busy = (
+                status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            )
             advice = "it is busy or down" if busy else "check the port and the path"
             return f"{request.real_url} answers with HTTP status {status}; {advice}"
         case aiohttp.ClientConnectorCertificateError():

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Final
 
 from aoi_events.channels.base.results import Verdict
@@ -13,7 +14,6 @@ from aoi_events.contracts.envelopes import OutcomeKind
 
 _LONGEST_WAIT: Final = 86_400.0
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
-_SERVER_ERROR: Final = 500
 _BUSY: Final = frozenset({408, 425, 429})
 """Statuses that mean that a repeat may succeed soon (RFC 9110, RFC 8470, RFC 6585)."""
 
@@ -47,10 +47,11 @@ def verdict_of(
     if status in final.rejected:
         return Verdict(OutcomeKind.REJECTED, detail)
     wait = seconds_to_wait(retry_after, now)
-    if 300 <= status < _SERVER_ERROR and status not in _BUSY:
+    works = status < HTTPStatus.INTERNAL_SERVER_ERROR
+    if status >= 300 and works and status not in _BUSY:
         redirect = ": redirects are not followed" if status < 400 else ""
         return Verdict(OutcomeKind.UNAVAILABLE, f"{detail}{redirect}", retry_after=wait)
-    return Verdict(OutcomeKind.REFUSED, detail, retry_after=wait, works=status < _SERVER_ERROR)
+    return Verdict(OutcomeKind.REFUSED, detail, retry_after=wait, works=works)
 
 
 def seconds_to_wait(retry_after: str | None, now: datetime) -> float:

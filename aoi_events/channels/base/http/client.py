@@ -19,6 +19,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
@@ -39,10 +40,7 @@ _IDLE: Final = 30.0
 _LOOK_UP: Final = 3.0
 _BODY: Final = 16 * 1024
 _BODY_WITHIN: Final = 0.5
-_FORBIDDEN: Final = 403
-_PROXY_AUTHENTICATION: Final = 407
-_SERVER_ERRORS: Final = 500
-_HOST_FAILS: Final = (502, 504)
+_HOST_FAILS: Final = (HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +152,7 @@ class HttpClient:
         else:
             async with response:
                 await _discard_body(response)
-            if progress.at_proxy and response.status == _PROXY_AUTHENTICATION:
+            if progress.at_proxy and response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
                 return self._refused_by_proxy(response.status)
             self._proxy_fault = None
             return HttpAnswer(response.status, response.headers.get("Retry-After"))
@@ -171,11 +169,11 @@ class HttpClient:
 
     def _refused_by_proxy(self, status: int) -> NoAnswer:
         """The meaning of a refused CONNECT; a proxy is asked before it connects anywhere."""
-        if status == _PROXY_AUTHENTICATION:
+        if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             return self._without_proxy("the proxy refuses our user name and password")
-        if status == _FORBIDDEN:
+        if status == HTTPStatus.FORBIDDEN:
             return NoAnswer("the proxy does not permit its address", forbidden=True)
-        if status < _SERVER_ERRORS:
+        if status < HTTPStatus.INTERNAL_SERVER_ERROR:
             return self._without_proxy(f"the proxy permits no tunnels (status {status})")
         # Proxies use the others also for faults of their own.
         host_works = False if status in _HOST_FAILS else None

@@ -92,19 +92,20 @@ class ConnectionlessChannel(Protocol):
     @property
     def at_once(self) -> int:
         """How many items the channel takes at once; the worker waits for results before it passes
-        more.
+        more. A channel whose items may wait sees to it that those of one lane leave room to others.
         """
 
     def lane(self, item: DeliverItem | ChallengeItem) -> str:
         """The lane of an item: what works or fails as a whole, as far as that is known beforehand
-        (its provider, or one URL). Items of one lane are sent together, and do not wait for items
-        of other lanes.
+        (its provider, or one URL). Of the items that the worker has, it passes those of lanes with
+        few items first.
         """
 
     async def deliver(self, items: Sequence[DeliverItem | ChallengeItem]) -> Sequence[SubmitResult]:
         """Send items; one result each, in order. A provider's refusal is a result. An exception is
         a bug, except ProviderUnavailable: then no item was attempted. Never takes longer than the
-        channel's own time-outs. May be called again before it has returned.
+        channel's own time-outs. May be called again before it has returned: the worker does so for
+        each item, and reports the result when it has it.
 
         An expired item is refused; an item that was not sent because its provider is down is
         *unavailable*; content that is too large is rejected; parameters without an address close

@@ -1,5 +1,4 @@
-"""Submissions in flight to a provider: bounded, one lane per provider, outcomes published as
-answers arrive.
+"""Submissions in flight to providers: bounded, and outcomes published as answers arrive.
 
 Theory of operation. A step is noted before it is submitted, and submitted once: from then on its
 message is of no more use, because a worker that received it again would find it noted. So the
@@ -8,16 +7,17 @@ other messages; if the process dies meanwhile, there is no report on the step, a
 starts a new attempt. The moment is for messages that kill the process: such a message is
 redelivered, and ends in quarantine.
 
-Lanes do not wait for each other, so that a slow provider blocks its own items only. The number of
-items under way is bounded: the others stay in the broker. Items wait for room before they are
-checked and noted, so that nothing changes while they wait after their check.
+Items do not wait for each other: each one's result is reported, and its room free, as soon as the
+channel returns it. The number of items under way is bounded: the others stay in the broker. Items
+wait for room before they are checked and noted, so that nothing changes while they wait after their
+check.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -88,7 +88,10 @@ class Submissions:
         """
         parts: set[asyncio.Task[None]] = set()
         # A long lane has to wait for room itself, before it makes others wait.
-        left = [item for lane in sorted(self._lanes(items), key=len) for item in lane]
+        lanes: dict[str, list[Work]] = defaultdict(list)
+        for item in items:
+            lanes[self.channel.lane(item)].append(item)
+        left = [item for lane in sorted(lanes.values(), key=len) for item in lane]
         while left:
             room = await self._room()
             part, left = left[:room], left[room:]
@@ -102,8 +105,8 @@ class Submissions:
                 parts.add(
                     self._start_task(self._report([_Result(*each, now) for each in known]), 0)
                 )
-            for lane in self._lanes(wanted):
-                parts.add(self._start_task(self._submit(lane, now), len(lane)))
+            for item in wanted:
+                parts.add(self._start_task(self._submit(item, now), 1))
         if parts:
             await asyncio.wait(parts, timeout=_MOMENT)
 
@@ -134,12 +137,6 @@ class Submissions:
         self._under_way -= items
         self._freed.set()
 
-    def _lanes(self, items: Iterable[Work]) -> Collection[Sequence[Work]]:
-        lanes: dict[str, list[Work]] = defaultdict(list)
-        for item in items:
-            lanes[self.channel.lane(item)].append(item)
-        return lanes.values()
-
     def _start_task(self, work: Coroutine[Any, Any, None], items: int) -> asyncio.Task[None]:
         self._under_way += items
         task = asyncio.create_task(self._run_counted(work, items))
@@ -153,27 +150,22 @@ class Submissions:
         finally:
             self._free(items)
 
-    async def _submit(self, part: Sequence[Work], now: datetime) -> None:
-        results = await self._deliver(part)
-        self.metrics.submitted(self.channel_type, results)
-        await self._report(
-            [_Result(item, sent, now) for item, sent in zip(part, results, strict=True)]
-        )
+    async def _submit(self, item: Work, now: datetime) -> None:
+        sent = await self._deliver(item)
+        self.metrics.submitted(self.channel_type, [sent])
+        await self._report([_Result(item, sent, now)])
 
-    async def _deliver(self, part: Sequence[Work]) -> Sequence[SubmitResult]:
+    async def _deliver(self, item: Work) -> SubmitResult:
         try:
-            return await self.channel.deliver(part)
+            (sent,) = await self.channel.deliver([item])
         except PAUSES as fault:
             log.warning("provider_unavailable", channel=self.channel_type, error=str(fault))
-            return [self._failed(item, OutcomeKind.UNAVAILABLE) for item in part]
+            return self._failed(item, OutcomeKind.UNAVAILABLE)
         except Exception:
-            if len(part) == 1:
-                # This step fails, and no other.
-                log.exception("step_parked", channel=self.channel_type, client=part[0].client)
-                return [self._failed(part[0], OutcomeKind.PARKED)]
-            # One item that breaks the channel must not fail the others.
-            log.exception("submission_failed", channel=self.channel_type, items=len(part))
-        return [sent for item in part for sent in await self._deliver([item])]
+            # This step fails, and no other.
+            log.exception("step_parked", channel=self.channel_type, client=item.client)
+            return self._failed(item, OutcomeKind.PARKED)
+        return sent
 
     def _failed(self, item: Work, kind: OutcomeKind) -> SubmitResult:
         if isinstance(item, ChallengeItem):

@@ -118,6 +118,26 @@ async def test_what_a_channel_breaks_on_is_parked_without_a_pause(
     assert (outcome.kind, outcome.retry_after) == (OutcomeKind.PARKED, None)
 
 
+async def test_a_result_waits_for_no_other_of_its_lane(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two steps of one lane, of which one gets no answer: the outcome of the other is published,
+    and its room is free, so that the next step is submitted.
+    """
+
+    async def take(items: Sequence[Any]) -> Sequence[SubmitResult]:
+        if items[0].delivery == item(1).delivery:
+            await asyncio.Event().wait()
+        return [SubmitResult(accepted(each)) for each in items]
+
+    monkeypatch.setattr(desk.channel, "deliver", take)
+    monkeypatch.setattr(desk.channel, "at_once", 2)
+    for number in (2, 3):
+        await desk.submissions.submit_all([item(1), item(number)][number - 2 :], all_wanted)
+        (outcome,) = (await desk.published()).items
+        assert outcome.delivery == item(number).delivery
+
+
 async def test_messages_of_deliveries_are_noted_by_their_names(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

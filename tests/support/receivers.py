@@ -25,12 +25,13 @@ _HOST: Final = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Reply:
-    """How a receiver answers one request; ``silent``: not at all."""
+    """How a receiver answers one request: ``after`` so many seconds; ``silent``: not at all."""
 
     status: int = 201
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     silent: bool = False
+    after: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,8 @@ class Receiver:
         reply = self._script.popleft() if self._script else self._standing(request.path)
         if reply.silent:
             await self._released.wait()
+        if reply.after:
+            await asyncio.sleep(reply.after)
         return web.Response(status=reply.status, headers=dict(reply.headers), body=reply.body)
 
 

@@ -6,9 +6,10 @@ leave the others to other lanes. Lanes whose last item had no answer use at most
 together. The same holds among the lanes of one host. Hosts that wait take turns, and so do the
 lanes of each.
 
-Items may wait for a slot. When many do, those of a lane or host that has given no slot back for a
-while do not wait any longer, so that they do not take the room of the others. A lane that is busy
-but gives slots back keeps its items, however many there are.
+There is room for a number of items, those that wait included. A lane or host whose items wait for
+more than a moment may have as many of them there as there is room left, and its other items have to
+go: so one that is slow leaves half of the room to others, two leave a third, and so on. One that is
+busy but fast enough keeps its items, however many there are.
 
 The wait for a slot is no part of a request. So a slow provider is blamed for its own slowness only,
 and no provider is blamed because the worker is busy.
@@ -25,10 +26,10 @@ from time import monotonic
 from typing import Final
 
 _EXTRA_PART: Final = 8
-_WAITING_AT_EASE: Final = 2
-"""So many items may wait for each slot before those of stalled lanes and hosts have to go."""
+_ROOM: Final = 5
+"""Items for each slot: enough to use all slots if a lane is slow."""
 _PATIENCE: Final = 2.0
-"""Seconds without a slot given back after which a lane or host counts as stalled."""
+"""Seconds that items of a lane or host may wait before it counts as slow."""
 
 
 @dataclass(slots=True)
@@ -63,34 +64,33 @@ class _Pool:
 
 @dataclass(slots=True, eq=False)
 class _Host:
-    """The slots of one host, and its lanes; ``turns``: those with items that wait, in order.
-
-    ``moved``: when a slot was given back last, or taken while no other was in use.
+    """The slots of one host, its lanes, and its items that wait, the oldest first; ``turns``: the
+    lanes of these, in order.
     """
 
     name: str
     pool: _Pool
-    moved: float = 0.0
     lanes: dict[str, _Lane] = field(default_factory=dict)
+    waiting: OrderedDict[_Waiter, None] = field(default_factory=OrderedDict)
     turns: OrderedDict[str, _Lane] = field(default_factory=OrderedDict)
 
 
 @dataclass(slots=True, eq=False)
 class _Lane:
-    """The slots in use of one lane, and its items that wait; ``moved`` as of its host."""
+    """The slots in use of one lane, and its items that wait, the oldest first."""
 
     name: str
     host: _Host
     used: int = 0
-    moved: float = 0.0
     waiting: deque[_Waiter] = field(default_factory=deque)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiter:
-    """An item that waits for a slot: the future is done when it has one."""
+    """An item that waits for a slot since a time: the future is done when it has one."""
 
     lane: _Lane
+    since: float
     doubtful: bool
     admitted: asyncio.Future[None]
 
@@ -98,8 +98,8 @@ class _Waiter:
 class ConcurrencyLimit:
     """Slots for items: at most ``each`` in one lane, ``each_host`` at one host, and ``overall``.
 
-    ``each_host`` None: hosts have no limit of their own. ``patience``: seconds after which a lane
-    or host that gives no slot back counts as stalled.
+    ``each_host`` None: hosts have no limit of their own. ``patience``: seconds that items of a lane
+    or host may wait before it counts as slow.
     """
 
     def __init__(
@@ -110,6 +110,8 @@ class ConcurrencyLimit:
         each_host: int | None = None,
         patience: float = _PATIENCE,
     ) -> None:
+        self.room: Final = _ROOM * overall
+        """Items that may be here at once, those that wait included."""
         self._each: Final = each
         self._all: Final = _Pool.of(overall, each)
         self._each_host: Final = each_host or overall
@@ -125,7 +127,7 @@ class ConcurrencyLimit:
         self, lane: str, within: float, *, host: str = "", doubtful: bool = False
     ) -> AsyncIterator[bool]:
         """A slot in a lane while the block runs; False: none was free within so many seconds, or
-        many items wait and this one's lane or host is stalled. ``host`` empty: the lane's own.
+        this item's lane or host is slow and takes too much room. ``host`` empty: the lane's own.
         ``doubtful``: the last item of the lane had no answer.
         """
         waiter = self._enter(self._lane(lane, host or lane), doubtful=doubtful)
@@ -145,12 +147,16 @@ class ConcurrencyLimit:
         return True
 
     def _must_go(self, waiter: _Waiter) -> bool:
-        if self._waiting <= _WAITING_AT_EASE * self._all.most:
-            return False
-        lane, before = waiter.lane, monotonic() - self._patience
-        return (lane.used > 0 and lane.moved < before) or (
-            lane.host.pool.used > 0 and lane.host.moved < before
+        lane, host = waiter.lane, waiter.lane.host
+        # A lane with a slot waits for its own items, unless its host has no slot at all.
+        of_host = host.pool.used >= host.pool.most or (host.pool.used > 0 and not lane.used)
+        return (lane.used > 0 and self._takes_too_much(lane.waiting[0], len(lane.waiting))) or (
+            of_host and self._takes_too_much(next(iter(host.waiting)), len(host.waiting))
         )
+
+    def _takes_too_much(self, oldest: _Waiter, waiting: int) -> bool:
+        left = self.room - self._all.used - self._waiting
+        return waiting > left and oldest.since <= monotonic() - self._patience
 
     def _lane(self, name: str, host_name: str) -> _Lane:
         if (host := self._hosts.get(host_name)) is None:
@@ -161,8 +167,10 @@ class ConcurrencyLimit:
         return lane
 
     def _enter(self, lane: _Lane, *, doubtful: bool) -> _Waiter:
-        waiter = _Waiter(lane, doubtful, asyncio.get_running_loop().create_future())
+        admitted = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(lane, monotonic(), doubtful, admitted)
         lane.waiting.append(waiter)
+        lane.host.waiting[waiter] = None
         self._waiting += 1
         lane.host.turns.setdefault(lane.name, lane)
         self._turns.setdefault(lane.host.name, lane.host)
@@ -174,14 +182,13 @@ class ConcurrencyLimit:
         hosts = [host]
         if waiter.admitted.done():
             lane.used -= 1
-            lane.moved = host.moved = monotonic()
             if not self._all.admits(extra=lane.used > 0, doubtful=waiter.doubtful):
                 # Items of other hosts may wait for what becomes free.
                 hosts = [*self._turns.values()]
             self._count(waiter, -1)
         else:
             lane.waiting.remove(waiter)
-            self._not_waiting(lane)
+            self._not_waiting(waiter)
         self._admit(hosts)
         if not lane.used and not lane.waiting:
             del host.lanes[lane.name]
@@ -195,14 +202,10 @@ class ConcurrencyLimit:
                 return
             while (lane := self._next(host)) is not None:
                 waiter = lane.waiting.popleft()
-                if not host.pool.used:
-                    host.moved = monotonic()
-                if not lane.used:
-                    lane.moved = monotonic()
                 self._count(waiter, 1)
                 lane.used += 1
                 waiter.admitted.set_result(None)
-                self._not_waiting(lane)
+                self._not_waiting(waiter)
 
     def _next(self, host: _Host) -> _Lane | None:
         """The lane whose turn it is among those that may have a slot now."""
@@ -219,10 +222,11 @@ class ConcurrencyLimit:
             pool.admits(extra=extra, doubtful=doubtful) for pool in (self._all, lane.host.pool)
         )
 
-    def _not_waiting(self, lane: _Lane) -> None:
-        """One item of the lane does not wait any more: it is the turn of others."""
+    def _not_waiting(self, waiter: _Waiter) -> None:
+        """One item does not wait any more: it is the turn of other lanes."""
         self._waiting -= 1
-        host = lane.host
+        lane, host = waiter.lane, waiter.lane.host
+        del host.waiting[waiter]
         if lane.waiting:
             host.turns.move_to_end(lane.name)
         else:

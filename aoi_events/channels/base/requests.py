@@ -30,7 +30,6 @@ Item: TypeAlias = DeliverItem | ChallengeItem
 """An item that a channel delivers."""
 P = TypeVar("P")
 
-_ITEMS_PER_SLOT: Final = 5
 _GRACE: Final = 1.0
 """Seconds more for a channel that has a time-out of its own, with a better error text."""
 _POLICY: Final = BreakerPolicy()
@@ -75,7 +74,6 @@ class RequestChannel(ABC, Generic[P]):
     ) -> None:
         self._name = name
         self._within = within
-        self._slots = at_once
         self._clock: Clock = clock or SystemClock()
         self._dice: Dice = SystemDice()
         self._limit = ConcurrencyLimit(each=each, overall=at_once, each_host=each_host)
@@ -111,8 +109,8 @@ class RequestChannel(ABC, Generic[P]):
 
     @property
     def at_once(self) -> int:
-        """Items that the worker may pass at once: enough to use all slots if a lane is slow."""
-        return _ITEMS_PER_SLOT * self._slots
+        """Items that the worker may pass at once."""
+        return self._limit.room
 
     @property
     def providers(self) -> Collection[str]:
@@ -126,6 +124,8 @@ class RequestChannel(ABC, Generic[P]):
 
     async def deliver(self, items: Sequence[Item]) -> Sequence[SubmitResult]:
         """One result per item, in order, within twice the time that an answer may take."""
+        if len(items) == 1:
+            return [await self._deliver_safely(items[0])]  # without the cost of a task
         return await asyncio.gather(*(self._deliver_safely(item) for item in items))
 
     async def receipts(self) -> AsyncIterator[Sequence[Receipt]]:

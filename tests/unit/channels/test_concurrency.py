@@ -126,24 +126,46 @@ def test_every_slot_comes_back(items: list[tuple[int, int, bool]]) -> None:
 
 
 @pytest.mark.parametrize(
-    "lanes", [["a"] * 12, [f"{number}" for number in range(12)]], ids=["one lane", "one host"]
+    "lanes", [["a"] * 20, [f"{number}" for number in range(20)]], ids=["one lane", "one host"]
 )
-async def test_what_is_stalled_does_not_take_the_room_to_wait(lanes: list[str]) -> None:
-    """Many items wait for a lane, or for the lanes of a host, that gives no slot back: the surplus
-    goes after a while, later items go at once, and another host is served as before.
+async def test_what_is_slow_leaves_half_of_the_room_to_wait(lanes: list[str]) -> None:
+    """Many items wait for longer than a moment for a lane, or for the lanes of a host: those that
+    take more than half of the room go, later items go at once, and another host is served.
     """
     limit = ConcurrencyLimit(each=1, overall=5, each_host=1, patience=0.01)
 
-    async def run(lane: str, host: str = "dead") -> bool:
+    async def run(lane: str, host: str = "slow") -> bool:
         async with limit.slot(lane, WITHIN, host=host) as has_slot:
             return has_slot
 
-    async with limit.slot("a", 0, host="dead"):
+    async with limit.slot("a", 0, host="slow"):
         waiting = asyncio.as_completed([asyncio.create_task(run(lane)) for lane in lanes])
-        assert [await next(waiting) for _ in range(2)] == [False] * 2
-        assert [await run(lane) for lane in lanes] == [False] * 12
+        assert [await next(waiting) for _ in range(8)] == [False] * 8
+        assert [await run(lane) for lane in lanes] == [False] * 20
         assert await run("honest", "honest")
-    assert [await each for each in waiting] == [True] * 10
+    assert [await each for each in waiting] == [True] * 12
+
+
+async def test_what_is_slow_sends_no_other_of_its_host_away() -> None:
+    """Many items wait for a slow lane of a host that has slots left: an item of another lane, which
+    waits for its own, keeps its place.
+    """
+    limit = ConcurrencyLimit(each=2, overall=5, each_host=4, patience=0.01)
+
+    async def run(lane: str) -> bool:
+        async with limit.slot(lane, WITHIN, host="host") as has_slot:
+            return has_slot
+
+    async with AsyncExitStack() as stack:
+        slots = Slots(stack, limit)
+        assert [await slots.take(lane, "host") for lane in ("slow", "slow", "live")] == [True] * 3
+        waiting = asyncio.as_completed([asyncio.create_task(run("slow")) for _ in range(20)])
+        assert [await next(waiting) for _ in range(9)] == [False] * 9
+        live = asyncio.create_task(run("live"))
+        await asyncio.sleep(0)
+        assert not await run("slow")
+    assert await live
+    assert [await each for each in waiting] == [True] * 11
 
 
 async def test_a_busy_lane_keeps_its_items() -> None:

@@ -6,7 +6,7 @@ attempts, and no copy depends on another whose own network may be broken.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,7 +52,9 @@ class Breakers:
     """One circuit breaker for each provider: ask before an item is sent, report its result after.
 
     Clients name providers (their hosts), so there may be many: the ``most`` breakers that changed
-    last are remembered, every other provider counts as working.
+    last are remembered, every other provider counts as working. Of those whose names differ only
+    after ``#``, like the URLs of one host, the first that goes down is logged, and the last that is
+    up again.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Breakers:
         self._dice: Dice = dice or SystemDice()
         self._most = most
         self._known: OrderedDict[str, Breaker] = OrderedDict()
+        self._down: Counter[str] = Counter()
         self._log = log.bind(channel=channel)
 
     @property
@@ -145,23 +148,33 @@ class Breakers:
         decision = self._decide(before, fact)
         after = decision.breaker
         if after != before:
-            self._remember(provider, after)
-            self._log_change(provider, before, after)
+            self._remember(provider, before, after)
         return decision.epoch
 
     def _decide(self, breaker: Breaker, fact: BreakerFact) -> BreakerDecision:
         now, jitter = self._clock.now(), self._dice.jitter()
         return decide(breaker, fact, now=now, jitter=jitter, policy=self.policy)
 
-    def _remember(self, provider: str, breaker: Breaker) -> None:
-        self._known[provider] = breaker
+    def _remember(self, provider: str, before: Breaker, after: Breaker) -> None:
+        self._known[provider] = after
         self._known.move_to_end(provider)
+        others = self._count(provider, before, -1)
+        self._count(provider, after, 1)
         while len(self._known) > self._most:
-            self._known.popitem(last=False)
+            self._count(*self._known.popitem(last=False), -1)
+        if after.state is not before.state and not others:
+            self._log_change(provider, before, after)
+
+    def _count(self, provider: str, breaker: Breaker, change: int) -> int:
+        """Count a provider that is down; returns how many of the same host are."""
+        host = provider.partition("#")[0]
+        if breaker.state is not BreakerState.CLOSED:
+            self._down[host] += change
+        if not (down := self._down[host]):
+            del self._down[host]
+        return down
 
     def _log_change(self, provider: str, before: Breaker, after: Breaker) -> None:
-        if after.state is before.state:
-            return
         if after.state is BreakerState.OPEN:
             down = self._log.warning if before.state is BreakerState.CLOSED else self._log.info
             down("provider_down", provider=provider, why=after.why, openings=after.openings)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
+
+import pytest
 
 from aoi_events.channels.base.breakers import Breakers
 from aoi_events.contracts.envelopes import ChallengeItem, ChallengeOutcome, OutcomeKind
@@ -69,6 +72,26 @@ def test_what_is_kept_back_says_why_and_when_to_look_again() -> None:
     assert outcome.kind is OutcomeKind.UNAVAILABLE
     assert outcome.detail == "the provider is down: cannot be reached"
     assert outcome.retry_after == 8.0
+
+
+def test_a_host_that_is_down_with_all_its_urls_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Many URLs of a host go down, and are up again: one line each, and one for another host."""
+    caplog.set_level(logging.INFO)
+    clock = ManualClock()
+    breakers = _breakers(clock)
+    names = [*(f"https://a#{number}" for number in range(5)), "https://b#0"]
+    for name in names:
+        _fail(breakers, name)
+    down = [f"{each.levelname} {each.getMessage()}" for each in caplog.records]
+    assert down == ["WARNING provider_down"] * 2
+    clock.advance(8)
+    for name in names:
+        probe = breakers.ask(name)
+        assert probe is not None
+        breakers.answered(probe)
+    assert [each.getMessage() for each in caplog.records[2:]] == ["provider_up"] * 2
 
 
 def test_what_clients_name_takes_bounded_room() -> None:

@@ -15,9 +15,10 @@ _FENCE: Final = re.compile(r"^(?P<indent> *)```(?P<info>.*)$")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced code block. ``heading`` is the nearest one above it."""
+    """A fenced code block. ``line`` is that of its fence, ``heading`` the nearest one above it."""
 
     page: str
+    line: int
     heading: str
     language: str
     code: str
@@ -39,7 +40,7 @@ def blocks(page: str, language: str = "", heading: str = "") -> list[Block]:
     """The code blocks of a page, in order: all, of one language, or below one heading."""
     return [
         each
-        for each in _blocks(page)
+        for each in blocks_of(page, text_of(page))
         if language in ("", each.language) and heading in ("", each.heading)
     ]
 
@@ -50,17 +51,17 @@ def block(page: str, language: str, heading: str = "") -> str:
     return found.code
 
 
-def _blocks(page: str) -> Iterator[Block]:
-    """Every block; directives of MyST (``{name}``) are none."""
-    heading, info, lines = "", None, list[str]()
-    for line in text_of(page).splitlines(keepends=True):
+def blocks_of(page: str, text: str) -> Iterator[Block]:
+    """Every block of a page with this text; directives of MyST (``{name}``) are none."""
+    heading, info, lines, start = "", None, list[str](), 0
+    for number, line in enumerate(text.splitlines(keepends=True), 1):
         fence = _FENCE.match(line)
         if info is None and fence:
-            info, lines = fence["info"].strip(), []
+            info, lines, start = fence["info"].strip(), [], number
         elif fence:
             assert info is not None
             if not info.startswith("{"):
-                yield Block(page, heading, info, "".join(lines))
+                yield Block(page, start, heading, info, "".join(lines))
             info = None
         elif info is not None:
             lines.append(line)

@@ -119,7 +119,9 @@ def test_other_keys_and_algorithms_prove_nothing() -> None:
     refused(signed("RS512", RSA))
     refused(signed("PS256", RSA))
     refused(signed("HS256", b"k" * 32))
-    refused(jwt.encode({"sub": ANN, "aud": OURS, "exp": 2e9}, "", algorithm="none"))
+    refused(
+        jwt.encode({"sub": ANN, "aud": OURS, "exp": NOW.timestamp() + 60}, "", algorithm="none")
+    )
     head, body, _ = signed("RS256").split(".")
     refused(f"{head}.{body}.")
     refused(None)

@@ -33,13 +33,14 @@ def rabbit_server(own_rabbit_server: RabbitServer) -> RabbitServer:
 
 
 class Troubled(Handler[Inbound]):
-    """Echoes every message; its store fails at first."""
+    """Echoes every message; its store fails at first. ``called`` is released at every call."""
 
     queue = OUTCOME
 
     def __init__(self, *, failures: int = 0) -> None:
         self.failures = failures
         self.delivery_counts: set[int] = set()
+        self.called = asyncio.Semaphore(0)
 
     def read(self, message: Inbound) -> Inbound:
         """Any message is valid."""
@@ -48,6 +49,7 @@ class Troubled(Handler[Inbound]):
 
     async def handle(self, items: Sequence[Inbound]) -> Sequence[Outbound]:
         """Fails, or echoes."""
+        self.called.release()
         if self.failures:
             self.failures -= 1
             raise StoreUnavailable("the test took it away")
@@ -207,6 +209,35 @@ async def test_a_memory_alarm_pauses_and_parks_nothing(
                 heard |= set(await echoes(echo, 1))
     finally:
         await asyncio.to_thread(rabbit_server.ctl, "set_vm_memory_high_watermark", "0.6")
+    assert handler.delivery_counts == {0}
+    async with store.transaction(read_only=True) as tx:
+        assert await tx.parked() == []
+    assert not gave_up.is_set()
+    await broker.close()
+
+
+async def test_a_missing_queue_pauses_and_parks_nothing(
+    rabbit_url: str, store: SqlStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A publish comes back because its queue is missing: the worker pauses and tries again, as it
+    does after a nack, until the queue exists; nothing was lost, quarantined or parked.
+    """
+    broker = await RabbitBroker.connect(rabbit_url)
+    await broker.declare(topology())
+    numbers = range(BATCH)
+    await broker.publish([Outbound("", OUTCOME, str(n).encode()) for n in numbers])
+    handler, gave_up = Troubled(), asyncio.Event()
+    async with working(broker, handler, store, gave_up):
+        async with asyncio.timeout(WITHIN):
+            for _ in range(OFTEN):
+                await handler.called.acquire()
+        echo = await broker.subscribe(ECHO, prefetch=1000)
+        heard: set[int] = set()
+        while heard != set(numbers):
+            heard |= set(await echoes(echo, 1))
+    paused = [r.__dict__["error"] for r in caplog.records if r.getMessage() == "paused"]
+    assert len(paused) >= OFTEN - 1
+    assert all(f"queue {ECHO.name!r} (returned)" in error for error in paused)
     assert handler.delivery_counts == {0}
     async with store.transaction(read_only=True) as tx:
         assert await tx.parked() == []

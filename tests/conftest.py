@@ -29,6 +29,7 @@ pytest_plugins = [
     "pytester",
     "tests.another_day",
     "tests.support.commands",
+    "tests.support.statements",
     "tests.without_containers",
 ]
 

@@ -110,7 +110,7 @@ class ServerUnderTest:
             }
             for number, port in enumerate(self.ports, 1)
         }
-        return Workers(names, self.environment, special=special, hear=_tell)
+        return Workers(names, self.environment, special=special, hear=_tell, forked=True)
 
     async def query(self, statement: str, *values: object) -> list[asyncpg.Record]:
         """What the store says."""

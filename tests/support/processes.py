@@ -1,4 +1,4 @@
-"""Worker processes as an operator starts them: ``python -m workers.NAME``, or another launcher."""
+"""Worker processes as an operator starts them (``python -m workers.NAME``), or as forks of that."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
+from tests.support.forks import Forked
 from tests.support.limits import WITHIN
 
 _TICK: Final = os.sysconf("SC_CLK_TCK")
@@ -28,7 +29,9 @@ class Worker:
     ``name`` may tell copies apart, as in ``notification-2``; ``kind`` is the worker that it is.
     """
 
-    def __init__(self, name: str, process: Process, hear: Callable[[Worker, Entry], None]) -> None:
+    def __init__(
+        self, name: str, process: Process | Forked, hear: Callable[[Worker, Entry], None]
+    ) -> None:
         self.name = name
         self.kind = kind_of(name)
         self.pid = process.pid
@@ -114,7 +117,8 @@ class Workers:
     """Worker processes of one installation; what still runs at the end of the block is drained.
 
     ``names`` run from the start; ``environment`` holds their settings, ``special`` those of one
-    name only. ``hear`` is told of every line that one logs.
+    name only. ``hear`` is told of every line that one logs. ``forked``: they start without the time
+    that imports take.
     """
 
     def __init__(
@@ -124,7 +128,9 @@ class Workers:
         *,
         special: Mapping[str, Mapping[str, str]] | None = None,
         hear: Callable[[Worker, Entry], None] = lambda worker, entry: None,
+        forked: bool = False,
     ) -> None:
+        self._forked = forked
         self._names = names
         others = {name: value for name, value in os.environ.items() if not name.startswith("AOI_")}
         self._environment = {**others, **environment}
@@ -164,15 +170,15 @@ class Workers:
         **settings: str,
     ) -> Worker:
         """A new process, which may not take work yet; ``settings`` are for this one."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            launcher or f"workers.{kind_of(name)}",
-            *arguments,
-            env={**self._environment, **self._special.get(name, {}), **settings},
-            stderr=PIPE,
-            limit=_LINE,
-        )
+        module = launcher or f"workers.{kind_of(name)}"
+        env = {**self._environment, **self._special.get(name, {}), **settings}
+        process: Process | Forked
+        if self._forked:
+            process = await Forked.start(module, *arguments, env=env, limit=_LINE)
+        else:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", module, *arguments), env=env, stderr=PIPE, limit=_LINE
+            )
         worker = Worker(name, process, self._hear)
         self.all.append(worker)
         return worker

@@ -94,7 +94,7 @@ async def service(
         },
     }
     environment = {**server.environment, **public, **more}
-    async with Workers(KINDS, environment, special=special) as workers:
+    async with Workers(KINDS, environment, special=special, forked=True) as workers:
         yield Service(workers, certificate)
 
 

@@ -6,8 +6,7 @@ import asyncio
 import json
 import logging
 import socket
-import sys
-from asyncio.subprocess import PIPE
+from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -34,11 +33,14 @@ from aoi_events.contracts.apps import (
 )
 from aoi_events.daemon.control_client import send_request
 from tests.support.commands import AOI, Ran, environment
+from tests.support.forks import Forked
 from tests.support.limits import WITHIN
 from tests.support.processes import Worker
 
 MAIL: Final = "org.example.mail"
 IDENTITY: Final = "tel:+15550100"
+
+_LINE: Final = 1 << 20
 
 log = logging.getLogger(__name__)
 
@@ -202,17 +204,14 @@ class Machine:
     async def spawn(self, **settings: str) -> Worker:
         """The daemon, which may not run yet."""
         more = {f"AOI_CLIENT__{name.upper()}": value for name, value in settings.items()}
-        process = await asyncio.create_subprocess_exec(
-            *self._before,
-            sys.executable,
-            "-m",
-            "aoi_events.cli",
-            "client",
-            "run",
-            env=environment({**self.settings, **more}),
-            stderr=PIPE,
-            limit=1 << 20,
-        )
+        env = environment({**self.settings, **more})
+        process: Process | Forked
+        if self._before:
+            process = await asyncio.create_subprocess_exec(
+                *(*self._before, *AOI, "client", "run"), env=env, stderr=PIPE, limit=_LINE
+            )
+        else:
+            process = await Forked.start(*AOI[2:], "client", "run", env=env, limit=_LINE)
         daemon = Worker("client", process, _tell)
         self._daemons.append(daemon)
         return daemon

@@ -82,6 +82,9 @@ class WorkerMetrics(Protocol):
     def submitted(self, channel: str, results: Iterable[SubmitResult]) -> None:
         """Items were submitted to a provider, with these results."""
 
+    def receipt(self, channel: str, result: str) -> None:
+        """A receipt named its message ``exact``, or ``respelled``, or an ``unknown`` one."""
+
     def watch_window(self, channel: str, in_use: Callable[[], int]) -> None:
         """Ask ``in_use`` at a scrape how much of a provider's window is in use."""
 

@@ -296,7 +296,10 @@ provider_messages: Final = Table(
     Column("client", AnyText(), nullable=False),
     Column("at", Instant(), nullable=False),
     Column("received", Boolean(), nullable=False),
+    Column("address", AnyText(), nullable=False, server_default=""),
+    Column("folded", Name(), nullable=False, server_default=""),
     Index("provider_messages_name", "provider", "message"),
+    Index("provider_messages_folded", "provider", "folded"),
     Index("provider_messages_at", "at"),
 )
 

@@ -163,6 +163,14 @@ CATALOGUE: Final = (
         (_CHANNEL, _label("result", (*OutcomeKind, "throttled", "bad_address"))),
     ),
     Definition(
+        "aoi_receipts_total",
+        "counter",
+        "Receipts of providers, by the ID in them: `exact`, as in the answer to the submission; "
+        "`respelled`, in another base, case or length; `unknown`, of no message that we know, or "
+        "not certain of which.",
+        (_CHANNEL, _label("result", ("exact", "respelled", "unknown"))),
+    ),
+    Definition(
         "aoi_submission_window_in_use",
         "gauge",
         "Submissions that the provider has not answered yet.",

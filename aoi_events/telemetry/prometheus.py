@@ -57,6 +57,7 @@ class PrometheusMetrics:
         self._due = make.counter("aoi_deadlines_due_total")
         self._lag = make.histogram("aoi_deadlines_lag_seconds")()
         self._submissions = make.counter("aoi_submissions_total")
+        self._receipts = make.counter("aoi_receipts_total")
         self._window = make.gauge("aoi_submission_window_in_use")
         self._reloads = make.counter("aoi_policy_reloads_total")
         self._breakers = make.gauge("aoi_breakers_not_closed")
@@ -172,6 +173,10 @@ class PrometheusMetrics:
         """Count submissions."""
         for result, number in Tally(map(_result_of, results)).items():
             self._submissions(channel, result).inc(number)
+
+    def receipt(self, channel: str, result: str) -> None:
+        """Count a receipt."""
+        self._receipts(channel, result).inc()
 
     def watch_window(self, channel: str, in_use: Callable[[], int]) -> None:
         """Ask for the window of a channel at each exposition."""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
+from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind, is_challenge
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Broker
-from aoi_events.ports.channel import ConnectionlessChannel, Receipt
+from aoi_events.ports.channel import ConnectionlessChannel, Receipt, Spelled
 from aoi_events.ports.clock import Clock
+from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import ProviderMessage, Store
+from aoi_events.services.channel.matching import Found, Match, by_folded_name, match
+from aoi_events.services.channel.spelling import SpellingsFound
 from aoi_events.services.messages.envelopes import outcomes
 from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES
@@ -27,7 +31,7 @@ _WAIT_AT_MOST: Final = 60.0
 _KINDS: Final = frozenset(OutcomeKind)
 
 
-@dataclass(slots=True)
+@dataclass(eq=False)
 class Receipts:
     """Publishes receipts as outcomes; a receipt that arrives before its submission is noted waits
     for it, a minute at most.
@@ -38,10 +42,14 @@ class Receipts:
     store: Store
     broker: Broker
     clock: Clock
+    metrics: WorkerMetrics = NO_METRICS
     waiting: OrderedDict[tuple[str, str], tuple[Receipt, datetime]] = field(
         default_factory=OrderedDict, init=False
     )
     """Every kind of receipt of a message; the merge of outcomes chooses among them."""
+
+    def __post_init__(self) -> None:
+        self._spellings = SpellingsFound(self.channel_type, self.metrics)
 
     async def run(self) -> None:
         """Run until the channel is closed."""
@@ -74,14 +82,12 @@ class Receipts:
         now = self.clock.now()
         taken = dict(self.waiting)
         try:
-            async with self.store.transaction(read_only=True) as tx:
-                known = await tx.provider_messages(
-                    self.channel.provider, list(dict.fromkeys(message for message, _ in taken))
-                )
+            matches = await self._match(taken.values(), now)
             matched = [
-                (receipt, known[message])
-                for (message, _), (receipt, _) in taken.items()
-                if message in known
+                (receipt, one.message)
+                for (receipt, _), one in zip(taken.values(), matches, strict=True)
+                # Only its code proves that a challenge was read.
+                if one is not None and not is_challenge(one.message.delivery)
             ]
             complete = await self._complete(matched)
             await publish_all(
@@ -93,14 +99,46 @@ class Receipts:
         except PAUSES as fault:
             log.warning("receipts_wait", channel=self.channel_type, error=str(fault))
             return
-        for key, (receipt, since) in taken.items():
+        for (key, (receipt, since)), one in zip(taken.items(), matches, strict=True):
             late = (now - since).total_seconds() > _WAIT_AT_MOST
-            if late and key[0] not in known:
-                log.info("receipt_of_unknown_message", channel=self.channel_type)
             # The same may have come again meanwhile; it stays.
-            newest = self.waiting.get(key, (None, now))[0]
-            if (late or key[0] in known) and newest is receipt:
-                del self.waiting[key]
+            if self.waiting.get(key, (None, now))[0] is not receipt or not (one or late):
+                continue
+            del self.waiting[key]
+            if one is not None:
+                self._spellings.matched(receipt, one.how)
+            else:
+                log.info("receipt_of_unknown_message", channel=self.channel_type)
+                self._spellings.missed(receipt)
+
+    async def _match(
+        self, receipts: Collection[tuple[Receipt, datetime]], now: datetime
+    ) -> list[Match | None]:
+        """The message of each receipt, as far as it is known by now."""
+        names = {receipt.provider_message for receipt, _ in receipts}
+        provider = self.channel.provider
+        async with self.store.transaction(read_only=True) as tx:
+            found = Found(await tx.provider_messages(provider, names))
+            counting = [self._counting(receipt, now - since, found) for receipt, since in receipts]
+            if spelled := {each.folded for spellings in counting for each in spellings}:
+                messages = await tx.spelled(provider, spelled)
+                rows = await tx.deliveries({message.delivery for message in messages})
+                settled = {id_ for id_, row in rows.items() if row.state.terminal}
+                found = Found(found.exact, by_folded_name(messages), settled)
+        return [
+            match(receipt, spellings, found, self._spellings.usual(receipt))
+            for (receipt, _), spellings in zip(receipts, counting, strict=True)
+        ]
+
+    def _counting(self, receipt: Receipt, waited: timedelta, found: Found) -> Sequence[Spelled]:
+        """The spellings of a receipt that count: unless its provider is known for one, its exact ID
+        may be noted in a moment.
+        """
+        if self._spellings.usual(receipt) is not None:
+            return receipt.spellings
+        if waited.total_seconds() < _AGAIN_AFTER or receipt.provider_message in found.exact:
+            return ()
+        return receipt.spellings
 
     async def _complete(
         self, matched: Sequence[tuple[Receipt, ProviderMessage]]

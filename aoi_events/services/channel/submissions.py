@@ -238,18 +238,16 @@ class Submissions:
         """Write the provider's message IDs, for its receipts."""
         named = [
             ProviderMessage(
-                delivery=each.item.delivery,
-                step=each.item.step,
-                attempt=each.item.attempt,
+                *key_of(each.item),
                 part=part,
                 parts=len(each.sent.provider_messages),
                 provider=self.channel.provider,
                 message=message,
                 client=each.item.client,
                 at=each.noted_at,
+                address=each.sent.address,
             )
             for each in results
-            if isinstance(each.item, DeliverItem)
             for part, message in enumerate(each.sent.provider_messages, 1)
             if message is not None
         ]

@@ -42,7 +42,7 @@ class ChannelWorker:
         self._channel: Final = channel
         self._submissions = Submissions(kind, channel, store, broker, clock, metrics)
         self._beside = (
-            Receipts(kind, channel, store, broker, clock),
+            Receipts(kind, channel, store, broker, clock, metrics),
             HealthNotes(kind, name, channel, store, clock),
         )
         self._batches = drive(ProviderHandler(kind, self._submissions, store, clock))

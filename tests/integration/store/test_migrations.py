@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -44,11 +45,33 @@ def _schema(connection: Connection) -> set[tuple[str, ...]]:
     """Everything that the database knows of its tables, as text, without Alembic's own."""
     sqlite = connection.dialect.name == "sqlite"
     rows = connection.execute(text(_SQLITE_SCHEMA if sqlite else _POSTGRES_SCHEMA)).all()
-    return {
+    found = [
         tuple("".join(str(part).split()) for part in row)
         for row in rows
         if "alembic" not in str(row[1]) and "alembic" not in str(row[2])
-    }
+    ]
+    # SQLite keeps a table's own words, to which a later column is appended.
+    return (
+        {part for kind, name, sql in found for part in _parts(kind, name, sql)}
+        if sqlite
+        else set(found)
+    )
+
+
+def _parts(kind: str, name: str, sql: str) -> Iterator[tuple[str, ...]]:
+    """The columns and constraints of a table of SQLite, each for itself."""
+    if kind != "table":
+        yield kind, name, sql
+        return
+    depth, part = 0, ""
+    for letter in sql[sql.index("(") + 1 : -1]:
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            yield name, part
+            part = ""
+        else:
+            part += letter
+    yield name, part
 
 
 async def test_migrations_make_what_the_tables_say(empty_url: str) -> None:

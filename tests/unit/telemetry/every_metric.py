@@ -63,6 +63,7 @@ def tell_everything(
     metrics.due("delivery", 2, [0.1, -0.1])
     metrics.due("proof", 1)
     metrics.submitted(channel or "", [SubmitResult(None), SubmitResult(None, throttled=True)])
+    metrics.receipt(channel or "", "exact")
     metrics.watch_window(channel or "", lambda: 3)
     metrics.watch_breakers(channel or "", lambda: {"a": Breaker(BreakerState.OPEN)})
     metrics.policy_reloaded("taken")

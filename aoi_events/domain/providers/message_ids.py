@@ -1,0 +1,11 @@
+"""Names of messages at a provider: the provider, where there are several, a space, and its ID."""
+
+from __future__ import annotations
+
+
+def folded(name: str) -> str:
+    """The name with its ID in small letters and without zeros in front: in receipts a provider may
+    write an ID in another case, or padded to another length.
+    """
+    provider, space, message = name.rpartition(" ")
+    return f"{provider}{space}{message.lower().lstrip('0') or '0'}"

@@ -1,0 +1,56 @@
+"""How each provider spells message IDs in its receipts, as this worker found out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from aoi_events.platform.logs import get_logger
+from aoi_events.platform.no_metrics import NO_METRICS
+from aoi_events.ports.channel import Receipt
+from aoi_events.ports.metrics import WorkerMetrics
+
+log = get_logger(__name__)
+
+_WARN_AT: Final = 5
+_WARN_EVERY: Final = 1_000
+
+
+class SpellingsFound:
+    """Learns from receipts whose message was certain, counts all, and warns of a provider whose
+    receipts keep naming no message that we know.
+    """
+
+    def __init__(self, channel_type: str, metrics: WorkerMetrics = NO_METRICS) -> None:
+        self._channel = channel_type
+        self._metrics = metrics
+        self._usual: dict[str, str] = {}
+        self._missed: Counter[str] = Counter()
+
+    def usual(self, receipt: Receipt) -> str | None:
+        """How its provider is known to spell IDs."""
+        return receipt.usual or self._usual.get(receipt.provider)
+
+    def matched(self, receipt: Receipt, how: str | None) -> None:
+        """Its message was found by a spelling; None: by the exact ID."""
+        del self._missed[receipt.provider]
+        if how is None:
+            self._usual.pop(receipt.provider, None)
+        else:
+            self._usual[receipt.provider] = how
+        self._metrics.receipt(self._channel, "exact" if how is None else "respelled")
+
+    def missed(self, receipt: Receipt) -> None:
+        """No message was found for it, or it was not certain which."""
+        self._metrics.receipt(self._channel, "unknown")
+        self._missed[receipt.provider] += 1
+        count = self._missed[receipt.provider]
+        if count % _WARN_EVERY == _WARN_AT:
+            log.warning(
+                "receipts_name_no_message",
+                channel=self._channel,
+                provider=receipt.provider,
+                in_a_row=count,
+                in_receipt=receipt.provider_message.rpartition(" ")[2],
+                in_response=receipt.latest,
+            )

@@ -17,7 +17,6 @@ from typing import Any, Final, Literal, Self
 
 import smpp34
 
-from aoi_events.channels.sms.exit_delay import delay_exit
 from aoi_events.channels.sms.receipts import (
     MESSAGE_STATE,
     RECEIPTED_MESSAGE_ID,
@@ -26,6 +25,7 @@ from aoi_events.channels.sms.receipts import (
 )
 from aoi_events.client.core.inputs import ShortMessage
 from aoi_events.platform.tasks import first_completed
+from aoi_events.testing.exit_delay import delay_exit
 from aoi_events.testing.limits import WITHIN
 from aoi_events.testing.ports import free_port
 

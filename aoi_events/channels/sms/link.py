@@ -7,7 +7,8 @@ from functools import partial
 from typing import Final
 
 from aoi_events.channels.base.breakers import Breakers
-from aoi_events.channels.sms.exit_delay import delay_exit
+from aoi_events.channels.base.trust import trusting
+from aoi_events.channels.sms.inbound import take_message
 from aoi_events.channels.sms.push import Push, part_failed
 from aoi_events.channels.sms.rate_limit import RateLimit
 from aoi_events.channels.sms.receipt_queue import ReceiptQueue
@@ -21,6 +22,7 @@ from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 
 _NO_LINK: Final = "no link to the SMSC"
 _WINDOWS: Final = 20
+_WARN_EVERY: Final = 60.0
 
 log = get_logger(__name__)
 
@@ -28,14 +30,13 @@ log = get_logger(__name__)
 class SmscLink:
     """Submits pushes to one SMSC and receives its receipts; reconnects until it is closed.
 
-    Every public method may be called at any time, by several tasks of one event loop. The SMPP
-    library does not enforce its window: a semaphore does.
+    Every public method may be called at any time, by several tasks of one event loop.
     """
 
     def __init__(
         self, name: str, settings: SmscSettings, breakers: Breakers, receipts: ReceiptQueue
     ) -> None:
-        delay_exit()
+        """Raises ConfigurationError for a ``ca_file`` that cannot be read."""
         self.name: Final = name
         self.settings: Final = settings
         self.at_once: Final = _WINDOWS * settings.window
@@ -43,17 +44,23 @@ class SmscLink:
         self.known: Final = asyncio.Event()
         """Set once the state of the SMSC is known: a session was bound, or its breaker opened."""
         self._breakers: Final = breakers
-        self._receipts: Final = receipts
+        self._on_message: Final = partial(take_message, receipts, name)
         self._window: Final = asyncio.Semaphore(settings.window)
         self._rate: Final = RateLimit(settings.rate)
         self._not_throttled: Final = asyncio.Event()
         self._not_throttled.set()
+        self._tls = (
+            trusting(settings.ca_file, f"ca_file of the SMSC {name}") if settings.tls else None
+        )
         self._session: SmppSession | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._pushes = 0
         self._messages = 0
+        self._warn_again: dict[str, float] = {}
         self.in_use = 0
         """Submissions without a response so far."""
+        self.latest_id = ""
+        """The ID of the message that the SMSC took last."""
 
     @property
     def up(self) -> bool:
@@ -113,7 +120,7 @@ class SmscLink:
     @property
     def _bound(self) -> SmppSession | None:
         session = self._session
-        return None if session is None or session.lost.done() else session
+        return None if session is None or session.lost else session
 
     def _is_down(self) -> bool:
         return self._breakers.of(self.name).state is not BreakerState.CLOSED
@@ -171,7 +178,18 @@ class SmscLink:
             self.in_use -= 1
         if submitted.status is SubmitStatus.THROTTLED:
             self._pause()
+        elif submitted.status is SubmitStatus.MISCONFIGURED:
+            self._warn_operator(submitted.detail)
+        elif submitted.message_ids:
+            self.latest_id = submitted.message_ids[0] or ""
         return submitted
+
+    def _warn_operator(self, why: str) -> None:
+        """Warn of a refusal that blames our settings, once a minute for each reason."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._warn_again.get(why, now):
+            self._warn_again[why] = now + _WARN_EVERY
+            log.warning("smsc_refuses_settings", smsc=self.name, why=why)
 
     def _pause(self) -> None:
         if self._not_throttled.is_set():
@@ -185,7 +203,7 @@ class SmscLink:
         patience = RetryPolicy(first=settings.reconnect_first, most=settings.reconnect_most)
         while True:
             session = await retry(
-                partial(SmppSession.bind, self.name, settings),
+                partial(SmppSession.bind, self.name, settings, self._tls, self._on_message),
                 policy=patience,
                 on=ProviderUnavailable,
                 failed=self._log_failure,
@@ -195,17 +213,16 @@ class SmscLink:
             self.known.set()
             log.info("smsc_link_up", smsc=self.name)
             try:
-                await session.listen(partial(self._receipts.put, self.name))
+                why = await session.ended()
             finally:
-                session.lose()
                 self._session = None
-                await session.end()
-            log.warning("smsc_link_lost", smsc=self.name)
+                await session.close()
+            log.warning("smsc_link_lost", smsc=self.name, why=why)
             # A pause, in case the SMSC binds and then closes the connection each time.
             await asyncio.sleep(settings.reconnect_first)
 
     def _log_failure(self, attempt: FailedAttempt) -> None:
-        self._breakers.unreachable(self.name, _NO_LINK)
+        self._breakers.unreachable(self.name, str(attempt.error))
         if self._is_down():
             self.known.set()
         log.warning(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +17,6 @@ from aoi_events.channels.sms.push import Push
 from aoi_events.channels.sms.receipt_queue import ReceiptQueue
 from aoi_events.channels.sms.receipts import (
     MessageState,
-    SmscReceipt,
 )
 from aoi_events.channels.sms.settings import SmscSettings
 from aoi_events.channels.sms.status import SubmitStatus, Submitted
@@ -32,7 +32,8 @@ def message(number: str = NUMBER, valid_for: float = 60.0) -> Push:
     """A binary message that the loopback SMSC can take."""
     to = destination(number)
     assert to is not None
-    return Push(to, (USER_DATA,), asyncio.get_running_loop().time() + valid_for)
+    valid_until = datetime.now(UTC) + timedelta(seconds=valid_for)
+    return Push(to, (USER_DATA,), asyncio.get_running_loop().time() + valid_for, valid_until)
 
 
 @pytest.fixture
@@ -43,10 +44,11 @@ async def smsc() -> AsyncIterator[LoopbackSmsc]:
 
 
 class Linked:
-    """A link, and the receipts that it passes on."""
+    """A link, and the receipts that it passes on, each of which is acknowledged at once."""
 
     def __init__(self, settings: SmscSettings) -> None:
         self._receipts = ReceiptQueue()
+        self._heard: asyncio.Queue[tuple[str, MessageState] | None] = asyncio.Queue()
         self._link = SmscLink("smsc", settings, Breakers("sms"), self._receipts)
 
     @property
@@ -64,19 +66,30 @@ class Linked:
         await self._link.known.wait()
         return list(await asyncio.gather(*map(self._link.submit, pushes)))
 
-    async def receipts(self) -> AsyncIterator[list[SmscReceipt]]:
-        """The receipts, in batches."""
-        async for batch in self._receipts.batches():
-            yield [receipt for _, receipt in batch]
+    async def receipts(self, count: int) -> list[tuple[str, MessageState]]:
+        """The next receipts: message ID and state; fewer when the link is closed."""
+        heard: list[tuple[str, MessageState]] = []
+        async with asyncio.timeout(WITHIN):
+            while len(heard) < count and (receipt := await self._heard.get()) is not None:
+                heard.append(receipt)
+        return heard
 
     def open(self) -> None:
-        """Connect."""
+        """Connect, and listen."""
         self._link.open()
+        self._listening = asyncio.create_task(self._listen())
 
     async def close(self) -> None:
         """End the link, and the receipts."""
         await self._link.close()
         self._receipts.close()
+        await self._listening
+
+    async def _listen(self) -> None:
+        async for batch in self._receipts.batches():
+            for each in batch:
+                self._heard.put_nowait((each.receipt.message_id, each.receipt.state))
+        self._heard.put_nowait(None)
 
 
 @asynccontextmanager
@@ -89,17 +102,6 @@ async def link_to(smsc: LoopbackSmsc, **settings: Any) -> AsyncIterator[Linked]:
         yield link
     finally:
         await link.close()
-
-
-async def next_receipts(link: Linked, count: int) -> list[SmscReceipt]:
-    """The next receipts, however they are batched."""
-    received: list[SmscReceipt] = []
-    async with asyncio.timeout(WITHIN):
-        async for batch in link.receipts():
-            received.extend(batch)
-            if len(received) >= count:
-                break
-    return received
 
 
 async def test_a_message_arrives_as_it_was_sent(smsc: LoopbackSmsc) -> None:
@@ -185,11 +187,11 @@ async def test_a_receipt_tells_what_became_of_a_message(smsc: LoopbackSmsc) -> N
     )
     async with link_to(smsc, window=1) as link:
         ids = [each.message_ids[0] for each in await link.submit([message()] * 2)]
-        receipts = await next_receipts(link, 2)
-    assert {receipt.message_id: receipt.state for receipt in receipts} == {
-        ids[0]: MessageState.DELIVERED,
-        ids[1]: MessageState.UNDELIVERABLE,
-    }
+        receipts = await link.receipts(2)
+    assert receipts == [
+        (ids[0], MessageState.DELIVERED),
+        (ids[1], MessageState.UNDELIVERABLE),
+    ]
 
 
 async def test_a_receipt_may_overtake_the_response(smsc: LoopbackSmsc) -> None:
@@ -197,9 +199,9 @@ async def test_a_receipt_may_overtake_the_response(smsc: LoopbackSmsc) -> None:
     smsc.script(Reply(receipt_first=True))
     async with link_to(smsc) as link:
         submitting = asyncio.create_task(link.submit([message()]))
-        [receipt] = await next_receipts(link, 1)
+        [receipt] = await link.receipts(1)
         [submitted] = await submitting
-    assert receipt == SmscReceipt(submitted.message_ids[0] or "", MessageState.DELIVERED)
+    assert receipt == (submitted.message_ids[0], MessageState.DELIVERED)
 
 
 async def test_a_receipt_that_comes_twice_is_passed_on_twice(smsc: LoopbackSmsc) -> None:
@@ -207,8 +209,8 @@ async def test_a_receipt_that_comes_twice_is_passed_on_twice(smsc: LoopbackSmsc)
     smsc.script(Reply(receipts=(MessageState.DELIVERED, MessageState.DELIVERED)))
     async with link_to(smsc) as link:
         [submitted] = await link.submit([message()])
-        receipts = await next_receipts(link, 2)
-    assert receipts == [SmscReceipt(submitted.message_ids[0] or "", MessageState.DELIVERED)] * 2
+        receipts = await link.receipts(2)
+    assert receipts == [(submitted.message_ids[0], MessageState.DELIVERED)] * 2
 
 
 async def test_messages_that_are_no_receipts_change_nothing(smsc: LoopbackSmsc) -> None:
@@ -218,8 +220,8 @@ async def test_messages_that_are_no_receipts_change_nothing(smsc: LoopbackSmsc) 
         await smsc.say(b"STOP")
         await smsc.say(b"\xff\x00 nonsense", esm_class=0x04)
         [submitted] = await link.submit([message()])
-        receipts = await next_receipts(link, 1)
-    assert [receipt.message_id for receipt in receipts] == list(submitted.message_ids)
+        receipts = await link.receipts(1)
+    assert receipts == [(submitted.message_ids[0], MessageState.DELIVERED)]
 
 
 async def test_a_message_without_response_is_unanswered_and_the_link_goes_on(
@@ -288,11 +290,10 @@ async def test_closing_ends_receipts_and_unbinds(smsc: LoopbackSmsc) -> None:
     """After close no reader waits for receipts, and the SMSC has no session."""
     async with link_to(smsc) as link:
         await smsc.bound(1)
-        listening = asyncio.create_task(next_receipts(link, 1))
+        listening = asyncio.create_task(link.receipts(1))
     assert await asyncio.wait_for(listening, WITHIN) == []
     await smsc.bound(0)
     await link.close()
-    assert await next_receipts(link, 1) == []
 
 
 async def test_a_cancelled_submission_leaves_the_link_usable(smsc: LoopbackSmsc) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aoi_events.channels.sms.settings import SmscSettings
 from aoi_events.channels.sms.status import SubmitStatus, submitted_of
 
 
@@ -19,13 +20,43 @@ from aoi_events.channels.sms.status import SubmitStatus, submitted_of
         (0x08, SubmitStatus.REFUSED),
         (0x64, SubmitStatus.REFUSED),
         (0x65, SubmitStatus.REJECTED),
-        (0x0A, SubmitStatus.REJECTED),
+        (0x66, SubmitStatus.REJECTED),
+        (0x01, SubmitStatus.REJECTED),
         (0x440, SubmitStatus.REFUSED),
     ],
 )
 def test_every_status_has_a_meaning(command_status: int, status: SubmitStatus) -> None:
     """Temporary, permanent and too-fast statuses differ; a vendor's own count as temporary."""
     assert submitted_of(command_status, "1" if command_status == 0 else None).status is status
+
+
+@pytest.mark.parametrize(
+    "command_status, setting",
+    [
+        (0x07, "registered_delivery"),
+        (0x0A, "source"),
+        (0x15, "service_type"),
+        (0x43, None),
+        (0x48, "source_ton"),
+        (0x49, "source_npi"),
+        (0x50, "destination_ton"),
+        (0x51, "destination_npi"),
+        (0x53, "system_type"),
+        (0x61, "validity"),
+        (0x62, "validity"),
+        (0x88, None),
+        (0x102, None),
+        (0x3FF, None),
+    ],
+)
+def test_a_status_that_blames_our_settings_is_the_operators(
+    command_status: int, setting: str | None
+) -> None:
+    """It says nothing about the number or the message; where it is about a setting, it names it."""
+    submitted = submitted_of(command_status, None)
+    assert submitted.status is SubmitStatus.MISCONFIGURED
+    assert setting is None or submitted.detail.endswith(f"(check {setting})")
+    assert setting is None or setting in SmscSettings.model_fields
 
 
 @given(st.integers(0, 2**32 - 1))

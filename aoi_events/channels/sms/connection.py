@@ -1,0 +1,164 @@
+"""One connection to an SMSC: requests and their responses, both ways, and checks that it lives."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from aoi_events.channels.sms.pdu import HEADER, LAST_SEQUENCE, MOST_OCTETS, RESPONSE, Command, Pdu
+from aoi_events.channels.sms.status import INVALID_COMMAND, INVALID_LENGTH, OK
+from aoi_events.errors import ProviderUnavailable
+
+Answer = Callable[[int], None]
+"""Answers a request of the SMSC with a status; does nothing once the connection has ended."""
+
+_UNANSWERED_COMMANDS: Final = frozenset({Command.OUTBIND, Command.ALERT_NOTIFICATION})
+_WITH_MESSAGE_ID: Final = frozenset({Command.DELIVER_SM, Command.DATA_SM})
+
+
+class SmppConnection:
+    """A connection over which both ends send requests.
+
+    ``ended`` is done, with the reason, as soon as the connection can be used no more.
+    ``on_message`` gets each ``deliver_sm`` and ``data_sm``, and a function that answers it, to be
+    called at any time. While the SMSC reads no answers, nothing of it is read.
+    """
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        on_message: Callable[[Pdu, Answer], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.ended: Final[asyncio.Future[str]] = self._loop.create_future()
+        self.received_at = self._loop.time()
+        """When the SMSC sent something last."""
+        self._reader = reader
+        self._writer = writer
+        self._on_message = on_message
+        self._sequence = 0
+        self._waiting: dict[int, tuple[Command, asyncio.Future[Pdu]]] = {}
+        self._tasks = {asyncio.create_task(self._read())}
+
+    @classmethod
+    async def open(
+        cls,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        on_message: Callable[[Pdu, Answer], None],
+    ) -> SmppConnection:
+        """Connect. Raises ProviderUnavailable."""
+        try:
+            reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+        except OSError as error:
+            raise ProviderUnavailable(f"no connection: {error.strerror or error}") from None
+        return cls(reader, writer, on_message)
+
+    async def request(self, command: Command, body: bytes = b"", *, within: float) -> Pdu:
+        """Send a request and return its response, which may be a ``generic_nack``.
+
+        Raises TimeoutError, and ProviderUnavailable when the connection ends before.
+        """
+        if self.ended.done():
+            raise ProviderUnavailable(self.ended.result())
+        self._sequence = self._sequence % LAST_SEQUENCE + 1
+        number = self._sequence
+        response: asyncio.Future[Pdu] = self._loop.create_future()
+        self._waiting[number] = command, response
+        try:
+            self._send(Pdu(command, OK, number, body))
+            async with asyncio.timeout(within):
+                return await response
+        finally:
+            del self._waiting[number]
+
+    def check(self, period: float, within: float) -> None:
+        """From now on, send ``enquire_link`` after each ``period`` without anything from the SMSC;
+        end the connection if it does not answer in time.
+        """
+        self._tasks.add(asyncio.create_task(self._check(period, within)))
+
+    def end(self, why: str) -> None:
+        """Use the connection no more."""
+        if self.ended.done():
+            return
+        self.ended.set_result(why)
+        for _, response in self._waiting.values():
+            if not response.done():
+                response.set_exception(ProviderUnavailable(why))
+        # What was written before goes out, unless the SMSC stopped reading.
+        self._writer.close()
+
+    async def close(self, unbind_within: float) -> None:
+        """Unbind if the SMSC still answers within that time, and close the connection."""
+        with suppress(TimeoutError, ProviderUnavailable):
+            await self.request(Command.UNBIND, within=unbind_within)
+        self.end("closed")
+        for task in self._tasks:
+            task.cancel()
+        results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._writer.transport.abort()
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _read(self) -> None:
+        try:
+            while not self.ended.done():
+                length, command, status, number = HEADER.unpack(
+                    await self._reader.readexactly(HEADER.size)
+                )
+                if not HEADER.size <= length <= MOST_OCTETS:
+                    self._send(Pdu(Command.GENERIC_NACK, INVALID_LENGTH, number))
+                    self.end(f"the SMSC sent a PDU of {length} octets")
+                    return
+                body = await self._reader.readexactly(length - HEADER.size)
+                self.received_at = self._loop.time()
+                self._take(Pdu(command, status, number, body))
+                await self._writer.drain()
+        except (OSError, asyncio.IncompleteReadError):
+            self.end("the SMSC closed the connection")
+        finally:
+            self.end("the connection is not read any more")
+
+    async def _check(self, period: float, within: float) -> None:
+        while not self.ended.done():
+            left = self.received_at + period - self._loop.time()
+            if left > 0:
+                await asyncio.sleep(left)
+                continue
+            try:
+                await self.request(Command.ENQUIRE_LINK, within=within)
+            except TimeoutError:
+                self.end(f"no answer to enquire_link within {within:g} s")
+            except ProviderUnavailable:
+                return
+
+    def _take(self, pdu: Pdu) -> None:
+        if pdu.is_response:
+            command, response = self._waiting.get(pdu.sequence, (None, None))
+            fits = command is not None and pdu.command in (command | RESPONSE, Command.GENERIC_NACK)
+            if response is not None and fits and not response.done():
+                response.set_result(pdu)
+        elif pdu.command in _WITH_MESSAGE_ID:
+            self._on_message(pdu, lambda status: self._answer(pdu, status))
+        elif pdu.command == Command.ENQUIRE_LINK:
+            self._answer(pdu, OK)
+        elif pdu.command == Command.UNBIND:
+            self._answer(pdu, OK)
+            self.end("the SMSC unbound us")
+        elif pdu.command not in _UNANSWERED_COMMANDS:
+            self._send(Pdu(Command.GENERIC_NACK, INVALID_COMMAND, pdu.sequence))
+
+    def _answer(self, pdu: Pdu, status: int) -> None:
+        body = b"\0" if pdu.command in _WITH_MESSAGE_ID else b""
+        self._send(Pdu(pdu.command | RESPONSE, status, pdu.sequence, body))
+
+    def _send(self, pdu: Pdu) -> None:
+        if not self.ended.done():
+            self._writer.write(pdu.encode())

@@ -95,9 +95,12 @@ _ID_TEXT: Final = re.compile(
     r"([!-+\--:<-~]{1,64})(?=[\s,;]|$)",
     re.IGNORECASE,
 )
-_STATE_TEXT: Final = re.compile(r"\bstat\s?[:=]\s?([A-Za-z]{2,20}|[0-9]{1,3})", re.IGNORECASE)
-_COUNT_TEXT: Final = re.compile(r"\bdlvrd\s?[:=]\s?([0-9]{1,8})", re.IGNORECASE)
-_ERROR_TEXT: Final = re.compile(r"\berr\s?[:=]\s?([0-9A-Za-z]{1,8})", re.IGNORECASE)
+# An empty or unreadable state is one, too: the count must not take its place.
+_STATE_TEXT: Final = re.compile(
+    r"""\bstat(?:us)?["']?\s*[:=]\s*["']?([^\s,;"']{0,40})""", re.IGNORECASE
+)
+_COUNT_TEXT: Final = re.compile(r"\bdlvrd\s*[:=]\s*([0-9]{1,8})", re.IGNORECASE)
+_ERROR_TEXT: Final = re.compile(r"\berr\s*[:=]\s*([0-9A-Za-z]{1,8})", re.IGNORECASE)
 STATES: Final = {
     "SCHEDULED": MessageState.SCHEDULED,
     "ENROUTE": MessageState.ENROUTE,
@@ -112,14 +115,18 @@ STATES: Final = {
 }
 """The states by their names in the text form."""
 
+_WORDS: Final = {
+    **STATES,
+    "DELIVERED": MessageState.DELIVERED,
+    "DELIVERD": MessageState.DELIVERED,
+    "ACCEPTED": MessageState.ACCEPTED,
+}
+# Of states that are no success only: DELIVERY_FAILED begins like DELIVERED.
 _BEGINNINGS: Final = (
     ("SCHED", MessageState.SCHEDULED),
     ("BUFF", MessageState.ENROUTE),
     ("ENR", MessageState.ENROUTE),
-    ("ACC", MessageState.ACCEPTED),
-    ("DELIV", MessageState.DELIVERED),
     ("EXP", MessageState.EXPIRED),
-    ("DEL", MessageState.DELETED),
     ("UND", MessageState.UNDELIVERABLE),
     ("FAIL", MessageState.UNDELIVERABLE),
     ("REJ", MessageState.REJECTED),
@@ -181,7 +188,8 @@ def _states_in(message: Message, text: str) -> list[MessageState]:
     if len(value := message.optional.get(MESSAGE_STATE, b"")) == 1:
         states.append(_state_numbered(value[0]))
     if (word := _found(_STATE_TEXT, text)) is not None:
-        states.append(_state_numbered(int(word)) if word.isdigit() else _state_named(word))
+        number = word.isascii() and word.isdigit()
+        states.append(_state_numbered(int(word)) if number else _state_named(word))
     return states
 
 
@@ -200,10 +208,11 @@ def _state_numbered(number: int) -> MessageState:
 
 
 def _state_named(word: str) -> MessageState:
-    for beginning, state in _BEGINNINGS:
-        if word.upper().startswith(beginning):
-            return state
-    return MessageState.UNKNOWN
+    upper = word.upper()
+    if upper in _WORDS:
+        return _WORDS[upper]
+    beginnings = (state for beginning, state in _BEGINNINGS if upper.startswith(beginning))
+    return next(beginnings, MessageState.UNKNOWN)
 
 
 def _error_in(message: Message, text: str) -> str:

@@ -154,6 +154,10 @@ def test_parameters_are_a_receipt_with_or_without_the_mark(
         (b"id:1A dlvrd:001 err:000", b"", MessageState.DELIVERED),
         (b"id:1A", b"", MessageState.UNKNOWN),
         (b"id:1A stat:DELIVRD text:stat:UNDELIV id:2", b"", MessageState.DELIVERED),
+        (b"id:1A dlvrd:001 err:  045", b"", MessageState.UNDELIVERABLE),
+        (b"id:1A dlvrd:001 stat:", b"", MessageState.UNKNOWN),
+        (b"id:1A dlvrd:001 stat:\xb2", b"", MessageState.UNKNOWN),
+        (b"id:1A dlvrd:001 stat: err:000", b"", MessageState.UNKNOWN),
     ],
 )
 def test_of_two_states_not_delivered_counts(
@@ -161,6 +165,41 @@ def test_of_two_states_not_delivered_counts(
 ) -> None:
     """Failed before delivered, delivered before what is not final; nothing is read in our text."""
     receipt = receipt_in(text, optional={MESSAGE_STATE: state})
+    assert receipt is not None
+    assert (receipt.message_id, receipt.state) == ("1A", meaning)
+
+
+@pytest.mark.parametrize(
+    "form", ["stat:{}", "stat:  {}", 'stat:"{}"', "status:{}", "Status = '{}'"]
+)
+@pytest.mark.parametrize(
+    "word, meaning",
+    [
+        *((word, MessageState.DELIVERED) for word in ("DELIVRD", "DELIVERED", "Deliverd", "2")),
+        *((word, MessageState.ACCEPTED) for word in ("ACCEPTD", "ACCEPTED")),
+        ("DELETED", MessageState.DELETED),
+        ("UNDELIV", MessageState.UNDELIVERABLE),
+        *(
+            (word, MessageState.UNKNOWN)
+            for word in (
+                "DELIVERY_FAILED",
+                "DELIVERYFAILED",
+                "DELIVERYIMPOSSIBLE",
+                "DELIVERYUNCERTAIN",
+                "DELIVEREDTONETWORK",
+                "DELIVERED_TO_NETWORK",
+                "DELIVERED-TO-NETWORK",
+                "ACCESSDENIED",
+                "ACCOUNTBLOCKED",
+                "DELAYED",
+                "D",
+            )
+        ),
+    ],
+)
+def test_a_state_is_read_by_its_whole_word(form: str, word: str, meaning: MessageState) -> None:
+    """A word that only begins like a good state is no good news, and the count makes it none."""
+    receipt = receipt_in(f"id:1A dlvrd:001 {form.format(word)} err:000".encode())
     assert receipt is not None
     assert (receipt.message_id, receipt.state) == ("1A", meaning)
 

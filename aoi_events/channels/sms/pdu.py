@@ -27,6 +27,7 @@ RESPONSE: Final = 0x80000000
 
 _VERSION: Final = 0x34
 _MOST_SHORT_MESSAGE: Final = 254
+_LONGEST_ID: Final = 64  # octets without NUL, SMPP 3.4, 5.2.23
 _TLV: Final = struct.Struct(">HH")
 
 
@@ -118,9 +119,10 @@ def submit_body(message: SubmitSm) -> bytes:
 
 
 def message_id_in(body: bytes) -> str | None:
-    """The message ID in a response to ``submit_sm``; None if there is none that can be written."""
+    """The message ID in a response to ``submit_sm``; None if there is none that can be noted."""
     octets = body.partition(b"\0")[0]
-    return octets.decode("ascii") if octets and is_printable(octets) else None
+    usable = 0 < len(octets) <= _LONGEST_ID and is_printable(octets)
+    return octets.decode("ascii") if usable else None
 
 
 def is_printable(octets: bytes) -> bool:

@@ -118,3 +118,9 @@ def test_a_message_id_is_printable_or_absent(body: bytes) -> None:
     """An ID that could not be compared with that of a receipt is none."""
     found = message_id_in(body)
     assert found is None or (found.isascii() and found.isprintable() and " " not in found)
+
+
+def test_a_message_id_is_no_longer_than_smpp_allows() -> None:
+    """64 octets and their end (5.2.23); a longer one would break the index of the database."""
+    assert message_id_in(b"A" * 64 + b"\0") == "A" * 64
+    assert message_id_in(b"A" * 65 + b"\0") is None

@@ -1,9 +1,10 @@
 """The message that a receipt is about. Pure.
 
-An exact ID wins. A provider may also spell an ID in its receipts in another way than in its answers
-(:class:`aoi_events.ports.channel.Spelled`). Such a spelling counts only if exactly one message has
-it whose address the receipt names, and, where several have it, exactly one whose delivery is open:
-a wrong match would report on the message of another.
+An exact ID wins, unless the provider is known for another spelling. A provider may spell an ID in
+its receipts in another way than in its answers (:class:`aoi_events.ports.channel.Spelled`). Such a
+spelling counts only if exactly one message has it whose address the receipt names, and, where
+several have it, exactly one whose delivery is open: a wrong match would report on the message of
+another.
 """
 
 from __future__ import annotations
@@ -55,9 +56,26 @@ def match(
     known = [each for each in spellings if each.how == usual]
     if known and (one := _only(receipt, known, found)) is not None:
         return Match(exact) if one.message == exact else one
-    if exact is not None and (receipt.sure or exact.address in receipt.addresses):
+    if exact is not None and counts(receipt, exact, usual):
         return Match(exact)
     return _only(receipt, spellings, found)
+
+
+def counts(receipt: Receipt, exact: ProviderMessage, usual: str | None) -> bool:
+    """Whether the message under the exact ID of a receipt is the one that is meant.
+
+    It is if the receipt names its address. Otherwise the receipt must be sure, and the message must
+    have no address, or the ID no other message in the ``usual`` spelling, perhaps not noted yet.
+    """
+    if exact.address in receipt.addresses:
+        return True
+    return receipt.sure and not (exact.address and names_another(receipt, exact, usual))
+
+
+def names_another(receipt: Receipt, exact: ProviderMessage, usual: str | None) -> bool:
+    """Whether the ID of a receipt, in the ``usual`` spelling, is not that of ``exact``."""
+    known = {each.folded for each in receipt.spellings if each.how == usual}
+    return bool(known) and exact.folded not in known
 
 
 def _only(receipt: Receipt, spellings: Sequence[Spelled], found: Found) -> Match | None:

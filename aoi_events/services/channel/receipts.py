@@ -106,7 +106,7 @@ class Receipts:
                 continue
             del self.waiting[key]
             if one is not None:
-                self._spellings.matched(receipt, one.how)
+                self._spellings.matched(receipt, one)
             else:
                 log.info("receipt_of_unknown_message", channel=self.channel_type)
                 self._spellings.missed(receipt)

@@ -9,6 +9,7 @@ from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.channel import Receipt
 from aoi_events.ports.metrics import WorkerMetrics
+from aoi_events.services.channel.matching import Match, names_another
 
 log = get_logger(__name__)
 
@@ -31,14 +32,19 @@ class SpellingsFound:
         """How its provider is known to spell IDs."""
         return receipt.usual or self._usual.get(receipt.provider)
 
-    def matched(self, receipt: Receipt, how: str | None) -> None:
-        """Its message was found by a spelling; None: by the exact ID."""
+    def matched(self, receipt: Receipt, match: Match) -> None:
+        """Its message was found. An exact ID gives up what is known only if the number agrees, and
+        the ID would be another one in that spelling.
+        """
         del self._missed[receipt.provider]
-        if how is None:
-            self._usual.pop(receipt.provider, None)
-        else:
-            self._usual[receipt.provider] = how
-        self._metrics.receipt(self._channel, "exact" if how is None else "respelled")
+        usual = self._usual.get(receipt.provider)
+        if match.how is not None:
+            self._usual[receipt.provider] = match.how
+        elif match.message.address in receipt.addresses and names_another(
+            receipt, match.message, usual
+        ):
+            del self._usual[receipt.provider]
+        self._metrics.receipt(self._channel, "exact" if match.how is None else "respelled")
 
     def missed(self, receipt: Receipt) -> None:
         """No message was found for it, or it was not certain which."""

@@ -110,6 +110,20 @@ def test_a_known_spelling_comes_before_an_exact_id() -> None:
     )
 
 
+def test_where_the_base_is_known_an_exact_id_needs_its_number() -> None:
+    """The message that is meant may be noted in a moment: another telephone's is not taken."""
+    for usual in (None, "same"):
+        assert matched(receipt("16"), message(2, "16", OTHER), usual=usual) == (2, None)
+    assert matched(receipt("16"), message(2, "16", OTHER), usual="decimal") is None
+    assert matched(receipt("16", ids="decimal"), message(2, "16", OTHER)) is None
+    assert matched(receipt("16"), message(2, "16", ""), usual="decimal") == (2, None)
+
+
+def test_an_id_that_is_the_same_in_both_bases_is_exact() -> None:
+    """It names one message only, whatever number the SMSC writes."""
+    assert matched(receipt("7"), message(2, "7", OTHER), usual="decimal") == (2, None)
+
+
 @pytest.mark.parametrize(
     "ids, about",
     [("auto", (1, "decimal")), ("decimal", (1, "decimal")), ("same", None), ("hexadecimal", None)],

@@ -17,7 +17,7 @@ from aoi_events.ports.channel import ConnectionlessChannel, Receipt, Spelled
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import ProviderMessage, Store
-from aoi_events.services.channel.matching import Found, Match, by_folded_name, match
+from aoi_events.services.channel.matching import Found, Match, by_folded_name, counts, match
 from aoi_events.services.channel.spelling import SpellingsFound
 from aoi_events.services.messages.envelopes import outcomes
 from aoi_events.services.messages.publish import publish_all
@@ -136,9 +136,10 @@ class Receipts:
         """
         if self._spellings.usual(receipt) is not None:
             return receipt.spellings
-        if waited.total_seconds() < _AGAIN_AFTER or receipt.provider_message in found.exact:
+        exact = found.exact.get(receipt.provider_message)
+        if exact is not None and counts(receipt, exact, None):
             return ()
-        return receipt.spellings
+        return receipt.spellings if waited.total_seconds() >= _AGAIN_AFTER else ()
 
     async def _complete(
         self, matched: Sequence[tuple[Receipt, ProviderMessage]]

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeKind
 from aoi_events.errors import BrokerUnavailable
-from aoi_events.ports.broker import Outbound, Published
-from aoi_events.ports.channel import Receipt
+from aoi_events.ports.broker import Outbound, Published, Subscription
+from aoi_events.ports.channel import Receipt, Spelled
 from aoi_events.ports.store import Store
 from aoi_events.services.channel.receipts import Receipts
 from aoi_events.testing.scripted import ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import ManualClock
 from aoi_events.topology import OUTCOME, Queue, topology
 from tests.support.limits import WITHIN
-from tests.support.rows import NOW, a_provider_message
+from tests.support.rows import NOW, a_provider_message, delivery_id
 
 
 class Interrupted(MemoryBroker):
@@ -76,3 +77,57 @@ async def test_a_receipt_that_comes_again_while_the_first_is_published_is_not_lo
         await channel.close()
         await running
     await broker.close()
+
+
+async def test_an_exact_id_that_does_not_count_hides_no_other_spelling(
+    empty_store: Store,
+) -> None:
+    """A text without its mark names one telephone's message exactly, and in decimal that of its own
+    number: the latter is meant.
+    """
+    async with empty_store.transaction() as tx:
+        await tx.note_provider_messages(
+            [
+                a_provider_message(1, provider="scripted", message="16", address="0000002"),
+                a_provider_message(2, provider="scripted", message="10", address="0000001"),
+                a_provider_message(3, provider="scripted", message="seen"),
+            ]
+        )
+    async with receiving(empty_store) as (clock, provider, outcomes):
+        provider.receipts.put_nowait(
+            Receipt(
+                "16",
+                OutcomeKind.RECEIPTED,
+                spellings=(Spelled("decimal", "10"),),
+                addresses=("0000001",),
+                sure=False,
+            )
+        )
+        async with asyncio.timeout(WITHIN):
+            provider.receipts.put_nowait(Receipt("seen", OutcomeKind.RECEIPTED))
+            await outcomes.take(1)
+            await clock.somebody_sleeps()
+            clock.advance(0.5)
+            (message,) = await outcomes.take(1)
+    [item] = OutcomeBatchV1.decode(message.body).items
+    assert item.delivery == delivery_id(2)
+
+
+@asynccontextmanager
+async def receiving(
+    store: Store,
+) -> AsyncIterator[tuple[ManualClock, ScriptedProvider, Subscription]]:
+    """Receipts of a scripted provider, published to a broker in memory."""
+    clock = ManualClock(NOW)
+    provider = ScriptedProvider(clock=clock)
+    channel = await ScriptedPlugin(provider).connect(None)
+    broker = MemoryBroker(MemoryServer())
+    await broker.declare(topology())
+    outcomes = await broker.subscribe(Queue(OUTCOME), prefetch=10)
+    running = asyncio.create_task(Receipts("scripted", channel, store, broker, clock).run())
+    try:
+        yield clock, provider, outcomes
+    finally:
+        await channel.close()
+        await running
+        await broker.close()

@@ -30,6 +30,8 @@ _AGAIN_AFTER: Final = 0.5
 _WAIT_AT_MOST: Final = 60.0
 _KINDS: Final = frozenset(OutcomeKind)
 
+_Key = tuple[str, str, tuple[str, ...], bool]
+
 
 @dataclass(eq=False)
 class Receipts:
@@ -43,10 +45,11 @@ class Receipts:
     broker: Broker
     clock: Clock
     metrics: WorkerMetrics = NO_METRICS
-    waiting: OrderedDict[tuple[str, str], tuple[Receipt, datetime]] = field(
+    waiting: OrderedDict[_Key, tuple[Receipt, datetime]] = field(
         default_factory=OrderedDict, init=False
     )
-    """Every kind of receipt of a message; the merge of outcomes chooses among them."""
+    """Every kind of receipt of a message, and of each message that one ID may mean; the merge of
+    outcomes chooses among the kinds."""
 
     def __post_init__(self) -> None:
         self._spellings = SpellingsFound(self.channel_type, self.metrics)
@@ -72,7 +75,7 @@ class Receipts:
         now = self.clock.now()
         for receipt in receipts:
             if receipt.kind in _KINDS:
-                self.waiting[receipt.provider_message, receipt.kind] = (receipt, now)
+                self.waiting[_key(receipt)] = (receipt, now)
             else:
                 log.error("receipt_of_unknown_kind", channel=self.channel_type, kind=receipt.kind)
         while len(self.waiting) > _AT_MOST:
@@ -168,6 +171,10 @@ class Receipts:
             or named.parts == 1
             or received.get(named.submission) == named.parts
         ]
+
+
+def _key(receipt: Receipt) -> _Key:
+    return receipt.provider_message, receipt.kind, receipt.addresses, receipt.sure
 
 
 def _outcome(

@@ -113,6 +113,40 @@ async def test_an_exact_id_that_does_not_count_hides_no_other_spelling(
     assert item.delivery == delivery_id(2)
 
 
+async def test_receipts_that_differ_in_their_number_wait_beside_each_other(
+    empty_store: Store,
+) -> None:
+    """Two telephones' receipts may have one ID and one kind: neither takes the other's place."""
+
+    def about(address: str) -> Receipt:
+        spellings = (Spelled("decimal", "10"),)
+        return Receipt("16", OutcomeKind.RECEIPTED, spellings=spellings, addresses=(address,))
+
+    async with empty_store.transaction() as tx:
+        await tx.note_provider_messages(
+            [a_provider_message(3, provider="scripted", message="seen")]
+        )
+    async with receiving(empty_store) as (clock, provider, outcomes):
+        for receipt in (about("0000001"), about("0000002"), Receipt("seen", OutcomeKind.RECEIPTED)):
+            provider.receipts.put_nowait(receipt)
+        async with asyncio.timeout(WITHIN):
+            await outcomes.take(1)
+            async with empty_store.transaction() as tx:
+                await tx.note_provider_messages(
+                    [
+                        a_provider_message(1, provider="scripted", message="10", address="0000001"),
+                        a_provider_message(
+                            2, provider="scripted", message="0010", address="0000002"
+                        ),
+                    ]
+                )
+            await clock.somebody_sleeps()
+            clock.advance(0.5)
+            (message,) = await outcomes.take(1)
+    items = OutcomeBatchV1.decode(message.body).items
+    assert {item.delivery for item in items} == {delivery_id(1), delivery_id(2)}
+
+
 @asynccontextmanager
 async def receiving(
     store: Store,

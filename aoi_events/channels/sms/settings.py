@@ -147,6 +147,16 @@ class SmsSettings(SmscSettings):
     def _one_or_several(self) -> Self:
         if self.smscs and self.host is not None:
             raise ValueError("set either host, for one SMSC, or smscs, for several: not both")
+        beside = [
+            name
+            for name, setting in sorted(SmscSettings.model_fields.items())
+            if getattr(self, name) != setting.default
+        ]
+        if self.smscs and beside:
+            raise ValueError(
+                f"set smscs, and not {', '.join(beside)}: with smscs they are of no effect, set "
+                "them in the table of each SMSC"
+            )
         for name, smsc in self.smscs.items():
             if smsc.host is None:
                 raise ValueError(f"the SMSC {name} has no host: set smscs.{name}.host")

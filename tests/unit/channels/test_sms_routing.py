@@ -82,6 +82,8 @@ def test_one_smsc_or_a_table_of_several() -> None:
     assert list(several.providers) == ["eu", "us"]
     assert several.providers["eu"].prefixes == ("+31", "+49")
     assert not SmsSettings().providers
+    beside = SmsSettings.model_validate({"port": 2775, "smscs": {"eu": {"host": "a"}}})
+    assert list(beside.providers) == ["eu"]  # a setting that has its default is as good as unset
 
 
 def test_the_documented_table_is_one() -> None:
@@ -108,6 +110,10 @@ def test_the_documented_variables_are_settings() -> None:
     "settings, said",
     [
         ({"host": "a", "smscs": {"eu": {"host": "b"}}}, "not both"),
+        (
+            {"smscs": {"eu": {"host": "b"}}, "tls": True, "ca_file": "ca.pem", "password": "s"},
+            "not ca_file, password, tls: with smscs they are of no effect",
+        ),
         ({"smscs": {"eu": {"port": 1}}}, "smscs.eu.host"),
         ({"smscs": {"EU 1": {"host": "b"}}}, "pattern"),
         ({"smscs": {"eu": {"host": "b", "prefixes": ["31"]}}}, "pattern"),

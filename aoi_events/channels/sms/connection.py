@@ -9,14 +9,17 @@ from contextlib import suppress
 from typing import Final
 
 from aoi_events.channels.sms.pdu import HEADER, LAST_SEQUENCE, MOST_OCTETS, RESPONSE, Command, Pdu
-from aoi_events.channels.sms.status import INVALID_COMMAND, INVALID_LENGTH, OK
+from aoi_events.channels.sms.status import INVALID_COMMAND, INVALID_LENGTH, OK, PERMANENT_ERROR
 from aoi_events.errors import ProviderUnavailable
+from aoi_events.platform.logs import get_logger
 
 Answer = Callable[[int], None]
 """Answers a request of the SMSC with a status; does nothing once the connection has ended."""
 
 _UNANSWERED_COMMANDS: Final = frozenset({Command.OUTBIND, Command.ALERT_NOTIFICATION})
 _WITH_MESSAGE_ID: Final = frozenset({Command.DELIVER_SM, Command.DATA_SM})
+
+log = get_logger(__name__)
 
 
 class SmppConnection:
@@ -55,8 +58,9 @@ class SmppConnection:
         """Connect. Raises ProviderUnavailable."""
         try:
             reader, writer = await asyncio.open_connection(host, port, ssl=tls)
-        except OSError as error:
-            raise ProviderUnavailable(f"no connection: {error.strerror or error}") from None
+        except (OSError, UnicodeError) as error:  # the latter for a host that is no name
+            why = getattr(error, "strerror", None) or error
+            raise ProviderUnavailable(f"no connection: {why}") from None
         return cls(reader, writer, on_message)
 
     async def request(self, command: Command, body: bytes = b"", *, within: float) -> Pdu:
@@ -146,7 +150,7 @@ class SmppConnection:
             if response is not None and fits and not response.done():
                 response.set_result(pdu)
         elif pdu.command in _WITH_MESSAGE_ID:
-            self._on_message(pdu, lambda status: self._answer(pdu, status))
+            self._pass_on(pdu)
         elif pdu.command == Command.ENQUIRE_LINK:
             self._answer(pdu, OK)
         elif pdu.command == Command.UNBIND:
@@ -154,6 +158,14 @@ class SmppConnection:
             self.end("the SMSC unbound us")
         elif pdu.command not in _UNANSWERED_COMMANDS:
             self._send(Pdu(Command.GENERIC_NACK, INVALID_COMMAND, pdu.sequence))
+
+    def _pass_on(self, pdu: Pdu) -> None:
+        try:
+            self._on_message(pdu, lambda status: self._answer(pdu, status))
+        except Exception:
+            # One message must not end the session, for the SMSC would send it again to the next.
+            log.exception("smsc_message_failed")
+            self._answer(pdu, PERMANENT_ERROR)
 
     def _answer(self, pdu: Pdu, status: int) -> None:
         body = b"\0" if pdu.command in _WITH_MESSAGE_ID else b""

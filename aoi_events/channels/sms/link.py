@@ -199,6 +199,15 @@ class SmscLink:
             asyncio.get_running_loop().call_later(pause, self._not_throttled.set)
 
     async def _stay_connected(self) -> None:
+        while True:
+            try:
+                await self._keep_sessions()
+            except Exception:
+                # Without this task the SMSC would be out of use until the worker is started again.
+                log.exception("smsc_link_failed", smsc=self.name)
+                await asyncio.sleep(self.settings.reconnect_most)
+
+    async def _keep_sessions(self) -> None:
         settings = self.settings
         patience = RetryPolicy(first=settings.reconnect_first, most=settings.reconnect_most)
         while True:

@@ -56,14 +56,12 @@ class Receipts:
 
     async def run(self) -> None:
         """Run until the channel is closed."""
-        again = asyncio.create_task(self._retry_waiting())
-        try:
+        async with asyncio.TaskGroup() as group:  # a fault in either ends both, and is raised
+            again = group.create_task(self._retry_waiting())
             async for receipts in self.channel.receipts():
                 self._add(receipts)
                 await self._settle()
-        finally:
             again.cancel()
-            await asyncio.gather(again, return_exceptions=True)
 
     async def _retry_waiting(self) -> None:
         while True:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
+import pytest
+
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeKind
 from aoi_events.errors import BrokerUnavailable
@@ -76,6 +78,37 @@ async def test_a_receipt_that_comes_again_while_the_first_is_published_is_not_lo
         assert details == ["first", "second"]
         await channel.close()
         await running
+    await broker.close()
+
+
+async def test_a_fault_while_receipts_wait_is_raised(empty_store: Store) -> None:
+    """It ends the receipts, and with them the worker, as a fault in a fresh receipt does."""
+    failed = asyncio.Event()
+
+    async def no_broker() -> None:
+        failed.set()
+        raise BrokerUnavailable("the test took it away")
+
+    async def fault() -> None:
+        raise RuntimeError("a fault of ours")
+
+    async with empty_store.transaction() as tx:
+        await tx.note_provider_messages([a_provider_message(1, provider="scripted", message="m1")])
+    clock = ManualClock(NOW)
+    provider = ScriptedProvider(clock=clock)
+    channel = await ScriptedPlugin(provider).connect(None)
+    broker = Interrupted(MemoryServer())
+    broker.before = [no_broker, fault]
+    running = asyncio.create_task(Receipts("scripted", channel, empty_store, broker, clock).run())
+    provider.receipts.put_nowait(Receipt("m1", OutcomeKind.RECEIPTED))
+    async with asyncio.timeout(WITHIN):
+        await failed.wait()
+        await clock.somebody_sleeps()
+        clock.advance(0.5)
+        with pytest.raises(ExceptionGroup) as raised:
+            await running
+    assert raised.group_contains(RuntimeError, match="a fault of ours")
+    await channel.close()
     await broker.close()
 
 

@@ -51,11 +51,14 @@ class Bound:
 
     def __init__(self) -> None:
         self.messages: asyncio.Queue[tuple[Pdu, Answer]] = asyncio.Queue()
+        self.faults: list[Exception] = []
         self.session: SmppSession
         self.until = datetime.now(timezone(timedelta(hours=2))) + timedelta(hours=1)
 
     def take(self, message: Pdu, answer: Answer) -> None:
-        """Note a message."""
+        """Note a message, or fail."""
+        if self.faults:
+            raise self.faults.pop()
         self.messages.put_nowait((message, answer))
 
     async def submit(self, user_data: bytes = b"hello", valid_for: float = 60.0) -> SubmitStatus:
@@ -252,6 +255,27 @@ async def test_a_message_is_answered_when_it_is_taken_and_not_before(
         assert command | RESPONSE not in smsc.commands()
         answer(0x14)
         assert await smsc.answered(number) == Frame(command | RESPONSE, 0x14, number, b"\0")
+
+
+async def test_a_message_that_cannot_be_handled_ends_no_session(
+    smsc: RawSmsc, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is refused for good and logged; the next one is passed on."""
+    async with bound_to(smsc) as bound:
+        bound.faults.append(RuntimeError("a fault of ours"))
+        number = smsc.ask(DELIVER_SM, report_body(b"id:1"))
+        assert (await smsc.answered(number)).status == 0x65
+        smsc.ask(DELIVER_SM, report_body(b"id:2"))
+        await bound.messages.get()
+        assert await bound.submit() is SubmitStatus.ACCEPTED
+    assert "smsc_message_failed" in [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize("host", ["smsc..example", f"{'a' * 64}.example"])
+async def test_a_host_that_is_no_name_is_no_connection(host: str) -> None:
+    """As any other host that cannot be reached."""
+    with pytest.raises(ProviderUnavailable, match="no connection: "):
+        await SmppSession.bind("smsc", SmscSettings(host=host), None, lambda message, answer: None)
 
 
 @pytest.mark.parametrize("command", [0x03, 0x21, 0x10203, 0x7FFFFFFF])

@@ -46,10 +46,10 @@ async def smsc() -> AsyncIterator[LoopbackSmsc]:
 class Linked:
     """A link, and the receipts that it passes on, each of which is acknowledged at once."""
 
-    def __init__(self, settings: SmscSettings) -> None:
+    def __init__(self, settings: SmscSettings, breakers: Breakers) -> None:
         self._receipts = ReceiptQueue()
         self._heard: asyncio.Queue[tuple[str, MessageState] | None] = asyncio.Queue()
-        self._link = SmscLink("smsc", settings, Breakers("sms"), self._receipts)
+        self._link = SmscLink("smsc", settings, breakers, self._receipts)
 
     @property
     def up(self) -> bool:
@@ -93,10 +93,13 @@ class Linked:
 
 
 @asynccontextmanager
-async def link_to(smsc: LoopbackSmsc, **settings: Any) -> AsyncIterator[Linked]:
+async def link_to(
+    smsc: LoopbackSmsc, *, breakers: Breakers | None = None, **settings: Any
+) -> AsyncIterator[Linked]:
     """A link that is open while the block runs."""
     quick = {"response_time": 5.0, "turn_time": 5.0, "connect_time": 2.0, "reconnect_first": 0.01}
-    link = Linked(SmscSettings(host=smsc.host, port=smsc.port, **(quick | settings)))
+    smsc_settings = SmscSettings(host=smsc.host, port=smsc.port, **(quick | settings))
+    link = Linked(smsc_settings, breakers or Breakers("sms"))
     link.open()
     try:
         yield link
@@ -284,6 +287,31 @@ async def test_an_smsc_that_is_away_holds_messages_back_and_is_found_again(
         await asyncio.wait_for(link.ready(), WITHIN)
         [submitted] = await link.submit([message()])
     assert submitted.status is SubmitStatus.ACCEPTED
+
+
+async def test_a_fault_of_ours_does_not_end_the_link(
+    smsc: LoopbackSmsc, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and the link is set up again."""
+
+    class Faulty(Breakers):
+        """Breakers that fail once."""
+
+        failed = False
+
+        def reachable(self, name: str) -> None:
+            """Fail the first time."""
+            if not self.failed:
+                self.failed = True
+                raise RuntimeError("a fault of ours")
+            super().reachable(name)
+
+    async with link_to(smsc, breakers=Faulty("sms"), reconnect_most=0.01) as link:
+        async with asyncio.timeout(WITHIN):
+            await link.ready()
+        [submitted] = await link.submit([message()])
+    assert submitted.status is SubmitStatus.ACCEPTED
+    assert "smsc_link_failed" in [record.getMessage() for record in caplog.records]
 
 
 async def test_closing_ends_receipts_and_unbinds(smsc: LoopbackSmsc) -> None:

@@ -44,6 +44,7 @@ class SmppConnection:
         self._writer = writer
         self._on_message = on_message
         self._sequence = 0
+        self._closing = False
         self._waiting: dict[int, tuple[Command, asyncio.Future[Pdu]]] = {}
         self._tasks = {asyncio.create_task(self._read())}
 
@@ -68,18 +69,9 @@ class SmppConnection:
 
         Raises TimeoutError, and ProviderUnavailable when the connection ends before.
         """
-        if self.ended.done():
-            raise ProviderUnavailable(self.ended.result())
-        self._sequence = self._sequence % LAST_SEQUENCE + 1
-        number = self._sequence
-        response: asyncio.Future[Pdu] = self._loop.create_future()
-        self._waiting[number] = command, response
-        try:
-            self._send(Pdu(command, OK, number, body))
-            async with asyncio.timeout(within):
-                return await response
-        finally:
-            del self._waiting[number]
+        if self._closing:
+            raise ProviderUnavailable("the connection is being closed")
+        return await self._exchange(command, body, within)
 
     def check(self, period: float, within: float) -> None:
         """From now on, send ``enquire_link`` after each ``period`` without anything from the SMSC;
@@ -98,18 +90,45 @@ class SmppConnection:
         # What was written before goes out, unless the SMSC stopped reading.
         self._writer.close()
 
-    async def close(self, unbind_within: float) -> None:
-        """Unbind if the SMSC still answers within that time, and close the connection."""
-        with suppress(TimeoutError, ProviderUnavailable):
-            await self.request(Command.UNBIND, within=unbind_within)
-        self.end("closed")
+    async def close(self, unbind_within: float, *, responses_within: float = 0.0) -> None:
+        """Take no more requests and wait for the responses to those that are open, because what
+        was submitted would be sent again without one; then unbind if the SMSC still answers, and
+        close the connection. Takes the sum of both times at most.
+        """
+        self._closing = True
+        try:
+            if waiting := [response for _, response in self._waiting.values()]:
+                await asyncio.wait(waiting, timeout=responses_within)
+            with suppress(TimeoutError, ProviderUnavailable):
+                await self._exchange(Command.UNBIND, b"", unbind_within)
+        finally:
+            self.end("closed")
+            await self._end_tasks()
+
+    async def _end_tasks(self) -> None:
         for task in self._tasks:
             task.cancel()
-        results = await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._writer.transport.abort()
+        try:
+            results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        finally:
+            self._writer.transport.abort()
         for result in results:
             if isinstance(result, Exception):
                 raise result
+
+    async def _exchange(self, command: Command, body: bytes, within: float) -> Pdu:
+        if self.ended.done():
+            raise ProviderUnavailable(self.ended.result())
+        self._sequence = self._sequence % LAST_SEQUENCE + 1
+        number = self._sequence
+        response: asyncio.Future[Pdu] = self._loop.create_future()
+        self._waiting[number] = command, response
+        try:
+            self._send(Pdu(command, OK, number, body))
+            async with asyncio.timeout(within):
+                return await response
+        finally:
+            del self._waiting[number]
 
     async def _read(self) -> None:
         try:

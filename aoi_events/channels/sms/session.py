@@ -102,8 +102,10 @@ class SmppSession:
         return next(each.ended.result() for each in self._connections if each.ended.done())
 
     async def close(self) -> None:
-        """Unbind where the SMSC still answers; takes a second at most."""
-        await _close(self._connections)
+        """Submit no more, and unbind where the SMSC still answers, after the responses to what is
+        submitted; takes a second more than ``response_time`` at most.
+        """
+        await _close(self._connections, responses_within=self._settings.response_time)
 
     async def submit(self, push: Push, user_data: bytes) -> Submitted:
         """Submit one short message of a push; takes at most ``response_time`` seconds."""
@@ -152,5 +154,12 @@ async def _bind(connection: SmppConnection, command: Command, settings: SmscSett
         raise ProviderUnavailable(why)
 
 
-async def _close(connections: Sequence[SmppConnection]) -> None:
-    await asyncio.gather(*(connection.close(_UNBIND_TIME) for connection in connections))
+async def _close(connections: Sequence[SmppConnection], *, responses_within: float = 0.0) -> None:
+    """Close all of them, also when one fails or this is cancelled; raises the first fault."""
+    closing = [
+        connection.close(_UNBIND_TIME, responses_within=responses_within)
+        for connection in connections
+    ]
+    for result in await asyncio.gather(*closing, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result

@@ -136,6 +136,44 @@ async def test_a_transmitter_and_a_receiver_are_one_session(smsc: RawSmsc) -> No
     assert smsc.commands(0)[-1] == UNBIND
 
 
+async def test_a_lost_receiver_leaves_the_transmitter_time_for_its_responses(
+    smsc: RawSmsc,
+) -> None:
+    """What was submitted is accepted, or it would be sent twice; nothing more is submitted, and the
+    transmitter is unbound after it.
+    """
+    smsc.answers[SUBMIT_SM] = lambda frame: None
+    async with bound_to(smsc, bind="transmitter_receiver") as bound:
+        submitting = asyncio.create_task(bound.submit())
+        submitted = await smsc.came(SUBMIT_SM)
+        smsc.ask(UNBIND, connection=1)
+        await bound.why()
+        closing = asyncio.create_task(bound.session.close())
+        await smsc.answered(smsc.ask(ENQUIRE_LINK, connection=0))
+        assert await bound.submit() is SubmitStatus.UNANSWERED
+        assert smsc.commands(0).count(UNBIND) == 0
+        smsc.send(pdu(SUBMIT_SM | RESPONSE, 0, submitted.sequence, b"1\0"), connection=0)
+        assert await submitting is SubmitStatus.ACCEPTED
+        async with asyncio.timeout(WITHIN):
+            await closing
+    assert smsc.commands(0).count(SUBMIT_SM) == 1
+    assert smsc.commands(0)[-1] == UNBIND
+
+
+async def test_a_session_whose_closing_is_cancelled_is_closed(smsc: RawSmsc) -> None:
+    """No connection stays open, although the SMSC does not answer *unbind*."""
+    smsc.answers[UNBIND] = lambda frame: None
+    async with bound_to(smsc, bind="transmitter_receiver") as bound:
+        closing = asyncio.create_task(bound.session.close())
+        await smsc.came(UNBIND, 2)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert bound.session.lost
+        assert await bound.why() == "closed"
+        assert not [task for task in asyncio.all_tasks() if "SmppConnection" in repr(task)]
+
+
 async def test_a_refused_receiver_ends_its_transmitter(smsc: RawSmsc) -> None:
     """Half a session would lose receipts: the transmitter is unbound."""
     smsc.answers[RECEIVER] = lambda frame: pdu(RECEIVER | RESPONSE, 0x0D, frame.sequence)

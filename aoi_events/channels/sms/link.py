@@ -12,6 +12,7 @@ from aoi_events.channels.sms.inbound import take_message
 from aoi_events.channels.sms.push import Push, part_failed
 from aoi_events.channels.sms.rate_limit import RateLimit
 from aoi_events.channels.sms.receipt_queue import ReceiptQueue
+from aoi_events.channels.sms.reconnecting import ReconnectPause
 from aoi_events.channels.sms.session import SmppSession
 from aoi_events.channels.sms.settings import SmscSettings
 from aoi_events.channels.sms.status import SubmitStatus, Submitted
@@ -210,6 +211,8 @@ class SmscLink:
     async def _keep_sessions(self) -> None:
         settings = self.settings
         patience = RetryPolicy(first=settings.reconnect_first, most=settings.reconnect_most)
+        pause = ReconnectPause(settings.reconnect_first, settings.reconnect_most)
+        loop = asyncio.get_running_loop()
         while True:
             session = await retry(
                 partial(SmppSession.bind, self.name, settings, self._tls, self._on_message),
@@ -217,18 +220,19 @@ class SmscLink:
                 on=ProviderUnavailable,
                 failed=self._log_failure,
             )
-            self._session = session
+            self._session, bound_at = session, loop.time()
             self._breakers.reachable(self.name)
             self.known.set()
             log.info("smsc_link_up", smsc=self.name)
             try:
                 why = await session.ended()
+                lasted = loop.time() - bound_at
             finally:
                 self._session = None
                 await session.close()
-            log.warning("smsc_link_lost", smsc=self.name, why=why)
-            # A pause, in case the SMSC binds and then closes the connection each time.
-            await asyncio.sleep(settings.reconnect_first)
+            wait = pause.after(lasted)
+            log.warning("smsc_link_lost", smsc=self.name, why=why, again_in=wait)
+            await asyncio.sleep(wait)
 
     def _log_failure(self, attempt: FailedAttempt) -> None:
         self._breakers.unreachable(self.name, str(attempt.error))

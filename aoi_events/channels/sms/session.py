@@ -24,6 +24,7 @@ from aoi_events.channels.sms.pdu import (
 from aoi_events.channels.sms.push import Push
 from aoi_events.channels.sms.settings import SmscSettings
 from aoi_events.channels.sms.status import (
+    INVALID_BIND_STATE,
     OK,
     SubmitStatus,
     Submitted,
@@ -140,6 +141,8 @@ class SmppSession:
             return Submitted(SubmitStatus.UNANSWERED, detail=waited)
         if response.command == Command.GENERIC_NACK and response.status == OK:
             return Submitted(SubmitStatus.UNANSWERED, detail="an unreadable response")
+        if response.status == INVALID_BIND_STATE:
+            transmitter.end(f"the SMSC says that we are not bound: {status_text(response.status)}")
         return submitted_of(response.status, message_id_in(response.body))
 
 

@@ -27,7 +27,8 @@ class SubmitStatus(StrEnum):
     BUSY = "busy"
     """Not sent: more messages wait for the SMSC than it takes in time."""
     NOT_SENT = "not_sent"
-    """Not sent: the window was full, or the SMSC throttled us, for too long."""
+    """Not sent: the window was full, or the SMSC throttled us, for too long, or it does not know
+    our session."""
     UNAVAILABLE = "unavailable"
     """Not sent: there is no link to the SMSC."""
 
@@ -47,6 +48,7 @@ class Submitted:
 OK: Final = 0x00
 INVALID_LENGTH: Final = 0x02
 INVALID_COMMAND: Final = 0x03
+INVALID_BIND_STATE: Final = 0x04
 QUEUE_FULL: Final = 0x14
 PERMANENT_ERROR: Final = 0x65
 
@@ -54,7 +56,7 @@ _NAMES: Final = {
     0x01: "RINVMSGLEN",
     INVALID_LENGTH: "RINVCMDLEN",
     INVALID_COMMAND: "RINVCMDID",
-    0x04: "RINVBNDSTS",
+    INVALID_BIND_STATE: "RINVBNDSTS",
     0x05: "RALYBND",
     0x06: "RINVPRTFLG",
     0x07: "RINVREGDLVFLG",
@@ -102,7 +104,7 @@ _SETTINGS: Final = {
 }
 _TOO_FAST: Final = frozenset({QUEUE_FULL, 0x58})
 _BAD_ADDRESS: Final = frozenset({0x0B})
-_TEMPORARY: Final = frozenset({0x04, 0x05, 0x08, 0x45, 0x64, 0xFE, 0xFF})
+_TEMPORARY: Final = frozenset({0x05, 0x08, 0x45, 0x64, 0xFE, 0xFF})
 _ABOUT_THE_MESSAGE: Final = frozenset({0x01, PERMANENT_ERROR, 0x66})
 _FIRST_OF_VENDORS: Final = 0x400
 
@@ -130,6 +132,8 @@ def submitted_of(status: int, message_id: str | None) -> Submitted:
 def _meaning(status: int) -> SubmitStatus:
     if status in _TOO_FAST:
         return SubmitStatus.THROTTLED
+    if status == INVALID_BIND_STATE:
+        return SubmitStatus.NOT_SENT
     if status in _BAD_ADDRESS:
         return SubmitStatus.BAD_ADDRESS
     if status in _TEMPORARY or status >= _FIRST_OF_VENDORS:

@@ -370,6 +370,15 @@ async def test_a_nack_of_a_submission_has_its_meaning(smsc: RawSmsc) -> None:
             assert await bound.submit() is meaning
 
 
+async def test_a_session_that_the_smsc_forgot_is_ended(smsc: RawSmsc) -> None:
+    """RINVBNDSTS to a submission: it is not sent, and only another bind can help."""
+    smsc.answers[SUBMIT_SM] = lambda frame: pdu(SUBMIT_SM | RESPONSE, 0x04, frame.sequence)
+    async with bound_to(smsc, bind="transmitter_receiver") as bound:
+        assert await bound.submit() is SubmitStatus.NOT_SENT
+        assert await bound.why() == "the SMSC says that we are not bound: 0x04 RINVBNDSTS"
+        assert bound.session.lost
+
+
 @pytest.mark.parametrize("status", [0x88, 0x102, 0x3FF])
 async def test_a_status_that_nobody_defined_is_the_operators(smsc: RawSmsc, status: int) -> None:
     """It arrives as it was sent, and blames neither the number nor the message."""

@@ -17,6 +17,7 @@ from aoi_events.channels.sms.status import SubmitStatus, submitted_of
         (0x0B, SubmitStatus.BAD_ADDRESS),
         (0x14, SubmitStatus.THROTTLED),
         (0x58, SubmitStatus.THROTTLED),
+        (0x04, SubmitStatus.NOT_SENT),
         (0x08, SubmitStatus.REFUSED),
         (0x64, SubmitStatus.REFUSED),
         (0x65, SubmitStatus.REJECTED),

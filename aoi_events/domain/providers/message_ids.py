@@ -9,3 +9,10 @@ def folded(name: str) -> str:
     """
     provider, space, message = name.rpartition(" ")
     return f"{provider}{space}{message.lower().lstrip('0') or '0'}"
+
+
+def of_challenges(provider: str) -> str:
+    """The name under which messages with challenges are noted, apart from those of deliveries:
+    workers of 0.1.0 take every message of a provider for one of a delivery.
+    """
+    return f"{provider} challenges"

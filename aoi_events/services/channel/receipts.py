@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind, is_challenge
+from aoi_events.domain.providers.message_ids import of_challenges
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Broker
@@ -117,12 +118,20 @@ class Receipts:
     ) -> list[Match | None]:
         """The message of each receipt, as far as it is known by now."""
         names = {receipt.provider_message for receipt, _ in receipts}
-        provider = self.channel.provider
+        deliveries = self.channel.provider
+        challenges = of_challenges(deliveries)
         async with self.store.transaction(read_only=True) as tx:
-            found = Found(await tx.provider_messages(provider, names))
+            exact = dict(await tx.provider_messages(challenges, names))
+            for name, message in (await tx.provider_messages(deliveries, names)).items():
+                if name not in exact or exact[name].at <= message.at:  # the newest has the name
+                    exact[name] = message
+            found = Found(exact)
             counting = [self._counting(receipt, now - since, found) for receipt, since in receipts]
             if spelled := {each.folded for spellings in counting for each in spellings}:
-                messages = await tx.spelled(provider, spelled)
+                messages = [
+                    *await tx.spelled(deliveries, spelled),
+                    *await tx.spelled(challenges, spelled),
+                ]
                 rows = await tx.deliveries({message.delivery for message in messages})
                 settled = {id_ for id_, row in rows.items() if row.state.terminal}
                 found = Found(found.exact, by_folded_name(messages), settled)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeKind
+from aoi_events.domain.providers.message_ids import of_challenges
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Outbound, Published, Subscription
 from aoi_events.ports.channel import Receipt, Spelled
@@ -178,6 +181,28 @@ async def test_receipts_that_differ_in_their_number_wait_beside_each_other(
             (message,) = await outcomes.take(1)
     items = OutcomeBatchV1.decode(message.body).items
     assert {item.delivery for item in items} == {delivery_id(1), delivery_id(2)}
+
+
+async def test_challenges_are_found_apart_from_deliveries(empty_store: Store) -> None:
+    """A receipt of a challenge is no outcome, and where both have an ID the newest counts."""
+    challenges: dict[str, Any] = {"provider": of_challenges("scripted"), "delivery": "chl_a"}
+    later = NOW + timedelta(seconds=1)
+    async with empty_store.transaction() as tx:
+        await tx.note_provider_messages(
+            [
+                a_provider_message(1, provider="scripted", message="old"),
+                a_provider_message(2, 2, message="old", at=later, **challenges),
+                a_provider_message(3, 3, message="new", **challenges),
+                a_provider_message(4, provider="scripted", message="new", at=later),
+            ]
+        )
+    async with receiving(empty_store) as (_, provider, outcomes):
+        for message in ("old", "new"):
+            provider.receipts.put_nowait(Receipt(message, OutcomeKind.RECEIPTED))
+        async with asyncio.timeout(WITHIN):
+            (published,) = await outcomes.take(1)
+    [item] = OutcomeBatchV1.decode(published.body).items
+    assert item.delivery == delivery_id(4)
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from aoi_events.channels.sms.pdu import HEADER, LAST_SEQUENCE, MOST_OCTETS, RESPONSE, Command, Pdu
@@ -171,24 +172,25 @@ class SmppConnection:
         elif pdu.command in _WITH_MESSAGE_ID:
             self._pass_on(pdu)
         elif pdu.command == Command.ENQUIRE_LINK:
-            self._answer(pdu, OK)
+            self._answer(pdu.command, pdu.sequence, OK)
         elif pdu.command == Command.UNBIND:
-            self._answer(pdu, OK)
+            self._answer(pdu.command, pdu.sequence, OK)
             self.end("the SMSC unbound us")
         elif pdu.command not in _UNANSWERED_COMMANDS:
             self._send(Pdu(Command.GENERIC_NACK, INVALID_COMMAND, pdu.sequence))
 
     def _pass_on(self, pdu: Pdu) -> None:
         try:
-            self._on_message(pdu, lambda status: self._answer(pdu, status))
+            # The answer may be due later: it must not keep the whole PDU until then.
+            self._on_message(pdu, partial(self._answer, pdu.command, pdu.sequence))
         except Exception:
             # One message must not end the session, for the SMSC would send it again to the next.
             log.exception("smsc_message_failed")
-            self._answer(pdu, PERMANENT_ERROR)
+            self._answer(pdu.command, pdu.sequence, PERMANENT_ERROR)
 
-    def _answer(self, pdu: Pdu, status: int) -> None:
-        body = b"\0" if pdu.command in _WITH_MESSAGE_ID else b""
-        self._send(Pdu(pdu.command | RESPONSE, status, pdu.sequence, body))
+    def _answer(self, command: int, sequence: int, status: int) -> None:
+        body = b"\0" if command in _WITH_MESSAGE_ID else b""
+        self._send(Pdu(command | RESPONSE, status, sequence, body))
 
     def _send(self, pdu: Pdu) -> None:
         if not self.ended.done():

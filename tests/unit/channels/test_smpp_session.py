@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import ssl
 import struct
@@ -280,6 +281,12 @@ async def test_an_enquire_link_of_the_smsc_is_answered(smsc: RawSmsc) -> None:
         assert await smsc.answered(number) == Frame(ENQUIRE_LINK | RESPONSE, 0, number, b"")
 
 
+def _deliveries_in_memory() -> list[Pdu]:
+    gc.collect()
+    pdus = [each for each in gc.get_objects() if isinstance(each, Pdu)]
+    return [each for each in pdus if each.command in (DELIVER_SM, DATA_SM)]
+
+
 @pytest.mark.parametrize("command", [DELIVER_SM, DATA_SM])
 async def test_a_message_is_answered_when_it_is_taken_and_not_before(
     smsc: RawSmsc, command: int
@@ -291,6 +298,8 @@ async def test_a_message_is_answered_when_it_is_taken_and_not_before(
         assert message.command == command
         assert await bound.submit() is SubmitStatus.ACCEPTED
         assert command | RESPONSE not in smsc.commands()
+        del message
+        assert not _deliveries_in_memory()  # an answer that waits keeps no message
         answer(0x14)
         assert await smsc.answered(number) == Frame(command | RESPONSE, 0x14, number, b"\0")
 

@@ -47,7 +47,11 @@ class SpellingsFound:
         self._metrics.receipt(self._channel, "exact" if match.how is None else "respelled")
 
     def missed(self, receipt: Receipt) -> None:
-        """No message was found for it, or it was not certain which."""
+        """No message was found for it, or it was not certain which; one that is not sure is none
+        of the provider's, perhaps, and is not counted.
+        """
+        if not receipt.sure:
+            return
         self._metrics.receipt(self._channel, "unknown")
         self._missed[receipt.provider] += 1
         count = self._missed[receipt.provider]

@@ -84,3 +84,11 @@ def test_misses_between_matches_are_no_warning(caplog: pytest.LogCaptureFixture)
         found.matched(receipt(), exact())
         found.matched(receipt("us"), respelled("decimal"))
     assert warnings(caplog) == []
+
+
+def test_a_text_that_may_be_a_telephones_is_no_miss(caplog: pytest.LogCaptureFixture) -> None:
+    """It says nothing about how the provider spells IDs."""
+    found = SpellingsFound("sms")
+    for _ in range(20):
+        found.missed(receipt(sure=False))
+    assert warnings(caplog) == []

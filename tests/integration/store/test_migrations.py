@@ -21,6 +21,7 @@ from aoi_events.store.records import RecordMapping
 from aoi_events.store.store import open_store
 from aoi_events.store.tables import METADATA
 from aoi_events.testing.containers import PostgresServer
+from tests.support.containers import in_containers
 
 UPGRADE = """
 import asyncio, sys
@@ -115,6 +116,32 @@ async def test_upgrades_at_once_are_one(empty_url: str) -> None:
     store = await open_store(empty_url)
     await store.check()
     await store.close()
+
+
+@pytest.mark.parametrize("empty_url", [in_containers("postgresql")], indirect=True)
+async def test_an_interrupted_index_is_built_anew(empty_url: str) -> None:
+    """An upgrade that was interrupted while PostgreSQL built an index left the columns and an index
+    that is not valid; the next upgrade replaces it.
+    """
+    await upgrade(empty_url)
+    database = database_of(empty_url)
+    valid = text(
+        "SELECT indisvalid FROM pg_index WHERE indexrelid = 'provider_messages_folded'::regclass"
+    )
+    async with database.engine.begin() as connection:
+        before = await connection.run_sync(_schema)
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        await connection.execute(
+            text(
+                "UPDATE pg_index SET indisvalid = false "
+                "WHERE indexrelid = 'provider_messages_folded'::regclass"
+            )
+        )
+    await upgrade(empty_url)
+    async with database.engine.begin() as connection:
+        assert await connection.scalar(valid)
+        assert await connection.run_sync(_schema) == before
+    await database.engine.dispose()
 
 
 async def upgrade_several(folder: Path, prefix: str) -> None:

@@ -17,7 +17,7 @@ once, at start.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import BaseModel
@@ -89,6 +89,9 @@ class Receipt:
     ``addresses``. ``usual``: the spelling that the operator set for this provider; None: to be
     found out. Not ``sure``: an exact name counts only so, too. ``provider`` and ``latest``, the
     last ID in an answer of it, are for the operator.
+
+    ``acknowledge`` is called once, when the receipt needs not come again: its outcome is published,
+    or its message stays unknown. A channel whose provider repeats receipts answers it then.
     """
 
     provider_message: str
@@ -101,6 +104,7 @@ class Receipt:
     sure: bool = True
     provider: str = ""
     latest: str = ""
+    acknowledge: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
 
 
 class ConnectionlessChannel(Protocol):

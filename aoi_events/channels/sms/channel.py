@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
@@ -92,14 +93,12 @@ class SmsChannel:
         return await asyncio.gather(*(self._deliver(item) for item in items))
 
     async def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
-        """Receipts of all SMSCs; ends when the channel is closed.
+        """Final receipts of all SMSCs; ends when the channel is closed.
 
         A receipt may come before `deliver` has returned the message ID that it names, and twice.
         """
         async for batch in self._receipts.batches():
-            final = [self._outcome_of(each) for each in batch if each.receipt.state.final]
-            if final:
-                yield final
+            yield [self._outcome_of(each) for each in batch]
 
     @property
     def providers(self) -> Collection[str]:
@@ -129,7 +128,10 @@ class SmsChannel:
 
     def _outcome_of(self, queued: QueuedReceipt) -> Receipt:
         link = self._links[queued.smsc]
-        return outcome_of(link.name, link.settings.receipt_ids, queued.receipt, link.latest_id)
+        return replace(
+            outcome_of(link.name, link.settings.receipt_ids, queued.receipt, link.latest_id),
+            acknowledge=queued.acknowledge,
+        )
 
     def _routes(self, item: DeliverItem | ChallengeItem) -> list[str]:
         return routes(str(item.parameters.get(NUMBER, "")), self._settings.providers)

@@ -1,19 +1,20 @@
-"""A bounded queue of the receipts of every SMSC."""
+"""A queue of the receipts of every SMSC, which bounds those that are not acknowledged."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 from aoi_events.channels.sms.receipts import SmscReceipt
 
-_CAPACITY: Final = 10_000
+_UNANSWERED_AT_MOST: Final = 10_000
 _AT_ONCE: Final = 500
 
 
 class QueuedReceipt(NamedTuple):
-    """The name of an SMSC, its receipt, and what acknowledges the receipt to it."""
+    """The name of an SMSC, its receipt, and what acknowledges the receipt to it, once."""
 
     smsc: str
     receipt: SmscReceipt
@@ -21,30 +22,28 @@ class QueuedReceipt(NamedTuple):
 
 
 class ReceiptQueue:
-    """Receipts in the order of their arrival, acknowledged once their reader is done with them."""
+    """Receipts in the order of their arrival; their reader acknowledges each when it is done with
+    it, so that what is not processed when the process ends comes again.
+    """
 
     def __init__(self) -> None:
-        self._queue: Final[asyncio.Queue[QueuedReceipt | None]] = asyncio.Queue(_CAPACITY)
+        self._queue: Final[asyncio.Queue[QueuedReceipt | None]] = asyncio.Queue()
+        self._unanswered = 0
 
-    def put(self, receipt: QueuedReceipt) -> bool:
-        """Add a receipt; False: the queue is full."""
-        if self._queue.full():
+    def put(self, smsc: str, receipt: SmscReceipt, acknowledge: Callable[[], None]) -> bool:
+        """Add a receipt; False: too many are not acknowledged."""
+        if self._unanswered >= _UNANSWERED_AT_MOST:
             return False
-        self._queue.put_nowait(receipt)
+        self._unanswered += 1
+        self._queue.put_nowait(QueuedReceipt(smsc, receipt, partial(self._answer, acknowledge)))
         return True
 
     def close(self) -> None:
         """End `batches` for every reader, now and later."""
-        if self._queue.full():  # the end must fit; its SMSC sends a receipt again
-            self._queue.get_nowait()
         self._queue.put_nowait(None)
 
     async def batches(self) -> AsyncIterator[list[QueuedReceipt]]:
-        """Batches of all receipts that wait; ends when the queue is closed.
-
-        A batch is acknowledged when its reader asks for the next one: what is not processed when
-        the process ends comes again.
-        """
+        """Batches of all receipts that wait; ends when the queue is closed."""
         while (first := await self._queue.get()) is not None:
             batch = [first]
             while len(batch) < _AT_ONCE and not self._queue.empty():
@@ -54,6 +53,8 @@ class ReceiptQueue:
                     break
                 batch.append(following)
             yield batch
-            for each in batch:
-                each.acknowledge()
         self._queue.put_nowait(None)  # for other readers, and for later ones
+
+    def _answer(self, acknowledge: Callable[[], None]) -> None:
+        self._unanswered -= 1
+        acknowledge()

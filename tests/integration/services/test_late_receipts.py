@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -14,74 +14,16 @@ from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeKind
 from aoi_events.domain.providers.message_ids import of_challenges
 from aoi_events.errors import BrokerUnavailable
-from aoi_events.ports.broker import Outbound, Published, Subscription
+from aoi_events.ports.broker import Subscription
 from aoi_events.ports.channel import Receipt, Spelled
 from aoi_events.ports.store import Store
 from aoi_events.services.channel.receipts import Receipts
 from aoi_events.testing.scripted import ScriptedPlugin, ScriptedProvider
 from aoi_events.testing.stopped_clock import ManualClock
 from aoi_events.topology import OUTCOME, Queue, topology
+from tests.integration.services.interrupted import Interrupted
 from tests.support.limits import WITHIN
 from tests.support.rows import NOW, a_provider_message, delivery_id
-
-
-class Interrupted(MemoryBroker):
-    """A connection on which something happens before each of the next publishes."""
-
-    def __init__(self, server: MemoryServer) -> None:
-        super().__init__(server)
-        self.before: list[Callable[[], Awaitable[None]]] = []
-
-    async def publish(self, messages: Sequence[Outbound]) -> Sequence[Published]:
-        """Publish, after what shall happen before."""
-        if self.before:
-            await self.before.pop(0)()
-        return await super().publish(messages)
-
-
-async def test_a_receipt_that_comes_again_while_the_first_is_published_is_not_lost(
-    empty_store: Store,
-) -> None:
-    """The second has the same message and kind, and its own publish fails: what ends the first one
-    leaves it waiting, and it is published a moment later.
-    """
-    async with empty_store.transaction() as tx:
-        await tx.note_provider_messages([a_provider_message(1, provider="scripted", message="m1")])
-    clock = ManualClock(NOW)
-    provider = ScriptedProvider(clock=clock)
-    channel = await ScriptedPlugin(provider).connect(None)
-    broker = Interrupted(MemoryServer())
-    await broker.declare(topology())
-    outcomes = await broker.subscribe(Queue(OUTCOME), prefetch=10)
-    failed = [asyncio.Event(), asyncio.Event()]
-
-    def fails(number: int) -> Callable[[], Awaitable[None]]:
-        async def fail() -> None:
-            failed[number].set()
-            raise BrokerUnavailable("the test took it away")
-
-        return fail
-
-    async def the_second_comes() -> None:
-        provider.receipts.put_nowait(Receipt("m1", OutcomeKind.RECEIPTED, "second"))
-        await failed[1].wait()
-
-    broker.before = [fails(0), the_second_comes, fails(1)]
-    receipts = Receipts("scripted", channel, empty_store, broker, clock)
-    running = asyncio.create_task(receipts.run())
-    provider.receipts.put_nowait(Receipt("m1", OutcomeKind.RECEIPTED, "first"))
-    details = []
-    async with asyncio.timeout(WITHIN):
-        await failed[0].wait()
-        for _ in range(2):
-            await clock.somebody_sleeps()
-            clock.advance(0.5)
-            (message,) = await outcomes.take(1)
-            details += [item.detail for item in OutcomeBatchV1.decode(message.body).items]
-        assert details == ["first", "second"]
-        await channel.close()
-        await running
-    await broker.close()
 
 
 async def test_a_fault_while_receipts_wait_is_raised(empty_store: Store) -> None:

@@ -89,6 +89,7 @@ class Linked:
         async for batch in self._receipts.batches():
             for each in batch:
                 self._heard.put_nowait((each.receipt.message_id, each.receipt.state))
+                each.acknowledge()
         self._heard.put_nowait(None)
 
 

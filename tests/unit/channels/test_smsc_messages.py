@@ -23,26 +23,33 @@ def take(queue: ReceiptQueue, body: bytes) -> list[int]:
     return answers
 
 
-async def test_a_receipt_is_acknowledged_once_its_reader_is_done_with_it() -> None:
-    """Not when it comes, and not when it is read: a process that ends before gets it again."""
+async def test_a_receipt_is_acknowledged_by_its_reader_only() -> None:
+    """Not when it comes, when it is read, or when the next is: one that is not final at once."""
     queue = ReceiptQueue()
     first, second = take(queue, RECEIPT), take(queue, RECEIPT)
     batches = queue.batches()
     async with asyncio.timeout(WITHIN):
-        assert [each.receipt.message_id for each in await anext(batches)] == ["1A", "1A"]
-        assert (first, second) == ([], [])
+        batch = await anext(batches)
+        assert [each.receipt.message_id for each in batch] == ["1A", "1A"]
+        assert take(queue, RECEIPT.replace(b"DELIVRD", b"ENROUTE")) == [0]
         third = take(queue, RECEIPT)
         assert len(await anext(batches)) == 1
-        assert (first, second, third) == ([0], [0], [])
+    batch[1].acknowledge()
+    assert (first, second, third) == ([], [0], [])
 
 
-async def test_a_receipt_without_room_is_refused_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_receipt_is_refused_while_too_many_are_not_acknowledged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The SMSC sends it again; messages of other kinds are answered all the same."""
-    monkeypatch.setattr(receipt_queue, "_CAPACITY", 1)
+    monkeypatch.setattr(receipt_queue, "_UNANSWERED_AT_MOST", 1)
     queue = ReceiptQueue()
     assert take(queue, RECEIPT) == []
+    [only] = await anext(queue.batches())
     assert take(queue, RECEIPT) == [0x14]
     assert take(queue, report_body(b"STOP", esm_class=0)) == [0]
+    only.acknowledge()
+    assert take(queue, RECEIPT) == []
 
 
 @pytest.mark.parametrize(

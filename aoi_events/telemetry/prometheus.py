@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
@@ -40,7 +40,12 @@ class PrometheusMetrics:
 
     def __init__(self, *, channels: Collection[str], queues: Collection[str]) -> None:
         self.registry: Final = CollectorRegistry(auto_describe=True)
-        installed = {"channel": frozenset(channels), "queue": frozenset({*queues, _GATEWAY})}
+        self._providers: Final[set[str]] = set()
+        installed: Mapping[str, Set[str]] = {
+            "channel": frozenset(channels),
+            "queue": frozenset({*queues, _GATEWAY}),
+            "provider": self._providers,
+        }
         make = Maker(self.registry, installed)
         self._accepted = make.counter("aoi_deliveries_accepted_total")()
         self._settled = make.counter("aoi_deliveries_settled_total")
@@ -174,9 +179,13 @@ class PrometheusMetrics:
         for result, number in Tally(map(_result_of, results)).items():
             self._submissions(channel, result).inc(number)
 
-    def receipt(self, channel: str, result: str) -> None:
+    def providers(self, names: Collection[str]) -> None:
+        """Allow these values of the label ``provider``."""
+        self._providers.update(names)
+
+    def receipt(self, channel: str, provider: str | None, result: str) -> None:
         """Count a receipt."""
-        self._receipts(channel, result).inc()
+        self._receipts(channel, provider, result).inc()
 
     def watch_window(self, channel: str, in_use: Callable[[], int]) -> None:
         """Ask for the window of a channel at each exposition."""

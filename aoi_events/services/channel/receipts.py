@@ -77,7 +77,7 @@ class Receipts:
         if surplus := self._waiting.remove_surplus():
             log.warning("receipts_dropped", channel=self.channel_type, receipts=len(surplus))
             for receipt in surplus:
-                self._spellings.missed(receipt)
+                self._spellings.missed(receipt, now, dropped=True)
 
     async def _settle(self) -> None:
         """Publish and acknowledge what is due; for one task at a time."""
@@ -98,7 +98,7 @@ class Receipts:
                 self._spellings.matched(each.receipt, one)
             else:
                 log.info("receipt_of_unknown_message", channel=self.channel_type)
-                self._spellings.missed(each.receipt)
+                self._spellings.missed(each.receipt, now)
 
     async def _publish(self, due: Sequence[Waiting], now: datetime) -> Sequence[Match | None]:
         """Publish the outcomes of receipts whose message is known; returns each match."""

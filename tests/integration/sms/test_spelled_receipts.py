@@ -104,8 +104,9 @@ async def test_a_receipt_in_any_form_ends_no_notification_as_delivered(
     await wait_for.hop("n1", "rejected")
     assert (await raw.answered(number)).status == 0
     await wait_for("notification.stored", notification="n1")
+    smsc = f"aoi@{raw.host}:{raw.port}"
     await counted(
-        server.installation.metrics, 1, "aoi_receipts_total", channel="sms", result="respelled"
+        server.installation.metrics, 1, "aoi_receipts_total", provider=smsc, result="respelled"
     )
 
 

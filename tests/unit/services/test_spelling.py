@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from aoi_events.ports.channel import Receipt, Spelled
 from aoi_events.services.channel.matching import Match
 from aoi_events.services.channel.spelling import SpellingsFound
-from tests.support.rows import a_provider_message
+from aoi_events.telemetry.prometheus import PrometheusMetrics
+from tests.support.counts import value
+from tests.support.rows import NOW, a_provider_message
 
 NUMBER = "0000001"
 
@@ -66,29 +69,44 @@ def test_an_exact_match_that_shows_no_base_gives_no_spelling_up(id_: str, number
 def test_a_provider_whose_receipts_keep_missing_is_a_warning_with_both_spellings(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """After five in a row, and not again with each further one."""
+    """After the first five, and then once an hour."""
     found = SpellingsFound("sms")
-    for _ in range(20):
-        found.missed(receipt())
-    [warning] = warnings(caplog)
-    assert warning["provider"] == "eu"
+    for minute in range(119):
+        found.missed(receipt(), NOW + timedelta(minutes=minute))
+        assert len(warnings(caplog)) == (minute >= 4) + (minute >= 64)
+    warning = warnings(caplog)[0]
+    assert (warning["provider"], warning["missed"], warning["of"]) == ("eu", 5, 5)
     assert (warning["in_receipt"], warning["in_response"]) == ("12107282", "00B8BE12")
 
 
-def test_misses_between_matches_are_no_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """Another system may share the account, and receipts may come after their time."""
+@pytest.mark.parametrize("one_in, warned", [(3, True), (10, True), (20, False), (50, False)])
+def test_a_steady_share_of_misses_is_a_warning_and_single_ones_are_none(
+    caplog: pytest.LogCaptureFixture, one_in: int, warned: bool
+) -> None:
+    """Between matches, too: a tenth of the last 50. Each provider counts for itself."""
     found = SpellingsFound("sms")
-    for _ in range(20):
-        found.missed(receipt())
-        found.missed(receipt("us"))
-        found.matched(receipt(), exact())
+    for number in range(200):
+        if number % one_in == 0:
+            found.missed(receipt(), NOW)
+        else:
+            found.matched(receipt(), exact())
         found.matched(receipt("us"), respelled("decimal"))
-    assert warnings(caplog) == []
+    assert [each["provider"] for each in warnings(caplog)] == ["eu"] * warned
 
 
 def test_a_text_that_may_be_a_telephones_is_no_miss(caplog: pytest.LogCaptureFixture) -> None:
-    """It says nothing about how the provider spells IDs."""
-    found = SpellingsFound("sms")
+    """It says nothing about how the provider spells IDs, and is counted apart."""
+    metrics = PrometheusMetrics(channels=["sms"], queues=[])
+    metrics.providers(["eu"])
+    found = SpellingsFound("sms", metrics)
     for _ in range(20):
-        found.missed(receipt(sure=False))
+        found.missed(receipt(sure=False), NOW)
+    found.missed(receipt(), NOW)
+    found.missed(receipt(), NOW, dropped=True)
+    found.matched(receipt(), exact())
+    found.matched(receipt(), respelled("decimal"))
     assert warnings(caplog) == []
+    counts = {"unmarked": 20, "unknown": 1, "dropped": 1, "exact": 1, "respelled": 1}
+    for result, number in counts.items():
+        labels = {"channel": "sms", "provider": "eu", "result": result}
+        assert value(metrics, "aoi_receipts_total", **labels) == number

@@ -61,6 +61,7 @@ class SmsChannel:
         self._clock: Clock = clock or SystemClock()
         self._breakers = Breakers("sms", policy=_POLICY, clock=self._clock)
         self._receipts = ReceiptQueue()
+        self._accounts = settings.accounts
         self._links = {
             name: SmscLink(name, smsc, self._breakers, self._receipts)
             for name, smsc in settings.providers.items()
@@ -69,7 +70,9 @@ class SmsChannel:
 
     @property
     def provider(self) -> str:
-        """``sms``; the IDs of messages begin with the name of their SMSC."""
+        """``sms``; the IDs of messages begin with the name of their SMSC, or of the first SMSC with
+        the same account.
+        """
         return "sms"
 
     def open(self) -> None:
@@ -129,7 +132,13 @@ class SmsChannel:
     def _outcome_of(self, queued: QueuedReceipt) -> Receipt:
         link = self._links[queued.smsc]
         return replace(
-            outcome_of(link.name, link.settings.receipt_ids, queued.receipt, link.latest_id),
+            outcome_of(
+                self._accounts[link.name],
+                link.settings.receipt_ids,
+                queued.receipt,
+                link.latest_id,
+            ),
+            provider=link.name,
             acknowledge=queued.acknowledge,
         )
 
@@ -184,7 +193,8 @@ class SmsChannel:
         detail = submitted.detail
         match submitted.status:
             case SubmitStatus.ACCEPTED:
-                names = tuple(name and named(link.name, name) for name in submitted.message_ids)
+                account = self._accounts[link.name]
+                names = tuple(name and named(account, name) for name in submitted.message_ids)
                 return result_of(
                     item,
                     OutcomeKind.ACCEPTED,

@@ -168,3 +168,14 @@ class SmsSettings(SmscSettings):
         if self.host is None:
             return self.smscs
         return {f"{self.system_id}@{self.host}:{self.port}": self}
+
+    @property
+    def accounts(self) -> Mapping[str, str]:
+        """For each SMSC the name of the first one with the same host, port and system_id: it gives
+        the messages of an account their IDs, and may send their receipts over any of its binds.
+        """
+        first: dict[tuple[str, int, str], str] = {}
+        return {
+            name: first.setdefault(((each.host or "").lower(), each.port, each.system_id), name)
+            for name, each in self.providers.items()
+        }

@@ -115,6 +115,13 @@ class SmscSettings(BaseModel):
             )
         return password
 
+    @field_validator("reconnect_most")
+    @classmethod
+    def _not_below_the_first(cls, most: float, info: ValidationInfo) -> float:
+        if most < (first := info.data.get("reconnect_first", most)):
+            raise ValueError(f"is less than reconnect_first, {first:g}: raise it")
+        return most
+
     @field_validator("ca_file")
     @classmethod
     def _trusts_with_tls(cls, ca_file: Path | None, info: ValidationInfo) -> Path | None:

@@ -212,6 +212,7 @@ async def test_a_long_password_goes_out_whole(smsc: RawSmsc) -> None:
         ({"destination_npi": -1}, "destination_npi", "greater than or equal to 0"),
         ({"service_type": "TOOLONG"}, "service_type", "at most 5"),
         ({"registered_delivery": 32}, "registered_delivery", "less than or equal to 31"),
+        ({"reconnect_first": 5, "reconnect_most": 1}, "reconnect_most", "than reconnect_first, 5"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_its_name(

@@ -15,7 +15,7 @@ from aoi_events.channels.sms.receipt_queue import ReceiptQueue
 from aoi_events.channels.sms.reconnecting import ReconnectPause
 from aoi_events.channels.sms.session import SmppSession
 from aoi_events.channels.sms.settings import SmscSettings
-from aoi_events.channels.sms.status import SubmitStatus, Submitted
+from aoi_events.channels.sms.status import RefusedNumbers, SubmitStatus, Submitted
 from aoi_events.domain.providers.breaker import BreakerState
 from aoi_events.errors import ProviderUnavailable
 from aoi_events.platform.logs import get_logger
@@ -58,6 +58,7 @@ class SmscLink:
         self._pushes = 0
         self._messages = 0
         self._warn_again: dict[str, float] = {}
+        self._refused: Final = RefusedNumbers()
         self.in_use = 0
         """Submissions without a response so far."""
         self.latest_id = ""
@@ -174,7 +175,7 @@ class SmscLink:
             return Submitted(SubmitStatus.UNAVAILABLE, detail=_NO_LINK)
         self.in_use += 1
         try:
-            submitted = await session.submit(push, user_data)
+            submitted = self._refused.judged(push.to.value, await session.submit(push, user_data))
         finally:
             self.in_use -= 1
         if submitted.status is SubmitStatus.THROTTLED:

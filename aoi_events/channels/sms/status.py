@@ -102,6 +102,8 @@ _SETTINGS: Final = {
     0x61: "validity",
     0x62: "validity",
 }
+_REFUSED_AT_MOST: Final = 3
+_WRONG_FORM: Final = ", as every number before (check destination_ton, destination_npi)"
 _TOO_FAST: Final = frozenset({QUEUE_FULL, 0x58})
 _BAD_ADDRESS: Final = frozenset({0x0B})
 _TEMPORARY: Final = frozenset({0x05, 0x08, 0x45, 0x64, 0xFE, 0xFF})
@@ -141,3 +143,24 @@ def _meaning(status: int) -> SubmitStatus:
     if status in _ABOUT_THE_MESSAGE:
         return SubmitStatus.REJECTED
     return SubmitStatus.MISCONFIGURED
+
+
+class RefusedNumbers:
+    """Numbers that an SMSC refused since it took one: when it refuses several in a row, their form
+    is wrong, ``destination_ton`` or ``destination_npi``, and not each of the numbers.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: set[str] = set()
+
+    def judged(self, number: str, submitted: Submitted) -> Submitted:
+        """The result of a submission to a number."""
+        if submitted.status is SubmitStatus.ACCEPTED:
+            self._numbers.clear()
+        if submitted.status is not SubmitStatus.BAD_ADDRESS:
+            return submitted
+        if len(self._numbers) < _REFUSED_AT_MOST:
+            self._numbers.add(number)
+        if number in self._numbers:
+            return submitted
+        return Submitted(SubmitStatus.MISCONFIGURED, detail=f"{submitted.detail}{_WRONG_FORM}")

@@ -144,6 +144,19 @@ async def test_verdicts_stand_in_the_order_of_the_messages(smsc: LoopbackSmsc) -
     ]
 
 
+async def test_an_smsc_that_takes_no_number_costs_no_device_its_channel(
+    smsc: LoopbackSmsc, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After three numbers the operator is warned of the settings that say what a number is."""
+    smsc.default = Reply.bad_number()
+    async with link_to(smsc, window=1, destination_ton=2) as link:
+        pushes = [message(f"+3160000000{number}") for number in range(5)]
+        statuses = [each.status for each in await link.submit(pushes)]
+    assert statuses == [SubmitStatus.BAD_ADDRESS] * 3 + [SubmitStatus.MISCONFIGURED] * 2
+    [warning] = [vars(record) for record in caplog.records if "smsc_refuses" in record.getMessage()]
+    assert warning["why"].endswith("(check destination_ton, destination_npi)")
+
+
 async def test_no_more_than_a_window_is_open_at_once(smsc: LoopbackSmsc) -> None:
     """While no response comes, exactly `window` submissions reach the SMSC."""
     smsc.default = Reply.silence()

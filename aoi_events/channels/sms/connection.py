@@ -77,6 +77,9 @@ class SmppConnection:
     def check(self, period: float, within: float) -> None:
         """From now on, send ``enquire_link`` after each ``period`` without anything from the SMSC;
         end the connection if it does not answer in time.
+
+        This is the enquire_link_timer of SMPP 3.4, 7.2: time between operations, whichever end they
+        come from. An SMSC that sends its own, or receipts, has our answers as signs of life.
         """
         self._tasks.add(asyncio.create_task(self._check(period, within)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -225,9 +225,17 @@ class OutcomeBatchV1(Tolerant):
     challenges: Annotated[tuple[ChallengeOutcome, ...], Field(strict=False)] = ()
 
 
+_CHALLENGE: Final = "chl_"
+
+
 def challenge_id(client: str, channel: str, code: str) -> str:
     """The ID of a challenge for messages that must not contain its code: a one-way hash of the
     round.
     """
     digest = hashlib.sha256(f"{client}\0{channel}\0{code}".encode()).hexdigest()
-    return f"chl_{digest[:26]}"
+    return f"{_CHALLENGE}{digest[:26]}"
+
+
+def is_challenge(submitted: str) -> bool:
+    """Whether the ID of what was submitted is that of a challenge, not of a delivery."""
+    return submitted.startswith(_CHALLENGE)

@@ -17,7 +17,7 @@ once, at start.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import BaseModel
@@ -61,11 +61,23 @@ class SubmitResult:
     ``outcome`` is None for a challenge that the provider accepted. ``provider_messages``: the IDs
     that the provider will use in receipts, one for each message that it took; None where it named
     none. ``throttled``: the provider asked us to slow down; the channel does so itself.
+    ``address``: what receipts must name of the address, if their IDs are spelled in another way.
     """
 
     outcome: OutcomeItem | ChallengeOutcome | None
     provider_messages: tuple[str | None, ...] = ()
     throttled: bool = False
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """A name that the message of a receipt may have, folded (see
+    :func:`aoi_events.domain.providers.message_ids.folded`); ``how`` the receipt spells it.
+    """
+
+    how: str
+    folded: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +86,28 @@ class Receipt:
 
     ``kind`` (of an outcome) and the rest are put into an OutcomeItem by the channel worker, which
     knows the step from the store.
+
+    Where a provider spells IDs in its receipts in another way than in its answers: ``spellings``
+    are other names that the message may have; one counts if the message's address is among
+    ``addresses``. ``usual``: the spelling that the operator set for this provider; None: to be
+    found out. Not ``sure``: an exact name counts only so, too. ``provider`` and ``latest``, the
+    last ID in an answer of it, are for the operator.
+
+    ``acknowledge`` is called once, when the receipt needs not come again: its outcome is published,
+    or its message stays unknown. A channel whose provider repeats receipts answers it then.
     """
 
     provider_message: str
     kind: str
     detail: str = ""
     closes_channel: bool = False
+    spellings: tuple[Spelled, ...] = ()
+    addresses: tuple[str, ...] = ()
+    usual: str | None = None
+    sure: bool = True
+    provider: str = ""
+    latest: str = ""
+    acknowledge: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
 
 
 class ConnectionlessChannel(Protocol):

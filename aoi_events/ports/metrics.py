@@ -8,7 +8,7 @@ come from outside may be passed as they are. The default everywhere counts nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from enum import StrEnum
@@ -81,6 +81,14 @@ class WorkerMetrics(Protocol):
 
     def submitted(self, channel: str, results: Iterable[SubmitResult]) -> None:
         """Items were submitted to a provider, with these results."""
+
+    def providers(self, names: Collection[str]) -> None:
+        """The operator set these providers; all others are counted as one."""
+
+    def receipt(self, channel: str, provider: str | None, result: str) -> None:
+        """A receipt named its message ``exact`` or ``respelled``, or it named no message that we
+        know: ``unknown``; ``dropped`` while it waited; ``unmarked``, perhaps of a telephone.
+        """
 
     def watch_window(self, channel: str, in_use: Callable[[], int]) -> None:
         """Ask ``in_use`` at a scrape how much of a provider's window is in use."""

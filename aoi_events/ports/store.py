@@ -24,6 +24,7 @@ from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.notifications import Notification
 from aoi_events.domain.parked import ParkedMessage
 from aoi_events.domain.providers.health import ProviderHealth
+from aoi_events.domain.providers.message_ids import folded
 
 
 class Lock(Enum):
@@ -46,8 +47,8 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class ProviderMessage:
-    """The provider's message ID of part ``part`` (from 1) of the ``parts`` of a submission, so that
-    receipts find the step. ``received``: a receipt reported that the device has it.
+    """The provider's ID of part ``part`` (from 1) of the ``parts`` of a submission, for receipts.
+    ``received``: the device has it. ``address``: what a receipt names that spells the ID otherwise.
     """
 
     delivery: str
@@ -60,6 +61,12 @@ class ProviderMessage:
     client: str
     at: datetime
     received: bool = False
+    address: str = ""
+
+    @property
+    def folded(self) -> str:
+        """The message ID without its case and padding."""
+        return folded(self.message)
 
     @property
     def submission(self) -> tuple[str, int, int]:
@@ -314,6 +321,9 @@ class Transaction(Protocol):
         self, provider: str, messages: Collection[str]
     ) -> Mapping[str, ProviderMessage]:
         """By the provider's message ID; the newest, where a provider uses one again."""
+
+    async def spelled(self, provider: str, ids: Collection[str]) -> Sequence[ProviderMessage]:
+        """All that have one of these folded message IDs."""
 
     async def parts_received(
         self, submissions: Collection[tuple[str, int, int]]

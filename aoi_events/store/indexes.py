@@ -65,6 +65,7 @@ _index(
 _index("submissions.at", "at")
 
 _index("provider_messages.name", "provider", "message")
+_index("provider_messages.folded", "provider", "folded")
 _index("provider_messages.at", "at")
 
 _index("parked.newest", "parked_at", "id")

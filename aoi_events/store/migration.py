@@ -11,6 +11,7 @@ from typing import Final
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aoi_events.errors import ConfigurationError
 from aoi_events.store.bulk_rows import Sql
@@ -39,13 +40,32 @@ async def upgrade(url: str) -> None:
 
 
 async def migrate(database: Database) -> None:
-    """:func:`upgrade` with an existing engine, in one transaction."""
+    """:func:`upgrade` with an existing engine: on SQLite in one transaction; on PostgreSQL each
+    migration in one, except an index that is built beside running workers.
+    """
     with translated():
-        async with _alone(), database.writer(), database.engine.begin() as connection:
-            if database.sql is Sql.POSTGRESQL:
-                lock = text("SELECT pg_advisory_xact_lock(:key)")
-                await connection.execute(lock, {"key": _MIGRATING})
-            await connection.run_sync(_upgrade)
+        async with _alone(), database.writer(), database.engine.connect() as connection:
+            one = _locked if database.sql is Sql.POSTGRESQL else AsyncConnection.begin
+            async with one(connection):
+                await connection.run_sync(_upgrade)
+
+
+@asynccontextmanager
+async def _locked(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Wait for the advisory lock between transactions: building an index waits for every statement
+    that began before, and would never end if one of them waited for the lock.
+    """
+    while not await connection.scalar(text(f"SELECT pg_try_advisory_lock({_MIGRATING})")):
+        await connection.rollback()
+        await asyncio.sleep(_LOOK_AGAIN)
+    await connection.commit()
+    try:
+        yield
+    except BaseException:
+        await connection.invalidate()  # the lock ends with its connection
+        raise
+    await connection.execute(text(f"SELECT pg_advisory_unlock({_MIGRATING})"))
+    await connection.commit()
 
 
 @asynccontextmanager
@@ -71,4 +91,6 @@ def _upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
+    if connection.dialect.name != Sql.SQLITE:
+        connection.commit()  # of what was read; Alembic begins its own transactions
     command.upgrade(config, "head")

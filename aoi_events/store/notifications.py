@@ -69,6 +69,11 @@ class SubmissionQueries(Queries):
         found.sort(key=lambda message: message.at)
         return {message.message: message for message in found}
 
+    async def spelled(self, provider: str, ids: Collection[str]) -> Sequence[ProviderMessage]:
+        """All messages with one of these folded message IDs."""
+        keys = [(provider, each) for each in ids]
+        return await self._find(PROVIDER_MESSAGES, keys, ("provider", "folded"))
+
     async def parts_received(
         self, submissions: Collection[tuple[str, int, int]]
     ) -> Mapping[tuple[str, int, int], int]:

@@ -179,7 +179,10 @@ DELIVERIES: Final = RecordMapping(
 HEALTH: Final = RecordMapping(tables.health, ProviderHealth, ("channel", "worker", "provider"))
 LOSSES: Final = RecordMapping(tables.losses, Loss, ("client",))
 PROVIDER_MESSAGES: Final = RecordMapping(
-    tables.provider_messages, ProviderMessage, ("delivery", "step", "attempt", "part")
+    tables.provider_messages,
+    ProviderMessage,
+    ("delivery", "step", "attempt", "part"),
+    derived=("folded",),
 )
 SUBMISSIONS: Final = RecordMapping(tables.submissions, Submission, ("delivery", "step", "attempt"))
 PARKED: Final = RecordMapping(tables.parked, ParkedMessage, ("id",))

@@ -255,6 +255,8 @@ provider_messages: Final = Table(
     Column("client", AnyText(), nullable=False),
     Column("at", Instant(), nullable=False),
     Column("received", Boolean(), nullable=False),
+    Column("address", AnyText(), nullable=False, server_default=""),
+    Column("folded", Name(), nullable=False, server_default=""),
 )
 
 # --- parked messages ------------------------------------------------------------------------------

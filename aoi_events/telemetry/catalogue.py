@@ -1,6 +1,6 @@
 """Every metric: its name, its meaning, and its labels with all their possible values.
 
-A label's values are known beforehand (or, for ``channel``, from the installation's settings). Any
+A label's values are known beforehand (or come from the installation's settings). Any
 other value is counted under :data:`OTHER`, so that no sender and no device can add a series.
 """
 
@@ -32,8 +32,8 @@ Kind = Literal["counter", "gauge", "histogram"]
 class Label:
     """One label of a metric.
 
-    ``values``: the possible values beside ``none`` and ``other``; None: the channels, or the
-    queues, of the installation.
+    ``values``: the possible values beside ``none`` and ``other``; None: the channels,
+    queues or providers of the installation.
     """
 
     name: str
@@ -57,6 +57,7 @@ def _label(name: str, values: Iterable[object]) -> Label:
 
 _CHANNEL: Final = Label("channel", None)
 _QUEUE: Final = Label("queue", None)
+_PROVIDER: Final = Label("provider", None)
 _REASON: Final = _label("reason", Reason)
 _ENDED: Final = _label("state", (state for state in DeliveryState if state.terminal))
 _ERROR: Final = _label("code", ErrorCode)
@@ -161,6 +162,19 @@ CATALOGUE: Final = (
         "Deliveries and challenges that were submitted to the provider of a connectionless "
         "channel, by its answer: an outcome, `throttled` or `bad_address`.",
         (_CHANNEL, _label("result", (*OutcomeKind, "throttled", "bad_address"))),
+    ),
+    Definition(
+        "aoi_receipts_total",
+        "counter",
+        "Receipts of providers, by the ID in them: `exact`, as in the answer to the submission; "
+        "`respelled`, in another base, case or length; `unknown`, of no message that we know, or "
+        "not certain of which; `dropped`, the same, when too many waited; `unmarked`, the same, in "
+        "a text that may be of a telephone.",
+        (
+            _CHANNEL,
+            _PROVIDER,
+            _label("result", ("exact", "respelled", "unknown", "dropped", "unmarked")),
+        ),
     ),
     Definition(
         "aoi_submission_window_in_use",

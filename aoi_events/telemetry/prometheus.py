@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
@@ -40,7 +40,12 @@ class PrometheusMetrics:
 
     def __init__(self, *, channels: Collection[str], queues: Collection[str]) -> None:
         self.registry: Final = CollectorRegistry(auto_describe=True)
-        installed = {"channel": frozenset(channels), "queue": frozenset({*queues, _GATEWAY})}
+        self._providers: Final[set[str]] = set()
+        installed: Mapping[str, Set[str]] = {
+            "channel": frozenset(channels),
+            "queue": frozenset({*queues, _GATEWAY}),
+            "provider": self._providers,
+        }
         make = Maker(self.registry, installed)
         self._accepted = make.counter("aoi_deliveries_accepted_total")()
         self._settled = make.counter("aoi_deliveries_settled_total")
@@ -57,6 +62,7 @@ class PrometheusMetrics:
         self._due = make.counter("aoi_deadlines_due_total")
         self._lag = make.histogram("aoi_deadlines_lag_seconds")()
         self._submissions = make.counter("aoi_submissions_total")
+        self._receipts = make.counter("aoi_receipts_total")
         self._window = make.gauge("aoi_submission_window_in_use")
         self._reloads = make.counter("aoi_policy_reloads_total")
         self._breakers = make.gauge("aoi_breakers_not_closed")
@@ -172,6 +178,14 @@ class PrometheusMetrics:
         """Count submissions."""
         for result, number in Tally(map(_result_of, results)).items():
             self._submissions(channel, result).inc(number)
+
+    def providers(self, names: Collection[str]) -> None:
+        """Allow these values of the label ``provider``."""
+        self._providers.update(names)
+
+    def receipt(self, channel: str, provider: str | None, result: str) -> None:
+        """Count a receipt."""
+        self._receipts(channel, provider, result).inc()
 
     def watch_window(self, channel: str, in_use: Callable[[], int]) -> None:
         """Ask for the window of a channel at each exposition."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
@@ -28,7 +28,7 @@ class Series(Generic[M]):
 
     __slots__ = ("_known", "_metric", "_values")
 
-    def __init__(self, metric: M, values: Sequence[frozenset[str]]) -> None:
+    def __init__(self, metric: M, values: Sequence[Set[str]]) -> None:
         self._metric: M = metric
         self._values = values
         self._known: dict[tuple[str | None, ...], M] = {}
@@ -51,9 +51,7 @@ class Series(Generic[M]):
 class Maker:
     """Makes the metrics of the catalogue in a registry, for one installation."""
 
-    def __init__(
-        self, registry: CollectorRegistry, installed: Mapping[str, frozenset[str]]
-    ) -> None:
+    def __init__(self, registry: CollectorRegistry, installed: Mapping[str, Set[str]]) -> None:
         self._registry = registry
         self._installed = installed
         self._definitions = {each.name: each for each in CATALOGUE}

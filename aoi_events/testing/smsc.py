@@ -17,7 +17,6 @@ from typing import Any, Final, Literal, Self
 
 import smpp34
 
-from aoi_events.channels.sms.exit_delay import delay_exit
 from aoi_events.channels.sms.receipts import (
     MESSAGE_STATE,
     RECEIPTED_MESSAGE_ID,
@@ -26,11 +25,14 @@ from aoi_events.channels.sms.receipts import (
 )
 from aoi_events.client.core.inputs import ShortMessage
 from aoi_events.platform.tasks import first_completed
+from aoi_events.testing.exit_delay import delay_exit
 from aoi_events.testing.limits import WITHIN
 from aoi_events.testing.ports import free_port
 
 _HOST: Final = "127.0.0.1"
 _RECEIPT: Final = 0x04
+_WAITS_FOR_AN_ANSWER: Final = 0.05
+"""Seconds after a receipt without an answer before the next one, or the response."""
 _STATE_TEXTS: Final = {state: text for text, state in STATES.items()}
 
 
@@ -266,12 +268,11 @@ class LoopbackSmsc:
             event.accept(message.message_id)
         if not reply.lost:
             self.mailbox(message.number).put_nowait(message)
-        for state in reply.receipts if event.registered_delivery & 0x03 else ():
-            session = self._sessions.get(event.session_id)
-            if session is None:
-                break
-            with suppress(smpp34.SmppError):  # the session ended: no receipt, as in life
-                await self._report(session, message, state, reply.form)
+        session = self._sessions.get(event.session_id)
+        if session is not None and event.registered_delivery & 0x03:
+            for state in reply.receipts:
+                report = self._spawn(self._report(session, message, state, reply.form))
+                await asyncio.wait({report}, timeout=_WAITS_FOR_AN_ANSWER)
         if reply.receipt_first:
             event.accept(message.message_id)
 
@@ -294,15 +295,17 @@ class LoopbackSmsc:
                 smpp34.Tlv(RECEIPTED_MESSAGE_ID, name.encode() + b"\0"),
                 smpp34.Tlv(MESSAGE_STATE, bytes((state,))),
             ]
-        await session.deliver_sm(
-            message.sender,
-            text.encode(),
-            source_addr=message.number.removeprefix("+"),
-            esm_class=_RECEIPT,
-            tlvs=tlvs,
-        )
+        with suppress(smpp34.SmppError):  # the session ended: no receipt, as in life
+            await session.deliver_sm(
+                message.sender,
+                text.encode(),
+                source_addr=message.number.removeprefix("+"),
+                esm_class=_RECEIPT,
+                tlvs=tlvs,
+            )
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -49,6 +49,7 @@ STANDS_STILL: Final[Mapping[str, str]] = {
         (
             f"tests/integration/services/test_{name}.py"
             for name in (
+                "acknowledged_receipts",
                 "backlog",
                 "expiring",
                 "given_up_proofs",

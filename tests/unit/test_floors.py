@@ -125,8 +125,8 @@ PLANTED = {
     "SQL stays in the store": {
         "SQL in a service": ("services/clients/unit_of_work.py", "import sqlalchemy"),
     },
-    "SMPP stays in the sms channel": {
-        "SMPP beside its channel": ("channels/base/concurrency.py", "import smpp34"),
+    "The SMPP library stays in the fixtures": {
+        "SMPP in its channel": ("channels/sms/pdu.py", "import smpp34"),
     },
     "Tokens of others are verified in the endpoint, and for identities": {
         "tokens in a gateway": ("gateway/sockets/server.py", "import jwt"),

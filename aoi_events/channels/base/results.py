@@ -46,14 +46,16 @@ def result_of(
     provider_messages: tuple[str | None, ...] = (),
     retry_after: float = 0.0,
     throttled: bool = False,
+    address: str = "",
 ) -> SubmitResult:
     """The result of an item; there is no outcome for a challenge that the provider accepted.
 
     ``detail`` is for people, senders among them: it contains no address. ``retry_after``: seconds
-    until this item may be sent again; ``throttled``: because there were too many.
+    until this item may be sent again; ``throttled``: because there were too many. ``address``: see
+    `SubmitResult`.
     """
     if isinstance(item, ChallengeItem) and kind is OutcomeKind.ACCEPTED:
-        return SubmitResult(None, provider_messages, throttled)
+        return SubmitResult(None, provider_messages, throttled, address)
     outcome = item.outcome(
         kind,
         now,
@@ -61,4 +63,4 @@ def result_of(
         closes_channel=closes_channel,
         retry_after=retry_after or None,
     )
-    return SubmitResult(outcome, provider_messages, throttled)
+    return SubmitResult(outcome, provider_messages, throttled, address)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
@@ -14,11 +15,13 @@ from aoi_events.channels.sms.link import SmscLink
 from aoi_events.channels.sms.numbers import destination
 from aoi_events.channels.sms.offer import NUMBER
 from aoi_events.channels.sms.push import Push
-from aoi_events.channels.sms.receipt_queue import ReceiptQueue
-from aoi_events.channels.sms.receipts import MessageState, SmscReceipt
+from aoi_events.channels.sms.receipt_outcomes import named, outcome_of
+from aoi_events.channels.sms.receipt_queue import QueuedReceipt, ReceiptQueue
 from aoi_events.channels.sms.routing import routes
 from aoi_events.channels.sms.settings import SmsSettings
+from aoi_events.channels.sms.spelling import compared_digits
 from aoi_events.channels.sms.status import SubmitStatus, Submitted
+from aoi_events.channels.sms.validity import LONGEST
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.contracts.identifiers import id_octets
 from aoi_events.domain.providers.breaker import Breaker, BreakerPolicy
@@ -33,8 +36,14 @@ from aoi_events.ports.channel import Receipt, SubmitResult
 from aoi_events.ports.clock import Clock
 
 _POLICY: Final = BreakerPolicy(failures=3, wait=Backoff(first=1.0, ceiling=30.0))
+_MISCONFIGURED_FOR: Final = 60.0
 _NOTHING_SENT: Final = frozenset(
-    {SubmitStatus.UNAVAILABLE, SubmitStatus.NOT_SENT, SubmitStatus.BUSY}
+    {
+        SubmitStatus.UNAVAILABLE,
+        SubmitStatus.NOT_SENT,
+        SubmitStatus.BUSY,
+        SubmitStatus.MISCONFIGURED,
+    }
 )
 
 
@@ -52,6 +61,7 @@ class SmsChannel:
         self._clock: Clock = clock or SystemClock()
         self._breakers = Breakers("sms", policy=_POLICY, clock=self._clock)
         self._receipts = ReceiptQueue()
+        self._accounts = settings.accounts
         self._links = {
             name: SmscLink(name, smsc, self._breakers, self._receipts)
             for name, smsc in settings.providers.items()
@@ -60,7 +70,9 @@ class SmsChannel:
 
     @property
     def provider(self) -> str:
-        """``sms``; the IDs of messages begin with the name of their SMSC."""
+        """``sms``; the IDs of messages begin with the name of their SMSC, or of the first SMSC with
+        the same account.
+        """
         return "sms"
 
     def open(self) -> None:
@@ -84,14 +96,12 @@ class SmsChannel:
         return await asyncio.gather(*(self._deliver(item) for item in items))
 
     async def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
-        """Receipts of all SMSCs; ends when the channel is closed.
+        """Final receipts of all SMSCs; ends when the channel is closed.
 
         A receipt may come before `deliver` has returned the message ID that it names, and twice.
         """
         async for batch in self._receipts.batches():
-            receipts = [_receipt(smsc, receipt) for smsc, receipt in batch]
-            if known := [receipt for receipt in receipts if receipt is not None]:
-                yield known
+            yield [self._outcome_of(each) for each in batch]
 
     @property
     def providers(self) -> Collection[str]:
@@ -118,6 +128,19 @@ class SmsChannel:
             self._closed = True
             await asyncio.gather(*(link.close() for link in self._links.values()))
             self._receipts.close()
+
+    def _outcome_of(self, queued: QueuedReceipt) -> Receipt:
+        link = self._links[queued.smsc]
+        return replace(
+            outcome_of(
+                self._accounts[link.name],
+                link.settings.receipt_ids,
+                queued.receipt,
+                link.latest_id,
+            ),
+            provider=link.name,
+            acknowledge=queued.acknowledge,
+        )
 
     def _routes(self, item: DeliverItem | ChallengeItem) -> list[str]:
         return routes(str(item.parameters.get(NUMBER, "")), self._settings.providers)
@@ -157,7 +180,8 @@ class SmsChannel:
         except (PduTooLarge, MalformedPdu) as error:
             return result_of(item, OutcomeKind.REJECTED, now, str(error))
         left = (item.expires_at - now) / timedelta(seconds=1)
-        return Push(to, parts, asyncio.get_running_loop().time() + left)
+        valid_until = min(item.expires_at, now + timedelta(seconds=LONGEST))
+        return Push(to, parts, asyncio.get_running_loop().time() + left, valid_until)
 
     def _sent(
         self,
@@ -169,8 +193,16 @@ class SmsChannel:
         detail = submitted.detail
         match submitted.status:
             case SubmitStatus.ACCEPTED:
-                names = tuple(name and _named(link.name, name) for name in submitted.message_ids)
-                return result_of(item, OutcomeKind.ACCEPTED, now, detail, provider_messages=names)
+                account = self._accounts[link.name]
+                names = tuple(name and named(account, name) for name in submitted.message_ids)
+                return result_of(
+                    item,
+                    OutcomeKind.ACCEPTED,
+                    now,
+                    detail,
+                    provider_messages=names,
+                    address=compared_digits(str(item.parameters.get(NUMBER, ""))),
+                )
             case SubmitStatus.THROTTLED:
                 wait = link.settings.throttle_pause
                 return result_of(
@@ -181,6 +213,10 @@ class SmsChannel:
             case SubmitStatus.BUSY:
                 return result_of(
                     item, OutcomeKind.UNAVAILABLE, now, detail, retry_after=link.retry_after
+                )
+            case SubmitStatus.MISCONFIGURED:
+                return result_of(
+                    item, OutcomeKind.UNAVAILABLE, now, detail, retry_after=_MISCONFIGURED_FOR
                 )
             case SubmitStatus.REFUSED | SubmitStatus.UNANSWERED | SubmitStatus.NOT_SENT:
                 detail = f"{submitted.status}: {detail}"
@@ -207,11 +243,6 @@ async def _wait_for_links(links: Sequence[SmscLink]) -> None:
                 await first_completed(*unknown)
 
 
-def _named(smsc: str, message: str) -> str:
-    """The ID of a message that is unique over all SMSCs."""
-    return f"{smsc} {message}"
-
-
 def _payload(item: DeliverItem | ChallengeItem) -> Payload:
     if isinstance(item, ChallengeItem):
         return ChallengePush(item.code)
@@ -232,26 +263,3 @@ def _reference(item: DeliverItem | ChallengeItem, bits: Bits) -> Reference:
     """
     start = b"" if isinstance(item, ChallengeItem) else id_octets(item.delivery)[1:3]
     return Reference(bits, (int.from_bytes(start, "big") + item.attempt) % (1 << bits))
-
-
-def _receipt(smsc: str, receipt: SmscReceipt) -> Receipt | None:
-    """The receipt in our terms, for its step; None if the SMSC still tries.
-
-    A receipt never closes the channel: a telephone that could not be reached may still have the
-    number.
-    """
-    match receipt.state:
-        case MessageState.ENROUTE | MessageState.ACCEPTED:
-            return None
-        case MessageState.DELIVERED:
-            kind = OutcomeKind.RECEIPTED
-        case MessageState.EXPIRED | MessageState.UNKNOWN:
-            kind = OutcomeKind.REFUSED
-        case MessageState.DELETED | MessageState.UNDELIVERABLE | MessageState.REJECTED:
-            kind = OutcomeKind.REJECTED
-        case _:
-            assert_never(receipt.state)
-    detail = f"SMSC receipt {receipt.state.name}"
-    if receipt.error:
-        detail += f", network error {receipt.error}"
-    return Receipt(_named(smsc, receipt.message_id), kind.value, detail)

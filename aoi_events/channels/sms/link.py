@@ -7,13 +7,15 @@ from functools import partial
 from typing import Final
 
 from aoi_events.channels.base.breakers import Breakers
-from aoi_events.channels.sms.exit_delay import delay_exit
+from aoi_events.channels.base.trust import trusting
+from aoi_events.channels.sms.inbound import take_message
 from aoi_events.channels.sms.push import Push, part_failed
 from aoi_events.channels.sms.rate_limit import RateLimit
 from aoi_events.channels.sms.receipt_queue import ReceiptQueue
+from aoi_events.channels.sms.reconnecting import ReconnectPause
 from aoi_events.channels.sms.session import SmppSession
 from aoi_events.channels.sms.settings import SmscSettings
-from aoi_events.channels.sms.status import SubmitStatus, Submitted
+from aoi_events.channels.sms.status import RefusedNumbers, SubmitStatus, Submitted
 from aoi_events.domain.providers.breaker import BreakerState
 from aoi_events.errors import ProviderUnavailable
 from aoi_events.platform.logs import get_logger
@@ -21,6 +23,7 @@ from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 
 _NO_LINK: Final = "no link to the SMSC"
 _WINDOWS: Final = 20
+_WARN_EVERY: Final = 60.0
 
 log = get_logger(__name__)
 
@@ -28,14 +31,13 @@ log = get_logger(__name__)
 class SmscLink:
     """Submits pushes to one SMSC and receives its receipts; reconnects until it is closed.
 
-    Every public method may be called at any time, by several tasks of one event loop. The SMPP
-    library does not enforce its window: a semaphore does.
+    Every public method may be called at any time, by several tasks of one event loop.
     """
 
     def __init__(
         self, name: str, settings: SmscSettings, breakers: Breakers, receipts: ReceiptQueue
     ) -> None:
-        delay_exit()
+        """Raises ConfigurationError for a ``ca_file`` that cannot be read."""
         self.name: Final = name
         self.settings: Final = settings
         self.at_once: Final = _WINDOWS * settings.window
@@ -43,17 +45,24 @@ class SmscLink:
         self.known: Final = asyncio.Event()
         """Set once the state of the SMSC is known: a session was bound, or its breaker opened."""
         self._breakers: Final = breakers
-        self._receipts: Final = receipts
+        self._on_message: Final = partial(take_message, receipts, name)
         self._window: Final = asyncio.Semaphore(settings.window)
         self._rate: Final = RateLimit(settings.rate)
         self._not_throttled: Final = asyncio.Event()
         self._not_throttled.set()
+        self._tls = (
+            trusting(settings.ca_file, f"ca_file of the SMSC {name}") if settings.tls else None
+        )
         self._session: SmppSession | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._pushes = 0
         self._messages = 0
+        self._warn_again: dict[str, float] = {}
+        self._refused: Final = RefusedNumbers()
         self.in_use = 0
         """Submissions without a response so far."""
+        self.latest_id = ""
+        """The ID of the message that the SMSC took last."""
 
     @property
     def up(self) -> bool:
@@ -113,7 +122,7 @@ class SmscLink:
     @property
     def _bound(self) -> SmppSession | None:
         session = self._session
-        return None if session is None or session.lost.done() else session
+        return None if session is None or session.lost else session
 
     def _is_down(self) -> bool:
         return self._breakers.of(self.name).state is not BreakerState.CLOSED
@@ -166,12 +175,23 @@ class SmscLink:
             return Submitted(SubmitStatus.UNAVAILABLE, detail=_NO_LINK)
         self.in_use += 1
         try:
-            submitted = await session.submit(push, user_data)
+            submitted = self._refused.judged(push.to.value, await session.submit(push, user_data))
         finally:
             self.in_use -= 1
         if submitted.status is SubmitStatus.THROTTLED:
             self._pause()
+        elif submitted.status is SubmitStatus.MISCONFIGURED:
+            self._warn_operator(submitted.detail)
+        elif submitted.message_ids:
+            self.latest_id = submitted.message_ids[0] or ""
         return submitted
+
+    def _warn_operator(self, why: str) -> None:
+        """Warn of a refusal that blames our settings, once a minute for each reason."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._warn_again.get(why, now):
+            self._warn_again[why] = now + _WARN_EVERY
+            log.warning("smsc_refuses_settings", smsc=self.name, why=why)
 
     def _pause(self) -> None:
         if self._not_throttled.is_set():
@@ -181,31 +201,42 @@ class SmscLink:
             asyncio.get_running_loop().call_later(pause, self._not_throttled.set)
 
     async def _stay_connected(self) -> None:
+        while True:
+            try:
+                await self._keep_sessions()
+            except Exception:
+                # Without this task the SMSC would be out of use until the worker is started again.
+                log.exception("smsc_link_failed", smsc=self.name)
+                await asyncio.sleep(self.settings.reconnect_most)
+
+    async def _keep_sessions(self) -> None:
         settings = self.settings
         patience = RetryPolicy(first=settings.reconnect_first, most=settings.reconnect_most)
+        pause = ReconnectPause(settings.reconnect_first, settings.reconnect_most)
+        loop = asyncio.get_running_loop()
         while True:
             session = await retry(
-                partial(SmppSession.bind, self.name, settings),
+                partial(SmppSession.bind, self.name, settings, self._tls, self._on_message),
                 policy=patience,
                 on=ProviderUnavailable,
                 failed=self._log_failure,
             )
-            self._session = session
+            self._session, bound_at = session, loop.time()
             self._breakers.reachable(self.name)
             self.known.set()
             log.info("smsc_link_up", smsc=self.name)
             try:
-                await session.listen(partial(self._receipts.put, self.name))
+                why = await session.ended()
+                lasted = loop.time() - bound_at
             finally:
-                session.lose()
                 self._session = None
-                await session.end()
-            log.warning("smsc_link_lost", smsc=self.name)
-            # A pause, in case the SMSC binds and then closes the connection each time.
-            await asyncio.sleep(settings.reconnect_first)
+                await session.close()
+            wait = pause.after(lasted)
+            log.warning("smsc_link_lost", smsc=self.name, why=why, again_in=wait)
+            await asyncio.sleep(wait)
 
     def _log_failure(self, attempt: FailedAttempt) -> None:
-        self._breakers.unreachable(self.name, _NO_LINK)
+        self._breakers.unreachable(self.name, str(attempt.error))
         if self._is_down():
             self.known.set()
         log.warning(

@@ -42,10 +42,17 @@ def destination(number: str) -> SmppAddress | None:
     return SmppAddress(_INTERNATIONAL, _ISDN, number.removeprefix("+"))
 
 
-def source(sender: str) -> SmppAddress:
-    """The SMPP address of the configured sender: +E.164, a short code or a name."""
+def source(sender: str, ton: int | None = None, npi: int | None = None) -> SmppAddress:
+    """The SMPP address of the configured sender: +E.164, a short code or a name.
+
+    ``ton`` and ``npi`` replace the type of number and the numbering plan that fit its form.
+    """
     if sender.startswith("+"):
-        return SmppAddress(_INTERNATIONAL, _ISDN, sender.removeprefix("+"))
-    if sender.isdigit():
-        return SmppAddress(_UNKNOWN, _ISDN, sender)
-    return SmppAddress(_ALPHANUMERIC, _NO_PLAN, sender)
+        fits = SmppAddress(_INTERNATIONAL, _ISDN, sender.removeprefix("+"))
+    elif sender.isdigit():
+        fits = SmppAddress(_UNKNOWN, _ISDN, sender)
+    else:
+        fits = SmppAddress(_ALPHANUMERIC, _NO_PLAN, sender)
+    return SmppAddress(
+        fits.ton if ton is None else ton, fits.npi if npi is None else npi, fits.value
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from aoi_events.channels.sms.numbers import SmppAddress
 from aoi_events.channels.sms.status import SubmitStatus, Submitted
@@ -12,12 +13,14 @@ from aoi_events.channels.sms.status import SubmitStatus, Submitted
 class Push:
     """One push: its destination, the user data of its short messages, and when it expires.
 
-    ``expires_at`` is a time of the event loop's clock.
+    ``expires_at`` is a time of the event loop's clock; ``valid_until`` the same, or the end of the
+    longest validity period that an SMSC is asked for.
     """
 
     to: SmppAddress
     parts: tuple[bytes, ...]
     expires_at: float
+    valid_until: datetime
 
 
 def part_failed(submitted: Submitted, number: int, count: int) -> Submitted:
@@ -28,6 +31,7 @@ def part_failed(submitted: Submitted, number: int, count: int) -> Submitted:
     partly_sent = {
         SubmitStatus.NOT_SENT: SubmitStatus.REFUSED,
         SubmitStatus.UNAVAILABLE: SubmitStatus.UNANSWERED,
+        SubmitStatus.MISCONFIGURED: SubmitStatus.REFUSED,
     }
     status = submitted.status
     if number > 1:

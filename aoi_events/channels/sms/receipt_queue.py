@@ -1,34 +1,45 @@
-"""A bounded queue of the receipts of every SMSC."""
+"""A queue of the receipts of every SMSC, which bounds those that are not acknowledged."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Final, TypeAlias
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Final, NamedTuple
 
 from aoi_events.channels.sms.receipts import SmscReceipt
 
-_CAPACITY: Final = 10_000
+_UNANSWERED_AT_MOST: Final = 10_000
 _AT_ONCE: Final = 500
 
-QueuedReceipt: TypeAlias = tuple[str, SmscReceipt]
-"""The name of an SMSC, and its receipt."""
+
+class QueuedReceipt(NamedTuple):
+    """The name of an SMSC, its receipt, and what acknowledges the receipt to it, once."""
+
+    smsc: str
+    receipt: SmscReceipt
+    acknowledge: Callable[[], None]
 
 
 class ReceiptQueue:
-    """Receipts in the order of their arrival; `put` waits while the queue is full."""
+    """Receipts in the order of their arrival; their reader acknowledges each when it is done with
+    it, so that what is not processed when the process ends comes again.
+    """
 
     def __init__(self) -> None:
-        self._queue: Final[asyncio.Queue[QueuedReceipt | None]] = asyncio.Queue(_CAPACITY)
+        self._queue: Final[asyncio.Queue[QueuedReceipt | None]] = asyncio.Queue()
+        self._unanswered = 0
 
-    async def put(self, smsc: str, receipt: SmscReceipt) -> None:
-        """Add a receipt."""
-        await self._queue.put((smsc, receipt))
+    def put(self, smsc: str, receipt: SmscReceipt, acknowledge: Callable[[], None]) -> bool:
+        """Add a receipt; False: too many are not acknowledged."""
+        if self._unanswered >= _UNANSWERED_AT_MOST:
+            return False
+        self._unanswered += 1
+        self._queue.put_nowait(QueuedReceipt(smsc, receipt, partial(self._answer, acknowledge)))
+        return True
 
     def close(self) -> None:
         """End `batches` for every reader, now and later."""
-        if self._queue.full():  # the end must fit; a receipt may be lost
-            self._queue.get_nowait()
         self._queue.put_nowait(None)
 
     async def batches(self) -> AsyncIterator[list[QueuedReceipt]]:
@@ -43,3 +54,7 @@ class ReceiptQueue:
                 batch.append(following)
             yield batch
         self._queue.put_nowait(None)  # for other readers, and for later ones
+
+    def _answer(self, acknowledge: Callable[[], None]) -> None:
+        self._unanswered -= 1
+        acknowledge()

@@ -1,18 +1,19 @@
-"""Delivery receipts of an SMSC: optional parameters, or the text form. Pure.
+"""Delivery receipts of an SMSC, in the forms that SMSCs use. Pure.
 
-A ``deliver_sm`` is a receipt when bits 5 to 2 of its ``esm_class`` are 0001 (SMPP 3.4, 5.2.12).
-Its content is in the optional parameters ``receipted_message_id`` and ``message_state``
-(5.3.2.12, 5.3.2.35); where one is missing, in the text of appendix B: ``id:… … stat:… err:…``.
+A ``deliver_sm`` or ``data_sm`` is a receipt when bits 5 to 2 of its ``esm_class`` are 0001 (SMPP
+3.4, 5.2.12); where they are 0000, when its optional parameters or its text are those of a receipt.
+Its content is in the optional parameters ``receipted_message_id`` and ``message_state`` (5.3.2.12,
+5.3.2.35), or in the text of appendix B: ``id:… dlvrd:… stat:… err:…``, also in UCS-2.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from aoi_events.channels.sms.pdu import Message, is_printable
 from aoi_events.errors import MalformedPdu
 
 RECEIPTED_MESSAGE_ID: Final = 0x001E
@@ -23,8 +24,9 @@ MESSAGE_STATE: Final = 0x0427
 
 
 class MessageState(IntEnum):
-    """The state of a message that the SMSC took (SMPP 3.4, 5.2.28)."""
+    """The state of a message that the SMSC took (SMPP 3.4, 5.2.28; 0 and 9 are of SMPP 5.0)."""
 
+    SCHEDULED = 0
     ENROUTE = 1
     DELIVERED = 2
     EXPIRED = 3
@@ -33,30 +35,74 @@ class MessageState(IntEnum):
     ACCEPTED = 6
     UNKNOWN = 7
     REJECTED = 8
+    SKIPPED = 9
+
+    @property
+    def failed(self) -> bool:
+        """Whether the telephone will never get the message."""
+        return self in _FAILED
+
+    @property
+    def final(self) -> bool:
+        """Whether the SMSC does not try any more."""
+        return self not in _ON_THE_WAY
+
+
+_ON_THE_WAY: Final = frozenset(
+    {MessageState.SCHEDULED, MessageState.ENROUTE, MessageState.ACCEPTED}
+)
+_FAILED: Final = frozenset(
+    {
+        MessageState.EXPIRED,
+        MessageState.DELETED,
+        MessageState.UNDELIVERABLE,
+        MessageState.REJECTED,
+        MessageState.SKIPPED,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
 class SmscReceipt:
-    """A receipt for a message; ``error`` is the code of the network, for people."""
+    """A receipt for a message.
+
+    ``error`` is the code of the network, for people. ``text_id``: the ID in its text, beside one in
+    its parameters. ``addresses``: those that it names, as the SMSC writes them. ``marked``: it says
+    that it is a receipt; a text without that may as well come from a telephone.
+    """
 
     message_id: str
     state: MessageState
     error: str = ""
+    text_id: str = ""
+    addresses: tuple[str, ...] = ()
+    marked: bool = True
 
 
 _TYPE_BITS: Final = 0x3C
+_PLAIN: Final = 0x00
 _RECEIPT: Final = 0x04
+_USER_DATA_HEADER: Final = 0x40
+_NETWORK_ERROR_CODE: Final = 0x0423
 _MESSAGE_PAYLOAD: Final = 0x0424
 _LONGEST_ID: Final = 65  # octets with NUL, SMPP 3.4, 5.2.23
-_LONGEST_TEXT: Final = 512
+_LONGEST_TEXT: Final = 1_024
 
+# The text field quotes our message: nothing behind it is the SMSC's.
+_QUOTED: Final = re.compile(r"\btext\s?[:=]", re.IGNORECASE)
 _ID_TEXT: Final = re.compile(
-    r"\bid:\s?(?!(?:sub|dlvrd|submit|done|stat|err|text):)([\x21-\x7e]{1,64})(?:\s|$)",
+    r"\bid\s?[:=]\s?(?!(?:sub|dlvrd|submit|done|stat|err|text)\s?[:=])"
+    r"([!-+\--:<-~]{1,64})(?=[\s,;]|$)",
     re.IGNORECASE,
 )
-_STATE_TEXT: Final = re.compile(r"\bstat:\s?([A-Za-z]{1,10})", re.IGNORECASE)
-_ERROR_TEXT: Final = re.compile(r"\berr:\s?([0-9A-Za-z]{1,8})", re.IGNORECASE)
+# An empty or unreadable state is one, too: the count must not take its place.
+_STATE_TEXT: Final = re.compile(
+    r"""\bstat(?:us)?["']?\s*[:=]\s*["']?([^\s,;"']{0,40})""", re.IGNORECASE
+)
+_COUNT_TEXT: Final = re.compile(r"\bdlvrd\s*[:=]\s*([0-9]{1,8})", re.IGNORECASE)
+_ERROR_TEXT: Final = re.compile(r"\berr\s*[:=]\s*([0-9A-Za-z]{1,8})", re.IGNORECASE)
 STATES: Final = {
+    "SCHEDULED": MessageState.SCHEDULED,
     "ENROUTE": MessageState.ENROUTE,
     "DELIVRD": MessageState.DELIVERED,
     "EXPIRED": MessageState.EXPIRED,
@@ -65,49 +111,122 @@ STATES: Final = {
     "ACCEPTD": MessageState.ACCEPTED,
     "UNKNOWN": MessageState.UNKNOWN,
     "REJECTD": MessageState.REJECTED,
+    "SKIPPED": MessageState.SKIPPED,
 }
 """The states by their names in the text form."""
 
+_WORDS: Final = {
+    **STATES,
+    "DELIVERED": MessageState.DELIVERED,
+    "DELIVERD": MessageState.DELIVERED,
+    "ACCEPTED": MessageState.ACCEPTED,
+}
+# Of states that are no success only: DELIVERY_FAILED begins like DELIVERED.
+_BEGINNINGS: Final = (
+    ("SCHED", MessageState.SCHEDULED),
+    ("BUFF", MessageState.ENROUTE),
+    ("ENR", MessageState.ENROUTE),
+    ("EXP", MessageState.EXPIRED),
+    ("UND", MessageState.UNDELIVERABLE),
+    ("FAIL", MessageState.UNDELIVERABLE),
+    ("REJ", MessageState.REJECTED),
+    ("SKIP", MessageState.SKIPPED),
+)
 
-def read_receipt(
-    esm_class: int, short_message: bytes, tlvs: Iterable[tuple[int, bytes]]
-) -> SmscReceipt | None:
-    """The receipt in a ``deliver_sm``; None for any other message (one from a telephone, say).
 
-    Raises `MalformedPdu` for a receipt that names no message or no state that we know.
+def read_receipt(message: Message) -> SmscReceipt | None:
+    """The receipt in a message; None for any other message (one from a telephone, say).
+
+    Where parameter and text contradict each other, *not delivered* counts. Raises `MalformedPdu`
+    for a receipt that names no message.
     """
-    if esm_class & _TYPE_BITS != _RECEIPT:
+    kind = message.esm_class & _TYPE_BITS
+    if kind not in (_PLAIN, _RECEIPT):
         return None
-    optional = dict(tlvs)
-    raw = short_message or optional.get(_MESSAGE_PAYLOAD, b"")
-    text = raw[:_LONGEST_TEXT].decode("latin-1")
-    message_id = _id_in(optional.get(RECEIPTED_MESSAGE_ID)) or _found(_ID_TEXT, text)
+    text = _text_of(message)
+    parameter_id = _id_in(message.optional.get(RECEIPTED_MESSAGE_ID))
+    text_id = _found(_ID_TEXT, text)
+    states = _states_in(message, text)
+    marked = kind == _RECEIPT or parameter_id is not None
+    if not marked and (text_id is None or not states):
+        return None
+    message_id = parameter_id or text_id
     if message_id is None:
         raise MalformedPdu("a receipt that names no message")
-    state = _state_in(optional.get(MESSAGE_STATE))
-    if state is None:
-        state = STATES.get((_found(_STATE_TEXT, text) or "").upper())
-    if state is None:
-        raise MalformedPdu("a receipt without a state that SMPP 3.4 knows")
-    return SmscReceipt(message_id, state, _found(_ERROR_TEXT, text) or "")
+    error = _error_in(message, text)
+    return SmscReceipt(
+        message_id,
+        state=_state_of(states, text, error),
+        error=error,
+        text_id=text_id or "",
+        addresses=tuple(filter(None, (message.source, message.destination))),
+        marked=marked,
+    )
+
+
+def _text_of(message: Message) -> str:
+    raw = message.short_message or message.optional.get(_MESSAGE_PAYLOAD, b"")
+    if raw and message.esm_class & _USER_DATA_HEADER:
+        raw = raw[1 + raw[0] :]
+    return _QUOTED.split(_decoded(raw[:_LONGEST_TEXT]), 1)[0]
+
+
+def _decoded(raw: bytes) -> str:
+    """The text; UCS-2 is recognised by its zeros, because its ``data_coding`` may be anything."""
+    if raw[:2] in (b"\xfe\xff", b"\xff\xfe"):
+        return raw.decode("utf-16", "replace")
+    if raw[:1] == b"\0":
+        return raw.decode("utf-16-be", "replace")
+    if raw[1:2] == b"\0":
+        return raw.decode("utf-16-le", "replace")
+    return raw.decode("latin-1")
+
+
+def _states_in(message: Message, text: str) -> list[MessageState]:
+    """The states that the parameter and the text name."""
+    states = []
+    if len(value := message.optional.get(MESSAGE_STATE, b"")) == 1:
+        states.append(_state_numbered(value[0]))
+    if (word := _found(_STATE_TEXT, text)) is not None:
+        number = word.isascii() and word.isdigit()
+        states.append(_state_numbered(int(word)) if number else _state_named(word))
+    return states
+
+
+def _state_of(states: list[MessageState], text: str, error: str) -> MessageState:
+    if states:
+        # Of two that differ: failed before delivered, and either before what is not final.
+        return max(states, key=lambda state: (state.failed, state is MessageState.DELIVERED))
+    count = _found(_COUNT_TEXT, text)
+    if error.strip("0") or (count is not None and int(count) == 0):
+        return MessageState.UNDELIVERABLE
+    return MessageState.UNKNOWN if count is None else MessageState.DELIVERED
+
+
+def _state_numbered(number: int) -> MessageState:
+    return MessageState(number) if number in set(MessageState) else MessageState.UNKNOWN
+
+
+def _state_named(word: str) -> MessageState:
+    upper = word.upper()
+    if upper in _WORDS:
+        return _WORDS[upper]
+    beginnings = (state for beginning, state in _BEGINNINGS if upper.startswith(beginning))
+    return next(beginnings, MessageState.UNKNOWN)
+
+
+def _error_in(message: Message, text: str) -> str:
+    value = message.optional.get(_NETWORK_ERROR_CODE, b"")
+    if len(value) == 3:  # the kind of network, and its code: SMPP 3.4, 5.3.2.31
+        return f"{int.from_bytes(value[1:], 'big'):03}"
+    return _found(_ERROR_TEXT, text) or ""
 
 
 def _id_in(value: bytes | None) -> str | None:
     if value is None or len(value) > _LONGEST_ID:
         return None
     octets = value.partition(b"\0")[0]
-    if not octets or not all(0x20 < octet < 0x7F for octet in octets):
-        return None
-    return octets.decode("ascii")
-
-
-def _state_in(value: bytes | None) -> MessageState | None:
-    if value is None or len(value) != 1:
-        return None
-    try:
-        return MessageState(value[0])
-    except ValueError:
-        return None
+    return octets.decode("ascii") if octets and is_printable(octets) else None
 
 
 def _found(pattern: re.Pattern[str], text: str) -> str | None:

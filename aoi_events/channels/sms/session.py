@@ -1,208 +1,168 @@
-"""One SMPP session with one SMSC, from bind to unbind.
-
-What smpp34 1.5 leaves to us, found by experiment:
-
-* It waits 30 s for a response, also when its client stops: every submission is raced against our
-  own time-out and against the end of the session.
-* A lost link, a time-out, an unreadable response and a ``generic_nack`` are one exception,
-  ``SmppError``; only a ``generic_nack`` contains its status, in the text.
-* A refused bind (a wrong password) looks like an SMSC that never answers.
-* It sends ``enquire_link`` every 30 s and waits 30 s for the answer, so a link that is cut silently
-  is noticed after a minute; a submission without an answer ends it sooner.
-* Its inbound queue drops the event of the end of a session when it is full: ``next()`` is drained
-  without pause, and ``is_alive()`` is polled.
-* A client that stops without ``unbind`` leaves its connection open for up to 30 s.
-* It acknowledges a receipt to the SMSC as soon as it is queued here, so one can be lost with the
-  process. Nothing depends on receipts alone: a step without one ends at its deadline.
+"""One SMPP session with one SMSC, from bind to unbind: a transceiver, or a transmitter and mostly a
+receiver beside it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from typing import Any, Final, Self
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final, Self
 
-import smpp34
-
+from aoi_events.channels.sms.connection import Answer, SmppConnection
 from aoi_events.channels.sms.numbers import source
+from aoi_events.channels.sms.pdu import (
+    RESPONSE,
+    Command,
+    Pdu,
+    SubmitSm,
+    bind_body,
+    message_id_in,
+    submit_body,
+)
 from aoi_events.channels.sms.push import Push
-from aoi_events.channels.sms.receipts import SmscReceipt, read_receipt
 from aoi_events.channels.sms.settings import SmscSettings
-from aoi_events.channels.sms.status import SYSTEM_ERROR, SubmitStatus, Submitted, submitted_of
-from aoi_events.channels.sms.validity import relative_time
-from aoi_events.errors import MalformedPdu, ProviderUnavailable
+from aoi_events.channels.sms.status import (
+    INVALID_BIND_STATE,
+    OK,
+    SubmitStatus,
+    Submitted,
+    status_text,
+    submitted_of,
+)
+from aoi_events.channels.sms.validity import validity_period
+from aoi_events.errors import ProviderUnavailable
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.tasks import first_completed
+
+OnMessage = Callable[[Pdu, Answer], None]
 
 _USER_DATA_HEADER: Final = 0x40  # esm_class, SMPP 3.4, 5.2.12
 _OCTETS: Final = 0x04  # data_coding: 8-bit binary, 5.2.19
-_WITH_RECEIPT: Final = 0x01  # registered_delivery, 5.2.17
-_LIVENESS_INTERVAL: Final = 5.0
 _UNBIND_TIME: Final = 1.0
-_NACK_STATUS: Final = re.compile(r"\(0x([0-9A-Fa-f]{8})\)$")
+_BINDS: Final = {
+    "transceiver": (Command.BIND_TRANSCEIVER,),
+    "transmitter_receiver": (Command.BIND_TRANSMITTER, Command.BIND_RECEIVER),
+    "transmitter": (Command.BIND_TRANSMITTER,),
+}
 
 log = get_logger(__name__)
 
 
 class SmppSession:
-    """A bound transceiver; ``lost`` is done as soon as the session has ended, for any reason."""
+    """Bound connections; the first is for submissions, and all end with the first that ends."""
 
     def __init__(
-        self, name: str, settings: SmscSettings, client: smpp34.Client, smsc: smpp34.Smsc
+        self, name: str, settings: SmscSettings, connections: Sequence[SmppConnection]
     ) -> None:
-        loop = asyncio.get_running_loop()
-        self.lost: Final[asyncio.Future[None]] = loop.create_future()
         self._name = name
         self._settings = settings
-        self._source = source(settings.source)
-        self._client = client
-        self._smsc = smsc
-        self._received_at = loop.time()
+        self._source = source(settings.source, settings.source_ton, settings.source_npi)
+        self._connections = connections
 
     @classmethod
-    async def bind(cls, name: str, settings: SmscSettings) -> Self:
-        """Connect and bind. Raises ProviderUnavailable."""
-        client = smpp34.Client(
-            settings.host or "",
-            settings.port,
-            settings.system_id,
-            settings.password.get_secret_value(),
-            bind_type="TRX",
-            system_type=settings.system_type,
-            tls=settings.tls,
-            window_size=settings.window,
-            connect_timeout_ms=int(settings.connect_time * 1_000),
-        )
-        connecting = asyncio.ensure_future(client.connect())
+    async def bind(
+        cls,
+        name: str,
+        settings: SmscSettings,
+        tls: ssl.SSLContext | None,
+        on_message: OnMessage,
+    ) -> Self:
+        """Connect and bind, within ``connect_time``. ``on_message`` gets every ``deliver_sm`` and
+        ``data_sm``. Raises ProviderUnavailable.
+        """
+        bound: list[SmppConnection] = []
         try:
             async with asyncio.timeout(settings.connect_time):
-                smsc = await asyncio.shield(connecting)
-        except (smpp34.SmppError, TimeoutError) as error:
-            connecting.cancel()
-            await client.stop()
-            why = str(error) or "bind timed out"
-            if "timed out" in why:
-                why += " (a bind that the SMSC refuses looks the same: check system_id, password)"
-            raise ProviderUnavailable(f"SMSC {name}: {why}") from None
-        except asyncio.CancelledError:
-            # The SMSC may have bound us already: unbind, or the unused session stays open there.
-            with suppress(TimeoutError, smpp34.SmppError):
-                async with asyncio.timeout(_UNBIND_TIME):
-                    smsc = await connecting
-                    await smsc.unbind()
-            await client.stop()
+                for command in _BINDS[settings.bind]:
+                    connection = await SmppConnection.open(
+                        settings.host or "", settings.port, tls, on_message
+                    )
+                    bound.append(connection)
+                    await _bind(connection, command, settings)
+        except BaseException as error:
+            # The SMSC may have bound us already: an unused session must not stay open there.
+            await _close(bound)
+            if isinstance(error, TimeoutError):
+                why = f"no answer to the bind within {settings.connect_time:g} s"
+                raise ProviderUnavailable(why) from None
             raise
-        return cls(name, settings, client, smsc)
+        for connection in bound:
+            connection.check(settings.enquire_link, settings.response_time)
+        return cls(name, settings, bound)
 
-    def lose(self) -> None:
-        """Use it no more."""
-        if not self.lost.done():
-            self.lost.set_result(None)
+    @property
+    def lost(self) -> bool:
+        """Whether the session has ended."""
+        return any(connection.ended.done() for connection in self._connections)
 
-    async def end(self) -> None:
-        """Unbind if the SMSC still answers, and stop; takes a second at most."""
-        with suppress(TimeoutError, smpp34.SmppError):
-            async with asyncio.timeout(_UNBIND_TIME):
-                await self._smsc.unbind()
-        await self._client.stop()
+    async def ended(self) -> str:
+        """Wait until the session has ended, for any reason; returns the reason."""
+        await first_completed(*(connection.ended for connection in self._connections))
+        return next(each.ended.result() for each in self._connections if each.ended.done())
+
+    async def close(self) -> None:
+        """Submit no more, and unbind where the SMSC still answers, after the responses to what is
+        submitted; takes a second more than ``response_time`` at most.
+        """
+        await _close(self._connections, responses_within=self._settings.response_time)
 
     async def submit(self, push: Push, user_data: bytes) -> Submitted:
         """Submit one short message of a push; takes at most ``response_time`` seconds."""
-        loop = asyncio.get_running_loop()
-        submitted_at = loop.time()
-        response = asyncio.ensure_future(
-            self._smsc.submit_sm(
-                push.to.value,
-                user_data,
-                source_addr=self._source.value,
-                source_addr_ton=self._source.ton,
-                source_addr_npi=self._source.npi,
-                dest_addr_ton=push.to.ton,
-                dest_addr_npi=push.to.npi,
-                esm_class=_USER_DATA_HEADER,
-                data_coding=_OCTETS,
-                registered_delivery=_WITH_RECEIPT,
-                validity_period=relative_time(push.expires_at - submitted_at),
-            )
+        settings, transmitter = self._settings, self._connections[0]
+        submitted_at = asyncio.get_running_loop().time()
+        message = SubmitSm(
+            source=self._source,
+            destination=replace(
+                push.to, ton=settings.destination_ton, npi=settings.destination_npi
+            ),
+            esm_class=_USER_DATA_HEADER,
+            data_coding=_OCTETS,
+            registered_delivery=settings.registered_delivery,
+            short_message=user_data,
+            service_type=settings.service_type,
+            validity_period=validity_period(
+                settings.validity, push.expires_at - submitted_at, push.valid_until
+            ),
         )
-        either: set[asyncio.Future[Any]] = {response, self.lost}
         try:
-            await asyncio.wait(
-                either,
-                timeout=self._settings.response_time,
-                return_when=asyncio.FIRST_COMPLETED,
+            response = await transmitter.request(
+                Command.SUBMIT_SM, submit_body(message), within=settings.response_time
             )
-            if response.done():
-                return await self._read(response)
-        finally:
-            if not response.done():
-                response.cancel()
-        if self.lost.done():
-            return Submitted(
-                SubmitStatus.UNANSWERED, detail="the link was lost before the response"
-            )
-        waited = f"no response within {self._settings.response_time:g} s"
-        if self._received_at < submitted_at:
-            # Nothing was received since: the link is dead, not only this message lost.
-            log.warning("smsc_link_silent", smsc=self._name, why=waited)
-            self.lose()
-        return Submitted(SubmitStatus.UNANSWERED, detail=waited)
+        except ProviderUnavailable as error:
+            return Submitted(SubmitStatus.UNANSWERED, detail=f"link lost: {error}")
+        except TimeoutError:
+            waited = f"no response within {settings.response_time:g} s"
+            if transmitter.received_at < submitted_at:
+                # Nothing was received since: the link is dead, not only this message lost.
+                log.warning("smsc_link_silent", smsc=self._name, why=waited)
+                transmitter.end(waited)
+            return Submitted(SubmitStatus.UNANSWERED, detail=waited)
+        if response.command == Command.GENERIC_NACK and response.status == OK:
+            return Submitted(SubmitStatus.UNANSWERED, detail="an unreadable response")
+        if response.status == INVALID_BIND_STATE:
+            transmitter.end(f"the SMSC says that we are not bound: {status_text(response.status)}")
+        return submitted_of(response.status, message_id_in(response.body))
 
-    async def listen(self, on_receipt: Callable[[SmscReceipt], Awaitable[None]]) -> None:
-        """Pass every receipt to ``on_receipt`` until the session ends.
 
-        While ``on_receipt`` waits, nothing is drained: then the library refuses further receipts,
-        and the SMSC sends them again.
-        """
-        event = asyncio.ensure_future(self._smsc.next())
-        try:
-            while True:
-                either: set[asyncio.Future[Any]] = {event, self.lost}
-                await asyncio.wait(
-                    either, timeout=_LIVENESS_INTERVAL, return_when=asyncio.FIRST_COMPLETED
-                )
-                if self.lost.done():
-                    return
-                if event.done():
-                    received = event.result()
-                    if isinstance(received, smpp34.Disconnected):
-                        return
-                    event = asyncio.ensure_future(self._smsc.next())
-                    self._received_at = asyncio.get_running_loop().time()
-                    if (receipt := self._receipt_in(received)) is not None:
-                        await on_receipt(receipt)
-                elif not await self._client.is_alive():
-                    return
-        finally:
-            event.cancel()
-            with suppress(asyncio.CancelledError):
-                await event
+async def _bind(connection: SmppConnection, command: Command, settings: SmscSettings) -> None:
+    body = bind_body(
+        settings.system_id, settings.password.get_secret_value().encode(), settings.system_type
+    )
+    response = await connection.request(command, body, within=settings.connect_time)
+    if response.status != OK or response.command != command | RESPONSE:
+        why = f"the SMSC refused {command.name.lower()}: {status_text(response.status)}"
+        connection.end(why)
+        raise ProviderUnavailable(why)
 
-    async def _read(self, response: asyncio.Future[smpp34.SubmitSmResp]) -> Submitted:
-        error = response.exception()
-        if error is None:
-            self._received_at = asyncio.get_running_loop().time()
-            answer = response.result()
-            return submitted_of(answer.command_status, answer.message_id)
-        if not isinstance(error, smpp34.SmppError):
-            raise error
-        status = _NACK_STATUS.search(str(error))
-        if status is None or int(status.group(1), 16) in (0, SYSTEM_ERROR):
-            if not await self._client.is_alive():
-                self.lose()  # so that the next submission does not use it
-            return Submitted(SubmitStatus.UNANSWERED, detail="link lost, or an unreadable response")
-        return submitted_of(int(status.group(1), 16), None)
 
-    def _receipt_in(self, event: smpp34.DeliverSmEvent) -> SmscReceipt | None:
-        try:
-            receipt = read_receipt(
-                event.esm_class, event.short_message, ((tlv.tag, tlv.value) for tlv in event.tlvs)
-            )
-        except MalformedPdu as error:
-            log.warning("smsc_receipt_unreadable", smsc=self._name, error=str(error))
-            return None
-        if receipt is None:
-            # A message from a telephone: nothing here reads those.
-            log.debug("smsc_message_ignored", smsc=self._name)
-        return receipt
+async def _close(connections: Sequence[SmppConnection], *, responses_within: float = 0.0) -> None:
+    """Close all of them, also when one fails or this is cancelled; raises the first fault."""
+    closing = [
+        connection.close(_UNBIND_TIME, responses_within=responses_within)
+        for connection in connections
+    ]
+    for result in await asyncio.gather(*closing, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result

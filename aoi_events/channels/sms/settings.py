@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from aoi_events.channels.sms.spelling import ReceiptIds
+from aoi_events.channels.sms.validity import Validity
 from aoi_events.contracts.base import BUILT_WHEN_USED
 from aoi_events.oma_push.datagrams import MOST_SEGMENTS, Bits
 
@@ -16,6 +28,7 @@ def _separated(value: Any) -> Any:
     return [each.strip() for each in value.split(",")] if isinstance(value, str) else value
 
 
+Octet = Annotated[int, Field(ge=0, le=255)]
 Prefix = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{0,14}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 
@@ -30,15 +43,42 @@ class SmscSettings(BaseModel):
     port: Annotated[int, Field(ge=1, le=65_535)] = 2775
     """TCP port of the SMSC."""
     tls: bool = False
-    """TLS to the SMSC, verified against the system's certificates."""
+    """TLS to the SMSC, verified against the system's certificates or `ca_file`."""
+    ca_file: Path | None = None
+    """PEM file with the certificates to trust instead of the system's."""
+    bind: Literal["transceiver", "transmitter_receiver", "transmitter"] = "transceiver"
+    """How to bind: as a transceiver; as a transmitter and, over a second connection, a receiver; or
+    as a transmitter only, which gets no receipts."""
     system_id: Annotated[str, Field(max_length=15, pattern=r"^[\x21-\x7e]*$")] = "aoi"
     """Our account at the SMSC (SMPP 3.4, 5.2.1)."""
-    password: Annotated[SecretStr, Field(max_length=8)] = SecretStr("")
-    """The password of the account, at most 8 characters (SMPP 3.4, 5.2.2)."""
+    password_octets: Annotated[int, Field(ge=8, le=64)] = 8
+    """Longest password that the SMSC takes; SMPP 3.4 allows 8 octets (5.2.2)."""
+    password: SecretStr = SecretStr("")
+    """The password of the account, sent as UTF-8."""
     system_type: Annotated[str, Field(max_length=12, pattern=r"^[\x21-\x7e]*$")] = ""
     """Kind of our system, if the SMSC wants one (SMPP 3.4, 5.2.3)."""
     source: Annotated[str, Field(pattern=r"^(\+?[0-9]{1,15}|[A-Za-z0-9 ._-]{1,11})$")] = "AOI"
     """Sender of our messages: +E.164, a short code, or up to 11 letters and digits."""
+    source_ton: Octet | None = None
+    """Type of number of `source` (SMPP 3.4, 5.2.5); unset: 1 for +E.164, 0 for a short code, 5 for
+    a name."""
+    source_npi: Octet | None = None
+    """Numbering plan of `source` (SMPP 3.4, 5.2.6); unset: 1 for digits, 0 for a name."""
+    destination_ton: Octet = 1
+    """Type of number of telephones; they are sent in international form, without +."""
+    destination_npi: Octet = 1
+    """Numbering plan of telephones."""
+    service_type: Annotated[str, Field(max_length=5, pattern=r"^[\x21-\x7e]*$")] = ""
+    """Kind of our messages, if the SMSC wants one (SMPP 3.4, 5.2.11)."""
+    validity: Validity = "relative"
+    """How to say until when a message is of use: for how long, at what time (UTC), or none."""
+    registered_delivery: Annotated[int, Field(ge=0, le=31)] = 1
+    """Which receipts to ask for (SMPP 3.4, 5.2.17): 1 all, 2 only of failures, 0 none. Without
+    receipts the next channel never follows a message that the SMSC took and lost."""
+    receipt_ids: ReceiptIds = "auto"
+    """How receipts spell message IDs, beside the responses to submissions: alike but for case and
+    padding (`same`), `decimal` where responses are hexadecimal, or `hexadecimal` where they are
+    decimal; `auto` finds out."""
     prefixes: Annotated[tuple[Prefix, ...], BeforeValidator(_separated)] = ()
     """Prefixes of the numbers that the SMSC takes (`+31, +49`); empty: all numbers."""
     rate: Annotated[float, Field(gt=0, le=10_000)] | None = None
@@ -47,9 +87,11 @@ class SmscSettings(BaseModel):
     window: Annotated[int, Field(ge=1, le=1_000)] = 10
     """Most submissions that wait for their response at once."""
     response_time: Annotated[float, Field(gt=0, le=25)] = 10.0
-    """Seconds to wait for the response to a submission (below the 30 s of the SMPP library)."""
+    """Seconds to wait for the response to a submission or *enquire_link*."""
     connect_time: Annotated[float, Field(gt=0, le=60)] = 10.0
     """Seconds to connect and bind."""
+    enquire_link: Annotated[float, Field(gt=0, le=3_600)] = 30.0
+    """Seconds without anything from the SMSC after which it is sent *enquire_link*."""
     throttle_pause: Annotated[float, Field(gt=0, le=60)] = 1.0
     """Seconds without submissions after the SMSC throttled us, or its queue was full."""
     reconnect_first: Annotated[float, Field(gt=0, le=10)] = 0.2
@@ -59,6 +101,34 @@ class SmscSettings(BaseModel):
     turn_time: Annotated[float, Field(gt=0, le=300)] = 20.0
     """Seconds that a message waits for the link, the window, the rate and a throttled SMSC, before
     it is retried later."""
+
+    @field_validator("password")
+    @classmethod
+    def _password_fits(cls, password: SecretStr, info: ValidationInfo) -> SecretStr:
+        octets = password.get_secret_value().encode()
+        most = info.data.get("password_octets", len(octets))
+        if b"\0" in octets:
+            raise ValueError("contains NUL, which ends a text in SMPP: remove it")
+        if len(octets) > most:
+            raise ValueError(
+                f"has {len(octets)} octets, more than {most}: raise password_octets if the SMSC "
+                "takes it"
+            )
+        return password
+
+    @field_validator("reconnect_most")
+    @classmethod
+    def _not_below_the_first(cls, most: float, info: ValidationInfo) -> float:
+        if most < (first := info.data.get("reconnect_first", most)):
+            raise ValueError(f"is less than reconnect_first, {first:g}: raise it")
+        return most
+
+    @field_validator("ca_file")
+    @classmethod
+    def _trusts_with_tls(cls, ca_file: Path | None, info: ValidationInfo) -> Path | None:
+        if ca_file is not None and not info.data.get("tls", True):
+            raise ValueError("is of no use without TLS: set tls, or remove it")
+        return ca_file
 
 
 class SmsSettings(SmscSettings):
@@ -85,6 +155,16 @@ class SmsSettings(SmscSettings):
     def _one_or_several(self) -> Self:
         if self.smscs and self.host is not None:
             raise ValueError("set either host, for one SMSC, or smscs, for several: not both")
+        beside = [
+            name
+            for name, setting in sorted(SmscSettings.model_fields.items())
+            if getattr(self, name) != setting.default
+        ]
+        if self.smscs and beside:
+            raise ValueError(
+                f"set smscs, and not {', '.join(beside)}: with smscs they are of no effect, set "
+                "them in the table of each SMSC"
+            )
         for name, smsc in self.smscs.items():
             if smsc.host is None:
                 raise ValueError(f"the SMSC {name} has no host: set smscs.{name}.host")
@@ -96,3 +176,14 @@ class SmsSettings(SmscSettings):
         if self.host is None:
             return self.smscs
         return {f"{self.system_id}@{self.host}:{self.port}": self}
+
+    @property
+    def accounts(self) -> Mapping[str, str]:
+        """For each SMSC the name of the first one with the same host, port and system_id: it gives
+        the messages of an account their IDs, and may send their receipts over any of its binds.
+        """
+        first: dict[tuple[str, int, str], str] = {}
+        return {
+            name: first.setdefault(((each.host or "").lower(), each.port, each.system_id), name)
+            for name, each in self.providers.items()
+        }

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind
+from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind, is_challenge
+from aoi_events.domain.providers.message_ids import of_challenges
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Broker
-from aoi_events.ports.channel import ConnectionlessChannel, Receipt
+from aoi_events.ports.channel import ConnectionlessChannel, Receipt, Spelled
 from aoi_events.ports.clock import Clock
+from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import ProviderMessage, Store
+from aoi_events.services.channel.matching import Found, Match, by_folded_name, counts, match
+from aoi_events.services.channel.spelling import SpellingsFound
+from aoi_events.services.channel.waiting import FIRST_PAUSE, Waiting, WaitingReceipts
 from aoi_events.services.messages.envelopes import outcomes
 from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES
 
 log = get_logger(__name__)
 
-_AT_MOST: Final = 10_000
-_AGAIN_AFTER: Final = 0.5
-_WAIT_AT_MOST: Final = 60.0
+_LOOK_EVERY: Final = 0.5
 _KINDS: Final = frozenset(OutcomeKind)
 
 
-@dataclass(slots=True)
+@dataclass(eq=False)
 class Receipts:
-    """Publishes receipts as outcomes; a receipt that arrives before its submission is noted waits
-    for it, a minute at most.
+    """Publishes receipts as outcomes, and acknowledges them; a receipt that arrives before its
+    submission is noted waits for it, a minute at most.
     """
 
     channel_type: str
@@ -38,69 +41,121 @@ class Receipts:
     store: Store
     broker: Broker
     clock: Clock
-    waiting: OrderedDict[tuple[str, str], tuple[Receipt, datetime]] = field(
-        default_factory=OrderedDict, init=False
-    )
-    """Every kind of receipt of a message; the merge of outcomes chooses among them."""
+    metrics: WorkerMetrics = NO_METRICS
+
+    def __post_init__(self) -> None:
+        self._spellings = SpellingsFound(self.channel_type, self.metrics)
+        self._waiting = WaitingReceipts()
+        self._settling = asyncio.Lock()
 
     async def run(self) -> None:
         """Run until the channel is closed."""
-        again = asyncio.create_task(self._retry_waiting())
-        try:
+        async with asyncio.TaskGroup() as group:  # a fault in either ends both, and is raised
+            again = group.create_task(self._retry_waiting())
             async for receipts in self.channel.receipts():
-                self._add(receipts)
-                await self._settle()
-        finally:
+                async with self._settling:
+                    self._add(receipts)
+                    await self._settle()
+                while self._waiting.full:
+                    await self.clock.sleep(_LOOK_EVERY)
             again.cancel()
-            await asyncio.gather(again, return_exceptions=True)
 
     async def _retry_waiting(self) -> None:
         while True:
-            await self.clock.sleep(_AGAIN_AFTER)
-            if self.waiting:
+            await self.clock.sleep(_LOOK_EVERY)
+            async with self._settling:
                 await self._settle()
 
     def _add(self, receipts: Sequence[Receipt]) -> None:
         now = self.clock.now()
         for receipt in receipts:
             if receipt.kind in _KINDS:
-                self.waiting[receipt.provider_message, receipt.kind] = (receipt, now)
+                self._waiting.add(receipt, now)
             else:
                 log.error("receipt_of_unknown_kind", channel=self.channel_type, kind=receipt.kind)
-        while len(self.waiting) > _AT_MOST:
-            self.waiting.popitem(last=False)
+                receipt.acknowledge()
+        if surplus := self._waiting.remove_surplus():
+            log.warning("receipts_dropped", channel=self.channel_type, receipts=len(surplus))
+            for receipt in surplus:
+                self._spellings.missed(receipt, now, dropped=True)
 
     async def _settle(self) -> None:
+        """Publish and acknowledge what is due; for one task at a time."""
         now = self.clock.now()
-        taken = dict(self.waiting)
+        due = self._waiting.due(now)
         try:
-            async with self.store.transaction(read_only=True) as tx:
-                known = await tx.provider_messages(
-                    self.channel.provider, list(dict.fromkeys(message for message, _ in taken))
-                )
-            matched = [
-                (receipt, known[message])
-                for (message, _), (receipt, _) in taken.items()
-                if message in known
-            ]
-            complete = await self._complete(matched)
-            await publish_all(
-                self.broker,
-                outcomes(
-                    _outcome(receipt, named, self.channel_type, now) for receipt, named in complete
-                ),
-            )
+            matches = await self._publish(due, now)
         except PAUSES as fault:
             log.warning("receipts_wait", channel=self.channel_type, error=str(fault))
+            for each in due:
+                each.try_later(now)
             return
-        for key, (receipt, since) in taken.items():
-            late = (now - since).total_seconds() > _WAIT_AT_MOST
-            if late and key[0] not in known:
+        for each, one in zip(due, matches, strict=True):
+            if one is None and each.still_unknown(now):
+                continue
+            self._waiting.remove(each)
+            if one is not None:
+                self._spellings.matched(each.receipt, one)
+            else:
                 log.info("receipt_of_unknown_message", channel=self.channel_type)
-            # The same may have come again meanwhile; it stays.
-            newest = self.waiting.get(key, (None, now))[0]
-            if (late or key[0] in known) and newest is receipt:
-                del self.waiting[key]
+                self._spellings.missed(each.receipt, now)
+
+    async def _publish(self, due: Sequence[Waiting], now: datetime) -> Sequence[Match | None]:
+        """Publish the outcomes of receipts whose message is known; returns each match."""
+        if not due:
+            return ()
+        matches = await self._match(due, now)
+        matched = [
+            (each.receipt, one.message)
+            for each, one in zip(due, matches, strict=True)
+            # Only its code proves that a challenge was read.
+            if one is not None and not is_challenge(one.message.delivery)
+        ]
+        complete = await self._complete(matched)
+        await publish_all(
+            self.broker,
+            outcomes(
+                _outcome(receipt, named, self.channel_type, now) for receipt, named in complete
+            ),
+        )
+        return matches
+
+    async def _match(self, due: Sequence[Waiting], now: datetime) -> list[Match | None]:
+        """The message of each receipt, as far as it is known by now."""
+        names = {each.receipt.provider_message for each in due}
+        deliveries = self.channel.provider
+        challenges = of_challenges(deliveries)
+        async with self.store.transaction(read_only=True) as tx:
+            exact = dict(await tx.provider_messages(challenges, names))
+            for name, message in (await tx.provider_messages(deliveries, names)).items():
+                if name not in exact or exact[name].at <= message.at:  # the newest has the name
+                    exact[name] = message
+            found = Found(exact)
+            counting = [self._counting(each, now, found) for each in due]
+            if spelled := {each.folded for spellings in counting for each in spellings}:
+                messages = [
+                    *await tx.spelled(deliveries, spelled),
+                    *await tx.spelled(challenges, spelled),
+                ]
+                rows = await tx.deliveries({message.delivery for message in messages})
+                settled = {id_ for id_, row in rows.items() if row.state.terminal}
+                found = Found(found.exact, by_folded_name(messages), settled)
+        return [
+            match(each.receipt, spellings, found, self._spellings.usual(each.receipt))
+            for each, spellings in zip(due, counting, strict=True)
+        ]
+
+    def _counting(self, waiting: Waiting, now: datetime, found: Found) -> Sequence[Spelled]:
+        """The spellings of a receipt that count: unless its provider is known for one, its exact ID
+        may be noted in a moment.
+        """
+        receipt, unknown_for = waiting.receipt, waiting.unknown_for(now).total_seconds()
+        if self._spellings.usual(receipt) is not None:
+            return receipt.spellings
+        exact = found.exact.get(receipt.provider_message)
+        if exact is not None and counts(receipt, exact, None):
+            return ()
+        return receipt.spellings if unknown_for >= FIRST_PAUSE else ()
 
     async def _complete(
         self, matched: Sequence[tuple[Receipt, ProviderMessage]]

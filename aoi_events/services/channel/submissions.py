@@ -23,6 +23,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
+from aoi_events.domain.providers.message_ids import of_challenges
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
@@ -230,24 +231,26 @@ class Submissions:
         """Write the provider's message IDs, for its receipts."""
         named = [
             ProviderMessage(
-                delivery=each.item.delivery,
-                step=each.item.step,
-                attempt=each.item.attempt,
+                *key_of(each.item),
                 part=part,
                 parts=len(each.sent.provider_messages),
-                provider=self.channel.provider,
+                provider=self._provider_of(each.item),
                 message=message,
                 client=each.item.client,
                 at=each.noted_at,
+                address=each.sent.address,
             )
             for each in results
-            if isinstance(each.item, DeliverItem)
             for part, message in enumerate(each.sent.provider_messages, 1)
             if message is not None
         ]
         if named:
             async with self.store.transaction() as tx:
                 await tx.note_provider_messages(named)
+
+    def _provider_of(self, item: Work) -> str:
+        provider = self.channel.provider
+        return of_challenges(provider) if isinstance(item, ChallengeItem) else provider
 
 
 def key_of(item: Work) -> Key:

@@ -42,7 +42,7 @@ class ChannelWorker:
         self._channel: Final = channel
         self._submissions = Submissions(kind, channel, store, broker, clock, metrics)
         self._beside = (
-            Receipts(kind, channel, store, broker, clock),
+            Receipts(kind, channel, store, broker, clock, metrics),
             HealthNotes(kind, name, channel, store, clock),
         )
         self._batches = drive(ProviderHandler(kind, self._submissions, store, clock))
@@ -50,6 +50,7 @@ class ChannelWorker:
             metrics.watch_window(kind, lambda: channel.window_in_use)
         if isinstance(channel, Guarded):
             metrics.watch_breakers(kind, lambda: channel.in_trouble)
+            metrics.providers(channel.providers)
 
     async def run(self, stop: asyncio.Event, started: asyncio.Event) -> None:
         """Run until ``stop``; then finish what is under way, and close the channel."""

@@ -11,6 +11,7 @@ context.configure(
     target_metadata=METADATA,
     # SQLite alters a table by copying it.
     render_as_batch=True,
+    transaction_per_migration=True,
 )
 with context.begin_transaction():
     context.run_migrations()

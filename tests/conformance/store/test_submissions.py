@@ -50,6 +50,20 @@ async def test_a_reused_message_id_means_the_newest(store: Store) -> None:
         assert await transaction.provider_messages("smsc", ["7"]) == {"7": new}
 
 
+async def test_messages_are_found_without_case_and_padding(store: Store) -> None:
+    """All that have the folded ID at that provider, with what to compare of their address."""
+    one = a_provider_message(1, message="eu 00B8BE12", address="0000001")
+    two = a_provider_message(2, message="eu b8be12")
+    other = a_provider_message(3, message="world 00B8BE12")
+    zero = a_provider_message(4, message="eu 0000")
+    async with store.transaction() as transaction:
+        await transaction.note_provider_messages([one, two, other, zero])
+        found = await transaction.spelled("smsc", ["eu b8be12", "eu 0", "eu 7"])
+        assert list(found) == [one, two, zero]
+        assert list(await transaction.spelled("other", ["eu b8be12"])) == []
+        assert list(await transaction.spelled("smsc", [])) == []
+
+
 async def test_the_parts_that_were_received_are_counted(store: Store) -> None:
     """Of each submission apart, each part once, however often its receipt comes."""
     parts = [a_provider_message(1, part, 3) for part in (1, 2, 3)]

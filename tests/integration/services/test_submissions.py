@@ -18,6 +18,7 @@ from aoi_events.contracts.envelopes import (
     OutcomeItem,
     OutcomeKind,
 )
+from aoi_events.domain.providers.message_ids import of_challenges
 from aoi_events.errors import ProviderUnavailable
 from aoi_events.ports.broker import Subscription
 from aoi_events.ports.channel import ConnectionlessChannel, SubmitResult
@@ -138,16 +139,16 @@ async def test_a_result_waits_for_no_other_of_its_lane(
         assert outcome.delivery == item(number).delivery
 
 
-async def test_messages_of_deliveries_are_noted_by_their_names(
+async def test_messages_are_noted_by_their_names(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each part that the provider named, counted among all parts, since the step was noted; a
-    challenge's message is not noted, nobody waits for its receipt.
+    """Each part that the provider named, counted among all parts, since the step was noted, with
+    what receipts name of the address; a challenge's message, too, so that its receipt is known.
     """
-    step = item(1)
+    step, proof = item(1), challenge()
     taken: dict[str, SubmitResult] = {
-        step.delivery: SubmitResult(accepted(step), ("m1", None, "m3")),
-        challenge().id: SubmitResult(None, ("m4",)),
+        step.delivery: SubmitResult(accepted(step), ("m1", None, "m3"), address="0000001"),
+        proof.id: SubmitResult(None, ("m4",)),
     }
 
     async def take(items: Sequence[Any]) -> Sequence[SubmitResult]:
@@ -155,15 +156,19 @@ async def test_messages_of_deliveries_are_noted_by_their_names(
         return [taken[each.delivery if each.kind == "deliver" else each.id] for each in items]
 
     monkeypatch.setattr(desk.channel, "deliver", take)
-    await desk.submissions.submit_all([step, challenge()], all_wanted)
+    await desk.submissions.submit_all([step, proof], all_wanted)
     await desk.published()
     async with desk.store.transaction(read_only=True) as tx:
         known = await tx.provider_messages("scripted", ["m1", "m3", "m4"])
+        assert "m4" not in known  # workers of 0.1.0 would take it for one of a delivery
+        known = {**known, **await tx.provider_messages(of_challenges("scripted"), ["m4"])}
     assert {
-        name: (each.delivery, each.part, each.parts, each.at) for name, each in known.items()
+        name: (each.delivery, each.part, each.parts, each.at, each.address)
+        for name, each in known.items()
     } == {
-        "m1": (step.delivery, 1, 3, NOW),
-        "m3": (step.delivery, 3, 3, NOW),
+        "m1": (step.delivery, 1, 3, NOW, "0000001"),
+        "m3": (step.delivery, 3, 3, NOW, "0000001"),
+        "m4": (proof.id, 1, 1, NOW, ""),
     }
 
 

@@ -53,11 +53,13 @@ def names(smsc: Smsc, *messages: ShortMessageReceived) -> tuple[str, ...]:
 
 
 async def next_receipts(channel: ConnectionlessChannel, number: int) -> list[Receipt]:
-    """The next receipts, however they are batched."""
+    """The next receipts, however they are batched; each is acknowledged."""
     heard: list[Receipt] = []
     async with asyncio.timeout(WITHIN):
         async for batch in channel.receipts():
             heard += batch
+            for receipt in batch:
+                receipt.acknowledge()
             if len(heard) >= number:
                 break
     return heard

@@ -220,7 +220,7 @@ class TestWithinAServer:
             }
             for name, smsc, prefix in (("first", first, "+31"), ("second", second, "+49"))
         }
-        return {"channels": {"sms": {"host": None, "smscs": smscs}}}
+        return {"channels": {"sms": {"host": None, "port": 2775, "smscs": smscs}}}
 
     async def test_an_smsc_that_never_answers_holds_back_only_what_is_its_own(
         self, server: AoiServer, first: LoopbackSmsc, second: LoopbackSmsc, shop: Publisher

@@ -146,15 +146,17 @@ async def test_receipts_that_overtake_come_twice_or_are_about_nothing(
     smsc: Smsc, channel: ConnectionlessChannel
 ) -> None:
     """All are heard as they come; what they are worth is decided by whoever knows the messages."""
+    listening = asyncio.create_task(next_receipts(channel, 4))
     await smsc.say("id:ffff stat:DELIVRD err:000")
     await smsc.say("stat:DELIVRD err:000")
     await smsc.say("nothing of the kind")
     both = (MessageState.DELIVERED, MessageState.DELIVERED)
-    await smsc.script(Reply(receipts=both, receipt_first=True))
+    await smsc.script(Reply(receipts=both, receipt_first=True), Reply(receipts=both[:1]))
     [sent] = await channel.deliver([delivery()])
-    stray, *heard = [receipt.provider_message for receipt in await next_receipts(channel, 3)]
+    [last] = await channel.deliver([delivery(2)])
+    stray, *heard = [receipt.provider_message for receipt in await listening]
     assert stray.endswith(" ffff")
-    assert heard == [*sent.provider_messages * 2]
+    assert heard == [*sent.provider_messages * 2, *last.provider_messages]
 
 
 async def test_a_submission_that_is_never_answered_is_bounded(smsc: Smsc) -> None:
@@ -172,7 +174,7 @@ async def test_an_idle_line_is_asked_whether_it_lives() -> None:
     """An SMSC that hears nothing else is sent *enquire_link*, so that it keeps the session, and a
     line that was cut without a word is noticed.
     """
-    async with NodeSmsc.running() as smsc, channel_to(smsc):
+    async with NodeSmsc.running() as smsc, channel_to(smsc, enquire_link=0.1):
         assert isinstance(smsc, NodeSmsc)
         await smsc.bound(1)
         await smsc.enquired()

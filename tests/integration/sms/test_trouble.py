@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+
+import pytest
 
 from aoi_events import Publisher
 from aoi_events.client.core.events import ChannelClosed
@@ -19,6 +22,7 @@ from tests.integration.sms.traffic import (
     message,
     send,
 )
+from tests.support.limits import WITHIN
 
 WINDOW = 601.0
 """Seconds after which the acknowledgement of an SMS counts as missing here."""
@@ -71,6 +75,30 @@ async def test_a_bad_number_closes_the_channel_and_its_proof(
     )
     await phone.ready("websocket", "sms")
     assert len(smsc.submissions) == submitted + 1
+
+
+@pytest.mark.parametrize("status", [0x0A, 0x15, 0x43, 0x48, 0x49, 0x50, 0x53, 0x61, 0x62])
+async def test_a_status_that_blames_our_settings_costs_no_device_its_channel(
+    server: AoiServer, smsc: LoopbackSmsc, shop: Publisher, handset: MakeHandset, status: int
+) -> None:
+    """The challenge and the notification wait, without an attempt that counts, until the operator
+    has mended the settings.
+    """
+    phone = await handset(proved=False)
+    smsc.script(Reply(status=status), Reply(), Reply(status=status))
+    await phone.offer()
+    await smsc.submitted(1)
+    async with asyncio.timeout(WITHIN):
+        while len(smsc.submissions) < 2:
+            server.advance(61)
+            await asyncio.sleep(0.1)
+    assert state_of(await phone.confirm(await phone.code())) == "active"
+    await shop.send(phone.token, "Gate B12", notification="n1")
+    hop = await server.wait_for.hop("n1", "unavailable")
+    assert f"0x{status:02X}" in (hop.detail or "")
+    await all_delivered_in_time(server, ["n1"])
+    assert contents(smsc) == Counter({"Gate B12": 2})
+    assert not any(event.kind == "channel.closed" for event in server.events)
 
 
 async def test_a_number_that_is_bad_for_its_challenge_is_given_up(

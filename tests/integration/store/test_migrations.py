@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from aoi_events.store.migration import upgrade
 from aoi_events.store.records import RecordMapping
 from aoi_events.store.store import open_store
 from aoi_events.testing.containers import PostgresServer
+from tests.support.containers import in_containers
 
 UPGRADE = """
 import asyncio, sys
@@ -44,11 +46,33 @@ def _schema(connection: Connection) -> set[tuple[str, ...]]:
     """Everything that the database knows of its tables, as text, without Alembic's own."""
     sqlite = connection.dialect.name == "sqlite"
     rows = connection.execute(text(_SQLITE_SCHEMA if sqlite else _POSTGRES_SCHEMA)).all()
-    return {
+    found = [
         tuple("".join(str(part).split()) for part in row)
         for row in rows
         if "alembic" not in str(row[1]) and "alembic" not in str(row[2])
-    }
+    ]
+    # SQLite keeps a table's own words, to which a later column is appended.
+    return (
+        {part for kind, name, sql in found for part in _parts(kind, name, sql)}
+        if sqlite
+        else set(found)
+    )
+
+
+def _parts(kind: str, name: str, sql: str) -> Iterator[tuple[str, ...]]:
+    """The columns and constraints of a table of SQLite, each for itself."""
+    if kind != "table":
+        yield kind, name, sql
+        return
+    depth, part = 0, ""
+    for letter in sql[sql.index("(") + 1 : -1]:
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            yield name, part
+            part = ""
+        else:
+            part += letter
+    yield name, part
 
 
 async def test_migrations_make_what_the_tables_say(empty_url: str) -> None:
@@ -92,6 +116,32 @@ async def test_upgrades_at_once_are_one(empty_url: str) -> None:
     store = await open_store(empty_url)
     await store.check()
     await store.close()
+
+
+@pytest.mark.parametrize("empty_url", [in_containers("postgresql")], indirect=True)
+async def test_an_interrupted_index_is_built_anew(empty_url: str) -> None:
+    """An upgrade that was interrupted while PostgreSQL built an index left the columns and an index
+    that is not valid; the next upgrade replaces it.
+    """
+    await upgrade(empty_url)
+    database = database_of(empty_url)
+    valid = text(
+        "SELECT indisvalid FROM pg_index WHERE indexrelid = 'provider_messages_folded'::regclass"
+    )
+    async with database.engine.begin() as connection:
+        before = await connection.run_sync(_schema)
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        await connection.execute(
+            text(
+                "UPDATE pg_index SET indisvalid = false "
+                "WHERE indexrelid = 'provider_messages_folded'::regclass"
+            )
+        )
+    await upgrade(empty_url)
+    async with database.engine.begin() as connection:
+        assert await connection.scalar(valid)
+        assert await connection.run_sync(_schema) == before
+    await database.engine.dispose()
 
 
 async def upgrade_several(folder: Path, prefix: str) -> None:

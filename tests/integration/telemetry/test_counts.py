@@ -60,6 +60,7 @@ async def each_hop(aoi: AoiServer) -> None:
     await counted(aoi, 2, "aoi_delivery_first_step_seconds_count")
     # The challenge that proved the number, and the second notification.
     await counted(aoi, 2, "aoi_submissions_total", channel="sms", result="accepted")
+    await counted(aoi, 2, "aoi_receipts_total", channel="sms", result="exact")
     await aoi.wait_for(lambda: value(aoi, "aoi_submission_window_in_use", channel="sms") == 0)
     await counted(aoi, 1, "aoi_outcomes_total", kind="acknowledged", channel="websocket")
     await counted(aoi, 1, "aoi_outcomes_total", kind="accepted", channel="sms")

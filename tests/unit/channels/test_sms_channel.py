@@ -155,6 +155,25 @@ async def test_outcomes_stand_in_the_order_of_the_items(
     assert outcomes[1].retry_after == 0.05
 
 
+async def test_a_refusal_of_our_settings_is_held_and_warned_of(
+    smsc: LoopbackSmsc, channel: ConnectionlessChannel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The operator is warned once a minute; items are tried again later, and no channel closes."""
+    smsc.script(*(Reply(status=status) for status in (0x0A, 0x0A, 0x62, 0x50)), Reply())
+    sent = await channel.deliver([delivery(number) for number in range(5)])
+    outcomes = [each.outcome for each in sent if isinstance(each.outcome, OutcomeItem)]
+    assert [(each.kind, each.closes_channel, each.retry_after) for each in outcomes] == [
+        *[(OutcomeKind.UNAVAILABLE, False, 60.0)] * 4,
+        (OutcomeKind.ACCEPTED, False, None),
+    ]
+    warned = [vars(record)["why"] for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == [
+        "SMSC status 0x0A RINVSRCADR (check source)",
+        "SMSC status 0x62 RINVEXPIRY (check validity)",
+        "SMSC status 0x50 RINVDSTTON (check destination_ton)",
+    ]
+
+
 @pytest.mark.parametrize(
     "changes, kind, closes",
     [

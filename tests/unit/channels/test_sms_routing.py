@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from itertools import pairwise
 
@@ -81,21 +82,38 @@ def test_one_smsc_or_a_table_of_several() -> None:
     assert list(several.providers) == ["eu", "us"]
     assert several.providers["eu"].prefixes == ("+31", "+49")
     assert not SmsSettings().providers
+    beside = SmsSettings.model_validate({"port": 2775, "smscs": {"eu": {"host": "a"}}})
+    assert list(beside.providers) == ["eu"]  # a setting that has its default is as good as unset
 
 
 def test_the_documented_table_is_one() -> None:
     """The documented table is valid, and numbers go to the SMSCs that it names."""
-    given = tomllib.loads(block("docs/how-to/containers.md", "toml"))
+    given = tomllib.loads(block("docs/how-to/sms.md", "toml"))
     settings = SmsSettings.model_validate(given["channels"]["sms"])
     assert routes("+31600000001", settings.providers) == ["eu", "world"]
     assert routes("+15550100000", settings.providers) == ["world"]
     assert settings.providers["eu"].rate == 50
+    assert settings.providers["world"].bind == "transmitter_receiver"
+
+
+def test_the_documented_variables_are_settings() -> None:
+    """Each line of them sets a setting of the SMSC."""
+    found = re.findall(
+        r"^export AOI_CHANNELS__SMS__(\w+)=(\S+)$", block("docs/how-to/sms.md", "sh"), re.MULTILINE
+    )
+    settings = SmsSettings.model_validate({name.lower(): value for name, value in found})
+    assert list(settings.providers) == ["aoi@smsc.example:2775"]
+    assert settings.password.get_secret_value() == "secret"
 
 
 @pytest.mark.parametrize(
     "settings, said",
     [
         ({"host": "a", "smscs": {"eu": {"host": "b"}}}, "not both"),
+        (
+            {"smscs": {"eu": {"host": "b"}}, "tls": True, "ca_file": "ca.pem", "password": "s"},
+            "not ca_file, password, tls: with smscs they are of no effect",
+        ),
         ({"smscs": {"eu": {"port": 1}}}, "smscs.eu.host"),
         ({"smscs": {"EU 1": {"host": "b"}}}, "pattern"),
         ({"smscs": {"eu": {"host": "b", "prefixes": ["31"]}}}, "pattern"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +17,6 @@ from aoi_events.channels.sms.push import Push
 from aoi_events.channels.sms.receipt_queue import ReceiptQueue
 from aoi_events.channels.sms.receipts import (
     MessageState,
-    SmscReceipt,
 )
 from aoi_events.channels.sms.settings import SmscSettings
 from aoi_events.channels.sms.status import SubmitStatus, Submitted
@@ -32,7 +32,8 @@ def message(number: str = NUMBER, valid_for: float = 60.0) -> Push:
     """A binary message that the loopback SMSC can take."""
     to = destination(number)
     assert to is not None
-    return Push(to, (USER_DATA,), asyncio.get_running_loop().time() + valid_for)
+    valid_until = datetime.now(UTC) + timedelta(seconds=valid_for)
+    return Push(to, (USER_DATA,), asyncio.get_running_loop().time() + valid_for, valid_until)
 
 
 @pytest.fixture
@@ -43,11 +44,12 @@ async def smsc() -> AsyncIterator[LoopbackSmsc]:
 
 
 class Linked:
-    """A link, and the receipts that it passes on."""
+    """A link, and the receipts that it passes on, each of which is acknowledged at once."""
 
-    def __init__(self, settings: SmscSettings) -> None:
+    def __init__(self, settings: SmscSettings, breakers: Breakers) -> None:
         self._receipts = ReceiptQueue()
-        self._link = SmscLink("smsc", settings, Breakers("sms"), self._receipts)
+        self._heard: asyncio.Queue[tuple[str, MessageState] | None] = asyncio.Queue()
+        self._link = SmscLink("smsc", settings, breakers, self._receipts)
 
     @property
     def up(self) -> bool:
@@ -64,42 +66,46 @@ class Linked:
         await self._link.known.wait()
         return list(await asyncio.gather(*map(self._link.submit, pushes)))
 
-    async def receipts(self) -> AsyncIterator[list[SmscReceipt]]:
-        """The receipts, in batches."""
-        async for batch in self._receipts.batches():
-            yield [receipt for _, receipt in batch]
+    async def receipts(self, count: int) -> list[tuple[str, MessageState]]:
+        """The next receipts: message ID and state; fewer when the link is closed."""
+        heard: list[tuple[str, MessageState]] = []
+        async with asyncio.timeout(WITHIN):
+            while len(heard) < count and (receipt := await self._heard.get()) is not None:
+                heard.append(receipt)
+        return heard
 
     def open(self) -> None:
-        """Connect."""
+        """Connect, and listen."""
         self._link.open()
+        self._listening = asyncio.create_task(self._listen())
 
     async def close(self) -> None:
         """End the link, and the receipts."""
         await self._link.close()
         self._receipts.close()
+        await self._listening
+
+    async def _listen(self) -> None:
+        async for batch in self._receipts.batches():
+            for each in batch:
+                self._heard.put_nowait((each.receipt.message_id, each.receipt.state))
+                each.acknowledge()
+        self._heard.put_nowait(None)
 
 
 @asynccontextmanager
-async def link_to(smsc: LoopbackSmsc, **settings: Any) -> AsyncIterator[Linked]:
+async def link_to(
+    smsc: LoopbackSmsc, *, breakers: Breakers | None = None, **settings: Any
+) -> AsyncIterator[Linked]:
     """A link that is open while the block runs."""
     quick = {"response_time": 5.0, "turn_time": 5.0, "connect_time": 2.0, "reconnect_first": 0.01}
-    link = Linked(SmscSettings(host=smsc.host, port=smsc.port, **(quick | settings)))
+    smsc_settings = SmscSettings(host=smsc.host, port=smsc.port, **(quick | settings))
+    link = Linked(smsc_settings, breakers or Breakers("sms"))
     link.open()
     try:
         yield link
     finally:
         await link.close()
-
-
-async def next_receipts(link: Linked, count: int) -> list[SmscReceipt]:
-    """The next receipts, however they are batched."""
-    received: list[SmscReceipt] = []
-    async with asyncio.timeout(WITHIN):
-        async for batch in link.receipts():
-            received.extend(batch)
-            if len(received) >= count:
-                break
-    return received
 
 
 async def test_a_message_arrives_as_it_was_sent(smsc: LoopbackSmsc) -> None:
@@ -136,6 +142,19 @@ async def test_verdicts_stand_in_the_order_of_the_messages(smsc: LoopbackSmsc) -
         SubmitStatus.REFUSED,
         SubmitStatus.REFUSED,
     ]
+
+
+async def test_an_smsc_that_takes_no_number_costs_no_device_its_channel(
+    smsc: LoopbackSmsc, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After three numbers the operator is warned of the settings that say what a number is."""
+    smsc.default = Reply.bad_number()
+    async with link_to(smsc, window=1, destination_ton=2) as link:
+        pushes = [message(f"+3160000000{number}") for number in range(5)]
+        statuses = [each.status for each in await link.submit(pushes)]
+    assert statuses == [SubmitStatus.BAD_ADDRESS] * 3 + [SubmitStatus.MISCONFIGURED] * 2
+    [warning] = [vars(record) for record in caplog.records if "smsc_refuses" in record.getMessage()]
+    assert warning["why"].endswith("(check destination_ton, destination_npi)")
 
 
 async def test_no_more_than_a_window_is_open_at_once(smsc: LoopbackSmsc) -> None:
@@ -185,11 +204,11 @@ async def test_a_receipt_tells_what_became_of_a_message(smsc: LoopbackSmsc) -> N
     )
     async with link_to(smsc, window=1) as link:
         ids = [each.message_ids[0] for each in await link.submit([message()] * 2)]
-        receipts = await next_receipts(link, 2)
-    assert {receipt.message_id: receipt.state for receipt in receipts} == {
-        ids[0]: MessageState.DELIVERED,
-        ids[1]: MessageState.UNDELIVERABLE,
-    }
+        receipts = await link.receipts(2)
+    assert receipts == [
+        (ids[0], MessageState.DELIVERED),
+        (ids[1], MessageState.UNDELIVERABLE),
+    ]
 
 
 async def test_a_receipt_may_overtake_the_response(smsc: LoopbackSmsc) -> None:
@@ -197,9 +216,9 @@ async def test_a_receipt_may_overtake_the_response(smsc: LoopbackSmsc) -> None:
     smsc.script(Reply(receipt_first=True))
     async with link_to(smsc) as link:
         submitting = asyncio.create_task(link.submit([message()]))
-        [receipt] = await next_receipts(link, 1)
+        [receipt] = await link.receipts(1)
         [submitted] = await submitting
-    assert receipt == SmscReceipt(submitted.message_ids[0] or "", MessageState.DELIVERED)
+    assert receipt == (submitted.message_ids[0], MessageState.DELIVERED)
 
 
 async def test_a_receipt_that_comes_twice_is_passed_on_twice(smsc: LoopbackSmsc) -> None:
@@ -207,8 +226,8 @@ async def test_a_receipt_that_comes_twice_is_passed_on_twice(smsc: LoopbackSmsc)
     smsc.script(Reply(receipts=(MessageState.DELIVERED, MessageState.DELIVERED)))
     async with link_to(smsc) as link:
         [submitted] = await link.submit([message()])
-        receipts = await next_receipts(link, 2)
-    assert receipts == [SmscReceipt(submitted.message_ids[0] or "", MessageState.DELIVERED)] * 2
+        receipts = await link.receipts(2)
+    assert receipts == [(submitted.message_ids[0], MessageState.DELIVERED)] * 2
 
 
 async def test_messages_that_are_no_receipts_change_nothing(smsc: LoopbackSmsc) -> None:
@@ -218,8 +237,8 @@ async def test_messages_that_are_no_receipts_change_nothing(smsc: LoopbackSmsc) 
         await smsc.say(b"STOP")
         await smsc.say(b"\xff\x00 nonsense", esm_class=0x04)
         [submitted] = await link.submit([message()])
-        receipts = await next_receipts(link, 1)
-    assert [receipt.message_id for receipt in receipts] == list(submitted.message_ids)
+        receipts = await link.receipts(1)
+    assert receipts == [(submitted.message_ids[0], MessageState.DELIVERED)]
 
 
 async def test_a_message_without_response_is_unanswered_and_the_link_goes_on(
@@ -284,15 +303,39 @@ async def test_an_smsc_that_is_away_holds_messages_back_and_is_found_again(
     assert submitted.status is SubmitStatus.ACCEPTED
 
 
+async def test_a_fault_of_ours_does_not_end_the_link(
+    smsc: LoopbackSmsc, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and the link is set up again."""
+
+    class Faulty(Breakers):
+        """Breakers that fail once."""
+
+        failed = False
+
+        def reachable(self, name: str) -> None:
+            """Fail the first time."""
+            if not self.failed:
+                self.failed = True
+                raise RuntimeError("a fault of ours")
+            super().reachable(name)
+
+    async with link_to(smsc, breakers=Faulty("sms"), reconnect_most=0.01) as link:
+        async with asyncio.timeout(WITHIN):
+            await link.ready()
+        [submitted] = await link.submit([message()])
+    assert submitted.status is SubmitStatus.ACCEPTED
+    assert "smsc_link_failed" in [record.getMessage() for record in caplog.records]
+
+
 async def test_closing_ends_receipts_and_unbinds(smsc: LoopbackSmsc) -> None:
     """After close no reader waits for receipts, and the SMSC has no session."""
     async with link_to(smsc) as link:
         await smsc.bound(1)
-        listening = asyncio.create_task(next_receipts(link, 1))
+        listening = asyncio.create_task(link.receipts(1))
     assert await asyncio.wait_for(listening, WITHIN) == []
     await smsc.bound(0)
     await link.close()
-    assert await next_receipts(link, 1) == []
 
 
 async def test_a_cancelled_submission_leaves_the_link_usable(smsc: LoopbackSmsc) -> None:

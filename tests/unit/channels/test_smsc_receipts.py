@@ -6,29 +6,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aoi_events.channels.sms.pdu import Message
 from aoi_events.channels.sms.receipts import (
     MESSAGE_STATE,
+    RECEIPTED_MESSAGE_ID,
     MessageState,
     SmscReceipt,
     read_receipt,
 )
 from aoi_events.errors import MalformedPdu
 
+NUMBER = "31600000001"
+UNDELIVERED = b"id:1A sub:001 dlvrd:000 submit date:0 done date:0 stat:UNDELIV"
+NAMED = b"id:1A sub:001 dlvrd:000 submit date:0 done date:0 err:000"
+PAYLOAD = 0x0424
+ERROR_CODE = 0x0423
+
+
+def receipt_in(
+    text: bytes = b"", esm_class: int = 0x04, optional: dict[int, bytes] | None = None
+) -> SmscReceipt | None:
+    """The receipt in a message from a telephone's number."""
+    return read_receipt(Message(NUMBER, "AOI", esm_class, 0, text, optional or {}))
+
 
 @given(
     st.integers(0, 255),
     st.binary(max_size=254),
-    st.lists(
-        st.tuples(st.sampled_from([0x001E, 0x0427, 0x0424, 0x1400]), st.binary(max_size=80)),
-        max_size=4,
+    st.dictionaries(
+        st.sampled_from([0x001E, 0x0427, 0x0424, 0x0423, 0x1400]), st.binary(max_size=80)
     ),
 )
-def test_any_deliver_sm_is_a_receipt_or_none_or_malformed(
-    esm_class: int, text: bytes, tlvs: list[tuple[int, bytes]]
+def test_any_message_is_a_receipt_or_none_or_malformed(
+    esm_class: int, text: bytes, optional: dict[int, bytes]
 ) -> None:
-    """Any `deliver_sm` of an SMSC is a receipt, another message, or malformed."""
+    """Any message of an SMSC is a receipt, another message, or malformed."""
     try:
-        receipt = read_receipt(esm_class, text, tlvs)
+        receipt = receipt_in(text, esm_class, optional)
     except MalformedPdu:
         assert esm_class & 0x3C == 0x04
     else:
@@ -41,12 +55,158 @@ def test_any_deliver_sm_is_a_receipt_or_none_or_malformed(
 def test_a_receipt_that_names_no_message_is_malformed(text: bytes) -> None:
     """A receipt without an ID is malformed: the next field is not read as the ID."""
     with pytest.raises(MalformedPdu, match="names no message"):
-        read_receipt(0x04, text, [(MESSAGE_STATE, b"\x02")])
+        receipt_in(text, optional={MESSAGE_STATE: b"\x02"})
 
 
-@pytest.mark.parametrize("esm_class, is_receipt", [(0x04, True), (0x44, True), (0x08, False)])
+@pytest.mark.parametrize(
+    "esm_class, is_receipt",
+    [(0x04, True), (0x44, False), (0x00, True), (0x08, False), (0x20, False)],
+)
 def test_a_receipt_is_told_by_its_type_bits(esm_class: int, is_receipt: bool) -> None:
-    """Bits 5 to 2 of the octet decide; acknowledgements are no receipts."""
+    """Bits 5 to 2 of the octet decide; acknowledgements and notices on the way are no receipts. A
+    user data header is no part of the text.
+    """
     text = b"id:42 sub:001 dlvrd:001 submit date:0 done date:0 stat:EXPIRED err:7"
-    receipt = read_receipt(esm_class, text, [])
-    assert (receipt == SmscReceipt("42", MessageState.EXPIRED, "7")) is is_receipt
+    if esm_class == 0x44:
+        text, is_receipt = b"\x05\x00\x03\x01\x01\x01" + text, True
+    receipt = receipt_in(text, esm_class)
+    assert (receipt is not None) is is_receipt
+    if receipt is not None:
+        assert (receipt.message_id, receipt.state) == ("42", MessageState.EXPIRED)
+        assert (receipt.error, receipt.addresses) == ("7", (NUMBER, "AOI"))
+        assert receipt.marked is (esm_class != 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        UNDELIVERED,
+        UNDELIVERED.decode().encode("utf-16-be"),
+        UNDELIVERED.decode().encode("utf-16-le"),
+        UNDELIVERED.decode().encode("utf-16"),
+        UNDELIVERED.upper(),
+        b"id:1A,sub:001,stat:UNDELIV",
+        b"id:1A;stat:UNDELIV;err:001",
+        b"id=1A stat=UNDELIV",
+        b"ID: 1A Stat: Undelivered",
+        *(
+            b"id:1A stat:" + word
+            for word in (
+                b"UNDELIVERED",
+                b"UNDELIVERABLE",
+                b"FAILED",
+                b"SKIPPED",
+                b"REJECTED",
+                b"REJECTD",
+                b"EXPIRED",
+                b"DELETED",
+                b"5",
+            )
+        ),
+        NAMED,
+        b"id:1A sub:001 err:045",
+    ],
+)
+@pytest.mark.parametrize("esm_class", [0x04, 0x00])
+@pytest.mark.parametrize("where", ["short message", "payload"])
+def test_not_delivered_is_read_in_every_form(text: bytes, esm_class: int, where: str) -> None:
+    """Words, separators, encodings, a text without a state, in either place, marked or not."""
+    optional = {PAYLOAD: text} if where == "payload" else {}
+    receipt = receipt_in(b"" if optional else text, esm_class, optional)
+    if esm_class == 0 and b"stat" not in text.lower().replace(b"\0", b""):
+        assert receipt is None  # without its mark or a state it may be anything
+        return
+    assert receipt is not None
+    assert receipt.message_id == "1A"
+    assert receipt.state.failed
+
+
+@pytest.mark.parametrize(
+    "optional, failed",
+    [
+        ({MESSAGE_STATE: b"\x02"}, False),
+        ({MESSAGE_STATE: b"\x05"}, True),
+        ({MESSAGE_STATE: b"\x08"}, True),
+        ({MESSAGE_STATE: b"\x09"}, True),
+        ({MESSAGE_STATE: b"\x63"}, False),
+        ({ERROR_CODE: b"\x03\x00\x1b"}, True),
+    ],
+)
+@pytest.mark.parametrize("esm_class", [0x04, 0x00])
+def test_parameters_are_a_receipt_with_or_without_the_mark(
+    optional: dict[int, bytes], failed: bool, esm_class: int
+) -> None:
+    """The parameters are enough: a telephone cannot write them."""
+    receipt = receipt_in(b"", esm_class, {RECEIPTED_MESSAGE_ID: b"1A\0", **optional})
+    assert receipt is not None
+    assert (receipt.message_id, receipt.state.failed, receipt.marked) == ("1A", failed, True)
+
+
+@pytest.mark.parametrize(
+    "text, state, meaning",
+    [
+        (b"id:1A stat:UNDELIV", b"\x02", MessageState.UNDELIVERABLE),
+        (b"id:1A stat:DELIVRD", b"\x05", MessageState.UNDELIVERABLE),
+        (b"id:1A stat:DELIVRD", b"\x01", MessageState.DELIVERED),
+        (b"id:1A stat:ENROUTE", b"\x02", MessageState.DELIVERED),
+        (b"id:1A stat:NONSENSE", b"\x02", MessageState.DELIVERED),
+        (b"id:1A stat:NONSENSE", b"", MessageState.UNKNOWN),
+        (b"id:1A dlvrd:001 err:000", b"", MessageState.DELIVERED),
+        (b"id:1A", b"", MessageState.UNKNOWN),
+        (b"id:1A stat:DELIVRD text:stat:UNDELIV id:2", b"", MessageState.DELIVERED),
+        (b"id:1A dlvrd:001 err:  045", b"", MessageState.UNDELIVERABLE),
+        (b"id:1A dlvrd:001 stat:", b"", MessageState.UNKNOWN),
+        (b"id:1A dlvrd:001 stat:\xb2", b"", MessageState.UNKNOWN),
+        (b"id:1A dlvrd:001 stat: err:000", b"", MessageState.UNKNOWN),
+    ],
+)
+def test_of_two_states_not_delivered_counts(
+    text: bytes, state: bytes, meaning: MessageState
+) -> None:
+    """Failed before delivered, delivered before what is not final; nothing is read in our text."""
+    receipt = receipt_in(text, optional={MESSAGE_STATE: state})
+    assert receipt is not None
+    assert (receipt.message_id, receipt.state) == ("1A", meaning)
+
+
+@pytest.mark.parametrize(
+    "form", ["stat:{}", "stat:  {}", 'stat:"{}"', "status:{}", "Status = '{}'"]
+)
+@pytest.mark.parametrize(
+    "word, meaning",
+    [
+        *((word, MessageState.DELIVERED) for word in ("DELIVRD", "DELIVERED", "Deliverd", "2")),
+        *((word, MessageState.ACCEPTED) for word in ("ACCEPTD", "ACCEPTED")),
+        ("DELETED", MessageState.DELETED),
+        ("UNDELIV", MessageState.UNDELIVERABLE),
+        *(
+            (word, MessageState.UNKNOWN)
+            for word in (
+                "DELIVERY_FAILED",
+                "DELIVERYFAILED",
+                "DELIVERYIMPOSSIBLE",
+                "DELIVERYUNCERTAIN",
+                "DELIVEREDTONETWORK",
+                "DELIVERED_TO_NETWORK",
+                "DELIVERED-TO-NETWORK",
+                "ACCESSDENIED",
+                "ACCOUNTBLOCKED",
+                "DELAYED",
+                "D",
+            )
+        ),
+    ],
+)
+def test_a_state_is_read_by_its_whole_word(form: str, word: str, meaning: MessageState) -> None:
+    """A word that only begins like a good state is no good news, and the count makes it none."""
+    receipt = receipt_in(f"id:1A dlvrd:001 {form.format(word)} err:000".encode())
+    assert receipt is not None
+    assert (receipt.message_id, receipt.state) == ("1A", meaning)
+
+
+def test_both_ids_of_a_receipt_are_kept() -> None:
+    """Parameter and text may spell one ID in two ways."""
+    optional = {RECEIPTED_MESSAGE_ID: b"00B8BE12\0", MESSAGE_STATE: b"\x05"}
+    receipt = receipt_in(b"id:12107282 stat:UNDELIV", optional=optional)
+    assert receipt is not None
+    assert (receipt.message_id, receipt.text_id) == ("00B8BE12", "12107282")

@@ -18,6 +18,7 @@ from tests.support.strategies import EPOCH, a_delivery
 
 CHANNELS: Final = ("websocket", "sms")
 QUEUES: Final = ("aoi.notification", "aoi.outcome")
+PROVIDERS: Final = ("eu",)
 
 
 def after(seconds: float) -> datetime:
@@ -63,6 +64,9 @@ def tell_everything(
     metrics.due("delivery", 2, [0.1, -0.1])
     metrics.due("proof", 1)
     metrics.submitted(channel or "", [SubmitResult(None), SubmitResult(None, throttled=True)])
+    metrics.providers(PROVIDERS)
+    metrics.receipt(channel or "", PROVIDERS[0], "exact")
+    metrics.receipt(channel or "", channel, "unknown")
     metrics.watch_window(channel or "", lambda: 3)
     metrics.watch_breakers(channel or "", lambda: {"a": Breaker(BreakerState.OPEN)})
     metrics.policy_reloaded("taken")

@@ -23,7 +23,7 @@ from aoi_events.telemetry.prometheus import PrometheusMetrics
 from tests.support.counts import value
 from tests.support.rules import take
 from tests.support.strategies import EPOCH, a_delivery, facts, instants, plans
-from tests.unit.telemetry.every_metric import CHANNELS, QUEUES, settled, tell_everything
+from tests.unit.telemetry.every_metric import CHANNELS, PROVIDERS, QUEUES, settled, tell_everything
 
 SENDING, STORED = DeliveryState.SENDING, DeliveryState.STORED
 DELIVERED, EXPIRED = DeliveryState.DELIVERED, DeliveryState.EXPIRED
@@ -62,7 +62,11 @@ def test_no_text_makes_a_series(
             reason=reason,
             close=close,
         )
-    installed = {"channel": {*CHANNELS}, "queue": {*QUEUES, "aoi.gateway"}}
+    installed = {
+        "channel": {*CHANNELS},
+        "queue": {*QUEUES, "aoi.gateway"},
+        "provider": {*PROVIDERS},
+    }
     allowed = {
         (each.name.removesuffix("_total"), label.name): {
             *(installed[label.name] if label.values is None else label.values),
@@ -196,6 +200,19 @@ def test_what_a_provider_says(metrics: PrometheusMetrics) -> None:
         for result in ("accepted", "refused", "throttled", "bad_address")
     }
     assert found == {"accepted": 2, "refused": 1, "throttled": 1, "bad_address": 1}
+
+
+def test_receipts_by_provider(metrics: PrometheusMetrics) -> None:
+    """The providers that the operator set have series of their own, all others one."""
+    for provider in ("eu", "x", "y", None):
+        metrics.receipt("sms", provider, "unknown")
+    metrics.providers(["eu"])
+    metrics.receipt("sms", "eu", "unknown")
+    found = {
+        provider: value(metrics, "aoi_receipts_total", provider=provider, result="unknown")
+        for provider in ("eu", "other", "none")
+    }
+    assert found == {"eu": 1, "other": 3, "none": 1}
 
 
 def test_breakers_by_state(metrics: PrometheusMetrics) -> None:

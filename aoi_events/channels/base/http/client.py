@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -30,7 +29,7 @@ from yarl import URL
 from aoi_events.channels.base.http.addresses import permitted
 from aoi_events.channels.base.http.progress import Progress, follow, noted
 from aoi_events.channels.base.http.settings import OutgoingSettings
-from aoi_events.errors import ConfigurationError
+from aoi_events.channels.base.trust import trusting
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.proxy import proxy_url
 
@@ -90,7 +89,7 @@ class HttpClient:
         if proxy is not None and settings.networks:
             _log.warning("networks_bypassed", reason="the proxy looks names up; it must check them")
         self._resolver = resolver or AsyncResolver(timeout=_LOOK_UP, tries=2)
-        tls = _trust(settings)
+        tls = trusting(settings.ca_file, "ca_file")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,  # the slots of the channel are the limit
@@ -204,12 +203,3 @@ async def _discard_body(response: aiohttp.ClientResponse) -> None:
         left = 0
     if left <= 0:
         response.close()
-
-
-def _trust(settings: OutgoingSettings) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except OSError as error:
-        raise ConfigurationError(
-            f"ca_file {settings.ca_file}: {error.strerror or 'no certificates'}"
-        ) from None

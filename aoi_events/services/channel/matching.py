@@ -1,0 +1,91 @@
+"""The message that a receipt is about. Pure.
+
+An exact ID wins, unless the provider is known for another spelling. A provider may spell an ID in
+its receipts in another way than in its answers (:class:`aoi_events.ports.channel.Spelled`). Such a
+spelling counts only if exactly one message has it whose address the receipt names, and, where
+several have it, exactly one whose delivery is open: a wrong match would report on the message of
+another.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from aoi_events.ports.channel import Receipt, Spelled
+from aoi_events.ports.store import ProviderMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Messages in the store that receipts may be about, by name and by folded name; ``settled``:
+    those of their deliveries that have ended.
+    """
+
+    exact: Mapping[str, ProviderMessage]
+    spelled: Mapping[str, Sequence[ProviderMessage]] = field(default_factory=dict)
+    settled: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The message of a receipt; ``how`` its ID is spelled, None for an exact ID."""
+
+    message: ProviderMessage
+    how: str | None = None
+
+
+def by_folded_name(messages: Iterable[ProviderMessage]) -> Mapping[str, Sequence[ProviderMessage]]:
+    """The messages of each folded name."""
+    grouped: defaultdict[str, list[ProviderMessage]] = defaultdict(list)
+    for message in messages:
+        grouped[message.folded].append(message)
+    return grouped
+
+
+def match(
+    receipt: Receipt, spellings: Sequence[Spelled], found: Found, usual: str | None
+) -> Match | None:
+    """The message of a receipt; None: there is none, or it is not certain which.
+
+    ``spellings`` are those of the receipt that count by now. ``usual``: how the provider is known
+    to spell IDs, which comes before an exact ID, because in two bases one ID may name two messages.
+    """
+    exact = found.exact.get(receipt.provider_message)
+    known = [each for each in spellings if each.how == usual]
+    if known and (one := _only(receipt, known, found)) is not None:
+        return Match(exact) if one.message == exact else one
+    if exact is not None and counts(receipt, exact, usual):
+        return Match(exact)
+    return _only(receipt, spellings, found)
+
+
+def counts(receipt: Receipt, exact: ProviderMessage, usual: str | None) -> bool:
+    """Whether the message under the exact ID of a receipt is the one that is meant.
+
+    It is if the receipt names its address. Otherwise the receipt must be sure, and the message must
+    have no address, or the ID no other message in the ``usual`` spelling, perhaps not noted yet.
+    """
+    if exact.address in receipt.addresses:
+        return True
+    return receipt.sure and not (exact.address and names_another(receipt, exact, usual))
+
+
+def names_another(receipt: Receipt, exact: ProviderMessage, usual: str | None) -> bool:
+    """Whether the ID of a receipt, in the ``usual`` spelling, is not that of ``exact``."""
+    known = {each.folded for each in receipt.spellings if each.how == usual}
+    return bool(known) and exact.folded not in known
+
+
+def _only(receipt: Receipt, spellings: Sequence[Spelled], found: Found) -> Match | None:
+    ways = {each.folded: each.how for each in reversed(spellings)}  # of equal names the first
+    fitting = [
+        Match(message, how)
+        for folded, how in ways.items()
+        for message in found.spelled.get(folded, ())
+        if message.address and message.address in receipt.addresses
+    ]
+    open_ = [each for each in fitting if each.message.delivery not in found.settled]
+    candidates = open_ or fitting
+    return candidates[0] if len(candidates) == 1 else None

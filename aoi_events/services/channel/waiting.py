@@ -1,0 +1,118 @@
+"""Receipts that wait until their outcome is published, or their message is not expected any more.
+
+A receipt is acknowledged to its provider when it leaves: what a process did not finish before its
+end, the provider sends again. The exception is a receipt whose message stays unknown. An SMSC sends
+few receipts (often 1 to 10) before it waits for answers, and gives up after 10 to 60 s, so that
+receipts of messages that are not ours would stop all others. The note of a submission normally
+follows its receipt within milliseconds; so a receipt that was unknown for 1.5 s is acknowledged,
+and is looked up for the rest of a minute. Then the submission is most likely a long one, of several
+parts, and its note is in the memory of a process, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from aoi_events.ports.channel import Receipt
+
+AT_MOST: Final = 10_000
+"""Receipts that wait before no more are taken from the channel."""
+
+FIRST_PAUSE: Final = 0.5
+"""Seconds between the first two look-ups of a receipt; doubled up to ``_LONGEST_PAUSE``."""
+
+_LONGEST_PAUSE: Final = 5.0
+_UNANSWERED_AT_MOST: Final = 1.5
+_WAIT_AT_MOST: Final = 60.0
+
+_Key = tuple[str, str, bool, tuple[str, ...], bool]
+
+
+@dataclass(eq=False, slots=True)
+class Waiting:
+    """A receipt, when it is looked up again, and since when its message is known to be unknown.
+
+    ``unanswered``: what acknowledges it, several times if it came again meanwhile.
+    """
+
+    receipt: Receipt
+    again_at: datetime
+    unanswered: list[Callable[[], None]] = field(default_factory=list)
+    unknown_since: datetime | None = None
+    _pause: float = FIRST_PAUSE
+
+    def acknowledge(self) -> None:
+        """Acknowledge it, unless that was done."""
+        while self.unanswered:
+            self.unanswered.pop()()
+
+    def unknown_for(self, now: datetime) -> timedelta:
+        """Time since the first look-up that did not find its message."""
+        return timedelta() if self.unknown_since is None else now - self.unknown_since
+
+    def try_later(self, now: datetime) -> None:
+        """Try again after a pause, each longer than the one before."""
+        self.again_at = now + timedelta(seconds=self._pause)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def still_unknown(self, now: datetime) -> bool:
+        """Its message was not found; False: its time is over. Time in which nothing could be looked
+        up does not count, because submissions could not be noted either.
+        """
+        if self.unknown_since is None:
+            self.unknown_since, self._pause = now, FIRST_PAUSE
+        seconds = self.unknown_for(now).total_seconds()
+        if seconds >= _UNANSWERED_AT_MOST:
+            self.acknowledge()
+        self.try_later(now)
+        return seconds <= _WAIT_AT_MOST
+
+
+class WaitingReceipts:
+    """Every kind of receipt of a message, and of each message that one ID may mean; the merge of
+    outcomes chooses among the kinds.
+    """
+
+    def __init__(self) -> None:
+        self._receipts: Final[dict[_Key, Waiting]] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether no more should be taken for now."""
+        return len(self._receipts) > AT_MOST
+
+    def add(self, receipt: Receipt, now: datetime) -> None:
+        """Add a receipt, to be looked up now; one that came again waits together with the first."""
+        waiting = self._receipts.setdefault(_key(receipt), Waiting(receipt, now))
+        waiting.unanswered.append(receipt.acknowledge)
+        waiting.again_at = now
+
+    def due(self, now: datetime) -> Sequence[Waiting]:
+        """Those to be looked up now."""
+        return [each for each in self._receipts.values() if each.again_at <= now]
+
+    def remove(self, waiting: Waiting) -> None:
+        """Acknowledge a receipt that is done."""
+        del self._receipts[_key(waiting.receipt)]
+        waiting.acknowledge()
+
+    def remove_surplus(self) -> Sequence[Receipt]:
+        """Remove and return the oldest that are acknowledged already, as many as are too many."""
+        too_many = max(len(self._receipts) - AT_MOST, 0)
+        surplus = [each for each in self._receipts.values() if not each.unanswered][:too_many]
+        for each in surplus:
+            self.remove(each)
+        return [each.receipt for each in surplus]
+
+
+def _key(receipt: Receipt) -> _Key:
+    return (
+        receipt.provider_message,
+        receipt.kind,
+        receipt.closes_channel,
+        receipt.addresses,
+        receipt.sure,
+    )

@@ -1,0 +1,165 @@
+"""The message that a receipt is about, when its ID is spelled in another way than in the answer."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aoi_events.channels.sms.receipt_outcomes import named, outcome_of
+from aoi_events.channels.sms.receipts import MessageState, SmscReceipt
+from aoi_events.channels.sms.spelling import ReceiptIds, compared_digits
+from aoi_events.ports.channel import Receipt
+from aoi_events.ports.store import ProviderMessage
+from aoi_events.services.channel.matching import Found, by_folded_name, match
+from tests.support.rows import a_provider_message, delivery_id
+
+NUMBER, OTHER = "+31600000001", "+31600000002"
+
+
+def message(n: int, id_: str, number: str = NUMBER) -> ProviderMessage:
+    """The message of delivery ``n`` that an SMSC took under this ID."""
+    return a_provider_message(
+        n, provider="sms", message=named("eu", id_), address=compared_digits(number)
+    )
+
+
+def receipt(
+    id_: str, source: str = NUMBER, *, ids: ReceiptIds = "auto", marked: bool = True
+) -> Receipt:
+    """A receipt under this ID, from a number in some form."""
+    read = SmscReceipt(id_, MessageState.UNDELIVERABLE, addresses=(source, "AOI"), marked=marked)
+    return outcome_of("eu", ids, read, "")
+
+
+def matched(
+    about: Receipt,
+    *messages: ProviderMessage,
+    settled: tuple[int, ...] = (),
+    usual: str | None = None,
+) -> tuple[int, str | None] | None:
+    """The number of the delivery that the receipt is about, and how its ID is spelled."""
+    exact = {each.message: each for each in messages}
+    found = Found(exact, by_folded_name(messages), set(map(delivery_id, settled)))
+    one = match(about, about.spellings, found, usual or about.usual)
+    if one is None:
+        return None
+    numbers = {delivery_id(n): n for n in range(10)}
+    return numbers[one.message.delivery], one.how
+
+
+@pytest.mark.parametrize(
+    "id_, how",
+    [
+        ("00B8BE12", None),
+        ("B8BE12", "same"),
+        ("00b8be12", "same"),
+        ("0000000000b8Be12", "same"),
+        ("12107282", "decimal"),
+        ("0012107282", "decimal"),
+    ],
+)
+@pytest.mark.parametrize("source", [NUMBER, "31600000001", "0031600000001", "0600000001"])
+def test_every_spelling_of_a_hexadecimal_id_is_found(
+    id_: str, how: str | None, source: str
+) -> None:
+    """Another base, case or length, from the number in every form."""
+    assert matched(receipt(id_, source), message(1, "00B8BE12"), message(2, "42")) == (1, how)
+
+
+def test_a_decimal_id_is_found_in_hexadecimal() -> None:
+    """The other way round."""
+    assert matched(receipt("B8BE12"), message(1, "12107282")) == (1, "hexadecimal")
+
+
+def test_an_exact_id_wins() -> None:
+    """Although another message has the ID in another base, and whatever number the SMSC writes."""
+    messages = message(1, "10"), message(2, "16", OTHER)
+    assert matched(receipt("16"), *messages) == (2, None)
+    assert matched(receipt("16", "anything"), *messages) == (2, None)
+
+
+@pytest.mark.parametrize("source", [OTHER, "1", ""])
+def test_another_spelling_counts_only_with_the_number(source: str) -> None:
+    """A receipt of another telephone, or of none, is about another message."""
+    assert matched(receipt("12107282", source), message(1, "00B8BE12")) is None
+
+
+def test_another_spelling_counts_only_if_one_message_fits() -> None:
+    """Two open messages to one number that may be meant: neither is."""
+    messages = message(1, "10"), message(2, "0016")
+    assert matched(receipt("16"), *messages) is None
+    assert matched(receipt("16"), *messages, settled=(2,)) == (1, "decimal")
+    assert matched(receipt("16"), *messages, settled=(1,)) == (2, "same")
+    assert matched(receipt("16"), *messages, settled=(1, 2)) is None
+
+
+def test_a_late_receipt_finds_a_delivery_that_has_ended() -> None:
+    """The only message that fits, although it is not open: the merge of outcomes decides."""
+    assert matched(receipt("12107282"), message(1, "00B8BE12"), settled=(1,)) == (1, "decimal")
+
+
+def test_a_known_spelling_comes_before_an_exact_id() -> None:
+    """IDs that are counted up have one spelling in both bases: what was learned decides."""
+    messages = message(1, "10"), message(2, "16")
+    assert matched(receipt("16"), *messages, usual="decimal") == (1, "decimal")
+    assert matched(receipt("16"), message(2, "16"), usual="decimal") == (2, None)
+    assert matched(receipt("16"), message(1, "10", OTHER), messages[1], usual="decimal") == (
+        2,
+        None,
+    )
+
+
+def test_where_the_base_is_known_an_exact_id_needs_its_number() -> None:
+    """The message that is meant may be noted in a moment: another telephone's is not taken."""
+    for usual in (None, "same"):
+        assert matched(receipt("16"), message(2, "16", OTHER), usual=usual) == (2, None)
+    assert matched(receipt("16"), message(2, "16", OTHER), usual="decimal") is None
+    assert matched(receipt("16", ids="decimal"), message(2, "16", OTHER)) is None
+    assert matched(receipt("16"), message(2, "16", ""), usual="decimal") == (2, None)
+
+
+def test_an_id_that_is_the_same_in_both_bases_is_exact() -> None:
+    """It names one message only, whatever number the SMSC writes."""
+    assert matched(receipt("7"), message(2, "7", OTHER), usual="decimal") == (2, None)
+
+
+@pytest.mark.parametrize(
+    "ids, about",
+    [("auto", (1, "decimal")), ("decimal", (1, "decimal")), ("same", None), ("hexadecimal", None)],
+)
+def test_the_setting_of_the_smsc_says_which_spellings_count(
+    ids: ReceiptIds, about: tuple[int, str] | None
+) -> None:
+    """Only the base that is set, or each."""
+    assert matched(receipt("12107282", ids=ids), message(1, "00B8BE12")) == about
+    assert matched(receipt("b8be12", ids=ids), message(1, "00B8BE12")) == (1, "same")
+
+
+def test_a_text_that_a_telephone_may_have_written_needs_its_number() -> None:
+    """A receipt without the mark of one reports on messages to its own number only."""
+    assert matched(receipt("42", marked=False), message(1, "42")) == (1, None)
+    assert matched(receipt("42", marked=False), message(1, "42", OTHER)) is None
+
+
+def test_the_id_in_the_text_is_tried_beside_that_in_the_parameters() -> None:
+    """Of two IDs in one receipt the one that was given counts."""
+    read = SmscReceipt("777", MessageState.DELIVERED, text_id="B8BE12", addresses=(NUMBER,))
+    about = outcome_of("eu", "auto", read, "")
+    assert matched(about, message(1, "00B8BE12")) == (1, "same")
+
+
+@given(st.integers(0, 2**64 - 1), st.sampled_from(["d", "x", "X", "08x", "020d"]), st.data())
+def test_any_spelling_of_any_id_is_found(number: int, form: str, data: st.DataObject) -> None:
+    """Whatever forms an SMSC chooses for response and receipt."""
+    bases = ["d", "020d"] if form.endswith("d") else ["x", "X", "016X"]
+    other = data.draw(st.sampled_from([*bases, "d" if "d" not in form else "x"]))
+    one = matched(receipt(format(number, other)), message(1, format(number, form)))
+    assert one is not None
+    assert one[0] == 1
+
+
+@given(st.text("0123456789abcdefABCDEF-xyz", min_size=1, max_size=60))
+def test_any_id_of_a_receipt_has_bounded_spellings(id_: str) -> None:
+    """At most three, whatever the ID."""
+    assert 1 <= len(receipt(id_).spellings) <= 3

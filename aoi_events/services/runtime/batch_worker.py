@@ -115,20 +115,24 @@ class BatchWorker(Generic[T]):
         The same batch is tried again: if its messages were redelivered to others meanwhile, because
         the connection was lost, then the repeat does no harm.
         """
-        current = messages
         paused = False
 
         async def attempt() -> None:
-            await (self._handle_quarantined(current) if alone else self._handle_together(current))
+            nonlocal messages
+            if alone:
+                await self._handle_quarantined(messages)
+            else:
+                messages = await self._move_suspects(subscription, messages)
+                await self._handle_together(messages)
             await subscription.ack(messages)
 
         async def pause(seconds: float) -> None:
-            nonlocal current, paused
+            nonlocal messages, paused
             if not paused:
                 paused = True
                 await subscription.pause()
             # Effects may have been committed before the fault: all outputs are due again.
-            current = [replace(message, redelivered=True) for message in messages]
+            messages = [replace(message, redelivered=True) for message in messages]
             await sleep_unless_stopped(self.clock, seconds, stop)
 
         await retry(attempt, policy=_RETRY_POLICY, on=PAUSES, failed=self._complain, sleep=pause)
@@ -143,18 +147,22 @@ class BatchWorker(Generic[T]):
 
     # --- handling ------------------------------------------------------------------------------
 
-    async def _handle_together(self, messages: Sequence[Inbound]) -> None:
-        suspects = [m for m in messages if self._suspect(m)]
-        if suspects:
-            queue = quarantine_of(self.handler.queue)
-            self._log.warning("quarantined", messages=len(suspects))
-            await publish_all(self.broker, [to_quarantine(m, queue) for m in suspects])
-        others = [m for m in messages if not self._suspect(m)]
-        # A queue without a quarantine has dead letters, which its handler unwraps.
-        await self._work([as_sent(m) for m in others] if self.quarantine else others)
+    async def _move_suspects(
+        self, subscription: Subscription, messages: Sequence[Inbound]
+    ) -> Sequence[Inbound]:
+        """Move to quarantine what was being handled twice when a process died; return the rest."""
+        suspects = [m for m in messages if m.delivery_count >= QUARANTINE_AFTER]
+        if not self.quarantine or not suspects:
+            return messages
+        queue = quarantine_of(self.handler.queue)
+        self._log.warning("quarantined", messages=len(suspects))
+        await publish_all(self.broker, [to_quarantine(m, queue) for m in suspects])
+        await subscription.ack(suspects)
+        return [m for m in messages if m.delivery_count < QUARANTINE_AFTER]
 
-    def _suspect(self, message: Inbound) -> bool:
-        return self.quarantine and message.delivery_count >= QUARANTINE_AFTER
+    async def _handle_together(self, messages: Sequence[Inbound]) -> None:
+        # A queue without a quarantine has dead letters, which its handler unwraps.
+        await self._work([as_sent(m) for m in messages] if self.quarantine else messages)
 
     async def _handle_quarantined(self, messages: Sequence[Inbound]) -> None:
         for message in messages:

@@ -17,7 +17,7 @@ from aoi_events.errors import (
     StoreUnavailable,
 )
 from aoi_events.ports.broker import Outbound
-from aoi_events.topology import OUTCOME, Queue, Topology
+from aoi_events.topology import OUTCOME, Queue, Topology, quarantine_of
 from tests.integration.services.one_worker import Bench
 
 LATER = Queue("later")
@@ -161,6 +161,22 @@ async def test_what_follows_a_parked_message_is_published_before_the_acknowledge
     await bench.patience_passes()
     assert await bench.echoed(1) == ["abandoned break"]
     assert len(await bench.parked()) == 1
+
+
+async def test_a_suspect_is_moved_to_quarantine_once(bench: Bench) -> None:
+    """However often the rest of its batch is tried while the store is away, a suspect is published
+    to the quarantine once and leaves the worker queue.
+    """
+    bench.handler.store_is_up.clear()
+    await bench.fail_twice("suspect")
+    await bench.send("a")
+    await bench.start()
+    while bench.handler.batches.count(["a"]) < 4:
+        await bench.patience_passes()
+    await bench.end()
+    await bench.broker.close()
+    assert bench.server.waiting(quarantine_of(OUTCOME)) == 1
+    assert bench.server.waiting(OUTCOME) == 1
 
 
 async def test_each_pause_is_longer_up_to_five_seconds(

@@ -80,12 +80,14 @@ class Submissions:
         self._tasks: set[asyncio.Task[None]] = set()
         self._unreported: list[tuple[Sequence[_Result], asyncio.Future[None]]] = []
         self._reporter: asyncio.Task[None] | None = None
+        self._fault: BaseException | None = None
         self._stop = asyncio.Event()
 
     async def submit_all(self, items: Sequence[Work], check: Check) -> None:
         """Submit those of the items that ``check`` chooses, each part of them as soon as there is
         room for it, and report the others that ``check`` has a result of. Returns when all results
-        are reported, or after a moment.
+        are reported, or after a moment. Raises the fault of store or broker that keeps results from
+        being reported while these leave no room.
         """
         parts: set[asyncio.Task[None]] = set()
         # A long lane has to wait for room itself, before it makes others wait.
@@ -130,6 +132,8 @@ class Submissions:
 
     async def _room(self) -> int:
         while (room := self.channel.at_once - self._under_way) <= 0:
+            if self._fault is not None:
+                raise self._fault
             self._freed.clear()
             await self._freed.wait()
         return room
@@ -222,8 +226,12 @@ class Submissions:
         except Exception:
             # No caller waits for this; the deadlines of the steps make the next attempt.
             log.exception("outcomes_unreported", channel=self.channel_type, items=len(results))
+        finally:
+            self._fault = None
 
     def _complain(self, failed: FailedAttempt) -> None:
+        self._fault = failed.error
+        self._freed.set()
         error = str(failed.error)
         log.warning("outcomes_wait", channel=self.channel_type, attempt=failed.number, error=error)
 

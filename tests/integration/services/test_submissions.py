@@ -19,7 +19,7 @@ from aoi_events.contracts.envelopes import (
     OutcomeKind,
 )
 from aoi_events.domain.providers.message_ids import of_challenges
-from aoi_events.errors import ProviderUnavailable
+from aoi_events.errors import BrokerUnavailable, ProviderUnavailable
 from aoi_events.ports.broker import Subscription
 from aoi_events.ports.channel import ConnectionlessChannel, SubmitResult
 from aoi_events.ports.store import Store
@@ -37,6 +37,7 @@ class Desk:
     """The submissions of one channel, with what they published."""
 
     store: Store
+    server: MemoryServer
     clock: ManualClock
     channel: ConnectionlessChannel
     submissions: Submissions
@@ -52,12 +53,13 @@ class Desk:
 @pytest.fixture
 async def desk(empty_store: Store) -> AsyncIterator[Desk]:
     """A channel on which nothing was submitted yet."""
-    clock, broker = ManualClock(NOW), MemoryBroker(MemoryServer())
+    clock, server = ManualClock(NOW), MemoryServer()
+    broker = MemoryBroker(server)
     await broker.declare(topology())
     channel = await ScriptedPlugin(ScriptedProvider(clock=clock)).connect(None)
     submissions = Submissions("scripted", channel, empty_store, broker, clock)
     outcomes = await broker.subscribe(Queue(OUTCOME), prefetch=9)
-    yield Desk(empty_store, clock, channel, submissions, outcomes)
+    yield Desk(empty_store, server, clock, channel, submissions, outcomes)
     await submissions.close()
     await channel.close()
     await broker.close()
@@ -117,6 +119,26 @@ async def test_what_a_channel_breaks_on_is_parked_without_a_pause(
     await desk.submissions.submit_all([item(1)], all_wanted)
     (outcome,) = (await desk.published()).items
     assert (outcome.kind, outcome.retry_after) == (OutcomeKind.PARKED, None)
+
+
+async def test_items_without_room_pause_the_worker_while_nothing_can_be_reported(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The results that cannot be reported keep their room, so the next item would wait for as long
+    as the broker is away: the fault is raised instead, and later the item is submitted.
+    """
+    monkeypatch.setattr(desk.channel, "at_once", 1)
+    desk.server.stop()
+    async with asyncio.timeout(WITHIN):
+        with pytest.raises(BrokerUnavailable):
+            await desk.submissions.submit_all([item(1), item(2)], all_wanted)
+        desk.server.start()
+        await desk.clock.somebody_sleeps()
+        desk.clock.advance(10)
+        (first,) = (await desk.published()).items
+        await desk.submissions.submit_all([item(2)], all_wanted)
+        (second,) = (await desk.published()).items
+    assert (first.delivery, second.delivery) == (item(1).delivery, item(2).delivery)
 
 
 async def test_a_result_waits_for_no_other_of_its_lane(

@@ -357,5 +357,5 @@ async def open_installation(
 
 def _give_up() -> None:
     """End the process at once; the broker gives its unsettled messages to other workers."""
-    log.error("gave_up", hint="a quarantined message took too long")
+    log.error("gave_up", hint="a batch or a quarantined message took too long")
     os._exit(ExitCode.QUARANTINE_TIMEOUT)

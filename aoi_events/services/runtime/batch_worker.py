@@ -5,16 +5,15 @@ Its guarantees, whatever happens:
 * a message is acknowledged only after its effects are committed and its outputs confirmed;
 * an exception in a batch reruns it item by item, and an item that fails alone is parked;
 * a fault of the broker, the store or the settings pauses consumption, and parks nothing;
+* a batch that takes longer than its time limit, pauses aside, ends the process;
 * a message that was being handled when a process died, twice, is moved to quarantine, where it is
-  handled alone and under a hard time limit.
+  handled alone and under a shorter limit.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Final, Generic, TypeVar
 
@@ -32,6 +31,7 @@ from aoi_events.services.messages.requests import may_answer
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
 from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
+from aoi_events.services.runtime.watchdog import Watchdog
 from aoi_events.topology import (
     QUARANTINE_AFTER,
     QUARANTINE_PREFETCH,
@@ -51,10 +51,10 @@ _RETRY_POLICY: Final = RetryPolicy(first=0.1, most=5.0, jitter=0.5)
 class BatchWorker(Generic[T]):
     """Runs one handler; any number of copies may run, here and on other machines.
 
-    ``batch``: messages handled at once, and the prefetch. ``hard_limit`` seconds for one
-    quarantined message; past it ``give_up``, called from a thread of its own because the event loop
-    may be what hangs, must end the process at once. ``operators``: broker users who may put
-    messages into the quarantine, beside the worker's own.
+    ``batch``: messages handled at once, and the prefetch. ``batch_limit`` seconds for one attempt
+    of a batch, ``hard_limit`` for one quarantined message; past it ``give_up``, called from a
+    thread of its own because the event loop may be what hangs, must end the process at once.
+    ``operators``: broker users who may put messages into the quarantine, beside the worker's own.
     """
 
     handler: Handler[T]
@@ -63,6 +63,7 @@ class BatchWorker(Generic[T]):
     parking: Parking
     clock: Clock
     batch: int = 200
+    batch_limit: float = 1_800.0
     hard_limit: float = 120.0
     give_up: Callable[[], None]
     quarantine: bool = True
@@ -71,6 +72,7 @@ class BatchWorker(Generic[T]):
 
     def __post_init__(self) -> None:
         self._log = log.bind(queue=self.handler.queue)
+        self.watchdog = Watchdog(self.batch_limit, self.give_up)
 
     async def run(self, stop: asyncio.Event, started: asyncio.Event | None = None) -> None:
         """Run until ``stop``; then finish the messages that were taken, and return."""
@@ -94,10 +96,12 @@ class BatchWorker(Generic[T]):
         self, subscription: Subscription, stop: asyncio.Event, *, alone: bool
     ) -> None:
         queue = quarantine_of(self.handler.queue) if alone else self.handler.queue
+        watchdog = Watchdog(self.hard_limit, self.give_up) if alone else self.watchdog
         try:
-            while messages := await subscription.take(self.batch):
-                with self.metrics.batch(queue, [message.message_id for message in messages]):
-                    await self._settle(subscription, messages, stop, alone=alone)
+            with watchdog.awake():
+                while messages := await subscription.take(self.batch):
+                    with self.metrics.batch(queue, [message.message_id for message in messages]):
+                        await self._settle(subscription, messages, stop, watchdog, alone=alone)
         except Stopped:
             # Messages that were taken and not settled are redelivered to another worker.
             self._log.info("stopped_while_paused")
@@ -107,6 +111,7 @@ class BatchWorker(Generic[T]):
         subscription: Subscription,
         messages: Sequence[Inbound],
         stop: asyncio.Event,
+        watchdog: Watchdog,
         *,
         alone: bool,
     ) -> None:
@@ -119,12 +124,13 @@ class BatchWorker(Generic[T]):
 
         async def attempt() -> None:
             nonlocal messages
-            if alone:
-                await self._handle_quarantined(messages)
-            else:
-                messages = await self._move_suspects(subscription, messages)
-                await self._handle_together(messages)
-            await subscription.ack(messages)
+            with watchdog.watch():
+                if alone:
+                    await self._handle_quarantined(messages)
+                else:
+                    messages = await self._move_suspects(subscription, messages)
+                    await self._handle_together(messages)
+                await subscription.ack(messages)
 
         async def pause(seconds: float) -> None:
             nonlocal messages, paused
@@ -166,13 +172,12 @@ class BatchWorker(Generic[T]):
 
     async def _handle_quarantined(self, messages: Sequence[Inbound]) -> None:
         for message in messages:
-            with self._watched():
-                try:
-                    inner = unwrap(message, {*self.operators, self.broker.user})
-                except Refusal as refused:
-                    await self._refuse_quarantined(message, refused)
-                else:
-                    await self._work([inner])
+            try:
+                inner = unwrap(message, {*self.operators, self.broker.user})
+            except Refusal as refused:
+                await self._refuse_quarantined(message, refused)
+            else:
+                await self._work([inner])
 
     async def _refuse_quarantined(self, message: Inbound, refused: Refusal) -> None:
         """Park a message that its writer may not put into the quarantine, unless it is the replay
@@ -184,16 +189,6 @@ class BatchWorker(Generic[T]):
             self._log.warning("replay_refused", user=message.user_id, reason=refused.message)
             parked = []
         await self._set_aside(parked, answers)
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        watchdog = threading.Timer(self.hard_limit, self.give_up)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            yield
-        finally:
-            watchdog.cancel()
 
     async def _work(self, messages: Sequence[Inbound]) -> None:
         messages, items = await self._read(messages)

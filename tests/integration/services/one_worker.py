@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.domain.parked import ParkedMessage
@@ -126,6 +126,19 @@ class Bench:
         if self.running is not None:
             async with asyncio.timeout(WITHIN):
                 await self.running
+
+    async def dies(self) -> None:
+        """Wait until the worker gives up, and end it as its process would; another may start."""
+        async with asyncio.timeout(WITHIN):
+            await self.gave_up.wait()
+        self.gave_up.clear()
+        assert self.running is not None
+        self.running.cancel()
+        await asyncio.gather(self.running, return_exceptions=True)
+        self.running = None
+        await self.broker.close()
+        self.broker = MemoryBroker(self.server)
+        self.worker = replace(self.worker, broker=self.broker)
 
     async def patience_passes(self) -> None:
         """Let the worker pause, and let the pause end."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from dataclasses import replace
 
 from aoi_events.errors import ConfigurationError
-from aoi_events.topology import OUTCOME, quarantine_of
+from aoi_events.topology import OUTCOME, QUARANTINE_AFTER, quarantine_of
 from tests.integration.services.one_worker import Bench
 from tests.support.limits import WITHIN
 
@@ -189,15 +191,55 @@ async def test_a_message_that_failed_twice_is_handled_alone(bench: Bench) -> Non
     assert (parked.sender, parked.queue) == ("shop", OUTCOME)
 
 
+async def test_a_batch_that_blocks_ends_the_process(bench: Bench) -> None:
+    """A handler that never returns, not even to the event loop, is ended by a thread."""
+    gave_up = threading.Event()
+    ended: list[bool] = []
+    bench.worker = replace(bench.worker, batch_limit=0.05, give_up=gave_up.set)
+    bench.handler.after = lambda: ended.append(gave_up.wait(WITHIN))
+    await bench.send("a")
+    await bench.start()
+    assert await bench.echoed(1) == ["a"]
+    assert ended == [True]
+
+
+async def test_an_attempt_has_a_time_limit_and_a_pause_has_none(bench: Bench) -> None:
+    """A batch may pause for as long as the store is away; each attempt has the whole time."""
+    watched: list[bool] = []
+    bench.handler.after = lambda: watched.append(bench.worker.watchdog.watching)
+    bench.handler.store_is_up.clear()
+    await bench.send("a")
+    await bench.start()
+    await bench.clock.somebody_sleeps()
+    assert not bench.worker.watchdog.watching
+    bench.handler.store_is_up.set()
+    await bench.patience_passes()
+    assert await bench.echoed(1) == ["a"]
+    assert watched == [True]
+
+
+async def test_a_batch_that_hangs_goes_to_quarantine(bench: Bench) -> None:
+    """It ends its process, twice; then its messages are handled alone, and the one that hangs
+    holds no other up any more.
+    """
+    bench.worker = replace(bench.worker, batch_limit=0.05)
+    await bench.send("a", "hang")
+    for _ in range(QUARANTINE_AFTER):
+        await bench.start()
+        await bench.dies()
+    bench.worker = replace(bench.worker, batch_limit=WITHIN)
+    await bench.start()
+    assert await bench.echoed(1) == ["a"]
+    await bench.handler.calls(4)
+    assert bench.handler.batches == [["a", "hang"], ["a", "hang"], ["a"], ["hang"]]
+    await bench.dies()
+    assert bench.server.waiting(OUTCOME) == 0
+    assert bench.server.waiting(quarantine_of(OUTCOME)) == 1
+
+
 async def test_one_that_hangs_in_quarantine_ends_the_process(bench: Bench) -> None:
     """A hard time limit in quarantine ends the process; others take over."""
     await bench.fail_twice("hang")
     await bench.start()
-    async with asyncio.timeout(WITHIN):
-        await bench.gave_up.wait()
-    assert bench.running is not None
-    bench.running.cancel()
-    await asyncio.gather(bench.running, return_exceptions=True)
-    bench.running = None
-    await bench.broker.close()
+    await bench.dies()
     assert bench.server.waiting(quarantine_of(OUTCOME)) == 1

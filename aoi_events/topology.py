@@ -2,7 +2,7 @@
 
 Every upper floor takes names from here; adapters turn the values into declarations. Queue
 arguments can never be changed in place (RabbitMQ answers 406 to a declaration that differs), so a
-change of arguments needs a new queue name.
+change of arguments needs a new queue name; the time-out for consumers is the exception.
 
 How a message that cannot be processed leaves a worker queue:
 

@@ -64,7 +64,7 @@ def application_servers() -> list[str]:
 
 def definitions(template: dict[str, Any], servers: list[str]) -> dict[str, Any]:
     """The template with the Application Servers in place of the example."""
-    grown: dict[str, Any] = {"vhosts": template["vhosts"]}
+    grown: dict[str, Any] = {part: template[part] for part in ("vhosts", "policies")}
     for part, key in (("users", "name"), ("permissions", "user"), ("topic_permissions", "user")):
         rows = grown[part] = []
         for row in template[part]:

@@ -139,5 +139,7 @@ def test_the_commands_of_an_upgrade(
     """They declare what is missing, bring the schema up to date, and may run again."""
     settings = {"AOI_BROKER": rabbit_server.url(rabbit_vhost)}
     for _ in range(2):
-        printed = pasted(block("docs/operations/upgrading.md", "sh"), tmp_path, **settings)
+        printed = pasted(
+            block("docs/operations/upgrading.md", "sh", "Upgrade"), tmp_path, **settings
+        )
         assert "The schema is up to date." in printed

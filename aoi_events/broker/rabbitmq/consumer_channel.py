@@ -11,6 +11,7 @@ import aiormq
 from aiormq.abc import ChannelFrame, DeliveredMessage
 from pamqp import commands
 from pamqp.base import Frame
+from pamqp.common import FieldTable
 
 from aoi_events.broker.rabbitmq.delivery_ledger import DeliveryLedger
 from aoi_events.broker.rabbitmq.faults import broker_faults
@@ -43,8 +44,11 @@ class ConsumerChannel:
         prefetch: int,
         number: int,
         arrived: Callable[[], None],
+        arguments: FieldTable,
     ) -> None:
-        """``number`` is the ledger's; ``arrived`` is called for every message."""
+        """``number`` is the ledger's; ``arrived`` is called for every message; ``arguments`` are
+        the consumer's.
+        """
         self.amqp_channel = amqp_channel
         self.ledger = DeliveryLedger(number)
         self.closed = asyncio.Event()
@@ -53,6 +57,7 @@ class ConsumerChannel:
         self._queue = queue
         self._prefetch = prefetch
         self._arrived = arrived
+        self._arguments = arguments
         self._arrived_at = float("-inf")
         self._news = asyncio.Event()
         self._settling = asyncio.Lock()
@@ -62,7 +67,10 @@ class ConsumerChannel:
     async def consume(self) -> None:
         """Start the consumer."""
         await self.amqp_channel.basic_consume(
-            self._queue, self._deliver, consumer_tag=_CONSUMER_TAG
+            self._queue,
+            self._deliver,
+            consumer_tag=_CONSUMER_TAG,
+            arguments=self._arguments,
         )
         self.consuming = True
         self._arrived_at = _now()

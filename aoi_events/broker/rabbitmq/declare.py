@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aiormq.exceptions import ChannelAccessRefused
+from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
 from pamqp.common import FieldTable
 
 from aoi_events.topology import Exchange, Queue, QueueKind, Topology
+
+CONSUMER_TIMEOUT: Final = 7 * 86_400_000
+"""Milliseconds that a consumer may hold a message. A worker that pauses holds what it took for as
+long as the store is away; after RabbitMQ's default, 30 minutes, that counts as a failed delivery.
+Seven days are longer than an outage, and the messages of a consumer that was forgotten come back.
+"""
+_CONSUMER_TIMEOUT: Final = "x-consumer-timeout"
+
+
+def consumer_arguments(queue: Queue) -> FieldTable:
+    """The ``x-`` arguments of a consumer; RabbitMQ reads this one from 4.3 on."""
+    return {_CONSUMER_TIMEOUT: CONSUMER_TIMEOUT} if queue.kind is QueueKind.QUORUM else {}
 
 
 def queue_arguments(queue: Queue) -> FieldTable:
@@ -19,6 +33,7 @@ def queue_arguments(queue: Queue) -> FieldTable:
     arguments: FieldTable = {}
     if queue.kind is QueueKind.QUORUM:
         arguments["x-queue-type"] = "quorum"
+        arguments[_CONSUMER_TIMEOUT] = CONSUMER_TIMEOUT
         if queue.delivery_limit is not None:
             arguments["x-delivery-limit"] = queue.delivery_limit
         if queue.dead_letter_exchange is not None:
@@ -80,10 +95,19 @@ class _Declaring:
             await amqp_channel.declare_exchange(exchange.name, passive=True)
 
     async def queue(self, queue: Queue) -> None:
+        arguments = queue_arguments(queue)
+        try:
+            await self._queue(queue, arguments)
+        except ChannelPreconditionFailed:
+            # Queues of version 0.1 lack this argument, which RabbitMQ compares from 4.3.2 on.
+            del arguments[_CONSUMER_TIMEOUT]
+            await self._queue(queue, arguments)
+
+    async def _queue(self, queue: Queue, arguments: FieldTable) -> None:
         amqp_channel = await self._amqp_channel()
         try:
             declared = await amqp_channel.declare_queue(
-                queue.name, durable=True, arguments=queue_arguments(queue)
+                queue.name, durable=True, arguments=arguments
             )
             for binding in queue.bindings:
                 await declared.bind(binding.exchange, binding.pattern)

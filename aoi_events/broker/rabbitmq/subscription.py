@@ -16,7 +16,7 @@ import aiormq
 from aiormq.exceptions import ChannelNotFoundEntity
 
 from aoi_events.broker.rabbitmq.consumer_channel import ARRIVES_WITHIN, ConsumerChannel
-from aoi_events.broker.rabbitmq.declare import queue_arguments
+from aoi_events.broker.rabbitmq.declare import consumer_arguments, queue_arguments
 from aoi_events.broker.rabbitmq.faults import broker_faults
 from aoi_events.broker.rabbitmq.reconnecting_connection import ReconnectingConnection
 from aoi_events.broker.subscription_state import Input, SubscriptionState
@@ -208,6 +208,7 @@ class RabbitSubscription(TakingSubscription):
                 prefetch=self._prefetch,
                 number=next(self._numbers),
                 arrived=self._changed.set,
+                arguments=consumer_arguments(self._queue),
             )
             try:
                 if self._exclusive:

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from aoi_events.bootstrap.plugins import configure, installed_plugins
+from aoi_events.broker.rabbitmq.declare import CONSUMER_TIMEOUT
 from aoi_events.contracts.device import DEVICE_REQUESTS
 from aoi_events.contracts.events import EVENT_KINDS, event_routing_key
 from aoi_events.contracts.requests import GATEWAY_ONLY
@@ -98,6 +99,13 @@ def test_setup_may_declare_the_whole_topology() -> None:
         for binding in queue.bindings:
             if binding.exchange in (REQUESTS, QUARANTINES):
                 assert may_topic("aoi-setup", binding.exchange, "read", binding.pattern)
+
+
+def test_the_queues_of_an_earlier_version_get_the_timeout_by_a_policy() -> None:
+    """A queue that exists keeps its arguments; the policy says the same for each of them."""
+    (policy,) = TEMPLATE["policies"]
+    assert policy["definition"] == {"consumer-timeout": CONSUMER_TIMEOUT}
+    assert [name for name in QUEUES if not re.search(policy["pattern"], name)] == []
 
 
 @pytest.mark.parametrize("user", sorted(TAKES))

@@ -7,6 +7,7 @@ import pytest
 
 from aoi_events import topology as names
 from aoi_events.broker.rabbitmq import RabbitBroker
+from aoi_events.broker.rabbitmq.declare import CONSUMER_TIMEOUT
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.platform.retry import RetryPolicy
 from aoi_events.ports.broker import Outbound, Published
@@ -77,7 +78,9 @@ async def test_a_role_without_configure_permission_works_on_what_exists(
 async def test_durable_queues_are_declared_to_lose_nothing(
     rabbit_server: RabbitServer, rabbit_vhost: str, rabbit_url: str
 ) -> None:
-    """Quorum, an explicit limit everywhere, dead letters at least once, and the dead are kept."""
+    """Quorum, an explicit limit everywhere, dead letters at least once, and the dead are kept; a
+    worker that pauses may hold what it took for days.
+    """
     broker = await RabbitBroker.connect(rabbit_url, retry_policy=ONCE)
     await broker.declare(names.topology(["sms"]))
     await broker.close()
@@ -88,6 +91,7 @@ async def test_durable_queues_are_declared_to_lose_nothing(
     for name, given in arguments.items():
         assert given["x-queue-type"] == "quorum"
         assert given["x-delivery-limit"] >= names.QUARANTINE_DELIVERY_LIMIT
+        assert given["x-consumer-timeout"] == CONSUMER_TIMEOUT
         if name == names.DEAD:
             assert given["x-delivery-limit"] > 1_000_000
             assert "x-dead-letter-exchange" not in given

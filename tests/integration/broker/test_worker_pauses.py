@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
@@ -39,6 +39,7 @@ class Troubled(Handler[Inbound]):
 
     def __init__(self, *, failures: int = 0) -> None:
         self.failures = failures
+        self.failed = asyncio.Event()
         self.delivery_counts: set[int] = set()
         self.called = asyncio.Semaphore(0)
 
@@ -52,6 +53,7 @@ class Troubled(Handler[Inbound]):
         self.called.release()
         if self.failures:
             self.failures -= 1
+            self.failed.set()
             raise StoreUnavailable("the test took it away")
         return [Outbound("", ECHO.name, item.body) for item in items]
 
@@ -131,6 +133,46 @@ async def test_pauses_send_nobody_to_quarantine(rabbit_url: str, store: SqlStore
         assert await tx.parked() == []
     assert not gave_up.is_set()
     await broker.close()
+
+
+@pytest.fixture
+def impatient_rabbit(rabbit_server: RabbitServer) -> Iterator[None]:
+    """RabbitMQ takes back what a consumer has held for a second, as it does after half an hour."""
+    change = "[application:set_env(rabbit, Key, Value) || {Key, Value} <- [%s]]."
+    rabbit_server.ctl("eval", change % "{consumer_timeout, 1000}, {channel_tick_interval, 200}")
+    yield
+    rabbit_server.ctl(
+        "eval", change % "{consumer_timeout, 1800000}, {channel_tick_interval, 60000}"
+    )
+
+
+@pytest.mark.usefixtures("impatient_rabbit")
+async def test_long_pauses_send_nobody_to_quarantine(rabbit_url: str, store: SqlStore) -> None:
+    """Workers that pause for longer than RabbitMQ's ``consumer_timeout``, again and again, keep the
+    messages that they hold; each is handled once when the store is back.
+    """
+    handler, gave_up = Troubled(failures=1_000_000), asyncio.Event()
+    brokers = [await RabbitBroker.connect(rabbit_url) for _ in range(QUARANTINE_AFTER + 1)]
+    sender = await RabbitBroker.connect(rabbit_url)
+    await sender.declare(topology())
+    echo = await sender.subscribe(ECHO, prefetch=1000)
+    control = await sender.subscribe(Queue("control", QueueKind.EXCLUSIVE), prefetch=1)
+    numbers = range(BATCH)
+    async with AsyncExitStack() as stack, asyncio.timeout(WITHIN):
+        for broker in brokers:
+            await stack.enter_async_context(working(broker, handler, store, gave_up))
+        await sender.publish([Outbound("", OUTCOME, str(n).encode()) for n in numbers])
+        await handler.failed.wait()
+        await sender.publish([Outbound("", "control", b"taken back")])
+        for _ in range(2 + QUARANTINE_AFTER):
+            await control.take(1)
+        handler.failures = 0
+        assert await echoes(echo, len(numbers)) == list(numbers)
+        await sender.publish([Outbound("", OUTCOME, b"-1")])
+        assert await echoes(echo, 1) == [-1]
+    assert handler.delivery_counts == {0}
+    for broker in (*brokers, sender):
+        await broker.close()
 
 
 async def test_restarts_send_nobody_to_quarantine(rabbit_url: str, store: SqlStore) -> None:

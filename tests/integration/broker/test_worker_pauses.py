@@ -231,14 +231,16 @@ class Impatient(RabbitBroker):
 async def test_a_memory_alarm_pauses_and_parks_nothing(
     rabbit_server: RabbitServer, rabbit_url: str, store: SqlStore
 ) -> None:
-    """While the broker takes no publishes a worker tries again and again; afterwards everything is
-    handled, nothing was quarantined or parked, and nobody ended the process.
+    """While the broker takes no publishes a worker connects and tries again and again, and holds
+    its messages; afterwards everything is handled, nothing was quarantined or parked, and nobody
+    ended the process.
     """
     broker = await Impatient.connect(rabbit_url, publish_within=2.0)
+    sender = await RabbitBroker.connect(rabbit_url)
     await broker.declare(topology())
-    echo = await broker.subscribe(ECHO, prefetch=1000)
+    echo = await sender.subscribe(ECHO, prefetch=1000)
     numbers = range(BATCH)
-    await broker.publish([Outbound("", OUTCOME, str(n).encode()) for n in numbers])
+    await sender.publish([Outbound("", OUTCOME, str(n).encode()) for n in numbers])
     handler, gave_up = Troubled(), asyncio.Event()
     await asyncio.to_thread(rabbit_server.ctl, "set_vm_memory_high_watermark", "absolute", "1")
     try:
@@ -256,6 +258,7 @@ async def test_a_memory_alarm_pauses_and_parks_nothing(
         assert await tx.parked() == []
     assert not gave_up.is_set()
     await broker.close()
+    await sender.close()
 
 
 async def test_a_missing_queue_pauses_and_parks_nothing(

@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aoi_events.platform.address import Address
 from aoi_events.platform.limiters import ConnectionLimiter, Network, is_within
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.sockets import Listener, peer_host, peer_network
+from aoi_events.platform.sockets import Listener, abort, peer_host, peer_network
 from aoi_events.ports.metrics import Limit
 
 _log = get_logger(__name__)
@@ -84,7 +84,7 @@ class HttpServer(Listener):
         if self.handlers is not None:
             await self.handlers.shutdown(_SHUTDOWN)
         for transport, _ in list(self._open.values()):
-            transport.abort()
+            abort(transport)
 
     def opened(self, connection: HttpConnection, transport: asyncio.Transport) -> None:
         """Count a new connection, and abort it above a limit."""
@@ -100,7 +100,7 @@ class HttpServer(Listener):
             _log.warning("too_many_connections", most=self._most)
             self._abort(transport, Limit.CONNECTIONS)
         elif not self.listening:
-            transport.abort()
+            abort(transport)
 
     def closed(self, connection: HttpConnection) -> None:
         """Count a connection that ended."""
@@ -113,7 +113,7 @@ class HttpServer(Listener):
     def _abort(self, transport: asyncio.Transport, limit: Limit) -> None:
         if self._refused is not None:
             self._refused(limit)
-        transport.abort()
+        abort(transport)
 
 
 class HttpConnection(web.RequestHandler):

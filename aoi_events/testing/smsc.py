@@ -24,6 +24,7 @@ from aoi_events.channels.sms.receipts import (
     MessageState,
 )
 from aoi_events.client.core.inputs import ShortMessage
+from aoi_events.platform.sockets import abort
 from aoi_events.platform.tasks import first_completed
 from aoi_events.testing.exit_delay import delay_exit
 from aoi_events.testing.limits import WITHIN
@@ -180,7 +181,7 @@ class LoopbackSmsc:
     def cut(self) -> None:
         """Reset every connection; new ones are accepted."""
         for line in list(self._lines):
-            line.transport.abort()
+            abort(line.transport)
 
     def freeze(self) -> None:
         """Forward nothing and close nothing, as a connection that was cut without notice."""
@@ -212,7 +213,7 @@ class LoopbackSmsc:
         try:
             far_reader, far_writer = await asyncio.open_connection(_HOST, self._server_port)
         except OSError:
-            writer.transport.abort()
+            abort(writer.transport)
             self._lines.discard(writer)
             return
         try:

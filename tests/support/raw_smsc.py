@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final, NamedTuple, Self
 
+from aoi_events.platform.sockets import abort
 from tests.support.limits import WITHIN
 
 HEADER: Final = struct.Struct(">IIII")
@@ -78,7 +79,7 @@ class RawSmsc:
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
         for writer in self._writers:
-            writer.transport.abort()
+            abort(writer.transport)
 
     def commands(self, connection: int | None = None) -> list[int]:
         """The commands that came over all connections, or over one."""

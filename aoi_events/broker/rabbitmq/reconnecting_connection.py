@@ -25,6 +25,7 @@ from aoi_events.broker.rabbitmq.faults import broker_faults
 from aoi_events.errors import BrokerUnavailable, ConfigurationError
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
+from aoi_events.platform.sockets import abort
 
 log = get_logger(__name__)
 
@@ -183,4 +184,4 @@ class _Socket(TransportFactory):
 
     def abort(self) -> None:
         if self._writer is not None:
-            self._writer.transport.abort()
+            abort(self._writer.transport)

@@ -13,6 +13,7 @@ from aoi_events.channels.sms.pdu import HEADER, LAST_SEQUENCE, MOST_OCTETS, RESP
 from aoi_events.channels.sms.status import INVALID_COMMAND, INVALID_LENGTH, OK, PERMANENT_ERROR
 from aoi_events.errors import ProviderUnavailable
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.sockets import abort
 
 Answer = Callable[[int], None]
 """Answers a request of the SMSC with a status; does nothing once the connection has ended."""
@@ -115,7 +116,7 @@ class SmppConnection:
         try:
             results = await asyncio.gather(*self._tasks, return_exceptions=True)
         finally:
-            self._writer.transport.abort()
+            abort(self._writer.transport)
         for result in results:
             if isinstance(result, Exception):
                 raise result

@@ -31,7 +31,7 @@ from aoi_events.gateway.protocol.effects import (
 from aoi_events.gateway.protocol.session import DeviceSession
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.sockets import peer_network
+from aoi_events.platform.sockets import abort, peer_network
 from aoi_events.ports.metrics import GatewayMetrics
 
 _log = get_logger(__name__)
@@ -196,10 +196,10 @@ class DeviceConnection:
         elapsed = self._gateway.elapsed
         if self._close_by is not None:
             if elapsed >= self._close_by:
-                self._transport.abort()
+                abort(self._transport)
         elif self._pinged_at is not None and elapsed >= self._silent_until():
             self._log("device_timed_out")
-            self._transport.abort()
+            abort(self._transport)
         else:
             if self._pinged_at is None and elapsed >= self._silent_until():
                 self._pinged_at = elapsed
@@ -223,7 +223,7 @@ class DeviceConnection:
 
     def abort(self) -> None:
         """End the connection without a close frame."""
-        self._transport.abort()
+        abort(self._transport)
 
     def _close_transport(self) -> None:
         self.due = math.inf

@@ -6,10 +6,10 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails, PydanticKnownError
 
 from aoi_events.bootstrap.policy_format import parse_policy
@@ -185,9 +185,13 @@ def test_a_policy_file_has_the_same_words() -> None:
     }
 
 
+class _WithSecret(BaseModel):
+    password: Annotated[SecretStr, Field(max_length=8)]
+
+
 def test_a_secret_text_has_characters() -> None:
     """The length of a password is described as that of text."""
     with pytest.raises(ValidationError) as raised:
-        SmsSettings.model_validate({"password": "x" * 9})
+        _WithSecret.model_validate({"password": "x" * 9})
     (fault,) = raised.value.errors()
     assert in_words(fault) == "must have 8 or fewer characters"

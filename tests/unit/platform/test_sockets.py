@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from aoi_events.platform.sockets import peer_network
+from aoi_events.platform.sockets import abort, peer_network
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,19 @@ def test_the_network_of_a_peer(peer: object, network: str) -> None:
     """It is that of the peer's address, and empty for a peer without one."""
     assert peer_network(asyncio.BaseTransport({"peername": peer})) == network
     assert peer_network(None) == ""
+
+
+class _ClosedTwice(asyncio.WriteTransport):
+    """A TLS transport of Python 3.11.2 that was closed twice: its protocol is gone."""
+
+    _ssl_protocol = None
+
+    def abort(self) -> None:
+        self._ssl_protocol._abort()  # type: ignore[attr-defined]
+
+
+def test_a_connection_that_has_ended_stays_so() -> None:
+    """Aborting it again does nothing, where the transport itself would raise."""
+    with pytest.raises(AttributeError):
+        _ClosedTwice().abort()
+    abort(_ClosedTwice())

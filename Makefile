@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 LOCK = --universal --python-version 3.11 --generate-hashes --system-certs --quiet \
 	--custom-compile-command "make lock" pyproject.toml $(if $(UPGRADE),--upgrade)
 
-# Handed on, when given: make demo BROKER=amqp://... STORE=postgresql+asyncpg://...
+# Handed on, when given: make demo BROKER=amqp://... STORE=postgresql://...
 BROKER ?=
 STORE ?=
 # For pytest, instead of everything: make test PYTEST="tests/integration/broker -k returns -x"
@@ -43,7 +43,7 @@ $(STAMP): requirements.lock pyproject.toml compose/python
 	@touch $@
 	@echo "setup: ready, try \`make demo\`"
 
-demo: setup ## play the whole story in one process (BROKER=amqp://... STORE=postgresql+asyncpg://... for the real parts)
+demo: setup ## play the whole story in one process (BROKER=amqp://... STORE=postgresql://... for the real parts)
 	@exec $(BIN)/aoi demo $(if $(BROKER),--broker '$(BROKER)') $(if $(STORE),--store '$(STORE)')
 
 # Tests start hundreds of processes, each of which would compile everything anew without bytecode.

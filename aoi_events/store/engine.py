@@ -21,6 +21,9 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 from aoi_events.errors import ConfigurationError
 from aoi_events.store.bulk_rows import Sql
 
+_POSTGRESQL: Final = ("postgresql", "postgres", "postgresql+asyncpg")
+"""Schemes; the last one is what 0.1.0 wrote."""
+_SQLITE: Final = ("sqlite", "sqlite+aiosqlite")
 _THREAD_ENDS: Final = 10.0
 """Seconds that a driver's thread may take to end once its connection is closed."""
 READ_ONLY: Final = "aoi_read_only"
@@ -61,7 +64,12 @@ class Database:
 
 
 def database_of(
-    url: str, *, pool: int = 5, patience: float = 10.0, create: bool = True
+    url: str,
+    *,
+    pool: int = 5,
+    patience: float = 10.0,
+    lock_within: float | None = None,
+    create: bool = True,
 ) -> Database:
     """The database at ``url``; nothing is connected yet.
 
@@ -69,35 +77,31 @@ def database_of(
     holds content and phone numbers. Else connecting raises ConfigurationError.
 
     At most ``pool`` connections are open; a statement, and the wait for a connection or a lock, may
-    take ``patience`` seconds. Raises ConfigurationError.
+    take ``patience`` seconds, that for a lock of PostgreSQL ``lock_within``, if it is set. Raises
+    ConfigurationError.
     """
     if pool < 1 or patience <= 0:
         raise ConfigurationError("the store needs a pool of at least 1 and a patience above 0 s")
-    target = _target(url)
-    if target.get_backend_name() == Sql.SQLITE:
-        return _sqlite(target, pool, patience, create=create)
-    from aoi_events.store.postgresql import postgresql_engine  # with its driver
+    scheme = url.partition(":")[0]
+    if scheme in _POSTGRESQL:
+        from aoi_events.store.postgresql import postgresql_engine  # with its driver
 
-    return Database(postgresql_engine(target, pool, patience), Sql.POSTGRESQL)
+        as_libpq_has_it = "postgresql" + url[len(scheme) :]
+        engine = postgresql_engine(as_libpq_has_it, pool, patience, lock_within or patience)
+        return Database(engine, Sql.POSTGRESQL)
+    return _sqlite(_target(url), pool, patience, create=create)
 
 
 def _target(url: str) -> URL:
-    wanted = "use sqlite+aiosqlite:///path or postgresql+asyncpg://user@host/database"
+    wanted = "use sqlite:///path or postgresql://user@host/database"
     try:
         target = make_url(url)
     except (ArgumentError, ValueError):  # a port that is no number is the latter
         # Not shown: what was meant as a URL may hold a password.
         raise ConfigurationError(f"the store's URL cannot be read; {wanted}") from None
-    drivers = {
-        "sqlite": "sqlite+aiosqlite",
-        "sqlite+aiosqlite": "sqlite+aiosqlite",
-        "postgres": "postgresql+asyncpg",
-        "postgresql": "postgresql+asyncpg",
-        "postgresql+asyncpg": "postgresql+asyncpg",
-    }
-    if (driver := drivers.get(target.drivername)) is None:
+    if target.drivername not in _SQLITE:
         raise ConfigurationError(f"the store cannot be {target.drivername!r}; {wanted}")
-    return target.set(drivername=driver)
+    return target.set(drivername="sqlite+aiosqlite")
 
 
 def _sqlite(target: URL, pool: int, patience: float, *, create: bool) -> Database:

@@ -1,21 +1,23 @@
 """The database drivers' errors that mean "the database cannot do its part now".
 
 Those become StoreUnavailable: the worker pauses and retries, until a person mends what does not
-pass by itself (rights, a missing schema, a broken file). Every other error (a broken constraint, a
-wrong statement) is a bug, and is raised unchanged.
+pass by itself (rights, a missing schema, a broken file). A login that the server refuses is a
+ConfigurationError. Every other error (a broken constraint, a wrong statement) is a bug, and is
+raised unchanged.
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 from sqlalchemy import exc
 
-from aoi_events.errors import StoreUnavailable
+from aoi_events.errors import ConfigurationError, StoreUnavailable
 
 READ_ONLY_TRANSACTION: Final = "25006"
 """The SQLSTATE of a write that a standby, or a server put into read-only mode, refuses."""
@@ -67,10 +69,21 @@ _SQLITE_CODES: Final = frozenset(
 _NO_TABLE: Final = "no such table"
 """SQLite has no code of its own for that."""
 
+_LOGIN_REFUSED: Final = re.compile(
+    "authentication failed|no password supplied|no pg_hba.conf entry|does not support SSL"
+    '|(role|user|database) "[^"]*" does not exist|no such (user|database)|channel binding'
+    "|certificate verify failed|does not match host name"
+)
+"""The texts of PostgreSQL, PgBouncer and OpenSSL: libpq has no codes while it connects. In another
+language than English they count as faults that pass.
+"""
+
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn faults of the database within the block into StoreUnavailable."""
+    """Turn faults of the database within the block into StoreUnavailable, and a refused login into
+    ConfigurationError.
+    """
     try:
         yield
     except exc.TimeoutError as error:
@@ -80,14 +93,19 @@ def translated() -> Iterator[None]:
     except exc.DBAPIError as error:
         if (reason := _fault(error)) is None:
             raise
+        if _login_refused(error):
+            raise ConfigurationError(
+                f"the store refuses the login ({reason}); check user, password, database "
+                "and TLS of AOI_STORE"
+            ) from error
         raise StoreUnavailable(f"the store gave up: {reason}") from error
     except sqlite3.Error as error:
         # Raised unchanged by the first statements of a new connection.
         if not _of_sqlite(error):
             raise
-        raise StoreUnavailable(f"the store gave up: {_first_line(error)}") from error
+        raise StoreUnavailable(f"the store gave up: {_reason(error)}") from error
     except _connecting_fails() as error:
-        raise StoreUnavailable(f"the store cannot be reached: {_first_line(error)}") from error
+        raise StoreUnavailable(f"the store cannot be reached: {_reason(error)}") from error
 
 
 def _connecting_fails() -> tuple[type[Exception], ...]:
@@ -99,18 +117,16 @@ def _connecting_fails() -> tuple[type[Exception], ...]:
 
 def _fault(error: exc.DBAPIError) -> str | None:
     """The reason if it is the database's fault; None if it is ours."""
-    import asyncpg
-
     cause: BaseException | None = error.orig
+    if isinstance(error, exc.OperationalError) and not isinstance(cause, sqlite3.Error):
+        return _reason(error.orig or error)
     while cause is not None:
         state = getattr(cause, "sqlstate", None) or ""
         if isinstance(state, str) and state.startswith(_SQLSTATES):
-            return _first_line(cause)
-        if isinstance(cause, sqlite3.Error) and _of_sqlite(cause):
-            return _first_line(cause)
-        if isinstance(cause, (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)):
-            return _first_line(cause)
-        if isinstance(cause, asyncpg.InvalidCachedStatementError):
+            return _reason(cause)
+        if isinstance(cause, OSError) or (isinstance(cause, sqlite3.Error) and _of_sqlite(cause)):
+            return _reason(cause)
+        if isinstance(error, exc.NotSupportedError) and "cached plan" in str(cause):
             return "the schema changed under a prepared statement"
         cause = cause.__cause__
     return "the connection was lost" if error.connection_invalidated else None
@@ -123,7 +139,22 @@ def _of_sqlite(error: sqlite3.Error) -> bool:
     return code & 0xFF in _SQLITE_CODES or str(error).startswith(_NO_TABLE)
 
 
-def _first_line(error: BaseException) -> str:
-    """The first line of the driver's message: never a statement or its parameters."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+def _login_refused(error: exc.DBAPIError) -> bool:
+    return (
+        isinstance(error, exc.OperationalError)
+        and error.orig is not None
+        and getattr(error.orig, "sqlstate", None) is None
+        and all(map(_LOGIN_REFUSED.search, _lines(error.orig)))
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The driver's message, in one line: never a statement or its parameters."""
+    text = "; ".join(_lines(error))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _lines(error: BaseException) -> Sequence[str]:
+    """The first line of the driver's message, or a line for each server that it tried."""
+    lines = str(error).strip().splitlines()
+    return [each.removeprefix("- ") for each in lines if each.startswith("- host:")] or lines[:1]

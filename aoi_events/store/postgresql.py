@@ -1,74 +1,64 @@
-"""PostgreSQL: the engine, and connections to that one of several servers that takes writes."""
+"""PostgreSQL: the engine, its connections, and how a transaction begins there."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Self, TypeVar
 
-import asyncpg
-from sqlalchemy import event
-from sqlalchemy.engine import URL, ExceptionContext
+from psycopg import AsyncConnection, Error, OperationalError
+from psycopg.abc import PQGen
+from psycopg.adapt import Dumper
+from psycopg.errors import ConnectionTimeout
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from aoi_events.errors import ConfigurationError
+from aoi_events.store.engine import READ_ONLY
 from aoi_events.store.faults import READ_ONLY_TRANSACTION
+from aoi_events.store.libpq_url import parameters_of
 
-CONNECTING_FAILS: Final = (
-    OSError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
+T = TypeVar("T")
+
+CONNECTING_FAILS: Final = (OSError, Error)
 """The driver's errors while a connection is made or taken down."""
 
-_ATTRIBUTES: Final = "target_session_attrs"
-_FOR_WRITING: Final = ("read-write", "primary", "any")
-_SERVER: Final = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>[0-9]+))?")
+_CONNECT_WITHIN: Final = 10.0
+_PREPARE_AFTER: Final = 2
+"""Executions of a statement after which the server keeps its plan for the connection."""
 
 
-def postgresql_engine(target: URL, pool: int, patience: float) -> AsyncEngine:
-    """The engine for ``target``, which may name several servers.
+def postgresql_engine(url: str, pool: int, patience: float, lock_within: float) -> AsyncEngine:
+    """The engine for ``url``, in which everything may stand that libpq takes.
 
-    Raises ConfigurationError for servers that cannot be tried, or would never take a write.
+    Raises ConfigurationError for a URL that cannot work.
     """
-    servers = _servers(target)
-    # Several must be for writing: one that takes no writes at the moment would be tried for ever.
-    possible = _FOR_WRITING if len(servers) < 2 else _FOR_WRITING[:1]
-    wanted = target.query.get(_ATTRIBUTES, None if len(servers) < 2 else _FOR_WRITING[0])
-    if wanted not in (None, *possible):
-        raise ConfigurationError(
-            f"the store's URL has {_ATTRIBUTES}={wanted}; use {_FOR_WRITING[0]}, or leave it out"
-        )
-    where: dict[str, Any] = {}
-    if servers:
-        target = target.difference_update_query(["host"])
-        hosts, ports = [host for host, _ in servers], [port for _, port in servers]
-        where = {"host": hosts, "port": ports}
-    milliseconds = str(int(patience * 1000))
+    parameters = parameters_of(url)
+    servers = parameters.get("host", "").count(",") + 1
+    each = min(patience, _CONNECT_WITHIN) / servers
+    parameters.setdefault("connect_timeout", str(max(2, int(each))))
+    parameters.setdefault("client_encoding", "utf8")
+    parameters.setdefault("fallback_application_name", "aoi-events")
     engine = create_async_engine(
-        target,
+        "postgresql+psycopg://",
+        async_creator=lambda: _Connection.open(parameters, patience, lock_within),
         hide_parameters=True,
+        use_native_hstore=False,  # nor ask each server for it
         pool_size=pool,
         max_overflow=0,
         pool_timeout=patience,
         pool_pre_ping=False,  # a lost connection is found by the statement, and tried again above
-        connect_args={
-            "timeout": patience,
-            # Answers that never come, from a server that hangs, end by this one.
-            "command_timeout": patience * 2,
-            "async_creator_fn": _Connector().connect,
-            **where,
-            **({} if wanted is None else {_ATTRIBUTES: wanted}),
-            "server_settings": {
-                "application_name": "aoi-events",
-                "statement_timeout": milliseconds,
-                "lock_timeout": milliseconds,
-                "idle_in_transaction_session_timeout": str(int(patience * 3000)),
-                "jit": "off",  # our statements are short; compiling them would take longer
-            },
-        },
     )
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if options.get("isolation_level") == "AUTOCOMMIT":  # an index is built beside workers
+            return
+        mode = "BEGIN READ ONLY" if options.get(READ_ONLY) else "BEGIN"
+        limits = getattr(connection.connection.driver_connection, "limits", "")
+        connection.exec_driver_sql(f"{mode}; {limits}" if limits else mode)
 
     @event.listens_for(engine.sync_engine, "handle_error")
     def _failed(context: ExceptionContext) -> None:
@@ -80,55 +70,85 @@ def postgresql_engine(target: URL, pool: int, patience: float) -> AsyncEngine:
     return engine
 
 
-def _servers(target: URL) -> Sequence[tuple[str, int]]:
-    """The host and port of each server that ``host`` in the URL's query names, if there are several
-    or one with an IPv6 address; the dialect reads all others.
-    """
-    named = target.query.get("host", ())
-    texts = named.split(",") if isinstance(named, str) else named
-    if len(texts) < 2 and "[" not in "".join(texts):
-        return ()
-    found = [match for each in texts if (match := _SERVER.fullmatch(each))]
-    if len(found) < len(texts) or "port" in target.query:
-        raise ConfigurationError(
-            "the store's URL names a server that cannot be read; "
-            "use postgresql://user@/database?host=one:5432&host=[::2]:5432"
-        )
-    return [(each["v6"] or each["host"], int(each["port"] or 5432)) for each in found]
+class _Connection(AsyncConnection[Any]):
+    """A connection whose statements have limits, and that gives up on a server that hangs."""
 
+    limits = ""
+    """Statements with which each transaction begins; empty where the connection has the limits."""
+    _patience = 10.0
 
-class _Connector:
-    """Connects to the first of several servers that will do, beginning with the last that did.
+    @classmethod
+    async def open(cls, parameters: dict[str, str], patience: float, lock_within: float) -> Self:
+        """A connection with limits as of :func:`database_of`. Raises psycopg's errors."""
+        try:
+            # Transactions begin by a statement of ours; without one each statement is its own.
+            connection = await cls.connect(**parameters, autocommit=True)  # type: ignore[arg-type]
+        except ConnectionTimeout as error:
+            if "," in parameters.get("host", ""):
+                raise  # with each server
+            where = f"{parameters.get('host', '')}:{parameters.get('port', 5432)}"
+            raise ConnectionTimeout(
+                f"{where} does not answer within {parameters['connect_timeout']} s"
+            ) from error
+        # What the server itself ends comes before.
+        connection._patience = patience * 2
+        connection.adapters.register_dumper(list, _ArrayDumper)
+        try:
+            await connection._limit(int(patience * 1000), int(lock_within * 1000))
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
 
-    The driver tries several by itself, but within one limit for all, which a server that does not
-    answer (a machine without power) uses up.
-    """
+    async def _limit(self, milliseconds: int, lock_timeout: int) -> None:
+        limits = {
+            "statement_timeout": milliseconds,
+            "lock_timeout": lock_timeout,
+            "idle_in_transaction_session_timeout": milliseconds * 3,
+            "jit": "off",  # our statements are short; compiling them would take longer
+        }
+        found = await (await self.execute("SELECT pg_backend_pid()")).fetchone()
+        if found == (self.info.backend_pid,):
+            self.prepare_threshold = _PREPARE_AFTER
+            await self.execute("; ".join(f"SET {name} = {limits[name]}" for name in limits))
+        else:
+            # A pooler, which names no process of the server. The next transaction may meet another
+            # one, without these limits, and without the statements that this one prepared.
+            self.prepare_threshold = None
+            self.limits = "; ".join(f"SET LOCAL {name} = {limits[name]}" for name in limits)
 
-    def __init__(self) -> None:
-        self._first = 0
-
-    async def connect(
-        self, *, host: Any = None, port: Any = None, timeout: float, **options: Any
-    ) -> Any:
-        """A connection; ``timeout`` seconds for all servers together.
-
-        ``host`` and ``port`` are lists where there are several. Raises what the driver raises.
+    async def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        """Wait for the server. Raises OperationalError, and closes the connection, when it does
+        not answer in time.
         """
-        if not isinstance(host, list):
-            return await asyncpg.connect(host=host, port=port, timeout=timeout, **options)
-        failures: list[str] = []
-        for place in range(len(host)):
-            number = (self._first + place) % len(host)
-            where = f"{host[number]}:{port[number]}"
-            try:
-                connection = await asyncpg.connect(
-                    host=host[number], port=port[number], timeout=timeout / len(host), **options
-                )
-            except asyncpg.TargetServerAttributeNotMatched:
-                failures.append(f"{where} takes no writes")
-            except CONNECTING_FAILS as error:
-                failures.append(f"{where}: {str(error) or type(error).__name__}")
-            else:
-                self._first = number
-                return connection
-        raise ConnectionError("; ".join(failures))
+        try:
+            return await super().wait(gen, interval, timeout or self._patience)
+        except OperationalError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()
+            raise
+
+
+class _ArrayDumper(Dumper):
+    """A list of texts, numbers or booleans as the text of an array.
+
+    psycopg's own one takes as long for a batch as all the rest of its statement. JSON's encoder is
+    fast, and its texts are an array's but for the brackets and for control characters.
+    """
+
+    def dump(self, obj: list[Any]) -> bytes:
+        """The octets of the array."""
+        text = _as_json(obj)[1:-1]
+        if "\\" in text and "\\" in text.replace("\\\\", "").replace('\\"', ""):
+            text = ",".join(map(_element, obj))
+        return f"{{{text}}}".encode()
+
+
+_as_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_SPECIAL: Final = re.compile(r'[\\"]')
+
+
+def _element(value: object) -> str:
+    if isinstance(value, str):
+        return '"' + _SPECIAL.sub(r"\\\g<0>", value) + '"'
+    return _as_json(value)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-import asyncpg
+import psycopg
 
 from aoi_events.store.migration import upgrade
 from aoi_events.testing.ports import free_port
@@ -312,9 +312,9 @@ class PostgresServer(_Server):
         """Wait until it answers a query."""
         _until(lambda: asyncio.run(self._serves()))
 
-    def url(self, database: str, *, scheme: str = "postgresql+asyncpg") -> str:
+    def url(self, database: str) -> str:
         """The URL of ``database``."""
-        return f"{scheme}://aoi:aoi@{_LOOPBACK}:{self.port}/{database}"
+        return f"postgresql://aoi:aoi@{_LOOPBACK}:{self.port}/{database}"
 
     async def new_database(self, *, schema: bool = False) -> str:
         """A database of its own for one test: empty, or with the ``schema`` of this version."""
@@ -338,22 +338,20 @@ class PostgresServer(_Server):
     async def _serves(self) -> bool:
         try:
             await self._execute("SELECT 1")
-        except asyncpg.PostgresError:  # it starts
+        except psycopg.OperationalError:  # it starts
             return False
         return True
 
     async def _execute(self, statement: str) -> None:
         async with asyncio.timeout(_READY_WITHIN):
-            connection = await asyncpg.connect(self.url("postgres", scheme="postgresql"))
-            try:
+            url = self.url("postgres")
+            async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
                 while True:
                     # Sessions that were closed end a little later. The server waits 5 s for them
                     # before it raises this, which may be too short on a busy machine.
-                    with suppress(asyncpg.ObjectInUseError):
+                    with suppress(psycopg.errors.ObjectInUse):
                         await connection.execute(statement)
                         return
-            finally:
-                await connection.close()
 
 
 @contextmanager

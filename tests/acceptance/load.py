@@ -102,7 +102,7 @@ class Load:
 
     async def _open_rows(self, server: ServerUnderTest) -> str:
         """What the store knows of deliveries of which no event says that they ended."""
-        statement = "SELECT * FROM deliveries WHERE id = ANY($1) LIMIT 5"
+        statement = "SELECT * FROM deliveries WHERE id = ANY(%s) LIMIT 5"
         rows = await server.query(statement, list(self.deliveries.keys() - self._audit.ends.keys()))
         return "\n".join(str(dict(row)) for row in rows)
 

@@ -10,10 +10,11 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, LiteralString, Self
 
 import aio_pika
-import asyncpg
+import psycopg
+from psycopg.rows import DictRow, dict_row
 
 from aoi_events.gateway.sockets.server import PATH
 from aoi_events.testing.containers import PostgresServer, RabbitServer
@@ -112,13 +113,11 @@ class ServerUnderTest:
         }
         return Workers(names, self.environment, special=special, hear=_tell, forked=True)
 
-    async def query(self, statement: str, *values: object) -> list[asyncpg.Record]:
+    async def query(self, statement: LiteralString, *values: object) -> list[DictRow]:
         """What the store says."""
-        connection = await asyncpg.connect(self.postgres.url(self.database, scheme="postgresql"))
-        try:
-            return list(await connection.fetch(statement, *values))
-        finally:
-            await connection.close()
+        url = self.postgres.url(self.database)
+        async with await psycopg.AsyncConnection.connect(url, row_factory=dict_row) as connection:
+            return await (await connection.execute(statement, values)).fetchall()
 
     async def waiting(self) -> dict[str, int]:
         """Queues of the workers that hold messages; exact once nobody consumes them."""

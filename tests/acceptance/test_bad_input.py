@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 CODES: Final = frozenset(ErrorCode)
 INTERNAL: Final = re.compile(
-    r"Traceback|\.py\b|site-packages|aoi_events[./]|SELECT |INSERT |sqlalchemy|asyncpg|pydantic|"
+    r"Traceback|\.py\b|site-packages|aoi_events[./]|SELECT |INSERT |sqlalchemy|psycopg|pydantic|"
     r"Error\(|127\.0\.0\.1|postgres|amqp://",
     re.IGNORECASE,
 )

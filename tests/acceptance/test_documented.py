@@ -120,7 +120,7 @@ async def test_a_dump_of_postgresql_comes_back(
     """The commands dump and restore a database, with PostgreSQL's own tools in its container."""
     dump, restore = blocks("docs/operations/backup.md", "sh")[2:]
     database = await postgres_server.new_database(schema=True)
-    url = postgres_server.url(database, scheme="postgresql")
+    url = postgres_server.url(database)
     container = postgres_server.known()["container"]
     (tmp_path / "bin").mkdir()
     for tool in ("pg_dump", "pg_restore"):

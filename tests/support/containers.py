@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
+import psycopg
 import pytest
 
-SOMEBODY_WAITS: Final = (
+from aoi_events.testing.containers import PostgresServer
+from tests.support.limits import WITHIN
+
+_WAITING: Final = (
     "SELECT count(*) FROM pg_stat_activity "
     "WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
 """Asks PostgreSQL how many sessions of this database, and of no other test's, wait for a lock."""
+
+
+def address_of(server: PostgresServer) -> str:
+    """The IP address at which other containers reach it, at port 5432."""
+    container = server.container.get_wrapped_container()
+    container.reload()
+    networks = container.attrs["NetworkSettings"]["Networks"].values()
+    return str(next(network["IPAddress"] for network in networks))
+
+
+async def somebody_waits(url: str, *, count: int = 1) -> None:
+    """Return as soon as so many sessions of the database at ``url`` wait for a lock."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        async with asyncio.timeout(WITHIN):
+            # Each look is a round trip to the server, so this loop is no busy one.
+            while True:
+                found = await (await connection.execute(_WAITING)).fetchone()
+                if found is not None and found[0] >= count:
+                    return
 
 
 def in_containers(param: str) -> Any:

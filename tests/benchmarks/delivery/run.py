@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-import asyncpg
+import psycopg
 from rich.console import Console
 from rich.table import Table
 
@@ -99,18 +99,15 @@ async def _run(
 
 async def _throughput(publisher: Publisher, made: DevicePool, store: str, count: int) -> float:
     """Notifications a second, from the first publish to the last row that is settled."""
-    connection = await asyncpg.connect(store.replace("+asyncpg", ""))
-    try:
+    async with await psycopg.AsyncConnection.connect(store, autocommit=True) as connection:
         waiting = "SELECT count(*) FROM deliveries WHERE state <> 'delivered'"
         begun = time.monotonic()
         async for sent in publisher.send_many(_requests(made, count), window=500):
             assert sent.accepted().deliveries, "every token is good"
         # Asked from outside, as an operator would: the workers tell nobody that all is done.
-        while await connection.fetchval(waiting):  # noqa: ASYNC110 - the rows are the truth
+        while await (await connection.execute(waiting)).fetchone() != (0,):  # noqa: ASYNC110 - the rows are the truth
             await asyncio.sleep(0.02)
         return count / (time.monotonic() - begun)
-    finally:
-        await connection.close()
 
 
 def _requests(made: DevicePool, count: int) -> Iterator[SendNotificationV1]:

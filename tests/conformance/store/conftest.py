@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from shutil import copyfile
 
-import asyncpg
 import pytest
 
 from aoi_events.store.store import SqlStore, open_store
 from aoi_events.testing.containers import PostgresServer
-from tests.support.containers import SOMEBODY_WAITS, in_containers
-from tests.support.limits import WITHIN
+from tests.support.containers import in_containers, somebody_waits
 
 
 @dataclass
@@ -46,7 +45,8 @@ async def installation(
     else:
         server: PostgresServer = request.getfixturevalue("postgres_server")
         database = await server.new_database(schema=True)
-        made = Installation(server.url(database), _Watch(server.url(database, scheme="postgresql")))
+        url = server.url(database)
+        made = Installation(url, partial(somebody_waits, url))
     yield made
     for store in made.opened:
         await store.close()
@@ -64,20 +64,3 @@ async def _turns() -> None:
     """SQLite lets one transaction write; who waits stands before it, and has looked by now."""
     for _ in range(20):
         await asyncio.sleep(0)
-
-
-@dataclass
-class _Watch:
-    """Asks PostgreSQL whether a session waits for a lock."""
-
-    url: str
-
-    async def __call__(self) -> None:
-        connection = await asyncpg.connect(self.url)
-        try:
-            async with asyncio.timeout(WITHIN):
-                # Each look is a round trip to the server, so this loop is no busy one.
-                while not await connection.fetchval(SOMEBODY_WAITS):
-                    continue
-        finally:
-            await connection.close()

@@ -25,17 +25,22 @@ PATIENCE = 2.0
 
 @dataclass(frozen=True)
 class Pair:
-    """A primary, its standby, and the URL of a database on either."""
+    """A primary, its standby, and a database on both."""
 
     primary: PostgresServer
     standby: StandbyServer
-    url: str
+    database: str
+
+    @property
+    def url(self) -> str:
+        """The URL of both; it names the standby first."""
+        return url_of(self.database, self.standby, self.primary)
 
 
 def url_of(database: str, *servers: PostgresServer) -> str:
     """A URL that names several servers, in this order."""
-    hosts = "&".join(f"host=127.0.0.1:{server.port}" for server in servers)
-    return f"postgresql://aoi:aoi@/{database}?{hosts}"
+    hosts = ",".join(f"127.0.0.1:{server.port}" for server in servers)
+    return f"postgresql://aoi:aoi@{hosts}/{database}"
 
 
 @asynccontextmanager
@@ -57,12 +62,12 @@ async def another_login(host: str) -> AsyncIterator[int]:
 
 @pytest.fixture
 def pair(own_postgres_server: PostgresServer) -> Iterator[Pair]:
-    """The URL names the standby first."""
+    """A primary and its standby."""
     standby = StandbyServer(own_postgres_server)
     database = asyncio.run(own_postgres_server.new_database(schema=True))
     try:
         standby.start()
-        yield Pair(own_postgres_server, standby, url_of(database, standby, own_postgres_server))
+        yield Pair(own_postgres_server, standby, database)
     finally:
         standby.stop()
 
@@ -93,7 +98,7 @@ async def test_writing_goes_on_where_the_standby_took_over(pair: Pair, store: Sq
         with pytest.raises(StoreUnavailable):
             await add(store, 2)
         # No connection is left: the standby does not do, and the primary answers nothing.
-        with pytest.raises(StoreUnavailable, match=f"{pair.standby.port} takes no writes"):
+        with pytest.raises(StoreUnavailable, match=f"{pair.standby.port}.*read-only"):
             await add(store, 2)
         await asyncio.to_thread(pair.standby.promote)
         async with asyncio.timeout(WITHIN):
@@ -110,9 +115,8 @@ async def test_a_standby_alone_is_no_store_for_workers(pair: Pair) -> None:
     """A worker does not start on a server that takes no writes, and reading there is possible; a
     migration there is StoreUnavailable, too.
     """
-    database = make_url(pair.url).database
-    assert database is not None
-    store = await open_store(pair.standby.url(database))
+    here = pair.standby.url(pair.database)
+    store = await open_store(here)
     await store.check()
     with pytest.raises(StoreUnavailable, match="takes no writes"):
         await store.check(rights=True)
@@ -121,8 +125,8 @@ async def test_a_standby_alone_is_no_store_for_workers(pair: Pair) -> None:
     async with store.transaction(read_only=True) as transaction:
         assert await transaction.clients([client_id(1)]) == {}
     await store.close()
-    writing = await open_store(f"{pair.standby.url(database)}?target_session_attrs=read-write")
-    with pytest.raises(StoreUnavailable, match="read-write"):
+    writing = await open_store(f"{here}?target_session_attrs=read-write")
+    with pytest.raises(StoreUnavailable, match="read-only"):
         await writing.check()
     await writing.close()
     empty = await pair.primary.new_database()
@@ -159,44 +163,36 @@ async def test_a_server_that_is_read_only_for_a_while(
 
 
 @pytest.mark.parametrize(
-    "query, advice",
+    "rest",
     [
-        ("?target_session_attrs=standby", "use read-write"),
-        ("?host=a:1&host=b:2&target_session_attrs=prefer-standby", "use read-write"),
+        "a/db?target_session_attrs=standby",
+        "a,b/db?target_session_attrs=prefer-standby",
         # One that refuses writes in another way than by its mode would be tried for ever.
-        ("?host=a:1&host=b:2&target_session_attrs=any", "use read-write"),
-        ("?host=a:1&host=b:2&target_session_attrs=primary", "use read-write"),
-        ("?host=a:one&host=b:2", "host=one:5432&host=[::2]:5432"),
-        ("?host=:1&host=b:2", "host=one:5432&host=[::2]:5432"),
-        ("?host=a,b&port=1,2", "host=one:5432&host=[::2]:5432"),
-        ("?host=::1&host=b:2", "host=one:5432&host=[::2]:5432"),
-        ("?host=[::1]x&host=b:2", "host=one:5432&host=[::2]:5432"),
-        ("?host=[::1:5432", "host=one:5432&host=[::2]:5432"),
+        "a:1,b:2/db?target_session_attrs=any",
+        "a,b/db?target_session_attrs=primary",
     ],
 )
-async def test_servers_that_cannot_do_are_refused(query: str, advice: str) -> None:
-    """A URL that asks for a server without writes, or names one wrongly, is refused with advice."""
-    with pytest.raises(ConfigurationError) as caught:
-        await open_store(f"postgresql://aoi:hunter2@/db{query}")
-    assert advice in str(caught.value)
-    assert "hunter2" not in str(caught.value)
+async def test_servers_without_writes_are_refused(rest: str) -> None:
+    """A URL that asks for a server without writes is refused with advice."""
+    with pytest.raises(ConfigurationError, match="use read-write"):
+        await open_store(f"postgresql://aoi:hunter2@{rest}")
 
 
 async def test_a_server_that_cannot_be_logged_in_to_is_passed(upgraded_postgres_url: str) -> None:
     """Where the driver cannot do what one server asks for, the next one is tried."""
     there = make_url(upgraded_postgres_url)
     async with another_login("127.0.0.1") as port:
-        hosts = f"host=127.0.0.1:{port}&host={there.host}:{there.port}"
-        store = await open_store(f"postgresql://aoi:aoi@/{there.database}?{hosts}")
+        hosts = f"127.0.0.1:{port},{there.host}:{there.port}"
+        store = await open_store(f"postgresql://aoi:aoi@{hosts}/{there.database}")
         await store.check(rights=True)
         await store.close()
 
 
-@pytest.mark.parametrize("others", ["", "&host=[::1]:1"])
+@pytest.mark.parametrize("others", ["", ",[::1]:1"])
 async def test_servers_may_have_ipv6_addresses(others: str) -> None:
     """An address in brackets is read alone and among several."""
     async with another_login("::1") as port:
-        store = await open_store(f"postgresql://aoi@/db?host=[::1]:{port}{others}")
-        with pytest.raises(StoreUnavailable, match="kerberos"):
+        store = await open_store(f"postgresql://aoi@[::1]:{port}{others}/db")
+        with pytest.raises(StoreUnavailable, match=r"[Kk]erberos|authentication method"):
             await store.check()
         await store.close()

@@ -9,6 +9,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import make_url, text
 
 from aoi_events.errors import ConfigurationError
@@ -142,11 +144,12 @@ async def test_due_rows_are_found_among_a_million_settled_ones(postgres_url: str
 async def _claim_costs(transaction: SqlTransaction) -> int:
     """The blocks that a claim of 50 reads, all by the indexes that are meant for it."""
     statement = due(later(199), 50).compile(dialect=transaction._connection.dialect)
-    values = statement.construct_params()
-    given = (values[name] for name in statement.positiontup or ())
     found = await transaction._connection.exec_driver_sql(
         f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}",
-        tuple(to_micros(value) if isinstance(value, datetime) else value for value in given),
+        {
+            name: to_micros(value) if isinstance(value, datetime) else value
+            for name, value in statement.construct_params().items()
+        },
     )
     plan = _loaded(found.scalar_one())[0]["Plan"]
     used = {node["Index Name"] for node in _nodes(plan) if "Scan" in node["Node Type"]}
@@ -202,3 +205,15 @@ def _loaded(found: Any) -> Any:
 def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
     """A plan's nodes, depth first."""
     return [plan, *(node for part in plan.get("Plans", ()) for node in _nodes(part))]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(values=st.lists(st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0"))))
+async def test_arrays_reach_the_server_unchanged(
+    postgres: SqlStore, values: list[str | None]
+) -> None:
+    """Every list of texts, NULL among them, is the same array on the server."""
+    asked = text("SELECT to_json(CAST(:values AS text[]))::text")
+    async with postgres.transaction(read_only=True) as transaction:
+        found = (await transaction._run(asked, {"values": values})).scalar_one()
+    assert json.loads(found) == values

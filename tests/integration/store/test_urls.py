@@ -44,9 +44,44 @@ async def test_a_database_in_memory_is_ready_at_once(url: str) -> None:
 )
 async def test_other_urls_are_refused_with_advice(url: str) -> None:
     """The error names what can be used, and never repeats a password."""
-    with pytest.raises(ConfigurationError, match=r"postgresql\+asyncpg") as caught:
+    with pytest.raises(ConfigurationError, match="postgresql://") as caught:
         await open_store(url)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "rest, advice",
+    [
+        ("h/d?sslmod=require", "'sslmod'"),
+        ("h/d?ssl_mode=require&sslmode=require", "'ssl_mode'"),
+        ("h/d?sslmode=bogus", 'invalid sslmode value: "bogus"'),
+        ("h/d?channel_binding=maybe", "channel_binding"),
+        ("h/d?sslnegotiation=direct&sslmode=disable", "sslnegotiation"),
+        ("h/d?sslrootcert=/nowhere.pem", "sslrootcert='/nowhere.pem'"),
+        ("h/d?connect_timeout=soon", "connect_timeout='soon'"),
+        ("h/d?keepalives_idle=-1", "keepalives_idle='-1'"),
+        ("h:70000/d", "70000"),
+        ("a:1,b:2/d?port=1,2,3", "3 port numbers to 2 hosts"),
+        ("/d?host=a&host=b", "'host' twice; several servers are written as"),
+    ],
+)
+async def test_what_libpq_cannot_use_is_named(rest: str, advice: str) -> None:
+    """Unknown names and wrong values of the URL are refused before anything is connected, and
+    no part of a password is repeated.
+    """
+    with pytest.raises(ConfigurationError) as caught:
+        await open_store(f"postgresql://aoi:hunter2@{rest}")
+    assert advice in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("password", ["hun@ter2", "hun/ter2", "hun?ter2", "hun%ter2"])
+async def test_a_password_that_is_not_encoded_is_pointed_out(password: str) -> None:
+    """The error says how such characters are written, and repeats no part of the password."""
+    with pytest.raises(ConfigurationError, match="%40") as caught:
+        await open_store(f"postgresql://aoi:{password}@h/d")
+    assert "hun" not in str(caught.value)
+    assert "ter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("pool, patience", [(0, 1.0), (1, 0.0)])

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from uuid import uuid4
 
-import asyncpg
+import psycopg
 import pytest
 
 from aoi_events.testing.containers import PostgresServer, RabbitServer
@@ -90,10 +90,11 @@ def test_databases_that_several_make_and_delete_at_once(postgres_server: Postgre
 async def test_a_database_is_deleted_under_its_sessions(postgres_server: PostgresServer) -> None:
     """Who is connected does not hold up its end."""
     database = await postgres_server.new_database()
-    session = await asyncpg.connect(postgres_server.url(database, scheme="postgresql"))
+    session = await psycopg.AsyncConnection.connect(postgres_server.url(database))
     await postgres_server.delete_database(database)
-    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
-        await session.fetchval("SELECT 1")
+    with pytest.raises(psycopg.OperationalError):
+        await session.execute("SELECT 1")
+    await session.close()
 
 
 def test_ports_are_given_once() -> None:

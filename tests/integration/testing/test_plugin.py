@@ -68,7 +68,7 @@ def test_who_does_not_use_it_pays_nothing(project: Path) -> None:
 import sys
 
 def test_what_is_loaded():
-    heavy = {"aiohttp", "aio_pika", "alembic", "asyncpg", "docker", "pydantic", "smpp34",
+    heavy = {"aiohttp", "aio_pika", "alembic", "psycopg", "docker", "pydantic", "smpp34",
              "sqlalchemy", "structlog", "testcontainers", "typer"}
     assert not heavy & set(sys.modules)
 """,

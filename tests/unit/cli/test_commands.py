@@ -12,7 +12,7 @@ from aoi_events.cli.app import COMMANDS, load_command
 
 SERVERS = {
     *("aio_pika", "aiormq", "pamqp"),
-    *("sqlalchemy", "alembic", "asyncpg", "aiosqlite"),
+    *("sqlalchemy", "alembic", "psycopg", "aiosqlite"),
     *("aiohttp.web", "prometheus_client"),
     *("smpp34", "standardwebhooks", "jwt", "http_ece"),
 }

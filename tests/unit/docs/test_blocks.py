@@ -167,7 +167,7 @@ async def test_the_url_of_several_servers_is_one_of_a_store() -> None:
     url = block("docs/operations/running.md", "text").strip().replace("…", "secret")
     await database_of(url).close()
     with pytest.raises(ConfigurationError, match="use read-write"):
-        database_of(f"{url}&target_session_attrs=any")
+        database_of(f"{url}?target_session_attrs=any")
 
 
 @pytest.mark.parametrize("page", pages())

@@ -1,0 +1,122 @@
+"""Who may log in to a PostgreSQL server, and how TLS verifies it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from aoi_events.errors import ConfigurationError, StoreUnavailable
+from aoi_events.store.store import open_store
+from aoi_events.testing.containers import PostgresServer
+from tests.support.certificates import self_signed
+from tests.support.limits import WITHIN
+
+_IN_USE = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate that vouches for itself."""
+    return self_signed(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture(scope="module")
+def tls_server(certificate: Path) -> Iterator[PostgresServer]:
+    """A server with TLS, with that certificate for localhost."""
+    server = PostgresServer()
+    try:
+        server.start()
+        pem = certificate.read_text()
+        put = f"install -o postgres -m 0600 /dev/null /tmp/tls; echo '{pem}' >/tmp/tls"
+        assert server.container.exec(["bash", "-c", put]).exit_code == 0
+        for setting in ("ssl_cert_file = '/tmp/tls'", "ssl_key_file = '/tmp/tls'", "ssl = on"):
+            asyncio.run(server._execute(f"ALTER SYSTEM SET {setting}"))
+        asyncio.run(server._execute("SELECT pg_reload_conf()"))
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "?sslmode=require",
+        "?sslmode=verify-ca&sslrootcert={certificate}",
+        "?sslmode=verify-full&sslrootcert={certificate}&channel_binding=require",
+    ],
+)
+async def test_tls_by_the_words_of_libpq(
+    words: str, tls_server: PostgresServer, certificate: Path
+) -> None:
+    """A server is reached with the TLS that the URL asks for."""
+    url = tls_server.url("postgres") + words.format(certificate=certificate)
+    store = await open_store(url.replace("127.0.0.1", "localhost"), patience=5.0)
+    async with store.transaction(read_only=True) as transaction:
+        assert (await transaction._run(text(_IN_USE))).scalar_one() is True
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "host, words, reason",
+    [
+        ("localhost", "?sslmode=verify-full&sslrootcert=system", "certificate verify failed"),
+        ("localhost", "?sslmode=verify-ca&sslrootcert={other}", "certificate verify failed"),
+        ("127.0.0.2", "?sslmode=verify-full&sslrootcert={certificate}", "does not match host name"),
+    ],
+)
+async def test_a_server_that_tls_does_not_verify(
+    host: str,
+    words: str,
+    reason: str,
+    tls_server: PostgresServer,
+    certificate: Path,
+    tmp_path: Path,
+) -> None:
+    """A certificate of another authority or for another host is an error of the settings."""
+    words = words.format(certificate=certificate, other=self_signed(tmp_path))
+    url = tls_server.url("postgres").replace("127.0.0.1", host) + words
+    await _is_refused(url, reason)
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (("aoi:aoi@", "aoi:wrong@"), "password authentication failed"),
+        (("aoi:aoi@", "nobody:aoi@"), "password authentication failed"),
+        (("/postgres", "/nowhere"), 'database "nowhere" does not exist'),
+        (("/postgres", "/postgres?sslmode=require"), "does not support SSL"),
+    ],
+)
+async def test_a_login_that_is_refused(
+    change: tuple[str, str], reason: str, postgres_server: PostgresServer
+) -> None:
+    """A wrong password, user or database, or TLS that the server has not, is an error of the
+    settings: the process ends with 78.
+    """
+    await _is_refused(postgres_server.url("postgres").replace(*change), reason)
+
+
+async def _is_refused(url: str, reason: str) -> None:
+    store = await open_store(url, patience=5.0)
+    with pytest.raises(ConfigurationError, match=f"{reason}.*AOI_STORE"):
+        await store.check()
+    await store.close()
+
+
+async def test_a_server_that_never_answers_is_named() -> None:
+    """What accepts the connection and is silent is named once the time for connecting is over."""
+    accepted: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: accepted.append(writer), "127.0.0.1", 0)
+    async with server, asyncio.timeout(WITHIN):
+        port = server.sockets[0].getsockname()[1]
+        store = await open_store(f"postgresql://aoi:aoi@127.0.0.1:{port}/aoi", patience=2.0)
+        with pytest.raises(StoreUnavailable, match=f"127.0.0.1:{port} does not answer within 2 s"):
+            await store.check()
+        await store.close()
+        for writer in accepted:
+            writer.close()

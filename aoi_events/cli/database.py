@@ -17,5 +17,5 @@ def upgrade() -> None:
     from aoi_events.bootstrap.settings import load_settings
     from aoi_events.store.migration import upgrade as upgrade_schema
 
-    asyncio.run(upgrade_schema(load_settings().store.get_secret_value()))
+    asyncio.run(upgrade_schema(load_settings().store.get_secret_value(), tell=console.print))
     console.print("The schema is up to date.")

@@ -98,7 +98,9 @@ def translated() -> Iterator[None]:
                 f"the store refuses the login ({reason}); check user, password, database "
                 "and TLS of AOI_STORE"
             ) from error
-        raise StoreUnavailable(f"the store gave up: {reason}") from error
+        # Without a statement it is the connection that could not be made.
+        happened = "cannot be reached" if error.statement is None else "gave up"
+        raise StoreUnavailable(f"the store {happened}: {reason}") from error
     except sqlite3.Error as error:
         # Raised unchanged by the first statements of a new connection.
         if not _of_sqlite(error):

@@ -4,68 +4,95 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
-from aoi_events.errors import ConfigurationError
+from aoi_events.errors import ConfigurationError, StoreUnavailable
+from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 from aoi_events.store.bulk_rows import Sql
 from aoi_events.store.engine import Database, database_of
 from aoi_events.store.faults import translated
 from aoi_events.store.schema import MIGRATIONS, known_revisions, obstacle_of, revision_of
+from aoi_events.store.upgrade_locks import blocking, named, upgrading
 
-_MIGRATING = 0x616F6920_6D696772
-"""Key of the advisory lock that only one upgrade holds (PostgreSQL)."""
 _ALEMBIC: Final = threading.Lock()
 _LOOK_AGAIN: Final = 0.05
+_STATEMENT: Final = 3600.0
+"""Seconds that a statement may take: an index on a large table takes as long as it takes."""
+_LOCK: Final = 3.0
+"""Seconds that a statement waits for a lock; who wants to read that table waits behind it."""
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+_ATTEMPTS: Final = RetryPolicy(attempts=5, first=1.0, most=8.0)
+
+Tell = Callable[[str], None]
+"""Is called with a sentence about each step of an upgrade."""
 
 
-async def upgrade(url: str) -> None:
+class _Locked(Exception):
+    """A session holds a lock that the upgrade needs."""
+
+
+async def upgrade(
+    url: str, *, tell: Tell = lambda _: None, attempts: RetryPolicy = _ATTEMPTS
+) -> None:
     """Bring the database at ``url`` to the schema of this version; the data stays.
 
-    Safe to run by several at once: one works, the others wait and find it done. Raises
-    StoreUnavailable, and ConfigurationError when the database is newer than this version.
+    Safe to run by several at once: one works, the others wait and find it done. On PostgreSQL
+    readers and writers wait for it for three seconds at most, then it lets them pass and tries
+    again, a few times. Raises StoreUnavailable, which names the session that is in the way, and
+    ConfigurationError when the database is newer than this version.
     """
-    # An index on a large table takes as long as it takes.
-    database = database_of(url, pool=1, patience=3600.0)
+    # Of the connections one works, one has the lock of the upgrade, one looks what is in the way.
+    database = database_of(url, pool=3, patience=_STATEMENT, lock_within=_LOCK)
     try:
-        await migrate(database)
+        if database.sql is Sql.POSTGRESQL:
+            await _upgrade_postgresql(database, tell, attempts)
+        else:
+            await migrate(database, tell=tell)
     finally:
         await database.close()
 
 
-async def migrate(database: Database) -> None:
-    """:func:`upgrade` with an existing engine: on SQLite in one transaction; on PostgreSQL each
-    migration in one, except an index that is built beside running workers.
-    """
+async def migrate(database: Database, *, tell: Tell = lambda _: None) -> None:
+    """:func:`upgrade` of SQLite with an existing engine, in one transaction."""
     with translated():
-        async with _alone(), database.writer(), database.engine.connect() as connection:
-            one = _locked if database.sql is Sql.POSTGRESQL else AsyncConnection.begin
-            async with one(connection):
-                await connection.run_sync(_upgrade)
+        async with _alone(), database.writer(), database.engine.begin() as connection:
+            await connection.run_sync(_upgrade, tell)
 
 
-@asynccontextmanager
-async def _locked(connection: AsyncConnection) -> AsyncIterator[None]:
-    """Wait for the advisory lock between transactions: building an index waits for every statement
-    that began before, and would never end if one of them waited for the lock.
-    """
-    while not await connection.scalar(text(f"SELECT pg_try_advisory_lock({_MIGRATING})")):
-        await connection.rollback()
-        await asyncio.sleep(_LOOK_AGAIN)
-    await connection.commit()
+async def _upgrade_postgresql(database: Database, tell: Tell, attempts: RetryPolicy) -> None:
+    """Each migration in a transaction, except an index that is built beside running workers."""
+
+    async def attempt() -> None:
+        async with (
+            database.engine.connect() as connection,
+            blocking(database.engine, connection) as sessions,
+        ):
+            try:
+                await connection.run_sync(_upgrade, tell)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                    raise
+                raise _Locked(f"{named(sessions)} holds a lock that it needs") from error
+
+    def failed(attempt: FailedAttempt) -> None:
+        tell(f"the upgrade waits: {attempt.error}; it tries again in {attempt.pause:.0f} s")
+
     try:
-        yield
-    except BaseException:
-        await connection.invalidate()  # the lock ends with its connection
-        raise
-    await connection.execute(text(f"SELECT pg_advisory_unlock({_MIGRATING})"))
-    await connection.commit()
+        with translated():
+            async with _alone(), upgrading(database.engine, tell):
+                await retry(attempt, policy=attempts, on=_Locked, failed=failed)
+    except _Locked as locked:
+        raise StoreUnavailable(
+            f"the schema was not upgraded: {locked}; end that transaction and run "
+            "`aoi db upgrade` again"
+        ) from locked
 
 
 @asynccontextmanager
@@ -81,16 +108,20 @@ async def _alone() -> AsyncIterator[None]:
         _ALEMBIC.release()
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, tell: Tell) -> None:
     found, known = revision_of(connection), known_revisions()
     if found == known[0]:
         return
     if found is not None and found not in known:
         raise ConfigurationError(obstacle_of(found, known))
+    tell(f"upgrading the schema from {found or 'nothing'} to {known[0]}")
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
+    config.attributes["applied"] = lambda *, step, **_: tell(
+        f"{step.up_revision_id} is there: {step.up_revision.doc}"
+    )
     if connection.dialect.name != Sql.SQLITE:
         connection.commit()  # of what was read; Alembic begins its own transactions
     command.upgrade(config, "head")

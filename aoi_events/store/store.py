@@ -59,10 +59,7 @@ class SqlStore:
         self._metrics = metrics
         metrics.watch({Level.POOL: database.connections})
         self._closed = False
-        options = {READ_ONLY: True}
-        if database.sql is Sql.POSTGRESQL:
-            options["postgresql_readonly"] = True
-        self._reading = database.engine.execution_options(**options)
+        self._reading = database.engine.execution_options(**{READ_ONLY: True})
 
     @asynccontextmanager
     async def transaction(self, *, read_only: bool = False) -> AsyncIterator[SqlTransaction]:
@@ -130,18 +127,23 @@ async def open_store(
     upgrade: bool = False,
     metrics: StoreMetrics = NO_METRICS,
 ) -> SqlStore:
-    """The store at ``url``: ``sqlite+aiosqlite:///path`` or ``postgresql+asyncpg://…``.
+    """The store at ``url``: ``sqlite:///path`` or ``postgresql://…``.
 
     ``pool`` bounds its connections; ``patience`` (seconds) a statement and any wait for a lock or a
     connection. ``upgrade`` brings the schema up to date first, and makes the file of SQLite where
-    there is none; a database in memory (``sqlite+aiosqlite://``) always is, since it begins empty.
+    there is none; a database in memory (``sqlite://``) always is, since it begins empty.
     Raises ConfigurationError for a URL that cannot work; whether the database answers is for
     :meth:`SqlStore.check` to say.
     """
     database = database_of(url, pool=pool, patience=patience, create=upgrade)
     if upgrade or database.memory:
         # Alembic takes as long to load as the rest of the store, and workers do not need it.
-        from aoi_events.store.migration import migrate
+        from aoi_events.platform.logs import get_logger
+        from aoi_events.store import migration
 
-        await migrate(database)
+        log = get_logger(__name__)
+        if database.memory:
+            await migration.migrate(database)
+        else:
+            await migration.upgrade(url, tell=lambda text: log.info("schema_upgrade", text=text))
     return SqlStore(database, metrics)

@@ -12,6 +12,7 @@ context.configure(
     # SQLite alters a table by copying it.
     render_as_batch=True,
     transaction_per_migration=True,
+    on_version_apply=context.config.attributes["applied"],
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -1,0 +1,83 @@
+"""Locks while PostgreSQL's schema is upgraded: that of the upgrade itself, and those in its way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+_LOOK_AGAIN: Final = 0.1
+KEY: Final = 0x616F6920_6D696772
+"""The key of the advisory lock that only one upgrade of a database holds."""
+_LOCK: Final = text("SELECT pg_try_advisory_xact_lock(:key)")
+_HOLDING: Final = text("""
+    SELECT a.pid, usename, application_name, state, xact_start
+      FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid
+     WHERE locktype = 'advisory' AND granted
+       AND (CAST(classid AS bigint) << 32) + CAST(objid AS bigint) = :key
+""")
+_BLOCKING: Final = text("""
+    SELECT pid, usename, application_name, state, xact_start FROM pg_stat_activity
+     WHERE pid = ANY(pg_blocking_pids(:pid))
+""")
+
+Sessions = Sequence[Row[Any]]
+
+
+@asynccontextmanager
+async def upgrading(engine: AsyncEngine, tell: Callable[[str], None]) -> AsyncIterator[None]:
+    """Hold the lock of the upgrade; waits, and says for whom, while another process has it.
+
+    It belongs to a transaction of its own, because poolers give each transaction another session.
+    """
+    key, told = {"key": KEY}, False
+    async with engine.connect() as connection:
+        while not await connection.scalar(_LOCK, key):
+            if not told:
+                others = (await connection.execute(_HOLDING, key)).all()
+                tell(f"another upgrade is at work, this one waits for it: {named(others)}")
+                told = True
+            await connection.rollback()
+            await asyncio.sleep(_LOOK_AGAIN)
+        # Until its next statement a transaction has the snapshot of the last one, and an index that
+        # is built waits for all snapshots.
+        await connection.begin_nested()
+        yield
+
+
+@asynccontextmanager
+async def blocking(engine: AsyncEngine, connection: AsyncConnection) -> AsyncIterator[Sessions]:
+    """The sessions that ``connection`` waits for within the block; the last ones that were found
+    stay known.
+    """
+    process = {"pid": await connection.scalar(text("SELECT pg_backend_pid()"))}
+    await connection.commit()
+    found: list[Row[Any]] = []
+
+    async def look() -> None:
+        async with engine.connect() as looking:
+            while True:
+                found[:] = (await looking.execute(_BLOCKING, process)).all() or found
+                await looking.rollback()  # an index that is built would wait for what was read
+                await asyncio.sleep(_LOOK_AGAIN)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield found
+    finally:
+        looking.cancel()
+        await asyncio.wait([looking])
+
+
+def named(sessions: Sessions) -> str:
+    """The sessions for a person, who may want to end them."""
+    described = (
+        f"session {each.pid} (user {each.usename}, {each.application_name or 'without a name'}, "
+        f"{each.state} since {each.xact_start:%Y-%m-%d %H:%M:%S} UTC)"
+        for each in sessions
+    )
+    return ", ".join(described) or "a session that ended meanwhile"

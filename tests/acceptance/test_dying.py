@@ -72,6 +72,7 @@ async def test_what_kills_its_process_is_set_aside_and_takes_nobody_along(
     listed = await asyncio.to_thread(
         run, "dead", "list", "--json", cwd=tmp_path, settings=server.environment
     )
+    assert listed.code == 0, listed.err
     (parked,) = listed.json["parked"]
     assert parked["queue"] == "aoi.notification"
     assert parked["sender"] == "shop"

@@ -1,6 +1,8 @@
 """Processes as ``python -m MODULE`` starts them, without the second of CPU that imports take.
 
 One process for each test process imports everything once, and forks for each one that is wanted.
+All forks share what Python decides at its start: its flags, the paths of modules, and the hashes of
+strings, so the order of sets.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
@@ -45,10 +48,19 @@ class Forked:
 
     @classmethod
     async def start(cls, module: str, *arguments: str, env: Mapping[str, str], limit: int) -> Self:
-        """Run ``python -m module arguments`` with this environment and a pipe for its errors."""
-        (errors, its_errors), (status, its_status) = os.pipe(), os.pipe()
+        """Run ``python -m module arguments`` with this environment and a pipe for its errors.
+
+        Raises ValueError for an order that is too large, or one with settings of Python (PYTHON…)
+        that are not those of all forks.
+        """
+        server, of_python = _server()
+        if wrong := dict(of_python.items() ^ _of_python(env).items()):
+            raise ValueError(f"{', '.join(sorted(wrong))}: a fork cannot have its own; start anew")
         order = {"module": module, "arguments": arguments, "env": dict(env), "cwd": str(Path.cwd())}
-        socket.send_fds(_server(), [json.dumps(order).encode()], [its_errors, its_status])
+        if len(octets := json.dumps(order).encode()) > _LARGEST:
+            raise ValueError(f"an order has {len(octets)} octets, and {_LARGEST} are allowed")
+        (errors, its_errors), (status, its_status) = os.pipe(), os.pipe()
+        socket.send_fds(server, [octets], [its_errors, its_status])
         os.close(its_errors)
         os.close(its_status)
         stderr, reports = await _reader(errors, limit), await _reader(status, limit)
@@ -87,8 +99,13 @@ async def _last(reports: asyncio.StreamReader) -> int:
     return code
 
 
+def _of_python(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name.startswith("PYTHON")}
+
+
 @functools.cache
-def _server() -> socket.socket:
+def _server() -> tuple[socket.socket, Mapping[str, str]]:
+    """A connection to the process that forks, and the settings of its Python."""
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with its:
         server = subprocess.Popen(  # noqa: S603 - our own program
@@ -100,7 +117,7 @@ def _server() -> socket.socket:
         server.wait()
 
     atexit.register(end)
-    return ours
+    return ours, _of_python(os.environ)
 
 
 def _serve(orders: socket.socket) -> dict[str, Any] | None:
@@ -132,6 +149,7 @@ def _serve(orders: socket.socket) -> dict[str, Any] | None:
 def _run(module: str, arguments: Sequence[str], env: Mapping[str, str], cwd: str) -> None:
     os.environ.clear()
     os.environ.update(env)
+    time.tzset()
     os.chdir(cwd)
     sys.argv[1:] = arguments
     runpy.run_module(module, run_name="__main__", alter_sys=True)

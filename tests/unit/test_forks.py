@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
 
 from tests.support.forks import Forked
 
+# The server has them, too, so every fork may have them.
+OF_PYTHON = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
 
-async def run(statement: str) -> Forked:
+
+async def run(statement: str, **env: str) -> Forked:
     """A fork that runs this statement once."""
-    arguments = ("-n1", "-r1", "-s", "import os, signal, sys", statement)
-    return await Forked.start("timeit", *arguments, env={"ONLY": "this"}, limit=1 << 16)
+    arguments = ("-n1", "-r1", "-s", "import os, signal, sys, time", statement)
+    return await Forked.start("timeit", *arguments, env={**OF_PYTHON, **env}, limit=1 << 16)
 
 
 async def test_its_environment_and_errors_are_its_own() -> None:
     """It has the environment that it gets and no other, and its errors go into its pipe."""
-    forked = await run("print(dict(os.environ), sys.argv[1], file=sys.stderr)")
-    assert await forked.stderr.read() == b"{'ONLY': 'this'} -n1\n"
+    forked = await run("print(dict(os.environ), sys.argv[1], file=sys.stderr)", ONLY="this")
+    assert await forked.stderr.read() == f"{OF_PYTHON | {'ONLY': 'this'}} -n1\n".encode()
     assert await forked.wait() == 0
+
+
+async def test_its_time_zone_is_its_own() -> None:
+    """It has the time zone that its environment names."""
+    forked = await run("print(time.tzname[0], file=sys.stderr)", TZ="XYZ-9")
+    assert await forked.stderr.read() == b"XYZ\n"
+    assert await forked.wait() == 0
+
+
+async def test_settings_of_python_are_those_of_all_forks() -> None:
+    """What Python reads at its start only cannot be another for one fork: it is refused by name."""
+    with pytest.raises(ValueError, match="PYTHONHASHSEED"):
+        await run("pass", PYTHONHASHSEED="4711")
+
+
+async def test_a_large_environment_is_refused() -> None:
+    """An order that would be cut off on its way is refused, and says how large it may be."""
+    with pytest.raises(ValueError, match="131072"):
+        await run("pass", LARGE="x" * (1 << 17))
 
 
 @pytest.mark.parametrize(

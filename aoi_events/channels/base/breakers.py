@@ -10,6 +10,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 from aoi_events.channels.base.results import result_of
@@ -38,6 +39,8 @@ log = get_logger(__name__)
 _REMEMBERED: Final = 10_000
 _PLAIN: Final = Breaker()
 _POLICY: Final = BreakerPolicy()
+_QUIET: Final = timedelta(minutes=1)
+"""Time between two lines of the log on a host of which several URLs are down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,8 @@ class Breakers:
 
     Clients name providers (their hosts), so there may be many: the ``most`` breakers that changed
     last are remembered, every other provider counts as working. Of those whose names differ only
-    after ``#``, like the URLs of one host, the first that goes down is logged, and the last that is
-    up again.
+    after ``#``, like the URLs of one host, the first that goes down is logged, the last that is up
+    again, and one change a minute while others are down, with the number of those that are.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Breakers:
         self._most = most
         self._known: OrderedDict[str, Breaker] = OrderedDict()
         self._down: Counter[str] = Counter()
+        self._logged_at: OrderedDict[str, datetime] = OrderedDict()
         self._log = log.bind(channel=channel)
 
     @property
@@ -162,8 +166,14 @@ class Breakers:
         self._count(provider, after, 1)
         while len(self._known) > self._most:
             self._count(*self._known.popitem(last=False), -1)
-        if after.state is not before.state and not others:
-            self._log_change(provider, before, after)
+        if after.state is not before.state and after.state is not BreakerState.HALF_OPEN:
+            host, now = provider.partition("#")[0], self._clock.now()
+            logged_at = self._logged_at.get(host)
+            if not others or logged_at is None or now - logged_at >= _QUIET:
+                self._logged_at[host] = now
+                self._log_change(provider, before, after, self._down[host])
+            if len(self._logged_at) > self._most:
+                self._logged_at.popitem(last=False)
 
     def _count(self, provider: str, breaker: Breaker, change: int) -> int:
         """Count a provider that is down; returns how many of the same host are."""
@@ -174,9 +184,10 @@ class Breakers:
             del self._down[host]
         return down
 
-    def _log_change(self, provider: str, before: Breaker, after: Breaker) -> None:
-        if after.state is BreakerState.OPEN:
-            down = self._log.warning if before.state is BreakerState.CLOSED else self._log.info
-            down("provider_down", provider=provider, why=after.why, openings=after.openings)
-        elif after.state is BreakerState.CLOSED:
-            self._log.info("provider_up", provider=provider)
+    def _log_change(self, provider: str, before: Breaker, after: Breaker, host_down: int) -> None:
+        if after.state is BreakerState.CLOSED:
+            self._log.info("provider_up", provider=provider, host_down=host_down)
+            return
+        down = self._log.warning if before.state is BreakerState.CLOSED else self._log.info
+        fields = {"why": after.why, "openings": after.openings, "host_down": host_down}
+        down("provider_down", provider=provider, **fields)

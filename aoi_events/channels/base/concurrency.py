@@ -6,10 +6,11 @@ leave the others to other lanes. Lanes whose last item had no answer use at most
 together. The same holds among the lanes of one host. Hosts that wait take turns, and so do the
 lanes of each.
 
-There is room for a number of items, those that wait included. A lane or host whose items wait for
-more than a moment may have as many of them there as there is room left, and its other items have to
-go: so one that is slow leaves half of the room to others, two leave a third, and so on. One that is
-busy but fast enough keeps its items, however many there are.
+There is room for a number of items, those that wait included. A lane or host counts as slow if it
+has given no slot back for a moment, or if its oldest item waits for several moments. One that is
+slow may have as many items waiting as there is room left, and its other items have to go: so it
+leaves half of the room to others, two leave a third, and so on. One that is busy but fast enough
+keeps its items, however many there are.
 
 The wait for a slot is no part of a request. So a slow provider is blamed for its own slowness only,
 and no provider is blamed because the worker is busy.
@@ -29,7 +30,9 @@ _EXTRA_PART: Final = 8
 _ROOM: Final = 5
 """Items for each slot: enough to use all slots if a lane is slow."""
 _PATIENCE: Final = 2.0
-"""Seconds that items of a lane or host may wait before it counts as slow."""
+"""Seconds without a slot given back after which a lane or host counts as slow."""
+_WAIT: Final = 5
+"""So many times these seconds may items wait for a lane or host before it counts as slow."""
 
 
 @dataclass(slots=True)
@@ -65,11 +68,12 @@ class _Pool:
 @dataclass(slots=True, eq=False)
 class _Host:
     """The slots of one host, its lanes, and its items that wait, the oldest first; ``turns``: the
-    lanes of these, in order.
+    lanes of these, in order; ``moved``: when a slot was given back last, or the first one taken.
     """
 
     name: str
     pool: _Pool
+    moved: float = 0.0
     lanes: dict[str, _Lane] = field(default_factory=dict)
     waiting: OrderedDict[_Waiter, None] = field(default_factory=OrderedDict)
     turns: OrderedDict[str, _Lane] = field(default_factory=OrderedDict)
@@ -77,11 +81,12 @@ class _Host:
 
 @dataclass(slots=True, eq=False)
 class _Lane:
-    """The slots in use of one lane, and its items that wait, the oldest first."""
+    """The slots in use of one lane, and its items that wait; as those of its host."""
 
     name: str
     host: _Host
     used: int = 0
+    moved: float = 0.0
     waiting: deque[_Waiter] = field(default_factory=deque)
 
 
@@ -98,8 +103,8 @@ class _Waiter:
 class ConcurrencyLimit:
     """Slots for items: at most ``each`` in one lane, ``each_host`` at one host, and ``overall``.
 
-    ``each_host`` None: hosts have no limit of their own. ``patience``: seconds that items of a lane
-    or host may wait before it counts as slow.
+    ``each_host`` None: hosts have no limit of their own. ``patience``: seconds after which a lane
+    or host that gives no slot back counts as slow; its items may wait five times as long.
     """
 
     def __init__(
@@ -150,13 +155,16 @@ class ConcurrencyLimit:
         lane, host = waiter.lane, waiter.lane.host
         # A lane with a slot waits for its own items, unless its host has no slot at all.
         of_host = host.pool.used >= host.pool.most or (host.pool.used > 0 and not lane.used)
-        return (lane.used > 0 and self._takes_too_much(lane.waiting[0], len(lane.waiting))) or (
-            of_host and self._takes_too_much(next(iter(host.waiting)), len(host.waiting))
+        return (lane.used > 0 and self._takes_too_much(lane)) or (
+            of_host and self._takes_too_much(host)
         )
 
-    def _takes_too_much(self, oldest: _Waiter, waiting: int) -> bool:
-        left = self.room - self._all.used - self._waiting
-        return waiting > left and oldest.since <= monotonic() - self._patience
+    def _takes_too_much(self, part: _Lane | _Host) -> bool:
+        left, now = self.room - self._all.used - self._waiting, monotonic()
+        return len(part.waiting) > left and (
+            part.moved <= now - self._patience
+            or next(iter(part.waiting)).since <= now - _WAIT * self._patience
+        )
 
     def _lane(self, name: str, host_name: str) -> _Lane:
         if (host := self._hosts.get(host_name)) is None:
@@ -182,6 +190,7 @@ class ConcurrencyLimit:
         hosts = [host]
         if waiter.admitted.done():
             lane.used -= 1
+            lane.moved = host.moved = monotonic()
             if not self._all.admits(extra=lane.used > 0, doubtful=waiter.doubtful):
                 # Items of other hosts may wait for what becomes free.
                 hosts = [*self._turns.values()]
@@ -202,6 +211,10 @@ class ConcurrencyLimit:
                 return
             while (lane := self._next(host)) is not None:
                 waiter = lane.waiting.popleft()
+                if not host.pool.used:
+                    host.moved = monotonic()
+                if not lane.used:
+                    lane.moved = monotonic()
                 self._count(waiter, 1)
                 lane.used += 1
                 waiter.admitted.set_result(None)

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine.interfaces import CacheStats
 
 from aoi_events.contracts.requests import (
     ActivateChannelsV1,
@@ -34,12 +35,17 @@ Secrets = Sequence[tuple[str, str]]
 """Secret and hash of each client."""
 
 
+def engine_of(system: System) -> Engine:
+    """The engine of the system's store."""
+    store = system.installation.store
+    assert isinstance(store, SqlStore)
+    return store._database.engine.sync_engine
+
+
 @contextmanager
 def statements(system: System) -> Iterator[list[str]]:
     """The statements that the store is given meanwhile."""
-    store = system.installation.store
-    assert isinstance(store, SqlStore)
-    engine = store._database.engine.sync_engine
+    engine = engine_of(system)
     seen: list[str] = []
 
     def see(*given: Any) -> None:
@@ -146,3 +152,36 @@ async def test_a_batch_of_registrations(system: System, size: int) -> None:
             outputs = await handler.handle(ask(secrets))
         assert not any(output.type == "refused.v1" for output in outputs)
         assert len(seen) <= AT_MOST, seen
+
+
+async def test_a_batch_that_comes_again_compiles_nothing(system: System) -> None:
+    """With a cache of its own, as in production, a store compiles no statement a second time.
+
+    The caches that tests share would hide it.
+    """
+    engine, own_cache = engine_of(system), dict[Any, Any]()
+    compiled: list[str] = []
+
+    @event.listens_for(engine, "engine_connect")
+    def share_nothing(connection: Connection) -> None:
+        connection.execution_options(compiled_cache=own_cache)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def see(*given: Any) -> None:
+        _, _, statement, _, context, _ = given
+        if context.compiled is not None and context.cache_hit is not CacheStats.CACHE_HIT:
+            compiled.append(statement)
+
+    found, secrets = system.installation, [secret_and_hash() for _ in range(2)]
+    registration = RegistrationHandler(found.store, found.services, system.clock)
+    activation = ActivationHandler(found.store, found.services, system.clock)
+    counts = []
+    for _ in range(3):  # the second time finds rows, unlike the first, and the third is as it
+        compiled.clear()
+        for ask in (registering, starting):
+            await registration.handle(ask(secrets))
+        for ask in (connecting, activating, disconnecting):
+            await activation.handle(ask(secrets))
+        counts.append(len(compiled))
+    assert counts[0] > 0
+    assert compiled == []

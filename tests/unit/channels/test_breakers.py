@@ -94,6 +94,32 @@ def test_a_host_that_is_down_with_all_its_urls_is_logged_once(
     assert [each.getMessage() for each in caplog.records[2:]] == ["provider_up"] * 2
 
 
+def test_a_url_that_stays_down_hides_no_change_of_its_host(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """While a URL of a host is down, a change of others is logged each minute, with the number of
+    those that are down: the second of two that go down at once is in the next line.
+    """
+    caplog.set_level(logging.INFO)
+    clock = ManualClock()
+    breakers = _breakers(clock)
+    _fail(breakers, "https://a#dead")
+    clock.advance(60)
+    for name in ("https://a#1", "https://a#2"):
+        _fail(breakers, name)
+    clock.advance(60)
+    for name in ("https://a#1", "https://a#2"):
+        probe = breakers.ask(name)
+        assert probe is not None
+        breakers.answered(probe)
+    fields = [(each.getMessage(), vars(each)) for each in caplog.records]
+    assert [(message, of["provider"], of.get("host_down")) for message, of in fields] == [
+        ("provider_down", "https://a#dead", 1),
+        ("provider_down", "https://a#1", 2),
+        ("provider_up", "https://a#1", 2),
+    ]
+
+
 def test_what_clients_name_takes_bounded_room() -> None:
     """Of many providers in trouble the ones that were used last are remembered."""
     breakers = _breakers(ManualClock(), most=3)

@@ -168,6 +168,33 @@ async def test_what_is_slow_sends_no_other_of_its_host_away() -> None:
     assert [await each for each in waiting] == [True] * 11
 
 
+@pytest.mark.parametrize("a_second, all_stay", [(100, True), (50, False)])
+async def test_a_host_keeps_a_room_that_it_serves_in_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, a_second: int, all_stay: bool
+) -> None:
+    """2,000 items for 500 lanes of one host fill the room of 1,000: none has to go if the host
+    answers 100 a second, and some have to if it answers 50.
+    """
+    seconds = 0.0
+    monkeypatch.setattr("aoi_events.channels.base.concurrency.monotonic", lambda: seconds)
+    limit = ConcurrencyLimit(each=EACH, overall=AT_ONCE, each_host=EACH_HOST)
+    room = asyncio.Semaphore(limit.room)
+    asked: asyncio.Queue[asyncio.Event] = asyncio.Queue()
+
+    async def run(number: int) -> bool:
+        async with room, limit.slot(f"{number % 500}", 60, host="host") as has_slot:
+            answered = asyncio.Event()
+            asked.put_nowait(answered)
+            await answered.wait()
+            return has_slot
+
+    items = [asyncio.create_task(run(number)) for number in range(2_000)]
+    for _ in items:
+        (await asked.get()).set()
+        seconds += 1 / a_second
+    assert all(await asyncio.gather(*items)) is all_stay
+
+
 async def test_a_busy_lane_keeps_its_items() -> None:
     """Any number of items wait for a lane that gives slots back: each gets one in its order."""
     limit = ConcurrencyLimit(each=2, overall=5)

@@ -97,7 +97,7 @@ _ID_TEXT: Final = re.compile(
 )
 # An empty or unreadable state is one, too: the count must not take its place.
 _STATE_TEXT: Final = re.compile(
-    r"""\bstat(?:us)?["']?\s*[:=]\s*["']?([^\s,;"']{0,40})""", re.IGNORECASE
+    r"""\bstat(?:us)?["']?\s*[:=]\s*["']?((?!err\s*[:=])[^\s,;"']{0,40})""", re.IGNORECASE
 )
 _COUNT_TEXT: Final = re.compile(r"\bdlvrd\s*[:=]\s*([0-9]{1,8})", re.IGNORECASE)
 _ERROR_TEXT: Final = re.compile(r"\berr\s*[:=]\s*([0-9A-Za-z]{1,8})", re.IGNORECASE)
@@ -115,22 +115,32 @@ STATES: Final = {
 }
 """The states by their names in the text form."""
 
-_WORDS: Final = {
-    **STATES,
-    "DELIVERED": MessageState.DELIVERED,
-    "DELIVERD": MessageState.DELIVERED,
-    "ACCEPTED": MessageState.ACCEPTED,
-}
-# Of states that are no success only: DELIVERY_FAILED begins like DELIVERED.
-_BEGINNINGS: Final = (
-    ("SCHED", MessageState.SCHEDULED),
-    ("BUFF", MessageState.ENROUTE),
-    ("ENR", MessageState.ENROUTE),
-    ("EXP", MessageState.EXPIRED),
-    ("UND", MessageState.UNDELIVERABLE),
-    ("FAIL", MessageState.UNDELIVERABLE),
-    ("REJ", MessageState.REJECTED),
-    ("SKIP", MessageState.SKIPPED),
+# By the letters of a word alone, the first that fits: a word that says both, such as SUBMIT_FAILED
+# or DELIVERED_TO_NETWORK, is not what it begins like.
+_MEANINGS: Final = tuple(
+    (re.compile(pattern), state)
+    for pattern, state in (
+        (r"EXP", MessageState.EXPIRED),
+        (r"DELETE", MessageState.DELETED),
+        (r"REJ", MessageState.REJECTED),
+        (r"SKIP", MessageState.SKIPPED),
+        (
+            r"UND|N?NACK|.*(FAIL|ERR|UNDEL|NOT|IMPOSS|CANCEL|ABORT|BLOCK|DENIED|INVALID|FULL$)",
+            MessageState.UNDELIVERABLE,
+        ),
+        (r"DELIVERED(TO|2)?(NETWORK|SMSC|OPERATOR|CARRIER|GATEWAY)", MessageState.ENROUTE),
+        (
+            r"DELIVE?RE?D(TO(HANDSET|TERMINAL|TELEPHONE|PHONE|MOBILE|DEVICE|SUBSCRIBER))?$",
+            MessageState.DELIVERED,
+        ),
+        (r"SUCCESS(FUL)?$", MessageState.DELIVERED),
+        (r"SCHED", MessageState.SCHEDULED),
+        (r"ACCEPT", MessageState.ACCEPTED),
+        (
+            r"ENR|BUFF|SENT|SUBMIT|PEND|QUEUE|WAIT|PROCESS|TRANSIT|INPROG|INTRANS|RETRY|DELAY",
+            MessageState.ENROUTE,
+        ),
+    )
 )
 
 
@@ -208,11 +218,9 @@ def _state_numbered(number: int) -> MessageState:
 
 
 def _state_named(word: str) -> MessageState:
-    upper = word.upper()
-    if upper in _WORDS:
-        return _WORDS[upper]
-    beginnings = (state for beginning, state in _BEGINNINGS if upper.startswith(beginning))
-    return next(beginnings, MessageState.UNKNOWN)
+    letters = re.sub("[^A-Z]", "", word.upper())
+    meanings = (state for pattern, state in _MEANINGS if pattern.match(letters))
+    return next(meanings, MessageState.UNKNOWN)
 
 
 def _error_in(message: Message, text: str) -> str:

@@ -175,25 +175,58 @@ def test_of_two_states_not_delivered_counts(
 @pytest.mark.parametrize(
     "word, meaning",
     [
-        *((word, MessageState.DELIVERED) for word in ("DELIVRD", "DELIVERED", "Deliverd", "2")),
-        *((word, MessageState.ACCEPTED) for word in ("ACCEPTD", "ACCEPTED")),
-        ("DELETED", MessageState.DELETED),
-        ("UNDELIV", MessageState.UNDELIVERABLE),
         *(
-            (word, MessageState.UNKNOWN)
+            (word, MessageState.DELIVERED)
             for word in (
+                "DELIVRD",
+                "DELIVERED",
+                "Deliverd",
+                "DELIVRD.",
+                "2",
+                "DELIVERED_TO_HANDSET",
+                "DeliveredToTerminal",
+                "SUCCESS",
+            )
+        ),
+        *(
+            (word, MessageState.ENROUTE)
+            for word in (
+                "SENT",
+                "SUBMITTED",
+                "SUBMITD",
+                "PENDING",
+                "QUEUED",
+                "IN_TRANSIT",
+                "BUFFERED",
+                "DELAYED",
+                "DELIVEREDTONETWORK",
+                "DELIVERED_TO_NETWORK",
+                "DELIVERED-TO-SMSC",
+            )
+        ),
+        *((word, MessageState.ACCEPTED) for word in ("ACCEPTD", "ACCEPTED")),
+        *((word, MessageState.DELETED) for word in ("DELETED", "DELETE")),
+        *(
+            (word, MessageState.UNDELIVERABLE)
+            for word in (
+                "UNDELIV",
                 "DELIVERY_FAILED",
                 "DELIVERYFAILED",
                 "DELIVERYIMPOSSIBLE",
-                "DELIVERYUNCERTAIN",
-                "DELIVEREDTONETWORK",
-                "DELIVERED_TO_NETWORK",
-                "DELIVERED-TO-NETWORK",
+                "SUBMIT_FAILED",
+                "QUEUE_FULL",
                 "ACCESSDENIED",
                 "ACCOUNTBLOCKED",
-                "DELAYED",
-                "D",
+                "NOT_DELIVERED",
+                "NOTDELIV",
+                "ERROR",
+                "NACK",
+                "CANCELLED",
             )
+        ),
+        *(
+            (word, MessageState.UNKNOWN)
+            for word in ("DELIVERYUNCERTAIN", "SUCCESSFULLY_SUBMITTED", "GREEN", "D")
         ),
     ],
 )

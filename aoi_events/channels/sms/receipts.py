@@ -95,9 +95,9 @@ _ID_TEXT: Final = re.compile(
     r"([!-+\--:<-~]{1,64})(?=[\s,;]|$)",
     re.IGNORECASE,
 )
-# An empty or unreadable state is one, too: the count must not take its place.
+# An empty or unreadable state is one, too: the count alone must not take its place.
 _STATE_TEXT: Final = re.compile(
-    r"""\bstat(?:us)?["']?\s*[:=]\s*["']?((?!err\s*[:=])[^\s,;"']{0,40})""", re.IGNORECASE
+    r"""\bstat(?:us|e)?["']?\s*[:=]\s*["']?((?!\w+[:=])[^\s,;"']{0,40})""", re.IGNORECASE
 )
 _COUNT_TEXT: Final = re.compile(r"\bdlvrd\s*[:=]\s*([0-9]{1,8})", re.IGNORECASE)
 _ERROR_TEXT: Final = re.compile(r"\berr\s*[:=]\s*([0-9A-Za-z]{1,8})", re.IGNORECASE)
@@ -147,7 +147,7 @@ _MEANINGS: Final = tuple(
 def read_receipt(message: Message) -> SmscReceipt | None:
     """The receipt in a message; None for any other message (one from a telephone, say).
 
-    Where parameter and text contradict each other, *not delivered* counts. Raises `MalformedPdu`
+    Where its states contradict each other, *not delivered* counts. Raises `MalformedPdu`
     for a receipt that names no message.
     """
     kind = message.esm_class & _TYPE_BITS
@@ -197,20 +197,28 @@ def _states_in(message: Message, text: str) -> list[MessageState]:
     states = []
     if len(value := message.optional.get(MESSAGE_STATE, b"")) == 1:
         states.append(_state_numbered(value[0]))
-    if (word := _found(_STATE_TEXT, text)) is not None:
+    words = _STATE_TEXT.findall(text)
+    for word in filter(None, words):
         number = word.isascii() and word.isdigit()
         states.append(_state_numbered(int(word)) if number else _state_named(word))
-    return states
+    return states or [MessageState.UNKNOWN] * len(words)
 
 
 def _state_of(states: list[MessageState], text: str, error: str) -> MessageState:
-    if states:
-        # Of two that differ: failed before delivered, and either before what is not final.
-        return max(states, key=lambda state: (state.failed, state is MessageState.DELIVERED))
     count = _found(_COUNT_TEXT, text)
-    if error.strip("0") or (count is not None and int(count) == 0):
-        return MessageState.UNDELIVERABLE
-    return MessageState.UNKNOWN if count is None else MessageState.DELIVERED
+    refuting = (bool(error.strip("0")), count is not None and int(count) == 0)
+    if not states:
+        unsaid = MessageState.UNKNOWN if count is None else MessageState.DELIVERED
+        return MessageState.UNDELIVERABLE if any(refuting) else unsaid
+    # Of two that differ, the first of: failed, not understood, delivered, not final.
+    state = max(states, key=_weight)
+    # Many an SMSC fills in only one of them; both contradict a state that says "delivered".
+    refuted = {MessageState.UNKNOWN: any(refuting), MessageState.DELIVERED: all(refuting)}
+    return MessageState.UNDELIVERABLE if refuted.get(state) else state
+
+
+def _weight(state: MessageState) -> tuple[bool, bool, bool]:
+    return state.failed, state is MessageState.UNKNOWN, state is MessageState.DELIVERED
 
 
 def _state_numbered(number: int) -> MessageState:

@@ -149,7 +149,21 @@ def test_parameters_are_a_receipt_with_or_without_the_mark(
         (b"id:1A stat:DELIVRD", b"\x05", MessageState.UNDELIVERABLE),
         (b"id:1A stat:DELIVRD", b"\x01", MessageState.DELIVERED),
         (b"id:1A stat:ENROUTE", b"\x02", MessageState.DELIVERED),
-        (b"id:1A stat:NONSENSE", b"\x02", MessageState.DELIVERED),
+        (b"id:1A stat:NONSENSE", b"\x02", MessageState.UNKNOWN),
+        (b"id:1A stat:UNKNOWN", b"\x01", MessageState.UNKNOWN),
+        (b"id:1A stat:CANCELLED", b"\x06", MessageState.UNDELIVERABLE),
+        (b"id:1A stat:NOT_DELIVERED", b"\x02", MessageState.UNDELIVERABLE),
+        (b"id:1A stat:GREEN dlvrd:000 err:012", b"\x02", MessageState.UNDELIVERABLE),
+        (b"id:1A stat:GREEN err:012", b"", MessageState.UNDELIVERABLE),
+        (b"id:1A dlvrd:000 stat:DELIVRD err:012", b"", MessageState.UNDELIVERABLE),
+        (b"id:1A dlvrd:000 stat:DELIVRD err:000", b"", MessageState.DELIVERED),
+        (b"id:1A dlvrd:001 stat:DELIVRD err:012", b"", MessageState.DELIVERED),
+        (b"id:1A dlvrd:000 stat:ENROUTE err:012", b"", MessageState.ENROUTE),
+        (b"id:1A dlvrd:001 state:UNDELIV", b"", MessageState.UNDELIVERABLE),
+        (b"id:1A stat:DELIVRD state:FAILED", b"", MessageState.UNDELIVERABLE),
+        (b"id:1A stat: status:DELIVRD", b"", MessageState.DELIVERED),
+        (b"id:1A stat: err:000", b"\x02", MessageState.DELIVERED),
+        (b"id:1A dlvrd:000 stat: err:000", b"", MessageState.UNDELIVERABLE),
         (b"id:1A stat:NONSENSE", b"", MessageState.UNKNOWN),
         (b"id:1A dlvrd:001 err:000", b"", MessageState.DELIVERED),
         (b"id:1A", b"", MessageState.UNKNOWN),
@@ -163,14 +177,16 @@ def test_parameters_are_a_receipt_with_or_without_the_mark(
 def test_of_two_states_not_delivered_counts(
     text: bytes, state: bytes, meaning: MessageState
 ) -> None:
-    """Failed before delivered, delivered before what is not final; nothing is read in our text."""
+    """Failed before what is not understood, that before delivered, and this before what is not
+    final; nothing is read in our text. Count and error together refute *delivered*.
+    """
     receipt = receipt_in(text, optional={MESSAGE_STATE: state})
     assert receipt is not None
     assert (receipt.message_id, receipt.state) == ("1A", meaning)
 
 
 @pytest.mark.parametrize(
-    "form", ["stat:{}", "stat:  {}", 'stat:"{}"', "status:{}", "Status = '{}'"]
+    "form", ["stat:{}", "stat:  {}", 'stat:"{}"', "status:{}", "state:{}", "Status = '{}'"]
 )
 @pytest.mark.parametrize(
     "word, meaning",

@@ -21,9 +21,8 @@ from aoi_events.ports.channel import Receipt
 AT_MOST: Final = 10_000
 """Receipts that wait before no more are taken from the channel."""
 
-FIRST_PAUSE: Final = 0.5
-"""Seconds between the first two look-ups of a receipt; doubled up to ``_LONGEST_PAUSE``."""
-
+# Between the first two look-ups of a receipt; then doubled.
+_FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 5.0
 _UNANSWERED_AT_MOST: Final = 1.5
 _WAIT_AT_MOST: Final = 60.0
@@ -42,7 +41,7 @@ class Waiting:
     again_at: datetime
     unanswered: list[Callable[[], None]] = field(default_factory=list)
     unknown_since: datetime | None = None
-    _pause: float = FIRST_PAUSE
+    _pause: float = _FIRST_PAUSE
 
     def acknowledge(self) -> None:
         """Acknowledge it, unless that was done."""
@@ -52,6 +51,10 @@ class Waiting:
     def unknown_for(self, now: datetime) -> timedelta:
         """Time since the first look-up that did not find its message."""
         return timedelta() if self.unknown_since is None else now - self.unknown_since
+
+    def waited(self, now: datetime) -> bool:
+        """Whether a message that was submitted before it has had its time to be noted."""
+        return self.unknown_for(now).total_seconds() >= _FIRST_PAUSE
 
     def try_later(self, now: datetime) -> None:
         """Try again after a pause, each longer than the one before."""
@@ -63,7 +66,7 @@ class Waiting:
         up does not count, because submissions could not be noted either.
         """
         if self.unknown_since is None:
-            self.unknown_since, self._pause = now, FIRST_PAUSE
+            self.unknown_since, self._pause = now, _FIRST_PAUSE
         seconds = self.unknown_for(now).total_seconds()
         if seconds >= _UNANSWERED_AT_MOST:
             self.acknowledge()

@@ -88,7 +88,7 @@ class Receipts:
         except PAUSES as fault:
             log.warning("receipts_wait", channel=self.channel_type, error=str(fault))
             for each in due:
-                each.try_later(now)
+                each.look_up_failed(now)
             return
         for each, one in zip(due, matches, strict=True):
             if one is None and each.still_unknown(now):

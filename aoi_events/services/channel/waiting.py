@@ -6,7 +6,8 @@ few receipts (often 1 to 10) before it waits for answers, and gives up after 10 
 receipts of messages that are not ours would stop all others. The note of a submission normally
 follows its receipt within milliseconds; so a receipt that was unknown for 1.5 s is acknowledged,
 and is looked up for the rest of a minute. Then the submission is most likely a long one, of several
-parts, and its note is in the memory of a process, too.
+parts, and its note is in the memory of a process, too. One that is not sure, and perhaps none of
+the provider's at all, is acknowledged after its first look-up.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Waiting:
             self._pause = _FIRST_PAUSE
         self._looked_up_at = now
         seconds = self._unknown_for.total_seconds()
-        if seconds >= _UNANSWERED_AT_MOST:
+        if seconds >= _UNANSWERED_AT_MOST or not self.receipt.sure:
             self.acknowledge()
         self._try_later(now)
         return seconds <= _WAIT_AT_MOST

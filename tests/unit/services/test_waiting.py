@@ -75,6 +75,20 @@ def test_a_receipt_of_an_unknown_message_is_answered_soon_and_waits_on() -> None
     assert not one.still_unknown(after(60.1))
 
 
+def test_a_text_that_may_be_a_telephones_is_answered_after_its_first_look_up() -> None:
+    """Telephones cannot fill the SMSC's window; it is looked up as long as any receipt."""
+    provider = Provider()
+    provider.send("m1", sure=False)
+    one = provider.only()
+    one.look_up_failed(after(0))
+    assert provider.acknowledged == []
+    assert one.still_unknown(after(1))
+    assert provider.acknowledged == ["m1"]
+    assert provider.due(1.5) == ["m1"]
+    assert one.still_unknown(after(61))
+    assert not one.still_unknown(after(61.1))
+
+
 def test_time_without_a_look_up_is_no_time_of_an_unknown_message() -> None:
     """While the store is away it is not answered, and after that it has its full time."""
     provider = Provider()

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from aoi_events.contracts.envelopes import is_challenge
 from aoi_events.ports.channel import Receipt, Spelled
 from aoi_events.ports.store import ProviderMessage
 
@@ -93,7 +94,9 @@ def names_another(receipt: Receipt, exact: ProviderMessage, usual: str | None) -
 
 
 def _fitting(receipt: Receipt, spellings: Sequence[Spelled], found: Found) -> Sequence[Match]:
-    """Messages under one of the spellings with an address of the receipt: the open ones, if any."""
+    """Messages under one of the spellings with an address of the receipt: those of open deliveries,
+    if there are any, or else of deliveries that have ended, or else challenges, which never end.
+    """
     ways = {each.folded: each.how for each in reversed(spellings)}  # of equal names the first
     fitting = [
         Match(message, how)
@@ -101,4 +104,6 @@ def _fitting(receipt: Receipt, spellings: Sequence[Spelled], found: Found) -> Se
         for message in found.spelled.get(folded, ())
         if message.address and message.address in receipt.addresses
     ]
-    return [each for each in fitting if each.message.delivery not in found.settled] or fitting
+    deliveries = [each for each in fitting if not is_challenge(each.message.delivery)]
+    open_ = [each for each in deliveries if each.message.delivery not in found.settled]
+    return open_ or deliveries or fitting

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from aoi_events.channels.sms.receipts import MessageState, SmscReceipt
 from aoi_events.channels.sms.spelling import ReceiptIds, compared_digits
 from aoi_events.ports.channel import Receipt
 from aoi_events.ports.store import ProviderMessage
-from aoi_events.services.channel.matching import Found, by_folded_name, match
+from aoi_events.services.channel.matching import Found, Match, by_folded_name, match
 from tests.support.rows import a_provider_message, delivery_id
 
 NUMBER, OTHER = "+31600000001", "+31600000002"
@@ -138,6 +140,15 @@ def test_another_spelling_counts_only_if_one_message_fits() -> None:
     assert matched(receipt("16"), *messages, settled=(2,)) == (1, "decimal")
     assert matched(receipt("16"), *messages, settled=(1,)) == (2, "same")
     assert matched(receipt("16"), *messages, settled=(1, 2)) is None
+
+
+def test_a_delivery_that_fits_comes_before_a_challenge() -> None:
+    """A challenge never ends: an old one must not take the receipt of a delivery that has."""
+    challenge = replace(message(3, "0016"), delivery="chl_a")
+    assert matched(receipt("16"), message(1, "10"), challenge, settled=(1,)) == (1, "decimal")
+    assert matched(receipt("16"), message(1, "10"), challenge) == (1, "decimal")
+    found = Found({}, by_folded_name([challenge]))
+    assert match(receipt("16"), found, None, waited=True) == Match(challenge, "same")
 
 
 def test_a_late_receipt_finds_a_delivery_that_has_ended() -> None:

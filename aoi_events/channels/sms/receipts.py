@@ -87,6 +87,7 @@ _NETWORK_ERROR_CODE: Final = 0x0423
 _MESSAGE_PAYLOAD: Final = 0x0424
 _LONGEST_ID: Final = 65  # octets with NUL, SMPP 3.4, 5.2.23
 _LONGEST_TEXT: Final = 1_024
+_LONGEST_ADDRESS: Final = 20  # octets without NUL, SMPP 3.4, 5.2.8
 
 # The text field quotes our message: nothing behind it is the SMSC's.
 _QUOTED: Final = re.compile(r"\btext\s?[:=]", re.IGNORECASE)
@@ -128,11 +129,8 @@ _MEANINGS: Final = tuple(
             r"UND|N?NACK|.*(FAIL|ERR|UNDEL|NOT|IMPOSS|CANCEL|ABORT|BLOCK|DENIED|INVALID|FULL$)",
             MessageState.UNDELIVERABLE,
         ),
-        (r"DELIVERED(TO|2)?(NETWORK|SMSC|OPERATOR|CARRIER|GATEWAY)", MessageState.ENROUTE),
-        (
-            r"DELIVE?RE?D(TO(HANDSET|TERMINAL|TELEPHONE|PHONE|MOBILE|DEVICE|SUBSCRIBER))?$",
-            MessageState.DELIVERED,
-        ),
+        (r"DELIVERED(TO)?(NETWORK|SMSC|OPERATOR|CARRIER|GATEWAY)", MessageState.ENROUTE),
+        (r"DELIVE?RE?D(TO(HANDSET|TERMINAL|(TELE)?PHONE|MOBILE))?$", MessageState.DELIVERED),
         (r"SUCCESS(FUL)?$", MessageState.DELIVERED),
         (r"SCHED", MessageState.SCHEDULED),
         (r"ACCEPT", MessageState.ACCEPTED),
@@ -169,7 +167,11 @@ def read_receipt(message: Message) -> SmscReceipt | None:
         state=_state_of(states, text, error),
         error=error,
         text_id=text_id or "",
-        addresses=tuple(filter(None, (message.source, message.destination))),
+        addresses=tuple(
+            address
+            for address in (message.source, message.destination)
+            if 0 < len(address) <= _LONGEST_ADDRESS
+        ),
         marked=marked,
     )
 
@@ -211,14 +213,11 @@ def _state_of(states: list[MessageState], text: str, error: str) -> MessageState
         unsaid = MessageState.UNKNOWN if count is None else MessageState.DELIVERED
         return MessageState.UNDELIVERABLE if any(refuting) else unsaid
     # Of two that differ, the first of: failed, not understood, delivered, not final.
-    state = max(states, key=_weight)
+    unknown, delivered = MessageState.UNKNOWN, MessageState.DELIVERED
+    state = max(states, key=lambda each: (each.failed, each is unknown, each is delivered))
     # Many an SMSC fills in only one of them; both contradict a state that says "delivered".
-    refuted = {MessageState.UNKNOWN: any(refuting), MessageState.DELIVERED: all(refuting)}
+    refuted = {unknown: any(refuting), delivered: all(refuting)}
     return MessageState.UNDELIVERABLE if refuted.get(state) else state
-
-
-def _weight(state: MessageState) -> tuple[bool, bool, bool]:
-    return state.failed, state is MessageState.UNKNOWN, state is MessageState.DELIVERED
 
 
 def _state_numbered(number: int) -> MessageState:

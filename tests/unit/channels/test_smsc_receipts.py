@@ -259,3 +259,11 @@ def test_both_ids_of_a_receipt_are_kept() -> None:
     receipt = receipt_in(b"id:12107282 stat:UNDELIV", optional=optional)
     assert receipt is not None
     assert (receipt.message_id, receipt.text_id) == ("00B8BE12", "12107282")
+
+
+@pytest.mark.parametrize("source", ["9" * 21, "9" * 60_000])
+def test_an_address_that_is_too_long_for_one_is_not_kept(source: str) -> None:
+    """No telephone number is so long, and 10,000 receipts may wait in memory."""
+    receipt = read_receipt(Message(source, "9" * 20, 0x04, 0, UNDELIVERED, {}))
+    assert receipt is not None
+    assert receipt.addresses == ("9" * 20,)

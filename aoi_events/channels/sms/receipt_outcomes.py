@@ -45,13 +45,15 @@ def _kind(state: MessageState) -> OutcomeKind:
     match state:
         case MessageState.DELIVERED:
             return OutcomeKind.RECEIPTED
-        case MessageState.EXPIRED | MessageState.UNKNOWN:
+        case MessageState.EXPIRED:
             return OutcomeKind.REFUSED
         case (
             MessageState.DELETED
             | MessageState.UNDELIVERABLE
             | MessageState.REJECTED
             | MessageState.SKIPPED
+            # What we do not understand, the receipt of another message would say, too.
+            | MessageState.UNKNOWN
         ):
             return OutcomeKind.REJECTED
         case MessageState.SCHEDULED | MessageState.ENROUTE | MessageState.ACCEPTED:

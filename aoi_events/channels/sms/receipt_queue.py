@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Final, NamedTuple
@@ -10,6 +11,7 @@ from typing import Final, NamedTuple
 from aoi_events.channels.sms.receipts import SmscReceipt
 
 _UNANSWERED_AT_MOST: Final = 10_000
+_ANSWERS_AT_MOST: Final = 100_000
 _AT_ONCE: Final = 500
 
 
@@ -28,14 +30,22 @@ class ReceiptQueue:
 
     def __init__(self) -> None:
         self._queue: Final[asyncio.Queue[QueuedReceipt | None]] = asyncio.Queue()
-        self._unanswered = 0
+        self._unanswered: Final[Counter[tuple[str, SmscReceipt]]] = Counter()
+        self._answers = 0
 
     def put(self, smsc: str, receipt: SmscReceipt, acknowledge: Callable[[], None]) -> bool:
-        """Add a receipt; False: too many are not acknowledged."""
-        if self._unanswered >= _UNANSWERED_AT_MOST:
+        """Add a receipt; False: too many are not acknowledged. One that comes again, perhaps over
+        a new session, takes no place of another.
+        """
+        key = smsc, receipt
+        room = key in self._unanswered or len(self._unanswered) < _UNANSWERED_AT_MOST
+        if not room or self._answers >= _ANSWERS_AT_MOST:
             return False
-        self._unanswered += 1
-        self._queue.put_nowait(QueuedReceipt(smsc, receipt, partial(self._answer, acknowledge)))
+        self._answers += 1
+        self._unanswered[key] += 1
+        self._queue.put_nowait(
+            QueuedReceipt(smsc, receipt, partial(self._answer, key, acknowledge))
+        )
         return True
 
     def close(self) -> None:
@@ -55,6 +65,9 @@ class ReceiptQueue:
             yield batch
         self._queue.put_nowait(None)  # for other readers, and for later ones
 
-    def _answer(self, acknowledge: Callable[[], None]) -> None:
-        self._unanswered -= 1
+    def _answer(self, key: tuple[str, SmscReceipt], acknowledge: Callable[[], None]) -> None:
+        self._answers -= 1
+        self._unanswered[key] -= 1
+        if not self._unanswered[key]:
+            del self._unanswered[key]
         acknowledge()

@@ -87,6 +87,7 @@ _NETWORK_ERROR_CODE: Final = 0x0423
 _MESSAGE_PAYLOAD: Final = 0x0424
 _LONGEST_ID: Final = 65  # octets with NUL, SMPP 3.4, 5.2.23
 _LONGEST_TEXT: Final = 1_024
+_LONGEST_ADDRESS: Final = 20  # octets without NUL, SMPP 3.4, 5.2.8
 
 # The text field quotes our message: nothing behind it is the SMSC's.
 _QUOTED: Final = re.compile(r"\btext\s?[:=]", re.IGNORECASE)
@@ -95,9 +96,9 @@ _ID_TEXT: Final = re.compile(
     r"([!-+\--:<-~]{1,64})(?=[\s,;]|$)",
     re.IGNORECASE,
 )
-# An empty or unreadable state is one, too: the count must not take its place.
+# An empty or unreadable state is one, too: the count alone must not take its place.
 _STATE_TEXT: Final = re.compile(
-    r"""\bstat(?:us)?["']?\s*[:=]\s*["']?([^\s,;"']{0,40})""", re.IGNORECASE
+    r"""\bstat(?:us|e)?["']?\s*[:=]\s*["']?((?!\w+[:=])[^\s,;"']{0,40})""", re.IGNORECASE
 )
 _COUNT_TEXT: Final = re.compile(r"\bdlvrd\s*[:=]\s*([0-9]{1,8})", re.IGNORECASE)
 _ERROR_TEXT: Final = re.compile(r"\berr\s*[:=]\s*([0-9A-Za-z]{1,8})", re.IGNORECASE)
@@ -115,29 +116,36 @@ STATES: Final = {
 }
 """The states by their names in the text form."""
 
-_WORDS: Final = {
-    **STATES,
-    "DELIVERED": MessageState.DELIVERED,
-    "DELIVERD": MessageState.DELIVERED,
-    "ACCEPTED": MessageState.ACCEPTED,
-}
-# Of states that are no success only: DELIVERY_FAILED begins like DELIVERED.
-_BEGINNINGS: Final = (
-    ("SCHED", MessageState.SCHEDULED),
-    ("BUFF", MessageState.ENROUTE),
-    ("ENR", MessageState.ENROUTE),
-    ("EXP", MessageState.EXPIRED),
-    ("UND", MessageState.UNDELIVERABLE),
-    ("FAIL", MessageState.UNDELIVERABLE),
-    ("REJ", MessageState.REJECTED),
-    ("SKIP", MessageState.SKIPPED),
+# By the letters of a word alone, the first that fits: a word that says both, such as SUBMIT_FAILED
+# or DELIVERED_TO_NETWORK, is not what it begins like.
+_MEANINGS: Final = tuple(
+    (re.compile(pattern), state)
+    for pattern, state in (
+        (r"EXP", MessageState.EXPIRED),
+        (r"DELETE", MessageState.DELETED),
+        (r"REJ", MessageState.REJECTED),
+        (r"SKIP", MessageState.SKIPPED),
+        (
+            r"UND|N?NACK|.*(FAIL|ERR|UNDEL|NOT|IMPOSS|CANCEL|ABORT|BLOCK|DENIED|INVALID|FULL$)",
+            MessageState.UNDELIVERABLE,
+        ),
+        (r"DELIVERED(TO)?(NETWORK|SMSC|OPERATOR|CARRIER|GATEWAY)", MessageState.ENROUTE),
+        (r"DELIVE?RE?D(TO(HANDSET|TERMINAL|(TELE)?PHONE|MOBILE))?$", MessageState.DELIVERED),
+        (r"SUCCESS(FUL)?$", MessageState.DELIVERED),
+        (r"SCHED", MessageState.SCHEDULED),
+        (r"ACCEPT", MessageState.ACCEPTED),
+        (
+            r"ENR|BUFF|SENT|SUBMIT|PEND|QUEUE|WAIT|PROCESS|TRANSIT|INPROG|INTRANS|RETRY|DELAY",
+            MessageState.ENROUTE,
+        ),
+    )
 )
 
 
 def read_receipt(message: Message) -> SmscReceipt | None:
     """The receipt in a message; None for any other message (one from a telephone, say).
 
-    Where parameter and text contradict each other, *not delivered* counts. Raises `MalformedPdu`
+    Where its states contradict each other, *not delivered* counts. Raises `MalformedPdu`
     for a receipt that names no message.
     """
     kind = message.esm_class & _TYPE_BITS
@@ -159,7 +167,11 @@ def read_receipt(message: Message) -> SmscReceipt | None:
         state=_state_of(states, text, error),
         error=error,
         text_id=text_id or "",
-        addresses=tuple(filter(None, (message.source, message.destination))),
+        addresses=tuple(
+            address
+            for address in (message.source, message.destination)
+            if 0 < len(address) <= _LONGEST_ADDRESS
+        ),
         marked=marked,
     )
 
@@ -187,20 +199,25 @@ def _states_in(message: Message, text: str) -> list[MessageState]:
     states = []
     if len(value := message.optional.get(MESSAGE_STATE, b"")) == 1:
         states.append(_state_numbered(value[0]))
-    if (word := _found(_STATE_TEXT, text)) is not None:
+    words = _STATE_TEXT.findall(text)
+    for word in filter(None, words):
         number = word.isascii() and word.isdigit()
         states.append(_state_numbered(int(word)) if number else _state_named(word))
-    return states
+    return states or [MessageState.UNKNOWN] * len(words)
 
 
 def _state_of(states: list[MessageState], text: str, error: str) -> MessageState:
-    if states:
-        # Of two that differ: failed before delivered, and either before what is not final.
-        return max(states, key=lambda state: (state.failed, state is MessageState.DELIVERED))
     count = _found(_COUNT_TEXT, text)
-    if error.strip("0") or (count is not None and int(count) == 0):
-        return MessageState.UNDELIVERABLE
-    return MessageState.UNKNOWN if count is None else MessageState.DELIVERED
+    refuting = (bool(error.strip("0")), count is not None and int(count) == 0)
+    if not states:
+        unsaid = MessageState.UNKNOWN if count is None else MessageState.DELIVERED
+        return MessageState.UNDELIVERABLE if any(refuting) else unsaid
+    # Of two that differ, the first of: failed, not understood, delivered, not final.
+    unknown, delivered = MessageState.UNKNOWN, MessageState.DELIVERED
+    state = max(states, key=lambda each: (each.failed, each is unknown, each is delivered))
+    # Many an SMSC fills in only one of them; both contradict a state that says "delivered".
+    refuted = {unknown: any(refuting), delivered: all(refuting)}
+    return MessageState.UNDELIVERABLE if refuted.get(state) else state
 
 
 def _state_numbered(number: int) -> MessageState:
@@ -208,11 +225,9 @@ def _state_numbered(number: int) -> MessageState:
 
 
 def _state_named(word: str) -> MessageState:
-    upper = word.upper()
-    if upper in _WORDS:
-        return _WORDS[upper]
-    beginnings = (state for beginning, state in _BEGINNINGS if upper.startswith(beginning))
-    return next(beginnings, MessageState.UNKNOWN)
+    letters = re.sub("[^A-Z]", "", word.upper())
+    meanings = (state for pattern, state in _MEANINGS if pattern.match(letters))
+    return next(meanings, MessageState.UNKNOWN)
 
 
 def _error_in(message: Message, text: str) -> str:

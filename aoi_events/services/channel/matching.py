@@ -1,10 +1,10 @@
 """The message that a receipt is about. Pure.
 
-An exact ID wins, unless the provider is known for another spelling. A provider may spell an ID in
-its receipts in another way than in its answers (:class:`aoi_events.ports.channel.Spelled`). Such a
-spelling counts only if exactly one message has it whose address the receipt names, and, where
-several have it, exactly one whose delivery is open: a wrong match would report on the message of
-another.
+An exact ID wins, unless the provider is known for another spelling, or the receipt names another
+address. A provider may spell an ID in its receipts in another way than in its answers
+(:class:`aoi_events.ports.channel.Spelled`). Such a spelling counts only if exactly one message has
+it whose address the receipt names, and, where several have it, exactly one whose delivery is open:
+a wrong match would report on the message of another.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from aoi_events.contracts.envelopes import is_challenge
 from aoi_events.ports.channel import Receipt, Spelled
 from aoi_events.ports.store import ProviderMessage
 
@@ -44,31 +45,45 @@ def by_folded_name(messages: Iterable[ProviderMessage]) -> Mapping[str, Sequence
     return grouped
 
 
-def match(
-    receipt: Receipt, spellings: Sequence[Spelled], found: Found, usual: str | None
-) -> Match | None:
+def match(receipt: Receipt, found: Found, usual: str | None, *, waited: bool) -> Match | None:
     """The message of a receipt; None: there is none, or it is not certain which.
 
-    ``spellings`` are those of the receipt that count by now. ``usual``: how the provider is known
-    to spell IDs, which comes before an exact ID, because in two bases one ID may name two messages.
+    ``usual``: how the provider is known to spell IDs, which comes before an exact ID, because in
+    two bases one ID may name two messages. Until it ``waited``, the message that is meant may be
+    noted in a moment: then only what leaves no doubt counts.
     """
     exact = found.exact.get(receipt.provider_message)
-    known = [each for each in spellings if each.how == usual]
-    if known and (one := _only(receipt, known, found)) is not None:
-        return Match(exact) if one.message == exact else one
-    if exact is not None and counts(receipt, exact, usual):
+    known = [each for each in receipt.spellings if each.how == usual]
+    if len(fitting := _fitting(receipt, known, found)) == 1:
+        return Match(exact) if fitting[0].message == exact else fitting[0]
+    if exact is not None:
+        agrees = waited and exact.address in receipt.addresses
+        if agrees or not in_doubt(receipt, exact, usual):
+            return Match(exact)
+    if not waited:
+        return None
+    fitting = _fitting(receipt, receipt.spellings, found)
+    if not fitting and exact is not None and _counts(receipt, exact, usual):
         return Match(exact)
-    return _only(receipt, spellings, found)
+    return fitting[0] if len(fitting) == 1 else None
 
 
-def counts(receipt: Receipt, exact: ProviderMessage, usual: str | None) -> bool:
-    """Whether the message under the exact ID of a receipt is the one that is meant.
-
-    It is if the receipt names its address. Otherwise the receipt must be sure, and the message must
-    have no address, or the ID no other message in the ``usual`` spelling, perhaps not noted yet.
+def in_doubt(receipt: Receipt, exact: ProviderMessage, usual: str | None) -> bool:
+    """Whether a message that is not noted yet may be meant instead of that under the exact ID: in
+    the ``usual`` spelling, or, if the receipt names another address, in any.
     """
     if exact.address in receipt.addresses:
-        return True
+        return names_another(receipt, exact, usual)
+    others = any(each.folded != exact.folded for each in receipt.spellings)
+    elsewhere = bool(exact.address and receipt.addresses) and others
+    return not receipt.sure or elsewhere or names_another(receipt, exact, usual)
+
+
+def _counts(receipt: Receipt, exact: ProviderMessage, usual: str | None) -> bool:
+    """Whether the message under the exact ID of a receipt that does not name its address is meant:
+    the receipt must be sure, and the message must have no address, or the ID no other message in
+    the ``usual`` spelling.
+    """
     return receipt.sure and not (exact.address and names_another(receipt, exact, usual))
 
 
@@ -78,7 +93,10 @@ def names_another(receipt: Receipt, exact: ProviderMessage, usual: str | None) -
     return bool(known) and exact.folded not in known
 
 
-def _only(receipt: Receipt, spellings: Sequence[Spelled], found: Found) -> Match | None:
+def _fitting(receipt: Receipt, spellings: Sequence[Spelled], found: Found) -> Sequence[Match]:
+    """Messages under one of the spellings with an address of the receipt: those of open deliveries,
+    if there are any, or else of deliveries that have ended, or else challenges, which never end.
+    """
     ways = {each.folded: each.how for each in reversed(spellings)}  # of equal names the first
     fitting = [
         Match(message, how)
@@ -86,6 +104,6 @@ def _only(receipt: Receipt, spellings: Sequence[Spelled], found: Found) -> Match
         for message in found.spelled.get(folded, ())
         if message.address and message.address in receipt.addresses
     ]
-    open_ = [each for each in fitting if each.message.delivery not in found.settled]
-    candidates = open_ or fitting
-    return candidates[0] if len(candidates) == 1 else None
+    deliveries = [each for each in fitting if not is_challenge(each.message.delivery)]
+    open_ = [each for each in deliveries if each.message.delivery not in found.settled]
+    return open_ or deliveries or fitting

@@ -17,9 +17,9 @@ from aoi_events.ports.channel import ConnectionlessChannel, Receipt, Spelled
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import ProviderMessage, Store
-from aoi_events.services.channel.matching import Found, Match, by_folded_name, counts, match
+from aoi_events.services.channel.matching import Found, Match, by_folded_name, in_doubt, match
 from aoi_events.services.channel.spelling import SpellingsFound
-from aoi_events.services.channel.waiting import FIRST_PAUSE, Waiting, WaitingReceipts
+from aoi_events.services.channel.waiting import Waiting, WaitingReceipts
 from aoi_events.services.messages.envelopes import outcomes
 from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES
@@ -88,7 +88,7 @@ class Receipts:
         except PAUSES as fault:
             log.warning("receipts_wait", channel=self.channel_type, error=str(fault))
             for each in due:
-                each.try_later(now)
+                each.look_up_failed(now)
             return
         for each, one in zip(due, matches, strict=True):
             if one is None and each.still_unknown(now):
@@ -131,7 +131,7 @@ class Receipts:
                 if name not in exact or exact[name].at <= message.at:  # the newest has the name
                     exact[name] = message
             found = Found(exact)
-            counting = [self._counting(each, now, found) for each in due]
+            counting = (self._counting(each, now, found) for each in due)
             if spelled := {each.folded for spellings in counting for each in spellings}:
                 messages = [
                     *await tx.spelled(deliveries, spelled),
@@ -141,21 +141,26 @@ class Receipts:
                 settled = {id_ for id_, row in rows.items() if row.state.terminal}
                 found = Found(found.exact, by_folded_name(messages), settled)
         return [
-            match(each.receipt, spellings, found, self._spellings.usual(each.receipt))
-            for each, spellings in zip(due, counting, strict=True)
+            match(
+                each.receipt,
+                found,
+                self._spellings.usual(each.receipt),
+                waited=each.waited(now),
+            )
+            for each in due
         ]
 
     def _counting(self, waiting: Waiting, now: datetime, found: Found) -> Sequence[Spelled]:
-        """The spellings of a receipt that count: unless its provider is known for one, its exact ID
-        may be noted in a moment.
+        """The spellings of a receipt under which its message is looked for: until it waited, only
+        the one that its provider is known for.
         """
-        receipt, unknown_for = waiting.receipt, waiting.unknown_for(now).total_seconds()
-        if self._spellings.usual(receipt) is not None:
-            return receipt.spellings
+        receipt, usual = waiting.receipt, self._spellings.usual(waiting.receipt)
         exact = found.exact.get(receipt.provider_message)
-        if exact is not None and counts(receipt, exact, None):
+        if exact is not None and not in_doubt(receipt, exact, usual):
             return ()
-        return receipt.spellings if unknown_for >= FIRST_PAUSE else ()
+        if waiting.waited(now):
+            return receipt.spellings
+        return [each for each in receipt.spellings if each.how == usual]
 
     async def _complete(
         self, matched: Sequence[tuple[Receipt, ProviderMessage]]

@@ -40,8 +40,11 @@ class SpellingsFound:
 
     def matched(self, receipt: Receipt, match: Match) -> None:
         """Its message was found. An exact ID gives up what is known only if the number agrees, and
-        the ID would be another one in that spelling.
+        the ID would be another one in that spelling. What is not sure teaches nothing.
         """
+        self._count(receipt, "exact" if match.how is None else "respelled")
+        if not receipt.sure:
+            return
         self._missed[receipt.provider].append(False)
         usual = self._usual.get(receipt.provider)
         if match.how is not None:
@@ -50,7 +53,6 @@ class SpellingsFound:
             receipt, match.message, usual
         ):
             del self._usual[receipt.provider]
-        self._count(receipt, "exact" if match.how is None else "respelled")
 
     def missed(self, receipt: Receipt, now: datetime, *, dropped: bool = False) -> None:
         """No message was found for it, or it was not certain which; ``dropped``: before its time,

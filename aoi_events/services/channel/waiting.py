@@ -6,7 +6,8 @@ few receipts (often 1 to 10) before it waits for answers, and gives up after 10 
 receipts of messages that are not ours would stop all others. The note of a submission normally
 follows its receipt within milliseconds; so a receipt that was unknown for 1.5 s is acknowledged,
 and is looked up for the rest of a minute. Then the submission is most likely a long one, of several
-parts, and its note is in the memory of a process, too.
+parts, and its note is in the memory of a process, too. One that is not sure, and perhaps none of
+the provider's at all, is acknowledged after its first look-up.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ from aoi_events.ports.channel import Receipt
 AT_MOST: Final = 10_000
 """Receipts that wait before no more are taken from the channel."""
 
-FIRST_PAUSE: Final = 0.5
-"""Seconds between the first two look-ups of a receipt; doubled up to ``_LONGEST_PAUSE``."""
-
+# Between the first two look-ups of a receipt; then doubled.
+_FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 5.0
 _UNANSWERED_AT_MOST: Final = 1.5
 _WAIT_AT_MOST: Final = 60.0
@@ -33,7 +33,7 @@ _Key = tuple[str, str, bool, tuple[str, ...], bool]
 
 @dataclass(eq=False, slots=True)
 class Waiting:
-    """A receipt, when it is looked up again, and since when its message is known to be unknown.
+    """A receipt, when it is looked up again, and for how long its message is unknown.
 
     ``unanswered``: what acknowledges it, several times if it came again meanwhile.
     """
@@ -41,8 +41,9 @@ class Waiting:
     receipt: Receipt
     again_at: datetime
     unanswered: list[Callable[[], None]] = field(default_factory=list)
-    unknown_since: datetime | None = None
-    _pause: float = FIRST_PAUSE
+    _unknown_for: timedelta = timedelta()
+    _looked_up_at: datetime | None = None
+    _pause: float = _FIRST_PAUSE
 
     def acknowledge(self) -> None:
         """Acknowledge it, unless that was done."""
@@ -50,25 +51,38 @@ class Waiting:
             self.unanswered.pop()()
 
     def unknown_for(self, now: datetime) -> timedelta:
-        """Time since the first look-up that did not find its message."""
-        return timedelta() if self.unknown_since is None else now - self.unknown_since
+        """For how long its message is known to be unknown: the time between look-ups that
+        succeeded. While nothing can be looked up, submissions cannot be noted either.
+        """
+        if self._looked_up_at is None:
+            return self._unknown_for
+        return self._unknown_for + (now - self._looked_up_at)
 
-    def try_later(self, now: datetime) -> None:
+    def waited(self, now: datetime) -> bool:
+        """Whether a message that was submitted before it has had its time to be noted."""
+        return self.unknown_for(now).total_seconds() >= _FIRST_PAUSE
+
+    def look_up_failed(self, now: datetime) -> None:
+        """Nothing could be looked up, or published."""
+        self._looked_up_at = None
+        self._try_later(now)
+
+    def still_unknown(self, now: datetime) -> bool:
+        """Its message was not found; False: its time is over."""
+        self._unknown_for = self.unknown_for(now)
+        if self._looked_up_at is None:
+            self._pause = _FIRST_PAUSE
+        self._looked_up_at = now
+        seconds = self._unknown_for.total_seconds()
+        if seconds >= _UNANSWERED_AT_MOST or not self.receipt.sure:
+            self.acknowledge()
+        self._try_later(now)
+        return seconds <= _WAIT_AT_MOST
+
+    def _try_later(self, now: datetime) -> None:
         """Try again after a pause, each longer than the one before."""
         self.again_at = now + timedelta(seconds=self._pause)
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-
-    def still_unknown(self, now: datetime) -> bool:
-        """Its message was not found; False: its time is over. Time in which nothing could be looked
-        up does not count, because submissions could not be noted either.
-        """
-        if self.unknown_since is None:
-            self.unknown_since, self._pause = now, FIRST_PAUSE
-        seconds = self.unknown_for(now).total_seconds()
-        if seconds >= _UNANSWERED_AT_MOST:
-            self.acknowledge()
-        self.try_later(now)
-        return seconds <= _WAIT_AT_MOST
 
 
 class WaitingReceipts:

@@ -110,6 +110,44 @@ async def test_a_receipt_in_any_form_ends_no_notification_as_delivered(
     )
 
 
+@pytest.mark.parametrize(
+    "receipt, submissions",
+    [
+        ("stat:GREEN", 1),
+        ("stat:UNKNOWN", 1),
+        ("stat:7", 1),
+        ("sub:001", 1),
+        ("stat:DELIVERYUNCERTAIN", 1),
+        ("stat:EXPIRED", 2),
+    ],
+)
+async def test_a_state_that_is_not_understood_sends_no_message_again(
+    server: AoiServer,
+    raw: RawSmsc,
+    shop: Publisher,
+    handset: MakeHandset,
+    wait_for: WaitFor,
+    receipt: str,
+    submissions: int,
+) -> None:
+    """The step ends, and each message is paid once: the receipt of another would say the same."""
+    phone = await handset(proved=False)
+    await phone.offer()
+    await raw.came(SUBMIT_SM)
+    await prove(server, phone)
+    await shop.send(phone.token, "Gate B12", notification="n1")
+    await wait_for.hop("n1", "accepted")
+    raw.ask(DELIVER_SM, report_body(f"id:{MESSAGE} {receipt}".encode()))
+    if submissions == 1:
+        await wait_for("notification.stored", notification="n1")
+    else:
+        await raw.came(SUBMIT_SM, 3)
+    server.advance(60)
+    await shop.send(phone.token, "Gate B13", notification="n2")
+    await wait_for.hop("n2", "accepted")
+    assert raw.commands().count(SUBMIT_SM) == 1 + submissions + 1
+
+
 @BOTH
 async def test_a_message_that_was_not_delivered_takes_its_fallback(
     server: AoiServer,

@@ -14,6 +14,7 @@ from tests.support.limits import WITHIN
 from tests.support.raw_smsc import report_body
 
 RECEIPT = report_body(b"id:1A sub:001 stat:DELIVRD")
+OTHER_RECEIPT = RECEIPT.replace(b"1A", b"1B")
 
 
 def take(queue: ReceiptQueue, body: bytes) -> list[int]:
@@ -46,10 +47,29 @@ async def test_a_receipt_is_refused_while_too_many_are_not_acknowledged(
     queue = ReceiptQueue()
     assert take(queue, RECEIPT) == []
     [only] = await anext(queue.batches())
-    assert take(queue, RECEIPT) == [0x14]
+    assert take(queue, OTHER_RECEIPT) == [0x14]
     assert take(queue, report_body(b"STOP", esm_class=0)) == [0]
     only.acknowledge()
-    assert take(queue, RECEIPT) == []
+    assert take(queue, OTHER_RECEIPT) == []
+
+
+async def test_a_receipt_that_comes_again_takes_no_place_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An SMSC sends in each session what it has no answer to: after an outage with many sessions
+    there is room for what is new. Repeats have a bound of their own.
+    """
+    monkeypatch.setattr(receipt_queue, "_UNANSWERED_AT_MOST", 2)
+    monkeypatch.setattr(receipt_queue, "_ANSWERS_AT_MOST", 4)
+    queue = ReceiptQueue()
+    assert [take(queue, RECEIPT) for _ in range(3)] == [[], [], []]
+    assert take(queue, OTHER_RECEIPT) == []
+    assert take(queue, RECEIPT) == [0x14]
+    batch = await anext(queue.batches())
+    for each in batch[1:]:
+        each.acknowledge()
+    assert take(queue, OTHER_RECEIPT) == []  # the first is not answered: both places are taken
+    assert take(queue, RECEIPT.replace(b"1A", b"1C")) == [0x14]
 
 
 @pytest.mark.parametrize(

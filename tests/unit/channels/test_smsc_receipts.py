@@ -149,7 +149,21 @@ def test_parameters_are_a_receipt_with_or_without_the_mark(
         (b"id:1A stat:DELIVRD", b"\x05", MessageState.UNDELIVERABLE),
         (b"id:1A stat:DELIVRD", b"\x01", MessageState.DELIVERED),
         (b"id:1A stat:ENROUTE", b"\x02", MessageState.DELIVERED),
-        (b"id:1A stat:NONSENSE", b"\x02", MessageState.DELIVERED),
+        (b"id:1A stat:NONSENSE", b"\x02", MessageState.UNKNOWN),
+        (b"id:1A stat:UNKNOWN", b"\x01", MessageState.UNKNOWN),
+        (b"id:1A stat:CANCELLED", b"\x06", MessageState.UNDELIVERABLE),
+        (b"id:1A stat:NOT_DELIVERED", b"\x02", MessageState.UNDELIVERABLE),
+        (b"id:1A stat:GREEN dlvrd:000 err:012", b"\x02", MessageState.UNDELIVERABLE),
+        (b"id:1A stat:GREEN err:012", b"", MessageState.UNDELIVERABLE),
+        (b"id:1A dlvrd:000 stat:DELIVRD err:012", b"", MessageState.UNDELIVERABLE),
+        (b"id:1A dlvrd:000 stat:DELIVRD err:000", b"", MessageState.DELIVERED),
+        (b"id:1A dlvrd:001 stat:DELIVRD err:012", b"", MessageState.DELIVERED),
+        (b"id:1A dlvrd:000 stat:ENROUTE err:012", b"", MessageState.ENROUTE),
+        (b"id:1A dlvrd:001 state:UNDELIV", b"", MessageState.UNDELIVERABLE),
+        (b"id:1A stat:DELIVRD state:FAILED", b"", MessageState.UNDELIVERABLE),
+        (b"id:1A stat: status:DELIVRD", b"", MessageState.DELIVERED),
+        (b"id:1A stat: err:000", b"\x02", MessageState.DELIVERED),
+        (b"id:1A dlvrd:000 stat: err:000", b"", MessageState.UNDELIVERABLE),
         (b"id:1A stat:NONSENSE", b"", MessageState.UNKNOWN),
         (b"id:1A dlvrd:001 err:000", b"", MessageState.DELIVERED),
         (b"id:1A", b"", MessageState.UNKNOWN),
@@ -163,37 +177,72 @@ def test_parameters_are_a_receipt_with_or_without_the_mark(
 def test_of_two_states_not_delivered_counts(
     text: bytes, state: bytes, meaning: MessageState
 ) -> None:
-    """Failed before delivered, delivered before what is not final; nothing is read in our text."""
+    """Failed before what is not understood, that before delivered, and this before what is not
+    final; nothing is read in our text. Count and error together refute *delivered*.
+    """
     receipt = receipt_in(text, optional={MESSAGE_STATE: state})
     assert receipt is not None
     assert (receipt.message_id, receipt.state) == ("1A", meaning)
 
 
 @pytest.mark.parametrize(
-    "form", ["stat:{}", "stat:  {}", 'stat:"{}"', "status:{}", "Status = '{}'"]
+    "form", ["stat:{}", "stat:  {}", 'stat:"{}"', "status:{}", "state:{}", "Status = '{}'"]
 )
 @pytest.mark.parametrize(
     "word, meaning",
     [
-        *((word, MessageState.DELIVERED) for word in ("DELIVRD", "DELIVERED", "Deliverd", "2")),
-        *((word, MessageState.ACCEPTED) for word in ("ACCEPTD", "ACCEPTED")),
-        ("DELETED", MessageState.DELETED),
-        ("UNDELIV", MessageState.UNDELIVERABLE),
         *(
-            (word, MessageState.UNKNOWN)
+            (word, MessageState.DELIVERED)
             for word in (
+                "DELIVRD",
+                "DELIVERED",
+                "Deliverd",
+                "DELIVRD.",
+                "2",
+                "DELIVERED_TO_HANDSET",
+                "DeliveredToTerminal",
+                "SUCCESS",
+            )
+        ),
+        *(
+            (word, MessageState.ENROUTE)
+            for word in (
+                "SENT",
+                "SUBMITTED",
+                "SUBMITD",
+                "PENDING",
+                "QUEUED",
+                "IN_TRANSIT",
+                "BUFFERED",
+                "DELAYED",
+                "DELIVEREDTONETWORK",
+                "DELIVERED_TO_NETWORK",
+                "DELIVERED-TO-SMSC",
+            )
+        ),
+        *((word, MessageState.ACCEPTED) for word in ("ACCEPTD", "ACCEPTED")),
+        *((word, MessageState.DELETED) for word in ("DELETED", "DELETE")),
+        *(
+            (word, MessageState.UNDELIVERABLE)
+            for word in (
+                "UNDELIV",
                 "DELIVERY_FAILED",
                 "DELIVERYFAILED",
                 "DELIVERYIMPOSSIBLE",
-                "DELIVERYUNCERTAIN",
-                "DELIVEREDTONETWORK",
-                "DELIVERED_TO_NETWORK",
-                "DELIVERED-TO-NETWORK",
+                "SUBMIT_FAILED",
+                "QUEUE_FULL",
                 "ACCESSDENIED",
                 "ACCOUNTBLOCKED",
-                "DELAYED",
-                "D",
+                "NOT_DELIVERED",
+                "NOTDELIV",
+                "ERROR",
+                "NACK",
+                "CANCELLED",
             )
+        ),
+        *(
+            (word, MessageState.UNKNOWN)
+            for word in ("DELIVERYUNCERTAIN", "SUCCESSFULLY_SUBMITTED", "GREEN", "D")
         ),
     ],
 )
@@ -210,3 +259,11 @@ def test_both_ids_of_a_receipt_are_kept() -> None:
     receipt = receipt_in(b"id:12107282 stat:UNDELIV", optional=optional)
     assert receipt is not None
     assert (receipt.message_id, receipt.text_id) == ("00B8BE12", "12107282")
+
+
+@pytest.mark.parametrize("source", ["9" * 21, "9" * 60_000])
+def test_an_address_that_is_too_long_for_one_is_not_kept(source: str) -> None:
+    """No telephone number is so long, and 10,000 receipts may wait in memory."""
+    receipt = read_receipt(Message(source, "9" * 20, 0x04, 0, UNDELIVERED, {}))
+    assert receipt is not None
+    assert receipt.addresses == ("9" * 20,)

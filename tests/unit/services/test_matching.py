@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from aoi_events.channels.sms.receipts import MessageState, SmscReceipt
 from aoi_events.channels.sms.spelling import ReceiptIds, compared_digits
 from aoi_events.ports.channel import Receipt
 from aoi_events.ports.store import ProviderMessage
-from aoi_events.services.channel.matching import Found, by_folded_name, match
+from aoi_events.services.channel.matching import Found, Match, by_folded_name, match
 from tests.support.rows import a_provider_message, delivery_id
 
 NUMBER, OTHER = "+31600000001", "+31600000002"
@@ -37,11 +39,12 @@ def matched(
     *messages: ProviderMessage,
     settled: tuple[int, ...] = (),
     usual: str | None = None,
+    waited: bool = True,
 ) -> tuple[int, str | None] | None:
     """The number of the delivery that the receipt is about, and how its ID is spelled."""
     exact = {each.message: each for each in messages}
     found = Found(exact, by_folded_name(messages), set(map(delivery_id, settled)))
-    one = match(about, about.spellings, found, usual or about.usual)
+    one = match(about, found, usual or about.usual, waited=waited)
     if one is None:
         return None
     numbers = {delivery_id(n): n for n in range(10)}
@@ -72,11 +75,56 @@ def test_a_decimal_id_is_found_in_hexadecimal() -> None:
     assert matched(receipt("B8BE12"), message(1, "12107282")) == (1, "hexadecimal")
 
 
-def test_an_exact_id_wins() -> None:
-    """Although another message has the ID in another base, and whatever number the SMSC writes."""
+@pytest.mark.parametrize("source", [OTHER, "anything", "1"])
+def test_an_exact_id_wins(source: str) -> None:
+    """Although another message has the ID in another base: the number agrees, or is none."""
     messages = message(1, "10"), message(2, "16", OTHER)
-    assert matched(receipt("16"), *messages) == (2, None)
-    assert matched(receipt("16", "anything"), *messages) == (2, None)
+    for waited in (False, True):
+        assert matched(receipt("16", source), *messages, waited=waited) == (2, None)
+
+
+def test_an_exact_id_with_another_number_gives_way_to_a_spelling_that_fits() -> None:
+    """The number says which of two messages is meant; where several fit, neither it is."""
+    exact = message(2, "16", OTHER)
+    assert matched(receipt("16"), message(1, "10"), exact) == (1, "decimal")
+    assert matched(receipt("16"), message(1, "10"), message(3, "0016"), exact) is None
+    assert matched(receipt("16"), exact) == (2, None)
+
+
+@pytest.mark.parametrize(
+    "about, usual",
+    [
+        (receipt("16"), None),  # of another number
+        (receipt("16", OTHER, ids="decimal"), None),
+        (receipt("16", OTHER), "decimal"),
+        (receipt("16", ""), "hexadecimal"),
+    ],
+)
+def test_an_exact_id_waits_for_a_message_that_may_be_noted_in_a_moment(
+    about: Receipt, usual: str | None
+) -> None:
+    """The number contradicts it, or the base that is known makes another ID of it."""
+    exact = message(2, "16", OTHER)
+    assert matched(about, exact, usual=usual, waited=False) is None
+
+
+@pytest.mark.parametrize(
+    "about",
+    [receipt("16", ids="same"), receipt("7"), receipt("4f1c-ad")],
+)
+def test_an_exact_id_with_one_spelling_does_not_wait(about: Receipt) -> None:
+    """No other message may be meant, whatever the number."""
+    id_ = about.provider_message.rpartition(" ")[2]
+    assert matched(about, message(2, id_, OTHER), waited=False) == (2, None)
+
+
+def test_at_the_first_look_only_the_known_base_counts_beside_the_exact_id() -> None:
+    """Any other spelling waits until the exact ID had its time to be noted."""
+    about, noted = receipt("12107282"), message(1, "00B8BE12")
+    assert matched(about, noted, waited=False) is None
+    assert matched(about, noted, usual="decimal", waited=False) == (1, "decimal")
+    assert matched(about, noted, usual="hexadecimal", waited=False) is None
+    assert matched(about, noted, usual="hexadecimal") == (1, "decimal")
 
 
 @pytest.mark.parametrize("source", [OTHER, "1", ""])
@@ -92,6 +140,15 @@ def test_another_spelling_counts_only_if_one_message_fits() -> None:
     assert matched(receipt("16"), *messages, settled=(2,)) == (1, "decimal")
     assert matched(receipt("16"), *messages, settled=(1,)) == (2, "same")
     assert matched(receipt("16"), *messages, settled=(1, 2)) is None
+
+
+def test_a_delivery_that_fits_comes_before_a_challenge() -> None:
+    """A challenge never ends: an old one must not take the receipt of a delivery that has."""
+    challenge = replace(message(3, "0016"), delivery="chl_a")
+    assert matched(receipt("16"), message(1, "10"), challenge, settled=(1,)) == (1, "decimal")
+    assert matched(receipt("16"), message(1, "10"), challenge) == (1, "decimal")
+    found = Found({}, by_folded_name([challenge]))
+    assert match(receipt("16"), found, None, waited=True) == Match(challenge, "same")
 
 
 def test_a_late_receipt_finds_a_delivery_that_has_ended() -> None:

@@ -66,6 +66,16 @@ def test_an_exact_match_that_shows_no_base_gives_no_spelling_up(id_: str, number
     assert found.usual(receipt()) == "decimal"
 
 
+def test_a_text_that_may_be_a_telephones_teaches_nothing() -> None:
+    """One person's SMS must not decide how the receipts of all others are read."""
+    found = SpellingsFound("sms")
+    found.matched(receipt(sure=False), respelled("decimal"))
+    assert found.usual(receipt()) is None
+    found.matched(receipt(), respelled("decimal"))
+    found.matched(receipt(sure=False), exact())
+    assert found.usual(receipt()) == "decimal"
+
+
 def test_a_provider_whose_receipts_keep_missing_is_a_warning_with_both_spellings(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -75,6 +75,20 @@ def test_a_receipt_of_an_unknown_message_is_answered_soon_and_waits_on() -> None
     assert not one.still_unknown(after(60.1))
 
 
+def test_a_text_that_may_be_a_telephones_is_answered_after_its_first_look_up() -> None:
+    """Telephones cannot fill the SMSC's window; it is looked up as long as any receipt."""
+    provider = Provider()
+    provider.send("m1", sure=False)
+    one = provider.only()
+    one.look_up_failed(after(0))
+    assert provider.acknowledged == []
+    assert one.still_unknown(after(1))
+    assert provider.acknowledged == ["m1"]
+    assert provider.due(1.5) == ["m1"]
+    assert one.still_unknown(after(61))
+    assert not one.still_unknown(after(61.1))
+
+
 def test_time_without_a_look_up_is_no_time_of_an_unknown_message() -> None:
     """While the store is away it is not answered, and after that it has its full time."""
     provider = Provider()
@@ -83,13 +97,35 @@ def test_time_without_a_look_up_is_no_time_of_an_unknown_message() -> None:
     pauses = []
     for _ in range(6):
         before = one.again_at
-        one.try_later(before)
+        one.look_up_failed(before)
         pauses.append((one.again_at - before).total_seconds())
     assert pauses == [0.5, 1, 2, 4, 5, 5]
     assert one.still_unknown(after(3_600))
     assert provider.acknowledged == []
     assert provider.due(3_600.5) == ["m1"]
     assert one.still_unknown(after(3_660))
+    assert not one.still_unknown(after(3_661))
+
+
+def test_an_outage_between_look_ups_is_no_time_of_an_unknown_message() -> None:
+    """Only time between look-ups that succeeded counts: after an hour's outage the receipt is not
+    answered, and waits for the rest of its time.
+    """
+    provider = Provider()
+    provider.send("m1")
+    one = provider.only()
+    for seconds in (0, 0.5):
+        assert one.still_unknown(after(seconds))
+    for seconds in (1.5, 3_000):
+        one.look_up_failed(after(seconds))
+    assert one.unknown_for(after(3_600)) == timedelta(seconds=0.5)
+    assert one.still_unknown(after(3_600))
+    assert provider.due(3_600.5) == ["m1"]
+    assert provider.acknowledged == []
+    assert one.still_unknown(after(3_601))
+    assert provider.acknowledged == ["m1"]
+    for seconds in range(3_605, 3_656, 5):
+        assert one.still_unknown(after(seconds))
     assert not one.still_unknown(after(3_661))
 
 

@@ -94,8 +94,8 @@ class SmppSession:
 
     @property
     def lost(self) -> bool:
-        """Whether the session has ended."""
-        return any(connection.ended.done() for connection in self._connections)
+        """Whether the session takes no more messages."""
+        return any(connection.lost for connection in self._connections)
 
     async def ended(self) -> str:
         """Wait until the session has ended, for any reason; returns the reason."""
@@ -142,7 +142,8 @@ class SmppSession:
         if response.command == Command.GENERIC_NACK and response.status == OK:
             return Submitted(SubmitStatus.UNANSWERED, detail="an unreadable response")
         if response.status == INVALID_BIND_STATE:
-            transmitter.end(f"the SMSC says that we are not bound: {status_text(response.status)}")
+            why = f"the SMSC says that we are not bound: {status_text(response.status)}"
+            transmitter.end_after_responses(why)
         return submitted_of(response.status, message_id_in(response.body))
 
 

@@ -399,12 +399,56 @@ async def test_a_status_that_nobody_defined_is_the_operators(smsc: RawSmsc, stat
 
 async def test_whatever_is_open_ends_with_the_connection(smsc: RawSmsc) -> None:
     """A submission without a response is unanswered at once; what comes later is not sent."""
-    smsc.answers[SUBMIT_SM] = lambda frame: pdu(UNBIND, 0, 5)
+    smsc.answers[SUBMIT_SM] = lambda frame: HEADER.pack(0, 0, 0, 0)
     async with bound_to(smsc) as bound:
         assert await bound.submit() is SubmitStatus.UNANSWERED
         assert await bound.submit() is SubmitStatus.UNANSWERED
     assert smsc.commands().count(SUBMIT_SM) == 1
-    assert (await smsc.answered(5)).command == UNBIND | RESPONSE
+
+
+async def test_responses_behind_an_unbind_of_the_smsc_count(smsc: RawSmsc) -> None:
+    """What the SMSC took before is accepted, or it would be sent and paid twice; nothing more is
+    submitted, and *unbind* is answered after the last response.
+    """
+    smsc.answers[SUBMIT_SM] = lambda frame: None
+    async with bound_to(smsc) as bound:
+        submitting = [asyncio.create_task(bound.submit()) for _ in range(2)]
+        first, second = [await smsc.came(SUBMIT_SM, times) for times in (1, 2)]
+        number = smsc.ask(UNBIND)
+        smsc.send(pdu(SUBMIT_SM | RESPONSE, 0, first.sequence, b"1\0"))
+        assert await submitting[0] is SubmitStatus.ACCEPTED
+        await smsc.answered(smsc.ask(ENQUIRE_LINK))
+        assert bound.session.lost
+        assert await bound.submit() is SubmitStatus.UNANSWERED
+        assert UNBIND | RESPONSE not in smsc.commands()
+        smsc.send(pdu(SUBMIT_SM | RESPONSE, 0, second.sequence, b"2\0"))
+        assert await submitting[1] is SubmitStatus.ACCEPTED
+        assert await bound.why() == "the SMSC unbound us"
+        assert (await smsc.answered(number)).command == UNBIND | RESPONSE
+    assert smsc.commands().count(SUBMIT_SM) == 2
+
+
+async def test_an_unbind_waits_for_no_response_longer_than_its_time(smsc: RawSmsc) -> None:
+    """A submission that the SMSC never answers does not keep an unbound session open."""
+    smsc.answers[SUBMIT_SM] = lambda frame: pdu(UNBIND, 0, 5)
+    async with bound_to(smsc, response_time=0.05) as bound:
+        assert await bound.submit() is SubmitStatus.UNANSWERED
+        assert await bound.why() == "the SMSC unbound us"
+        assert (await smsc.answered(5)).command == UNBIND | RESPONSE
+
+
+async def test_responses_behind_a_forgotten_session_count(smsc: RawSmsc) -> None:
+    """RINVBNDSTS to one submission takes nothing from the others that are open."""
+    smsc.answers[SUBMIT_SM] = lambda frame: None
+    async with bound_to(smsc) as bound:
+        submitting = [asyncio.create_task(bound.submit()) for _ in range(2)]
+        first, second = [await smsc.came(SUBMIT_SM, times) for times in (1, 2)]
+        smsc.send(pdu(SUBMIT_SM | RESPONSE, 0x04, second.sequence))
+        assert await submitting[1] is SubmitStatus.NOT_SENT
+        assert bound.session.lost
+        smsc.send(pdu(SUBMIT_SM | RESPONSE, 0, first.sequence, b"1\0"))
+        assert await submitting[0] is SubmitStatus.ACCEPTED
+        assert await bound.why() == "the SMSC says that we are not bound: 0x04 RINVBNDSTS"
 
 
 async def test_closing_unbinds(smsc: RawSmsc) -> None:

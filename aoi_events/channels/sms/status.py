@@ -38,12 +38,17 @@ class Submitted:
     """The result of one submission; ``detail`` is for people.
 
     ``message_ids``: the SMSC's ID of each message that it took, None where it named none.
+    ``retry_after``: seconds without another attempt; 0: as long as usual.
     """
 
     status: SubmitStatus
     message_ids: tuple[str | None, ...] = ()
     detail: str = ""
+    retry_after: float = 0.0
 
+
+MISCONFIGURED_FOR: Final = 60.0
+"""Seconds until a message is tried again that was refused because of our settings."""
 
 OK: Final = 0x00
 INVALID_LENGTH: Final = 0x02

@@ -25,6 +25,7 @@ from aoi_events.channels.sms.push import Push
 from aoi_events.channels.sms.session import SmppSession
 from aoi_events.channels.sms.settings import SmscSettings
 from aoi_events.channels.sms.status import SubmitStatus
+from aoi_events.channels.sms.validity import validity_period
 from aoi_events.errors import ConfigurationError, ProviderUnavailable
 from tests.support.certificates import self_signed
 from tests.support.limits import WITHIN
@@ -248,7 +249,7 @@ async def test_the_settings_of_an_smsc_are_in_each_submission(smsc: RawSmsc) -> 
             b"\x40",  # esm_class; then protocol, priority and time of delivery, which are empty
             b"",
             b"",
-            f"{bound.until.astimezone(UTC):%y%m%d%H%M%S}000+".encode(),
+            validity_period("absolute", 60.0, bound.until).encode(),
             b"\x11",
             b"\x04",
             b"\x07\x06\x05hello",
@@ -265,6 +266,26 @@ async def test_validity_may_be_relative_or_left_out(
         await bound.submit(valid_for=59.9)
     frame = await smsc.came(SUBMIT_SM)
     assert frame.body.split(b"\0\x40\0\0\0")[1].startswith(period + b"\0\x01\0\x04")
+
+
+@pytest.mark.parametrize(
+    "fraction, seconds, later",
+    [(0.0, 60.0, 0), (0.4, 60.0, 1), (0.9, 0.5, 2), (0.0, 1.0, 0), (0.0, -0.5, 2)],
+)
+def test_an_absolute_validity_is_never_over(fraction: float, seconds: float, later: int) -> None:
+    """The next whole second, and at least a second from now: an earlier end is refused as wrong."""
+    second = datetime.fromtimestamp(1_800_000_000, timezone(timedelta(hours=2)))
+    until = second + timedelta(seconds=fraction)
+    ends = f"{(second + timedelta(seconds=later)).astimezone(UTC):%y%m%d%H%M%S}000+"
+    assert validity_period("absolute", seconds, until) == ends
+
+
+async def test_a_validity_refused_at_the_end_of_it_blames_no_setting(smsc: RawSmsc) -> None:
+    """RINVEXPIRY to a message that expires in a moment is about the message only."""
+    smsc.answers[SUBMIT_SM] = lambda frame: pdu(SUBMIT_SM | RESPONSE, 0x62, frame.sequence)
+    async with bound_to(smsc, validity="absolute") as bound:
+        assert await bound.submit(valid_for=3.0) is SubmitStatus.REFUSED
+        assert await bound.submit(valid_for=60.0) is SubmitStatus.MISCONFIGURED
 
 
 async def test_a_silent_link_is_asked_and_given_up(smsc: RawSmsc) -> None:

@@ -201,13 +201,15 @@ class SmscLink:
             asyncio.get_running_loop().call_later(pause, self._not_throttled.set)
 
     async def _stay_connected(self) -> None:
-        while True:
+        while self._connecting is not None:
             try:
                 await self._keep_sessions()
             except Exception:
                 # Without this task the SMSC would be out of use until the worker is started again.
                 log.exception("smsc_link_failed", smsc=self.name)
-                await asyncio.sleep(self.settings.reconnect_most)
+                # A fault at the end of the session hides that the link was closed meanwhile.
+                if self._connecting is not None:
+                    await asyncio.sleep(self.settings.reconnect_most)
 
     async def _keep_sessions(self) -> None:
         settings = self.settings

@@ -224,6 +224,7 @@ def test_a_wrong_setting_is_refused_by_its_name(
         SmscSettings.model_validate({"host": "smsc.example", **wrong})
     [fault] = refused.value.errors()
     assert fault["loc"] == (field,)
+    assert repr(str(wrong.get("password", "no password")))[1:-1] not in str(refused.value)
 
 
 async def test_the_settings_of_an_smsc_are_in_each_submission(smsc: RawSmsc) -> None:

@@ -297,6 +297,48 @@ async def test_a_silent_link_is_asked_and_given_up(smsc: RawSmsc) -> None:
         assert await bound.why() == "no answer to enquire_link within 0.2 s"
 
 
+async def test_a_silent_receiver_is_asked_and_given_up(smsc: RawSmsc) -> None:
+    """*enquire_link* goes out over both connections, and the receiver's silence ends both."""
+    async with bound_to(
+        smsc, bind="transmitter_receiver", enquire_link=0.01, response_time=0.2
+    ) as bound:
+        async with asyncio.timeout(WITHIN):
+            while not all(ENQUIRE_LINK in smsc.commands(each) for each in (0, 1)):
+                await smsc.came(ENQUIRE_LINK, smsc.commands().count(ENQUIRE_LINK) + 1)
+        smsc.answers[ENQUIRE_LINK] = partial(_answered_by_the_transmitter, smsc)
+        assert await bound.why() == "no answer to enquire_link within 0.2 s"
+
+
+def _answered_by_the_transmitter(smsc: RawSmsc, frame: Frame) -> bytes | None:
+    number = next(number for number, each in reversed(smsc.frames) if each is frame)
+    return None if number else pdu(ENQUIRE_LINK | RESPONSE, 0, frame.sequence)
+
+
+async def test_nothing_is_read_while_the_smsc_reads_no_answers(
+    smsc: RawSmsc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers do not pile up in memory: the next message is read once they have gone."""
+    may_go = asyncio.Event()
+    waits = asyncio.Event()
+
+    async def drain(writer: asyncio.StreamWriter) -> None:
+        waits.set()
+        await may_go.wait()
+
+    async with bound_to(smsc) as bound:
+        monkeypatch.setattr(asyncio.StreamWriter, "drain", drain)
+        smsc.send(b"".join(pdu(DELIVER_SM, 0, each, report_body(b"id:1")) for each in (1, 2)))
+        async with asyncio.timeout(WITHIN):
+            await waits.wait()
+            await bound.messages.get()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert bound.messages.empty()
+        may_go.set()
+        async with asyncio.timeout(WITHIN):
+            await bound.messages.get()
+
+
 async def test_an_enquire_link_of_the_smsc_is_answered(smsc: RawSmsc) -> None:
     """With its number and nothing else."""
     async with bound_to(smsc):

@@ -20,7 +20,7 @@ from aoi_events.channels.sms.receipt_queue import QueuedReceipt, ReceiptQueue
 from aoi_events.channels.sms.routing import routes
 from aoi_events.channels.sms.settings import SmsSettings
 from aoi_events.channels.sms.spelling import compared_digits
-from aoi_events.channels.sms.status import SubmitStatus, Submitted
+from aoi_events.channels.sms.status import MISCONFIGURED_FOR, SubmitStatus, Submitted
 from aoi_events.channels.sms.validity import LONGEST
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.contracts.identifiers import id_octets
@@ -36,7 +36,6 @@ from aoi_events.ports.channel import Receipt, SubmitResult
 from aoi_events.ports.clock import Clock
 
 _POLICY: Final = BreakerPolicy(failures=3, wait=Backoff(first=1.0, ceiling=30.0))
-_MISCONFIGURED_FOR: Final = 60.0
 _NOTHING_SENT: Final = frozenset(
     {
         SubmitStatus.UNAVAILABLE,
@@ -216,11 +215,13 @@ class SmsChannel:
                 )
             case SubmitStatus.MISCONFIGURED:
                 return result_of(
-                    item, OutcomeKind.UNAVAILABLE, now, detail, retry_after=_MISCONFIGURED_FOR
+                    item, OutcomeKind.UNAVAILABLE, now, detail, retry_after=MISCONFIGURED_FOR
                 )
             case SubmitStatus.REFUSED | SubmitStatus.UNANSWERED | SubmitStatus.NOT_SENT:
                 detail = f"{submitted.status}: {detail}"
-                return result_of(item, OutcomeKind.REFUSED, now, detail)
+                return result_of(
+                    item, OutcomeKind.REFUSED, now, detail, retry_after=submitted.retry_after
+                )
             case SubmitStatus.REJECTED:
                 return result_of(item, OutcomeKind.REJECTED, now, detail)
             case SubmitStatus.BAD_ADDRESS:

@@ -27,7 +27,7 @@ log = get_logger(__name__)
 class SmppConnection:
     """A connection over which both ends send requests.
 
-    ``ended`` is done, with the reason, as soon as the connection can be used no more.
+    ``ended`` is done, with the reason, as soon as nothing is read any more.
     ``on_message`` gets each ``deliver_sm`` and ``data_sm``, and a function that answers it, to be
     called at any time. While the SMSC reads no answers, nothing of it is read.
     """
@@ -47,6 +47,8 @@ class SmppConnection:
         self._on_message = on_message
         self._sequence = 0
         self._closing = False
+        self._ends_for = ""
+        self._unbind: int | None = None
         self._waiting: dict[int, tuple[Command, asyncio.Future[Pdu]]] = {}
         self._tasks = {asyncio.create_task(self._read())}
 
@@ -83,6 +85,19 @@ class SmppConnection:
         come from. An SMSC that sends its own, or receipts, has our answers as signs of life.
         """
         self._tasks.add(asyncio.create_task(self._check(period, within)))
+
+    @property
+    def lost(self) -> bool:
+        """Whether it takes no more requests."""
+        return self._closing or self.ended.done()
+
+    def end_after_responses(self, why: str) -> None:
+        """Take no more requests, and end as soon as each one that is open has its response or is
+        out of time: what the SMSC took would be sent again, and paid again, without its response.
+        """
+        self._closing = True
+        self._ends_for = self._ends_for or why
+        self._end_if_nothing_is_open()
 
     def end(self, why: str) -> None:
         """Use the connection no more."""
@@ -134,6 +149,13 @@ class SmppConnection:
                 return await response
         finally:
             del self._waiting[number]
+            self._end_if_nothing_is_open()
+
+    def _end_if_nothing_is_open(self) -> None:
+        if self._ends_for and not self._waiting:
+            if self._unbind is not None:
+                self._answer(Command.UNBIND, self._unbind, OK)
+            self.end(self._ends_for)
 
     async def _read(self) -> None:
         try:
@@ -178,8 +200,8 @@ class SmppConnection:
         elif pdu.command == Command.ENQUIRE_LINK:
             self._answer(pdu.command, pdu.sequence, OK)
         elif pdu.command == Command.UNBIND:
-            self._answer(pdu.command, pdu.sequence, OK)
-            self.end("the SMSC unbound us")
+            self._unbind = pdu.sequence
+            self.end_after_responses("the SMSC unbound us")
         elif pdu.command not in _UNANSWERED_COMMANDS:
             self._send(Pdu(Command.GENERIC_NACK, INVALID_COMMAND, pdu.sequence))
 

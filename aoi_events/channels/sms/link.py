@@ -59,6 +59,7 @@ class SmscLink:
         self._messages = 0
         self._warn_again: dict[str, float] = {}
         self._refused: Final = RefusedNumbers()
+        self._judged_at = float("-inf")
         self.in_use = 0
         """Submissions without a response so far."""
         self.latest_id = ""
@@ -178,6 +179,8 @@ class SmscLink:
             submitted = self._refused.judged(push.to.value, await session.submit(push, user_data))
         finally:
             self.in_use -= 1
+        if submitted.status is not SubmitStatus.NOT_SENT:
+            self._judged_at = asyncio.get_running_loop().time()
         if submitted.status is SubmitStatus.THROTTLED:
             self._pause()
         elif submitted.status is SubmitStatus.MISCONFIGURED:
@@ -201,13 +204,15 @@ class SmscLink:
             asyncio.get_running_loop().call_later(pause, self._not_throttled.set)
 
     async def _stay_connected(self) -> None:
-        while True:
+        while self._connecting is not None:
             try:
                 await self._keep_sessions()
             except Exception:
                 # Without this task the SMSC would be out of use until the worker is started again.
                 log.exception("smsc_link_failed", smsc=self.name)
-                await asyncio.sleep(self.settings.reconnect_most)
+                # A fault at the end of the session hides that the link was closed meanwhile.
+                if self._connecting is not None:
+                    await asyncio.sleep(self.settings.reconnect_most)
 
     async def _keep_sessions(self) -> None:
         settings = self.settings
@@ -231,6 +236,9 @@ class SmscLink:
             finally:
                 self._session = None
                 await session.close()
+            if lasted < settings.reconnect_most and self._judged_at < bound_at:
+                # It binds us and is of no use. Where a message was sent, its result counts instead.
+                self._breakers.unreachable(self.name, f"link lost: {why}")
             wait = pause.after(lasted)
             log.warning("smsc_link_lost", smsc=self.name, why=why, again_in=wait)
             await asyncio.sleep(wait)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from aoi_events.channels.sms.numbers import SmppAddress
-from aoi_events.channels.sms.status import SubmitStatus, Submitted
+from aoi_events.channels.sms.status import MISCONFIGURED_FOR, SubmitStatus, Submitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,9 @@ def part_failed(submitted: Submitted, number: int, count: int) -> Submitted:
         SubmitStatus.MISCONFIGURED: SubmitStatus.REFUSED,
     }
     status = submitted.status
+    # Each attempt pays the parts before it again, until the operator has changed something.
+    retry_after = MISCONFIGURED_FOR if status is SubmitStatus.MISCONFIGURED else 0.0
     if number > 1:
         status = partly_sent.get(status, status)
-    return Submitted(status, detail=f"part {number} of {count}: {submitted.detail}")
+    detail = f"part {number} of {count}: {submitted.detail}"
+    return Submitted(status, detail=detail, retry_after=retry_after)

@@ -25,6 +25,7 @@ from aoi_events.channels.sms.push import Push
 from aoi_events.channels.sms.settings import SmscSettings
 from aoi_events.channels.sms.status import (
     INVALID_BIND_STATE,
+    INVALID_EXPIRY,
     OK,
     SubmitStatus,
     Submitted,
@@ -41,6 +42,7 @@ OnMessage = Callable[[Pdu, Answer], None]
 _USER_DATA_HEADER: Final = 0x40  # esm_class, SMPP 3.4, 5.2.12
 _OCTETS: Final = 0x04  # data_coding: 8-bit binary, 5.2.19
 _UNBIND_TIME: Final = 1.0
+_NEARLY_EXPIRED: Final = 5.0
 _BINDS: Final = {
     "transceiver": (Command.BIND_TRANSCEIVER,),
     "transmitter_receiver": (Command.BIND_TRANSMITTER, Command.BIND_RECEIVER),
@@ -94,8 +96,8 @@ class SmppSession:
 
     @property
     def lost(self) -> bool:
-        """Whether the session has ended."""
-        return any(connection.ended.done() for connection in self._connections)
+        """Whether the session takes no more messages."""
+        return any(connection.lost for connection in self._connections)
 
     async def ended(self) -> str:
         """Wait until the session has ended, for any reason; returns the reason."""
@@ -142,7 +144,12 @@ class SmppSession:
         if response.command == Command.GENERIC_NACK and response.status == OK:
             return Submitted(SubmitStatus.UNANSWERED, detail="an unreadable response")
         if response.status == INVALID_BIND_STATE:
-            transmitter.end(f"the SMSC says that we are not bound: {status_text(response.status)}")
+            why = f"the SMSC says that we are not bound: {status_text(response.status)}"
+            transmitter.end_after_responses(why)
+        left = push.expires_at - asyncio.get_running_loop().time()
+        if response.status == INVALID_EXPIRY and left < _NEARLY_EXPIRED:
+            # Its validity period was over when the SMSC read it: our settings are right.
+            return Submitted(SubmitStatus.REFUSED, detail="expired when it reached the SMSC")
         return submitted_of(response.status, message_id_in(response.body))
 
 

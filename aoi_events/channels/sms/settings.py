@@ -36,7 +36,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 class SmscSettings(BaseModel):
     """One SMSC, how fast we may send to it, and how long we wait for it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", **BUILT_WHEN_USED)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, **BUILT_WHEN_USED
+    )
 
     host: str | None = None
     """Name or address of the SMSC; unset: no SMS channel."""

@@ -38,18 +38,24 @@ class Submitted:
     """The result of one submission; ``detail`` is for people.
 
     ``message_ids``: the SMSC's ID of each message that it took, None where it named none.
+    ``retry_after``: seconds without another attempt; 0: as long as usual.
     """
 
     status: SubmitStatus
     message_ids: tuple[str | None, ...] = ()
     detail: str = ""
+    retry_after: float = 0.0
 
+
+MISCONFIGURED_FOR: Final = 60.0
+"""Seconds until a message is tried again that was refused because of our settings."""
 
 OK: Final = 0x00
 INVALID_LENGTH: Final = 0x02
 INVALID_COMMAND: Final = 0x03
 INVALID_BIND_STATE: Final = 0x04
 QUEUE_FULL: Final = 0x14
+INVALID_EXPIRY: Final = 0x62
 PERMANENT_ERROR: Final = 0x65
 
 _NAMES: Final = {
@@ -79,7 +85,7 @@ _NAMES: Final = {
     0x54: "RINVREPFLAG",
     0x58: "RTHROTTLED",
     0x61: "RINVSCHED",
-    0x62: "RINVEXPIRY",
+    INVALID_EXPIRY: "RINVEXPIRY",
     0x63: "RINVDFTMSGID",
     0x64: "RX_T_APPN",
     PERMANENT_ERROR: "RX_P_APPN",
@@ -100,7 +106,7 @@ _SETTINGS: Final = {
     0x51: "destination_npi",
     0x53: "system_type",
     0x61: "validity",
-    0x62: "validity",
+    INVALID_EXPIRY: "validity",
 }
 _REFUSED_AT_MOST: Final = 3
 _WRONG_FORM: Final = ", as every number before (check destination_ton, destination_npi)"

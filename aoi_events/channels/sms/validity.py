@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, TypeAlias, assert_never
 
 Validity: TypeAlias = Literal["relative", "absolute", "none"]
@@ -13,12 +13,14 @@ LONGEST: Final = 28 * 86_400
 
 
 def validity_period(form: Validity, seconds: float, until: datetime) -> str:
-    """The period that ends ``seconds`` from now, which is ``until``; empty: the SMSC decides."""
+    """The period that ends ``seconds`` from now, which is ``until``, and in 1 s at the earliest;
+    empty: the SMSC decides.
+    """
     match form:
         case "relative":
             return relative_time(seconds)
         case "absolute":
-            return absolute_time(until)
+            return absolute_time(until + timedelta(seconds=max(1 - seconds, 0)))
         case "none":
             return ""
         case _:
@@ -35,5 +37,6 @@ def relative_time(seconds: float) -> str:
 
 
 def absolute_time(until: datetime) -> str:
-    """``until`` as SMPP's absolute time (7.1.1.1), in UTC."""
-    return f"{until.astimezone(UTC):%y%m%d%H%M%S}000+"
+    """``until``, or the next whole second, as SMPP's absolute time (7.1.1.1), in UTC."""
+    whole = until.astimezone(UTC) + timedelta(microseconds=-until.microsecond % 1_000_000)
+    return f"{whole:%y%m%d%H%M%S}000+"

@@ -25,6 +25,7 @@ from aoi_events.channels.sms.push import Push
 from aoi_events.channels.sms.session import SmppSession
 from aoi_events.channels.sms.settings import SmscSettings
 from aoi_events.channels.sms.status import SubmitStatus
+from aoi_events.channels.sms.validity import validity_period
 from aoi_events.errors import ConfigurationError, ProviderUnavailable
 from tests.support.certificates import self_signed
 from tests.support.limits import WITHIN
@@ -223,6 +224,7 @@ def test_a_wrong_setting_is_refused_by_its_name(
         SmscSettings.model_validate({"host": "smsc.example", **wrong})
     [fault] = refused.value.errors()
     assert fault["loc"] == (field,)
+    assert repr(str(wrong.get("password", "no password")))[1:-1] not in str(refused.value)
 
 
 async def test_the_settings_of_an_smsc_are_in_each_submission(smsc: RawSmsc) -> None:
@@ -248,7 +250,7 @@ async def test_the_settings_of_an_smsc_are_in_each_submission(smsc: RawSmsc) -> 
             b"\x40",  # esm_class; then protocol, priority and time of delivery, which are empty
             b"",
             b"",
-            f"{bound.until.astimezone(UTC):%y%m%d%H%M%S}000+".encode(),
+            validity_period("absolute", 60.0, bound.until).encode(),
             b"\x11",
             b"\x04",
             b"\x07\x06\x05hello",
@@ -267,12 +269,74 @@ async def test_validity_may_be_relative_or_left_out(
     assert frame.body.split(b"\0\x40\0\0\0")[1].startswith(period + b"\0\x01\0\x04")
 
 
+@pytest.mark.parametrize(
+    "fraction, seconds, later",
+    [(0.0, 60.0, 0), (0.4, 60.0, 1), (0.9, 0.5, 2), (0.0, 1.0, 0), (0.0, -0.5, 2)],
+)
+def test_an_absolute_validity_is_never_over(fraction: float, seconds: float, later: int) -> None:
+    """The next whole second, and at least a second from now: an earlier end is refused as wrong."""
+    second = datetime.fromtimestamp(1_800_000_000, timezone(timedelta(hours=2)))
+    until = second + timedelta(seconds=fraction)
+    ends = f"{(second + timedelta(seconds=later)).astimezone(UTC):%y%m%d%H%M%S}000+"
+    assert validity_period("absolute", seconds, until) == ends
+
+
+async def test_a_validity_refused_at_the_end_of_it_blames_no_setting(smsc: RawSmsc) -> None:
+    """RINVEXPIRY to a message that expires in a moment is about the message only."""
+    smsc.answers[SUBMIT_SM] = lambda frame: pdu(SUBMIT_SM | RESPONSE, 0x62, frame.sequence)
+    async with bound_to(smsc, validity="absolute") as bound:
+        assert await bound.submit(valid_for=3.0) is SubmitStatus.REFUSED
+        assert await bound.submit(valid_for=60.0) is SubmitStatus.MISCONFIGURED
+
+
 async def test_a_silent_link_is_asked_and_given_up(smsc: RawSmsc) -> None:
     """*enquire_link* goes out each period; the first one without an answer ends the session."""
     async with bound_to(smsc, enquire_link=0.01, response_time=0.2) as bound:
         await smsc.came(ENQUIRE_LINK, 3)
         smsc.answers[ENQUIRE_LINK] = lambda frame: None
         assert await bound.why() == "no answer to enquire_link within 0.2 s"
+
+
+async def test_a_silent_receiver_is_asked_and_given_up(smsc: RawSmsc) -> None:
+    """*enquire_link* goes out over both connections, and the receiver's silence ends both."""
+    async with bound_to(
+        smsc, bind="transmitter_receiver", enquire_link=0.01, response_time=0.2
+    ) as bound:
+        async with asyncio.timeout(WITHIN):
+            while not all(ENQUIRE_LINK in smsc.commands(each) for each in (0, 1)):
+                await smsc.came(ENQUIRE_LINK, smsc.commands().count(ENQUIRE_LINK) + 1)
+        smsc.answers[ENQUIRE_LINK] = partial(_answered_by_the_transmitter, smsc)
+        assert await bound.why() == "no answer to enquire_link within 0.2 s"
+
+
+def _answered_by_the_transmitter(smsc: RawSmsc, frame: Frame) -> bytes | None:
+    number = next(number for number, each in reversed(smsc.frames) if each is frame)
+    return None if number else pdu(ENQUIRE_LINK | RESPONSE, 0, frame.sequence)
+
+
+async def test_nothing_is_read_while_the_smsc_reads_no_answers(
+    smsc: RawSmsc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers do not pile up in memory: the next message is read once they have gone."""
+    may_go = asyncio.Event()
+    waits = asyncio.Event()
+
+    async def drain(writer: asyncio.StreamWriter) -> None:
+        waits.set()
+        await may_go.wait()
+
+    async with bound_to(smsc) as bound:
+        monkeypatch.setattr(asyncio.StreamWriter, "drain", drain)
+        smsc.send(b"".join(pdu(DELIVER_SM, 0, each, report_body(b"id:1")) for each in (1, 2)))
+        async with asyncio.timeout(WITHIN):
+            await waits.wait()
+            await bound.messages.get()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert bound.messages.empty()
+        may_go.set()
+        async with asyncio.timeout(WITHIN):
+            await bound.messages.get()
 
 
 async def test_an_enquire_link_of_the_smsc_is_answered(smsc: RawSmsc) -> None:
@@ -399,12 +463,56 @@ async def test_a_status_that_nobody_defined_is_the_operators(smsc: RawSmsc, stat
 
 async def test_whatever_is_open_ends_with_the_connection(smsc: RawSmsc) -> None:
     """A submission without a response is unanswered at once; what comes later is not sent."""
-    smsc.answers[SUBMIT_SM] = lambda frame: pdu(UNBIND, 0, 5)
+    smsc.answers[SUBMIT_SM] = lambda frame: HEADER.pack(0, 0, 0, 0)
     async with bound_to(smsc) as bound:
         assert await bound.submit() is SubmitStatus.UNANSWERED
         assert await bound.submit() is SubmitStatus.UNANSWERED
     assert smsc.commands().count(SUBMIT_SM) == 1
-    assert (await smsc.answered(5)).command == UNBIND | RESPONSE
+
+
+async def test_responses_behind_an_unbind_of_the_smsc_count(smsc: RawSmsc) -> None:
+    """What the SMSC took before is accepted, or it would be sent and paid twice; nothing more is
+    submitted, and *unbind* is answered after the last response.
+    """
+    smsc.answers[SUBMIT_SM] = lambda frame: None
+    async with bound_to(smsc) as bound:
+        submitting = [asyncio.create_task(bound.submit()) for _ in range(2)]
+        first, second = [await smsc.came(SUBMIT_SM, times) for times in (1, 2)]
+        number = smsc.ask(UNBIND)
+        smsc.send(pdu(SUBMIT_SM | RESPONSE, 0, first.sequence, b"1\0"))
+        assert await submitting[0] is SubmitStatus.ACCEPTED
+        await smsc.answered(smsc.ask(ENQUIRE_LINK))
+        assert bound.session.lost
+        assert await bound.submit() is SubmitStatus.UNANSWERED
+        assert UNBIND | RESPONSE not in smsc.commands()
+        smsc.send(pdu(SUBMIT_SM | RESPONSE, 0, second.sequence, b"2\0"))
+        assert await submitting[1] is SubmitStatus.ACCEPTED
+        assert await bound.why() == "the SMSC unbound us"
+        assert (await smsc.answered(number)).command == UNBIND | RESPONSE
+    assert smsc.commands().count(SUBMIT_SM) == 2
+
+
+async def test_an_unbind_waits_for_no_response_longer_than_its_time(smsc: RawSmsc) -> None:
+    """A submission that the SMSC never answers does not keep an unbound session open."""
+    smsc.answers[SUBMIT_SM] = lambda frame: pdu(UNBIND, 0, 5)
+    async with bound_to(smsc, response_time=0.05) as bound:
+        assert await bound.submit() is SubmitStatus.UNANSWERED
+        assert await bound.why() == "the SMSC unbound us"
+        assert (await smsc.answered(5)).command == UNBIND | RESPONSE
+
+
+async def test_responses_behind_a_forgotten_session_count(smsc: RawSmsc) -> None:
+    """RINVBNDSTS to one submission takes nothing from the others that are open."""
+    smsc.answers[SUBMIT_SM] = lambda frame: None
+    async with bound_to(smsc) as bound:
+        submitting = [asyncio.create_task(bound.submit()) for _ in range(2)]
+        first, second = [await smsc.came(SUBMIT_SM, times) for times in (1, 2)]
+        smsc.send(pdu(SUBMIT_SM | RESPONSE, 0x04, second.sequence))
+        assert await submitting[1] is SubmitStatus.NOT_SENT
+        assert bound.session.lost
+        smsc.send(pdu(SUBMIT_SM | RESPONSE, 0, first.sequence, b"1\0"))
+        assert await submitting[0] is SubmitStatus.ACCEPTED
+        assert await bound.why() == "the SMSC says that we are not bound: 0x04 RINVBNDSTS"
 
 
 async def test_closing_unbinds(smsc: RawSmsc) -> None:

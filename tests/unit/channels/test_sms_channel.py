@@ -135,6 +135,19 @@ async def test_a_challenge_goes_out_or_is_refused(
     assert (refused.kind, refused.closes_channel) == (OutcomeKind.REJECTED, True)
 
 
+async def test_a_later_part_that_our_settings_spoil_is_not_sent_again_at_once(
+    smsc: LoopbackSmsc, channel: ConnectionlessChannel
+) -> None:
+    """Each attempt pays the parts before it again, so the next one waits as long as for any other
+    refusal that blames our settings.
+    """
+    smsc.script(Reply(), Reply(status=0x43))
+    [sent] = await channel.deliver([delivery(content=Content(data="x" * 150))])
+    assert isinstance(sent.outcome, OutcomeItem)
+    assert (sent.outcome.kind, sent.outcome.retry_after) == (OutcomeKind.REFUSED, 60)
+    assert len(smsc.submissions) == 2
+
+
 async def test_outcomes_stand_in_the_order_of_the_items(
     smsc: LoopbackSmsc, channel: ConnectionlessChannel
 ) -> None:

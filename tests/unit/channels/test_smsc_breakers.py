@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -18,13 +18,14 @@ from aoi_events.domain.retry import Backoff
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
 from aoi_events.testing.stopped_clock import FixedDice, ManualClock
 from tests.support.limits import WITHIN
+from tests.support.raw_smsc import RESPONSE, SUBMIT_SM, TRANSCEIVER, UNBIND, Frame, RawSmsc, pdu
 from tests.unit.channels.test_smsc_link import message
 
 FAILURES = 2
 POLICY = BreakerPolicy(failures=FAILURES, wait=Backoff(first=4.0, ceiling=10.0))
 
 
-def _settings(smsc: LoopbackSmsc, response_time: float) -> SmscSettings:
+def _settings(smsc: LoopbackSmsc | RawSmsc, response_time: float) -> SmscSettings:
     return SmscSettings(
         host=smsc.host,
         port=smsc.port,
@@ -149,6 +150,44 @@ async def test_an_answer_in_between_counts_from_zero(two: Two) -> None:
         two.fail(FAILURES - 1)
         assert await two.statuses(1) == [SubmitStatus.ACCEPTED]
     assert two.breakers.in_trouble == {}
+
+
+def _bound_and_unbound(frame: Frame) -> bytes:
+    bound = pdu(frame.command | RESPONSE, 0, frame.sequence, b"RAW\0")
+    return bound + pdu(UNBIND, 0, 99)
+
+
+@pytest.mark.parametrize(
+    "command, answer",
+    [
+        (TRANSCEIVER, _bound_and_unbound),
+        (SUBMIT_SM, lambda frame: pdu(SUBMIT_SM | RESPONSE, 0x04, frame.sequence)),
+    ],
+    ids=["unbinds at once", "knows no session"],
+)
+async def test_an_smsc_whose_sessions_are_of_no_use_is_down(
+    command: int, answer: Callable[[Frame], bytes]
+) -> None:
+    """It binds us each time and answers no message: after some such sessions messages go to other
+    SMSCs and channels; the first session that answers one ends that.
+    """
+    breakers = Breakers("sms", policy=POLICY)
+    async with RawSmsc() as smsc:
+        smsc.answers[command] = answer
+        link = SmscLink("eu", _settings(smsc, 5.0), breakers, ReceiptQueue())
+        link.open()
+        try:
+            async with asyncio.timeout(WITHIN):
+                while "eu" not in breakers.in_trouble:
+                    await link.submit(message())
+                    await asyncio.sleep(0)
+                assert breakers.of("eu").why.startswith("link lost: the SMSC ")
+                del smsc.answers[command]
+                while "eu" in breakers.in_trouble:
+                    await link.submit(message())
+                    await asyncio.sleep(0)
+        finally:
+            await link.close()
 
 
 async def test_what_was_never_sent_says_nothing(two: Two) -> None:

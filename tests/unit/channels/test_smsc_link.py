@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from aoi_events.channels.base.breakers import Breakers
+from aoi_events.channels.sms.connection import SmppConnection
 from aoi_events.channels.sms.link import SmscLink
 from aoi_events.channels.sms.numbers import destination
 from aoi_events.channels.sms.push import Push
@@ -325,6 +326,23 @@ async def test_a_fault_of_ours_does_not_end_the_link(
             await link.ready()
         [submitted] = await link.submit([message()])
     assert submitted.status is SubmitStatus.ACCEPTED
+    assert "smsc_link_failed" in [record.getMessage() for record in caplog.records]
+
+
+async def test_a_fault_of_ours_does_not_keep_a_closed_link_open(
+    smsc: LoopbackSmsc, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault while the session ends is logged, and the link is closed all the same."""
+    close = SmppConnection.close
+
+    async def faulty(connection: SmppConnection, *args: Any, **times: Any) -> None:
+        await close(connection, *args, **times)
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(SmppConnection, "close", faulty)
+    async with asyncio.timeout(WITHIN), link_to(smsc, reconnect_most=0.01) as link:
+        await link.ready()
+    await smsc.bound(0)
     assert "smsc_link_failed" in [record.getMessage() for record in caplog.records]
 
 

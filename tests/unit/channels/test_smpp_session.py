@@ -275,7 +275,7 @@ async def test_validity_may_be_relative_or_left_out(
 )
 def test_an_absolute_validity_is_never_over(fraction: float, seconds: float, later: int) -> None:
     """The next whole second, and at least a second from now: an earlier end is refused as wrong."""
-    second = datetime.fromtimestamp(1_800_000_000, timezone(timedelta(hours=2)))
+    second = datetime.now(timezone(timedelta(hours=2))).replace(microsecond=0)
     until = second + timedelta(seconds=fraction)
     ends = f"{(second + timedelta(seconds=later)).astimezone(UTC):%y%m%d%H%M%S}000+"
     assert validity_period("absolute", seconds, until) == ends

@@ -5,15 +5,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final
 
 SLICES: Final = 30
 """Parts of the limit. Each counts once, however long it lasts, so a process that is stopped for a
 while (SIGSTOP, a paused container, a debugger) is not late when it continues."""
 
+_running: ContextVar[Watchdog | None] = ContextVar("_running", default=None)
+
+
+def progressed() -> None:
+    """Give the watched block that calls this the whole time again."""
+    if (watchdog := _running.get()) is not None:
+        watchdog.restart()
+
 
 class Watchdog:
-    """Calls ``give_up`` from a thread of its own when a watched block takes longer than
+    """Calls ``give_up`` from a thread of its own when a watched block makes no progress for
     ``seconds``; it watches one block at a time.
     """
 
@@ -44,10 +53,17 @@ class Watchdog:
     def watch(self) -> Iterator[None]:
         """Watch the block."""
         self._block = object()
+        token = _running.set(self)
         try:
             yield
         finally:
+            _running.reset(token)
             self._block = None
+
+    def restart(self) -> None:
+        """Give a watched block the whole time again."""
+        if self.watching:
+            self._block = object()
 
     def slice_passed(self) -> bool:
         """Count a part of the limit; returns whether the limit is over, and then gave up."""

@@ -98,10 +98,15 @@ class _Declaring:
         arguments = queue_arguments(queue)
         try:
             await self._queue(queue, arguments)
-        except ChannelPreconditionFailed:
+        except ChannelPreconditionFailed as refused:
+            if _CONSUMER_TIMEOUT not in str(refused):
+                raise
             # Queues of version 0.1 lack this argument, which RabbitMQ compares from 4.3.2 on.
             del arguments[_CONSUMER_TIMEOUT]
-            await self._queue(queue, arguments)
+            try:
+                await self._queue(queue, arguments)
+            except ChannelPreconditionFailed as again:
+                raise refused if _CONSUMER_TIMEOUT in str(again) else again from None
 
     async def _queue(self, queue: Queue, arguments: FieldTable) -> None:
         amqp_channel = await self._amqp_channel()

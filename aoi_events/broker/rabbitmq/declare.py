@@ -11,10 +11,11 @@ from pamqp.common import FieldTable
 
 from aoi_events.topology import Exchange, Queue, QueueKind, Topology
 
-CONSUMER_TIMEOUT: Final = 7 * 86_400_000
+CONSUMER_TIMEOUT: Final = 12 * 3_600_000
 """Milliseconds that a consumer may hold a message. A worker that pauses holds what it took for as
 long as the store is away; after RabbitMQ's default, 30 minutes, that counts as a failed delivery.
-Seven days are longer than an outage, and the messages of a consumer that was forgotten come back.
+Twelve hours are longer than most outages; after them, others get the messages of a worker that
+pauses for a fault that only it has (a key that was not copied to its machine).
 """
 _CONSUMER_TIMEOUT: Final = "x-consumer-timeout"
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
 import sys
 import threading
 from asyncio.subprocess import PIPE
 
+from aoi_events.platform.exit_codes import ExitCode
 from aoi_events.services.runtime.watchdog import Watchdog
 from tests.support.limits import WITHIN
 
@@ -29,6 +31,18 @@ with watchdog.awake(), watchdog.watch():
     work(0.25)
 """
 """Works for a part of its limit, after a line of input."""
+FLOODING = """
+from aoi_events.bootstrap.installation import _give_up
+from aoi_events.platform.logs import get_logger
+from aoi_events.services.runtime.watchdog import Watchdog
+from aoi_events.telemetry.logs import configure_logging
+configure_logging()
+watchdog = Watchdog(0.5, _give_up)
+with watchdog.awake(), watchdog.watch():
+    while True:
+        get_logger("flood").warning("more", text="x" * 500)
+"""
+"""Writes to its log until no more fits into the pipe."""
 
 
 async def test_time_in_which_the_process_is_stopped_does_not_count() -> None:
@@ -48,3 +62,15 @@ async def test_time_in_which_the_process_is_stopped_does_not_count() -> None:
         working.send_signal(signal.SIGCONT)
         working.stdin.write(b"\n")
         assert await working.wait() == 0
+
+
+def test_a_process_that_hangs_in_its_log_is_ended() -> None:
+    """Nothing reads the log, and the batch hangs in a write to it: the process ends with 70 all the
+    same.
+    """
+    command = [sys.executable, "-c", FLOODING]
+    with subprocess.Popen(command, stderr=PIPE) as flooding:  # noqa: S603 - our own program
+        try:
+            assert flooding.wait(WITHIN) == ExitCode.QUARANTINE_TIMEOUT
+        finally:
+            flooding.kill()

@@ -125,13 +125,12 @@ class BatchWorker(Generic[T]):
 
         async def attempt() -> None:
             nonlocal messages
-            with watchdog.watch():
-                if alone:
-                    await self._handle_quarantined(messages)
-                else:
-                    messages = await self._move_suspects(subscription, messages)
-                    await self._handle_together(messages)
-                await subscription.ack(messages)
+            if alone:
+                await self._handle_quarantined(messages)
+            else:
+                messages = await self._move_suspects(subscription, messages)
+                await self._handle_together(messages)
+            await subscription.ack(messages)
 
         async def pause(seconds: float) -> None:
             nonlocal messages, paused
@@ -140,12 +139,16 @@ class BatchWorker(Generic[T]):
                 await subscription.pause()
             # Effects may have been committed before the fault: all outputs are due again.
             messages = [replace(message, redelivered=True) for message in messages]
-            await sleep_unless_stopped(self.clock, seconds, stop)
+            with watchdog.asleep():
+                await sleep_unless_stopped(self.clock, seconds, stop)
 
-        await retry(attempt, policy=_RETRY_POLICY, on=PAUSES, failed=self._complain, sleep=pause)
-        if paused:
-            await subscription.resume()
-            self._log.info("resumed")
+        with watchdog.watch():
+            await retry(
+                attempt, policy=_RETRY_POLICY, on=PAUSES, failed=self._complain, sleep=pause
+            )
+            if paused:
+                await subscription.resume()
+                self._log.info("resumed")
 
     def _complain(self, attempt: FailedAttempt) -> None:
         self._log.warning(

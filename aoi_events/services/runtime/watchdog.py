@@ -60,6 +60,15 @@ class Watchdog:
             _running.reset(token)
             self._block = None
 
+    @contextmanager
+    def asleep(self) -> Iterator[None]:
+        """Do not watch this part of a watched block; what follows has the whole time."""
+        self._block = None
+        try:
+            yield
+        finally:
+            self._block = object()
+
     def restart(self) -> None:
         """Give a watched block the whole time again."""
         if self.watching:

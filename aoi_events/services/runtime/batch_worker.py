@@ -165,8 +165,8 @@ class BatchWorker(Generic[T]):
         if not self.quarantine or not suspects:
             return messages
         queue = quarantine_of(self.handler.queue)
-        self._log.warning("quarantined", messages=len(suspects))
         await publish_all(self.broker, [to_quarantine(m, queue) for m in suspects])
+        self._log.warning("quarantined", messages=len(suspects))
         await subscription.ack(suspects)
         return [m for m in messages if m.delivery_count < QUARANTINE_AFTER]
 

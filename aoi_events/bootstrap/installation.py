@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aoi_events.bootstrap.clocks import Clocks
 from aoi_events.bootstrap.identities import identity_check
@@ -49,6 +50,9 @@ log = get_logger(__name__)
 
 
 T = TypeVar("T")
+
+_LOG_WITHIN: Final = 1.0
+"""Seconds for the last line of a process that gives up."""
 Run = Callable[[asyncio.Event, asyncio.Event], Coroutine[Any, Any, None]]
 """Runs a worker: ``run(stop, started)``."""
 Check = Callable[[], Awaitable[bool]]
@@ -357,5 +361,10 @@ async def open_installation(
 
 def _give_up() -> None:
     """End the process at once; the broker gives its unsettled messages to other workers."""
-    log.error("gave_up", hint="a batch or a quarantined message took too long")
+    hint = "a batch or a quarantined message took too long"
+    # What hangs may be a write to the log, which another thread cannot write to then.
+    logging = threading.Thread(target=log.error, args=("gave_up",), kwargs={"hint": hint})
+    logging.daemon = True
+    logging.start()
+    logging.join(_LOG_WITHIN)
     os._exit(ExitCode.QUARANTINE_TIMEOUT)

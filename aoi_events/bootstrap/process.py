@@ -1,8 +1,9 @@
 """A worker as a process: signals, draining, health, exit codes.
 
 Exit codes: 0 drained after TERM; 69 broker or store could not be reached at the start; 70 a
-quarantined message was given up; 75 not drained in time (what was unfinished goes to others); 78
-the settings cannot work; 143 a second TERM; 1 a bug, with its traceback in the log.
+batch or a quarantined message made no progress within its time limit; 75 not drained in time (what
+was unfinished goes to others); 78 the settings cannot work; 143 a second TERM; 1 a bug, with its
+traceback in the log.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ class ExitCode(IntEnum):
     """The broker, the store or the AOI Client cannot be reached; for a worker and ``aoi up``, at
     the start."""
     QUARANTINE_TIMEOUT = 70
-    """A worker, ``aoi up``: a batch took longer than 30 minutes, or a quarantined message longer
-    than ``AOI_QUARANTINE_LIMIT``."""
+    """A worker, ``aoi up``: a batch made no progress for 30 minutes, or a quarantined message none
+    for ``AOI_QUARANTINE_LIMIT``."""
     STATE = 74
     """``aoi client run``: the state of the AOI Client cannot be read, written or locked."""
     TRY_LATER = 75

@@ -11,10 +11,11 @@ from pamqp.common import FieldTable
 
 from aoi_events.topology import Exchange, Queue, QueueKind, Topology
 
-CONSUMER_TIMEOUT: Final = 7 * 86_400_000
+CONSUMER_TIMEOUT: Final = 12 * 3_600_000
 """Milliseconds that a consumer may hold a message. A worker that pauses holds what it took for as
 long as the store is away; after RabbitMQ's default, 30 minutes, that counts as a failed delivery.
-Seven days are longer than an outage, and the messages of a consumer that was forgotten come back.
+Twelve hours are longer than most outages; after them, others get the messages of a worker that
+pauses for a fault that only it has (a key that was not copied to its machine).
 """
 _CONSUMER_TIMEOUT: Final = "x-consumer-timeout"
 
@@ -98,10 +99,15 @@ class _Declaring:
         arguments = queue_arguments(queue)
         try:
             await self._queue(queue, arguments)
-        except ChannelPreconditionFailed:
+        except ChannelPreconditionFailed as refused:
+            if _CONSUMER_TIMEOUT not in str(refused):
+                raise
             # Queues of version 0.1 lack this argument, which RabbitMQ compares from 4.3.2 on.
             del arguments[_CONSUMER_TIMEOUT]
-            await self._queue(queue, arguments)
+            try:
+                await self._queue(queue, arguments)
+            except ChannelPreconditionFailed as again:
+                raise refused if _CONSUMER_TIMEOUT in str(again) else again from None
 
     async def _queue(self, queue: Queue, arguments: FieldTable) -> None:
         amqp_channel = await self._amqp_channel()

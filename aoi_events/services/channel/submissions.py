@@ -10,7 +10,7 @@ redelivered, and ends in quarantine.
 Items do not wait for each other: each one's result is reported, and its room free, as soon as the
 channel returns it. The number of items under way is bounded: the others stay in the broker. Items
 wait for room before they are checked and noted, so that nothing changes while they wait after their
-check.
+check. While room becomes free, the time limit of their batch starts again.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from aoi_events.ports.store import ProviderMessage, Store
 from aoi_events.services.messages.envelopes import outcomes
 from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
+from aoi_events.services.runtime.watchdog import progressed
 
 log = get_logger(__name__)
 
@@ -136,6 +137,7 @@ class Submissions:
                 raise self._fault
             self._freed.clear()
             await self._freed.wait()
+            progressed()
         return room
 
     def _free(self, items: int) -> None:

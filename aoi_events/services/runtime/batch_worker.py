@@ -5,7 +5,7 @@ Its guarantees, whatever happens:
 * a message is acknowledged only after its effects are committed and its outputs confirmed;
 * an exception in a batch reruns it item by item, and an item that fails alone is parked;
 * a fault of the broker, the store or the settings pauses consumption, and parks nothing;
-* a batch that takes longer than its time limit, pauses aside, ends the process;
+* a batch that makes no progress within its time limit, pauses aside, ends the process;
 * a message that was being handled when a process died, twice, is moved to quarantine, where it is
   handled alone and under a shorter limit.
 """
@@ -51,9 +51,9 @@ _RETRY_POLICY: Final = RetryPolicy(first=0.1, most=5.0, jitter=0.5)
 class BatchWorker(Generic[T]):
     """Runs one handler; any number of copies may run, here and on other machines.
 
-    ``batch``: messages handled at once, and the prefetch. ``batch_limit`` seconds for one attempt
-    of a batch, ``hard_limit`` for one quarantined message; past it ``give_up``, called from a
-    thread of its own because the event loop may be what hangs, must end the process at once.
+    ``batch``: messages handled at once, and the prefetch. ``batch_limit`` seconds without
+    progress for a batch, ``hard_limit`` for one quarantined message; past it ``give_up``, called
+    from a thread of its own because the event loop may be what hangs, must end the process at once.
     ``operators``: broker users who may put messages into the quarantine, beside the worker's own.
     """
 
@@ -73,6 +73,7 @@ class BatchWorker(Generic[T]):
     def __post_init__(self) -> None:
         self._log = log.bind(queue=self.handler.queue)
         self.watchdog = Watchdog(self.batch_limit, self.give_up)
+        self.hard_watchdog = Watchdog(self.hard_limit, self.give_up)
 
     async def run(self, stop: asyncio.Event, started: asyncio.Event | None = None) -> None:
         """Run until ``stop``; then finish the messages that were taken, and return."""
@@ -96,7 +97,7 @@ class BatchWorker(Generic[T]):
         self, subscription: Subscription, stop: asyncio.Event, *, alone: bool
     ) -> None:
         queue = quarantine_of(self.handler.queue) if alone else self.handler.queue
-        watchdog = Watchdog(self.hard_limit, self.give_up) if alone else self.watchdog
+        watchdog = self.hard_watchdog if alone else self.watchdog
         try:
             with watchdog.awake():
                 while messages := await subscription.take(self.batch):
@@ -124,13 +125,12 @@ class BatchWorker(Generic[T]):
 
         async def attempt() -> None:
             nonlocal messages
-            with watchdog.watch():
-                if alone:
-                    await self._handle_quarantined(messages)
-                else:
-                    messages = await self._move_suspects(subscription, messages)
-                    await self._handle_together(messages)
-                await subscription.ack(messages)
+            if alone:
+                await self._handle_quarantined(messages)
+            else:
+                messages = await self._move_suspects(subscription, messages)
+                await self._handle_together(messages)
+            await subscription.ack(messages)
 
         async def pause(seconds: float) -> None:
             nonlocal messages, paused
@@ -139,12 +139,16 @@ class BatchWorker(Generic[T]):
                 await subscription.pause()
             # Effects may have been committed before the fault: all outputs are due again.
             messages = [replace(message, redelivered=True) for message in messages]
-            await sleep_unless_stopped(self.clock, seconds, stop)
+            with watchdog.asleep():
+                await sleep_unless_stopped(self.clock, seconds, stop)
 
-        await retry(attempt, policy=_RETRY_POLICY, on=PAUSES, failed=self._complain, sleep=pause)
-        if paused:
-            await subscription.resume()
-            self._log.info("resumed")
+        with watchdog.watch():
+            await retry(
+                attempt, policy=_RETRY_POLICY, on=PAUSES, failed=self._complain, sleep=pause
+            )
+            if paused:
+                await subscription.resume()
+                self._log.info("resumed")
 
     def _complain(self, attempt: FailedAttempt) -> None:
         self._log.warning(
@@ -161,8 +165,8 @@ class BatchWorker(Generic[T]):
         if not self.quarantine or not suspects:
             return messages
         queue = quarantine_of(self.handler.queue)
-        self._log.warning("quarantined", messages=len(suspects))
         await publish_all(self.broker, [to_quarantine(m, queue) for m in suspects])
+        self._log.warning("quarantined", messages=len(suspects))
         await subscription.ack(suspects)
         return [m for m in messages if m.delivery_count < QUARANTINE_AFTER]
 

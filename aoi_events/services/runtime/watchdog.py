@@ -5,24 +5,39 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import inf
-from time import monotonic
+from contextvars import ContextVar
+from typing import Final
+
+SLICES: Final = 30
+"""Parts of the limit. Each counts once, however long it lasts, so a process that is stopped for a
+while (SIGSTOP, a paused container, a debugger) is not late when it continues."""
+
+_running: ContextVar[Watchdog | None] = ContextVar("_running", default=None)
+
+
+def progressed() -> None:
+    """Give the watched block that calls this the whole time again."""
+    if (watchdog := _running.get()) is not None:
+        watchdog.restart()
 
 
 class Watchdog:
-    """Calls ``give_up`` from a thread of its own when a watched block takes longer than
-    ``seconds``; it watches one block at a time, at the cost of reading the time.
+    """Calls ``give_up`` from a thread of its own when a watched block makes no progress for
+    ``seconds``; it watches one block at a time.
     """
 
     def __init__(self, seconds: float, give_up: Callable[[], None]) -> None:
-        self._seconds = seconds
+        self._slice = seconds / SLICES
         self._give_up = give_up
-        self._due = inf
+        # Written by the block's thread only; the other two by the thread that watches it only.
+        self._block: object | None = None
+        self._seen: object | None = None
+        self._slices = 0
 
     @property
     def watching(self) -> bool:
         """Whether a block is being watched."""
-        return self._due < inf
+        return self._block is not None
 
     @contextmanager
     def awake(self) -> Iterator[None]:
@@ -37,15 +52,38 @@ class Watchdog:
     @contextmanager
     def watch(self) -> Iterator[None]:
         """Watch the block."""
-        self._due = monotonic() + self._seconds
+        self._block = object()
+        token = _running.set(self)
         try:
             yield
         finally:
-            self._due = inf
+            _running.reset(token)
+            self._block = None
+
+    @contextmanager
+    def asleep(self) -> Iterator[None]:
+        """Do not watch this part of a watched block; what follows has the whole time."""
+        self._block = None
+        try:
+            yield
+        finally:
+            self._block = object()
+
+    def restart(self) -> None:
+        """Give a watched block the whole time again."""
+        if self.watching:
+            self._block = object()
+
+    def slice_passed(self) -> bool:
+        """Count a part of the limit; returns whether the limit is over, and then gave up."""
+        block = self._block
+        self._slices = self._slices + 1 if block is self._seen and block is not None else 0
+        self._seen = block
+        if self._slices < SLICES:
+            return False
+        self._give_up()
+        return True
 
     def _look(self, over: threading.Event) -> None:
-        # A block that starts during a wait is due after the end of the wait.
-        while not over.wait(min(self._due - monotonic(), self._seconds)):
-            if self._due <= monotonic():
-                self._give_up()
-                return
+        while not over.wait(self._slice) and not self.slice_passed():
+            pass

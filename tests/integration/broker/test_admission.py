@@ -79,7 +79,7 @@ async def test_durable_queues_are_declared_to_lose_nothing(
     rabbit_server: RabbitServer, rabbit_vhost: str, rabbit_url: str
 ) -> None:
     """Quorum, an explicit limit everywhere, dead letters at least once, and the dead are kept; a
-    worker that pauses may hold what it took for days.
+    worker that pauses may hold what it took for hours.
     """
     broker = await RabbitBroker.connect(rabbit_url, retry_policy=ONCE)
     await broker.declare(names.topology(["sms"]))

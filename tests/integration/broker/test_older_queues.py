@@ -9,6 +9,7 @@ import pytest
 
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.broker.rabbitmq.declare import CONSUMER_TIMEOUT
+from aoi_events.errors import ConfigurationError
 from aoi_events.ports.broker import Outbound
 from aoi_events.testing.containers import RabbitServer
 from aoi_events.topology import DEAD_LETTERS, OUTCOME, WORKER_DELIVERY_LIMIT, topology, worker_queue
@@ -92,3 +93,33 @@ def test_the_documented_policy_gives_an_older_queue_the_time(
     listed = ("list_queues", "--vhost", rabbit_vhost, "--formatter", "json")
     (queue,) = json.loads(rabbit_server.ctl(*listed, "effective_policy_definition"))
     assert queue["effective_policy_definition"] == [["consumer-timeout", CONSUMER_TIMEOUT]]
+
+
+@pytest.mark.usefixtures("older_queue")
+@pytest.mark.parametrize("older_queue", ["compares"], indirect=True)
+@pytest.mark.parametrize(
+    "other, named",
+    [
+        ({"x-delivery-limit": 7}, "'x-delivery-limit'"),
+        ({"x-delivery-limit": 7, "x-consumer-timeout": CONSUMER_TIMEOUT}, "'x-delivery-limit'"),
+        ({"x-consumer-timeout": 1}, f"'x-consumer-timeout'.* received .*'{CONSUMER_TIMEOUT}'"),
+    ],
+    ids=["limit", "limit and timeout", "timeout"],
+)
+async def test_the_error_names_the_argument_that_differs(
+    rabbit_server: RabbitServer,
+    rabbit_vhost: str,
+    rabbit_url: str,
+    other: dict[str, int],
+    named: str,
+) -> None:
+    """A queue that was declared with another limit, or with another timeout than ours, is refused
+    for that, whether or not it has a timeout.
+    """
+    path = f"/queues/{rabbit_vhost}/{OUTCOME}"
+    rabbit_server.api("DELETE", path)
+    rabbit_server.api("PUT", path, {"durable": True, "arguments": ARGUMENTS | other})
+    broker = await RabbitBroker.connect(rabbit_url)
+    with pytest.raises(ConfigurationError, match=named):
+        await broker.declare(topology())
+    await broker.close()

@@ -6,6 +6,9 @@ import asyncio
 import threading
 from dataclasses import replace
 
+import pytest
+
+from aoi_events.broker.memory.subscription import MemorySubscription
 from aoi_events.errors import ConfigurationError
 from aoi_events.topology import OUTCOME, QUARANTINE_AFTER, quarantine_of
 from tests.integration.services.one_worker import Bench
@@ -216,6 +219,34 @@ async def test_an_attempt_has_a_time_limit_and_a_pause_has_none(bench: Bench) ->
     await bench.patience_passes()
     assert await bench.echoed(1) == ["a"]
     assert watched == [True]
+
+
+async def test_the_broker_has_the_time_of_the_batch_to_pause_and_resume(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A subscription that hangs while it pauses or resumes ends the process, too."""
+    watched: list[str] = []
+
+    def note(name: str) -> None:
+        original = getattr(MemorySubscription, name)
+
+        async def noted(subscription: MemorySubscription) -> None:
+            watched.extend([name] if bench.worker.watchdog.watching else [])
+            await original(subscription)
+
+        monkeypatch.setattr(MemorySubscription, name, noted)
+
+    note("pause")
+    note("resume")
+    bench.handler.store_is_up.clear()
+    await bench.send("a")
+    await bench.start()
+    await bench.clock.somebody_sleeps()
+    bench.handler.store_is_up.set()
+    await bench.patience_passes()
+    assert await bench.echoed(1) == ["a"]
+    await bench.end()
+    assert watched == ["pause", "resume"]
 
 
 async def test_a_batch_that_hangs_goes_to_quarantine(bench: Bench) -> None:

@@ -41,6 +41,7 @@ def tls_server(certificate: Path) -> Iterator[PostgresServer]:
         server.stop()
 
 
+@pytest.mark.containers
 @pytest.mark.parametrize(
     "words",
     [
@@ -61,6 +62,7 @@ async def test_tls_by_the_words_of_libpq(
     await store.close()
 
 
+@pytest.mark.containers
 @pytest.mark.parametrize(
     "host, words, reason",
     [

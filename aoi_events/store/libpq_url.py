@@ -42,6 +42,7 @@ def parameters_of(url: str) -> dict[str, str]:
     # A password with one of these characters ends too early, and its rest is host or port.
     if "@" in hosts or not (ports.replace(",", "") or "0").isdecimal():
         raise _unreadable()
+    _check_hosts(hosts)
     _check_values(parameters)
     several = "," in hosts
     # One that refuses writes in another way than by its mode would be tried for ever.
@@ -79,6 +80,16 @@ def _check_names(url: str) -> None:
                 f"the store's URL has {name!r} twice; several servers are written as "
                 "postgresql://user@one:5432,[::2]:5432/database"
             )
+
+
+def _check_hosts(hosts: str) -> None:
+    for name in hosts.split(","):
+        try:
+            name.encode("utf-8" if name.startswith("/") else "idna")  # a folder has the socket
+        except UnicodeError:
+            raise ConfigurationError(
+                f"the store's URL has the host {name!r}; it must be a host name or an IP address"
+            ) from None
 
 
 def _check_values(parameters: Mapping[str, str]) -> None:

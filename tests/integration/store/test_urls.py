@@ -61,6 +61,7 @@ async def test_other_urls_are_refused_with_advice(url: str) -> None:
         ("h/d?connect_timeout=soon", "connect_timeout='soon'"),
         ("h/d?keepalives_idle=-1", "keepalives_idle='-1'"),
         ("h:70000/d", "70000"),
+        ("a..b/d", "the host 'a..b'; it must be a host name or an IP address"),
         ("a:1,b:2/d?port=1,2,3", "3 port numbers to 2 hosts"),
         ("/d?host=a&host=b", "'host' twice; several servers are written as"),
     ],

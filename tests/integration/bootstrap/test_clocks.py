@@ -19,6 +19,7 @@ from aoi_events.platform.clock import SystemClock
 from aoi_events.store.migration import upgrade
 from aoi_events.store.store import open_store
 from aoi_events.testing.movable_clock import MovableClock
+from tests.support.limits import WITHIN
 
 
 class Skewed(SystemClock):
@@ -101,9 +102,9 @@ async def test_a_clock_that_runs_away_is_noticed(postgres_url: str) -> None:
         await asyncio.sleep(0)  # until it rests
     clock.advance(31)
     with pytest.raises(ConfigurationError, match="ahead of"):
-        await asyncio.wait_for(watching, 10)
+        await asyncio.wait_for(watching, WITHIN)
     stop.set()
-    await asyncio.wait_for(clocks.watch(stop), 10)
+    await asyncio.wait_for(clocks.watch(stop), WITHIN)
     await store.close()
 
 
@@ -169,8 +170,8 @@ async def test_a_running_process_ends_when_its_clock_runs_away(
         settings, ["deadlines"], alone=True, keys=keys, plugins={}
     ) as installation:
         serving = asyncio.create_task(serve(installation, stop, lambda _: started.set()))
-        await asyncio.wait_for(started.wait(), 10)
+        await asyncio.wait_for(started.wait(), WITHIN)
         monkeypatch.setattr(Skewed, "off", timedelta(seconds=-31))
         with pytest.raises(ConfigurationError, match="behind"):
-            await asyncio.wait_for(serving, 10)
+            await asyncio.wait_for(serving, WITHIN)
         assert stop.is_set()

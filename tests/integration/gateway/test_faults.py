@@ -118,7 +118,7 @@ async def test_a_device_that_never_reads_again_is_cut(start: Start) -> None:
         await running.workers.send(running.node, *items)
         if running.workers.left:
             break
-    await asyncio.wait_for(running.gateway._all_gone.wait(), 10)
+    await asyncio.wait_for(running.gateway._all_gone.wait(), WITHIN)
     assert (await running.gateway.health()).connections == 0
 
 
@@ -293,7 +293,7 @@ async def test_stopping_while_the_broker_is_away_at_the_start(server: MemoryServ
     running = asyncio.create_task(gateway.run(stop))
     await asyncio.sleep(0)
     stop.set()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, WITHIN)
     assert not gateway.started.is_set()
     await broker.close()
 

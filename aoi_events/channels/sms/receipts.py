@@ -91,14 +91,15 @@ _LONGEST_ADDRESS: Final = 20  # octets without NUL, SMPP 3.4, 5.2.8
 
 # The text field quotes our message: nothing behind it is the SMSC's.
 _QUOTED: Final = re.compile(r"\btext\s?[:=]", re.IGNORECASE)
+_FIELD: Final = r"(?:sub|dlvrd|submit|done|stat(?:us|e)?|err|text)\s?[:=]"
 _ID_TEXT: Final = re.compile(
-    r"\bid\s?[:=]\s?(?!(?:sub|dlvrd|submit|done|stat|err|text)\s?[:=])"
+    rf"\bid\s?[:=]\s?(?!{_FIELD})"
     r"([!-+\--:<-~]{1,64})(?=[\s,;]|$)",
     re.IGNORECASE,
 )
 # An empty or unreadable state is one, too: the count alone must not take its place.
 _STATE_TEXT: Final = re.compile(
-    r"""\bstat(?:us|e)?["']?\s*[:=]\s*["']?((?!\w+[:=])[^\s,;"']{0,40})""", re.IGNORECASE
+    rf"""\bstat(?:us|e)?["']?\s*[:=](?:\s*["']?(?!{_FIELD})([^\s,;"':=]{{0,40}}))?""", re.IGNORECASE
 )
 _COUNT_TEXT: Final = re.compile(r"\bdlvrd\s*[:=]\s*([0-9]{1,8})", re.IGNORECASE)
 _ERROR_TEXT: Final = re.compile(r"\berr\s*[:=]\s*([0-9A-Za-z]{1,8})", re.IGNORECASE)
@@ -126,16 +127,16 @@ _MEANINGS: Final = tuple(
         (r"REJ", MessageState.REJECTED),
         (r"SKIP", MessageState.SKIPPED),
         (
-            r"UND|N?NACK|.*(FAIL|ERR|UNDEL|NOT|IMPOSS|CANCEL|ABORT|BLOCK|DENIED|INVALID|FULL$)",
+            r"UND|N?NACK|.*(FAIL|ERR(?!ED)|UNDEL|NOT(?!IF)|IMPOSS|CANCEL|ABORT|BLOCK|DENIED|INVALID)|.*(?<!SUCCESS)FULL$",
             MessageState.UNDELIVERABLE,
         ),
         (r"DELIVERED(TO)?(NETWORK|SMSC|OPERATOR|CARRIER|GATEWAY)", MessageState.ENROUTE),
         (r"DELIVE?RE?D(TO(HANDSET|TERMINAL|(TELE)?PHONE|MOBILE))?$", MessageState.DELIVERED),
-        (r"SUCCESS(FUL)?$", MessageState.DELIVERED),
+        (r"SUCCESS(FULL?)?$", MessageState.DELIVERED),
         (r"SCHED", MessageState.SCHEDULED),
         (r"ACCEPT", MessageState.ACCEPTED),
         (
-            r"ENR|BUFF|SENT|SUBMIT|PEND|QUEUE|WAIT|PROCESS|TRANSIT|INPROG|INTRANS|RETRY|DELAY",
+            r"ENR|BUFF|SENT|SUBMIT|PEND|QUEUE|WAIT|PROCESS|TRANSIT|INPROG|INTRANS|RETRY|DELAY|DEFER|TRANSFER",
             MessageState.ENROUTE,
         ),
     )

@@ -164,6 +164,11 @@ def test_parameters_are_a_receipt_with_or_without_the_mark(
         (b"id:1A stat: status:DELIVRD", b"", MessageState.DELIVERED),
         (b"id:1A stat: err:000", b"\x02", MessageState.DELIVERED),
         (b"id:1A dlvrd:000 stat: err:000", b"", MessageState.UNDELIVERABLE),
+        (b"id:1A dlvrd:001 stat:UNDELIV: err:000", b"", MessageState.UNDELIVERABLE),
+        (b"id:1A dlvrd:001 stat:UNDELIV:err:000", b"", MessageState.UNDELIVERABLE),
+        (b"id:1A dlvrd:001 stat:DELIVRD:err:000", b"", MessageState.DELIVERED),
+        (b"id:1A stat:UNDELIV:5 err:000", b"", MessageState.UNDELIVERABLE),
+        (b"id:1A dlvrd:001 stat:err:000", b"", MessageState.UNKNOWN),
         (b"id:1A stat:NONSENSE", b"", MessageState.UNKNOWN),
         (b"id:1A dlvrd:001 err:000", b"", MessageState.DELIVERED),
         (b"id:1A", b"", MessageState.UNKNOWN),
@@ -202,6 +207,7 @@ def test_of_two_states_not_delivered_counts(
                 "DELIVERED_TO_HANDSET",
                 "DeliveredToTerminal",
                 "SUCCESS",
+                "SUCCESSFULL",
             )
         ),
         *(
@@ -215,6 +221,8 @@ def test_of_two_states_not_delivered_counts(
                 "IN_TRANSIT",
                 "BUFFERED",
                 "DELAYED",
+                "DEFERRED",
+                "TRANSFERRED",
                 "DELIVEREDTONETWORK",
                 "DELIVERED_TO_NETWORK",
                 "DELIVERED-TO-SMSC",

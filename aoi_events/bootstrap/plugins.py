@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from aoi_events.bootstrap.setting_sources import variable
 from aoi_events.contracts.faults import in_words
 from aoi_events.domain.clients.channels import ChannelTraits
 from aoi_events.errors import ConfigurationError
@@ -62,10 +63,7 @@ def configure(
         except ValidationError as error:
             parts = error.errors(include_input=False, include_url=False)
             names = (
-                f"AOI_CHANNELS__{kind.upper()}__"
-                + "__".join(str(step).upper() for step in part["loc"])
-                + f": {in_words(part)}"
-                for part in parts
+                f"{variable(('channels', kind, *part['loc']))}: {in_words(part)}" for part in parts
             )
             raise ConfigurationError("settings: " + "; ".join(names)) from None
         if plugin.configured(section):

@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 
 from aoi_events.bootstrap.installation import Installation, open_installation
+from aoi_events.bootstrap.setting_sources import unknown_names
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.platform.clock import SystemClock
@@ -52,6 +53,8 @@ def run_process(
     ``ready`` is called once all workers take work.
     """
     configure_logging(level=settings.log.level, form=settings.log.format)
+    if others := unknown_names(Settings, os.environ):
+        log.warning("unknown_variables", names=others, hint="they are no settings; `aoi settings`")
     try:
         return asyncio.run(_process(settings, names, alone=alone, ready=ready))
     except ConfigurationError as error:

@@ -3,43 +3,48 @@
 from __future__ import annotations
 
 import os
-import re
-import tomllib
-from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
 )
 
+from aoi_events.bootstrap.setting_sources import (
+    FILE,
+    read_file,
+    stripped,
+    unknown_names,
+    variable,
+)
 from aoi_events.contracts.faults import in_words
-from aoi_events.contracts.json_bodies import without_bom
 from aoi_events.daemon.settings import ClientSettings
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
 from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.platform.settings import Count, Host, Section, Span
 from aoi_events.telemetry.logs import LogFormat
 
 if TYPE_CHECKING:
     from aoi_events.services.runtime.settings import Policies
 
-Seconds = Annotated[float, Field(gt=0)]
+
+_LIST: Final = 'must be JSON, like ["a", "b"]'
+_OBJECT: Final = 'must be JSON, like {"a": "b"}'
+_JSON: Final = {"tuple_type": _LIST, "dict_type": _OBJECT, "model_type": _OBJECT}
+"""The words for variables that must be JSON and are not, per type of error."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PolicySettings(_Section):
+class PolicySettings(Section):
     """The operator's choices; times in seconds."""
 
     connection_channels: Annotated[int, Field(ge=0, le=8)] = 1
@@ -51,38 +56,38 @@ class PolicySettings(_Section):
     *backlog_full*."""
     release: Annotated[int, Field(ge=1, le=1_000)] = 50
     """Stored notifications sent at once when a device comes back."""
-    retry_first: Seconds = 1.0
+    retry_first: Span = 1.0
     """Seconds before the first retry on a channel that refused for now; doubled each time."""
-    retry_most: Seconds = 300.0
+    retry_most: Span = 300.0
     """Longest pause between retries, in seconds."""
     poll: Annotated[float, Field(gt=0, le=10)] = 0.2
     """Seconds between looks of the deadlines worker."""
     hold: Annotated[float, Field(gt=0, le=300)] = 5.0
     """Seconds after which a change whose messages may not have left is published again."""
-    clients_per_identity: Annotated[int, Field(ge=1)] = 50
+    clients_per_identity: Count = 50
     """New AOI Clients for one user identity within a day."""
     applications_per_client: Annotated[int, Field(ge=1, le=100_000)] = 1_000
     """App instances of one AOI Client at a time; as many that ended are remembered."""
-    parked_per_sender: Annotated[int, Field(ge=0)] = 1_000
+    parked_per_sender: Annotated[int, Field(ge=0, le=1_000_000_000)] = 1_000
     """Parked messages stored per sender; more are counted only."""
-    proof_holds: Seconds = 90 * 86_400
+    proof_holds: Span = 90 * 86_400
     """Seconds for which a proof of an address holds."""
-    challenge_again_after: Seconds = 120.0
+    challenge_again_after: Span = 120.0
     """Seconds after which an unanswered challenge is sent again."""
     challenges: Annotated[int, Field(ge=1, le=10)] = 3
     """How often a challenge is sent before the address is given up."""
-    challenges_per_address: Annotated[int, Field(ge=1)] = 5
+    challenges_per_address: Count = 5
     """Challenges to one address within an hour."""
-    challenges_per_client: Annotated[int, Field(ge=1)] = 10
+    challenges_per_client: Count = 10
     """Challenges for one client within an hour."""
-    challenges_overall: Annotated[int, Field(ge=1)] = 10_000
+    challenges_overall: Count = 10_000
     """Challenges within an hour."""
-    keep_settled: Annotated[float, Field(ge=3_600)] = 7 * 86_400
+    keep_settled: Annotated[float, Field(ge=3_600, le=1e9)] = 7 * 86_400
     """Seconds for which settled deliveries, cancellations and parked messages are stored; after
     them their IDs may be used anew, and a repeat is a new notification."""
-    keep_unused: Seconds = 30 * 86_400
+    keep_unused: Span = 30 * 86_400
     """Seconds after which an AOI Client expires that never connected nor activated a channel."""
-    keep_silent: Annotated[float, Field(ge=86_400)] = 400 * 86_400
+    keep_silent: Annotated[float, Field(ge=86_400, le=1e9)] = 400 * 86_400
     """Seconds without a connection, an activation or a proof after which any AOI Client expires;
     set it far above `proof_holds`: a device that does not connect only renews proofs."""
     identity_keys: Path | None = None
@@ -115,18 +120,18 @@ class PolicySettings(_Section):
         )
 
 
-class HealthSettings(_Section):
+class HealthSettings(Section):
     """Where ``/livez`` and ``/readyz`` are served."""
 
     enabled: bool = True
     """Whether health is served at all."""
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """Address to listen on."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8091
     """TCP port to listen on; 0: any free one (the log says which)."""
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """The log on standard error: its level and its format."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -134,6 +139,15 @@ class LogSettings(_Section):
     format: LogFormat = "auto"
     """``json``: one JSON object a line; ``console``: text for people, with colours on a terminal
     unless ``NO_COLOR`` is set; ``auto``: ``console`` on a terminal, else ``json``."""
+
+
+class _Environment(EnvSettingsSource):
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """Leave text that is no JSON as it is: its validation knows the whole name."""
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
 
 
 class Settings(BaseSettings):
@@ -145,6 +159,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
         extra="forbid",
         frozen=True,
+        allow_inf_nan=False,
         hide_input_in_errors=True,
     )
 
@@ -157,7 +172,7 @@ class Settings(BaseSettings):
     and ``aoi broker declare`` does it before them."""
     store_pool: Annotated[int, Field(ge=1, le=100)] = 5
     """Connections to the store that one process may have open."""
-    clock_apart: Seconds = 5.0
+    clock_apart: Span = 5.0
     """Seconds by which this machine's clock may differ from the store's; a worker that is further
     off does not run (78), since deadlines and expiry are compared with its own."""
     key_file: Path = Path("aoi-keys.json")
@@ -206,11 +221,18 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments win over the environment, and that over the file that AOI_CONFIG names."""
-        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
-        if file := os.environ.get("AOI_CONFIG"):
-            value = tomllib.loads(without_bom(Path(file).read_bytes()).decode())
-            sources += (InitSettingsSource(settings_cls, value),)
+        environment = _Environment(settings_cls)
+        texts = {name: (text or "").strip() for name, text in environment.env_vars.items()}
+        environment.env_vars = {name: text for name, text in texts.items() if text}
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, environment)
+        if file := os.environ.get(FILE, "").strip():
+            sources += (InitSettingsSource(settings_cls, read_file(file)),)
         return sources
+
+    @model_validator(mode="before")
+    @classmethod
+    def _texts(cls, values: dict[str, Any]) -> Any:
+        return stripped(values)
 
     @property
     def names_keys(self) -> bool:
@@ -225,51 +247,15 @@ class Settings(BaseSettings):
 
 def load_settings(**arguments: Any) -> Settings:
     """Settings from everywhere. Raises ConfigurationError that says which, and how to set it."""
-    _check_names(os.environ)
-    file = os.environ.get("AOI_CONFIG")
-    if file and not Path(file).is_file():
-        raise ConfigurationError(f"AOI_CONFIG names {file}, which is no file")
+    unknown_names(Settings, os.environ)
     try:
         return Settings(**arguments)
     except ValidationError as error:
-        lines = [
-            f"{_name(part['loc'])}: {in_words(part)}"
-            for part in error.errors(include_input=False, include_url=False)
-        ]
-        raise ConfigurationError("settings: " + "; ".join(lines)) from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"AOI_CONFIG names {file}, which is not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"AOI_CONFIG names {file}, which is no TOML: {error}") from None
-    except SettingsError as error:
-        field = re.search(r'field "(\w+)"', str(error))
-        name = _name((field[1],)) if field else "a variable"
-        raise ConfigurationError(
-            f'settings: {name}: must be JSON, like ["a", "b"] or {{"a": "b"}}'
-        ) from None
+        parts = error.errors(include_input=False, include_url=False)
+        raise ConfigurationError("settings: " + "; ".join(map(_in_words, parts))) from None
 
 
-def _check_names(environment: Mapping[str, str]) -> None:
-    """Refuse a variable that looks like a setting and is none: a typing mistake would go unnoticed.
-
-    Variables of other programs of ours begin with the same letters, so others are left alone.
-    """
-    known = set(_variables(Settings, "AOI_"))
-    for name in sorted(environment):
-        if name in known or not name.startswith("AOI_"):
-            continue
-        if any(name.startswith(f"{each}__") for each in known):
-            continue  # pydantic says what is wrong below a section
-        if near := get_close_matches(name, known, n=1, cutoff=0.88):
-            raise ConfigurationError(f"settings: {name} is no setting; did you mean {near[0]}?")
-
-
-def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        yield prefix + name.upper()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _variables(field.annotation, f"{prefix}{name.upper()}__")
-
-
-def _name(location: tuple[int | str, ...]) -> str:
-    return "AOI_" + "__".join(str(part).upper() for part in location)
+def _in_words(part: ErrorDetails) -> str:
+    name = variable(part["loc"])
+    words = _JSON.get(part["type"]) if name in map(str.upper, os.environ) else None
+    return f"{name}: {words or in_words(part)}"

@@ -28,11 +28,14 @@ ANONYMOUS: Final = "webpush"
 _VAPID: Final = "vapid:"
 _API_KEY: Final = "key:"
 
-KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+KEY_NAME: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""The form of a :data:`KeyName`."""
+
+KeyName = Annotated[str, Field(pattern=f"^{KEY_NAME}$")]
 """The operator's name for an API key."""
 
 _key = TypeAdapter(SenderKey).validator
-_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_name = re.compile(KEY_NAME, re.ASCII)
 
 
 def vapid_sender(key: str) -> str:

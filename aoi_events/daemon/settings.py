@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from aoi_events.errors import ConfigurationError
 from aoi_events.platform.proxy import ProxySetting
+from aoi_events.platform.settings import Section
 
 Seconds = Annotated[float, Field(ge=0.001, le=3600)]
 _SYSTEM_STATE: Final = Path("/var/lib/aoi")
@@ -18,10 +19,8 @@ _SYSTEM_SOCKETS: Final = Path("/run/aoi")
 _SOCKET: Final = "client.sock"
 
 
-class ClientSettings(BaseModel):
+class ClientSettings(Section):
     """The settings of an AOI Client that runs as a daemon."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     url: str | None = None
     """The gateway of the AOI Server, ``wss://HOST/aoi`` or ``ws://HOST:8090/aoi``; ``aoi client

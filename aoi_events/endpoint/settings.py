@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     model_validator,
 )
 
-from aoi_events.contracts.senders import KeyName
+from aoi_events.contracts.senders import KEY_NAME
 from aoi_events.platform.address import key_needs_certificate
 from aoi_events.platform.limiters import Network, parsed_network
+from aoi_events.platform.settings import Host, Section, form
 
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -31,9 +29,9 @@ def origin_of(url: str) -> str:
     """
     parts = urlsplit(url)
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.username is not None:
-        raise ValueError("use http:// or https://, a host, and perhaps a port")
+        raise ValueError("must be http:// or https://, a host, and perhaps a port")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ValueError("the URL ends after host and port")
+        raise ValueError("must end after host and port")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     port = parts.port  # raises ValueError when it is no number
     if port is None or port == _DEFAULT_PORTS[parts.scheme]:
@@ -42,15 +40,16 @@ def origin_of(url: str) -> str:
 
 
 _Origin = Annotated[str, AfterValidator(origin_of)]
-_Sha256 = Annotated[str, Field(pattern=re.compile(r"^[0-9a-f]{64}$"))]
+_KeyName = Annotated[
+    str, form(KEY_NAME, "a name of up to 64 letters, digits, dots, _ and -, like shop")
+]
+_Sha256 = Annotated[str, form("[0-9a-f]{64}", "the 64 hexadecimal digits of `aoi keys api NAME`")]
 
 
-class EndpointSettings(BaseModel):
+class EndpointSettings(Section):
     """The address that Application Servers send to, and the limits on their time and requests."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """Address to listen on; ``0.0.0.0`` or ``::`` for all."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8092
     """TCP port to listen on; 0: any free one."""
@@ -64,7 +63,7 @@ class EndpointSettings(BaseModel):
     """PEM file with the certificate's key, if it is not in the same file."""
     proxies: tuple[Annotated[Network, BeforeValidator(parsed_network)], ...] = ()
     """Addresses and networks of proxies whose ``X-Forwarded-For`` is trusted."""
-    api_keys: dict[KeyName, _Sha256] = {}
+    api_keys: dict[_KeyName, _Sha256] = Field(default_factory=dict)
     """API keys of the JSON API: name → SHA-256 of the key (``aoi keys api NAME`` makes both)."""
 
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000

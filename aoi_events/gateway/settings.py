@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from aoi_events.platform.address import key_needs_certificate
+from aoi_events.platform.settings import Host, Section
 
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
 
 
-class GatewaySettings(BaseModel):
+class GatewaySettings(Section):
     """The address that devices connect to, and the limits on their time, requests and memory."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """Address to listen on; ``0.0.0.0`` or ``::`` for all."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8090
     """TCP port to listen on; 0: any free one."""

@@ -63,8 +63,8 @@ class SmppConnection:
         """Connect. Raises ProviderUnavailable."""
         try:
             reader, writer = await asyncio.open_connection(host, port, ssl=tls)
-        except (OSError, UnicodeError) as error:  # the latter for a host that is no name
-            why = getattr(error, "strerror", None) or error
+        except OSError as error:
+            why = error.strerror or error
             raise ProviderUnavailable(f"no connection: {why}") from None
         return cls(reader, writer, on_message)
 

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationInfo,
@@ -19,8 +17,8 @@ from pydantic import (
 
 from aoi_events.channels.sms.spelling import ReceiptIds
 from aoi_events.channels.sms.validity import Validity
-from aoi_events.contracts.base import BUILT_WHEN_USED
 from aoi_events.oma_push.datagrams import MOST_SEGMENTS, Bits
+from aoi_events.platform.settings import Cost, Host, Section, form
 
 
 def _separated(value: Any) -> Any:
@@ -28,19 +26,21 @@ def _separated(value: Any) -> Any:
     return [each.strip() for each in value.split(",")] if isinstance(value, str) else value
 
 
+def _number(value: Any) -> Any:
+    """Read a number from the text of an environment variable."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
 Octet = Annotated[int, Field(ge=0, le=255)]
-Prefix = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{0,14}$")]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+Prefix = Annotated[str, form(r"\+[1-9][0-9]{0,14}", "the beginning of a number, like +31")]
+Name = Annotated[str, form("[a-z0-9][a-z0-9-]{0,31}", "up to 32 of a-z, 0-9 and -")]
+_Visible = form(r"[\x21-\x7e]*", "ASCII characters without white space")
 
 
-class SmscSettings(BaseModel):
+class SmscSettings(Section):
     """One SMSC, how fast we may send to it, and how long we wait for it."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, **BUILT_WHEN_USED
-    )
-
-    host: str | None = None
+    host: Host | None = None
     """Name or address of the SMSC; unset: no SMS channel."""
     port: Annotated[int, Field(ge=1, le=65_535)] = 2775
     """TCP port of the SMSC."""
@@ -51,15 +51,21 @@ class SmscSettings(BaseModel):
     bind: Literal["transceiver", "transmitter_receiver", "transmitter"] = "transceiver"
     """How to bind: as a transceiver; as a transmitter and, over a second connection, a receiver; or
     as a transmitter only, which gets no receipts."""
-    system_id: Annotated[str, Field(max_length=15, pattern=r"^[\x21-\x7e]*$")] = "aoi"
+    system_id: Annotated[str, Field(max_length=15), _Visible] = "aoi"
     """Our account at the SMSC (SMPP 3.4, 5.2.1)."""
     password_octets: Annotated[int, Field(ge=8, le=64)] = 8
     """Longest password that the SMSC takes; SMPP 3.4 allows 8 octets (5.2.2)."""
     password: SecretStr = SecretStr("")
     """The password of the account, sent as UTF-8."""
-    system_type: Annotated[str, Field(max_length=12, pattern=r"^[\x21-\x7e]*$")] = ""
+    system_type: Annotated[str, Field(max_length=12), _Visible] = ""
     """Kind of our system, if the SMSC wants one (SMPP 3.4, 5.2.3)."""
-    source: Annotated[str, Field(pattern=r"^(\+?[0-9]{1,15}|[A-Za-z0-9 ._-]{1,11})$")] = "AOI"
+    source: Annotated[
+        str,
+        form(
+            r"\+?[0-9]{1,15}|[A-Za-z0-9 ._-]{1,11}",
+            "a number of up to 15 digits, or up to 11 letters, digits, spaces, dots, _ and -",
+        ),
+    ] = "AOI"
     """Sender of our messages: +E.164, a short code, or up to 11 letters and digits."""
     source_ton: Octet | None = None
     """Type of number of `source` (SMPP 3.4, 5.2.5); unset: 1 for +E.164, 0 for a short code, 5 for
@@ -70,7 +76,7 @@ class SmscSettings(BaseModel):
     """Type of number of telephones; they are sent in international form, without +."""
     destination_npi: Octet = 1
     """Numbering plan of telephones."""
-    service_type: Annotated[str, Field(max_length=5, pattern=r"^[\x21-\x7e]*$")] = ""
+    service_type: Annotated[str, Field(max_length=5), _Visible] = ""
     """Kind of our messages, if the SMSC wants one (SMPP 3.4, 5.2.11)."""
     validity: Validity = "relative"
     """How to say until when a message is of use: for how long, at what time (UTC), or none."""
@@ -145,12 +151,12 @@ class SmsSettings(SmscSettings):
     longest prefix of it, and to the next one that takes it while that is down."""
     parts: Annotated[int, Field(ge=1, le=MOST_SEGMENTS)] = 4
     """Most short messages for one push; a larger notification becomes a wake-up."""
-    reference_bits: Bits = 16
+    reference_bits: Annotated[Bits, BeforeValidator(_number)] = 16
     """Width of the reference that parts of a push have in common, 8 or 16 bits. 16 takes one octet
     more of each part, and mixes up nothing where a telephone gets many."""
     ack_within: Annotated[float, Field(gt=0, le=3_600)] = 60.0
     """Seconds that a device may take to acknowledge what went out by SMS."""
-    cost: Annotated[float, Field(ge=0)] = 1.0
+    cost: Cost = 1.0
     """Cost of one message, in any unit that the channels share."""
 
     @model_validator(mode="after")

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from aoi_events.channels.base.http.settings import OutgoingSettings
 from aoi_events.channels.webpush.vapid import VapidKey, public_text, read_key
 from aoi_events.contracts.identifiers import SenderKeyInput
+from aoi_events.platform.settings import form
+
+_Contact = form(r"(mailto:|https://)[\x21-\x7e]+", "mailto:ADDRESS or an https:// URL")
 
 
 class WebPushSettings(OutgoingSettings):
@@ -24,11 +34,17 @@ class WebPushSettings(OutgoingSettings):
     public_key: SenderKeyInput | None = None
     """Its public key, the `applicationServerKey` that devices subscribe with; derived from
     `private_key` where that is set."""
-    contact: (
-        Annotated[str, Field(max_length=200, pattern=r"^(mailto:|https://)[\x21-\x7e]+$")] | None
-    ) = None
+    contact: Annotated[str, Field(max_length=200), _Contact] | None = None
     """The contact of the operator, for push services: `mailto:ops@example.org`, or an https URL.
     Some push services refuse pushes without it."""
+
+    @field_validator("public_key", mode="wrap")
+    @classmethod
+    def _a_key(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError:
+            raise ValueError("must be a VAPID public key, as `aoi keys vapid` prints it") from None
 
     @field_validator("private_key")
     @classmethod

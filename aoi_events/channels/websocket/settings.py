@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from aoi_events.contracts.base import BUILT_WHEN_USED
+from aoi_events.platform.settings import Cost, Section
 
 
-class WebSocketSettings(BaseModel):
+class WebSocketSettings(Section):
     """How long a connected device may take, and what a notification over a connection costs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", **BUILT_WHEN_USED)
 
     enabled: bool = True
     """Whether devices may select this channel here."""
@@ -20,5 +18,5 @@ class WebSocketSettings(BaseModel):
     """Seconds that a connected device may take to acknowledge; then the next channel is tried. Its
     connection stays, until the gateway's pings find it gone. More than apps may take
     (``handle_within`` of the AOI Client library, 8 s by default)."""
-    cost: Annotated[float, Field(ge=0)] = 0.0
+    cost: Cost = 0.0
     """Cost of one message, in any unit that the channels share."""

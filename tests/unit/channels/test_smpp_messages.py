@@ -80,13 +80,6 @@ async def test_a_message_that_cannot_be_handled_ends_no_session(
     assert "smsc_message_failed" in [record.getMessage() for record in caplog.records]
 
 
-@pytest.mark.parametrize("host", ["smsc..example", f"{'a' * 64}.example"])
-async def test_a_host_that_is_no_name_is_no_connection(host: str) -> None:
-    """As any other host that cannot be reached."""
-    with pytest.raises(ProviderUnavailable, match="no connection: "):
-        await SmppSession.bind("smsc", SmscSettings(host=host), None, lambda message, answer: None)
-
-
 @pytest.mark.parametrize("command", [0x03, 0x21, 0x10203, 0x7FFFFFFF])
 async def test_an_unknown_request_is_answered_by_generic_nack(smsc: RawSmsc, command: int) -> None:
     """RINVCMDID under its number, and the session goes on."""

@@ -19,7 +19,7 @@ from tests.support.commands import Cli
         ("AOI_HEALTH__ENABLED", "perhaps", "AOI_HEALTH__ENABLED: must be true or false"),
         ("AOI_LOG__FORMAT", "xml", "AOI_LOG__FORMAT: must be 'auto', 'json' or 'console'"),
         ("AOI_GATEWAY_USERS", "aoi-gateway", "AOI_GATEWAY_USERS: must be JSON"),
-        ("AOI_POLICY__BACKLOGG", "3", "AOI_POLICY__BACKLOGG: does not exist"),
+        ("AOI_POLICY__BACKLOGG", "3", "is no setting; did you mean AOI_POLICY__BACKLOG?"),
         ("AOI_CHANNELS__SMS__PORT", "x", "AOI_CHANNELS__SMS__PORT: must be a whole number"),
         ("AOI_CHANNELS__PIGEON__LOFT", "1", "settings for channel 'pigeon'"),
         ("AOI_BACTH", "3", "AOI_BACTH is no setting; did you mean AOI_BATCH?"),

@@ -62,6 +62,7 @@ OF_NODES: dict[str, set[str]] = {
     "function-after": set(),
     "function-before": set(),
     "function-plain": {"path_type"},
+    "function-wrap": set(),
     "int": {"int_type", "int_parsing", "int_parsing_size", "int_from_float"},
     "is-instance": set(),
     "json-or-python": set(),

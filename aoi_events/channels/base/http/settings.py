@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
 )
 
-from aoi_events.contracts.base import BUILT_WHEN_USED
 from aoi_events.platform.limiters import Network, parsed_network
 from aoi_events.platform.proxy import ProxySetting
+from aoi_events.platform.settings import Cost, Section
 
 _SPARE: Final = 2.0
 """Seconds for the body of an answer, and for the way back of an outcome."""
@@ -31,12 +29,8 @@ def _from_variable(value: Any) -> Any:
         raise ValueError('must be JSON, like ["a", "b"]') from None
 
 
-class OutgoingSettings(BaseModel):
+class OutgoingSettings(Section):
     """Where requests may go, and what they may cost."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, **BUILT_WHEN_USED
-    )
 
     enabled: bool = False
     """Whether devices may select this channel here."""
@@ -78,7 +72,7 @@ class OutgoingSettings(BaseModel):
     ack_within: Annotated[float, Field(gt=0, le=3_600, validate_default=True)] = 60.0
     """Seconds that a device may take to acknowledge an accepted notification: at least two seconds
     more than twice `within`, or a request that is still under way is sent again."""
-    cost: Annotated[float, Field(ge=0)] = 0.1
+    cost: Cost = 0.1
     """Cost of one message, in any unit that the channels share."""
 
     @field_validator("ack_within")

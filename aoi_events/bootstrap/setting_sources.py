@@ -1,0 +1,124 @@
+"""The settings as they are written, before they are validated: names, texts, the TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+import unicodedata
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final, get_origin
+
+from pydantic import BaseModel
+
+from aoi_events.contracts.json_bodies import without_bom
+from aoi_events.errors import ConfigurationError
+
+PREFIX: Final = "AOI_"
+FILE: Final = "AOI_CONFIG"
+"""The variable that names the TOML file."""
+
+_OF_SCRIPTS: Final = frozenset({"AOI_LOG_DIR"})
+"""Variables of the scripts in ``compose/`` that begin as a setting does."""
+_LONGEST: Final = 4_096
+"""Characters of a text; no path may be longer, either."""
+_SERVICE: Final = "_SERVICE_HOST"
+
+
+def unknown_names(model: type[BaseModel], environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Variables that begin with ``AOI_``, are no settings, and resemble none.
+
+    Raises ConfigurationError for one that is meant as a setting, with the nearest one: it has two
+    underscores in a row, begins as a setting or section does (``AOI_STORE_URL``), ends as one does
+    (``AOI_API_KEYS``), or differs from one in a letter or two. Variables that Kubernetes makes for
+    a service of that name (``AOI_GATEWAY_PORT``) are not looked at.
+    """
+    known = {FILE, *_variables(model, PREFIX)}
+    maps = tuple(f"{name}__" for name in _maps(model, PREFIX))
+    sections = {name.partition("__")[0] for name in known if "__" in name}
+    starts = tuple(f"{name}_" for name in known if "__" not in name)
+    names = {name.upper(): name for name in environment}
+    services = [name.removesuffix(_SERVICE) for name in names if name.endswith(_SERVICE)]
+    made = tuple(f"{each}_{part}" for each in services for part in ("SERVICE_", "PORT"))
+    others: list[str] = []
+    for name in sorted(names.keys() - known - _OF_SCRIPTS):
+        if not name.startswith(PREFIX) or name.startswith((*maps, *made)):
+            continue
+        head, _, tail = name.partition("__")
+        ends = [each for each in known if each.endswith(f"__{tail or name.removeprefix(PREFIX)}")]
+        alike = get_close_matches(name, known, n=1, cutoff=0.88)
+        if not (alike or tail or name.startswith(starts) or ends):
+            others.append(names[name])
+            continue
+        near = (
+            alike
+            or ([head] if head in known and head not in sections else [])
+            or get_close_matches(name, ends, n=1, cutoff=0.0)
+            or get_close_matches(name, {*known, f"{PREFIX}CHANNELS__{tail}"}, n=1)
+        )
+        hint = f"did you mean {near[0]}?" if near else "`aoi settings` lists them all"
+        raise ConfigurationError(f"settings: {names[name]} is no setting; {hint}")
+    return tuple(others)
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """The content of the TOML file. Raises ConfigurationError."""
+    try:
+        text = without_bom(Path(path).read_bytes()).decode()
+    except FileNotFoundError:
+        raise ConfigurationError(f"{FILE} names {path}, which is no file") from None
+    except OSError as error:
+        raise ConfigurationError(f"{FILE} names {path[:200]}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # as in UTF-16
+        raise ConfigurationError(f"{FILE} names {path}, which is not UTF-8; save it as UTF-8")
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigurationError(f"{FILE} names {path}, which is no TOML: {error}") from None
+
+
+def stripped(value: Any, *at: str | int) -> Any:
+    """``value`` with every text in it stripped of white space, as files and shells add it.
+
+    Raises ConfigurationError for control characters and for texts that are too long, except in
+    JSON that the settings of a channel read. ``at``: the place of the value, for the error.
+    """
+    if isinstance(value, dict):
+        return {key: stripped(each, *at, key) for key, each in value.items()}
+    if isinstance(value, list):
+        return [stripped(each, *at, place) for place, each in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text.startswith(("[", "{")) and "\0" not in text:
+        return text
+    if len(text) > _LONGEST:
+        raise ConfigurationError(
+            f"settings: {variable(at)}: must have {_LONGEST} or fewer characters"
+        )
+    if any(unicodedata.category(each) == "Cc" for each in text):
+        raise ConfigurationError(f"settings: {variable(at)}: must not have control characters")
+    return text
+
+
+def variable(location: tuple[int | str, ...]) -> str:
+    """The environment variable of the setting at this place."""
+    return PREFIX + "__".join(str(part).upper() for part in location if part != "[key]")
+
+
+def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield prefix + name.upper()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _variables(field.annotation, f"{prefix}{name.upper()}__")
+
+
+def _maps(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    """The settings below which any name may stand."""
+    for name, field in model.model_fields.items():
+        if get_origin(field.annotation) is dict:
+            yield prefix + name.upper()
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _maps(field.annotation, f"{prefix}{name.upper()}__")

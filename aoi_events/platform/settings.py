@@ -1,0 +1,62 @@
+"""The base class of settings, and the types of settings that occur in several sections."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from aoi_events.contracts.base import BUILT_WHEN_USED
+
+_NAME: Final = re.compile(rb"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+_LONGEST_NAME: Final = 254
+"""Characters of a host name, with a dot at the end (RFC 1035, section 2.3.4)."""
+
+
+class Section(BaseModel):
+    """A section of the settings: immutable, without unknown names, and every number is finite."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+        **BUILT_WHEN_USED,
+    )
+
+
+def _host(text: str) -> str:
+    try:
+        ip_address(text)
+    except ValueError:
+        try:
+            name = text.encode("idna")
+        except UnicodeError:
+            name = b""
+        if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
+            raise ValueError("must be a host name or an IP address without brackets") from None
+    return text
+
+
+def form(pattern: str, words: str) -> AfterValidator:
+    """A check that a text has a form as a whole; ``words`` say which, after "must be"."""
+    whole = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if not whole.fullmatch(text):
+            raise ValueError(f"must be {words}")
+        return text
+
+    return AfterValidator(check)
+
+
+Host = Annotated[str, AfterValidator(_host)]
+"""A host name or an IP address."""
+Span = Annotated[float, Field(ge=0.001, le=1e9)]
+"""Seconds, up to about 30 years: a time that is so far away can still be written as a date."""
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+"""A number of things that a column of the store can have."""
+Cost = Annotated[float, Field(ge=0, le=1e9)]
+"""The cost of a message, as in a policy file."""

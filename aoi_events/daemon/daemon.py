@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -43,6 +42,7 @@ from aoi_events.errors import ConfigurationError, RequestTimeout
 from aoi_events.platform.clock import SystemClock, SystemDice
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.tasks import first_completed
+from aoi_events.platform.tls import client_context
 
 log = get_logger(__name__)
 
@@ -109,7 +109,8 @@ def _proxy(settings: ClientSettings) -> str | None:
 
 
 def _transport(settings: ClientSettings, url: str) -> WebSocketTransport:
-    tls = _tls(settings.ca_file)
+    file = settings.ca_file
+    tls = None if file is None else client_context(file, "AOI_CLIENT__CA_FILE")
     try:
         return WebSocketTransport(
             url, answer_within=settings.request_within, tls=tls, proxy=_proxy(settings)
@@ -188,12 +189,3 @@ def _log_event(event: ClientEvent) -> None:
             log.info("acknowledged", delivery=delivery, code=code, channel=channel)
         case _:
             pass
-
-
-def _tls(file: Path | None) -> ssl.SSLContext | None:
-    if file is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(f"AOI_CLIENT__CA_FILE: {file}: {error}") from None

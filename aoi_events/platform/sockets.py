@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
+import os
+import socket
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import Final
+from ipaddress import IPv6Address
+from typing import Any, Final
 
 from aoi_events.errors import ConfigurationError
 from aoi_events.platform.address import Address
 from aoi_events.platform.limiters import network_of
+from aoi_events.platform.tls import server_context
 
 _BACKLOG: Final = 1_024
 """Connections that wait in the kernel to be accepted."""
@@ -33,6 +35,41 @@ def abort(transport: asyncio.WriteTransport) -> None:
     # The TLS transport of Python 3.11.2 raises it when it was closed twice before.
     with suppress(AttributeError):
         transport.abort()
+
+
+def is_every_address(host: str) -> bool:
+    """Whether ``host`` stands for all addresses of this machine, IPv6 and IPv4."""
+    try:
+        return IPv6Address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def dual_stack(port: int) -> socket.socket:
+    """A TCP socket bound to this port (0: any free one) of all IPv6 and IPv4 addresses.
+
+    The address of a peer over IPv4 looks like ``::ffff:192.0.2.1``. Raises OSError.
+    """
+    bound = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        bound.bind(("::", port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def cannot_listen(error: OSError, host: str, port: int, prefix: str) -> ConfigurationError:
+    """The error for an address that cannot be bound; ``prefix`` is that of its settings."""
+    # The event loop puts sentences of its own around the system's.
+    named = isinstance(error, socket.gaierror) or not error.errno
+    reason = error.strerror if named else os.strerror(error.errno or 0)
+    return ConfigurationError(
+        f"cannot listen on {host} port {port}: {reason}; set {prefix}__HOST to an address of this "
+        f"machine, and {prefix}__PORT to a free port, or to 0 for any"
+    )
 
 
 class Listener:
@@ -65,29 +102,32 @@ class Listener:
         address, prefix = self._address, self._prefix
         tls = None
         if address.certificate is not None:
-            tls = _tls(address.certificate, address.private_key, prefix)
+            tls = server_context(address.certificate, address.private_key, prefix)
+        where: dict[str, Any] = {"host": address.host, "port": address.port}
         try:
+            if is_every_address(address.host):
+                where = {"sock": dual_stack(address.port)}
             self._server = await asyncio.get_running_loop().create_server(
                 self._protocol,
-                address.host,
-                address.port,
+                **where,
                 ssl=tls,
                 ssl_handshake_timeout=None if tls is None else self._handshake_within,
                 backlog=_BACKLOG,
                 start_serving=False,
             )
         except OSError as error:
-            raise ConfigurationError(
-                f"cannot listen on {address.host} port {address.port}: {error}; "
-                f"set {prefix}__HOST and __PORT to an address of this machine and a free port"
-            ) from error
+            raise cannot_listen(error, address.host, address.port, prefix) from error
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
     async def accept(self) -> None:
-        """Start to accept connections."""
+        """Start to accept connections. Raises ConfigurationError when the port is taken by now."""
         if self._server is not None:
-            await self._server.start_serving()
+            try:
+                await self._server.start_serving()
+            except OSError as error:
+                address = self._address
+                raise cannot_listen(error, address.host, address.port, self._prefix) from error
 
     @property
     def listening(self) -> bool:
@@ -98,15 +138,3 @@ class Listener:
         """Stop accepting connections."""
         if self._server is not None:
             self._server.close()
-
-
-def _tls(certificate: Path, private_key: Path | None, settings: str) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(certificate, private_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"cannot use certificate {certificate} with its key: {error}; "
-            f"set {settings}__CERTIFICATE and __PRIVATE_KEY to matching, readable PEM files"
-        ) from error
-    return context

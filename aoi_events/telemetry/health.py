@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from aoi_events.errors import ConfigurationError
+from aoi_events.platform.sockets import cannot_listen, dual_stack, is_every_address
 
 Check = Callable[[], Awaitable[bool]]
 """Whether one part that the work needs answers now."""
@@ -61,13 +61,13 @@ class HealthServer:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+            if is_every_address(self._host):
+                await web.SockSite(self._runner, dual_stack(self._port)).start()
+            else:
+                await web.TCPSite(self._runner, self._host, self._port).start()
         except OSError as error:
             await self._runner.cleanup()
-            raise ConfigurationError(
-                f"health cannot listen on {self._host}:{self._port} ({error.strerror}); "
-                "set AOI_HEALTH__PORT to a free port, or to 0 for any"
-            ) from None
+            raise cannot_listen(error, self._host, self._port, "AOI_HEALTH") from None
 
     async def stop(self) -> None:
         """Stop listening."""

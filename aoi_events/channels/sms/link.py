@@ -7,7 +7,6 @@ from functools import partial
 from typing import Final
 
 from aoi_events.channels.base.breakers import Breakers
-from aoi_events.channels.base.trust import trusting
 from aoi_events.channels.sms.inbound import take_message
 from aoi_events.channels.sms.push import Push, part_failed
 from aoi_events.channels.sms.rate_limit import RateLimit
@@ -20,6 +19,7 @@ from aoi_events.domain.providers.breaker import BreakerState
 from aoi_events.errors import ProviderUnavailable
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
+from aoi_events.platform.tls import client_context
 
 _NO_LINK: Final = "no link to the SMSC"
 _WINDOWS: Final = 20
@@ -50,9 +50,8 @@ class SmscLink:
         self._rate: Final = RateLimit(settings.rate)
         self._not_throttled: Final = asyncio.Event()
         self._not_throttled.set()
-        self._tls = (
-            trusting(settings.ca_file, f"ca_file of the SMSC {name}") if settings.tls else None
-        )
+        named = f"AOI_CHANNELS__SMS: ca_file of the SMSC {name}"
+        self._tls = client_context(settings.ca_file, named) if settings.tls else None
         self._session: SmppSession | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._pushes = 0

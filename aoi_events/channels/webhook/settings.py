@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -18,6 +18,8 @@ class WebhookSettings(OutgoingSettings):
 
     The workers ``activation`` and ``webhook`` need ``signing_key``; the other workers do not.
     """
+
+    prefix: ClassVar = "AOI_CHANNELS__WEBHOOK"
 
     within: Annotated[float, Field(gt=0, le=60)] = 20.0
     """Seconds that a request may take in all: name look-up, TLS, and the head of the answer;

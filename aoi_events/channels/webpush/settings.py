@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     Field,
@@ -27,6 +27,8 @@ class WebPushSettings(OutgoingSettings):
     The worker ``webpush`` needs ``private_key``; the worker ``activation`` needs ``public_key``,
     which it sends to devices. The other workers need no key.
     """
+
+    prefix: ClassVar = "AOI_CHANNELS__WEBPUSH"
 
     private_key: SecretStr | None = None
     """VAPID private key of this installation, base64url of 32 octets; `aoi keys vapid` makes one.

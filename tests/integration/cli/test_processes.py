@@ -160,7 +160,7 @@ async def test_a_port_that_is_taken(start: Start) -> None:
     port = (await first.says("started"))["health"]
     second = await start("up", **(MEMORY | {"AOI_HEALTH__PORT": str(port)}))
     assert await second.ends() == 78
-    assert f"health cannot listen on 127.0.0.1:{port}" in second.log[-1]["error"]
+    assert f"cannot listen on 127.0.0.1 port {port}" in second.log[-1]["error"]
     assert "AOI_HEALTH__PORT" in second.log[-1]["error"]
 
 
@@ -172,7 +172,7 @@ async def test_a_port_of_the_edge_that_is_taken(start: Start, name: str) -> None
         process = await start("up", **(MEMORY | {f"AOI_{name.upper()}__PORT": str(port)}))
         assert await process.ends() == 78
     assert f"cannot listen on 127.0.0.1 port {port}" in process.log[-1]["error"]
-    assert f"set AOI_{name.upper()}__HOST and __PORT" in process.log[-1]["error"]
+    assert f"set AOI_{name.upper()}__HOST to an address" in process.log[-1]["error"]
 
 
 @pytest.mark.parametrize(

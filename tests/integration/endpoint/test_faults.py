@@ -177,7 +177,7 @@ async def test_what_cannot_be_listened_on_is_said(server: ServerUnderTest, tmp_p
         (EndpointSettings(port=server.port), "cannot listen on 127.0.0.1 port"),
         (
             EndpointSettings(port=0, certificate=tmp_path / "none.pem"),
-            "AOI_ENDPOINT__CERTIFICATE and __PRIVATE_KEY",
+            "AOI_ENDPOINT__CERTIFICATE: cannot read",
         ),
     ):
         with pytest.raises(ConfigurationError, match=said):

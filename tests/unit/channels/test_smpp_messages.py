@@ -11,12 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from aoi_events.channels.base.trust import trusting
 from aoi_events.channels.sms.pdu import MOST_OCTETS, Pdu
-from aoi_events.channels.sms.session import SmppSession
-from aoi_events.channels.sms.settings import SmscSettings
 from aoi_events.channels.sms.status import SubmitStatus
-from aoi_events.errors import ConfigurationError, ProviderUnavailable
+from aoi_events.errors import ProviderUnavailable
+from aoi_events.platform.tls import client_context
 from tests.support.certificates import self_signed
 from tests.support.raw_smsc import (
     DATA_SM,
@@ -233,16 +231,8 @@ async def test_an_smsc_with_a_private_certificate_is_trusted_by_its_ca_file(
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
     async with RawSmsc(tls=context) as smsc:
-        async with bound_to(smsc, trusting(certificate, "ca_file")) as bound:
+        async with bound_to(smsc, client_context(certificate, "ca_file")) as bound:
             assert await bound.submit() is SubmitStatus.ACCEPTED
         with pytest.raises(ProviderUnavailable, match="certificate verify failed"):
-            async with bound_to(smsc, trusting(None, "ca_file")):
+            async with bound_to(smsc, client_context(None, "ca_file")):
                 pass
-
-
-def test_a_ca_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    """The setting, the file, and why."""
-    (tmp_path / "empty.pem").write_text("nothing")
-    for file, why in (("missing.pem", "No such file"), ("empty.pem", "contains no certificates")):
-        with pytest.raises(ConfigurationError, match=f"^ca_file .*{file}: {why}"):
-            trusting(tmp_path / file, "ca_file")

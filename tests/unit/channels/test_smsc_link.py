@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from aoi_events.channels.sms.receipts import (
 from aoi_events.channels.sms.settings import SmscSettings
 from aoi_events.channels.sms.status import SubmitStatus, Submitted
 from aoi_events.client.core.inputs import ShortMessage as Arrived
+from aoi_events.errors import ConfigurationError
 from aoi_events.testing.smsc import LoopbackSmsc, Reply
 from tests.support.limits import WITHIN
 
@@ -367,3 +369,11 @@ async def test_a_cancelled_submission_leaves_the_link_usable(smsc: LoopbackSmsc)
             await submitting
         [submitted] = await link.submit([message()])
     assert submitted.status is SubmitStatus.ACCEPTED
+
+
+def test_a_ca_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """The setting, the SMSC, the file, and why."""
+    settings = SmscSettings(host="smsc.example", tls=True, ca_file=tmp_path / "none.pem")
+    words = "AOI_CHANNELS__SMS: ca_file of the SMSC eu: cannot read .*none.pem: No such file"
+    with pytest.raises(ConfigurationError, match=words):
+        SmscLink("eu", settings, Breakers("sms"), ReceiptQueue())

@@ -29,9 +29,9 @@ from yarl import URL
 from aoi_events.channels.base.http.addresses import permitted
 from aoi_events.channels.base.http.progress import Progress, follow, noted
 from aoi_events.channels.base.http.settings import OutgoingSettings
-from aoi_events.channels.base.trust import trusting
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.proxy import proxy_url
+from aoi_events.platform.tls import client_context
 
 _log = get_logger(__name__)
 
@@ -89,7 +89,7 @@ class HttpClient:
         if proxy is not None and settings.networks:
             _log.warning("networks_bypassed", reason="the proxy looks names up; it must check them")
         self._resolver = resolver or AsyncResolver(timeout=_LOOK_UP, tries=2)
-        tls = trusting(settings.ca_file, "ca_file")
+        tls = client_context(settings.ca_file, f"{settings.prefix}__CA_FILE")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,  # the slots of the channel are the limit

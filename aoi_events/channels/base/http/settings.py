@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import (
     BeforeValidator,
@@ -31,6 +31,9 @@ def _from_variable(value: Any) -> Any:
 
 class OutgoingSettings(Section):
     """Where requests may go, and what they may cost."""
+
+    prefix: ClassVar = "AOI_CHANNELS"
+    """The beginning of the variables of these settings."""
 
     enabled: bool = False
     """Whether devices may select this channel here."""

@@ -19,6 +19,10 @@ def identity_check(policy: PolicySettings) -> AssertionCheck | None:
         text = policy.identity_keys.read_bytes()
     except OSError as error:
         raise ConfigurationError(
-            f"cannot read {policy.identity_keys} (AOI_POLICY__IDENTITY_KEYS): {error.strerror}"
+            f"AOI_POLICY__IDENTITY_KEYS: cannot read {policy.identity_keys}: {error.strerror}"
         ) from None
-    return AssertionCheck(identity_keys(text, str(policy.identity_keys)), policy.identity_audience)
+    try:
+        keys = identity_keys(text, str(policy.identity_keys))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"AOI_POLICY__IDENTITY_KEYS: {error}") from None
+    return AssertionCheck(keys, policy.identity_audience)

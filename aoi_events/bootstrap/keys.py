@@ -44,7 +44,10 @@ def ephemeral_keys() -> ServerKeys:
 def load_keys(settings: Settings) -> ServerKeys:
     """The keys from the settings, else from the key file. Raises ConfigurationError."""
     if not settings.names_keys:
-        return load_key_file(settings.key_file)
+        try:
+            return load_key_file(settings.key_file)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"AOI_KEY_FILE: {error}") from None
     if not settings.token_keys or settings.challenge_key is None:
         raise ConfigurationError(
             "set both AOI_TOKEN_KEYS and AOI_CHALLENGE_KEY, or neither and AOI_KEY_FILE"
@@ -115,6 +118,17 @@ def create_key_file(path: Path) -> None:
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
     _write(handle, body)
+
+
+def is_missing(path: Path) -> bool:
+    """Whether there is nothing at ``path``; a path that cannot be used is another fault."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def add_token_key(path: Path) -> str:

@@ -18,6 +18,7 @@ from aoi_events.bootstrap.keys import (
     check_keys,
     create_key_file,
     ephemeral_keys,
+    is_missing,
     load_keys,
 )
 from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
@@ -181,7 +182,7 @@ class _Starting:
 
 
 def _keys(settings: Settings, in_use: Mapping[str, int], *, alone: bool) -> ServerKeys:
-    if alone and not settings.names_keys and not settings.key_file.exists():
+    if alone and not settings.names_keys and is_missing(settings.key_file):
         if ":memory:" in settings.store.get_secret_value():
             return ephemeral_keys()
         if in_use:
@@ -190,7 +191,10 @@ def _keys(settings: Settings, in_use: Mapping[str, int], *, alone: bool) -> Serv
                 "the store were made with keys; put it back, from a copy if need be "
                 f"({DOCUMENTATION}/operations/troubleshooting.md#no_key_file)"
             )
-        create_key_file(settings.key_file)
+        try:
+            create_key_file(settings.key_file)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"AOI_KEY_FILE: {error}") from None
         log.info("key_file_created", file=str(settings.key_file))
     return load_keys(settings)
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from aoi_events.bootstrap.policy_format import parse_policy, read_octets
 from aoi_events.domain.planning.policy import Rules
-from aoi_events.errors import PolicyRefused
+from aoi_events.errors import ConfigurationError, PolicyRefused
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.metrics import WorkerMetrics
@@ -37,11 +37,14 @@ def open_policy(
 ) -> PolicyFile | None:
     """The policy file at ``path``, where workers of these ``names`` make plans, else None.
 
-    Raises PolicyRefused.
+    Raises ConfigurationError.
     """
     if path is None or _PLANNING.isdisjoint(names):
         return None
-    return PolicyFile(path, channels, metrics=metrics)
+    try:
+        return PolicyFile(path, channels, metrics=metrics)
+    except PolicyRefused as refused:
+        raise ConfigurationError(f"AOI_POLICY_FILE: {refused}") from None
 
 
 class PolicyFile:

@@ -94,7 +94,7 @@ def parse_policy(octets: bytes, channels: Collection[str], *, file: str) -> Poli
     try:
         value = tomllib.loads(without_bom(octets).decode())
     except UnicodeDecodeError:
-        raise PolicyRefused(file, [("", "is not UTF-8")]) from None
+        raise PolicyRefused(file, [("", "is not UTF-8; save it as UTF-8")]) from None
     except tomllib.TOMLDecodeError as error:
         raise PolicyRefused(file, [("", f"is no TOML: {error}")]) from None
     except RecursionError:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
@@ -31,6 +31,7 @@ from aoi_events.daemon.settings import ClientSettings
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
 from aoi_events.gateway.settings import GatewaySettings
+from aoi_events.platform.broker_url import broker_url
 from aoi_events.platform.settings import Count, Host, Section, Span
 from aoi_events.telemetry.logs import LogFormat
 
@@ -141,6 +142,11 @@ class LogSettings(Section):
     unless ``NO_COLOR`` is set; ``auto``: ``console`` on a terminal, else ``json``."""
 
 
+def _broker(value: SecretStr) -> SecretStr:
+    broker_url(value.get_secret_value())
+    return value
+
+
 class _Environment(EnvSettingsSource):
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         """Leave text that is no JSON as it is: its validation knows the whole name."""
@@ -163,7 +169,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    broker: SecretStr = SecretStr("memory://")
+    broker: Annotated[SecretStr, AfterValidator(_broker)] = SecretStr("memory://")
     """``amqp://user:password@host/vhost``, ``amqps://…``, or ``memory://`` (one process only)."""
     store: SecretStr = SecretStr("sqlite:///aoi.sqlite3")
     """``postgresql://user:password@host/database``, or ``sqlite:///file``."""

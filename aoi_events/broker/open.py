@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from aoi_events.broker.memory import NOT_DURABLE, MemoryBroker, MemoryServer
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.broker.rabbitmq.broker import FIRST_CONNECTION
 from aoi_events.errors import ConfigurationError
+from aoi_events.platform.broker_url import broker_url
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.platform.retry import RetryPolicy
@@ -36,27 +37,13 @@ async def open_broker(
     BrokerUnavailable when it cannot be reached.
     """
     try:
-        parts = urlsplit(url)
-        _ = parts.port  # read when it is asked for
-    except ValueError:
-        raise ConfigurationError(
-            f"the broker's URL cannot be read; {_FORMS}, and write @, : and / in a password as "
-            "%40, %3A and %2F"
-        ) from None
-    match parts.scheme:
-        case "amqp" | "amqps":
-            return await RabbitBroker.connect(
-                url, name=name, retry_policy=retry_policy, metrics=metrics
-            )
-        case "memory":
-            server = memory_server(parts.hostname or "")
-            return MemoryBroker(server, user=unquote(parts.username or "aoi"), metrics=metrics)
-        case _:
-            # The URL itself may hold a password, so only its scheme is repeated.
-            raise ConfigurationError(f"no broker speaks {parts.scheme!r}; {_FORMS}")
-
-
-_FORMS = "give amqp://USER:PASSWORD@HOST:PORT/VHOST, amqps://… or memory://USER@SERVER"
+        parts = broker_url(url)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    if parts.scheme == "memory":
+        server = memory_server(parts.hostname or "")
+        return MemoryBroker(server, user=unquote(parts.username or "aoi"), metrics=metrics)
+    return await RabbitBroker.connect(url, name=name, retry_policy=retry_policy, metrics=metrics)
 
 
 def memory_server(name: str = "") -> MemoryServer:

@@ -15,6 +15,7 @@ from aoi_events.errors import ConfigurationError
 _CREDENTIALS: Final = struct.Struct("3i")
 _PEER_GROUPS: Final = 59
 """``SO_PEERGROUPS`` (Linux 4.13, asm-generic/socket.h), which Python does not name."""
+_LARGEST_ID: Final = 2**32 - 2
 _GROUPS_AT_MOST: Final = 1_024
 """Octets of supplementary groups that can be read (Python's limit): 256 of them."""
 
@@ -73,7 +74,7 @@ def peer_of(connection: socket.socket) -> Peer:
 
 def group_number(group: str) -> int:
     """The number of a group. Raises ConfigurationError."""
-    if group.isdigit():
+    if group.isdecimal() and int(group) <= _LARGEST_ID:
         return int(group)
     try:
         return grp.getgrnam(group).gr_gid

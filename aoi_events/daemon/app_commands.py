@@ -50,6 +50,7 @@ from aoi_events.errors import (
     RequestTimeout,
 )
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.printable import without_secrets
 
 log = get_logger(__name__)
 
@@ -255,7 +256,7 @@ class AppCommands:
     def _status(self) -> ClientStatus:
         client, circumstances = self._client, self._client.network.circumstances
         return ClientStatus(
-            url=self._settings.url or "",
+            url=without_secrets(self._settings.url or ""),
             device=device_name(self._settings),
             connected=client.connected,
             client=client.client_id,

@@ -22,7 +22,7 @@ _SOCKET: Final = "client.sock"
 class ClientSettings(Section):
     """The settings of an AOI Client that runs as a daemon."""
 
-    url: str | None = None
+    url: Annotated[str | None, Field(repr=False)] = None
     """The gateway of the AOI Server, ``wss://HOST/aoi`` or ``ws://HOST:8090/aoi``; ``aoi client
     run`` needs it."""
     ca_file: Path | None = None
@@ -49,7 +49,7 @@ class ClientSettings(Section):
     group: str | None = None
     """Group, by name or number, whose members' apps may use the socket; unset: apps of the
     daemon's own user only (and root's)."""
-    users: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    users: tuple[Annotated[int, Field(ge=0, le=2**32 - 2)], ...] = ()
     """Numbers of the users in ``group`` who may; empty: every member."""
     network: Literal["netlink", "unwatched"] = "netlink"
     """Watch the network through netlink; unwatched: connections are just tried."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -16,9 +16,10 @@ from pydantic import (
 from aoi_events.contracts.senders import KEY_NAME
 from aoi_events.platform.address import key_needs_certificate
 from aoi_events.platform.limiters import Network, parsed_network
-from aoi_events.platform.settings import Host, Section, form
+from aoi_events.platform.settings import Host, Section, form, host
 
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
+_ORIGIN: Final = "must be http:// or https://, a host, and perhaps a port"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -27,16 +28,19 @@ def origin_of(url: str) -> str:
 
     Raises ValueError unless it is an ``http`` or ``https`` URL with a host and perhaps a port.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.username is not None:
-        raise ValueError("must be http:// or https://, a host, and perhaps a port")
+    try:
+        parts = urlsplit(url)
+        name, port = host(parts.hostname or ""), parts.port
+    except ValueError:
+        raise ValueError(_ORIGIN) from None
+    if parts.scheme not in _DEFAULT_PORTS or parts.username is not None:
+        raise ValueError(_ORIGIN)
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError("must end after host and port")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    port = parts.port  # raises ValueError when it is no number
+    name = f"[{name}]" if ":" in name else name
     if port is None or port == _DEFAULT_PORTS[parts.scheme]:
-        return f"{parts.scheme}://{host}"
-    return f"{parts.scheme}://{host}:{port}"
+        return f"{parts.scheme}://{name}"
+    return f"{parts.scheme}://{name}:{port}"
 
 
 _Origin = Annotated[str, AfterValidator(origin_of)]

@@ -9,6 +9,8 @@ from pydantic import AfterValidator, SecretStr
 if TYPE_CHECKING:
     from yarl import URL
 
+from aoi_events.platform.settings import host
+
 _FORM: Final = "must be http://HOST:PORT or http://USER:PASSWORD@HOST:PORT"
 
 
@@ -20,7 +22,10 @@ def proxy_url(text: str) -> URL:
         url = URL(text)
     except ValueError:
         raise ValueError(_FORM) from None
-    named = url.scheme == "http" and url.host and url.port
+    try:
+        named = url.scheme == "http" and host(url.host or "") and url.port
+    except ValueError:
+        named = False
     if not named or url.path != "/" or url.query or url.fragment:
         raise ValueError(_FORM)
     if ":" in (url.user or ""):

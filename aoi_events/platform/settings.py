@@ -27,7 +27,8 @@ class Section(BaseModel):
     )
 
 
-def _host(text: str) -> str:
+def host(text: str) -> str:
+    """``text``, which is a host name or an IP address. Raises ValueError."""
     try:
         ip_address(text)
     except ValueError:
@@ -52,7 +53,7 @@ def form(pattern: str, words: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-Host = Annotated[str, AfterValidator(_host)]
+Host = Annotated[str, AfterValidator(host)]
 """A host name or an IP address."""
 Span = Annotated[float, Field(ge=0.001, le=1e9)]
 """Seconds, up to about 30 years: a time that is so far away can still be written as a date."""

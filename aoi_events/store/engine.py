@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
@@ -26,6 +27,15 @@ _POSTGRESQL: Final = ("postgresql", "postgres", "postgresql+asyncpg")
 _SQLITE: Final = ("sqlite", "sqlite+aiosqlite")
 _THREAD_ENDS: Final = 10.0
 """Seconds that a driver's thread may take to end once its connection is closed."""
+_WRONG_PATH: Final = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.EACCES,
+    errno.EROFS,
+)
+"""Errors of a path where no database can be made."""
 READ_ONLY: Final = "aoi_read_only"
 """Execution option of connections that will only read."""
 
@@ -106,6 +116,11 @@ def _target(url: str) -> URL:
 
 def _sqlite(target: URL, pool: int, patience: float, *, create: bool) -> Database:
     memory = target.database in (None, "", ":memory:")
+    if target.host or target.query or (target.database or "").startswith("file:"):
+        raise ConfigurationError(
+            "the store's URL for SQLite must be sqlite:///PATH (three slashes, and four before an "
+            "absolute path), without options and file:"
+        )
     engine = create_async_engine(
         target,
         hide_parameters=True,  # they hold tokens' content, and errors are logged
@@ -130,7 +145,7 @@ def _sqlite(target: URL, pool: int, patience: float, *, create: bool) -> Databas
     def _connecting(
         dialect: object, record: object, arguments: object, options: dict[str, Any]
     ) -> None:
-        if not (memory or "uri" in target.query):
+        if not memory:
             _find(Path(target.database or ""), create=create)
         options["async_creator_fn"] = opened
 
@@ -141,7 +156,12 @@ def _sqlite(target: URL, pool: int, patience: float, *, create: bool) -> Databas
         cursor = connection.cursor()
         try:
             cursor.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_NOTADB:
+                raise ConfigurationError(
+                    f"AOI_STORE: {target.database} is not a database of SQLite; move it away, or "
+                    "name another file"
+                ) from None
             # Another process is switching the file now, for which SQLite does not wait; it stays
             # switched, and this connection will see that.
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
@@ -164,14 +184,19 @@ def _sqlite(target: URL, pool: int, patience: float, *, create: bool) -> Databas
 
 def _find(file: Path, *, create: bool) -> None:
     """Check that the file exists: an empty file is an empty database."""
-    if file.exists():
-        return
-    if create:
-        # What SQLite puts beside it gets its mode. Where it cannot be made, SQLite says why; where
-        # another process was quicker, all is well.
-        with suppress(OSError):
-            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    elif file.parent.is_dir():
+    try:
+        if file.is_file():
+            return
+        if create:
+            # What SQLite puts beside it gets its mode.
+            os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        # For other reasons SQLite says why, and the caller tries again.
+        if error.errno in _WRONG_PATH:
+            raise ConfigurationError(
+                f"AOI_STORE: cannot make {file.absolute()}: {error.strerror}"
+            ) from None
+    if not create and file.parent.is_dir():
         raise ConfigurationError(
             f"there is no database {file.absolute()}; AOI_STORE says where it is, and to make a "
             "new one run `aoi db upgrade` first"

@@ -14,6 +14,7 @@ from psycopg import ProgrammingError, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from aoi_events.errors import ConfigurationError
+from aoi_events.platform.settings import host
 
 _FORM: Final = "postgresql://user:password@host:5432/database"
 _ATTRIBUTES: Final = "target_session_attrs"
@@ -84,12 +85,13 @@ def _check_names(url: str) -> None:
 
 def _check_hosts(hosts: str) -> None:
     for name in hosts.split(","):
-        try:
-            name.encode("utf-8" if name.startswith("/") else "idna")  # a folder has the socket
-        except UnicodeError:
-            raise ConfigurationError(
-                f"the store's URL has the host {name!r}; it must be a host name or an IP address"
-            ) from None
+        if name and not name.startswith("/"):  # a folder with the server's socket
+            try:
+                host(name)
+            except ValueError as error:
+                raise ConfigurationError(
+                    f"the store's URL has the host {name!r}; it {error}"
+                ) from None
 
 
 def _check_values(parameters: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import aio_pika
 import aiormq
@@ -31,6 +31,7 @@ log = get_logger(__name__)
 
 HEARTBEAT = 10
 """Seconds between signs of life that are agreed with the broker."""
+_PORTS: Final = {"amqp": 5672, "amqps": 5671}
 _ENDLESS = RetryPolicy(first=0.1, most=5.0, jitter=0.5)
 
 Prepare = Callable[[AbstractConnection], Awaitable[None]]
@@ -61,7 +62,8 @@ class ReconnectingConnection:
     @property
     def where(self) -> str:
         """Host and port, for logs and errors: a URL holds a password."""
-        return f"{self._url.host}:{self._url.port or 5672}"
+        port = self._url.port or _PORTS[self._url.scheme]
+        return f"{self._url.host}:{port}"
 
     async def open(self, retry_policy: RetryPolicy) -> None:
         """Connect for the first time, and from then on stay connected."""

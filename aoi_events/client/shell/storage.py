@@ -54,15 +54,14 @@ class FileStorage:
                 raise ClientStateError(
                     f"another AOI Client uses {self._path}; stop it, or give this one another file"
                 )
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            with self._path.open("rb") as file:
+                # A file that was restored from a backup may have another mode.
+                os.fchmod(file.fileno(), OWNER_ONLY)
+                data = file.read(_LARGEST + 1)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise ClientStateError(f"cannot read {self._path}: {error.strerror}") from error
-        with os.fdopen(descriptor, "rb") as file:
-            # A file that was restored from a backup may have another mode.
-            os.fchmod(file.fileno(), OWNER_ONLY)
-            data = file.read(_LARGEST + 1)
         if len(data) > _LARGEST:
             raise ClientStateError(
                 f"{self._path} is larger than {_LARGEST} octets, so it is not the state of an AOI "

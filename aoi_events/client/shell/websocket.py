@@ -25,7 +25,9 @@ from aoi_events.contracts.device import (
 )
 from aoi_events.errors import ConfigurationError, ConnectionLost
 from aoi_events.platform.logs import get_logger
+from aoi_events.platform.printable import without_secrets
 from aoi_events.platform.proxy import proxy_url
+from aoi_events.platform.settings import host
 
 _log = get_logger(__name__)
 
@@ -55,9 +57,10 @@ class WebSocketTransport:
     ) -> None:
         if not _is_websocket_url(url):
             raise ConfigurationError(
-                f"url {url!r} is no WebSocket URL; use wss://HOST/PATH or ws://HOST:PORT/PATH"
+                f"url {without_secrets(url)!r} is no WebSocket URL; use wss://HOST/PATH or ws://HOST:PORT/PATH"
             )
         self._url = url
+        self._shown = without_secrets(url)
         self._connect_within = connect_within
         self._answer_within = answer_within
         self._tls = tls
@@ -79,12 +82,12 @@ class WebSocketTransport:
             proxy=self._proxy,
             timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_WITHIN),
         )
-        late = f"no connection to {self._url} within {self._connect_within:g} s; check the host"
+        late = f"no connection to {self._shown} within {self._connect_within:g} s; check the host"
         try:
             socket = await _in_time(connecting, "connect", self._connect_within, late, _advice)
             if socket.protocol != SUBPROTOCOL:
                 raise ConnectionLost(
-                    f"{self._url} does not speak {SUBPROTOCOL}; check the host and the path"
+                    f"{self._shown} does not speak {SUBPROTOCOL}; check the host and the path"
                 )
         except BaseException:
             await session.close()
@@ -190,7 +193,8 @@ async def _in_time(
 def _is_websocket_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+        host(parts.hostname or "")
+        return parts.scheme in ("ws", "wss") and parts.port != 0
     except ValueError:
         return False
 
@@ -209,7 +213,8 @@ def _advice(error: Exception) -> str:
                 status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
             )
             advice = "it is busy or down" if busy else "check the port and the path"
-            return f"{request.real_url} answers with HTTP status {status}; {advice}"
+            url = without_secrets(str(request.real_url))
+            return f"{url} answers with HTTP status {status}; {advice}"
         case aiohttp.ClientConnectorCertificateError():
             return f"{error}; check the host, or the certificates to trust"
         case aiohttp.ClientConnectorError() if not isinstance(error, aiohttp.ClientSSLError):

@@ -14,7 +14,7 @@ import pytest
 from aoi_events.client import AoiClient, MemoryStorage, ReconnectPolicy
 from aoi_events.client.core.events import Disconnected
 from aoi_events.client.shell.websocket import WebSocketTransport
-from aoi_events.errors import ConfigurationError, RequestTimeout
+from aoi_events.errors import ConfigurationError, ConnectionLost, RequestTimeout
 from tests.integration.client.apps import MAIL, Inbox, next_event
 from tests.support.certificates import self_signed
 from tests.support.scripted_server import ScriptedServer
@@ -107,12 +107,32 @@ async def test_lost_connection_is_no_warning(
 
 @pytest.mark.parametrize(
     "url",
-    ["https://example.org", "ws://", "ws:///aoi", "ws://HOST:0/", "ws://h:99999/", "ws://[::1/"],
+    [
+        "https://example.org",
+        "ws://",
+        "ws:///aoi",
+        "ws://HOST:0/",
+        "ws://h:99999/",
+        "ws://[::1/",
+        "ws://a..b/",
+    ],
 )
 def test_url_that_cannot_work_is_refused(url: str) -> None:
     """A URL without a WebSocket scheme, a host or a port that can be used is refused at once."""
     with pytest.raises(ConfigurationError, match="wss://HOST/PATH"):
         WebSocketTransport(url)
+
+
+@pytest.mark.parametrize("path", ["wrong", ""])
+async def test_secrets_in_a_url_are_not_shown(server: ScriptedServer, path: str) -> None:
+    """User, password and query reach the server; no error repeats them."""
+    authority = server.url.removeprefix("ws://").removesuffix("/")
+    scheme = "ws" if path else "https"
+    url = f"{scheme}://aoi:hidden@{authority}/{path}?key=hidden"
+    with pytest.raises((ConnectionLost, ConfigurationError)) as refused:
+        await WebSocketTransport(url).connect()
+    assert f"{scheme}://{authority}/{path}" in str(refused.value)
+    assert "hidden" not in str(refused.value)
 
 
 def test_scheme_and_host_in_capitals_are_taken() -> None:

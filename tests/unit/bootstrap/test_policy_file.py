@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aoi_events.bootstrap.policy_file import PolicyFile, open_policy
-from aoi_events.errors import PolicyRefused
+from aoi_events.errors import ConfigurationError, PolicyRefused
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.telemetry.prometheus import PrometheusMetrics
 from aoi_events.testing.stopped_clock import ManualClock
@@ -169,5 +169,5 @@ def test_only_who_plans_reads_it(path: Path) -> None:
         assert open_policy(path, names, CHANNELS, metrics=NO_METRICS) is None
     assert open_policy(None, ("notification",), CHANNELS, metrics=NO_METRICS) is None
     for name in ("notification", "deadlines"):
-        with pytest.raises(PolicyRefused, match="No such file"):
+        with pytest.raises(ConfigurationError, match=r"^AOI_POLICY_FILE: .*No such file"):
             open_policy(path, (name,), CHANNELS, metrics=NO_METRICS)

@@ -13,6 +13,7 @@ from aoi_events.bootstrap.settings import load_settings
         ("AOI_BROKER", "amqp://aoi:hidden@127.0.0.1/aoi"),
         ("AOI_STORE", "postgresql://aoi:hidden@127.0.0.1/aoi"),
         ("AOI_CHALLENGE_KEY", "hidden"),
+        ("AOI_CLIENT__URL", "wss://aoi:hidden@push.example.org/aoi"),
         ("AOI_TOKEN_KEYS", '{"k1": "hidden"}'),
         ("AOI_CHANNELS__SMS__PASSWORD", "hidden"),
         ("AOI_CHANNELS__WEBPUSH__PRIVATE_KEY", "hidden"),

@@ -211,3 +211,15 @@ async def test_a_write_that_takes_a_part_is_continued(
     await storage.close()
     assert await storage.load() == b"a value of some length"
     await storage.close()
+
+
+async def test_a_file_that_is_a_folder(tmp_path: Path) -> None:
+    """It is refused as state that cannot be read, and the folder stays as it is."""
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o755)
+    before = mode_of(folder)
+    storage = FileStorage(folder)
+    with pytest.raises(ClientStateError, match=r"cannot read .*state: Is a directory"):
+        await storage.load()
+    await storage.close()
+    assert mode_of(folder) == before

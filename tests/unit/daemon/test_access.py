@@ -46,3 +46,5 @@ def test_groups_by_name_or_number() -> None:
     assert group_number("root") == 0
     with pytest.raises(ConfigurationError, match=r"AOI_CLIENT__GROUP.*'nobody-knows'"):
         group_number("nobody-knows")
+    with pytest.raises(ConfigurationError, match="AOI_CLIENT__GROUP"):
+        group_number("99999999999999")

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from aoi_events.bootstrap.setting_sources import variable
-from aoi_events.contracts.faults import in_words
+from aoi_events.bootstrap.setting_sources import in_words_of
 from aoi_events.domain.clients.channels import ChannelTraits
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.channel import ChannelPlugin
@@ -62,10 +61,8 @@ def configure(
             section = plugin.settings_model.model_validate(dict(sections.get(kind, {})))
         except ValidationError as error:
             parts = error.errors(include_input=False, include_url=False)
-            names = (
-                f"{variable(('channels', kind, *part['loc']))}: {in_words(part)}" for part in parts
-            )
-            raise ConfigurationError("settings: " + "; ".join(names)) from None
+            described = in_words_of(plugin.settings_model, "channels", kind)
+            raise ConfigurationError("settings: " + "; ".join(map(described, parts))) from None
         if plugin.configured(section):
             plugins[kind], settings[kind] = plugin, section
             traits[kind] = plugin.traits(section)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, get_origin
 
 from pydantic import BaseModel
+from pydantic_core import ErrorDetails
 
+from aoi_events.contracts.faults import in_words
 from aoi_events.contracts.json_bodies import without_bom
 from aoi_events.errors import ConfigurationError
 
@@ -23,6 +27,10 @@ _OF_SCRIPTS: Final = frozenset({"AOI_LOG_DIR"})
 _LONGEST: Final = 4_096
 """Characters of a text; no path may be longer, either."""
 _SERVICE: Final = "_SERVICE_HOST"
+_LIST: Final = 'must be JSON, like ["a", "b"]'
+_OBJECT: Final = 'must be JSON, like {"a": "b"}'
+_JSON: Final = {"tuple_type": _LIST, "dict_type": _OBJECT, "model_type": _OBJECT}
+"""The words for variables that must be JSON and are not, per type of error."""
 
 
 def unknown_names(model: type[BaseModel], environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -35,7 +43,6 @@ def unknown_names(model: type[BaseModel], environment: Mapping[str, str]) -> tup
     """
     known = {FILE, *_variables(model, PREFIX)}
     maps = tuple(f"{name}__" for name in _maps(model, PREFIX))
-    sections = {name.partition("__")[0] for name in known if "__" in name}
     starts = tuple(f"{name}_" for name in known if "__" not in name)
     names = {name.upper(): name for name in environment}
     services = [name.removesuffix(_SERVICE) for name in names if name.endswith(_SERVICE)]
@@ -44,21 +51,48 @@ def unknown_names(model: type[BaseModel], environment: Mapping[str, str]) -> tup
     for name in sorted(names.keys() - known - _OF_SCRIPTS):
         if not name.startswith(PREFIX) or name.startswith((*maps, *made)):
             continue
-        head, _, tail = name.partition("__")
-        ends = [each for each in known if each.endswith(f"__{tail or name.removeprefix(PREFIX)}")]
-        alike = get_close_matches(name, known, n=1, cutoff=0.88)
-        if not (alike or tail or name.startswith(starts) or ends):
-            others.append(names[name])
-            continue
-        near = (
-            alike
-            or ([head] if head in known and head not in sections else [])
-            or get_close_matches(name, ends, n=1, cutoff=0.0)
-            or get_close_matches(name, {*known, f"{PREFIX}CHANNELS__{tail}"}, n=1)
-        )
-        hint = f"did you mean {near[0]}?" if near else "`aoi settings` lists them all"
-        raise ConfigurationError(f"settings: {names[name]} is no setting; {hint}")
+        if "__" in name or name.startswith(starts) or _alike(name, known) or _ends(name, known):
+            raise ConfigurationError(f"settings: {names[name]}{_no_setting(name, known)}")
+        others.append(names[name])
     return tuple(others)
+
+
+def in_words_of(model: type[BaseModel], *at: str) -> Callable[[ErrorDetails], str]:
+    """Describes faults of ``model``, whose settings are at that place, with their variables."""
+
+    def described(fault: ErrorDetails) -> str:
+        name = variable((*at, *fault["loc"]))
+        if fault["type"] == "extra_forbidden":
+            start = variable((*at, ""))
+            return name + _no_setting(name.upper(), set(_variables(model, start)))
+        words = _JSON.get(fault["type"]) if name in map(str.upper, os.environ) else None
+        return f"{name}: {words or in_words(fault)}"
+
+    return described
+
+
+def _no_setting(name: str, known: AbstractSet[str]) -> str:
+    head, _, tail = name.partition("__")
+    alone = head in known and not any(each.startswith(f"{head}__") for each in known)
+    near = (
+        _alike(name, known)
+        or ([head] if alone else [])
+        or get_close_matches(name, _ends(name, known), n=1, cutoff=0.0)
+        or get_close_matches(name, {*known, f"{PREFIX}CHANNELS__{tail}"}, n=1, cutoff=0.8)
+    )
+    return " is no setting; " + (
+        f"did you mean {near[0]}?" if near and near[0] != name else "`aoi settings` lists them all"
+    )
+
+
+def _alike(name: str, known: AbstractSet[str]) -> list[str]:
+    return get_close_matches(name, known, n=1, cutoff=0.88)
+
+
+def _ends(name: str, known: AbstractSet[str]) -> list[str]:
+    """Settings that end as ``name`` does after its section, or after ``AOI_``."""
+    end = name.partition("__")[2] or name.removeprefix(PREFIX)
+    return [each for each in known if each.endswith(f"__{end}")]
 
 
 def read_file(path: str) -> dict[str, Any]:

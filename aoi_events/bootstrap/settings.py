@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -21,12 +20,11 @@ from pydantic_settings import (
 
 from aoi_events.bootstrap.setting_sources import (
     FILE,
+    in_words_of,
     read_file,
     stripped,
     unknown_names,
-    variable,
 )
-from aoi_events.contracts.faults import in_words
 from aoi_events.daemon.settings import ClientSettings
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
@@ -37,12 +35,6 @@ from aoi_events.telemetry.logs import LogFormat
 
 if TYPE_CHECKING:
     from aoi_events.services.runtime.settings import Policies
-
-
-_LIST: Final = 'must be JSON, like ["a", "b"]'
-_OBJECT: Final = 'must be JSON, like {"a": "b"}'
-_JSON: Final = {"tuple_type": _LIST, "dict_type": _OBJECT, "model_type": _OBJECT}
-"""The words for variables that must be JSON and are not, per type of error."""
 
 
 class PolicySettings(Section):
@@ -127,7 +119,7 @@ class HealthSettings(Section):
     enabled: bool = True
     """Whether health is served at all."""
     host: Host = "127.0.0.1"
-    """Address to listen on."""
+    """Address to listen on; ``::`` for all, IPv6 and IPv4, ``0.0.0.0`` for all of IPv4."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8091
     """TCP port to listen on; 0: any free one (the log says which)."""
 
@@ -258,10 +250,6 @@ def load_settings(**arguments: Any) -> Settings:
         return Settings(**arguments)
     except ValidationError as error:
         parts = error.errors(include_input=False, include_url=False)
-        raise ConfigurationError("settings: " + "; ".join(map(_in_words, parts))) from None
-
-
-def _in_words(part: ErrorDetails) -> str:
-    name = variable(part["loc"])
-    words = _JSON.get(part["type"]) if name in map(str.upper, os.environ) else None
-    return f"{name}: {words or in_words(part)}"
+        raise ConfigurationError(
+            "settings: " + "; ".join(map(in_words_of(Settings), parts))
+        ) from None

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from aoi_events.contracts.identifiers import DeviceId, UserIdentity
 from aoi_events.errors import ConfigurationError
 from aoi_events.platform.proxy import ProxySetting
 from aoi_events.platform.settings import Section
@@ -30,9 +31,9 @@ class ClientSettings(Section):
     proxy: ProxySetting | None = None
     """HTTP proxy for the connection to the gateway, ``http://HOST:PORT`` or
     ``http://USER:PASSWORD@HOST:PORT``; the proxies of the environment are not used."""
-    device: str | None = None
+    device: DeviceId | None = None
     """Names the device, for people; unset: the machine's host name."""
-    identity: str | None = None
+    identity: UserIdentity | None = None
     """The user of the device: a phone number, a SIP URI, any text; ``aoi client run`` needs it. An
     identity that ``aoi client set-identity`` set later is used until this changes."""
     assertion_file: Path | None = None

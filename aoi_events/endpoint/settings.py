@@ -54,7 +54,7 @@ class EndpointSettings(Section):
     """The address that Application Servers send to, and the limits on their time and requests."""
 
     host: Host = "127.0.0.1"
-    """Address to listen on; ``0.0.0.0`` or ``::`` for all."""
+    """Address to listen on; ``::`` for all, IPv6 and IPv4, ``0.0.0.0`` for all of IPv4."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8092
     """TCP port to listen on; 0: any free one."""
     public_url: _Origin | None = None

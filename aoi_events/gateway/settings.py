@@ -17,7 +17,7 @@ class GatewaySettings(Section):
     """The address that devices connect to, and the limits on their time, requests and memory."""
 
     host: Host = "127.0.0.1"
-    """Address to listen on; ``0.0.0.0`` or ``::`` for all."""
+    """Address to listen on; ``::`` for all, IPv6 and IPv4, ``0.0.0.0`` for all of IPv4."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8090
     """TCP port to listen on; 0: any free one."""
     certificate: Path | None = None

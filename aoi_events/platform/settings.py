@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from ipaddress import ip_address
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -51,6 +52,14 @@ def form(pattern: str, words: str) -> AfterValidator:
         return text
 
     return AfterValidator(check)
+
+
+def from_json(value: Any) -> Any:
+    """Read the form that a list or a map has in the environment variables of a channel."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value  # whose type is refused then
 
 
 Host = Annotated[str, AfterValidator(host)]

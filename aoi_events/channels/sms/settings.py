@@ -18,12 +18,14 @@ from pydantic import (
 from aoi_events.channels.sms.spelling import ReceiptIds
 from aoi_events.channels.sms.validity import Validity
 from aoi_events.oma_push.datagrams import MOST_SEGMENTS, Bits
-from aoi_events.platform.settings import Cost, Host, Section, form
+from aoi_events.platform.settings import Cost, Host, Section, form, from_json
 
 
 def _separated(value: Any) -> Any:
-    """Split the form of a list in an environment variable: one text, separated by commas."""
-    return [each.strip() for each in value.split(",")] if isinstance(value, str) else value
+    """Read a list from an environment variable: JSON, or one text that is separated by commas."""
+    if isinstance(value, str) and not value.startswith("["):
+        return [each.strip() for each in value.split(",")]
+    return from_json(value)
 
 
 def _number(value: Any) -> Any:
@@ -145,7 +147,9 @@ class SmsSettings(SmscSettings):
     Without a host the channel is not configured: a device that offers it is refused.
     """
 
-    smscs: Mapping[Name, SmscSettings] = Field(default_factory=dict)
+    smscs: Annotated[Mapping[Name, SmscSettings], BeforeValidator(from_json)] = Field(
+        default_factory=dict
+    )
     """Several SMSCs instead of the one above: a table of such settings by name
     (`AOI_CHANNELS__SMS__SMSCS__EU__HOST`, `…__EU__PREFIXES`). A number goes to the SMSC with the
     longest prefix of it, and to the next one that takes it while that is down."""

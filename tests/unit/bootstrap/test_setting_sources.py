@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from aoi_events.bootstrap.setting_sources import read_file, unknown_names
-from aoi_events.bootstrap.settings import Settings
+from aoi_events.bootstrap.settings import Settings, load_settings
 from aoi_events.errors import ConfigurationError
 
 
@@ -114,3 +115,20 @@ def _is_refused(path: str, words: str) -> None:
     assert text.startswith("AOI_CONFIG names ")
     assert words in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    "toml, words",
+    [
+        ("[gateway]\nprot = 1", "AOI_GATEWAY__PROT is no setting; did you mean AOI_GATEWAY__PORT?"),
+        ("nonsense = 1", "AOI_NONSENSE is no setting; `aoi settings` lists them all"),
+    ],
+)
+def test_a_name_of_the_file_that_is_no_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, toml: str, words: str
+) -> None:
+    """It is refused as the variable of the same meaning would be."""
+    (tmp_path / "aoi.toml").write_text(toml)
+    monkeypatch.setenv("AOI_CONFIG", str(tmp_path / "aoi.toml"))
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        load_settings()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import (
     BeforeValidator,
@@ -15,18 +14,10 @@ from pydantic import (
 
 from aoi_events.platform.limiters import Network, parsed_network
 from aoi_events.platform.proxy import ProxySetting
-from aoi_events.platform.settings import Cost, Section
+from aoi_events.platform.settings import Cost, Section, from_json
 
 _SPARE: Final = 2.0
 """Seconds for the body of an answer, and for the way back of an outcome."""
-
-
-def _from_variable(value: Any) -> Any:
-    """Read JSON, the form of a list in an environment variable."""
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        raise ValueError('must be JSON, like ["a", "b"]') from None
 
 
 class OutgoingSettings(Section):
@@ -39,13 +30,13 @@ class OutgoingSettings(Section):
     """Whether devices may select this channel here."""
     networks: Annotated[
         tuple[Annotated[Network, BeforeValidator(parsed_network)], ...],
-        BeforeValidator(_from_variable),
+        BeforeValidator(from_json),
     ] = ()
     """Networks that requests may go to although they are private, loopback, link-local or
     otherwise not public, like `["10.20.0.0/16"]`. With `proxy` it is for addresses in URLs only,
     and not for names, which the proxy looks up."""
     ports: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=65_535)], ...], BeforeValidator(_from_variable)
+        tuple[Annotated[int, Field(ge=1, le=65_535)], ...], BeforeValidator(from_json)
     ] = (443,)
     """TCP ports that requests may go to; empty: any."""
     allow_http: bool = False

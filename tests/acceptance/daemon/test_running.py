@@ -177,6 +177,17 @@ async def test_settings_that_cannot_work(
     assert told in daemon.log[-1]["error"]
 
 
+async def test_secrets_of_the_url_are_not_shown(machine: Machine) -> None:
+    """Neither the status nor the log repeats user, password and query of the gateway's URL."""
+    daemon = await machine.start(
+        url="ws://ann:hidden@127.0.0.1:1/aoi?key=hidden", register_on="install"
+    )
+    await daemon.until_logged("cannot_connect", within=WITHIN)
+    status = await machine.status()
+    assert status.url == "ws://127.0.0.1:1/aoi"
+    assert "hidden" not in f"{status} {daemon.log}"
+
+
 async def test_state_that_is_damaged(machine: Machine) -> None:
     """Exit code 74; the log names the file and what to do, and shows nothing of its content."""
     machine.state.mkdir(mode=0o700)

@@ -30,7 +30,7 @@ from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.platform.broker_url import broker_url
-from aoi_events.platform.settings import Count, Host, Section, Span
+from aoi_events.platform.settings import Count, Host, Section, Span, from_json
 from aoi_events.telemetry.logs import LogFormat
 
 if TYPE_CHECKING:
@@ -142,10 +142,7 @@ def _broker(value: SecretStr) -> SecretStr:
 class _Environment(EnvSettingsSource):
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         """Leave text that is no JSON as it is: its validation knows the whole name."""
-        try:
-            return super().decode_complex_value(field_name, field, value)
-        except ValueError:
-            return value
+        return from_json(value)
 
 
 class Settings(BaseSettings):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from ipaddress import ip_address
 from typing import Annotated, Any, Final
 
+import pydantic_core
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from aoi_events.contracts.base import BUILT_WHEN_USED
@@ -55,10 +55,11 @@ def form(pattern: str, words: str) -> AfterValidator:
 
 
 def from_json(value: Any) -> Any:
-    """Read the form that a list or a map has in the environment variables of a channel."""
+    """Read the form that a list or a map has in an environment variable."""
     try:
-        return json.loads(value) if isinstance(value, str) else value
-    except ValueError:
+        # Other than `json` it refuses what nests too deep for what reads it then.
+        return pydantic_core.from_json(value) if isinstance(value, str) else value
+    except (ValueError, TypeError):  # the latter for text that is not UTF-8
         return value  # whose type is refused then
 
 

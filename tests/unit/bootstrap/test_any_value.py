@@ -36,6 +36,9 @@ VALUES: Final = (
     "::",
     "http://[",
     "x" * 10_000,
+    "[" * 20_000,
+    '{"a":' * 20_000,
+    "[" * 150 + "]" * 150,
     "/",
 )
 """Values for environment variables, which cannot have a NUL."""
@@ -52,6 +55,7 @@ TOML: Final = (
     "[1, {}]",
     "{ a = 1 }",
     "{ a = { b = [1] } }",
+    "[" * 300 + "]" * 300,
     "12:00:00",
 )
 """Values for the TOML file."""

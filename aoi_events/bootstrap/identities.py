@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aoi_events.bootstrap.settings import PolicySettings
 from aoi_events.errors import ConfigurationError
+from aoi_events.platform.files import read_regular
 from aoi_events.services.registration.identity_assertions import AssertionCheck, identity_keys
 
 
@@ -16,7 +17,7 @@ def identity_check(policy: PolicySettings) -> AssertionCheck | None:
             "set both AOI_POLICY__IDENTITY_KEYS and AOI_POLICY__IDENTITY_AUDIENCE, or neither"
         )
     try:
-        text = policy.identity_keys.read_bytes()
+        text = read_regular(policy.identity_keys)
     except OSError as error:
         raise ConfigurationError(
             f"AOI_POLICY__IDENTITY_KEYS: cannot read {policy.identity_keys}: {error.strerror}"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.domain.clients.tokens import TokenKeys, fingerprint_of
 from aoi_events.errors import ConfigurationError
+from aoi_events.platform.files import read_regular
 
 if TYPE_CHECKING:
     from aoi_events.domain.clients.applications import Application
@@ -52,10 +53,13 @@ def load_keys(settings: Settings) -> ServerKeys:
         raise ConfigurationError(
             "set both AOI_TOKEN_KEYS and AOI_CHALLENGE_KEY, or neither and AOI_KEY_FILE"
         )
-    return decode_keys(
-        {name: text.get_secret_value() for name, text in settings.token_keys.items()},
-        settings.challenge_key.get_secret_value(),
-    )
+    try:
+        return decode_keys(
+            {name: text.get_secret_value() for name, text in settings.token_keys.items()},
+            settings.challenge_key.get_secret_value(),
+        )
+    except ConfigurationError as error:
+        raise ConfigurationError(f"AOI_TOKEN_KEYS and AOI_CHALLENGE_KEY: {error}") from None
 
 
 def check_keys(keys: ServerKeys, in_use: Mapping[str, int], samples: Sequence[Application]) -> None:
@@ -191,7 +195,7 @@ def load_key_file(path: Path) -> ServerKeys:
 def _read(path: Path) -> dict[str, Any]:
     """The content of a key file, of which only the format is checked."""
     try:
-        body = json.loads(path.read_bytes())
+        body = json.loads(read_regular(path))
         tokens = {str(name): str(text) for name, text in dict(body["tokens"]).items()}
         return {"tokens": tokens, "challenge": str(body["challenge"])}
     except FileNotFoundError:
@@ -201,7 +205,7 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ConfigurationError(
             f'{path} is no key file: it needs {{"tokens": {{"k1": …}}, "challenge": …}}'
         ) from None

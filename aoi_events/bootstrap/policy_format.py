@@ -23,6 +23,7 @@ from aoi_events.contracts.identifiers import (
 from aoi_events.contracts.json_bodies import without_bom
 from aoi_events.domain.planning.policy import ChannelRules, Policy, Rules
 from aoi_events.errors import PolicyRefused
+from aoi_events.platform.files import open_regular
 
 MAX_FILE: Final = 1 << 20
 """Octets that a policy file may have."""
@@ -77,7 +78,7 @@ def read_octets(path: Path) -> bytes:
     Raises PolicyRefused.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(MAX_FILE + 1)
     except OSError as error:
         raise PolicyRefused(str(path), [("", f"cannot be read: {error.strerror}")]) from None

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from aoi_events.contracts.identifiers import Assertion
 from aoi_events.errors import ConfigurationError
+from aoi_events.platform.files import open_regular
 
 _LARGEST: Final = 65_536
 _form: Final = TypeAdapter(Assertion)
@@ -22,7 +23,7 @@ def read_assertion(file: Path | None) -> str | None:
     if file is None:
         return None
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             octets = opened.read(_LARGEST)
         return _form.validate_python(octets.decode("ascii").strip())
     except OSError as error:

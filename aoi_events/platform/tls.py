@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from aoi_events.errors import ConfigurationError
+from aoi_events.platform.files import open_regular
 
 _MISMATCH: Final = "KEY_VALUES_MISMATCH"
 
@@ -17,11 +18,11 @@ def server_context(certificate: Path, private_key: Path | None, prefix: str) -> 
     Raises ConfigurationError; a private key that is encrypted is refused, and no terminal is asked
     for its passphrase.
     """
-    _check_readable(certificate, f"{prefix}__CERTIFICATE")
+    check_readable(certificate, f"{prefix}__CERTIFICATE")
     named, file = f"{prefix}__CERTIFICATE", certificate
     if private_key is not None:
         named, file = f"{prefix}__PRIVATE_KEY", private_key
-        _check_readable(file, named)
+        check_readable(file, named)
 
     def encrypted() -> str:
         raise ConfigurationError(
@@ -52,7 +53,7 @@ def client_context(ca_file: Path | None, name: str) -> ssl.SSLContext:
     Raises ConfigurationError.
     """
     if ca_file is not None:
-        _check_readable(ca_file, name)
+        check_readable(ca_file, name)
     try:
         return ssl.create_default_context(cafile=ca_file)
     except ssl.SSLError:
@@ -61,9 +62,9 @@ def client_context(ca_file: Path | None, name: str) -> ssl.SSLContext:
         ) from None
 
 
-def _check_readable(file: Path, name: str) -> None:
+def check_readable(file: Path, name: str) -> None:
+    """Raises ConfigurationError with ``name`` unless it is a regular file that can be read."""
     try:
-        with file.open("rb"):
-            pass
+        open_regular(file).close()
     except OSError as error:
         raise ConfigurationError(f"{name}: cannot read {file}: {error.strerror}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ def files(tmp_path: Path) -> Path:
     """A folder with a certificate and files that are no keys of it."""
     self_signed(tmp_path)
     (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")
     (tmp_path / "utf16").write_text("-----BEGIN CERTIFICATE-----", encoding="utf-16")
     key = ec.generate_private_key(ec.SECP256R1())
     for name, cipher in (
@@ -37,6 +39,7 @@ def files(tmp_path: Path) -> Path:
         ("none.pem", None, "AOI_GATEWAY__CERTIFICATE: cannot read {}: No such file"),
         ("folder", None, "AOI_GATEWAY__CERTIFICATE: cannot read {}: Is a directory"),
         ("x" * 300, None, "AOI_GATEWAY__CERTIFICATE: cannot read {}: File name too long"),
+        ("fifo", None, "AOI_GATEWAY__CERTIFICATE: cannot read {}: not a regular file"),
         ("utf16", None, "AOI_GATEWAY__CERTIFICATE: {} must be a PEM file"),
         ("localhost.pem", "folder", "AOI_GATEWAY__PRIVATE_KEY: cannot read {}: Is a directory"),
         ("localhost.pem", "other.pem", "AOI_GATEWAY__PRIVATE_KEY: the private key in {} does not"),
@@ -63,6 +66,7 @@ def test_a_certificate_with_its_key(files: Path, key: str | None) -> None:
     "file, words",
     [
         ("folder", "AOI_CLIENT__CA_FILE: cannot read {}: Is a directory"),
+        ("fifo", "AOI_CLIENT__CA_FILE: cannot read {}: not a regular file"),
         ("utf16", "AOI_CLIENT__CA_FILE: {} must be a PEM file with the certificates to trust"),
         ("other.pem", "AOI_CLIENT__CA_FILE: {} must be a PEM file with the certificates to trust"),
     ],

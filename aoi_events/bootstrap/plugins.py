@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from aoi_events.bootstrap.setting_sources import in_words_of
+from aoi_events.bootstrap.setting_sources import in_words_of, variable
 from aoi_events.domain.clients.channels import ChannelTraits
 from aoi_events.errors import ConfigurationError
 from aoi_events.ports.channel import ChannelPlugin
@@ -50,8 +50,8 @@ def configure(
     for kind in sections:
         if kind not in installed:
             raise ConfigurationError(
-                f"settings for channel {kind!r}, but there is no such plug-in; installed: "
-                + ", ".join(sorted(installed))
+                f"settings: {variable(('channels', kind))}: there is no plug-in {kind!r}; "
+                f"installed: {', '.join(sorted(installed))}"
             )
     plugins: dict[str, ChannelPlugin] = {}
     settings: dict[str, Any] = {}

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import sqlite3
+import stat
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ _WRONG_PATH: Final = (
     errno.ENAMETOOLONG,
     errno.EACCES,
     errno.EROFS,
+    errno.ELOOP,
 )
 """Errors of a path where no database can be made."""
 READ_ONLY: Final = "aoi_read_only"
@@ -93,13 +95,16 @@ def database_of(
     if pool < 1 or patience <= 0:
         raise ConfigurationError("the store needs a pool of at least 1 and a patience above 0 s")
     scheme = url.partition(":")[0]
-    if scheme in _POSTGRESQL:
-        from aoi_events.store.postgresql import postgresql_engine  # with its driver
+    try:
+        if scheme in _POSTGRESQL:
+            from aoi_events.store.postgresql import postgresql_engine  # with its driver
 
-        as_libpq_has_it = "postgresql" + url[len(scheme) :]
-        engine = postgresql_engine(as_libpq_has_it, pool, patience, lock_within or patience)
-        return Database(engine, Sql.POSTGRESQL)
-    return _sqlite(_target(url), pool, patience, create=create)
+            as_libpq_has_it = "postgresql" + url[len(scheme) :]
+            engine = postgresql_engine(as_libpq_has_it, pool, patience, lock_within or patience)
+            return Database(engine, Sql.POSTGRESQL)
+        return _sqlite(_target(url), pool, patience, create=create)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"AOI_STORE: {error}") from None
 
 
 def _target(url: str) -> URL:
@@ -116,10 +121,11 @@ def _target(url: str) -> URL:
 
 def _sqlite(target: URL, pool: int, patience: float, *, create: bool) -> Database:
     memory = target.database in (None, "", ":memory:")
-    if target.host or target.query or (target.database or "").startswith("file:"):
+    path = target.database or ""
+    if target.host or target.query or path.startswith("file:") or "\0" in path:
         raise ConfigurationError(
             "the store's URL for SQLite must be sqlite:///PATH (three slashes, and four before an "
-            "absolute path), without options and file:"
+            "absolute path), without options, NUL and file:"
         )
     engine = create_async_engine(
         target,
@@ -146,7 +152,7 @@ def _sqlite(target: URL, pool: int, patience: float, *, create: bool) -> Databas
         dialect: object, record: object, arguments: object, options: dict[str, Any]
     ) -> None:
         if not memory:
-            _find(Path(target.database or ""), create=create)
+            _find(Path(path), create=create)
         options["async_creator_fn"] = opened
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -183,21 +189,39 @@ def _sqlite(target: URL, pool: int, patience: float, *, create: bool) -> Databas
 
 
 def _find(file: Path, *, create: bool) -> None:
-    """Check that the file exists: an empty file is an empty database."""
+    """Check that the file exists and is regular: an empty file is an empty database."""
     try:
-        if file.is_file():
-            return
-        if create:
-            # What SQLite puts beside it gets its mode.
-            os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        # For other reasons SQLite says why, and the caller tries again.
-        if error.errno in _WRONG_PATH:
+        if not stat.S_ISREG(file.stat().st_mode):
             raise ConfigurationError(
-                f"AOI_STORE: cannot make {file.absolute()}: {error.strerror}"
+                f"AOI_STORE: {file.absolute()} is no regular file; name another"
+            )
+    except FileNotFoundError:
+        if not file.parent.is_dir():
+            raise ConfigurationError(
+                f"AOI_STORE: there is no folder {file.parent.absolute()}; make it, or name another"
             ) from None
-    if not create and file.parent.is_dir():
+        if not create:
+            raise ConfigurationError(
+                f"there is no database {file.absolute()}; AOI_STORE says where it is, and to make "
+                "a new one run `aoi db upgrade` first"
+            ) from None
+        _make(file)
+    except OSError as error:
+        _refuse(file, error)
+
+
+def _make(file: Path) -> None:
+    try:
+        # What SQLite puts beside it gets its mode.
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        _refuse(file, error)
+
+
+def _refuse(file: Path, error: OSError) -> None:
+    """Raise ConfigurationError for a path where no database can be."""
+    # For other reasons SQLite says why, and the caller tries again.
+    if error.errno in _WRONG_PATH:
         raise ConfigurationError(
-            f"there is no database {file.absolute()}; AOI_STORE says where it is, and to make a "
-            "new one run `aoi db upgrade` first"
-        )
+            f"AOI_STORE: cannot use {file.absolute()}: {error.strerror}"
+        ) from None

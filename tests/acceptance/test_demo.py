@@ -101,8 +101,14 @@ def test_twice_on_one_store(tmp_path: Path) -> None:
     [
         (["--broker", "amqp://a:hidden@127.0.0.1:1/"], "connecting to 127.0.0.1:1"),
         (["--store", "postgresql://a:hidden@127.0.0.1:1/a"], "the store cannot be reached"),
-        (["--store", "mysql://a:hidden@127.0.0.1/a"], "the store cannot be 'mysql'; use sqlite"),
-        (["--broker", "kafka://127.0.0.1"], "settings: AOI_BROKER: no broker speaks 'kafka'"),
+        (
+            ["--store", "mysql://a:hidden@127.0.0.1/a"],
+            "AOI_STORE: the store cannot be 'mysql'; use sqlite",
+        ),
+        (
+            ["--broker", "kafka://127.0.0.1"],
+            "settings: AOI_BROKER: no broker speaks 'kafka'; give amqp://",
+        ),
     ],
 )
 def test_parts_that_cannot_be_had(tmp_path: Path, options: list[str], told: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from aoi_events.errors import StoreUnavailable
+from aoi_events.errors import ConfigurationError, StoreUnavailable
 from aoi_events.ports.store import Lock
 from aoi_events.store.migration import upgrade
 from aoi_events.store.store import SqlStore, open_store
@@ -110,15 +110,23 @@ async def test_a_table_that_is_gone_is_unavailable(tmp_path: Path, postgres: Sql
         await store.close()
 
 
-@pytest.mark.parametrize("octets", [b"no database at all " * 99, b""])
-async def test_a_damaged_sqlite_file_is_unavailable(tmp_path: Path, octets: bytes) -> None:
-    """A file that is none of SQLite's, or lost its pages, is the fault of the place."""
+@pytest.mark.parametrize(
+    "octets, error, words",
+    [
+        (b"no database at all " * 99, ConfigurationError, "is not a database of SQLite"),
+        (b"", StoreUnavailable, "malformed"),
+    ],
+)
+async def test_a_damaged_sqlite_file_is_reported(
+    tmp_path: Path, octets: bytes, error: type[Exception], words: str
+) -> None:
+    """A file that is none of SQLite's is a wrong setting, lost pages are a fault of the place."""
     file = tmp_path / "aoi.db"
     await upgrade(f"sqlite:///{file}")
     whole = file.read_bytes()
     file.write_bytes(octets or whole[:4096] + bytes(len(whole) - 4096))
     store = await open_store(f"sqlite:///{file}")
-    with pytest.raises(StoreUnavailable, match=r"not a database|malformed"):
+    with pytest.raises(error, match=words):
         async with store.transaction() as transaction:
             await transaction.clients([client_id(1)])
     await store.close()
@@ -161,10 +169,10 @@ async def test_sqlite_locked_by_another_process_is_unavailable(tmp_path: Path) -
     await store.close()
 
 
-async def test_sqlite_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
-    """A folder that does not exist is a fault of the place, not of the program."""
+async def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """No time mends it: the error names the setting and the folder, for new databases, too."""
     store = await open_store(f"sqlite:///{tmp_path / 'no' / 'aoi.db'}")
-    with pytest.raises(StoreUnavailable, match="open"):
+    with pytest.raises(ConfigurationError, match=f"AOI_STORE: there is no folder {tmp_path}/no;"):
         async with store.transaction():
             raise AssertionError("unreachable")
     await store.close()

@@ -21,11 +21,15 @@ from tests.support.commands import Cli
         ("AOI_GATEWAY_USERS", "aoi-gateway", "AOI_GATEWAY_USERS: must be JSON"),
         ("AOI_POLICY__BACKLOGG", "3", "is no setting; did you mean AOI_POLICY__BACKLOG?"),
         ("AOI_CHANNELS__SMS__PORT", "x", "AOI_CHANNELS__SMS__PORT: must be a whole number"),
-        ("AOI_CHANNELS__PIGEON__LOFT", "1", "settings for channel 'pigeon'"),
+        ("AOI_CHANNELS__PIGEON__LOFT", "1", "AOI_CHANNELS__PIGEON: there is no plug-in 'pigeon'"),
         ("AOI_BACTH", "3", "AOI_BACTH is no setting; did you mean AOI_BATCH?"),
         ("AOI_POLICY_BACKLOG", "3", "is no setting; did you mean AOI_POLICY__BACKLOG?"),
         ("AOI_GATEWAY_PORT", "1", "is no setting; did you mean AOI_GATEWAY__PORT?"),
-        ("AOI_STORE", "postgresql://u:p@ss:hidden@h/d", "the store's URL cannot be read"),
+        (
+            "AOI_STORE",
+            "postgresql://u:p@ss:hidden@h/d",
+            "AOI_STORE: the store's URL cannot be read",
+        ),
         ("AOI_STORE", "postgresql://u:hidden@h:port/d", "the store's URL cannot be read"),
         ("AOI_BROKER", "amqp://u:hidden@h:70000/v", "the broker's URL cannot be read"),
         ("AOI_BROKER", "amqp://u:hidden@", "AOI_BROKER: the broker's URL has no valid host"),
@@ -35,10 +39,13 @@ from tests.support.commands import Cli
         ("AOI_STORE", "sqlite://two.sqlite3", "must be sqlite:///PATH (three slashes"),
         ("AOI_STORE", "sqlite:///file:a.db?uri=true", "must be sqlite:///PATH (three slashes"),
         ("AOI_STORE", "sqlite:///a.db?timeout=nan", "must be sqlite:///PATH (three slashes"),
-        ("AOI_STORE", "sqlite:////", "AOI_STORE: cannot make /: Is a directory"),
-        ("AOI_STORE", "sqlite:///no/a.db", "no/a.db: No such file or directory"),
+        ("AOI_STORE", "sqlite:////", "AOI_STORE: / is no regular file; name another"),
+        ("AOI_STORE", "sqlite:////dev/null", "AOI_STORE: /dev/null is no regular file"),
+        ("AOI_STORE", "sqlite:///a%00b", "AOI_STORE: the store's URL for SQLite must be"),
+        ("AOI_STORE", "sqlite:///no/a.db", "AOI_STORE: there is no folder"),
         ("AOI_STORE", "sqlite:///" + "x" * 300, "x: File name too long"),
         ("AOI_STORE", "sqlite:////etc/passwd", "/etc/passwd is not a database of SQLite"),
+        ("AOI_KEY_FILE", "/dev/zero", "AOI_KEY_FILE: cannot read /dev/zero: not a regular file"),
         ("AOI_KEY_FILE", "/", "AOI_KEY_FILE: cannot read /: Is a directory"),
         ("AOI_KEY_FILE", "x" * 300, "x: File name too long"),
         (
@@ -62,6 +69,42 @@ def test_up_names_the_setting(
     assert ran.code == 78
     assert told in ran.err
     assert "hidden" not in ran.err
+
+
+def test_keys_of_the_environment_that_are_none(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys that are not base64 are refused with the names of their settings."""
+    monkeypatch.setenv("AOI_TOKEN_KEYS__K1", "hidden!")
+    monkeypatch.setenv("AOI_CHALLENGE_KEY", "hidden!")
+    ran = cli("keys", "list")
+    assert ran.code == 78
+    assert "AOI_TOKEN_KEYS and AOI_CHALLENGE_KEY: a server key is not base64" in ran.err
+    assert "hidden" not in ran.err
+
+
+def test_a_key_file_that_nests_too_deep(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is refused as any other file that has no keys."""
+    (tmp_path / "k.json").write_text("[" * 100_000)
+    monkeypatch.setenv("AOI_KEY_FILE", "k.json")
+    ran = cli("keys", "list")
+    assert (ran.code, ran.err.count("\n")) == (78, 1)
+    assert "AOI_KEY_FILE: k.json is no key file" in ran.err
+
+
+@pytest.mark.parametrize("command", ["status n1", "dead list"])
+@pytest.mark.parametrize(
+    "path, words",
+    [("no/a.db", "AOI_STORE: there is no folder"), ("/dev/zero", "is no regular file")],
+)
+def test_commands_name_the_store(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str, path: str, words: str
+) -> None:
+    """Commands that make no database end with 78 as well where there can be none."""
+    monkeypatch.setenv("AOI_STORE", f"sqlite:///{path}")
+    ran = cli(*command.split())
+    assert ran.code == 78
+    assert words in ran.err
 
 
 def test_a_file_that_is_no_toml(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import unquote
+import re
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qsl, unquote
 
 from aoi_events.broker.memory import NOT_DURABLE, MemoryBroker, MemoryServer
 from aoi_events.broker.rabbitmq import RabbitBroker
@@ -13,12 +16,50 @@ from aoi_events.platform.broker_url import broker_url
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.platform.retry import RetryPolicy
+from aoi_events.platform.tls import check_readable, client_context
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.metrics import BrokerMetrics
 
 log = get_logger(__name__)
 
+_FILE: Final = (".+", "a file")
+_OPTIONS: Final = {
+    "cafile": _FILE,
+    "certfile": _FILE,
+    "keyfile": _FILE,
+    "capath": (".+", "a folder"),
+    "cadata": (".+", "base64 of certificates"),
+    "no_verify_ssl": ("[01]", "0 or 1"),
+    "auth": ("plain|external", "plain or external"),
+    "timeout": ("[0-9]{1,5}", "whole seconds"),
+    "heartbeat": ("[0-9]{1,5}", "whole seconds"),
+    "name": (".+", "text"),
+}
+"""The options that aiormq reads in a URL: the form of their values, and its words."""
+
 _servers: dict[asyncio.AbstractEventLoop, dict[str, MemoryServer]] = {}
+
+
+def _check_options(query: str) -> None:
+    """Raises ConfigurationError for options that cannot be used, before anything is connected."""
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    for name, value in options.items():
+        if name not in _OPTIONS:
+            raise ConfigurationError(
+                f"the broker's URL (AOI_BROKER) has the option {name[:64]!r}; there are "
+                + ", ".join(_OPTIONS)
+            )
+        form, words = _OPTIONS[name]
+        if not re.fullmatch(form, value, re.IGNORECASE):
+            raise ConfigurationError(
+                f"the broker's URL (AOI_BROKER) has {name} that is not {words}"
+            )
+    for name in ("certfile", "keyfile", "cafile"):
+        if name in options:
+            named = f"{name} of the broker's URL (AOI_BROKER)"
+            check_readable(Path(options[name]), named)
+    if "cafile" in options:
+        client_context(Path(options["cafile"]), named)
 
 
 async def open_broker(
@@ -43,6 +84,7 @@ async def open_broker(
     if parts.scheme == "memory":
         server = memory_server(parts.hostname or "")
         return MemoryBroker(server, user=unquote(parts.username or "aoi"), metrics=metrics)
+    _check_options(parts.query)
     return await RabbitBroker.connect(url, name=name, retry_policy=retry_policy, metrics=metrics)
 
 

@@ -14,12 +14,15 @@ def broker_url(text: str) -> SplitResult:
     """The parts of the broker's URL. Raises ValueError, which never repeats a password."""
     try:
         parts = urlsplit(text)
-        _ = parts.port  # read when it is asked for
+        cut = "@" in f"{parts.path}{parts.query}{parts.fragment}"  # by a password
+        wrong = cut or parts.port == 0 or " " in text or not text.isprintable()
     except ValueError:
+        wrong = True
+    if wrong:
         raise ValueError(
-            f"the broker's URL cannot be read; {_FORMS}, and write @, : and / in a password as "
-            "%40, %3A and %2F"
-        ) from None
+            f"the broker's URL cannot be read; {_FORMS}, and write @ : / ? # in a password as "
+            "%40 %3A %2F %3F %23"
+        )
     if parts.scheme not in ("amqp", "amqps", "memory"):
         raise ValueError(f"no broker speaks {parts.scheme!r}; {_FORMS}")
     if parts.scheme != "memory":

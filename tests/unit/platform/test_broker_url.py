@@ -28,6 +28,12 @@ def test_urls_that_can_work(url: str) -> None:
         "amqp://[::1",
         "memory://[",
         "amqp://u:hid/den@h",
+        "amqp://u:x@hid/den@h",
+        "amqp://u:1#hidden@h",
+        "amqp://u:1?hidden@h",
+        "amqp://h:0",
+        "amqp://h\n",
+        "amqp://h/ v",
         "amqp://" + "x" * 300,
     ],
 )

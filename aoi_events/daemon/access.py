@@ -74,7 +74,7 @@ def peer_of(connection: socket.socket) -> Peer:
 
 def group_number(group: str) -> int:
     """The number of a group. Raises ConfigurationError."""
-    if group.isdecimal() and int(group) <= _LARGEST_ID:
+    if group.isascii() and group.isdecimal() and int(group) <= _LARGEST_ID:
         return int(group)
     try:
         return grp.getgrnam(group).gr_gid

@@ -42,8 +42,8 @@ def send_request(path: Path, request: AppRequest, *, wait: float = 0.0) -> Clien
             raise ClientUnreachable(f"the AOI Client at {path} does not answer") from None
         except OSError as error:
             raise ClientUnreachable(
-                f"no AOI Client answers at {path} ({error.strerror}): is `aoi client run` running? "
-                "AOI_CLIENT__SOCKET says where it listens"
+                f"no AOI Client answers at {path} ({error.strerror or error}): is `aoi client run` "
+                "running? AOI_CLIENT__SOCKET says where it listens"
             ) from None
     try:
         answer = client_frames.validate_json(line)

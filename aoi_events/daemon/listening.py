@@ -63,7 +63,9 @@ class AppListener:
                 "path that this user may use"
             ) from None
         except OSError as error:
-            raise ConfigurationError(f"no socket at {self.path}: {error.strerror}") from None
+            raise ConfigurationError(
+                f"AOI_CLIENT__SOCKET: cannot listen at {self.path}: {error.strerror}"
+            ) from None
 
     async def start(self, serve: Serve) -> None:
         """Serve every connection with ``serve``."""

@@ -29,7 +29,7 @@ def run_daemon(settings: ClientSettings) -> int:
         log.error("settings", error=str(error))
         return ExitCode.CONFIG
     except ClientStateError as error:
-        log.error("state", error=str(error))
+        log.error("state", error=str(error), hint="AOI_CLIENT__STATE names its folder")
         return ExitCode.STATE
 
 

@@ -58,9 +58,9 @@ class FileStorage:
                 # A file that was restored from a backup may have another mode.
                 os.fchmod(file.fileno(), OWNER_ONLY)
                 data = file.read(_LARGEST + 1)
-        except FileNotFoundError:
-            return None
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and self._lock is not None:
+                return None  # its folder is there
             raise ClientStateError(f"cannot read {self._path}: {error.strerror}") from error
         if len(data) > _LARGEST:
             raise ClientStateError(

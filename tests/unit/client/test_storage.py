@@ -48,6 +48,12 @@ async def test_is_used_between_load_and_close_only(storage: Storage) -> None:
         await storage.save(b"x")
 
 
+async def test_a_folder_that_cannot_be_made() -> None:
+    """It is an error at once, and not an AOI Client without state."""
+    with pytest.raises(ClientStateError, match="No such file or directory"):
+        await FileStorage("/proc/aoi/state").load()
+
+
 async def test_memory_is_used_by_one_client() -> None:
     """A second client on the same memory is refused until the first closes it."""
     memory = MemoryStorage()

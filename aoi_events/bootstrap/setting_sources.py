@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from pydantic_core import ErrorDetails
 from aoi_events.contracts.faults import in_words
 from aoi_events.contracts.json_bodies import without_bom
 from aoi_events.errors import ConfigurationError
+from aoi_events.platform.files import read_regular
 
 PREFIX: Final = "AOI_"
 FILE: Final = "AOI_CONFIG"
@@ -26,7 +28,10 @@ _OF_SCRIPTS: Final = frozenset({"AOI_LOG_DIR"})
 """Variables of the scripts in ``compose/`` that begin as a setting does."""
 _LONGEST: Final = 4_096
 """Characters of a text; no path may be longer, either."""
+_PASSWORD: Final = "password"  # noqa: S105 - the name of settings
+_LINE_BREAKS: Final = "\r\n"
 _SERVICE: Final = "_SERVICE_HOST"
+_IN_CHANNEL: Final = re.compile("AOI_CHANNELS__.+__.+")
 _LIST: Final = 'must be JSON, like ["a", "b"]'
 _OBJECT: Final = 'must be JSON, like {"a": "b"}'
 _JSON: Final = {"tuple_type": _LIST, "dict_type": _OBJECT, "model_type": _OBJECT}
@@ -57,14 +62,35 @@ def unknown_names(model: type[BaseModel], environment: Mapping[str, str]) -> tup
     return tuple(others)
 
 
+def check_once(environment: Mapping[str, str]) -> None:
+    """Raises ConfigurationError for two variables of which one would be ignored in silence.
+
+    Their names differ in case only, or one has a channel's setting as a whole and one a part of it.
+    """
+    seen: dict[str, str] = {}
+    for name in sorted(environment, key=str.upper):
+        upper = name.upper()
+        if not upper.startswith(PREFIX) or not environment[name].strip():
+            continue
+        for other, its_name in seen.items():
+            part = _IN_CHANNEL.match(other) and upper.startswith(f"{other}__")
+            if upper == other or part:
+                raise ConfigurationError(
+                    f"settings: {its_name} and {name} are one setting; unset one of them"
+                )
+        seen[upper] = name
+
+
 def in_words_of(model: type[BaseModel], *at: str) -> Callable[[ErrorDetails], str]:
     """Describes faults of ``model``, whose settings are at that place, with their variables."""
 
     def described(fault: ErrorDetails) -> str:
         name = variable((*at, *fault["loc"]))
         if fault["type"] == "extra_forbidden":
-            start = variable((*at, ""))
-            return name + _no_setting(name.upper(), set(_variables(model, start)))
+            known = set(_variables(model, variable((*at, ""))))
+            if name in known:  # and its spelling in the file is not
+                return f"{name}: must be in lower case in the file: {str(fault['loc'][-1]).lower()}"
+            return name + _no_setting(name.upper(), known)
         words = _JSON.get(fault["type"]) if name in map(str.upper, os.environ) else None
         return f"{name}: {words or in_words(fault)}"
 
@@ -98,7 +124,7 @@ def _ends(name: str, known: AbstractSet[str]) -> list[str]:
 def read_file(path: str) -> dict[str, Any]:
     """The content of the TOML file. Raises ConfigurationError."""
     try:
-        text = without_bom(Path(path).read_bytes()).decode()
+        text = without_bom(read_regular(Path(path))).decode()
     except FileNotFoundError:
         raise ConfigurationError(f"{FILE} names {path}, which is no file") from None
     except OSError as error:
@@ -116,6 +142,9 @@ def read_file(path: str) -> dict[str, Any]:
 def stripped(value: Any, *at: str | int) -> Any:
     """``value`` with every text in it stripped of white space, as files and shells add it.
 
+    A password loses line breaks only: a variable was stripped before, and in quotes of TOML or JSON
+    spaces are meant.
+
     Raises ConfigurationError for control characters and for texts that are too long, except in
     JSON that the settings of a channel read. ``at``: the place of the value, for the error.
     """
@@ -125,7 +154,7 @@ def stripped(value: Any, *at: str | int) -> Any:
         return [stripped(each, *at, place) for place, each in enumerate(value)]
     if not isinstance(value, str):
         return value
-    text = value.strip()
+    text = value.strip(_LINE_BREAKS if at[-1:] == (_PASSWORD,) else None)
     if text.startswith(("[", "{")) and "\0" not in text:
         return text
     if len(text) > _LONGEST:

@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from aoi_events.bootstrap.setting_sources import (
     FILE,
+    check_once,
     in_words_of,
     read_file,
     stripped,
@@ -30,7 +31,7 @@ from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.platform.broker_url import broker_url
-from aoi_events.platform.settings import Count, Host, Section, Span, from_json
+from aoi_events.platform.settings import Count, Host, Section, Span, from_json, without_booleans
 from aoi_events.telemetry.logs import LogFormat
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ class PolicySettings(Section):
     """Seconds before the first retry on a channel that refused for now; doubled each time."""
     retry_most: Span = 300.0
     """Longest pause between retries, in seconds."""
-    poll: Annotated[float, Field(gt=0, le=10)] = 0.2
+    poll: Annotated[float, Field(ge=0.001, le=10)] = 0.2
     """Seconds between looks of the deadlines worker."""
-    hold: Annotated[float, Field(gt=0, le=300)] = 5.0
+    hold: Annotated[float, Field(ge=0.001, le=300)] = 5.0
     """Seconds after which a change whose messages may not have left is published again."""
     clients_per_identity: Count = 50
     """New AOI Clients for one user identity within a day."""
@@ -191,11 +192,11 @@ class Settings(BaseSettings):
     deadlines."""
     batch: Annotated[int, Field(ge=1, le=2_000)] = 200
     """Messages that a worker handles at once, and its prefetch."""
-    quarantine_limit: Annotated[float, Field(gt=0, le=600)] = 120.0
+    quarantine_limit: Annotated[float, Field(ge=0.001, le=600)] = 120.0
     """Seconds that one quarantined message may take; then the process ends."""
-    start_within: Annotated[float, Field(gt=0, le=600)] = 40.0
+    start_within: Annotated[float, Field(ge=0.001, le=600)] = 40.0
     """Seconds that broker and store may take to come up when this starts; then it ends with 69."""
-    drain_within: Annotated[float, Field(gt=0, le=600)] = 20.0
+    drain_within: Annotated[float, Field(ge=0.001, le=600)] = 20.0
     """Seconds to finish after TERM; then what is unfinished is left to others."""
     channels: Annotated[dict[str, dict[str, Any]], Field(repr=False)] = {}
     """One section per channel type, for example ``AOI_CHANNELS__SMS__HOST``."""
@@ -227,7 +228,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _texts(cls, values: dict[str, Any]) -> Any:
-        return stripped(values)
+        return without_booleans(cls, stripped(values))
 
     @property
     def names_keys(self) -> bool:
@@ -243,6 +244,7 @@ class Settings(BaseSettings):
 def load_settings(**arguments: Any) -> Settings:
     """Settings from everywhere. Raises ConfigurationError that says which, and how to set it."""
     unknown_names(Settings, os.environ)
+    check_once(os.environ)
     try:
         return Settings(**arguments)
     except ValidationError as error:

@@ -22,9 +22,12 @@ _HOST_BITS: Final = 64
 def parsed_network(value: object) -> Network:
     """The network that a setting names. Raises ValueError, with words for the operator."""
     try:
-        return ip_network(str(value))
+        network = ip_network(str(value))
     except ValueError:
         raise ValueError("must be an address or a network, for example 10.0.0.0/8") from None
+    if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None:
+        raise ValueError("must be in the form of IPv4, without ::ffff:")  # as peers are compared
+    return network
 
 
 class TokenBucket:

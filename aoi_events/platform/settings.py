@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from ipaddress import ip_address
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 import pydantic_core
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from aoi_events.contracts.base import BUILT_WHEN_USED
 
 _NAME: Final = re.compile(rb"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
 _LONGEST_NAME: Final = 254
 """Characters of a host name, with a dot at the end (RFC 1035, section 2.3.4)."""
+
+
+def without_booleans(model: type[BaseModel], values: Any) -> Any:
+    """The same, with other objects for the booleans where ``model`` has numbers.
+
+    Pydantic takes ``true``, as TOML and JSON write it, for the number 1, and refuses any object.
+    """
+    if not isinstance(values, dict):
+        return values
+    numbers = {
+        name
+        for name, field in model.model_fields.items()
+        if any(each in (int, float) for each in _types(field.annotation))
+    }
+    return {name: _no_boolean(each) if name in numbers else each for name, each in values.items()}
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for each in get_args(annotation):
+        yield from _types(each)
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_no_boolean(each) for each in value]
+    return object() if isinstance(value, bool) else value
 
 
 class Section(BaseModel):
@@ -26,6 +54,11 @@ class Section(BaseModel):
         allow_inf_nan=False,
         **BUILT_WHEN_USED,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _booleans_are_no_numbers(cls, values: Any) -> Any:
+        return without_booleans(cls, values)
 
 
 def host(text: str) -> str:
@@ -55,10 +88,11 @@ def form(pattern: str, words: str) -> AfterValidator:
 
 
 def from_json(value: Any) -> Any:
-    """Read the form that a list or a map has in an environment variable."""
+    """Read the form that a list or a map has in an environment variable; no list has booleans."""
     try:
         # Other than `json` it refuses what nests too deep for what reads it then.
-        return pydantic_core.from_json(value) if isinstance(value, str) else value
+        found = pydantic_core.from_json(value) if isinstance(value, str) else value
+        return _no_boolean(found) if isinstance(found, list) else found
     except (ValueError, TypeError):  # the latter for text that is not UTF-8
         return value  # whose type is refused then
 

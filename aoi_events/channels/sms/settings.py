@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from unicodedata import category
 
 from pydantic import (
     BeforeValidator,
@@ -30,7 +31,7 @@ def _separated(value: Any) -> Any:
 
 def _number(value: Any) -> Any:
     """Read a number from the text of an environment variable."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
 
 
 Octet = Annotated[int, Field(ge=0, le=255)]
@@ -91,34 +92,35 @@ class SmscSettings(Section):
     decimal; `auto` finds out."""
     prefixes: Annotated[tuple[Prefix, ...], BeforeValidator(_separated)] = ()
     """Prefixes of the numbers that the SMSC takes (`+31, +49`); empty: all numbers."""
-    rate: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    rate: Annotated[float, Field(ge=0.001, le=10_000)] | None = None
     """Most short messages a second that each copy of the worker sends to the SMSC; unset: no
     limit."""
     window: Annotated[int, Field(ge=1, le=1_000)] = 10
     """Most submissions that wait for their response at once."""
-    response_time: Annotated[float, Field(gt=0, le=25)] = 10.0
+    response_time: Annotated[float, Field(ge=0.001, le=25)] = 10.0
     """Seconds to wait for the response to a submission or *enquire_link*."""
-    connect_time: Annotated[float, Field(gt=0, le=60)] = 10.0
+    connect_time: Annotated[float, Field(ge=0.001, le=60)] = 10.0
     """Seconds to connect and bind."""
-    enquire_link: Annotated[float, Field(gt=0, le=3_600)] = 30.0
+    enquire_link: Annotated[float, Field(ge=0.001, le=3_600)] = 30.0
     """Seconds without anything from the SMSC after which it is sent *enquire_link*."""
-    throttle_pause: Annotated[float, Field(gt=0, le=60)] = 1.0
+    throttle_pause: Annotated[float, Field(ge=0.001, le=60)] = 1.0
     """Seconds without submissions after the SMSC throttled us, or its queue was full."""
-    reconnect_first: Annotated[float, Field(gt=0, le=10)] = 0.2
+    reconnect_first: Annotated[float, Field(ge=0.001, le=10)] = 0.2
     """Seconds before the first new attempt to connect; doubled for each further one."""
-    reconnect_most: Annotated[float, Field(gt=0, le=300)] = 10.0
+    reconnect_most: Annotated[float, Field(ge=0.001, le=300)] = 10.0
     """Longest pause between attempts to connect, in seconds."""
-    turn_time: Annotated[float, Field(gt=0, le=300)] = 20.0
+    turn_time: Annotated[float, Field(ge=0.001, le=300)] = 20.0
     """Seconds that a message waits for the link, the window, the rate and a throttled SMSC, before
     it is retried later."""
 
     @field_validator("password")
     @classmethod
     def _password_fits(cls, password: SecretStr, info: ValidationInfo) -> SecretStr:
-        octets = password.get_secret_value().encode()
+        text = password.get_secret_value()
+        octets = text.encode()
         most = info.data.get("password_octets", len(octets))
-        if b"\0" in octets:
-            raise ValueError("contains NUL, which ends a text in SMPP: remove it")
+        if any(category(each) == "Cc" for each in text):
+            raise ValueError("must not have control characters")
         if len(octets) > most:
             raise ValueError(
                 f"has {len(octets)} octets, more than {most}: raise password_octets if the SMSC "
@@ -158,7 +160,7 @@ class SmsSettings(SmscSettings):
     reference_bits: Annotated[Bits, BeforeValidator(_number)] = 16
     """Width of the reference that parts of a push have in common, 8 or 16 bits. 16 takes one octet
     more of each part, and mixes up nothing where a telephone gets many."""
-    ack_within: Annotated[float, Field(gt=0, le=3_600)] = 60.0
+    ack_within: Annotated[float, Field(ge=0.001, le=3_600)] = 60.0
     """Seconds that a device may take to acknowledge what went out by SMS."""
     cost: Cost = 1.0
     """Cost of one message, in any unit that the channels share."""

@@ -21,7 +21,7 @@ class WebhookSettings(OutgoingSettings):
 
     prefix: ClassVar = "AOI_CHANNELS__WEBHOOK"
 
-    within: Annotated[float, Field(gt=0, le=60)] = 20.0
+    within: Annotated[float, Field(ge=0.001, le=60)] = 20.0
     """Seconds that a request may take in all: name look-up, TLS, and the head of the answer;
     Standard Webhooks recommends 15 to 30. As long it may wait for its turn before."""
     signing_key: SecretStr | None = None

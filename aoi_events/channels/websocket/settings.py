@@ -14,7 +14,7 @@ class WebSocketSettings(Section):
 
     enabled: bool = True
     """Whether devices may select this channel here."""
-    ack_within: Annotated[float, Field(gt=0, le=3_600)] = 10.0
+    ack_within: Annotated[float, Field(ge=0.001, le=3_600)] = 10.0
     """Seconds that a connected device may take to acknowledge; then the next channel is tried. Its
     connection stays, until the gateway's pings find it gone. More than apps may take
     (``handle_within`` of the AOI Client library, 8 s by default)."""

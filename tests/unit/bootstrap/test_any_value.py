@@ -26,8 +26,10 @@ VALUES: Final = (
     '{"a": {"b": [1]}}',
     '{"a": "x\\u0000"}',
     "null",
+    "true",
     "inf",
     "nan",
+    "5e-324",
     "1e12",
     "1000000000000",
     "-1",
@@ -45,6 +47,8 @@ VALUES: Final = (
 
 TOML: Final = (
     "5",
+    "true",
+    "[true]",
     "1e12",
     "inf",
     "nan",
@@ -136,11 +140,56 @@ def test_what_the_settings_read(
 
 
 @pytest.mark.parametrize(
+    "toml, words",
+    [
+        ("batch = true", "AOI_BATCH: must be a whole number"),
+        ("[gateway]\nport = true", "AOI_GATEWAY__PORT: must be a whole number"),
+        ("[policy]\nretry_first = true", "AOI_POLICY__RETRY_FIRST: must be a number"),
+        ("[client]\nusers = [true]", "AOI_CLIENT__USERS__0: must be a whole number"),
+        ("[channels.sms]\nrate = true", "AOI_CHANNELS__SMS__RATE: must be a number"),
+        ("[channels.sms.smscs.eu]\nwindow = true", "SMS__SMSCS__EU__WINDOW: must be a whole"),
+        ("[channels.webhook]\nports = [true]", "AOI_CHANNELS__WEBHOOK__PORTS__0: must be a whole"),
+        (
+            "[channels.webhook]\nnetworks = [5]",
+            "AOI_CHANNELS__WEBHOOK__NETWORKS__0: must be an add",
+        ),
+        ("[endpoint]\nproxies = [true]", "AOI_ENDPOINT__PROXIES__0: must be an address or a netw"),
+        ("store = 5", "AOI_STORE: must be text"),
+        ("key_file = true", "AOI_KEY_FILE: must be the path of a file"),
+    ],
+)
+def test_types_of_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, toml: str, words: str
+) -> None:
+    """A boolean is no number, and a number is no text."""
+    (tmp_path / "aoi.toml").write_text(toml)
+    monkeypatch.setenv("AOI_CONFIG", "aoi.toml")
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        _loaded()
+
+
+@pytest.mark.parametrize(
+    "toml, read",
+    [('" ab "', " ab "), ('" ab \\r\\n"', " ab "), ('"""ab\n"""', "ab")],
+)
+def test_spaces_of_a_password_in_quotes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, toml: str, read: str
+) -> None:
+    """They stay in the file, where a variable loses them; line breaks are removed in both."""
+    (tmp_path / "aoi.toml").write_text(f"[channels.sms]\npassword = {toml}\n")
+    monkeypatch.setenv("AOI_CONFIG", "aoi.toml")
+    assert read in set(map(str, _values(_loaded())))
+    monkeypatch.setenv("AOI_CHANNELS__SMS__PASSWORD", " cd \r\n")
+    assert "cd" in set(map(str, _values(_loaded())))
+
+
+@pytest.mark.parametrize(
     "variable, value, words",
     [
         ("AOI_GATEWAY__HOST", "a..b", "must be a host name or an IP address without brackets"),
         ("AOI_CHANNELS__SMS__HOST", "[::1]", "must be a host name or an IP address"),
         ("AOI_ENDPOINT__PROXIES", '["nonsense"]', "must be an address or a network"),
+        ("AOI_ENDPOINT__PROXIES", '["::ffff:10.0.0.1"]', "must be in the form of IPv4"),
         ("AOI_POLICY__PROOF_HOLDS", "inf", "must be a finite number"),
         ("AOI_POLICY__RETRY_FIRST", "0.0001", "must be 0.001 or more"),
         ("AOI_POLICY__PARKED_PER_SENDER", "10000000000", "must be 1000000000 or less"),
@@ -153,6 +202,8 @@ def test_what_the_settings_read(
         ("AOI_ENDPOINT__PROXIES", "10.0.0.1", 'AOI_ENDPOINT__PROXIES: must be JSON, like ["a"'),
         ("AOI_CHANNELS__SMS__PREFIXES", "0031", "must be the beginning of a number, like +31"),
         ("AOI_CHANNELS__WEBPUSH__PUBLIC_KEY", "x", "must be a VAPID public key"),
+        ("AOI_CHANNELS__WEBHOOK__PORTS", "[true]", "WEBHOOK__PORTS__0: must be a whole number"),
+        ("AOI_CLIENT__USERS", "[true]", "AOI_CLIENT__USERS__0: must be a whole number"),
         ("AOI_CHANNELS__SMS__SMSCS", "x", 'SMSCS: must be JSON, like {"a": "b"}'),
         ("AOI_CHANNELS__SMS__HOTS", "x", "is no setting; did you mean AOI_CHANNELS__SMS__HOST?"),
         ("AOI_STORE", "sqlite:///" + "x" * 10_000, "must have 4096 or fewer characters"),
@@ -191,8 +242,12 @@ def _taken_or_refused(variable: str, value: str) -> None:
     else:
         numbers = [each for each in _values(read) if isinstance(each, float)]
         assert all(map(math.isfinite, numbers)), value
+        # Times and rates below it would make loops that never pause, and waits without end.
+        small = variable.endswith(("__COST", "__SETTLE"))
+        assert all(each == 0 or each >= 0.001 or small for each in numbers), value
         texts = [each for each in _values(read) if isinstance(each, str)]
-        assert all(each == each.strip() and "\0" not in each for each in texts), value
+        password = variable.endswith("PASSWORD")
+        assert all((each == each.strip() or password) and "\0" not in each for each in texts), value
         return
     assert text.startswith(f"settings: {place}"), value[:50]
     assert "\n" not in text

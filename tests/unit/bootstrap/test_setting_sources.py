@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aoi_events.bootstrap.setting_sources import read_file, unknown_names
+from aoi_events.bootstrap.setting_sources import check_once, read_file, unknown_names
 from aoi_events.bootstrap.settings import Settings, load_settings
 from aoi_events.errors import ConfigurationError
 
@@ -34,6 +34,33 @@ def test_a_name_that_is_meant_as_a_setting_is_refused(name: str, near: str) -> N
     with pytest.raises(ConfigurationError) as refused:
         unknown_names(Settings, {name: "1"})
     assert str(refused.value) == f"settings: {name} is no setting; did you mean {near}?"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("AOI_STORE", "aoi_store"),
+        ("AOI_ENDPOINT__API_KEYS__SHOP", "AOI_ENDPOINT__API_KEYS__shop"),
+        ("AOI_CHANNELS__SMS__SMSCS", "AOI_CHANNELS__SMS__SMSCS__EU__HOST"),
+        ("AOI_CHANNELS__SMS__HOST", "AOI_CHANNELS__SMS__HOST__NAME"),
+    ],
+)
+def test_a_setting_that_is_there_twice(names: tuple[str, str]) -> None:
+    """Both names are in the error, for one of the two would be ignored; an empty one is none."""
+    with pytest.raises(ConfigurationError, match=f"{names[0]} and {names[1]} are one setting"):
+        check_once(dict.fromkeys(names, "1"))
+    check_once({names[0]: "1", names[1]: " "})
+
+
+def test_a_section_and_its_settings_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sections and maps as JSON go together with variables for what is in them."""
+    monkeypatch.setenv("AOI_CHANNELS", '{"sms": {"smscs": {"eu": {"host": "a"}}}}')
+    monkeypatch.setenv("AOI_CHANNELS__SMS__SMSCS__US__HOST", "b")
+    monkeypatch.setenv("AOI_GATEWAY", '{"port": 1}')
+    monkeypatch.setenv("AOI_GATEWAY__HOST", "::")
+    settings = load_settings()
+    assert settings.channels["sms"]["smscs"] == {"eu": {"host": "a"}, "us": {"host": "b"}}
+    assert (settings.gateway.port, settings.gateway.host) == (1, "::")
 
 
 def test_names_of_other_programs_are_left_alone() -> None:
@@ -99,6 +126,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, octets: bytes, words: str) -
     [
         ("missing.toml", "missing.toml, which is no file"),
         ("/", "/: Is a directory"),
+        ("/dev/zero", "/dev/zero: not a regular file"),
         ("x" * 300, ": File name too long"),
         ("/etc/passwd/x", ": Not a directory"),
     ],
@@ -122,6 +150,7 @@ def _is_refused(path: str, words: str) -> None:
     [
         ("[gateway]\nprot = 1", "AOI_GATEWAY__PROT is no setting; did you mean AOI_GATEWAY__PORT?"),
         ("nonsense = 1", "AOI_NONSENSE is no setting; `aoi settings` lists them all"),
+        ("[gateway]\nPort = 1", "AOI_GATEWAY__PORT: must be in lower case in the file: port"),
     ],
 )
 def test_a_name_of_the_file_that_is_no_setting(

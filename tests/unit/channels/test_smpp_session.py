@@ -138,10 +138,11 @@ async def test_a_long_password_goes_out_whole(smsc: RawSmsc) -> None:
     [
         ({"password": "123456789"}, "password", "has 9 octets, more than 8: raise password_octets"),
         ({"password": "passwört"}, "password", "has 9 octets"),
-        ({"password": "a\0b"}, "password", "contains NUL"),
+        ({"password": "a\0b"}, "password", "must not have control characters"),
+        ({"password": "secret\n"}, "password", "must not have control characters"),
         ({"ca_file": "ca.pem"}, "ca_file", "is of no use without TLS: set tls"),
         ({"bind": "receiver"}, "bind", "transmitter"),
-        ({"enquire_link": 0}, "enquire_link", "greater than 0"),
+        ({"enquire_link": 0}, "enquire_link", "greater than or equal to 0.001"),
         ({"validity": "forever"}, "validity", "absolute"),
         ({"source_ton": 256}, "source_ton", "less than or equal to 255"),
         ({"destination_npi": -1}, "destination_npi", "greater than or equal to 0"),

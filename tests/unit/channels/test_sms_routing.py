@@ -117,7 +117,7 @@ def test_the_documented_variables_are_settings() -> None:
         ({"smscs": {"eu": {"port": 1}}}, "smscs.eu.host"),
         ({"smscs": {"EU 1": {"host": "b"}}}, "must be up to 32"),
         ({"smscs": {"eu": {"host": "b", "prefixes": ["31"]}}}, "like \\+31"),
-        ({"smscs": {"eu": {"host": "b", "rate": 0}}}, "greater than 0"),
+        ({"smscs": {"eu": {"host": "b", "rate": 0}}}, "greater than or equal to 0.001"),
         ({"smscs": {"eu": {"host": "b", "parts": 2}}}, "not permitted"),
     ],
 )

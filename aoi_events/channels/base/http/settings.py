@@ -47,7 +47,7 @@ class OutgoingSettings(Section):
     must keep requests away from private addresses."""
     ca_file: Path | None = None
     """PEM file with the certificates to trust instead of the system's."""
-    within: Annotated[float, Field(gt=0, le=60)] = 10.0
+    within: Annotated[float, Field(ge=0.001, le=60)] = 10.0
     """Seconds that a request may take in all: name look-up, TLS, and the head of the answer. As
     long it may wait for its turn before."""
     connections: Annotated[int, Field(ge=1, le=10_000)] = 200
@@ -63,7 +63,7 @@ class OutgoingSettings(Section):
     fails."""
     probe_most: Annotated[float, Field(ge=0.001, le=3_600)] = 60.0
     """Longest pause between probes, in seconds."""
-    ack_within: Annotated[float, Field(gt=0, le=3_600, validate_default=True)] = 60.0
+    ack_within: Annotated[float, Field(ge=0.001, le=3_600, validate_default=True)] = 60.0
     """Seconds that a device may take to acknowledge an accepted notification: at least two seconds
     more than twice `within`, or a request that is still under way is sent again."""
     cost: Cost = 0.1

@@ -1,0 +1,79 @@
+"""An upgrade of PostgreSQL's schema waits shortly for locks, and names who holds them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from psycopg import AsyncConnection
+
+from aoi_events.errors import ConfigurationError, StoreUnavailable
+from aoi_events.platform.retry import RetryPolicy
+from aoi_events.store import upgrade_locks
+from aoi_events.store.migration import upgrade
+from aoi_events.store.store import open_store
+from tests.support.containers import somebody_waits
+from tests.support.limits import WITHIN
+
+
+@asynccontextmanager
+async def at_0001(url: str) -> AsyncIterator[AsyncConnection[Any]]:
+    """The database before revision 0002, and a session that may hold locks there."""
+    await upgrade(url)
+    async with await AsyncConnection.connect(url, application_name="backup") as holder:
+        for statement in (
+            "ALTER TABLE provider_messages DROP COLUMN folded, DROP COLUMN address",
+            "UPDATE alembic_version SET version_num = '0001'",
+        ):
+            await holder.execute(statement)
+        await holder.commit()
+        yield holder
+
+
+async def test_an_upgrade_waits_for_a_session_and_names_it(postgres_url: str) -> None:
+    """While a session reads a table, the upgrade lets others read it, says which session it waits
+    for, and goes on once that one has ended; it says what it did.
+    """
+    told: asyncio.Queue[str] = asyncio.Queue()
+    async with at_0001(postgres_url) as holder:
+        await holder.execute("SELECT count(*) FROM provider_messages")
+        running = asyncio.create_task(upgrade(postgres_url, tell=told.put_nowait))
+        async with asyncio.timeout(WITHIN):
+            assert "from 0001 to 0002" in await told.get()
+            await somebody_waits(postgres_url)
+            async with await AsyncConnection.connect(postgres_url) as reader:
+                await reader.execute("SELECT count(*) FROM provider_messages")
+            waits = await told.get()
+            assert f"session {holder.info.backend_pid} (user aoi, backup, idle in" in waits
+            await holder.commit()
+            await running
+    assert "0002 is there" in [told.get_nowait() for _ in range(told.qsize())][-1]
+
+
+async def test_an_upgrade_gives_up_on_a_lock(postgres_url: str) -> None:
+    """After its attempts the upgrade is StoreUnavailable and names the session; the schema is as it
+    was.
+    """
+    async with at_0001(postgres_url) as holder:
+        await holder.execute("SELECT count(*) FROM provider_messages")
+        with pytest.raises(StoreUnavailable, match=f"session {holder.info.backend_pid} .*backup"):
+            await upgrade(postgres_url, attempts=RetryPolicy(attempts=1))
+    store = await open_store(postgres_url)
+    with pytest.raises(ConfigurationError, match="at 0001 and this version needs 0002"):
+        await store.check()
+    await store.close()
+
+
+async def test_a_second_upgrade_says_that_it_waits(postgres_url: str) -> None:
+    """While another upgrade is at work, one that comes later says so, with its session."""
+    told: asyncio.Queue[str] = asyncio.Queue()
+    async with at_0001(postgres_url) as holder:
+        await holder.execute(f"SELECT pg_advisory_xact_lock({upgrade_locks.KEY})")
+        running = asyncio.create_task(upgrade(postgres_url, tell=told.put_nowait))
+        async with asyncio.timeout(WITHIN):
+            assert f"session {holder.info.backend_pid} " in await told.get()
+            await holder.commit()
+            await running

@@ -5,27 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 _LOOK_AGAIN: Final = 0.1
 KEY: Final = 0x616F6920_6D696772
 """The key of the advisory lock that only one upgrade of a database holds."""
 _LOCK: Final = text("SELECT pg_try_advisory_xact_lock(:key)")
-_HOLDING: Final = text("""
-    SELECT a.pid, usename, application_name, state, xact_start
-      FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid
+_SESSION: Final = """
+    format('session %s (%s)', a.pid, concat_ws(', ',
+        'user ' || usename, nullif(application_name, ''),
+        state || coalesce(to_char(xact_start AT TIME ZONE 'UTC',
+                                  '" since "YYYY-MM-DD HH24:MI:SS" UTC"'), '')))
+"""
+"""A session for a person, who may want to end it; of other users' sessions not all is visible."""
+_HOLDING: Final = text(f"""
+    SELECT {_SESSION} FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid
      WHERE locktype = 'advisory' AND granted
        AND (CAST(classid AS bigint) << 32) + CAST(objid AS bigint) = :key
-""")
-_BLOCKING: Final = text("""
-    SELECT pid, usename, application_name, state, xact_start FROM pg_stat_activity
-     WHERE pid = ANY(pg_blocking_pids(:pid))
-""")
-
-Sessions = Sequence[Row[Any]]
+""")  # noqa: S608 - a constant
+_BLOCKING: Final = text(f"""
+    SELECT {_SESSION} FROM pg_stat_activity a WHERE pid = ANY(pg_blocking_pids(:pid))
+""")  # noqa: S608 - a constant
 
 
 @asynccontextmanager
@@ -38,7 +41,7 @@ async def upgrading(engine: AsyncEngine, tell: Callable[[str], None]) -> AsyncIt
     async with engine.connect() as connection:
         while not await connection.scalar(_LOCK, key):
             if not told:
-                others = (await connection.execute(_HOLDING, key)).all()
+                others = (await connection.scalars(_HOLDING, key)).all()
                 tell(f"another upgrade is at work, this one waits for it: {named(others)}")
                 told = True
             await connection.rollback()
@@ -50,18 +53,20 @@ async def upgrading(engine: AsyncEngine, tell: Callable[[str], None]) -> AsyncIt
 
 
 @asynccontextmanager
-async def blocking(engine: AsyncEngine, connection: AsyncConnection) -> AsyncIterator[Sessions]:
+async def blocking(
+    engine: AsyncEngine, connection: AsyncConnection
+) -> AsyncIterator[Sequence[str]]:
     """The sessions that ``connection`` waits for within the block; the last ones that were found
     stay known.
     """
     process = {"pid": await connection.scalar(text("SELECT pg_backend_pid()"))}
     await connection.commit()
-    found: list[Row[Any]] = []
+    found: list[str] = []
 
     async def look() -> None:
         async with engine.connect() as looking:
             while True:
-                found[:] = (await looking.execute(_BLOCKING, process)).all() or found
+                found[:] = (await looking.scalars(_BLOCKING, process)).all() or found
                 await looking.rollback()  # an index that is built would wait for what was read
                 await asyncio.sleep(_LOOK_AGAIN)
 
@@ -73,11 +78,8 @@ async def blocking(engine: AsyncEngine, connection: AsyncConnection) -> AsyncIte
         await asyncio.wait([looking])
 
 
-def named(sessions: Sessions) -> str:
-    """The sessions for a person, who may want to end them."""
-    described = (
-        f"session {each.pid} (user {each.usename}, {each.application_name or 'without a name'}, "
-        f"{each.state} since {each.xact_start:%Y-%m-%d %H:%M:%S} UTC)"
-        for each in sessions
+def named(sessions: Sequence[str]) -> str:
+    """The sessions in one text."""
+    return ", ".join(sessions) or (
+        "a session that ended meanwhile, or a prepared transaction (see pg_prepared_xacts),"
     )
-    return ", ".join(described) or "a session that ended meanwhile"

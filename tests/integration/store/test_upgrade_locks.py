@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from psycopg import AsyncConnection
@@ -15,6 +16,7 @@ from aoi_events.platform.retry import RetryPolicy
 from aoi_events.store import upgrade_locks
 from aoi_events.store.migration import upgrade
 from aoi_events.store.store import open_store
+from aoi_events.testing.containers import PostgresServer
 from tests.support.containers import somebody_waits
 from tests.support.limits import WITHIN
 
@@ -51,6 +53,41 @@ async def test_an_upgrade_waits_for_a_session_and_names_it(postgres_url: str) ->
             await holder.commit()
             await running
     assert "0002 is there" in [told.get_nowait() for _ in range(told.qsize())][-1]
+
+
+@pytest.fixture
+async def owner_url(postgres_server: PostgresServer, postgres_url: str) -> AsyncIterator[str]:
+    """The URL of a database in another time zone, for its owner, who may not see what others do."""
+    name, database = f"owner_{uuid4().hex}", postgres_url.rpartition("/")[2]
+    for statement in (
+        f"CREATE ROLE {name} LOGIN PASSWORD '{name}'",
+        f'ALTER DATABASE "{database}" OWNER TO {name}',
+        f"ALTER DATABASE \"{database}\" SET timezone = 'Asia/Tokyo'",
+    ):
+        await postgres_server._execute(statement)
+    yield postgres_url.replace("aoi:aoi", f"{name}:{name}")
+    await postgres_server.delete_database(database)
+    await postgres_server._execute(f"DROP ROLE {name}")
+
+
+async def test_a_session_of_another_user_is_named(owner_url: str, postgres_url: str) -> None:
+    """An upgrade by a user who may not see what other users' sessions do names their session."""
+    async with at_0001(owner_url), await AsyncConnection.connect(postgres_url) as holder:
+        await holder.execute("SELECT count(*) FROM provider_messages")
+        with pytest.raises(
+            StoreUnavailable, match=rf"session {holder.info.backend_pid} \(user aoi"
+        ):
+            await upgrade(owner_url, attempts=RetryPolicy(attempts=1))
+
+
+async def test_times_are_in_utc(owner_url: str) -> None:
+    """The time since which a session holds the lock is in UTC, as it says, in any time zone."""
+    async with at_0001(owner_url) as holder:
+        await holder.execute("SELECT count(*) FROM provider_messages")
+        found = await holder.execute("SELECT now() AT TIME ZONE 'UTC'")
+        began = (await found.fetchone() or [None])[0]
+        with pytest.raises(StoreUnavailable, match=f"since {began:%Y-%m-%d %H:%M:%S} UTC"):
+            await upgrade(owner_url, attempts=RetryPolicy(attempts=1))
 
 
 async def test_an_upgrade_gives_up_on_a_lock(postgres_url: str) -> None:

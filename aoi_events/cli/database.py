@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from aoi_events.cli.output import console
+from aoi_events.cli.output import console, plain
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -17,5 +17,6 @@ def upgrade() -> None:
     from aoi_events.bootstrap.settings import load_settings
     from aoi_events.store.migration import upgrade as upgrade_schema
 
-    asyncio.run(upgrade_schema(load_settings().store.get_secret_value(), tell=console.print))
+    url = load_settings().store.get_secret_value()
+    asyncio.run(upgrade_schema(url, tell=lambda text: console.print(plain(text), soft_wrap=True)))
     console.print("The schema is up to date.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +19,7 @@ from aoi_events.store import upgrade_locks
 from aoi_events.store.migration import upgrade
 from aoi_events.store.store import open_store
 from aoi_events.testing.containers import PostgresServer
+from tests.support.commands import AOI
 from tests.support.containers import somebody_waits
 from tests.support.limits import WITHIN
 
@@ -114,3 +117,21 @@ async def test_a_second_upgrade_says_that_it_waits(postgres_url: str) -> None:
             assert f"session {holder.info.backend_pid} " in await told.get()
             await holder.commit()
             await running
+
+
+async def test_the_command_prints_names_as_they_are(postgres_url: str) -> None:
+    """`aoi db upgrade` prints the name of a session in one line, whatever characters are in it."""
+    async with at_0001(postgres_url) as holder, asyncio.timeout(WITHIN):
+        await holder.execute("SET application_name = '[/b] nightly backup [red] of the shop'")
+        await holder.execute("SELECT count(*) FROM provider_messages")
+        command = await asyncio.create_subprocess_exec(
+            *AOI, "db", "upgrade", env={**os.environ, "AOI_STORE": postgres_url}, stdout=PIPE
+        )
+        assert command.stdout is not None
+        assert b"from 0001" in await command.stdout.readline()
+        line = (await command.stdout.readline()).decode()
+        assert "[/b] nightly backup [red] of the shop, idle" in line
+        assert "it tries again in" in line
+        await holder.commit()
+        printed, _ = await command.communicate()
+        assert (command.returncode, b"up to date" in printed) == (0, True)

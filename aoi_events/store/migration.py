@@ -28,6 +28,7 @@ _STATEMENT: Final = 3600.0
 _LOCK: Final = 3.0
 """Seconds that a statement waits for a lock; who wants to read that table waits behind it."""
 _LOCK_NOT_AVAILABLE: Final = "55P03"
+_CANCELED: Final = "57014"
 _ATTEMPTS: Final = RetryPolicy(attempts=5, first=1.0, most=8.0)
 
 Tell = Callable[[str], None]
@@ -72,12 +73,13 @@ async def _upgrade_postgresql(database: Database, tell: Tell, attempts: RetryPol
     async def attempt() -> None:
         async with (
             database.engine.connect() as connection,
-            blocking(database.engine, connection) as sessions,
+            blocking(database.engine, connection, _LOCK * 2) as sessions,
         ):
             try:
                 await connection.run_sync(_upgrade, tell)
             except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                state = getattr(error.orig, "sqlstate", None)
+                if state != _LOCK_NOT_AVAILABLE and not (state == _CANCELED and sessions):
                     raise
                 raise _Locked(f"{named(sessions)} holds a lock that it needs") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -27,8 +27,15 @@ _HOLDING: Final = text(f"""
        AND (CAST(classid AS bigint) << 32) + CAST(objid AS bigint) = :key
 """)  # noqa: S608 - a constant
 _BLOCKING: Final = text(f"""
-    SELECT {_SESSION} FROM pg_stat_activity a WHERE pid = ANY(pg_blocking_pids(:pid))
+    SELECT {_SESSION} FROM pg_stat_activity a
+     WHERE pid IN (
+           SELECT unnest(pg_blocking_pids(pid))
+             FROM pg_locks JOIN pg_stat_activity w USING (pid)
+            WHERE NOT granted AND w.datname = current_database() AND w.usename = current_user
+              AND locktype IN ('relation', 'virtualxid')
+              AND mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock'))
 """)  # noqa: S608 - a constant
+"""Those for which a change of the schema waits, whose session is unknown behind a pooler."""
 
 
 @asynccontextmanager
@@ -54,20 +61,27 @@ async def upgrading(engine: AsyncEngine, tell: Callable[[str], None]) -> AsyncIt
 
 @asynccontextmanager
 async def blocking(
-    engine: AsyncEngine, connection: AsyncConnection
+    engine: AsyncEngine, connection: AsyncConnection, within: float
 ) -> AsyncIterator[Sequence[str]]:
-    """The sessions that ``connection`` waits for within the block; the last ones that were found
-    stay known.
+    """The sessions that a change of the schema waits for within the block; the last ones that were
+    found stay known.
+
+    A statement of ``connection`` that waits for longer than ``within`` is cancelled: an index is
+    built outside of transactions, where behind a pooler the server has no limit of ours.
     """
-    process = {"pid": await connection.scalar(text("SELECT pg_backend_pid()"))}
-    await connection.commit()
+    driver: Any = (await connection.get_raw_connection()).driver_connection
     found: list[str] = []
 
     async def look() -> None:
+        waits = 0
         async with engine.connect() as looking:
             while True:
-                found[:] = (await looking.scalars(_BLOCKING, process)).all() or found
+                sessions = (await looking.scalars(_BLOCKING)).all()
                 await looking.rollback()  # an index that is built would wait for what was read
+                found[:] = sessions or found
+                waits = waits + 1 if sessions else 0
+                if waits * _LOOK_AGAIN > within:
+                    await driver.cancel_safe()
                 await asyncio.sleep(_LOOK_AGAIN)
 
     looking = asyncio.create_task(look())

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, IsolationLevel
 
 from aoi_events.errors import ConfigurationError, StoreUnavailable
 from aoi_events.platform.retry import RetryPolicy
@@ -22,6 +22,7 @@ from aoi_events.testing.containers import PostgresServer
 from tests.support.commands import AOI
 from tests.support.containers import somebody_waits
 from tests.support.limits import WITHIN
+from tests.support.pgbouncer import PgBouncer
 
 
 @asynccontextmanager
@@ -105,6 +106,28 @@ async def test_an_upgrade_gives_up_on_a_lock(postgres_url: str) -> None:
     with pytest.raises(ConfigurationError, match="at 0001 and this version needs 0002"):
         await store.check()
     await store.close()
+
+
+async def test_an_upgrade_gives_up_behind_a_pooler(
+    postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    """A pooler in mode transaction has no time limit for the build of an index, and gives each
+    statement another session: the upgrade gives up in time, names the session that is in the way,
+    and succeeds when it is repeated.
+    """
+    pooler = PgBouncer(postgres_server, "transaction", 4)
+    try:
+        await asyncio.to_thread(pooler.start)
+        pooled = pooler.url(postgres_url.rpartition("/")[2])
+        async with at_0001(postgres_url) as holder, asyncio.timeout(WITHIN):
+            await holder.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+            await holder.execute("SELECT 1")
+            with pytest.raises(StoreUnavailable, match=f"session {holder.info.backend_pid} .*back"):
+                await upgrade(pooled, attempts=RetryPolicy(attempts=1))
+            await holder.commit()
+            await upgrade(pooled)
+    finally:
+        await asyncio.to_thread(pooler.stop)
 
 
 async def test_a_second_upgrade_says_that_it_waits(postgres_url: str) -> None:

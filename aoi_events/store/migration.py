@@ -11,7 +11,7 @@ from typing import Final
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from aoi_events.errors import ConfigurationError, StoreUnavailable
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
@@ -82,6 +82,10 @@ async def _upgrade_postgresql(database: Database, tell: Tell, attempts: RetryPol
                 if state != _LOCK_NOT_AVAILABLE and not (state == _CANCELED and sessions):
                     raise
                 raise _Locked(f"{named(sessions)} holds a lock that it needs") from error
+            except PendingRollbackError as error:  # Alembic goes on where an index was built
+                raise StoreUnavailable(
+                    "the upgrade lost its connection to the store; run `aoi db upgrade` again"
+                ) from error
 
     def failed(attempt: FailedAttempt) -> None:
         tell(f"the upgrade waits: {attempt.error}; it tries again in {attempt.pause:.0f} s")

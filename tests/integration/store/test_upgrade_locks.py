@@ -130,6 +130,25 @@ async def test_an_upgrade_gives_up_behind_a_pooler(
         await asyncio.to_thread(pooler.stop)
 
 
+async def test_an_upgrade_that_loses_its_connection_may_be_repeated(postgres_url: str) -> None:
+    """A session that ends while it builds an index is StoreUnavailable, and the next upgrade
+    succeeds.
+    """
+    async with at_0001(postgres_url) as holder, asyncio.timeout(WITHIN):
+        await holder.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+        await holder.execute("SELECT 1")
+        running = asyncio.create_task(upgrade(postgres_url))
+        await somebody_waits(postgres_url)
+        await holder.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        with pytest.raises(StoreUnavailable, match="lost its connection"):
+            await running
+        await holder.commit()
+        await upgrade(postgres_url)
+
+
 async def test_a_second_upgrade_says_that_it_waits(postgres_url: str) -> None:
     """While another upgrade is at work, one that comes later says so, with its session."""
     told: asyncio.Queue[str] = asyncio.Queue()

@@ -72,7 +72,9 @@ _NO_TABLE: Final = "no such table"
 _LOGIN_REFUSED: Final = re.compile(
     "authentication failed|no password supplied|no pg_hba.conf entry|does not support SSL"
     '|(role|user|database) "[^"]*" does not exist|no such (user|database)|channel binding'
-    "|certificate verify failed|does not match host name"
+    "|certificate verify failed|does not match host name|authentication method requirement"
+    "|invalid command-line argument|unrecognized configuration parameter"
+    "|unsupported startup parameter"
 )
 """The texts of PostgreSQL, PgBouncer and OpenSSL: libpq has no codes while it connects. In another
 language than English they count as faults that pass.
@@ -95,8 +97,8 @@ def translated() -> Iterator[None]:
             raise
         if _login_refused(error):
             raise ConfigurationError(
-                f"the store refuses the login ({reason}); check user, password, database "
-                "and TLS of AOI_STORE"
+                f"the store refuses the login ({reason}); check user, password, database, TLS "
+                "and options of AOI_STORE"
             ) from error
         # Without a statement it is the connection that could not be made.
         happened = "cannot be reached" if error.statement is None else "gave up"
@@ -142,12 +144,14 @@ def _of_sqlite(error: sqlite3.Error) -> bool:
 
 
 def _login_refused(error: exc.DBAPIError) -> bool:
-    return (
-        isinstance(error, exc.OperationalError)
-        and error.orig is not None
-        and getattr(error.orig, "sqlstate", None) is None
-        and all(map(_LOGIN_REFUSED.search, _lines(error.orig)))
-    )
+    """Whether each server refuses it; one whose name has several addresses, at any of them."""
+    if not isinstance(error, exc.OperationalError) or getattr(error.orig, "sqlstate", None):
+        return False
+    servers: dict[str, bool] = {}
+    for line in _lines(error.orig or error):
+        server = line.partition(", hostaddr: ")[0]
+        servers[server] = servers.get(server, False) or bool(_LOGIN_REFUSED.search(line))
+    return all(servers.values())
 
 
 def _reason(error: BaseException) -> str:

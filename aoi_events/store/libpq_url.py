@@ -24,8 +24,9 @@ _WHOLE_NUMBERS: Final = (
     *("connect_timeout", "tcp_user_timeout"),
     *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
 )
-_NOWHERE: Final = "/"
-"""A folder without a socket: libpq checks all values before it looks there."""
+_LARGEST: Final = 2**31 - 1
+_NOWHERE: Final = "-"
+"""An address that is none: libpq checks all values before it looks at addresses."""
 
 
 def parameters_of(url: str) -> dict[str, str]:
@@ -45,13 +46,15 @@ def parameters_of(url: str) -> dict[str, str]:
         raise _unreadable()
     _check_hosts(hosts)
     _check_values(parameters)
-    several = "," in hosts
-    # One that refuses writes in another way than by its mode would be tried for ever.
-    possible = _FOR_WRITING[:1] if several else _FOR_WRITING
-    wanted = parameters.setdefault(_ATTRIBUTES, possible[-1])
-    if wanted not in possible:
+    possible = _FOR_WRITING
+    if _servers(parameters) > 1:
+        # One that refuses writes in another way than by its mode would be tried for ever.
+        possible = _FOR_WRITING[:1]
+        parameters.setdefault(_ATTRIBUTES, *possible)
+    if parameters.get(_ATTRIBUTES, possible[0]) not in possible:
         raise ConfigurationError(
-            f"the store's URL has {_ATTRIBUTES}={wanted}; use {_FOR_WRITING[0]}, or leave it out"
+            f"the store's URL has {_ATTRIBUTES}={parameters[_ATTRIBUTES]}; use {possible[0]}, or "
+            "leave it out"
         )
     return parameters
 
@@ -63,13 +66,22 @@ def _unreadable() -> ConfigurationError:
     )
 
 
+def _servers(parameters: Mapping[str, str]) -> int:
+    return (parameters.get("host") or parameters.get("hostaddr", "")).count(",") + 1
+
+
 def _check_names(url: str) -> None:
     query = url.partition("?")[2]
     if "@" in query:  # it began within a password
         raise _unreadable()
-    names = [name for name, _ in parse_qsl(query, keep_blank_values=True)]
+    words = parse_qsl(query, keep_blank_values=True)
+    names = [name for name, _ in words]
     known = {"ssl", *(each.keyword.decode() for each in pq.Conninfo.get_defaults())}
-    for name in names:
+    for name, value in words:
+        if name == "ssl" and value != "true":
+            raise ConfigurationError(
+                f"the store's URL has ssl={value!r}; use sslmode=require or sslmode=verify-full"
+            )
         if name not in known:
             raise ConfigurationError(
                 f"the store's URL has {name!r}, which PostgreSQL's libpq does not know; it knows "
@@ -99,13 +111,14 @@ def _check_values(parameters: Mapping[str, str]) -> None:
         if (file := parameters.get(name, "system")) != "system" and not Path(file).is_file():
             raise ConfigurationError(f"the store's URL has {name}={file!r}, which is no file")
     for name in _WHOLE_NUMBERS:
-        if not (value := parameters.get(name, "0")).isdecimal():
+        value = parameters.get(name, "0")
+        if not value.isdecimal() or int(value) > _LARGEST:
             raise ConfigurationError(f"the store's URL has {name}={value!r}; use a whole number")
-    servers = parameters.get("host", "").count(",") + 1
-    nowhere = {**parameters, "host": ",".join([_NOWHERE] * servers)}
-    nowhere.pop("hostaddr", None)
+    addresses = ",".join([_NOWHERE] * _servers(parameters))
+    # The servers of a service are unknown here.
+    nowhere = {"port": "5432", **parameters, "host": addresses, "hostaddr": addresses}
     found = pq.PGconn.connect_start(make_conninfo("", **nowhere).encode())
     reason = found.get_error_message().splitlines()[0]
     found.finish()
-    if not reason.startswith("connection to server"):
+    if not reason.startswith("could not parse network address"):
         raise ConfigurationError(f"the store's URL cannot be used: {reason}")

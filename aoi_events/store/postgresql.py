@@ -38,7 +38,7 @@ def postgresql_engine(url: str, pool: int, patience: float, lock_within: float) 
     servers = parameters.get("host", "").count(",") + 1
     each = min(patience, _CONNECT_WITHIN) / servers
     parameters.setdefault("connect_timeout", str(max(2, int(each))))
-    parameters.setdefault("client_encoding", "utf8")
+    parameters["client_encoding"] = "utf8"  # as our arrays are, whatever the URL says
     parameters.setdefault("fallback_application_name", "aoi-events")
     engine = create_async_engine(
         "postgresql+psycopg://",

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from aoi_events.errors import ConfigurationError, StoreUnavailable
 from aoi_events.store.store import open_store
 from aoi_events.testing.containers import PostgresServer
+from aoi_events.testing.ports import free_port
 from tests.support.certificates import self_signed
 from tests.support.limits import WITHIN
 
@@ -92,6 +93,9 @@ async def test_a_server_that_tls_does_not_verify(
         (("aoi:aoi@", "nobody:aoi@"), "password authentication failed"),
         (("/postgres", "/nowhere"), 'database "nowhere" does not exist'),
         (("/postgres", "/postgres?sslmode=require"), "does not support SSL"),
+        (("/postgres", "/postgres?options=nonsense"), "invalid command-line argument"),
+        (("/postgres", "/postgres?options=-c%20a%3D1"), 'unrecognized configuration parameter "a"'),
+        (("/postgres", "/postgres?require_auth=password"), "authentication method requirement"),
     ],
 )
 async def test_a_login_that_is_refused(
@@ -106,6 +110,57 @@ async def test_a_login_that_is_refused(
 async def _is_refused(url: str, reason: str) -> None:
     store = await open_store(url, patience=5.0)
     with pytest.raises(ConfigurationError, match=f"{reason}.*AOI_STORE"):
+        await store.check()
+    await store.close()
+
+
+async def test_a_name_with_an_address_that_refuses(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong password is an error of the settings also where the name of the server has another
+    address, at which nothing answers: as localhost has, for a server without IPv6.
+    """
+
+    async def two_addresses(*_: object, **__: object) -> list[tuple[object, ...]]:
+        return [(0, 0, 0, "", (address, 0)) for address in ("::2", "127.0.0.1")]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", two_addresses)
+    url = postgres_server.url("postgres").replace("aoi:aoi", "aoi:wrong")
+    await _is_refused(url.replace("127.0.0.1", "localhost"), "password authentication failed")
+
+
+@pytest.mark.parametrize(
+    "words", ["client_encoding=latin1", "options=-c%20client_encoding%3Dlatin1"]
+)
+async def test_texts_are_utf8_in_any_case(words: str, postgres_server: PostgresServer) -> None:
+    """Another encoding of the URL does not change what is stored."""
+    store = await open_store(f"{postgres_server.url('postgres')}?{words}")
+    async with store.transaction(read_only=True) as transaction:
+        found = await transaction._run(
+            text("SELECT CAST(:one AS text), (CAST(:many AS text[]))[1]"),
+            {"one": "ä日", "many": ["ä日"]},
+        )
+        assert tuple(found.one()) == ("ä日", "ä日")
+    await store.close()
+
+
+async def test_a_service_names_the_servers(
+    postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service of libpq may name several servers, and which of them counts."""
+    services = tmp_path / "services"
+    services.write_text(
+        f"[push]\nhost=127.0.0.1,127.0.0.1\nport={free_port()},{postgres_server.port}\n"
+        "user=aoi\npassword=aoi\ndbname=postgres\ntarget_session_attrs=read-write\n"
+    )
+    monkeypatch.setenv("PGSERVICEFILE", str(services))
+    store = await open_store("postgresql:///?service=push")
+    async with store.transaction(read_only=True) as transaction:
+        assert (await transaction._run(text("SELECT 1"))).scalar_one() == 1
+    await store.close()
+    services.write_text(services.read_text().replace("=read-write", "=standby"))
+    store = await open_store("postgresql:///?service=push")
+    with pytest.raises(StoreUnavailable):
         await store.check()
     await store.close()
 

@@ -60,6 +60,9 @@ async def test_other_urls_are_refused_with_advice(url: str) -> None:
         ("h/d?sslrootcert=/nowhere.pem", "sslrootcert='/nowhere.pem'"),
         ("h/d?connect_timeout=soon", "connect_timeout='soon'"),
         ("h/d?keepalives_idle=-1", "keepalives_idle='-1'"),
+        ("h/d?keepalives_idle=99999999999", "keepalives_idle='99999999999'"),
+        ("h/d?ssl=require", "ssl='require'; use sslmode="),
+        ("/d?hostaddr=::1,::2&target_session_attrs=any", "target_session_attrs=any; use read-"),
         ("h:70000/d", "70000"),
         ("a..b/d", "the host 'a..b'; it must be a host name or an IP address"),
         ("a:1,b:2/d?port=1,2,3", "3 port numbers to 2 hosts"),
@@ -74,6 +77,13 @@ async def test_what_libpq_cannot_use_is_named(rest: str, advice: str) -> None:
         await open_store(f"postgresql://aoi:hunter2@{rest}")
     assert advice in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("words", ["ssl=true", "gssencmode=require", "channel_binding=require"])
+async def test_what_libpq_can_use_is_taken(words: str) -> None:
+    """No value is refused that libpq takes for some server."""
+    store = await open_store(f"postgresql://aoi:aoi@h/d?{words}")
+    await store.close()
 
 
 @pytest.mark.parametrize("password", ["hun@ter2", "hun/ter2", "hun?ter2", "hun%ter2"])

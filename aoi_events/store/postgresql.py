@@ -75,7 +75,7 @@ class _Connection(AsyncConnection[Any]):
 
     limits = ""
     """Statements with which each transaction begins; empty where the connection has the limits."""
-    _patience = 10.0
+    _patience = _CONNECT_WITHIN
 
     @classmethod
     async def open(cls, parameters: dict[str, str], patience: float, lock_within: float) -> Self:
@@ -90,14 +90,13 @@ class _Connection(AsyncConnection[Any]):
             raise ConnectionTimeout(
                 f"{where} does not answer within {parameters['connect_timeout']} s"
             ) from error
-        # What the server itself ends comes before.
-        connection._patience = patience * 2
         connection.adapters.register_dumper(list, _ArrayDumper)
         try:
             await connection._limit(int(patience * 1000), int(lock_within * 1000))
         except BaseException:
             await connection.close()
             raise
+        connection._patience = patience * 2  # what the server itself ends comes before
         return connection
 
     async def _limit(self, milliseconds: int, lock_timeout: int) -> None:
@@ -123,10 +122,13 @@ class _Connection(AsyncConnection[Any]):
         """
         try:
             return await super().wait(gen, interval, timeout or self._patience)
-        except OperationalError:
-            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                self.pgconn.finish()
-            raise
+        except OperationalError as error:
+            if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
+                raise
+            self.pgconn.finish()
+            raise ConnectionTimeout(
+                f"the server does not answer within {self._patience:g} s"
+            ) from error
 
 
 class _ArrayDumper(Dumper):

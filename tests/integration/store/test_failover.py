@@ -17,6 +17,7 @@ from aoi_events.store.migration import upgrade
 from aoi_events.store.store import SqlStore, open_store
 from aoi_events.testing.containers import PostgresServer
 from tests.support.limits import WITHIN
+from tests.support.pgbouncer import PgBouncer
 from tests.support.rows import client_id, fill
 from tests.support.standby import StandbyServer, set_read_only
 
@@ -95,7 +96,7 @@ async def test_writing_goes_on_where_the_standby_took_over(pair: Pair, store: Sq
     primary = pair.primary.container.get_wrapped_container()
     primary.pause()
     try:
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailable, match="the server does not answer within 4 s"):
             await add(store, 2)
         # No connection is left: the standby does not do, and the primary answers nothing.
         with pytest.raises(StoreUnavailable, match=f"{pair.standby.port}.*read-only"):
@@ -196,3 +197,23 @@ async def test_servers_may_have_ipv6_addresses(others: str) -> None:
         with pytest.raises(StoreUnavailable, match=r"[Kk]erberos|authentication method"):
             await store.check()
         await store.close()
+
+
+async def test_an_upgrade_names_a_server_that_hangs_behind_a_pooler(
+    own_postgres_server: PostgresServer,
+) -> None:
+    """A pooler lets clients log in whatever its server does: an upgrade says that the server does
+    not answer, within the time for connecting, although a statement of its own may take an hour.
+    """
+    pooler = PgBouncer(own_postgres_server, "transaction", 4)
+    server = own_postgres_server.container.get_wrapped_container()
+    try:
+        await asyncio.to_thread(pooler.start)
+        server.pause()
+        try:
+            with pytest.raises(StoreUnavailable, match="does not answer within 10 s"):
+                await upgrade(pooler.url("postgres"))
+        finally:
+            server.unpause()
+    finally:
+        await asyncio.to_thread(pooler.stop)

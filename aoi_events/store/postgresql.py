@@ -91,6 +91,7 @@ class _Connection(AsyncConnection[Any]):
                 f"{where} does not answer within {parameters['connect_timeout']} s"
             ) from error
         connection.adapters.register_dumper(list, _ArrayDumper)
+        connection._patience = min(patience * 2, _CONNECT_WITHIN)
         try:
             await connection._limit(int(patience * 1000), int(lock_within * 1000))
         except BaseException:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import text
 
-from aoi_events.errors import StoreUnavailable
+from aoi_events.errors import ConfigurationError, StoreUnavailable
 from aoi_events.store.store import SqlStore, open_store
 from aoi_events.testing.containers import PostgresServer
 from tests.support.pgbouncer import PgBouncer
@@ -64,3 +64,11 @@ async def test_limits_hold_behind_a_pooler(pooled: SqlStore) -> None:
         with pytest.raises(StoreUnavailable, match="statement timeout"):
             async with pooled.transaction() as transaction:
                 await transaction._run(text("SELECT pg_sleep(60)"))
+
+
+async def test_options_that_the_pooler_refuses(pooled_url: str) -> None:
+    """A parameter that the pooler does not pass on is an error of the settings."""
+    store = await open_store(f"{pooled_url}?options=-c%20statement_timeout%3D5", patience=5.0)
+    with pytest.raises(ConfigurationError, match=r"unsupported startup parameter.*AOI_STORE"):
+        await store.check()
+    await store.close()

@@ -74,7 +74,8 @@ _LOGIN_REFUSED: Final = re.compile(
     '|(role|user|database) "[^"]*" does not exist|no such (user|database)|channel binding'
     "|certificate verify failed|does not match host name|authentication method requirement"
     "|invalid command-line argument|unrecognized configuration parameter"
-    "|unsupported startup parameter"
+    "|unsupported startup parameter|certificate file|private key file|valid client certificate"
+    "|alert unknown ca"
 )
 """The texts of PostgreSQL, PgBouncer and OpenSSL: libpq has no codes while it connects. In another
 language than English they count as faults that pass.

@@ -69,6 +69,15 @@ async def test_tls_by_the_words_of_libpq(
     [
         ("localhost", "?sslmode=verify-full&sslrootcert=system", "certificate verify failed"),
         ("localhost", "?sslmode=verify-ca&sslrootcert={other}", "certificate verify failed"),
+        ("localhost", "?sslmode=require&sslrootcert={other}", "certificate verify failed"),
+        ("localhost", "?sslmode=verify-full", r"root certificate file .* does not exist"),
+        (
+            "localhost",
+            "?sslmode=require&sslrootcert=/etc/hosts",
+            "could not read root certificate file",
+        ),
+        ("localhost", "?sslmode=require&sslcert={other}", "but not private key file"),
+        ("localhost", "?sslmode=require&sslcert={other}&sslkey={certificate}", "private key file"),
         ("127.0.0.2", "?sslmode=verify-full&sslrootcert={certificate}", "does not match host name"),
     ],
 )
@@ -80,7 +89,9 @@ async def test_a_server_that_tls_does_not_verify(
     certificate: Path,
     tmp_path: Path,
 ) -> None:
-    """A certificate of another authority or for another host is an error of the settings."""
+    """A certificate of another authority or for another host is an error of the settings, and so is
+    a file with certificates that is missing or cannot be used.
+    """
     words = words.format(certificate=certificate, other=self_signed(tmp_path))
     url = tls_server.url("postgres").replace("127.0.0.1", host) + words
     await _is_refused(url, reason)

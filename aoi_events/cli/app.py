@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code=ExitCode.UNREACHABLE,
         )
     except StoreUnavailable as error:
-        fail(f"{error}; is it running there? AOI_STORE says where it is", code=ExitCode.UNREACHABLE)
+        fail(f"{error} (AOI_STORE says where it is)", code=ExitCode.UNREACHABLE)
     except (ClientUnreachable, InfrastructureError) as error:
         fail(str(error), code=ExitCode.UNREACHABLE)
     except AoiError as error:

@@ -46,11 +46,11 @@ def parameters_of(url: str) -> dict[str, str]:
         raise _unreadable()
     _check_hosts(hosts)
     _check_values(parameters)
-    possible = _FOR_WRITING
-    if _servers(parameters) > 1:
-        # One that refuses writes in another way than by its mode would be tried for ever.
-        possible = _FOR_WRITING[:1]
-        parameters.setdefault(_ATTRIBUTES, *possible)
+    several = _servers(parameters) > 1
+    # One that refuses writes in another way than by its mode would be tried for ever.
+    possible = _FOR_WRITING[:1] if several else _FOR_WRITING
+    if several:
+        parameters.setdefault(_ATTRIBUTES, possible[0])
     if parameters.get(_ATTRIBUTES, possible[0]) not in possible:
         raise ConfigurationError(
             f"the store's URL has {_ATTRIBUTES}={parameters[_ATTRIBUTES]}; use {possible[0]}, or "

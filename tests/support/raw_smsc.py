@@ -95,6 +95,10 @@ class RawSmsc:
         """Send any octets over a connection, by default the last."""
         self._writers[connection].write(octets)
 
+    def close(self, connection: int = -1) -> None:
+        """Close a connection, by default the last, behind what was sent over it."""
+        self._writers[connection].close()
+
     def ask(self, command: int, body: bytes = b"", connection: int = -1) -> int:
         """Send a request; returns its sequence number."""
         number = next(self._numbers)

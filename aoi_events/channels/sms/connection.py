@@ -92,8 +92,8 @@ class SmppConnection:
         return self._closing or self.ended.done()
 
     def end_after_responses(self, why: str) -> None:
-        """Take no more requests, and end as soon as each one that is open has its response or is
-        out of time: what the SMSC took would be sent again, and paid again, without its response.
+        """Take no more requests, and end as soon as each submission that is open has its response
+        or is out of time: what the SMSC took would be sent again, and paid again, without it.
         """
         self._closing = True
         self._ends_for = self._ends_for or why
@@ -152,7 +152,8 @@ class SmppConnection:
             self._end_if_nothing_is_open()
 
     def _end_if_nothing_is_open(self) -> None:
-        if self._ends_for and not self._waiting:
+        submissions = any(each is Command.SUBMIT_SM for each, _ in self._waiting.values())
+        if self._ends_for and not submissions:
             if self._unbind is not None:
                 self._answer(Command.UNBIND, self._unbind, OK)
             self.end(self._ends_for)
@@ -170,7 +171,9 @@ class SmppConnection:
                 body = await self._reader.readexactly(length - HEADER.size)
                 self.received_at = self._loop.time()
                 self._take(Pdu(command, status, number, body))
-                await self._writer.drain()
+                # Of a connection that the SMSC has closed the responses that came are still read.
+                if not self._writer.is_closing():
+                    await self._writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             self.end("the SMSC closed the connection")
         finally:

@@ -236,3 +236,30 @@ async def test_an_smsc_with_a_private_certificate_is_trusted_by_its_ca_file(
         with pytest.raises(ProviderUnavailable, match="certificate verify failed"):
             async with bound_to(smsc, client_context(None, "ca_file")):
                 pass
+
+
+@pytest.mark.parametrize("secret", [True, False], ids=["TLS", "plain"])
+async def test_responses_before_a_close_count(tmp_path: Path, secret: bool) -> None:
+    """An SMSC that answers all submissions and closes the connection right behind that has taken
+    them: one that is taken for unanswered would be sent again.
+    """
+    certificate = self_signed(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    asked: list[Frame] = []
+
+    def answered_together(frame: Frame) -> bytes | None:
+        asked.append(frame)
+        if len(asked) < 3:
+            return None
+        responses = (pdu(SUBMIT_SM | RESPONSE, 0, each.sequence, b"1\0") for each in asked)
+        smsc.send(pdu(DELIVER_SM, 0, 7, report_body(b"id:1 stat:DELIVRD")) + b"".join(responses))
+        smsc.close()
+        return None
+
+    async with RawSmsc(tls=context if secret else None) as smsc:
+        smsc.answers[SUBMIT_SM] = answered_together
+        trusted = client_context(certificate, "ca_file") if secret else None
+        async with bound_to(smsc, trusted) as bound:
+            statuses = await asyncio.gather(*(bound.submit() for _ in range(3)))
+    assert statuses == [SubmitStatus.ACCEPTED] * 3

@@ -57,6 +57,26 @@ async def test_a_bind_without_an_answer_is_given_up(smsc: RawSmsc) -> None:
     await smsc.came(UNBIND)
 
 
+@pytest.mark.parametrize("command", [UNBIND, None])
+async def test_an_smsc_that_ends_the_connection_instead_of_binding_is_reported_at_once(
+    smsc: RawSmsc, command: int | None
+) -> None:
+    """*unbind* or a close in place of the response: by its reason, long before any time-out."""
+
+    def ended(frame: Frame) -> bytes | None:
+        if command is None:
+            smsc.close()
+            return None
+        return pdu(command, 0, 99)
+
+    smsc.answers[TRANSCEIVER] = ended
+    why = "the SMSC unbound us" if command else "the SMSC closed the connection"
+    async with asyncio.timeout(WITHIN):
+        with pytest.raises(ProviderUnavailable, match=why):
+            async with bound_to(smsc):
+                pass
+
+
 async def test_a_transmitter_and_a_receiver_are_one_session(smsc: RawSmsc) -> None:
     """Submissions go over the first connection; receipts come over the second; the end of one is
     the end of both.

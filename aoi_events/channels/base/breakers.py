@@ -139,6 +139,13 @@ class Breakers:
         """Report that the provider can be reached again: it may be probed."""
         self._apply(provider, ProviderReachable())
 
+    def idle(self, provider: str) -> None:
+        """Report that a connection to the provider lasted, without an item: failures before it are
+        none in a row with those after it. One that is down stays down, for nothing was sent.
+        """
+        if (breaker := self.of(provider)).state is BreakerState.CLOSED:
+            self._apply(provider, CallAnswered(breaker.epoch))
+
     def unavailable(self, provider: str, item: DeliverItem | ChallengeItem) -> SubmitResult:
         """The result of an item that was not sent because its provider is down."""
         breaker = self.of(provider)

@@ -235,9 +235,11 @@ class SmscLink:
             finally:
                 self._session = None
                 await session.close()
-            if lasted < settings.reconnect_most and self._judged_at < bound_at:
-                # It binds us and is of no use. Where a message was sent, its result counts instead.
+            # Where a message was sent, its result counts instead.
+            if self._judged_at < bound_at and lasted < settings.reconnect_most:
                 self._breakers.unreachable(self.name, f"link lost: {why}")
+            elif self._judged_at < bound_at:
+                self._breakers.idle(self.name)
             wait = pause.after(lasted)
             log.warning("smsc_link_lost", smsc=self.name, why=why, again_in=wait)
             await asyncio.sleep(wait)

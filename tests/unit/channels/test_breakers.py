@@ -54,6 +54,18 @@ def test_it_is_probed_and_works_again() -> None:
     assert breakers.in_trouble == {}
 
 
+def test_a_connection_that_lasted_closes_no_breaker() -> None:
+    """It ends a row of failures; a provider that is down has to answer a probe."""
+    breakers = _breakers(ManualClock())
+    for _ in range(3):
+        _fail(breakers, "north", POLICY.failures - 1)
+        breakers.idle("north")
+    assert breakers.in_trouble == {}
+    _fail(breakers, "north")
+    breakers.idle("north")
+    assert breakers.in_trouble.keys() == {"north"}
+
+
 def test_what_is_kept_back_says_why_and_when_to_look_again() -> None:
     """The outcome of an item that was not attempted names the fault and the next attempt."""
     clock = ManualClock()

@@ -190,6 +190,26 @@ async def test_an_smsc_whose_sessions_are_of_no_use_is_down(
             await link.close()
 
 
+async def test_a_session_that_lasted_without_a_message_counts_from_zero() -> None:
+    """Short sessions hours apart, in a night without messages, are none in a row."""
+    breakers = Breakers("sms", policy=POLICY)
+    async with RawSmsc() as smsc:
+        shortest = {"reconnect_first": 1e-9, "reconnect_most": 1e-9}
+        settings = _settings(smsc, 5.0).model_copy(update=shortest)
+        link = SmscLink("eu", settings, breakers, ReceiptQueue())
+        link.open()
+        try:
+            async with asyncio.timeout(WITHIN):
+                await link.known.wait()
+            for session in range(2, 2 + FAILURES):
+                breakers.unreachable("eu", "a short session, without a message")
+                smsc.ask(UNBIND)
+                await smsc.came(TRANSCEIVER, session)
+        finally:
+            await link.close()
+    assert breakers.in_trouble == {}
+
+
 async def test_what_was_never_sent_says_nothing(two: Two) -> None:
     """A probe that had no turn, because the SMSC throttles, neither closes nor opens the breaker;
     the next message is the probe.

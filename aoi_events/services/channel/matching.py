@@ -50,11 +50,14 @@ def match(receipt: Receipt, found: Found, usual: str | None, *, waited: bool) ->
 
     ``usual``: how the provider is known to spell IDs, which comes before an exact ID, because in
     two bases one ID may name two messages. Until it ``waited``, the message that is meant may be
-    noted in a moment: then only what leaves no doubt counts.
+    noted in a moment: then only what leaves no doubt counts, which a delivery that has ended does
+    not, for providers use short IDs again.
     """
     exact = found.exact.get(receipt.provider_message)
     known = [each for each in receipt.spellings if each.how == usual]
     if len(fitting := _fitting(receipt, known, found)) == 1:
+        if not waited and not _open(fitting[0].message, found):
+            return None
         return Match(exact) if fitting[0].message == exact else fitting[0]
     if exact is not None:
         agrees = waited and exact.address in receipt.addresses
@@ -105,5 +108,8 @@ def _fitting(receipt: Receipt, spellings: Sequence[Spelled], found: Found) -> Se
         if message.address and message.address in receipt.addresses
     ]
     deliveries = [each for each in fitting if not is_challenge(each.message.delivery)]
-    open_ = [each for each in deliveries if each.message.delivery not in found.settled]
-    return open_ or deliveries or fitting
+    return [each for each in deliveries if _open(each.message, found)] or deliveries or fitting
+
+
+def _open(message: ProviderMessage, found: Found) -> bool:
+    return not is_challenge(message.delivery) and message.delivery not in found.settled

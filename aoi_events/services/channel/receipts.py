@@ -156,7 +156,7 @@ class Receipts:
         """
         receipt, usual = waiting.receipt, self._spellings.usual(waiting.receipt)
         exact = found.exact.get(receipt.provider_message)
-        if exact is not None and not in_doubt(receipt, exact, usual):
+        if usual is None and exact is not None and not in_doubt(receipt, exact, usual):
             return ()
         if waiting.waited(now):
             return receipt.spellings

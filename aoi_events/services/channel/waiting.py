@@ -41,7 +41,7 @@ class Waiting:
     receipt: Receipt
     again_at: datetime
     unanswered: list[Callable[[], None]] = field(default_factory=list)
-    _unknown_for: timedelta = timedelta()
+    _unknown_for: timedelta | None = None
     _looked_up_at: datetime | None = None
     _pause: float = _FIRST_PAUSE
 
@@ -54,9 +54,8 @@ class Waiting:
         """For how long its message is known to be unknown: the time between look-ups that
         succeeded. While nothing can be looked up, submissions cannot be noted either.
         """
-        if self._looked_up_at is None:
-            return self._unknown_for
-        return self._unknown_for + (now - self._looked_up_at)
+        before = self._unknown_for or timedelta()
+        return before if self._looked_up_at is None else before + (now - self._looked_up_at)
 
     def waited(self, now: datetime) -> bool:
         """Whether a message that was submitted before it has had its time to be noted."""
@@ -68,8 +67,11 @@ class Waiting:
         self._try_later(now)
 
     def still_unknown(self, now: datetime) -> bool:
-        """Its message was not found; False: its time is over."""
-        self._unknown_for = self.unknown_for(now)
+        """Its message was not found; False: its time is over. After a fault the first pause counts
+        as time, or a store that fails now and then would keep it for good.
+        """
+        after_fault = self._looked_up_at is None and self._unknown_for is not None
+        self._unknown_for = self.unknown_for(now) + timedelta(seconds=after_fault * _FIRST_PAUSE)
         if self._looked_up_at is None:
             self._pause = _FIRST_PAUSE
         self._looked_up_at = now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -23,7 +24,7 @@ from aoi_events.testing.stopped_clock import ManualClock
 from aoi_events.topology import OUTCOME, Queue, topology
 from tests.integration.services.interrupted import Interrupted
 from tests.support.limits import WITHIN
-from tests.support.rows import NOW, a_provider_message, delivery_id
+from tests.support.rows import NOW, a_delivery, a_provider_message, delivery_id, settled
 
 
 async def test_a_fault_while_receipts_wait_is_raised(empty_store: Store) -> None:
@@ -123,6 +124,41 @@ async def test_receipts_that_differ_in_their_number_wait_beside_each_other(
             (message,) = await outcomes.take(1)
     items = OutcomeBatchV1.decode(message.body).items
     assert {item.delivery for item in items} == {delivery_id(1), delivery_id(2)}
+
+
+async def test_a_short_id_is_that_of_the_message_that_is_noted_in_a_moment(
+    empty_store: Store,
+) -> None:
+    """The base of an SMSC is set, and it uses the ID of a delivery again that has ended: the
+    receipt overtakes the note of the new message, and waits for it.
+    """
+    noted = a_provider_message(1, provider="scripted", message="5", address="0000001")
+    async with empty_store.transaction() as tx:
+        await tx.add_deliveries([settled(a_delivery(1))])
+        await tx.note_provider_messages(
+            [noted, a_provider_message(3, provider="scripted", message="seen")]
+        )
+    about = Receipt(
+        "5",
+        OutcomeKind.REJECTED,
+        spellings=(Spelled("same", "5"), Spelled("decimal", "5")),
+        addresses=("0000001",),
+        usual="decimal",
+    )
+    async with receiving(empty_store) as (clock, provider, outcomes):
+        for receipt in (about, Receipt("seen", OutcomeKind.RECEIPTED)):
+            provider.receipts.put_nowait(receipt)
+        async with asyncio.timeout(WITHIN):
+            (seen,) = await outcomes.take(1)
+            async with empty_store.transaction() as tx:
+                await tx.note_provider_messages(
+                    [replace(noted, delivery=delivery_id(2), at=NOW + timedelta(seconds=1))]
+                )
+            await clock.somebody_sleeps()
+            clock.advance(0.5)
+            (message,) = await outcomes.take(1)
+    items = [item for each in (seen, message) for item in OutcomeBatchV1.decode(each.body).items]
+    assert [item.delivery for item in items] == [delivery_id(3), delivery_id(2)]
 
 
 async def test_challenges_are_found_apart_from_deliveries(empty_store: Store) -> None:

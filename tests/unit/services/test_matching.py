@@ -156,6 +156,22 @@ def test_a_late_receipt_finds_a_delivery_that_has_ended() -> None:
     assert matched(receipt("12107282"), message(1, "00B8BE12"), settled=(1,)) == (1, "decimal")
 
 
+@pytest.mark.parametrize("in_receipt, in_response", [("16", "10"), ("5", "5")])
+def test_where_the_base_is_known_an_ended_delivery_waits_for_one_with_its_id(
+    in_receipt: str, in_response: str
+) -> None:
+    """An SMSC uses short IDs again: the receipt is that of the message that is noted in a moment,
+    and only if none is, that of the old one. Receipts of challenges wait likewise.
+    """
+    about, old = receipt(in_receipt, ids="decimal"), message(1, in_response)
+    how = None if in_receipt == in_response else "decimal"
+    assert matched(about, old, settled=(1,), waited=False) is None
+    assert matched(about, replace(old, delivery="chl_a"), waited=False) is None
+    noted = matched(about, old, message(2, in_response), settled=(1,), waited=False)
+    assert noted == (2, how)
+    assert matched(about, old, settled=(1,)) == (1, how)
+
+
 def test_a_known_spelling_comes_before_an_exact_id() -> None:
     """IDs that are counted up have one spelling in both bases: what was learned decides."""
     messages = message(1, "10"), message(2, "16")

@@ -129,6 +129,20 @@ def test_an_outage_between_look_ups_is_no_time_of_an_unknown_message() -> None:
     assert not one.still_unknown(after(3_661))
 
 
+def test_a_store_that_fails_now_and_then_keeps_no_receipt_for_good() -> None:
+    """Although no two look-ups in a row succeed: it is answered, and its time ends."""
+    provider = Provider()
+    provider.send("m1")
+    one = provider.only()
+    look_ups = 0
+    while one.still_unknown(one.again_at):
+        look_ups += 1
+        assert provider.acknowledged == (["m1"] if look_ups > 3 else [])
+        assert look_ups < 200
+        one.look_up_failed(one.again_at)
+    assert look_ups == 121
+
+
 def test_a_receipt_that_comes_again_waits_with_the_first_one() -> None:
     """It is looked up at once, and all are acknowledged together; its time is that of the first."""
     provider = Provider()

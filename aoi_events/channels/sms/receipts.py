@@ -3,11 +3,12 @@
 A ``deliver_sm`` or ``data_sm`` is a receipt when bits 5 to 2 of its ``esm_class`` are 0001 (SMPP
 3.4, 5.2.12); where they are 0000, when its optional parameters or its text are those of a receipt.
 Its content is in the optional parameters ``receipted_message_id`` and ``message_state`` (5.3.2.12,
-5.3.2.35), or in the text of appendix B: ``id:… dlvrd:… stat:… err:…``, also in UCS-2.
+5.3.2.35), or in the text of appendix B: ``id:… dlvrd:… stat:… err:…``, also in UCS-2, or as JSON.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from enum import IntEnum
@@ -92,14 +93,19 @@ _LONGEST_ADDRESS: Final = 20  # octets without NUL, SMPP 3.4, 5.2.8
 # The text field quotes our message: nothing behind it is the SMSC's.
 _QUOTED: Final = re.compile(r"\btext\s?[:=]", re.IGNORECASE)
 _FIELD: Final = r"(?:sub|dlvrd|submit|done|stat(?:us|e)?|err|text)\s?[:=]"
+_OF_MESSAGE: Final = r"\b(?:(?:receipted_)?(?:message|msg|sms|dlr|delivery)_?)?"
 _ID_TEXT: Final = re.compile(
-    rf"\bid\s?[:=]\s?(?!{_FIELD})"
-    r"([!-+\--:<-~]{1,64})(?=[\s,;]|$)",
+    rf"""{_OF_MESSAGE}id\s?[:=]\s*["']?(?!{_FIELD})"""
+    r"""([!#-&(-+\--:<-{}~]{1,64})(?=[\s,;|"']|$)""",
     re.IGNORECASE,
 )
-# An empty or unreadable state is one, too: the count alone must not take its place.
+# An empty or unreadable state is one, too: the count alone must not take its place. Of several
+# words the first is not enough where it says neither yes nor no, or yes only to the network.
 _STATE_TEXT: Final = re.compile(
-    rf"""\bstat(?:us|e)?["']?\s*[:=](?:\s*["']?(?!{_FIELD})([^\s,;"':=]{{0,40}}))?""", re.IGNORECASE
+    rf"""{_OF_MESSAGE}stat(?:us|e)?["']?\s*[:=](?:\s*["']?(?!{_FIELD})"""
+    r"""(delivered to (?:the )?[a-z]+|(?:delivery|message) [a-z]+\b(?!\s?[:=])"""
+    r"""|[^\s,;|"':=]{0,40}))?""",
+    re.IGNORECASE,
 )
 _COUNT_TEXT: Final = re.compile(r"\bdlvrd\s*[:=]\s*([0-9]{1,8})", re.IGNORECASE)
 _ERROR_TEXT: Final = re.compile(r"\berr\s*[:=]\s*([0-9A-Za-z]{1,8})", re.IGNORECASE)
@@ -117,8 +123,8 @@ STATES: Final = {
 }
 """The states by their names in the text form."""
 
-# By the letters of a word alone, the first that fits: a word that says both, such as SUBMIT_FAILED
-# or DELIVERED_TO_NETWORK, is not what it begins like.
+# The meaning of every word of a state, by its letters alone, the first that fits: a word that says
+# both, such as SUBMIT_FAILED or DELIVERED_TO_NETWORK, is not what it begins like.
 _MEANINGS: Final = tuple(
     (re.compile(pattern), state)
     for pattern, state in (
@@ -127,16 +133,22 @@ _MEANINGS: Final = tuple(
         (r"REJ", MessageState.REJECTED),
         (r"SKIP", MessageState.SKIPPED),
         (
-            r"UND|N?NACK|.*(FAIL|ERR(?!ED)|UNDEL|NOT(?!IF)|IMPOSS|CANCEL|ABORT|BLOCK|DENIED|INVALID)|.*(?<!SUCCESS)FULL$",
+            r"UND|N?NACK|ABSENT|BARRED|BLACKLIST|UNREACH|NO(CRED|ROUTE)|.*(FAIL|ERR(?!ED)|UNDEL|NOT(?!IF)|IMPOSS|CANCEL|ABORT|BLOCK|DENIED|INVALID)|.*(?<!SUCCESS)FULL$",
             MessageState.UNDELIVERABLE,
         ),
-        (r"DELIVERED(TO)?(NETWORK|SMSC|OPERATOR|CARRIER|GATEWAY)", MessageState.ENROUTE),
-        (r"DELIVE?RE?D(TO(HANDSET|TERMINAL|(TELE)?PHONE|MOBILE))?$", MessageState.DELIVERED),
-        (r"SUCCESS(FULL?)?$", MessageState.DELIVERED),
+        (
+            r"DELIVERED(TO)?(THE)?(NETWORK|SMSC|OPERATOR|CARRIER|GATEWAY)",
+            MessageState.ENROUTE,
+        ),
+        (
+            r"(DELIVE?RE?D|DE?LI?V?E?RD|DELIV)(TO(THE)?(HANDSET|TERMINAL|(TELE)?PHONE|MOBILE))?$",
+            MessageState.DELIVERED,
+        ),
+        (r"(DELIVERY)?(SUCCESS(FULL?)?|SUCCESSFULLYDELIVERED)$", MessageState.DELIVERED),
         (r"SCHED", MessageState.SCHEDULED),
         (r"ACCEPT", MessageState.ACCEPTED),
         (
-            r"ENR|BUFF|SENT|SUBMIT|PEND|QUEUE|WAIT|PROCESS|TRANSIT|INPROG|INTRANS|RETRY|DELAY|DEFER|TRANSFER",
+            r"(DELIVERY|MESSAGE|SMS)?(ENR|BUFF|SEN[DT]|SUBMIT|PEND|QUEUE|A?WAIT|PROCESS|TRANSIT|INPROG|INTRANS|RETRY|DELAY|DEFER|TRANSFER|DISPATCH|FORWARD|RELAY|STORED)",
             MessageState.ENROUTE,
         ),
     )
@@ -181,7 +193,23 @@ def _text_of(message: Message) -> str:
     raw = message.short_message or message.optional.get(_MESSAGE_PAYLOAD, b"")
     if raw and message.esm_class & _USER_DATA_HEADER:
         raw = raw[1 + raw[0] :]
-    return _QUOTED.split(_decoded(raw[:_LONGEST_TEXT]), 1)[0]
+    text = _decoded(raw[:_LONGEST_TEXT]).rstrip("\0")
+    return _QUOTED.split(_fields_of_json(text) or text, 1)[0]
+
+
+def _fields_of_json(text: str) -> str:
+    """The text form of a JSON object, whose values may have spaces; empty: it is none."""
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(fields, dict):
+        return ""
+    return " ".join(
+        f"{name}:{'_'.join(str(value).split())}"
+        for name, value in fields.items()
+        if name.lower() != "text"
+    )
 
 
 def _decoded(raw: bytes) -> str:

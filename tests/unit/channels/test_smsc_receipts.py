@@ -89,6 +89,17 @@ def test_a_receipt_is_told_by_its_type_bits(esm_class: int, is_receipt: bool) ->
         b"id:1A;stat:UNDELIV;err:001",
         b"id=1A stat=UNDELIV",
         b"ID: 1A Stat: Undelivered",
+        b"message_id:1A sub:001 message_state:UNDELIV",
+        b"messageId=1A status=UNDELIV",
+        b"msgid:1A,dlr_status:UNDELIV",
+        b'{"id":"1A","sub":"001","stat":"UNDELIV","err":"045"}',
+        b'{"text": "id:2 stat:DELIVRD", "message_id": "1A", "messageStatus": "Not delivered"}',
+        b'{"messageId": "1A", "status": 5, "done date": null}\0',
+        b"stat:UNDELIV id:1A\0",
+        b"id:  1A  stat:  UNDELIV",
+        b"id:1A|stat:UNDELIV|err:045",
+        b"id:'1A' stat:'UNDELIV'",
+        b"id:1A stat:DELIVERY ERROR",
         *(
             b"id:1A stat:" + word
             for word in (
@@ -208,6 +219,11 @@ def test_of_two_states_not_delivered_counts(
                 "DeliveredToTerminal",
                 "SUCCESS",
                 "SUCCESSFULL",
+                "DLVRD",
+                "DELVRD",
+                "DELIVRED",
+                "DELIVERY_SUCCESS",
+                "SUCCESSFULLY_DELIVERED",
             )
         ),
         *(
@@ -226,14 +242,35 @@ def test_of_two_states_not_delivered_counts(
                 "DELIVEREDTONETWORK",
                 "DELIVERED_TO_NETWORK",
                 "DELIVERED-TO-SMSC",
+                "ENROUTE",
+                "EN_ROUTE",
+                "BUFFRED",
+                "DELIVERY_PENDING",
+                "PENDING_WAITING_DELIVERY",
+                "PENDING_ENROUTE",
+                "MESSAGE_WAITING",
+                "SENDING",
+                "DISPATCHED",
+                "FORWARDED",
             )
         ),
         *((word, MessageState.ACCEPTED) for word in ("ACCEPTD", "ACCEPTED")),
         *((word, MessageState.DELETED) for word in ("DELETED", "DELETE")),
+        *((word, MessageState.EXPIRED) for word in ("EXPIRED", "EXPIRD", "EXPIRED_DLR_UNKNOWN")),
+        *((word, MessageState.REJECTED) for word in ("REJECTD", "REJECTED", "REJECTED_NETWORK")),
+        *((word, MessageState.SKIPPED) for word in ("SKIPPED", "SKIPD")),
         *(
             (word, MessageState.UNDELIVERABLE)
             for word in (
                 "UNDELIV",
+                "UNDLV",
+                "UNDELIVRD",
+                "UNDELIVERABLE_NOT_DELIVERED",
+                "PERMANENTLY_FAILED",
+                "ABSENT_SUBSCRIBER",
+                "NOCRED",
+                "SYSERR",
+                "BARRED",
                 "DELIVERY_FAILED",
                 "DELIVERYFAILED",
                 "DELIVERYIMPOSSIBLE",
@@ -250,13 +287,42 @@ def test_of_two_states_not_delivered_counts(
         ),
         *(
             (word, MessageState.UNKNOWN)
-            for word in ("DELIVERYUNCERTAIN", "SUCCESSFULLY_SUBMITTED", "GREEN", "D")
+            for word in ("DELIVERYUNCERTAIN", "SUCCESSFULLY_SUBMITTED", "UNKNOWN", "GREEN", "D")
         ),
     ],
 )
 def test_a_state_is_read_by_its_whole_word(form: str, word: str, meaning: MessageState) -> None:
     """A word that only begins like a good state is no good news, and the count makes it none."""
     receipt = receipt_in(f"id:1A dlvrd:001 {form.format(word)} err:000".encode())
+    assert receipt is not None
+    assert (receipt.message_id, receipt.state) == ("1A", meaning)
+
+
+@pytest.mark.parametrize(
+    "status, meaning",
+    [
+        ("Delivered to network", MessageState.ENROUTE),
+        ("Delivered to the handset", MessageState.DELIVERED),
+        ("Delivered", MessageState.DELIVERED),
+        ("Delivery pending", MessageState.ENROUTE),
+        ("Message waiting", MessageState.ENROUTE),
+    ],
+)
+@pytest.mark.parametrize(
+    "form",
+    [
+        '{{"id": "1A", "status": "{}"}}',
+        "stat:{} id:1A",
+        "id:1A stat:{} err:000",
+        "id:1A stat:{}|err:000",
+        "id:1A stat:{} done date:0",
+    ],
+)
+def test_a_state_of_several_words_is_read_whole(
+    form: str, status: str, meaning: MessageState
+) -> None:
+    """Its first word alone may say more than the SMSC knows."""
+    receipt = receipt_in(form.format(status).encode())
     assert receipt is not None
     assert (receipt.message_id, receipt.state) == ("1A", meaning)
 

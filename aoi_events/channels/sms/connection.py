@@ -111,13 +111,13 @@ class SmppConnection:
         self._writer.close()
 
     async def close(self, unbind_within: float, *, responses_within: float = 0.0) -> None:
-        """Take no more requests and wait for the responses to those that are open, because what
-        was submitted would be sent again without one; then unbind if the SMSC still answers, and
-        close the connection. Takes the sum of both times at most.
+        """Take no more requests and wait for the responses to submissions that are open, because
+        they would be sent again without one; then unbind if the SMSC still answers, and close the
+        connection. Takes the sum of both times at most.
         """
         self._closing = True
         try:
-            if waiting := [response for _, response in self._waiting.values()]:
+            if waiting := self._submissions():
                 await asyncio.wait(waiting, timeout=responses_within)
             with suppress(TimeoutError, ProviderUnavailable):
                 await self._exchange(Command.UNBIND, b"", unbind_within)
@@ -151,9 +151,12 @@ class SmppConnection:
             del self._waiting[number]
             self._end_if_nothing_is_open()
 
+    def _submissions(self) -> list[asyncio.Future[Pdu]]:
+        """The responses to submissions that are open."""
+        return [each for command, each in self._waiting.values() if command is Command.SUBMIT_SM]
+
     def _end_if_nothing_is_open(self) -> None:
-        submissions = any(each is Command.SUBMIT_SM for each, _ in self._waiting.values())
-        if self._ends_for and not submissions:
+        if self._ends_for and not self._submissions():
             if self._unbind is not None:
                 self._answer(Command.UNBIND, self._unbind, OK)
             self.end(self._ends_for)

@@ -130,6 +130,16 @@ async def test_a_session_whose_closing_is_cancelled_is_closed(smsc: RawSmsc) -> 
         assert not [task for task in asyncio.all_tasks() if "SmppConnection" in repr(task)]
 
 
+async def test_a_session_is_closed_while_an_enquire_link_is_open(smsc: RawSmsc) -> None:
+    """Only submissions are waited for: *unbind* goes out before the check of the link is over."""
+    smsc.answers[ENQUIRE_LINK] = lambda frame: None
+    async with bound_to(smsc, enquire_link=0.01, response_time=1.0) as bound:
+        await smsc.came(ENQUIRE_LINK)
+        await bound.session.close()
+        assert await bound.why() == "closed"
+    assert smsc.commands()[-1] == UNBIND
+
+
 async def test_a_refused_receiver_ends_its_transmitter(smsc: RawSmsc) -> None:
     """Half a session would lose receipts: the transmitter is unbound."""
     smsc.answers[RECEIVER] = lambda frame: pdu(RECEIVER | RESPONSE, 0x0D, frame.sequence)

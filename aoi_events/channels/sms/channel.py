@@ -180,7 +180,8 @@ class SmsChannel:
             return result_of(item, OutcomeKind.REJECTED, now, str(error))
         left = (item.expires_at - now) / timedelta(seconds=1)
         valid_until = min(item.expires_at, now + timedelta(seconds=LONGEST))
-        return Push(to, parts, asyncio.get_running_loop().time() + left, valid_until)
+        expires_at = asyncio.get_running_loop().time() + left
+        return Push(to, parts, expires_at, valid_until, proved=isinstance(item, DeliverItem))
 
     def _sent(
         self,

@@ -57,7 +57,7 @@ class SmscLink:
         self._pushes = 0
         self._messages = 0
         self._warn_again: dict[str, float] = {}
-        self._refused: Final = RefusedNumbers()
+        self._refused = RefusedNumbers()
         self._judged_at = float("-inf")
         self.in_use = 0
         """Submissions without a response so far."""
@@ -175,7 +175,8 @@ class SmscLink:
             return Submitted(SubmitStatus.UNAVAILABLE, detail=_NO_LINK)
         self.in_use += 1
         try:
-            submitted = self._refused.judged(push.to.value, await session.submit(push, user_data))
+            submitted = await session.submit(push, user_data)
+            submitted = self._refused.judged(push.to.value, submitted, proved=push.proved)
         finally:
             self.in_use -= 1
         if submitted.status is not SubmitStatus.NOT_SENT:
@@ -226,6 +227,7 @@ class SmscLink:
                 failed=self._log_failure,
             )
             self._session, bound_at = session, loop.time()
+            self._refused = RefusedNumbers()
             self._breakers.reachable(self.name)
             self.known.set()
             log.info("smsc_link_up", smsc=self.name)

@@ -14,13 +14,14 @@ class Push:
     """One push: its destination, the user data of its short messages, and when it expires.
 
     ``expires_at`` is a time of the event loop's clock; ``valid_until`` the same, or the end of the
-    longest validity period that an SMSC is asked for.
+    longest validity period that an SMSC is asked for. ``proved``: its number got a challenge once.
     """
 
     to: SmppAddress
     parts: tuple[bytes, ...]
     expires_at: float
     valid_until: datetime
+    proved: bool = True
 
 
 def part_failed(submitted: Submitted, number: int, count: int) -> Submitted:

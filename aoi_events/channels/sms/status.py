@@ -109,7 +109,9 @@ _SETTINGS: Final = {
     INVALID_EXPIRY: "validity",
 }
 _REFUSED_AT_MOST: Final = 3
-_WRONG_FORM: Final = ", as every number before (check destination_ton, destination_npi)"
+_WRONG_FORM: Final = (
+    ", as every number before in this session (check destination_ton, destination_npi)"
+)
 _TOO_FAST: Final = frozenset({QUEUE_FULL, 0x58})
 _BAD_ADDRESS: Final = frozenset({0x0B})
 _TEMPORARY: Final = frozenset({0x05, 0x08, 0x45, 0x64, 0xFE, 0xFF})
@@ -152,20 +154,23 @@ def _meaning(status: int) -> SubmitStatus:
 
 
 class RefusedNumbers:
-    """Numbers that an SMSC refused since it took one: when it refuses several in a row, their form
-    is wrong, ``destination_ton`` or ``destination_npi``, and not each of the numbers.
+    """Numbers that an SMSC refused in one session. If it took none before, and the number got a
+    challenge once, or if it refuses several in a row, then the form of all is wrong,
+    ``destination_ton`` or ``destination_npi``, and not the number: no device loses its channel.
     """
 
     def __init__(self) -> None:
         self._numbers: set[str] = set()
+        self._taken = False
 
-    def judged(self, number: str, submitted: Submitted) -> Submitted:
-        """The result of a submission to a number."""
+    def judged(self, number: str, submitted: Submitted, *, proved: bool) -> Submitted:
+        """The result of a submission to a number; ``proved``: it got a challenge once."""
         if submitted.status is SubmitStatus.ACCEPTED:
+            self._taken = True
             self._numbers.clear()
         if submitted.status is not SubmitStatus.BAD_ADDRESS:
             return submitted
-        if len(self._numbers) < _REFUSED_AT_MOST:
+        if (self._taken or not proved) and len(self._numbers) < _REFUSED_AT_MOST:
             self._numbers.add(number)
         if number in self._numbers:
             return submitted

@@ -88,12 +88,12 @@ async def test_a_push_of_several_messages_arrives_in_order(
 async def test_each_status_means_what_it_means(smsc: Smsc, channel: ConnectionlessChannel) -> None:
     """Throttled or full: later; no such number: never, and the channel ends; others as they are."""
     replies = {
+        Reply(): (OutcomeKind.ACCEPTED, False),
         Reply.throttle(): (OutcomeKind.REFUSED, False),
         Reply.queue_full(): (OutcomeKind.REFUSED, False),
         Reply.bad_number(): (OutcomeKind.REJECTED, True),
         Reply(status=0x45): (OutcomeKind.REFUSED, False),
         Reply(status=0x66): (OutcomeKind.REJECTED, False),
-        Reply(): (OutcomeKind.ACCEPTED, False),
     }
     for reply, expected in replies.items():
         await smsc.script(reply)

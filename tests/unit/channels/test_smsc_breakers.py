@@ -124,7 +124,7 @@ async def silent() -> AsyncIterator[Two]:
     "reply, status",
     [
         (Reply(), SubmitStatus.ACCEPTED),
-        (Reply.bad_number(), SubmitStatus.BAD_ADDRESS),
+        (Reply.bad_number(), SubmitStatus.MISCONFIGURED),
         (Reply(status=0x45), SubmitStatus.REFUSED),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -150,12 +151,17 @@ async def test_verdicts_stand_in_the_order_of_the_messages(smsc: LoopbackSmsc) -
 async def test_an_smsc_that_takes_no_number_costs_no_device_its_channel(
     smsc: LoopbackSmsc, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """After three numbers the operator is warned of the settings that say what a number is."""
+    """The operator is warned of the settings that say what a number is. Of numbers that never got
+    a challenge, the first three are taken for bad ones.
+    """
     smsc.default = Reply.bad_number()
     async with link_to(smsc, window=1, destination_ton=2) as link:
         pushes = [message(f"+3160000000{number}") for number in range(5)]
         statuses = [each.status for each in await link.submit(pushes)]
-    assert statuses == [SubmitStatus.BAD_ADDRESS] * 3 + [SubmitStatus.MISCONFIGURED] * 2
+        offered = [replace(push, proved=False) for push in pushes]
+        challenges = [each.status for each in await link.submit(offered)]
+    assert statuses == [SubmitStatus.MISCONFIGURED] * 5
+    assert challenges == [SubmitStatus.BAD_ADDRESS] * 3 + [SubmitStatus.MISCONFIGURED] * 2
     [warning] = [vars(record) for record in caplog.records if "smsc_refuses" in record.getMessage()]
     assert warning["why"].endswith("(check destination_ton, destination_npi)")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aoi_events.channels.sms.settings import SmscSettings
-from aoi_events.channels.sms.status import RefusedNumbers, SubmitStatus, submitted_of
+from aoi_events.channels.sms.status import RefusedNumbers, SubmitStatus, Submitted, submitted_of
 
 
 @pytest.mark.parametrize(
@@ -61,21 +61,26 @@ def test_a_status_that_blames_our_settings_is_the_operators(
 
 
 def test_a_refused_number_is_the_operators_when_no_number_is_taken() -> None:
-    """The first three are taken for bad numbers; then their form is wrong, until one is taken."""
+    """One that got a challenge once, as long as a session took none; any, after three others in a
+    row.
+    """
     refused = RefusedNumbers()
     bad, taken = submitted_of(0x0B, None), submitted_of(0x00, "1")
 
-    def judged(number: int) -> SubmitStatus:
-        return refused.judged(f"3160000000{number}", bad).status
+    def judged(number: int, submitted: Submitted = bad, *, proved: bool = True) -> SubmitStatus:
+        return refused.judged(f"3160000000{number}", submitted, proved=proved).status
 
-    assert [judged(number) for number in (1, 1, 2, 3, 1)] == [SubmitStatus.BAD_ADDRESS] * 5
-    operators = refused.judged("31600000004", bad)
-    assert operators.status is SubmitStatus.MISCONFIGURED
-    assert "RINVDSTADR" in operators.detail
-    assert operators.detail.endswith("(check destination_ton, destination_npi)")
-    assert refused.judged("31600000009", taken) is taken
+    assert [judged(number) for number in (1, 1, 2, 3, 4)] == [SubmitStatus.MISCONFIGURED] * 5
+    for proved in (False, True):
+        numbers = (1, 1, 2, 3, 1)
+        assert {judged(number, proved=proved) for number in numbers} == {SubmitStatus.BAD_ADDRESS}
+        operators = refused.judged("31600000004", bad, proved=proved)
+        assert operators.status is SubmitStatus.MISCONFIGURED
+        assert "RINVDSTADR" in operators.detail
+        assert operators.detail.endswith("(check destination_ton, destination_npi)")
+        assert judged(9, taken) is SubmitStatus.ACCEPTED
     assert judged(4) is SubmitStatus.BAD_ADDRESS
-    assert refused.judged("31600000009", submitted_of(0x08, None)).status is SubmitStatus.REFUSED
+    assert judged(9, submitted_of(0x08, None)) is SubmitStatus.REFUSED
 
 
 @given(st.integers(0, 2**32 - 1))

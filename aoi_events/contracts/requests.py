@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from aoi_events.contracts.base import Contract, Instant, Request
 from aoi_events.contracts.content import Content
@@ -164,10 +164,15 @@ class DeactivateChannelsV1(_ClientRequest):
     channels: Annotated[tuple[ChannelType, ...], Field(max_length=16, strict=False)] = ()
 
 
+def _text(value: object, info: ValidationInfo) -> object:
+    """What stands in place of a token in JSON; of another type than text it is no token."""
+    return "" if info.mode == "json" and not isinstance(value, str) else value
+
+
 class SendNotificationV1(Request):
     """``notification.send``: deliver one content to up to 1,000 Application Client Tokens.
 
-    Any text may stand in ``tokens``: one that is no token is rejected, and the others are sent to.
+    Anything may stand in ``tokens``: what is no token is rejected, and the others are sent to.
     ``ttl`` in seconds from acceptance; 0 means now or never (RFC 8030, section 5.2). Repeating the
     same ``notification`` with the same body gives the same answer and no second delivery; where
     every token was rejected, nothing is stored, and a repeat is judged anew. ``topic``
@@ -178,7 +183,10 @@ class SendNotificationV1(Request):
     """
 
     notification: NotificationId
-    tokens: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_TOKENS, strict=False)]
+    tokens: Annotated[
+        tuple[Annotated[str, BeforeValidator(_text)], ...],
+        Field(min_length=1, max_length=MAX_TOKENS, strict=False),
+    ]
     content: Content
     ttl: Annotated[int, Field(ge=0, le=MAX_TTL)] = 24 * 3600
     urgency: Annotated[Urgency, Field(strict=False)] = Urgency.NORMAL

@@ -25,10 +25,11 @@ async def test_a_notification_is_sent_reported_and_withdrawn(server: ServerUnder
     those of the broker.
     """
     device = await server.system.device()
-    sent = await server.api("POST", json={"tokens": [device.token, "k1.forged"], **HELLO})
+    sent = await server.api("POST", json={"tokens": [device.token, "k1.forged", 7], **HELLO})
     assert sent.status == 202
     accepted = NotificationAcceptedV1.decode(sent.body)
-    assert [(each.index, each.code) for each in accepted.rejected] == [(1, "token_forged")]
+    rejected = [(each.index, each.code) for each in accepted.rejected]
+    assert rejected == [(1, "token_forged"), (2, "token_forged")]
     name = accepted.notification
     asked = await server.api("GET", f"/{name}")
     assert asked.status == 200

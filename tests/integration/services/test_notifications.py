@@ -139,6 +139,17 @@ async def test_what_is_no_token_is_rejected_alone(system: System, text: str) -> 
     await system.provider.next_delivery()
 
 
+@pytest.mark.parametrize("other", [7, None, True, {"token": "k1.x"}, ["k1.x"]])
+async def test_what_is_no_text_is_rejected_alone(system: System, other: object) -> None:
+    """A token of another JSON type is rejected, and the token beside it is sent to."""
+    shop = await system.user()
+    device = await system.device("scripted:a1")
+    answer = await shop.send("n1", other, device.token)  # type: ignore[arg-type]
+    assert [each.index for each in answer.deliveries] == [1]
+    assert [(each.index, each.code) for each in answer.rejected] == [(0, "token_forged")]
+    await system.provider.next_delivery()
+
+
 async def test_a_repeat_is_answered_from_the_rows(system: System) -> None:
     """A repeated ``notification.send`` is answered from the existing rows before any token check,
     and delivers nothing twice.

@@ -148,7 +148,7 @@ INVALID: list[tuple[str, Any, str | None, str]] = [
     ("notification.send", {**SEND, "ttl": True}, "ttl", "must be a whole number"),
     ("notification.send", {**SEND, "tokens": []}, "tokens", "1 or more entries"),
     ("notification.send", {**SEND, "tokens": ["x" * 8] * 1001}, "tokens", "1000"),
-    ("notification.send", {**SEND, "tokens": ["x" * 8, 1]}, "tokens.1", "must be text"),
+    ("notification.send", {**SEND, "tokens": {"0": "x"}}, "tokens", "must be a list"),
     ("notification.send", {**SEND, "urgency": "now"}, "urgency", "'high'"),
     ("notification.send", {**SEND, "mode": "twice"}, "mode", "'parallel'"),
     ("notification.send", {**SEND, "mode": "hedged", "hedge_after": 0}, "hedge_after", "0.1"),

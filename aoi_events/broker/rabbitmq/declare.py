@@ -16,6 +16,11 @@ CONSUMER_TIMEOUT: Final = 12 * 3_600_000
 long as the store is away; after RabbitMQ's default, 30 minutes, that counts as a failed delivery.
 Twelve hours are longer than most outages; after them, others get the messages of a worker that
 pauses for a fault that only it has (a key that was not copied to its machine).
+
+Another value here needs another one for queues: RabbitMQ compares the argument of a queue from
+4.3.2 on, and refuses (406) one that was declared with this value. Leave the queues theirs, and
+change the argument of consumers, which nothing compares, and the policy of operations/upgrading.
+Where queues must have it, operators have to empty and delete each first, as for going back there.
 """
 _CONSUMER_TIMEOUT: Final = "x-consumer-timeout"
 

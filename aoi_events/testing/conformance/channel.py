@@ -103,9 +103,11 @@ class ChannelSuite(OfProvider):
         self, provider: Provider, channel: ConnectionlessChannel, answer: ProviderAnswer
     ) -> None:
         """A challenge that was refused has an outcome, which names the round and not its code; one
-        that was taken has none.
+        that was taken has none. The provider took an address before: where it never took one, a
+        channel may hold the operator responsible, and not the address.
         """
-        provider.script(answer, answer)
+        provider.script(ProviderAnswer.TAKEN, answer, answer)
+        await channel.deliver([delivery(provider, 2)])
         [delivered] = outcomes(list(await channel.deliver([delivery(provider, 1)])))
         item = challenge(provider)
         [sent] = await channel.deliver([item])

@@ -14,6 +14,7 @@ import signal
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
+from typing import Final
 
 from aoi_events.bootstrap.installation import Installation, open_installation
 from aoi_events.bootstrap.setting_sources import unknown_names
@@ -27,6 +28,9 @@ from aoi_events.telemetry.health import HealthServer
 from aoi_events.telemetry.logs import configure_logging
 
 log = get_logger(__name__)
+
+_SERVERS: Final = frozenset({"gateway", "endpoint"})
+"""Workers that others connect to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +87,10 @@ async def _process(settings: Settings, names: Sequence[str], *, alone: bool, rea
 async def serve(installation: Installation, stop: asyncio.Event, ready: Ready) -> int:
     """Run the workers and the health server until ``stop``; returns the exit code.
 
-    ``ready`` is called once all workers take work.
+    ``ready`` is called once all workers take work. Servers close ``close_after`` seconds later.
     """
     settings, names = installation.settings, installation.names
+    closing = asyncio.Event()
     workers = [installation.worker(name) for name in names]
     started = [asyncio.Event() for _ in workers]
 
@@ -103,16 +108,16 @@ async def serve(installation: Installation, stop: asyncio.Event, ready: Ready) -
     if settings.health.enabled:
         await health.start()
     tasks = [
-        asyncio.create_task(run(stop, event), name=name)
+        asyncio.create_task(run(closing, event), name=name)
         for name, run, event in zip(names, workers, started, strict=True)
     ]
     if installation.clocks is not None:
-        tasks.append(asyncio.create_task(installation.clocks.watch(stop), name="clocks"))
+        tasks.append(asyncio.create_task(installation.clocks.watch(closing), name="clocks"))
     if installation.policy is not None:
-        following = installation.policy.watch(SystemClock(), stop)
+        following = installation.policy.watch(SystemClock(), closing)
         tasks.append(asyncio.create_task(following, name="policy"))
     try:
-        all_started, *_ = await first_completed(_all(started), *tasks)
+        all_started, *_ = await first_completed(_all(started), stop.wait(), *tasks)
         if not all_started.cancelled():
             addresses = _addresses(installation, health)
             log.info(
@@ -123,8 +128,12 @@ async def serve(installation: Installation, stop: asyncio.Event, ready: Ready) -
                 **{name: url for name, url in asdict(addresses).items() if url is not None},
             )
             ready(addresses)
-        await first_completed(stop.wait(), *tasks)
+            await first_completed(stop.wait(), *tasks)
+            if settings.close_after and stop.is_set() and not _SERVERS.isdisjoint(names):
+                log.info("leaving", workers=list(names), closes_after=settings.close_after)
+                await first_completed(asyncio.sleep(settings.close_after), *tasks)
         stop.set()
+        closing.set()
         log.info("draining", workers=list(names))
         done, late = await asyncio.wait(tasks, timeout=settings.drain_within)
         for task in done:

@@ -198,6 +198,9 @@ class Settings(BaseSettings):
     """Seconds that broker and store may take to come up when this starts; then it ends with 69."""
     drain_within: Annotated[float, Field(ge=0.001, le=600)] = 20.0
     """Seconds to finish after TERM; then what is unfinished is left to others."""
+    close_after: Annotated[float, Field(ge=0, le=600)] = 0.0
+    """Seconds after TERM for which gateway and endpoint go on to accept connections, while
+    ``/readyz`` is 503: as long as a balancer needs to notice. ``drain_within`` begins then."""
     channels: Annotated[dict[str, dict[str, Any]], Field(repr=False)] = {}
     """One section per channel type, for example ``AOI_CHANNELS__SMS__HOST``."""
     gateway: GatewaySettings = GatewaySettings()

@@ -42,7 +42,7 @@ class ContainersUnavailable(RuntimeError):
     """A container could not be started; the message names what is missing."""
 
 
-class _Server:
+class ContainerServer:
     """A server in a container; it keeps its ports when it is restarted."""
 
     container: Any
@@ -110,7 +110,7 @@ class _Server:
         from testcontainers.core.config import testcontainers_config
 
         key, _, value = self.label.partition("=")
-        self.container = container.with_kwargs(labels={key: value})
+        self.container = container.with_kwargs(**container._kwargs, labels={key: value})
         self._lease = Lease(self.label)
         ryuk_disabled = testcontainers_config.ryuk_disabled
         testcontainers_config.ryuk_disabled = True
@@ -131,7 +131,7 @@ class _Server:
         self.port = int(known["port"])
 
 
-class RabbitServer(_Server):
+class RabbitServer(ContainerServer):
     """A RabbitMQ node in a container; it keeps its ports when it is restarted.
 
     ``image`` has the management plug-in, as ``rabbitmq:4-management``.
@@ -276,7 +276,7 @@ class RabbitServer(_Server):
         _until(lambda: self.api("GET", "/overview") is not None)
 
 
-class PostgresServer(_Server):
+class PostgresServer(ContainerServer):
     """A PostgreSQL server in a container; it keeps its port when it is restarted."""
 
     def __init__(self, image: str | None = None) -> None:

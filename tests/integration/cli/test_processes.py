@@ -154,6 +154,21 @@ async def test_a_second_term_ends_it_at_once(start: Start) -> None:
     assert "drained" not in [line["event"] for line in process.log]
 
 
+async def test_servers_close_after_the_balancer_noticed(start: Start) -> None:
+    """After TERM ``/readyz`` is 503 at once, and requests are answered until AOI_CLOSE_AFTER."""
+    process = await start("up", **MEMORY, AOI_CLOSE_AFTER="600")
+    started = await process.says("started")
+    process.running.send_signal(signal.SIGTERM)
+    await process.says("leaving")
+    status, health = await answer(started["health"], "/readyz")
+    assert (status, health["checks"]["workers"]) == (503, False)
+    for url in (started["senders"], started["devices"].replace("ws:", "http:")):
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/none") as response:
+            assert response.status == 404
+    process.running.send_signal(signal.SIGTERM)
+    assert await process.ends() == 143
+
+
 async def test_a_port_that_is_taken(start: Start) -> None:
     """Two on one machine: the second ends with 78 and names the setting."""
     first = await start("up", **MEMORY)

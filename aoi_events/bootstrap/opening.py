@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,6 +21,7 @@ from aoi_events.bootstrap.keys import (
     create_key_file,
     ephemeral_keys,
     is_missing,
+    load_key_file,
     load_keys,
 )
 from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
@@ -26,6 +29,7 @@ from aoi_events.bootstrap.settings import Settings
 from aoi_events.broker.open import open_broker
 from aoi_events.domain.clients.applications import Application
 from aoi_events.errors import DOCUMENTATION, ConfigurationError, InfrastructureError
+from aoi_events.platform.followed_files import follow
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
@@ -108,6 +112,14 @@ async def open_parts(
         in_use, samples = await patient.until(lambda: _token_keys_in_use(opened))
         keys = _keys(settings, in_use, alone=alone)
         check_keys(keys, in_use, samples)
+        if not settings.names_keys:
+            file = settings.key_file
+            follow(
+                [file],
+                partial(_take_key_file, file, keys, opened),
+                taken="key_file_taken",
+                refused="key_file_refused",
+            )
     return Opened(store, keys, broker, gateway_broker, endpoint_broker)
 
 
@@ -197,6 +209,16 @@ def _keys(settings: Settings, in_use: Mapping[str, int], *, alone: bool) -> Serv
             raise ConfigurationError(f"AOI_KEY_FILE: {error}") from None
         log.info("key_file_created", file=str(settings.key_file))
     return load_keys(settings)
+
+
+async def _take_key_file(file: Path, keys: ServerKeys, store: Store) -> None:
+    fresh = load_key_file(file)
+    if fresh.challenge_key != keys.challenge_key:
+        raise ConfigurationError(
+            f"{file} has another challenge key, which needs a restart of every worker"
+        )
+    check_keys(fresh, *await _token_keys_in_use(store))
+    keys.token_keys.replace(fresh.token_keys)
 
 
 async def _token_keys_in_use(

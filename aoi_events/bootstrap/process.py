@@ -1,4 +1,4 @@
-"""A worker as a process: signals, draining, health, exit codes.
+"""A worker as a process: signals, draining, health, exit codes. HUP reads files again.
 
 Exit codes: 0 drained after TERM; 69 broker or store could not be reached at the start; 70 a
 batch or a quarantined message made no progress within its time limit; 75 not drained in time (what
@@ -22,6 +22,7 @@ from aoi_events.bootstrap.settings import Settings
 from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.platform.clock import SystemClock
 from aoi_events.platform.exit_codes import ExitCode
+from aoi_events.platform.followed_files import FollowedFiles
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.tasks import first_completed, unless_set
 from aoi_events.telemetry.health import HealthServer
@@ -74,6 +75,7 @@ async def _process(settings: Settings, names: Sequence[str], *, alone: bool, rea
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop_or_end, stop)
+    files = FollowedFiles()
     async with AsyncExitStack() as stack:
         installation = await unless_set(
             stop, stack.enter_async_context(open_installation(settings, names, alone=alone))
@@ -81,13 +83,19 @@ async def _process(settings: Settings, names: Sequence[str], *, alone: bool, rea
         if installation is None:
             log.info("stopped", hint="by a signal, while it waited for the broker or the store")
             return 0
-        return await serve(installation, stop, ready)
+        return await serve(installation, stop, ready, files)
 
 
-async def serve(installation: Installation, stop: asyncio.Event, ready: Ready) -> int:
+async def serve(
+    installation: Installation,
+    stop: asyncio.Event,
+    ready: Ready,
+    files: FollowedFiles | None = None,
+) -> int:
     """Run the workers and the health server until ``stop``; returns the exit code.
 
     ``ready`` is called once all workers take work. Servers close ``close_after`` seconds later.
+    ``files`` are taken when they change.
     """
     settings, names = installation.settings, installation.names
     closing = asyncio.Event()
@@ -113,9 +121,8 @@ async def serve(installation: Installation, stop: asyncio.Event, ready: Ready) -
     ]
     if installation.clocks is not None:
         tasks.append(asyncio.create_task(installation.clocks.watch(closing), name="clocks"))
-    if installation.policy is not None:
-        following = installation.policy.watch(SystemClock(), closing)
-        tasks.append(asyncio.create_task(following, name="policy"))
+    if files is not None:
+        tasks.append(asyncio.create_task(files.watch(SystemClock(), closing), name="files"))
     try:
         all_started, *_ = await first_completed(_all(started), stop.wait(), *tasks)
         if not all_started.cancelled():

@@ -75,7 +75,7 @@ def add(file: File = None) -> None:
     key_id = add_token_key(path)
     console.print(plain(f"Token key {key_id} added to {path}."), soft_wrap=True)
     console.print(
-        plain(f"Give every worker the file and restart it; then: aoi keys issue {key_id}"),
+        plain(f"Give every worker the file, and wait a few seconds; then: aoi keys issue {key_id}"),
         soft_wrap=True,
     )
 
@@ -91,7 +91,7 @@ def issue(
     path = _key_file(file)
     issue_with(path, key)
     console.print(plain(f"{path} issues with {key}."), soft_wrap=True)
-    console.print("Give every worker the file and restart it; old tokens stay valid.")
+    console.print("Give every worker the file; old tokens stay valid.")
 
 
 def _key_file(file: Path | None) -> Path:

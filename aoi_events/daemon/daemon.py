@@ -40,6 +40,7 @@ from aoi_events.daemon.redelivery import Redelivery
 from aoi_events.daemon.settings import ClientSettings, device_name, socket_path, state_folder
 from aoi_events.errors import ConfigurationError, RequestTimeout
 from aoi_events.platform.clock import SystemClock, SystemDice
+from aoi_events.platform.followed_files import follow
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.tasks import first_completed
 from aoi_events.platform.tls import client_context
@@ -109,14 +110,21 @@ def _proxy(settings: ClientSettings) -> str | None:
 
 
 def _transport(settings: ClientSettings, url: str) -> WebSocketTransport:
-    file = settings.ca_file
-    tls = None if file is None else client_context(file, "AOI_CLIENT__CA_FILE")
     try:
-        return WebSocketTransport(
-            url, answer_within=settings.request_within, tls=tls, proxy=_proxy(settings)
+        transport = WebSocketTransport(
+            url, answer_within=settings.request_within, proxy=_proxy(settings)
         )
     except ConfigurationError as error:
         raise ConfigurationError(f"AOI_CLIENT__URL: {error}") from None
+
+    if (file := settings.ca_file) is not None:
+
+        async def take() -> None:
+            transport.tls = client_context(file, "AOI_CLIENT__CA_FILE")
+
+        follow([file], take, taken="ca_file_taken", refused="ca_file_refused")
+        transport.tls = client_context(file, "AOI_CLIENT__CA_FILE")
+    return transport
 
 
 def _client(

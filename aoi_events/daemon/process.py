@@ -1,4 +1,4 @@
-"""The daemon as a process: signals, draining, exit codes.
+"""The daemon as a process: signals, draining, exit codes. HUP reads files again.
 
 Exit codes: 0 drained after TERM; 74 the state cannot be read, written or locked; 75 an app or a
 command had not finished in time (the AOI Server stores its notification); 78 the settings are
@@ -15,7 +15,9 @@ from aoi_events.daemon.daemon import run_until
 from aoi_events.daemon.launcher import Launcher
 from aoi_events.daemon.settings import ClientSettings
 from aoi_events.errors import ClientStateError, ConfigurationError
+from aoi_events.platform.clock import SystemClock
 from aoi_events.platform.exit_codes import ExitCode
+from aoi_events.platform.followed_files import FollowedFiles
 from aoi_events.platform.logs import get_logger
 
 log = get_logger(__name__)
@@ -46,7 +48,12 @@ async def _run(settings: ClientSettings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop_or_end)
-    if await run_until(stop, settings, launcher):
+    watching = asyncio.create_task(FollowedFiles().watch(SystemClock(), stop))
+    try:
+        drained = await run_until(stop, settings, launcher)
+    finally:
+        watching.cancel()
+    if drained:
         log.info("drained")
         return ExitCode.DONE
     log.error("not_drained")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import IPv6Address
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 from aoi_events.errors import ConfigurationError
 from aoi_events.platform.address import Address
+from aoi_events.platform.followed_files import follow
 from aoi_events.platform.limiters import network_of
 from aoi_events.platform.tls import server_context
 
@@ -76,8 +78,8 @@ class Listener:
     """A TCP server that binds its port first and accepts connections later.
 
     ``protocol`` makes the protocol of each connection. A TLS handshake may take
-    ``handshake_within`` seconds. ``prefix``, such as "AOI_GATEWAY", is that of the settings that
-    error messages name.
+    ``handshake_within`` seconds; the certificate is that of the file then. ``prefix``, such as
+    "AOI_GATEWAY", is that of the settings that error messages name.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Listener:
         self._handshake_within = handshake_within
         self._prefix = prefix
         self._server: asyncio.Server | None = None
+        self._tls: ssl.SSLContext | None = None
 
     async def bind(self) -> int:
         """Bind the port (0: any free one), and return its number.
@@ -102,7 +105,15 @@ class Listener:
         address, prefix = self._address, self._prefix
         tls = None
         if address.certificate is not None:
-            tls = server_context(address.certificate, address.private_key, prefix)
+            files = [address.certificate, address.private_key]
+            follow(
+                files,
+                self._take_certificate,
+                taken="certificate_taken",
+                refused="certificate_refused",
+            )
+            self._tls = tls = server_context(address.certificate, address.private_key, prefix)
+            tls.sni_callback = self._with_present_certificate
         where: dict[str, Any] = {"host": address.host, "port": address.port}
         try:
             if is_every_address(address.host):
@@ -119,6 +130,18 @@ class Listener:
             raise cannot_listen(error, address.host, address.port, prefix) from error
         port: int = self._server.sockets[0].getsockname()[1]
         return port
+
+    async def _take_certificate(self) -> None:
+        address = self._address
+        if address.certificate is not None:
+            self._tls = server_context(address.certificate, address.private_key, self._prefix)
+
+    def _with_present_certificate(
+        self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _tls: ssl.SSLContext
+    ) -> None:
+        """Called in each handshake, with or without a server name."""
+        if self._tls is not None:
+            connection.context = self._tls
 
     async def accept(self) -> None:
         """Start to accept connections. Raises ConfigurationError when the port is taken by now."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from aoi_events.errors import ConfigurationError
 from aoi_events.platform.files import open_regular
+from aoi_events.platform.followed_files import follow
 
 _MISMATCH: Final = "KEY_VALUES_MISMATCH"
 
@@ -60,6 +61,23 @@ def client_context(ca_file: Path | None, name: str) -> ssl.SSLContext:
         raise ConfigurationError(
             f"{name}: {ca_file} must be a PEM file with the certificates to trust"
         ) from None
+
+
+class Trust:
+    """The certificates of a PEM file as it is now; None: those of the system, as of the start.
+
+    ``name`` is that of the setting. Raises ConfigurationError.
+    """
+
+    def __init__(self, ca_file: Path | None, name: str) -> None:
+        self._ca_file = ca_file
+        self._name = name
+        follow([ca_file], self._take, taken="ca_file_taken", refused="ca_file_refused")
+        self.tls = client_context(ca_file, name)
+        """For connections that are made now."""
+
+    async def _take(self) -> None:
+        self.tls = client_context(self._ca_file, self._name)
 
 
 def check_readable(file: Path, name: str) -> None:

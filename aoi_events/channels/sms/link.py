@@ -19,7 +19,7 @@ from aoi_events.domain.providers.breaker import BreakerState
 from aoi_events.errors import ProviderUnavailable
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
-from aoi_events.platform.tls import client_context
+from aoi_events.platform.tls import Trust
 
 _NO_LINK: Final = "no link to the SMSC"
 _WINDOWS: Final = 20
@@ -51,7 +51,7 @@ class SmscLink:
         self._not_throttled: Final = asyncio.Event()
         self._not_throttled.set()
         named = f"AOI_CHANNELS__SMS: ca_file of the SMSC {name}"
-        self._tls = client_context(settings.ca_file, named) if settings.tls else None
+        self._trust = Trust(settings.ca_file, named) if settings.tls else None
         self._session: SmppSession | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._pushes = 0
@@ -214,6 +214,10 @@ class SmscLink:
                 if self._connecting is not None:
                     await asyncio.sleep(self.settings.reconnect_most)
 
+    async def _bind(self) -> SmppSession:
+        tls = None if self._trust is None else self._trust.tls
+        return await SmppSession.bind(self.name, self.settings, tls, self._on_message)
+
     async def _keep_sessions(self) -> None:
         settings = self.settings
         patience = RetryPolicy(first=settings.reconnect_first, most=settings.reconnect_most)
@@ -221,7 +225,7 @@ class SmscLink:
         loop = asyncio.get_running_loop()
         while True:
             session = await retry(
-                partial(SmppSession.bind, self.name, settings, self._tls, self._on_message),
+                self._bind,
                 policy=patience,
                 on=ProviderUnavailable,
                 failed=self._log_failure,

@@ -63,7 +63,8 @@ class WebSocketTransport:
         self._shown = without_secrets(url)
         self._connect_within = connect_within
         self._answer_within = answer_within
-        self._tls = tls
+        self.tls = tls
+        """For connections that are made now; None: TLS that trusts the system's certificates."""
         try:
             self._proxy = None if proxy is None else proxy_url(proxy)
         except ValueError as error:
@@ -78,7 +79,7 @@ class WebSocketTransport:
             autoping=False,
             compress=0,
             max_msg_size=MAX_FRAME + 1,
-            ssl=self._tls if self._tls is not None else True,
+            ssl=self.tls if self.tls is not None else True,
             proxy=self._proxy,
             timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_WITHIN),
         )

@@ -69,6 +69,10 @@ class TokenKeys:
         self._ciphers = {key_id: AESSIV(key) for key_id, key in keys.items()}
         self.issuing = next(iter(keys))
 
+    def replace(self, keys: TokenKeys) -> None:
+        """Use these keys from now on."""
+        self._ciphers, self.issuing = keys._ciphers, keys.issuing
+
     @property
     def ids(self) -> tuple[str, ...]:
         """The IDs of all keys, the issuing one first."""

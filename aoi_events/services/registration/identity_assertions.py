@@ -37,9 +37,9 @@ class IdentityKey:
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AssertionCheck:
-    """Checks assertions for ``audience`` against the operator's keys."""
+    """Checks assertions for ``audience`` against the operator's keys, which may be replaced."""
 
     keys: Sequence[IdentityKey]
     audience: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import socket
 import stat
 from datetime import datetime
@@ -81,6 +82,16 @@ async def test_a_second_term_ends_it_at_once(
     daemon.terminate()
     assert await daemon.ended(within=WITHIN) == AT_ONCE
     await wait_for(lambda: not runs(int(marks.read_text())), within=WITHIN)
+
+
+async def test_hup_ends_nobody(machine: Machine) -> None:
+    """It reads its files again, and goes on."""
+    daemon = await machine.start()
+    os.kill(daemon.pid, signal.SIGHUP)
+    await daemon.until_logged("files_read_again", within=WITHIN)
+    await machine.status()
+    daemon.terminate()
+    assert await daemon.ended(within=WITHIN) == DRAINED
 
 
 async def test_what_cannot_be_drained_is_left_to_the_server(

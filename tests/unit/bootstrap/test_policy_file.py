@@ -12,6 +12,7 @@ import pytest
 
 from aoi_events.bootstrap.policy_file import PolicyFile, open_policy
 from aoi_events.errors import ConfigurationError, PolicyRefused
+from aoi_events.platform.followed_files import FollowedFiles
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.telemetry.prometheus import PrometheusMetrics
 from aoi_events.testing.stopped_clock import ManualClock
@@ -69,9 +70,9 @@ class Following:
 @asynccontextmanager
 async def followed(path: Path) -> AsyncIterator[Following]:
     """A policy file that is followed until the block ends."""
+    files, stop = FollowedFiles(), asyncio.Event()
     following = Following(path)
-    stop = asyncio.Event()
-    watching = asyncio.create_task(following.policy.watch(following.clock, stop))
+    watching = asyncio.create_task(files.watch(following.clock, stop))
     await following.clock.somebody_sleeps()
     try:
         yield following

@@ -27,11 +27,11 @@ from aiohttp.resolver import AsyncResolver
 from yarl import URL
 
 from aoi_events.channels.base.http.addresses import permitted
-from aoi_events.channels.base.http.progress import Progress, follow, noted
+from aoi_events.channels.base.http.progress import Progress, follow, noted, noting
 from aoi_events.channels.base.http.settings import OutgoingSettings
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.proxy import proxy_url
-from aoi_events.platform.tls import client_context
+from aoi_events.platform.tls import Trust
 
 _log = get_logger(__name__)
 
@@ -89,7 +89,7 @@ class HttpClient:
         if proxy is not None and settings.networks:
             _log.warning("networks_bypassed", reason="the proxy looks names up; it must check them")
         self._resolver = resolver or AsyncResolver(timeout=_LOOK_UP, tries=2)
-        tls = client_context(settings.ca_file, f"{settings.prefix}__CA_FILE")
+        self._trust = Trust(settings.ca_file, f"{settings.prefix}__CA_FILE")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,  # the slots of the channel are the limit
@@ -97,7 +97,6 @@ class HttpClient:
                 use_dns_cache=False,
                 resolver=self._resolver,
                 socket_factory=self._socket,
-                ssl=tls,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             # The time that a request may take is ours to watch. Connecting to a proxy is half of
@@ -107,7 +106,7 @@ class HttpClient:
             ),
             auto_decompress=False,
             trust_env=False,
-            trace_configs=[noted(tls)],
+            trace_configs=[noted()],
             headers={"User-Agent": "aoi-events"},
         )
 
@@ -130,6 +129,7 @@ class HttpClient:
                     headers=headers,
                     allow_redirects=False,
                     proxy=self._proxy,
+                    ssl=noting(self._trust.tls),
                 )
         except aiohttp.ConnectionTimeoutError:
             why = f"no connection within {self._settings.within / 2:g} s"

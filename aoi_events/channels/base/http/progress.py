@@ -30,9 +30,14 @@ class Progress:
 _current: ContextVar[Progress] = ContextVar("_current")
 
 
-def noted(tls: ssl.SSLContext) -> aiohttp.TraceConfig:
-    """Notes the progress of each request that begins with `follow`; ``tls`` is for these only."""
+def noting(tls: ssl.SSLContext) -> ssl.SSLContext:
+    """``tls`` for requests that begin with `follow`, and for these only."""
     tls.sslobject_class = _Handshake
+    return tls
+
+
+def noted() -> aiohttp.TraceConfig:
+    """Notes the progress of each request that begins with `follow`."""
     trace = aiohttp.TraceConfig()
     trace.on_connection_create_start.append(_begins)
     trace.on_connection_create_end.append(_made)

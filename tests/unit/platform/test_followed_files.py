@@ -1,0 +1,71 @@
+"""What is made of a file that changes while the process runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import ssl
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from aoi_events.bootstrap.identities import identity_check
+from aoi_events.bootstrap.settings import PolicySettings
+from aoi_events.daemon.daemon import _transport
+from aoi_events.daemon.settings import ClientSettings
+from aoi_events.platform.followed_files import FollowedFiles, follow
+from aoi_events.platform.tls import Trust
+from aoi_events.testing.stopped_clock import ManualClock
+from tests.support.certificates import self_signed
+from tests.support.limits import WITHIN
+
+
+def public_key(file: Path) -> None:
+    """Write a new public key to ``file``."""
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    file.write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+
+
+def trusted(tls: ssl.SSLContext | None) -> list[bytes]:
+    """The certificates that it trusts."""
+    assert tls is not None
+    return tls.get_ca_certs(binary_form=True)
+
+
+async def test_hup_takes_what_the_files_contain_now(tmp_path: Path) -> None:
+    """Channels and the daemon trust the new certificates, and identities need the new keys; where a
+    file has become nothing, the content before it counts.
+    """
+    files, stop, taken = FollowedFiles(), asyncio.Event(), asyncio.Event()
+    certificate, keys = self_signed(tmp_path), tmp_path / "identities.pem"
+    public_key(keys)
+    trust = Trust(certificate, "ca_file")
+    settings = ClientSettings(url="wss://localhost/aoi", ca_file=certificate)
+    transport = _transport(settings, "wss://localhost/aoi")
+    check = identity_check(PolicySettings(identity_keys=keys, identity_audience="aoi"))
+    assert check is not None
+
+    async def last() -> None:
+        taken.set()
+
+    async def hup() -> list[object]:
+        taken.clear()
+        os.kill(os.getpid(), signal.SIGHUP)
+        async with asyncio.timeout(WITHIN):
+            await taken.wait()
+        return [trusted(trust.tls), trusted(transport.tls), check.keys]
+
+    follow([keys], last, taken="last_taken", refused="last_refused")
+    watching = asyncio.create_task(files.watch(ManualClock(), stop))
+    first = await hup()
+    self_signed(tmp_path)
+    public_key(keys)
+    second = await hup()
+    assert all(new != old for new, old in zip(second, first, strict=True))
+    certificate.write_text("nothing")
+    keys.write_text("nothing")
+    assert await hup() == second
+    stop.set()
+    await watching

@@ -17,7 +17,7 @@ from tests.support.limits import WITHIN
 COMPOSE: Final = Path(__file__).parents[3] / "compose"
 _LOOPBACK: Final = "127.0.0.1"
 _EVERY_PROFILE: Final = tuple(
-    part for name in ("sms", "smsc", "webhook", "webpush") for part in ("--profile", name)
+    part for name in ("sms", "smsc", "webhook", "webpush", "proxy") for part in ("--profile", name)
 )
 _BUNDLES: Final = ("AOI_CA_BUNDLE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 """Where this machine may say that the package index needs certificates of its own."""
@@ -58,7 +58,7 @@ class Stack:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("AOI_", "COMPOSE_", "PUBLISH_"))
+            if not name.startswith(("AOI_", "COMPOSE_", "PUBLISH_", "SETTINGS_"))
         }
         return inherited | self.variables | dict(more or {})
 
@@ -67,7 +67,7 @@ class Stack:
     ) -> str:
         """Run `docker compose`; what it printed. Raises AssertionError with its complaint."""
         # If this process is killed, the command goes on for a moment, with the lease.
-        return _run(
+        return run(
             *("docker", "compose", *arguments),
             within=within,
             environment=self.environment(more),
@@ -86,12 +86,12 @@ class Stack:
         """Take everything away that this project made, and see that nothing of it is left."""
         try:
             self.compose(*_EVERY_PROFILE, "down", "--volumes", "--remove-orphans")
-            _run("docker", "image", "rm", "--force", self.variables["AOI_IMAGE"])
+            run("docker", "image", "rm", "--force", self.variables["AOI_IMAGE"])
             of_project = ("--quiet", "--filter", f"label={self._label}")
             left = {
-                "containers": _run("docker", "ps", "--all", *of_project).split(),
-                "volumes": _run("docker", "volume", "ls", *of_project).split(),
-                "networks": _run("docker", "network", "ls", *of_project).split(),
+                "containers": run("docker", "ps", "--all", *of_project).split(),
+                "volumes": run("docker", "volume", "ls", *of_project).split(),
+                "networks": run("docker", "network", "ls", *of_project).split(),
             }
             assert not any(left.values()), f"left behind: {left}"
             self._lease.settle()
@@ -102,7 +102,7 @@ class Stack:
         """What the engine says of each container, by service."""
         found = self.compose(*_EVERY_PROFILE, "ps", "--all", "--quiet").split()
         services: dict[str, list[dict[str, Any]]] = {}
-        for details in json.loads(_run("docker", "inspect", *found)):
+        for details in json.loads(run("docker", "inspect", *found)):
             service = details["Config"]["Labels"]["com.docker.compose.service"]
             services.setdefault(service, []).append(details)
         return services
@@ -127,10 +127,11 @@ class Stack:
 
 def _given() -> dict[str, str]:
     """Images and certificates, where this machine has others than the compose file's own."""
-    found = {}
+    found: dict[str, str] = {}
     for part in ("RABBITMQ", "POSTGRES", "PYTHON"):
         if image := os.environ.get(f"AOI_TEST_{part}_IMAGE"):
             found[f"AOI_{part}_IMAGE"] = image
+    found["AOI_PROXY_IMAGE"] = os.environ["AOI_TEST_PROXIES_IMAGE"]
     named = (os.environ.get(name) for name in _BUNDLES)
     if bundle := next(
         (each for each in (*named, _SYSTEM_BUNDLE) if each and Path(each).is_file()), None
@@ -139,14 +140,17 @@ def _given() -> dict[str, str]:
     return found
 
 
-def _run(
+def run(
     *command: str,
     within: float = WITHIN,
     environment: Mapping[str, str] | None = None,
     pass_fds: Collection[int] = (),
+    given: str | None = None,
 ) -> str:
+    """Run a command with ``given`` on its standard input; what it printed. AssertionError."""
     done = subprocess.run(  # noqa: S603 - commands of this folder's tests
         command,
+        input=given,
         capture_output=True,
         text=True,
         timeout=within,

@@ -29,7 +29,7 @@ EDGE = {"gateway", "endpoint"}
 """Who faces the world."""
 WORKERS = {"registration", "activation", "notification", *EDGE, "outcome", "deadlines"}
 SERVERS = {"rabbitmq", "postgres"}
-ONCE = {"credentials", "migrate"}
+ONCE = {"credentials", "migrate", "store-folder"}
 APPLICATION = "com.example.shop"
 
 
@@ -158,11 +158,60 @@ def test_each_worker_reads_its_own_credentials_only(stack: Stack) -> None:
 
 
 @pytest.fixture(scope="module")
-def grown(stack: Stack) -> Stack:
-    """The same stack while it runs on, with three notification workers and an SMSC."""
-    more = {"AOI_CHANNELS__SMS__HOST": "smsc", "COMPOSE_PROFILES": "sms,smsc"}
-    stack.up("--scale", "notification=3", more=more)
+def before(stack: Stack) -> dict[str, set[str]]:
+    """The containers of each service before the stack grew."""
+    return ids(stack)
+
+
+@pytest.fixture(scope="module")
+def grown(
+    stack: Stack, before: dict[str, set[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Stack:
+    """The same stack while it runs on, with other settings, three notification workers, two
+    gateways behind a proxy, and an SMSC.
+    """
+    settings = tmp_path_factory.mktemp("settings") / "settings.env"
+    settings.write_text("AOI_LOG__LEVEL=debug\n")
+    more = {
+        "AOI_CHANNELS__SMS__HOST": "smsc",
+        "COMPOSE_PROFILES": "sms,smsc,proxy",
+        "PUBLISH_GATEWAY": "127.0.0.1:0",
+        "PUBLISH_PROXY": stack.variables["PUBLISH_GATEWAY"],
+        "SETTINGS_FILE": str(settings),
+    }
+    stack.up("--scale", "notification=3", "--scale", "gateway=2", more=more)
     return stack
+
+
+def ids(stack: Stack) -> dict[str, set[str]]:
+    """The containers of each service."""
+    return {
+        service: {str(each["Id"]) for each in found}
+        for service, found in stack.containers().items()
+    }
+
+
+def test_other_settings_restart_the_workers_only(before: dict[str, set[str]], grown: Stack) -> None:
+    """RabbitMQ and PostgreSQL run on in their containers, and every worker has the new setting."""
+    after = ids(grown)
+    assert {name: after[name] for name in SERVERS} == {name: before[name] for name in SERVERS}
+    for service in WORKERS:
+        assert after[service].isdisjoint(before[service])
+        assert grown.compose("exec", "-T", service, "printenv", "AOI_LOG__LEVEL") == "debug\n"
+
+
+async def test_gateways_scale_behind_a_proxy(grown: Stack) -> None:
+    """With `--scale gateway=2` and the profile `proxy` devices reach both at the one port."""
+    ask = (
+        "import urllib.request\n"
+        "print(urllib.request.urlopen('http://127.0.0.1:8091/metrics').read().decode())"
+    )
+    async with a_device(grown), a_device(grown):
+        # The proxy chooses the gateway with fewer connections.
+        for index in ("1", "2"):
+            command = ("exec", "-T", "--index", index, "gateway", "python", "-c", ask)
+            metrics = await asyncio.to_thread(grown.compose, *command)
+            assert "\naoi_gateway_sessions 1.0\n" in metrics
 
 
 async def test_a_worker_scales_by_starting_copies(grown: Stack) -> None:

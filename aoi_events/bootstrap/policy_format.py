@@ -100,24 +100,31 @@ def parse_policy(octets: bytes, channels: Collection[str], *, file: str) -> Poli
         raise PolicyRefused(file, [("", f"is no TOML: {error}")]) from None
     except RecursionError:
         raise PolicyRefused(file, [("", "is nested too deeply")]) from None
+    sections = {"": value}
+    if isinstance(applications := value.get("applications"), dict):
+        sections |= {f"{_key(('applications', name))}.": own for name, own in applications.items()}
+    names = [fault for at, rules in sections.items() for fault in _names(at, rules, channels)]
     try:
         read = _File.model_validate(value)
     except ValidationError as error:
         parts = error.errors(include_input=False, include_url=False)
-        faults = [(_key(part["loc"]), _in_words(part)) for part in parts[:_MAX_FAULTS]]
-        raise PolicyRefused(file, faults) from None
-    sections: dict[str, _Rules] = {"": read}
-    sections |= {f"{_key(('applications', name))}.": own for name, own in read.applications.items()}
-    wrong = [fault for at, rules in sections.items() for fault in _names(at, rules, channels)]
-    if wrong:
-        raise PolicyRefused(file, wrong[:_MAX_FAULTS])
+        faults = {_key(part["loc"]): _in_words(part) for part in parts}
+        # A name that cannot be one of a channel is wrong in both ways.
+        faults |= {key: fault for key, fault in names if key not in faults}
+        raise PolicyRefused(file, list(faults.items())[:_MAX_FAULTS]) from None
+    if names:
+        raise PolicyRefused(file, names[:_MAX_FAULTS])
     return Policy(read.rules(), {name: own.rules() for name, own in read.applications.items()})
 
 
-def _names(at: str, rules: _Rules, known: Collection[str]) -> Iterable[tuple[str, str]]:
-    """Faults: channels that do not exist, or are named twice."""
-    preferred = rules.preference or ()
-    places = {f"{at}channels.{kind}": kind for kind in rules.channels}
+def _names(at: str, rules: object, known: Collection[str]) -> Iterable[tuple[str, str]]:
+    """Faults in a section of the file: channels that do not exist, or are named twice."""
+    table = rules if isinstance(rules, dict) else {}
+    channels, preference = table.get("channels"), table.get("preference")
+    named = list(channels) if isinstance(channels, dict) else []
+    preferred = preference if isinstance(preference, list) else []
+    preferred = [kind for kind in preferred if isinstance(kind, str)]
+    places = {f"{at}{_key(('channels', kind))}": kind for kind in named}
     places |= {f"{at}preference[{place}]": kind for place, kind in enumerate(preferred)}
     for key, kind in places.items():
         if kind not in known:

@@ -134,6 +134,12 @@ async def serve(
                 pid=os.getpid(),
                 **{name: url for name, url in asdict(addresses).items() if url is not None},
             )
+            if "endpoint" in names and not settings.endpoint.api_keys:
+                log.info(
+                    "no_api_keys",
+                    hint="requests to the JSON API are answered with 401; `aoi keys api NAME` "
+                    "makes a key, and says where its hash goes",
+                )
             ready(addresses)
             await first_completed(stop.wait(), *tasks)
             if settings.close_after and stop.is_set() and not _SERVERS.isdisjoint(names):

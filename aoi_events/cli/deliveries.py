@@ -9,7 +9,7 @@ from typing import Final
 from rich.table import Table
 
 from aoi_events.cli.output import console, fail, plain, print_json
-from aoi_events.cli.store import checked_store
+from aoi_events.cli.store import checked_store, store_name
 from aoi_events.contracts.answers import MAX_STORIES, DeliveryStatus
 from aoi_events.domain.delivery.state import Delivery
 from aoi_events.services.notification.status import delivery_statuses
@@ -22,8 +22,8 @@ def show_deliveries(identifier: str, sender: str | None, *, json: bool) -> None:
     found = asyncio.run(_find(identifier, sender))
     if not found:
         fail(
-            f"no notification or delivery {identifier!r} is stored; settled deliveries are deleted "
-            "after AOI_POLICY__KEEP_SETTLED seconds"
+            f"no notification or delivery {identifier!r} is stored in {store_name()}; settled "
+            "deliveries are deleted after AOI_POLICY__KEEP_SETTLED seconds"
         )
     if json:
         print_json(
@@ -44,6 +44,7 @@ def show_deliveries(identifier: str, sender: str | None, *, json: bool) -> None:
     if len(found) > MAX_STORIES:
         hint = f"{len(found)} deliveries; `aoi status dlv_…` shows every step of one"
         console.print(plain(hint), soft_wrap=True)
+    console.print(plain(f"read from {store_name()}", "dim"), soft_wrap=True)
 
 
 async def _find(identifier: str, sender: str | None) -> Sequence[tuple[Delivery, DeliveryStatus]]:
@@ -66,7 +67,9 @@ def _print(row: Delivery, shown: DeliveryStatus) -> None:
     line.append_text(plain(f" from {row.sender} to {row.application}: ", "not bold"))
     console.print(line.append(f"{shown.state}{by}{why}", f"not bold {colour}"), soft_wrap=True)
     cost = f"  cost {shown.cost:g}" if shown.cost else ""
-    console.print(f"  {shown.delivery}  client {row.client}{cost}", style="dim")
+    at = f"{shown.accepted_at:%Y-%m-%d %H:%M:%S} UTC"
+    about = f"  {at}  {shown.delivery}  client {row.client}{cost}"
+    console.print(about, style="dim", soft_wrap=True)
     if not shown.story:
         return
     table = Table(box=None, padding=(0, 2), header_style="dim")

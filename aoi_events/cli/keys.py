@@ -135,6 +135,14 @@ def api(
         print_json({"name": name, "key": key, "hash": hash_key(key)})
         return
     console.print(plain(f"Key for {name}: {key}"), soft_wrap=True)
-    console.print(plain("It is shown once. What the endpoint needs, in AOI_CONFIG's file:"))
-    console.print(plain("[endpoint.api_keys]"))
-    console.print(plain(f'"{name}" = "{hash_key(key)}"'), soft_wrap=True)
+    console.print(plain("It is shown once. The endpoint needs its hash, beside those it has."))
+    hashed = hash_key(key)
+    variable, value = "AOI_ENDPOINT__API_KEYS", f'{{"{name}": "{hashed}"}}'
+    for form, lines in {
+        "in the environment": [f"export {variable}='{value}'"],
+        "in the file that AOI_CONFIG names": ["[endpoint.api_keys]", f'"{name}" = "{hashed}"'],
+        "in compose/settings.env": [f"{variable}={value}"],
+    }.items():
+        console.print(plain(f"{form}:"))
+        for line in lines:
+            console.print(plain(f"  {line}"), soft_wrap=True)

@@ -12,9 +12,21 @@ from rich.text import Text
 from aoi_events.cli.output import console, fail, plain, print_json
 from aoi_events.cli.store import checked_store
 from aoi_events.domain.parked import ParkedMessage
+from aoi_events.errors import ErrorCode
 
 _TOKEN: Final = re.compile(r"\b([A-Za-z0-9]{1,16})\.[A-Za-z0-9_-]{60,}")
 """A token in a body; only the ID of the key that issued it is printed."""
+
+_WRONG: Final = frozenset(
+    {
+        ErrorCode.MALFORMED,
+        ErrorCode.TOO_LARGE,
+        ErrorCode.VERSION_UNSUPPORTED,
+        ErrorCode.INVALID,
+        ErrorCode.UNKNOWN_REQUEST,
+    }
+)
+"""Codes of messages that no version that refused them will take."""
 
 
 def list_parked(limit: int, *, json: bool) -> None:
@@ -58,7 +70,7 @@ def show_parked(identifier: str, *, json: bool) -> None:
     if json:
         print_json(_shown(row, body=True))
         return
-    for name, value in _shown(row, body=True).items():
+    for name, value in (_shown(row, body=True) | {"replayable": _replay(row)}).items():
         shown = {None: "", True: "yes", False: "no"}.get(value, value)
         line = Text(f"{name.replace('_', ' '):>12}  ", "dim").append_text(plain(str(shown)))
         console.print(line, soft_wrap=True)
@@ -76,8 +88,17 @@ def _print(row: ParkedMessage) -> None:
     line.append(f"  {row.parked_at:%Y-%m-%d %H:%M:%S}  ", "not bold dim")
     line.append_text(plain(f"{row.routing_key} of {row.sender or '?'}", "not bold"))
     console.print(line, soft_wrap=True)
-    replay = "can be replayed" if row.replayable else f"cannot be replayed: {row.obstacle}"
-    console.print(Padding(plain(f"{row.code}: {row.reason} ({replay})"), (0, 0, 0, 4)))
+    why = f"{row.code}: {row.reason} ({_replay(row)})"
+    console.print(Padding(plain(why), (0, 0, 0, 4)))
+
+
+def _replay(row: ParkedMessage) -> str:
+    """Whether a replay can succeed: the same octets are refused again by the same version."""
+    if not row.replayable:
+        return f"cannot be replayed: {row.obstacle}"
+    if row.code in _WRONG:
+        return "would be refused again"
+    return "can be replayed"
 
 
 async def _load(identifiers: list[str]) -> list[ParkedMessage]:

@@ -59,7 +59,12 @@ class SenderRequests:
             raise self._unavailable("too many requests wait for an answer") from None
         except (InfrastructureError, RequestTimeout) as error:
             _log.warning("request_not_answered", request=routing_key(request), error=str(error))
-            raise self._unavailable("no answer in time; try again") from None
+            away = (
+                "the workers did not answer in time"
+                if isinstance(error, RequestTimeout)
+                else "the broker is away"
+            )
+            raise self._unavailable(f"{away}; try again") from None
         except RequestRefused as refused:
             wait = self._retry_after()
             raise of_code(refused.code, refused.message, field=refused.field, wait=wait) from None

@@ -13,7 +13,7 @@ from typing import cast
 
 import aiormq
 from aiormq.abc import DeliveredMessage
-from aiormq.exceptions import ChannelInvalidStateError
+from aiormq.exceptions import ChannelAccessRefused, ChannelInvalidStateError
 
 from aoi_events.broker.rabbitmq.faults import REFUSALS
 from aoi_events.broker.rabbitmq.messages import encode
@@ -171,6 +171,11 @@ class PublishChannel:
                 confirm.settle(None)
 
     def _fault(self) -> Exception:
+        if isinstance(self._gone, ChannelAccessRefused):
+            return PublishRefused(
+                f"the broker user {self._user!r} may not publish this ({self._gone}); "
+                "use the URL of a user that may"
+            )
         if isinstance(self._gone, REFUSALS):
             return PublishRefused(f"the broker refused a publish: {self._gone}")
         return BrokerUnavailable("the connection was lost before every publish was confirmed")

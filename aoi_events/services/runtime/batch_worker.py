@@ -188,7 +188,7 @@ class BatchWorker(Generic[T]):
         of one that is parked.
         """
         answers = refusal(message, refused) if may_answer(message) else []
-        parked = [Parked(as_sent(message), refused.code, refused.message)]
+        parked = [Parked(as_sent(message), refused.code, _reason(refused))]
         if await self.parking.has_original(message):
             self._log.warning("replay_refused", user=message.user_id, reason=refused.message)
             parked = []
@@ -224,7 +224,7 @@ class BatchWorker(Generic[T]):
                 if refused.code is ErrorCode.GATEWAY_UNKNOWN:
                     unknown_gateways.append(refused)
                 else:
-                    bad.append(Parked(self._to_park(message), refused.code, refused.message))
+                    bad.append(Parked(self._to_park(message), refused.code, _reason(refused)))
                 answers += refusal(message, refused) if may_answer(message) else []
             except Exception as bug:  # noqa: BLE001 - parked for a person, with its traceback logged
                 self._log.exception("unreadable", message_id=message.message_id)
@@ -283,6 +283,10 @@ class BatchWorker(Generic[T]):
             raise
         except Exception:  # noqa: BLE001 - the message itself is safe in the store
             self._log.exception("unanswered", outputs=len(outputs))
+
+
+def _reason(refused: Refusal) -> str:
+    return f"{refused.field}: {refused.message}" if refused.field else refused.message
 
 
 def _parked(message: Inbound, bug: Exception) -> Parked:

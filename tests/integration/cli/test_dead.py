@@ -80,6 +80,8 @@ async def test_list_and_show(cli: Cli, aoi: AoiServer, wait_for: WaitFor) -> Non
     assert first.startswith(identifier)
     assert first.endswith("notification.send of shop")
     assert second.startswith("    invalid: ")
+    assert "invalid: notification: is required" in second
+    assert second.rstrip().endswith("(would be refused again)")
     ran = await dead(cli, "show", identifier)
     assert ran.code == 0
     assert '{"version": 1, "colour": "blue"}' in ran.out

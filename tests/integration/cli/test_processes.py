@@ -102,6 +102,7 @@ async def test_up_is_ready_and_drains(start: Start, tmp_path: Path) -> None:
     """One command is a whole server: ready over HTTP, keys and schema made, TERM drains, exit 0."""
     process = await start("up", **MEMORY)
     started = await process.says("started")
+    assert "`aoi keys api NAME`" in (await process.says("no_api_keys"))["hint"]
     assert await answer(started["health"], "/livez") == (200, {"ok": True})
     checks = {"broker": True, "store": True, "workers": True}
     assert await answer(started["health"], "/readyz") == (200, {"ok": True, "checks": checks})

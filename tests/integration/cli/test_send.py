@@ -11,6 +11,7 @@ import pytest
 from aoi_events.broker.open import open_broker
 from aoi_events.ports.broker import Outbound
 from aoi_events.testing import AoiServer, FakeDevice, MakeDevice, WaitFor
+from aoi_events.testing.containers import RabbitServer
 from aoi_events.topology import REQUESTS
 from tests.support.commands import AOI, Cli, Ran, environment
 
@@ -125,6 +126,24 @@ async def test_a_user_that_the_broker_does_not_know(
     ran = await send(cli, "k1.token", "-c", "x")
     assert ran.code == 78
     assert "wrong-one" not in ran.err
+
+
+async def test_a_user_that_may_not_send(
+    cli: Cli,
+    aoi_rabbitmq: AoiServer,
+    rabbit_server: RabbitServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker's user is told that it may not, and what to do."""
+    vhost = aoi_rabbitmq.broker_url("shop").rpartition("/")[2]
+    url = rabbit_server.add_user(vhost, "worker")
+    rights = {"configure": "^$", "write": r"^amq\.default$", "read": ".*"}
+    rabbit_server.api("PUT", f"/permissions/{vhost}/worker", rights)
+    monkeypatch.setenv("AOI_BROKER", url)
+    ran = await send(cli, "k1.token", "-c", "x")
+    assert ran.code == 69
+    assert "the broker user 'worker' may not publish this" in ran.err
+    assert "use the URL of a user that may" in ran.err
 
 
 async def test_replay(

@@ -40,7 +40,12 @@ async def test_the_story_hop_by_hop(
         in by_notification.out
     )
     assert delivery.delivery in by_notification.out
-    hops = [line.split()[2:] for line in by_notification.out.splitlines()[3:]]
+    accepted = (await status(cli, "n1", "--json")).json[0]["accepted_at"]
+    assert f"  {accepted[:10]} {accepted[11:19]} UTC  dlv_" in by_notification.out
+    *lines, last = by_notification.out.splitlines()
+    assert last.startswith(("read from sqlite:///", "read from postgresql://"))
+    assert "@" not in last
+    hops = [line.split()[2:] for line in lines[3:]]
     assert hops == [["sent", "websocket", "1"], ["delivered", "websocket", "by", "device"]]
     assert (await status(cli, delivery.delivery)).out == by_notification.out
     assert phone.token not in by_notification.out
@@ -121,6 +126,7 @@ async def test_an_unknown_id(cli: Cli, identifier: str) -> None:
     ran = await status(cli, identifier)
     assert (ran.code, ran.out) == (1, "")
     assert "no notification or delivery" in ran.err
+    assert " is stored in sqlite:///" in ran.err
     assert "\x1b" not in ran.err
 
 

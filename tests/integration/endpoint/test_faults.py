@@ -35,6 +35,7 @@ async def test_silent_workers_are_503(open_server: OpenServer) -> None:
     assert 5 <= int(reply.headers["Retry-After"]) <= 15
     api = await server.api("POST", json={"tokens": [device.token], "content": {"data": "x"}})
     assert (api.status, api.json["code"]) == (503, "unavailable")
+    assert api.json["message"] == "the workers did not answer in time; try again"
     assert "Retry-After" in api.headers
     await server.system.serve("notification")
     await server.system.events.wait_for("notification.accepted", count=2)
@@ -87,6 +88,7 @@ async def test_a_broker_that_is_gone_is_503(open_server: OpenServer) -> None:
         url = f"http://127.0.0.1:{endpoint.port}/wpush/v1/k1.x"
         reply = await server.ask("POST", url, headers=PUSH, data=b"x")
         assert (reply.status, reply.errno) == (503, 201)
+        assert reply.json["message"] == "the broker is away; try again"
     finally:
         stop.set()
         await running

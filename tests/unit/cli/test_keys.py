@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import shlex
 import stat
+import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -265,6 +267,11 @@ def test_an_api_key_is_shown_once_and_kept_as_a_hash(cli: Cli) -> None:
         settings = EndpointSettings(api_keys={each["name"]: each["hash"]})
         assert name_of(each["key"], settings.api_keys) == "shop"
     said = cli("keys", "api", "shop").out
-    assert "[endpoint.api_keys]" in said
+    _, _, _, variable, _, *table, _, line = said.splitlines()
+    assert tomllib.loads("\n".join(table))["endpoint"]["api_keys"].keys() == {"shop"}
+    name, _, value = line.strip().partition("=")
+    assert shlex.split(variable) == ["export", f"{name}={value}"]
+    assert name == "AOI_ENDPOINT__API_KEYS"
+    assert json.loads(value).keys() == {"shop"}
     assert "shown once" in said
     assert cli("keys", "api", "a b").code == 78

@@ -57,7 +57,11 @@ def test_a_broken_file(cli: Cli) -> None:
     assert "policy.toml is no valid policy" in ran.err
     told = cli("policy", "check", "policy.toml", "--json")
     assert told.code == 1
-    assert [fault["key"] for fault in told.json["faults"]] == ["mode", 'applications."a.b".hedge']
+    assert [fault["key"] for fault in told.json["faults"]] == [
+        "mode",
+        'applications."a.b".hedge',
+        "channels.smss",
+    ]
     assert told.json["valid"] is False
     write("[channels.smss]")
     assert "channels.smss: there is no channel 'smss'; did you mean sms?" in (

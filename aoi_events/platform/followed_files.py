@@ -87,14 +87,14 @@ class _Entry:
         found = await asyncio.to_thread(self._look)
         settled, self.seen = found == self.seen, found
         if at_once or (settled and found != self.known):
-            self.known = found
+            taken, refused, self.known = self.taken, self.refused, found
             try:
                 await self.take()
             except AoiError as error:
                 hint = "what was read before stays in force"
-                _log.error(self.refused, error=str(error), hint=hint)
+                _log.error(refused, error=str(error), hint=hint)
             else:
-                _log.info(self.taken, files=[str(file) for file in self.files])
+                _log.info(taken, files=[str(file) for file in self.files])
 
     def _look(self) -> Sequence[bytes | str]:
         return [_octets(file) for file in self.files]

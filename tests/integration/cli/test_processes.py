@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import signal
 import socket
-import ssl
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,75 +14,10 @@ import pytest
 
 from aoi_events.telemetry.catalogue import CATALOGUE
 from aoi_events.testing.ports import free_port
-from tests.support.certificates import self_signed
-from tests.support.commands import AOI, environment, run
-from tests.support.limits import WITHIN
+from tests.integration.cli.conftest import MEMORY, Start
+from tests.support.commands import run
 
 UNREACHABLE = "amqp://aoi:hidden@127.0.0.1:1/"
-MEMORY = {"AOI_GATEWAY__PORT": "0", "AOI_ENDPOINT__PORT": "0", "AOI_HEALTH__PORT": "0"}
-
-
-@dataclass
-class Process:
-    """A running ``aoi``; its log is read line by line."""
-
-    running: asyncio.subprocess.Process
-    log: list[dict[str, Any]] = field(default_factory=list)
-
-    async def says(self, event: str) -> dict[str, Any]:
-        """Return the line of the log with this event, when it comes."""
-        for line in self.log:
-            if line["event"] == event:
-                return line
-        assert self.running.stderr is not None
-        async with asyncio.timeout(WITHIN):
-            async for text in self.running.stderr:
-                self.log.append(json.loads(text))
-                if self.log[-1]["event"] == event:
-                    return self.log[-1]
-        raise AssertionError(f"it ended without {event!r}: {self.log}")
-
-    async def ends(self) -> int:
-        """The exit code, when it ends."""
-        async with asyncio.timeout(WITHIN):
-            _, rest = await self.running.communicate()
-        self.log += [json.loads(line) for line in rest.splitlines()]
-        assert self.running.returncode is not None
-        return self.running.returncode
-
-
-class Start:
-    """The fixture ``start``: runs ``aoi`` with arguments and settings."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.started: list[Process] = []
-
-    async def __call__(self, *arguments: str, **settings: str) -> Process:
-        """Run it; it is killed when the test ends."""
-        process = Process(
-            await asyncio.create_subprocess_exec(
-                *AOI,
-                *arguments,
-                cwd=self._folder,
-                env=environment(settings),
-                stderr=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-            )
-        )
-        self.started.append(process)
-        return process
-
-
-@pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Starts processes, and ends those that still run."""
-    start = Start(tmp_path)
-    yield start
-    for process in start.started:
-        if process.running.returncode is None:
-            process.running.kill()
-            await process.running.communicate()
 
 
 async def answer(port: int, path: str) -> tuple[int, Any]:
@@ -171,70 +102,6 @@ async def test_servers_close_after_the_balancer_noticed(start: Start) -> None:
             assert response.status == 404
     process.running.send_signal(signal.SIGTERM)
     assert await process.ends() == 143
-
-
-async def shown(port: int) -> bytes:
-    """The certificate that a server shows."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    async with asyncio.timeout(WITHIN):
-        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-        certificate: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        writer.close()
-        await writer.wait_closed()
-    return certificate
-
-
-async def test_hup_reads_files_again_and_ends_nobody(start: Start, tmp_path: Path) -> None:
-    """Certificates, keys and the policy are those of the files now; a file that cannot be used
-    changes nothing; a connection that was there goes on.
-    """
-    certificate, key_file = self_signed(tmp_path), tmp_path / "aoi-keys.json"
-    (policy := tmp_path / "policy.toml").write_text('mode = "parallel"')
-    files = {"AOI_GATEWAY__CERTIFICATE": str(certificate), "AOI_POLICY_FILE": str(policy)}
-    process = await start("up", **MEMORY, **files)
-    started = await process.says("started")
-    port = int(started["devices"].split(":")[2].split("/")[0])
-    trusting = ssl.create_default_context(cafile=certificate)
-    async with (
-        aiohttp.ClientSession() as session,
-        session.ws_connect(started["devices"], ssl=trusting) as device,
-    ):
-        before = await shown(port)
-        self_signed(tmp_path)
-        process.running.send_signal(signal.SIGHUP)
-        read = await process.says("files_read_again")
-        assert set(read["files"]) == {str(certificate), key_file.name, str(policy)}
-        after = await shown(port)
-        assert after != before
-        # Without HUP a change is noticed, too.
-        for file, name in (
-            (certificate, "certificate"),
-            (key_file, "key_file"),
-            (policy, "policy"),
-        ):
-            file.write_text("nothing")
-            await process.says(f"{name}_refused")
-        assert await shown(port) == after
-        await device.ping()
-        assert not device.closed
-    process.running.send_signal(signal.SIGTERM)
-    assert await process.ends() == 0
-
-
-async def test_a_new_token_key_is_taken(start: Start, tmp_path: Path) -> None:
-    """`aoi keys add` reaches workers that run; a file with another challenge key does not."""
-    process = await start("up", **MEMORY)
-    await process.says("started")
-    assert (await asyncio.to_thread(run, "keys", "add", cwd=tmp_path)).code == 0
-    await process.says("key_file_taken")
-    file = tmp_path / "aoi-keys.json"
-    body = json.loads(file.read_text())
-    file.write_text(json.dumps(body | {"challenge": base64.b64encode(bytes(32)).decode()}))
-    process.running.send_signal(signal.SIGHUP)
-    refused = await process.says("key_file_refused")
-    assert "has another challenge key, which needs a restart" in refused["error"]
 
 
 async def test_a_port_that_is_taken(start: Start) -> None:

@@ -105,11 +105,11 @@ def test_json_on_a_terminal_where_it_is_chosen(terminals: list[Terminal], tmp_pa
     terminals.append(terminal := Terminal(tmp_path, AOI_LOG__FORMAT="json"))
     lines = terminal.read_until("/metrics\r\n")
     start = next(number for number, line in enumerate(lines) if "Ready." in line)
-    events = [json.loads(line) for line in lines[:start]]
-    assert events[-1]["event"] == "started"
-    assert events[-1]["devices"] in lines[start + 1]
-    assert events[-1]["senders"] in lines[start + 2]
-    assert events[-1]["metrics"] in lines[start + 3]
+    *_, started, hint = (json.loads(line) for line in lines[:start])
+    assert (started["event"], hint["event"]) == ("started", "no_api_keys")
+    assert started["devices"] in lines[start + 1]
+    assert started["senders"] in lines[start + 2]
+    assert started["metrics"] in lines[start + 3]
 
 
 def test_text_off_a_terminal_where_it_is_chosen(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import TimerHandle
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
@@ -172,7 +173,9 @@ class _Connection(HttpConnection):
         finished = await super().finish_response(request, resp, start_time)
         if self._refused and self.transport is not None:
             if self.transport.can_write_eof():
-                self.transport.write_eof()
+                # The peer may have gone after the answer was written.
+                with suppress(OSError):
+                    self.transport.write_eof()
             await asyncio.sleep(_LINGER)
         return finished
 

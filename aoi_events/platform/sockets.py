@@ -39,6 +39,14 @@ def abort(transport: asyncio.WriteTransport) -> None:
         transport.abort()
 
 
+def unsent(transport: asyncio.WriteTransport) -> int:
+    """Octets that wait to be sent; 0 for a connection that has ended."""
+    # The TLS transport raises it when it was closed twice before.
+    with suppress(AttributeError):
+        return transport.get_write_buffer_size()
+    return 0
+
+
 def is_every_address(host: str) -> bool:
     """Whether ``host`` stands for all addresses of this machine, IPv6 and IPv4."""
     try:

@@ -31,7 +31,7 @@ from aoi_events.gateway.protocol.effects import (
 from aoi_events.gateway.protocol.session import DeviceSession
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.platform.logs import get_logger
-from aoi_events.platform.sockets import abort, peer_network
+from aoi_events.platform.sockets import abort, peer_network, unsent
 from aoi_events.ports.metrics import GatewayMetrics
 
 _log = get_logger(__name__)
@@ -181,7 +181,7 @@ class DeviceConnection:
                 case _:
                     assert_never(effect)
         self._schedule()
-        unread = self._transport.get_write_buffer_size()
+        unread = unsent(self._transport)
         if unread > self._settings.write_buffer and self._close_by is None:
             await self.perform(
                 self.session.close(
@@ -228,10 +228,10 @@ class DeviceConnection:
     def _close_transport(self) -> None:
         self.due = math.inf
         self._transport.close()
-        if self._transport.get_write_buffer_size():
+        if unsent(self._transport):
             # Closing waits until the device has read everything, which may never happen.
             loop = asyncio.get_running_loop()
-            loop.call_later(self._settings.close_within, self._transport.abort)
+            loop.call_later(self._settings.close_within, abort, self._transport)
 
     async def _write(self, payload: bytes, kind: WSMsgType) -> None:
         try:

@@ -72,7 +72,11 @@ class GatewayServer(HttpServer):
                 f"offer a WebSocket subprotocol: {' or '.join(PROTOCOLS)} (the default)",
             )
         socket = websocket(PROTOCOLS)
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:
+            # The device has gone already: aiohttp drops this answer without a word.
+            return web.Response()
         if request.transport is not None:
             await self._serve(socket, request.transport)
         return socket

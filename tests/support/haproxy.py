@@ -32,7 +32,9 @@ _LISTEN: Final = """
 listen {name}
   bind 127.0.0.1:{port}
   option httpchk GET /readyz
-  default-server check inter 100ms fall 1 rise 1
+  default-server check inter 100ms fall 2 rise 1
+  # A busy machine answers later than the next look; else that alone would take a server away.
+  timeout check 2s
 """
 _START: Final = "printf '%s' \"$CFG\" >/tmp/cfg; exec haproxy -f /tmp/cfg"
 

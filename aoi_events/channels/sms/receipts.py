@@ -141,7 +141,7 @@ _MEANINGS: Final = tuple(
             MessageState.ENROUTE,
         ),
         (
-            r"(DELIVE?RE?D|DE?LI?V?E?RD|DELIV)(TO(THE)?(HANDSET|TERMINAL|(TELE)?PHONE|MOBILE))?$",
+            r"(MESSAGE|SMS)?(DELIVE?RE?D|DE?LI?V?E?RD|DELIV)(SUCCESSFULLY|TO(THE)?(HANDSET|TERMINAL|(TELE)?PHONE|MOBILE))?$",
             MessageState.DELIVERED,
         ),
         (r"(DELIVERY)?(SUCCESS(FULL?)?|SUCCESSFULLYDELIVERED)$", MessageState.DELIVERED),

@@ -224,6 +224,8 @@ def test_of_two_states_not_delivered_counts(
                 "DELIVRED",
                 "DELIVERY_SUCCESS",
                 "SUCCESSFULLY_DELIVERED",
+                "DELIVERED_SUCCESSFULLY",
+                "MESSAGE_DELIVERED",
             )
         ),
         *(
@@ -304,6 +306,9 @@ def test_a_state_is_read_by_its_whole_word(form: str, word: str, meaning: Messag
         ("Delivered to network", MessageState.ENROUTE),
         ("Delivered to the handset", MessageState.DELIVERED),
         ("Delivered", MessageState.DELIVERED),
+        ("Delivered successfully", MessageState.DELIVERED),
+        ("Message delivered", MessageState.DELIVERED),
+        ("Message undelivered", MessageState.UNDELIVERABLE),
         ("Delivery pending", MessageState.ENROUTE),
         ("Message waiting", MessageState.ENROUTE),
     ],

@@ -206,7 +206,7 @@ def _fields_of_json(text: str) -> str:
     if not isinstance(fields, dict):
         return ""
     return " ".join(
-        f"{name}:{'_'.join(str(value).split())}"
+        f"{name}:{'-' if value is None else '_'.join(str(value).split())}"
         for name, value in fields.items()
         if name.lower() != "text"
     )

@@ -332,6 +332,16 @@ def test_a_state_of_several_words_is_read_whole(
     assert (receipt.message_id, receipt.state) == ("1A", meaning)
 
 
+def test_null_in_json_is_no_error_code() -> None:
+    """A receipt that has a count and no error is not turned into a failure by the word."""
+    receipt = receipt_in(b'{"id": "1A", "dlvrd": "001", "err": null}')
+    assert receipt is not None
+    assert (receipt.state, receipt.error) == (MessageState.DELIVERED, "")
+    receipt = receipt_in(b'{"id": "1A", "dlvrd": "001", "stat": null}')
+    assert receipt is not None
+    assert receipt.state is MessageState.UNKNOWN
+
+
 def test_both_ids_of_a_receipt_are_kept() -> None:
     """Parameter and text may spell one ID in two ways."""
     optional = {RECEIPTED_MESSAGE_ID: b"00B8BE12\0", MESSAGE_STATE: b"\x05"}

@@ -165,7 +165,7 @@ class DeactivateChannelsV1(_ClientRequest):
 
 
 def _text(value: object, info: ValidationInfo) -> object:
-    """What stands in place of a token in JSON; of another type than text it is no token."""
+    """The entry of a token list in JSON; one that is not text becomes empty, which no token is."""
     return "" if info.mode == "json" and not isinstance(value, str) else value
 
 

@@ -25,7 +25,6 @@ WORDS: Final = {
     "finite_number": "must be a finite number",
     "float_parsing": "must be a number",
     "float_type": "must be a number",
-    "greater_than": "must be more than {gt}",
     "greater_than_equal": "must be {ge} or more",
     "int_from_float": _WHOLE,
     "int_parsing": _WHOLE,

@@ -179,7 +179,9 @@ def test_no_words_of_the_library_show(model: type[BaseModel]) -> None:
 def test_a_policy_file_has_the_same_words() -> None:
     """The rules of a policy file are described like any other setting."""
     with pytest.raises(PolicyRefused) as raised:
-        parse_policy(b"hedge_after = 0\n[channels.sms]\nlargest = 'x'", (), file="policy.toml")
+        parse_policy(
+            b"hedge_after = 0\n[channels.sms]\nlargest = 'x'", ("sms",), file="policy.toml"
+        )
     assert dict(raised.value.faults) == {
         "hedge_after": "must be 0.1 or more",
         "channels.sms.largest": "must be a whole number",

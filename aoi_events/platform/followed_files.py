@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from aoi_events.errors import AoiError
+from aoi_events.platform.files import open_regular
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.tasks import first_completed
 from aoi_events.ports.clock import Clock
@@ -102,7 +103,7 @@ class _Entry:
 
 def _octets(path: Path) -> bytes | str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(_MOST)
     except OSError as error:
         return str(error)

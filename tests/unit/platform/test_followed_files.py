@@ -8,6 +8,7 @@ import signal
 import ssl
 from pathlib import Path
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -15,6 +16,7 @@ from aoi_events.bootstrap.identities import identity_check
 from aoi_events.bootstrap.settings import PolicySettings
 from aoi_events.daemon.daemon import _transport
 from aoi_events.daemon.settings import ClientSettings
+from aoi_events.errors import ConfigurationError
 from aoi_events.platform.followed_files import FollowedFiles, follow
 from aoi_events.platform.tls import Trust
 from aoi_events.testing.stopped_clock import ManualClock
@@ -67,5 +69,31 @@ async def test_hup_takes_what_the_files_contain_now(tmp_path: Path) -> None:
     certificate.write_text("nothing")
     keys.write_text("nothing")
     assert await hup() == second
+    stop.set()
+    await watching
+
+
+async def test_no_fifo_is_waited_for(tmp_path: Path) -> None:
+    """A FIFO in the place of a file is refused at the start, by the name of its setting, and when
+    it replaces the file; neither the start nor the other files wait for it.
+    """
+    files, stop, taken = FollowedFiles(), asyncio.Event(), asyncio.Event()
+    certificate, fifo = self_signed(tmp_path), tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with pytest.raises(ConfigurationError, match=r"ca_file: cannot read .* not a regular file"):
+        Trust(fifo, "ca_file")
+    trust = Trust(certificate, "ca_file")
+    before = trusted(trust.tls)
+
+    async def last() -> None:
+        taken.set()
+
+    follow([certificate], last, taken="last_taken", refused="last_refused")
+    fifo.replace(certificate)
+    watching = asyncio.create_task(files.watch(ManualClock(), stop))
+    os.kill(os.getpid(), signal.SIGHUP)
+    async with asyncio.timeout(WITHIN):
+        await taken.wait()
+    assert trusted(trust.tls) == before
     stop.set()
     await watching

@@ -61,6 +61,8 @@ def client_context(ca_file: Path | None, name: str) -> ssl.SSLContext:
         raise ConfigurationError(
             f"{name}: {ca_file} must be a PEM file with the certificates to trust"
         ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{name}: cannot read {ca_file}: {error.strerror}") from None
 
 
 class Trust:

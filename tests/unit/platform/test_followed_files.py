@@ -17,6 +17,7 @@ from aoi_events.bootstrap.settings import PolicySettings
 from aoi_events.daemon.daemon import _transport
 from aoi_events.daemon.settings import ClientSettings
 from aoi_events.errors import ConfigurationError
+from aoi_events.platform import tls
 from aoi_events.platform.followed_files import FollowedFiles, follow
 from aoi_events.platform.tls import Trust
 from aoi_events.testing.stopped_clock import ManualClock
@@ -30,10 +31,10 @@ def public_key(file: Path) -> None:
     file.write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
 
 
-def trusted(tls: ssl.SSLContext | None) -> list[bytes]:
+def trusted(context: ssl.SSLContext | None) -> list[bytes]:
     """The certificates that it trusts."""
-    assert tls is not None
-    return tls.get_ca_certs(binary_form=True)
+    assert context is not None
+    return context.get_ca_certs(binary_form=True)
 
 
 async def test_hup_takes_what_the_files_contain_now(tmp_path: Path) -> None:
@@ -97,3 +98,13 @@ async def test_no_fifo_is_waited_for(tmp_path: Path) -> None:
     assert trusted(trust.tls) == before
     stop.set()
     await watching
+
+
+def test_a_ca_file_that_vanishes_while_it_is_read_is_refused_by_its_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a file is no unexpected error, which would end the worker that reads it again."""
+    certificate = self_signed(tmp_path)
+    monkeypatch.setattr(tls, "check_readable", lambda file, _name: file.unlink())
+    with pytest.raises(ConfigurationError, match=r"ca_file: cannot read .* No such file"):
+        Trust(certificate, "ca_file")

@@ -86,7 +86,7 @@ def cases(victim: Device, attacker: Device, *, revoked: str, foreign: str) -> It
     for key in ("notification.send", "client.register", "channel.activate"):
         yield case("10 MB", key, b"x" * _LARGE, "too_large")
     wrongs: dict[str, list[object]] = {
-        "tokens": ["", [], [1], ["x"] * 1_001, {"a": 1}, None, victim.token],
+        "tokens": ["", [], ["x"] * 1_001, {"a": 1}, None, victim.token],
         "content": ["", [], {"data": 1}, {"data": "x" * 5_000}, {"data": "\0"}, {"data": "\ud800"}],
         "ttl": [-1, 1e300, "60", True, 2**80, None],
         "notification": ["", " ", "x" * 65, "../../etc", 1, None, {"$ne": 1}],
@@ -100,6 +100,7 @@ def cases(victim: Device, attacker: Device, *, revoked: str, foreign: str) -> It
     head, _, tail = victim.token.partition(".")
     for name, code, token in (
         ("made up", "token_forged", "k1." + "A" * 86),
+        ("of another type", "token_forged", 1),
         # A key may be on its way to this worker.
         ("of another key", "unavailable", f"zz.{tail}"),
         ("cut", "token_forged", victim.token[:-4]),

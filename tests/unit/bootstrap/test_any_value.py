@@ -243,7 +243,7 @@ def _taken_or_refused(variable: str, value: str) -> None:
         numbers = [each for each in _values(read) if isinstance(each, float)]
         assert all(map(math.isfinite, numbers)), value
         # Times and rates below it would make loops that never pause, and waits without end.
-        small = variable.endswith(("__COST", "__SETTLE"))
+        small = variable.endswith(("__COST", "__SETTLE", "CLOSE_AFTER"))
         assert all(each == 0 or each >= 0.001 or small for each in numbers), value
         texts = [each for each in _values(read) if isinstance(each, str)]
         password = variable.endswith("PASSWORD")

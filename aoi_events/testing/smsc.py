@@ -17,12 +17,8 @@ from typing import Any, Final, Literal, Self
 
 import smpp34
 
-from aoi_events.channels.sms.receipts import (
-    MESSAGE_STATE,
-    RECEIPTED_MESSAGE_ID,
-    STATES,
-    MessageState,
-)
+from aoi_events.channels.sms.message_states import STATES, MessageState
+from aoi_events.channels.sms.receipts import MESSAGE_STATE, RECEIPTED_MESSAGE_ID
 from aoi_events.client.core.inputs import ShortMessage
 from aoi_events.platform.sockets import abort
 from aoi_events.platform.tasks import first_completed

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from aoi_events.channels.sms.receipts import MessageState, SmscReceipt
+from aoi_events.channels.sms.message_states import MessageState
+from aoi_events.channels.sms.receipts import SmscReceipt
 from aoi_events.channels.sms.spelling import ReceiptIds, compared_digits, spellings
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.domain.providers.message_ids import folded

@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final
 
+from aoi_events.channels.sms.message_states import MessageState, state_named, state_numbered
 from aoi_events.channels.sms.pdu import Message, is_printable
 from aoi_events.errors import MalformedPdu
 
@@ -22,45 +22,6 @@ RECEIPTED_MESSAGE_ID: Final = 0x001E
 
 MESSAGE_STATE: Final = 0x0427
 """Optional parameter with the state of the message (SMPP 3.4, 5.3.2.35)."""
-
-
-class MessageState(IntEnum):
-    """The state of a message that the SMSC took (SMPP 3.4, 5.2.28; 0 and 9 are of SMPP 5.0)."""
-
-    SCHEDULED = 0
-    ENROUTE = 1
-    DELIVERED = 2
-    EXPIRED = 3
-    DELETED = 4
-    UNDELIVERABLE = 5
-    ACCEPTED = 6
-    UNKNOWN = 7
-    REJECTED = 8
-    SKIPPED = 9
-
-    @property
-    def failed(self) -> bool:
-        """Whether the telephone will never get the message."""
-        return self in _FAILED
-
-    @property
-    def final(self) -> bool:
-        """Whether the SMSC does not try any more."""
-        return self not in _ON_THE_WAY
-
-
-_ON_THE_WAY: Final = frozenset(
-    {MessageState.SCHEDULED, MessageState.ENROUTE, MessageState.ACCEPTED}
-)
-_FAILED: Final = frozenset(
-    {
-        MessageState.EXPIRED,
-        MessageState.DELETED,
-        MessageState.UNDELIVERABLE,
-        MessageState.REJECTED,
-        MessageState.SKIPPED,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,50 +70,6 @@ _STATE_TEXT: Final = re.compile(
 )
 _COUNT_TEXT: Final = re.compile(r"\bdlvrd\s*[:=]\s*([0-9]{1,8})", re.IGNORECASE)
 _ERROR_TEXT: Final = re.compile(r"\berr\s*[:=]\s*([0-9A-Za-z]{1,8})", re.IGNORECASE)
-STATES: Final = {
-    "SCHEDULED": MessageState.SCHEDULED,
-    "ENROUTE": MessageState.ENROUTE,
-    "DELIVRD": MessageState.DELIVERED,
-    "EXPIRED": MessageState.EXPIRED,
-    "DELETED": MessageState.DELETED,
-    "UNDELIV": MessageState.UNDELIVERABLE,
-    "ACCEPTD": MessageState.ACCEPTED,
-    "UNKNOWN": MessageState.UNKNOWN,
-    "REJECTD": MessageState.REJECTED,
-    "SKIPPED": MessageState.SKIPPED,
-}
-"""The states by their names in the text form."""
-
-# The meaning of every word of a state, by its letters alone, the first that fits: a word that says
-# both, such as SUBMIT_FAILED or DELIVERED_TO_NETWORK, is not what it begins like.
-_MEANINGS: Final = tuple(
-    (re.compile(pattern), state)
-    for pattern, state in (
-        (r"EXP", MessageState.EXPIRED),
-        (r"DELETE", MessageState.DELETED),
-        (r"REJ", MessageState.REJECTED),
-        (r"SKIP", MessageState.SKIPPED),
-        (
-            r"UND|N?NACK|ABSENT|BARRED|BLACKLIST|UNREACH|NO(CRED|ROUTE)|.*(FAIL|ERR(?!ED)|UNDEL|NOT(?!IF)|IMPOSS|CANCEL|ABORT|BLOCK|DENIED|INVALID)|.*(?<!SUCCESS)FULL$",
-            MessageState.UNDELIVERABLE,
-        ),
-        (
-            r"DELIVERED(TO)?(THE)?(NETWORK|SMSC|OPERATOR|CARRIER|GATEWAY)",
-            MessageState.ENROUTE,
-        ),
-        (
-            r"(MESSAGE|SMS)?(DELIVE?RE?D|DE?LI?V?E?RD|DELIV)(SUCCESSFULLY|TO(THE)?(HANDSET|TERMINAL|(TELE)?PHONE|MOBILE))?$",
-            MessageState.DELIVERED,
-        ),
-        (r"(DELIVERY)?(SUCCESS(FULL?)?|SUCCESSFULLYDELIVERED)$", MessageState.DELIVERED),
-        (r"SCHED", MessageState.SCHEDULED),
-        (r"ACCEPT", MessageState.ACCEPTED),
-        (
-            r"(DELIVERY|MESSAGE|SMS)?(ENR|BUFF|SEN[DT]|SUBMIT|PEND|QUEUE|A?WAIT|PROCESS|TRANSIT|INPROG|INTRANS|RETRY|DELAY|DEFER|TRANSFER|DISPATCH|FORWARD|RELAY|STORED)",
-            MessageState.ENROUTE,
-        ),
-    )
-)
 
 
 def read_receipt(message: Message) -> SmscReceipt | None:
@@ -227,11 +144,11 @@ def _states_in(message: Message, text: str) -> list[MessageState]:
     """The states that the parameter and the text name."""
     states = []
     if len(value := message.optional.get(MESSAGE_STATE, b"")) == 1:
-        states.append(_state_numbered(value[0]))
+        states.append(state_numbered(value[0]))
     words = _STATE_TEXT.findall(text)
     for word in filter(None, words):
         number = word.isascii() and word.isdigit()
-        states.append(_state_numbered(int(word)) if number else _state_named(word))
+        states.append(state_numbered(int(word)) if number else state_named(word))
     return states or [MessageState.UNKNOWN] * len(words)
 
 
@@ -247,16 +164,6 @@ def _state_of(states: list[MessageState], text: str, error: str) -> MessageState
     # Many an SMSC fills in only one of them; both contradict a state that says "delivered".
     refuted = {unknown: any(refuting), delivered: all(refuting)}
     return MessageState.UNDELIVERABLE if refuted.get(state) else state
-
-
-def _state_numbered(number: int) -> MessageState:
-    return MessageState(number) if number in set(MessageState) else MessageState.UNKNOWN
-
-
-def _state_named(word: str) -> MessageState:
-    letters = re.sub("[^A-Z]", "", word.upper())
-    meanings = (state for pattern, state in _MEANINGS if pattern.match(letters))
-    return next(meanings, MessageState.UNKNOWN)
 
 
 def _error_in(message: Message, text: str) -> str:

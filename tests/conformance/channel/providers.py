@@ -9,7 +9,7 @@ from typing import Any, assert_never
 
 from aoi_events.bootstrap.plugins import installed_plugins
 from aoi_events.channels.sms import SmsSettings
-from aoi_events.channels.sms.receipts import MessageState
+from aoi_events.channels.sms.message_states import MessageState
 from aoi_events.channels.webhook import WebhookSettings
 from aoi_events.channels.webpush import WebPushSettings
 from aoi_events.channels.webpush.vapid import new_key

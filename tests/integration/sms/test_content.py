@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from aoi_events import Content, Publisher
-from aoi_events.channels.sms.receipts import MessageState
+from aoi_events.channels.sms.message_states import MessageState
 from aoi_events.client.core.events import DuplicateDropped, NotificationAcknowledged, WakeUpReceived
 from aoi_events.contracts.answers import NotificationContentV1
 from aoi_events.contracts.requests import ChannelOffer

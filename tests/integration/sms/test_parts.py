@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aoi_events import Publisher
-from aoi_events.channels.sms.receipts import MessageState
+from aoi_events.channels.sms.message_states import MessageState
 from aoi_events.oma_push.payload import ContentPush, WakeUpPush, largest_content
 from aoi_events.testing import AoiServer, FakeDevice, LoopbackSmsc, Reply, WaitFor
 from aoi_events.testing.smsc import ShortMessageReceived

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aoi_events import Publisher
-from aoi_events.channels.sms.receipts import MessageState
+from aoi_events.channels.sms.message_states import MessageState
 from aoi_events.testing import AoiServer, LoopbackSmsc, Reply, WaitFor
 from tests.integration.sms.conftest import BOTH, MakeHandset
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aoi_events.channels.sms import SmsSettings, plugin
-from aoi_events.channels.sms.receipts import MessageState
+from aoi_events.channels.sms.message_states import MessageState
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.envelopes import (
     ChallengeItem,

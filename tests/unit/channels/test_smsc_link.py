@@ -15,12 +15,10 @@ import pytest
 from aoi_events.channels.base.breakers import Breakers
 from aoi_events.channels.sms.connection import SmppConnection
 from aoi_events.channels.sms.link import SmscLink
+from aoi_events.channels.sms.message_states import MessageState
 from aoi_events.channels.sms.numbers import destination
 from aoi_events.channels.sms.push import Push
 from aoi_events.channels.sms.receipt_queue import ReceiptQueue
-from aoi_events.channels.sms.receipts import (
-    MessageState,
-)
 from aoi_events.channels.sms.settings import SmscSettings
 from aoi_events.channels.sms.status import SubmitStatus, Submitted
 from aoi_events.client.core.inputs import ShortMessage as Arrived

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aoi_events.channels.sms.message_states import MessageState
 from aoi_events.channels.sms.pdu import Message
 from aoi_events.channels.sms.receipts import (
     MESSAGE_STATE,
     RECEIPTED_MESSAGE_ID,
-    MessageState,
     SmscReceipt,
     read_receipt,
 )

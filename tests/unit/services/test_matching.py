@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aoi_events.channels.sms.message_states import MessageState
 from aoi_events.channels.sms.receipt_outcomes import named, outcome_of
-from aoi_events.channels.sms.receipts import MessageState, SmscReceipt
+from aoi_events.channels.sms.receipts import SmscReceipt
 from aoi_events.channels.sms.spelling import ReceiptIds, compared_digits
 from aoi_events.ports.channel import Receipt
 from aoi_events.ports.store import ProviderMessage

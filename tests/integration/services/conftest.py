@@ -130,6 +130,12 @@ async def system(open_system: OpenSystem) -> System:
 
 
 @pytest.fixture
+async def proving(open_system: OpenSystem) -> System:
+    """An installation whose scripted channel wants its addresses proved."""
+    return await open_system(plugin={"needs_proof": True})
+
+
+@pytest.fixture
 async def empty_store(aoi_empty_database: Path, tmp_path: Path) -> AsyncIterator[SqlStore]:
     """A store with nothing in it, for tests of what services do in their transactions."""
     shutil.copy(aoi_empty_database, tmp_path / "empty.sqlite3")

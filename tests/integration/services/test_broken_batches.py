@@ -16,7 +16,7 @@ from aoi_events.services.runtime.batch_worker import BatchWorker
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parking
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.test_redelivery import Replies, handler, system_without
+from tests.integration.services.crashes import Replies, handler, system_without
 from tests.support.system import System
 
 

@@ -11,15 +11,9 @@ from aoi_events.domain.clients.channels import Proof, ProofState
 from aoi_events.services.deadlines.proofs import DueProofs
 from aoi_events.services.outcome.handler import OutcomeHandler
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.test_proofs import DAY, code_of, confirm, prove, state
+from tests.integration.services.proving import DAY, code_of, confirm, prove, state
 from tests.support.actors import Device
 from tests.support.system import System
-
-
-@pytest.fixture
-async def proving(open_system: OpenSystem) -> System:
-    """An installation whose scripted channel wants its addresses proved."""
-    return await open_system(plugin={"needs_proof": True})
 
 
 async def proofs_of(system: System, device: Device) -> dict[str, Proof]:

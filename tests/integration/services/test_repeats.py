@@ -12,7 +12,7 @@ from aoi_events.services.outcome.handler import OutcomeHandler
 from aoi_events.testing.scripted import Say
 from aoi_events.topology import HINTS, OUTCOME, Binding, Queue, QueueKind, delivery_queue
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.test_redelivery import Replies, die_after_commit, system_without
+from tests.integration.services.crashes import Replies, die_after_commit, system_without
 from tests.support.limits import WITHIN
 from tests.support.system import System
 

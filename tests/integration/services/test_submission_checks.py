@@ -11,7 +11,7 @@ from aoi_events.services.channel.handler import ProviderHandler
 from aoi_events.services.channel.submissions import Submissions
 from aoi_events.topology import delivery_queue, worker_queue
 from tests.integration.services.conftest import OpenSystem
-from tests.integration.services.test_redelivery import system_without
+from tests.integration.services.crashes import system_without
 from tests.integration.services.test_statements import statements
 from tests.support.actors import secret_and_hash
 from tests.support.limits import WITHIN

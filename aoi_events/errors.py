@@ -11,7 +11,8 @@ Three kinds must never be mixed up:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Final
 
@@ -93,6 +94,15 @@ class Refusal(AoiError):
 
 class ConfigurationError(AoiError):
     """A setting cannot work; the message names it and what to set instead."""
+
+
+@contextmanager
+def naming(setting: str) -> Iterator[None]:
+    """Put the name of this setting before the message of a ConfigurationError."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{setting}: {error}") from None
 
 
 class PolicyRefused(ConfigurationError):

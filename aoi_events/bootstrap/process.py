@@ -119,12 +119,13 @@ async def serve(
         asyncio.create_task(run(closing, event), name=name)
         for name, run, event in zip(names, workers, started, strict=True)
     ]
+    watches: list[asyncio.Task[None]] = []
     if installation.clocks is not None:
-        tasks.append(asyncio.create_task(installation.clocks.watch(closing), name="clocks"))
+        watches.append(asyncio.create_task(installation.clocks.watch(closing)))
     if files is not None:
-        tasks.append(asyncio.create_task(files.watch(SystemClock(), closing), name="files"))
+        watches.append(asyncio.create_task(files.watch(SystemClock())))
     try:
-        all_started, *_ = await first_completed(_all(started), stop.wait(), *tasks)
+        all_started, *_ = await first_completed(_all(started), stop.wait(), *tasks, *watches)
         if not all_started.cancelled():
             addresses = _addresses(installation, health)
             log.info(
@@ -141,15 +142,18 @@ async def serve(
                     "makes a key, and says where its hash goes",
                 )
             ready(addresses)
-            await first_completed(stop.wait(), *tasks)
+            await first_completed(stop.wait(), *tasks, *watches)
             if settings.close_after and stop.is_set() and not _SERVERS.isdisjoint(names):
                 log.info("leaving", workers=list(names), closes_after=settings.close_after)
-                await first_completed(asyncio.sleep(settings.close_after), *tasks)
+                await first_completed(asyncio.sleep(settings.close_after), *tasks, *watches)
         stop.set()
         closing.set()
         log.info("draining", workers=list(names))
+        ended = [watch for watch in watches if watch.done()]
+        for watch in watches:
+            watch.cancel()  # it may wait for a store that does not answer, and has nothing to drain
         done, late = await asyncio.wait(tasks, timeout=settings.drain_within)
-        for task in done:
+        for task in (*ended, *done):
             if (fault := task.exception()) is not None:
                 raise _plain(fault)
         if late:
@@ -158,9 +162,9 @@ async def serve(
         log.info("drained", workers=list(names))
         return 0
     finally:
-        for task in tasks:
+        for task in (*tasks, *watches):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *watches, return_exceptions=True)
         await health.stop()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -38,12 +39,11 @@ from aoi_events.daemon.listening import AppListener
 from aoi_events.daemon.network.netlink import watched_network
 from aoi_events.daemon.redelivery import Redelivery
 from aoi_events.daemon.settings import ClientSettings, device_name, socket_path, state_folder
-from aoi_events.errors import ConfigurationError, RequestTimeout
+from aoi_events.errors import ConfigurationError, RequestTimeout, naming
 from aoi_events.platform.clock import SystemClock, SystemDice
-from aoi_events.platform.followed_files import follow
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.tasks import first_completed
-from aoi_events.platform.tls import client_context
+from aoi_events.platform.tls import follow_ca_file
 
 log = get_logger(__name__)
 
@@ -110,20 +110,16 @@ def _proxy(settings: ClientSettings) -> str | None:
 
 
 def _transport(settings: ClientSettings, url: str) -> WebSocketTransport:
-    try:
+    with naming("AOI_CLIENT__URL"):
         transport = WebSocketTransport(
             url, answer_within=settings.request_within, proxy=_proxy(settings)
         )
-    except ConfigurationError as error:
-        raise ConfigurationError(f"AOI_CLIENT__URL: {error}") from None
 
-    if (file := settings.ca_file) is not None:
+    def use(tls: ssl.SSLContext) -> None:
+        transport.tls = tls
 
-        async def take() -> None:
-            transport.tls = client_context(file, "AOI_CLIENT__CA_FILE")
-
-        follow([file], take, taken="ca_file_taken", refused="ca_file_refused")
-        transport.tls = client_context(file, "AOI_CLIENT__CA_FILE")
+    if settings.ca_file is not None:
+        follow_ca_file(settings.ca_file, "AOI_CLIENT__CA_FILE", use)
     return transport
 
 

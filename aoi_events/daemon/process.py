@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import suppress
 
 from aoi_events.daemon.daemon import run_until
 from aoi_events.daemon.launcher import Launcher
@@ -48,11 +49,14 @@ async def _run(settings: ClientSettings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop_or_end)
-    watching = asyncio.create_task(FollowedFiles().watch(SystemClock(), stop))
+    watching = asyncio.create_task(FollowedFiles().watch(SystemClock()))
+    watching.add_done_callback(lambda _: stop.set())  # it ends by itself only by a bug
     try:
         drained = await run_until(stop, settings, launcher)
     finally:
         watching.cancel()
+    with suppress(asyncio.CancelledError):
+        await watching
     if drained:
         log.info("drained")
         return ExitCode.DONE

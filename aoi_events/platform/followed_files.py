@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aoi_events.errors import AoiError
-from aoi_events.platform.files import open_regular
+from aoi_events.errors import AoiError, InfrastructureError
+from aoi_events.platform.files import read_regular
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.tasks import first_completed
 from aoi_events.ports.clock import Clock
@@ -24,12 +24,12 @@ from aoi_events.ports.clock import Clock
 _log = get_logger(__name__)
 
 _LOOK_EVERY: Final = 0.5
-_MOST: Final = 16 * 1024 * 1024
-"""Octets of a file that are compared."""
 
+_Contents = Sequence[bytes | str]
+"""Of each file its octets, or why it cannot be read."""
 Take = Callable[[], Awaitable[None]]
 """Reads the files and uses them. Raises AoiError where they cannot be used; the previous content
-stays in force then."""
+stays in force then, and where it is an InfrastructureError this is repeated at the next look."""
 
 _current: ContextVar[FollowedFiles | None] = ContextVar("_current", default=None)
 
@@ -48,7 +48,8 @@ def follow(files: Sequence[Path | None], take: Take, *, taken: str, refused: str
 class FollowedFiles:
     """The files that a process follows: those that `follow` names in this task and what it starts.
 
-    HUP takes all of them, and ends nothing.
+    HUP ends nothing: it takes what changed without waiting for a second look, and tries again what
+    was refused.
     """
 
     def __init__(self) -> None:
@@ -57,18 +58,16 @@ class FollowedFiles:
         _current.set(self)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._again.set)
 
-    async def watch(self, clock: Clock, stop: asyncio.Event) -> None:
-        """Take files when they change, until ``stop``."""
-        while not stop.is_set():
-            await first_completed(clock.sleep(_LOOK_EVERY), self._again.wait(), stop.wait())
-            if stop.is_set():
-                return
+    async def watch(self, clock: Clock) -> None:
+        """Take files when they change, until this is cancelled."""
+        while True:
+            await first_completed(clock.sleep(_LOOK_EVERY), self._again.wait())
             again = self._again.is_set()
             self._again.clear()
             for entry in tuple(self.entries):
                 await entry.follow(at_once=again)
             if again:
-                files = [str(file) for entry in self.entries for file in entry.files]
+                files = [file for entry in self.entries for file in entry.names]
                 _log.info("files_read_again", files=files)
 
 
@@ -78,32 +77,52 @@ class _Entry:
     take: Take
     taken: str
     refused: str
-    seen: Sequence[bytes | str] = ()
-    known: Sequence[bytes | str] = ()
+    seen: _Contents = ()
+    """What the last look saw."""
+    known: _Contents = ()
+    """What was taken or refused last; nothing where that is to be tried again."""
+    fault: str = ""
+    """Why it was not taken; empty where it was."""
 
     def __post_init__(self) -> None:
         self.seen = self.known = self._look()
 
+    @property
+    def names(self) -> list[str]:
+        """The paths of the files, for the log."""
+        return [str(file) for file in self.files]
+
     async def follow(self, *, at_once: bool) -> None:
+        """Look, and take what changed: ``at_once``, else if the look before saw the same."""
         found = await asyncio.to_thread(self._look)
         settled, self.seen = found == self.seen, found
-        if at_once or (settled and found != self.known):
-            taken, refused, self.known = self.taken, self.refused, found
-            try:
-                await self.take()
-            except AoiError as error:
-                hint = "what was read before stays in force"
-                _log.error(refused, error=str(error), hint=hint)
-            else:
-                _log.info(taken, files=[str(file) for file in self.files])
+        due = found != self.known or (at_once and self.fault)
+        if not due or not (settled or at_once):
+            return
+        self.known = found
+        try:
+            await self.take()
+        except InfrastructureError as error:
+            self.known = ()
+            self._log_fault(str(error), "; this is tried again twice a second")
+        except AoiError as error:
+            self._log_fault(str(error))
+        else:
+            self.fault = ""
+            _log.info(self.taken, files=self.names)
 
-    def _look(self) -> Sequence[bytes | str]:
+    def _log_fault(self, fault: str, then: str = "") -> None:
+        if self.known or fault != self.fault:
+            hint = f"what was read before stays in force{then}"
+            _log.error(self.refused, error=fault, files=self.names, hint=hint)
+        self.fault = fault
+
+    def _look(self) -> _Contents:
         return [_octets(file) for file in self.files]
 
 
 def _octets(path: Path) -> bytes | str:
     try:
-        with open_regular(path) as file:
-            return file.read(_MOST)
+        return read_regular(path)
     except OSError as error:
         return str(error)

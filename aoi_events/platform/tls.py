@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from aoi_events.errors import ConfigurationError
-from aoi_events.platform.files import open_regular
+from aoi_events.platform.files import read_regular
 from aoi_events.platform.followed_files import follow
 
 _MISMATCH: Final = "KEY_VALUES_MISMATCH"
@@ -65,6 +66,19 @@ def client_context(ca_file: Path | None, name: str) -> ssl.SSLContext:
         raise ConfigurationError(f"{name}: cannot read {ca_file}: {error.strerror}") from None
 
 
+def follow_ca_file(ca_file: Path | None, name: str, use: Callable[[ssl.SSLContext], None]) -> None:
+    """Call ``use`` with TLS as of `client_context`, now and whenever the file has changed.
+
+    Raises ConfigurationError.
+    """
+
+    async def take() -> None:
+        use(client_context(ca_file, name))
+
+    follow([ca_file], take, taken="ca_file_taken", refused="ca_file_refused")
+    use(client_context(ca_file, name))
+
+
 class Trust:
     """The certificates of a PEM file as it is now; None: those of the system, as of the start.
 
@@ -72,19 +86,16 @@ class Trust:
     """
 
     def __init__(self, ca_file: Path | None, name: str) -> None:
-        self._ca_file = ca_file
-        self._name = name
-        follow([ca_file], self._take, taken="ca_file_taken", refused="ca_file_refused")
-        self.tls = client_context(ca_file, name)
-        """For connections that are made now."""
+        follow_ca_file(ca_file, name, self._use)
 
-    async def _take(self) -> None:
-        self.tls = client_context(self._ca_file, self._name)
+    def _use(self, tls: ssl.SSLContext) -> None:
+        self.tls = tls
+        """For connections that are made now."""
 
 
 def check_readable(file: Path, name: str) -> None:
-    """Raises ConfigurationError with ``name`` unless it is a regular file that can be read."""
+    """Raises ConfigurationError with ``name`` unless `read_regular` can read it."""
     try:
-        open_regular(file).close()
+        read_regular(file)
     except OSError as error:
         raise ConfigurationError(f"{name}: cannot read {file}: {error.strerror}") from None

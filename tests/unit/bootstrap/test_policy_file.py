@@ -70,15 +70,14 @@ class Following:
 @asynccontextmanager
 async def followed(path: Path) -> AsyncIterator[Following]:
     """A policy file that is followed until the block ends."""
-    files, stop = FollowedFiles(), asyncio.Event()
+    files = FollowedFiles()
     following = Following(path)
-    watching = asyncio.create_task(files.watch(following.clock, stop))
+    watching = asyncio.create_task(files.watch(following.clock))
     await following.clock.somebody_sleeps()
     try:
         yield following
     finally:
-        stop.set()
-        await watching
+        watching.cancel()
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from aoi_events.platform.files import read_regular
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with a FIFO, two links that lead to each other, and a file of 1 MiB and an octet."""
+    """A folder with a FIFO, two links that lead to each other, and a file that is too large."""
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "loop").symlink_to("pool")
     (tmp_path / "pool").symlink_to("loop")
-    (tmp_path / "large").write_bytes(bytes((1 << 20) + 1))
+    (tmp_path / "large").write_bytes(bytes((1 << 24) + 1))
     return tmp_path
 
 
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
         ("none", "No such file or directory"),
         ("x" * 300, "File name too long"),
         ("a\0b", "not a path"),
-        ("large", "larger than 1048576 octets"),
+        ("large", "larger than 16777216 octets"),
     ],
 )
 def test_what_is_refused(folder: Path, path: str, words: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aoi_events.bootstrap.settings import PolicySettings
-from aoi_events.errors import ConfigurationError
+from aoi_events.errors import ConfigurationError, naming
 from aoi_events.platform.files import read_regular
 from aoi_events.platform.followed_files import follow
 from aoi_events.services.registration.identity_assertions import (
@@ -42,7 +42,5 @@ def _keys(file: Path) -> Sequence[IdentityKey]:
         raise ConfigurationError(
             f"AOI_POLICY__IDENTITY_KEYS: cannot read {file}: {error.strerror}"
         ) from None
-    try:
+    with naming("AOI_POLICY__IDENTITY_KEYS"):
         return identity_keys(text, str(file))
-    except ConfigurationError as error:
-        raise ConfigurationError(f"AOI_POLICY__IDENTITY_KEYS: {error}") from None

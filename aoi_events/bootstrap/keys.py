@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.domain.clients.tokens import TokenKeys, fingerprint_of
-from aoi_events.errors import ConfigurationError
+from aoi_events.errors import ConfigurationError, naming
 from aoi_events.platform.files import read_regular
 
 if TYPE_CHECKING:
@@ -45,21 +45,17 @@ def ephemeral_keys() -> ServerKeys:
 def load_keys(settings: Settings) -> ServerKeys:
     """The keys from the settings, else from the key file. Raises ConfigurationError."""
     if not settings.names_keys:
-        try:
+        with naming("AOI_KEY_FILE"):
             return load_key_file(settings.key_file)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"AOI_KEY_FILE: {error}") from None
     if not settings.token_keys or settings.challenge_key is None:
         raise ConfigurationError(
             "set both AOI_TOKEN_KEYS and AOI_CHALLENGE_KEY, or neither and AOI_KEY_FILE"
         )
-    try:
+    with naming("AOI_TOKEN_KEYS and AOI_CHALLENGE_KEY"):
         return decode_keys(
             {name: text.get_secret_value() for name, text in settings.token_keys.items()},
             settings.challenge_key.get_secret_value(),
         )
-    except ConfigurationError as error:
-        raise ConfigurationError(f"AOI_TOKEN_KEYS and AOI_CHALLENGE_KEY: {error}") from None
 
 
 def check_keys(keys: ServerKeys, in_use: Mapping[str, int], samples: Sequence[Application]) -> None:

@@ -28,7 +28,7 @@ from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.broker.open import open_broker
 from aoi_events.domain.clients.applications import Application
-from aoi_events.errors import DOCUMENTATION, ConfigurationError, InfrastructureError
+from aoi_events.errors import DOCUMENTATION, ConfigurationError, InfrastructureError, naming
 from aoi_events.platform.followed_files import follow
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
@@ -52,6 +52,7 @@ GATEWAY_USER: Final = "aoi-gateway"
 ENDPOINT_USER: Final = "aoi-endpoint"
 """The endpoint's."""
 
+_KEY_FILE: Final = "AOI_KEY_FILE"
 _AT_START: Final = RetryPolicy(first=0.25, most=3.0)
 
 T = TypeVar("T")
@@ -111,7 +112,8 @@ async def open_parts(
     if keys is None:
         in_use, samples = await patient.until(lambda: _token_keys_in_use(opened))
         keys = _keys(settings, in_use, alone=alone)
-        check_keys(keys, in_use, samples)
+        with naming("AOI_TOKEN_KEYS" if settings.names_keys else _KEY_FILE):
+            check_keys(keys, in_use, samples)
         if not settings.names_keys:
             file = settings.key_file
             follow(
@@ -197,27 +199,26 @@ def _keys(settings: Settings, in_use: Mapping[str, int], *, alone: bool) -> Serv
     if alone and not settings.names_keys and is_missing(settings.key_file):
         if ":memory:" in settings.store.get_secret_value():
             return ephemeral_keys()
-        if in_use:
-            raise ConfigurationError(
-                f"there is no key file {settings.key_file}, but {sum(in_use.values())} tokens in "
-                "the store were made with keys; put it back, from a copy if need be "
-                f"({DOCUMENTATION}/operations/troubleshooting.md#no_key_file)"
-            )
-        try:
+        with naming(_KEY_FILE):
+            if in_use:
+                raise ConfigurationError(
+                    f"there is no key file {settings.key_file}, but {sum(in_use.values())} tokens "
+                    "in the store were made with keys; put it back, from a copy if need be "
+                    f"({DOCUMENTATION}/operations/troubleshooting.md#no_key_file)"
+                )
             create_key_file(settings.key_file)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"AOI_KEY_FILE: {error}") from None
         log.info("key_file_created", file=str(settings.key_file))
     return load_keys(settings)
 
 
 async def _take_key_file(file: Path, keys: ServerKeys, store: Store) -> None:
-    fresh = load_key_file(file)
-    if fresh.challenge_key != keys.challenge_key:
-        raise ConfigurationError(
-            f"{file} has another challenge key, which needs a restart of every worker"
-        )
-    check_keys(fresh, *await _token_keys_in_use(store))
+    with naming(_KEY_FILE):
+        fresh = load_key_file(file)
+        if fresh.challenge_key != keys.challenge_key:
+            raise ConfigurationError(
+                f"{file} has another challenge key, which needs a restart of every worker"
+            )
+        check_keys(fresh, *await _token_keys_in_use(store))
     keys.token_keys.replace(fresh.token_keys)
 
 

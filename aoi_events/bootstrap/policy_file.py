@@ -8,10 +8,11 @@ from typing import Final
 
 from aoi_events.bootstrap.policy_format import read_policy
 from aoi_events.domain.planning.policy import Rules
-from aoi_events.errors import ConfigurationError, PolicyRefused
+from aoi_events.errors import PolicyRefused, naming
 from aoi_events.platform.followed_files import follow
 from aoi_events.ports.metrics import WorkerMetrics
 
+_SETTING: Final = "AOI_POLICY_FILE"
 _PLANNING: Final = frozenset({"notification", "deadlines"})
 """Workers that make plans."""
 
@@ -29,10 +30,8 @@ def open_policy(
     """
     if path is None or _PLANNING.isdisjoint(names):
         return None
-    try:
+    with naming(_SETTING):
         return PolicyFile(path, channels, metrics=metrics)
-    except PolicyRefused as refused:
-        raise ConfigurationError(f"AOI_POLICY_FILE: {refused}") from None
 
 
 class PolicyFile:
@@ -53,11 +52,12 @@ class PolicyFile:
         return self._policy.rules_for(application)
 
     async def _take(self) -> None:
-        try:
-            self._policy = read_policy(self._path, self._channels)
-        except PolicyRefused as refused:
-            self.refused = str(refused)
-            self._metrics.policy_reloaded("refused")
-            raise
+        with naming(_SETTING):
+            try:
+                self._policy = read_policy(self._path, self._channels)
+            except PolicyRefused as refused:
+                self.refused = str(refused)
+                self._metrics.policy_reloaded("refused")
+                raise
         self.refused = None
         self._metrics.policy_reloaded("taken")

@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from aoi_events.errors import ConfigurationError
+from aoi_events.errors import ConfigurationError, naming
 from aoi_events.store.bulk_rows import Sql
 
 _POSTGRESQL: Final = ("postgresql", "postgres", "postgresql+asyncpg")
@@ -95,7 +95,7 @@ def database_of(
     if pool < 1 or patience <= 0:
         raise ConfigurationError("the store needs a pool of at least 1 and a patience above 0 s")
     scheme = url.partition(":")[0]
-    try:
+    with naming("AOI_STORE"):
         if scheme in _POSTGRESQL:
             from aoi_events.store.postgresql import postgresql_engine  # with its driver
 
@@ -103,8 +103,6 @@ def database_of(
             engine = postgresql_engine(as_libpq_has_it, pool, patience, lock_within or patience)
             return Database(engine, Sql.POSTGRESQL)
         return _sqlite(_target(url), pool, patience, create=create)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"AOI_STORE: {error}") from None
 
 
 def _target(url: str) -> URL:

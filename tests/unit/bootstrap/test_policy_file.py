@@ -147,6 +147,7 @@ async def test_a_broken_file_leaves_the_policy_as_it_was(
         assert said in policy.refused
         (record,) = caplog.records
         assert said in record.__dict__["error"]
+        assert record.__dict__["error"].startswith("AOI_POLICY_FILE: policy file ")
         policy.write('mode = "parallel"')
         await policy.look(2)
         assert policy.refused == ""

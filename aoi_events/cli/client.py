@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 
 from aoi_events.cli.output import Json, console, fail, option_of, plain, print_json
+from aoi_events.cli.run import ignore_hup
 from aoi_events.platform.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def run() -> None:
     AOI_CLIENT__URL and AOI_CLIENT__IDENTITY must be set. The signal TERM (or Ctrl-C) stops it once
     apps have finished; a second one stops it at once.
     """
+    ignore_hup()
     from aoi_events.bootstrap.settings import load_settings
     from aoi_events.daemon.process import run_daemon
     from aoi_events.telemetry.logs import configure_logging

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ def up() -> None:
     It brings the database schema up to date, and makes a key file if there is none. The signal TERM
     (or Ctrl-C) stops it once the current work is done; a second one stops it at once.
     """
+    ignore_hup()
     from aoi_events.bootstrap.process import run_process
     from aoi_events.bootstrap.settings import load_settings
 
@@ -46,10 +48,16 @@ def worker(
     The signal TERM (or Ctrl-C) stops it once the current work is done; a second one stops it at
     once.
     """
+    ignore_hup()
     from aoi_events.bootstrap.process import run_process
     from aoi_events.bootstrap.settings import load_settings
 
     raise typer.Exit(run_process(load_settings(), [name]))
+
+
+def ignore_hup() -> None:
+    """Ignore HUP until the process follows its files: it has read none that could be old."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _print_addresses(addresses: Addresses, *, over_amqp: bool) -> None:

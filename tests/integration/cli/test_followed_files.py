@@ -7,13 +7,16 @@ import base64
 import json
 import signal
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from tests.integration.cli.conftest import MEMORY, Start
 from tests.support.certificates import self_signed
-from tests.support.commands import run
+from tests.support.commands import environment, run
 from tests.support.limits import WITHIN
 
 
@@ -67,6 +70,35 @@ async def test_hup_reads_files_again_and_ends_nobody(start: Start, tmp_path: Pat
     assert await process.ends() == 0
 
 
+HUP_WHILE_SETTINGS_ARE_READ = """
+import os, signal, sys
+from aoi_events.bootstrap import setting_sources
+from aoi_events.cli.app import main
+from aoi_events.errors import ConfigurationError
+
+def read_file(path):
+    os.kill(os.getpid(), signal.SIGHUP)
+    raise ConfigurationError("it goes on")
+
+setting_sources.read_file = read_file
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("command", ["up", "worker gateway", "client run"])
+def test_hup_before_the_settings_are_read(command: str) -> None:
+    """A process that starts does not end by HUP: it has read no file yet that could be old."""
+    ended = subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, "-c", HUP_WHILE_SETTINGS_ARE_READ, *command.split()],
+        env=environment({"AOI_CONFIG": "aoi.toml"}),
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=WITHIN,
+    )
+    assert (ended.returncode, ended.stderr) == (78, "error: it goes on\n")
+
+
 async def test_a_new_token_key_is_taken(start: Start, tmp_path: Path) -> None:
     """`aoi keys add` reaches workers that run; a file with another challenge key does not."""
     process = await start("up", **MEMORY)
@@ -78,4 +110,4 @@ async def test_a_new_token_key_is_taken(start: Start, tmp_path: Path) -> None:
     file.write_text(json.dumps(body | {"challenge": base64.b64encode(bytes(32)).decode()}))
     process.running.send_signal(signal.SIGHUP)
     refused = await process.says("key_file_refused")
-    assert "has another challenge key, which needs a restart" in refused["error"]
+    assert refused["error"].startswith("AOI_KEY_FILE: aoi-keys.json has another challenge key, ")

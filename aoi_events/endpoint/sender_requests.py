@@ -16,6 +16,7 @@ from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import (
     ErrorCode,
     InfrastructureError,
+    PublishRefused,
     RequestRefused,
     RequestTimeout,
     UnexpectedAnswer,
@@ -59,12 +60,14 @@ class SenderRequests:
             raise self._unavailable("too many requests wait for an answer") from None
         except (InfrastructureError, RequestTimeout) as error:
             _log.warning("request_not_answered", request=routing_key(request), error=str(error))
-            away = (
-                "the workers did not answer in time"
-                if isinstance(error, RequestTimeout)
-                else "the broker is away"
-            )
-            raise self._unavailable(f"{away}; try again") from None
+            match error:
+                case RequestTimeout():
+                    reason = "the workers did not answer in time"
+                case PublishRefused():
+                    reason = "the broker did not accept the request"
+                case _:
+                    reason = "the broker is away"
+            raise self._unavailable(f"{reason}; try again") from None
         except RequestRefused as refused:
             wait = self._retry_after()
             raise of_code(refused.code, refused.message, field=refused.field, wait=wait) from None

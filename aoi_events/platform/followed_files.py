@@ -78,9 +78,9 @@ class _Entry:
     taken: str
     refused: str
     seen: _Contents = ()
-    """What the last look saw."""
+    """The content at the last look."""
     known: _Contents = ()
-    """What was taken or refused last; nothing where that is to be tried again."""
+    """The content that was taken or refused last; empty if it must be tried again."""
     fault: str = ""
     """Why it was not taken; empty where it was."""
 

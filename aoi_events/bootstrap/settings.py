@@ -31,7 +31,15 @@ from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.platform.broker_url import broker_url
-from aoi_events.platform.settings import Count, Host, Section, Span, from_json, without_booleans
+from aoi_events.platform.settings import (
+    LEAST,
+    Count,
+    Host,
+    Section,
+    Span,
+    from_json,
+    without_booleans,
+)
 from aoi_events.telemetry.logs import LogFormat
 
 if TYPE_CHECKING:
@@ -54,9 +62,9 @@ class PolicySettings(Section):
     """Seconds before the first retry on a channel that refused for now; doubled each time."""
     retry_most: Span = 300.0
     """Longest pause between retries, in seconds."""
-    poll: Annotated[float, Field(ge=0.001, le=10)] = 0.2
+    poll: Annotated[float, Field(ge=LEAST, le=10)] = 0.2
     """Seconds between looks of the deadlines worker."""
-    hold: Annotated[float, Field(ge=0.001, le=300)] = 5.0
+    hold: Annotated[float, Field(ge=LEAST, le=300)] = 5.0
     """Seconds after which a change whose messages may not have left is published again."""
     clients_per_identity: Count = 50
     """New AOI Clients for one user identity within a day."""
@@ -192,11 +200,11 @@ class Settings(BaseSettings):
     deadlines."""
     batch: Annotated[int, Field(ge=1, le=2_000)] = 200
     """Messages that a worker handles at once, and its prefetch."""
-    quarantine_limit: Annotated[float, Field(ge=0.001, le=600)] = 120.0
+    quarantine_limit: Annotated[float, Field(ge=LEAST, le=600)] = 120.0
     """Seconds that one quarantined message may take; then the process ends."""
-    start_within: Annotated[float, Field(ge=0.001, le=600)] = 40.0
+    start_within: Annotated[float, Field(ge=LEAST, le=600)] = 40.0
     """Seconds that broker and store may take to come up when this starts; then it ends with 69."""
-    drain_within: Annotated[float, Field(ge=0.001, le=600)] = 20.0
+    drain_within: Annotated[float, Field(ge=LEAST, le=600)] = 20.0
     """Seconds to finish after TERM; then what is unfinished is left to others."""
     close_after: Annotated[float, Field(ge=0, le=600)] = 0.0
     """Seconds after TERM for which gateway and endpoint go on to accept connections, while

@@ -12,9 +12,8 @@ from pydantic import Field
 from aoi_events.contracts.identifiers import DeviceId, UserIdentity
 from aoi_events.errors import ConfigurationError
 from aoi_events.platform.proxy import ProxySetting
-from aoi_events.platform.settings import Section
+from aoi_events.platform.settings import Seconds, Section
 
-Seconds = Annotated[float, Field(ge=0.001, le=3600)]
 _SYSTEM_STATE: Final = Path("/var/lib/aoi")
 _SYSTEM_SOCKETS: Final = Path("/run/aoi")
 _SOCKET: Final = "client.sock"

@@ -16,9 +16,8 @@ from pydantic import (
 from aoi_events.contracts.senders import KEY_NAME
 from aoi_events.platform.address import key_needs_certificate
 from aoi_events.platform.limiters import Network, parsed_network
-from aoi_events.platform.settings import Host, Section, form, host
+from aoi_events.platform.settings import LEAST, Host, Seconds, Section, form, host
 
-Seconds = Annotated[float, Field(ge=0.001, le=3_600)]
 _ORIGIN: Final = "must be http:// or https://, a host, and perhaps a port"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -94,11 +93,11 @@ class EndpointSettings(Section):
     requests_waiting: Annotated[int, Field(ge=0, le=1_000_000)] = 2_000
     """Requests that wait for their turn; more are answered 503."""
 
-    sender_per_second: Annotated[float, Field(ge=0.001, le=1_000_000)] = 200.0
+    sender_per_second: Annotated[float, Field(ge=LEAST, le=1_000_000)] = 200.0
     """Requests per second of one sender (a VAPID key or an API key) in the long run."""
     sender_burst: Annotated[int, Field(ge=1, le=10_000_000)] = 1_000
     """Requests that one sender may make at once; more are answered 429."""
-    address_per_second: Annotated[float, Field(ge=0.001, le=1_000_000)] = 500.0
+    address_per_second: Annotated[float, Field(ge=LEAST, le=1_000_000)] = 500.0
     """Requests per second from one address (one /64 of IPv6) in the long run, of all senders."""
     address_burst: Annotated[int, Field(ge=1, le=10_000_000)] = 2_000
     """Requests that may come from one address at once; more are answered 429."""

@@ -8,9 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from aoi_events.platform.address import key_needs_certificate
-from aoi_events.platform.settings import Host, Section
-
-Seconds = Annotated[float, Field(ge=0.001, le=3_600)]
+from aoi_events.platform.settings import LEAST, Host, Seconds, Section
 
 
 class GatewaySettings(Section):
@@ -30,7 +28,7 @@ class GatewaySettings(Section):
     connections_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
     """Connections at once from one IPv4 address or IPv6 /64 network; any more are closed at once.
     Behind a proxy, which all devices share, as many as ``max_connections``."""
-    entries_per_second: Annotated[float, Field(ge=0.001, le=1_000_000)] = 50.0
+    entries_per_second: Annotated[float, Field(ge=LEAST, le=1_000_000)] = 50.0
     """Hellos and registrations per second of one address in the long run; more are refused, and
     may be repeated later. Behind a proxy this limit is for all devices together."""
     entries_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
@@ -49,7 +47,7 @@ class GatewaySettings(Section):
     """Seconds to wait for a worker's answer."""
     drain_within: Seconds = 10.0
     """Seconds to hand over the last outcomes when the gateway stops."""
-    tick: Annotated[float, Field(ge=0.001, le=10)] = 1.0
+    tick: Annotated[float, Field(ge=LEAST, le=10)] = 1.0
     """Seconds between two checks of the time limits above; each may be exceeded by one tick."""
 
     window: Annotated[int, Field(ge=1, le=10_000)] = 64
@@ -72,7 +70,7 @@ class GatewaySettings(Section):
     """Requests of all devices that are at the broker at once; more wait for their turn."""
     requests_waiting: Annotated[int, Field(ge=0, le=1_000_000)] = 20_000
     """Requests of all devices that wait for their turn; more are answered *unavailable*."""
-    frames_per_second: Annotated[float, Field(ge=0.001, le=100_000)] = 20.0
+    frames_per_second: Annotated[float, Field(ge=LEAST, le=100_000)] = 20.0
     """Frames per second that a device may send in the long run; acknowledgements of deliveries that
     were sent to it on this connection do not count."""
     frames_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 200

@@ -99,7 +99,11 @@ def from_json(value: Any) -> Any:
 
 Host = Annotated[str, AfterValidator(host)]
 """A host name or an IP address."""
-Span = Annotated[float, Field(ge=0.001, le=1e9)]
+LEAST: Final = 0.001
+"""The least seconds of a time, and the least of a rate per second: as short as makes sense."""
+Seconds = Annotated[float, Field(ge=LEAST, le=3_600)]
+"""Seconds, up to an hour."""
+Span = Annotated[float, Field(ge=LEAST, le=1e9)]
 """Seconds, up to about 30 years: a time that is so far away can still be written as a date."""
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 """A number of things that a column of the store can have."""

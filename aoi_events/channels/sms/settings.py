@@ -19,7 +19,7 @@ from pydantic import (
 from aoi_events.channels.sms.spelling import ReceiptIds
 from aoi_events.channels.sms.validity import Validity
 from aoi_events.oma_push.datagrams import MOST_SEGMENTS, Bits
-from aoi_events.platform.settings import Cost, Host, Section, form, from_json
+from aoi_events.platform.settings import LEAST, Cost, Host, Seconds, Section, form, from_json
 
 
 def _separated(value: Any) -> Any:
@@ -92,24 +92,24 @@ class SmscSettings(Section):
     decimal; `auto` finds out."""
     prefixes: Annotated[tuple[Prefix, ...], BeforeValidator(_separated)] = ()
     """Prefixes of the numbers that the SMSC takes (`+31, +49`); empty: all numbers."""
-    rate: Annotated[float, Field(ge=0.001, le=10_000)] | None = None
+    rate: Annotated[float, Field(ge=LEAST, le=10_000)] | None = None
     """Most short messages a second that each copy of the worker sends to the SMSC; unset: no
     limit."""
     window: Annotated[int, Field(ge=1, le=1_000)] = 10
     """Most submissions that wait for their response at once."""
-    response_time: Annotated[float, Field(ge=0.001, le=25)] = 10.0
+    response_time: Annotated[float, Field(ge=LEAST, le=25)] = 10.0
     """Seconds to wait for the response to a submission or *enquire_link*."""
-    connect_time: Annotated[float, Field(ge=0.001, le=60)] = 10.0
+    connect_time: Annotated[float, Field(ge=LEAST, le=60)] = 10.0
     """Seconds to connect and bind."""
-    enquire_link: Annotated[float, Field(ge=0.001, le=3_600)] = 30.0
+    enquire_link: Seconds = 30.0
     """Seconds without anything from the SMSC after which it is sent *enquire_link*."""
-    throttle_pause: Annotated[float, Field(ge=0.001, le=60)] = 1.0
+    throttle_pause: Annotated[float, Field(ge=LEAST, le=60)] = 1.0
     """Seconds without submissions after the SMSC throttled us, or its queue was full."""
-    reconnect_first: Annotated[float, Field(ge=0.001, le=10)] = 0.2
+    reconnect_first: Annotated[float, Field(ge=LEAST, le=10)] = 0.2
     """Seconds before the first new attempt to connect; doubled for each further one."""
-    reconnect_most: Annotated[float, Field(ge=0.001, le=300)] = 10.0
+    reconnect_most: Annotated[float, Field(ge=LEAST, le=300)] = 10.0
     """Longest pause between attempts to connect, in seconds."""
-    turn_time: Annotated[float, Field(ge=0.001, le=300)] = 20.0
+    turn_time: Annotated[float, Field(ge=LEAST, le=300)] = 20.0
     """Seconds that a message waits for the link, the window, the rate and a throttled SMSC, before
     it is retried later."""
 
@@ -160,7 +160,7 @@ class SmsSettings(SmscSettings):
     reference_bits: Annotated[Bits, BeforeValidator(_number)] = 16
     """Width of the reference that parts of a push have in common, 8 or 16 bits. 16 takes one octet
     more of each part, and mixes up nothing where a telephone gets many."""
-    ack_within: Annotated[float, Field(ge=0.001, le=3_600)] = 60.0
+    ack_within: Seconds = 60.0
     """Seconds that a device may take to acknowledge what went out by SMS."""
     cost: Cost = 1.0
     """Cost of one message, in any unit that the channels share."""

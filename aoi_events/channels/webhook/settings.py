@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field, SecretStr, field_validator
 
 from aoi_events.channels.base.http.settings import OutgoingSettings
+from aoi_events.platform.settings import LEAST
 
 SIGNING_OCTETS: Final = 32
 """Least octets of the signing key."""
@@ -21,7 +22,7 @@ class WebhookSettings(OutgoingSettings):
 
     prefix: ClassVar = "AOI_CHANNELS__WEBHOOK"
 
-    within: Annotated[float, Field(ge=0.001, le=60)] = 20.0
+    within: Annotated[float, Field(ge=LEAST, le=60)] = 20.0
     """Seconds that a request may take in all: name look-up, TLS, and the head of the answer;
     Standard Webhooks recommends 15 to 30. As long it may wait for its turn before."""
     signing_key: SecretStr | None = None

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
-from aoi_events.platform.settings import Cost, Section
+from aoi_events.platform.settings import Cost, Seconds, Section
 
 
 class WebSocketSettings(Section):
@@ -14,7 +10,7 @@ class WebSocketSettings(Section):
 
     enabled: bool = True
     """Whether devices may select this channel here."""
-    ack_within: Annotated[float, Field(ge=0.001, le=3_600)] = 10.0
+    ack_within: Seconds = 10.0
     """Seconds that a connected device may take to acknowledge; then the next channel is tried. Its
     connection stays, until the gateway's pings find it gone. More than apps may take
     (``handle_within`` of the AOI Client library, 8 s by default)."""

@@ -14,7 +14,7 @@ from pydantic import (
 
 from aoi_events.platform.limiters import Network, parsed_network
 from aoi_events.platform.proxy import ProxySetting
-from aoi_events.platform.settings import Cost, Section, from_json
+from aoi_events.platform.settings import LEAST, Cost, Seconds, Section, from_json
 
 _SPARE: Final = 2.0
 """Seconds for the body of an answer, and for the way back of an outcome."""
@@ -47,7 +47,7 @@ class OutgoingSettings(Section):
     must keep requests away from private addresses."""
     ca_file: Path | None = None
     """PEM file with the certificates to trust instead of the system's."""
-    within: Annotated[float, Field(ge=0.001, le=60)] = 10.0
+    within: Annotated[float, Field(ge=LEAST, le=60)] = 10.0
     """Seconds that a request may take in all: name look-up, TLS, and the head of the answer. As
     long it may wait for its turn before."""
     connections: Annotated[int, Field(ge=1, le=10_000)] = 200
@@ -58,12 +58,12 @@ class OutgoingSettings(Section):
     failures: Annotated[int, Field(ge=1, le=1_000)] = 5
     """Requests in a row that fail before nothing is sent for a while: to one scheme, host and port
     that cannot be reached, or to one URL that does not answer, or answers 5xx."""
-    probe_first: Annotated[float, Field(ge=0.001, le=3_600)] = 2.0
+    probe_first: Seconds = 2.0
     """Seconds until one request probes whether it works again; doubled for each probe that
     fails."""
-    probe_most: Annotated[float, Field(ge=0.001, le=3_600)] = 60.0
+    probe_most: Seconds = 60.0
     """Longest pause between probes, in seconds."""
-    ack_within: Annotated[float, Field(ge=0.001, le=3_600, validate_default=True)] = 60.0
+    ack_within: Annotated[float, Field(ge=LEAST, le=3_600, validate_default=True)] = 60.0
     """Seconds that a device may take to acknowledge an accepted notification: at least two seconds
     more than twice `within`, or a request that is still under way is sent again."""
     cost: Cost = 0.1

@@ -232,7 +232,7 @@ class Settings(BaseSettings):
         texts = {name: (text or "").strip() for name, text in environment.env_vars.items()}
         environment.env_vars = {name: text for name, text in texts.items() if text}
         sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, environment)
-        if file := os.environ.get(FILE, "").strip():
+        if file := texts.get(FILE.lower()):  # as the source names variables of any case
             sources += (InitSettingsSource(settings_cls, read_file(file)),)
         return sources
 

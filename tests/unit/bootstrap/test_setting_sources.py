@@ -63,6 +63,13 @@ def test_a_section_and_its_settings_are_merged(monkeypatch: pytest.MonkeyPatch) 
     assert (settings.gateway.port, settings.gateway.host) == (1, "::")
 
 
+def test_the_file_is_named_in_any_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``aoi_config`` names the file, as every setting may be in lower case."""
+    (file := tmp_path / "aoi.toml").write_text("store_pool = 7")
+    monkeypatch.setenv("aoi_config", str(file))
+    assert load_settings().store_pool == 7
+
+
 def test_names_of_other_programs_are_left_alone() -> None:
     """Variables of commands, compose, tests and scripts are not refused, and returned."""
     others = (

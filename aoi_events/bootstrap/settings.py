@@ -30,7 +30,7 @@ from aoi_events.daemon.settings import ClientSettings
 from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
 from aoi_events.gateway.settings import GatewaySettings
-from aoi_events.platform.broker_url import broker_url
+from aoi_events.platform.broker_url import broker_urls
 from aoi_events.platform.settings import (
     LEAST,
     Count,
@@ -144,7 +144,7 @@ class LogSettings(Section):
 
 
 def _broker(value: SecretStr) -> SecretStr:
-    broker_url(value.get_secret_value())
+    broker_urls(value.get_secret_value())
     return value
 
 
@@ -168,7 +168,9 @@ class Settings(BaseSettings):
     )
 
     broker: Annotated[SecretStr, AfterValidator(_broker)] = SecretStr("memory://")
-    """``amqp://user:password@host/vhost``, ``amqps://…``, or ``memory://`` (one process only)."""
+    """``amqp://user:password@host/vhost``, ``amqps://…``, or ``memory://`` (one process only). The
+    nodes of a cluster are listed with commas, ``host:5672,host:5672``, or are the addresses of one
+    name; they are tried in turn."""
     store: SecretStr = SecretStr("sqlite:///aoi.sqlite3")
     """``postgresql://user:password@host/database``, or ``sqlite:///file``."""
     declare: bool = True

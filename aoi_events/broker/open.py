@@ -12,7 +12,7 @@ from aoi_events.broker.memory import NOT_DURABLE, MemoryBroker, MemoryServer
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.broker.rabbitmq.broker import FIRST_CONNECTION
 from aoi_events.errors import ConfigurationError
-from aoi_events.platform.broker_url import broker_url
+from aoi_events.platform.broker_url import broker_urls
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.platform.retry import RetryPolicy
@@ -72,13 +72,14 @@ async def open_broker(
     """Connect to the broker at ``url``; the caller closes it.
 
     ``amqp://USER:PASSWORD@HOST:PORT/VHOST`` (or ``amqps://``) is RabbitMQ, whose management shows
-    the connection as ``name``; ``retry_policy`` is for the first connection to it.
+    the connection as ``name``; ``retry_policy`` is for the first connection to it. For a cluster,
+    ``HOST:PORT,HOST:PORT`` lists its nodes, or ``HOST`` is a name with several addresses.
     ``memory://USER@SERVER`` is :func:`memory_server` of that name, as that user (default ``aoi``).
     Raises ConfigurationError for any other URL and where the broker does not let the user in,
     BrokerUnavailable when it cannot be reached.
     """
     try:
-        parts = broker_url(url)
+        parts = broker_urls(url)[0]
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
     if parts.scheme == "memory":

@@ -10,6 +10,7 @@ from aio_pika.abc import AbstractConnection
 from yarl import URL
 
 from aoi_events.broker.publish_with_fallback import publish_with_fallback
+from aoi_events.broker.rabbitmq.addresses import Addresses
 from aoi_events.broker.rabbitmq.declare import declare_topology
 from aoi_events.broker.rabbitmq.faults import broker_faults
 from aoi_events.broker.rabbitmq.lenient_decoders import install_lenient_decoders
@@ -18,6 +19,7 @@ from aoi_events.broker.rabbitmq.reconnecting_connection import ReconnectingConne
 from aoi_events.broker.rabbitmq.requester import RabbitRequester
 from aoi_events.broker.rabbitmq.subscription import RabbitSubscription
 from aoi_events.errors import BrokerUnavailable, ConfigurationError, PublishRefused
+from aoi_events.platform.broker_url import broker_urls
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.platform.retry import RetryPolicy
 from aoi_events.ports.broker import Outbound, Published
@@ -56,22 +58,24 @@ class RabbitBroker:
         if publish_within <= 0:
             raise ValueError(f"publish_within must be above 0 s, not {publish_within}")
         install_lenient_decoders()
-        parsed = URL(url)
-        if parsed.scheme not in ("amqp", "amqps") or not parsed.host:
-            raise ConfigurationError(
-                "the broker's URL must be amqp://USER:PASSWORD@HOST:PORT/VHOST (or amqps://)"
-            )
-        self.user: Final = parsed.user or "guest"
+        try:
+            urls = [URL(parts.geturl()) for parts in broker_urls(url)]
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
+        self.user: Final = urls[0].user or "guest"
         self._topologies: list[Topology] = []
         self._metrics = metrics
+        addresses = Addresses(urls)
         self._consuming = ReconnectingConnection(
-            parsed,
+            addresses,
             name=f"{name} consuming",
             prepare=self._declare_all,
             reconnected=lambda: metrics.reconnected("consuming"),
         )
         self._publishing = ReconnectingConnection(
-            parsed, name=f"{name} publishing", reconnected=lambda: metrics.reconnected("publishing")
+            addresses,
+            name=f"{name} publishing",
+            reconnected=lambda: metrics.reconnected("publishing"),
         )
         self._publish_channel: PublishChannel | None = None
         self._opening = asyncio.Lock()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -82,5 +85,10 @@ async def broker_faults(doing: str, *, within: float = ANSWER_WITHIN) -> AsyncIt
 
 
 def _text_of(error: BaseException) -> str:
+    # aiormq puts an error of its own around the system's, and the event loop a sentence.
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
+        named = isinstance(cause, socket.gaierror)
+        return str(cause.strerror) if named else os.strerror(cause.errno)
     words = [str(argument) for argument in error.args if argument not in (None, "")]
     return " ".join(words) or type(error).__name__

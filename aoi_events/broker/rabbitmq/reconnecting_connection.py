@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any
 
 import aio_pika
 import aiormq
@@ -21,8 +21,9 @@ from aiormq.connection import TCPTransportFactory, TLSTransportFactory, Transpor
 from pamqp.common import FieldTable
 from yarl import URL
 
-from aoi_events.broker.rabbitmq.faults import broker_faults
-from aoi_events.errors import BrokerUnavailable, ConfigurationError
+from aoi_events.broker.rabbitmq.addresses import CONNECT_WITHIN, Address, Addresses
+from aoi_events.broker.rabbitmq.faults import ANSWER_WITHIN, broker_faults
+from aoi_events.errors import AoiError, BrokerUnavailable, ConfigurationError
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 from aoi_events.platform.sockets import abort
@@ -31,7 +32,6 @@ log = get_logger(__name__)
 
 HEARTBEAT = 10
 """Seconds between signs of life that are agreed with the broker."""
-_PORTS: Final = {"amqp": 5672, "amqps": 5671}
 _ENDLESS = RetryPolicy(first=0.1, most=5.0, jitter=0.5)
 
 Prepare = Callable[[AbstractConnection], Awaitable[None]]
@@ -42,28 +42,28 @@ class ReconnectingConnection:
 
     def __init__(
         self,
-        url: URL,
+        addresses: Addresses,
         *,
         name: str,
         prepare: Prepare | None = None,
         reconnected: Callable[[], None] = lambda: None,
     ) -> None:
         """``prepare`` runs on each new connection, ``reconnected`` after all but the first."""
-        self._url = url.update_query(heartbeat=HEARTBEAT)
+        self._addresses = addresses
+        self._address: Address | None = None
         self._name = name
         self._prepare = prepare
         self._reconnected = reconnected
         self._connection: AbstractConnection | None = None
         self._up = asyncio.Event()
         self._reconnecting: asyncio.Task[None] | None = None
-        self._socket = _Socket(url)
+        self._socket = _Socket(tls=addresses.tls)
         self._cut: aiormq.Connection | None = None
 
     @property
     def where(self) -> str:
-        """Host and port, for logs and errors: a URL holds a password."""
-        port = self._url.port or _PORTS[self._url.scheme]
-        return f"{self._url.host}:{port}"
+        """The address that is used now, else all of them, for logs and errors."""
+        return str(self._addresses) if self._address is None else self._address.shown
 
     async def open(self, retry_policy: RetryPolicy) -> None:
         """Connect for the first time, and from then on stay connected."""
@@ -127,18 +127,40 @@ class ReconnectingConnection:
             await connection.close()
 
     async def _connect(self) -> None:
-        async with broker_faults(f"connecting to {self.where}"):
-            properties: FieldTable = {"connection_name": self._name}
-            connection = aio_pika.Connection(self._url, client_properties=properties)
-            connection.kwargs["transport_factory"] = self._socket
+        """Connect to the first address that lets us in. Raises an error that names them all."""
+        addresses, errors = await self._addresses.in_turn()
+        within = ANSWER_WITHIN if len(addresses) == 1 else CONNECT_WITHIN
+        failures: list[AoiError] = list(errors)
+        for address in addresses:
             try:
+                return await self._connect_to(address, within)
+            except (BrokerUnavailable, ConfigurationError) as failure:
+                self._addresses.failed(address)
+                failures.append(failure)
+        if len(failures) == 1:
+            raise failures[0]
+        refused = any(isinstance(failure, ConfigurationError) for failure in failures)
+        kind = ConfigurationError if refused else BrokerUnavailable
+        raise kind("; ".join(map(str, failures))) from failures[-1]
+
+    async def _connect_to(self, address: Address, within: float) -> None:
+        doing = f"connecting to {address.shown}"
+        properties: FieldTable = {"connection_name": self._name}
+        url = address.url.with_host(address.ip).update_query(heartbeat=HEARTBEAT)
+        connection = aio_pika.Connection(url, client_properties=properties)
+        if url.scheme == "amqps":
+            connection.kwargs["server_hostname"] = address.url.host
+        connection.kwargs["transport_factory"] = self._socket
+        try:
+            async with broker_faults(doing, within=within):
                 await connection.connect()
-                if self._prepare is not None:
+            if self._prepare is not None:
+                async with broker_faults(doing):
                     await self._prepare(connection)
-            except BaseException:
-                await connection.close()
-                raise
-        self._connection = connection
+        except BaseException:
+            await connection.close()
+            raise
+        self._connection, self._address = connection, address
         self._up.set()
 
     async def _reconnect_when_lost(self) -> None:
@@ -149,6 +171,9 @@ class ReconnectingConnection:
             self._connection = None
             self._up.clear()
             log.warning("broker_connection_lost", broker=self.where, connection=self._name)
+            if self._address is not None:
+                self._addresses.failed(self._address)
+                self._address = None
             if connection is not None:
                 await connection.close()
             await retry(
@@ -174,8 +199,8 @@ class ReconnectingConnection:
 class _Socket(TransportFactory):
     """Opens sockets as aiormq does, so that the last one can be aborted."""
 
-    def __init__(self, url: URL) -> None:
-        self._factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
+    def __init__(self, *, tls: bool) -> None:
+        self._factory = TLSTransportFactory() if tls else TCPTransportFactory()
         self._writer: asyncio.StreamWriter | None = None
 
     async def create(

@@ -34,6 +34,8 @@ from tests.support.commands import Cli
         ("AOI_BROKER", "amqp://u:hidden@h:70000/v", "the broker's URL cannot be read"),
         ("AOI_BROKER", "amqp://u:hidden@", "AOI_BROKER: the broker's URL has no valid host"),
         ("AOI_BROKER", "amqp://u:hidden@a..b", "AOI_BROKER: the broker's URL has no valid host"),
+        ("AOI_BROKER", "amqp://u:hidden@a,", "AOI_BROKER: the broker's URL has no valid host"),
+        ("AOI_BROKER", "amqp://u:hidden@a,amqp://b", "must be one URL that lists its hosts"),
         ("AOI_BROKER", "amqp://u:hidden@[::1", "AOI_BROKER: the broker's URL cannot be read"),
         ("AOI_BROKER", "memory://[", "AOI_BROKER: the broker's URL cannot be read"),
         ("AOI_STORE", "sqlite://two.sqlite3", "must be sqlite:///PATH (three slashes"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aoi_events.platform.broker_url import broker_url
+from aoi_events.platform.broker_url import broker_urls
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,26 @@ from aoi_events.platform.broker_url import broker_url
 )
 def test_urls_that_can_work(url: str) -> None:
     """AMQP needs a host; memory needs nothing."""
-    assert broker_url(url).scheme in url.lower()
+    (parts,) = broker_urls(url)
+    assert parts.scheme in url.lower()
+
+
+@pytest.mark.parametrize(
+    "url, each",
+    [
+        ("amqp://u:p@a:5672,b/v", ["amqp://u:p@a:5672/v", "amqp://u:p@b/v"]),
+        ("amqp://u:a,b@c,d", ["amqp://u:a,b@c", "amqp://u:a,b@d"]),
+        ("amqps://a,b?cafile=/x,y", ["amqps://a?cafile=/x,y", "amqps://b?cafile=/x,y"]),
+        (
+            "amqp://10.0.0.1,[::1]:1,[::2]/",
+            ["amqp://10.0.0.1/", "amqp://[::1]:1/", "amqp://[::2]/"],
+        ),
+        ("memory://a,b", ["memory://a,b"]),
+    ],
+)
+def test_a_list_of_addresses_is_a_url_for_each(url: str, each: list[str]) -> None:
+    """User, password, virtual host and options hold for every address; each has its own port."""
+    assert [parts.geturl() for parts in broker_urls(url)] == each
 
 
 @pytest.mark.parametrize(
@@ -35,10 +54,16 @@ def test_urls_that_can_work(url: str) -> None:
         "amqp://h\n",
         "amqp://h/ v",
         "amqp://" + "x" * 300,
+        "amqp://u:hidden@a,",
+        "amqp://u:hidden@a,,b/v",
+        "amqp://u:hidden@a, b/v",
+        "amqp://u:hidden@a:5672,b:99999/v",
+        "amqp://u:hidden@a/v,amqp://u:hidden@b/v",
+        "amqp://u:hidden@a,amqp://u:hidden@b",
     ],
 )
 def test_urls_that_cannot_work(url: str) -> None:
     """Each is refused with the form of a URL, and without its password."""
     with pytest.raises(ValueError, match="give amqp://USER:PASSWORD@HOST") as refused:
-        broker_url(url)
+        broker_urls(url)
     assert "hid" not in str(refused.value)

@@ -21,7 +21,7 @@ from aoi_events.errors import (
     RequestTimeout,
     UnexpectedAnswer,
 )
-from aoi_events.platform.logs import get_logger
+from aoi_events.platform.logs import SeldomLog, get_logger
 from aoi_events.platform.worker_rpc import RequestSlots, TooManyRequests, WorkerRpc, routing_key
 from aoi_events.ports.broker import Requester
 from aoi_events.ports.clock import Dice
@@ -41,6 +41,7 @@ class SenderRequests:
             at_once=settings.requests_at_once, waiting=settings.requests_waiting
         )
         self._dice = dice
+        self._seldom = SeldomLog(_log)
 
     @property
     def waiting(self) -> int:
@@ -59,7 +60,8 @@ class SenderRequests:
         except TooManyRequests:
             raise self._unavailable("too many requests wait for an answer") from None
         except (InfrastructureError, RequestTimeout) as error:
-            _log.warning("request_not_answered", request=routing_key(request), error=str(error))
+            name = routing_key(request)
+            self._seldom.warning("request_not_answered", kind=name, request=name, error=str(error))
             match error:
                 case RequestTimeout():
                     reason = "the workers did not answer in time"

@@ -11,7 +11,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from aoi_events.platform.address import Address
 from aoi_events.platform.limiters import ConnectionLimiter, Network, is_within
-from aoi_events.platform.logs import get_logger
+from aoi_events.platform.logs import SeldomLog, get_logger
 from aoi_events.platform.sockets import Listener, abort, peer_host, peer_network
 from aoi_events.ports.metrics import Limit
 
@@ -53,6 +53,7 @@ class HttpServer(Listener):
         refused: Callable[[Limit], None] | None = None,
     ) -> None:
         super().__init__(connection, settings, handshake_within=handshake_within, prefix=prefix)
+        self._seldom = SeldomLog(_log)
         self._most = settings.max_connections
         self._per_network = ConnectionLimiter(most=settings.connections_per_address)
         self._proxies = proxies
@@ -94,10 +95,10 @@ class HttpServer(Listener):
         self._open[connection] = (transport, network)
         self._empty.clear()
         if network is not None and not self._per_network.enter(network):
-            _log.warning("too_many_connections_of_an_address", address=network)
+            self._seldom.warning("too_many_connections_of_an_address", address=network)
             self._abort(transport, Limit.CONNECTIONS_PER_ADDRESS)
         elif self.connections > self._most:
-            _log.warning("too_many_connections", most=self._most)
+            self._seldom.warning("too_many_connections", most=self._most)
             self._abort(transport, Limit.CONNECTIONS)
         elif not self.listening:
             abort(transport)

@@ -8,7 +8,9 @@ warnings and errors are printed, on standard error, and a traceback never shows 
 from __future__ import annotations
 
 import logging
-from collections.abc import MutableMapping
+import math
+import time
+from collections.abc import Callable, MutableMapping
 from typing import Any, Final
 
 import structlog
@@ -45,6 +47,30 @@ def get_logger(name: str) -> BoundLogger:
         cache_logger_on_first_use=True,
     )
     return logger
+
+
+class SeldomLog:
+    """Logs a warning of a kind at most once a minute, with the number of those left out.
+
+    For lines that come as often as devices, requests or attempts do. ``now`` is in seconds.
+    """
+
+    EVERY: Final = 60.0
+
+    def __init__(self, log: BoundLogger, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._log = log
+        self._now = now
+        self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def warning(self, event: str, *, kind: str = "", **fields: Any) -> None:
+        """Log ``event``; those of another ``kind`` count for themselves."""
+        now = self._now()
+        again_at, left_out = self._kinds.get((event, kind), (-math.inf, 0))
+        if now < again_at:
+            self._kinds[event, kind] = (again_at, left_out + 1)
+            return
+        self._kinds[event, kind] = (now + self.EVERY, 0)
+        self._log.warning(event, **fields, **({"left_out": left_out} if left_out else {}))
 
 
 def mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

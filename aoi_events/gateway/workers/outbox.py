@@ -15,7 +15,7 @@ from aoi_events.contracts.envelopes import OutcomeBatchV1, OutcomeItem
 from aoi_events.contracts.requests import DisconnectClientV1
 from aoi_events.errors import InfrastructureError
 from aoi_events.gateway.protocol.effects import EndPresence
-from aoi_events.platform.logs import get_logger
+from aoi_events.platform.logs import SeldomLog, get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Broker, Outbound, Published
 from aoi_events.ports.clock import Clock
@@ -43,6 +43,7 @@ class Outbox:
         self._clock = clock
         self._bound = bound
         self._metrics = metrics
+        self._seldom = SeldomLog(_log)
         self._entries: deque[Entry] = deque()
         self._filled = asyncio.Event()
         self._empty = asyncio.Event()
@@ -87,7 +88,7 @@ class Outbox:
         try:
             results = await self._broker.publish([_message(group) for group in groups])
         except InfrastructureError as error:
-            _log.warning("outcomes_not_published", entries=len(entries), error=str(error))
+            self._seldom.warning("outcomes_not_published", entries=len(entries), error=str(error))
             return list(entries)
         left = [
             entry
@@ -96,7 +97,7 @@ class Outbox:
             for entry in group
         ]
         if left:
-            _log.warning("outcomes_not_confirmed", entries=len(left))
+            self._seldom.warning("outcomes_not_confirmed", entries=len(left))
         return left
 
 

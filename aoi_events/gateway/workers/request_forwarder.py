@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any, Final
@@ -22,7 +21,7 @@ from aoi_events.gateway.protocol.session import SessionState
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.sockets.device_connection import DeviceConnection, GatewayContext
 from aoi_events.platform.limiters import RateLimiter
-from aoi_events.platform.logs import get_logger
+from aoi_events.platform.logs import SeldomLog, get_logger
 from aoi_events.platform.worker_rpc import RequestSlots, TooManyRequests, WorkerRpc
 from aoi_events.ports.broker import Requester
 from aoi_events.ports.metrics import Limit
@@ -34,8 +33,6 @@ _CAUSED_BY_DEVICE: Final = frozenset(
     {ErrorCode.UNAUTHENTICATED, ErrorCode.CLIENT_RETIRED, ErrorCode.CONFLICT, ErrorCode.EXPIRED}
 )
 """Refusals of a session that no operator can prevent."""
-_LOG_EVERY: Final = 60.0
-"""Seconds between two log lines about refusals with the same code."""
 _RETRY: Final = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL})
 _NO_ANSWER: Final = (InfrastructureError, RequestTimeout)
 
@@ -66,7 +63,7 @@ class RequestForwarder:
             at_once=settings.requests_at_once, waiting=settings.requests_waiting
         )
         self._tasks: set[asyncio.Task[None]] = set()
-        self._logged_at: dict[str, float] = {}
+        self._seldom = SeldomLog(_log, now=lambda: gateway.elapsed)
 
     # -- what connections call ------------------------------------------------------------------
 
@@ -217,14 +214,12 @@ class RequestForwarder:
         if isinstance(error, TooManyRequests):
             self._gateway.metrics.refused(Limit.REQUESTS_WAITING)
         else:
-            _log.warning("request_not_answered", request=name, error=str(error))
+            self._seldom.warning("request_not_answered", kind=name, request=name, error=str(error))
 
     def _log_refusal(self, refused: RequestRefused) -> None:
         """Log a refusal that an operator can prevent, each code at most once a minute."""
         if refused.code in _CAUSED_BY_DEVICE:
             return
-        elapsed = self._gateway.elapsed
-        if elapsed < self._logged_at.get(refused.code, -math.inf) + _LOG_EVERY:
-            return
-        self._logged_at[refused.code] = elapsed
-        _log.warning("session_refused", code=refused.code, reason=refused.message)
+        self._seldom.warning(
+            "session_refused", kind=refused.code, code=refused.code, reason=refused.message
+        )

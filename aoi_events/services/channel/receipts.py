@@ -10,7 +10,7 @@ from typing import Final
 
 from aoi_events.contracts.envelopes import OutcomeItem, OutcomeKind, is_challenge
 from aoi_events.domain.providers.message_ids import of_challenges
-from aoi_events.platform.logs import get_logger
+from aoi_events.platform.logs import SeldomLog, get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Broker
 from aoi_events.ports.channel import ConnectionlessChannel, Receipt, Spelled
@@ -47,6 +47,7 @@ class Receipts:
         self._spellings = SpellingsFound(self.channel_type, self.metrics)
         self._waiting = WaitingReceipts()
         self._settling = asyncio.Lock()
+        self._seldom = SeldomLog(log)
 
     async def run(self) -> None:
         """Run until the channel is closed."""
@@ -86,7 +87,7 @@ class Receipts:
         try:
             matches = await self._publish(due, now)
         except PAUSES as fault:
-            log.warning("receipts_wait", channel=self.channel_type, error=str(fault))
+            self._seldom.warning("receipts_wait", channel=self.channel_type, error=str(fault))
             for each in due:
                 each.look_up_failed(now)
             return

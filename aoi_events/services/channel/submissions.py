@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from aoi_events.contracts.envelopes import ChallengeItem, DeliverItem, OutcomeKind
 from aoi_events.domain.providers.message_ids import of_challenges
-from aoi_events.platform.logs import get_logger
+from aoi_events.platform.logs import SeldomLog, get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
 from aoi_events.ports.broker import Broker
@@ -83,6 +83,7 @@ class Submissions:
         self._reporter: asyncio.Task[None] | None = None
         self._fault: BaseException | None = None
         self._stop = asyncio.Event()
+        self._seldom = SeldomLog(log)
 
     async def submit_all(self, items: Sequence[Work], check: Check) -> None:
         """Submit those of the items that ``check`` chooses, each part of them as soon as there is
@@ -166,7 +167,9 @@ class Submissions:
         try:
             (sent,) = await self.channel.deliver([item])
         except PAUSES as fault:
-            log.warning("provider_unavailable", channel=self.channel_type, error=str(fault))
+            self._seldom.warning(
+                "provider_unavailable", channel=self.channel_type, error=str(fault)
+            )
             return self._failed(item, OutcomeKind.UNAVAILABLE)
         except Exception:
             # This step fails, and no other.

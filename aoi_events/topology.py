@@ -134,6 +134,11 @@ def gateway_queue(node: str) -> str:
     return f"aoi.gateway.{node}"
 
 
+def is_gateway_queue(name: str) -> bool:
+    """Whether a queue is that of a gateway node."""
+    return name.startswith(gateway_queue(""))
+
+
 def hints_queue(node: str) -> Queue:
     """The exclusive queue through which one deadlines worker receives hints."""
     return Queue(f"{HINTS}.{node}", QueueKind.EXCLUSIVE, bindings=(Binding(HINTS),))

@@ -40,9 +40,15 @@ class PendingCalls:
                         request, correlation_id=correlation_id, reply_to=reply_to, mandatory=True
                     )
                 )
-                if published is not Published.CONFIRMED:
+                if published is Published.RETURNED:
                     raise PublishRefused(
-                        f"no queue took {request.routing_key!r}: {published.value}"
+                        f"no queue took {request.routing_key!r}: has an AOI Server declared its "
+                        "queues there?"
+                    )
+                if published is Published.NACKED:
+                    raise PublishRefused(
+                        f"the queue of {request.routing_key!r} is full, or most of the nodes that "
+                        "have it are away"
                     )
                 return await answer
         except TimeoutError:

@@ -18,7 +18,6 @@ from aoi_events.errors import (
     ClientUnreachable,
     ConfigurationError,
     InfrastructureError,
-    PublishRefused,
     StoreUnavailable,
 )
 from aoi_events.platform.exit_codes import ExitCode
@@ -138,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _app()(arguments, prog_name="aoi")
     except ConfigurationError as error:
         fail(str(error), code=ExitCode.CONFIG)
-    except (BrokerUnavailable, PublishRefused) as error:
+    except BrokerUnavailable as error:
         fail(
             f"{error}; is RabbitMQ running there? AOI_BROKER says where it is",
             code=ExitCode.UNREACHABLE,

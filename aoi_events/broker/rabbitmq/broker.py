@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, Self
 
+import aiormq
 from aio_pika.abc import AbstractConnection
 from yarl import URL
 
@@ -123,12 +124,13 @@ class RabbitBroker:
         except TimeoutError:
             if not limit.expired():
                 raise
+            connection = self._publishing.present()
             # Later confirms are of publishes that were reported as uncertain.
             if self._publish_channel is not None and not self._publish_channel.closed:
                 self._publishing.cut()
             raise BrokerUnavailable(
                 f"the broker did not confirm within {self._publish_within:g} s; "
-                "look for a memory or disk alarm (rabbitmq-diagnostics alarms)"
+                + await _why_unconfirmed(connection)
             ) from None
 
     async def subscribe(self, queue: Queue, *, prefetch: int) -> RabbitSubscription:
@@ -204,3 +206,17 @@ class RabbitBroker:
     def _check(self) -> None:
         if self._closed:
             raise BrokerUnavailable("this broker connection was closed")
+
+
+async def _why_unconfirmed(connection: aiormq.Connection | None) -> str:
+    """What is known of a broker that confirmed nothing: it reports at once that it blocks us."""
+    if connection is not None:
+        try:
+            async with asyncio.timeout(0):
+                await connection.ready()
+        except TimeoutError:
+            return "it is short of memory or disk (rabbitmq-diagnostics alarms)"
+    return (
+        "it is silent, or a queue lost most of the nodes that have it "
+        "(rabbitmq-diagnostics cluster_status)"
+    )

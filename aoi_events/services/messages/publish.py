@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import Final
+from weakref import WeakKeyDictionary
 
 from aoi_events.errors import PublishRefused
-from aoi_events.platform.logs import get_logger
+from aoi_events.platform.logs import SeldomLog, get_logger
 from aoi_events.ports.broker import Broker, Outbound, Published
+from aoi_events.topology import EVENTS, HINTS, is_gateway_queue
 
 log = get_logger(__name__)
+
+_CONSEQUENCES: Final = {
+    EVENTS: "a queue that is bound to it is full, or its node is away; the others have got them",
+    HINTS: "a deadlines worker or its node went away; rows that are due are found without it",
+}
+_ANSWERS: Final = "the queue of who asked is full, or its node is away; a repeat is answered again"
+_seldom: WeakKeyDictionary[Broker, SeldomLog] = WeakKeyDictionary()
 
 
 async def publish_all(broker: Broker, outputs: Sequence[Outbound]) -> None:
@@ -21,7 +31,7 @@ async def publish_all(broker: Broker, outputs: Sequence[Outbound]) -> None:
     if not outputs:
         return
     results = await broker.publish(outputs)
-    _count_lost(outputs, results)
+    _log_lost(broker, outputs, results)
     for output, result in zip(outputs, results, strict=True):
         lost = result is Published.NACKED or (
             result is Published.RETURNED and output.if_returned is None
@@ -29,21 +39,30 @@ async def publish_all(broker: Broker, outputs: Sequence[Outbound]) -> None:
         if lost and not output.best_effort:
             raise PublishRefused(
                 f"the broker did not take a message for {output.exchange or 'queue'} "
-                f"{output.routing_key!r} ({result.value}); is the queue declared, is it full?"
+                f"{output.routing_key!r}: {_reason(output, result)}"
             )
 
 
-def _count_lost(outputs: Sequence[Outbound], results: Sequence[Published]) -> None:
+def _reason(output: Outbound, result: Published) -> str:
+    if not output.exchange and is_gateway_queue(output.routing_key):
+        return "its gateway, or the node of RabbitMQ that had its queue, went away"
+    if result is Published.RETURNED:
+        return "there is no such queue, or none is bound there; `aoi broker declare` makes them"
+    return "a queue is full, or most of the nodes that have it are away"
+
+
+def _log_lost(broker: Broker, outputs: Sequence[Outbound], results: Sequence[Published]) -> None:
     """Log the best-effort messages that the broker refused; the only place that knows of them."""
-    refused = Counter(
-        output.type or output.routing_key
-        for output, result in zip(outputs, results, strict=True)
-        if output.best_effort and result is Published.NACKED
-    )
-    if refused:
-        log.warning(
+    refused: dict[str, Counter[str]] = defaultdict(Counter)
+    for output, result in zip(outputs, results, strict=True):
+        if output.best_effort and result is Published.NACKED:
+            refused[output.exchange][output.type or output.routing_key] += 1
+    for exchange, messages in refused.items():
+        _seldom.setdefault(broker, SeldomLog(log)).warning(
             "not_taken",
-            messages=refused.total(),
-            of=dict(refused.most_common(5)),
-            hint="a queue that is bound to aoi.events may be full; the others have got them",
+            kind=exchange,
+            exchange=exchange,
+            messages=messages.total(),
+            of=dict(messages.most_common(5)),
+            hint=_CONSEQUENCES.get(exchange, _ANSWERS),
         )

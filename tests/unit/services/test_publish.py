@@ -10,9 +10,10 @@ from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.contracts.events import NOBODY, ClientChanged
 from aoi_events.errors import PublishRefused
 from aoi_events.ports.broker import Outbound
+from aoi_events.services.messages.envelopes import hint
 from aoi_events.services.messages.events import event
 from aoi_events.services.messages.publish import publish_all
-from aoi_events.topology import EVENTS, Binding, Queue, Topology, topology
+from aoi_events.topology import EVENTS, HINTS, Binding, Queue, Topology, gateway_queue, topology
 from tests.support.strategies import EPOCH
 
 FULL = Queue("aoi.reply.shop.full", bindings=(Binding(EVENTS),), max_length_bytes=1)
@@ -22,8 +23,8 @@ OPEN = Queue("aoi.reply.shop.open")
 async def test_facts_that_a_full_queue_refuses_are_counted_and_hold_nothing_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A nack from a full queue is logged, once for a batch with their number; a message that must
-    not be lost still raises.
+    """A nack from a full queue is logged, with the number of its batch, and once a minute; a
+    message that must not be lost still raises.
     """
     broker = MemoryBroker(MemoryServer())
     await broker.declare(topology())
@@ -33,13 +34,36 @@ async def test_facts_that_a_full_queue_refuses_are_counted_and_hold_nothing_back
     with caplog.at_level(logging.INFO):
         await publish_all(broker, facts[:1])
         assert caplog.records == []
-        await publish_all(broker, facts)
+        for _ in range(3):
+            await publish_all(broker, facts)
     (record,) = caplog.records
     assert (record.getMessage(), record.levelname) == ("not_taken", "WARNING")
     assert record.__dict__["messages"] == 3
     assert record.__dict__["of"] == {"aoi.client.expired.v1": 3}
-    with pytest.raises(PublishRefused, match="is it full"):
+    with pytest.raises(PublishRefused, match="a queue is full"):
         await publish_all(broker, [Outbound("", FULL.name, b"needed")])
+    await broker.close()
+
+
+async def test_a_refusal_blames_what_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """Hints and answers are not said to be events; the queue of a gateway is gone, not full; one
+    that does not exist is named so.
+    """
+    broker = MemoryBroker(MemoryServer())
+    await broker.declare(topology())
+    hints = Queue("hints", bindings=(Binding(HINTS),), max_length_bytes=1)
+    await broker.declare(Topology((), (FULL, hints)))
+    answer = Outbound("", FULL.name, b"answer", best_effort=True)
+    await broker.publish([hint(), answer])
+    await publish_all(broker, [hint(), answer])
+    said = {vars(each)["exchange"]: vars(each)["hint"] for each in caplog.records}
+    assert "deadlines worker" in said[HINTS]
+    assert "who asked" in said[""]
+    gateway = Outbound("", gateway_queue("gw-1"), b"x")
+    with pytest.raises(PublishRefused, match=r"its gateway, or the node .* went away"):
+        await publish_all(broker, [gateway])
+    with pytest.raises(PublishRefused, match="there is no such queue"):
+        await publish_all(broker, [Outbound("", "aoi.reply.shop.none", b"x")])
     await broker.close()
 
 

@@ -53,6 +53,14 @@ async def broker_of_a_doomed_worker(system: System, monkeypatch: pytest.MonkeyPa
     return broker
 
 
+async def dies(worker: DeadlinesWorker) -> bool:
+    """Whether a worker died over rows that were due; else there were none."""
+    try:
+        return await worker.process_due() > 0
+    except BrokerUnavailable:
+        return True
+
+
 @BOTH
 async def test_a_repeat_keeps_its_id(
     open_system: OpenSystem, monkeypatch: pytest.MonkeyPatch
@@ -80,20 +88,26 @@ async def test_a_repeat_keeps_its_id(
     await shop.ask("notification.cancel", notification="cancelled")
     await shop.send("failed", away.token)
     await away.ask("application.deregister", application="org.mail", sequence=away.next())
+    await events.wait_for("application.revoked", count=2, client=away.client)
 
     broker = await broker_of_a_doomed_worker(system, monkeypatch)
     found = system.installation
     doomed = DeadlinesWorker(found.store, broker, found.services, system.clock, system.dice)
     system.clock.advance(11)
-    with pytest.raises(BrokerUnavailable):
-        await doomed.process_due()
+    while await dies(doomed):
+        pass
     await system.advance(6)
 
     await system.client("unused")
     for identity in (away.identity, "another"):
         secret, hashed = secret_and_hash()
-        asked = {"device": "d", "identity": identity, "secret_hash": hashed}
-        answer = await away.user.ask("client.register", **asked, previous=away.proof)
+        answer = await away.user.ask(
+            "client.register",
+            device="d",
+            identity=identity,
+            secret_hash=hashed,
+            previous=away.proof,
+        )
         away = replace(away, client=getattr(answer, "client", ""), secret=secret)
     await away.ask("client.deregister")
 

@@ -154,8 +154,8 @@ class StoreMetrics(Protocol):
 class BrokerMetrics(Protocol):
     """Metrics of a connection to the broker."""
 
-    def confirmed(self, results: Sequence[Published]) -> None:
-        """Publishes were answered by the broker."""
+    def confirmed(self, results: Sequence[Published], messages: Sequence[Outbound] = ()) -> None:
+        """Publishes were answered by the broker; ``messages`` where events may be among them."""
 
     def uncertain(self, publishes: int) -> None:
         """Publishes failed that may have arrived or not."""

@@ -266,6 +266,11 @@ CATALOGUE: Final = (
         (_label("result", (*(result.value for result in Published), "uncertain")),),
     ),
     Definition(
+        "aoi_events_refused_total",
+        "counter",
+        "Events that a queue which is bound to `aoi.events` did not take; it misses them.",
+    ),
+    Definition(
         "aoi_broker_reconnections_total",
         "counter",
         "How often a lost connection to the broker came back.",

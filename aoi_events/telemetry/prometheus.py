@@ -23,6 +23,7 @@ from aoi_events.ports.channel import SubmitResult
 from aoi_events.ports.metrics import Change, Level, Limit
 from aoi_events.telemetry.catalogue import OTHER
 from aoi_events.telemetry.series import Maker, measured
+from aoi_events.topology import EVENTS
 
 _LONGEST_WAIT: Final = 30 * 86_400.0
 """Seconds; a message whose ID claims a longer wait is not counted."""
@@ -75,6 +76,7 @@ class PrometheusMetrics:
         transactions = make.histogram("aoi_store_transaction_seconds")
         self._reading, self._writing = transactions("read"), transactions("write")
         self._publishes = make.counter("aoi_broker_publishes_total")
+        self._events_refused = make.counter("aoi_events_refused_total")()
         self._reconnections = make.counter("aoi_broker_reconnections_total")
         self._levels = {
             Level.CONNECTIONS: make.gauge("aoi_gateway_connections")(),
@@ -242,8 +244,13 @@ class PrometheusMetrics:
         """Time a transaction."""
         return (self._reading if read_only else self._writing).time()
 
-    def confirmed(self, results: Sequence[Published]) -> None:
-        """Count publishes."""
+    def confirmed(self, results: Sequence[Published], messages: Sequence[Outbound] = ()) -> None:
+        """Count publishes, and the events among those that were refused."""
+        if Published.NACKED in results:
+            refused = zip(messages, results, strict=False)
+            self._events_refused.inc(
+                sum(m.exchange == EVENTS and r is Published.NACKED for m, r in refused)
+            )
         left = len(results)
         for result in Published:
             if not left:

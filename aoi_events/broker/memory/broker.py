@@ -64,7 +64,7 @@ class MemoryBroker:
             self.server.publish(message, user=self.user, message_id=message_id)
             for message, message_id in zip(messages, self._ids.now(), strict=False)
         ]
-        self._metrics.confirmed(results)
+        self._metrics.confirmed(results, messages)
         return results
 
     async def subscribe(self, queue: Queue, *, prefetch: int) -> MemorySubscription:

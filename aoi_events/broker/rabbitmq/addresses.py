@@ -22,7 +22,7 @@ _PORTS: Final = {"amqp": 5672, "amqps": 5671}
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class BrokerAddress:
     """One IP address of a host of the broker's URL: ``url`` has the host, ``ip`` is its address.
 
     ``shown`` names it in logs and errors.
@@ -33,7 +33,7 @@ class Address:
     shown: str
 
 
-class Addresses:
+class BrokerAddresses:
     """The addresses to try, in random order, so that processes spread over the nodes.
 
     The two connections of a process share one order. What failed is tried after all others.
@@ -42,7 +42,7 @@ class Addresses:
     def __init__(self, urls: Sequence[URL]) -> None:
         self._urls = tuple(url if url.port else url.with_port(_PORTS[url.scheme]) for url in urls)
         self._failures = count(1)
-        self._turns: dict[Address, float] = {}
+        self._turns: dict[BrokerAddress, float] = {}
         """Below 1: a random place in the order; else the number of the last failure."""
 
     @property
@@ -53,17 +53,17 @@ class Addresses:
     def __str__(self) -> str:
         return ", ".join(map(_shown, self._urls))
 
-    def failed(self, address: Address) -> None:
+    def failed(self, address: BrokerAddress) -> None:
         """Try the others first from now on."""
         self._turns[address] = next(self._failures)
 
-    async def in_turn(self) -> tuple[list[Address], list[BrokerUnavailable]]:
+    async def in_turn(self) -> tuple[list[BrokerAddress], list[BrokerUnavailable]]:
         """The addresses in the order in which to try them, and errors for names without any."""
         within = ANSWER_WITHIN if len(self._urls) == 1 else CONNECT_WITHIN
         looked_up = await asyncio.gather(
             *(_addresses_of(url, within) for url in self._urls), return_exceptions=True
         )
-        families: dict[Address, int] = {}
+        families: dict[BrokerAddress, int] = {}
         errors: list[BrokerUnavailable] = []
         for found in looked_up:
             if isinstance(found, BrokerUnavailable):
@@ -77,11 +77,11 @@ class Addresses:
         return sorted(turns, key=lambda it: (int(turns[it]), families[it], turns[it])), errors
 
 
-async def _addresses_of(url: URL, within: float) -> dict[Address, int]:
+async def _addresses_of(url: URL, within: float) -> dict[BrokerAddress, int]:
     """The addresses of one host, each with the rank of its family: the system prefers rank 0."""
     host, shown = url.host or "", _shown(url)
     try:
-        return {Address(url, str(ip_address(host)), shown): 0}
+        return {BrokerAddress(url, str(ip_address(host)), shown): 0}
     except ValueError:
         pass
     async with broker_faults(f"connecting to {shown}", within=within):
@@ -89,7 +89,7 @@ async def _addresses_of(url: URL, within: float) -> dict[Address, int]:
     families = list(dict.fromkeys(family for family, *_ in found))
     ips = {str(where[0]): families.index(family) for family, *_, where in found}
     return {
-        Address(url, ip, shown if len(ips) == 1 else f"{shown} ({ip})"): rank
+        BrokerAddress(url, ip, shown if len(ips) == 1 else f"{shown} ({ip})"): rank
         for ip, rank in ips.items()
     }
 

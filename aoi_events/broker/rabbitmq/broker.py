@@ -11,7 +11,7 @@ from aio_pika.abc import AbstractConnection
 from yarl import URL
 
 from aoi_events.broker.publish_with_fallback import publish_with_fallback
-from aoi_events.broker.rabbitmq.addresses import Addresses
+from aoi_events.broker.rabbitmq.addresses import BrokerAddresses
 from aoi_events.broker.rabbitmq.declare import declare_topology
 from aoi_events.broker.rabbitmq.faults import broker_faults
 from aoi_events.broker.rabbitmq.lenient_decoders import install_lenient_decoders
@@ -66,7 +66,7 @@ class RabbitBroker:
         self.user: Final = urls[0].user or "guest"
         self._topologies: list[Topology] = []
         self._metrics = metrics
-        addresses = Addresses(urls)
+        addresses = BrokerAddresses(urls)
         self._consuming = ReconnectingConnection(
             addresses,
             name=f"{name} consuming",
@@ -180,7 +180,7 @@ class RabbitBroker:
         except (BrokerUnavailable, PublishRefused, asyncio.CancelledError):
             self._metrics.uncertain(len(messages))
             raise
-        self._metrics.confirmed(results)
+        self._metrics.confirmed(results, messages)
         return results
 
     async def _ready(self) -> PublishChannel:
@@ -209,7 +209,7 @@ class RabbitBroker:
 
 
 async def _why_unconfirmed(connection: aiormq.Connection | None) -> str:
-    """What is known of a broker that confirmed nothing: it reports at once that it blocks us."""
+    """The reason, where it is known: RabbitMQ reports at once that it blocks a publisher."""
     if connection is not None:
         try:
             async with asyncio.timeout(0):

@@ -21,7 +21,7 @@ from aiormq.connection import TCPTransportFactory, TLSTransportFactory, Transpor
 from pamqp.common import FieldTable
 from yarl import URL
 
-from aoi_events.broker.rabbitmq.addresses import CONNECT_WITHIN, Address, Addresses
+from aoi_events.broker.rabbitmq.addresses import CONNECT_WITHIN, BrokerAddress, BrokerAddresses
 from aoi_events.broker.rabbitmq.faults import ANSWER_WITHIN, broker_faults
 from aoi_events.errors import AoiError, BrokerUnavailable, ConfigurationError
 from aoi_events.platform.logs import get_logger
@@ -42,7 +42,7 @@ class ReconnectingConnection:
 
     def __init__(
         self,
-        addresses: Addresses,
+        addresses: BrokerAddresses,
         *,
         name: str,
         prepare: Prepare | None = None,
@@ -50,7 +50,7 @@ class ReconnectingConnection:
     ) -> None:
         """``prepare`` runs on each new connection, ``reconnected`` after all but the first."""
         self._addresses = addresses
-        self._address: Address | None = None
+        self._address: BrokerAddress | None = None
         self._name = name
         self._prepare = prepare
         self._reconnected = reconnected
@@ -143,7 +143,7 @@ class ReconnectingConnection:
         kind = ConfigurationError if refused else BrokerUnavailable
         raise kind("; ".join(map(str, failures))) from failures[-1]
 
-    async def _connect_to(self, address: Address, within: float) -> None:
+    async def _connect_to(self, address: BrokerAddress, within: float) -> None:
         doing = f"connecting to {address.shown}"
         properties: FieldTable = {"connection_name": self._name}
         url = address.url.with_host(address.ip).update_query(heartbeat=HEARTBEAT)

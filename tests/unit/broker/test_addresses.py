@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from aoi_events.broker.rabbitmq.addresses import Addresses
+from aoi_events.broker.rabbitmq.addresses import BrokerAddresses
 
 THREE = [URL(f"amqp://10.0.0.{number}/aoi") for number in (1, 2, 3)]
 
 
-async def _ips(addresses: Addresses) -> list[str]:
+async def _ips(addresses: BrokerAddresses) -> list[str]:
     return [address.ip for address in (await addresses.in_turn())[0]]
 
 
@@ -29,14 +29,14 @@ async def _ips(addresses: Addresses) -> list[str]:
 )
 def test_the_port_is_that_of_the_scheme(url: str, shown: str) -> None:
     """Host and port are named; with TLS the port is another one."""
-    assert str(Addresses([URL(url)])) == shown
+    assert str(BrokerAddresses([URL(url)])) == shown
 
 
 async def test_processes_spread_over_the_addresses() -> None:
     """Each address is the first one of some; one process repeats its order."""
     firsts = Counter[str]()
     for _ in range(200):
-        addresses = Addresses(THREE)
+        addresses = BrokerAddresses(THREE)
         order = await _ips(addresses)
         assert sorted(order) == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
         assert await _ips(addresses) == order
@@ -46,7 +46,7 @@ async def test_processes_spread_over_the_addresses() -> None:
 
 async def test_what_failed_is_tried_last() -> None:
     """After each failure the next address is the first one, in a circle."""
-    addresses = Addresses(THREE)
+    addresses = BrokerAddresses(THREE)
     order = await _ips(addresses)
     for _ in range(4):
         addresses.failed((await addresses.in_turn())[0][0])
@@ -66,7 +66,7 @@ async def test_every_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch)
         return [(socket.AF_INET6, 1, 6, "", (f"fd00::{n}", port, 0, 0)) for n in (1, 2)] + v4
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
-    addresses = Addresses([URL("amqp://u:hidden@rabbit/"), URL("amqp://u:hidden@hare:1/")])
+    addresses = BrokerAddresses([URL("amqp://u:hidden@rabbit/"), URL("amqp://u:hidden@hare:1/")])
     found, (error,) = await addresses.in_turn()
     ips = [address.ip for address in found]
     assert sorted(ips[:2]) == ["fd00::1", "fd00::2"]

@@ -15,11 +15,12 @@ from aoi_events.domain.delivery.facts import Fact, Planned
 from aoi_events.domain.planning.plans import Step
 from aoi_events.domain.providers.breaker import Breaker, BreakerState
 from aoi_events.platform.message_ids import MessageIds
-from aoi_events.ports.broker import Published
+from aoi_events.ports.broker import Outbound, Published
 from aoi_events.ports.channel import SubmitResult
 from aoi_events.ports.metrics import Change
 from aoi_events.telemetry.catalogue import CATALOGUE, NONE, OTHER
 from aoi_events.telemetry.prometheus import PrometheusMetrics
+from aoi_events.topology import EVENTS
 from tests.support.counts import value
 from tests.support.rules import take
 from tests.support.strategies import EPOCH, a_delivery, facts, instants, plans
@@ -170,6 +171,14 @@ def test_publishes_by_result(metrics: PrometheusMetrics) -> None:
         for result in ("confirmed", "returned", "nacked", "uncertain")
     }
     assert found == {"confirmed": 3, "returned": 1, "nacked": 1, "uncertain": 0}
+
+
+def test_events_that_were_refused(metrics: PrometheusMetrics) -> None:
+    """Those that a queue did not take count; a refused message of another kind does not."""
+    fact, other = Outbound(EVENTS, "client.expired.%", b""), Outbound("", "aoi.outcome", b"")
+    nacked, confirmed = Published.NACKED, Published.CONFIRMED
+    metrics.confirmed([nacked, nacked, confirmed, nacked], [fact, other, fact, fact])
+    assert value(metrics, "aoi_events_refused_total") == 2
 
 
 def test_what_a_provider_says(metrics: PrometheusMetrics) -> None:

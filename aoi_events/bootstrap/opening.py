@@ -24,6 +24,7 @@ from aoi_events.bootstrap.keys import (
     load_key_file,
     load_keys,
 )
+from aoi_events.bootstrap.members import few_members, warn_of_few_members
 from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.broker.open import open_broker
@@ -106,6 +107,7 @@ async def open_parts(
     declaring = broker or gateway_broker or endpoint_broker
     if settings.declare and declaring is not None:
         await declaring.declare(topology(plugins.connectionless))
+    await warn_of_few_members(settings, topology(plugins.connectionless))
     if store is None or not set(names) & set(WITH_KEYS):
         return Opened(store, None, broker, gateway_broker, endpoint_broker)
     opened = store
@@ -143,6 +145,15 @@ async def declare(settings: Settings) -> tuple[str, ...]:
         await broker.close()
     exchanges = (exchange.name for exchange in everything.exchanges)
     return (*exchanges, *(queue.name for queue in everything.queues))
+
+
+async def check_members(settings: Settings) -> tuple[int, list[str]]:
+    """The number of queues, and those that have too few members.
+
+    Raises ConfigurationError and InfrastructureError.
+    """
+    everything = topology(configure(installed_plugins(), settings.channels).connectionless)
+    return len(everything.queues), await few_members(settings, everything)
 
 
 async def _open_broker(url: str, name: str, metrics: BrokerMetrics) -> Broker:

@@ -38,6 +38,7 @@ from aoi_events.platform.settings import (
     Section,
     Span,
     from_json,
+    host,
     without_booleans,
 )
 from aoi_events.telemetry.logs import LogFormat
@@ -148,6 +149,16 @@ def _broker(value: SecretStr) -> SecretStr:
     return value
 
 
+def _management(value: SecretStr) -> SecretStr:
+    try:
+        parts = urlsplit(value.get_secret_value())
+        known = parts.scheme in ("http", "https") and parts.username and parts.port
+        host((known and parts.hostname) or "")
+    except ValueError:
+        raise ValueError("must be http://USER:PASSWORD@HOST:PORT (or https://)") from None
+    return value
+
+
 class _Environment(EnvSettingsSource):
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         """Leave text that is no JSON as it is: its validation knows the whole name."""
@@ -171,6 +182,10 @@ class Settings(BaseSettings):
     """``amqp://user:password@host/vhost``, ``amqps://…``, or ``memory://`` (one process only). The
     nodes of a cluster are listed with commas, ``host:5672,host:5672``, or are the addresses of one
     name; they are tried in turn."""
+    broker_management: Annotated[SecretStr, AfterValidator(_management)] | None = None
+    """``http://user:password@host:15672`` (or ``https://``): RabbitMQ's management API, with a user
+    who has the tag `monitoring`; set: a start warns of queues that have fewer members than the
+    cluster could give them."""
     store: SecretStr = SecretStr("sqlite:///aoi.sqlite3")
     """``postgresql://user:password@host/database``, or ``sqlite:///file``."""
     declare: bool = True

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
-from aoi_events.cli.output import console
+from aoi_events.cli.output import console, fail
+
+if TYPE_CHECKING:
+    from aoi_events.bootstrap.settings import Settings
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -18,6 +23,33 @@ def declare() -> None:
     """
     import asyncio
 
+    settings = _settings()
+    from aoi_events.bootstrap.opening import declare as declare_topology
+
+    names = asyncio.run(declare_topology(settings))
+    console.print(f"{len(names)} exchanges and queues are there: {', '.join(names)}")
+
+
+@app.command()
+def check() -> None:
+    """Check that every queue has members on the nodes of the cluster, three or as many as nodes.
+
+    AOI_BROKER_MANAGEMENT says where RabbitMQ's management API is. Exits 1 where queues have too
+    few.
+    """
+    import asyncio
+
+    settings = _settings()
+    from aoi_events.bootstrap.members import HOW_TO_GROW
+    from aoi_events.bootstrap.opening import check_members
+
+    queues, few = asyncio.run(check_members(settings))
+    if few:
+        fail(f"too few nodes have {', '.join(few)}; {HOW_TO_GROW}")
+    console.print(f"{queues} queues have as many members as they should")
+
+
+def _settings() -> Settings:
     from aoi_events.bootstrap.settings import load_settings
     from aoi_events.errors import ConfigurationError
 
@@ -27,7 +59,4 @@ def declare() -> None:
             "AOI_BROKER is memory://, where `aoi up` declares everything itself; "
             "set it to amqp://USER:PASSWORD@HOST/VHOST"
         )
-    from aoi_events.bootstrap.opening import declare as declare_topology
-
-    names = asyncio.run(declare_topology(settings))
-    console.print(f"{len(names)} exchanges and queues are there: {', '.join(names)}")
+    return settings

@@ -24,6 +24,7 @@ LEAVES = [
     "dead replay",
     "dead drop",
     "db upgrade",
+    "broker check",
     "broker declare",
     "keys list",
     "keys new",

@@ -25,6 +25,7 @@ TESTED_BY = {
     ("README.md", "python"): "tests/integration/testing/test_documented.py",
     ("README.md", "sh"): FIRST,
     ("docs/explanation/second-channel.md", "text"): "tests/unit/benchmarks/test_documented.py",
+    ("docs/how-to/clusters.md", "sh"): "tests/unit/platform/test_broker_url.py",
     ("docs/how-to/containers.md", "sh"): "tests/acceptance/compose/test_compose.py",
     ("docs/how-to/devices.md", "python"): "tests/integration/testing/test_documented.py",
     ("docs/how-to/firefox.md", "js"): "tests/acceptance/browser/test_own_firefox.py",

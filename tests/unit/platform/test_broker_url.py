@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from aoi_events.bootstrap.members import HOW_TO_GROW
 from aoi_events.platform.broker_url import broker_urls
+from tests.support.pages import block
 
 
 @pytest.mark.parametrize(
@@ -67,3 +71,15 @@ def test_urls_that_cannot_work(url: str) -> None:
     with pytest.raises(ValueError, match="give amqp://USER:PASSWORD@HOST") as refused:
         broker_urls(url)
     assert "hid" not in str(refused.value)
+
+
+def test_the_page_on_clusters_names_three_nodes() -> None:
+    """Its URL is read as three, and it grows queues with the command that warnings show."""
+    page = "docs/how-to/clusters.md"
+    shown = re.fullmatch(r'export AOI_BROKER="(.*)"\n', block(page, "sh", "Name all nodes"))
+    assert shown is not None
+    hosts = [(parts.hostname, parts.port) for parts in broker_urls(shown[1])]
+    assert hosts == [(f"rabbit-{number}", 5672) for number in (1, 2, 3)]
+    for line in block(page, "sh", "Queues that were there before the cluster").splitlines():
+        node = line.split()[2]
+        assert HOW_TO_GROW.endswith(line.replace(node, "NODE"))

@@ -1,0 +1,48 @@
+"""Checks that every queue has members on the nodes of the cluster."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aoi_events.bootstrap.settings import Settings
+from aoi_events.errors import AoiError, ConfigurationError
+from aoi_events.platform.logs import get_logger
+from aoi_events.topology import Topology
+
+log = get_logger(__name__)
+
+HOW_TO_GROW: Final = (
+    "run for each node that has none of them: rabbitmq-queues grow NODE all --queue-pattern '^aoi'"
+)
+
+
+async def few_members(settings: Settings, declared: Topology) -> list[str]:
+    """The queues that have fewer members than the cluster could give them, up to three.
+
+    Raises ConfigurationError and InfrastructureError.
+    """
+    if settings.broker_management is None:
+        raise ConfigurationError(
+            "set AOI_BROKER_MANAGEMENT to http://USER:PASSWORD@HOST:15672, RabbitMQ's management "
+            "API, with a user who has the tag monitoring"
+        )
+    from aoi_events.broker.rabbitmq.members import few_members as look  # few processes ask
+
+    return await look(
+        settings.broker_management.get_secret_value(),
+        settings.broker.get_secret_value(),
+        {queue.name for queue in declared.queues},
+    )
+
+
+async def warn_of_few_members(settings: Settings, declared: Topology) -> None:
+    """Log the queues with too few members at a start, where the settings allow to look."""
+    if settings.broker_management is None or settings.in_process:
+        return
+    try:
+        queues = await few_members(settings, declared)
+    except AoiError as error:
+        log.warning("queue_members_unknown", error=str(error))
+        return
+    if queues:
+        log.warning("queues_with_few_members", queues=queues, hint=HOW_TO_GROW)

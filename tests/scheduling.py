@@ -20,6 +20,7 @@ GROUPS: Final = {
     "tests/acceptance/test_signals.py": ALONE,
     "tests/integration/broker/test_faults.py": ALONE,
     "tests/integration/broker/test_older_queues.py": ALONE,
+    "tests/integration/broker/test_silence.py": ALONE,
     "tests/integration/broker/test_worker_pauses.py": ALONE,
     "tests/integration/store/test_failover.py": ALONE,
     # One build of the documentation.

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy, retry
+from aoi_events.platform.tasks import unless_set
 from aoi_events.ports.broker import Broker, Inbound, Subscription
 from aoi_events.topology import Queue
 
@@ -60,8 +61,12 @@ class ResubscribingConsumer:
             policy=self._policy,
             on=on or self._on,
             failed=self._failed,
-            sleep=self._sleep,
+            sleep=self._pause,
         )
+
+    async def _pause(self, seconds: float) -> None:
+        await self._sleep(seconds)
+        await unless_set(self._stopped, self._broker.connected())
 
     async def take(self) -> Sequence[Inbound] | None:
         """Wait for messages and return them, at most the prefetch; None once it is stopped.

@@ -189,5 +189,10 @@ class Broker(Protocol):
     async def healthy(self) -> bool:
         """Whether a connection is up now."""
 
+    async def connected(self) -> None:
+        """Wait until a connection is up. Who tries again after :class:`BrokerUnavailable` waits for
+        this, so that no back-off of its own follows that of the connection.
+        """
+
     async def close(self) -> None:
         """Close everything. Idempotent; waits briefly so that sent acks are not ignored."""

@@ -92,6 +92,10 @@ class MemoryBroker:
         """Whether the connection is up now."""
         return self.server.running and not self._closed
 
+    async def connected(self) -> None:
+        """Wait until the server runs."""
+        await self.server.started.wait()
+
     async def close(self) -> None:
         """Close the connection; what was not settled is delivered to others."""
         if self._closed:

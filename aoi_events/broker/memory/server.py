@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
@@ -31,7 +32,8 @@ class MemoryServer:
     """One broker for any number of connections and users in one process and event loop."""
 
     def __init__(self) -> None:
-        self.running = True
+        self.started = asyncio.Event()
+        self.started.set()
         self._exchanges: dict[str, Exchange] = {}
         self._bindings: dict[str, list[tuple[str, str]]] = {}
         self._queues: dict[str, MemoryQueue] = {}
@@ -39,6 +41,11 @@ class MemoryServer:
         self._connections: list[MemoryBroker] = []
         self._dead_waiting: list[tuple[Queue, Stored]] = []
         self._numbers = count(1)
+
+    @property
+    def running(self) -> bool:
+        """Whether connections are accepted."""
+        return self.started.is_set()
 
     # -- controls for tests ---------------------------------------------------------------------
 
@@ -53,13 +60,13 @@ class MemoryServer:
 
     def stop(self) -> None:
         """Cut every connection and accept none, until :meth:`start`."""
-        self.running = False
+        self.started.clear()
         for connection in list(self._connections):
             connection.lose()
 
     def start(self) -> None:
         """Accept connections again and restore those that were cut; quorum queues lost nothing."""
-        self.running = True
+        self.started.set()
         for connection in list(self._connections):
             connection.regain()
 

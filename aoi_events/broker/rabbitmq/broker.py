@@ -16,7 +16,7 @@ from aoi_events.broker.rabbitmq.declare import declare_topology
 from aoi_events.broker.rabbitmq.faults import broker_faults
 from aoi_events.broker.rabbitmq.lenient_decoders import install_lenient_decoders
 from aoi_events.broker.rabbitmq.publish_channel import PublishChannel
-from aoi_events.broker.rabbitmq.reconnecting_connection import ReconnectingConnection
+from aoi_events.broker.rabbitmq.reconnecting_connection import HEARTBEAT, ReconnectingConnection
 from aoi_events.broker.rabbitmq.requester import RabbitRequester
 from aoi_events.broker.rabbitmq.subscription import RabbitSubscription
 from aoi_events.errors import BrokerUnavailable, ConfigurationError, PublishRefused
@@ -32,8 +32,8 @@ FIRST_CONNECTION = RetryPolicy(first=0.2, most=3.0, jitter=0.3, attempts=8)
 SETTLED_BEFORE_CLOSE = 0.25
 """Seconds between the last settlement and closing: a quorum queue can ignore acks that arrive
 just before their channel closes (rabbitmq-server #10327)."""
-PUBLISH_WITHIN = 30.0
-"""Seconds for all confirms of one publish."""
+PUBLISH_WITHIN = 15.0
+"""Seconds for all confirms of one publish: less than aiormq waits for room to send a heartbeat."""
 
 
 class RabbitBroker:
@@ -49,9 +49,11 @@ class RabbitBroker:
         *,
         name: str = "aoi",
         publish_within: float = PUBLISH_WITHIN,
+        heartbeat: int = HEARTBEAT,
         metrics: BrokerMetrics = NO_METRICS,
     ) -> None:
-        """``publish_within``: seconds after which a publish whose confirms are missing fails.
+        """``publish_within``: seconds after which a publish whose confirms are missing fails;
+        ``heartbeat``: seconds, twice which a connection may be silent before it is replaced.
 
         A broker that is short of memory or disk reads no publishes and does not report that to
         those who wait: without a limit they would wait as long as the shortage lasts.
@@ -72,11 +74,13 @@ class RabbitBroker:
             name=f"{name} consuming",
             prepare=self._declare_all,
             reconnected=lambda: metrics.reconnected("consuming"),
+            heartbeat=heartbeat,
         )
         self._publishing = ReconnectingConnection(
             addresses,
             name=f"{name} publishing",
             reconnected=lambda: metrics.reconnected("publishing"),
+            heartbeat=heartbeat,
         )
         self._publish_channel: PublishChannel | None = None
         self._opening = asyncio.Lock()
@@ -93,14 +97,18 @@ class RabbitBroker:
         name: str = "aoi",
         retry_policy: RetryPolicy = FIRST_CONNECTION,
         publish_within: float = PUBLISH_WITHIN,
+        heartbeat: int = HEARTBEAT,
         metrics: BrokerMetrics = NO_METRICS,
     ) -> Self:
-        """Connect; ``name`` is shown by RabbitMQ's management; ``publish_within`` in seconds.
+        """Connect; ``name`` is shown by RabbitMQ's management; ``publish_within`` and ``heartbeat``
+        in seconds.
 
         Raises BrokerUnavailable after the last attempt of ``retry_policy``, and ConfigurationError
         at once when the broker does not let this user in.
         """
-        broker = cls(url, name=name, publish_within=publish_within, metrics=metrics)
+        broker = cls(
+            url, name=name, publish_within=publish_within, heartbeat=heartbeat, metrics=metrics
+        )
         try:
             await broker._consuming.open(retry_policy)
             await broker._publishing.open(retry_policy)
@@ -155,6 +163,11 @@ class RabbitBroker:
     async def healthy(self) -> bool:
         """Whether both connections are up now."""
         return self._consuming.present() is not None and self._publishing.present() is not None
+
+    async def connected(self) -> None:
+        """Wait until both connections are up."""
+        await self._consuming.up()
+        await self._publishing.up()
 
     async def close(self) -> None:
         """Disconnect, after the broker had time to process the last acks."""

@@ -34,7 +34,7 @@ from aoi_events.ports.metrics import WorkerMetrics
 from aoi_events.ports.store import ProviderMessage, Store
 from aoi_events.services.messages.envelopes import outcomes
 from aoi_events.services.messages.publish import publish_all
-from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
+from aoi_events.services.runtime.pausing import PAUSES, Stopped, pause_unless_stopped
 from aoi_events.services.runtime.watchdog import progressed
 
 log = get_logger(__name__)
@@ -224,7 +224,9 @@ class Submissions:
                 policy=_RETRY_POLICY,
                 on=PAUSES,
                 failed=self._complain,
-                sleep=lambda seconds: sleep_unless_stopped(self.clock, seconds, self._stop),
+                sleep=lambda seconds: pause_unless_stopped(
+                    self.clock, self.broker, seconds, self._stop
+                ),
             )
         except Stopped:
             log.warning("outcomes_unreported", channel=self.channel_type, items=len(results))

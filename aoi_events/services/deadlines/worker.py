@@ -25,7 +25,7 @@ from aoi_events.ports.store import Kind, Store
 from aoi_events.services.deadlines.clients import UnusedClients
 from aoi_events.services.deadlines.deliveries import DueDeliveries
 from aoi_events.services.deadlines.proofs import DueProofs
-from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
+from aoi_events.services.runtime.pausing import PAUSES, Stopped, pause_unless_stopped
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import hints_queue
 
@@ -88,7 +88,7 @@ class DeadlinesWorker:
             policy=_RETRY_POLICY,
             on=PAUSES,
             failed=_complain,
-            sleep=lambda seconds: sleep_unless_stopped(self.clock, seconds, stop),
+            sleep=lambda seconds: pause_unless_stopped(self.clock, self.broker, seconds, stop),
         )
         if not busy:
             pause = self.clock.sleep(self.settings.policies.poll)

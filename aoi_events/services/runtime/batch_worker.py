@@ -30,7 +30,7 @@ from aoi_events.services.messages.quarantine import as_sent, to_quarantine, unwr
 from aoi_events.services.messages.requests import may_answer
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
-from aoi_events.services.runtime.pausing import PAUSES, Stopped, sleep_unless_stopped
+from aoi_events.services.runtime.pausing import PAUSES, Stopped, pause_unless_stopped
 from aoi_events.services.runtime.watchdog import Watchdog
 from aoi_events.topology import (
     QUARANTINE_AFTER,
@@ -140,7 +140,7 @@ class BatchWorker(Generic[T]):
             # Effects may have been committed before the fault: all outputs are due again.
             messages = [replace(message, redelivered=True) for message in messages]
             with watchdog.asleep():
-                await sleep_unless_stopped(self.clock, seconds, stop)
+                await pause_unless_stopped(self.clock, self.broker, seconds, stop)
 
         with watchdog.watch():
             await retry(

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from aoi_events.broker.rabbitmq import RabbitBroker
+from aoi_events.broker.rabbitmq.reconnecting_connection import HEARTBEAT
 from aoi_events.errors import BrokerUnavailable, StoreUnavailable
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Inbound, Outbound, Published, Subscription
@@ -210,9 +211,12 @@ class Impatient(RabbitBroker):
         *,
         name: str = "aoi",
         publish_within: float = 2.0,
+        heartbeat: int = HEARTBEAT,
         metrics: BrokerMetrics = NO_METRICS,
     ) -> None:
-        super().__init__(url, name=name, publish_within=publish_within, metrics=metrics)
+        super().__init__(
+            url, name=name, publish_within=publish_within, heartbeat=heartbeat, metrics=metrics
+        )
         self.unconfirmed = 0
         self.counted = asyncio.Condition()
 

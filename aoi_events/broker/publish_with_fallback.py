@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from aoi_events.ports.broker import Outbound, Published
+from aoi_events.ports.broker import Assurance, Outbound, Published
 
 
 async def publish_with_fallback(
@@ -27,7 +27,7 @@ async def publish_with_fallback(
     substitutes = [substitute for _, substitute in returned]
     outcomes = await publish_with_fallback(publish, substitutes)
     for (index, substitute), outcome in zip(returned, outcomes, strict=True):
-        if not (_taken(substitute, outcome) or substitute.best_effort):
+        if not (_taken(substitute, outcome) or substitute.assurance is Assurance.BEST_EFFORT):
             results[index] = Published.NACKED
     return results
 
@@ -35,4 +35,4 @@ async def publish_with_fallback(
 def _taken(message: Outbound, outcome: Published) -> bool:
     if outcome is Published.RETURNED:
         return message.if_returned is not None
-    return outcome is Published.CONFIRMED
+    return outcome in (Published.CONFIRMED, Published.UNCONFIRMED)

@@ -61,14 +61,24 @@ class FirstSteps:
 Note = Answered | FirstSteps
 
 
+class Assurance(Enum):
+    """What makes up for the loss of a message; so it decides how long a confirm is awaited."""
+
+    CONFIRM = "confirm"
+    """Nothing does: the broker must take it."""
+    DEADLINE = "deadline"
+    """A deadline in the store sends it again, or goes on without it."""
+    BEST_EFFORT = "best_effort"
+    """Its loss is counted and does no harm: facts that anyone may listen to, answers, hints."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outbound:
     """A message to publish. The adapter gives each publish a ``message_id`` of its own.
 
     ``mandatory``: if no queue takes it, it counts as :attr:`Published.RETURNED`.
-    ``if_returned`` is published in its place then. ``best_effort`` (facts that
-    anyone may listen to): its result is reported like any other, and the caller counts a nack and
-    goes on. ``persistent`` is for durable queues. ``note`` is for metrics, and is not sent.
+    ``if_returned`` is published in its place then. ``persistent`` is for durable queues. ``note``
+    is for the publisher, and is not sent.
     """
 
     exchange: str
@@ -76,7 +86,7 @@ class Outbound:
     body: bytes
     mandatory: bool = True
     persistent: bool = True
-    best_effort: bool = False
+    assurance: Assurance = Assurance.CONFIRM
     correlation_id: str | None = None
     reply_to: str | None = None
     content_type: str = "application/json"
@@ -92,6 +102,9 @@ class Published(Enum):
     CONFIRMED = "confirmed"
     RETURNED = "returned"
     NACKED = "nacked"
+    UNCONFIRMED = "unconfirmed"
+    """Not answered in time, and not awaited any more, or not even sent: only where its assurance is
+    no confirm."""
 
 
 class Subscription(Protocol):
@@ -167,6 +180,10 @@ class Broker(Protocol):
         ``user_id`` is set to :attr:`user`. In place of a returned message its ``if_returned`` is
         published: the result stays RETURNED once that fallback was confirmed (or was best-effort),
         and is NACKED where no queue took the fallback either.
+
+        While the broker answers others, a message whose assurance is no confirm is awaited for two
+        seconds, and not at all if its destination is silent already. What is UNCONFIRMED may be
+        answered later: its ``if_returned`` is published then, after a nack too.
 
         Raises BrokerUnavailable when any confirm is missing because the connection was lost, or did
         not come in time (a broker that is short of memory or disk stops reading): then all of them

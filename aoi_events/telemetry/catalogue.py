@@ -262,7 +262,8 @@ CATALOGUE: Final = (
         "aoi_broker_publishes_total",
         "counter",
         "Publishes by the answer of the broker: `confirmed`, `returned` (no queue took it), "
-        "`nacked`, or `uncertain` (refused, or the confirm did not come).",
+        "`nacked`, `unconfirmed` (not awaited any more, or not sent, because a queue of it is "
+        "silent; what may be lost only), or `uncertain` (refused, or the confirm did not come).",
         (_label("result", (*(result.value for result in Published), "uncertain")),),
     ),
     Definition(

@@ -10,6 +10,7 @@ import aiormq
 from aio_pika.abc import AbstractConnection
 from yarl import URL
 
+from aoi_events.broker.late_fallbacks import LateFallbacks
 from aoi_events.broker.publish_with_fallback import publish_with_fallback
 from aoi_events.broker.rabbitmq.addresses import BrokerAddresses
 from aoi_events.broker.rabbitmq.declare import declare_topology
@@ -87,6 +88,7 @@ class RabbitBroker:
         self._subscriptions: list[RabbitSubscription] = []
         self._requesters: list[RabbitRequester] = []
         self._publish_within = publish_within
+        self._late = LateFallbacks(self.publish)
         self._closed = False
 
     @classmethod
@@ -174,6 +176,7 @@ class RabbitBroker:
         if self._closed:
             return
         self._closed = True
+        await self._late.close()
         await asyncio.gather(*(each.stop() for each in self._subscriptions))
         settled_at = max((each.settled_at for each in self._subscriptions), default=0.0)
         pause = settled_at + SETTLED_BEFORE_CLOSE - asyncio.get_running_loop().time()
@@ -204,7 +207,7 @@ class RabbitBroker:
                     connection = self._publishing.required()
                     async with broker_faults("opening a channel to publish"):
                         self._publish_channel = await PublishChannel.open(
-                            connection, user=self.user
+                            connection, user=self.user, late=self._late.add
                         )
         return self._publish_channel
 

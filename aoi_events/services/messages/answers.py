@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aoi_events.contracts.answers import ANSWER_TYPES, AnyAnswer, RefusedV1
 from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.ports.broker import Answered, Inbound, Outbound
+from aoi_events.ports.broker import Answered, Assurance, Inbound, Outbound
 
 
 def answer(message: Inbound, body: AnyAnswer) -> list[Outbound]:
@@ -23,7 +23,7 @@ def answer(message: Inbound, body: AnyAnswer) -> list[Outbound]:
             body=body.encode(),
             mandatory=False,
             persistent=False,
-            best_effort=True,
+            assurance=Assurance.BEST_EFFORT,
             correlation_id=message.correlation_id,
             type=ANSWER_TYPES[type(body)],
             note=Answered(message.routing_key, code),

@@ -18,7 +18,7 @@ from aoi_events.contracts.envelopes import (
     OutcomeKind,
 )
 from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.ports.broker import FirstSteps, Inbound, Note, Outbound
+from aoi_events.ports.broker import Assurance, FirstSteps, Inbound, Note, Outbound
 from aoi_events.topology import HINTS, OUTCOME, OUTCOMES
 
 _ITEMS: Final = 100
@@ -51,11 +51,20 @@ def batches(queue: str, items: Sequence[Item], *, gateway: bool) -> list[Outboun
             body=DeliveryBatchV1(items=tuple(part)).encode(),
             persistent=not gateway,
             if_returned=_route_lost(part) if gateway else None,
-            best_effort=gateway and not any(isinstance(item, DeliverItem) for item in part),
+            assurance=_assurance(part, gateway=gateway),
             note=_first_steps(part),
         )
         for part in _parts(items)
     ]
+
+
+def _assurance(items: Sequence[Item], *, gateway: bool) -> Assurance:
+    """Steps, and challenges over other channels, are in rows that have a deadline; what else goes
+    to a gateway is a hint to its sessions.
+    """
+    if gateway and not any(isinstance(item, DeliverItem) for item in items):
+        return Assurance.BEST_EFFORT
+    return Assurance.DEADLINE
 
 
 def _first_steps(items: Sequence[Item]) -> Note | None:
@@ -93,7 +102,7 @@ def hint() -> Outbound:
         body=b"{}",
         mandatory=False,
         persistent=False,
-        best_effort=True,
+        assurance=Assurance.BEST_EFFORT,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from aoi_events.contracts.events import CloudEvent, DeliveryChanged, EventData, event_routing_key
 from aoi_events.domain.delivery.state import Delivery
-from aoi_events.ports.broker import Outbound
+from aoi_events.ports.broker import Assurance, Outbound
 from aoi_events.topology import EVENTS
 
 _EVENT_TYPE: Final = "application/cloudevents+json"
@@ -30,7 +30,7 @@ def event(kind: str, sender: str, data: EventData, *, at: datetime, key: str) ->
         routing_key=event_routing_key(kind, sender),
         body=body.encode(),
         mandatory=False,
-        best_effort=True,
+        assurance=Assurance.BEST_EFFORT,
         content_type=_EVENT_TYPE,
         type=body.type,
     )

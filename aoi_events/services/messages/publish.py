@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from aoi_events.errors import PublishRefused
 from aoi_events.platform.logs import SeldomLog, get_logger
-from aoi_events.ports.broker import Broker, Outbound, Published
+from aoi_events.ports.broker import Assurance, Broker, Outbound, Published
 from aoi_events.topology import EVENTS, HINTS, is_gateway_queue
 
 log = get_logger(__name__)
@@ -36,7 +36,7 @@ async def publish_all(broker: Broker, outputs: Sequence[Outbound]) -> None:
         lost = result is Published.NACKED or (
             result is Published.RETURNED and output.if_returned is None
         )
-        if lost and not output.best_effort:
+        if lost and output.assurance is not Assurance.BEST_EFFORT:
             raise PublishRefused(
                 f"the broker did not take a message for {output.exchange or 'queue'} "
                 f"{output.routing_key!r}: {_reason(output, result)}"
@@ -55,7 +55,7 @@ def _log_lost(broker: Broker, outputs: Sequence[Outbound], results: Sequence[Pub
     """Log the best-effort messages that the broker refused; the only place that knows of them."""
     refused: dict[str, Counter[str]] = defaultdict(Counter)
     for output, result in zip(outputs, results, strict=True):
-        if output.best_effort and result is Published.NACKED:
+        if output.assurance is Assurance.BEST_EFFORT and result is Published.NACKED:
             refused[output.exchange][output.type or output.routing_key] += 1
     for exchange, messages in refused.items():
         _seldom.setdefault(broker, SeldomLog(log)).warning(

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from aoi_events.errors import PublishRefused
-from aoi_events.ports.broker import Broker, Outbound, Published
+from aoi_events.ports.broker import Assurance, Broker, Outbound, Published
 from aoi_events.topology import Binding, Exchange, ExchangeType, Queue
 from tests.conformance.broker.conftest import ALICE, BOB, Installation
 from tests.conformance.broker.messages import WORK, bodies, declare, send, take, to
@@ -138,7 +138,7 @@ async def test_a_substitute_that_nobody_takes_is_not_confirmed(broker: Broker) -
     """Where neither was taken the result says so; a best-effort substitute may get lost."""
     lost = Outbound("", "gateway", b"", if_returned=to("nowhere"))
     meant = to("nowhere")
-    careless = Outbound("", "nowhere", b"", best_effort=True)
+    careless = Outbound("", "nowhere", b"", assurance=Assurance.BEST_EFFORT)
     hopeful = Outbound("", "gateway", b"", if_returned=careless)
     assert list(await broker.publish([lost, meant, hopeful])) == [NACKED, RETURNED, RETURNED]
 

@@ -4,24 +4,61 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from aoi_events.broker.let_go import OF_ONE_DESTINATION
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.errors import BrokerUnavailable
-from aoi_events.ports.broker import Outbound, Published
+from aoi_events.ports.broker import Assurance, Outbound, Published
 from aoi_events.testing.containers import RabbitServer
 from aoi_events.topology import Queue, QueueKind, Topology
 from tests.support.limits import WITHIN
 
 OWN = Queue("silence.own", QueueKind.EXCLUSIVE)
 WORK = Queue("silence.work")
+GATEWAY = Queue("silence.gateway", QueueKind.EXCLUSIVE)
+TAKEN = [Published.CONFIRMED]
+LET_GO = [Published.UNCONFIRMED]
 
 
 @pytest.fixture(scope="session")
 def rabbit_server(own_rabbit_server: RabbitServer) -> RabbitServer:
     """One that may be broken."""
     return own_rabbit_server
+
+
+def envelope(body: bytes = b"") -> Outbound:
+    """Steps for a gateway: deadlines make up for their loss."""
+    return Outbound(
+        "",
+        GATEWAY.name,
+        body,
+        persistent=False,
+        assurance=Assurance.DEADLINE,
+        if_returned=Outbound("", WORK.name, b"route lost " + body),
+    )
+
+
+def work(body: bytes = b"") -> Outbound:
+    """A message that must not be lost."""
+    return Outbound("", WORK.name, body)
+
+
+@contextmanager
+def silent(server: RabbitServer, vhost: str, queue: Queue) -> Iterator[None]:
+    """The queue confirms nothing, as one on a node that hangs, and all others do."""
+    call = (
+        '{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{}">>, queue, <<"{}">>)), '
+        "sys:{}(amqqueue:get_pid(Queue))."
+    )
+    server.ctl("eval", call.format(vhost, queue.name, "suspend"))
+    try:
+        yield
+    finally:
+        server.ctl("eval", call.format(vhost, queue.name, "resume"))
 
 
 async def test_a_silent_node_is_noticed_within_two_heartbeats(
@@ -50,4 +87,111 @@ async def test_a_silent_node_is_noticed_within_two_heartbeats(
     assert list(await broker.publish([Outbound("", WORK.name, b"x")])) == [Published.CONFIRMED]
     silent = [each for each in caplog.records if each.getMessage() == "broker_silent"]
     assert {each.levelno for each in silent} == {logging.WARNING}
+    await broker.close()
+
+
+async def test_a_silent_queue_holds_back_nothing_but_what_must_be_confirmed(
+    rabbit_server: RabbitServer, rabbit_url: str, rabbit_vhost: str
+) -> None:
+    """A gateway's queue goes silent: its envelopes are awaited once and for two seconds, later ones
+    not at all, everything else is confirmed; a message that must not be lost is awaited.
+    """
+    loop = asyncio.get_running_loop()
+    broker, gateway = [await RabbitBroker.connect(rabbit_url) for _ in range(2)]
+    await broker.declare(Topology((), (WORK,)))
+    own = await gateway.subscribe(GATEWAY, prefetch=10_000)
+    with silent(rabbit_server, rabbit_vhost, GATEWAY):
+        async with asyncio.timeout(WITHIN):
+            first = await broker.publish([work(), envelope(b"1"), work()])
+            assert list(first) == [*TAKEN, *LET_GO, *TAKEN]
+            since = loop.time()
+            assert list(await broker.publish([envelope(b"2"), work()])) == [*LET_GO, *TAKEN]
+            assert list(await broker.publish([envelope(b"3")])) == LET_GO
+            assert loop.time() - since < 1.0
+        must = Outbound("", GATEWAY.name, b"4", persistent=False)
+        awaited = asyncio.ensure_future(broker.publish([must, envelope(b"5")]))
+        assert list(await broker.publish([work()])) == TAKEN
+        assert not awaited.done()
+    async with asyncio.timeout(WITHIN):
+        assert (await awaited)[0] is Published.CONFIRMED
+        arrived: list[bytes] = []
+        while len(arrived) < 5:
+            arrived += [message.body for message in await own.take(10)]
+        assert arrived == [b"1", b"2", b"3", b"4", b"5"]
+        # Late confirms show that it is not silent any more: an envelope is awaited again.
+        assert list(await broker.publish([envelope()])) == TAKEN
+    await broker.close()
+    await gateway.close()
+
+
+async def test_what_was_let_go_has_a_limit_and_stops_no_other(
+    rabbit_server: RabbitServer, rabbit_url: str, rabbit_vhost: str
+) -> None:
+    """However much goes to a silent queue, no more is sent to it than RabbitMQ takes before it
+    stops reading from the publisher: other messages are confirmed, and the queue gets what was
+    sent.
+    """
+    broker, gateway = [await RabbitBroker.connect(rabbit_url) for _ in range(2)]
+    await broker.declare(Topology((), (WORK,)))
+    own = await gateway.subscribe(GATEWAY, prefetch=10_000)
+    with silent(rabbit_server, rabbit_vhost, GATEWAY):
+        async with asyncio.timeout(WITHIN):
+            for _ in range(3 * OF_ONE_DESTINATION // 10):
+                results = await broker.publish([work(), *[envelope()] * 10])
+                assert list(results) == [*TAKEN, *LET_GO * 10]
+    async with asyncio.timeout(WITHIN):
+        arrived = 0
+        while arrived < OF_ONE_DESTINATION:
+            arrived += len(await own.take(10_000))
+        # The next one is awaited as soon as the last of those is confirmed.
+        while list(await broker.publish([envelope(b"end")])) != TAKEN:
+            pass
+        last = b""
+        while last != b"end":
+            (*more, end) = await own.take(10_000)
+            arrived, last = arrived + len(more), end.body
+    assert arrived == OF_ONE_DESTINATION
+    await broker.close()
+    await gateway.close()
+
+
+async def test_a_late_return_or_nack_is_handled(
+    rabbit_server: RabbitServer, rabbit_url: str, rabbit_vhost: str
+) -> None:
+    """The silent queue turns out to be gone: its envelopes are refused late, and what is published
+    in their place then says so.
+    """
+    broker, gateway = [await RabbitBroker.connect(rabbit_url) for _ in range(2)]
+    await broker.declare(Topology((), (WORK,)))
+    await gateway.subscribe(GATEWAY, prefetch=10)
+    outcomes = await broker.subscribe(WORK, prefetch=10)
+    kill = (
+        f'{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{rabbit_vhost}">>, queue, '
+        f'<<"{GATEWAY.name}">>)), Pid = amqqueue:get_pid(Queue), exit(Pid, kill).'
+    )
+    with silent(rabbit_server, rabbit_vhost, GATEWAY):
+        async with asyncio.timeout(WITHIN):
+            assert list(await broker.publish([envelope(b"1")])) == LET_GO
+            await asyncio.to_thread(rabbit_server.ctl, "eval", kill)
+            (outcome,) = await outcomes.take(10)
+    assert outcome.body == b"route lost 1"
+    await broker.close()
+    await gateway.close()
+
+
+async def test_a_blocked_broker_lets_nothing_go(
+    rabbit_server: RabbitServer, rabbit_url: str
+) -> None:
+    """Under a memory alarm nothing is confirmed, so nothing shows that the broker has read what may
+    be lost: it is awaited like the rest.
+    """
+    broker = await RabbitBroker.connect(rabbit_url, publish_within=4.0)
+    await broker.declare(Topology((), (WORK,)))
+    await asyncio.to_thread(rabbit_server.ctl, "set_vm_memory_high_watermark", "absolute", "1")
+    try:
+        async with asyncio.timeout(WITHIN):
+            with pytest.raises(BrokerUnavailable, match="did not confirm"):
+                await broker.publish([envelope()])
+    finally:
+        await asyncio.to_thread(rabbit_server.ctl, "set_vm_memory_high_watermark", "0.6")
     await broker.close()

@@ -31,7 +31,7 @@ from aoi_events.contracts.requests import (
     SendNotificationV1,
 )
 from aoi_events.contracts.states import DeliveryState, Evidence
-from aoi_events.ports.broker import Inbound, Outbound, Subscription
+from aoi_events.ports.broker import Assurance, Inbound, Outbound, Subscription
 from aoi_events.topology import ACTIVATION, EVENTS, NOTIFICATION, REGISTRATION, Queue, topology
 
 FINGERPRINT = "fp_" + "a" * 13
@@ -213,7 +213,7 @@ class Responder:
                     routing_key=event_routing_key(kind, sender),
                     body=body,
                     mandatory=False,
-                    best_effort=True,
+                    assurance=Assurance.BEST_EFFORT,
                     type=f"aoi.{kind}.v1",
                 )
             ]

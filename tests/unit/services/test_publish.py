@@ -9,7 +9,7 @@ import pytest
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.contracts.events import NOBODY, ClientChanged
 from aoi_events.errors import PublishRefused
-from aoi_events.ports.broker import Outbound
+from aoi_events.ports.broker import Assurance, Outbound
 from aoi_events.services.messages.envelopes import hint
 from aoi_events.services.messages.events import event
 from aoi_events.services.messages.publish import publish_all
@@ -53,7 +53,7 @@ async def test_a_refusal_blames_what_refused(caplog: pytest.LogCaptureFixture) -
     await broker.declare(topology())
     hints = Queue("hints", bindings=(Binding(HINTS),), max_length_bytes=1)
     await broker.declare(Topology((), (FULL, hints)))
-    answer = Outbound("", FULL.name, b"answer", best_effort=True)
+    answer = Outbound("", FULL.name, b"answer", assurance=Assurance.BEST_EFFORT)
     await broker.publish([hint(), answer])
     await publish_all(broker, [hint(), answer])
     said = {vars(each)["exchange"]: vars(each)["hint"] for each in caplog.records}
@@ -67,7 +67,7 @@ async def test_a_refusal_blames_what_refused(caplog: pytest.LogCaptureFixture) -
     await broker.close()
 
 
-@pytest.mark.parametrize("best_effort", [False, True])
+@pytest.mark.parametrize("assurance", Assurance)
 @pytest.mark.parametrize(
     "queue, if_returned, raises",
     [
@@ -80,7 +80,7 @@ async def test_a_refusal_blames_what_refused(caplog: pytest.LogCaptureFixture) -
     ],
 )
 async def test_what_must_not_be_lost_raises_when_no_queue_took_it(
-    queue: str, if_returned: str | None, *, raises: bool, best_effort: bool
+    queue: str, if_returned: str | None, *, raises: bool, assurance: Assurance
 ) -> None:
     """A nack and a return raise alike, but where a substitute was taken in its place, or where the
     message may be lost; the messages beside it are published all the same.
@@ -90,9 +90,9 @@ async def test_what_must_not_be_lost_raises_when_no_queue_took_it(
     await broker.declare(Topology((), (FULL, OPEN)))
     await broker.publish([Outbound("", FULL.name, b"as much as it takes")])
     substitute = None if if_returned is None else Outbound("", if_returned, b"substitute")
-    message = Outbound("", queue, b"x", if_returned=substitute, best_effort=best_effort)
+    message = Outbound("", queue, b"x", if_returned=substitute, assurance=assurance)
     beside = Outbound("", OPEN.name, b"beside")
-    if raises and not best_effort:
+    if raises and assurance is not Assurance.BEST_EFFORT:
         with pytest.raises(PublishRefused, match=queue):
             await publish_all(broker, [beside, message, beside])
     else:

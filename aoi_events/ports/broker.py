@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.topology import Queue, Topology
 
 
@@ -52,13 +52,15 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class FirstSteps:
-    """A note that the message starts the first step of deliveries accepted at these times."""
+class StartedSteps:
+    """A note that the message starts these attempts: delivery, as it was committed, step and
+    attempt.
+    """
 
-    accepted_at: tuple[datetime, ...]
+    attempts: tuple[tuple[Delivery, int, int], ...]
 
 
-Note = Answered | FirstSteps
+Note = Answered | StartedSteps
 
 
 class Assurance(Enum):

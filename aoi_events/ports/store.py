@@ -251,6 +251,13 @@ class Transaction(Protocol):
         Changes only rows that are still unpublished under that very deadline.
         """
 
+    async def postpone(self, moved: Sequence[tuple[Delivery, Delivery]]) -> None:
+        """Give attempts more time: (the delivery as it was committed, the delivery with later
+        times), one statement for all, locked in key order.
+
+        Changes only rows whose steps and deadline are still the same.
+        """
+
     async def open_deliveries_of(self, clients: Collection[str]) -> Sequence[Delivery]:
         """Every delivery of these clients that is not settled, locked in key order."""
 

@@ -19,6 +19,7 @@ from aoi_events.store.tables import deliveries
 from aoi_events.store.types import Instant
 
 _CLAIM: Final[Column[datetime]] = Column("claim", Instant())
+_STEPS: Final[Column[object]] = Column("known_steps", deliveries.c.steps.type)
 
 
 class DeliveryQueries(Queries):
@@ -70,6 +71,35 @@ class DeliveryQueries(Queries):
             )
             .values(published=True, deadline=bulk.rows.c.deadline),
             parameters,
+        )
+
+    async def postpone(self, moved: Sequence[tuple[Delivery, Delivery]]) -> None:
+        """Write later times of attempts: (the delivery as it was committed, as it is from now on),
+        where steps and deadline are still the same.
+        """
+        if not moved:
+            return
+        own = deliveries.c
+        bulk = BulkRows(
+            self._sql, [own.id, _STEPS, _CLAIM, own.steps, own.deadline, own.planned_at]
+        )
+        changed = bulk.rows.c
+        locked = (
+            select(own.id, changed.steps, changed.deadline, changed.planned_at)
+            .join(bulk.rows, own.id == changed.id)
+            .where(own.steps == changed.known_steps, own.deadline == changed.claim)
+            .order_by(own.id)
+            .with_for_update(of=deliveries)
+            .cte("locked")
+        )
+        await self._run(
+            update(deliveries)
+            .where(own.id == locked.c.id)
+            .values({name: locked.c[name] for name in ("steps", "deadline", "planned_at")}),
+            bulk.bind(
+                (was.id, was.steps, was.deadline, row.steps, row.deadline, row.planned_at)
+                for was, row in sorted(moved, key=lambda pair: pair[0].id)
+            ),
         )
 
     async def open_deliveries_of(self, clients: Collection[str]) -> Sequence[Delivery]:

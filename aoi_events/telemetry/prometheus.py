@@ -18,7 +18,7 @@ from aoi_events.contracts.states import DeliveryState
 from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.providers.breaker import Breaker, BreakerState
 from aoi_events.platform.message_ids import published_at
-from aoi_events.ports.broker import Answered, FirstSteps, Outbound, Published
+from aoi_events.ports.broker import Answered, Outbound, Published, StartedSteps
 from aoi_events.ports.channel import SubmitResult
 from aoi_events.ports.metrics import Change, Level, Limit
 from aoi_events.telemetry.catalogue import OTHER
@@ -119,9 +119,11 @@ class PrometheusMetrics:
             match output.note:
                 case Answered():
                     answers[output.note] += 1
-                case FirstSteps(accepted_at):
-                    for at in accepted_at:
-                        self._first_step.observe(max((now - at).total_seconds(), 0.0))
+                case StartedSteps(attempts):
+                    for row, _, attempt in attempts:
+                        if attempt == 1:
+                            waited = (now - row.accepted_at).total_seconds()
+                            self._first_step.observe(max(waited, 0.0))
                 case None:
                     pass
         for answered, number in answers.items():

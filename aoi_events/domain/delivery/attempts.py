@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from aoi_events.contracts.states import Reason
+from aoi_events.domain.delivery.deadlines import deadline_of
 from aoi_events.domain.delivery.ledger import Charge
 from aoi_events.domain.delivery.state import (
     Delivery,
@@ -81,6 +82,23 @@ def close_windows(delivery: Delivery, retry: Retry) -> Delivery:
             closed,
         )
     return delivery
+
+
+def restart(delivery: Delivery, index: int, now: datetime) -> Delivery:
+    """The delivery as if the present attempt of a step had started at ``now``: what the broker took
+    to accept it is not the silence of the device.
+    """
+    state, planned_at = delivery.steps[index], delivery.planned_at
+    first = now if state.first_started_at == state.started_at else state.first_started_at
+    later = replace(
+        delivery,
+        steps=with_step(
+            delivery.steps, index, replace(state, started_at=now, first_started_at=first)
+        ),
+        # Steps that follow after a time count from the start of the plan.
+        planned_at=now if planned_at == state.started_at else planned_at,
+    )
+    return replace(later, deadline=deadline_of(later))
 
 
 def sent(state: StepState) -> str:

@@ -26,6 +26,7 @@ from aoi_events.services.delivery.backlog import limit_backlog
 from aoi_events.services.delivery.dispatch import DispatchContext, Dispatcher
 from aoi_events.services.delivery.release import release_if_returned, release_next_batches
 from aoi_events.services.messages.publish import publish_all
+from aoi_events.services.messages.slow_confirms import later_starts
 from aoi_events.services.runtime.pausing import PAUSES
 
 log = get_logger(__name__)
@@ -81,13 +82,18 @@ class DueDeliveries(DueRows[str]):
             await tx.save_deliveries(after)
         self.metrics.deliveries(zip(rows, after, strict=True))
         released = await release_next_batches(self.store, after, self.settings, now)
-        outputs = dispatcher.outputs(decisions, context, now)
-        await publish_all(self.broker, [*outputs, *released])
+        decisions = [
+            replace(decision, delivery=replace(row, published=True, deadline=deadline_of(row)))
+            for decision, row in zip(decisions, after, strict=True)
+        ]
+        outputs = [*dispatcher.outputs(decisions, context, now), *released]
+        results = await publish_all(self.broker, outputs)
         self.metrics.published(outputs, self.clock.now())
         async with self.store.transaction() as tx:
             await tx.mark_published(
                 [(row.id, until, deadline_of(row)) for row in after if not row.published]
             )
+            await tx.postpone(later_starts(outputs, results, self.clock.now()))
 
     async def _lock(
         self, tx: Transaction, ids: Sequence[str]

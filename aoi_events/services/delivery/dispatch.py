@@ -117,11 +117,13 @@ class Dispatcher:
         self, decisions: Iterable[Decision], context: DispatchContext, now: datetime
     ) -> list[Outbound]:
         """The messages that carry the effects out; publishing them twice does no harm."""
+        rows: dict[str, Delivery] = {}
         queues: dict[tuple[str, bool], list[DeliverItem]] = defaultdict(list)
         lost: list[OutcomeItem] = []
         events: list[Outbound] = []
         announced: list[Delivery] = []
         for decision in decisions:
+            rows[decision.delivery.id] = decision.delivery
             for effect in decision.effects:
                 match effect:
                     case StartStep():
@@ -143,7 +145,7 @@ class Dispatcher:
         out = [
             message
             for (queue, gateway), items in queues.items()
-            for message in batches(queue, items, gateway=gateway)
+            for message in batches(queue, items, rows, gateway=gateway)
         ]
         return [*out, *outcomes(lost), *events]
 

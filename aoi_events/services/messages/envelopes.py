@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from pydantic import ValidationError
@@ -17,8 +17,9 @@ from aoi_events.contracts.envelopes import (
     OutcomeItem,
     OutcomeKind,
 )
+from aoi_events.domain.delivery.state import Delivery
 from aoi_events.errors import ErrorCode, Refusal
-from aoi_events.ports.broker import Assurance, FirstSteps, Inbound, Note, Outbound
+from aoi_events.ports.broker import Assurance, Inbound, Outbound, StartedSteps
 from aoi_events.topology import HINTS, OUTCOME, OUTCOMES
 
 _ITEMS: Final = 100
@@ -38,8 +39,11 @@ def read_envelope(contract: type[E], message: Inbound) -> E:
         ) from None
 
 
-def batches(queue: str, items: Sequence[Item], *, gateway: bool) -> list[Outbound]:
-    """Envelopes of items for the queue of one channel worker or gateway node.
+def batches(
+    queue: str, items: Sequence[Item], rows: Mapping[str, Delivery] | None = None, *, gateway: bool
+) -> list[Outbound]:
+    """Envelopes of items for the queue of one channel worker or gateway node; ``rows`` are the
+    deliveries of the steps among them, by ID, as they were committed.
 
     A gateway's queue is deleted with its connection: a message that is returned from it becomes the
     outcome *route lost* at once.
@@ -52,7 +56,7 @@ def batches(queue: str, items: Sequence[Item], *, gateway: bool) -> list[Outboun
             persistent=not gateway,
             if_returned=_route_lost(part) if gateway else None,
             assurance=_assurance(part, gateway=gateway),
-            note=_first_steps(part),
+            note=_started(part, rows or {}),
         )
         for part in _parts(items)
     ]
@@ -67,11 +71,13 @@ def _assurance(items: Sequence[Item], *, gateway: bool) -> Assurance:
     return Assurance.DEADLINE
 
 
-def _first_steps(items: Sequence[Item]) -> Note | None:
-    first = tuple(
-        item.accepted_at for item in items if isinstance(item, DeliverItem) and item.attempt == 1
+def _started(items: Sequence[Item], rows: Mapping[str, Delivery]) -> StartedSteps | None:
+    started = tuple(
+        (rows[item.delivery], item.step, item.attempt)
+        for item in items
+        if isinstance(item, DeliverItem) and item.delivery in rows
     )
-    return FirstSteps(first) if first else None
+    return StartedSteps(started) if started else None
 
 
 def outcomes(items: Iterable[OutcomeItem | ChallengeOutcome]) -> list[Outbound]:

@@ -22,14 +22,15 @@ _ANSWERS: Final = "the queue of who asked is full, or its node is away; a repeat
 _seldom: WeakKeyDictionary[Broker, SeldomLog] = WeakKeyDictionary()
 
 
-async def publish_all(broker: Broker, outputs: Sequence[Outbound]) -> None:
-    """Publish; raises PublishRefused unless the broker took every message that must not be lost.
+async def publish_all(broker: Broker, outputs: Sequence[Outbound]) -> Sequence[Published]:
+    """Publish, and return the results; raises PublishRefused unless the broker took every message
+    that must not be lost.
 
     Best-effort messages (events that a full queue refuses, say) block nothing: their loss is
     counted.
     """
     if not outputs:
-        return
+        return []
     results = await broker.publish(outputs)
     _log_lost(broker, outputs, results)
     for output, result in zip(outputs, results, strict=True):
@@ -41,6 +42,7 @@ async def publish_all(broker: Broker, outputs: Sequence[Outbound]) -> None:
                 f"the broker did not take a message for {output.exchange or 'queue'} "
                 f"{output.routing_key!r}: {_reason(output, result)}"
             )
+    return results
 
 
 def _reason(output: Outbound, result: Published) -> str:

@@ -28,6 +28,7 @@ from aoi_events.services.messages.answers import internal_error, refusal
 from aoi_events.services.messages.publish import publish_all
 from aoi_events.services.messages.quarantine import as_sent, to_quarantine, unwrap
 from aoi_events.services.messages.requests import may_answer
+from aoi_events.services.messages.slow_confirms import postpone_slow_steps
 from aoi_events.services.runtime.handler import Handler
 from aoi_events.services.runtime.parking import Parked, Parking
 from aoi_events.services.runtime.pausing import PAUSES, Stopped, pause_unless_stopped
@@ -246,7 +247,8 @@ class BatchWorker(Generic[T]):
 
     async def _handle(self, items: Sequence[T], messages: Sequence[Inbound]) -> None:
         outputs = await self.handler.handle(items)
-        await publish_all(self.broker, outputs)
+        results = await publish_all(self.broker, outputs)
+        await postpone_slow_steps(self.parking.store, outputs, results, self.clock.now())
         if self.quarantine:
             await self.parking.forget_replayed(messages)
         self.metrics.published(outputs, self.clock.now())

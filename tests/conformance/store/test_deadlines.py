@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import replace
 
+from aoi_events.contracts.envelopes import OutcomeKind
+from aoi_events.domain.delivery.evidence import StepOutcome
 from aoi_events.domain.delivery.state import Delivery
 from aoi_events.ports.store import Store
 from tests.conformance.store.conftest import Installation
@@ -17,6 +19,7 @@ from tests.support.rows import (
     fill,
     later,
     settled,
+    under_way,
 )
 
 
@@ -113,6 +116,32 @@ async def test_two_workers_share_no_batch(installation: Installation) -> None:
 
     first, second = await asyncio.gather(claim(one), claim(two))
     assert sorted(name for some in (*first, *second) for name in some) == sorted(clients)
+
+
+async def test_attempts_are_postponed_where_nothing_happened(store: Store) -> None:
+    """Steps and deadline are replaced where both are still as they were committed: not after an
+    outcome, and not where the deadline was set from outside or claimed.
+    """
+    known = [under_way(a_delivery(n, deadline=later(10))) for n in (1, 2, 3)]
+    (attempt,) = known[0].steps
+    moved = replace(attempt, started_at=later(5), first_started_at=later(5))
+    after = [replace(row, steps=(moved,), deadline=later(15), planned_at=later(5)) for row in known]
+    outcome = StepOutcome(1, OutcomeKind.ACCEPTED, later(1), "", 0.0)
+    stored = [
+        known[0],
+        replace(known[1], steps=(replace(attempt, outcome=outcome),)),
+        replace(known[2], deadline=later(1)),
+    ]
+    async with store.transaction() as transaction:
+        await fill(transaction, (1,), stored)
+        moves = list(zip(known, after, strict=True))
+        for _ in range(2):
+            await transaction.postpone(moves[::-1])
+            found = await transaction.deliveries([row.id for row in known])
+            assert [(row.steps, row.deadline, row.planned_at) for row in found.values()] == [
+                (row.steps, row.deadline, row.planned_at) for row in (after[0], *stored[1:])
+            ]
+        await transaction.postpone([])
 
 
 async def test_published_is_marked_under_the_deadline_held(store: Store) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -44,8 +44,8 @@ class BreaksAt(NotificationHandler):
         return outputs
 
 
-async def run(system: System, doomed: Handler[Any], *, broker: type[MemoryBroker]) -> None:
-    """Run a worker of this handler on a connection of this kind until the test ends."""
+async def run(system: System, doomed: Handler[Any], *, broker: Callable[..., MemoryBroker]) -> None:
+    """Run a worker of this handler on such a connection until the test ends."""
     known = await system.connect("aoi")
     assert isinstance(known, MemoryBroker)
     connection = broker(known.server, user="aoi")

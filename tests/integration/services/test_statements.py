@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.interfaces import CacheStats
 
+from aoi_events.contracts.content import Content
 from aoi_events.contracts.requests import (
     ActivateChannelsV1,
     AnyRequest,
@@ -18,11 +20,14 @@ from aoi_events.contracts.requests import (
     DisconnectClientV1,
     RegisterApplicationV1,
     RegisterClientV1,
+    SendNotificationV1,
 )
 from aoi_events.domain.clients.client import client_id_of
-from aoi_events.ports.broker import Inbound
+from aoi_events.ports.broker import Inbound, Published
 from aoi_events.services.activation.handler import ActivationHandler
 from aoi_events.services.messages.requests import IncomingRequest
+from aoi_events.services.messages.slow_confirms import postpone_slow_steps
+from aoi_events.services.notification.handler import NotificationHandler
 from aoi_events.services.registration.handler import RegistrationHandler
 from aoi_events.store.store import SqlStore
 from tests.support.actors import secret_and_hash
@@ -152,6 +157,33 @@ async def test_a_batch_of_registrations(system: System, size: int) -> None:
             outputs = await handler.handle(ask(secrets))
         assert not any(output.type == "refused.v1" for output in outputs)
         assert len(seen) <= AT_MOST, seen
+
+
+@pytest.mark.parametrize("size", [1, 100])
+async def test_a_batch_whose_first_steps_were_confirmed_late(system: System, size: int) -> None:
+    """Their deadlines move with one statement; after confirms in time there is none."""
+    device, node = await system.device("websocket", "scripted:a1"), await system.node()
+    await node.connect(device)
+    found = system.installation
+    handler = NotificationHandler(found.store, found.services, system.clock, system.dice)
+    sends = [
+        asked(
+            SendNotificationV1(
+                version=1,
+                notification=f"n{number}",
+                tokens=(device.token,),
+                content=Content(data="x"),
+            )
+        )
+        for number in range(size)
+    ]
+    outputs = await handler.handle([replace(send, sender="shop") for send in sends])
+    results = [Published.CONFIRMED] * len(outputs)
+    for seconds, count in ((1.0, 0), (0.1, 1)):
+        system.clock.advance(seconds)
+        with statements(system) as seen:
+            await postpone_slow_steps(found.store, outputs, results, system.clock.now())
+        assert len([each for each in seen if each != "BEGIN IMMEDIATE"]) == count, seen
 
 
 async def test_a_batch_that_comes_again_compiles_nothing(system: System) -> None:

@@ -11,7 +11,7 @@ from aoi_events.contracts.states import DeliveryState, Evidence, Reason
 from aoi_events.domain.delivery.state import Delivery
 from aoi_events.domain.providers.breaker import Breaker, BreakerState
 from aoi_events.platform.message_ids import MessageIds
-from aoi_events.ports.broker import Answered, FirstSteps, Outbound, Published
+from aoi_events.ports.broker import Answered, Outbound, Published, StartedSteps
 from aoi_events.ports.channel import SubmitResult
 from aoi_events.ports.metrics import Level, Limit, Metrics
 from tests.support.strategies import EPOCH, a_delivery
@@ -45,10 +45,12 @@ def tell_everything(
     with metrics.batch(queue, [next(MessageIds().now()), code, None]):
         pass
     body = Outbound("", "", b"")
+    started = [replace(a_delivery(), accepted_at=at) for at in (EPOCH, after(0.5))]
     metrics.published(
         [
             replace(body, note=Answered(request, code)),
-            replace(body, note=FirstSteps((EPOCH, after(0.5)))),
+            replace(body, note=StartedSteps(tuple((row, 0, 1) for row in started))),
+            replace(body, note=StartedSteps(((started[0], 1, 2),))),
             body,
         ],
         after(1),

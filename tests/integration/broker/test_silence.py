@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -16,6 +14,7 @@ from aoi_events.ports.broker import Assurance, Outbound, Published
 from aoi_events.testing.containers import RabbitServer
 from aoi_events.topology import Queue, QueueKind, Topology
 from tests.support.limits import WITHIN
+from tests.support.silent_queues import kill, silent
 
 OWN = Queue("silence.own", QueueKind.EXCLUSIVE)
 WORK = Queue("silence.work")
@@ -45,20 +44,6 @@ def envelope(body: bytes = b"") -> Outbound:
 def work(body: bytes = b"") -> Outbound:
     """A message that must not be lost."""
     return Outbound("", WORK.name, body)
-
-
-@contextmanager
-def silent(server: RabbitServer, vhost: str, queue: Queue) -> Iterator[None]:
-    """The queue confirms nothing, as one on a node that hangs, and all others do."""
-    call = (
-        '{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{}">>, queue, <<"{}">>)), '
-        "sys:{}(amqqueue:get_pid(Queue))."
-    )
-    server.ctl("eval", call.format(vhost, queue.name, "suspend"))
-    try:
-        yield
-    finally:
-        server.ctl("eval", call.format(vhost, queue.name, "resume"))
 
 
 async def test_a_silent_node_is_noticed_within_two_heartbeats(
@@ -91,7 +76,7 @@ async def test_a_silent_node_is_noticed_within_two_heartbeats(
 
 
 async def test_a_silent_queue_holds_back_nothing_but_what_must_be_confirmed(
-    rabbit_server: RabbitServer, rabbit_url: str, rabbit_vhost: str
+    rabbit_server: RabbitServer, rabbit_url: str
 ) -> None:
     """A gateway's queue goes silent: its envelopes are awaited once and for two seconds, later ones
     not at all, everything else is confirmed; a message that must not be lost is awaited.
@@ -100,7 +85,7 @@ async def test_a_silent_queue_holds_back_nothing_but_what_must_be_confirmed(
     broker, gateway = [await RabbitBroker.connect(rabbit_url) for _ in range(2)]
     await broker.declare(Topology((), (WORK,)))
     own = await gateway.subscribe(GATEWAY, prefetch=10_000)
-    with silent(rabbit_server, rabbit_vhost, GATEWAY):
+    with silent(rabbit_server, GATEWAY.name):
         async with asyncio.timeout(WITHIN):
             first = await broker.publish([work(), envelope(b"1"), work()])
             assert list(first) == [*TAKEN, *LET_GO, *TAKEN]
@@ -125,7 +110,7 @@ async def test_a_silent_queue_holds_back_nothing_but_what_must_be_confirmed(
 
 
 async def test_what_was_let_go_has_a_limit_and_stops_no_other(
-    rabbit_server: RabbitServer, rabbit_url: str, rabbit_vhost: str
+    rabbit_server: RabbitServer, rabbit_url: str
 ) -> None:
     """However much goes to a silent queue, no more is sent to it than RabbitMQ takes before it
     stops reading from the publisher: other messages are confirmed, and the queue gets what was
@@ -134,7 +119,7 @@ async def test_what_was_let_go_has_a_limit_and_stops_no_other(
     broker, gateway = [await RabbitBroker.connect(rabbit_url) for _ in range(2)]
     await broker.declare(Topology((), (WORK,)))
     own = await gateway.subscribe(GATEWAY, prefetch=10_000)
-    with silent(rabbit_server, rabbit_vhost, GATEWAY):
+    with silent(rabbit_server, GATEWAY.name):
         async with asyncio.timeout(WITHIN):
             for _ in range(3 * OF_ONE_DESTINATION // 10):
                 results = await broker.publish([work(), *[envelope()] * 10])
@@ -156,7 +141,7 @@ async def test_what_was_let_go_has_a_limit_and_stops_no_other(
 
 
 async def test_a_late_return_or_nack_is_handled(
-    rabbit_server: RabbitServer, rabbit_url: str, rabbit_vhost: str
+    rabbit_server: RabbitServer, rabbit_url: str
 ) -> None:
     """The silent queue turns out to be gone: its envelopes are refused late, and what is published
     in their place then says so.
@@ -165,14 +150,10 @@ async def test_a_late_return_or_nack_is_handled(
     await broker.declare(Topology((), (WORK,)))
     await gateway.subscribe(GATEWAY, prefetch=10)
     outcomes = await broker.subscribe(WORK, prefetch=10)
-    kill = (
-        f'{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{rabbit_vhost}">>, queue, '
-        f'<<"{GATEWAY.name}">>)), Pid = amqqueue:get_pid(Queue), exit(Pid, kill).'
-    )
-    with silent(rabbit_server, rabbit_vhost, GATEWAY):
+    with silent(rabbit_server, GATEWAY.name):
         async with asyncio.timeout(WITHIN):
             assert list(await broker.publish([envelope(b"1")])) == LET_GO
-            await asyncio.to_thread(rabbit_server.ctl, "eval", kill)
+            await asyncio.to_thread(kill, rabbit_server, GATEWAY.name)
             (outcome,) = await outcomes.take(10)
     assert outcome.body == b"route lost 1"
     await broker.close()

@@ -33,8 +33,8 @@ FIRST_CONNECTION = RetryPolicy(first=0.2, most=3.0, jitter=0.3, attempts=8)
 SETTLED_BEFORE_CLOSE = 0.25
 """Seconds between the last settlement and closing: a quorum queue can ignore acks that arrive
 just before their channel closes (rabbitmq-server #10327)."""
-PUBLISH_WITHIN = 15.0
-"""Seconds for all confirms of one publish: less than aiormq waits for room to send a heartbeat."""
+PUBLISH_WITHIN = 30.0
+"""Seconds for all confirms of one publish."""
 
 
 class RabbitBroker:

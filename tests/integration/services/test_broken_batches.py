@@ -44,7 +44,9 @@ class BreaksAt(NotificationHandler):
         return outputs
 
 
-async def run(system: System, doomed: Handler[Any], *, broker: Callable[..., MemoryBroker]) -> None:
+async def run(
+    system: System, doomed: Handler[Any], *, broker: Callable[..., MemoryBroker], **more: Any
+) -> None:
     """Run a worker of this handler on such a connection until the test ends."""
     known = await system.connect("aoi")
     assert isinstance(known, MemoryBroker)
@@ -57,6 +59,7 @@ async def run(system: System, doomed: Handler[Any], *, broker: Callable[..., Mem
         parking=Parking(system.installation.store, system.clock, quota=10),
         clock=system.clock,
         give_up=lambda: None,
+        **more,
     )
     await system.run(worker.run)
 

@@ -60,7 +60,7 @@ async def confirm_late(system: System, meanwhile: Meanwhile | None = None) -> No
         system.clock.advance(SLOW)
 
     slow = partial(Slow, meanwhile=wait)
-    await run(system, handler(system, "notification"), broker=slow)
+    await run(system, handler(system, "notification"), broker=slow, slow=0.0)
 
 
 async def test_the_window_of_a_first_step_starts_with_its_confirm(open_system: OpenSystem) -> None:
@@ -160,3 +160,19 @@ async def test_steps_of_the_deadlines_worker_start_with_their_confirm(
     assert row.published
     assert row.steps[1].started_at == system.clock.now()
     assert row.deadline == system.clock.now() + timedelta(seconds=ACK_WITHIN)
+
+
+async def test_a_clock_that_is_set_makes_no_confirm_slow(open_system: OpenSystem) -> None:
+    """Only the event loop's time counts: the deadline stays where a fast broker left it."""
+    system, _, device, _ = await connected(open_system)
+
+    async def set_clock() -> None:
+        system.clock.advance(SLOW)
+
+    slow = partial(Slow, meanwhile=set_clock)
+    await run(system, handler(system, "notification"), broker=slow, slow=3_600.0)
+    before, shop = system.clock.now(), await system.user()
+    await shop.send("n1", device.token)
+    await shop.send("n2", device.token)
+    (row,) = await system.rows("n1")
+    assert row.deadline == before + timedelta(seconds=ACK_WITHIN)

@@ -64,7 +64,7 @@ Note = Answered | StartedSteps
 
 
 class Assurance(Enum):
-    """What makes up for the loss of a message; so it decides how long a confirm is awaited."""
+    """How a lost message is made up for, which decides how long its confirm is awaited."""
 
     CONFIRM = "confirm"
     """Nothing does: the broker must take it."""

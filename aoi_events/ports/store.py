@@ -246,17 +246,12 @@ class Transaction(Protocol):
         """
 
     async def mark_published(self, held: Sequence[tuple[str, datetime, datetime | None]]) -> None:
-        """Note that the effects of these were published: (ID, its old deadline, its new deadline).
-
-        Changes only rows that are still unpublished under that very deadline.
+        """Note that the effects of rows were published: (ID, its old deadline, its new deadline);
+        only of rows that are still unpublished under that very deadline.
         """
 
     async def postpone(self, moved: Sequence[tuple[Delivery, Delivery]]) -> None:
-        """Give attempts more time: (the delivery as it was committed, the delivery with later
-        times), one statement for all, locked in key order.
-
-        Changes only rows whose steps and deadline are still the same.
-        """
+        """Write later times (before, after) where steps and deadline are still as before."""
 
     async def open_deliveries_of(self, clients: Collection[str]) -> Sequence[Delivery]:
         """Every delivery of these clients that is not settled, locked in key order."""
@@ -265,7 +260,6 @@ class Transaction(Protocol):
         self, keys: Collection[tuple[str, str, str, str]]
     ) -> Sequence[Delivery]:
         """Deliveries not settled by (client, fingerprint, sender, topic), locked in key order.
-
         The caller holds the clients' rows exclusively, so that there are no more of them until it
         has committed.
         """

@@ -38,7 +38,7 @@ Late = Callable[[Outbound, Published], None]
 
 
 def _ignore(_message: Outbound, _result: Published) -> None:
-    """Nobody waits for it."""
+    """Drop a result that came late."""
 
 
 class PublishChannel:

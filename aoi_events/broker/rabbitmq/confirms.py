@@ -42,8 +42,9 @@ class Batch:
             self._late(self._let_go.pop(index), result)
             return
         self.results[index] = result
-        self._await_no_more(index)
-        self._finish()
+        if self._awaited[index]:
+            self._await_no_more(index)
+            self._finish()
 
     def await_only_what_must_be(self) -> None:
         """Await no more what may be lost."""
@@ -51,6 +52,11 @@ class Batch:
             if message.assurance is not Assurance.CONFIRM:
                 self._await_no_more(index)
         self._finish()
+
+    @property
+    def may_lose(self) -> bool:
+        """Whether any of the messages may be lost."""
+        return any(message.assurance is not Assurance.CONFIRM for message in self.messages)
 
     @property
     def unanswered(self) -> bool:

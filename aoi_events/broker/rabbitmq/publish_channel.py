@@ -106,7 +106,8 @@ class PublishChannel:
 
     def _note_answer(self, tag: int, message_id: str) -> None:
         """Note that the broker has answered a message."""
-        self._answered = max(self._answered, tag)
+        if tag > self._answered:
+            self._answered = tag
         self.amqp_channel.message_id_delivery_tag.pop(message_id, None)
 
     # -- waiting --------------------------------------------------------------------------------
@@ -124,10 +125,14 @@ class PublishChannel:
 
     async def _answers(self, batch: Batch) -> None:
         """Wait for the confirms of a batch that was written, and let go of others."""
-        await asyncio.wait([batch.done], timeout=self._let_go_after)
-        if not batch.done.done():
-            if not self._let_go.full:
-                batch.await_only_what_must_be()
+        if batch.may_lose:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(self._let_go_after, self._await_less, batch)
+            try:
+                await batch.done
+            finally:
+                timer.cancel()
+        else:
             await batch.done
         if not batch.unanswered or self._gone is not None:
             return
@@ -141,6 +146,10 @@ class PublishChannel:
                     exchange=message.exchange,
                     routing_key=message.routing_key,
                 )
+
+    def _await_less(self, batch: Batch) -> None:
+        if not self._let_go.full:
+            batch.await_only_what_must_be()
 
     def _answer_late(self, message: Outbound, result: Published | None) -> None:
         if self._let_go.remove(message) and result is not None:

@@ -269,7 +269,8 @@ CATALOGUE: Final = (
     Definition(
         "aoi_events_refused_total",
         "counter",
-        "Events that a queue which is bound to `aoi.events` did not take; it misses them.",
+        "Events that a queue which is bound to `aoi.events` did not take, and misses, or did not "
+        "confirm in time, and may miss.",
     ),
     Definition(
         "aoi_broker_reconnections_total",

@@ -27,6 +27,7 @@ from aoi_events.topology import EVENTS
 
 _LONGEST_WAIT: Final = 30 * 86_400.0
 """Seconds; a message whose ID claims a longer wait is not counted."""
+_NOT_TAKEN: Final = frozenset({Published.NACKED, Published.UNCONFIRMED})
 _GATEWAY: Final = "aoi.gateway"
 _APIS: Final = {"/wpush/": "webpush", "/message/": "webpush", "/v1/": "json"}
 """First part of the paths of the endpoint's two interfaces."""
@@ -247,11 +248,11 @@ class PrometheusMetrics:
         return (self._reading if read_only else self._writing).time()
 
     def confirmed(self, results: Sequence[Published], messages: Sequence[Outbound] = ()) -> None:
-        """Count publishes, and the events among those that were refused."""
-        if Published.NACKED in results:
-            refused = zip(messages, results, strict=False)
+        """Count publishes, and the events among those that were not taken."""
+        if not _NOT_TAKEN.isdisjoint(results):
+            answered = zip(messages, results, strict=False)
             self._events_refused.inc(
-                sum(m.exchange == EVENTS and r is Published.NACKED for m, r in refused)
+                sum(message.exchange == EVENTS and it in _NOT_TAKEN for message, it in answered)
             )
         left = len(results)
         for result in Published:

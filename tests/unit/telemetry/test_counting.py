@@ -174,11 +174,14 @@ def test_publishes_by_result(metrics: PrometheusMetrics) -> None:
 
 
 def test_events_that_were_refused(metrics: PrometheusMetrics) -> None:
-    """Those that a queue did not take count; a refused message of another kind does not."""
+    """Those that a queue did not take, or not in time, count; a refused message of another kind
+    does not.
+    """
     fact, other = Outbound(EVENTS, "client.expired.%", b""), Outbound("", "aoi.outcome", b"")
-    nacked, confirmed = Published.NACKED, Published.CONFIRMED
+    nacked, confirmed, late = Published.NACKED, Published.CONFIRMED, Published.UNCONFIRMED
     metrics.confirmed([nacked, nacked, confirmed, nacked], [fact, other, fact, fact])
-    assert value(metrics, "aoi_events_refused_total") == 2
+    metrics.confirmed([late, late, confirmed], [other, fact, fact])
+    assert value(metrics, "aoi_events_refused_total") == 3
 
 
 def test_what_a_provider_says(metrics: PrometheusMetrics) -> None:

@@ -119,7 +119,7 @@ _QUARANTINE_SUFFIX = ".quarantine"
 
 _REQUEST_PATTERNS: dict[str, tuple[str, ...]] = {
     REGISTRATION: ("client.register", "client.deregister", "application.#"),
-    ACTIVATION: ("channel.#", "client.connected", "client.disconnected"),
+    ACTIVATION: ("channel.#", "client.connected", "client.present", "client.disconnected"),
     NOTIFICATION: ("notification.#",),
 }
 

@@ -15,6 +15,7 @@ from aoi_events.contracts.identifiers import (
     DeliveryId,
     Fingerprint,
     NotificationId,
+    SessionName,
     TokenText,
     Urgency,
 )
@@ -207,6 +208,20 @@ class ClientConnectedV1(Answer):
     lost: Annotated[int, Field(ge=0)] = 0
 
 
+class ConfirmedSession(Tolerant):
+    """A session that goes on under ``epoch``, or (``code``) was refused."""
+
+    session: SessionName
+    epoch: int | None = None
+    code: str | None = None
+
+
+class SessionsConfirmedV1(Answer):
+    """To a gateway: the sessions of its request that are not as it named them; often none."""
+
+    changed: Annotated[tuple[ConfirmedSession, ...], Field(strict=False)]
+
+
 class ClientDisconnectedV1(Answer):
     """To a gateway: presence of that epoch ended (or had ended before)."""
 
@@ -225,6 +240,7 @@ AnyAnswer = (
     | NotificationStatusV1
     | NotificationContentV1
     | ClientConnectedV1
+    | SessionsConfirmedV1
     | ClientDisconnectedV1
 )
 
@@ -240,6 +256,7 @@ ANSWERS: Final[dict[str, type[AnyAnswer]]] = {
     "notification.status.v1": NotificationStatusV1,
     "notification.content.v1": NotificationContentV1,
     "client.connected.v1": ClientConnectedV1,
+    "client.present.v1": SessionsConfirmedV1,
     "client.disconnected.v1": ClientDisconnectedV1,
 }
 """AMQP property ``type`` of an answer → contract."""

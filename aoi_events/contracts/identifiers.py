@@ -29,6 +29,10 @@ NotificationId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63
 SenderKey = Annotated[str, Field(pattern=r"^B[A-P][A-Za-z0-9_-]{84}[AEIMQUYcgkosw048]$")]
 """Whom a token takes notifications from: base64url without padding of an uncompressed P-256 public
 key, 65 octets (RFC 8292, section 3.2)."""
+NodeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+"""A gateway's queue, whose name ends with it; each queue that a gateway opens has a new one."""
+SessionName = Annotated[str, Field(pattern=r"^[a-z0-9]{1,32}$")]
+"""One connection of a device to a gateway; never used again."""
 MAX_SESSION: Final = 64
 SessionText = Annotated[str, Field(max_length=MAX_SESSION)]
 """Names a session, as its device remembers it; compared and nothing else."""

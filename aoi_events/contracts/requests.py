@@ -23,9 +23,11 @@ from aoi_events.contracts.identifiers import (
     HedgeAfter,
     InstanceName,
     Mode,
+    NodeName,
     NotificationId,
     SecretHash,
     SenderKeyInput,
+    SessionName,
     SessionText,
     Topic,
     Urgency,
@@ -38,6 +40,9 @@ CLIENT_HEADER: Final = "aoi-client"
 MAX_TOKENS: Final = 1_000
 MAX_TTL: Final = 28 * 24 * 3600
 """Longest time to live in seconds: four weeks, as Web Push services have it."""
+
+MAX_SESSIONS: Final = 500
+"""Sessions in one request of a gateway: some 50 KiB, read by one statement."""
 
 MAX_TEXT: Final = 4096
 """Longest text among the parameters of an offer, in octets: URLs of push services are long."""
@@ -235,8 +240,8 @@ class ConnectClientV1(_ClientRequest):
     by then. ``heard``: see the device's hello.
     """
 
-    node: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-    session: Annotated[str, Field(pattern=r"^[a-z0-9]{1,32}$")]
+    node: NodeName
+    session: SessionName
     epoch: Annotated[int, Field(ge=1)] | None = None
     answer_by: Instant | None = None
     heard: SessionText | None = None
@@ -246,6 +251,29 @@ class ConnectClientV1(_ClientRequest):
         if (self.secret is None) == (self.epoch is None):
             raise ValueError("give the secret of a new session, or the epoch of a present one")
         return self
+
+
+class OpenSession(Contract):
+    """A session that a gateway has had since ``epoch``."""
+
+    client: ClientId
+    session: SessionName
+    epoch: Annotated[int, Field(ge=1)]
+
+
+class ConfirmSessionsV1(Request):
+    """``client.present`` (gateways only): these sessions are open at ``node``.
+
+    The answer names those that the store had elsewhere or not at all, which go on under a new
+    epoch, and those that are refused; it says nothing of the others. After ``answer_by`` the
+    request changes nothing.
+    """
+
+    node: NodeName
+    sessions: Annotated[
+        tuple[OpenSession, ...], Field(min_length=1, max_length=MAX_SESSIONS, strict=False)
+    ]
+    answer_by: Instant | None = None
 
 
 class DisconnectClientV1(Request):
@@ -268,6 +296,7 @@ AnyRequest = (
     | QueryNotificationV1
     | FetchNotificationV1
     | ConnectClientV1
+    | ConfirmSessionsV1
     | DisconnectClientV1
 )
 
@@ -284,9 +313,10 @@ REQUESTS: Final[dict[str, type[AnyRequest]]] = {
     "notification.status": QueryNotificationV1,
     "notification.fetch": FetchNotificationV1,
     "client.connected": ConnectClientV1,
+    "client.present": ConfirmSessionsV1,
     "client.disconnected": DisconnectClientV1,
 }
 """Routing key on ``aoi.requests`` → contract."""
 
-GATEWAY_ONLY: Final = frozenset({"client.connected", "client.disconnected"})
+GATEWAY_ONLY: Final = frozenset({"client.connected", "client.present", "client.disconnected"})
 """Requests that only a gateway may make."""

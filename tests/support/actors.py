@@ -21,6 +21,7 @@ from aoi_events.contracts.answers import (
     NotificationAcceptedV1,
     NotificationStatusV1,
     RefusedV1,
+    SessionsConfirmedV1,
 )
 from aoi_events.contracts.envelopes import (
     CloseItem,
@@ -175,6 +176,20 @@ class Node:
     async def announce(self, device: Device, session: str, epoch: int) -> ClientConnectedV1:
         """A session that was opened under another name goes on here."""
         return await self._enter(device, session, epoch=epoch)
+
+    async def confirm(
+        self, *sessions: tuple[Device, str, int], **more: Any
+    ) -> dict[str, int | str | None]:
+        """``client.present`` of sessions, each with its epoch: the new epoch, or the code of the
+        refusal, of those that changed.
+        """
+        named = [
+            {"client": device.client, "session": session, "epoch": epoch}
+            for device, session, epoch in sessions
+        ]
+        answer = await self.user.ask("client.present", node=self.name, sessions=named, **more)
+        assert isinstance(answer, SessionsConfirmedV1), answer
+        return {each.session: each.code or each.epoch for each in answer.changed}
 
     async def _enter(self, device: Device, session: str, **how: Any) -> ClientConnectedV1:
         answer = await self.user.ask(

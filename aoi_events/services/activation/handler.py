@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from aoi_events.contracts.answers import ClientConnectedV1, ClientDisconnectedV1
-from aoi_events.contracts.device import CloseCode
-from aoi_events.contracts.envelopes import CloseItem
 from aoi_events.contracts.requests import (
     ActivateChannelsV1,
     ConfirmChannelV1,
+    ConfirmSessionsV1,
     ConnectClientV1,
     DeactivateChannelsV1,
     DisconnectClientV1,
 )
-from aoi_events.domain.clients.client import Client, Presence, connected, current
 from aoi_events.errors import ErrorCode, Refusal
 from aoi_events.ports.broker import Outbound
 from aoi_events.ports.clock import Clock
 from aoi_events.ports.store import Lock, Transaction
-from aoi_events.services.activation.channel_set import ChannelSet, closed_by_server
+from aoi_events.services.activation.channel_set import ChannelSet
+from aoi_events.services.activation.presence import (
+    confirm_sessions,
+    confirm_unchanged,
+    connect,
+    disconnect,
+)
 from aoi_events.services.clients.challenges import address_holders, read_claimants
 from aoi_events.services.clients.unit_of_work import LockedClients
 from aoi_events.services.messages.answers import answer, refusal
 from aoi_events.services.messages.authorization import proved_client
-from aoi_events.services.messages.envelopes import batches, hint
+from aoi_events.services.messages.envelopes import hint
 from aoi_events.services.messages.requests import IncomingRequest
 from aoi_events.services.runtime.handler import RequestHandler
-from aoi_events.topology import ACTIVATION, gateway_queue
+from aoi_events.topology import ACTIVATION
 
 
 class ActivationHandler(RequestHandler):
@@ -44,7 +46,9 @@ class ActivationHandler(RequestHandler):
         Deliveries of clients that can be reached again are released together at the end: releases
         lock deliveries, which are locked in key order, too.
         """
-        outputs: list[Outbound] = []
+        outputs, items = await confirm_unchanged(self.store, items)
+        if not items:
+            return outputs
         reachable: set[str] = set()
         async with self.store.transaction() as tx:
             locked = await _lock_and_read(tx, items, self.clock)
@@ -64,11 +68,13 @@ class ActivationHandler(RequestHandler):
         request = incoming.request
         match request:
             case ConnectClientV1():
-                connected = _connect(locked, incoming, request)
+                outputs = connect(locked, incoming, request)
                 reachable.add(request.client)
-                return connected
+                return outputs
+            case ConfirmSessionsV1():
+                return confirm_sessions(locked, incoming, request, reachable)
             case DisconnectClientV1():
-                return _disconnect(locked, incoming, request)
+                return disconnect(locked, incoming, request)
             case ActivateChannelsV1() | ConfirmChannelV1() | DeactivateChannelsV1():
                 client = proved_client(incoming, request, locked.get(request.client))
                 channels = ChannelSet(self.settings, locked, client, incoming.sender)
@@ -86,54 +92,23 @@ class ActivationHandler(RequestHandler):
         return [*answer(incoming.message, change.answer), *change.outputs]
 
 
-def _connect(
-    locked: LockedClients, incoming: IncomingRequest, request: ConnectClientV1
-) -> list[Outbound]:
-    """Record that a session opened (or is announced again): it is the client's only one from now
-    on.
-    """
-    known = locked.get(request.client)
-    if request.secret is not None:
-        client = proved_client(incoming, request, known)
-    else:
-        client = _same_session(known, request)
-    present = Presence(node=request.node, session=request.session)
-    after = connected(client, present, locked.now, answer_by=request.answer_by)
-    locked.save(after)
-    body = ClientConnectedV1(
-        client=client.id,
-        epoch=after.epoch,
-        sequence=client.sequence,
-        closed=closed_by_server(locked.channels_of(client.id)),
-        lost=_report_losses(locked, request),
-    )
-    return [*answer(incoming.message, body), *_replaced(after)]
-
-
-def _disconnect(
-    locked: LockedClients, incoming: IncomingRequest, request: DisconnectClientV1
-) -> list[Outbound]:
-    client = locked.get(request.client)
-    if client is not None and client.epoch == request.epoch and client.presence is not None:
-        locked.save(replace(client, presence=None))
-    return answer(incoming.message, ClientDisconnectedV1(client=request.client))
-
-
 async def _lock_and_read(
     tx: Transaction, items: Sequence[IncomingRequest], clock: Clock
 ) -> LockedClients:
     """Lock every client that a batch may change, at once in key order, and read their rows."""
     connecting: set[str] = set()
     changing: set[str] = set()
-    leaving: set[str] = set()
+    others: set[str] = set()
     confirming: set[tuple[str, str]] = set()
     for item in items:
         request = item.request
         match request:
             case ConnectClientV1():
                 connecting.add(request.client)
+            case ConfirmSessionsV1():
+                others |= {session.client for session in request.sessions}
             case DisconnectClientV1():
-                leaving.add(request.client)
+                others.add(request.client)
             case ActivateChannelsV1() | DeactivateChannelsV1():
                 changing.add(request.client)
             case ConfirmChannelV1():
@@ -142,51 +117,9 @@ async def _lock_and_read(
             case _:
                 pass
     changing |= await address_holders(tx, confirming)
-    clients = await tx.clients(connecting | changing | leaving, Lock.EXCLUSIVE)
+    clients = await tx.clients(connecting | changing | others, Lock.EXCLUSIVE)
     # Not before: a worker that waited for a lock, or was suspended, needs the present time.
     locked = LockedClients(tx, clock.now(), clients)
     await locked.read(channels=connecting | changing, proofs=changing, losses=connecting)
     locked.claimants = await read_claimants(locked, confirming)
     return locked
-
-
-def _report_losses(locked: LockedClients, request: ConnectClientV1) -> int:
-    """The number of lost notifications to report to the session; almost always 0."""
-    rows = locked.losses.of(request.client)
-    if not rows:
-        return 0
-    reported = rows[0].report_to(request.session, request.heard)
-    if reported != rows[0]:
-        locked.losses.save([reported])
-    return reported.reported
-
-
-def _same_session(known: Client | None, request: ConnectClientV1) -> Client:
-    """The client of an announced session, which must be the one that the store has under that
-    epoch.
-    """
-    if known is None:
-        raise Refusal(ErrorCode.UNAUTHENTICATED, "no AOI Client has this ID")
-    client = current(known)
-    # The presence may have been given up meanwhile (a delivery came back from the dead queue of the
-    # node that went); as long as no other session began, this one is still the newest.
-    newest = client.epoch == request.epoch
-    locked = client.presence is not None and client.presence.session == request.session
-    if not newest and not locked:
-        raise Refusal(ErrorCode.CONFLICT, "another session of this client has begun since")
-    return client
-
-
-def _replaced(client: Client) -> list[Outbound]:
-    """The message that closes the session that the present one replaced."""
-    old = client.replaced
-    if old is None:
-        return []
-    close = CloseItem(
-        client=client.id,
-        session=old.session,
-        epoch=client.epoch - 1,
-        code=CloseCode.REPLACED,
-        message="another connection of this client took over",
-    )
-    return batches(gateway_queue(old.node), [close], gateway=True)

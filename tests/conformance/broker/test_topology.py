@@ -19,6 +19,7 @@ ROUTES = [
     ("channel.confirm", names.ACTIVATION),
     ("channel.deactivate", names.ACTIVATION),
     ("client.connected", names.ACTIVATION),
+    ("client.present", names.ACTIVATION),
     ("client.disconnected", names.ACTIVATION),
     ("notification.send", names.NOTIFICATION),
     ("notification.cancel", names.NOTIFICATION),

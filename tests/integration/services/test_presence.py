@@ -156,6 +156,83 @@ async def test_the_newest_session_is_announced_after_its_presence_was_given_up(
     assert (await row_of(system, device)).presence == Presence("gw-2", "s1")
 
 
+@BOTH
+async def test_sessions_are_confirmed_together(system: System) -> None:
+    """Of the sessions that a gateway names together one is as the store has it, one was given up,
+    one has another node, and one was replaced: the answer names the last three, and only the two
+    between are written.
+    """
+    old, new = await system.node("gw-1"), await system.node("gw-2")
+    same, lost, moved, gone = [await system.device("websocket") for _ in range(4)]
+    for device, node in ((same, new), (lost, new), (moved, old), (gone, new)):
+        await node.connect(device, f"s{device.client[4:12]}")
+    names = {device.client: f"s{device.client[4:12]}" for device in (same, lost, moved, gone)}
+    await new.disconnect(lost, 1)
+    await old.connect(gone, "other")
+    before = {each.client: await row_of(system, each) for each in (same, gone)}
+    answer = await new.confirm(
+        *((each, names[each.client], 1) for each in (same, lost, moved, gone))
+    )
+    assert answer == {
+        names[lost.client]: 2,
+        names[moved.client]: 2,
+        names[gone.client]: "conflict",
+    }
+    for device in (lost, moved):
+        row = await row_of(system, device)
+        assert row.presence == Presence("gw-2", names[device.client])
+    for device in (same, gone):
+        assert await row_of(system, device) == before[device.client]
+
+
+@BOTH
+async def test_what_was_stored_is_sent_when_a_session_is_confirmed(system: System) -> None:
+    """A notification is stored while the presence is given up; the gateway says that the device is
+    there, and it is sent at once, under the new epoch.
+    """
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    await node.connect(device, "s1")
+    await node.disconnect(device, 1)
+    await shop.send("n1", device.token)
+    await system.events.wait_for("notification.stored", notification="n1")
+    assert await node.confirm((device, "s1", 1)) == {"s1": 2}
+    await system.process_due()
+    assert (await node.next_delivery()).epoch == 2
+    assert await node.confirm((device, "s1", 2)) == {}
+
+
+async def test_an_epoch_whose_answer_was_lost_is_learned_again(system: System) -> None:
+    """The store has a later epoch of the session than its gateway, which is answered with it; also
+    when the presence was given up in between.
+    """
+    first, second = await system.node("gw-1"), await system.node("gw-2")
+    device = await system.device("websocket")
+    await first.connect(device, "s1")
+    assert await second.confirm((device, "s1", 1)) == {"s1": 2}
+    assert await second.confirm((device, "s1", 1)) == {"s1": 2}
+    await second.disconnect(device, 2)
+    assert await second.confirm((device, "s1", 1)) == {"s1": 3}
+
+
+async def test_a_late_confirmation_changes_nothing(system: System) -> None:
+    """A session of a node that the device left, said again after its gateway stopped waiting, or
+    after the device moved, is refused: nobody's presence is taken.
+    """
+    old, new = await system.node("gw-1"), await system.node("gw-2")
+    device = await system.device("websocket")
+    await old.connect(device, "s1")
+    await old.disconnect(device, 1)
+    answer_by = system.clock.now().isoformat()
+    system.clock.advance(1)
+    late = await old.confirm((device, "s1", 1), answer_by=answer_by)
+    assert late == {"s1": "unavailable"}
+    await new.connect(device, "s2")
+    before = await row_of(system, device)
+    assert await old.confirm((device, "s1", 1)) == {"s1": "conflict"}
+    assert await row_of(system, device) == before
+
+
 EPOCHS = pytest.mark.parametrize("epoch,ends", [(1, False), (2, True), (3, False)])
 """What is said of an older, the present, and a later session of a client, and which one ends it."""
 

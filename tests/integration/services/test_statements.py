@@ -13,11 +13,14 @@ from sqlalchemy.engine.interfaces import CacheStats
 
 from aoi_events.contracts.content import Content
 from aoi_events.contracts.requests import (
+    MAX_SESSIONS,
     ActivateChannelsV1,
     AnyRequest,
     ChannelOffer,
+    ConfirmSessionsV1,
     ConnectClientV1,
     DisconnectClientV1,
+    OpenSession,
     RegisterApplicationV1,
     RegisterClientV1,
     SendNotificationV1,
@@ -30,6 +33,7 @@ from aoi_events.services.messages.slow_confirms import postpone_slow_steps
 from aoi_events.services.notification.handler import NotificationHandler
 from aoi_events.services.registration.handler import RegistrationHandler
 from aoi_events.store.store import SqlStore
+from tests.integration.services.conftest import BOTH
 from tests.support.actors import secret_and_hash
 from tests.support.system import System
 
@@ -87,6 +91,12 @@ def disconnecting(secrets: Secrets) -> list[IncomingRequest]:
     ]
 
 
+def confirming(clients: Sequence[str], *, epoch: int) -> IncomingRequest:
+    """``client.present`` of the session of every client."""
+    sessions = tuple(OpenSession(client=each, session="s1", epoch=epoch) for each in clients)
+    return asked(ConfirmSessionsV1(version=1, node="gw-1", sessions=sessions))
+
+
 def activating(secrets: Secrets) -> list[IncomingRequest]:
     """``channel.activate`` of each client."""
     return [
@@ -119,6 +129,34 @@ async def test_a_batch_of_session_and_channel_requests(system: System, size: int
     with statements(system) as seen:
         outputs = await handler.handle(ask(secrets))
     assert len(outputs) >= size
+    assert len(seen) <= AT_MOST, seen
+
+
+@BOTH
+@pytest.mark.parametrize("size", [1, MAX_SESSIONS])
+async def test_sessions_that_are_as_their_gateway_says_cost_one_read(
+    system: System, size: int
+) -> None:
+    """Five hundred unchanged sessions cost one read that locks nothing, and no write; the ones that
+    differ are written together.
+    """
+    secrets = [secret_and_hash() for _ in range(size)]
+    found = system.installation
+    registration = RegistrationHandler(found.store, found.services, system.clock)
+    await registration.handle(registering(secrets))
+    handler = ActivationHandler(found.store, found.services, system.clock)
+    await handler.handle(connecting(secrets))
+    clients = [client_id_of(hashed) for _, hashed in secrets]
+    with statements(system) as seen:
+        (answer,) = await handler.handle([confirming(clients, epoch=1)])
+    assert answer.body == b'{"version":1,"changed":[]}'
+    (read,) = [each for each in seen if not each.startswith(("BEGIN", "PRAGMA"))]
+    assert read.startswith("SELECT")
+    assert "FOR UPDATE" not in read
+    await handler.handle(disconnecting(secrets[:2]))
+    with statements(system) as seen:
+        (answer, *_) = await handler.handle([confirming(clients, epoch=1)])
+    assert answer.body.count(b'"epoch":2') == min(size, 2)
     assert len(seen) <= AT_MOST, seen
 
 

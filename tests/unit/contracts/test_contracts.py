@@ -77,7 +77,7 @@ def test_values_inside_answers_tolerate_and_values_inside_requests_do_not() -> N
     """The rule holds at every depth: content goes both ways, and is strict."""
     definitions = schemas()["$defs"]
     inside_requests = {"ChannelOffer", "Circumstances", "PreviousClient", "Content"}
-    inside_requests.add("ContentEncryption")
+    inside_requests |= {"ContentEncryption", "OpenSession"}
     for name, definition in definitions.items():
         if definition.get("type") == "object":
             strict = definition.get("additionalProperties") is False

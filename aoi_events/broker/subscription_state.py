@@ -24,7 +24,7 @@ class SubscriptionState(Enum):
     ENDED = auto()
     """No message arrives any more; those that arrived may be taken and acknowledged."""
     LOST = auto()
-    """The exclusive queue was deleted with its connection."""
+    """The exclusive queue was deleted, alone or with its connection."""
 
     @property
     def may_take(self) -> bool:
@@ -54,7 +54,7 @@ class Input(Enum):
     DRAINED = auto()
     """Everything that was on its way has arrived."""
     QUEUE_LOST = auto()
-    """The connection that owned the exclusive queue is gone."""
+    """The exclusive queue is gone."""
 
 
 _NEXT: Final = {

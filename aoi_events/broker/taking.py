@@ -36,8 +36,7 @@ class TakingSubscription(ABC):
                 return ()
             if self._state is SubscriptionState.LOST:
                 raise BrokerUnavailable(
-                    f"the exclusive queue {self._name!r} went with its connection; "
-                    "subscribe to a new one"
+                    f"the exclusive queue {self._name!r} is gone; subscribe to a new one"
                 )
             self._changed.clear()
             await self._changed.wait()

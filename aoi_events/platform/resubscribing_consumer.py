@@ -1,4 +1,4 @@
-"""A consumer of exclusive queues that subscribes again when its queue is deleted with a connection.
+"""A consumer of exclusive queues that subscribes again when its queue is deleted.
 
 The broker deletes an exclusive queue when the connection that declared it is lost. Each
 subscription declares a new one, under a new name: the broker may still have the old one of a

@@ -117,8 +117,9 @@ class Subscription(Protocol):
 
         After a lost connection it goes on with the new one; messages that were taken before and not
         settled come again. Returns an empty sequence once the subscription was stopped and all that
-        had arrived was taken. Raises BrokerUnavailable when the queue was exclusive and was deleted
-        with its connection: subscribe to a new one, under a new name.
+        had arrived was taken. Raises BrokerUnavailable when the queue was exclusive and is gone,
+        with its connection or by itself: subscribe to a new one, under a new name. A broker whose
+        nodes were apart may delete it and report that to nobody.
         """
 
     async def ack(self, messages: Sequence[Inbound]) -> None:
@@ -211,6 +212,14 @@ class Broker(Protocol):
     async def connected(self) -> None:
         """Wait until a connection is up. Who tries again after :class:`BrokerUnavailable` waits for
         this, so that no back-off of its own follows that of the connection.
+        """
+
+    async def blocked(self) -> bool:
+        """Whether the broker blocks the publishes of this user now (a memory or disk alarm)."""
+
+    async def reconnect(self) -> None:
+        """Drop the connection as if it were lost, and connect again; for one that is up and does
+        not do its work. No effect while there is none.
         """
 
     async def close(self) -> None:

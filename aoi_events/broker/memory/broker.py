@@ -96,6 +96,16 @@ class MemoryBroker:
         """Wait until the server runs."""
         await self.server.started.wait()
 
+    async def blocked(self) -> bool:
+        """Whether publishes must wait: never, as this broker has no alarms."""
+        return False
+
+    async def reconnect(self) -> None:
+        """Lose the connection, and regain it."""
+        if await self.healthy():
+            self.lose()
+            self.regain()
+
     async def close(self) -> None:
         """Close the connection; what was not settled is delivered to others."""
         if self._closed:

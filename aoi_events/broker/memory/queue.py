@@ -85,6 +85,11 @@ class MemoryQueue:
             self._consumers.remove(consumer)
             self.pump()
 
+    def end(self) -> None:
+        """Notify the consumers that the queue was deleted."""
+        for consumer in list(self._consumers):
+            consumer.lose()
+
     def pump(self) -> None:
         """Deliver ready messages to consumers that have capacity."""
         while len(self) and (consumer := self._next_consumer()) is not None:

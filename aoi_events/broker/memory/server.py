@@ -70,6 +70,12 @@ class MemoryServer:
         for connection in list(self._connections):
             connection.regain()
 
+    def delete(self, queue: str) -> None:
+        """Delete an exclusive queue under its consumer, which is notified."""
+        deleted = self.queue(queue)
+        self.delete_queue(deleted)
+        deleted.end()
+
     def waiting(self, queue: str) -> int:
         """How many messages of ``queue`` are at no consumer; 0 if there is no such queue."""
         return len(self._queues[queue]) if queue in self._queues else 0

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, Self
 
-import aiormq
 from aio_pika.abc import AbstractConnection
 from yarl import URL
 
@@ -35,6 +34,11 @@ SETTLED_BEFORE_CLOSE = 0.25
 just before their channel closes (rabbitmq-server #10327)."""
 PUBLISH_WITHIN = 30.0
 """Seconds for all confirms of one publish."""
+_BLOCKED: Final = "it is short of memory or disk (rabbitmq-diagnostics alarms)"
+_SILENT: Final = (
+    "it is silent, or a queue lost most of the nodes that have it "
+    "(rabbitmq-diagnostics cluster_status)"
+)
 
 
 class RabbitBroker:
@@ -134,13 +138,13 @@ class RabbitBroker:
         except TimeoutError:
             if not limit.expired():
                 raise
-            connection = self._publishing.present()
+            blocked = await self.blocked()
             # Later confirms are of publishes that were reported as uncertain.
             if self._publish_channel is not None and not self._publish_channel.closed:
                 self._publishing.cut()
             raise BrokerUnavailable(
                 f"the broker did not confirm within {self._publish_within:g} s; "
-                + await _why_unconfirmed(connection)
+                + (_BLOCKED if blocked else _SILENT)
             ) from None
 
     async def subscribe(self, queue: Queue, *, prefetch: int) -> RabbitSubscription:
@@ -170,6 +174,23 @@ class RabbitBroker:
         """Wait until both connections are up."""
         await self._consuming.up()
         await self._publishing.up()
+
+    async def blocked(self) -> bool:
+        """Whether RabbitMQ has reported an alarm to the connection that publishes."""
+        connection = self._publishing.present()
+        if connection is None:
+            return False
+        try:
+            async with asyncio.timeout(0):
+                await connection.ready()
+        except TimeoutError:
+            return True
+        return False
+
+    async def reconnect(self) -> None:
+        """Cut both connections; each connects again."""
+        self._consuming.cut()
+        self._publishing.cut()
 
     async def close(self) -> None:
         """Disconnect, after the broker had time to process the last acks."""
@@ -222,17 +243,3 @@ class RabbitBroker:
     def _check(self) -> None:
         if self._closed:
             raise BrokerUnavailable("this broker connection was closed")
-
-
-async def _why_unconfirmed(connection: aiormq.Connection | None) -> str:
-    """The reason, where it is known: RabbitMQ reports at once that it blocks a publisher."""
-    if connection is not None:
-        try:
-            async with asyncio.timeout(0):
-                await connection.ready()
-        except TimeoutError:
-            return "it is short of memory or disk (rabbitmq-diagnostics alarms)"
-    return (
-        "it is silent, or a queue lost most of the nodes that have it "
-        "(rabbitmq-diagnostics cluster_status)"
-    )

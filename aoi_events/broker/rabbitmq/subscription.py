@@ -186,7 +186,10 @@ class RabbitSubscription(TakingSubscription):
         if self._exclusive:
             if self._owner is None or self._connection.present() is not self._owner:
                 raise _QueueLost
-            await self._open_channel(self._owner)
+            try:
+                await self._open_channel(self._owner)
+            except _NoSuchQueue as deleted:
+                raise _QueueLost from deleted
             return
         connection = await self._connection.up()
         try:
@@ -211,10 +214,11 @@ class RabbitSubscription(TakingSubscription):
                 arguments=consumer_arguments(self._queue),
             )
             try:
-                if self._exclusive:
+                if self._exclusive and self._owner is None:
                     await self._declare_exclusive(amqp_channel)
-                elif self._state is SubscriptionState.PAUSED:
-                    # Consuming would find out that the queue is missing; a paused one must too.
+                elif self._exclusive or self._state is SubscriptionState.PAUSED:
+                    # Consuming would find out that the queue is missing; a paused one must too. An
+                    # exclusive one that was deleted has lost messages: its user must know.
                     await amqp_channel.queue_declare(name, passive=True)
                 await amqp_channel.basic_qos(prefetch_count=self._prefetch)
                 self._channel, self._owner = channel, connection
@@ -224,7 +228,7 @@ class RabbitSubscription(TakingSubscription):
                 self._channel = None
                 await channel.close()
                 if isinstance(error, ChannelNotFoundEntity):
-                    raise ConfigurationError(
+                    raise _NoSuchQueue(
                         f"there is no queue {name!r}; declare the topology before consuming"
                     ) from error
                 raise
@@ -266,5 +270,9 @@ class RabbitSubscription(TakingSubscription):
         )
 
 
+class _NoSuchQueue(ConfigurationError):
+    """The queue does not exist."""
+
+
 class _QueueLost(Exception):
-    """The connection of an exclusive queue is gone, and the queue with it."""
+    """An exclusive queue was deleted, alone or with its connection."""

@@ -23,6 +23,8 @@ class Installation:
 
     connect_as: Callable[[str], Awaitable[Broker]]
     drop_connections: Callable[[], Awaitable[None]]
+    delete: Callable[[str], Awaitable[None]]
+    """Deletes an exclusive queue under its consumer."""
     opened: list[Broker] = field(default_factory=list)
 
     async def connect(self, user: str = ALICE) -> Broker:
@@ -58,7 +60,10 @@ def memory() -> Installation:
         server.drop_connection(ALICE)
         server.drop_connection(BOB)
 
-    return Installation(connect_as, drop_connections)
+    async def delete(queue: str) -> None:
+        server.delete(queue)
+
+    return Installation(connect_as, drop_connections, delete)
 
 
 def rabbitmq(request: pytest.FixtureRequest) -> Installation:
@@ -77,4 +82,7 @@ def rabbitmq(request: pytest.FixtureRequest) -> Installation:
             server.ctl, "close_all_connections", "--vhost", vhost, "a test drops them"
         )
 
-    return Installation(connect_as, drop_connections)
+    async def delete(queue: str) -> None:
+        await asyncio.to_thread(server.ctl, "delete_queue", "--vhost", vhost, queue)
+
+    return Installation(connect_as, drop_connections, delete)

@@ -117,6 +117,56 @@ async def test_an_exclusive_queue_dies_with_its_connection(installation: Install
     assert await bodies(subscription, 1) == ["after"]
 
 
+async def test_an_exclusive_queue_that_is_deleted_is_reported(installation: Installation) -> None:
+    """Somebody deletes it, and its connection stays: it is not declared again under its name, so
+    that its user learns of the loss; a new one can come on the same connection.
+    """
+    gateway, other = await installation.connect(), await installation.connect(BOB)
+    subscription = await gateway.subscribe(GATEWAY, prefetch=10)
+    await send(other, GATEWAY.name, "before")
+    await take(subscription, 1)
+    await installation.delete(GATEWAY.name)
+    async with asyncio.timeout(WITHIN):
+        with pytest.raises(BrokerUnavailable, match=GATEWAY.name):
+            await subscription.take(1)
+    assert list(await other.publish([to(GATEWAY.name)])) == [Published.RETURNED]
+    again = Queue("aoi.gateway.two", QueueKind.EXCLUSIVE)
+    subscription = await gateway.subscribe(again, prefetch=10)
+    await send(other, again.name, "after")
+    assert await bodies(subscription, 1) == ["after"]
+
+
+async def test_a_connection_that_is_replaced_is_lost_and_comes_back(
+    installation: Installation,
+) -> None:
+    """Exclusive queues go with the old one, unsettled messages come again over the new one."""
+    broker, other = await installation.connect(), await installation.connect(BOB)
+    await declare(broker, WORK)
+    await send(other, "work", "a")
+    own = await broker.subscribe(GATEWAY, prefetch=10)
+    work = await broker.subscribe(WORK, prefetch=10)
+    await take(work, 1)
+    await broker.reconnect()
+    async with asyncio.timeout(WITHIN):
+        with pytest.raises(BrokerUnavailable, match=GATEWAY.name):
+            await own.take(1)
+    assert [message.body for message in await take(work, 1)] == [b"a"]
+    (result,) = await retry(
+        lambda: broker.publish([to("work")]), policy=RetryPolicy(), on=BrokerUnavailable
+    )
+    assert result is Published.CONFIRMED
+    assert list(await other.publish([to(GATEWAY.name)])) == [Published.RETURNED]
+
+
+async def test_a_connection_that_is_closed_is_not_replaced(installation: Installation) -> None:
+    """Replacing it is no error then, and opens nothing."""
+    broker = await installation.connect()
+    await broker.close()
+    await broker.reconnect()
+    assert not await broker.healthy()
+    assert not await broker.blocked()
+
+
 async def test_an_exclusive_queue_dies_with_a_closed_connection(
     installation: Installation,
 ) -> None:

@@ -173,8 +173,8 @@ async def test_while_the_broker_is_away(rabbit_server: RabbitServer, rabbit_url:
 async def test_a_blocked_broker_delays_and_nothing_else(
     rabbit_server: RabbitServer, rabbit_url: str
 ) -> None:
-    """Under a short memory alarm publishes wait, may be given up, consuming goes on; then all
-    works.
+    """Under a short memory alarm publishes wait, may be given up, and the broker counts as blocked;
+    consuming goes on; then all works.
     """
     broker = await RabbitBroker.connect(rabbit_url)
     await broker.declare(Topology((), (QUEUE, Queue("other"))))
@@ -184,6 +184,7 @@ async def test_a_blocked_broker_delays_and_nothing_else(
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
                 await broker.publish([Outbound("", "other", b"x")])
+        assert await broker.blocked()
         subscription = await broker.subscribe(QUEUE, prefetch=10)
         (message,) = await subscription.take(10)
         await subscription.ack([message])
@@ -194,6 +195,7 @@ async def test_a_blocked_broker_delays_and_nothing_else(
         assert list(await waiting) == [Published.CONFIRMED]
         (message,) = await subscription.take(10)
     assert message.body == b"after"
+    assert not await broker.blocked()
     await broker.close()
 
 

@@ -197,6 +197,8 @@ class OutcomeItem(Tolerant):
     retry_after: Annotated[float, Field(ge=0, le=86_400)] | None = None
     epoch: int | None = None
     """Of the connection that was lost, so that only that presence ends."""
+    unroutable: bool = False
+    """No queue took the message for the connection's gateway."""
 
 
 class ChallengeOutcome(Tolerant):

@@ -73,6 +73,9 @@ class WorkerMetrics(Protocol):
     def outcomes(self, outcomes: Iterable[tuple[str, str | None]]) -> None:
         """Outcomes were taken, with this kind and channel each."""
 
+    def presences_removed(self, number: int) -> None:
+        """Presences were removed, because envelopes to their gateways' queues were returned."""
+
     def parked(self, queue: str, codes: Iterable[str]) -> None:
         """Messages of ``queue`` were parked, with these codes."""
 
@@ -118,6 +121,9 @@ class GatewayMetrics(Protocol):
         """A WebSocket ended. ``by`` is who sent the close frame with ``code`` first, ``server`` or
         ``device``; both are None where neither did.
         """
+
+    def queue_failed(self) -> None:
+        """The gateway's queue failed a probe and is replaced."""
 
     def refused(self, limit: Limit) -> None:
         """A connection or request was refused because of ``limit``."""

@@ -109,6 +109,12 @@ CATALOGUE: Final = (
         (_label("kind", OutcomeKind), _CHANNEL),
     ),
     Definition(
+        "aoi_presences_removed_total",
+        "counter",
+        "Devices that count as not connected because a message to their gateway's queue was "
+        "returned; their gateway reports those that are connected again.",
+    ),
+    Definition(
         "aoi_queue_wait_seconds",
         "histogram",
         "How long the oldest message of each batch had waited, of messages that say when they "
@@ -203,6 +209,12 @@ CATALOGUE: Final = (
         "aoi_gateway_outbox_given_up_total",
         "counter",
         "Outcomes that were too many to wait; the deadlines of their deliveries settle them.",
+    ),
+    Definition(
+        "aoi_gateway_queue_failures_total",
+        "counter",
+        "How often a probe through this gateway's queue did not come back, or workers could not "
+        "reach the queue, so that another one was opened.",
     ),
     Definition(
         "aoi_gateway_frames_total",

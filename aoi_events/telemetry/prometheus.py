@@ -87,6 +87,8 @@ class PrometheusMetrics:
             Level.WAITING: make.gauge("aoi_endpoint_requests_waiting")(),
             Level.POOL: make.gauge("aoi_store_connections_in_use")(),
         }
+        self._queue_failures = make.counter("aoi_gateway_queue_failures_total")()
+        self._presences = make.counter("aoi_presences_removed_total")()
         self._given_up = make.counter("aoi_gateway_outbox_given_up_total")()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -168,6 +170,10 @@ class PrometheusMetrics:
         for labels, number in Tally(outcomes).items():
             self._outcomes(*labels).inc(number)
 
+    def presences_removed(self, number: int) -> None:
+        """Count presences."""
+        self._presences.inc(number)
+
     def parked(self, queue: str, codes: Iterable[str]) -> None:
         """Count parked messages."""
         for code, number in Tally(codes).items():
@@ -218,6 +224,10 @@ class PrometheusMetrics:
     def closed(self, by: str | None, code: int | None) -> None:
         """Count a WebSocket that ended."""
         self._closes(by, None if code is None else str(int(code))).inc()
+
+    def queue_failed(self) -> None:
+        """Count a queue."""
+        self._queue_failures.inc()
 
     def refused(self, limit: Limit) -> None:
         """Count a refusal."""

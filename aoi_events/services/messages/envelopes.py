@@ -119,7 +119,7 @@ def _route_lost(items: Sequence[Item]) -> Outbound | None:
             item.accepted_at,
             detail="the gateway node is gone",
             epoch=item.epoch,
-        )
+        ).model_copy(update={"unroutable": True})
         for item in items
         if isinstance(item, DeliverItem)
     ]

@@ -81,12 +81,14 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
             )
             rows |= {decision.delivery.id: decision.delivery for decision in decisions}
             await tx.save_deliveries([row for id_, row in rows.items() if row != before[id_]])
+            present = dict(clients)
             ended = await apply_endings(tx, decisions, clients, now)
             ended += await note_refused_challenges(tx, challenges, self.settings, now, self.dice)
             decisions = [_still_wanted(decision, rows) for decision in decisions]
             context = await dispatcher.load(
                 tx, [d.delivery for d in decisions if _starts(d)], clients
             )
+        self._report_removed(outcomes, present, clients)
         self.metrics.deliveries((row, rows[id_]) for id_, row in before.items())
         released = await release_next_batches(self.store, rows.values(), self.settings, now)
         return [*dispatcher.outputs(decisions, context, now), *ended, *released]
@@ -107,6 +109,29 @@ class OutcomeHandler(Handler[OutcomeBatchV1]):
             return {}
         lock = Lock.EXCLUSIVE if challenges else _lock_for(concerned)
         return dict(await tx.clients(ids, lock))
+
+    def _report_removed(
+        self,
+        outcomes: Sequence[OutcomeItem],
+        before: Mapping[str, Client],
+        after: Mapping[str, Client],
+    ) -> None:
+        """Log and count the presences that ended because a gateway's queue took no message."""
+        unroutable = {outcome.client for outcome in outcomes if outcome.unroutable}
+        removed = [
+            client.presence
+            for id_ in unroutable
+            if (client := before.get(id_)) and client.presence and after[id_].presence is None
+        ]
+        if removed:
+            self.metrics.presences_removed(len(removed))
+            log.warning(
+                "presences_removed",
+                clients=len(removed),
+                nodes=sorted({presence.node for presence in removed})[:5],
+                hint="messages to the queues of these gateways were returned; a gateway that runs "
+                "reports its devices again",
+            )
 
     def _decide(
         self, row: Delivery | None, outcome: OutcomeItem, client: Client | None

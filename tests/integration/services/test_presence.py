@@ -11,6 +11,7 @@ from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.domain.clients.client import Client, Presence
 from tests.integration.services.conftest import BOTH
 from tests.support.actors import Device, Node
+from tests.support.counts import value
 from tests.support.system import System
 
 
@@ -231,6 +232,39 @@ async def test_a_late_confirmation_changes_nothing(system: System) -> None:
     before = await row_of(system, device)
     assert await old.confirm((device, "s1", 1)) == {"s1": "conflict"}
     assert await row_of(system, device) == before
+
+
+async def test_who_removes_a_presence_logs_and_counts_it(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A message for a device comes back, as its gateway's queue is gone: the log names the queue,
+    and the presence counts once, however many messages come back.
+    """
+    shop, node = await system.user(), await system.node("gw-1")
+    device = await system.device("websocket")
+    await node.connect(device, "s1")
+    await node.die()
+    for name in ("n1", "n2"):
+        await shop.send(name, device.token)
+        await system.events.wait_for("notification.stored", notification=name)
+    assert (await row_of(system, device)).presence is None
+    (line,) = [vars(each) for each in caplog.records if each.getMessage() == "presences_removed"]
+    assert (line["clients"], line["nodes"]) == (1, ["gw-1"])
+    assert value(system.installation.metrics, "aoi_presences_removed_total") == 1
+
+
+async def test_a_device_that_left_is_no_presence_that_was_removed(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its gateway runs, and reports the session as gone: nothing is wrong with a queue."""
+    shop, node = await system.user(), await system.node()
+    device = await system.device("websocket")
+    await node.connect(device, "s1")
+    await shop.send("n1", device.token)
+    await node.report(await node.next_delivery(), OutcomeKind.ROUTE_LOST, epoch=1)
+    await system.events.wait_for("notification.stored", notification="n1")
+    assert (await row_of(system, device)).presence is None
+    assert "presences_removed" not in caplog.text
 
 
 EPOCHS = pytest.mark.parametrize("epoch,ends", [(1, False), (2, True), (3, False)])

@@ -95,6 +95,10 @@ OUTCOMES = "aoi.outcomes"
 QUARANTINES = "aoi.quarantine"
 """Topic exchange to the quarantines, each by its name, so that permissions can say which."""
 
+PROBES = "aoi.probes"
+"""Topic exchange: each gateway publishes probes to its own queue, by the queue's name, so that it
+needs no permission to write to queues."""
+
 REGISTRATION = "aoi.registration"
 ACTIVATION = "aoi.activation"
 NOTIFICATION = "aoi.notification"
@@ -130,13 +134,19 @@ def delivery_queue(channel_type: str) -> str:
 
 
 def gateway_queue(node: str) -> str:
-    """The exclusive queue of one gateway node; it dies with the node's broker connection."""
+    """The name of the exclusive queue of one gateway node; it dies with the node's connection."""
     return f"aoi.gateway.{node}"
 
 
 def is_gateway_queue(name: str) -> bool:
     """Whether a queue is that of a gateway node."""
     return name.startswith(gateway_queue(""))
+
+
+def node_queue(node: str) -> Queue:
+    """The exclusive queue of one gateway node, bound to the gateway's own probes."""
+    name = gateway_queue(node)
+    return Queue(name, QueueKind.EXCLUSIVE, bindings=(Binding(PROBES, name),))
 
 
 def hints_queue(node: str) -> Queue:
@@ -186,6 +196,7 @@ def topology(channel_types: Iterable[str] = ()) -> Topology:
             Exchange(HINTS, ExchangeType.FANOUT),
             Exchange(OUTCOMES, ExchangeType.FANOUT),
             Exchange(QUARANTINES, ExchangeType.TOPIC),
+            Exchange(PROBES, ExchangeType.TOPIC),
         ),
         queues=(
             Queue(DEAD, bindings=(Binding(DEAD_LETTERS),), delivery_limit=_NEVER),

@@ -163,12 +163,16 @@ class Installation:
 
     @property
     def checks(self) -> Mapping[str, Check]:
-        """The health checks: whether broker and store, where a worker needs them, answer now."""
+        """The health checks: whether broker and store, where a worker needs them, answer now, and
+        whether a gateway's queue takes messages.
+        """
         checks: dict[str, Check] = {}
         opened = self.opened
         broker = opened.broker or opened.gateway_broker or opened.endpoint_broker
         if broker is not None:
             checks["broker"] = broker.healthy
+        if self.opened.gateway_broker is not None:
+            checks["gateway_queue"] = self.gateway.queue_proved
         if self.opened.store is not None:
             checks["store"] = self._store_answers
         return checks

@@ -189,11 +189,14 @@ def _url(scheme: str, host: str, port: int, path: str) -> str:
 
 
 def _notes(installation: Installation) -> dict[str, str]:
-    """Warnings: an operator should correct these, and the process works all the same."""
+    """Texts for the operator beside the checks; a process with a refused policy works."""
+    notes: dict[str, str] = {}
     policy = installation.policy
-    if policy is None or policy.refused is None:
-        return {}
-    return {"policy": f"the previous policy is in force, because {policy.refused}"}
+    if policy is not None and policy.refused is not None:
+        notes["policy"] = f"the previous policy is in force, because {policy.refused}"
+    if "gateway" in installation.names and (fault := installation.gateway.queue_fault) is not None:
+        notes["gateway_queue"] = fault
+    return notes
 
 
 async def _all(events: Sequence[asyncio.Event]) -> None:

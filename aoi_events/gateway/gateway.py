@@ -19,14 +19,17 @@ from aoi_events.gateway.protocol.webpush import WebPushSession
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.sockets.device_connection import DeviceConnection
 from aoi_events.gateway.sockets.server import GatewayServer
+from aoi_events.gateway.workers.announcer import Announcer
 from aoi_events.gateway.workers.node_queue import NodeQueue
 from aoi_events.gateway.workers.outbox import Outbox
+from aoi_events.gateway.workers.queue_prober import QueueProber
 from aoi_events.gateway.workers.request_forwarder import RequestForwarder
 from aoi_events.platform.clock import SystemClock, SystemDice
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.platform.retry import RetryPolicy, retry
 from aoi_events.platform.tasks import unless_set
+from aoi_events.platform.worker_rpc import WorkerRpc
 from aoi_events.ports.broker import Broker, Requester
 from aoi_events.ports.clock import Clock, Dice
 from aoi_events.ports.metrics import GatewayMetrics, Level
@@ -36,11 +39,15 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class GatewayHealth:
-    """The health of a gateway; ``ready``: devices can connect, and the broker is connected."""
+    """The health of a gateway; ``ready``: devices can connect, the broker is connected, and the
+    gateway's queue takes messages.
+    """
 
     ready: bool
     listening: bool
     broker: bool
+    queue_fault: str | None
+    """Why it is not proved that the queue takes messages; None: it is proved."""
     node: str
     connections: int
     sessions: int
@@ -82,10 +89,21 @@ class Gateway:
         self._draining = False
         self._outbox = Outbox(broker, self._clock, bound=self.settings.outbox, metrics=metrics)
         self._server = GatewayServer(self.settings, self._serve, metrics)
+        self._prober = QueueProber(broker, self, self.settings, node_name=self._node_name)
+        self._announcer = Announcer(
+            self,
+            self._connections,
+            self.settings,
+            clock=self._clock,
+            node_name=self._node_name,
+            unreachable=self._prober.unreachable,
+        )
         self._node_queue = NodeQueue(
             broker,
             self,
             self._connections,
+            prober=self._prober,
+            announcer=self._announcer,
             clock=self._clock,
             dice=self._dice,
             settings=self.settings,
@@ -121,18 +139,21 @@ class Gateway:
             await self._server.close()
 
     async def _run(self, requester: Requester, stop: asyncio.Event) -> None:
+        rpc = WorkerRpc(requester, timeout=self.settings.request_within)
         forwarder = self._forwarder = RequestForwarder(
-            requester,
+            rpc,
             self,
             self.settings,
-            node_name=lambda: self._node_queue.name,
-            outdated=self._node_queue.announce,
+            node_name=self._node_name,
+            outdated=self._announcer.announce,
         )
         try:
             async with asyncio.TaskGroup() as group:
                 consuming = group.create_task(self._node_queue.run())
                 others = [
-                    group.create_task(self._node_queue.run_announcements(forwarder)),
+                    group.create_task(self._announcer.run(rpc)),
+                    group.create_task(self._announcer.run_rounds(rpc)),
+                    group.create_task(self._prober.run()),
                     group.create_task(self._outbox.run()),
                     group.create_task(self._tick_forever()),
                 ]
@@ -155,6 +176,7 @@ class Gateway:
         """Close every connection, and publish the outcomes and presences that end with them."""
         _log.info("gateway_drains", connections=len(self._connections))
         self._draining = True
+        self._prober.stop()
         self._server.refuse()
         try:
             async with asyncio.timeout(self.settings.drain_within):
@@ -186,6 +208,7 @@ class Gateway:
         while True:
             await self._clock.sleep(self.settings.tick)
             self.elapsed += self.settings.tick
+            await self._prober.tick()
             for connection in list(self._connections.values()):
                 if connection.due <= self.elapsed:
                     await connection.tick()
@@ -195,15 +218,28 @@ class Gateway:
         broker = await self._broker.healthy()
         listening = self._server.listening
         return GatewayHealth(
-            ready=broker and listening and not self._draining,
+            ready=broker and listening and not self._draining and self.queue_fault is None,
             listening=listening,
             broker=broker,
-            node=self._node_queue.name,
+            queue_fault=self.queue_fault,
+            node=self._node_name(),
             connections=len(self._connections),
             sessions=self._sessions(),
             outbox=len(self._outbox),
             dropped=self._outbox.dropped,
         )
+
+    @property
+    def queue_fault(self) -> str | None:
+        """Why it is not proved that the gateway's queue takes messages; None: it is proved."""
+        return self._prober.fault
+
+    async def queue_proved(self) -> bool:
+        """Whether the gateway's queue takes messages now, for ``/readyz``."""
+        return self.queue_fault is None
+
+    def _node_name(self) -> str:
+        return self._node_queue.name
 
     def _sessions(self) -> int:
         open_ = SessionState.OPEN

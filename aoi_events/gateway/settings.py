@@ -78,6 +78,14 @@ class GatewaySettings(Section):
     write_buffer: Annotated[int, Field(ge=65_536, le=2**30)] = 1_048_576
     """Octets that one device may leave unread; above that the connection ends."""
 
+    probe_every: Seconds = 2.0
+    """Seconds between two probes, small messages through the gateway's queue to itself."""
+    probe_within: Seconds = 3.0
+    """Seconds that a probe may be away; then the gateway connects to the broker again and opens
+    another queue. Twice as long after each queue that fails, three times."""
+    announce_every: Seconds = 30.0
+    """Seconds in which the gateway reports all its open sessions to the workers once, 500 in one
+    request. They write only what the store has otherwise."""
     prefetch: Annotated[int, Field(ge=1, le=65_535)] = 500
     """Messages from the workers that this gateway takes at once, before it acknowledges them."""
     outbox: Annotated[int, Field(ge=1_000, le=10_000_000)] = 100_000

@@ -7,7 +7,12 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aoi_events.contracts.answers import ClientConnectedV1, RefusedV1
+from aoi_events.contracts.answers import (
+    ClientConnectedV1,
+    ConfirmedSession,
+    RefusedV1,
+    SessionsConfirmedV1,
+)
 from aoi_events.contracts.base import Answer
 from aoi_events.contracts.envelopes import (
     CloseItem,
@@ -16,7 +21,7 @@ from aoi_events.contracts.envelopes import (
     OutcomeBatchV1,
     OutcomeItem,
 )
-from aoi_events.contracts.requests import ConnectClientV1
+from aoi_events.contracts.requests import ConfirmSessionsV1, ConnectClientV1
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Broker, Inbound, Outbound, Published, Subscription
 from aoi_events.topology import (
@@ -48,6 +53,8 @@ class Workers(Observable):
         self.requests: list[Inbound] = []
         self.outcomes: list[OutcomeItem] = []
         self.connects: list[ConnectClientV1] = []
+        self.confirms: list[ConfirmSessionsV1] = []
+        self.nodes: dict[str, str] = {}
         self.left: list[tuple[str, int]] = []
         self.epoch = 0
         self.epochs: dict[str, int] = {}
@@ -122,6 +129,8 @@ class Workers(Observable):
         match message.routing_key:
             case "client.connected":
                 return self.admit(message)
+            case "client.present":
+                return self.confirm(message)
             case "client.disconnected":
                 body = json.loads(message.body)
                 self.left.append((body["client"], body["epoch"]))
@@ -137,8 +146,41 @@ class Workers(Observable):
             return refusal("unauthenticated")
         self.epoch += 1
         self.epochs[request.client] = self.epoch
+        self.nodes[request.session] = request.node
         answer = ClientConnectedV1(client=request.client, epoch=self.epoch, sequence=3)
         return reply("client.connected.v1", answer)
+
+    def confirm(self, message: Inbound) -> Reply:
+        """Let sessions go on under the next epoch, where they are not at that node; each of these
+        counts as a connect without a secret.
+        """
+        request = ConfirmSessionsV1.decode(message.body)
+        self.confirms.append(request)
+        changed: list[ConfirmedSession] = []
+        for each in request.sessions:
+            if self.nodes.get(each.session) == request.node:
+                continue
+            self.nodes[each.session] = request.node
+            self.epoch += 1
+            self.epochs[each.client] = self.epoch
+            changed.append(ConfirmedSession(session=each.session, epoch=self.epoch))
+            self.connects.append(
+                ConnectClientV1(
+                    version=1,
+                    client=each.client,
+                    node=request.node,
+                    session=each.session,
+                    epoch=each.epoch,
+                )
+            )
+        return reply("client.present.v1", SessionsConfirmedV1(changed=tuple(changed)))
+
+
+def refuse_sessions(message: Inbound, code: str) -> Reply:
+    """Refuse every session of a request with this code."""
+    sessions = ConfirmSessionsV1.decode(message.body).sessions
+    changed = tuple(ConfirmedSession(session=each.session, code=code) for each in sessions)
+    return reply("client.present.v1", SessionsConfirmedV1(changed=changed))
 
 
 def reply(name: str, answer: Answer) -> Reply:

@@ -155,13 +155,13 @@ class DeviceSession(ABC):
         self._between_epochs = self.state is SessionState.OPEN
 
     def announced(
-        self, answer: ClientConnectedV1, *, elapsed: float, now: datetime, current: bool = True
+        self, epoch: int, *, elapsed: float, now: datetime, current: bool = True
     ) -> list[Effect]:
         """The announcement was accepted: the session continues under a new epoch."""
         if self.state is not SessionState.OPEN:
-            return [EndPresence(answer.client, answer.epoch)]
+            return [] if self.client is None else [EndPresence(self.client, epoch)]
         self._between_epochs = not current
-        return self._start_epoch(answer.epoch, elapsed, now)
+        return self._start_epoch(epoch, elapsed, now)
 
     def announcement_refused(self, code: str, *, now: datetime) -> list[Effect]:
         """The announcement was refused: the client has another session, or none."""

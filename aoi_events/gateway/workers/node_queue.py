@@ -23,25 +23,22 @@ from aoi_events.contracts.envelopes import (
 )
 from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.gateway.protocol.outcomes import route_lost
-from aoi_events.gateway.protocol.session import SessionState
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.sockets.device_connection import DeviceConnection, GatewayContext
-from aoi_events.gateway.workers.request_forwarder import RequestForwarder
+from aoi_events.gateway.workers.announcer import Announcer
+from aoi_events.gateway.workers.queue_prober import QueueProber
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.resubscribing_consumer import ResubscribingConsumer
 from aoi_events.platform.retry import FailedAttempt, RetryPolicy
 from aoi_events.ports.broker import Broker, Inbound
 from aoi_events.ports.clock import Clock, Dice
-from aoi_events.topology import Queue, QueueKind, gateway_queue
+from aoi_events.topology import Queue, node_queue
 
 _log = get_logger(__name__)
 _ANY_NODE = "aoi.gateway"
 """The name in metrics for the queues of all gateways, whose own names change."""
 _RETRY_POLICY = RetryPolicy(first=0.1, most=5.0, jitter=0.5)
 _LATER = (InfrastructureError, ConfigurationError)
-_ANNOUNCE_AT_ONCE = 64
-_ANNOUNCE_PAUSE = 0.5
-"""Seconds before sessions whose announcement was not answered are announced again."""
 _Item = DeliverItem | ChallengeItem | CloseItem
 _ITEM: TypeAdapter[_Item] = TypeAdapter(Annotated[_Item, Field(discriminator="kind")])
 
@@ -55,6 +52,8 @@ class NodeQueue:
         gateway: GatewayContext,
         connections: Mapping[str, DeviceConnection],
         *,
+        prober: QueueProber,
+        announcer: Announcer,
         clock: Clock,
         dice: Dice,
         settings: GatewaySettings,
@@ -63,7 +62,8 @@ class NodeQueue:
         self.ready = asyncio.Event()
         self._gateway = gateway
         self._connections = connections
-        self._clock = clock
+        self._prober = prober
+        self._announcer = announcer
         self._dice = dice
         self._consumer = ResubscribingConsumer(
             broker,
@@ -74,8 +74,6 @@ class NodeQueue:
             failed=_log_unavailable,
             sleep=clock.sleep,
         )
-        self._unannounced: dict[str, DeviceConnection] = {}
-        self._to_announce = asyncio.Event()
 
     # -- the queue ------------------------------------------------------------------------------
 
@@ -83,13 +81,13 @@ class NodeQueue:
         """Consume the queue, under a new name for each broker connection, until :meth:`stop`."""
         # After a first success a refusal passes: for example, the broker restarts.
         await self._consumer.subscribe(on=InfrastructureError)
-        self._rename()
+        await self._rename()
         while (messages := await self._consumer.take()) is not None:
             if messages:
                 await self._handle(messages)
             else:
                 _log.warning("gateway_queue_lost", node=self.name)
-                self._rename()
+                await self._rename()
 
     async def stop(self) -> None:
         """Stop consuming; :meth:`run` returns when the messages that arrived are processed."""
@@ -98,24 +96,26 @@ class NodeQueue:
     def _new_queue(self) -> Queue:
         # Each attempt uses a new name: a failed one may have declared its queue.
         self._next = f"gw-{self._dice.token_hex(8)}"
-        return Queue(gateway_queue(self._next), QueueKind.EXCLUSIVE)
+        return node_queue(self._next)
 
-    def _rename(self) -> None:
+    async def _rename(self) -> None:
         self.name = self._next
         _log.info("gateway_queue_named", node=self.name, sessions=len(self._connections))
         for connection in self._connections.values():
-            if connection.session.state is SessionState.OPEN:
-                connection.session.node_renamed()
-                self.announce(connection)
+            connection.session.node_renamed()
+        self._announcer.announce(self._connections.values())
+        await self._prober.opened()
         self.ready.set()
 
     async def _handle(self, messages: Sequence[Inbound]) -> None:
-        ids = [message.message_id for message in messages]
-        with self._gateway.metrics.batch(_ANY_NODE, ids):
-            for message in messages:
-                for item in _items(message):
-                    await self._deliver(item)
-            await self._consumer.ack(messages)
+        sent = [message for message in messages if not self._prober.arrived(message)]
+        if sent:
+            ids = [message.message_id for message in sent]
+            with self._gateway.metrics.batch(_ANY_NODE, ids):
+                for message in sent:
+                    for item in _items(message):
+                        await self._deliver(item)
+        await self._consumer.ack(messages)
 
     async def _deliver(self, item: _Item) -> None:
         now = self._gateway.now()
@@ -134,35 +134,6 @@ class NodeQueue:
                     await connection.perform(connection.session.close(code, item.message, now=now))
             case ChallengeItem():
                 _log.error("unexpected_challenge", client=item.client)
-
-    # -- announcements --------------------------------------------------------------------------
-
-    def announce(self, connection: DeviceConnection) -> None:
-        """Announce a session under the present name, repeatedly until that is answered."""
-        self._unannounced[connection.session.id] = connection
-        self._to_announce.set()
-
-    async def run_announcements(self, forwarder: RequestForwarder) -> None:
-        """Announce sessions until cancelled, a bounded number at once."""
-        while True:
-            await self._to_announce.wait()
-            self._to_announce.clear()
-            while self._unannounced:
-                batch = [
-                    self._unannounced.popitem()[1]
-                    for _ in range(min(_ANNOUNCE_AT_ONCE, len(self._unannounced)))
-                ]
-                done = await asyncio.gather(*(self._announce(forwarder, each) for each in batch))
-                if not all(done):
-                    await self._clock.sleep(_ANNOUNCE_PAUSE)
-
-    async def _announce(self, forwarder: RequestForwarder, connection: DeviceConnection) -> bool:
-        if connection.session.state is not SessionState.OPEN:
-            return True
-        if await forwarder.announce(connection):
-            return True
-        self._unannounced[connection.session.id] = connection
-        return False
 
 
 def _log_unavailable(attempt: FailedAttempt) -> None:

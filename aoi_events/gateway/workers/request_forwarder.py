@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import timedelta
 from typing import Any, Final
 
@@ -23,7 +23,6 @@ from aoi_events.gateway.sockets.device_connection import DeviceConnection, Gatew
 from aoi_events.platform.limiters import RateLimiter
 from aoi_events.platform.logs import SeldomLog, get_logger
 from aoi_events.platform.worker_rpc import RequestSlots, TooManyRequests, WorkerRpc
-from aoi_events.ports.broker import Requester
 from aoi_events.ports.metrics import Limit
 
 _log = get_logger(__name__)
@@ -33,7 +32,6 @@ _CAUSED_BY_DEVICE: Final = frozenset(
     {ErrorCode.UNAUTHENTICATED, ErrorCode.CLIENT_RETIRED, ErrorCode.CONFLICT, ErrorCode.EXPIRED}
 )
 """Refusals of a session that no operator can prevent."""
-_RETRY: Final = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL})
 _NO_ANSWER: Final = (InfrastructureError, RequestTimeout)
 
 
@@ -41,19 +39,19 @@ class RequestForwarder:
     """Sends requests to the workers, a bounded number for all devices together.
 
     ``node_name`` returns the present name of the gateway's queue, which requests about sessions
-    carry. ``outdated`` is called with each session that was admitted under an earlier name.
+    carry. ``outdated`` is called with sessions that were admitted under an earlier name.
     """
 
     def __init__(
         self,
-        requester: Requester,
+        rpc: WorkerRpc,
         gateway: GatewayContext,
         settings: GatewaySettings,
         *,
         node_name: Callable[[], str],
-        outdated: Callable[[DeviceConnection], None],
+        outdated: Callable[[Iterable[DeviceConnection]], None],
     ) -> None:
-        self._rpc = WorkerRpc(requester, timeout=settings.request_within)
+        self._rpc = rpc
         self._gateway = gateway
         self._answer_within = timedelta(seconds=settings.request_within)
         self._node_name = node_name
@@ -164,38 +162,7 @@ class RequestForwarder:
             session.admitted(answer, elapsed=elapsed, now=now, current=current)
         )
         if not current:
-            self._outdated(connection)
-
-    async def announce(self, connection: DeviceConnection) -> bool:
-        """Report an open session under the present name of the gateway's queue.
-
-        Returns False when it must be announced again: the workers did not answer, or the name has
-        changed meanwhile.
-        """
-        session, node = connection.session, self._node_name()
-        if session.client is None or session.epoch is None:
-            return True
-        answer = await self._connect(
-            ConnectClientV1(
-                version=1,
-                client=session.client,
-                epoch=session.epoch,
-                node=node,
-                session=session.id,
-                answer_by=self._gateway.now() + self._answer_within,
-            )
-        )
-        if answer is None or (isinstance(answer, RequestRefused) and answer.code in _RETRY):
-            return False
-        now, elapsed = self._gateway.now(), self._gateway.elapsed
-        if isinstance(answer, RequestRefused):
-            await connection.perform(session.announcement_refused(answer.code, now=now))
-            return True
-        current = node == self._node_name()
-        await connection.perform(
-            session.announced(answer, elapsed=elapsed, now=now, current=current)
-        )
-        return current
+            self._outdated([connection])
 
     async def _connect(self, request: ConnectClientV1) -> ClientConnectedV1 | RequestRefused | None:
         """The answer about a session; None when there is none that can be read."""

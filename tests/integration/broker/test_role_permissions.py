@@ -18,8 +18,10 @@ from aoi_events.topology import (
     NOTIFICATION,
     OUTCOME,
     OUTCOMES,
+    PROBES,
     QUARANTINES,
     REQUESTS,
+    node_queue,
     quarantine_of,
     topology,
     worker_queue,
@@ -66,6 +68,36 @@ async def test_who_reports_outcomes_writes_into_no_queue(
     finally:
         await broker.close()
         await setup.close()
+
+
+async def test_a_gateway_probes_its_own_queue(
+    rabbit_server: RabbitServer, rabbit_vhost: str
+) -> None:
+    """Its probes arrive through their exchange, marked as such; no other role may publish there."""
+    setup = await as_role(rabbit_server, rabbit_vhost, "aoi-setup")
+    await setup.declare(topology(["sms"]))
+    gateway = await as_role(rabbit_server, rabbit_vhost, "aoi-gateway")
+    other = await as_role(rabbit_server, rabbit_vhost, "aoi-sms")
+    queue = node_queue("gw-1")
+    probe = Outbound(PROBES, queue.name, b"1", persistent=False)
+    try:
+        taking = await gateway.subscribe(queue, prefetch=9)
+        assert list(await gateway.publish([probe])) == [Published.CONFIRMED]
+        async with asyncio.timeout(WITHIN):
+            (message,) = await taking.take(1)
+        assert (message.exchange, message.body) == (PROBES, b"1")
+        gone = Outbound(PROBES, node_queue("gw-2").name, b"1", persistent=False)
+        assert list(await gateway.publish([gone])) == [Published.RETURNED]
+        for broker, refused in (
+            (other, probe),
+            (gateway, Outbound("", queue.name, b"1")),
+            (gateway, Outbound(PROBES, OUTCOME, b"1")),
+        ):
+            with pytest.raises(PublishRefused, match="ACCESS_REFUSED"):
+                await broker.publish([refused])
+    finally:
+        for broker in (gateway, other, setup):
+            await broker.close()
 
 
 async def test_an_endpoint_asks_about_notifications_only(

@@ -16,6 +16,7 @@ from aoi_events.telemetry.catalogue import CATALOGUE
 from aoi_events.testing.ports import free_port
 from tests.integration.cli.conftest import MEMORY, Start
 from tests.support.commands import run
+from tests.support.limits import WITHIN
 
 UNREACHABLE = "amqp://aoi:hidden@127.0.0.1:1/"
 
@@ -35,8 +36,11 @@ async def test_up_is_ready_and_drains(start: Start, tmp_path: Path) -> None:
     started = await process.says("started")
     assert "`aoi keys api NAME`" in (await process.says("no_api_keys"))["hint"]
     assert await answer(started["health"], "/livez") == (200, {"ok": True})
-    checks = {"broker": True, "store": True, "workers": True}
-    assert await answer(started["health"], "/readyz") == (200, {"ok": True, "checks": checks})
+    checks = {"broker": True, "gateway_queue": True, "store": True, "workers": True}
+    async with asyncio.timeout(WITHIN):
+        while (ready := await answer(started["health"], "/readyz"))[0] != 200:
+            assert ready[1]["notes"].keys() == {"gateway_queue"}
+    assert ready == (200, {"ok": True, "checks": checks})
     assert (tmp_path / "aoi.sqlite3").exists()
     assert (tmp_path / "aoi-keys.json").stat().st_mode & 0o777 == 0o600
     process.running.send_signal(signal.SIGTERM)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import aiohttp
 import pytest
@@ -18,7 +19,7 @@ from aoi_events.ports.broker import Broker, Inbound, Published
 from aoi_events.topology import Queue
 from tests.integration.gateway.conftest import GATEWAY_USER, BrokerAccess, Running, Start
 from tests.support.device_frames import CLIENT, OTHER_CLIENT, ack, deliver, delivery_id, hello
-from tests.support.gateway_workers import Reply, Workers, refusal
+from tests.support.gateway_workers import Reply, Workers, refusal, refuse_sessions
 from tests.support.limits import WITHIN
 
 
@@ -192,12 +193,16 @@ async def test_an_announcement_goes_on_until_it_is_answered(start: Start) -> Non
     """Silence and faults of the workers are answered by asking again."""
     running = await start(request_within=2)
     device = await running.devices.open()
-    answers: list[Reply] = [None, refusal("internal")]
+    answers: list[Callable[[Inbound], Reply]] = [
+        lambda _: None,
+        lambda _: refusal("internal"),
+        lambda message: refuse_sessions(message, "unavailable"),
+    ]
 
     def answer(message: Inbound) -> Reply:
-        return answers.pop(0) if answers else running.workers.admit(message)
+        return answers.pop(0)(message) if answers else running.workers.confirm(message)
 
-    running.workers.replies["client.connected"] = answer
+    running.workers.replies["client.present"] = answer
     await running.drop_broker()
     await running.workers.until(lambda: running.workers.epoch == 2)
     assert answers == []
@@ -209,7 +214,7 @@ async def test_an_announcement_goes_on_until_it_is_answered(start: Start) -> Non
 async def test_a_session_that_another_took_meanwhile_is_ended(running: Running) -> None:
     """The announcement is refused as a conflict: this connection is the replaced one."""
     device = await running.devices.open()
-    running.workers.replies["client.connected"] = lambda message: refusal("conflict")
+    running.workers.replies["client.present"] = lambda message: refuse_sessions(message, "conflict")
     await running.drop_broker()
     assert (await device.closed())[0] == 4409
 

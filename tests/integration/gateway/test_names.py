@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aoi_events.contracts.requests import ConnectClientV1
+from aoi_events.contracts.requests import ConfirmSessionsV1
 from aoi_events.ports.broker import Inbound
 from tests.integration.gateway.conftest import Running, Start
 from tests.support.device_frames import CLIENT, OTHER_CLIENT, deliver, delivery_id, hello
@@ -39,7 +39,7 @@ async def test_an_admission_under_a_name_that_is_gone_is_announced_under_the_nex
 
     def admit(message: Inbound) -> Reply:
         rename(running, "gw-new")
-        running.workers.replies["client.connected"] = keep(announced)
+        running.workers.replies["client.present"] = keep(announced)
         return running.workers.admit(message)
 
     running.workers.replies["client.connected"] = admit
@@ -47,7 +47,7 @@ async def test_an_admission_under_a_name_that_is_gone_is_announced_under_the_nex
     await running.workers.until(lambda: announced)
     session = running.workers.connects[0].session
     await running.workers.send(old, deliver(1, session=session, epoch=2))
-    await running.workers.answer(announced[0], running.workers.admit(announced[0]))
+    await running.workers.answer(announced[0], running.workers.confirm(announced[0]))
     assert (await device.receive("notification"))["delivery"] == delivery_id(1)
     first, second = running.workers.connects
     assert (first.node, second.node) == (old, "gw-new")
@@ -64,15 +64,15 @@ async def test_an_announcement_under_a_name_that_is_gone_is_made_again(running: 
 
     def announce(message: Inbound) -> Reply:
         rename(running, "gw-newest")
-        running.workers.replies["client.connected"] = keep(again)
-        return running.workers.admit(message)
+        running.workers.replies["client.present"] = keep(again)
+        return running.workers.confirm(message)
 
-    running.workers.replies["client.connected"] = announce
+    running.workers.replies["client.present"] = announce
     await running.drop_broker()
     await running.workers.until(lambda: again)
     _, second = running.workers.connects
     await running.workers.send(second.node, deliver(1, session=second.session, epoch=3))
-    await running.workers.answer(again[0], running.workers.admit(again[0]))
+    await running.workers.answer(again[0], running.workers.confirm(again[0]))
     assert (await device.receive("notification"))["delivery"] == delivery_id(1)
     third = running.workers.connects[2]
     assert (third.node, third.epoch) == ("gw-newest", 2)
@@ -105,21 +105,19 @@ async def test_a_session_that_ended_is_not_announced_again(start: Start) -> None
     """
     running = await start(request_within=2)
     gone, stays = await running.devices.open(), await running.devices.open(OTHER_CLIENT)
-    announced: list[str] = []
+    announced: list[list[str]] = []
 
     def answer(message: Inbound) -> Reply:
-        client = ConnectClientV1.decode(message.body).client
-        announced.append(client)
-        return None if client == CLIENT else running.workers.admit(message)
+        sessions = ConfirmSessionsV1.decode(message.body).sessions
+        announced.append([each.client for each in sessions])
+        return None if len(announced) == 1 else running.workers.confirm(message)
 
-    running.workers.replies["client.connected"] = answer
+    running.workers.replies["client.present"] = answer
     await running.drop_broker()
-    await running.workers.until(lambda: CLIENT in announced)
+    await running.workers.until(lambda: announced)
     await gone.web.close()
     await running.workers.until(lambda: running.workers.left)
-    for _ in range(2):
-        await running.drop_broker()
-        times = announced.count(OTHER_CLIENT)
-        await running.workers.until(lambda: announced.count(OTHER_CLIENT) > times)  # noqa: B023
-    assert announced.count(CLIENT) == 1
+    await running.workers.until(lambda: len(announced) == 2)
+    assert sorted(announced[0]) == [CLIENT, OTHER_CLIENT]
+    assert announced[1] == [OTHER_CLIENT]
     assert not stays.web.closed

@@ -155,8 +155,7 @@ class Connections(RuleBasedStateMachine):
         """The workers answer an announcement."""
         self.announcing = False
         self.epoch += 1
-        answer = connected(self.epoch)
-        self.do(lambda: self.session.announced(answer, elapsed=self.elapsed, now=NOW))
+        self.do(lambda: self.session.announced(self.epoch, elapsed=self.elapsed, now=NOW))
 
     @rule(number=st.integers(1, 8), ahead=st.integers(-1, 1))
     def deliver(self, number: int, ahead: int) -> None:

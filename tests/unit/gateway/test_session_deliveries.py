@@ -254,7 +254,7 @@ def test_between_epochs_deliveries_for_the_next_one_wait() -> None:
     session = open_session()
     session.node_renamed()
     assert session.deliver(deliver(1, epoch=2), elapsed=1.0, now=NOW) == []
-    assert sent(session.announced(connected(2), elapsed=1.0, now=NOW)) == [delivery_id(1)]
+    assert sent(session.announced(2, elapsed=1.0, now=NOW)) == [delivery_id(1)]
     assert session.epoch == 2
     (old,) = outcomes(push(session, 3))
     assert (old.kind, old.epoch) == (OutcomeKind.ROUTE_LOST, 1)
@@ -265,7 +265,7 @@ def test_only_deliveries_of_the_present_epoch_are_sent(epoch: int, *, expected: 
     """Deliveries of an older epoch, and of one that was not announced, are lost."""
     session = open_session()
     session.node_renamed()
-    session.announced(connected(2), elapsed=1.0, now=NOW)
+    session.announced(2, elapsed=1.0, now=NOW)
     effects = session.deliver(deliver(1, epoch=epoch), elapsed=1.0, now=NOW)
     assert sent(effects) == ([delivery_id(1)] if expected else [])
     assert [each.epoch for each in outcomes(effects)] == ([] if expected else [epoch])
@@ -275,13 +275,13 @@ def test_between_epochs_only_the_next_one_is_waited_for() -> None:
     """An epoch that is over is lost at once, the present one when the next begins."""
     session = open_session()
     session.node_renamed()
-    session.announced(connected(2), elapsed=1.0, now=NOW)
+    session.announced(2, elapsed=1.0, now=NOW)
     session.node_renamed()
     (older,) = outcomes(session.deliver(deliver(1, epoch=1), elapsed=2.0, now=NOW))
     assert (older.kind, older.epoch) == (OutcomeKind.ROUTE_LOST, 1)
     for epoch in (2, 3):
         assert session.deliver(deliver(epoch, epoch=epoch), elapsed=2.0, now=NOW) == []
-    effects = session.announced(connected(3), elapsed=3.0, now=NOW)
+    effects = session.announced(3, elapsed=3.0, now=NOW)
     assert sent(effects) == [delivery_id(3)]
     assert [(each.delivery, each.epoch) for each in outcomes(effects)] == [(delivery_id(2), 2)]
 
@@ -307,7 +307,7 @@ def test_an_admission_that_is_out_of_date_begins_between_epochs() -> None:
     assert [frame["type"] for frame in frames(effects)] == ["welcome"]
     for epoch in (1, 2):
         assert session.deliver(deliver(epoch, epoch=epoch), elapsed=1.0, now=NOW) == []
-    effects = session.announced(connected(2), elapsed=1.0, now=NOW)
+    effects = session.announced(2, elapsed=1.0, now=NOW)
     assert sent(effects) == [delivery_id(2)]
     assert [each.epoch for each in outcomes(effects)] == [1]
 
@@ -316,9 +316,9 @@ def test_an_announcement_that_is_out_of_date_keeps_the_session_between_epochs() 
     """The name changed again meanwhile: the epoch counts, deliveries go on waiting."""
     session = open_session()
     session.node_renamed()
-    assert session.announced(connected(2), elapsed=1.0, now=NOW, current=False) == []
+    assert session.announced(2, elapsed=1.0, now=NOW, current=False) == []
     assert session.deliver(deliver(1, epoch=3), elapsed=1.0, now=NOW) == []
-    assert sent(session.announced(connected(3), elapsed=1.0, now=NOW)) == [delivery_id(1)]
+    assert sent(session.announced(3, elapsed=1.0, now=NOW)) == [delivery_id(1)]
 
 
 def test_an_announcement_after_the_end_gives_its_epoch_up() -> None:
@@ -326,4 +326,4 @@ def test_an_announcement_after_the_end_gives_its_epoch_up() -> None:
     session = open_session()
     session.node_renamed()
     session.lost(now=NOW)
-    assert session.announced(connected(2), elapsed=1.0, now=NOW) == [EndPresence(CLIENT, 2)]
+    assert session.announced(2, elapsed=1.0, now=NOW) == [EndPresence(CLIENT, 2)]

@@ -188,7 +188,7 @@ async def test_workers_beside_each_other(
     processes = [await start("worker", name, **settings) for name in names]
     for name, process in zip(names, processes, strict=True):
         assert (await process.says("started"))["workers"] == [name]
-        assert (await answer((await process.says("started"))["health"], "/readyz"))[0] == 200
+        assert (await ready((await process.says("started"))["health"]))["ok"]
     for process in processes:
         process.running.send_signal(signal.SIGTERM)
     assert [await process.ends() for process in processes] == [0] * len(names)

@@ -24,7 +24,7 @@ from aoi_events.errors import (
 from aoi_events.gateway.protocol.session import SessionState
 from aoi_events.gateway.settings import GatewaySettings
 from aoi_events.gateway.sockets.device_connection import DeviceConnection, GatewayContext
-from aoi_events.platform.logs import get_logger
+from aoi_events.platform.logs import SeldomLog, get_logger
 from aoi_events.platform.worker_rpc import WorkerRpc
 from aoi_events.ports.clock import Clock
 
@@ -62,6 +62,7 @@ class Announcer:
         self._answer_within = timedelta(seconds=settings.request_within)
         self._waiting: dict[str, DeviceConnection] = {}
         self._wanted = asyncio.Event()
+        self._seldom = SeldomLog(_log, now=lambda: gateway.elapsed)
 
     def announce(self, connections: Iterable[DeviceConnection]) -> None:
         """Announce sessions under the present name, repeatedly until that is answered."""
@@ -119,7 +120,7 @@ class Announcer:
                 SessionsConfirmedV1,
             )
         except (InfrastructureError, RequestTimeout, RequestRefused, UnexpectedAnswer) as error:
-            _log.warning("sessions_not_confirmed", sessions=len(sessions), error=str(error))
+            self._seldom.warning("sessions_not_confirmed", sessions=len(sessions), error=str(error))
             if not isinstance(error, RequestRefused) or error.code in _RETRY:
                 self.announce(named.values())
             return 0

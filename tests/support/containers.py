@@ -8,7 +8,7 @@ from typing import Any, Final
 import psycopg
 import pytest
 
-from aoi_events.testing.containers import PostgresServer
+from aoi_events.testing.containers import PostgresServer, RabbitServer
 from tests.support.limits import WITHIN
 
 _WAITING: Final = (
@@ -18,8 +18,8 @@ _WAITING: Final = (
 """Asks PostgreSQL how many sessions of this database, and of no other test's, wait for a lock."""
 
 
-def address_of(server: PostgresServer) -> str:
-    """The IP address at which other containers reach it, at port 5432."""
+def address_of(server: PostgresServer | RabbitServer) -> str:
+    """The IP address at which other containers reach it, at its usual port."""
     container = server.container.get_wrapped_container()
     container.reload()
     networks = container.attrs["NetworkSettings"]["Networks"].values()

@@ -1,0 +1,208 @@
+"""Three RabbitMQ nodes in containers on a network of their own, and what can happen to them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Final, Self, cast
+
+from aoi_events.testing.containers import RabbitServer, _until
+from tests.support.containers import address_of
+
+if TYPE_CHECKING:
+    from testcontainers.core.network import Network
+
+_NAMES: Final = ("one", "two", "three")
+_START: Final = (
+    "printf '%s' \"$CLUSTER\" >/etc/rabbitmq/conf.d/50-cluster.conf; "
+    "exec docker-entrypoint.sh rabbitmq-server"
+)
+_WATERMARK: Final = "400MB"
+_FREE: Final = "50MB"
+_CONFIGURATION: Final = f"""
+cluster_formation.peer_discovery_backend = classic_config
+cluster_partition_handling = {{handling}}
+vm_memory_high_watermark.absolute = {_WATERMARK}
+disk_free_limit.absolute = {_FREE}
+log.console.level = warning
+"""
+_ERLANG: Final = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel net_ticktime {ticktime}"
+"""Three nodes share the machine with everything else: none of them spins while it waits."""
+_CUT: Final = """
+table inet cut {{
+    chain in {{
+        type filter hook input priority filter;
+        tcp flags & rst == rst accept;
+        {incoming};
+    }}
+    chain out {{
+        type filter hook output priority filter;
+        tcp flags & rst == rst accept;
+        {outgoing};
+    }}
+}}
+"""
+"""Resets pass, or those that it sends itself would be cut, too."""
+
+
+class ClusterNode(RabbitServer):
+    """One node; ``name`` is that of its host. A node that is killed loses its cut."""
+
+    def __init__(self, name: str, label: str, environment: Mapping[str, str]) -> None:
+        super().__init__()
+        self.name = name
+        self.label = label
+        self._environment = {**environment, "RABBITMQ_NODENAME": f"rabbit@{name}"}
+
+    def create(self, network: Network) -> None:
+        """Start the container, and return before the node serves: it waits for the others."""
+        from testcontainers.core.container import DockerContainer
+
+        self._create(
+            DockerContainer(self.image)
+            .with_command(["sh", "-c", _START])
+            .with_envs(**self._environment)
+            .with_bind_ports(5672, self.port)
+            .with_bind_ports(15672, self._management)
+            .with_network(network)
+            .with_network_aliases(self.name)
+        )
+
+    def come_back_later(self) -> None:
+        """Start a node that was killed, and return before it serves: it may wait for others."""
+        self.container.get_wrapped_container().start()
+
+    def wait_ready(self) -> None:
+        """Wait until AMQP and the management API answer."""
+        _until(lambda: self.api("GET", "/health/checks/port-listener/5672") is not None)
+
+    def pause(self) -> None:
+        """Stop all its processes where they are; its connections stay open, and silent."""
+        self.container.get_wrapped_container().pause()
+
+    def unpause(self) -> None:
+        """Let them go on."""
+        self.container.get_wrapped_container().unpause()
+
+    def cut_from(self, others: Collection[ClusterNode], *, reset: bool = False) -> None:
+        """Drop all packets from and to ``others``: after ``ticktime`` they are down for each other.
+
+        With ``reset`` connections end at once, and this returns when the node has noticed.
+        """
+        them = ", ".join(address_of(other) for other in others)
+        verdict = "meta l4proto tcp reject with tcp reset" if reset else "drop"
+        self._filter(f"ip saddr {{ {them} }} {verdict}", f"ip daddr {{ {them} }} {verdict}")
+        if reset:
+            gone = [f"rabbit@{other.name}" for other in others]
+            _until(lambda: not any(name in self.ctl("eval", "nodes().") for name in gone))
+
+    def cut_off(self) -> None:
+        """Drop all packets from and to nodes and clients."""
+        self._filter('iifname != "lo" drop', 'oifname != "lo" drop')
+
+    def heal(self) -> None:
+        """End a cut."""
+        self._nft("delete table inet cut")
+
+    def alarm_memory(self) -> None:
+        """Let the node use more memory than it may: publishers are blocked on all nodes."""
+        self.ctl("set_vm_memory_high_watermark", "absolute", "1MB")
+        self._until_alarm()
+
+    def alarm_disk(self) -> None:
+        """Let the node have less free disk space than it needs, which blocks likewise."""
+        self.ctl("set_disk_free_limit", "90000GB")
+        self._until_alarm()
+
+    def end_alarms(self) -> None:
+        """Let the node have what it needs."""
+        self.ctl("set_vm_memory_high_watermark", "absolute", _WATERMARK)
+        self.ctl("set_disk_free_limit", _FREE)
+
+    def _until_alarm(self) -> None:
+        _until(lambda: "resource_limit" in self.ctl("eval", "rabbit_alarm:get_alarms()."))
+
+    def _filter(self, incoming: str, outgoing: str) -> None:
+        self._nft(_CUT.format(incoming=incoming, outgoing=outgoing))
+
+    def _nft(self, rules: str) -> None:
+        """The image of brokers has no such tool: a container that shares the network has it."""
+        key, _, value = self.label.partition("=")
+        self.container.get_docker_client().client.containers.run(
+            os.environ["AOI_TEST_PROXIES_IMAGE"],
+            ["nft", rules],
+            network_mode=f"container:{self.container.get_container_id()}",
+            cap_add=["NET_ADMIN"],
+            user="root",
+            remove=True,
+            labels={key: value},
+        )
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class RabbitCluster:
+    """Use as ``with RabbitCluster() as cluster``; ``nodes`` are three.
+
+    ``handling`` is RabbitMQ's ``cluster_partition_handling``. A node that is silent for
+    ``ticktime`` seconds, a quarter more or less, is down for the others.
+    """
+
+    def __init__(self, handling: str = "pause_minority", *, ticktime: int = 60) -> None:
+        configuration = _CONFIGURATION.format(handling=handling) + "".join(
+            f"cluster_formation.classic_config.nodes.{number} = rabbit@{name}\n"
+            for number, name in enumerate(_NAMES, 1)
+        )
+        self._label = f"aoi-events.testing={os.getpid()}-{secrets.token_hex(8)}"
+        environment = {
+            "CLUSTER": configuration,
+            "RABBITMQ_ERLANG_COOKIE": secrets.token_hex(10),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG.format(ticktime=ticktime),
+        }
+        self.nodes = [ClusterNode(name, self._label, environment) for name in _NAMES]
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        from testcontainers.core.network import Network
+
+        key, _, value = self._label.partition("=")
+        with ExitStack() as stack:
+            network = stack.enter_context(Network(docker_network_kw={"labels": {key: value}}))
+            for node in self.nodes:
+                stack.callback(node.stop)
+                node.create(network)
+            self.wait_complete()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def wait_complete(self) -> None:
+        """Wait until every node serves, and sees that all of them run."""
+        self.each(ClusterNode.wait_ready)
+        for node in self.nodes:
+            _until(partial(self._sees_all, node))
+
+    def leader(self, vhost: str, queue: str, *, asked: ClusterNode | None = None) -> ClusterNode:
+        """The node that leads a queue, as ``asked`` knows; by default the first node."""
+        found = (asked or self.nodes[0]).api("GET", f"/queues/{vhost}/{queue}")["node"]
+        return next(node for node in self.nodes if found == f"rabbit@{node.name}")
+
+    def others(self, *besides: ClusterNode) -> list[ClusterNode]:
+        """The nodes that are not named."""
+        return [node for node in self.nodes if node not in besides]
+
+    def each(self, do: Callable[[ClusterNode], object]) -> None:
+        """Do it to all nodes at once."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(do, self.nodes))
+
+    def _sees_all(self, node: ClusterNode) -> bool:
+        found = cast(list[dict[str, object]], node.api("GET", "/nodes"))
+        return [each["running"] for each in found] == [True] * len(self.nodes)

@@ -22,8 +22,12 @@ PYTEST ?=
 PROCESSES ?= 3
 # More for the benchmark, when given: make bench BENCH="hop"
 BENCH ?=
+# For the cluster that is broken: make chaos SEED=7 FOLDER=chaos-7 CHAOS="--only killed --count 3"
+SEED ?=
+FOLDER ?= chaos-report
+CHAOS ?=
 
-.PHONY: help setup demo test test-dates bench lint format docs release lock engine browser images clean
+.PHONY: help setup demo test test-dates bench chaos lint format docs release lock engine browser images clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -64,6 +68,10 @@ SIMULATED := $(filter channels,$(firstword $(BENCH)))
 
 bench: setup $(if $(SIMULATED),,engine) ## measure hop and end to end, on a real RabbitMQ and PostgreSQL (BENCH="..." to choose)
 	@$(if $(SIMULATED),,settings="$$(compose/images/ensure)"; eval "$$settings";) exec $(BIN)/python -m tests.benchmarks $(BENCH)
+
+chaos: setup engine ## break three RabbitMQ nodes, PostgreSQL and workers under load (SEED=... FOLDER=..., a quarter of an hour)
+	@settings="$$(compose/images/ensure)"; eval "$$settings"; unset PYTHONDONTWRITEBYTECODE; \
+	exec $(BIN)/python -m tests.chaos '$(FOLDER)' $(if $(SEED),--seed $(SEED)) $(CHAOS)
 
 lint: setup ## check style, types and floors
 	$(BIN)/ruff check .

@@ -40,12 +40,12 @@ class _Roaming:
 
 @dataclass(slots=True)
 class Device:
-    """``seen`` counts, by app and content, what the apps were given."""
+    """``seen`` counts, by app and content, what the apps were given; ``hear`` gets each."""
 
     name: str
     client: AoiClient
     channels: frozenset[str]
-    arrived: asyncio.Event
+    hear: Callable[[Device, str, str], None]
     tokens: dict[str, str] = field(default_factory=dict)
     seen: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -54,7 +54,7 @@ class Device:
 
         async def take(notification: Notification) -> None:
             self.seen[application, notification.content.data] += 1
-            self.arrived.set()
+            self.hear(self, application, notification.content.data)
 
         app = await self.client.register_application(application, take, timeout=WITHIN)
         self.tokens[application] = app.token
@@ -63,12 +63,20 @@ class Device:
 class DevicePool:
     """Devices come as they are asked for, and stay to the end of the block.
 
-    Every fourth one has a telephone number, too, and offers SMS, unless told otherwise.
+    Every fourth one has a telephone number, too, and offers SMS, unless told otherwise. ``hear``
+    gets the device, the app and the content whenever an app was given something.
     """
 
-    def __init__(self, gateways: Sequence[str], smsc: LoopbackSmsc) -> None:
+    def __init__(
+        self,
+        gateways: Sequence[str],
+        smsc: LoopbackSmsc,
+        *,
+        hear: Callable[[Device, str, str], None] = lambda device, application, content: None,
+    ) -> None:
         self._gateways = gateways
         self._smsc = smsc
+        self._hear = hear
         self._stack = AsyncExitStack()
         self._numbers = itertools.count()
         self._arrived = asyncio.Event()
@@ -95,6 +103,10 @@ class DevicePool:
         except TimeoutError:
             raise AssertionError(f"not within {within:g} s: {what}") from None
 
+    def _arrive(self, device: Device, application: str, content: str) -> None:
+        self._hear(device, application, content)
+        self._arrived.set()
+
     async def _join(self, number: int, sms: bool) -> None:
         offers = [ChannelOffer(type="websocket")]
         msisdn = f"+1555{number:07d}"
@@ -113,7 +125,7 @@ class DevicePool:
         )
         await self._stack.enter_async_context(client)
         channels = frozenset(offer.type for offer in offers)
-        device = Device(f"device-{number}", client, channels, self._arrived)
+        device = Device(f"device-{number}", client, channels, self._arrive)
         for application in APPS:
             await device.install(application)
         await client.until_channels(channels, timeout=WITHIN)

@@ -34,7 +34,7 @@ EVERY_KIND: Final = (
     "outcome",
     "deadlines",
 )
-_SETTINGS: Final = {
+_SHORT_WAITS: Final = {
     "AOI_CHANNELS__WEBSOCKET__ACK_WITHIN": "1.5",
     "AOI_CHANNELS__SMS__ACK_WITHIN": "3",
     "AOI_CHANNELS__SMS__CONNECT_TIME": "2",
@@ -50,14 +50,16 @@ _SETTINGS: Final = {
     "AOI_GATEWAY__PING_EVERY": "3",
     "AOI_GATEWAY__PONG_WITHIN": "2",
     "AOI_GATEWAY__TICK": "0.5",
-    "AOI_HEALTH__ENABLED": "false",
 }
 _USERS: Final = ("aoi", "aoi-gateway", "aoi-endpoint", "shop", "audit")
 
 
 @dataclass(frozen=True)
 class ServerUnderTest:
-    """``environment`` is what the workers are told; passwords are unlike any other text."""
+    """``environment`` is what the workers are told; passwords are unlike any other text.
+
+    ``waits`` are settings of times; those of a test are short, without them the defaults apply.
+    """
 
     rabbit: RabbitServer
     postgres: PostgresServer
@@ -69,6 +71,7 @@ class ServerUnderTest:
     passwords: Mapping[str, str] = field(
         default_factory=lambda: {user: f"pw-{secrets.token_hex(12)}" for user in _USERS}
     )
+    waits: Mapping[str, str] = field(default_factory=lambda: _SHORT_WAITS)
 
     def add_users(self) -> Self:
         """Make the broker users."""
@@ -91,7 +94,8 @@ class ServerUnderTest:
     def environment(self) -> dict[str, str]:
         """Settings of every worker but gateways."""
         return {
-            **_SETTINGS,
+            **self.waits,
+            "AOI_HEALTH__ENABLED": "false",
             "AOI_BROKER": self.broker("aoi"),
             "AOI_STORE": self.postgres.url(self.database),
             "AOI_KEY_FILE": str(self.key_file),
@@ -111,6 +115,9 @@ class ServerUnderTest:
             }
             for number, port in enumerate(self.ports, 1)
         }
+        return self._workers(names, special)
+
+    def _workers(self, names: Sequence[str], special: Mapping[str, Mapping[str, str]]) -> Workers:
         return Workers(names, self.environment, special=special, hear=_tell, forked=True)
 
     async def query(self, statement: LiteralString, *values: object) -> list[DictRow]:

@@ -1,0 +1,78 @@
+"""A server under test on three RabbitMQ nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aoi_events.bootstrap.keys import create_key_file
+from aoi_events.testing.containers import PostgresServer
+from aoi_events.testing.smsc import LoopbackSmsc
+from tests.acceptance.server_under_test import EVERY_KIND, ServerUnderTest
+from tests.support.processes import Workers, kind_of
+from tests.support.rabbit_cluster import RabbitCluster
+
+COPIES: Final = tuple(f"{kind}-{copy}" for kind in EVERY_KIND for copy in (1, 2))
+"""Two processes of each worker."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusteredServer(ServerUnderTest):
+    """``rabbit`` is one of the nodes of ``cluster``. Times are the product's defaults."""
+
+    cluster: RabbitCluster
+
+    def brokers(self, user: str, *, first: int) -> list[str]:
+        """Where that user reaches each node, beginning with the one of that number, modulo 3."""
+        nodes = self.cluster.nodes
+        return [
+            nodes[(first + place) % len(nodes)].url(
+                self.vhost, user=user, password=self.passwords[user]
+            )
+            for place in range(len(nodes))
+        ]
+
+    def workers(self, names: Sequence[str]) -> Workers:
+        """Those processes; each begins with another node."""
+        special = {
+            name: {
+                "AOI_BROKER": _address(
+                    self.brokers(
+                        "aoi-gateway" if kind_of(name) == "gateway" else "aoi", first=place
+                    )
+                )
+            }
+            for place, name in enumerate(names)
+        }
+        for number, port in enumerate(self.ports, 1):
+            special[f"gateway-{number}"]["AOI_GATEWAY__PORT"] = str(port)
+        return self._workers(names, special)
+
+
+def _address(urls: Sequence[str]) -> str:
+    """What ``AOI_BROKER`` is, so that a worker tries these in turn."""
+    return urls[0]
+
+
+@asynccontextmanager
+async def clustered_server(
+    cluster: RabbitCluster, postgres: PostgresServer, folder: Path
+) -> AsyncIterator[ClusteredServer]:
+    """An empty virtual host on a cluster, an empty database with its schema, keys, and an SMSC."""
+    node = cluster.nodes[0]
+    vhost = await asyncio.to_thread(node.new_vhost)
+    database = await postgres.new_database(schema=True)
+    key_file = folder / "keys.json"
+    create_key_file(key_file)
+    async with LoopbackSmsc() as smsc:
+        server = ClusteredServer(
+            node, postgres, vhost, database, smsc, key_file, waits={}, cluster=cluster
+        )
+        await asyncio.to_thread(server.add_users)
+        yield server
+    await asyncio.to_thread(node.delete_vhost, vhost)
+    await postgres.delete_database(database)

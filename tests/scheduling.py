@@ -13,6 +13,7 @@ GROUPS: Final = {
     "tests/acceptance/browser/": ALONE,
     "tests/acceptance/compose/": ALONE,
     "tests/acceptance/test_bad_input.py": ALONE,
+    "tests/acceptance/test_cluster.py": ALONE,
     "tests/acceptance/test_dying.py": ALONE,
     "tests/acceptance/test_killed.py": ALONE,
     "tests/acceptance/test_memory_killed.py": ALONE,

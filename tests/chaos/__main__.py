@@ -31,7 +31,10 @@ def chaos(
     only: Annotated[str, typer.Option(help="faults whose name contains this")] = "",
     devices: Annotated[int, typer.Option(min=2, help="devices that receive")] = Load.devices,
     rate: Annotated[float, typer.Option(min=1, help="notifications a second")] = Load.rate,
-    handling: Annotated[str, typer.Option(help="RabbitMQ's cluster_partition_handling")] = "ignore",
+    handling: Annotated[
+        str, typer.Option(help="RabbitMQ's cluster_partition_handling")
+    ] = "pause_minority",
+    khepri: Annotated[bool, typer.Option(help="Khepri instead of Mnesia in RabbitMQ")] = False,
 ) -> None:
     """Break three RabbitMQ nodes, PostgreSQL and workers under load, and see what comes of it."""
     seed = SystemRandom().randrange(2**32) if seed is None else seed
@@ -40,13 +43,13 @@ def chaos(
     _log_to(folder)
     console.print(f"seed {seed}: {', '.join(fault.name for fault in faults)}")
     with ExitStack() as stack:
-        cluster = stack.enter_context(RabbitCluster(handling))
+        cluster = stack.enter_context(RabbitCluster(handling, khepri=khepri))
         postgres = PostgresServer()
         stack.callback(postgres.stop)
         postgres.start()
         load = Load(devices=devices, rate=rate)
         outcome = asyncio.run(_run(cluster, postgres, faults, rng, load))
-    report = _report(outcome, seed, handling, devices)
+    report = _report(outcome, seed, "khepri" if khepri else handling, devices)
     report.write(folder)
     for field in fields(outcome.verdict):
         if isinstance(names := getattr(outcome.verdict, field.name), dict | list) and names:

@@ -30,7 +30,7 @@ vm_memory_high_watermark.absolute = {_WATERMARK}
 disk_free_limit.absolute = {_FREE}
 log.console.level = warning
 """
-_ERLANG: Final = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel net_ticktime {ticktime}"
+_ERLANG: Final = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
 """Three nodes share the machine with everything else: none of them spins while it waits."""
 _CUT: Final = """
 table inet cut {{
@@ -89,7 +89,7 @@ class ClusterNode(RabbitServer):
         self.container.get_wrapped_container().unpause()
 
     def cut_from(self, others: Collection[ClusterNode], *, reset: bool = False) -> None:
-        """Drop all packets from and to ``others``: after ``ticktime`` they are down for each other.
+        """Drop all packets from and to ``others``, which they notice after about a minute.
 
         With ``reset`` connections end at once, and this returns when the node has noticed.
         """
@@ -149,11 +149,11 @@ class ClusterNode(RabbitServer):
 class RabbitCluster:
     """Use as ``with RabbitCluster() as cluster``; ``nodes`` are three.
 
-    ``handling`` is RabbitMQ's ``cluster_partition_handling``. A node that is silent for
-    ``ticktime`` seconds, a quarter more or less, is down for the others.
+    ``handling`` is RabbitMQ's ``cluster_partition_handling``, which counts for Mnesia only;
+    ``khepri``: Khepri keeps what is declared.
     """
 
-    def __init__(self, handling: str = "pause_minority", *, ticktime: int = 60) -> None:
+    def __init__(self, handling: str = "pause_minority", *, khepri: bool = False) -> None:
         configuration = _CONFIGURATION.format(handling=handling) + "".join(
             f"cluster_formation.classic_config.nodes.{number} = rabbit@{name}\n"
             for number, name in enumerate(_NAMES, 1)
@@ -162,9 +162,10 @@ class RabbitCluster:
         environment = {
             "CLUSTER": configuration,
             "RABBITMQ_ERLANG_COOKIE": secrets.token_hex(10),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG.format(ticktime=ticktime),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG,
         }
         self.nodes = [ClusterNode(name, self._label, environment) for name in _NAMES]
+        self._khepri = khepri
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -177,6 +178,8 @@ class RabbitCluster:
                 stack.callback(node.stop)
                 node.create(network)
             self.wait_complete()
+            if self._khepri:
+                self.nodes[0].ctl("enable_feature_flag", "--experimental", "khepri_db")
             self._stack = stack.pop_all()
         return self
 

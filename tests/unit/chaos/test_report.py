@@ -8,7 +8,9 @@ import pytest
 
 from tests.chaos.recovery import Recovery
 from tests.chaos.report import Report
+from tests.support.pages import ROOT, text_of
 
+SHOWN = ROOT / "tests" / "chaos" / "shown"
 GOOD = Report(
     seed=1,
     handling="ignore",
@@ -19,6 +21,17 @@ GOOD = Report(
     ],
     counts={"accepted": 1_234, "lost": 0, "doubled": 0},
 )
+
+
+def test_the_documentation_shows_a_run() -> None:
+    """The table and the plot of the page are what the committed numbers give."""
+    report = Report.read(SHOWN)
+    assert (SHOWN / "report.md").read_text() == report.table()
+    assert (SHOWN / "report.svg").read_text() == report.svg()
+    page = text_of("docs/explanation/cluster.md")
+    assert "../../tests/chaos/shown/report.svg" in page
+    assert "../../tests/chaos/shown/report.md" in page
+    assert f"SEED={report.seed}" in page
 
 
 def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -115,9 +115,6 @@ class ServerUnderTest:
             }
             for number, port in enumerate(self.ports, 1)
         }
-        return self._workers(names, special)
-
-    def _workers(self, names: Sequence[str], special: Mapping[str, Mapping[str, str]]) -> Workers:
         return Workers(names, self.environment, special=special, hear=_tell, forked=True)
 
     async def query(self, statement: LiteralString, *values: object) -> list[DictRow]:

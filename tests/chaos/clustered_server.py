@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from aoi_events.bootstrap.keys import create_key_file
 from aoi_events.testing.containers import PostgresServer
 from aoi_events.testing.smsc import LoopbackSmsc
 from tests.acceptance.server_under_test import EVERY_KIND, ServerUnderTest
-from tests.support.processes import Workers, kind_of
 from tests.support.rabbit_cluster import RabbitCluster
 
 COPIES: Final = tuple(f"{kind}-{copy}" for kind in EVERY_KIND for copy in (1, 2))
@@ -36,26 +36,12 @@ class ClusteredServer(ServerUnderTest):
             for place in range(len(nodes))
         ]
 
-    def workers(self, names: Sequence[str]) -> Workers:
-        """Those processes; each begins with another node."""
-        special = {
-            name: {
-                "AOI_BROKER": _address(
-                    self.brokers(
-                        "aoi-gateway" if kind_of(name) == "gateway" else "aoi", first=place
-                    )
-                )
-            }
-            for place, name in enumerate(names)
-        }
-        for number, port in enumerate(self.ports, 1):
-            special[f"gateway-{number}"]["AOI_GATEWAY__PORT"] = str(port)
-        return self._workers(names, special)
-
-
-def _address(urls: Sequence[str]) -> str:
-    """What ``AOI_BROKER`` is, so that a worker tries these in turn."""
-    return urls[0]
+    def broker(self, user: str) -> str:
+        """Where that user reaches the cluster: one URL that lists the nodes."""
+        first, *others = self.brokers(user, first=0)
+        hosts = ",".join(urlsplit(url).netloc.rpartition("@")[2] for url in others)
+        netloc = urlsplit(first).netloc
+        return first.replace(netloc, f"{netloc},{hosts}", 1)
 
 
 @asynccontextmanager

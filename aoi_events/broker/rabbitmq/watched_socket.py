@@ -18,6 +18,9 @@ from aoi_events.platform.sockets import abort
 
 log = get_logger(__name__)
 
+_GOODBYE_WITHIN: Final = 0.5
+"""Seconds for a peer to end TLS; one that hangs would hold up the next attempt for 30."""
+
 
 class _Reader(asyncio.StreamReader):
     """A stream that notes when octets arrived last, by the event loop's clock."""
@@ -57,6 +60,7 @@ class WatchedSocket(TransportFactory):
                 url.host or "",
                 url.port or 0,
                 ssl=await tls.get_context() if self._tls else None,
+                ssl_shutdown_timeout=_GOODBYE_WITHIN if self._tls else None,
                 **kwargs,
             )
         except OSError as error:

@@ -149,3 +149,25 @@ async def test_tls_checks_the_name_of_the_address_that_is_tried(tmp_path: Path) 
     assert "IP address mismatch" in wrong
     assert right.startswith(f"connecting to 127.0.0.1:{port}")
     assert said == [HEADER]
+
+
+async def test_a_node_that_hangs_behind_tls_costs_no_more(tmp_path: Path) -> None:
+    """One that ends the handshake and then says nothing, not even goodbye, is left after 4 s."""
+    certificate = self_signed(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def hang() -> socket.socket:
+            return context.wrap_socket(listening.accept()[0], server_side=True)
+
+        hanging = asyncio.ensure_future(asyncio.to_thread(hang))
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        since = loop.time()
+        with pytest.raises(BrokerUnavailable, match=r"no answer within 4 s; .*Connection refused"):
+            await open_broker(
+                f"amqps://u:p@{address},127.0.0.1:1/v?cafile={certificate}", retry_policy=ONCE
+            )
+        assert loop.time() - since < 2 * addresses.CONNECT_WITHIN
+        (await hanging).close()

@@ -50,11 +50,11 @@ class DeviceSession(ABC):
     """The session of one connection. ``id`` is never used again."""
 
     __slots__ = (
-        "_between_epochs",
         "_bucket",
         "_hello_by",
         "_settings",
         "_window",
+        "between_epochs",
         "client",
         "epoch",
         "id",
@@ -72,7 +72,8 @@ class DeviceSession(ABC):
         self._settings = settings
         self._bucket = TokenBucket(rate=settings.frames_per_second, burst=settings.frames_burst)
         self._window = Window()
-        self._between_epochs = False
+        self.between_epochs = False
+        """Whether the announcement under a new name of the gateway's queue is not answered yet."""
         self._hello_by = elapsed + settings.hello_within
 
     # -- what a subclass adds -------------------------------------------------------------------
@@ -141,7 +142,7 @@ class DeviceSession(ABC):
         if self.state is not SessionState.ADMITTING:
             return [EndPresence(answer.client, answer.epoch)]
         self.state = SessionState.OPEN
-        self._between_epochs = not current
+        self.between_epochs = not current
         return [*self._welcome(answer), *self._start_epoch(answer.epoch, elapsed, now)]
 
     def hello_refused(self, code: str | None, *, now: datetime) -> list[Effect]:
@@ -152,7 +153,7 @@ class DeviceSession(ABC):
 
     def node_renamed(self) -> None:
         """The gateway's queue has a new name; deliveries sent to the old one are lost."""
-        self._between_epochs = self.state is SessionState.OPEN
+        self.between_epochs = self.state is SessionState.OPEN
 
     def announced(
         self, epoch: int, *, elapsed: float, now: datetime, current: bool = True
@@ -160,7 +161,7 @@ class DeviceSession(ABC):
         """The announcement was accepted: the session continues under a new epoch."""
         if self.state is not SessionState.OPEN:
             return [] if self.client is None else [EndPresence(self.client, epoch)]
-        self._between_epochs = not current
+        self.between_epochs = not current
         return self._start_epoch(epoch, elapsed, now)
 
     def announcement_refused(self, code: str, *, now: datetime) -> list[Effect]:
@@ -185,20 +186,20 @@ class DeviceSession(ABC):
             case SessionState.ADMITTING:
                 return True
             case SessionState.OPEN:
-                ahead = self._between_epochs and self.epoch is not None and item.epoch > self.epoch
+                ahead = self.between_epochs and self.epoch is not None and item.epoch > self.epoch
                 return ahead or item.epoch == self.epoch
             case SessionState.WAITING | SessionState.CLOSED:
                 return False
 
     def _send_waiting(self, elapsed: float, now: datetime) -> list[Effect]:
-        if self.state is not SessionState.OPEN or self._between_epochs:
+        if self.state is not SessionState.OPEN or self.between_epochs:
             return []
         pulled = self._window.pull(elapsed, now, size=self._settings.window)
         return [Send(self._notification(item)) for item in pulled]
 
     def _start_epoch(self, epoch: int, elapsed: float, now: datetime) -> list[Effect]:
         self.epoch = epoch
-        if self._between_epochs:
+        if self.between_epochs:
             return []
         stale = self._window.drop_other_epochs(epoch)
         return [

@@ -97,7 +97,8 @@ class Announcer:
     async def _confirm(self, rpc: WorkerRpc, connections: Sequence[DeviceConnection]) -> int:
         """Report sessions under the present name; those that need it are announced again.
 
-        Returns how many go on under a new epoch.
+        Returns the number of presences that workers had removed: of sessions that are open still,
+        and whose queue had its name before.
         """
         node, now = self._node_name(), self._gateway.now()
         named = {
@@ -105,6 +106,7 @@ class Announcer:
             for connection in connections
             if (session := connection.session).state is SessionState.OPEN
         }
+        announced = {name for name, each in named.items() if not each.session.between_epochs}
         sessions = tuple(
             OpenSession(client=session.client, session=session.id, epoch=session.epoch)
             for session in (connection.session for connection in named.values())
@@ -124,11 +126,12 @@ class Announcer:
             if not isinstance(error, RequestRefused) or error.code in _RETRY:
                 self.announce(named.values())
             return 0
-        changed = 0
+        restored = 0
         for each in answer.changed:
             connection = named[each.session]
             if each.epoch is not None:
-                changed += 1
+                still_open = connection.session.state is SessionState.OPEN
+                restored += still_open and each.session in announced
                 await self._continue(connection, each.epoch, current=node == self._node_name())
             elif each.code in _RETRY:
                 self.announce([connection])
@@ -136,7 +139,7 @@ class Announcer:
                 await self._end(connection, each.code)
         if node != self._node_name():
             self.announce(named.values())
-        return changed
+        return restored
 
     async def _continue(self, connection: DeviceConnection, epoch: int, *, current: bool) -> None:
         now, elapsed = self._gateway.now(), self._gateway.elapsed

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 import pytest
 
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
-from aoi_events.ports.broker import Broker, Outbound, Published
+from aoi_events.contracts.answers import ConfirmedSession, SessionsConfirmedV1
+from aoi_events.ports.broker import Broker, Inbound, Outbound, Published
 from aoi_events.topology import PROBES, gateway_queue
 from tests.integration.gateway.conftest import GATEWAY_USER, BrokerAccess, Running, Start
 from tests.support.device_frames import CLIENT, OTHER_CLIENT, deliver, delivery_id
+from tests.support.gateway_workers import Reply, reply
 from tests.support.limits import WITHIN
 
 
@@ -148,3 +150,60 @@ async def test_a_presence_that_workers_removed_is_restored(
     assert (await device.receive("notification"))["delivery"] == delivery_id(1)
     (line,) = events(caplog, "presences_restored")
     assert (line["node"], line["sessions"]) == (node, 1)
+
+
+async def test_a_round_that_overtakes_the_announcements_replaces_no_queue(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The queue has a new name, and a session that is not yet announced under it is reported by a
+    round: the workers had it elsewhere because of the name, not because the queue is gone.
+    """
+    running = await start(announce_every=0.05, request_within=0.5)
+    await running.devices.open()
+    await proved(running)
+    workers, old = running.workers, running.node
+    withheld: list[Inbound] = []
+
+    def answer_the_second(message: Inbound) -> Reply:
+        if not withheld and running.node != old:
+            withheld.append(message)
+            return None
+        return workers.confirm(message)
+
+    workers.replies["client.present"] = answer_the_second
+    await running.drop_broker()
+    await workers.until(lambda: bool(withheld))
+    await proved(running)
+    new, before = running.node, len(workers.confirms)
+    await workers.until(lambda: len(workers.confirms) >= before + 3)
+    assert set(workers.nodes.values()) == {new}
+    assert running.node == new
+    assert not events(caplog, "presences_restored")
+
+
+async def test_a_session_that_ends_while_it_is_reported_replaces_no_queue(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The end of a session overtakes its report: the presence that is restored by that ends, too,
+    and other devices keep their queue.
+    """
+    running = await start(announce_every=0.05)
+    device = await running.devices.open()
+    await proved(running)
+    workers, node = running.workers, running.node
+    held: list[Inbound] = []
+
+    def hold(message: Inbound) -> Reply:
+        held.append(message)
+        return None
+
+    workers.replies["client.present"] = hold
+    await workers.until(lambda: bool(held))
+    await device.web.close()
+    await workers.until(lambda: bool(workers.left))
+    changed = ConfirmedSession(session=workers.connects[0].session, epoch=2)
+    restored = reply("client.present.v1", SessionsConfirmedV1(changed=(changed,)))
+    await workers.answer(held[0], restored)
+    await workers.until(lambda: workers.left == [(CLIENT, 1), (CLIENT, 2)])
+    assert running.node == node
+    assert not events(caplog, "presences_restored")

@@ -12,7 +12,7 @@ consumer. The gateway then opens another queue, over new connections::
 
 Patience is ``within`` at first and doubles with each queue that fails, up to a limit, so that a
 broker which is only slow is not given more work. It begins anew with each message that arrives,
-as a probe waits behind others, and lasts as long as the broker blocks publishers. Probes have
+as a probe waits behind others, and when the broker no longer blocks publishers. Probes have
 numbers: what is about an earlier one has no effect.
 """
 
@@ -70,10 +70,11 @@ class QueueProbe:
             if elapsed >= self._gone_at + self._patience():
                 return self._lose("no other queue was opened in time", elapsed)
         elif self._sent_at is not None:
-            if elapsed >= self._sent_at + self._patience():
-                if not blocked:
-                    return self._lose("a probe did not come back in time", elapsed)
+            if blocked:
                 self.fault = "the broker blocks publishers: it has a memory or disk alarm"
+                self._sent_at = elapsed
+            elif elapsed >= self._sent_at + self._patience():
+                return self._lose("a probe did not come back in time", elapsed)
         elif self._due is not None and elapsed >= self._due:
             return self._send(elapsed)
         return None

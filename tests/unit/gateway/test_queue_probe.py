@@ -79,11 +79,21 @@ def test_a_probe_waits_behind_other_messages() -> None:
 def test_a_broker_that_blocks_publishers_keeps_the_queue() -> None:
     """During an alarm the queue is not proved, and not replaced; its probe comes back later."""
     probe = opened()
-    for elapsed in (3.0, 60.0):
+    for elapsed in (1.0, 3.0, 60.0):
         assert tick(probe, elapsed, blocked=True) is None
         assert "alarm" in (probe.fault or "")
     probe.came_back(1, 60.1)
     assert probe.fault is None
+
+
+def test_patience_begins_anew_when_an_alarm_ends() -> None:
+    """The probe comes back after all that publishers sent during the alarm."""
+    probe = opened()
+    for elapsed in (3.0, 59.9):
+        assert tick(probe, elapsed, blocked=True) is None
+    assert tick(probe, 60.0) is None
+    assert tick(probe, 62.8) is None
+    assert isinstance(tick(probe, 62.9), ReopenQueue)
 
 
 def test_a_probe_that_was_not_published_proves_nothing() -> None:

@@ -186,8 +186,7 @@ class DeviceSession(ABC):
             case SessionState.ADMITTING:
                 return True
             case SessionState.OPEN:
-                ahead = self.between_epochs and self.epoch is not None and item.epoch > self.epoch
-                return ahead or item.epoch == self.epoch
+                return self.epoch is not None and item.epoch >= self.epoch
             case SessionState.WAITING | SessionState.CLOSED:
                 return False
 

@@ -196,8 +196,10 @@ def test_nothing_expired_is_sent() -> None:
     assert sent(effects) == [delivery_id(4)]
 
 
-@pytest.mark.parametrize("change", [{"epoch": 2}, {"epoch": None}, {"client": OTHER_CLIENT}])
-def test_a_delivery_for_another_epoch_or_client_is_route_lost(change: dict[str, object]) -> None:
+@pytest.mark.parametrize("change", [{"epoch": 0}, {"epoch": None}, {"client": OTHER_CLIENT}])
+def test_a_delivery_for_an_older_epoch_or_other_client_is_route_lost(
+    change: dict[str, object],
+) -> None:
     """A delivery for another session is not sent, and is reported at once with its epoch."""
     item = deliver(1, **change)
     (outcome,) = outcomes(open_session().deliver(item, elapsed=1.0, now=NOW))
@@ -260,9 +262,11 @@ def test_between_epochs_deliveries_for_the_next_one_wait() -> None:
     assert (old.kind, old.epoch) == (OutcomeKind.ROUTE_LOST, 1)
 
 
-@pytest.mark.parametrize("epoch,expected", [(1, False), (2, True), (3, False)])
-def test_only_deliveries_of_the_present_epoch_are_sent(epoch: int, *, expected: bool) -> None:
-    """Deliveries of an older epoch, and of one that was not announced, are lost."""
+@pytest.mark.parametrize("epoch,expected", [(1, False), (2, True), (3, True)])
+def test_no_deliveries_of_an_older_epoch_are_sent(epoch: int, *, expected: bool) -> None:
+    """Those are lost. Workers that restored a presence may start steps under its new epoch before
+    the gateway has their answer.
+    """
     session = open_session()
     session.node_renamed()
     session.announced(2, elapsed=1.0, now=NOW)

@@ -34,6 +34,10 @@ _AT_ONCE: Final = 4
 _PAUSE: Final = 0.5
 """Seconds before sessions that were not answered are announced again."""
 _RETRY: Final = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL})
+_TOO_LATE: Final = (
+    "a worker read the request after its time: are there enough activation workers, and do their "
+    "clocks agree with the gateway's?"
+)
 
 
 class Announcer:
@@ -79,7 +83,7 @@ class Announcer:
                 for connection in every:
                     del self._waiting[connection.session.id]
                 await asyncio.gather(*(self._confirm(rpc, part) for part in _parts(every)))
-                if self._waiting:
+                if any(connection.session.id in self._waiting for connection in every):
                     await self._clock.sleep(_PAUSE)
 
     async def run_rounds(self, rpc: WorkerRpc) -> None:
@@ -126,7 +130,7 @@ class Announcer:
             if not isinstance(error, RequestRefused) or error.code in _RETRY:
                 self.announce(named.values())
             return 0
-        restored = 0
+        restored, again = 0, 0
         for each in answer.changed:
             connection = named[each.session]
             if each.epoch is not None:
@@ -134,9 +138,14 @@ class Announcer:
                 restored += still_open and each.session in announced
                 await self._continue(connection, each.epoch, current=node == self._node_name())
             elif each.code in _RETRY:
+                again += 1
                 self.announce([connection])
             elif each.code is not None and node == self._node_name():
                 await self._end(connection, each.code)
+        if again:
+            self._seldom.warning(
+                "sessions_not_confirmed", kind="too late", sessions=again, error=_TOO_LATE
+            )
         if node != self._node_name():
             self.announce(named.values())
         return restored

@@ -189,8 +189,10 @@ async def test_a_new_broker_connection_is_a_new_node_with_all_sessions(running: 
     assert asked.headers["aoi-client"] == CLIENT
 
 
-async def test_an_announcement_goes_on_until_it_is_answered(start: Start) -> None:
-    """Silence and faults of the workers are answered by asking again."""
+async def test_an_announcement_goes_on_until_it_is_answered(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Silence and faults of the workers are answered by asking again, and logged."""
     running = await start(request_within=2)
     device = await running.devices.open()
     answers: list[Callable[[Inbound], Reply]] = [
@@ -206,6 +208,9 @@ async def test_an_announcement_goes_on_until_it_is_answered(start: Start) -> Non
     await running.drop_broker()
     await running.workers.until(lambda: running.workers.epoch == 2)
     assert answers == []
+    logged = [vars(each)["error"] for each in caplog.records if "not_confirmed" in each.message]
+    assert len(logged) == 2
+    assert "clocks" in logged[1]
     session = running.workers.connects[0].session
     await running.workers.send(running.node, deliver(1, session=session, epoch=2))
     await device.receive("notification")

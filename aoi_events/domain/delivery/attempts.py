@@ -98,7 +98,9 @@ def restart(delivery: Delivery, index: int, now: datetime) -> Delivery:
         # Steps that follow after a time count from the start of the plan.
         planned_at=now if planned_at == state.started_at else planned_at,
     )
-    return replace(later, deadline=deadline_of(later))
+    # It may have been made due for another reason, which must not wait.
+    own = delivery.deadline == deadline_of(delivery)
+    return replace(later, deadline=deadline_of(later)) if own else later
 
 
 def sent(state: StepState) -> str:

@@ -50,3 +50,9 @@ def test_a_later_step_leaves_the_plan_where_it_is() -> None:
     assert late.planned_at == at(0)
     assert late.steps[0] == known.steps[0]
     assert late.deadline == at(LATE) + timedelta(seconds=SMS.ack_within)
+
+
+def test_a_deadline_that_was_set_for_another_reason_stays() -> None:
+    """A delivery that was made due, for a revoked app say, does not wait for a confirm."""
+    due = replace(planned(WEBSOCKET, SMS), deadline=at(1))
+    assert restart(due, 0, at(LATE)).deadline == at(1)

@@ -127,7 +127,7 @@ class PublishChannel:
         """Wait for the confirms of a batch that was written, and let go of others."""
         if batch.may_lose:
             loop = asyncio.get_running_loop()
-            timer = loop.call_later(self._let_go_after, self._await_less, batch)
+            timer = loop.call_later(self._let_go_after, batch.await_only_what_must_be)
             try:
                 await batch.done
             finally:
@@ -146,10 +146,6 @@ class PublishChannel:
                     exchange=message.exchange,
                     routing_key=message.routing_key,
                 )
-
-    def _await_less(self, batch: Batch) -> None:
-        if not self._let_go.full:
-            batch.await_only_what_must_be()
 
     def _answer_late(self, message: Outbound, result: Published | None) -> None:
         if self._let_go.remove(message) and result is not None:

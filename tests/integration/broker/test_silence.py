@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 
-from aoi_events.broker.let_go import OF_ONE_DESTINATION
+from aoi_events.broker.let_go import OCTETS, OF_ONE_DESTINATION
 from aoi_events.broker.rabbitmq import RabbitBroker
 from aoi_events.errors import BrokerUnavailable
 from aoi_events.ports.broker import Assurance, Outbound, Published
 from aoi_events.testing.containers import RabbitServer
-from aoi_events.topology import Queue, QueueKind, Topology
+from aoi_events.topology import Binding, Exchange, ExchangeType, Queue, QueueKind, Topology
 from tests.support.limits import WITHIN
 from tests.support.silent_queues import kill, silent
 
 OWN = Queue("silence.own", QueueKind.EXCLUSIVE)
 WORK = Queue("silence.work")
 GATEWAY = Queue("silence.gateway", QueueKind.EXCLUSIVE)
+FACTS = Exchange("silence.facts", ExchangeType.TOPIC)
 TAKEN = [Published.CONFIRMED]
 LET_GO = [Published.UNCONFIRMED]
 
@@ -136,6 +138,56 @@ async def test_what_was_let_go_has_a_limit_and_stops_no_other(
             (*more, end) = await own.take(10_000)
             arrived, last = arrived + len(more), end.body
     assert arrived == OF_ONE_DESTINATION
+    await broker.close()
+    await gateway.close()
+
+
+@pytest.mark.parametrize("kind", [QueueKind.EXCLUSIVE, QueueKind.QUORUM])
+async def test_a_silent_listener_of_events_stops_no_other(
+    rabbit_server: RabbitServer, rabbit_url: str, kind: QueueKind
+) -> None:
+    """A queue that is bound to all events goes silent: however many routing keys they have, they
+    are awaited once, and other messages are confirmed.
+    """
+    loop = asyncio.get_running_loop()
+    broker, auditor = [await RabbitBroker.connect(rabbit_url) for _ in range(2)]
+    audit = Queue(f"silence.{kind.value}", kind, bindings=(Binding(FACTS.name, "#"),))
+    declared = (WORK,) if kind is QueueKind.EXCLUSIVE else (WORK, audit)
+    await broker.declare(Topology((FACTS,), declared))
+    await auditor.subscribe(audit, prefetch=10_000)
+    numbers = range(3 * OF_ONE_DESTINATION)
+    facts = [
+        Outbound(FACTS.name, f"{number}", b"", mandatory=False, assurance=Assurance.BEST_EFFORT)
+        for number in numbers
+    ]
+    # The first publish of a channel to a quorum queue waits for its leader.
+    assert list(await broker.publish(facts[:1])) == TAKEN
+    with silent(rabbit_server, audit.name):
+        async with asyncio.timeout(WITHIN):
+            assert list(await broker.publish([work(), facts[0]])) == [*TAKEN, *LET_GO]
+            since = loop.time()
+            for start in numbers[::10]:
+                results = await broker.publish([work(), *facts[start : start + 10]])
+                assert list(results) == [*TAKEN, *LET_GO * 10]
+                assert start or loop.time() - since < 1.0
+    await broker.close()
+    await auditor.close()
+
+
+async def test_past_the_bounds_a_destination_that_goes_silent_is_still_let_go(
+    rabbit_server: RabbitServer, rabbit_url: str
+) -> None:
+    """Another queue holds all that may be remembered: this one is awaited for two seconds, too."""
+    broker, gateway = [await RabbitBroker.connect(rabbit_url) for _ in range(2)]
+    await broker.declare(Topology((), (WORK,)))
+    for queue in (GATEWAY, OWN):
+        await gateway.subscribe(queue, prefetch=10)
+    large = replace(envelope(), if_returned=work(bytes(OCTETS)))
+    with silent(rabbit_server, GATEWAY.name), silent(rabbit_server, OWN.name):
+        async with asyncio.timeout(WITHIN):
+            assert list(await broker.publish([large])) == LET_GO
+            other = replace(envelope(), routing_key=OWN.name)
+            assert list(await broker.publish([work(), other])) == [*TAKEN, *LET_GO]
     await broker.close()
     await gateway.close()
 

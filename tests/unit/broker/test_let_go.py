@@ -27,6 +27,16 @@ def test_a_destination_is_silent_until_its_last_message_is_answered() -> None:
     assert len(let_go) == 0
 
 
+def test_all_routing_keys_of_an_exchange_are_one_destination() -> None:
+    """One silent queue may be bound to all of them."""
+    let_go = LetGo(of_one_destination=1)
+    let_go.add(OTHER)
+    another = replace(OTHER, routing_key="another")
+    assert let_go.silent(another)
+    assert let_go.refuses(another)
+    assert not let_go.silent(replace(ONE, routing_key="another"))
+
+
 def test_one_destination_has_a_bound() -> None:
     """Past it nothing more is sent there, and others are not concerned."""
     let_go = LetGo(of_one_destination=2)

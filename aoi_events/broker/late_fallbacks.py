@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from aoi_events.errors import InfrastructureError
+from aoi_events.errors import AoiError
 from aoi_events.platform.logs import get_logger
 from aoi_events.ports.broker import Outbound, Published
 
@@ -45,10 +45,13 @@ class LateFallbacks:
             while self._waiting:
                 together, self._waiting = self._waiting, []
                 try:
-                    await self._publish(together)
-                except InfrastructureError as error:
+                    results = await self._publish(together)
+                except AoiError as error:
                     log.warning("fallbacks_lost", messages=len(together), error=str(error))
-                else:
-                    log.info("fallbacks_published", messages=len(together))
+                    continue
+                taken = results.count(Published.CONFIRMED)
+                log.info("fallbacks_published", messages=taken)
+                if lost := len(together) - taken:
+                    log.warning("fallbacks_lost", messages=lost, error="the broker refused them")
         finally:
             self._task = None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import count, cycle
+from itertools import count
 from typing import Final
 
 from tests.acceptance.device_pool import APPS, Device
@@ -21,7 +21,7 @@ _ONE_IN: Final = 25
 class Notification:
     """One notification; times are of the monotonic clock, in seconds.
 
-    ``ttl`` is :data:`BRIEF` for one in 25: those may expire.
+    ``ttl`` is :data:`BRIEF` for one in 25, each app in turn: those may expire.
     """
 
     name: str
@@ -42,9 +42,9 @@ class Ledger:
     """Devices get a notification in turn; the content of each is its name."""
 
     def __init__(self) -> None:
-        self._numbers = count(1)
+        self._numbers = count()
         self._changed = asyncio.Event()
-        self._turns: Iterator[tuple[str, Device]] = iter(())
+        self._turns: list[tuple[str, Device]] = []
         self._newest: dict[str, float] = {}
         self.devices: list[Device] = []
         self.notifications: dict[str, Notification] = {}
@@ -54,13 +54,15 @@ class Ledger:
     def address(self, devices: Iterable[Device]) -> None:
         """Send to these from now on."""
         self.devices = list(devices)
-        self._turns = cycle([(app, device) for app in APPS for device in self.devices])
+        self._turns = [(app, device) for app in APPS for device in self.devices]
 
     def next(self) -> Notification:
         """A new notification, for the device whose turn it is."""
         number = next(self._numbers)
-        application, device = next(self._turns)
-        ttl = BRIEF if number % _ONE_IN == 0 else LASTING
+        turns, turn = divmod(number, len(self._turns))
+        application, device = self._turns[turn]
+        # Each time round it is another's turn, however many devices there are.
+        ttl = BRIEF if (turns + turn) % _ONE_IN == 0 else LASTING
         notification = Notification(f"n{number}", device, application, ttl, time.monotonic())
         self.notifications[notification.name] = notification
         return notification

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import cast
 
+import pytest
+
 from tests.acceptance.device_pool import APPS, Device
-from tests.chaos.ledger import Ledger
+from tests.chaos.ledger import BRIEF, Ledger
 
 
 @dataclass
@@ -34,6 +37,18 @@ def test_devices_and_apps_take_turns() -> None:
         ("a", APPS[0]),
     ]
     assert len({each.name for each in sent}) == 5
+
+
+@pytest.mark.parametrize("devices", [1, 12, 13, 25])
+def test_one_in_25_may_expire_at_each_app_of_each_device(devices: int) -> None:
+    """None of them gets such notifications alone, however many devices there are."""
+    it = Ledger()
+    it.address(cast(list[Device], [NamedDevice(f"{number}") for number in range(devices)]))
+    rounds = 100
+    sent = [it.next() for _ in range(rounds * devices * len(APPS))]
+    brief = Counter((each.device.name, each.application) for each in sent if each.ttl == BRIEF)
+    assert len(brief) == devices * len(APPS)
+    assert set(brief.values()) == {rounds // 25}
 
 
 def test_a_device_is_dark_until_it_is_shown_what_was_sent_since() -> None:

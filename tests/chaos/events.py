@@ -13,15 +13,19 @@ from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel
 
 from tests.chaos.plain_amqp import over_nodes
+from tests.support.limits import WITHIN
 
 _QUEUE: Final = "aoi.reply.audit.chaos"
 _ENDS: Final = frozenset({"delivered", "failed", "expired", "replaced", "cancelled"})
+_PATIENCE: Final = 15.0
+"""Seconds without an answer, or without any event, after which the next node is asked."""
 
 
 class Events:
     """Use with ``async with``; ``ends`` are the terminal states of each notification.
 
-    Events with an ID that came before are counted in ``repeats`` and dropped.
+    Events with an ID that came before are counted in ``repeats`` and dropped; some are those that
+    RabbitMQ delivered again after a lost connection.
     """
 
     def __init__(self, urls: Sequence[str]) -> None:
@@ -35,13 +39,19 @@ class Events:
 
     async def __aenter__(self) -> Self:
         self._reading = asyncio.create_task(over_nodes(self._urls, self._read))
-        await self._ready.wait()
+        try:
+            async with asyncio.timeout(WITHIN):
+                await self._ready.wait()
+        except TimeoutError:
+            raise TimeoutError(f"no queue of events after {WITHIN:g} s") from None
         return self
 
     async def __aexit__(self, *_: object) -> None:
         assert self._reading is not None
         self._reading.cancel()
-        await asyncio.gather(self._reading, return_exceptions=True)
+        await asyncio.wait([self._reading], timeout=_PATIENCE)
+        if self._reading.done() and not self._reading.cancelled():
+            self._reading.result()
 
     async def until_ended(self, names: Set[str], *, within: float) -> None:
         """Return once an event says of each that it ended, or when the time is over."""
@@ -52,16 +62,17 @@ class Events:
                     await self._changed.wait()
 
     async def _read(self, amqp_channel: AbstractChannel) -> None:
-        await amqp_channel.set_qos(500)
-        exchange = await amqp_channel.declare_exchange(
-            "aoi.events", ExchangeType.TOPIC, durable=True
-        )
-        queue = await amqp_channel.declare_queue(
-            _QUEUE, durable=True, arguments={"x-queue-type": "quorum"}
-        )
-        await queue.bind(exchange, "notification.#")
+        async with asyncio.timeout(_PATIENCE):
+            await amqp_channel.set_qos(500)
+            exchange = await amqp_channel.declare_exchange(
+                "aoi.events", ExchangeType.TOPIC, durable=True
+            )
+            queue = await amqp_channel.declare_queue(
+                _QUEUE, durable=True, arguments={"x-queue-type": "quorum"}
+            )
+            await queue.bind(exchange, "notification.#")
         self._ready.set()
-        async with queue.iterator() as messages:
+        async with queue.iterator(timeout=_PATIENCE) as messages:
             async for message in messages:
                 self._note(message.body)
                 await message.ack()

@@ -137,6 +137,8 @@ class RabbitServer(ContainerServer):
     ``image`` has the management plug-in, as ``rabbitmq:4-management``.
     """
 
+    _answers_within = _READY_WITHIN
+
     def __init__(self, image: str | None = None) -> None:
         super().__init__(image or os.environ.get("AOI_TEST_RABBITMQ_IMAGE") or RABBITMQ_IMAGE)
         self._management = free_port()
@@ -244,7 +246,7 @@ class RabbitServer(ContainerServer):
 
         Raises AssertionError for an error whose status is not in ``besides``.
         """
-        connection = HTTPConnection(_LOOPBACK, self._management, timeout=_READY_WITHIN)
+        connection = HTTPConnection(_LOOPBACK, self._management, timeout=self._answers_within)
         try:
             connection.request(
                 method,
@@ -380,17 +382,21 @@ def _containers(image: str) -> Iterator[None]:
             ) from error
 
 
-def _until(ready: Callable[[], bool]) -> None:
-    """Poll until it is true; a node that starts answers, resets and refuses in turn."""
+def _until(ready: Callable[[], bool], failure: str = "a container does not serve") -> None:
+    """Poll until it is true; a node that starts answers, resets and refuses in turn.
+
+    Raises TimeoutError, which says ``failure`` and what went wrong at last.
+    """
     deadline = time.monotonic() + _READY_WITHIN
     while True:
         late = time.monotonic() > deadline
+        wrong: Exception | None = None
         try:
             if ready():
                 return
-        except (AssertionError, HTTPException, OSError, TimeoutError):
-            if late:
-                raise
+        except (AssertionError, HTTPException, OSError, TimeoutError) as error:
+            wrong = error
         if late:
-            raise TimeoutError(f"a container does not serve within {_READY_WITHIN:g} s")
+            why = "" if wrong is None else f": {wrong}"
+            raise TimeoutError(f"{failure} within {_READY_WITHIN:g} s{why}") from wrong
         time.sleep(0.2)

@@ -48,7 +48,10 @@ class ClusteredServer(ServerUnderTest):
 async def clustered_server(
     cluster: RabbitCluster, postgres: PostgresServer, folder: Path
 ) -> AsyncIterator[ClusteredServer]:
-    """An empty virtual host on a cluster, an empty database with its schema, keys, and an SMSC."""
+    """An empty virtual host on a cluster, an empty database with its schema, keys, and an SMSC.
+
+    Cluster and database server are of this run alone: they go with what is on them.
+    """
     node = cluster.nodes[0]
     vhost = await asyncio.to_thread(node.new_vhost)
     database = await postgres.new_database(schema=True)
@@ -60,5 +63,3 @@ async def clustered_server(
         )
         await asyncio.to_thread(server.add_users)
         yield server
-    await asyncio.to_thread(node.delete_vhost, vhost)
-    await postgres.delete_database(database)

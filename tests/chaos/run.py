@@ -70,10 +70,14 @@ async def run(server: ClusteredServer, faults: Sequence[Fault], rng: Random, loa
         done = asyncio.Event()
         orders = [server.brokers(USER, first=first) for first in range(len(scene.nodes))]
         async with asyncio.TaskGroup() as group:
-            group.create_task(send(orders, ledger, rate=load.rate, until=done))
-            await _served(ledger, time.monotonic(), WITHIN)
+            sending = group.create_task(send(orders, ledger, rate=load.rate, until=done))
+            if dark := await _served(ledger, time.monotonic(), WITHIN):
+                raise AssertionError(f"dark before any fault: {_names(dark)}")
             recoveries = [await _happen(fault, scene, ledger, calm=load.calm) for fault in faults]
             done.set()
+            await asyncio.wait([sending], timeout=WITHIN)
+            if open_ := len(ledger.notifications) - ledger.confirmed:
+                raise AssertionError(f"{open_} requests were not confirmed after {WITHIN:g} s")
         rows = await _settled(server, ledger)
         await events.until_ended({name for name, _ in rows}, within=_LATEST_EVENT)
     strange = [f"{content} at {device}, {app}" for device, app, content in ledger.strange]
@@ -95,10 +99,12 @@ async def _happen(fault: Fault, scene: Scene, ledger: Ledger, *, calm: float) ->
     log.warning("%s: over after %.1f s", fault.name, ended - begun)
     dark = await _served(ledger, ended, _DARK_AFTER)
     if dark:
-        log.warning("dark after %g s: %s", _DARK_AFTER, ", ".join(each.name for each in dark))
+        log.warning("dark after %g s: %s", _DARK_AFTER, _names(dark))
         await scene.restart(*_GATEWAYS)
         if await _served(ledger, time.monotonic(), _DARK_AFTER):
             log.warning("dark with new gateways, too")
+    # What nodes do to join again belongs to this fault, and the next must leave a majority.
+    await asyncio.to_thread(scene.server.cluster.wait_complete)
     await asyncio.sleep(calm)
     start = begun if fault.flows else ended
     recovery = Recovery(
@@ -116,6 +122,10 @@ async def _served(ledger: Ledger, since: float, within: float) -> list[Device]:
     """The devices that are dark, once there are none or the time is over."""
     await ledger.until(lambda: not ledger.dark(since), within=within)
     return ledger.dark(since)
+
+
+def _names(devices: Sequence[Device]) -> str:
+    return ", ".join(device.name for device in devices)
 
 
 async def _settled(server: ClusteredServer, ledger: Ledger) -> list[tuple[str, str]]:

@@ -7,8 +7,7 @@ import secrets
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
-from typing import TYPE_CHECKING, Final, Self, cast
+from typing import TYPE_CHECKING, Final, Self
 
 from aoi_events.testing.containers import RabbitServer, _until
 from tests.support.containers import address_of
@@ -52,6 +51,9 @@ table inet cut {{
 class ClusterNode(RabbitServer):
     """One node; ``name`` is that of its host. A node that is killed loses its cut."""
 
+    _answers_within = 30.0
+    """Seconds: a node that has just started may never answer some requests."""
+
     def __init__(self, name: str, label: str, environment: Mapping[str, str]) -> None:
         super().__init__()
         self.name = name
@@ -78,7 +80,11 @@ class ClusterNode(RabbitServer):
 
     def wait_ready(self) -> None:
         """Wait until AMQP and the management API answer."""
-        _until(lambda: self.api("GET", "/health/checks/port-listener/5672") is not None)
+        self.wait_until(self._serves, "does not serve")
+
+    def wait_complete(self, count: int) -> None:
+        """Wait until it serves and sees that ``count`` nodes run, itself among them."""
+        self.wait_until(lambda: self._serves() and self._seen() == [True] * count, "misses nodes")
 
     def pause(self) -> None:
         """Stop all its processes where they are; its connections stay open, and silent."""
@@ -98,7 +104,10 @@ class ClusterNode(RabbitServer):
         self._filter(f"ip saddr {{ {them} }} {verdict}", f"ip daddr {{ {them} }} {verdict}")
         if reset:
             gone = [f"rabbit@{other.name}" for other in others]
-            _until(lambda: not any(name in self.ctl("eval", "nodes().") for name in gone))
+            self.wait_until(
+                lambda: not any(name in self.ctl("eval", "nodes().") for name in gone),
+                f"does not notice that it is cut from {others}",
+            )
 
     def cut_off(self) -> None:
         """Drop all packets from and to nodes and clients."""
@@ -124,7 +133,24 @@ class ClusterNode(RabbitServer):
         self.ctl("set_disk_free_limit", _FREE)
 
     def _until_alarm(self) -> None:
-        _until(lambda: "resource_limit" in self.ctl("eval", "rabbit_alarm:get_alarms()."))
+        self.wait_until(
+            lambda: "resource_limit" in self.ctl("eval", "rabbit_alarm:get_alarms()."),
+            "has no alarm",
+        )
+
+    def _serves(self) -> bool:
+        return self.api("GET", "/health/checks/port-listener/5672") is not None
+
+    def _seen(self) -> list[bool]:
+        return [node["running"] for node in self.api("GET", "/nodes")]
+
+    def wait_until(self, ready: Callable[[], bool], failure: str) -> None:
+        """Poll; raises TimeoutError with ``failure`` and the end of the node's log."""
+        try:
+            _until(ready, f"RabbitMQ node {self} {failure}")
+        except TimeoutError as error:
+            log = self.container.get_wrapped_container().logs(tail=20).decode(errors="replace")
+            raise TimeoutError(f"{error}; its log ends:\n{log}") from error
 
     def _filter(self, incoming: str, outgoing: str) -> None:
         self._nft(_CUT.format(incoming=incoming, outgoing=outgoing))
@@ -188,14 +214,19 @@ class RabbitCluster:
 
     def wait_complete(self) -> None:
         """Wait until every node serves, and sees that all of them run."""
-        self.each(ClusterNode.wait_ready)
-        for node in self.nodes:
-            _until(partial(self._sees_all, node))
+        self.each(lambda node: node.wait_complete(len(self.nodes)))
 
-    def leader(self, vhost: str, queue: str, *, asked: ClusterNode | None = None) -> ClusterNode:
-        """The node that leads a queue, as ``asked`` knows; by default the first node."""
-        found = (asked or self.nodes[0]).api("GET", f"/queues/{vhost}/{queue}")["node"]
-        return next(node for node in self.nodes if found == f"rabbit@{node.name}")
+    def leader(self, vhost: str, queue: str) -> ClusterNode:
+        """The node that leads a queue, as the first node knows, once it knows one that runs."""
+        leaders: list[ClusterNode] = []
+
+        def known() -> bool:
+            found = self.nodes[0].api("GET", f"/queues/{vhost}/{queue}")
+            leaders[:] = [each for each in self.nodes if found.get("node") == f"rabbit@{each.name}"]
+            return bool(leaders)
+
+        self.nodes[0].wait_until(known, f"does not know the leader of {queue}")
+        return leaders[0]
 
     def others(self, *besides: ClusterNode) -> list[ClusterNode]:
         """The nodes that are not named."""
@@ -205,7 +236,3 @@ class RabbitCluster:
         """Do it to all nodes at once."""
         with ThreadPoolExecutor() as pool:
             list(pool.map(do, self.nodes))
-
-    def _sees_all(self, node: ClusterNode) -> bool:
-        found = cast(list[dict[str, object]], node.api("GET", "/nodes"))
-        return [each["running"] for each in found] == [True] * len(self.nodes)

@@ -39,3 +39,4 @@ async def test_a_partition_and_a_killed_leader_leave_no_device_in_the_dark(
     assert not outcome.verdict.lost
     assert not outcome.verdict.doubled
     assert not outcome.verdict.other_event
+    assert not outcome.ended

@@ -49,8 +49,8 @@ def chaos(
         postgres.start()
         load = Load(devices=devices, rate=rate)
         outcome = asyncio.run(_run(cluster, postgres, faults, rng, load))
-    report = _report(outcome, seed, "khepri" if khepri else handling, devices)
-    report.write(folder)
+        report = _report(outcome, seed, "khepri" if khepri else handling, devices)
+        report.write(folder)
     for field in fields(outcome.verdict):
         if isinstance(names := getattr(outcome.verdict, field.name), dict | list) and names:
             logging.getLogger(__name__).warning("%s: %s", field.name, names)
@@ -79,6 +79,7 @@ def _report(outcome: Outcome, seed: int, handling: str, devices: int) -> Report:
         if (value := getattr(verdict, field.name)) is not None
     }
     counts |= {"repeated events": outcome.repeats, "short messages": outcome.short_messages}
+    counts["ended workers"] = len(outcome.ended)
     return Report(seed, handling, devices, outcome.recoveries, counts)
 
 

@@ -35,7 +35,8 @@ class Report:
     @property
     def failures(self) -> list[str]:
         """What was promised and did not hold."""
-        wrong = [f"{self.counts[name]} {name}" for name in ("lost", "doubled") if self.counts[name]]
+        none = ("lost", "doubled", "ended workers")
+        wrong = [f"{self.counts[name]} {name}" for name in none if self.counts.get(name)]
         wrong += [f"{self.dark} dark"] if self.dark else []
         slow = [each for each in self.recoveries if each.flows and each.all > PROMISED]
         return wrong + [f"{each.fault}: {each.all:.1f} s" for each in slow]

@@ -19,6 +19,7 @@ from tests.chaos.recovery import Recovery, first_and_all
 from tests.chaos.senders import USER, send
 from tests.chaos.verdict import ROWS, Verdict, judge
 from tests.support.limits import WITHIN
+from tests.support.processes import Workers
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +44,15 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run found; ``short_messages`` were submitted to the SMSC."""
+    """What a run found; ``short_messages`` were submitted to the SMSC, ``ended`` are the processes
+    that ended by themselves.
+    """
 
     recoveries: list[Recovery]
     verdict: Verdict
     repeats: int
     short_messages: int
+    ended: list[str]
 
 
 async def run(server: ClusteredServer, faults: Sequence[Fault], rng: Random, load: Load) -> Outcome:
@@ -67,13 +71,17 @@ async def run(server: ClusteredServer, faults: Sequence[Fault], rng: Random, loa
         await pool.join(1)
         ledger.address(pool.devices)
         scene = Scene(server, workers, rng)
+        ended: list[str] = []
         done = asyncio.Event()
         orders = [server.brokers(USER, first=first) for first in range(len(scene.nodes))]
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(send(orders, ledger, rate=load.rate, until=done))
             if dark := await _served(ledger, time.monotonic(), WITHIN):
                 raise AssertionError(f"dark before any fault: {_names(dark)}")
-            recoveries = [await _happen(fault, scene, ledger, calm=load.calm) for fault in faults]
+            recoveries: list[Recovery] = []
+            for fault in faults:
+                recoveries.append(await _happen(fault, scene, ledger, calm=load.calm))
+                ended += await _started_again(workers)
             done.set()
             await asyncio.wait([sending], timeout=WITHIN)
             if open_ := len(ledger.notifications) - ledger.confirmed:
@@ -86,6 +94,7 @@ async def run(server: ClusteredServer, faults: Sequence[Fault], rng: Random, loa
         judge(ledger.notifications, rows, events.ends, strange),
         events.repeats,
         len(server.smsc.submissions),
+        ended,
     )
 
 
@@ -116,6 +125,16 @@ async def _happen(fault: Fault, scene: Scene, ledger: Ledger, *, calm: float) ->
     )
     log.warning("%s", recovery)
     return recovery
+
+
+async def _started_again(workers: Workers) -> list[str]:
+    """The processes that ended by themselves; new ones take their places."""
+    missing = sorted(set(COPIES) - {worker.name for worker in workers.running})
+    for name in missing:
+        worker = [each for each in workers.all if each.name == name][-1]
+        log.warning("%s ended by itself with %d%s", name, await worker.ended(), worker.seen())
+        await workers.start(name)
+    return missing
 
 
 async def _served(ledger: Ledger, since: float, within: float) -> list[Device]:

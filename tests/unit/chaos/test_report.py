@@ -19,7 +19,7 @@ GOOD = Report(
         Recovery("leader killed", flows=True, lasted=9.0, first=1.5, all=8.0, dark=0),
         Recovery("all nodes killed", flows=False, lasted=20.0, first=12.0, all=14.0, dark=0),
     ],
-    counts={"accepted": 1_234, "lost": 0, "doubled": 0},
+    counts={"accepted": 1_234, "lost": 0, "doubled": 0, "ended workers": 0},
 )
 
 
@@ -45,7 +45,7 @@ def test_the_table_has_a_row_for_each_fault_and_the_counts() -> None:
     table = GOOD.table()
     assert "| leader killed | 9.0 | 1.5 | 8.0 | 0 |" in table
     assert "| all nodes killed * | 20.0 | 12.0 | 14.0 | 0 |" in table
-    assert "| 1,234 | 0 | 0 |" in table
+    assert "| 1,234 | 0 | 0 | 0 |" in table
 
 
 def test_the_plot_has_two_bars_for_each_fault() -> None:
@@ -56,8 +56,8 @@ def test_the_plot_has_two_bars_for_each_fault() -> None:
     assert bars == sorted(bars)
 
 
-@pytest.mark.parametrize("name", ["lost", "doubled"])
-def test_what_is_lost_or_doubled_is_a_failure(name: str) -> None:
+@pytest.mark.parametrize("name", ["lost", "doubled", "ended workers"])
+def test_what_is_lost_or_doubled_and_a_worker_that_ends_are_failures(name: str) -> None:
     """Each is counted by name."""
     assert replace(GOOD, counts=GOOD.counts | {name: 2}).failures == [f"2 {name}"]
 

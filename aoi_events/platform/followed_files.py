@@ -108,13 +108,13 @@ class _Entry:
         except AoiError as error:
             self._log_fault(str(error))
         else:
-            self.fault = ""
-            _log.info(self.taken, files=self.names)
+            self.fault, taken = "", self.taken
+            _log.info(taken, files=self.names)
 
     def _log_fault(self, fault: str, then: str = "") -> None:
         if self.known or fault != self.fault:
-            hint = f"what was read before stays in force{then}"
-            _log.error(self.refused, error=fault, files=self.names, hint=hint)
+            hint, refused = f"what was read before stays in force{then}", self.refused
+            _log.error(refused, error=fault, files=self.names, hint=hint)
         self.fault = fault
 
     def _look(self) -> _Contents:

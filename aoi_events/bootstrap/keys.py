@@ -7,7 +7,8 @@ import binascii
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -102,22 +103,21 @@ def decode_keys(tokens: dict[str, str], challenge: str) -> ServerKeys:
     return ServerKeys(TokenKeys(decoded), challenge_key)
 
 
-def create_key_file(path: Path) -> None:
-    """Make new keys, readable by the owner only. Raises ConfigurationError when the file exists."""
+def create_key_file(path: Path) -> bool:
+    """Make new keys, readable by the owner only; returns False where a file is there already, also
+    where another process makes it at the same time. Raises ConfigurationError.
+    """
     body = {
         "tokens": {"k1": base64.b64encode(secrets.token_bytes(_TOKEN_OCTETS)).decode()},
         "challenge": base64.b64encode(secrets.token_bytes(_CHALLENGE_OCTETS)).decode(),
     }
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise ConfigurationError(
-            f"{path} exists; tokens made with its keys would all become invalid, so it is not "
-            "replaced"
-        ) from None
-    except OSError as error:
-        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
-    _write(handle, body)
+    with _writing(path) as fresh:
+        _write(fresh, body)
+        try:
+            os.link(fresh, path)
+        except FileExistsError:
+            return False
+        return True
 
 
 def is_missing(path: Path) -> bool:
@@ -156,26 +156,34 @@ def issue_with(path: Path, key_id: str) -> None:
 
 def _replace(path: Path, body: Mapping[str, Any]) -> None:
     """Replace a key file atomically, with the same permissions and owner."""
-    try:
+    with _writing(path) as fresh:
         before = path.stat()
+        _write(fresh, body)
+        fresh.chmod(before.st_mode & 0o777)
+        if os.geteuid() == 0:
+            os.chown(fresh, before.st_uid, before.st_gid)
+        fresh.replace(path)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """A new empty file in the folder of ``path``, which is removed at the end if it is still there.
+    Raises ConfigurationError for whatever the system refuses.
+    """
+    try:
         handle, name = mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        fresh = Path(name)
+        os.close(handle)
         try:
-            _write(handle, body)
-            fresh.chmod(before.st_mode & 0o777)
-            if os.geteuid() == 0:
-                os.chown(fresh, before.st_uid, before.st_gid)
-            fresh.replace(path)
-        except BaseException:
-            fresh.unlink()
-            raise
+            yield Path(name)
+        finally:
+            Path(name).unlink(missing_ok=True)
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _write(handle: int, body: Mapping[str, Any]) -> None:
-    """Write a key file to the disk, and close it."""
-    with os.fdopen(handle, "w") as file:
+def _write(path: Path, body: Mapping[str, Any]) -> None:
+    """Write the content of a key file to the disk."""
+    with path.open("w") as file:
         json.dump(body, file, indent=2)
         file.write("\n")
         file.flush()

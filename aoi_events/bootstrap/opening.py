@@ -217,8 +217,8 @@ def _keys(settings: Settings, in_use: Mapping[str, int], *, alone: bool) -> Serv
                     "in the store were made with keys; put it back, from a copy if need be "
                     f"({DOCUMENTATION}/operations/troubleshooting.md#no_key_file)"
                 )
-            create_key_file(settings.key_file)
-        log.info("key_file_created", file=str(settings.key_file))
+            if create_key_file(settings.key_file):
+                log.info("key_file_created", file=str(settings.key_file))
     return load_keys(settings)
 
 

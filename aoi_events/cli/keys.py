@@ -59,9 +59,14 @@ def new(file: File = None) -> None:
     """Make a key file that only you can read; all workers of an installation need the same file."""
     from aoi_events.bootstrap.keys import create_key_file
     from aoi_events.bootstrap.settings import load_settings
+    from aoi_events.errors import ConfigurationError
 
     path = file or load_settings().key_file
-    create_key_file(path)
+    if not create_key_file(path):
+        raise ConfigurationError(
+            f"{path} exists; tokens made with its keys would all become invalid, so it is not "
+            "replaced"
+        )
     console.print(plain(f"Keys written to {path}."), soft_wrap=True)
     console.print("Keep the file secret, and keep a copy: tokens depend on it.")
 

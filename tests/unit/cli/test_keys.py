@@ -9,13 +9,15 @@ import shlex
 import stat
 import tomllib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from aoi_events.bootstrap.installation import open_installation
-from aoi_events.bootstrap.keys import load_key_file
+from aoi_events.bootstrap.keys import create_key_file, load_key_file
 from aoi_events.bootstrap.plugins import configure, installed_plugins
 from aoi_events.bootstrap.settings import load_settings
 from aoi_events.channels.webhook import WebhookSettings
@@ -26,7 +28,10 @@ from aoi_events.endpoint.settings import EndpointSettings
 from aoi_events.errors import ConfigurationError
 from aoi_events.store.store import open_store
 from tests.support.commands import Cli
+from tests.support.limits import WITHIN
 from tests.support.rows import a_client, an_application
+
+_AT_ONCE = 8
 
 
 def test_keys_are_readable_by_their_owner_only(cli: Cli, tmp_path: Path) -> None:
@@ -154,6 +159,22 @@ def test_keys_are_never_overwritten(cli: Cli, tmp_path: Path) -> None:
     assert ran.code == 78
     assert "exists; tokens made with its keys would all become invalid" in ran.err
     assert file.read_text() == before
+
+
+def test_processes_that_start_at_once_get_the_keys_of_one(tmp_path: Path) -> None:
+    """One of them makes the file; to the others it is complete as soon as it is there."""
+    file, together = tmp_path / "keys.json", Barrier(_AT_ONCE)
+
+    def start() -> tuple[bool, bytes]:
+        together.wait(WITHIN)
+        return create_key_file(file), load_key_file(file).challenge_key
+
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        results = [each.result() for each in [threads.submit(start) for _ in range(_AT_ONCE)]]
+    assert sorted(made for made, _ in results) == [*[False] * (_AT_ONCE - 1), True]
+    assert len({key for _, key in results}) == 1
+    assert list(tmp_path.iterdir()) == [file]
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_folder_that_is_not_there_is_told(cli: Cli, tmp_path: Path) -> None:

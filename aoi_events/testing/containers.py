@@ -11,124 +11,30 @@ import json
 import logging
 import os
 import secrets
-import time
-import warnings
 from base64 import b64encode
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
-from http.client import HTTPConnection, HTTPException
-from pathlib import Path
+from collections.abc import Collection
+from contextlib import suppress
+from http.client import HTTPConnection
 from typing import Any, Final
 from urllib.parse import quote
 
 import psycopg
 
 from aoi_events.store.migration import upgrade
+from aoi_events.testing.container_server import (
+    READY_WITHIN,
+    ContainerServer,
+    Known,
+    starting_containers,
+    wait_until,
+)
 from aoi_events.testing.ports import free_port
-from aoi_events.testing.reaper import Lease
 
 POSTGRES_IMAGE: Final = "postgres:17"
 RABBITMQ_IMAGE: Final = "rabbitmq:4-management"
 _AMQP, _MANAGEMENT, _POSTGRES = 5672, 15672, 5432
 _LOOPBACK = "127.0.0.1"
-_READY_WITHIN = 300.0
 _AS_GUEST = "Basic " + b64encode(b"guest:guest").decode()
-
-Known = dict[str, str]
-"""A server as one process describes it to another: its container and ports."""
-
-
-class ContainersUnavailable(RuntimeError):
-    """A container could not be started; the message names what is missing."""
-
-
-class ContainerServer:
-    """A server in a container; it keeps its ports when it is restarted."""
-
-    container: Any
-    _lease: Lease | None = None
-
-    def __init__(self, image: str) -> None:
-        self.image = image
-        self.port = free_port()
-        self.label = f"aoi-events.testing={os.getpid()}-{secrets.token_hex(8)}"
-        """What the container carries; when no process uses it any more, a reaper removes it."""
-
-    def stop(self) -> None:
-        """Remove the container, if it was started."""
-        lease, self._lease = self._lease, None
-        if lease is None:
-            return
-        from docker.errors import NotFound
-
-        # Where its creation was interrupted we have no container, but the engine may: the reaper
-        # waits for it. So it does if this is interrupted, too.
-        created = self.container._container is not None
-        try:
-            with suppress(NotFound):
-                self.container.stop()
-            if created:
-                lease.settle()
-        finally:
-            lease.give_up()
-
-    def leave(self) -> None:
-        """Stop using a server that another process started."""
-        self.container.get_docker_client().client.close()
-        if self._lease is not None:
-            self._lease.give_up()
-
-    def kill(self) -> None:
-        """End the server as a power cut would: nothing is flushed or closed."""
-        self.container.get_wrapped_container().kill()
-
-    def come_back(self) -> None:
-        """Start a server that was killed, with what it had written, and wait until it serves."""
-        self.container.get_wrapped_container().start()
-        self.wait_ready()
-
-    def restart(self) -> None:
-        """Stop the server in good order, which ends its sessions, and start it again."""
-        self.container.get_wrapped_container().restart(timeout=60)
-        self.wait_ready()
-
-    def wait_ready(self) -> None:
-        """Wait until it serves."""
-        raise NotImplementedError
-
-    def known(self) -> Known:
-        """The values with which another process on this machine joins it."""
-        assert self._lease is not None, "it does not run"
-        return {
-            "container": self.container.get_container_id(),
-            "port": str(self.port),
-            "lease": str(self._lease.path),
-        }
-
-    def _create(self, container: Any) -> None:
-        """Create and start the container, and wait until it serves."""
-        from testcontainers.core.config import testcontainers_config
-
-        key, _, value = self.label.partition("=")
-        self.container = container.with_kwargs(**container._kwargs, labels={key: value})
-        self._lease = Lease(self.label)
-        ryuk_disabled = testcontainers_config.ryuk_disabled
-        testcontainers_config.ryuk_disabled = True
-        try:
-            container.start()
-        finally:
-            testcontainers_config.ryuk_disabled = ryuk_disabled
-
-    def _attach(self, kind: type[Any], known: Known) -> None:
-        self._lease = Lease.joined(Path(known["lease"]))
-        with warnings.catch_warnings():
-            # See _containers.
-            warnings.filterwarnings("ignore", category=DeprecationWarning)
-            self.container = kind(self.image)
-        client = self.container.get_docker_client().client
-        # testcontainers has no way of its own to take up what runs already.
-        self.container._container = client.containers.get(known["container"])
-        self.port = int(known["port"])
 
 
 class RabbitServer(ContainerServer):
@@ -137,7 +43,7 @@ class RabbitServer(ContainerServer):
     ``image`` has the management plug-in, as ``rabbitmq:4-management``.
     """
 
-    _answers_within = _READY_WITHIN
+    _answers_within = READY_WITHIN
 
     def __init__(self, image: str | None = None) -> None:
         super().__init__(image or os.environ.get("AOI_TEST_RABBITMQ_IMAGE") or RABBITMQ_IMAGE)
@@ -150,7 +56,7 @@ class RabbitServer(ContainerServer):
         """
         # The readiness probe tries until the node answers, and pika reports each refusal at length.
         logging.getLogger("pika").setLevel(logging.CRITICAL)
-        with _containers(self.image):
+        with starting_containers(self.image):
             from testcontainers.community.rabbitmq import RabbitMqContainer
 
             self._create(
@@ -274,8 +180,8 @@ class RabbitServer(ContainerServer):
 
     def wait_ready(self) -> None:
         """Wait until both AMQP and the management API answer."""
-        _until(lambda: self.container.readiness_probe() is not None)
-        _until(lambda: self.api("GET", "/overview") is not None)
+        wait_until(lambda: self.container.readiness_probe() is not None)
+        wait_until(lambda: self.api("GET", "/overview") is not None)
 
 
 class PostgresServer(ContainerServer):
@@ -290,7 +196,7 @@ class PostgresServer(ContainerServer):
 
         Raises ContainersUnavailable.
         """
-        with _containers(self.image):
+        with starting_containers(self.image):
             from testcontainers.community.postgres import PostgresContainer
 
             # A crash of the machine is not what tests try, so nothing need reach its disk.
@@ -312,7 +218,7 @@ class PostgresServer(ContainerServer):
 
     def wait_ready(self) -> None:
         """Wait until it answers a query."""
-        _until(lambda: asyncio.run(self._serves()))
+        wait_until(lambda: asyncio.run(self._serves()))
 
     def url(self, database: str) -> str:
         """The URL of ``database``."""
@@ -345,7 +251,7 @@ class PostgresServer(ContainerServer):
         return True
 
     async def _execute(self, statement: str) -> None:
-        async with asyncio.timeout(_READY_WITHIN):
+        async with asyncio.timeout(READY_WITHIN):
             url = self.url("postgres")
             async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
                 while True:
@@ -354,49 +260,3 @@ class PostgresServer(ContainerServer):
                     with suppress(psycopg.errors.ObjectInUse):
                         await connection.execute(statement)
                         return
-
-
-@contextmanager
-def _containers(image: str) -> Iterator[None]:
-    """Import testcontainers. Raises ContainersUnavailable with what to install."""
-    with warnings.catch_warnings():
-        # Version 4.15 warns for each of its containers, whichever way it is imported.
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        try:
-            from docker.errors import DockerException
-            from testcontainers.core.exceptions import (
-                ContainerConnectException,
-                ContainerStartException,
-            )
-        except ImportError:
-            raise ContainersUnavailable(
-                "testcontainers is not installed: pip install 'aoi-events[testing]'"
-            ) from None
-        try:
-            yield
-        except (DockerException, ContainerConnectException, ContainerStartException) as error:
-            raise ContainersUnavailable(
-                f"no container of {image} could be started: {str(error).splitlines()[0]}. Is a "
-                "Docker engine running, may you use it, and can it have that image? "
-                "AOI_TEST_RABBITMQ_IMAGE and AOI_TEST_POSTGRES_IMAGE name others"
-            ) from error
-
-
-def _until(ready: Callable[[], bool], failure: str = "a container does not serve") -> None:
-    """Poll until it is true; a node that starts answers, resets and refuses in turn.
-
-    Raises TimeoutError, which says ``failure`` and what went wrong at last.
-    """
-    deadline = time.monotonic() + _READY_WITHIN
-    while True:
-        late = time.monotonic() > deadline
-        wrong: Exception | None = None
-        try:
-            if ready():
-                return
-        except (AssertionError, HTTPException, OSError, TimeoutError) as error:
-            wrong = error
-        if late:
-            why = "" if wrong is None else f": {wrong}"
-            raise TimeoutError(f"{failure} within {_READY_WITHIN:g} s{why}") from wrong
-        time.sleep(0.2)

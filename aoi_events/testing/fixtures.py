@@ -146,7 +146,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _running(server: Any, name: str, shared: SharedServers | None) -> Iterator[Any]:
     """Start the server, with a readable failure in the test report."""
-    from aoi_events.testing.containers import ContainersUnavailable
+    from aoi_events.testing.container_server import ContainersUnavailable
 
     missing = None
     try:

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
-from aoi_events.testing.containers import Known
+from aoi_events.testing.container_server import Known
 
 
 class Shareable(Protocol):

@@ -11,7 +11,7 @@ from typing import Final
 
 import aiohttp
 
-from aoi_events.testing.containers import ContainerServer
+from aoi_events.testing.container_server import ContainerServer
 from aoi_events.testing.ports import free_port
 from tests.support.limits import WITHIN
 

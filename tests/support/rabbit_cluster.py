@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
-from aoi_events.testing.containers import RabbitServer, _until
+from aoi_events.testing.container_server import wait_until
+from aoi_events.testing.containers import RabbitServer
 from tests.support.containers import address_of
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class ClusterNode(RabbitServer):
     def wait_until(self, ready: Callable[[], bool], failure: str) -> None:
         """Poll; raises TimeoutError with ``failure`` and the end of the node's log."""
         try:
-            _until(ready, f"RabbitMQ node {self} {failure}")
+            wait_until(ready, f"RabbitMQ node {self} {failure}")
         except TimeoutError as error:
             log = self.container.get_wrapped_container().logs(tail=20).decode(errors="replace")
             raise TimeoutError(f"{error}; its log ends:\n{log}") from error

@@ -26,6 +26,7 @@ from aoi_events.errors import ConfigurationError
 from aoi_events.topology import (
     EVENTS,
     OUTCOMES,
+    PROBES,
     QUARANTINES,
     REQUESTS,
     gateway_queue,
@@ -87,7 +88,7 @@ def test_there_is_a_user_for_every_worker() -> None:
     assert users == launchers | {"aoi-setup", "shop", "operator"}
     assert {row["user"] for row in TEMPLATE["permissions"]} == users
     topics = [(row["user"], row["exchange"]) for row in TEMPLATE["topic_permissions"]]
-    exchanges = (REQUESTS, EVENTS, QUARANTINES)
+    exchanges = (REQUESTS, EVENTS, QUARANTINES, PROBES)
     assert sorted(topics) == sorted((user, each) for user in users for each in exchanges)
 
 

@@ -286,7 +286,7 @@ async def test_a_missing_queue_pauses_and_parks_nothing(
             heard |= set(await echoes(echo, 1))
     paused = [r.__dict__["error"] for r in caplog.records if r.getMessage() == "paused"]
     assert len(paused) >= OFTEN - 1
-    assert all(f"queue {ECHO.name!r} (returned)" in error for error in paused)
+    assert all(f"queue {ECHO.name!r}: there is no such queue" in error for error in paused)
     assert handler.delivery_counts == {0}
     async with store.transaction(read_only=True) as tx:
         assert await tx.parked() == []

@@ -16,8 +16,8 @@ from aoi_events.ports.broker import Outbound, Published, StartedSteps
 from aoi_events.services.deadlines.worker import DeadlinesWorker
 from aoi_events.store.deliveries import DeliveryQueries
 from tests.integration.services.conftest import ACK_WITHIN, OpenSystem
+from tests.integration.services.crashes import handler, system_without
 from tests.integration.services.test_broken_batches import run
-from tests.integration.services.test_redelivery import handler, system_without
 from tests.support.actors import Device, Node
 from tests.support.system import System
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
+from aoi_events.errors import BrokerUnavailable
 from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.platform.resubscribing_consumer import ResubscribingConsumer
@@ -25,6 +26,7 @@ from aoi_events.ports.store import Kind, Store
 from aoi_events.services.deadlines.clients import UnusedClients
 from aoi_events.services.deadlines.deliveries import DueDeliveries
 from aoi_events.services.deadlines.proofs import DueProofs
+from aoi_events.services.messages.envelopes import hint
 from aoi_events.services.runtime.pausing import PAUSES, Stopped, pause_unless_stopped
 from aoi_events.services.runtime.settings import ServiceSettings
 from aoi_events.topology import hints_queue
@@ -35,6 +37,8 @@ _RETRY_POLICY: Final = RetryPolicy(first=0.1, most=5.0, jitter=0.5)
 _HINTS: Final = 100
 _HINTS_RETRY_POLICY: Final = RetryPolicy(first=1.0, most=1.0, jitter=0.0)
 _RETAIN: Final = 1_000
+_LATE_REPORTS_WITHIN: Final = 2.0
+"""Seconds for outcomes and confirms that waited for the broker, after it takes messages again."""
 
 
 @dataclass(eq=False)
@@ -59,6 +63,7 @@ class DeadlinesWorker:
         self._proofs = DueProofs(store, broker, settings, clock, batch=batch, metrics=metrics)
         self._unused = UnusedClients(store, broker, settings.policies, clock, batch=batch)
         self._woken = asyncio.Event()
+        self._in_doubt = False
 
     async def run(self, stop: asyncio.Event, started: asyncio.Event | None = None) -> None:
         """Process due rows every ``poll`` seconds, or at once after a hint; until ``stop``."""
@@ -76,6 +81,7 @@ class DeadlinesWorker:
 
     async def process_due(self) -> bool:
         """Process what is due now; True when anything was, so that there may be more."""
+        await self._wait_for_broker()
         deliveries = await self._deliveries.process_due()
         proofs = await self._proofs.process_due()
         return deliveries + proofs > 0
@@ -87,12 +93,27 @@ class DeadlinesWorker:
             self.process_due,
             policy=_RETRY_POLICY,
             on=PAUSES,
-            failed=_complain,
+            failed=self._complain,
             sleep=lambda seconds: pause_unless_stopped(self.clock, self.broker, seconds, stop),
         )
         if not busy:
             pause = self.clock.sleep(self.settings.policies.poll)
             await first_completed(pause, self._woken.wait(), stop.wait())
+
+    def _complain(self, attempt: FailedAttempt) -> None:
+        self._in_doubt |= isinstance(attempt.error, BrokerUnavailable)
+        log.warning("paused", worker="deadlines", seconds=attempt.pause, error=str(attempt.error))
+
+    async def _wait_for_broker(self) -> None:
+        """Wait until the broker takes messages: until then a device's silence means nothing, and each
+        decision on it could send an SMS. Raises BrokerUnavailable.
+        """
+        if not self._in_doubt and not await self.broker.blocked():
+            return
+        self._in_doubt = True
+        await self.broker.publish([hint()])
+        await self.clock.sleep(_LATE_REPORTS_WITHIN)
+        self._in_doubt = False
 
     async def _listen(self) -> None:
         """Receive hints. They only save time, so a lost connection costs nothing:
@@ -141,10 +162,6 @@ class DeadlinesWorker:
             # A bug in retention must not end the processing of due rows.
             log.exception("retention_failed", part=name)
         return 0
-
-
-def _complain(attempt: FailedAttempt) -> None:
-    log.warning("paused", worker="deadlines", seconds=attempt.pause, error=str(attempt.error))
 
 
 def _log_no_hints(attempt: FailedAttempt) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
@@ -11,7 +12,7 @@ import pytest
 from aoi_events.broker.memory import MemoryBroker, MemoryServer
 from aoi_events.contracts.envelopes import OutcomeKind
 from aoi_events.contracts.states import DeliveryState
-from aoi_events.errors import StoreUnavailable
+from aoi_events.errors import BrokerUnavailable, StoreUnavailable
 from aoi_events.ports.broker import Outbound, Published, StartedSteps
 from aoi_events.services.deadlines.worker import DeadlinesWorker
 from aoi_events.store.deliveries import DeliveryQueries
@@ -39,6 +40,22 @@ class Slow(MemoryBroker):
         if self._hooks and any(isinstance(each.note, StartedSteps) for each in messages):
             await self._hooks.pop()()
         return results
+
+
+class Blocked(MemoryBroker):
+    """A connection that the broker blocks while there is an alarm."""
+
+    alarm = True
+
+    async def blocked(self) -> bool:
+        """Whether there is an alarm."""
+        return self.alarm
+
+    async def publish(self, messages: Sequence[Outbound]) -> Sequence[Published]:
+        """Publish, or do not, as RabbitMQ does with an alarm."""
+        if self.alarm:
+            raise BrokerUnavailable("the broker did not confirm within 30 s")
+        return await super().publish(messages)
 
 
 async def connected(open_system: OpenSystem) -> tuple[System, Node, Device, int]:
@@ -160,6 +177,37 @@ async def test_steps_of_the_deadlines_worker_start_with_their_confirm(
     assert row.published
     assert row.steps[1].started_at == system.clock.now()
     assert row.deadline == system.clock.now() + timedelta(seconds=ACK_WITHIN)
+
+
+async def test_no_step_starts_while_the_broker_is_blocked(open_system: OpenSystem) -> None:
+    """An alarm lasts longer than the window of a step: the deadlines worker starts no fallback, and
+    when the alarm ends the acknowledgement that waited comes first.
+    """
+    system = await system_without(open_system, "deadlines")
+    device, node = await system.device("websocket", "scripted:a1"), await system.node()
+    await node.connect(device)
+    await (await system.user()).send("n1", device.token)
+    known = await system.connect("aoi")
+    assert isinstance(known, MemoryBroker)
+    system.stack.push_async_callback(known.close)
+    blocked = Blocked(known.server, user="aoi")
+    system.stack.push_async_callback(blocked.close)
+    found = system.installation
+    worker = DeadlinesWorker(found.store, blocked, found.services, system.clock, system.dice)
+    system.clock.advance(ACK_WITHIN)
+    with pytest.raises(BrokerUnavailable):
+        await worker.process_due()
+    (row,) = await system.rows("n1")
+    assert not row.steps[1].started
+    blocked.alarm = False
+    due = asyncio.create_task(worker.process_due())
+    await system.clock.somebody_sleeps()
+    await node.acknowledge(await node.next_delivery())
+    await system.events.wait_for("notification.delivered")
+    system.clock.advance(ACK_WITHIN)
+    assert not await due
+    (row,) = await system.rows("n1")
+    assert not row.steps[1].started
 
 
 async def test_a_clock_that_is_set_makes_no_confirm_slow(open_system: OpenSystem) -> None:

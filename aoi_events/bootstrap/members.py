@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.errors import AoiError, ConfigurationError
 from aoi_events.platform.logs import get_logger
 from aoi_events.topology import Topology
+
+if TYPE_CHECKING:
+    from aoi_events.broker.rabbitmq.members import Members
 
 log = get_logger(__name__)
 
@@ -16,8 +19,8 @@ HOW_TO_GROW: Final = (
 )
 
 
-async def few_members(settings: Settings, declared: Topology) -> list[str]:
-    """The queues that have fewer members than the cluster could give them, up to three.
+async def members_of(settings: Settings, declared: Topology) -> Members:
+    """The members of the queues that are declared.
 
     Raises ConfigurationError and InfrastructureError.
     """
@@ -26,7 +29,7 @@ async def few_members(settings: Settings, declared: Topology) -> list[str]:
             "set AOI_BROKER_MANAGEMENT to http://USER:PASSWORD@HOST:15672, RabbitMQ's management "
             "API, with a user who has the tag monitoring"
         )
-    from aoi_events.broker.rabbitmq.members import few_members as look  # few processes ask
+    from aoi_events.broker.rabbitmq.members import members_of as look  # few processes ask
 
     return await look(
         settings.broker_management.get_secret_value(),
@@ -40,7 +43,7 @@ async def warn_of_few_members(settings: Settings, declared: Topology) -> None:
     if settings.broker_management is None or settings.in_process:
         return
     try:
-        queues = await few_members(settings, declared)
+        queues = (await members_of(settings, declared)).few
     except AoiError as error:
         log.warning("queue_members_unknown", error=str(error))
         return

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from aoi_events.bootstrap.keys import (
@@ -24,7 +24,7 @@ from aoi_events.bootstrap.keys import (
     load_key_file,
     load_keys,
 )
-from aoi_events.bootstrap.members import few_members, warn_of_few_members
+from aoi_events.bootstrap.members import members_of, warn_of_few_members
 from aoi_events.bootstrap.plugins import Plugins, configure, installed_plugins
 from aoi_events.bootstrap.settings import Settings
 from aoi_events.broker.open import open_broker
@@ -38,6 +38,9 @@ from aoi_events.ports.broker import Broker
 from aoi_events.ports.metrics import BrokerMetrics, Metrics, StoreMetrics
 from aoi_events.ports.store import Store
 from aoi_events.topology import topology
+
+if TYPE_CHECKING:
+    from aoi_events.broker.rabbitmq.members import Members
 
 log = get_logger(__name__)
 
@@ -147,13 +150,14 @@ async def declare(settings: Settings) -> tuple[str, ...]:
     return (*exchanges, *(queue.name for queue in everything.queues))
 
 
-async def check_members(settings: Settings) -> tuple[int, list[str]]:
-    """The number of queues, and those that have too few members.
+async def check_members(settings: Settings) -> tuple[Members, list[str]]:
+    """The members of the queues, and the names of queues that are missing.
 
     Raises ConfigurationError and InfrastructureError.
     """
     everything = topology(configure(installed_plugins(), settings.channels).connectionless)
-    return len(everything.queues), await few_members(settings, everything)
+    members = await members_of(settings, everything)
+    return members, sorted({each.name for each in everything.queues} - members.queues.keys())
 
 
 async def _open_broker(url: str, name: str, metrics: BrokerMetrics) -> Broker:

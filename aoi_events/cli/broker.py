@@ -35,7 +35,7 @@ def check() -> None:
     """Check that every queue has members on the nodes of the cluster, three or as many as nodes.
 
     AOI_BROKER_MANAGEMENT says where RabbitMQ's management API is. Exits 1 where queues have too
-    few.
+    few, or are missing.
     """
     import asyncio
 
@@ -43,10 +43,12 @@ def check() -> None:
     from aoi_events.bootstrap.members import HOW_TO_GROW
     from aoi_events.bootstrap.opening import check_members
 
-    queues, few = asyncio.run(check_members(settings))
-    if few:
-        fail(f"too few nodes have {', '.join(few)}; {HOW_TO_GROW}")
-    console.print(f"{queues} queues have as many members as they should")
+    members, missing = asyncio.run(check_members(settings))
+    if members.few:
+        fail(f"too few nodes have {', '.join(members.few)}; {HOW_TO_GROW}")
+    if missing:
+        fail(f"there is no {', '.join(missing)}; `aoi broker declare` makes what is missing")
+    console.print(f"{len(members.queues)} queues have as many members as they should")
 
 
 def _settings() -> Settings:

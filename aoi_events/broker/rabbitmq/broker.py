@@ -197,7 +197,6 @@ class RabbitBroker:
         if self._closed:
             return
         self._closed = True
-        await self._late.close()
         await asyncio.gather(*(each.stop() for each in self._subscriptions))
         settled_at = max((each.settled_at for each in self._subscriptions), default=0.0)
         pause = settled_at + SETTLED_BEFORE_CLOSE - asyncio.get_running_loop().time()
@@ -208,6 +207,7 @@ class RabbitBroker:
         for requester in self._requesters:
             await requester.close()
         await self._publishing.close()
+        await self._late.close()
         await self._consuming.close()
 
     async def _publish(self, messages: Sequence[Outbound]) -> list[Published]:

@@ -7,7 +7,8 @@ the first declaration, and its default, three, is what is wanted.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
@@ -17,13 +18,27 @@ from yarl import URL
 from aoi_events.errors import ConfigurationError, InfrastructureError
 from aoi_events.platform.broker_url import broker_urls
 
-WANTED: Final = 3
+_WANTED: Final = 3
 """Members of a queue, or as many as there are nodes: with three, one may be away."""
 _WITHIN: Final = aiohttp.ClientTimeout(total=5.0)
 
 
-async def few_members(management: str, broker: str, names: Collection[str]) -> list[str]:
-    """The names of quorum queues with fewer members than the cluster could give them, up to three.
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The number of a cluster's nodes, and of the members of each queue that is there."""
+
+    nodes: int
+    queues: Mapping[str, int]
+
+    @property
+    def few(self) -> list[str]:
+        """The queues with fewer members than the cluster could give them, up to three."""
+        wanted = min(_WANTED, self.nodes)
+        return sorted(name for name, members in self.queues.items() if members < wanted)
+
+
+async def members_of(management: str, broker: str, names: Collection[str]) -> Members:
+    """The nodes of the cluster, and how many of them have each of these quorum queues.
 
     ``management`` is the URL of the management API with user and password; ``broker`` is the
     broker's, for the virtual host. Raises InfrastructureError, and ConfigurationError where the
@@ -50,14 +65,16 @@ async def few_members(management: str, broker: str, names: Collection[str]) -> l
         headers = {"Authorization": login}
         async with aiohttp.ClientSession(headers=headers, timeout=_WITHIN) as session:
             nodes, found = await get("api/nodes"), await get(queues)
+        return Members(
+            len(nodes),
+            {
+                queue["name"]: len(queue.get("members", ()))
+                for queue in found
+                if queue["name"] in names and queue.get("type") == "quorum"
+            },
+        )
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         why = str(error) or f"no answer within {_WITHIN.total:g} s"
         raise InfrastructureError(f"asking RabbitMQ's management at {where}: {why}") from error
-    wanted = min(WANTED, len(nodes))
-    return sorted(
-        queue["name"]
-        for queue in found
-        if queue["name"] in names
-        and queue.get("type") == "quorum"
-        and len(queue.get("members", ())) < wanted
-    )
+    except (TypeError, KeyError, AttributeError):
+        raise InfrastructureError(f"what answers at {where} is not RabbitMQ's management") from None

@@ -10,8 +10,9 @@ import pytest
 from aiohttp import encode_basic_auth, web
 from aiohttp.test_utils import TestServer
 
-from aoi_events.bootstrap.members import warn_of_few_members
+from aoi_events.bootstrap.members import members_of, warn_of_few_members
 from aoi_events.bootstrap.settings import load_settings
+from aoi_events.errors import InfrastructureError
 from aoi_events.testing.containers import RabbitServer
 from aoi_events.topology import topology
 from tests.support.commands import Cli
@@ -31,7 +32,8 @@ async def management() -> AsyncIterator[Management]:
             return web.json_response({"error": "not_authorized"}, status=401)
         if request.path == "/api/nodes":
             return web.json_response([{"name": node} for node in nodes])
-        assert request.raw_path.startswith("/api/queues/a%2Fb?")
+        if not request.raw_path.startswith("/api/queues/a%2Fb?"):
+            return web.json_response({"somebody": "else"})
         return web.json_response(
             [
                 {"name": name, "type": "quorum", "members": nodes[:number]}
@@ -100,6 +102,14 @@ async def test_a_start_goes_on_where_it_cannot_look(
     assert "wrong" not in vars(record)["error"]
 
 
+async def test_another_server_there_is_named(management: Management) -> None:
+    """It answers with JSON of another form: one line says which address that is."""
+    url = management(3, {}) + "/"
+    settings = load_settings(broker="amqp://u:p@x/other", broker_management=url)
+    with pytest.raises(InfrastructureError, match="is not RabbitMQ's management"):
+        await members_of(settings, topology())
+
+
 async def test_the_command_asks_a_broker(
     cli: Cli,
     monkeypatch: pytest.MonkeyPatch,
@@ -114,9 +124,12 @@ async def test_the_command_asks_a_broker(
     ran = await asyncio.to_thread(cli, "broker", "check")
     assert ran.code == 78
     assert "set AOI_BROKER_MANAGEMENT to http://USER:PASSWORD@HOST:15672" in ran.err
-    assert (await asyncio.to_thread(cli, "broker", "declare")).code == 0
     own = f"http://guest:guest@127.0.0.1:{rabbit_server._management}"
     monkeypatch.setenv("AOI_BROKER_MANAGEMENT", own)
+    ran = await asyncio.to_thread(cli, "broker", "check")
+    assert ran.code == 1
+    assert "there is no aoi.activation" in ran.err
+    assert (await asyncio.to_thread(cli, "broker", "declare")).code == 0
     ran = await asyncio.to_thread(cli, "broker", "check")
     assert (ran.code, ran.err) == (0, "")
     assert "queues have as many members as they should" in ran.out

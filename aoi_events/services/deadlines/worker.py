@@ -105,8 +105,8 @@ class DeadlinesWorker:
         log.warning("paused", worker="deadlines", seconds=attempt.pause, error=str(attempt.error))
 
     async def _wait_for_broker(self) -> None:
-        """Wait until the broker takes messages: until then a device's silence means nothing, and each
-        decision on it could send an SMS. Raises BrokerUnavailable.
+        """Wait until the broker takes messages: a device's silence means nothing until then, and
+        each decision on it could send an SMS. Raises BrokerUnavailable.
         """
         if not self._in_doubt and not await self.broker.blocked():
             return

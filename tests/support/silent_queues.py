@@ -25,6 +25,11 @@ def silent(server: RabbitServer, queue: str) -> Iterator[None]:
         server.ctl("eval", _PROCESSES.format("sys:resume", queue))
 
 
+def stop_channels(server: RabbitServer) -> None:
+    """The channels that are open now do nothing any more; their connections show life."""
+    server.ctl("eval", "[sys:suspend(Channel) || Channel <- rabbit_channel:list_local()].")
+
+
 def kill(server: RabbitServer, queue: str) -> None:
     """The queue is gone, as that of a node that is declared down."""
     server.ctl("eval", _PROCESSES.format("(fun(Pid) -> exit(Pid, kill) end)", queue))

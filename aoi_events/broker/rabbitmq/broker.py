@@ -177,15 +177,7 @@ class RabbitBroker:
 
     async def blocked(self) -> bool:
         """Whether RabbitMQ has reported an alarm to the connection that publishes."""
-        connection = self._publishing.present()
-        if connection is None:
-            return False
-        try:
-            async with asyncio.timeout(0):
-                await connection.ready()
-        except TimeoutError:
-            return True
-        return False
+        return await self._publishing.blocked()
 
     async def reconnect(self) -> None:
         """Cut both connections; each connects again."""

@@ -109,6 +109,18 @@ class ReconnectingConnection:
             await asyncio.sleep(0)
         return connection
 
+    async def blocked(self) -> bool:
+        """Whether RabbitMQ has reported an alarm, because of which it reads no publishes."""
+        connection = self.present()
+        if connection is None:
+            return False
+        try:
+            async with asyncio.timeout(0):
+                await connection.ready()
+        except TimeoutError:
+            return True
+        return False
+
     def cut(self) -> None:
         """Drop the present connection with everything that it has not sent, and connect again.
 

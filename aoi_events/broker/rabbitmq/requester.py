@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from aiormq.abc import DeliveredMessage
 
@@ -11,11 +12,16 @@ from aoi_events.broker.rabbitmq.faults import broker_faults
 from aoi_events.broker.rabbitmq.messages import inbound_of
 from aoi_events.broker.rabbitmq.publish_channel import PublishChannel
 from aoi_events.broker.rabbitmq.reconnecting_connection import ReconnectingConnection
-from aoi_events.errors import BrokerUnavailable
+from aoi_events.errors import BrokerUnavailable, InfrastructureError, RequestTimeout
+from aoi_events.platform.logs import get_logger
 from aoi_events.platform.no_metrics import NO_METRICS
 from aoi_events.ports.broker import Inbound, Outbound, Published
 from aoi_events.ports.metrics import BrokerMetrics
 
+log = get_logger(__name__)
+
+_ANSWERS_WITHIN: Final = 4.0
+"""Seconds for RabbitMQ to confirm a message that no queue takes, after a request had no answer."""
 REPLY_TO = "amq.rabbitmq.reply-to"
 """The pseudo-queue; the broker puts the real address in its place on the way."""
 
@@ -37,14 +43,24 @@ class RabbitRequester:
         self._publishing: PublishChannel | None = None
         self._opening = asyncio.Lock()
         self._closed = False
+        self._checking: asyncio.Task[None] | None = None
 
     async def call(self, request: Outbound, *, timeout: float) -> Inbound:
         """Publish a request and wait for its answer, ``timeout`` seconds at most."""
-        return await self._calls.call(request, self._publish, reply_to=REPLY_TO, timeout=timeout)
+        try:
+            return await self._calls.call(
+                request, self._publish, reply_to=REPLY_TO, timeout=timeout
+            )
+        except RequestTimeout:
+            if self._checking is None and self._publishing is not None:
+                self._checking = asyncio.create_task(self._check(self._publishing))
+            raise
 
     async def close(self) -> None:
         """Stop waiting; calls in flight fail."""
         self._closed = True
+        if self._checking is not None:
+            self._checking.cancel()
         publishing, self._publishing = self._publishing, None
         self._calls.fail()
         if publishing is not None and not publishing.closed:
@@ -71,6 +87,23 @@ class RabbitRequester:
                 publishing.amqp_channel.closing.add_done_callback(lambda _: self._calls.fail())
                 self._publishing = publishing
             return self._publishing
+
+    async def _check(self, publishing: PublishChannel) -> None:
+        """Connect again, to another node if there is one, if the channel has stopped.
+
+        Its node can hang on another one, that of a queue say, while the connection shows life.
+        """
+        try:
+            async with asyncio.timeout(_ANSWERS_WITHIN):
+                await publishing.answers()
+        except TimeoutError:
+            if not await self._connection.blocked() and not publishing.closed:
+                log.warning("amqp_channel_silent", seconds=_ANSWERS_WITHIN)
+                self._connection.cut()
+        except InfrastructureError:
+            pass  # it is gone, and the next call opens another
+        finally:
+            self._checking = None
 
     async def _answered(self, message: DeliveredMessage) -> None:
         self._calls.answered(inbound_of(message))

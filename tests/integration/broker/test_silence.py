@@ -10,12 +10,13 @@ import pytest
 
 from aoi_events.broker.let_go import OCTETS, OF_ONE_DESTINATION
 from aoi_events.broker.rabbitmq import RabbitBroker
-from aoi_events.errors import BrokerUnavailable
+from aoi_events.errors import BrokerUnavailable, RequestTimeout
+from aoi_events.platform.retry import RetryPolicy, retry
 from aoi_events.ports.broker import Assurance, Outbound, Published
 from aoi_events.testing.containers import RabbitServer
 from aoi_events.topology import Binding, Exchange, ExchangeType, Queue, QueueKind, Topology
 from tests.support.limits import WITHIN
-from tests.support.silent_queues import kill, silent
+from tests.support.silent_queues import kill, silent, stop_channels
 
 OWN = Queue("silence.own", QueueKind.EXCLUSIVE)
 WORK = Queue("silence.work")
@@ -46,6 +47,43 @@ def envelope(body: bytes = b"") -> Outbound:
 def work(body: bytes = b"") -> Outbound:
     """A message that must not be lost."""
     return Outbound("", WORK.name, body)
+
+
+async def test_requests_leave_a_channel_that_stopped(
+    rabbit_server: RabbitServer, rabbit_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A node hangs on another one and confirms nothing on the channel of requests, though its
+    connection shows life: after a request without an answer the next go over another connection.
+    """
+    broker = await RabbitBroker.connect(rabbit_url)
+    await broker.declare(Topology((), (WORK,)))
+    requester = await broker.requester()
+    await asyncio.to_thread(stop_channels, rabbit_server)
+    worker = await RabbitBroker.connect(rabbit_url)
+    asked = await worker.subscribe(WORK, prefetch=10)
+
+    async def answer() -> None:
+        while messages := await asked.take(10):
+            await worker.publish(
+                [
+                    Outbound("", each.reply_to or "", b"yes", correlation_id=each.correlation_id)
+                    for each in messages
+                ]
+            )
+
+    answering = asyncio.create_task(answer())
+    with pytest.raises(RequestTimeout):
+        await requester.call(work(), timeout=0.1)
+    answered = await retry(
+        lambda: requester.call(work(), timeout=1.0),
+        policy=RetryPolicy(attempts=30),
+        on=(RequestTimeout, BrokerUnavailable),
+    )
+    assert answered.body == b"yes"
+    assert [each for each in caplog.records if each.getMessage() == "amqp_channel_silent"]
+    answering.cancel()
+    for each in (worker, broker):
+        await each.close()
 
 
 async def test_a_silent_node_is_noticed_within_two_heartbeats(

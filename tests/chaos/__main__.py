@@ -34,7 +34,7 @@ def chaos(
     handling: Annotated[
         str, typer.Option(help="RabbitMQ's cluster_partition_handling")
     ] = "pause_minority",
-    khepri: Annotated[bool, typer.Option(help="Khepri instead of Mnesia in RabbitMQ")] = False,
+    khepri: Annotated[bool, typer.Option(help="Khepri, or else Mnesia, in RabbitMQ")] = True,
 ) -> None:
     """Break three RabbitMQ nodes, PostgreSQL and workers under load, and see what comes of it."""
     seed = SystemRandom().randrange(2**32) if seed is None else seed

@@ -26,6 +26,7 @@ _FREE: Final = "50MB"
 _CONFIGURATION: Final = f"""
 cluster_formation.peer_discovery_backend = classic_config
 cluster_partition_handling = {{handling}}
+net_ticktime = 6
 vm_memory_high_watermark.absolute = {_WATERMARK}
 disk_free_limit.absolute = {_FREE}
 log.console.level = warning
@@ -177,7 +178,8 @@ class RabbitCluster:
     """Use as ``with RabbitCluster() as cluster``; ``nodes`` are three.
 
     ``handling`` is RabbitMQ's ``cluster_partition_handling``, which counts for Mnesia only;
-    ``khepri``: Khepri keeps what is declared.
+    ``khepri``: Khepri keeps what is declared. A node is down for the others after some 6 s of
+    silence (``net_ticktime``).
     """
 
     def __init__(self, handling: str = "pause_minority", *, khepri: bool = False) -> None:

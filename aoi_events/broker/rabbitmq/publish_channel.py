@@ -104,12 +104,6 @@ class PublishChannel:
             raise self._fault()
         return results
 
-    async def answers(self) -> None:
-        """Wait until the broker has read and routed what was written so far. Raises as
-        :meth:`publish` does.
-        """
-        await self.publish([_PROBE])
-
     def _note_answer(self, tag: int, message_id: str) -> None:
         """Note that the broker has answered a message."""
         if tag > self._answered:
@@ -144,7 +138,7 @@ class PublishChannel:
             return
         if self._answered < batch.last_tag:
             # A broker that is blocked, or gone, answers nothing, and may not have read the batch.
-            await self.answers()
+            await self.publish([_PROBE])
         for message in batch.let_go():
             if self._let_go.add(message):
                 log.warning(

@@ -21,7 +21,7 @@ from aoi_events.ports.metrics import BrokerMetrics
 log = get_logger(__name__)
 
 _ANSWERS_WITHIN: Final = 4.0
-"""Seconds for RabbitMQ to confirm a message that no queue takes, after a request had no answer."""
+"""Seconds for RabbitMQ to answer on the channel, after a request had no answer."""
 REPLY_TO = "amq.rabbitmq.reply-to"
 """The pseudo-queue; the broker puts the real address in its place on the way."""
 
@@ -94,14 +94,15 @@ class RabbitRequester:
         Its node can hang on another one, that of a queue say, while the connection shows life.
         """
         try:
-            async with asyncio.timeout(_ANSWERS_WITHIN):
-                await publishing.answers()
-        except TimeoutError:
-            if not await self._connection.blocked() and not publishing.closed:
+            if await self._connection.blocked():
+                return
+            async with broker_faults("asking a channel", within=_ANSWERS_WITHIN):
+                # It changes nothing, and no user needs a permission for it.
+                await publishing.amqp_channel.basic_qos(prefetch_count=0)
+        except InfrastructureError:
+            if self._connection.present() is publishing.amqp_channel.connection:
                 log.warning("amqp_channel_silent", seconds=_ANSWERS_WITHIN)
                 self._connection.cut()
-        except InfrastructureError:
-            pass  # it is gone, and the next call opens another
         finally:
             self._checking = None
 

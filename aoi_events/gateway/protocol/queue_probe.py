@@ -104,8 +104,8 @@ class QueueProbe:
         return self._lose("the broker has no such queue (a probe was returned)", elapsed)
 
     def unreachable(self, elapsed: float) -> Effect | None:
-        """A worker found the queue gone, whatever probes say; no effect on a queue that is not
-        proved.
+        """Messages of workers were returned, so the queue is gone, although probes came back. No
+        effect while the queue is not proved.
         """
         if self.fault is not None:
             return None
